@@ -1,0 +1,46 @@
+/* The context: on which device, stream and number of threads a call runs. It touches no global setting of the host program. */
+#ifndef DUET_CORE_CONTEXT_H
+#define DUET_CORE_CONTEXT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
+
+/* How tile products are computed; the CPU computes in fp32 whatever is asked. */
+typedef enum duet_precision { DUET_PRECISION_FP32 = 0, DUET_PRECISION_TF32X3 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
+
+/* Any number of contexts may exist; each is used by one thread at a time. */
+typedef struct duet_context duet_context;
+
+typedef struct duet_context_options {
+  size_t struct_size;
+  duet_device device;
+  int32_t device_index;
+  int32_t threads; /* CPU threads a call may use; 0: what the affinity mask and the cgroup's quota allow */
+  duet_precision precision;
+  void* stream; /* CUDA: the cudaStream_t to work on, borrowed; null: the default stream */
+} duet_context_options;
+
+#define DUET_CONTEXT_OPTIONS_INIT \
+  { sizeof(duet_context_options) }
+
+/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such device in this build). */
+DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
+DUET_API void duet_context_destroy(duet_context* context);
+DUET_API int32_t duet_context_threads(const duet_context* context);
+
+/* The SIMD target that this processor runs ("AVX3", "AVX2", "SSE4"), and the core that the linked BLAS chose for it ("SkylakeX"). */
+DUET_API const char* duet_simd_target(void);
+DUET_API const char* duet_blas_core(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,22 @@
+/* Cross-entropy of logits against a class distribution (METHOD.md 6.7): row_loss[i] = -sum_c q_ic log softmax(z_i)_c [nats].
+   logits B x C, targets B x C (rows of 0 give loss 0 and gradient 0). Backward adds row_weight_i (softmax(z_i) sum_c q_ic - q_i) into
+   grad_logits (B x C); row_weight B is the upstream weight of each row's loss. No workspace. Same inputs, same bits.
+   Errors: DUET_INVALID_ARGUMENT. */
+#ifndef DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
+#define DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
+
+#include "../core/context.h"
+#include "../core/view.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+DUET_API duet_status duet_cross_entropy_forward(duet_context* context, duet_matrix logits, duet_matrix targets, duet_vector row_loss);
+DUET_API duet_status duet_cross_entropy_backward(duet_context* context, duet_matrix logits, duet_matrix targets, duet_vector row_weight,
+                                                 duet_matrix grad_logits);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

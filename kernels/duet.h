@@ -1,0 +1,27 @@
+/* The C interface of duet: everything an engine needs. C99 and C++; every call returns a duet_status, every array is a view of the caller's
+   memory, nothing is allocated but the context. See each operation's header for its formula, shapes, workspace and errors. */
+#ifndef DUET_DUET_H
+#define DUET_DUET_H
+
+#include "activation/activation.h"
+#include "alignment/alignment.h"
+#include "contrastive/contrastive.h"
+#include "core/context.h"
+#include "core/status.h"
+#include "core/view.h"
+#include "cross_entropy/cross_entropy.h"
+#include "decorrelation/decorrelation.h"
+#include "distance/distance.h"
+#include "distillation/distillation.h"
+#include "gather/gather.h"
+#include "linear/linear.h"
+#include "mining/mining.h"
+#include "normalization/normalization.h"
+#include "optimizer/optimizer.h"
+#include "random/random.h"
+#include "reduction/reduction.h"
+#include "retrieval/retrieval.h"
+#include "supervision/supervision.h"
+#include "triplet/triplet.h"
+
+#endif

@@ -1,0 +1,48 @@
+#include "kernels/gather/gather.h"
+
+#include "kernels/gather/gather_backends.h"
+
+namespace duet {
+namespace {
+
+// On the CPU the indices can be read here; a device checks its own.
+void check_indices(const duet_context* context, Vector<const int64_t> indices, int64_t rows) {
+  if (context == nullptr || context->device != DUET_CPU) return;
+  for (int64_t i = 0; i < indices.size; ++i)
+    require(indices[i] >= 0 && indices[i] < rows, "indices[", i, "]: expected 0 to ", rows - 1, ", got ", indices[i]);
+}
+
+}  // namespace
+}  // namespace duet
+
+using namespace duet;
+
+duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_vector indices, duet_matrix rows) {
+  return guard("gather_forward", [&] {
+    const auto from = matrix<const float>(source, "source", kAny, kAny);
+    const auto index = vector<const int64_t>(indices, "indices", kAny);
+    const auto to = matrix<float>(rows, "rows", index.size, from.columns);
+    check_indices(context, index, from.rows);
+    dispatch(context, [&] { cpu::gather_forward(*context, from, index, to); });
+  });
+}
+
+duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows, duet_matrix grad_source) {
+  return guard("gather_backward", [&] {
+    const auto index = vector<const int64_t>(indices, "indices", kAny);
+    const auto from = matrix<const float>(grad_rows, "grad_rows", index.size, kAny);
+    const auto to = matrix<float>(grad_source, "grad_source", kAny, from.columns);
+    check_indices(context, index, to.rows);
+    dispatch(context, [&] { cpu::gather_backward(*context, index, from, to); });
+  });
+}
+
+duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_vector indices, duet_vector labels) {
+  return guard("gather_labels", [&] {
+    const auto from = vector<const int32_t>(source, "source", kAny);
+    const auto index = vector<const int64_t>(indices, "indices", kAny);
+    const auto to = vector<int32_t>(labels, "labels", index.size);
+    check_indices(context, index, from.size);
+    dispatch(context, [&] { cpu::gather_labels(*context, from, index, to); });
+  });
+}

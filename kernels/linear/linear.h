@@ -1,0 +1,32 @@
+/* Dense layer: outputs = output_scale (x weight^T + bias). x B x in, weight out x in, bias out (may be null), outputs B x out.
+   Backward adds into grad_x (B x in), grad_weight (out x in), grad_bias (out); null: not computed. Same inputs, same bits.
+   B = 0: nothing to write, gradients unchanged. Workspace: duet_linear_workspace(), enough for either pass.
+   Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+#ifndef DUET_LINEAR_LINEAR_H
+#define DUET_LINEAR_LINEAR_H
+
+#include "../core/context.h"
+#include "../core/view.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct duet_linear_inputs {
+  size_t struct_size;
+  duet_matrix x, weight;
+  duet_vector bias;
+  float output_scale; /* 1 by _INIT; METHOD.md 6.1 scales the classifier's logits by 10 */
+} duet_linear_inputs;
+#define DUET_LINEAR_INPUTS_INIT \
+  { sizeof(duet_linear_inputs), {0}, {0}, {0}, 1.0f }
+
+DUET_API duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes);
+DUET_API duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace);
+DUET_API duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
+                                          duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

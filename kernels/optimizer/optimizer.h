@@ -1,0 +1,44 @@
+/* One optimizer step over any number of parameter tensors, with the teacher's moving average in the same pass (METHOD.md 6.2 and its optimizer).
+   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), after
+     theta -= rate decay theta (decoupled). sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
+   then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
+   learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No workspace.
+   Errors: DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0). */
+#ifndef DUET_OPTIMIZER_OPTIMIZER_H
+#define DUET_OPTIMIZER_OPTIMIZER_H
+
+#include "../core/context.h"
+#include "../core/view.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct duet_optimizer_slot {
+  duet_vector parameter, gradient, first_moment, second_moment;
+  duet_vector teacher; /* may be null */
+} duet_optimizer_slot;
+
+typedef struct duet_adamw_options {
+  size_t struct_size;
+  float beta1, beta2, eps, decay, teacher_momentum;
+} duet_adamw_options;
+#define DUET_ADAMW_OPTIONS_INIT \
+  { sizeof(duet_adamw_options), 0.9f, 0.999f, 1e-8f, 1e-3f, 0.95f }
+
+typedef struct duet_sgd_options {
+  size_t struct_size;
+  float momentum, decay, teacher_momentum;
+} duet_sgd_options;
+#define DUET_SGD_OPTIONS_INIT \
+  { sizeof(duet_sgd_options), 0.9f, 1e-3f, 0.95f }
+
+DUET_API duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_adamw_options* options,
+                                     duet_vector learning_rate, duet_vector step);
+DUET_API duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_sgd_options* options,
+                                   duet_vector learning_rate);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,60 @@
+/* What supervises a batch of pairs (METHOD.md 6.3 and 6.4): the annotated split, class distributions q, trust t, kappa, lift and concord.
+   inputs: labels B (int32, -1: never labelled), sample_ids B (int64); logits_a, logits_v B x C: the teacher's two heads; prior C: class
+     frequencies of the labelled training samples; ratio 1: r; epoch 1 (int64); seed: the coin of stream 4.
+   A labelled sample is annotated where hide is 0 or its coin of probability r falls; every other sample has its label hidden.
+   state (updated): predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of the batch's
+     never-labelled samples whose heads agree, then both are used.
+   outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0; counts 2: number annotated,
+     number of the others; pair_weight 1: pair_weight_scale * concord^8.
+   Ties of an argmax go to the lowest class. NaN logits give NaN q and trust 0. B = 0: counts 0, state unchanged.
+   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above), DUET_WORKSPACE_TOO_SMALL. */
+#ifndef DUET_SUPERVISION_SUPERVISION_H
+#define DUET_SUPERVISION_SUPERVISION_H
+
+#include "../core/context.h"
+#include "../core/view.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct duet_supervision_inputs {
+  size_t struct_size;
+  duet_vector labels, sample_ids;
+  duet_matrix logits_a, logits_v;
+  duet_vector prior, ratio, epoch;
+  uint64_t seed;
+  int32_t hide;            /* 0: annotated = labelled, as the baselines have it */
+  int32_t lift;            /* 0: q = p */
+  int32_t trust;           /* 0: every sample is trusted fully */
+  float momentum;          /* of u and concord: 0.95 */
+  float largest_lift;      /* 100 */
+  float unannotated_kappa; /* 0.5 */
+  float pair_weight_scale; /* 0.8 */
+} duet_supervision_inputs;
+#define DUET_SUPERVISION_INPUTS_INIT \
+  { sizeof(duet_supervision_inputs), {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 1, 1, 1, 0.95f, 100.0f, 0.5f, 0.8f }
+
+typedef struct duet_supervision_state {
+  size_t struct_size;
+  duet_vector predicted, concord;
+} duet_supervision_state;
+#define DUET_SUPERVISION_STATE_INIT \
+  { sizeof(duet_supervision_state) }
+
+typedef struct duet_supervision_outputs {
+  size_t struct_size;
+  duet_matrix class_q;
+  duet_vector trust, kappa, annotated, hidden_trust, counts, pair_weight;
+} duet_supervision_outputs;
+#define DUET_SUPERVISION_OUTPUTS_INIT \
+  { sizeof(duet_supervision_outputs) }
+
+DUET_API duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs, size_t* bytes);
+DUET_API duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs, const duet_supervision_state* state,
+                                              const duet_supervision_outputs* outputs, duet_workspace workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

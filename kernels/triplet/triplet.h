@@ -1,0 +1,58 @@
+/* Cross-modal triplet loss, anchors = rows of x (METHOD.md 3); the other direction is the same call with the sides exchanged.
+   row_loss[i] = sum of [D_ip + margin - D_in]_+ over the triplets of anchor i, weighted; row_active[i] = the weight of those active.
+   T = sum row_loss / sum row_active is a call of its own (duet_triplet_loss), so that several parts can add up first; active = 0 gives T = 0.
+   mining all: every triplet, weights of METHOD.md 2 from class_x (n x C), class_y (m x C), trust_x (n), trust_y (m), paired; or, where
+   class_x and class_y are null, hard labels (labels_x, labels_y int32, -1: takes no part; full trust, and paired is then not read).
+   mining hard, semihard, distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each drawn negative.
+   Backward adds grad_loss dT/dx into grad_x (n x d), dT/dy into grad_y (m x d), either may be null; active is the whole batch's sum, a constant.
+   Time O(n m log m) for all; workspace O(n + m), never n x m. trust null: 1. Same inputs, same bits.
+   Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+#ifndef DUET_TRIPLET_TRIPLET_H
+#define DUET_TRIPLET_TRIPLET_H
+
+#include "../core/context.h"
+#include "../core/view.h"
+#include "../distance/distance.h"
+#include "../mining/mining.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum duet_triplet_mining {
+  DUET_TRIPLET_ALL = 0,
+  DUET_TRIPLET_HARD = 1,
+  DUET_TRIPLET_SEMIHARD = 2,
+  DUET_TRIPLET_DISTANCE_WEIGHTED = 3
+} duet_triplet_mining;
+
+typedef struct duet_triplet_inputs {
+  size_t struct_size;
+  duet_matrix x, y;
+  duet_matrix class_x, class_y;
+  duet_vector trust_x, trust_y;
+  duet_vector labels_x, labels_y;
+  duet_metric metric; /* inner is refused */
+  duet_triplet_mining mining;
+  float margin; /* at least 0 */
+  int32_t paired;
+  int64_t first_row, first_column;
+  duet_mining_draw draw; /* distance_weighted alone */
+} duet_triplet_inputs;
+#define DUET_TRIPLET_INPUTS_INIT \
+  { sizeof(duet_triplet_inputs) }
+
+DUET_API duet_status duet_triplet_workspace(const duet_context* context, const duet_triplet_inputs* inputs, size_t* bytes);
+/* row_loss, row_active: n. */
+DUET_API duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss, duet_vector row_active,
+                                          duet_workspace workspace);
+/* loss[0] = sum row_loss / sum row_active (0 where that is 0), active[0] = sum row_active; summed in float64. */
+DUET_API duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active, duet_vector loss, duet_vector active);
+/* active, grad_loss: size 1. */
+DUET_API duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active, duet_vector grad_loss,
+                                           duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
