@@ -1,9 +1,11 @@
 // A work item is a block of queries, one thread's: its scores against the whole gallery go to that thread's scratch (block x m, so O(m)),
-// then each query reads its row. The gallery is normalised once into panels that the product reads straight through.
+// then each query reads its row. The gallery is normalised and packed once. The product gives equal rows equal scores wherever they stand
+// (kernels/cpu/tile_product.h): without that, ties would not go to the lower index.
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/retrieval/retrieval_backends.h"
 #include "kernels/retrieval/retrieval_loops.h"
 #include "kernels/retrieval/retrieval_ranks.h"
@@ -13,26 +15,27 @@ namespace {
 
 constexpr double kSmallestNorm = 1e-12;        // METHOD.md 1
 constexpr int64_t kScoresOfBlock = 2'000'000;  // 8 MB a thread
+constexpr int64_t kPackedRows = 256;           // gallery rows of a tile; a multiple of every panel width
 constexpr float kNaN = __builtin_nanf("");
 
 // More rows read a panel from L1 more often; fewer make work for more threads and keep the scratch small before a huge gallery.
 int64_t block_rows(int64_t n, int64_t m) {
-  const int64_t most = n >= 1024 ? 64 : 16;
-  return std::clamp(kScoresOfBlock / std::max<int64_t>(m, 1) / kQueryGroup * kQueryGroup, kQueryGroup, most);
+  const int64_t most = n >= 1024 ? 72 : 24;
+  return std::clamp<int64_t>(kScoresOfBlock / std::max<int64_t>(m, 1) / 12 * 12, 12, most);
 }
 
 struct ThreadScratch {
-  float *groups, *scores;  // block x d, block x padded gallery
+  float *queries, *scores;  // block x d, normalised; block x padded gallery
   Ranker ranker;
 
   ThreadScratch(Workspace& workspace, int64_t rows, int64_t d, int64_t gallery, int64_t padded_gallery)
-      : groups(workspace.take<float>(rows * d)), scores(workspace.take<float>(rows * padded_gallery)), ranker(workspace, gallery, padded_gallery) {}
+      : queries(workspace.take<float>(rows * d)), scores(workspace.take<float>(rows * padded_gallery)), ranker(workspace, gallery, padded_gallery) {}
 };
 
 // What the threads share, and where each thread's own part starts.
 struct Scratch {
   int64_t m, d, padded, rows;
-  float* panels;              // padded / 32 panels of d x 32
+  float *gallery, *packed;    // m x d, normalised, and its panels
   uint64_t* by_label;         // m, (label, index) while sorting
   int32_t *labels, *members;  // m each: the sorted labels and whose they are
   double* tails;              // m + 1: tails[k] = 1/(k + 1) + ... + 1/m
@@ -42,9 +45,10 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, int64_t n, int64_t m, int64_t d)
       : m(m),
         d(d),
-        padded(ceil_div(m, kPanel) * kPanel),
+        padded(ceil_div(m, kPadding) * kPadding),
         rows(block_rows(n, m)),
-        panels(workspace.take<float>(padded * d)),
+        gallery(workspace.take<float>(m * d)),
+        packed(workspace.take<float>(packed_size(m, d))),
         by_label(workspace.take<uint64_t>(m)),
         labels(workspace.take<int32_t>(m)),
         members(workspace.take<int32_t>(m)),
@@ -64,36 +68,34 @@ struct Scratch {
   }
 };
 
-// Row x / max(|x|, eps), element k at out[k * stride]; the norm in double, so that 1e30 does not overflow.
-void normalise(const float* x, int64_t d, float* out, int64_t stride) {
+// out = x / max(|x|, eps); the norm in double, so that 1e30 does not overflow.
+void normalise(const float* x, int64_t d, float* out) {
   double square = 0;
   for (int64_t k = 0; k < d; ++k) square += double{x[k]} * x[k];
   const double norm = std::max(std::sqrt(square), kSmallestNorm);  // NaN stays: it is the first operand
-  for (int64_t k = 0; k < d; ++k) out[k * stride] = static_cast<float>(x[k] / norm);
-}
-
-// Rows first ... of x into a panel (or group) of width rows, zeros past the last.
-void pack(Matrix<const float> x, int64_t first, int64_t width, float* panel) {
-  for (int64_t r = 0; r < width; ++r) {
-    if (first + r < x.rows)
-      normalise(x.row(first + r), x.columns, panel + r, width);
-    else
-      for (int64_t k = 0; k < x.columns; ++k) panel[k * width + r] = 0;
-  }
+  for (int64_t k = 0; k < d; ++k) out[k] = static_cast<float>(x[k] / norm);
 }
 
 // body(query, its scores, scratch of the thread) for every query, each on one thread.
 template <class Body>
 void for_each_query(const duet_context& context, const RetrievalInputs& inputs, const Scratch& scratch, Body&& body) {
-  const int64_t n = inputs.queries.rows, d = scratch.d, padded = scratch.padded;
-  parallel_for(context, padded / kPanel, [&](int64_t p, int) { pack(inputs.gallery, p * kPanel, kPanel, scratch.panels + p * kPanel * d); });
+  const int64_t n = inputs.queries.rows, m = scratch.m, d = scratch.d, padded = scratch.padded;
+  parallel_chunks(context, m, kPackedRows, [&](int64_t first, int64_t count, int) {
+    for (int64_t j = first; j < first + count; ++j) normalise(inputs.gallery.row(j), d, scratch.gallery + j * d);
+  });
+  const PackedRows gallery = pack_rows(context, {scratch.gallery, m, d, d}, scratch.packed);
   parallel_chunks(context, n, scratch.rows, [&](int64_t first, int64_t count, int thread) {
     const ThreadScratch own = scratch.thread(thread);
-    for (int64_t r = 0; r < count; r += kQueryGroup) pack(inputs.queries, first + r, kQueryGroup, own.groups + r * d);
-    for (int64_t p = 0; p < padded; p += kPanel)
-      for (int64_t r = 0; r < count; r += kQueryGroup)
-        retrieval_scores(own.groups + r * d, scratch.panels + p * d, d, own.scores + r * padded + p, padded);
-    for (int64_t r = 0; r < count; ++r) body(first + r, own.scores + r * padded, own.ranker);
+    for (int64_t r = 0; r < count; ++r) {
+      normalise(inputs.queries.row(first + r), d, own.queries + r * d);
+      std::fill(own.scores + r * padded + m, own.scores + (r + 1) * padded, kLastScore);
+    }
+    for (int64_t j = 0; j < m; j += kPackedRows)
+      tile_product({own.queries, count, d, d}, gallery, j, {own.scores + j, count, std::min(kPackedRows, m - j), padded});
+    for (int64_t r = 0; r < count; ++r) {
+      retrieval_clean(own.scores + r * padded, padded);
+      body(first + r, own.scores + r * padded, own.ranker);
+    }
   });
 }
 

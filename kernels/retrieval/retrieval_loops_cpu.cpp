@@ -12,35 +12,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Lanes = hn::CappedTag<float, 16>;
 using Vec = hn::Vec<Lanes>;
 
-// AVX-512 has registers for 8 x 2 accumulators, the others for 4 x 2.
-constexpr int64_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
-
-HWY_INLINE void store_scores(Lanes lanes, Vec sum, float* to) {
-  const Vec number = hn::IfThenElse(hn::IsNaN(sum), hn::Set(lanes, kLastScore), sum);
-  hn::StoreU(hn::Add(number, hn::Zero(lanes)), lanes, to);  // -0 + 0 = 0
-}
-
-void scores(const float* HWY_RESTRICT group, const float* HWY_RESTRICT panel, int64_t d, float* HWY_RESTRICT to, int64_t stride) {
+void clean(float* HWY_RESTRICT scores, int64_t count) {
   const Lanes lanes;
-  const auto width = static_cast<int64_t>(hn::Lanes(lanes));
-  for (int64_t row = 0; row < kQueryGroup; row += kRows) {
-    for (int64_t column = 0; column < kPanel; column += 2 * width) {
-      Vec left[kRows], right[kRows];
-      for (int64_t r = 0; r < kRows; ++r) left[r] = right[r] = hn::Zero(lanes);
-      const float *query = group + row, *item = panel + column;
-      for (int64_t k = 0; k < d; ++k, query += kQueryGroup, item += kPanel) {
-        const Vec item_left = hn::LoadU(lanes, item), item_right = hn::LoadU(lanes, item + width);
-        HWY_UNROLL(kRows) for (int64_t r = 0; r < kRows; ++r) {
-          const Vec q = hn::Set(lanes, query[r]);
-          left[r] = hn::MulAdd(q, item_left, left[r]);
-          right[r] = hn::MulAdd(q, item_right, right[r]);
-        }
-      }
-      for (int64_t r = 0; r < kRows; ++r) {
-        store_scores(lanes, left[r], to + (row + r) * stride + column);
-        store_scores(lanes, right[r], to + (row + r) * stride + column + width);
-      }
-    }
+  const Vec last = hn::Set(lanes, kLastScore);
+  for (int64_t j = 0; j < count; j += static_cast<int64_t>(hn::Lanes(lanes))) {
+    const Vec score = hn::LoadU(lanes, scores + j);
+    hn::StoreU(hn::Add(hn::IfThenElse(hn::IsNaN(score), last, score), hn::Zero(lanes)), lanes, scores + j);  // -0 + 0 = 0
   }
 }
 
@@ -80,14 +57,12 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace duet::cpu {
-HWY_EXPORT(scores);
+HWY_EXPORT(clean);
 HWY_EXPORT(bins);
 HWY_EXPORT(below_own);
 HWY_EXPORT(own_rank);
 
-void retrieval_scores(const float* group, const float* panel, int64_t d, float* to, int64_t stride) {
-  HWY_DYNAMIC_DISPATCH(scores)(group, panel, d, to, stride);
-}
+void retrieval_clean(float* scores, int64_t count) { HWY_DYNAMIC_DISPATCH(clean)(scores, count); }
 void retrieval_bins(const float* scores, int64_t count, float top, float scale, float limit, int32_t* to) {
   HWY_DYNAMIC_DISPATCH(bins)(scores, count, top, scale, limit, to);
 }

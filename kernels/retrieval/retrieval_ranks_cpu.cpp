@@ -58,7 +58,7 @@ const int32_t* Ranker::ranks(const float* scores, const int32_t* members, int64_
   const float range = top - lowest;
   const int64_t bin_count = bins_for(size);
   const float limit = static_cast<float>(bin_count - 2), scale = range > kSmallestRange ? (limit - 1) / range : 0;
-  const int64_t padded_size = ceil_div(size, kPanel) * kPanel;
+  const int64_t padded_size = ceil_div(size, kPadding) * kPadding;
   std::fill(member_scores_ + size, member_scores_ + padded_size, top);
   retrieval_bins(member_scores_, padded_size, top, scale, limit, bins_);
   sort_members(scores, members, size, bin_count);
