@@ -4,7 +4,7 @@
     apt-get install --no-install-recommends python3-numpy python3-pil espeak-ng fonts-averia-serif-gwf fonts-beteckna fonts-breip fonts-bwht \
         fonts-cabin fonts-cantarell fonts-comic-neue fonts-courier-prime fonts-crosextra-caladea fonts-crosextra-carlito fonts-dancingscript \
         fonts-dejavu-core fonts-dkg-handwriting fonts-dosis fonts-ebgaramond-extra fonts-ecolier-court fonts-freefont-ttf \
-        fonts-hack-ttf fonts-humor-sans fonts-inconsolata fonts-isabella fonts-junction fonts-jura fonts-karla fonts-kristi fonts-lato \
+        fonts-hack fonts-humor-sans fonts-inconsolata fonts-isabella fonts-junction fonts-jura fonts-karla fonts-kristi fonts-lato \
         fonts-league-spartan fonts-leckerli-one fonts-liberation fonts-linuxlibertine fonts-lobster fonts-okolaks fonts-oldstandard \
         fonts-open-sans fonts-play fonts-quicksand fonts-roboto-unhinted fonts-rufscript fonts-sil-gentium fonts-sjfonts fonts-tomsontalks \
         fonts-urw-base35 fonts-vollkorn
@@ -30,32 +30,36 @@ WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 # A voice is an accent and a variant; the variant is the speaker, so the splits share accents and no speaker.
 ACCENTS = ["en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc"]
 VARIANTS = {
-    "train": ["m1", "m2", "m4", "m5", "m6", "m8", "f1", "f3", "f4", "croak", "whisper", "klatt", "klatt4", "Alex", "Alicia", "Andy", "Diogo", "Gene",
-              "Hugo", "Lee", "Mario", "Michael", "Mike", "Storm", "adam", "antonio", "aunty", "belinda", "boris", "david", "edward", "grandpa",
-              "iven", "iven3", "kaukovalta", "marcelo", "max", "michel", "miguel", "norbert", "pablo", "pedro", "quincy", "rob", "steph", "travis"],
-    "test": ["m3", "m7", "f2", "f5", "klatt2", "Andrea", "Annie", "Denis", "Jacky", "Marco", "anika", "benjamin", "caleb", "ed", "grandma", "iven2",
-             "john", "linda", "paul", "robert", "sandro", "shelby", "steph3", "victor", "zac"],
+    "train": ["m1", "m2", "m4", "m5", "m6", "m8", "f1", "f3", "f4", "croak", "whisper", "klatt", "klatt4", "Alex", "Alicia",
+              "Andy", "Diogo", "Gene", "Hugo", "Lee", "Mario", "Michael", "Mike", "Storm", "adam", "antonio", "aunty", "belinda",
+              "boris", "david", "edward", "grandpa", "iven", "iven3", "kaukovalta", "marcelo", "max", "michel", "miguel",
+              "norbert", "pablo", "pedro", "quincy", "rob", "steph", "travis"],
+    "test": ["m3", "m7", "f2", "f5", "klatt2", "Andrea", "Annie", "Denis", "Jacky", "Marco", "anika", "benjamin", "caleb", "ed",
+             "grandma", "iven2", "john", "linda", "paul", "robert", "sandro", "shelby", "steph3", "victor", "zac"],
 }
 FONTS = {
-    "train": ["AveriaSerifGWF-Regular.ttf", "BecauseWeBuild-Regular.otf", "BecauseWeConnect-Regular.otf", "BecauseWeLearn-Regular.otf", "Beteckna.ttf",
-              "C059-Italic.otf", "Breip.ttf", "Cantarell-Thin.otf", "ComicNeue-Regular.otf", "Courier Prime.otf", "Caladea-Italic.ttf",
-              "Delphine.ttf", "DancingScript-Regular.otf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "Dosis-Light.otf",
-              "EBGaramond12-Italic.ttf", "Ecolier-court.ttf", "FreeSerifBold.ttf", "FreeMono.ttf", "Gentium-I.ttf", "Humor-Sans.ttf", "Isabella.ttf",
-              "Junction.otf", "Jura-Light.otf", "Karla-ExtraBold.otf", "Lato-Black.ttf", "Lato-ThinItalic.ttf", "LeckerliOne-Regular.ttf",
-              "LiberationSansNarrow-Regular.ttf", "LinLibertine_R.otf", "NimbusRoman-BoldItalic.otf", "OldStandard-Regular.ttf", "OpenSans-CondLight.ttf",
-              "Kristi.ttf", "Quicksand-Light.ttf", "Roboto-MediumItalic.ttf", "SteveHand.ttf", "TomsonTalks.ttf", "URWBookman-Demi.otf", "dkg.ttf"],
-    "test": ["BecauseWeCreate-Regular.otf", "BecauseWeMentor-Regular.otf", "Cabin-Bold.otf", "Carlito-Regular.ttf", "Hack-Bold.ttf", "Inconsolata.otf", "P052-Roman.otf",
-             "LeagueSpartan-Bold.otf", "Play-Regular.ttf", "Rufscript010.ttf", "URWGothic-Book.otf", "Vollkorn-Black.ttf", "Z003-MediumItalic.otf",
-             "lobster.otf", "okolaksRegular.ttf", "BecauseWeOrganize-Regular.otf"],
+    "train": ["AveriaSerifGWF-Regular.ttf", "BecauseWeBuild-Regular.otf", "BecauseWeConnect-Regular.otf",
+              "BecauseWeLearn-Regular.otf", "Beteckna.ttf", "C059-Italic.otf", "Breip.ttf", "Cantarell-Thin.otf",
+              "ComicNeue-Regular.otf", "Courier Prime.otf", "Caladea-Italic.ttf", "Delphine.ttf", "DancingScript-Regular.otf",
+              "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "Dosis-Light.otf", "EBGaramond12-Italic.ttf",
+              "Ecolier-court.ttf", "FreeSerifBold.ttf", "FreeMono.ttf", "Gentium-I.ttf", "Humor-Sans.ttf", "Isabella.ttf",
+              "Junction.otf", "Jura-Light.otf", "Karla-ExtraBold.otf", "Lato-Black.ttf", "Lato-ThinItalic.ttf",
+              "LeckerliOne-Regular.ttf", "LiberationSansNarrow-Regular.ttf", "LinLibertine_R.otf", "NimbusRoman-BoldItalic.otf",
+              "OldStandard-Regular.ttf", "OpenSans-CondLight.ttf", "Kristi.ttf", "Quicksand-Light.ttf",
+              "Roboto-MediumItalic.ttf", "SteveHand.ttf", "TomsonTalks.ttf", "URWBookman-Demi.otf", "dkg.ttf"],
+    "test": ["BecauseWeCreate-Regular.otf", "BecauseWeMentor-Regular.otf", "Cabin-Bold.otf", "Carlito-Regular.ttf",
+             "Hack-Bold.ttf", "Inconsolata.otf", "P052-Roman.otf", "LeagueSpartan-Bold.otf", "Play-Regular.ttf",
+             "Rufscript010.ttf", "URWGothic-Book.otf", "Vollkorn-Black.ttf", "Z003-MediumItalic.otf", "lobster.otf",
+             "okolaksRegular.ttf", "BecauseWeOrganize-Regular.otf"],
 }
 
 RATE, FRAME, HOP, BANDS = 22050, 512, 220, 64
 SIDE, CANVAS = 20, 120
 # How much a digit varies: so that a tenth of the labels is too little for triplets alone. README.md beside this file has the figures.
-SNR = (20, 40)        # of the speech over the noise, dB
-FILL = (0.75, 0.95)   # of the image's side
+SNR = (20, 40)  # of the speech over the noise, dB
+FILL = (0.75, 0.95)  # of the image's side
 ANGLE, SHIFT = 5, 0.4  # deviations, in degrees and pixels
-OCCLUDE = 0.1         # share of the images with a bar across
+OCCLUDE = 0.1  # share of the images with a bar across
 NOISE = (0.01, 0.06)  # deviation, of the full contrast
 
 
@@ -93,7 +97,9 @@ def hear(sound, draw):
     size = len(sound) + len(echo) - 1
     spectrum = np.fft.rfft(sound, size) * np.fft.rfft(echo, size)
     octave = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / RATE), 60) / 1000)
-    colour = draw.normal(0, 1.5) * octave + sum(draw.normal(0, 1) * np.cos(np.pi * k * (octave + 4) / 7.5 + draw.uniform(0, 2 * np.pi)) for k in (1, 2, 3))
+    colour = draw.normal(0, 1.5) * octave  # dB
+    for ripple in (1, 2, 3):
+        colour += draw.normal(0, 1) * np.cos(np.pi * ripple * (octave + 4) / 7.5 + draw.uniform(0, 2 * np.pi))
     sound = np.fft.irfft(spectrum * 10 ** (colour / 20), size)
     noise = np.fft.rfft(draw.normal(size=size)) * 10 ** (draw.uniform(-6, 1) * octave / 20)
     noise = np.fft.irfft(noise, size)
@@ -107,7 +113,8 @@ def draw_digit(digit, font, draw):
     """The digit in the middle of a canvas, then an affine map to SIDE x SIDE, blur, a bar across it at times, contrast and noise."""
     box = font.getbbox(str(digit), anchor="ls")
     canvas = Image.new("L", (CANVAS, CANVAS), 0)
-    ImageDraw.Draw(canvas).text((CANVAS / 2 - (box[0] + box[2]) / 2, CANVAS / 2 - (box[1] + box[3]) / 2), str(digit), font=font, fill=255, anchor="ls")
+    middle = (CANVAS / 2 - (box[0] + box[2]) / 2, CANVAS / 2 - (box[1] + box[3]) / 2)
+    ImageDraw.Draw(canvas).text(middle, str(digit), font=font, fill=255, anchor="ls")
     height, width = box[3] - box[1], box[2] - box[0]
     scale = max(height, 1.3 * width) / (SIDE * draw.uniform(*FILL))
     angle, shear = np.deg2rad(draw.normal(0, ANGLE)), draw.normal(0, 0.1)

@@ -36,7 +36,9 @@ TEST_CASE("npy reads every dtype in every version") {
       {"<i8", raw(std::vector<int64_t>{0, 1, 2, 3, 4, 250})},
   };
   for (const int version : {1, 2, 3})
-    for (const auto& [descr, values] : files) {
+    for (const auto& file : files) {
+      const auto& descr = file.first;
+      const auto& values = file.second;
       CAPTURE(version);
       CAPTURE(descr);
       const Features x = features_in(npy(descr, "(3, 2)", values, version));

@@ -52,7 +52,8 @@ double largest_error(const Features& actual, const Doubles& expected) {
 }  // namespace
 
 TEST_CASE("preprocessing follows the double reference, test rows by the training statistics") {
-  for (const auto& [mean, deviation] : {std::pair{0.0, 1.0}, std::pair{100.0, 0.5}, std::pair{-3.0, 20.0}, std::pair{0.0, 1e-5}}) {
+  for (const auto& moments : {std::pair{0.0, 1.0}, std::pair{100.0, 0.5}, std::pair{-3.0, 20.0}, std::pair{0.0, 1e-5}}) {
+    const double mean = moments.first, deviation = moments.second;
     CAPTURE(mean);
     CAPTURE(deviation);
     const Features train = draw_features(131, 17, mean, deviation, 1);
