@@ -19,7 +19,7 @@ struct Set {
 class Activation : public Rotating<Set> {
  public:
   Activation(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.normals(n, d), Floats(n, d), draw.uniforms(n, d, -1, 1), Floats(n, d)};

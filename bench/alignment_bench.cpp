@@ -15,7 +15,7 @@ struct Set {
 class Alignment : public Rotating<Set> {
  public:
   Alignment(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), scale_(scalar(kScale)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     const int64_t stored = stores() ? m : 0;
     draw_sets(
         [&](Draw& draw) {

@@ -28,7 +28,7 @@ class Contrastive : public Rotating<Set> {
  public:
   Contrastive(const Setting& setting, duet_contrastive_kind kind)
       : context_(setting.context), kind_(kind), scale_(scalar(kScale)), bias_(scalar(kBias)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
           return Set{Side(draw, n, d, classes), Side(draw, m, d, classes), Floats(1), Floats(1)};
@@ -77,7 +77,7 @@ class Contrastive : public Rotating<Set> {
       Doubles expected(static_cast<size_t>(d));
       for (int64_t j = 0; j < s.v.rows.rows(); ++j) {
         const double score = kScale * dot(s.a.rows.row(i), s.v.rows.row(j), d);
-        const double g = sigmoid() ? s.a.weight[i] * (1 / (1 + std::exp(-score - kBias)) - double{i == j})
+        const double g = sigmoid() ? s.a.weight[i] * (1 / (1 + std::exp(-score - kBias)) - (i == j ? 1.0 : 0.0))
                                    : pull(s.a, i, s.v, j, score) + pull(s.v, j, s.a, i, score);
         add_distance_gradient(DUET_INNER, s.a.rows.row(i), s.v.rows.row(j), d, kScale * g, expected);
       }
@@ -135,8 +135,8 @@ class Contrastive : public Rotating<Set> {
   double pull(const Side& own, int64_t i, const Side& other, int64_t j, double score) const {
     const float* statistics = own.statistics.row(i);
     if (!(statistics[1] > 0)) return 0;
-    const double target =
-        with_classes() ? positive_weight(own.classes.row(i), other.classes.row(j), own.classes.columns(), other.trust[j], i == j) : double{i == j};
+    const double target = with_classes() ? positive_weight(own.classes.row(i), other.classes.row(j), own.classes.columns(), other.trust[j], i == j)
+                                         : (i == j ? 1.0 : 0.0);
     return own.weight[i] * (std::exp(score - statistics[0]) - target / statistics[1]);
   }
 

@@ -12,7 +12,7 @@ struct Set {
 class CrossEntropy : public Rotating<Set> {
  public:
   explicit CrossEntropy(const Setting& setting) : context_(setting.context) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.normals(n, classes, 3), draw.distributions(n, classes), Floats(n), draw.uniforms(n, 1, 0, 1), Floats(n, classes)};

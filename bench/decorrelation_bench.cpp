@@ -14,7 +14,7 @@ struct Set {
 class Decorrelation : public Rotating<Set> {
  public:
   explicit Decorrelation(const Setting& setting) : context_(setting.context), grad_loss_(scalar(1)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.normals(n, d), draw.normals(n, d), Floats(1), Floats(n, d), Floats(n, d)};

@@ -11,7 +11,7 @@ struct Set {
 class Distance : public Rotating<Set> {
  public:
   Distance(const Setting& setting, duet_metric metric) : context_(setting.context), metric_(metric) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.unit_rows(n, d), draw.unit_rows(m, d), Floats(n, m), draw.uniforms(n, m, -1, 1), Floats(n, d), Floats(m, d)};

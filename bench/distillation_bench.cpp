@@ -33,7 +33,7 @@ class Distillation : public Rotating<Set> {
  public:
   Distillation(const Setting& setting, Kind kind)
       : context_(setting.context), kind_(kind), scale_(scalar(kScale)), teacher_scale_(scalar(kTeacherScale)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
           return Set{Side(draw, n, d, classes), Side(draw, m, d, classes), Floats(1)};

@@ -14,7 +14,7 @@ struct Set {
 class Gather : public Rotating<Set> {
  public:
   explicit Gather(const Setting& setting) : context_(setting.context) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           Set s{draw.normals(n, d), Longs(m), Floats(m, d), draw.uniforms(m, d, -1, 1), Floats(n, d)};

@@ -12,7 +12,7 @@ struct Set {
 class Linear : public Rotating<Set> {
  public:
   explicit Linear(const Setting& setting) : context_(setting.context) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.normals(n, d),

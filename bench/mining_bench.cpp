@@ -38,7 +38,7 @@ struct Set {
 class Mining : public Rotating<Set> {
  public:
   Mining(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
           Set s{draw.unit_rows(n, d), draw.unit_rows(m, d), draw.labels(n, classes), draw.labels(m, classes), Chosen(n), Chosen(m), {}, {}};

@@ -17,7 +17,7 @@ struct Set {
 class Normalization : public Rotating<Set> {
  public:
   Normalization(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
           return Set{draw.normals(n, d),

@@ -19,7 +19,7 @@ struct Set {
 class Retrieval : public Rotating<Set> {
  public:
   Retrieval(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     const int64_t best = std::min(kBest, m);
     draw_sets(
         [&](Draw& draw) {

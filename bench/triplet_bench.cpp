@@ -19,7 +19,7 @@ struct Set {
 class Triplet : public Rotating<Set> {
  public:
   Triplet(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)), grad_loss_(scalar(1)) {
-    const auto [n, m, d, classes] = setting.shape;
+    const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
           Set s{draw.unit_rows(n, d),
