@@ -36,6 +36,7 @@ class Alignment : public Rotating<Set> {
     size_t bytes = 0;
     succeed(duet_alignment_workspace(context_, &in, &bytes));
     scratch_ = Scratch(extra_bytes = bytes);
+    for (int k = 0; k < sets() && stores(); ++k) log_sum_exps(set(k));  // the probabilities are formed from their rows' sums
 
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
@@ -53,11 +54,9 @@ class Alignment : public Rotating<Set> {
 
   void forward(int k) override {
     Set& s = set(k);
+    if (!stores()) return log_sum_exps(s);
     const duet_alignment_inputs in = inputs(s);
-    if (stores())
-      succeed(duet_alignment_probabilities(context_, &in, s.lse_row.vector(), s.probabilities.matrix(), scratch_.view()));
-    else
-      succeed(duet_alignment_forward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), scratch_.view()));
+    succeed(duet_alignment_probabilities(context_, &in, s.lse_row.vector(), s.probabilities.matrix(), scratch_.view()));
   }
 
   void backward(int k) override {
@@ -108,6 +107,11 @@ class Alignment : public Rotating<Set> {
 
  private:
   bool stores() const { return kind_ == Kind::probabilities; }
+
+  void log_sum_exps(Set& s) {
+    const duet_alignment_inputs in = inputs(s);
+    succeed(duet_alignment_forward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), scratch_.view()));
+  }
 
   duet_alignment_inputs inputs(const Set& s) const {
     duet_alignment_inputs in = DUET_ALIGNMENT_INPUTS_INIT;

@@ -9,6 +9,8 @@ namespace duet::bench {
 namespace {
 
 constexpr int64_t kBandElements = int64_t{1} << 28;
+// Multiply-adds up to which one thread may be as fast as several: handing out the work costs microseconds.
+constexpr double kOneThread = 1e7;
 
 }  // namespace
 
@@ -24,9 +26,10 @@ Product::Product(const ProductShape& shape, const duet_context& context)
   run();  // the first run pays for what any first run pays for
   auto best = Clock::duration::max();
   const int64_t share = cpu::ceil_div(band_rows_, std::max(1, context.threads));
-  for (const int64_t rows : {int64_t{64}, int64_t{128}, int64_t{256}, int64_t{512}, share}) {
+  for (const int64_t rows : {int64_t{64}, int64_t{128}, int64_t{256}, int64_t{512}, share, band_rows_}) {
     for (const int64_t columns : {int64_t{256}, int64_t{1024}, shape.columns}) {
-      if (rows > share || columns > shape.columns || columns == 0) continue;
+      if (columns > shape.columns || columns == 0) continue;
+      if (rows > share && static_cast<double>(shape.rows) * shape.columns * shape.inner > kOneThread) continue;
       auto fastest = Clock::duration::max();
       for (int attempt = 0; attempt < 2; ++attempt) {
         const auto start = Clock::now();

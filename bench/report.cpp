@@ -13,8 +13,11 @@ std::string fixed(double value, int digits) {
   return out.str();
 }
 
-// Three to four digits, whatever the size.
-std::string number(double value) { return fixed(value, value >= 100 ? 0 : value >= 10 ? 1 : value >= 1 ? 2 : 3); }
+// Three digits that count, whatever the size; 0 where there is nothing to show.
+std::string number(double value) {
+  if (!(value > 0)) return "0";
+  return fixed(value, std::clamp(2 - static_cast<int>(std::floor(std::log10(value))), 0, 7));
+}
 
 template <class... Cells>
 void print_cells(std::ostream& out, const std::string& operation, const std::string& variant, const std::string& pass, const Cells&... cells) {
