@@ -36,6 +36,7 @@ struct Trust {
   float* value;
   float* value_log;
 
+  Trust from(int64_t k) const { return {value + k, value_log + k}; }
   // t copied, or 1 where no trust was given.
   static void fill(Vector<const float> given, int64_t count, Trust out) {
     for (int64_t k = 0; k < count; ++k) {
@@ -61,10 +62,5 @@ void target_sums(Matrix<const float> weights, Matrix<const float> dots, float sc
 // gradient_ij -= W_ij (row_pull_i t_j + column_pull_j t_i); own pairs left out.
 void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull, const float* column_pull,
                      Matrix<float> gradient);
-
-// Sums over positives carried in double.
-struct TargetSum {
-  double weight = 0, cross = 0;
-};
 
 }  // namespace duet::cpu
