@@ -34,6 +34,12 @@ static duet_workspace workspace(size_t bytes) {
   return out;
 }
 
+/* Whatever a call leaves unwritten shows. */
+static void poison(float* values, int count) {
+  int k;
+  for (k = 0; k < count; ++k) values[k] = NAN;
+}
+
 static float a[kRows * kWidth], v[kColumns * kWidth];
 
 static void fill(void) {
@@ -52,9 +58,11 @@ static double score(int i, int j) {
 static void test_distance(duet_context* context) {
   float distances[kRows * kColumns];
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
-  duet_matrix out = duet_f32_matrix(distances, kRows, kColumns);
+  duet_matrix out;
   size_t bytes = 0;
   int i, j;
+  poison(distances, kRows * kColumns);
+  out = duet_f32_matrix(distances, kRows, kColumns);
   inputs.x = duet_f32_matrix(a, kRows, kWidth);
   inputs.y = duet_f32_matrix(v, kColumns, kWidth);
   inputs.metric = DUET_SQEUCLIDEAN;
@@ -82,11 +90,15 @@ static void test_infonce(duet_context* context) {
   const float scale = 2, row_weight[kRows] = {1, 1, 1, 1, 1};
   float row_loss[kRows], column_loss[kColumns], row_statistics[kRows * 2], column_statistics[kColumns * 2], grad_a[kRows * kWidth];
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
-  const duet_matrix no_matrix = {0}, rows = duet_f32_matrix(row_statistics, kRows, 2), columns = duet_f32_matrix(column_statistics, kColumns, 2);
+  const duet_matrix no_matrix = {0};
   const duet_vector no_vector = {0};
+  duet_matrix rows, columns;
   duet_workspace scratch;
   size_t bytes = 0;
   int i, j, k;
+  poison(row_loss, kRows), poison(column_loss, kColumns), poison(row_statistics, kRows * 2), poison(column_statistics, kColumns * 2);
+  rows = duet_f32_matrix(row_statistics, kRows, 2);
+  columns = duet_f32_matrix(column_statistics, kColumns, 2);
   inputs.kind = DUET_INFONCE;
   inputs.a = duet_f32_matrix(a, kRows, kWidth);
   inputs.v = duet_f32_matrix(v, kColumns, kWidth);
