@@ -174,7 +174,8 @@ struct Shape {
   int64_t n, m, d, padding;
   bool paired;
 };
-const Shape kShapes[] = {{1, 1, 1, 0, true}, {1, 7, 3, 1, false}, {13, 1, 5, 0, false}, {31, 67, 33, 3, true}, {130, 130, 16, 0, true}, {300, 263, 65, 1, false}};
+const Shape kShapes[] = {{1, 1, 1, 0, true},    {1, 7, 3, 1, false},     {13, 1, 5, 0, false},
+                         {31, 67, 33, 3, true}, {130, 130, 16, 0, true}, {300, 263, 65, 1, false}};
 
 }  // namespace
 
@@ -257,8 +258,17 @@ TEST_CASE("distillation agrees with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());
     const auto load = [&](const char* name) { return golden.load(name).array(); };
-    Problem problem{load("A"),  load("V"),  load("At"), load("Vt"), load("Qa"), load("Qv"),
-                    load("ta"), load("tv"), load("ka"), load("kv"), static_cast<float>(1 / golden.facts["tau"].get<double>()),
+    Problem problem{load("A"),
+                    load("V"),
+                    load("At"),
+                    load("Vt"),
+                    load("Qa"),
+                    load("Qv"),
+                    load("ta"),
+                    load("tv"),
+                    load("ka"),
+                    load("kv"),
+                    static_cast<float>(1 / golden.facts["tau"].get<double>()),
                     static_cast<float>(1 / golden.facts["tau_teacher"].get<double>())};
     problem.paired = golden.facts["paired"].get<bool>();
     // "ties" holds rows of norm up to sqrt(6) / 2
