@@ -25,13 +25,15 @@ struct Scratch {
         row_sum(workspace.take<double>(n)),
         slot_bias(workspace.take<double>(sweep.slots())) {}
 
-  Matrix<float> thread_tile(const Tile& tile, int which) const { return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride}; }
+  Matrix<float> thread_tile(const Tile& tile, int which) const {
+    return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
+  }
 
   // The thread's tile of a_i.v_j.
   Matrix<float> fill(const Tile& tile, int thread) const {
     const Matrix<float> out = thread_tile(tile, 2 * thread);
-    product_nt(1, inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), inputs.v.part(tile.first_column, 0, tile.columns, inputs.v.columns), 0,
-               out);
+    product_nt(1, inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), inputs.v.part(tile.first_column, 0, tile.columns, inputs.v.columns),
+               0, out);
     return out;
   }
 
@@ -82,8 +84,7 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
         scratch.target.merge(context, block);
       });
   for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = finish(scratch.sums.row(i), scratch.target.row(i), out.row_statistics.row(i));
-  for (int64_t j = 0; j < scratch.m; ++j)
-    out.column_loss[j] = finish(scratch.sums.column(j), scratch.target.column(j), out.column_statistics.row(j));
+  for (int64_t j = 0; j < scratch.m; ++j) out.column_loss[j] = finish(scratch.sums.column(j), scratch.target.column(j), out.column_statistics.row(j));
 }
 
 void softmax_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,

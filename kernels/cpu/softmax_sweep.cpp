@@ -65,8 +65,7 @@ void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool c
       const int64_t at = slot * slot_stride_;
       for (int64_t j = first; j < first + count; ++j) {
         const double shift = slot_shift_[at + j], sum = slot_sum_[at + j];
-        const double tile_cross =
-            cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * kColumnTiles + j / Sweep::kTileColumns]) * sum : 0;
+        const double tile_cross = cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * kColumnTiles + j / Sweep::kTileColumns]) * sum : 0;
         columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
       }
     }

@@ -29,9 +29,9 @@ class SoftmaxSweep {
 
   int64_t n_, m_, tile_rows_, slot_stride_;
   LogSum *rows_, *columns_;
-  float* thread_sums_;                                // threads x 3 x tile rows
-  float *slot_shift_, *slot_sum_, *slot_cross_;       // slots x block columns
-  double* slot_centre_;                               // slots x column tiles of a block
+  float* thread_sums_;                           // threads x 3 x tile rows
+  float *slot_shift_, *slot_sum_, *slot_cross_;  // slots x block columns
+  double* slot_centre_;                          // slots x column tiles of a block
 };
 
 // Weights of the softmax part of d loss/d score; the tiles' gradients are formed by add().

@@ -64,13 +64,17 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
       const auto x = hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j));
       const auto e = exp(kTag, x);
-      if constexpr (kColumns) hn::StoreU(hn::Add(hn::LoadU(kTag, columns.sum + j), e), kTag, columns.sum + j);
       if constexpr (kRows) sum = hn::Add(sum, counted(e, dots.columns - j, last));
+      // All loads before the stores: the arrays lie a multiple of 4 KB apart, and a load is held up by a store to the same place in a page.
+      FloatVector column_sum, column_cross;
+      if constexpr (kColumns) column_sum = hn::Add(hn::LoadU(kTag, columns.sum + j), e);
       if constexpr (kCross) {
         const auto difference = hn::Sub(x, hn::MulSub(hn::LoadU(kTag, other_row + j), other_factor, middle));
-        if constexpr (kColumns) hn::StoreU(hn::MulAdd(e, difference, hn::LoadU(kTag, columns.cross + j)), kTag, columns.cross + j);
+        if constexpr (kColumns) column_cross = hn::MulAdd(e, difference, hn::LoadU(kTag, columns.cross + j));
         if constexpr (kRows) cross_sum = hn::Add(cross_sum, counted(hn::Mul(e, difference), dots.columns - j, last));
       }
+      if constexpr (kColumns) hn::StoreU(column_sum, kTag, columns.sum + j);
+      if constexpr (kColumns && kCross) hn::StoreU(column_cross, kTag, columns.cross + j);
     });
     if constexpr (kRows) rows.sum[i] = sum_of_lanes(kTag, sum);
     if constexpr (kRows && kCross) rows.cross[i] = sum_of_lanes(kTag, cross_sum);
@@ -78,8 +82,7 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
 }
 
 template <bool kCross>
-float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
-                   ExpSums columns) {
+float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
   maxima(dots, scale, rows.shift, columns.shift);
   float largest = 0;
   if (choose_shifts(dots, rows.shift, columns.shift, largest)) {

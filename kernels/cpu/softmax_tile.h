@@ -26,8 +26,7 @@ struct ExpSums {
 float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns);
 
 // The same, and cross = sum of e^{score - shift} ((score - shift) - (other score - centre)).
-void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
-                    ExpSums columns);
+void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns);
 
 // weight * e^{score - log_sum}, one direction's part of a gradient; weight null: no such part.
 struct SoftmaxWeights {

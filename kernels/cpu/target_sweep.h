@@ -44,8 +44,8 @@ class TargetSweep {
   TargetSum *rows_, *columns_;
   float *row_pull_, *column_pull_;
   Trust row_trust_{}, column_trust_{};
-  float* tiles_ = nullptr;        // threads x tile
-  float* thread_sums_ = nullptr;  // threads x 2 x tile rows
+  float* tiles_ = nullptr;            // threads x tile
+  float* thread_sums_ = nullptr;      // threads x 2 x tile rows
   float *slot_weight_, *slot_cross_;  // slots x block columns
 };
 

@@ -26,9 +26,9 @@ inline constexpr float kLn2Low = 1.42860677e-6f;
 // e^x within 1 ulp (1.1 where there is no FMA) for results of 1.7e-38 and more; 0 below that and for -inf, inf above the largest float, NaN for NaN.
 HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;
-  constexpr float kLowest = -86.98f;                        // 2^(n-1) of the last step stays a normal number
-  const auto round_to_int = hn::Set(d, 12582912.0f);        // 1.5 * 2^23: adding it leaves the integer in the low bits
-  const auto bounded = hn::Min(hn::Set(d, 89.0f), x);       // the second operand is what comes back where x is NaN
+  constexpr float kLowest = -86.98f;                   // 2^(n-1) of the last step stays a normal number
+  const auto round_to_int = hn::Set(d, 12582912.0f);   // 1.5 * 2^23: adding it leaves the integer in the low bits
+  const auto bounded = hn::Min(hn::Set(d, 89.0f), x);  // the second operand is what comes back where x is NaN
   const auto shifted = hn::MulAdd(bounded, hn::Set(d, 1.44269504f), round_to_int);
   const auto n = hn::Sub(shifted, round_to_int);
   const auto r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), hn::NegMulAdd(n, hn::Set(d, kLn2High), bounded));
@@ -66,7 +66,8 @@ HWY_INLINE FloatVector log(FloatTag d, FloatVector x) {
   auto y = hn::MulAdd(hn::Mul(f2, f), p, hn::Mul(e, hn::Set(d, kLn2Low)));
   y = hn::Add(hn::NegMulAdd(f2, hn::Set(d, 0.5f), y), f);
   y = hn::MulAdd(e, hn::Set(d, kLn2High), y);
-  const auto edge = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::IfThenElse(hn::Lt(x, zero), hn::Set(d, std::numeric_limits<float>::quiet_NaN()), x));
+  const auto edge =
+      hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::IfThenElse(hn::Lt(x, zero), hn::Set(d, std::numeric_limits<float>::quiet_NaN()), x));
   return hn::IfThenElse(hn::And(hn::Gt(x, zero), hn::Lt(x, infinity)), y, edge);
 }
 
@@ -82,9 +83,7 @@ HWY_INLINE FloatVector log_1_plus(FloatTag d, FloatVector u) {
 }
 
 // The larger of two, NaN where either is NaN, whichever way the processor's own maximum treats it. (Ne is no test for NaN: it is ordered.)
-HWY_INLINE FloatVector max_or_nan(FloatVector a, FloatVector b) {
-  return hn::IfThenElse(hn::And(hn::Eq(a, a), hn::Not(hn::Gt(a, b))), b, a);
-}
+HWY_INLINE FloatVector max_or_nan(FloatVector a, FloatVector b) { return hn::IfThenElse(hn::And(hn::Eq(a, a), hn::Not(hn::Gt(a, b))), b, a); }
 
 HWY_INLINE float sum_of_lanes(FloatTag d, FloatVector x) { return hn::GetLane(hn::SumOfLanes(d, x)); }
 

@@ -66,10 +66,10 @@ duet_status duet_distillation_backward(duet_context* context, const duet_distill
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows, d = checked.student_a.columns;
     const auto rows = matrix<const float>(row_statistics, "row_statistics", n, 3);
     const auto columns = matrix<const float>(column_statistics, "column_statistics", m, 3);
-    const DistillationGradients gradients{vector<const float>(row_weight, "row_weight", n, Need::optional),
-                                          vector<const float>(column_weight, "column_weight", m, Need::optional),
-                                          matrix<float>(grad_a, "grad_a", n, d, Need::optional), matrix<float>(grad_v, "grad_v", m, d, Need::optional),
-                                          vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
+    const DistillationGradients gradients{
+        vector<const float>(row_weight, "row_weight", n, Need::optional), vector<const float>(column_weight, "column_weight", m, Need::optional),
+        matrix<float>(grad_a, "grad_a", n, d, Need::optional), matrix<float>(grad_v, "grad_v", m, d, Need::optional),
+        vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
     Workspace(workspace).check(needed(context, checked));
     dispatch(context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); });
   });

@@ -98,8 +98,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
       });
   const bool empty = scratch.n == 0 || scratch.m == 0;
   for (int64_t i = 0; i < scratch.n; ++i) {
-    const float loss = finish(scratch.student.row(i), scratch.teacher.row(i), scratch.target.row(i), in.kappa_a ? in.kappa_a[i] : 0,
-                              out.row_statistics.row(i));
+    const float loss =
+        finish(scratch.student.row(i), scratch.teacher.row(i), scratch.target.row(i), in.kappa_a ? in.kappa_a[i] : 0, out.row_statistics.row(i));
     out.row_loss[i] = empty ? 0 : loss;
   }
   for (int64_t j = 0; j < scratch.m; ++j) {

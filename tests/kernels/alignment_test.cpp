@@ -96,14 +96,15 @@ Doubles added(const Floats& before, const Doubles& expected) {
 // rounding: of one d loss/d s, which is what is left where the gradient itself cancels (one pair alone, equal rows).
 void check_gradients(const Problem& problem, const Doubles& grad_s, const Gradients& before, const Gradients& after, double relative,
                      double rounding) {
-  const auto expected = reference::score_gradients(problem.a.values(), problem.v.values(), problem.n(), problem.m(), problem.d(), problem.score,
-                                                   problem.scale, grad_s);
+  const auto expected =
+      reference::score_gradients(problem.a.values(), problem.v.values(), problem.n(), problem.m(), problem.d(), problem.score, problem.scale, grad_s);
   const std::string name = kNames[problem.score];
   // A squared distance passes d loss/d s on twice; adding to what was there rounds once more, to half an ulp of the sum.
   const double floor = 2 * rounding * problem.scale + 1e-8;
   check_relative(after.a.values(), added(before.a, expected.a), relative, "grad_a " + name, floor);
   check_relative(after.v.values(), added(before.v, expected.v), relative, "grad_v " + name, floor);
-  check_close(after.scale.values(), added(before.scale, {expected.scale}), relative * expected.scale_terms + 2 * rounding + 1e-8, "grad_scale " + name);
+  check_close(after.scale.values(), added(before.scale, {expected.scale}), relative * expected.scale_terms + 2 * rounding + 1e-8,
+              "grad_scale " + name);
 }
 
 struct Shape {
@@ -260,8 +261,8 @@ TEST_CASE("alignment leaves out what is null") {
   Sums rows_alone = weights, columns_alone = weights;
   rows_alone.column.fill(0), columns_alone.row.fill(0);
   Gradients rows = before, columns = before, untouched = before;
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), none, weights.row.vector(), none, rows.a.matrix(),
-                                       duet_matrix{}, none, call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), none, weights.row.vector(), none, rows.a.matrix(), duet_matrix{},
+                                       none, call.scratch->view()));
   SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, lse.column.vector(), none, weights.column.vector(), duet_matrix{},
                                        columns.v.matrix(), columns.scale.vector(), call.scratch->view()));
   SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, none, none, none, untouched.a.matrix(), untouched.v.matrix(),

@@ -47,7 +47,9 @@ struct Problem {
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
   // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x.
-  double tolerance(double norms = 1) const { return softmax_tolerance(d(), scale, norms) * (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1); }
+  double tolerance(double norms = 1) const {
+    return softmax_tolerance(d(), scale, norms) * (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1);
+  }
 };
 
 Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale, int64_t classes = 4, int64_t padding = 0) {
@@ -97,8 +99,8 @@ struct Losses {
 void forward(Call& call, Losses& out) {
   const bool sigmoid = call.inputs.kind == DUET_SIGMOID;
   SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(), sigmoid ? duet_vector{} : out.column.vector(),
-                                        sigmoid ? duet_matrix{} : out.row_statistics.matrix(), sigmoid ? duet_matrix{} : out.column_statistics.matrix(),
-                                        call.workspace()));
+                                        sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
+                                        sigmoid ? duet_matrix{} : out.column_statistics.matrix(), call.workspace()));
 }
 
 Losses forward(Problem& problem, int threads = 2) {
@@ -110,9 +112,7 @@ Losses forward(Problem& problem, int threads = 2) {
 
 struct Gradients {
   Floats a, v, scale, bias;
-  bool same_bits(const Gradients& o) const {
-    return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias);
-  }
+  bool same_bits(const Gradients& o) const { return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias); }
 };
 
 Gradients prefilled(const Problem& problem) {
@@ -128,10 +128,10 @@ struct Weights {
 Gradients backward(Problem& problem, Losses statistics, Weights weights, int threads, Gradients into) {
   Call call(problem, threads);
   const bool sigmoid = problem.is_sigmoid();
-  SUCCEED_CALL(duet_contrastive_backward(
-      call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
-      sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(), sigmoid ? duet_vector{} : weights.column.vector(),
-      into.a.matrix(), into.v.matrix(), into.scale.vector(), sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
+  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
+                                         sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(),
+                                         sigmoid ? duet_vector{} : weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
+                                         sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
   return into;
 }
 
@@ -153,7 +153,8 @@ struct Expected {
 
 Expected expected_gradients(const Problem& p, const Weights& weights) {
   const Doubles s = p.scores();
-  const Doubles grad_s = sum(p.rows(s, weights.row.values()).grad_s, reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
+  const Doubles grad_s =
+      sum(p.rows(s, weights.row.values()).grad_s, reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
   Expected out{reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
   for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
   return out;

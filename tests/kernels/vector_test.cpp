@@ -106,7 +106,8 @@ TEST_CASE("vector exp is within 1.1 ulp and right at the edges") {
       run(in.data(), out.data(), static_cast<int64_t>(in.size()));
       CHECK(largest_ulps(in, out, [](double x) { return std::exp(x); }) <= 1.1);  // 1 where there is FMA
     }
-    const std::vector<float> edges{0, -0.0f, kInfinity, -kInfinity, kNan, 88.72f, 88.73f, 1e30f, -1e30f, -87.5f, -104, -std::nanf("0x1234"), 1, 1, 1, 1};
+    const std::vector<float> edges{0,      -0.0f,  kInfinity, -kInfinity,           kNan, 88.72f, 88.73f, 1e30f,
+                                   -1e30f, -87.5f, -104,      -std::nanf("0x1234"), 1,    1,      1,      1};
     std::vector<float> out(edges.size());
     run(edges.data(), out.data(), 16);
     CHECK(out[0] == 1);

@@ -1,6 +1,7 @@
 // METHOD.md 2, in double, for tests alone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -4,10 +4,16 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/reference/alignment_agreement.h"
 #include "tests/reference/distance.h"
 
 namespace duet::reference {
+
+inline Doubles transposed(const Doubles& x, int64_t rows, int64_t columns) {
+  Doubles out(x.size());
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out[j * rows + i] = x[i * columns + j];
+  return out;
+}
 
 // s_ij = scale a_i.v_j, or -scale dist(a_i, v_j)
 inline Doubles scores(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d, duet_metric score, double scale) {
