@@ -31,6 +31,7 @@ class Array {
   }
   Array(const Array&) = default;
   Array(Array&&) = default;
+  Array& operator=(const Array&) = default;
   ~Array() { CHECK_MESSAGE(guards_hold(), "a call wrote outside its array"); }
 
   int64_t rows() const { return rows_; }

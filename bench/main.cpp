@@ -1,0 +1,121 @@
+// duet-bench: times every operation of the kernels, next to the bare product that it is built on.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <set>
+
+#include "bench/report.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet::bench {
+namespace {
+
+struct Options {
+  std::string operation, pass;
+  Shape shape{4096, 4096, 128, 10};
+  int threads = 0, repeat = 0;
+  bool json = false;
+};
+
+// What the command line got wrong: exit code 2, where a failed run is 1.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+std::vector<const Benchmark*> chosen(const Options& options) {
+  std::stable_sort(registry().begin(), registry().end(), [](const Benchmark& a, const Benchmark& b) { return a.operation < b.operation; });
+  std::vector<const Benchmark*> out;
+  std::set<std::string> known;
+  bool backward = false;
+  for (const Benchmark& benchmark : registry()) {
+    known.insert(benchmark.operation);
+    if (!options.operation.empty() && benchmark.operation != options.operation) continue;
+    out.push_back(&benchmark);
+    backward = backward || benchmark.passes == Passes::forward_and_backward;
+  }
+  if (out.empty()) {
+    std::string names;
+    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+    throw UsageError(text("--operation: expected one of ", names, ", got ", options.operation));
+  }
+  if (options.pass == "backward" && !backward) throw UsageError(text("--pass: ", options.operation, " has no backward"));
+  return out;
+}
+
+// Without --pass every pass that there is, one after the other; both, of an operation without backward, is its forward.
+std::vector<Pass> passes(const Benchmark& benchmark, const std::string& pass) {
+  if (benchmark.passes == Passes::forward_only) return pass == "backward" ? std::vector<Pass>{} : std::vector{Pass::forward};
+  if (pass == "forward") return {Pass::forward};
+  if (pass == "backward") return {Pass::backward};
+  if (pass == "both") return {Pass::both};
+  return {Pass::forward, Pass::backward};
+}
+
+void run(const Benchmark& benchmark, const Options& options, duet_context* context, Yardsticks& yardsticks) {
+  const std::vector<Pass> measured_passes = passes(benchmark, options.pass);
+  if (measured_passes.empty()) return;
+  try {
+    const std::unique_ptr<Prepared> prepared = benchmark.prepare({options.shape, context});
+    warm_up_and_verify(*prepared, measured_passes.back() != Pass::forward);
+    for (const Pass pass : measured_passes) {
+      const Line line{
+          benchmark, pass, options.shape, duet_context_threads(context), prepared->extra_bytes, measure(*prepared, pass, options.repeat, yardsticks)};
+      options.json ? print_json(std::cout, line) : print_table_row(std::cout, line);
+    }
+  } catch (const std::bad_alloc&) {
+    throw std::runtime_error(text(benchmark.operation, " ", benchmark.variant, ": out of memory"));
+  } catch (const Error& error) {
+    throw std::runtime_error(text(benchmark.operation, " ", benchmark.variant, ": ", error.what()));
+  }
+}
+
+int main(int argc, char** argv) {
+  CLI::App app("Times the operations of duet's kernels, next to the bare matrix product of the same shape.", "duet-bench");
+  Options options;
+  constexpr int64_t kLargest = INT32_MAX;  // a row stride has to stay below 2^31
+  app.set_version_flag("--version", duet_version());
+  app.add_option("--operation", options.operation, "Only this operation");
+  app.add_option("--pass", options.pass, "forward, backward, or both timed together; without it forward and backward, one after the other")
+      ->check(CLI::IsMember({"forward", "backward", "both"}));
+  app.add_option("--n", options.shape.n, "Rows: anchors, queries, samples")->check(CLI::Range(int64_t{1}, kLargest))->capture_default_str();
+  app.add_option("--m", options.shape.m, "Columns: the other side, outputs of a layer")
+      ->check(CLI::Range(int64_t{1}, kLargest))
+      ->capture_default_str();
+  app.add_option("--d", options.shape.d, "Width of a row")->check(CLI::Range(int64_t{1}, kLargest))->capture_default_str();
+  app.add_option("--classes", options.shape.classes, "Classes")->check(CLI::Range(int64_t{1}, kLargest))->capture_default_str();
+  app.add_option("--threads", options.threads, "Threads; without it as many as are allowed")->check(CLI::Range(1, 4096));
+  app.add_option("--repeat", options.repeat, "Calls a line; without it about half a second's, at least 5")->check(CLI::Range(1, 1000000));
+  app.add_flag("--json", options.json, "One JSON object a line instead of a table");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    return app.exit(asked);
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
+  }
+
+  duet_context_options context_options = DUET_CONTEXT_OPTIONS_INIT;
+  context_options.threads = options.threads;
+  duet_context* created = nullptr;
+  succeed(duet_context_create(&context_options, &created));
+  const std::unique_ptr<duet_context, decltype(&duet_context_destroy)> context(created, duet_context_destroy);
+  const std::vector<const Benchmark*> benchmarks = chosen(options);
+  Yardsticks yardsticks(*context);
+  if (!options.json) print_table_head(std::cout, options.shape, duet_context_threads(context.get()));
+  for (const Benchmark* benchmark : benchmarks) run(*benchmark, options, context.get(), yardsticks);
+  return 0;
+}
+
+}  // namespace
+}  // namespace duet::bench
+
+int main(int argc, char** argv) {
+  try {
+    return duet::bench::main(argc, argv);
+  } catch (const duet::bench::UsageError& error) {
+    std::cerr << "duet-bench: " << error.what() << '\n';
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "duet-bench: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,77 @@
+#include "bench/measure.h"
+
+#include <chrono>
+
+namespace duet::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+template <class Body>
+double seconds(Body&& body) {
+  const auto start = Clock::now();
+  body();
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The value below which share of the sorted samples lie, between two samples linearly.
+double quantile(const std::vector<double>& sorted, double share) {
+  const double at = share * static_cast<double>(sorted.size() - 1);
+  const size_t below = static_cast<size_t>(at), above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+Cost cost_of(const Prepared& prepared, Pass pass) {
+  if (pass == Pass::forward) return prepared.forward_cost;
+  if (pass == Pass::backward) return prepared.backward_cost;
+  return {prepared.forward_cost.flops + prepared.backward_cost.flops, prepared.forward_cost.bytes + prepared.backward_cost.bytes,
+          prepared.forward_cost.products + prepared.backward_cost.products};
+}
+
+}  // namespace
+
+const char* pass_name(Pass pass) { return pass == Pass::forward ? "forward" : pass == Pass::backward ? "backward" : "both"; }
+
+Product& Yardsticks::of(const ProductShape& shape) { return products_.try_emplace(shape, shape, context_).first->second; }
+
+void warm_up_and_verify(Prepared& prepared, bool backward) {
+  for (int set = 0; set < prepared.sets(); ++set) {
+    prepared.forward(set);
+    if (set == 0) prepared.verify_forward();
+    if (!backward) continue;
+    prepared.backward(set);
+    if (set == 0) prepared.verify_backward();
+  }
+}
+
+Measurement measure(Prepared& prepared, Pass pass, int repeat, Yardsticks& yardsticks) {
+  int call = 0;
+  const auto run = [&] {
+    const int set = call++ % prepared.sets();
+    if (pass != Pass::backward) prepared.forward(set);
+    if (pass != Pass::forward) prepared.backward(set);
+  };
+  Measurement out;
+  out.cost = cost_of(prepared, pass);
+  Product* const product = out.cost.products > 0 ? &yardsticks.of(prepared.product) : nullptr;
+
+  constexpr double kLineSeconds = 0.5;
+  constexpr int kFewest = 5, kMost = 1000;
+  const double once = seconds(run);
+  if (repeat <= 0) repeat = static_cast<int>(std::clamp<double>(kLineSeconds / std::max(once, 1e-9), kFewest, kMost));
+  std::vector<double> samples, product_samples;
+  for (int k = 0; k < repeat; ++k) {
+    samples.push_back(seconds(run));
+    if (product != nullptr) product_samples.push_back(seconds([&] { product->run(); }));
+  }
+  std::sort(samples.begin(), samples.end());
+  out.median_s = quantile(samples, 0.5);
+  out.spread = (quantile(samples, 0.75) - quantile(samples, 0.25)) / out.median_s;
+  if (product != nullptr) {
+    std::sort(product_samples.begin(), product_samples.end());
+    out.product_s = quantile(product_samples, 0.5);
+  }
+  return out;
+}
+
+}  // namespace duet::bench

@@ -1,0 +1,100 @@
+#include "bench/bench.h"
+#include "bench/verify.h"
+
+namespace duet::bench {
+namespace {
+
+enum class Kind { adamw, sgd };
+
+constexpr double kRate = 1e-3;
+constexpr int64_t kStep = 3;
+
+struct Set {
+  Floats parameter, gradient, first_moment, second_moment, teacher;
+};
+
+// One slot of n x d parameters, with the teacher's moving average.
+class Optimizer : public Rotating<Set> {
+ public:
+  Optimizer(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), rate_(scalar(kRate)), step_(whole_scalar(kStep)) {
+    const int64_t n = setting.shape.n, d = setting.shape.d;
+    draw_sets(
+        [&](Draw& draw) {
+          return Set{draw.normals(n, d), draw.normals(n, d), draw.normals(n, d, 0.1), draw.uniforms(n, d, 0, 1), draw.normals(n, d)};
+        },
+        [](const Set& s) { return bytes_of(s.parameter, s.gradient, s.first_moment, s.second_moment, s.teacher); });
+    for (const int64_t k : spots(n * d)) before_.push_back(at(k));
+    const Set& s = set(0);
+    const double elements = static_cast<double>(n) * d;
+    const bool adamw = kind == Kind::adamw;
+    forward_cost = {(adamw ? 18 : 9) * elements,
+                    s.gradient.bytes() + 2 * (bytes_of(s.parameter, s.first_moment, s.teacher) + (adamw ? s.second_moment.bytes() : 0)), 0};
+  }
+
+  void forward(int k) override {
+    Set& s = set(k);
+    const duet_optimizer_slot slot = {s.parameter.vector(), s.gradient.vector(), s.first_moment.vector(), s.second_moment.vector(),
+                                      s.teacher.vector()};
+    if (kind_ == Kind::adamw)
+      succeed(duet_adamw_step(context_, &slot, 1, &adamw_, rate_.vector(), step_.vector()));
+    else
+      succeed(duet_sgd_step(context_, &slot, 1, &sgd_, rate_.vector()));
+  }
+
+  void verify_forward() override {
+    size_t spot = 0;
+    for (const int64_t k : spots(set(0).parameter.size())) {
+      const Element expected = kind_ == Kind::adamw ? adamw(before_[spot]) : sgd(before_[spot]), actual = at(k);
+      ++spot;
+      // A step is small next to what it moves, so the step itself is compared.
+      expect_close("parameter", k, (actual.parameter - before_[spot - 1].parameter) / kRate,
+                   (expected.parameter - before_[spot - 1].parameter) / kRate, 1);
+      expect_close("first_moment", k, actual.first_moment, expected.first_moment);
+      expect_close("second_moment", k, actual.second_moment, expected.second_moment);
+      expect_close("teacher", k, actual.teacher, expected.teacher);
+    }
+  }
+
+ private:
+  struct Element {
+    double parameter, gradient, first_moment, second_moment, teacher;
+  };
+
+  Element at(int64_t k) {
+    const Set& s = set(0);
+    return {s.parameter[k], s.gradient[k], s.first_moment[k], s.second_moment[k], s.teacher[k]};
+  }
+
+  Element adamw(Element e) const {
+    const double beta1 = adamw_.beta1, beta2 = adamw_.beta2, step = static_cast<double>(kStep);
+    e.first_moment = beta1 * e.first_moment + (1 - beta1) * e.gradient;
+    e.second_moment = beta2 * e.second_moment + (1 - beta2) * e.gradient * e.gradient;
+    e.parameter -= kRate * adamw_.decay * e.parameter;
+    e.parameter -= kRate * (e.first_moment / (1 - std::pow(beta1, step))) / (std::sqrt(e.second_moment / (1 - std::pow(beta2, step))) + adamw_.eps);
+    e.teacher = adamw_.teacher_momentum * e.teacher + (1 - double{adamw_.teacher_momentum}) * e.parameter;
+    return e;
+  }
+
+  Element sgd(Element e) const {
+    e.first_moment = sgd_.momentum * e.first_moment + e.gradient + sgd_.decay * e.parameter;
+    e.parameter -= kRate * e.first_moment;
+    e.teacher = sgd_.teacher_momentum * e.teacher + (1 - double{sgd_.teacher_momentum}) * e.parameter;
+    return e;
+  }
+
+  duet_context* context_;
+  Kind kind_;
+  duet_adamw_options adamw_ = DUET_ADAMW_OPTIONS_INIT;
+  duet_sgd_options sgd_ = DUET_SGD_OPTIONS_INIT;
+  Floats rate_;
+  Longs step_;
+  std::vector<Element> before_;
+};
+
+Registration variant(const char* name, Kind kind) {
+  return {"optimizer", name, Passes::forward_only, [kind](const Setting& setting) { return std::make_unique<Optimizer>(setting, kind); }};
+}
+const Registration kVariants[] = {variant("adamw", Kind::adamw), variant("sgd", Kind::sgd)};
+
+}  // namespace
+}  // namespace duet::bench

@@ -1,0 +1,251 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/distance/distance_gradient.cpp"
+#include "kernels/distance/distance_gradient.h"
+
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <bit>
+
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// G -> -2 G
+struct TimesMinusTwo {
+  template <class D, class V>
+  HWY_INLINE V operator()(D tag, V g, const float*) const {
+    return hn::Mul(g, hn::Set(tag, -2.0f));
+  }
+};
+
+// G -> -G / D, 0 where D = 0
+struct OverMinusDistance {
+  template <class D, class V>
+  HWY_INLINE V operator()(D tag, V g, const float* distance) const {
+    const auto d = hn::LoadU(tag, distance);
+    return hn::IfThenZeroElse(hn::Eq(d, hn::Zero(tag)), hn::Div(g, hn::Neg(d)));
+  }
+};
+
+// A row of G to the factor of the products, in place; returns its sum, in float64.
+template <class Factor>
+HWY_INLINE double factor_of(Factor factor, float* g, const float* distances, int64_t count) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  const hn::CappedTag<float, 1> one;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
+  auto sum = hn::Zero(wide);
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) {
+    const auto value = factor(narrow, hn::LoadU(narrow, g + j), distances + j);
+    hn::StoreU(value, narrow, g + j);
+    sum = hn::Add(sum, hn::PromoteTo(wide, value));
+  }
+  double total = hn::GetLane(hn::SumOfLanes(wide, sum));
+  for (; j < count; ++j) {
+    hn::StoreU(factor(one, hn::LoadU(one, g + j), distances + j), one, g + j);
+    total += g[j];
+  }
+  return total;
+}
+
+double factor_row(bool euclidean, float* g, const float* distances, int64_t count) {
+  return euclidean ? factor_of(OverMinusDistance{}, g, distances, count) : factor_of(TimesMinusTwo{}, g, g, count);
+}
+
+// Whether a pair of the row is close: D^2 < near max(|x|^2, |y|^2), METHOD.md 1's rule.
+bool any_close(const float* distances, float square_x, const float* squares_y, float near, int64_t count) {
+  const hn::ScalableTag<float> tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  auto found = hn::FirstN(tag, 0);
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) {
+    const auto d = hn::LoadU(tag, distances + j), larger = hn::Max(hn::Set(tag, square_x), hn::LoadU(tag, squares_y + j));
+    found = hn::Or(found, hn::Lt(hn::Mul(d, d), hn::Mul(hn::Set(tag, near), larger)));
+  }
+  if (!hn::AllFalse(tag, found)) return true;
+  for (; j < count; ++j)
+    if (distances[j] * distances[j] < near * std::max(square_x, squares_y[j])) return true;
+  return false;
+}
+
+// sums[j] += sum_i g_ij, row after row, in float64
+void add_columns(Matrix<const float> g, double* sums) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
+  int64_t j = 0;
+  for (; j + lanes <= g.columns; j += lanes) {
+    auto sum = hn::LoadU(wide, sums + j);
+    for (int64_t i = 0; i < g.rows; ++i) sum = hn::Add(sum, hn::PromoteTo(wide, hn::LoadU(narrow, g.row(i) + j)));
+    hn::StoreU(sum, wide, sums + j);
+  }
+  for (; j < g.columns; ++j)
+    for (int64_t i = 0; i < g.rows; ++i) sums[j] += g.row(i)[j];
+}
+
+}  // namespace
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+namespace {
+HWY_EXPORT(factor_row);
+HWY_EXPORT(any_close);
+HWY_EXPORT(add_columns);
+
+constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
+
+// grad_i += -sum_i x_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
+void subtract_scaled_rows(const duet_context& context, const double* sums, Matrix<const float> rows, Matrix<float> grad) {
+  if (!grad) return;
+  parallel_chunks(context, rows.rows, kChunk, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) {
+      const float sum = static_cast<float>(sums[i]);
+      for (int64_t k = 0; k < rows.columns; ++k) grad.row(i)[k] -= sum * rows.row(i)[k];
+    }
+  });
+}
+
+// grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
+void project(const duet_context& context, Matrix<const float> g, Matrix<const float> unit, const double* norm, Matrix<float> grad) {
+  if (!grad) return;
+  parallel_chunks(context, unit.rows, kChunk, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) {
+      if (norm[i] < kSmallestNorm) continue;
+      double along = 0;
+      for (int64_t k = 0; k < unit.columns; ++k) along += double{g.row(i)[k]} * unit.row(i)[k];
+      for (int64_t k = 0; k < unit.columns; ++k) grad.row(i)[k] -= static_cast<float>((g.row(i)[k] - along * unit.row(i)[k]) / norm[i]);
+    }
+  });
+}
+
+}  // namespace
+
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d)
+    : DistanceGradients(workspace, metric, n, m, d, Sweep(n, m).block_rows(), Sweep(n, m).block_columns()) {}
+
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
+                                     int64_t block_columns)
+    : metric_(metric) {
+  if (metric == DUET_COSINE) {
+    unit_x_ = workspace.take_matrix<float>(n, d);
+    unit_y_ = workspace.take_matrix<float>(m, d);
+  } else if (metric != DUET_INNER) {
+    row_sum_ = workspace.take<double>(n);
+    column_sum_ = workspace.take<double>(m);
+  }
+  if (metric == DUET_EUCLIDEAN) {
+    close_ = workspace.take_matrix<uint64_t>(block_rows, ceil_div(block_columns, kChunk));
+    has_close_ = workspace.take<uint8_t>(block_rows);
+  }
+}
+
+void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y) {
+  tiles_ = &tiles;
+  grad_x_ = grad_x;
+  grad_y_ = grad_y;
+  if (metric_ == DUET_COSINE) {
+    std::fill_n(unit_x_.data, unit_x_.rows * unit_x_.columns, 0.0f);
+    std::fill_n(unit_y_.data, unit_y_.rows * unit_y_.columns, 0.0f);
+  } else if (metric_ != DUET_INNER) {
+    std::fill_n(row_sum_, tiles.x().rows, 0.0);
+    std::fill_n(column_sum_, tiles.y().rows, 0.0);
+  }
+  if (metric_ == DUET_EUCLIDEAN) std::fill_n(has_close_, close_.rows, uint8_t{0});
+}
+
+void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g) {
+  if (metric_ == DUET_COSINE || metric_ == DUET_INNER) return;
+  const bool euclidean = metric_ == DUET_EUCLIDEAN;
+  const auto factor = HWY_DYNAMIC_DISPATCH(factor_row);
+  const auto close = HWY_DYNAMIC_DISPATCH(any_close);
+  for (int64_t i = 0; i < g.rows; ++i) {
+    const int64_t row = tile.first_row + i;
+    double sum = factor(euclidean, g.row(i), euclidean ? distances.row(i) : nullptr, g.columns);
+    if (euclidean && close(distances.row(i), tiles_->squares_x()[row], tiles_->squares_y() + tile.first_column, tiles_->near(), g.columns))
+      sum = mark_close(tile, i, distances.row(i), g.row(i));
+    row_sum_[row] += sum;
+  }
+}
+
+// Notes the close pairs of a row of the tile for add_close_pairs; returns the row's sum without them.
+double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* distances, const float* g) {
+  const int64_t row = tile.first_row + i;
+  uint64_t* words = close_.row(tile.block_row + i);
+  if (!has_close_[tile.block_row + i]) std::fill_n(words, close_.columns, uint64_t{0});
+  has_close_[tile.block_row + i] = 1;
+  double sum = 0;
+  for (int64_t j = 0; j < tile.columns; ++j) {
+    const float larger = std::max(tiles_->squares_x()[row], tiles_->squares_y()[tile.first_column + j]);
+    const int64_t column = tile.block_column + j;
+    if (distances[j] * distances[j] < tiles_->near() * larger)
+      words[column / kChunk] |= uint64_t{1} << (column % kChunk);
+    else
+      sum += g[j];
+  }
+  return sum;
+}
+
+// Their share of the gradients by differences of rows, in order of columns for x and of rows for y; their factor becomes 0.
+void DistanceGradients::add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g) {
+  if (std::none_of(has_close_, has_close_ + block.rows, [](uint8_t has) { return has != 0; })) return;
+  const auto x = tiles_->x(), y = tiles_->y();
+  const auto each_bit = [](uint64_t word, auto&& body) {
+    for (; word; word &= word - 1) body(std::countr_zero(word));
+  };
+  const auto add = [&](float factor, const float* from, const float* to, float* grad) {
+    for (int64_t k = 0; k < x.columns; ++k) grad[k] -= factor * (from[k] - to[k]);
+  };
+  if (grad_x_) {
+    parallel_for(context, block.rows, [&](int64_t i, int) {
+      if (!has_close_[i]) return;
+      const int64_t row = block.first_row + i;
+      for (int64_t w = 0; w < ceil_div(block.columns, kChunk); ++w)
+        each_bit(close_.row(i)[w], [&](int64_t bit) {
+          const int64_t j = w * kChunk + bit;
+          add(g.row(i)[j], x.row(row), y.row(block.first_column + j), grad_x_.row(row));
+        });
+    });
+  }
+  parallel_for(context, ceil_div(block.columns, kChunk), [&](int64_t w, int) {
+    for (int64_t i = 0; i < block.rows; ++i) {
+      if (!has_close_[i]) continue;
+      each_bit(close_.row(i)[w], [&](int64_t bit) {
+        const int64_t j = w * kChunk + bit, column = block.first_column + j;
+        if (grad_y_) add(g.row(i)[j], y.row(column), x.row(block.first_row + i), grad_y_.row(column));
+        g.row(i)[j] = 0;
+      });
+    }
+  });
+  std::fill_n(has_close_, block.rows, uint8_t{0});
+}
+
+void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<float> g) {
+  const bool cosine = metric_ == DUET_COSINE;
+  const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) { return grad && cosine ? unit : grad; };
+  if (metric_ == DUET_EUCLIDEAN) add_close_pairs(context, block, g);
+  if (grad_y_ && !cosine && metric_ != DUET_INNER) {
+    const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
+    parallel_chunks(context, block.columns, kChunk,
+                    [&](int64_t first, int64_t count, int) { add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first); });
+  }
+  add_block_gradients(context, block, g, tiles_->x(), tiles_->y(), wanted(grad_x_, unit_x_), wanted(grad_y_, unit_y_));
+}
+
+void DistanceGradients::finish(const duet_context& context) {
+  if (metric_ == DUET_COSINE) {
+    project(context, unit_x_, tiles_->x(), tiles_->norms_x(), grad_x_);
+    project(context, unit_y_, tiles_->y(), tiles_->norms_y(), grad_y_);
+  } else if (metric_ != DUET_INNER) {
+    subtract_scaled_rows(context, row_sum_, tiles_->x(), grad_x_);
+    subtract_scaled_rows(context, column_sum_, tiles_->y(), grad_y_);
+  }
+}
+
+}  // namespace duet::cpu
+#endif

@@ -1,0 +1,42 @@
+// From dL/dD to the gradients of the rows (METHOD.md 1), block after block: what the backward passes of distance, triplet and alignment share.
+#pragma once
+
+#include "kernels/cpu/sweep.h"
+#include "kernels/distance/distance_tile.h"
+
+namespace duet::cpu {
+
+class DistanceGradients {
+ public:
+  // Row and column sums, for cosine the gradients of the unit rows, for euclidean a bit for each pair of a block (of the Sweep, or as given).
+  DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d);
+  DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows, int64_t block_columns);
+
+  // tiles must be prepared and outlive the pass. A gradient without data is not computed.
+  void begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y);
+
+  // g (r x c) holds dL/dD of the tile and becomes in place the factor of the products; distances, the tile's D, are read for euclidean alone.
+  // One thread at a time may hand in tiles of the same row; tile.block_column is a multiple of 64.
+  void take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g);
+
+  // Once all tiles of a block were taken: g is the block's (block.rows x block.columns), and scratch afterwards.
+  void add_block(const duet_context& context, const Block& block, Matrix<float> g);
+
+  // After the last block.
+  void finish(const duet_context& context);
+
+ private:
+  double mark_close(const Tile& tile, int64_t i, const float* distances, const float* g);
+  void add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g);
+
+  const DistanceTiles* tiles_ = nullptr;
+  duet_metric metric_;
+  double *row_sum_ = nullptr, *column_sum_ = nullptr;  // n, m; euclidean and sqeuclidean
+  Matrix<float> unit_x_, unit_y_;                      // n x d, m x d; cosine
+  // Pairs of the block so close that 1/D would magnify what the products cancel; they are added directly. euclidean
+  Matrix<uint64_t> close_;        // block rows x words of 64 columns
+  uint8_t* has_close_ = nullptr;  // block rows
+  Matrix<float> grad_x_, grad_y_;
+};
+
+}  // namespace duet::cpu

@@ -1,0 +1,147 @@
+/* The C interface as an engine meets it: C99, the installed headers and library, nothing of the tree. Exits non-zero on the first wrong answer. */
+#include <duet/duet.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { kRows = 5, kColumns = 7, kWidth = 3 };
+
+static void fail(const char* what) {
+  fprintf(stderr, "c_api_test: %s (%s)\n", what, duet_last_error());
+  exit(1);
+}
+
+static void succeed(duet_status status, const char* call) {
+  if (status != DUET_OK) fail(call);
+}
+
+static void expect_close(double actual, double expected, const char* what) {
+  /* Sums of at most seven float32 products of size 1, and a handful of roundings on top. NaN fails. */
+  if (!(fabs(actual - expected) <= 1e-5)) {
+    fprintf(stderr, "%s: expected %.9g, got %.9g\n", what, expected, actual);
+    exit(1);
+  }
+}
+
+/* 64-byte aligned, as a workspace has to be; C99 has no call for it. Never freed: the program ends. */
+static duet_workspace workspace(size_t bytes) {
+  char* raw = malloc(bytes + 64);
+  duet_workspace out;
+  if (raw == NULL) fail("out of memory");
+  out.data = raw + (64 - (uintptr_t)raw % 64) % 64;
+  out.bytes = bytes;
+  return out;
+}
+
+/* Whatever a call leaves unwritten shows. */
+static void poison(float* values, int count) {
+  int k;
+  for (k = 0; k < count; ++k) values[k] = NAN;
+}
+
+static float a[kRows * kWidth], v[kColumns * kWidth];
+
+static void fill(void) {
+  int k;
+  for (k = 0; k < kRows * kWidth; ++k) a[k] = (float)((k * 7 % 11) - 5) / 8;
+  for (k = 0; k < kColumns * kWidth; ++k) v[k] = (float)((k * 5 % 13) - 6) / 8;
+}
+
+static double score(int i, int j) {
+  double sum = 0;
+  int k;
+  for (k = 0; k < kWidth; ++k) sum += (double)a[i * kWidth + k] * v[j * kWidth + k];
+  return sum;
+}
+
+static void test_distance(duet_context* context) {
+  float distances[kRows * kColumns];
+  duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
+  duet_matrix out;
+  size_t bytes = 0;
+  int i, j;
+  poison(distances, kRows * kColumns);
+  out = duet_f32_matrix(distances, kRows, kColumns);
+  inputs.x = duet_f32_matrix(a, kRows, kWidth);
+  inputs.y = duet_f32_matrix(v, kColumns, kWidth);
+  inputs.metric = DUET_SQEUCLIDEAN;
+  succeed(duet_distance_workspace(context, &inputs, &bytes), "duet_distance_workspace");
+  succeed(duet_distance_forward(context, &inputs, out, workspace(bytes)), "duet_distance_forward");
+  for (i = 0; i < kRows; ++i)
+    for (j = 0; j < kColumns; ++j) {
+      double expected = 0;
+      int k;
+      for (k = 0; k < kWidth; ++k) expected += pow((double)a[i * kWidth + k] - v[j * kWidth + k], 2);
+      expect_close(distances[i * kColumns + j], expected, "distance");
+    }
+
+  /* Misuse is a status and a text that names argument, expected and actual. */
+  out.columns = kColumns - 1;
+  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT) fail("a wrong shape was accepted");
+  if (strstr(duet_last_error(), "distances: expected 5 x 7, got 5 x 6") == NULL) fail("a wrong shape was not named");
+  out.columns = kColumns;
+  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT) fail("a null context was accepted");
+  if (strcmp(duet_status_name(DUET_INVALID_ARGUMENT), "DUET_INVALID_ARGUMENT") != 0) fail("duet_status_name");
+}
+
+/* Rows alone: loss_i = lse_i - s_ii, d loss / d a_i = scale (sum_j P_ij v_j - v_i). */
+static void test_infonce(duet_context* context) {
+  const float scale = 2, row_weight[kRows] = {1, 1, 1, 1, 1};
+  float row_loss[kRows], column_loss[kColumns], row_statistics[kRows * 2], column_statistics[kColumns * 2], grad_a[kRows * kWidth];
+  duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
+  const duet_matrix no_matrix = {0};
+  const duet_vector no_vector = {0};
+  duet_matrix rows, columns;
+  duet_workspace scratch;
+  size_t bytes = 0;
+  int i, j, k;
+  poison(row_loss, kRows), poison(column_loss, kColumns), poison(row_statistics, kRows * 2), poison(column_statistics, kColumns * 2);
+  rows = duet_f32_matrix(row_statistics, kRows, 2);
+  columns = duet_f32_matrix(column_statistics, kColumns, 2);
+  inputs.kind = DUET_INFONCE;
+  inputs.a = duet_f32_matrix(a, kRows, kWidth);
+  inputs.v = duet_f32_matrix(v, kColumns, kWidth);
+  inputs.scale = duet_f32_vector(&scale, 1);
+  succeed(duet_contrastive_workspace(context, &inputs, &bytes), "duet_contrastive_workspace");
+  scratch = workspace(bytes);
+  succeed(
+      duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows), duet_f32_vector(column_loss, kColumns), rows, columns, scratch),
+      "duet_contrastive_forward");
+  for (k = 0; k < kRows * kWidth; ++k) grad_a[k] = 1; /* backward adds */
+  succeed(duet_contrastive_backward(context, &inputs, rows, columns, duet_f32_vector(row_weight, kRows), no_vector,
+                                    duet_f32_matrix(grad_a, kRows, kWidth), no_matrix, no_vector, no_vector, scratch),
+          "duet_contrastive_backward");
+  for (i = 0; i < kRows; ++i) {
+    double sum = 0;
+    for (j = 0; j < kColumns; ++j) sum += exp(scale * score(i, j));
+    expect_close(row_loss[i], log(sum) - scale * score(i, i), "row_loss");
+    for (k = 0; k < kWidth; ++k) {
+      double expected = 1 - (double)scale * v[i * kWidth + k];
+      for (j = 0; j < kColumns; ++j) expected += scale * exp(scale * score(i, j)) / sum * v[j * kWidth + k];
+      expect_close(grad_a[i * kWidth + k], expected, "grad_a");
+    }
+  }
+
+  if (bytes > 0) {
+    scratch.bytes = bytes - 1;
+    if (duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows), duet_f32_vector(column_loss, kColumns), rows, columns,
+                                 scratch) != DUET_WORKSPACE_TOO_SMALL)
+      fail("a small workspace was accepted");
+  }
+}
+
+int main(void) {
+  duet_context* context = NULL;
+  duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
+  options.threads = 2;
+  if (strcmp(duet_version(), EXPECTED_VERSION) != 0) fail("duet_version is not the package's");
+  succeed(duet_context_create(&options, &context), "duet_context_create");
+  if (duet_context_threads(context) != 2) fail("duet_context_threads");
+  fill();
+  test_distance(context);
+  test_infonce(context);
+  duet_context_destroy(context);
+  printf("duet %s through its C interface: SIMD %s, BLAS %s\n", duet_version(), duet_simd_target(), duet_blas_core());
+  return 0;
+}
