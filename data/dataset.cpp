@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <system_error>
 
-#include "data/npy.h"
 #include "kernels/core/error.h"
 
 namespace duet::data {
@@ -48,7 +47,7 @@ std::vector<std::string> list_modalities(const std::filesystem::path& split_fold
   return found;
 }
 
-Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities) {
+Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities, FortranOrder order) {
   Split split;
   choose(split_folder, {modalities.begin(), modalities.end()});
   const std::filesystem::path labels = npy(split_folder, kLabels);
@@ -57,19 +56,19 @@ Split load_split(const std::filesystem::path& split_folder, const std::array<std
   split.labels = read_labels(labels);
   for (size_t side = 0; side < kModalities; ++side) {
     const std::filesystem::path path = npy(split_folder, modalities[side]);
-    split.features[side] = read_features(path);
+    split.features[side] = read_features(path, order);
     require(split.features[side].rows == split.rows(), path.string(), ": ", split.features[side].rows, " rows; expected ", split.rows(),
             " as in labels.npy");
   }
   return split;
 }
 
-Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities) {
+Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities, FortranOrder order) {
   Dataset dataset;
   dataset.name = folder.string();
   dataset.modalities = choose(folder / "train", modalities);
-  dataset.train = load_split(folder / "train", dataset.modalities);
-  dataset.test = load_split(folder / "test", dataset.modalities);
+  dataset.train = load_split(folder / "train", dataset.modalities, order);
+  dataset.test = load_split(folder / "test", dataset.modalities, order);
   complete_dataset(dataset);
   return dataset;
 }

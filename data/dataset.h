@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/features.h"
+#include "data/npy.h"
 
 namespace duet::data {
 
@@ -37,9 +38,10 @@ std::vector<std::string> list_modalities(const std::filesystem::path& split_fold
 // Errors: DUET_IO_ERROR (the system refuses a file or folder); DUET_INVALID_ARGUMENT, one line that names the file: not a readable .npy,
 // unequal rows, unequal widths of train and test, a value that is not finite, a label out of range, a modality that is not there or is one
 // of more than two and none was chosen.
-Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities = {});
+Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities = {}, FortranOrder order = FortranOrder::refuse);
 // One split of it, for a model that is already trained.
-Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities);
+Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities,
+                 FortranOrder order = FortranOrder::refuse);
 
 // Writes folder/train and folder/test as load_dataset reads them; creates the folders.
 void write_dataset(const std::filesystem::path& folder, const Dataset& dataset);

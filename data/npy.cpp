@@ -90,7 +90,6 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
 
   const NpyHeader header = parse_npy_header(all.substr(start, length), name);
   const TypeFacts facts = type_of(header.descr, name);
-  require(!header.fortran_order || header.shape.size() < 2, name, ": Fortran order; expected C order (save numpy.ascontiguousarray of it)");
   int64_t bytes = facts.bytes;
   for (const int64_t extent : header.shape) {
     require(extent == 0 || bytes <= std::numeric_limits<int64_t>::max() / extent, name, ": shape ", shape_text(header.shape),
@@ -100,26 +99,30 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
   const auto values = file.subspan(start + length);
   require(static_cast<uint64_t>(bytes) <= values.size(), name, ": truncated: shape ", shape_text(header.shape), " of '", header.descr, "' needs ",
           bytes, " bytes of values, ", values.size(), " are there");
-  return {name, facts.type, header.shape, values.first(static_cast<size_t>(bytes))};
+  return {name, facts.type, header.shape, header.fortran_order && header.shape.size() > 1, values.first(static_cast<size_t>(bytes))};
 }
 
-Features read_features(const NpyView& view) {
+Features read_features(const NpyView& view, FortranOrder order) {
+  require(!view.fortran_order || order == FortranOrder::accept, view.name,
+          ": Fortran order; expected C order (save numpy.ascontiguousarray of it, or set the key accept_fortran_order to true)");
   require(view.shape.size() == 2, view.name, ": shape ", shape_text(view.shape), "; expected features of two dimensions, rows x columns");
   require(view.shape[0] > 0 && view.shape[1] > 0, view.name, ": shape ", shape_text(view.shape), "; expected at least one row and one column");
   Features out(view.shape[0], view.shape[1]);
+  const int64_t row_step = view.fortran_order ? 1 : out.columns, column_step = view.fortran_order ? out.rows : 1;
   with_elements(view, [&](auto value) {
     for (int64_t i = 0; i < out.rows; ++i) {
       float* const row = out.row(i);
       bool finite = true;
       for (int64_t k = 0; k < out.columns; ++k) {
-        row[k] = static_cast<float>(value(i * out.columns + k));
+        row[k] = static_cast<float>(value(i * row_step + k * column_step));
         finite &= std::isfinite(row[k]);
       }
       if (finite) continue;
       int64_t k = 0;
       while (std::isfinite(row[k])) ++k;
-      throw Error(DUET_INVALID_ARGUMENT, text(view.name, ": row ", i, ", column ", k, " is ", static_cast<double>(value(i * out.columns + k)),
-                                              "; expected a number that is finite in float32"));
+      throw Error(DUET_INVALID_ARGUMENT,
+                  text(view.name, ": row ", i, ", column ", k, " is ", static_cast<double>(value(i * row_step + k * column_step)),
+                       "; expected a number that is finite in float32"));
     }
   });
   return out;
@@ -143,9 +146,9 @@ std::vector<int32_t> read_labels(const NpyView& view) {
   return out;
 }
 
-Features read_features(const std::filesystem::path& path) {
+Features read_features(const std::filesystem::path& path, FortranOrder order) {
   const MappedFile file(path);
-  return read_features(parse_npy(file.bytes(), path.string()));
+  return read_features(parse_npy(file.bytes(), path.string()), order);
 }
 
 std::vector<int32_t> read_labels(const std::filesystem::path& path) {

@@ -117,9 +117,13 @@ TEST_CASE("dataset loads the shared data") {
   CHECK(digits.width(0) == 128);
   CHECK(digits.width(1) == 784);
   CHECK(digits.classes == 10);
-  const Folder folder;
-  copy_in_c_order(root / "wikipedia", folder.path());
-  const Dataset wikipedia = load_dataset(folder.path(), {"text", "image"});
+  // This one's matrices are in Fortran order.
+  check_refused(
+      [&] {
+        load_dataset(root / "wikipedia", {"text", "image"});
+      },
+      DUET_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
+  const Dataset wikipedia = load_dataset(root / "wikipedia", {"text", "image"}, FortranOrder::accept);
   CHECK(wikipedia.train.rows() == 2173);
   CHECK(wikipedia.test.rows() == 693);
   CHECK(wikipedia.width(0) == 1000);

@@ -63,31 +63,6 @@ class Folder {
   std::filesystem::path path_;
 };
 
-// A C-order copy of a data set some of whose f4 matrices are in Fortran order, which the reader refuses: the shared wikipedia is such a one.
-inline void copy_in_c_order(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const char* const split : {"train", "test"}) {
-    std::filesystem::create_directories(to / split);
-    for (const auto& entry : std::filesystem::directory_iterator(from / split)) {
-      if (entry.path().extension() != ".npy") continue;
-      std::ifstream in(entry.path(), std::ios::binary);
-      std::string file{std::istreambuf_iterator<char>(in), {}};
-      const size_t start = 10 + static_cast<unsigned char>(file[8]) + 256u * static_cast<unsigned char>(file[9]);
-      const std::string header = file.substr(10, start - 10);
-      if (header.find("'fortran_order': True") != std::string::npos) {
-        size_t rows = 0, columns = 0;
-        REQUIRE(std::sscanf(header.c_str() + header.find("'shape'"), "'shape': (%zu, %zu)", &rows, &columns) == 2);
-        REQUIRE(file.size() == start + rows * columns * sizeof(float));
-        std::string values(rows * columns * sizeof(float), '\0');
-        for (size_t i = 0; i < rows; ++i)
-          for (size_t k = 0; k < columns; ++k)
-            std::memcpy(&values[(i * columns + k) * sizeof(float)], &file[start + (k * rows + i) * sizeof(float)], sizeof(float));
-        file = npy("<f4", duet::text("(", rows, ", ", columns, ")"), values);
-      }
-      std::ofstream(to / split / entry.path().filename(), std::ios::binary) << file;
-    }
-  }
-}
-
 // body must throw Error with this status; its text, one line, must contain every part.
 template <class Body>
 void check_refused(Body&& body, duet_status status, const std::vector<std::string>& parts) {

@@ -72,6 +72,14 @@ TEST_CASE("npy headers may be written in other ways") {
   CHECK(labels_in(npy_with_header(1, "{'descr': '|u1', 'fortran_order': True, 'shape': (2,), }", std::string("\x03\x04"))).size() == 2);
 }
 
+TEST_CASE("npy reads Fortran order where the caller accepts it") {
+  const auto file = npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix);
+  const Features x = read_features(parse_npy(bytes_of(file), "x.npy"), FortranOrder::accept);
+  CHECK(x.rows == 3);
+  CHECK(x.values == std::vector<float>{0, 3, 1, 4, 2, 5});
+  CHECK(read_features(parse_npy(bytes_of(npy("<f4", "(3, 2)", kSix)), "x.npy"), FortranOrder::accept).values == std::vector<float>{0, 1, 2, 3, 4, 5});
+}
+
 TEST_CASE("npy refuses what it cannot read") {
   check_features_refused("", {"x.npy: not a .npy file"});
   check_features_refused("PK\x03\x04 an archive", {"x.npy: not a .npy file"});

@@ -128,9 +128,7 @@ TEST_CASE("preprocessing auto chooses for the shared data as its known answers d
     return;
   }
   for (const auto& [name, scaling] : {std::pair{"avdigits", Scaling::zscore}, std::pair{"wikipedia", Scaling::norm}}) {
-    const Folder folder;
-    copy_in_c_order(root / name, folder.path());
-    Dataset dataset = load_dataset(folder.path());
+    Dataset dataset = load_dataset(root / name, {}, FortranOrder::accept);
     for (const Preprocessing& chosen : preprocess(dataset, {Scaling::automatic, Scaling::automatic})) {
       CAPTURE(chosen.reason);
       CHECK(chosen.scaling == scaling);
