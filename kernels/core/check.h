@@ -98,6 +98,15 @@ Struct load(const Struct* given, const char* name) {
   return value;
 }
 
+// What an enumeration of the C interface holds, which may be none of its values; to read such a one as an enumeration is undefined.
+template <class Enum>
+int enum_value(const Enum& given) {
+  static_assert(sizeof(Enum) == sizeof(int));
+  int value;
+  std::memcpy(&value, &given, sizeof value);
+  return value;
+}
+
 // Hands out aligned pieces of a workspace. Built without memory it only adds up: the same code that uses a workspace also sizes it.
 class Workspace {
  public:

@@ -8,7 +8,8 @@ namespace {
 
 DistanceInputs check(const duet_distance_inputs* given) {
   const duet_distance_inputs inputs = load(given, "inputs");
-  require(inputs.metric >= DUET_SQEUCLIDEAN && inputs.metric <= DUET_INNER, "inputs.metric: unknown value ", static_cast<int>(inputs.metric));
+  const int metric = enum_value(inputs.metric);
+  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_INNER, "inputs.metric: unknown value ", metric);
   const auto x = matrix<const float>(inputs.x, "inputs.x", kAny, kAny);
   return {x, matrix<const float>(inputs.y, "inputs.y", kAny, x.columns), inputs.metric};
 }

@@ -16,8 +16,9 @@ namespace {
 
 MiningInputs check(const duet_mining_inputs* given) {
   const duet_mining_inputs inputs = load(given, "inputs");
-  require(inputs.metric >= DUET_SQEUCLIDEAN && inputs.metric <= DUET_COSINE,
-          "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", static_cast<int>(inputs.metric));
+  const int metric = enum_value(inputs.metric);
+  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
+          "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
   require(inputs.first_row >= 0 && inputs.first_column >= 0, "inputs.first_row, first_column: expected at least 0, got ", inputs.first_row, ", ",
           inputs.first_column);
   const auto x = matrix<const float>(inputs.x, "inputs.x", kAny, kAny), y = matrix<const float>(inputs.y, "inputs.y", kAny, x.columns);

@@ -8,10 +8,11 @@ namespace {
 
 TripletInputs check(const duet_triplet_inputs* given) {
   const duet_triplet_inputs inputs = load(given, "inputs");
-  require(inputs.metric >= DUET_SQEUCLIDEAN && inputs.metric <= DUET_COSINE,
-          "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", static_cast<int>(inputs.metric));
-  require(inputs.mining >= DUET_TRIPLET_ALL && inputs.mining <= DUET_TRIPLET_DISTANCE_WEIGHTED, "inputs.mining: unknown value ",
-          static_cast<int>(inputs.mining));
+  const int metric = enum_value(inputs.metric);
+  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
+          "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
+  const int mining = enum_value(inputs.mining);
+  require(mining >= DUET_TRIPLET_ALL && mining <= DUET_TRIPLET_DISTANCE_WEIGHTED, "inputs.mining: unknown value ", mining);
   require(inputs.margin >= 0, "inputs.margin: expected at least 0, got ", inputs.margin);
   require(inputs.first_row >= 0 && inputs.first_column >= 0, "inputs.first_row, first_column: expected at least 0, got ", inputs.first_row, ", ",
           inputs.first_column);

@@ -36,8 +36,8 @@ void label_weights(int32_t label, const int32_t* labels, int64_t m, const Triple
   float *positive = scratch.positive, *negative = scratch.negative;
   for (int64_t j = 0; j < m; ++j) {
     const bool known = (label >= 0) & (labels[j] >= 0), same = labels[j] == label;
-    positive[j] = known & same ? 1.0f : 0.0f;
-    negative[j] = known & !same ? 1.0f : 0.0f;
+    positive[j] = (known & same) ? 1.0f : 0.0f;
+    negative[j] = (known & !same) ? 1.0f : 0.0f;
   }
 }
 

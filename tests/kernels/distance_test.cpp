@@ -299,6 +299,8 @@ TEST_CASE("distance refuses misuse") {
   FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   inputs.y = narrow.matrix();
   FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.y: expected any x 3, got 5 x 2");
-  inputs = inputs_of(pair, static_cast<duet_metric>(9));
+  inputs = inputs_of(pair, DUET_EUCLIDEAN);
+  const int unknown = 9;
+  std::memcpy(&inputs.metric, &unknown, sizeof unknown);
   FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.metric: unknown value 9");
 }

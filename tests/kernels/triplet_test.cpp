@@ -47,8 +47,8 @@ struct Shape {
   bool paired;
   double unlabelled;
 };
-const Shape kShapes[] = {{1, 1, 1, 1, true, 0},       {1, 13, 5, 2, true, 0},      {17, 1, 3, 2, false, 0},      {31, 67, 33, 3, false, 0.2},
-                         {128, 128, 64, 10, true, 0}, {67, 129, 20, 5, true, 0.4}, {23, 23, 7, 1, false, 0},     {19, 30, 6, 3, false, 1},
+const Shape kShapes[] = {{1, 1, 1, 1, true, 0},       {1, 13, 5, 2, true, 0},      {17, 1, 3, 2, false, 0},     {31, 67, 33, 3, false, 0.2},
+                         {128, 128, 64, 10, true, 0}, {67, 129, 20, 5, true, 0.4}, {23, 23, 7, 1, false, 0},    {19, 30, 6, 3, false, 1},
                          {0, 5, 3, 2, false, 0},      {5, 0, 3, 2, false, 0},      {150, 310, 9, 40, true, 0.8}};
 
 Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {

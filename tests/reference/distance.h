@@ -21,7 +21,7 @@ inline double norm(const double* x, int64_t d) {
 inline Doubles unit_rows(const Doubles& x, int64_t n, int64_t d) {
   Doubles u = x;
   for (int64_t i = 0; i < n; ++i) {
-    const double length = norm(&x[i * d], d);
+    const double length = norm(x.data() + i * d, d);
     for (int64_t k = 0; k < d; ++k) u[i * d + k] /= length < 1e-12 ? 1e-12 : length;
   }
   return u;
@@ -61,7 +61,7 @@ inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64
         }
     const auto project = [d](const Doubles& rows, const Doubles& unit, const Doubles& gradient, int64_t count, Doubles& to) {
       for (int64_t i = 0; i < count; ++i) {
-        const double length = norm(&rows[i * d], d);
+        const double length = norm(rows.data() + i * d, d);
         if (length < 1e-12) continue;
         double along = 0;
         for (int64_t k = 0; k < d; ++k) along += gradient[i * d + k] * unit[i * d + k];
