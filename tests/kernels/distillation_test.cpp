@@ -18,7 +18,8 @@ const Shape kShapes[] = {{1, 1, 1, 0, true},    {1, 7, 3, 1, false},     {13, 1,
 
 TEST_CASE("distillation agrees with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
-    for (const auto& [scale, teacher_scale] : {std::pair{10.0f, 5.0f}, {1.0f, 1.0f}, {1000.0f, 1000.0f}, {1000.0f, 2.0f}}) {
+    for (const auto& scales : {std::pair{10.0f, 5.0f}, {1.0f, 1.0f}, {1000.0f, 1000.0f}, {1000.0f, 2.0f}}) {
+      const float scale = scales.first, teacher_scale = scales.second;
       CAPTURE(s.n);
       CAPTURE(scale);
       CAPTURE(teacher_scale);
