@@ -1,0 +1,147 @@
+// The nodes of the losses over pairs, against the double references.
+#include "tests/reference/alignment.h"
+#include "tests/reference/contrastive.h"
+#include "tests/reference/distillation.h"
+#include "tests/reference/reduction.h"
+#include "tests/support/gradcheck.h"
+
+using namespace duet;
+using namespace duet::test;
+
+namespace {
+
+constexpr int64_t kRows = 7, kColumns = 5, kWidth = 4, kClasses = 3;
+
+// A batch: unit rows on both sides, a teacher's, classes, trust, kappa.
+struct Batch {
+  Draw draw{31};
+  Floats a = draw.unit_rows(kRows, kWidth), v = draw.unit_rows(kColumns, kWidth);
+  Floats teacher_a = draw.unit_rows(kRows, kWidth), teacher_v = draw.unit_rows(kColumns, kWidth);
+  Floats class_a = draw.distributions(kRows, kClasses), class_v = draw.distributions(kColumns, kClasses);
+  Floats trust_a = draw.choice(kRows, {0, 0.5, 1}), trust_v = draw.choice(kColumns, {0.5, 1});
+  Floats kappa_a = draw.choice(kRows, {0, 0.5, 1}), kappa_v = draw.choice(kColumns, {0, 0.5, 1});
+  Floats scale = Floats(1, 1).fill(4), teacher_scale = Floats(1, 1).fill(8), bias = Floats(1, 1).fill(-0.5);
+
+  // pos with anchors in rows (n x m) and in columns (m x n): METHOD.md 2.
+  Doubles row_positives(bool paired) const {
+    return reference::positives(class_a.values(), class_v.values(), trust_v.values(), kRows, kColumns, paired);
+  }
+  Doubles column_positives(bool paired) const {
+    return reference::positives(class_v.values(), class_a.values(), trust_a.values(), kColumns, kRows, paired);
+  }
+};
+
+Doubles scores(const Doubles& a, const Doubles& v, double scale, duet_metric score = DUET_INNER) {
+  return reference::scores(a, v, kRows, kColumns, kWidth, score, scale);
+}
+
+Doubles across(const Doubles& s) { return reference::transposed(s, kRows, kColumns); }
+
+const Doubles kRowOnes(kRows, 1.0), kColumnOnes(kColumns, 1.0);
+
+// 1/2 of both directions' weighted means.
+double both(const Doubles& rows, const Doubles& row_weight, const Doubles& columns, const Doubles& column_weight) {
+  return 0.5 * (reference::weighted_mean(rows, row_weight, kRows) + reference::weighted_mean(columns, column_weight, kColumns));
+}
+
+Tensor constant(Floats& array) { return Tensor::view(array.data(), array.rows(), array.columns()); }
+
+}  // namespace
+
+TEST_CASE("alignment: log-sum-exps and probabilities") {
+  for (const auto score : {DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+    CAPTURE(score);
+    Batch batch;
+    const std::vector<Leaf> leaves = {batch.a, batch.v, batch.scale};
+    gradcheck(
+        "lse", leaves, [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_lse(tape, in[0], in[1], in[2], score)); },
+        [=](const auto& in) {
+          const Doubles s = scores(in[0], in[1], in[2][0], score);
+          Doubles lse = reference::log_sum_exp_rows(s, kRows, kColumns);
+          for (const double entry : reference::log_sum_exp_rows(across(s), kColumns, kRows)) lse.push_back(entry);
+          return weigh(lse);
+        });
+    gradcheck(
+        "probabilities", leaves,
+        [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_probabilities(tape, in[0], in[1], in[2], score)); },
+        [=](const auto& in) { return weigh(reference::softmax_rows(scores(in[0], in[1], in[2][0], score), kRows, kColumns)); });
+  }
+}
+
+TEST_CASE("distillation, both directions weighted") {
+  for (const bool paired : {false, true}) {
+    Batch batch;
+    duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
+    options.teacher_a = batch.teacher_a.matrix(), options.teacher_v = batch.teacher_v.matrix();
+    options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
+    options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
+    options.kappa_a = batch.kappa_a.vector(), options.kappa_v = batch.kappa_v.vector();
+    options.teacher_scale = batch.teacher_scale.vector();
+    options.paired = paired;
+    gradcheck(
+        "distillation", {batch.a, batch.v, batch.scale},
+        [&](Tape& tape, const auto& in) {
+          return ops::distillation(tape, in[0], in[1], in[2], options, constant(batch.trust_a), constant(batch.trust_v));
+        },
+        [&](const auto& in) {
+          const Doubles s = scores(in[0], in[1], in[2][0]), t = scores(batch.teacher_a.values(), batch.teacher_v.values(), 8);
+          const auto rows = reference::distillation_rows(s, t, batch.row_positives(paired), batch.kappa_a.values(), kRowOnes, kRows, kColumns);
+          const auto columns = reference::distillation_rows(across(s), across(t), batch.column_positives(paired), batch.kappa_v.values(), kColumnOnes,
+                                                            kColumns, kRows);
+          return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
+        });
+  }
+}
+
+TEST_CASE("infonce and multi-positive, both directions") {
+  for (const bool identity : {true, false}) {
+    CAPTURE(identity);
+    Batch batch;
+    duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+    options.kind = identity ? DUET_INFONCE : DUET_MULTI_POSITIVE;
+    Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
+    if (identity) {
+      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+    } else {
+      options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
+      options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
+      options.paired = 1;
+      row_positives = batch.row_positives(true), column_positives = batch.column_positives(true);
+    }
+    gradcheck(
+        "contrastive", {batch.a, batch.v, batch.scale},
+        [&](Tape& tape, const auto& in) {
+          return ops::contrastive(tape, in[0], in[1], in[2], {}, options, constant(batch.trust_a), constant(batch.trust_v));
+        },
+        [&](const auto& in) {
+          const Doubles s = scores(in[0], in[1], in[2][0]);
+          const auto rows = reference::cross_entropy_rows(s, row_positives, kRowOnes, kRows, kColumns);
+          const auto columns = reference::cross_entropy_rows(across(s), column_positives, kColumnOnes, kColumns, kRows);
+          return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
+        });
+  }
+}
+
+TEST_CASE("sigmoid, with scale and bias") {
+  for (const bool identity : {true, false}) {
+    CAPTURE(identity);
+    Batch batch;
+    duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+    options.kind = DUET_SIGMOID;
+    Doubles same(kRows * kColumns);
+    if (identity) {
+      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) same[i * kColumns + i] = 1;
+    } else {
+      options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
+      same = reference::positives(batch.class_a.values(), batch.class_v.values(), kColumnOnes, kRows, kColumns, false);
+    }
+    gradcheck(
+        "sigmoid", {batch.a, batch.v, batch.scale, batch.bias},
+        [&](Tape& tape, const auto& in) { return ops::contrastive(tape, in[0], in[1], in[2], in[3], options, constant(batch.trust_a)); },
+        [&](const auto& in) {
+          Doubles x = scores(in[0], in[1], in[2][0]);
+          for (double& entry : x) entry += in[3][0];
+          return reference::weighted_mean(reference::sigmoid_rows(x, same, kRowOnes, kRows, kColumns).loss, batch.trust_a.values(), kRows);
+        });
+  }
+}
