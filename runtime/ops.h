@@ -1,0 +1,77 @@
+// The differentiable operations: each runs a kernel into a new tensor of the tape and records how its gradient runs back. The formulas, shapes
+// and edge cases are those of kernels/<operation>/<operation>.h; what stands here is how they are wired.
+//
+// Gradients flow into the tensors passed as arguments of their own, where these require one. What is passed inside a kernel's options (classes,
+// trust, labels, the teacher) is constant; its memory must live until backward. A scalar tensor (scale, bias, a weight, a divisor) is read when
+// the kernel runs, so it may change from step to step. An absent tensor is Tensor{}.
+#pragma once
+
+#include <initializer_list>
+#include <span>
+
+#include "runtime/tape.h"
+#include "runtime/tensor.h"
+
+namespace duet::ops {
+
+// n x m distances between the rows of x (n x d) and y (m x d).
+Tensor distance(Tape& tape, const Tensor& x, const Tensor& y, duet_metric metric);
+
+// T, the mean hinge over the triplets with anchors in x (METHOD.md 3): a scalar. x and y of options are set here.
+Tensor triplet(Tape& tape, const Tensor& x, const Tensor& y, duet_triplet_inputs options);
+
+// Log-sum-exps of the scores of a (n x d) and v (m x d): n + m values, those of the rows first. row_part() takes them apart.
+Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score = DUET_INNER);
+// P, n x m: the only operation on pairs that stores a matrix beside distance().
+Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score = DUET_INNER);
+
+// The terms of KL distillation: n row terms, then m column terms. student_a, student_v and scale of options are set here.
+Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, duet_distillation_inputs options);
+// L_kl = 1/2 [sum_i row_weight_i row_i / n + sum_j column_weight_j column_j / m] (METHOD.md 5): a scalar. Absent weights: 1.
+Tensor distillation(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, const duet_distillation_inputs& options,
+                    const Tensor& row_weight, const Tensor& column_weight);
+
+// The terms of a contrastive loss: n row terms, then m column terms (sigmoid: the n row terms alone). a, v, scale and bias of options are set
+// here; bias is read by sigmoid alone.
+Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, duet_contrastive_inputs options);
+// InfoNCE and multi-positive: 1/2 [sum_i row_weight_i row_i / n + sum_j column_weight_j column_j / m]. Sigmoid: sum_i row_weight_i row_i / n.
+Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
+                   const Tensor& row_weight = {}, const Tensor& column_weight = {});
+
+// output_scale (x weight^T + bias): x B x in, weight out x in, bias out or absent.
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, float output_scale = 1);
+
+Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind);
+// step: read when the kernel runs, forward and backward alike; it must not move in between. first_row: global index of x's first row.
+Tensor dropout(Tape& tape, const Tensor& x, float drop_probability, uint32_t layer, uint64_t seed, Step step, int64_t first_row = 0);
+
+Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 1e-12f);
+// gain, offset: d values or absent.
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps = 1e-5f);
+
+// B cross-entropies of logits (B x C) against targets (B x C, constant).
+Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targets);
+// sum_i weights_i terms_i / divisor: a scalar, 0 where the divisor is 0. Absent weights: 1; absent divisor: B.
+Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& targets, const Tensor& weights = {}, const Tensor& divisor = {});
+
+// L_dis (METHOD.md 6.8): a scalar.
+Tensor decorrelation(Tape& tape, const Tensor& a, const Tensor& v, float eps = 1e-5f);
+
+// Rows of source by number; the indices must live until backward.
+Tensor gather(Tape& tape, const Tensor& source, Indices indices);
+
+// sum_i weights_i values_i / divisor: a scalar, 0 where the divisor is 0. Weights and divisor are constant; absent: 1 and the number of values.
+Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights = {}, const Tensor& divisor = {});
+// 1/2 [weighted_mean(first n of terms) + weighted_mean(the rest)]: both directions of a loss over pairs.
+Tensor mean_of_directions(Tape& tape, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight);
+
+// sum_k weight_k value_k over scalars (METHOD.md 6.10); the weights are constant. A term whose weight is 0 is left out.
+struct Term {
+  Tensor value, weight;
+};
+Tensor weighted_sum(Tape& tape, std::span<const Term> terms);
+inline Tensor weighted_sum(Tape& tape, std::initializer_list<Term> terms) {
+  return weighted_sum(tape, std::span<const Term>(terms.begin(), terms.size()));
+}
+
+}  // namespace duet::ops

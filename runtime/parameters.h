@@ -1,0 +1,86 @@
+// The parameters of a model: values, gradients, both moments of the optimizer and the teacher's moving average, each kind in one contiguous
+// allocation, so that one optimizer call and one memset serve all of them.
+//
+//   ParameterStore store;
+//   Classifier classifier(store, "classifier", 64, 10);   // modules add what they need, in order
+//   store.initialise(context, seed);                      // allocates and draws; nothing can be added after it
+//   classifier.forward(tape, store.student(), x);         // or store.teacher(), read without gradients
+//
+// A parameter's number, counted in the order of adding, is the step of its initialisation draw (METHOD.md 0, stream 1): a parameter's start does
+// not depend on the others' shapes.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/arena.h"
+#include "runtime/tensor.h"
+
+namespace duet {
+
+enum class ParameterKind { value, gradient, first_moment, second_moment, teacher };
+inline constexpr int kParameterKinds = 5;
+
+struct Parameter {
+  std::string name;            // as in the safetensors file: "encoder_a.layer0.weight"
+  std::vector<int64_t> shape;  // one or two extents
+  double bound;                // starts from U(-bound, bound) ...
+  double constant;             // ... or, where bound is 0, from this number
+  int64_t offset = 0;          // floats from the start of each kind
+
+  int64_t rows() const { return shape[0]; }
+  int64_t columns() const { return shape.size() > 1 ? shape[1] : 1; }
+};
+
+class ParameterStore;
+
+// Which set of values a module reads.
+class ParameterView {
+ public:
+  Tensor operator[](int64_t number) const;
+
+ private:
+  friend class ParameterStore;
+  ParameterView(const ParameterStore& store, bool student) : store_(&store), student_(student) {}
+  const ParameterStore* store_;
+  bool student_;
+};
+
+class ParameterStore {
+ public:
+  ParameterStore() = default;
+  ParameterStore(const ParameterStore&) = delete;  // modules and views point at it
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  // Returns the parameter's number. Names are unique.
+  int64_t add_uniform(const std::string& name, std::vector<int64_t> shape, double bound);
+  int64_t add_constant(const std::string& name, std::vector<int64_t> shape, double constant);
+
+  // Draws the values, copies them to the teacher, clears the rest. Once.
+  void initialise(duet_context* context, uint64_t seed);
+
+  int64_t count() const { return static_cast<int64_t>(parameters_.size()); }
+  const Parameter& parameter(int64_t number) const { return parameters_[static_cast<size_t>(number)]; }
+  int64_t number(const std::string& name) const;  // throws where there is none
+
+  ParameterView student() const { return {*this, true}; }   // values with gradients
+  ParameterView teacher() const { return {*this, false}; }  // the moving average, read-only
+
+  // One parameter's array of a kind; all of a kind as one vector (with the padding that aligns each parameter: zeros, and they stay zeros).
+  Tensor tensor(int64_t number, ParameterKind kind) const;
+  Tensor all(ParameterKind kind) const;
+
+  void clear_gradients();
+
+ private:
+  int64_t add(Parameter parameter);
+
+  std::vector<Parameter> parameters_;
+  int64_t floats_ = 0;  // of each kind
+  std::array<AlignedBytes, kParameterKinds> memory_;
+  bool initialised_ = false;
+};
+
+}  // namespace duet

@@ -1,0 +1,58 @@
+// Model files in the safetensors format: 8 bytes with the header's length (little-endian), a JSON header (name -> dtype, shape, data_offsets;
+// "__metadata__" -> strings), then the tensors' bytes. Written atomically: a reader sees the old file or the new one, never a part.
+// Every failure throws Error(DUET_IO_ERROR) that names the file and, where there is one, the tensor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/core/view.h"
+#include "runtime/parameters.h"
+
+namespace duet {
+
+using Metadata = std::map<std::string, std::string>;
+
+// A tensor of a file, or of memory to be written: DUET_F32, DUET_I32 or DUET_I64, row-major without padding.
+struct NamedArray {
+  std::string name;
+  duet_dtype dtype = DUET_F32;
+  std::vector<int64_t> shape;  // empty: one element
+  const void* data = nullptr;
+
+  int64_t size() const;  // elements
+};
+
+// Names must be unique and not "__metadata__". In the order given; the header is padded with spaces to a multiple of 8 bytes.
+void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays, const Metadata& metadata = {});
+
+class SafetensorsFile {
+ public:
+  // Reads and checks all of it: the header's length, every dtype, shape and offset, and that the tensors fill the file without gap or overlap.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const Metadata& metadata() const { return metadata_; }
+  const std::vector<NamedArray>& arrays() const { return arrays_; }  // in the order of their data, which may be unaligned
+  const NamedArray* find(const std::string& name) const;             // null where there is none
+
+  // Copies one tensor out; throws unless it exists with this dtype and shape.
+  void read(const std::string& name, duet_dtype dtype, const std::vector<int64_t>& shape, void* to) const;
+
+ private:
+  std::filesystem::path path_;
+  std::vector<std::byte> bytes_;
+  std::vector<NamedArray> arrays_;
+  Metadata metadata_;
+};
+
+// The parameters of one kind as arrays to write, each name with this prefix ("teacher." ...); they point into the store.
+std::vector<NamedArray> named_arrays(const ParameterStore& store, ParameterKind kind, const std::string& prefix = "");
+// The way back: reads every parameter of a kind, under the same names.
+void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix = "");
+
+}  // namespace duet
