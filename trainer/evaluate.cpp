@@ -1,5 +1,6 @@
 #include "trainer/evaluate.h"
 
+#include "kernels/core/error.h"
 #include "runtime/arena.h"
 
 namespace duet {
