@@ -37,9 +37,14 @@ class Tape {
   // A tensor of this step, uninitialised; it has no gradient until it is recorded.
   Tensor make(int64_t rows, int64_t columns = 1);
   Tensor constant(float value);  // a scalar of this step
+  // Uninitialised memory of this step: in the context's memory, for kernels; on the host, for operations' lists of views.
   template <class T>
   T* array(int64_t count) {
     return values_.array<T>(count);
+  }
+  template <class T>
+  T* host_array(int64_t count) {
+    return nodes_.array<T>(count);
   }
 
   // Scratch of a kernel call, valid until the next request. The second form asks the operation's own ..._workspace call first.

@@ -58,14 +58,19 @@ const char* dtype_name(duet_dtype dtype);
 inline constexpr int64_t kAny = -1;
 enum class Need { required, optional };
 
+// An extent as messages print it. A type of its own, so that a check that holds formats nothing.
+struct Extent {
+  int64_t size;
+  friend std::ostream& operator<<(std::ostream& out, Extent extent) { return extent.size == kAny ? out << "any" : out << extent.size; }
+};
+
 template <class T>
 Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
   using Value = std::remove_const_t<T>;
   if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return {};
   require(view.dtype == dtype_of<Value>(), name, ": expected dtype ", dtype_name(dtype_of<Value>()), ", got ", dtype_name(view.dtype));
-  const auto extent = [](int64_t want) { return want == kAny ? std::string("any") : text(want); };
   require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) && (columns == kAny || view.columns == columns), name,
-          ": expected ", extent(rows), " x ", extent(columns), ", got ", view.rows, " x ", view.columns);
+          ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
   require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
   require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
   require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ", view.columns);
@@ -77,8 +82,7 @@ Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need n
   using Value = std::remove_const_t<T>;
   if (need == Need::optional && view.data == nullptr && view.size == 0) return {};
   require(view.dtype == dtype_of<Value>(), name, ": expected dtype ", dtype_name(dtype_of<Value>()), ", got ", dtype_name(view.dtype));
-  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", size == kAny ? std::string("any number of") : text(size),
-          " elements, got ", view.size);
+  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ", view.size);
   require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
   return {static_cast<T*>(view.data), view.size};
 }

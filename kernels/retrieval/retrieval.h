@@ -3,7 +3,8 @@
    global index is its own pair. Ties go to the lower index; a NaN score ranks last.
    duet_retrieval_forward writes one entry a query into whatever outputs are not null; a query that does not count (labelled -1, or without
    relevant item) has relevant = 0 and NaN in the scores of label-based measures, a query without an item of another class NaN in matching.
-   duet_retrieval_top_k: the k best items of each query (indices n x k int32, -1 past m; scores n x k, may be null), best first.
+   duet_retrieval_top_k: the k best rows of the gallery for each query (indices n x k int32, -1 past m; scores n x k, NaN past m, may be
+   null), best first. Equal rows have equal scores, and a query's entries do not depend on what else is in the call.
    Workspace: duet_retrieval_workspace(), enough for both. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_RETRIEVAL_RETRIEVAL_H
 #define DUET_RETRIEVAL_RETRIEVAL_H

@@ -6,8 +6,10 @@
      never-labelled samples whose heads agree, then both are used.
    outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0; counts 2: number annotated,
      number of the others; pair_weight 1: pair_weight_scale * concord^8.
-   Ties of an argmax go to the lowest class. NaN logits give NaN q and trust 0. B = 0: counts 0, state unchanged.
-   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above), DUET_WORKSPACE_TOO_SMALL. */
+   Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass is used without it.
+   NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, state unchanged.
+   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside [0, 1]),
+   DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_SUPERVISION_SUPERVISION_H
 #define DUET_SUPERVISION_SUPERVISION_H
 

@@ -82,6 +82,7 @@ class Array {
     return DUET_I64;
   }
   bool guards_hold() const {
+    if (all_.empty()) return true;  // moved from
     for (int64_t k = 0; k < kGuard; ++k)
       if (all_[static_cast<size_t>(k)] != guard() || all_[all_.size() - 1 - static_cast<size_t>(k)] != guard()) return false;
     for (int64_t i = 0; i < rows_; ++i)

@@ -1,0 +1,27 @@
+// What each backend implements of activation and dropout, on checked arguments.
+#pragma once
+
+#include "kernels/activation/activation.h"
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet {
+
+struct Dropout {
+  float drop_probability;
+  uint64_t seed;
+  uint32_t stream;
+  Vector<const int64_t> step;
+  int64_t first_row;
+};
+
+namespace cpu {
+
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs);
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
+                         Matrix<float> grad_x);
+void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
+void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,24 @@
+// What each backend implements of distance, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+#include "kernels/distance/distance.h"
+
+namespace duet {
+
+struct DistanceInputs {
+  Matrix<const float> x, y;  // n x d, m x d
+  duet_metric metric;
+};
+
+namespace cpu {
+
+size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs);
+void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace);
+// distances is read for euclidean alone; a gradient without data is not computed.
+void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
+                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,48 @@
+// One tile of pairwise distances from prepared rows (METHOD.md 1): what distance, mining, triplet and alignment share.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+#include "kernels/distance/distance.h"
+
+namespace duet::cpu {
+
+// A norm below this counts as this (METHOD.md 1, cosine).
+inline constexpr double kSmallestNorm = 1e-12;
+
+class DistanceTiles {
+ public:
+  // Takes what the rows of one call need: their squared norms, for cosine unit copies of them as well. On a measuring workspace it is only good
+  // for its size.
+  DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d);
+
+  // Reads x (n x d) and y (m x d); both must outlive the tiles.
+  void prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y);
+
+  // out (r x c) = the distances of rows first_row.. of x to rows first_column.. of y; inner: their products. Any thread, any tile.
+  void fill(int64_t first_row, int64_t first_column, Matrix<float> out) const;
+
+  duet_metric metric() const { return metric_; }
+  // What the products are taken of: the rows given, for cosine their unit copies.
+  Matrix<const float> x() const { return x_.rows; }
+  Matrix<const float> y() const { return y_.rows; }
+  // Norms of the rows given; cosine alone.
+  const double* norms_x() const { return x_.norm; }
+  const double* norms_y() const { return y_.norm; }
+
+ private:
+  struct Side {
+    Matrix<const float> rows;
+    Matrix<float> unit;       // cosine
+    double* norm = nullptr;   // cosine
+    float* square = nullptr;  // squared norms of rows; not for inner
+  };
+  Side take(Workspace& workspace, int64_t rows, int64_t d) const;
+  void prepare(const duet_context& context, Side& side, Matrix<const float> given) const;
+
+  duet_metric metric_;
+  float near_;  // share of the larger squared norm below which a squared distance is recomputed directly
+  Side x_, y_;
+};
+
+}  // namespace duet::cpu

@@ -1,0 +1,52 @@
+#include "kernels/linear/linear.h"
+
+#include <cmath>
+
+#include "kernels/linear/linear_backends.h"
+
+namespace duet {
+namespace {
+
+LinearInputs check_inputs(const duet_linear_inputs* given) {
+  const auto inputs = load(given, "inputs");
+  const auto weight = matrix<const float>(inputs.weight, "weight", kAny, kAny);
+  const auto x = matrix<const float>(inputs.x, "x", kAny, weight.columns);
+  // 0 is refused too: it is what a struct holds that was not set by its _INIT.
+  require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0, "output_scale: expected a finite number other than 0, got ",
+          inputs.output_scale);
+  return {x, weight, vector<const float>(inputs.bias, "bias", weight.rows, Need::optional), inputs.output_scale};
+}
+
+}  // namespace
+}  // namespace duet
+
+using namespace duet;
+
+// The CPU's tiles write straight into the outputs: nothing to keep in between.
+duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
+  return guard("linear_workspace", [&] {
+    require(bytes != nullptr, "bytes: null");
+    check_inputs(inputs);
+    *bytes = dispatch(context, [] { return size_t{0}; });
+  });
+}
+
+duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace) {
+  return guard("linear_forward", [&] {
+    const LinearInputs checked = check_inputs(inputs);
+    const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
+    dispatch(context, [&] { cpu::linear_forward(*context, checked, to); });
+  });
+}
+
+duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
+                                 duet_matrix grad_weight, duet_vector grad_bias, duet_workspace) {
+  return guard("linear_backward", [&] {
+    const LinearInputs checked = check_inputs(inputs);
+    const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
+    const LinearGradients gradients{matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
+                                    matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns, Need::optional),
+                                    vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
+    dispatch(context, [&] { cpu::linear_backward(*context, checked, upstream, gradients); });
+  });
+}

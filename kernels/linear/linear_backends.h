@@ -1,0 +1,26 @@
+// What each backend implements of linear, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet {
+
+struct LinearInputs {
+  Matrix<const float> x, weight;  // B x in, out x in
+  Vector<const float> bias;       // out, or null
+  float output_scale;
+};
+
+struct LinearGradients {
+  Matrix<float> x, weight;  // B x in, out x in; each may be null
+  Vector<float> bias;       // out, or null
+};
+
+namespace cpu {
+
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients);
+
+}  // namespace cpu
+}  // namespace duet

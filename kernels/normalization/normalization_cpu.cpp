@@ -1,0 +1,236 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/normalization/normalization_cpu.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+//
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/normalization/normalization_backends.h"
+
+#ifndef DUET_NORMALIZATION_ROW
+#define DUET_NORMALIZATION_ROW
+namespace duet::cpu {
+// One row of layer norm's backward. grad_x may be null; gain_sums and offset_sums (d each, null together) take up the row's terms.
+struct LayerNormRow {
+  const float *x, *gain, *grad_outputs;
+  float* grad_x;
+  double *gain_sums, *offset_sums;
+  int64_t size;
+  double eps;
+};
+}  // namespace duet::cpu
+#endif
+
+// Everything within a row is in double: 1e19 squared is too much for a float, and a mean of 1e4 leaves no digits to a variance of 1.
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+using Wide = hn::ScalableTag<double>;
+using Single = hn::CappedTag<double, 1>;
+
+template <class D>
+hn::Vec<D> read(D d, const float* from) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), from));
+}
+template <class D>
+void write(D, hn::Vec<D> value, float* to) {
+  const hn::Rebind<float, D> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, value), narrow, to);
+}
+template <class D>
+hn::Vec<D> read_or(D d, const float* from, int64_t k, double otherwise) {
+  return from ? read(d, from + k) : hn::Set(d, otherwise);
+}
+
+// body(tag, k) for every vector of [0, size), then one element at a time.
+template <class Body>
+void each(int64_t size, Body&& body) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(Wide()));
+  int64_t k = 0;
+  for (; k + lanes <= size; k += lanes) body(Wide(), k);
+  for (; k < size; ++k) body(Single(), k);
+}
+
+// The sum of term(tag, k) over [0, size); two sums side by side, as an addition takes four cycles.
+template <class Term>
+double sum(int64_t size, Term&& term) {
+  const Wide d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto even = hn::Zero(d), odd = hn::Zero(d);
+  int64_t k = 0;
+  for (; k + 2 * lanes <= size; k += 2 * lanes) {
+    even = hn::Add(even, term(d, k));
+    odd = hn::Add(odd, term(d, k + lanes));
+  }
+  double total = hn::GetLane(hn::SumOfLanes(d, hn::Add(even, odd)));
+  for (; k < size; ++k) total += hn::GetLane(term(Single(), k));
+  return total;
+}
+
+double norm(const float* x, int64_t size) {
+  return std::sqrt(sum(size, [x](auto d, int64_t k) HWY_ATTR {
+    const auto value = read(d, x + k);
+    return hn::Mul(value, value);
+  }));
+}
+
+// Written so that a NaN norm is not clipped.
+void unit_row(const float* x, float* y, int64_t size, double eps) {
+  const double length = norm(x, size), scale = 1 / (length < eps ? eps : length);
+  each(size, [=](auto d, int64_t k) HWY_ATTR { write(d, hn::Mul(read(d, x + k), hn::Set(d, scale)), y + k); });
+}
+
+void unit_row_backward(const float* x, const float* g, float* grad, int64_t size, double eps) {
+  const double length = norm(x, size);
+  const bool clipped = length < eps;
+  const double scale = 1 / (clipped ? eps : length);
+  const double along = clipped ? 0 : scale * scale * sum(size, [=](auto d, int64_t k) HWY_ATTR { return hn::Mul(read(d, x + k), read(d, g + k)); });
+  each(size, [=](auto d, int64_t k) HWY_ATTR {
+    const auto direction = clipped ? read(d, g + k) : hn::NegMulAdd(read(d, x + k), hn::Set(d, along), read(d, g + k));
+    write(d, hn::MulAdd(direction, hn::Set(d, scale), read(d, grad + k)), grad + k);
+  });
+}
+
+struct Moments {
+  double mean, scale;  // scale = 1 / sqrt(variance + eps)
+};
+
+Moments moments(const float* x, int64_t size, double eps) {
+  const double count = static_cast<double>(size);
+  const double mean = sum(size, [x](auto d, int64_t k) HWY_ATTR { return read(d, x + k); }) / count;
+  const double squares = sum(size, [=](auto d, int64_t k) HWY_ATTR {
+    const auto centred = hn::Sub(read(d, x + k), hn::Set(d, mean));
+    return hn::Mul(centred, centred);
+  });
+  return {mean, 1 / std::sqrt(squares / count + eps)};
+}
+
+void layer_norm_row(const float* x, const float* gain, const float* offset, float* y, int64_t size, double eps) {
+  const auto [mean, scale] = moments(x, size, eps);
+  const double centre = mean, factor = scale;
+  each(size, [=](auto d, int64_t k) HWY_ATTR {
+    const auto standardised = hn::Mul(hn::Sub(read(d, x + k), hn::Set(d, centre)), hn::Set(d, factor));
+    write(d, hn::MulAdd(standardised, read_or(d, gain, k, 1), read_or(d, offset, k, 0)), y + k);
+  });
+}
+
+void layer_norm_row_backward(const LayerNormRow& row) {
+  const Moments of_row = moments(row.x, row.size, row.eps);
+  const double mean = of_row.mean, scale = of_row.scale, count = static_cast<double>(row.size);
+  const auto standardised = [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(hn::Sub(read(d, row.x + k), hn::Set(d, mean)), hn::Set(d, scale)); };
+  const auto upstream = [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(read(d, row.grad_outputs + k), read_or(d, row.gain, k, 1)); };
+  if (row.grad_x) {
+    const double mean_g = sum(row.size, [&](auto d, int64_t k) HWY_ATTR { return upstream(d, k); }) / count;
+    const double mean_gx = sum(row.size, [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(upstream(d, k), standardised(d, k)); }) / count;
+    each(row.size, [&](auto d, int64_t k) HWY_ATTR {
+      const auto left = hn::NegMulAdd(standardised(d, k), hn::Set(d, mean_gx), hn::Sub(upstream(d, k), hn::Set(d, mean_g)));
+      write(d, hn::MulAdd(left, hn::Set(d, scale), read(d, row.grad_x + k)), row.grad_x + k);
+    });
+  }
+  if (!row.gain_sums) return;
+  each(row.size, [&](auto d, int64_t k) HWY_ATTR {
+    const auto g = read(d, row.grad_outputs + k);
+    hn::StoreU(hn::MulAdd(g, standardised(d, k), hn::LoadU(d, row.gain_sums + k)), d, row.gain_sums + k);
+    hn::StoreU(hn::Add(g, hn::LoadU(d, row.offset_sums + k)), d, row.offset_sums + k);
+  });
+}
+
+}  // namespace
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+namespace {
+HWY_EXPORT(unit_row);
+HWY_EXPORT(unit_row_backward);
+HWY_EXPORT(layer_norm_row);
+HWY_EXPORT(layer_norm_row_backward);
+
+// Elements of a work item: about 10 us, several times what handing it to a second thread costs.
+constexpr int64_t kChunk = 16384;
+int64_t rows_an_item(int64_t columns) { return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns)); }
+
+// Sums over the rows of the batch: runs of neighbouring rows, at most kRuns of them, leave their sums side by side; they are added in order.
+struct Partials {
+  static constexpr int64_t kRuns = 64;
+  int64_t rows_a_run, runs;
+  double *gain, *offset;  // runs x d each
+
+  Partials(Matrix<const float> x, Workspace& workspace)
+      : rows_a_run(std::max(rows_an_item(x.columns), ceil_div(x.rows, kRuns))),
+        runs(ceil_div(x.rows, rows_a_run)),
+        gain(workspace.take<double>(runs * x.columns)),
+        offset(workspace.take<double>(runs * x.columns)) {}
+};
+
+}  // namespace
+
+size_t normalization_workspace(Matrix<const float> x) {
+  Workspace measure;
+  Partials(x, measure);
+  return measure.used();
+}
+
+void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs) {
+  const auto run = HWY_DYNAMIC_DISPATCH(unit_row);
+  parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) run(x.row(i), outputs.row(i), x.columns, eps);
+  });
+}
+
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x) {
+  const auto run = HWY_DYNAMIC_DISPATCH(unit_row_backward);
+  parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) run(x.row(i), grad_outputs.row(i), grad_x.row(i), x.columns, eps);
+  });
+}
+
+void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs) {
+  const Matrix<const float> x = inputs.x;
+  if (x.columns == 0) return;
+  const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row);
+  parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) run(x.row(i), inputs.gain.data, inputs.offset.data, outputs.row(i), x.columns, inputs.eps);
+  });
+}
+
+void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
+                         const LayerNormGradients& gradients, Workspace workspace) {
+  const Matrix<const float> x = inputs.x;
+  const int64_t d = x.columns;
+  if (d == 0) return;
+  const Partials partials(x, workspace);
+  const bool sums = gradients.gain || gradients.offset;
+  const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row_backward);
+  parallel_for(context, partials.runs, [&](int64_t item, int) {
+    double *gain_sums = partials.gain + item * d, *offset_sums = partials.offset + item * d;
+    if (sums) {
+      std::fill_n(gain_sums, d, 0.0);
+      std::fill_n(offset_sums, d, 0.0);
+    }
+    const int64_t first = item * partials.rows_a_run;
+    for (int64_t i = first; i < std::min(x.rows, first + partials.rows_a_run); ++i)
+      run({x.row(i), inputs.gain.data, grad_outputs.row(i), gradients.x ? gradients.x.row(i) : nullptr, sums ? gain_sums : nullptr, offset_sums, d,
+           inputs.eps});
+  });
+
+  const auto merge = [&](const double* from, Vector<float> to, int64_t first, int64_t count) {
+    for (int64_t k = first; to && k < first + count; ++k) {
+      double total = 0;
+      for (int64_t item = 0; item < partials.runs; ++item) total += from[item * d + k];
+      to[k] = static_cast<float>(to[k] + total);
+    }
+  };
+  if (sums && x.rows > 0)
+    parallel_chunks(context, d, std::max<int64_t>(64, kChunk / partials.runs), [&](int64_t first, int64_t count, int) {
+      merge(partials.gain, gradients.gain, first, count);
+      merge(partials.offset, gradients.offset, first, count);
+    });
+}
+
+}  // namespace duet::cpu
+#endif

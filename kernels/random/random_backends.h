@@ -1,0 +1,13 @@
+// What each backend implements of random, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+#include "kernels/random/random.h"
+
+namespace duet::cpu {
+
+void random_words(const duet_context& context, const duet_random_draw& draw, Vector<uint32_t> words);
+void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high, Vector<float> values);
+
+}  // namespace duet::cpu

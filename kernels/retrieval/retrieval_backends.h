@@ -1,0 +1,40 @@
+// What each backend implements of retrieval, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet {
+
+struct RetrievalInputs {
+  Matrix<const float> queries, gallery;
+  Vector<const int32_t> query_labels, gallery_labels;  // without data in top_k
+  bool paired;
+  int64_t first_row, first_column;
+
+  // The gallery row that is query i's own pair, -1 where it is not in this gallery.
+  int64_t own(int64_t i) const {
+    const int64_t j = i + first_row - first_column;
+    return paired && j >= 0 && j < gallery.rows ? j : -1;
+  }
+};
+
+struct RetrievalOutputs {  // without data: not computed
+  Vector<int32_t> relevant;
+  Vector<float> average_precision, precision_at_r, precision_all_cutoffs;
+  Vector<int32_t> first_relevant_rank;
+  Matrix<float> precision_recall;
+  Vector<float> matching;
+  Vector<int32_t> own_rank;
+};
+
+inline constexpr int64_t kRecallPoints = 11;  // recall 0, 0.1, ... 1
+
+namespace cpu {
+
+size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns);
+void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs, Workspace workspace);
+void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace);
+
+}  // namespace cpu
+}  // namespace duet

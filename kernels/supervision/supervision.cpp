@@ -1,0 +1,83 @@
+#include "kernels/supervision/supervision.h"
+
+#include "kernels/supervision/supervision_backends.h"
+
+namespace duet {
+namespace {
+
+bool is_share(double x) { return x >= 0 && x <= 1; }
+
+SupervisionInputs check(const duet_supervision_inputs* given) {
+  const auto raw = load(given, "inputs");
+  SupervisionInputs inputs{};
+  inputs.labels = vector<const int32_t>(raw.labels, "inputs.labels", kAny);
+  const int64_t samples = inputs.labels.size;
+  inputs.sample_ids = vector<const int64_t>(raw.sample_ids, "inputs.sample_ids", samples);
+  inputs.logits_a = matrix<const float>(raw.logits_a, "inputs.logits_a", samples, kAny);
+  const int64_t classes = inputs.logits_a.columns;
+  require(classes >= 1, "inputs.logits_a: expected at least 1 class, got 0");
+  inputs.logits_v = matrix<const float>(raw.logits_v, "inputs.logits_v", samples, classes);
+  inputs.prior = vector<const float>(raw.prior, "inputs.prior", classes);
+  inputs.ratio = vector<const float>(raw.ratio, "inputs.ratio", 1);
+  inputs.epoch = vector<const int64_t>(raw.epoch, "inputs.epoch", 1);
+  inputs.seed = raw.seed;
+  inputs.hide = raw.hide != 0;
+  inputs.lift = raw.lift != 0;
+  inputs.trust = raw.trust != 0;
+  inputs.momentum = raw.momentum;
+  inputs.largest_lift = raw.largest_lift;
+  inputs.unannotated_kappa = raw.unannotated_kappa;
+  inputs.pair_weight_scale = raw.pair_weight_scale;
+  require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
+  require(inputs.largest_lift > 0, "inputs.largest_lift: expected a positive number, got ", inputs.largest_lift);
+  require(is_share(inputs.unannotated_kappa), "inputs.unannotated_kappa: expected 0 to 1, got ", inputs.unannotated_kappa);
+  require(inputs.pair_weight_scale >= 0, "inputs.pair_weight_scale: expected 0 or more, got ", inputs.pair_weight_scale);
+  return inputs;
+}
+
+// On the CPU the values can be read here; a device checks its own.
+void check_values(const duet_context* context, const SupervisionInputs& inputs) {
+  if (context == nullptr || context->device != DUET_CPU) return;
+  for (int64_t i = 0; i < inputs.labels.size; ++i)
+    require(inputs.labels[i] >= -1 && inputs.labels[i] < inputs.logits_a.columns, "inputs.labels[", i, "]: expected -1 to ",
+            inputs.logits_a.columns - 1, ", got ", inputs.labels[i]);
+  require(is_share(inputs.ratio[0]), "inputs.ratio: expected 0 to 1, got ", inputs.ratio[0]);
+}
+
+size_t workspace_bytes(const duet_context* context, const SupervisionInputs& inputs) {
+  return dispatch(context, [&] { return cpu::supervision_workspace(inputs.labels.size, inputs.logits_a.columns); });
+}
+
+}  // namespace
+}  // namespace duet
+
+using namespace duet;
+
+duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs, size_t* bytes) {
+  return guard("supervision_workspace", [&] {
+    require(bytes != nullptr, "bytes: null");
+    *bytes = workspace_bytes(context, check(inputs));
+  });
+}
+
+duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs, const duet_supervision_state* state,
+                                     const duet_supervision_outputs* outputs, duet_workspace workspace) {
+  return guard("supervision_forward", [&] {
+    const SupervisionInputs given = check(inputs);
+    const int64_t samples = given.labels.size, classes = given.logits_a.columns;
+    const auto raw_state = load(state, "state");
+    const SupervisionState kept{vector<float>(raw_state.predicted, "state.predicted", classes), vector<float>(raw_state.concord, "state.concord", 1)};
+    const auto raw = load(outputs, "outputs");
+    const SupervisionOutputs to{matrix<float>(raw.class_q, "outputs.class_q", samples, classes),
+                                vector<float>(raw.trust, "outputs.trust", samples),
+                                vector<float>(raw.kappa, "outputs.kappa", samples),
+                                vector<float>(raw.annotated, "outputs.annotated", samples),
+                                vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
+                                vector<float>(raw.counts, "outputs.counts", 2),
+                                vector<float>(raw.pair_weight, "outputs.pair_weight", 1)};
+    check_values(context, given);
+    const Workspace scratch(workspace);
+    scratch.check(workspace_bytes(context, given));
+    dispatch(context, [&] { cpu::supervision_forward(*context, given, kept, to, scratch); });
+  });
+}

@@ -1,0 +1,36 @@
+// What each backend implements of supervision, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet {
+
+struct SupervisionInputs {
+  Vector<const int32_t> labels;
+  Vector<const int64_t> sample_ids;
+  Matrix<const float> logits_a, logits_v;
+  Vector<const float> prior, ratio;
+  Vector<const int64_t> epoch;
+  uint64_t seed;
+  bool hide, lift, trust;
+  double momentum, largest_lift, unannotated_kappa, pair_weight_scale;
+};
+
+struct SupervisionState {
+  Vector<float> predicted, concord;
+};
+
+struct SupervisionOutputs {
+  Matrix<float> class_q;
+  Vector<float> trust, kappa, annotated, hidden_trust, counts, pair_weight;
+};
+
+namespace cpu {
+
+size_t supervision_workspace(int64_t samples, int64_t classes);
+void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
+                         const SupervisionOutputs& outputs, Workspace workspace);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,131 @@
+// One thread, float64 inside: a batch of 128 samples and 10 classes costs some ten microseconds, less than waking a second thread is worth.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/core/philox.h"
+#include "kernels/supervision/supervision_backends.h"
+
+namespace duet::cpu {
+namespace {
+
+struct Scratch {
+  Matrix<double> both;  // B x C: p_i, the softmax of the two heads' mean
+  Vector<double> lift, head, mean;
+
+  Scratch(Workspace& workspace, int64_t samples, int64_t classes)
+      : both(workspace.take_matrix<double>(samples, classes)),
+        lift{workspace.take<double>(classes), classes},
+        head{workspace.take<double>(classes), classes},
+        mean{workspace.take<double>(classes), classes} {}
+};
+
+// out_c = softmax_c of logit(c); NaN in any of them is NaN in all.
+template <class Logit>
+void softmax(int64_t classes, double* out, Logit&& logit) {
+  double largest = -HUGE_VAL, sum = 0;
+  for (int64_t c = 0; c < classes; ++c) largest = std::max(largest, out[c] = logit(c));
+  for (int64_t c = 0; c < classes; ++c) sum += out[c] = std::exp(out[c] - largest);
+  for (int64_t c = 0; c < classes; ++c) out[c] /= sum;
+}
+
+// p <- p lift, renormalised; p stays where the lift leaves no mass at all (a prior of 0 in every class that p holds).
+void apply_lift(Vector<const double> lift, double* p) {
+  double sum = 0;
+  for (int64_t c = 0; c < lift.size; ++c) sum += p[c] * lift[c];
+  if (sum == 0) return;
+  for (int64_t c = 0; c < lift.size; ++c) p[c] = p[c] * lift[c] / sum;
+}
+
+// The lowest class of the largest probability; -1 where they are NaN.
+int64_t argmax(Vector<const double> p) {
+  int64_t best = 0;
+  for (int64_t c = 0; c < p.size; ++c) {
+    if (std::isnan(p[c])) return -1;
+    if (p[c] > p[best]) best = c;
+  }
+  return best;
+}
+
+// u <- momentum u + (1 - momentum) mean of p over the batch.
+void update_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vector<float> predicted) {
+  const int64_t samples = scratch.both.rows, classes = scratch.both.columns;
+  if (samples == 0) return;
+  std::fill_n(scratch.mean.data, classes, 0.0);
+  for (int64_t i = 0; i < samples; ++i)
+    for (int64_t c = 0; c < classes; ++c) scratch.mean[c] += scratch.both.row(i)[c];
+  for (int64_t c = 0; c < classes; ++c)
+    predicted[c] = static_cast<float>(inputs.momentum * predicted[c] + (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
+}
+
+void fill_lift(const SupervisionInputs& inputs, Vector<const float> predicted, Vector<double> lift) {
+  for (int64_t c = 0; c < lift.size; ++c) {
+    const double prior = inputs.prior[c], u = predicted[c];
+    if (!inputs.lift)
+      lift[c] = 1;
+    else if (prior == 0 && u == 0)
+      lift[c] = 0;  // a class that is neither labelled nor predicted
+    else
+      lift[c] = prior / u > inputs.largest_lift ? inputs.largest_lift : prior / u;
+  }
+}
+
+bool heads_agree(const SupervisionInputs& inputs, int64_t i, const Scratch& scratch) {
+  const auto best = [&](Matrix<const float> logits) {
+    softmax(logits.columns, scratch.head.data, [&](int64_t c) { return double{logits.row(i)[c]}; });
+    apply_lift(scratch.lift, scratch.head.data);
+    return argmax(scratch.head);
+  };
+  const int64_t a = best(inputs.logits_a);
+  return a >= 0 && a == best(inputs.logits_v);
+}
+
+}  // namespace
+
+size_t supervision_workspace(int64_t samples, int64_t classes) {
+  Workspace measure;
+  Scratch(measure, samples, classes);
+  return measure.used();
+}
+
+void supervision_forward(const duet_context&, const SupervisionInputs& inputs, const SupervisionState& state, const SupervisionOutputs& outputs,
+                         Workspace workspace) {
+  const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
+  const Scratch scratch(workspace, samples, classes);
+  for (int64_t i = 0; i < samples; ++i)
+    softmax(classes, scratch.both.row(i), [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
+  update_predicted(inputs, scratch, state.predicted);
+  fill_lift(inputs, state.predicted, scratch.lift);
+
+  const uint64_t threshold = coin_threshold(inputs.ratio[0]);
+  const auto step = static_cast<uint32_t>(inputs.epoch[0]);
+  int64_t annotated_count = 0, never_labelled = 0, agreeing = 0;
+  for (int64_t i = 0; i < samples; ++i) {
+    const int32_t label = inputs.labels[i];
+    const bool annotated = label >= 0 && (!inputs.hide || random_word(inputs.seed, kStreamAnnotatedSplit, step,
+                                                                      static_cast<uint64_t>(inputs.sample_ids[i])) < threshold);
+    const bool agree = heads_agree(inputs, i, scratch);
+    annotated_count += annotated;
+    never_labelled += label < 0;
+    agreeing += label < 0 && agree;
+
+    double* q = scratch.both.row(i);
+    if (annotated)
+      for (int64_t c = 0; c < classes; ++c) q[c] = c == label;
+    else
+      apply_lift(scratch.lift, q);
+    for (int64_t c = 0; c < classes; ++c) outputs.class_q.row(i)[c] = static_cast<float>(q[c]);
+    outputs.annotated[i] = annotated;
+    outputs.trust[i] = annotated || !inputs.trust || agree;
+    outputs.hidden_trust[i] = annotated ? 0 : outputs.trust[i];
+    outputs.kappa[i] = annotated ? 1 : static_cast<float>(inputs.unannotated_kappa);
+  }
+  if (never_labelled > 0) {
+    const double share = static_cast<double>(agreeing) / static_cast<double>(never_labelled);
+    state.concord[0] = static_cast<float>(inputs.momentum * state.concord[0] + (1 - inputs.momentum) * share);
+  }
+  outputs.counts[0] = static_cast<float>(annotated_count);
+  outputs.counts[1] = static_cast<float>(samples - annotated_count);
+  outputs.pair_weight[0] = static_cast<float>(inputs.pair_weight_scale * std::pow(double{state.concord[0]}, 8));
+}
+
+}  // namespace duet::cpu

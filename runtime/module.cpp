@@ -1,0 +1,75 @@
+#include "runtime/module.h"
+
+#include <cmath>
+
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet {
+namespace {
+
+double start_bound(int64_t inputs) { return 1 / std::sqrt(static_cast<double>(inputs)); }
+
+}  // namespace
+
+Linear::Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs, float output_scale)
+    : weight_(store.add_uniform(name + ".weight", {outputs, inputs}, start_bound(inputs))),
+      bias_(store.add_uniform(name + ".bias", {outputs}, start_bound(inputs))),
+      output_scale_(output_scale) {}
+
+Tensor Linear::forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const {
+  return ops::linear(tape, x, parameters[weight_], parameters[bias_], output_scale_);
+}
+
+LayerNorm::LayerNorm(ParameterStore& store, const std::string& name, int64_t width)
+    : gain_(store.add_constant(name + ".gain", {width}, 1)), offset_(store.add_constant(name + ".offset", {width}, 0)) {}
+
+Tensor LayerNorm::forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const {
+  return ops::layer_norm(tape, x, parameters[gain_], parameters[offset_]);
+}
+
+LearnedScalar::LearnedScalar(ParameterStore& store, const std::string& name, double start) : number_(store.add_constant(name, {1}, start)) {}
+
+Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& options, uint32_t first_dropout_layer)
+    : activation_(options.activation), drop_probability_(options.drop_probability), first_dropout_layer_(first_dropout_layer) {
+  require(options.drop_probability >= 0 && options.drop_probability < 1, name, ": expected a drop probability in [0, 1), got ",
+          options.drop_probability);
+  int64_t width = options.inputs;
+  for (size_t layer = 0; layer < options.hidden.size(); ++layer) {
+    layers_.emplace_back(store, text(name, ".layer", layer), width, options.hidden[layer]);
+    width = options.hidden[layer];
+    if (options.layer_norm) norms_.emplace_back(store, text(name, ".norm", layer), width);
+  }
+  layers_.emplace_back(store, text(name, ".layer", options.hidden.size()), width, options.outputs);
+}
+
+Tensor Mlp::forward(Tape& tape, const ParameterView& parameters, Tensor x, const Mode& mode) const {
+  for (size_t layer = 0; layer + 1 < layers_.size(); ++layer) {
+    x = layers_[layer].forward(tape, parameters, x);
+    if (!norms_.empty()) x = norms_[layer].forward(tape, parameters, x);
+    x = ops::activation(tape, x, activation_);
+    if (mode.training && drop_probability_ > 0)
+      x = ops::dropout(tape, x, drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step, mode.first_row);
+  }
+  return layers_.back().forward(tape, parameters, x);
+}
+
+EncoderPair::EncoderPair(ParameterStore& store, const MlpOptions& a, const MlpOptions& v)
+    : a_(store, "encoder_a", a), v_(store, "encoder_v", v, static_cast<uint32_t>(a.hidden.size())) {
+  require(a.outputs == v.outputs, "encoders: expected outputs of one size, got ", a.outputs, " and ", v.outputs);
+}
+
+Embeddings EncoderPair::forward(Tape& tape, const ParameterView& parameters, const Tensor& x_a, const Tensor& x_v, const Mode& mode) const {
+  const Tensor a = forward_a(tape, parameters, x_a, mode);
+  return {a, forward_v(tape, parameters, x_v, mode)};
+}
+
+Tensor EncoderPair::forward_a(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
+  return ops::unit_rows(tape, a_.forward(tape, parameters, x, mode));
+}
+
+Tensor EncoderPair::forward_v(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
+  return ops::unit_rows(tape, v_.forward(tape, parameters, x, mode));
+}
+
+}  // namespace duet

@@ -1,0 +1,31 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind) {
+  duet_activation_inputs inputs = DUET_ACTIVATION_INPUTS_INIT;
+  inputs.kind = kind;
+  inputs.x = x.matrix();
+  const Tensor outputs = tape.make(x.rows, x.columns);
+  succeed(duet_activation_forward(tape.context(), &inputs, outputs.matrix()));
+  return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_activation_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix()));
+  });
+}
+
+Tensor dropout(Tape& tape, const Tensor& x, float drop_probability, uint32_t layer, uint64_t seed, Step step, int64_t first_row) {
+  duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
+  options.drop_probability = drop_probability;
+  options.layer = layer;
+  options.seed = seed;
+  options.step = step.vector();
+  options.first_row = first_row;
+  const Tensor outputs = tape.make(x.rows, x.columns);
+  succeed(duet_dropout_forward(tape.context(), x.matrix(), &options, outputs.matrix()));
+  return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_dropout_backward(tape.context(), &options, output.grad_matrix(), x.grad_matrix()));
+  });
+}
+
+}  // namespace duet::ops

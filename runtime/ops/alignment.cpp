@@ -1,0 +1,43 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+namespace {
+
+duet_alignment_inputs inputs_of(const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
+  duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
+  inputs.score = score;
+  inputs.a = a.matrix();
+  inputs.v = v.matrix();
+  inputs.scale = scale.vector();
+  return inputs;
+}
+
+}  // namespace
+
+Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
+  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score);
+  const int64_t n = a.rows, m = v.rows;
+  const Tensor lse = tape.make(n + m);
+  succeed(duet_alignment_forward(tape.context(), &inputs, lse.row_part(0, n).vector(), lse.row_part(n, m).vector(),
+                                 tape.workspace(duet_alignment_workspace, inputs)));
+  return tape.record(lse, {a, v, scale}, [=](Tape& tape, const Tensor& output) {
+    const Tensor rows = output.row_part(0, n), columns = output.row_part(n, m);
+    succeed(duet_alignment_backward(tape.context(), &inputs, rows.vector(), columns.vector(), rows.grad_vector(), columns.grad_vector(),
+                                    a.grad_matrix(), v.grad_matrix(), scale.grad_vector(), tape.workspace(duet_alignment_workspace, inputs)));
+  });
+}
+
+Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
+  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score);
+  const Tensor lse_row = tape.make(a.rows), probabilities = tape.make(a.rows, v.rows);
+  const duet_workspace workspace = tape.workspace(duet_alignment_workspace, inputs);
+  succeed(duet_alignment_forward(tape.context(), &inputs, lse_row.vector(), {}, workspace));
+  succeed(duet_alignment_probabilities(tape.context(), &inputs, lse_row.vector(), probabilities.matrix(), workspace));
+  return tape.record(probabilities, {a, v, scale}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_alignment_probabilities_backward(tape.context(), &inputs, output.matrix(), output.grad_matrix(), a.grad_matrix(), v.grad_matrix(),
+                                                  scale.grad_vector(), tape.workspace(duet_alignment_workspace, inputs)));
+  });
+}
+
+}  // namespace duet::ops

@@ -1,0 +1,33 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, duet_contrastive_inputs options) {
+  options.a = a.matrix();
+  options.v = v.matrix();
+  options.scale = scale.vector();
+  options.bias = bias.vector();
+  // Sigmoid has no column terms and no statistics: these stay null.
+  const bool both = options.kind != DUET_SIGMOID;
+  const int64_t n = a.rows, m = both ? v.rows : 0;
+  const Tensor terms = tape.make(n + m);
+  const Tensor row_statistics = both ? tape.make(n, 2) : Tensor{}, column_statistics = both ? tape.make(m, 2) : Tensor{};
+  const auto columns = [=](const Tensor& all) { return both ? all.row_part(n, m) : Tensor{}; };
+  succeed(duet_contrastive_forward(tape.context(), &options, terms.row_part(0, n).vector(), columns(terms).vector(), row_statistics.matrix(),
+                                   column_statistics.matrix(), tape.workspace(duet_contrastive_workspace, options)));
+  return tape.record(terms, {a, v, scale, bias}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_contrastive_backward(tape.context(), &options, row_statistics.matrix(), column_statistics.matrix(),
+                                      output.row_part(0, n).grad_vector(), columns(output).grad_vector(), a.grad_matrix(), v.grad_matrix(),
+                                      scale.grad_vector(), bias.grad_vector(), tape.workspace(duet_contrastive_workspace, options)));
+  });
+}
+
+Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
+                   const Tensor& row_weight, const Tensor& column_weight) {
+  const Tensor terms = contrastive_terms(tape, a, v, scale, bias, options);
+  if (options.kind == DUET_SIGMOID) return weighted_mean(tape, terms, row_weight);
+  return mean_of_directions(tape, terms, a.rows, row_weight, column_weight);
+}
+
+}  // namespace duet::ops

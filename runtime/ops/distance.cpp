@@ -1,0 +1,20 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor distance(Tape& tape, const Tensor& x, const Tensor& y, duet_metric metric) {
+  duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
+  inputs.x = x.matrix();
+  inputs.y = y.matrix();
+  inputs.metric = metric;
+  const Tensor distances = tape.make(x.rows, y.rows);
+  succeed(duet_distance_forward(tape.context(), &inputs, distances.matrix(), tape.workspace(duet_distance_workspace, inputs)));
+  return tape.record(distances, {x, y}, [=](Tape& tape, const Tensor& output) {
+    const duet_matrix forward = inputs.metric == DUET_EUCLIDEAN ? output.matrix() : duet_matrix{};
+    succeed(duet_distance_backward(tape.context(), &inputs, forward, output.grad_matrix(), x.grad_matrix(), y.grad_matrix(),
+                                   tape.workspace(duet_distance_workspace, inputs)));
+  });
+}
+
+}  // namespace duet::ops

@@ -1,0 +1,26 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, duet_distillation_inputs options) {
+  options.student_a = student_a.matrix();
+  options.student_v = student_v.matrix();
+  options.scale = scale.vector();
+  const int64_t n = student_a.rows, m = student_v.rows;
+  const Tensor terms = tape.make(n + m), row_statistics = tape.make(n, 3), column_statistics = tape.make(m, 3);
+  succeed(duet_distillation_forward(tape.context(), &options, terms.row_part(0, n).vector(), terms.row_part(n, m).vector(), row_statistics.matrix(),
+                                    column_statistics.matrix(), tape.workspace(duet_distillation_workspace, options)));
+  return tape.record(terms, {student_a, student_v, scale}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_distillation_backward(tape.context(), &options, row_statistics.matrix(), column_statistics.matrix(),
+                                       output.row_part(0, n).grad_vector(), output.row_part(n, m).grad_vector(), student_a.grad_matrix(),
+                                       student_v.grad_matrix(), scale.grad_vector(), tape.workspace(duet_distillation_workspace, options)));
+  });
+}
+
+Tensor distillation(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, const duet_distillation_inputs& options,
+                    const Tensor& row_weight, const Tensor& column_weight) {
+  return mean_of_directions(tape, distillation_terms(tape, student_a, student_v, scale, options), student_a.rows, row_weight, column_weight);
+}
+
+}  // namespace duet::ops

@@ -1,0 +1,20 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, float output_scale) {
+  duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;
+  inputs.x = x.matrix();
+  inputs.weight = weight.matrix();
+  inputs.bias = bias.vector();
+  inputs.output_scale = output_scale;
+  const Tensor outputs = tape.make(x.rows, weight.rows);
+  succeed(duet_linear_forward(tape.context(), &inputs, outputs.matrix(), tape.workspace(duet_linear_workspace, inputs)));
+  return tape.record(outputs, {x, weight, bias}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_linear_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), weight.grad_matrix(), bias.grad_vector(),
+                                 tape.workspace(duet_linear_workspace, inputs)));
+  });
+}
+
+}  // namespace duet::ops

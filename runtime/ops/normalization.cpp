@@ -1,0 +1,30 @@
+#include "kernels/core/error.h"
+#include "runtime/ops.h"
+
+namespace duet::ops {
+
+Tensor unit_rows(Tape& tape, const Tensor& x, float eps) {
+  const Tensor outputs = tape.make(x.rows, x.columns);
+  succeed(duet_unit_rows_forward(tape.context(), x.matrix(), eps, outputs.matrix()));
+  return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_unit_rows_backward(tape.context(), x.matrix(), eps, output.grad_matrix(), x.grad_matrix()));
+  });
+}
+
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps) {
+  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+  inputs.x = x.matrix();
+  inputs.gain = gain.vector();
+  inputs.offset = offset.vector();
+  inputs.eps = eps;
+  const Tensor outputs = tape.make(x.rows, x.columns);
+  succeed(duet_layer_norm_forward(tape.context(), &inputs, outputs.matrix()));
+  return tape.record(outputs, {x, gain, offset}, [=](Tape& tape, const Tensor& output) {
+    size_t bytes = 0;
+    succeed(duet_normalization_workspace(tape.context(), inputs.x, &bytes));
+    succeed(duet_layer_norm_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), gain.grad_vector(), offset.grad_vector(),
+                                     tape.workspace(bytes)));
+  });
+}
+
+}  // namespace duet::ops

@@ -1,0 +1,91 @@
+#include "runtime/parameters.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/core/error.h"
+#include "kernels/core/philox.h"
+
+namespace duet {
+namespace {
+
+constexpr int64_t kAlignedFloats = kAlignment / sizeof(float);
+
+float* floats_of(const AlignedBytes& memory) { return reinterpret_cast<float*>(memory.get()); }
+
+}  // namespace
+
+Tensor ParameterView::operator[](int64_t number) const {
+  Tensor tensor = store_->tensor(number, student_ ? ParameterKind::value : ParameterKind::teacher);
+  if (student_) tensor.grad = store_->tensor(number, ParameterKind::gradient).data;
+  return tensor;
+}
+
+int64_t ParameterStore::add_uniform(const std::string& name, std::vector<int64_t> shape, double bound) {
+  require(bound > 0, "parameter ", name, ": expected a bound above 0, got ", bound);
+  return add({name, std::move(shape), bound, 0});
+}
+
+int64_t ParameterStore::add_constant(const std::string& name, std::vector<int64_t> shape, double constant) {
+  return add({name, std::move(shape), 0, constant});
+}
+
+int64_t ParameterStore::add(Parameter parameter) {
+  require(!initialised_, "parameter ", parameter.name, ": the store is initialised");
+  require(parameter.shape.size() == 1 || parameter.shape.size() == 2, "parameter ", parameter.name, ": expected one or two extents, got ",
+          parameter.shape.size());
+  for (const int64_t extent : parameter.shape) require(extent > 0, "parameter ", parameter.name, ": expected extents above 0, got ", extent);
+  for (const Parameter& other : parameters_) require(other.name != parameter.name, "parameter ", parameter.name, ": added twice");
+  parameter.offset = floats_;
+  floats_ += (parameter.rows() * parameter.columns() + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
+  parameters_.push_back(std::move(parameter));
+  return count() - 1;
+}
+
+void ParameterStore::initialise(duet_context* context, uint64_t seed) {
+  require(!initialised_, "initialise: called twice");
+  for (AlignedBytes& memory : memory_) {
+    memory = allocate_aligned(static_cast<size_t>(floats_) * sizeof(float));
+    std::memset(memory.get(), 0, static_cast<size_t>(floats_) * sizeof(float));
+  }
+  initialised_ = true;
+  for (int64_t number = 0; number < count(); ++number) {
+    const Tensor values = tensor(number, ParameterKind::value);
+    if (parameter(number).bound > 0) {
+      duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+      draw.seed = seed;
+      draw.stream = kStreamInitialisation;
+      draw.step = static_cast<uint32_t>(number);
+      const auto bound = static_cast<float>(parameter(number).bound);
+      succeed(duet_random_uniform(context, &draw, -bound, bound, values.vector()));
+    } else {
+      std::fill_n(values.data, values.size(), static_cast<float>(parameter(number).constant));
+    }
+  }
+  std::memcpy(all(ParameterKind::teacher).data, all(ParameterKind::value).data, static_cast<size_t>(floats_) * sizeof(float));
+}
+
+int64_t ParameterStore::number(const std::string& name) const {
+  for (int64_t number = 0; number < count(); ++number)
+    if (parameter(number).name == name) return number;
+  throw Error(DUET_INVALID_ARGUMENT, text("no parameter is named ", name));
+}
+
+Tensor ParameterStore::tensor(int64_t number, ParameterKind kind) const {
+  require(initialised_, "parameters: read before initialise()");
+  require(number >= 0 && number < count(), "parameter: expected a number below ", count(), ", got ", number);
+  const Parameter& which = parameter(number);
+  return Tensor::view(floats_of(memory_[static_cast<size_t>(kind)]) + which.offset, which.rows(), which.columns());
+}
+
+Tensor ParameterStore::all(ParameterKind kind) const {
+  require(initialised_, "parameters: read before initialise()");
+  return Tensor::view(floats_of(memory_[static_cast<size_t>(kind)]), floats_);
+}
+
+void ParameterStore::clear_gradients() {
+  const Tensor gradients = all(ParameterKind::gradient);
+  std::memset(gradients.data, 0, static_cast<size_t>(gradients.size()) * sizeof(float));
+}
+
+}  // namespace duet
