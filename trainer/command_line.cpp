@@ -15,9 +15,15 @@ struct Shorthand {
   const char* key;
   const char* placeholder;
 };
-constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},       {"--modalities", "modalities", "A,B"}, {"--method", "method", "METHOD"},
-                                     {"--labels", "labels", "SHARE"}, {"--epochs", "epochs", "N"},           {"--seed", "seed", "N"},
-                                     {"--threads", "threads", "N"},   {"--steps", "steps", "N"},             {"--log-every", "log_every_steps", "K"}};
+constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
+                                     {"--modalities", "modalities", "A,B"},
+                                     {"--method", "method", "METHOD"},
+                                     {"--labels", "labels", "SHARE"},
+                                     {"--epochs", "epochs", "N"},
+                                     {"--seed", "seed", "N"},
+                                     {"--threads", "threads", "N"},
+                                     {"--steps", "steps", "N"},
+                                     {"--log-every", "log_every_steps", "K"}};
 
 // What the arguments said, in text, until the config's own reader has looked at it.
 struct Given {
@@ -43,7 +49,8 @@ std::string describe(const Shorthand& shorthand) {
   return words + " [" + to_json(Config{})[shorthand.key].dump() + "]";
 }
 
-CLI::Option* add_text(CLI::App* command, const std::string& option, std::string& target, const std::string& description, const std::string& placeholder) {
+CLI::Option* add_text(CLI::App* command, const std::string& option, std::string& target, const std::string& description,
+                      const std::string& placeholder) {
   return command->add_option(option, target, description)->type_name(placeholder);
 }
 

@@ -19,8 +19,9 @@ namespace fs = std::filesystem;
 
 std::string describe(const Preparation& preparation) {
   const data::Dataset& dataset = preparation.dataset;
-  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ", dataset.test.rows(), " test pairs, ",
-              dataset.classes, " classes; ", dataset.modalities[0], " ", dataset.width(0), ", ", dataset.modalities[1], " ", dataset.width(1));
+  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ", dataset.test.rows(),
+              " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ", dataset.width(0), ", ", dataset.modalities[1], " ",
+              dataset.width(1));
 }
 
 struct Run {
@@ -42,7 +43,8 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
   if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads));
   Progress progress;
   const InterruptGuard interrupt;
-  return {train(context.get(), model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt), preparation.description.modalities};
+  return {train(context.get(), model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt),
+          preparation.description.modalities};
 }
 
 int train_command(const CommandLine& line) {
@@ -120,7 +122,8 @@ int info_command(const CommandLine& line) {
   if (line.json) {
     std::cout << facts.dump(2) << '\n';
   } else {
-    for (const auto& [name, value] : facts.items()) std::cout << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
+    for (const auto& [name, value] : facts.items())
+      std::cout << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
   }
   return kExitDone;
 }

@@ -25,8 +25,8 @@ std::string json_type(const json& value) {
 }
 
 void check_range(const ConfigKey& key, double number, const json& value, const std::string& place) {
-  usage_require(std::isfinite(number) && key.range.holds(number), place, ": expected a value ",
-                std::isinf(key.range.high) ? "" : "in ", range_text(key), ", got ", value.dump());
+  usage_require(std::isfinite(number) && key.range.holds(number), place, ": expected a value ", std::isinf(key.range.high) ? "" : "in ",
+                range_text(key), ", got ", value.dump());
 }
 
 int64_t integer(const ConfigKey& key, const json& value, const std::string& place) {
@@ -176,9 +176,9 @@ void validate(const Config& config) {
     usage_require(config.batch_size >= config.smallest_batch, "batch_size: ", config.batch_size, " is below smallest_batch ", config.smallest_batch,
                   ", so that every batch would be left out");
   } else {
-    usage_require(config.balanced_classes * config.balanced_samples >= config.smallest_batch, "balanced_classes times balanced_samples: ",
-                  config.balanced_classes * config.balanced_samples, " is below smallest_batch ", config.smallest_batch,
-                  ", so that every batch would be left out");
+    usage_require(config.balanced_classes * config.balanced_samples >= config.smallest_batch,
+                  "balanced_classes times balanced_samples: ", config.balanced_classes * config.balanced_samples, " is below smallest_batch ",
+                  config.smallest_batch, ", so that every batch would be left out");
   }
 }
 

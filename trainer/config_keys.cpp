@@ -26,7 +26,7 @@ const std::vector<std::string> kScalings = {"auto", "zscore", "norm", "none"};
 
 const std::vector<ConfigKey>& table() {
   static const std::vector<ConfigKey> keys = {
-      {"data", &Config::data, kAnyValue, {}, "folder or file of the data set; empty: the digits embedded in the program"},
+      {"data", &Config::data, kAnyValue, {}, "folder of the data set; empty: the digits embedded in the program"},
       {"modalities", &Config::modalities, kAnyValue, {}, "the two modalities, first A, then V; empty: the two that the data set holds, in its order"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
        "inputs of A: `zscore` (x - mean) / (std + 1e-4); `norm` x sqrt(width) / mean row norm; `auto` chooses by the training split"},
@@ -40,7 +40,11 @@ const std::vector<ConfigKey>& table() {
       {"steps", &Config::steps, at_least(0), {}, "stop after this many steps, the schedules unchanged; 0: run to the last epoch"},
       {"batch_size", &Config::batch_size, {2, kMostRows}, {}, "rows a batch (sampler `shuffled`)"},
       {"smallest_batch", &Config::smallest_batch, {2, kMostRows}, {}, "a last batch with fewer rows is left out"},
-      {"sampler", &Config::sampler, kAnyValue, {"shuffled", "balanced"}, "`shuffled`: every row once an epoch; `balanced`: labelled rows, P classes with K each"},
+      {"sampler",
+       &Config::sampler,
+       kAnyValue,
+       {"shuffled", "balanced"},
+       "`shuffled`: every row once an epoch; `balanced`: labelled rows, P classes with K each"},
       {"balanced_classes", &Config::balanced_classes, {1, kMostUnits}, {}, "P of the sampler `balanced`"},
       {"balanced_samples", &Config::balanced_samples, {1, kMostUnits}, {}, "K of the sampler `balanced`"},
       {"evaluate_every_epochs", &Config::evaluate_every_epochs, at_least(0), {}, "evaluate the test split this often; 0: after the last epoch alone"},
@@ -65,7 +69,11 @@ const std::vector<ConfigKey>& table() {
       {"teacher_momentum", &Config::teacher_momentum, kShare, {}, "teacher = this times teacher + the rest of the student, after each step"},
       {"ratio_end", &Config::ratio_end, kShare, {}, "the annotated ratio r falls from 1 to this"},
       {"ratio_epochs_share", &Config::ratio_epochs_share, {0, 1, true}, {}, "share of the epochs over which r falls (half a cosine)"},
-      {"rho_epochs_share", &Config::rho_epochs_share, {0, 1, true}, {}, "share of the epochs over which the distillation weight rho rises from 0 to 1"},
+      {"rho_epochs_share",
+       &Config::rho_epochs_share,
+       {0, 1, true},
+       {},
+       "share of the epochs over which the distillation weight rho rises from 0 to 1"},
       {"margin", &Config::margin, kNotNegative, {}, "of the triplets, in squared Euclidean distance"},
       {"mining", &Config::mining, kAnyValue, {"all", "hard", "semihard", "distance_weighted"}, "triplets of the method `triplet`; `psd` takes all"},
       {"mining_slots", &Config::mining_slots, {1, 1000}, {}, "negatives drawn an anchor by `distance_weighted`"},
@@ -115,9 +123,7 @@ struct TypeName {
 
 }  // namespace
 
-bool Range::holds(double value) const {
-  return (low_open ? value > low : value >= low) && (high_open ? value < high : value <= high);
-}
+bool Range::holds(double value) const { return (low_open ? value > low : value >= low) && (high_open ? value < high : value <= high); }
 
 std::span<const ConfigKey> config_keys() { return table(); }
 
@@ -153,7 +159,8 @@ std::string keys_table() {
   const nlohmann::ordered_json defaults = to_json(Config{});
   std::string table_text = "| key | type | default | values | meaning |\n| --- | --- | --- | --- | --- |\n";
   for (const ConfigKey& key : table())
-    table_text += text("| `", key.name, "` | ", type_name(key), " | `", defaults[key.name].dump(), "` | ", range_text(key), " | ", key.description, " |\n");
+    table_text +=
+        text("| `", key.name, "` | ", type_name(key), " | `", defaults[key.name].dump(), "` | ", range_text(key), " | ", key.description, " |\n");
   return table_text;
 }
 

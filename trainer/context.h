@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "kernels/duet.h"
 #include "kernels/core/error.h"
+#include "kernels/duet.h"
 
 namespace duet {
 

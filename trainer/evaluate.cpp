@@ -83,7 +83,8 @@ Evaluation evaluate(duet_context* context, const data::Features& a, const data::
 
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {
   const int64_t block_rows = model.description().config.evaluation_block_rows;
-  return evaluate(context, model.embed(context, 0, split.features[0], block_rows), model.embed(context, 1, split.features[1], block_rows), split.labels);
+  return evaluate(context, model.embed(context, 0, split.features[0], block_rows), model.embed(context, 1, split.features[1], block_rows),
+                  split.labels);
 }
 
 }  // namespace duet

@@ -18,7 +18,8 @@ void add_losses(nlohmann::ordered_json& line, const Losses& losses, double divis
 
 class Loop {
  public:
-  Loop(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress, const InterruptGuard& interrupt)
+  Loop(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+       const InterruptGuard& interrupt)
       : context_(context),
         model_(model),
         preparation_(preparation),

@@ -9,12 +9,17 @@
 namespace duet {
 namespace {
 
-Tensor constant_view(const data::Features& features) { return Tensor::view(const_cast<float*>(features.values.data()), features.rows, features.columns); }
+Tensor constant_view(const data::Features& features) {
+  return Tensor::view(const_cast<float*>(features.values.data()), features.rows, features.columns);
+}
 
 void set(OwningTensor& scalar, double value) { *scalar.data() = static_cast<float>(value); }
 
 duet_triplet_mining mining_kind(const std::string& name) {
-  return name == "all" ? DUET_TRIPLET_ALL : name == "hard" ? DUET_TRIPLET_HARD : name == "semihard" ? DUET_TRIPLET_SEMIHARD : DUET_TRIPLET_DISTANCE_WEIGHTED;
+  return name == "all"        ? DUET_TRIPLET_ALL
+         : name == "hard"     ? DUET_TRIPLET_HARD
+         : name == "semihard" ? DUET_TRIPLET_SEMIHARD
+                              : DUET_TRIPLET_DISTANCE_WEIGHTED;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& parameters) {
@@ -97,8 +102,10 @@ TrainingStep::Batch TrainingStep::gather(std::span<const int64_t> rows) {
   auto* labels = tape_.array<int32_t>(indices.size);
   const duet_vector source = duet_i32_vector(labels_.data(), static_cast<int64_t>(labels_.size()));
   succeed(duet_gather_labels(context_, source, indices.vector(), duet_i32_vector(labels, indices.size)));
-  return {ops::gather(tape_, constant_view(train_.features[0]), indices), ops::gather(tape_, constant_view(train_.features[1]), indices),
-          {labels, indices.size}, indices};
+  return {ops::gather(tape_, constant_view(train_.features[0]), indices),
+          ops::gather(tape_, constant_view(train_.features[1]), indices),
+          {labels, indices.size},
+          indices};
 }
 
 TrainingStep::Heads TrainingStep::read(const ParameterView& parameters, const Batch& batch, const Mode& mode) {
@@ -242,8 +249,8 @@ bool TrainingStep::run(std::span<const int64_t> rows) {
   const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {&step_, 1});
   const Heads student = read(model_.parameters().student(), batch, training);
   terms_ = add_up(batch, student, teacher, supervision);
-  if (!std::isfinite(terms_.total.item())) throw std::runtime_error(text("step ", step_ + 1, ": the loss is ", terms_.total.item(),
-                                                                        "; a lower learning_rate may help"));
+  if (!std::isfinite(terms_.total.item()))
+    throw std::runtime_error(text("step ", step_ + 1, ": the loss is ", terms_.total.item(), "; a lower learning_rate may help"));
   model_.parameters().clear_gradients();
   tape_.backward(terms_.total);
   ++update_;

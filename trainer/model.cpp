@@ -13,7 +13,8 @@ constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
 duet_activation_kind activation_kind(const std::string& name) { return name == "relu" ? DUET_RELU : name == "tanh" ? DUET_TANH : DUET_GELU; }
 
 MlpOptions mlp_options(const Config& config, int64_t inputs) {
-  return {inputs, config.hidden_units, config.embedding_dim, activation_kind(config.activation), static_cast<float>(config.dropout), config.layer_norm};
+  return {inputs,           config.hidden_units, config.embedding_dim, activation_kind(config.activation), static_cast<float>(config.dropout),
+          config.layer_norm};
 }
 
 const std::string& metadata(const SafetensorsFile& file, const std::string& path, const std::string& key) {
@@ -93,7 +94,8 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
     // A tensor is a view that may be written through; this one is an input, which no operation writes.
     const Tensor x = Tensor::view(const_cast<float*>(features.row(first)), rows, features.columns);
     const Mode mode = Mode::evaluation();
-    const Tensor block = modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode) : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
+    const Tensor block =
+        modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode) : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
     for (int64_t i = 0; i < rows; ++i) std::copy_n(block.data + i * block.stride, embeddings.columns, embeddings.row(first + i));
   }
   return embeddings;

@@ -30,13 +30,16 @@ std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Pre
   if (config.sampler == "balanced")
     return std::make_unique<data::BalancedBatches>(preparation.labels, config.balanced_classes, config.balanced_samples, seed);
   const int64_t rows = preparation.dataset.train.rows();
-  usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows, " training rows are fewer than smallest_batch ", config.smallest_batch);
+  usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows, " training rows are fewer than smallest_batch ",
+                config.smallest_batch);
   return std::make_unique<data::ShuffledBatches>(rows, config.batch_size, seed, config.smallest_batch);
 }
 
 }  // namespace
 
-int64_t Preparation::labelled() const { return std::ranges::count_if(labels, [](int32_t label) { return label >= 0; }); }
+int64_t Preparation::labelled() const {
+  return std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
+}
 
 Preparation prepare(const Config& config) {
   return reading_input([&] {

@@ -45,7 +45,8 @@ std::string map_text(const ProgressState& state) { return std::isnan(state.last_
 std::string parts_text(const Losses& losses) {
   std::string parts;
   for (const LossName& name : kLossNames)
-    if (name.value != &Losses::total && losses.*name.value != 0) parts += (parts.empty() ? "" : " ") + format("%s %.3f", name.word, losses.*name.value);
+    if (name.value != &Losses::total && losses.*name.value != 0)
+      parts += (parts.empty() ? "" : " ") + format("%s %.3f", name.word, losses.*name.value);
   return parts;
 }
 

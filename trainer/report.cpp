@@ -42,7 +42,8 @@ nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::a
 }  // namespace
 
 std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a, const std::string& modality_v) {
-  std::vector<Cells> cells = {{"method", "MAP " + modality_a + " to " + modality_v, "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
+  std::vector<Cells> cells = {
+      {"method", "MAP " + modality_a + " to " + modality_v, "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
   for (const ReportRow& row : rows)
     cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3), number(row.evaluation.mean_map(), 3),
                      number(row.evaluation.mean_recall_at_1(), 3), number(row.seconds, 1)});
@@ -66,13 +67,14 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
 
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
   const auto& [a, v] = evaluation;
-  return {{"map", directions(a.map, v.map)},
-          {"map_at_r", directions(a.map_at_r, v.map_at_r)},
-          {"map_all_cutoffs", directions(a.map_all_cutoffs, v.map_all_cutoffs)},
-          {"recall", cutoffs(a.recall, v.recall)},
-          {"matching", {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)}, {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
-          {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
-          {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}}};
+  return {
+      {"map", directions(a.map, v.map)},
+      {"map_at_r", directions(a.map_at_r, v.map_at_r)},
+      {"map_all_cutoffs", directions(a.map_all_cutoffs, v.map_all_cutoffs)},
+      {"recall", cutoffs(a.recall, v.recall)},
+      {"matching", {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)}, {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
+      {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
+      {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}}};
 }
 
 }  // namespace duet

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "kernels/duet.h"
+#include "runtime/atomic_file.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -25,10 +26,10 @@ RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
 }
 
 void RunDirectory::write(const char* name, const nlohmann::ordered_json& content) const {
-  std::ofstream file(path_ / name);
-  file << content.dump(2) << '\n';
-  file.flush();
-  if (!file) throw Error(DUET_IO_ERROR, (path_ / name).string() + ": cannot be written");
+  const std::string lines = content.dump(2) + '\n';
+  AtomicFile file(path_ / name);
+  file.write(lines.data(), lines.size());
+  file.commit();
 }
 
 void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_json& machine) {

@@ -24,7 +24,8 @@ auto reading_input(Body&& body) {
   try {
     return body();
   } catch (const Error& error) {
-    if (error.status() == DUET_INVALID_ARGUMENT || error.status() == DUET_IO_ERROR || error.status() == DUET_UNSUPPORTED) throw UsageError(error.what());
+    if (error.status() == DUET_INVALID_ARGUMENT || error.status() == DUET_IO_ERROR || error.status() == DUET_UNSUPPORTED)
+      throw UsageError(error.what());
     throw;
   }
 }

@@ -1,11 +1,13 @@
 // The program as a user meets it: exit codes, one-line messages, nothing half-written.
+#include "tests/trainer/program.h"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "data/npy.h"
 #include "kernels/duet.h"
-#include "tests/trainer/program.h"
 
 using namespace duet;
 using namespace duet::testing;

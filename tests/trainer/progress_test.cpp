@@ -37,7 +37,8 @@ TEST_CASE("a wide terminal shows everything") {
 
 TEST_CASE("whatever the terminal's width, the line leaves its last column free") {
   for (int columns = 1; columns < 200; ++columns)
-    for (const bool unicode : {false, true}) CHECK(static_cast<int>(width(progress_bar(state(), {columns, false, unicode}))) <= std::max(0, columns - 1));
+    for (const bool unicode : {false, true})
+      CHECK(static_cast<int>(width(progress_bar(state(), {columns, false, unicode}))) <= std::max(0, columns - 1));
 }
 
 TEST_CASE("a narrow terminal shows epoch and time left") { CHECK(progress_bar(state(), {25, false, false}) == "psd 12/40  0:08 left"); }

@@ -23,7 +23,8 @@ std::vector<json> json_lines(const fs::path& path) {
 
 // Small encoders, for speed; the program is the same.
 std::vector<std::string> train(const std::string& data, const std::string& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"train", "--data", data, "--run", run, "--set", "hidden_units=32", "--set", "embedding_dim=16", "--set", "batch_size=64"};
+  std::vector<std::string> arguments = {"train", "--data",           data,    "--run",        run, "--set", "hidden_units=32",
+                                        "--set", "embedding_dim=16", "--set", "batch_size=64"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -34,8 +35,8 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const Outcome trained =
-      run_program(train(data, run, {"--epochs", "6", "--labels", "0.5", "--log-every", "2", "--set", "evaluate_every_epochs=3", "--set", "decorrelation_weight=0.1"}));
+  const Outcome trained = run_program(train(
+      data, run, {"--epochs", "6", "--labels", "0.5", "--log-every", "2", "--set", "evaluate_every_epochs=3", "--set", "decorrelation_weight=0.1"}));
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   CHECK(trained.out.find("psd") != std::string::npos);
@@ -90,7 +91,8 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
     CHECK(evaluation["recall"]["1"][direction].is_number());
     CHECK(evaluation["matching"]["matching_1_of_2"][direction].is_number());
   }
-  CHECK(evaluation["map"]["mean"].get<double>() == doctest::Approx((evaluation["map"]["a_to_v"].get<double>() + evaluation["map"]["v_to_a"].get<double>()) / 2));
+  CHECK(evaluation["map"]["mean"].get<double>() ==
+        doctest::Approx((evaluation["map"]["a_to_v"].get<double>() + evaluation["map"]["v_to_a"].get<double>()) / 2));
   CHECK(run_program({"eval", "--run", run, "--data", data}).out.find("recall@10") != std::string::npos);
 
   const Outcome embedded = run_program({"embed", "--run", run, "--data", data, "--out", folder / "out"});
@@ -122,7 +124,8 @@ TEST_CASE("every method learns, and threads do not change a bit") {
   for (const std::string method : {"label", "triplet", "contrastive", "psd"}) {
     INFO(method);
     for (const std::string threads : {"1", "2"})
-      REQUIRE(run_program(train(data, folder / (method + threads), {"--method", method, "--epochs", "12", "--labels", "0.5", "--threads", threads})).code == 0);
+      REQUIRE(run_program(train(data, folder / (method + threads), {"--method", method, "--epochs", "12", "--labels", "0.5", "--threads", threads}))
+                  .code == 0);
     CHECK(read_text(folder / (method + "1") / "model.safetensors").size() > 1000);
     CHECK(map_of(method + "1") > untrained + 0.1);
     CHECK(map_of(method + "1") == map_of(method + "2"));
