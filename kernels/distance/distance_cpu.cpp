@@ -45,7 +45,7 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   Workspace pieces(workspace);
   Scratch scratch(pieces, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
-  scratch.gradients.begin(context, scratch.tiles, grad_x, grad_y);
+  scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
   scratch.sweep.run(
       context,
       [&](const Tile& tile, int) {
@@ -54,7 +54,7 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
           std::memcpy(g.row(i), grad_distances.row(tile.first_row + i) + tile.first_column, sizeof(float) * tile.columns);
         Matrix<const float> values;
         if (distances) values = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
-        scratch.gradients.take_tile(tile.first_row, values, g);
+        scratch.gradients.take_tile(tile, values, g);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
   scratch.gradients.finish(context);

@@ -6,6 +6,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <bit>
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -55,6 +56,22 @@ double factor_row(bool euclidean, float* g, const float* distances, int64_t coun
   return euclidean ? factor_of(OverMinusDistance{}, g, distances, count) : factor_of(TimesMinusTwo{}, g, g, count);
 }
 
+// Whether a pair of the row is close: D^2 < near max(|x|^2, |y|^2), METHOD.md 1's rule.
+bool any_close(const float* distances, float square_x, const float* squares_y, float near, int64_t count) {
+  const hn::ScalableTag<float> tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  auto found = hn::FirstN(tag, 0);
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) {
+    const auto d = hn::LoadU(tag, distances + j), larger = hn::Max(hn::Set(tag, square_x), hn::LoadU(tag, squares_y + j));
+    found = hn::Or(found, hn::Lt(hn::Mul(d, d), hn::Mul(hn::Set(tag, near), larger)));
+  }
+  if (!hn::AllFalse(tag, found)) return true;
+  for (; j < count; ++j)
+    if (distances[j] * distances[j] < near * std::max(square_x, squares_y[j])) return true;
+  return false;
+}
+
 // sums[j] += sum_i g_ij, row after row, in float64
 void add_columns(Matrix<const float> g, double* sums) {
   const hn::ScalableTag<double> wide;
@@ -78,9 +95,10 @@ HWY_AFTER_NAMESPACE();
 namespace duet::cpu {
 namespace {
 HWY_EXPORT(factor_row);
+HWY_EXPORT(any_close);
 HWY_EXPORT(add_columns);
 
-constexpr int64_t kChunk = 64;  // rows or columns of a work item
+constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
 
 // grad_i += -sum_i x_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
 void subtract_scaled_rows(const duet_context& context, const double* sums, Matrix<const float> rows, Matrix<float> grad) {
@@ -108,7 +126,12 @@ void project(const duet_context& context, Matrix<const float> g, Matrix<const fl
 
 }  // namespace
 
-DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d) : metric_(metric) {
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d)
+    : DistanceGradients(workspace, metric, n, m, d, Sweep(n, m).block_rows(), Sweep(n, m).block_columns()) {}
+
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
+                                     int64_t block_columns)
+    : metric_(metric) {
   if (metric == DUET_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
     unit_y_ = workspace.take_matrix<float>(m, d);
@@ -116,9 +139,13 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, i
     row_sum_ = workspace.take<double>(n);
     column_sum_ = workspace.take<double>(m);
   }
+  if (metric == DUET_EUCLIDEAN) {
+    close_ = workspace.take_matrix<uint64_t>(block_rows, ceil_div(block_columns, kChunk));
+    has_close_ = workspace.take<uint8_t>(block_rows);
+  }
 }
 
-void DistanceGradients::begin(const duet_context&, const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y) {
+void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y) {
   tiles_ = &tiles;
   grad_x_ = grad_x;
   grad_y_ = grad_y;
@@ -129,18 +156,79 @@ void DistanceGradients::begin(const duet_context&, const DistanceTiles& tiles, M
     std::fill_n(row_sum_, tiles.x().rows, 0.0);
     std::fill_n(column_sum_, tiles.y().rows, 0.0);
   }
+  if (metric_ == DUET_EUCLIDEAN) std::fill_n(has_close_, close_.rows, uint8_t{0});
 }
 
-void DistanceGradients::take_tile(int64_t first_row, Matrix<const float> distances, Matrix<float> g) {
+void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g) {
   if (metric_ == DUET_COSINE || metric_ == DUET_INNER) return;
+  const bool euclidean = metric_ == DUET_EUCLIDEAN;
   const auto factor = HWY_DYNAMIC_DISPATCH(factor_row);
-  for (int64_t i = 0; i < g.rows; ++i)
-    row_sum_[first_row + i] += factor(metric_ == DUET_EUCLIDEAN, g.row(i), distances ? distances.row(i) : nullptr, g.columns);
+  const auto close = HWY_DYNAMIC_DISPATCH(any_close);
+  for (int64_t i = 0; i < g.rows; ++i) {
+    const int64_t row = tile.first_row + i;
+    double sum = factor(euclidean, g.row(i), euclidean ? distances.row(i) : nullptr, g.columns);
+    if (euclidean && close(distances.row(i), tiles_->squares_x()[row], tiles_->squares_y() + tile.first_column, tiles_->near(), g.columns))
+      sum = mark_close(tile, i, distances.row(i), g.row(i));
+    row_sum_[row] += sum;
+  }
 }
 
-void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<const float> g) {
+// Notes the close pairs of a row of the tile for add_close_pairs; returns the row's sum without them.
+double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* distances, const float* g) {
+  const int64_t row = tile.first_row + i;
+  uint64_t* words = close_.row(tile.block_row + i);
+  if (!has_close_[tile.block_row + i]) std::fill_n(words, close_.columns, uint64_t{0});
+  has_close_[tile.block_row + i] = 1;
+  double sum = 0;
+  for (int64_t j = 0; j < tile.columns; ++j) {
+    const float larger = std::max(tiles_->squares_x()[row], tiles_->squares_y()[tile.first_column + j]);
+    const int64_t column = tile.block_column + j;
+    if (distances[j] * distances[j] < tiles_->near() * larger)
+      words[column / kChunk] |= uint64_t{1} << (column % kChunk);
+    else
+      sum += g[j];
+  }
+  return sum;
+}
+
+// Their share of the gradients by differences of rows, in order of columns for x and of rows for y; their factor becomes 0.
+void DistanceGradients::add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g) {
+  if (std::none_of(has_close_, has_close_ + block.rows, [](uint8_t has) { return has != 0; })) return;
+  const auto x = tiles_->x(), y = tiles_->y();
+  const auto each_bit = [](uint64_t word, auto&& body) {
+    for (; word; word &= word - 1) body(std::countr_zero(word));
+  };
+  const auto add = [&](float factor, const float* from, const float* to, float* grad) {
+    for (int64_t k = 0; k < x.columns; ++k) grad[k] -= factor * (from[k] - to[k]);
+  };
+  if (grad_x_) {
+    parallel_for(context, block.rows, [&](int64_t i, int) {
+      if (!has_close_[i]) return;
+      const int64_t row = block.first_row + i;
+      for (int64_t w = 0; w < ceil_div(block.columns, kChunk); ++w)
+        each_bit(close_.row(i)[w], [&](int64_t bit) {
+          const int64_t j = w * kChunk + bit;
+          add(g.row(i)[j], x.row(row), y.row(block.first_column + j), grad_x_.row(row));
+        });
+    });
+  }
+  parallel_for(context, ceil_div(block.columns, kChunk), [&](int64_t w, int) {
+    for (int64_t i = 0; i < block.rows; ++i) {
+      if (!has_close_[i]) continue;
+      each_bit(close_.row(i)[w], [&](int64_t bit) {
+        const int64_t j = w * kChunk + bit, column = block.first_column + j;
+        if (grad_y_) add(g.row(i)[j], y.row(column), x.row(block.first_row + i), grad_y_.row(column));
+        g.row(i)[j] = 0;
+      });
+    }
+  });
+  std::fill_n(has_close_, block.rows, uint8_t{0});
+}
+
+void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<float> g) {
   const bool cosine = metric_ == DUET_COSINE;
   const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) { return grad && cosine ? unit : grad; };
+  if (metric_ == DUET_EUCLIDEAN) add_close_pairs(context, block, g);
   if (grad_y_ && !cosine && metric_ != DUET_INNER) {
     const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
     parallel_chunks(context, block.columns, kChunk,

@@ -8,27 +8,34 @@ namespace duet::cpu {
 
 class DistanceGradients {
  public:
-  // Row and column sums, for cosine the gradients of the unit rows.
+  // Row and column sums, for cosine the gradients of the unit rows, for euclidean a bit for each pair of a block (of the Sweep, or as given).
   DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d);
+  DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows, int64_t block_columns);
 
   // tiles must be prepared and outlive the pass. A gradient without data is not computed.
-  void begin(const duet_context& context, const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y);
+  void begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y);
 
-  // g (r x c) holds dL/dD of a tile whose first row is first_row and becomes in place the factor of the products; distances, the tile's D, are
-  // read for euclidean alone. One thread at a time may hand in tiles of the same row.
-  void take_tile(int64_t first_row, Matrix<const float> distances, Matrix<float> g);
+  // g (r x c) holds dL/dD of the tile and becomes in place the factor of the products; distances, the tile's D, are read for euclidean alone.
+  // One thread at a time may hand in tiles of the same row; tile.block_column is a multiple of 64.
+  void take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g);
 
-  // Once all tiles of a block were taken: g is the block's (block.rows x block.columns).
-  void add_block(const duet_context& context, const Block& block, Matrix<const float> g);
+  // Once all tiles of a block were taken: g is the block's (block.rows x block.columns), and scratch afterwards.
+  void add_block(const duet_context& context, const Block& block, Matrix<float> g);
 
   // After the last block.
   void finish(const duet_context& context);
 
  private:
+  double mark_close(const Tile& tile, int64_t i, const float* distances, const float* g);
+  void add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g);
+
   const DistanceTiles* tiles_ = nullptr;
   duet_metric metric_;
   double *row_sum_ = nullptr, *column_sum_ = nullptr;  // n, m; euclidean and sqeuclidean
   Matrix<float> unit_x_, unit_y_;                      // n x d, m x d; cosine
+  // Pairs of the block so close that 1/D would magnify what the products cancel; they are added directly. euclidean
+  Matrix<uint64_t> close_;        // block rows x words of 64 columns
+  uint8_t* has_close_ = nullptr;  // block rows
   Matrix<float> grad_x_, grad_y_;
 };
 

@@ -26,6 +26,10 @@ class DistanceTiles {
   // What the products are taken of: the rows given, for cosine their unit copies.
   Matrix<const float> x() const { return x_.rows; }
   Matrix<const float> y() const { return y_.rows; }
+  // Squared norms of those rows (not for inner), and the share of the larger of two below which a squared distance counts as close.
+  const float* squares_x() const { return x_.square; }
+  const float* squares_y() const { return y_.square; }
+  float near() const { return near_; }
   // Norms of the rows given; cosine alone.
   const double* norms_x() const { return x_.norm; }
   const double* norms_y() const { return y_.norm; }

@@ -1,0 +1,150 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/alignment/alignment_backends.h"
+#include "kernels/cpu/softmax_sweep.h"
+#include "kernels/distance/distance_gradient.h"
+
+namespace duet::cpu {
+namespace {
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const AlignmentInputs& in)
+      : n(in.a.rows),
+        m(in.v.rows),
+        sweep(n, m),
+        tiles(workspace, in.score, n, m, in.a.columns),
+        gradients(workspace, in.score, n, m, in.a.columns),
+        sums(workspace, context, sweep, n, m),
+        pull(workspace, context, sweep, n, m),
+        gradient(workspace, sweep),
+        stride(padded(sweep.tile_columns())),
+        dots(workspace.take<float>(context.threads * sweep.tile_rows() * stride)),
+        row_dot(workspace.take<double>(n)) {}
+
+  // The thread's tile, filled with products or distances.
+  Matrix<float> fill(const Tile& tile, int thread) const {
+    const Matrix<float> out{dots + thread * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
+    tiles.fill(tile.first_row, tile.first_column, out);
+    return out;
+  }
+
+  int64_t n, m;
+  Sweep sweep;
+  DistanceTiles tiles;
+  DistanceGradients gradients;
+  SoftmaxSweep sums;
+  SoftmaxPull pull;
+  ScoreGradient gradient;
+  int64_t stride;
+  float* dots;      // threads x tile
+  double* row_dot;  // n
+};
+
+// A distance counts negatively.
+float signed_scale(const AlignmentInputs& inputs) { return inputs.score == DUET_INNER ? inputs.scale[0] : -inputs.scale[0]; }
+
+// What all backward passes share; form(tile, thread, dots, gradient) writes d loss/d score.
+template <class Form>
+void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Form&& form) {
+  const float scale = signed_scale(inputs);
+  scratch.tiles.prepare(context, inputs.a, inputs.v);
+  scratch.gradients.begin(context, scratch.tiles, out.a, out.v);
+  scratch.gradient.begin();
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
+        form(tile, thread, dots, gradient);
+        scratch.gradient.close(tile, dots, scale);
+        scratch.gradients.take_tile(tile.first_row, dots, gradient);
+      },
+      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });
+  scratch.gradients.finish(context);
+  if (out.scale) out.scale[0] += static_cast<float>(inputs.score == DUET_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
+}
+
+}  // namespace
+
+size_t alignment_workspace(const duet_context& context, const AlignmentInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row, Vector<float> lse_column,
+                       const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  const float scale = signed_scale(inputs);
+  scratch.tiles.prepare(context, inputs.a, inputs.v);
+  scratch.sums.begin();
+  scratch.sweep.run(
+      context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread), scale); },
+      [&](const Block& block) { scratch.sums.merge(context, block); });
+  if (lse_row)
+    for (int64_t i = 0; i < scratch.n; ++i) lse_row[i] = static_cast<float>(scratch.sums.row(i).log());
+  if (lse_column)
+    for (int64_t j = 0; j < scratch.m; ++j) lse_column[j] = static_cast<float>(scratch.sums.column(j).log());
+}
+
+void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Vector<const float> lse_column,
+                        Vector<const float> grad_lse_row, Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
+                        const duet_workspace& workspace) {
+  if (!grad_lse_row && !grad_lse_column) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  scratch.pull.begin(bool(grad_lse_row), bool(grad_lse_column));
+  if (grad_lse_row)
+    for (int64_t i = 0; i < scratch.n; ++i) scratch.pull.set_row(i, lse_row[i], grad_lse_row[i]);
+  if (grad_lse_column)
+    for (int64_t j = 0; j < scratch.m; ++j) scratch.pull.set_column(j, lse_column[j], grad_lse_column[j]);
+  const float scale = signed_scale(inputs);
+  backward(context, inputs, gradients, scratch, [&](const Tile& tile, int thread, Matrix<const float> dots, Matrix<float> gradient) {
+    scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+  });
+}
+
+void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Matrix<float> probabilities,
+                             const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  const float scale = signed_scale(inputs);
+  scratch.tiles.prepare(context, inputs.a, inputs.v);
+  scratch.pull.begin(true, false);
+  for (int64_t i = 0; i < scratch.n; ++i) scratch.pull.set_row(i, lse_row[i], 1);
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const Matrix<float> p = scratch.fill(tile, thread);
+        scratch.pull.add(tile, thread, p, scale, Accumulate::no, p);
+        for (int64_t r = 0; r < tile.rows; ++r)
+          std::memcpy(probabilities.row(tile.first_row + r) + tile.first_column, p.row(r), sizeof(float) * static_cast<size_t>(tile.columns));
+      },
+      [](const Block&) {});
+}
+
+void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs, Matrix<const float> probabilities,
+                                      Matrix<const float> grad_probabilities, const AlignmentGradients& gradients, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  constexpr int64_t kRows = 64;  // of a work item
+  parallel_chunks(context, scratch.n, kRows, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) {
+      double dot = 0;
+      for (int64_t j = 0; j < scratch.m; ++j) dot += double{probabilities.row(i)[j]} * grad_probabilities.row(i)[j];
+      scratch.row_dot[i] = dot;
+    }
+  });
+  // d loss/d s_ij = P_ij (dP_ij - sum_k P_ik dP_ik)
+  backward(context, inputs, gradients, scratch, [&](const Tile& tile, int, Matrix<const float>, Matrix<float> gradient) {
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const int64_t i = tile.first_row + r;
+      const float *p = probabilities.row(i) + tile.first_column, *grad = grad_probabilities.row(i) + tile.first_column;
+      const float dot = static_cast<float>(scratch.row_dot[i]);
+      for (int64_t c = 0; c < tile.columns; ++c) gradient.row(r)[c] = p[c] * (grad[c] - dot);
+    }
+  });
+}
+
+}  // namespace duet::cpu

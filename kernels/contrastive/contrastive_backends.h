@@ -1,0 +1,41 @@
+// What each backend implements of contrastive, on checked arguments. Inputs without data are absent, outputs without data not wanted.
+#pragma once
+
+#include "kernels/contrastive/contrastive.h"
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+
+namespace duet {
+
+struct ContrastiveInputs {
+  duet_contrastive_kind kind;
+  Matrix<const float> a, v;              // n x d, m x d
+  Matrix<const float> class_a, class_v;  // n x C, m x C, both or neither; multi_positive, sigmoid
+  Vector<const float> trust_a, trust_v;  // n, m; multi_positive
+  Vector<const float> scale, bias;       // bias: sigmoid
+  bool paired;
+  int64_t first_row, first_column;
+};
+
+struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid
+  Vector<float> row_loss, column_loss;
+  Matrix<float> row_statistics, column_statistics;  // n x 2, m x 2: lse, N
+};
+
+struct ContrastiveGradients {
+  Vector<const float> row_weight, column_weight;  // upstream
+  Matrix<float> a, v;
+  Vector<float> scale, bias;
+};
+
+namespace cpu {
+
+size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
+                         const duet_workspace& workspace);
+// The statistics are read by infonce and multi_positive.
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
+                          Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,185 @@
+#include <algorithm>
+
+#include "kernels/contrastive/contrastive_backends.h"
+#include "kernels/contrastive/sigmoid_tile.h"
+#include "kernels/cpu/product.h"
+#include "kernels/cpu/softmax_sweep.h"
+#include "kernels/cpu/target_sweep.h"
+
+namespace duet::cpu {
+namespace {
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
+      : inputs(in),
+        n(in.a.rows),
+        m(in.v.rows),
+        sweep(n, m),
+        sums(workspace, context, sweep, n, m),
+        target(workspace, context, sweep, n, m, bool(in.class_a)),
+        pull(workspace, context, sweep, n, m),
+        gradient(workspace, sweep),
+        stride(padded(sweep.tile_columns())),
+        tiles(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)),
+        thread_sums(workspace.take<float>(context.threads * sweep.tile_rows())),
+        row_sum(workspace.take<double>(n)),
+        slot_bias(workspace.take<double>(sweep.slots())) {}
+
+  Matrix<float> thread_tile(const Tile& tile, int which) const { return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride}; }
+
+  // The thread's tile of a_i.v_j.
+  Matrix<float> fill(const Tile& tile, int thread) const {
+    const Matrix<float> out = thread_tile(tile, 2 * thread);
+    product_nt(1, inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), inputs.v.part(tile.first_column, 0, tile.columns, inputs.v.columns), 0,
+               out);
+    return out;
+  }
+
+  // The thread's tile of the sigmoid's W.
+  Matrix<float> fill_weights(const Tile& tile, int thread) const {
+    const Matrix<float> out = thread_tile(tile, 2 * thread + 1);
+    agreement_tile(agreement(), tile, out);
+    for_each_own_pair(agreement(), tile, [&](int64_t r, int64_t c) { out.row(r)[c] = 1; });
+    return out;
+  }
+
+  Agreement agreement() const { return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column}; }
+
+  const ContrastiveInputs& inputs;
+  int64_t n, m;
+  Sweep sweep;
+  SoftmaxSweep sums;
+  TargetSweep target;
+  SoftmaxPull pull;
+  ScoreGradient gradient;
+  int64_t stride;
+  float* tiles;        // threads x 2 tiles
+  float* thread_sums;  // threads x tile rows
+  double* row_sum;     // n
+  double* slot_bias;   // slots
+};
+
+// Cross-entropy of one row or column against its normalised target, in nats; statistics lse, N.
+float finish(const LogSum& sum, const TargetSum& target, float* statistics) {
+  statistics[0] = static_cast<float>(sum.log());
+  statistics[1] = static_cast<float>(target.weight);
+  return has_target(statistics[1]) ? static_cast<float>(target.cross / target.weight + sum.log()) : 0;
+}
+
+void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
+  const float scale = in.scale[0];
+  scratch.sums.begin();
+  scratch.target.begin(scratch.agreement(), in.trust_a, in.trust_v);
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const Matrix<float> dots = scratch.fill(tile, thread);
+        scratch.sums.take(tile, thread, dots, scale);
+        scratch.target.take(tile, thread, dots, scale, Entropy::no);
+      },
+      [&](const Block& block) {
+        scratch.sums.merge(context, block);
+        scratch.target.merge(context, block);
+      });
+  for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = finish(scratch.sums.row(i), scratch.target.row(i), out.row_statistics.row(i));
+  for (int64_t j = 0; j < scratch.m; ++j)
+    out.column_loss[j] = finish(scratch.sums.column(j), scratch.target.column(j), out.column_statistics.row(j));
+}
+
+void softmax_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
+                      Matrix<const float> column_statistics, const ContrastiveGradients& out, Scratch& scratch) {
+  const bool rows = bool(out.row_weight), columns = bool(out.column_weight);
+  if (!rows && !columns) return;
+  const float scale = in.scale[0];
+  scratch.pull.begin(rows, columns);
+  scratch.target.begin(scratch.agreement(), in.trust_a, in.trust_v);
+  scratch.gradient.begin();
+  // w (P - What), nothing for a row without a target
+  for (int64_t i = 0; i < scratch.n; ++i) {
+    const float* statistics = row_statistics.row(i);
+    const float weight = rows && has_target(statistics[1]) ? out.row_weight[i] : 0;
+    scratch.pull.set_row(i, statistics[0], weight);
+    scratch.target.set_row(i, weight == 0 ? 0 : weight / statistics[1]);
+  }
+  for (int64_t j = 0; j < scratch.m; ++j) {
+    const float* statistics = column_statistics.row(j);
+    const float weight = columns && has_target(statistics[1]) ? out.column_weight[j] : 0;
+    scratch.pull.set_column(j, statistics[0], weight);
+    scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[1]);
+  }
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
+        scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+        scratch.target.subtract(tile, thread, gradient);
+        scratch.gradient.close(tile, dots, scale);
+      },
+      [&](const Block& block) { add_block_gradients(context, block, scratch.gradient.merge(block), in.a, in.v, out.a, out.v); });
+  if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
+}
+
+void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
+  std::fill_n(scratch.row_sum, scratch.n, 0.0);
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        float* sums = scratch.thread_sums + thread * scratch.sweep.tile_rows();
+        sigmoid_sums(scratch.fill(tile, thread), in.scale[0], in.bias[0], scratch.fill_weights(tile, thread), sums);
+        for (int64_t r = 0; r < tile.rows; ++r) scratch.row_sum[tile.first_row + r] += sums[r];
+      },
+      [](const Block&) {});
+  for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = static_cast<float>(scratch.row_sum[i]);
+}
+
+void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveGradients& out, Scratch& scratch) {
+  if (!out.row_weight) return;
+  const float scale = in.scale[0];
+  scratch.gradient.begin();
+  double grad_bias = 0;
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const Matrix<float> dots = scratch.fill(tile, thread);
+        const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread), out.row_weight.data + tile.first_row,
+                                            scratch.gradient.tile(tile));
+        scratch.slot_bias[tile.slot] = tile.block_column == 0 ? sum : scratch.slot_bias[tile.slot] + sum;
+        scratch.gradient.close(tile, dots, scale);
+      },
+      [&](const Block& block) {
+        for (int64_t slot = 0; slot < block.slots; ++slot) grad_bias += scratch.slot_bias[slot];
+        add_block_gradients(context, block, scratch.gradient.merge(block), in.a, in.v, out.a, out.v);
+      });
+  if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
+  if (out.bias) out.bias[0] += static_cast<float>(grad_bias);
+}
+
+}  // namespace
+
+size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
+                         const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  if (inputs.kind == DUET_SIGMOID)
+    sigmoid_forward(context, inputs, outputs, scratch);
+  else
+    softmax_forward(context, inputs, outputs, scratch);
+}
+
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
+                          Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  if (inputs.kind == DUET_SIGMOID)
+    sigmoid_backward(context, inputs, gradients, scratch);
+  else
+    softmax_backward(context, inputs, row_statistics, column_statistics, gradients, scratch);
+}
+
+}  // namespace duet::cpu

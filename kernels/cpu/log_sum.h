@@ -1,0 +1,47 @@
+// A sum of exponentials carried from tile to tile as sum * e^reference, in double: the tiles' own sums are short, so float32 is enough there,
+// while a row of 10^5 columns keeps its last digits here. Double's range also means that the reference hardly ever has to move.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+namespace duet::cpu {
+
+// e^{from - to}, remembered while both stay what they were: along a tile with one shift every row asks for the same one.
+class ShiftFactor {
+ public:
+  double operator()(double from, double to) {
+    if (from != from_ || to != to_) {
+      value_ = std::exp(from - to);
+      from_ = from, to_ = to;
+    }
+    return value_;
+  }
+
+ private:
+  double from_ = std::numeric_limits<double>::quiet_NaN(), to_ = from_, value_ = 0;
+};
+
+struct LogSum {
+  double reference = -std::numeric_limits<double>::infinity();
+  double sum = 0;    // of e^{score - reference}
+  double cross = 0;  // of e^{score - reference} times anything
+
+  // Adds a tile's sums, which are relative to shift.
+  void add(double shift, double tile_sum, double tile_cross, ShiftFactor& factor) {
+    constexpr double kReach = 200;  // sums may grow by e^200 over the reference, far from double's e^709
+    if (!(shift <= reference + kReach)) {
+      const double down = std::exp(reference - shift);  // 0 for the first tile
+      sum *= down;
+      cross *= down;
+      reference = shift;
+    }
+    const double up = factor(shift, reference);
+    sum += tile_sum * up;
+    cross += tile_cross * up;
+  }
+
+  double log() const { return reference + std::log(sum); }
+};
+
+}  // namespace duet::cpu

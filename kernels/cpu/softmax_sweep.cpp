@@ -1,0 +1,104 @@
+#include "kernels/cpu/softmax_sweep.h"
+
+#include <algorithm>
+
+namespace duet::cpu {
+namespace {
+constexpr int64_t kColumnTiles = Sweep::kBlockColumns / Sweep::kTileColumns;  // of a block
+constexpr int64_t kMergeColumns = 128;                                        // of a work item in merge
+}  // namespace
+
+SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
+    : n_(n), m_(m), tile_rows_(sweep.tile_rows()), slot_stride_(padded(sweep.block_columns())) {
+  rows_ = workspace.take<LogSum>(n);
+  columns_ = workspace.take<LogSum>(m);
+  thread_sums_ = workspace.take<float>(context.threads * 3 * tile_rows_);
+  slot_shift_ = workspace.take<float>(sweep.slots() * slot_stride_);
+  slot_sum_ = workspace.take<float>(sweep.slots() * slot_stride_);
+  slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
+  slot_centre_ = workspace.take<double>(sweep.slots() * kColumnTiles);
+}
+
+void SoftmaxSweep::begin() {
+  std::fill_n(rows_, n_, LogSum{});
+  std::fill_n(columns_, m_, LogSum{});
+}
+
+ExpSums SoftmaxSweep::row_sums(int thread) const {
+  float* at = thread_sums_ + thread * 3 * tile_rows_;
+  return {at, at + tile_rows_, at + 2 * tile_rows_};
+}
+
+ExpSums SoftmaxSweep::column_sums(const Tile& tile) const {
+  const int64_t at = tile.slot * slot_stride_ + tile.block_column;
+  return {slot_shift_ + at, slot_sum_ + at, slot_cross_ + at};
+}
+
+void SoftmaxSweep::add_rows(const Tile& tile, ExpSums sums, float centre, bool cross) {
+  ShiftFactor factor;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    // e^x ((x + shift) - (y + centre)), x and y being what the tile's cross sum holds
+    const double tile_cross = cross ? sums.cross[r] + (double{sums.shift[r]} - centre) * sums.sum[r] : 0;
+    rows_[tile.first_row + r].add(sums.shift[r], sums.sum[r], tile_cross, factor);
+  }
+}
+
+float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale) {
+  const ExpSums rows = row_sums(thread);
+  const float largest = exp_sums(dots, scale, rows, column_sums(tile));
+  add_rows(tile, rows, 0, false);
+  return largest;
+}
+
+void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
+                              float centre) {
+  const ExpSums rows = row_sums(thread);
+  exp_cross_sums(dots, scale, other, other_scale, centre, rows, column_sums(tile));
+  add_rows(tile, rows, centre, true);
+  slot_centre_[tile.slot * kColumnTiles + tile.block_column / Sweep::kTileColumns] = centre;
+}
+
+void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool cross) {
+  parallel_chunks(context, block.columns, kMergeColumns, [&](int64_t first, int64_t count, int) {
+    ShiftFactor factor;
+    for (int64_t slot = 0; slot < block.slots; ++slot) {
+      const int64_t at = slot * slot_stride_;
+      for (int64_t j = first; j < first + count; ++j) {
+        const double shift = slot_shift_[at + j], sum = slot_sum_[at + j];
+        const double tile_cross =
+            cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * kColumnTiles + j / Sweep::kTileColumns]) * sum : 0;
+        columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
+      }
+    }
+  });
+}
+
+SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
+    : factors_size_(padded(sweep.tile_rows()) + padded(sweep.tile_columns())) {
+  row_log_sum_ = workspace.take<float>(padded(n));
+  row_weight_ = workspace.take<float>(padded(n));
+  column_log_sum_ = workspace.take<float>(padded(m));
+  column_weight_ = workspace.take<float>(padded(m));
+  factors_ = workspace.take<float>(context.threads * factors_size_);
+}
+
+void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate, Matrix<float> gradient) const {
+  const SoftmaxWeights rows{row_log_sum_ + tile.first_row, has_rows_ ? row_weight_ + tile.first_row : nullptr};
+  const SoftmaxWeights columns{column_log_sum_ + tile.first_column, has_columns_ ? column_weight_ + tile.first_column : nullptr};
+  softmax_gradient(dots, scale, rows, columns, accumulate, factors_ + thread * factors_size_, gradient);
+}
+
+ScoreGradient::ScoreGradient(Workspace& workspace, const Sweep& sweep)
+    : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()))), slot_scale_(workspace.take<double>(sweep.slots())) {}
+
+void ScoreGradient::close(const Tile& tile, Matrix<const float> dots, float scale) {
+  const double sum = scale_gradient(dots, scale, this->tile(tile));
+  slot_scale_[tile.slot] = tile.block_column == 0 ? sum : slot_scale_[tile.slot] + sum;
+}
+
+Matrix<const float> ScoreGradient::merge(const Block& block) {
+  for (int64_t slot = 0; slot < block.slots; ++slot) scale_ += slot_scale_[slot];
+  return block_.part(0, 0, block.rows, block.columns);
+}
+
+}  // namespace duet::cpu

@@ -1,0 +1,221 @@
+#include "kernels/cpu/softmax_tile.h"
+
+#include <cmath>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/softmax_tile.cpp"
+#include <hwy/foreach_target.h>
+
+#include "kernels/cpu/tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+
+// The largest score of every row and column, NaN left out: it shows in the sums. -inf where nothing else is there.
+void maxima(Matrix<const float> dots, float scale, float* row_max, float* column_max) {
+  const auto lowest = hn::Set(kTag, -std::numeric_limits<float>::infinity()), factor = hn::Set(kTag, scale);
+  fill(column_max, padded(dots.columns), -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < dots.rows; ++i) {
+    const float* row = dots.row(i);
+    auto largest = lowest;
+    for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
+      auto x = hn::Mul(hn::LoadU(kTag, row + j), factor);
+      if constexpr (decltype(last)::value) x = hn::IfThenElse(hn::FirstN(kTag, static_cast<size_t>(dots.columns - j)), x, lowest);
+      x = hn::IfThenElse(hn::Eq(x, x), x, lowest);
+      largest = hn::Max(largest, x);
+      hn::StoreU(hn::Max(hn::LoadU(kTag, column_max + j), x), kTag, column_max + j);
+    });
+    row_max[i] = hn::GetLane(hn::MaxOfLanes(kTag, largest));
+  }
+}
+
+// Turns maxima into shifts; true where one shift serves the whole tile.
+bool choose_shifts(Matrix<const float> dots, float* row_shift, float* column_shift, float& largest) {
+  constexpr float kWidest = 60;
+  largest = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < dots.rows; ++i) largest = row_shift[i] > largest ? row_shift[i] : largest;
+  bool one = std::isfinite(largest);
+  for (int64_t i = 0; i < dots.rows; ++i) one = one && row_shift[i] >= largest - kWidest;
+  for (int64_t j = 0; j < dots.columns; ++j) one = one && column_shift[j] >= largest - kWidest;
+  if (!std::isfinite(largest)) largest = 0;
+  if (one) {
+    fill(row_shift, dots.rows, largest);
+    fill(column_shift, dots.columns, largest);
+  } else {  // an infinite maximum makes no shift: its exponential speaks for itself
+    for (int64_t i = 0; i < dots.rows; ++i) row_shift[i] = std::isfinite(row_shift[i]) ? row_shift[i] : 0;
+    for (int64_t j = 0; j < dots.columns; ++j) column_shift[j] = std::isfinite(column_shift[j]) ? column_shift[j] : 0;
+  }
+  return one;
+}
+
+// One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too.
+template <bool kRows, bool kColumns, bool kCross>
+void sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
+  const auto factor = hn::Set(kTag, scale), other_factor = hn::Set(kTag, other_scale), middle = hn::Set(kTag, centre);
+  if constexpr (kColumns) fill(columns.sum, padded(dots.columns), 0);
+  if constexpr (kColumns && kCross) fill(columns.cross, padded(dots.columns), 0);
+  for (int64_t i = 0; i < dots.rows; ++i) {
+    const float* row = dots.row(i);
+    const float* other_row = kCross ? other.row(i) : nullptr;
+    const auto row_shift = hn::Set(kTag, kRows ? rows.shift[i] : 0);
+    auto sum = hn::Zero(kTag), cross_sum = hn::Zero(kTag);
+    for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
+      const auto x = hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j));
+      const auto e = exp(kTag, x);
+      if constexpr (kColumns) hn::StoreU(hn::Add(hn::LoadU(kTag, columns.sum + j), e), kTag, columns.sum + j);
+      if constexpr (kRows) sum = hn::Add(sum, counted(e, dots.columns - j, last));
+      if constexpr (kCross) {
+        const auto difference = hn::Sub(x, hn::MulSub(hn::LoadU(kTag, other_row + j), other_factor, middle));
+        if constexpr (kColumns) hn::StoreU(hn::MulAdd(e, difference, hn::LoadU(kTag, columns.cross + j)), kTag, columns.cross + j);
+        if constexpr (kRows) cross_sum = hn::Add(cross_sum, counted(hn::Mul(e, difference), dots.columns - j, last));
+      }
+    });
+    if constexpr (kRows) rows.sum[i] = sum_of_lanes(kTag, sum);
+    if constexpr (kRows && kCross) rows.cross[i] = sum_of_lanes(kTag, cross_sum);
+  }
+}
+
+template <bool kCross>
+float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
+                   ExpSums columns) {
+  maxima(dots, scale, rows.shift, columns.shift);
+  float largest = 0;
+  if (choose_shifts(dots, rows.shift, columns.shift, largest)) {
+    sums<true, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
+  } else {
+    sums<true, false, kCross>(dots, scale, other, other_scale, centre, rows, columns);
+    sums<false, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
+  }
+  return largest;
+}
+
+// One pass of the gradient; with both directions the shift is one number for the tile and the weights are already relative to it.
+template <bool kRows, bool kColumns, Accumulate kAccumulate>
+void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift, const float* column_shift, float shift, const float* row_weight,
+                   const float* column_weight, Matrix<float> gradient) {
+  const auto factor = hn::Set(kTag, scale);
+  for (int64_t i = 0; i < dots.rows; ++i) {
+    const float* row = dots.row(i);
+    float* to = gradient.row(i);
+    const auto shift_i = hn::Set(kTag, kRows ? (kColumns ? shift : row_shift[i]) : 0);
+    const auto weight_i = hn::Set(kTag, kRows ? row_weight[i] : 0);
+    for_each_vector(dots.columns, [&](int64_t j, auto) HWY_ATTR {
+      const auto e = exp(kTag, hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? shift_i : hn::LoadU(kTag, column_shift + j)));
+      auto weight = weight_i;
+      if constexpr (kColumns) weight = kRows ? hn::Add(weight_i, hn::LoadU(kTag, column_weight + j)) : hn::LoadU(kTag, column_weight + j);
+      hn::StoreU(kAccumulate == Accumulate::yes ? hn::MulAdd(e, weight, hn::LoadU(kTag, to + j)) : hn::Mul(e, weight), kTag, to + j);
+    });
+  }
+}
+
+// weight e^{shift - log_sum}; reads and writes padded(count) elements in steps of a vector, so log_sum is copied in first.
+void shift_weights(SoftmaxWeights side, float shift, int64_t count, float* out) {
+  for_each_vector(count, [&](int64_t k, auto last) HWY_ATTR {
+    const size_t rest = static_cast<size_t>(count - k);
+    if constexpr (decltype(last)::value) {  // the arrays of rows are not padded
+      for (size_t l = 0; l < rest; ++l) {
+        const auto e = exp(kTag, hn::Set(kTag, shift - side.log_sum[k + static_cast<int64_t>(l)]));
+        out[k + static_cast<int64_t>(l)] = side.weight[k + static_cast<int64_t>(l)] * hn::GetLane(e);
+      }
+    } else {
+      const auto e = exp(kTag, hn::Sub(hn::Set(kTag, shift), hn::LoadU(kTag, side.log_sum + k)));
+      hn::StoreU(hn::Mul(e, hn::LoadU(kTag, side.weight + k)), kTag, out + k);
+    }
+  });
+}
+
+template <Accumulate kAccumulate>
+void gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, float* factors, Matrix<float> out) {
+  if (!columns.weight) return gradient_pass<true, false, kAccumulate>(dots, scale, rows.log_sum, nullptr, 0, rows.weight, nullptr, out);
+  if (!rows.weight) return gradient_pass<false, true, kAccumulate>(dots, scale, nullptr, columns.log_sum, 0, nullptr, columns.weight, out);
+  // A score is at most its row's and its column's log-sum-exp. With those within 2 * 40 of each other and the shift in the middle, exponentials
+  // stay below e^40 and the weights' factors within e^+-40: no overflow, and what underflows was below e^-47 of a probability.
+  constexpr float kWidest = 80;
+  float low = rows.log_sum[0], high = low;
+  bool known = true;
+  const auto widen = [&](float value) {
+    known = known && std::isfinite(value);
+    low = value < low ? value : low;
+    high = value > high ? value : high;
+  };
+  for (int64_t i = 0; i < dots.rows; ++i) widen(rows.log_sum[i]);
+  for (int64_t j = 0; j < dots.columns; ++j) widen(columns.log_sum[j]);
+  if (known && high - low <= kWidest) {
+    const float shift = low + 0.5f * (high - low);
+    float* row_weight = factors + padded(dots.columns);
+    shift_weights(columns, shift, dots.columns, factors);
+    shift_weights(rows, shift, dots.rows, row_weight);
+    gradient_pass<true, true, kAccumulate>(dots, scale, nullptr, nullptr, shift, row_weight, factors, out);
+  } else {
+    gradient_pass<true, false, kAccumulate>(dots, scale, rows.log_sum, nullptr, 0, rows.weight, nullptr, out);
+    gradient_pass<false, true, Accumulate::yes>(dots, scale, nullptr, columns.log_sum, 0, nullptr, columns.weight, out);
+  }
+}
+
+}  // namespace
+
+float exp_sums_target(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
+  return shifted_sums<false>(dots, scale, {}, 0, 0, rows, columns);
+}
+
+void exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
+                           ExpSums columns) {
+  shifted_sums<true>(dots, scale, other, other_scale, centre, rows, columns);
+}
+
+void softmax_gradient_target(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, Accumulate accumulate,
+                             float* factors, Matrix<float> out) {
+  if (accumulate == Accumulate::yes)
+    gradient<Accumulate::yes>(dots, scale, rows, columns, factors, out);
+  else
+    gradient<Accumulate::no>(dots, scale, rows, columns, factors, out);
+}
+
+double scale_gradient_target(Matrix<const float> dots, float scale, Matrix<float> out) {
+  const auto factor = hn::Set(kTag, scale);
+  double total = 0;
+  for (int64_t i = 0; i < dots.rows; ++i) {
+    auto sum = hn::Zero(kTag);
+    for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
+      const auto g = hn::LoadU(kTag, out.row(i) + j);
+      sum = hn::Add(sum, counted(hn::Mul(g, hn::LoadU(kTag, dots.row(i) + j)), dots.columns - j, last));
+      hn::StoreU(hn::Mul(g, factor), kTag, out.row(i) + j);
+    });
+    total += sum_of_lanes(kTag, sum);
+  }
+  return total;
+}
+
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+
+HWY_EXPORT(exp_sums_target);
+HWY_EXPORT(exp_cross_sums_target);
+HWY_EXPORT(softmax_gradient_target);
+HWY_EXPORT(scale_gradient_target);
+
+float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
+  return HWY_DYNAMIC_DISPATCH(exp_sums_target)(dots, scale, rows, columns);
+}
+
+void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
+                    ExpSums columns) {
+  HWY_DYNAMIC_DISPATCH(exp_cross_sums_target)(dots, scale, other, other_scale, centre, rows, columns);
+}
+
+void softmax_gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, Accumulate accumulate, float* factors,
+                      Matrix<float> gradient) {
+  HWY_DYNAMIC_DISPATCH(softmax_gradient_target)(dots, scale, rows, columns, accumulate, factors, gradient);
+}
+
+double scale_gradient(Matrix<const float> dots, float scale, Matrix<float> gradient) {
+  return HWY_DYNAMIC_DISPATCH(scale_gradient_target)(dots, scale, gradient);
+}
+
+}  // namespace duet::cpu
+#endif

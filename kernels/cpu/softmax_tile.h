@@ -1,0 +1,48 @@
+// Exponentials of one tile of scores, scale * dots: what forward sums of them along rows and columns, and what backward makes of them.
+//
+// One exponential serves a row and a column where one shift does: where the largest score of every row and of every column of the tile lies
+// within 60 of the tile's own, nothing that counts can underflow (e^-87 is still a normal number). A tile with a wider range, which takes a
+// temperature near 1e-3 or rows of wild norms, is passed over twice, each row and each column with a shift of its own.
+//
+// Tiles and everything indexed by a tile's columns have room for padded(columns) elements: only what is summed along a row is masked.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/cpu/parallel.h"
+
+namespace duet::cpu {
+
+inline constexpr int64_t kLanePadding = 16;
+constexpr int64_t padded(int64_t columns) { return ceil_div(columns, kLanePadding) * kLanePadding; }
+
+// sum = sum of e^{score - shift} along a row or a column of the tile; cross, where asked for, see exp_cross_sums.
+struct ExpSums {
+  float* shift;
+  float* sum;
+  float* cross = nullptr;
+};
+
+// Chooses the shifts and writes both sums. Returns the tile's largest score, 0 where that is not finite.
+float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns);
+
+// The same, and cross = sum of e^{score - shift} ((score - shift) - (other score - centre)).
+void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
+                    ExpSums columns);
+
+// weight * e^{score - log_sum}, one direction's part of a gradient; weight null: no such part.
+struct SoftmaxWeights {
+  const float* log_sum;
+  const float* weight;
+};
+
+enum class Accumulate { no, yes };
+
+// gradient_ij (+)= row weight_i e^{score_ij - row log_sum_i} + column weight_j e^{score_ij - column log_sum_j}. factors: scratch for
+// rows + padded(columns) numbers.
+void softmax_gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, Accumulate accumulate, float* factors,
+                      Matrix<float> gradient);
+
+// gradient is d loss/d score: returns sum_ij gradient_ij dots_ij = d loss/d scale, then turns gradient into d loss/d dots by scaling it.
+double scale_gradient(Matrix<const float> dots, float scale, Matrix<float> gradient);
+
+}  // namespace duet::cpu

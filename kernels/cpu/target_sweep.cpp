@@ -1,0 +1,90 @@
+#include "kernels/cpu/target_sweep.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/softmax_tile.h"
+
+namespace duet::cpu {
+
+TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, bool classes)
+    : n_(n),
+      m_(m),
+      tile_rows_(sweep.tile_rows()),
+      stride_(padded(sweep.tile_columns())),
+      slot_stride_(padded(sweep.block_columns())),
+      classes_(classes) {
+  rows_ = workspace.take<TargetSum>(n);
+  columns_ = workspace.take<TargetSum>(m);
+  row_pull_ = workspace.take<float>(n);
+  column_pull_ = workspace.take<float>(padded(m));
+  slot_weight_ = workspace.take<float>(sweep.slots() * slot_stride_);
+  slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
+  if (!classes) return;
+  row_trust_ = {workspace.take<float>(n), workspace.take<float>(n)};
+  column_trust_ = {workspace.take<float>(padded(m)), workspace.take<float>(padded(m))};
+  tiles_ = workspace.take<float>(context.threads * tile_rows_ * stride_);
+  thread_sums_ = workspace.take<float>(context.threads * 2 * tile_rows_);
+}
+
+void TargetSweep::begin(const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v) {
+  agreement_ = agreement;
+  std::fill_n(rows_, n_, TargetSum{});
+  std::fill_n(columns_, m_, TargetSum{});
+  if (!classes_) return;
+  Trust::fill(trust_a, n_, row_trust_);
+  Trust::fill(trust_v, m_, column_trust_);
+}
+
+TargetSums TargetSweep::column_sums(const Tile& tile) const {
+  const int64_t at = tile.slot * slot_stride_ + tile.block_column;
+  return {slot_weight_ + at, slot_cross_ + at};
+}
+
+void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy) {
+  const TargetSums columns = column_sums(tile);
+  if (classes_) {
+    const Matrix<float> w = weights(tile, thread);
+    agreement_tile(agreement_, tile, w);
+    float* sums = thread_sums_ + thread * 2 * tile_rows_;
+    const TargetSums rows{sums, sums + tile_rows_};
+    target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows, columns);
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      rows_[tile.first_row + r].weight += rows.weight[r];
+      rows_[tile.first_row + r].cross += rows.cross[r];
+    }
+  } else {
+    std::fill_n(columns.weight, tile.columns, 0.0f);
+    std::fill_n(columns.cross, tile.columns, 0.0f);
+  }
+  for_each_own_pair(agreement_, tile, [&](int64_t r, int64_t c) {  // pos = 1, log pos = 0
+    const float score = scale * dots.row(r)[c];
+    rows_[tile.first_row + r].weight += 1;
+    rows_[tile.first_row + r].cross -= score;
+    columns.weight[c] += 1;
+    columns.cross[c] -= score;
+  });
+}
+
+void TargetSweep::merge(const duet_context& context, const Block& block) {
+  constexpr int64_t kColumns = 128;  // of a work item
+  parallel_chunks(context, block.columns, kColumns, [&](int64_t first, int64_t count, int) {
+    for (int64_t slot = 0; slot < block.slots; ++slot) {
+      for (int64_t j = first; j < first + count; ++j) {
+        columns_[block.first_column + j].weight += slot_weight_[slot * slot_stride_ + j];
+        columns_[block.first_column + j].cross += slot_cross_[slot * slot_stride_ + j];
+      }
+    }
+  });
+}
+
+void TargetSweep::subtract(const Tile& tile, int thread, Matrix<float> gradient) const {
+  const float *row_pull = row_pull_ + tile.first_row, *column_pull = column_pull_ + tile.first_column;
+  if (classes_) {
+    const Matrix<float> w = weights(tile, thread);
+    agreement_tile(agreement_, tile, w);
+    target_gradient(w, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull, column_pull, gradient);
+  }
+  for_each_own_pair(agreement_, tile, [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });
+}
+
+}  // namespace duet::cpu

@@ -1,0 +1,52 @@
+// The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the pull towards them.
+#pragma once
+
+#include <cfloat>
+
+#include "kernels/cpu/agreement.h"
+
+namespace duet::cpu {
+
+// Sums over positives, carried in double: N = sum pos, cross as target_sums has it.
+struct TargetSum {
+  double weight = 0, cross = 0;
+};
+
+// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN
+// has one, so that it shows.
+inline bool has_target(float weight) { return !(weight < FLT_MIN); }
+
+class TargetSweep {
+ public:
+  // classes: whether there are class distributions; without them own pairs are the only positives.
+  TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, bool classes);
+
+  void begin(const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v);
+  void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
+  // Takes what the tiles of a finished block said of their columns, in the order of the row tiles.
+  void merge(const duet_context& context, const Block& block);
+
+  const TargetSum& row(int64_t i) const { return rows_[i]; }
+  const TargetSum& column(int64_t j) const { return columns_[j]; }
+
+  // Backward: d loss/d score of a positive is -pull pos; set every row and column before the sweep.
+  void set_row(int64_t i, float pull) { row_pull_[i] = pull; }
+  void set_column(int64_t j, float pull) { column_pull_[j] = pull; }
+  void subtract(const Tile& tile, int thread, Matrix<float> gradient) const;
+
+ private:
+  Matrix<float> weights(const Tile& tile, int thread) const { return {tiles_ + thread * tile_rows_ * stride_, tile.rows, tile.columns, stride_}; }
+  TargetSums column_sums(const Tile& tile) const;
+
+  Agreement agreement_;
+  int64_t n_, m_, tile_rows_, stride_, slot_stride_;
+  bool classes_;
+  TargetSum *rows_, *columns_;
+  float *row_pull_, *column_pull_;
+  Trust row_trust_{}, column_trust_{};
+  float* tiles_ = nullptr;        // threads x tile
+  float* thread_sums_ = nullptr;  // threads x 2 x tile rows
+  float *slot_weight_, *slot_cross_;  // slots x block columns
+};
+
+}  // namespace duet::cpu

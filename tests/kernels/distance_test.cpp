@@ -1,0 +1,304 @@
+#include "tests/reference/distance.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+#include "tests/support/golden.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+
+const duet_metric kMetrics[] = {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE, DUET_INNER};
+const char* const kNames[] = {"sqeuclidean", "euclidean", "cosine", "inner"};
+
+struct Pair {
+  Floats x, y;
+
+  int64_t n() const { return x.rows(); }
+  int64_t m() const { return y.rows(); }
+  int64_t d() const { return x.columns(); }
+  Doubles distances(duet_metric metric) const { return reference::distances(x.values(), y.values(), n(), m(), d(), metric); }
+};
+
+duet_distance_inputs inputs_of(Pair& pair, duet_metric metric) {
+  duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
+  inputs.x = pair.x.matrix(), inputs.y = pair.y.matrix(), inputs.metric = metric;
+  return inputs;
+}
+
+Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding = 0) {
+  Context context(threads);
+  const duet_distance_inputs inputs = inputs_of(pair, metric);
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
+  Scratch scratch(bytes);
+  Floats out(pair.n(), pair.m(), padding);
+  SUCCEED_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()));
+  return out;
+}
+
+struct Gradients {
+  Floats x, y;
+};
+
+Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad, int threads, Gradients into) {
+  Context context(threads);
+  const duet_distance_inputs inputs = inputs_of(pair, metric);
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
+  Scratch scratch(bytes);
+  SUCCEED_CALL(duet_distance_backward(context, &inputs, metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{}, grad.matrix(), into.x.matrix(),
+                                      into.y.matrix(), scratch.view()));
+  return into;
+}
+
+Doubles sum(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+Doubles squares(Doubles values) {
+  for (double& value : values) value *= value;
+  return values;
+}
+
+// METHOD.md 1 in fp32 for squared distances of rows of norm 1; an inner product's error is half of it. An Euclidean distance is held to its square.
+double tolerance(int64_t d) { return 2e-6 * std::max(1.0, static_cast<double>(d) / 128); }
+
+void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d, double square_scale = 1) {
+  const double allowed = tolerance(d) * (metric == DUET_COSINE ? 0.5 : metric == DUET_INNER ? 0.5 * square_scale : square_scale);
+  if (metric == DUET_EUCLIDEAN)
+    check_close(squares(actual), squares(expected), allowed, kNames[metric]);
+  else
+    check_close(actual, expected, allowed, kNames[metric]);
+  if (metric != DUET_INNER) CHECK(std::none_of(actual.begin(), actual.end(), [](double value) { return value < 0; }));
+}
+
+struct Shape {
+  int64_t n, m, d, padding;
+};
+const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 0}, {13, 1, 5, 2}, {31, 67, 33, 3}, {128, 128, 64, 0}, {129, 257, 129, 1}, {5, 3, 0, 0}};
+
+}  // namespace
+
+TEST_CASE("distances agree with the reference, whatever the threads") {
+  for (const Shape& s : kShapes) {
+    CAPTURE(s.n);
+    Draw draw(11);
+    Pair pair{draw.unit_rows(s.n, s.d, s.padding), draw.unit_rows(s.m, s.d, s.padding)};
+    for (const duet_metric metric : kMetrics) {
+      const Floats first = forward(pair, metric, 1, s.padding);
+      check_distances(first.values(), pair.distances(metric), metric, s.d);
+      for (const int threads : {2, 4, 8}) CHECK(forward(pair, metric, threads, s.padding).same_bits(first));
+    }
+  }
+}
+
+TEST_CASE("distance gradients agree with the reference, whatever the threads") {
+  for (const Shape& s : kShapes) {
+    CAPTURE(s.n);
+    Draw draw(12);
+    Pair pair{draw.normals(s.n, s.d, 1.3, s.padding), draw.normals(s.m, s.d, 0.8, s.padding)};
+    for (const duet_metric metric : kMetrics) {
+      const Floats distances = forward(pair, metric, 2, s.padding), grad = draw.normals(s.n, s.m, 1, s.padding);
+      const Gradients before{draw.normals(s.n, s.d, 1, s.padding), draw.normals(s.m, s.d, 1, s.padding)};
+      const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), s.n, s.m, s.d, metric, grad.values());
+      const Gradients first = backward(pair, metric, distances, grad, 1, before);
+      // Sums of up to 257 products in float32, relative to the largest of them.
+      check_relative(first.x.values(), sum(before.x.values(), expected.x), 2e-6, std::string("grad_x ") + kNames[metric], 1e-6);
+      check_relative(first.y.values(), sum(before.y.values(), expected.y), 2e-6, std::string("grad_y ") + kNames[metric], 1e-6);
+      for (const int threads : {2, 4, 8}) {
+        const Gradients again = backward(pair, metric, distances, grad, threads, before);
+        CHECK(again.x.same_bits(first.x));
+        CHECK(again.y.same_bits(first.y));
+      }
+    }
+  }
+}
+
+TEST_CASE("the reference's distance gradients are those of its distances") {
+  const int64_t n = 4, m = 5, d = 3;
+  Draw draw(13);
+  const Doubles x = draw.normals(n, d).values(), y = draw.normals(m, d).values(), g = draw.normals(n, m).values();
+  for (const duet_metric metric : kMetrics) {
+    const auto loss = [&](const Doubles& a, const Doubles& b) {
+      const Doubles values = reference::distances(a, b, n, m, d, metric);
+      double total = 0;
+      for (size_t k = 0; k < values.size(); ++k) total += values[k] * g[k];
+      return total;
+    };
+    const auto analytic = reference::distance_gradients(x, y, n, m, d, metric, g);
+    check_close(analytic.x, central_differences([&](const Doubles& at) { return loss(at, y); }, x), 1e-7, kNames[metric]);
+    check_close(analytic.y, central_differences([&](const Doubles& at) { return loss(x, at); }, y), 1e-7, kNames[metric]);
+  }
+}
+
+TEST_CASE("distances agree with the golden cases") {
+  for (const GoldenCase& golden : golden_cases()) {
+    CAPTURE(golden.name());
+    Pair pair{golden.load("A").array(), golden.load("V").array()};
+    const double scale = std::pow(std::max(largest(pair.x.values()), largest(pair.y.values())), 2) * (golden.name() == "ties" ? pair.d() : 1);
+    for (const duet_metric metric : kMetrics) {
+      const std::string name = kNames[metric];
+      const Floats distances = forward(pair, metric);
+      check_distances(distances.values(), golden.load("D_" + name).values, metric, pair.d(), std::max(1.0, scale));
+      const Gradients zero{Floats(pair.n(), pair.d()).fill(0), Floats(pair.m(), pair.d()).fill(0)};
+      const Gradients actual = backward(pair, metric, distances, golden.load("G_" + name).array(), 2, zero);
+      check_relative(actual.x.values(), golden.load("dA_" + name).values, 2e-6, "grad_x " + name, 1e-6);
+      check_relative(actual.y.values(), golden.load("dV_" + name).values, 2e-6, "grad_y " + name, 1e-6);
+    }
+  }
+}
+
+TEST_CASE("close rows are told apart and equal rows are at 0") {
+  const int64_t n = 70, d = 96;
+  Draw draw(14);
+  for (const double apart : {1e-2, 1e-4}) {
+    Pair pair{draw.unit_rows(n, d), Floats(n, d)};
+    const Floats step = draw.unit_rows(n, d);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t k = 0; k < d; ++k) pair.y.at(i, k) = static_cast<float>(pair.x.at(i, k) + apart * step.at(i, k));
+    for (int64_t k = 0; k < d; ++k) pair.y.at(3, k) = pair.x.at(3, k);
+    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+      const Floats actual = forward(pair, metric);
+      const Doubles expected = pair.distances(metric);
+      // METHOD.md 1: within 1 %. The cosine reference itself cancels, so that one is taken from the unit rows' difference.
+      const Doubles u = reference::unit_rows(pair.x.values(), n, d), w = reference::unit_rows(pair.y.values(), n, d);
+      for (int64_t i = 0; i < n; ++i) {
+        double exact = expected[static_cast<size_t>(i * n + i)];
+        if (metric == DUET_COSINE) {
+          exact = 0;
+          for (int64_t k = 0; k < d; ++k) exact += 0.5 * std::pow(u[static_cast<size_t>(i * d + k)] - w[static_cast<size_t>(i * d + k)], 2);
+        }
+        CHECK(std::abs(actual.at(i, i) - exact) <= 0.01 * exact);
+      }
+      CHECK(actual.at(3, 3) == 0);
+    }
+  }
+}
+
+TEST_CASE("a batch of one point repeated has distance 0 throughout and Euclidean gradient 0") {
+  Pair pair{Floats(40, 19).fill(0.37), Floats(33, 19).fill(0.37)};
+  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+    const Floats distances = forward(pair, metric);
+    CHECK(largest(distances.values()) == 0);
+    if (metric != DUET_EUCLIDEAN) continue;
+    const Gradients zero{Floats(40, 19).fill(0), Floats(33, 19).fill(0)};
+    const Gradients actual = backward(pair, metric, distances, Floats(40, 33).fill(1), 2, zero);
+    CHECK(largest(actual.x.values()) == 0);
+    CHECK(largest(actual.y.values()) == 0);
+  }
+}
+
+TEST_CASE("distances of huge, tiny and zero rows") {
+  const int64_t n = 21, d = 18;
+  Draw draw(15);
+  for (const double size : {1e22, 1e-25}) {
+    Pair pair{draw.normals(n, d, size), draw.normals(n, d, size)};
+    for (int64_t k = 0; k < d; ++k) pair.y.at(2, k) = pair.x.at(2, k);
+    if (size > 1) {  // the square leaves float32's range, the distance does not
+      check_relative(forward(pair, DUET_EUCLIDEAN).values(), pair.distances(DUET_EUCLIDEAN), 2e-6, "euclidean");
+      const Floats square = forward(pair, DUET_SQEUCLIDEAN);
+      CHECK(square.at(2, 2) == 0);
+      CHECK(std::isinf(square.at(2, 3)));
+      check_close(forward(pair, DUET_COSINE).values(), pair.distances(DUET_COSINE), tolerance(d), "cosine");
+    } else {  // shorter than eps: no direction, cosine's gradient is 0
+      check_close(forward(pair, DUET_COSINE).values(), pair.distances(DUET_COSINE), tolerance(d), "cosine");
+      const Gradients zero{Floats(n, d).fill(0), Floats(n, d).fill(0)};
+      CHECK(largest(backward(pair, DUET_COSINE, Floats(n, n), Floats(n, n).fill(1), 2, zero).x.values()) == 0);
+    }
+  }
+}
+
+TEST_CASE("NaN in a row is NaN in its distances and nowhere else") {
+  Draw draw(16);
+  Pair pair{draw.unit_rows(35, 20), draw.unit_rows(37, 20)};
+  pair.x.at(4, 7) = std::nanf(""), pair.y.at(36, 0) = std::nanf("");
+  for (const duet_metric metric : kMetrics) {
+    const Floats actual = forward(pair, metric);
+    for (int64_t i = 0; i < 35; ++i)
+      for (int64_t j = 0; j < 37; ++j) CHECK(std::isnan(actual.at(i, j)) == (i == 4 || j == 36));
+  }
+}
+
+TEST_CASE("distances and gradients beyond one block of the sweep, and of parts of a batch") {
+  const int64_t n = 2100, m = 1050, d = 3;
+  Draw draw(17);
+  Pair pair{draw.unit_rows(n, d), draw.unit_rows(m, d)};
+  for (const duet_metric metric : kMetrics) {
+    const Floats whole = forward(pair, metric);
+    check_distances(whole.values(), pair.distances(metric), metric, d);
+    Context context(2);
+    duet_distance_inputs part = inputs_of(pair, metric);
+    part.x = pair.x.part(1000, 0, 900, d), part.y = pair.y.part(40, 0, 1000, d);
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_distance_workspace(context, &part, &bytes));
+    Scratch scratch(bytes);
+    Floats tile(900, 1000);
+    SUCCEED_CALL(duet_distance_forward(context, &part, tile.matrix(), scratch.view()));
+    Doubles expected;
+    for (int64_t i = 0; i < 900; ++i)
+      for (int64_t j = 0; j < 1000; ++j) expected.push_back(whole.at(1000 + i, 40 + j));
+    check_distances(tile.values(), expected, metric, d);
+    const Floats grad = draw.normals(n, m);
+    const Gradients zero{Floats(n, d).fill(0), Floats(m, d).fill(0)};
+    const Gradients actual = backward(pair, metric, whole, grad, 2, zero);
+    const auto gradients = reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
+    // Sums of up to 2100 products. In three dimensions many rows are close: D is off by up to 1e-6 / (2 D^2), 2.5e-4 of itself, where D^2 is just
+    // above the 4e-4 from which on it is not recomputed, and so is such a pair's 1/D.
+    check_relative(actual.x.values(), gradients.x, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6, std::string("grad_x ") + kNames[metric]);
+    check_relative(actual.y.values(), gradients.y, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6, std::string("grad_y ") + kNames[metric]);
+  }
+}
+
+TEST_CASE("empty distances and gradients not asked for") {
+  Draw draw(18);
+  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}}) {
+    Pair pair{draw.normals(n, 4), draw.normals(m, 4)};
+    for (const duet_metric metric : kMetrics) {
+      const Gradients before{draw.normals(n, 4), draw.normals(m, 4)};
+      const Gradients after = backward(pair, metric, forward(pair, metric), Floats(n, m), 2, before);
+      CHECK(after.x.same_bits(before.x));
+      CHECK(after.y.same_bits(before.y));
+    }
+  }
+  Pair pair{draw.normals(9, 4), draw.normals(6, 4)};
+  for (const duet_metric metric : kMetrics) {
+    Context context;
+    const duet_distance_inputs inputs = inputs_of(pair, metric);
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
+    Scratch scratch(bytes);
+    Floats distances = forward(pair, metric), grad = draw.normals(9, 6);
+    const Gradients zero{Floats(9, 4).fill(0), Floats(6, 4).fill(0)};
+    const Gradients both = backward(pair, metric, distances, grad, 2, zero);
+    Gradients one = zero;
+    SUCCEED_CALL(duet_distance_backward(context, &inputs, distances.matrix(), grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
+    SUCCEED_CALL(duet_distance_backward(context, &inputs, distances.matrix(), grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
+    CHECK(one.x.same_bits(both.x));
+    CHECK(one.y.same_bits(both.y));
+  }
+}
+
+TEST_CASE("distance refuses misuse") {
+  Context context;
+  Draw draw(19);
+  Pair pair{draw.normals(4, 3), draw.normals(5, 3)};
+  Floats out(4, 5), wrong(5, 5), narrow = draw.normals(5, 2);
+  duet_distance_inputs inputs = inputs_of(pair, DUET_EUCLIDEAN);
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
+  Scratch scratch(bytes);
+  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 5 x 5");
+  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
+  FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+  inputs.y = narrow.matrix();
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.y: expected any x 3, got 5 x 2");
+  inputs = inputs_of(pair, static_cast<duet_metric>(9));
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.metric: unknown value 9");
+}
