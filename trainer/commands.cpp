@@ -67,7 +67,10 @@ int demo_command(const CommandLine& line) {
     config.method = method;
     config.labels = 0.1;
     const Run run = run_training(config, std::nullopt, false);
-    if (run.result.interrupted) return kExitInterrupted;
+    if (run.result.interrupted) {
+      std::cerr << "interrupted\n";
+      return kExitInterrupted;
+    }
     rows.push_back({method, run.result.evaluation, run.result.seconds});
     modalities = run.modalities;
   }

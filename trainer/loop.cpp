@@ -41,7 +41,10 @@ class Loop {
     for (int64_t epoch = 0; epoch < epochs && !done(); ++epoch) {
       run_epoch(epoch);
       if (run_directory_) model_.save(run_directory_->model_path());
-      if (interrupt_.requested()) break;
+      if (interrupt_.requested()) {
+        result.interrupted = true;
+        break;
+      }
       const bool last = epoch + 1 == epochs || done();
       if (last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0)) result.evaluation = evaluate_now();
       progress_.epoch_done(state_);
@@ -49,7 +52,6 @@ class Loop {
     progress_.clear();
     result.seconds = seconds_since(start_);
     result.steps = state_.step;
-    result.interrupted = interrupt_.requested() && !done();
     return result;
   }
 
@@ -61,7 +63,8 @@ class Loop {
     step_.start_epoch(epoch);
     state_.epoch = epoch + 1;
     Losses sum;
-    int64_t steps = 0;
+    const int64_t first_step = state_.step;
+    int64_t steps = 0;  // that changed something
     for (int64_t batch = 0; batch < preparation_.sampler->batches() && !done() && !interrupt_.requested(); ++batch) {
       const bool changed = step_.run(preparation_.sampler->batch(batch));
       ++state_.step;
@@ -84,7 +87,7 @@ class Loop {
     const double divisor = static_cast<double>(std::max<int64_t>(1, steps));
     for (const LossName& name : kLossNames) state_.losses.*name.value = sum.*name.value / divisor;
     state_.elapsed_s = seconds_since(start_);
-    if (!run_directory_) return;
+    if (!run_directory_ || state_.step == first_step) return;
     nlohmann::ordered_json line = {{"epoch", state_.epoch},
                                    {"step", state_.step},
                                    {"seconds", state_.elapsed_s},

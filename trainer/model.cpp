@@ -1,6 +1,7 @@
 #include "trainer/model.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "runtime/safetensors.h"
 #include "trainer/usage_error.h"
@@ -33,6 +34,10 @@ std::vector<float> read_vector(const SafetensorsFile& file, const std::string& p
 
 }  // namespace
 
+float input_limit(const Config& config) {
+  return config.input_limit > 0 ? static_cast<float>(config.input_limit) : std::numeric_limits<float>::infinity();
+}
+
 Model::Model(ModelDescription description, duet_context* context)
     : description_(std::move(description)),
       encoders_(parameters_, mlp_options(description_.config, description_.width(0)), mlp_options(description_.config, description_.width(1))),
@@ -54,7 +59,6 @@ void Model::save(const std::filesystem::path& path) const {
     metadata["modality_" + name] = description_.modalities[side];
     metadata["scaling_" + name] = data::scaling_name(inputs.scaling);
   }
-  metadata["input_limit"] = text(description_.inputs[0].limit);
   write_safetensors(path, arrays, metadata);
 }
 
@@ -71,7 +75,7 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
       data::Preprocessing& inputs = description.inputs[side];
       description.modalities[side] = metadata(file, name, "modality_" + suffix);
       inputs.scaling = data::parse_scaling(metadata(file, name, "scaling_" + suffix), name + ": scaling_" + suffix);
-      inputs.limit = std::strtof(metadata(file, name, "input_limit").c_str(), nullptr);
+      inputs.limit = input_limit(description.config);
       inputs.mean = read_vector(file, name, "input_" + suffix + ".mean");
       inputs.scale = read_vector(file, name, "input_" + suffix + ".scale");
       usage_require(!inputs.mean.empty() && inputs.mean.size() == inputs.scale.size(), name, ": input_", suffix, ".mean has ", inputs.mean.size(),

@@ -5,7 +5,7 @@
 //   classifier.weight, classifier.bias                               classes x embedding_dim, classes
 //   loss_scale                                                       1 / temperature, where it was learned
 //   input_a.mean, input_a.scale, input_v.mean, input_v.scale         a value a column of the inputs: clip((x - mean) scale, +-limit)
-// and as metadata: duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v, input_limit.
+// and as metadata: duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v.
 #pragma once
 
 #include <array>
@@ -28,6 +28,9 @@ struct ModelDescription {
 
   int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
 };
+
+// Scaled inputs are clipped to plus or minus this.
+float input_limit(const Config& config);
 
 class Model {
  public:

@@ -1,7 +1,6 @@
 #include "trainer/preparation.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "data/label_hiding.h"
 #include "data/samples/samples.h"
@@ -60,7 +59,7 @@ Preparation prepare(const Config& config) {
     for (size_t side = 0; side < scaling.size(); ++side) {
       data::Preprocessing& inputs = description.inputs[side];
       inputs = data::Preprocessing::fit(made.dataset.train.features[side], data::parse_scaling(*scaling[side], keys[side]));
-      inputs.limit = config.input_limit > 0 ? static_cast<float>(config.input_limit) : std::numeric_limits<float>::infinity();
+      inputs.limit = input_limit(config);
       *scaling[side] = data::scaling_name(inputs.scaling);
       inputs.apply(made.dataset.train.features[side], made.dataset.modalities[side]);
       inputs.apply(made.dataset.test.features[side], made.dataset.modalities[side]);

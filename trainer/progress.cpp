@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
+#include <string_view>
 #include <vector>
 
 namespace duet {
@@ -22,6 +22,11 @@ std::string format(const char* pattern, auto... values) {
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
+}
+
+void append(std::string& line, std::string_view separator, std::string_view piece) {
+  if (!line.empty()) line += separator;
+  line += piece;
 }
 
 bool is_terminal(FILE* stream) { return isatty(fileno(stream)) && environment("TERM") != "dumb" && !environment("TERM").empty(); }
@@ -45,8 +50,7 @@ std::string map_text(const ProgressState& state) { return std::isnan(state.last_
 std::string parts_text(const Losses& losses) {
   std::string parts;
   for (const LossName& name : kLossNames)
-    if (name.value != &Losses::total && losses.*name.value != 0)
-      parts += (parts.empty() ? "" : " ") + format("%s %.3f", name.word, losses.*name.value);
+    if (name.value != &Losses::total && losses.*name.value != 0) append(parts, " ", format("%s %.3f", name.word, losses.*name.value));
   return parts;
 }
 
@@ -100,7 +104,7 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
   }
   std::string line;
   for (const Piece& piece : pieces)
-    if (piece.rank <= last_rank) line += (line.empty() ? "" : "  ") + piece.text;
+    if (piece.rank <= last_rank) append(line, "  ", piece.text);
   return line;
 }
 
@@ -109,7 +113,7 @@ std::string progress_line(const ProgressState& state) {
                                           static_cast<long long>(state.epochs), static_cast<long long>(state.step), state.elapsed_s, rate(state),
                                           state.losses.total);
   if (const std::string parts = parts_text(state.losses); !parts.empty()) line += " (" + parts + ")";
-  if (const std::string map = map_text(state); !map.empty()) line += "  " + map;
+  if (const std::string map = map_text(state); !map.empty()) append(line, "  ", map);
   return line;
 }
 
