@@ -1,7 +1,7 @@
 /* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself.
    relu max(x, 0), NaN stays NaN, derivative 0 at 0; tanh; gelu x Phi(x), exact (erf).
    dropout: element e = (first_row + i) columns + j is dropped where word e of stream 5 + 256 layer is below coin_threshold(drop_probability);
-   the rest is divided by 1 - drop_probability. Backward draws the same words again, so no mask is stored.
+   the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same words: no mask is stored.
    Backward adds into grad_x: activation from the inputs x (not the outputs). No workspace. Same inputs, same bits.
    Errors: DUET_INVALID_ARGUMENT (drop_probability outside [0, 1)). */
 #ifndef DUET_ACTIVATION_ACTIVATION_H

@@ -1,0 +1,44 @@
+// What each backend implements of mining, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+#include "kernels/mining/mining.h"
+
+namespace duet {
+
+struct MiningInputs {
+  Matrix<const float> x, y;  // n x d, m x d
+  Vector<const int32_t> labels_x, labels_y;
+  duet_metric metric;
+  int64_t first_row, first_column;
+};
+
+// n or m; any of them without data: not wanted.
+struct MiningHardOutputs {
+  Vector<int32_t> positive_index, negative_index;
+  Vector<float> positive_distance, negative_distance;
+
+  explicit operator bool() const { return positive_index || negative_index || positive_distance || negative_distance; }
+};
+
+struct MiningDraw {
+  uint64_t seed;
+  Vector<const int64_t> step;  // 1
+  int64_t slots, total_columns;
+};
+
+namespace cpu {
+
+size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);
+void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
+                 const duet_workspace& workspace);
+int64_t mining_semihard_count(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace);
+// triplets: as many rows as there are positive pairs; distances without data: not wanted.
+void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
+                     const duet_workspace& workspace);
+void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw, Matrix<int32_t> negatives,
+                              Matrix<float> distances, const duet_workspace& workspace);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,162 @@
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/sweep.h"
+#include "kernels/distance/distance_tile.h"
+#include "kernels/mining/mining_backends.h"
+#include "kernels/mining/mining_rows.h"
+
+namespace duet::cpu {
+namespace {
+
+struct HardScratch {
+  HardScratch(Workspace& workspace, const duet_context& context, const MiningInputs& in)
+      : sweep(in.x.rows, in.y.rows),
+        tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
+        distances(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())),
+        rows(HardState::take(workspace, in.x.rows)),
+        columns(HardState::take(workspace, in.y.rows)),
+        partials(HardState::take(workspace, sweep.slots() * sweep.block_columns())) {}
+
+  Sweep sweep;
+  DistanceTiles tiles;
+  Matrix<float> distances;  // a tile for each thread
+  HardState rows, columns;
+  HardState partials;  // of columns, for each slot
+};
+
+// All distances of some rows, and what semihard and distance_weighted need of a row; one of each for every thread.
+struct RowScratch {
+  RowScratch(Workspace& workspace, const duet_context& context, const MiningInputs& in, duet_metric metric)
+      : tiles(workspace, metric, in.x.rows, in.y.rows, in.x.columns),
+        distances(workspace.take_matrix<float>(context.threads * rows_at_once(in.y.rows), in.y.rows)),
+        offsets(workspace.take<int64_t>(in.x.rows + 1)),
+        keys(workspace.take_matrix<uint64_t>(context.threads, in.y.rows)),
+        log_weights(workspace.take_matrix<double>(context.threads, in.y.rows)),
+        words(workspace.take_matrix<uint32_t>(context.threads, in.y.rows)) {}
+
+  DistanceTiles tiles;
+  Matrix<float> distances;
+  int64_t* offsets;
+  Matrix<uint64_t> keys;
+  Matrix<double> log_weights;
+  Matrix<uint32_t> words;
+};
+
+// body(row, its distances, thread)
+template <class Body>
+void for_each_row(const duet_context& context, const MiningInputs& in, RowScratch& scratch, Body&& body) {
+  scratch.tiles.prepare(context, in.x, in.y);
+  const int64_t height = rows_at_once(in.y.rows);
+  parallel_chunks(context, in.x.rows, height, [&](int64_t first, int64_t count, int thread) {
+    const auto distances = scratch.distances.part(thread * height, 0, count, in.y.rows);
+    scratch.tiles.fill(first, 0, distances);
+    for (int64_t i = 0; i < count; ++i) body(first + i, distances.row(i), thread);
+  });
+}
+
+void write(const HardState& state, int64_t size, const MiningHardOutputs& to) {
+  if (to.positive_index) std::copy_n(state.positive, size, to.positive_index.data);
+  if (to.negative_index) std::copy_n(state.negative, size, to.negative_index.data);
+  if (to.positive_distance) std::copy_n(state.positive_distance, size, to.positive_distance.data);
+  if (to.negative_distance) std::copy_n(state.negative_distance, size, to.negative_distance.data);
+}
+
+// offsets[i]: where row i's pairs begin in the list; offsets[n] is their number, returned.
+int64_t count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets) {
+  constexpr int64_t kRows = 64;
+  offsets[0] = 0;
+  parallel_chunks(context, in.x.rows, kRows, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) {
+      int32_t same = 0;  // below 2^31 columns
+      for (int64_t j = 0; j < in.y.rows; ++j) same += in.labels_x[i] == in.labels_y[j];
+      offsets[i + 1] = in.labels_x[i] < 0 ? 0 : same;
+    }
+  });
+  for (int64_t i = 0; i < in.x.rows; ++i) offsets[i + 1] += offsets[i];
+  return offsets[in.x.rows];
+}
+
+}  // namespace
+
+size_t mining_workspace(const duet_context& context, const MiningInputs& inputs) {
+  Workspace hard, rows, draws;
+  HardScratch(hard, context, inputs);
+  RowScratch(rows, context, inputs, inputs.metric);
+  RowScratch(draws, context, inputs, DUET_EUCLIDEAN);
+  return std::max({hard.used(), rows.used(), draws.used()});
+}
+
+void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
+                 const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  HardScratch scratch(pieces, context, inputs);
+  const int64_t n = inputs.x.rows, m = inputs.y.rows, width = scratch.sweep.block_columns(), height = scratch.sweep.tile_rows();
+  scratch.tiles.prepare(context, inputs.x, inputs.y);
+  scratch.rows.clear(n);
+  scratch.columns.clear(m);
+  scratch.sweep.run(
+      context,
+      [&](const Tile& tile, int thread) {
+        const auto distances = scratch.distances.part(thread * height, 0, tile.rows, tile.columns);
+        scratch.tiles.fill(tile.first_row, tile.first_column, distances);
+        HardState partial;
+        if (columns) {
+          partial = scratch.partials.at(tile.slot * width + tile.block_column);
+          partial.clear(tile.columns);
+        }
+        mine_hard_tile(distances, inputs.labels_x.data + tile.first_row, inputs.labels_y.data + tile.first_column, tile.first_row, tile.first_column,
+                       scratch.rows.at(tile.first_row), partial);
+      },
+      [&](const Block& block) {
+        if (!columns) return;
+        for (int64_t slot = 0; slot < block.slots; ++slot)
+          for (int64_t j = 0; j < block.columns; ++j) scratch.columns.merge(block.first_column + j, scratch.partials, slot * width + j);
+      });
+  write(scratch.rows, n, rows);
+  write(scratch.columns, m, columns);
+}
+
+int64_t mining_semihard_count(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  RowScratch scratch(pieces, context, inputs, inputs.metric);
+  return count_pairs(context, inputs, scratch.offsets);
+}
+
+void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
+                     const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  RowScratch scratch(pieces, context, inputs, inputs.metric);
+  count_pairs(context, inputs, scratch.offsets);
+  for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
+    int64_t at = scratch.offsets[i];
+    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.keys.row(thread), [&](int64_t p, int64_t n) {
+      int32_t* triplet = triplets.row(at);
+      triplet[0] = static_cast<int32_t>(i), triplet[1] = static_cast<int32_t>(p), triplet[2] = static_cast<int32_t>(n);
+      if (distances) {
+        distances.row(at)[0] = row[p];
+        distances.row(at)[1] = n < 0 ? std::numeric_limits<float>::quiet_NaN() : row[n];
+      }
+      ++at;
+    });
+  });
+}
+
+void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw, Matrix<int32_t> negatives,
+                              Matrix<float> distances, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  RowScratch scratch(pieces, context, inputs, DUET_EUCLIDEAN);
+  for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
+    const RowDraw of_row{
+        draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
+        static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) + static_cast<uint64_t>(inputs.first_column)};
+    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, {scratch.log_weights.row(thread), scratch.words.row(thread)},
+                   negatives.row(i));
+    for (int64_t slot = 0; distances && slot < draw.slots; ++slot) {
+      const int32_t j = negatives.row(i)[slot];
+      distances.row(i)[slot] = j < 0 ? std::numeric_limits<float>::quiet_NaN() : row[j];
+    }
+  });
+}
+
+}  // namespace duet::cpu

@@ -1,0 +1,219 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/mining/mining_rows.cpp"
+#include "kernels/mining/mining_rows.h"
+
+#include <hwy/contrib/sort/vqsort.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+// after highway.h
+#include <hwy/contrib/math/math-inl.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/core/philox.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D>
+using IndexTag = hn::Rebind<int32_t, D>;
+
+// The best of each lane: the farthest where kFarthest, else the nearest; NaN and -1 before the first.
+template <bool kFarthest, class D>
+struct Best {
+  hn::Vec<D> distance;
+  hn::Vec<IndexTag<D>> index;
+
+  HWY_INLINE void update(D tag, hn::Vec<D> d, hn::Vec<IndexTag<D>> at, hn::Mask<D> candidate) {
+    const auto not_better = kFarthest ? hn::Le(d, distance) : hn::Ge(d, distance);  // false against NaN: anything beats none
+    const auto better = hn::And(candidate, hn::AndNot(not_better, hn::Eq(d, d)));
+    distance = hn::IfThenElse(better, d, distance);
+    index = hn::IfThenElse(hn::RebindMask(IndexTag<D>(), better), at, index);
+    (void)tag;
+  }
+  // Lanes into one state; equal distances to the lowest index.
+  HWY_INLINE void reduce(D tag, float* best, int32_t* best_index) const {
+    HWY_ALIGN float distances[HWY_MAX_BYTES / sizeof(float)];
+    HWY_ALIGN int32_t indices[HWY_MAX_BYTES / sizeof(int32_t)];
+    hn::StoreU(distance, tag, distances);
+    hn::StoreU(index, IndexTag<D>(), indices);
+    for (size_t lane = 0; lane < hn::Lanes(tag); ++lane) {
+      if (indices[lane] < 0) continue;
+      const bool better = kFarthest ? distances[lane] > *best : distances[lane] < *best;
+      if (*best_index < 0 || better || (distances[lane] == *best && indices[lane] < *best_index)) {
+        *best = distances[lane];
+        *best_index = indices[lane];
+      }
+    }
+  }
+};
+
+template <class D>
+struct RowBest {
+  Best<true, D> positive;
+  Best<false, D> negative;
+
+  HWY_INLINE explicit RowBest(D tag)
+      : positive{hn::Set(tag, std::numeric_limits<float>::quiet_NaN()), hn::Set(IndexTag<D>(), -1)}, negative{positive.distance, positive.index} {}
+};
+
+template <class D>
+HWY_INLINE void mine_vector(D tag, const float* distances, const int32_t* labels, int32_t label, int32_t row, int32_t column, int64_t j,
+                            RowBest<D>& best, const HardState& columns) {
+  const IndexTag<D> integers;
+  const auto d = hn::LoadU(tag, distances + j);
+  const auto other = hn::LoadU(integers, labels + j), own = hn::Set(integers, label);
+  const auto equal = hn::Eq(other, own);
+  const auto same = hn::RebindMask(tag, equal);
+  const auto different = hn::RebindMask(tag, hn::AndNot(equal, hn::Gt(other, hn::Set(integers, -1))));
+  const auto at = hn::Iota(integers, static_cast<int32_t>(column + j));
+  best.positive.update(tag, d, at, same);
+  best.negative.update(tag, d, at, different);
+  if (!columns.positive) return;
+  const auto row_index = hn::Set(integers, row);
+  Best<true, D> positive{hn::LoadU(tag, columns.positive_distance + j), hn::LoadU(integers, columns.positive + j)};
+  Best<false, D> negative{hn::LoadU(tag, columns.negative_distance + j), hn::LoadU(integers, columns.negative + j)};
+  positive.update(tag, d, row_index, same);
+  negative.update(tag, d, row_index, different);
+  hn::StoreU(positive.distance, tag, columns.positive_distance + j);
+  hn::StoreU(positive.index, integers, columns.positive + j);
+  hn::StoreU(negative.distance, tag, columns.negative_distance + j);
+  hn::StoreU(negative.index, integers, columns.negative + j);
+}
+
+void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
+               const HardState& rows, const HardState& columns) {
+  const hn::ScalableTag<float> tag;
+  const hn::CappedTag<float, 1> one;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  for (int64_t i = 0; i < distances.rows; ++i) {
+    if (labels_x[i] < 0) continue;
+    RowBest best(tag);
+    RowBest tail(one);
+    const auto row = static_cast<int32_t>(first_row + i), column = static_cast<int32_t>(first_column);
+    int64_t j = 0;
+    for (; j + lanes <= distances.columns; j += lanes) mine_vector(tag, distances.row(i), labels_y, labels_x[i], row, column, j, best, columns);
+    for (; j < distances.columns; ++j) mine_vector(one, distances.row(i), labels_y, labels_x[i], row, column, j, tail, columns);
+    if (!rows.positive) continue;
+    best.positive.reduce(tag, rows.positive_distance + i, rows.positive + i);
+    best.negative.reduce(tag, rows.negative_distance + i, rows.negative + i);
+    tail.positive.reduce(one, rows.positive_distance + i, rows.positive + i);
+    tail.negative.reduce(one, rows.negative_distance + i, rows.negative + i);
+  }
+}
+
+// log w of METHOD.md 3 for every column that may be drawn, -inf for the others. Returns whether there is one.
+bool log_weights(const float* euclidean, int32_t label, const int32_t* labels, int64_t m, int64_t dimension, double* out) {
+  const hn::ScalableTag<double> tag;
+  const hn::CappedTag<double, 1> one;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const double a = 2.0 - static_cast<double>(dimension), b = 0.5 * (static_cast<double>(dimension) - 3);
+  bool any = false;
+  for (int64_t j = 0; j < m; ++j) {  // E, or 0 for what may not be drawn; NaN compares false
+    const bool candidate = labels[j] >= 0 && labels[j] != label && euclidean[j] < 1.4f;
+    out[j] = candidate ? std::max(0.5, static_cast<double>(euclidean[j])) : 0;
+    any |= candidate;
+  }
+  const auto weigh = [&](auto t, int64_t j) {
+    const auto e = hn::LoadU(t, out + j);
+    const auto rest = hn::Max(hn::NegMulAdd(hn::Mul(e, hn::Set(t, 0.25)), e, hn::Set(t, 1.0)), hn::Set(t, 1e-8));
+    const auto weight = hn::Sub(hn::Mul(hn::Set(t, a), hn::Log(t, hn::Max(e, hn::Set(t, 0.5)))), hn::Mul(hn::Set(t, b), hn::Log(t, rest)));
+    hn::StoreU(hn::IfThenElse(hn::Gt(e, hn::Zero(t)), weight, hn::Set(t, -std::numeric_limits<double>::infinity())), t, out + j);
+  };
+  int64_t j = 0;
+  for (; j + lanes <= m; j += lanes) weigh(tag, j);
+  for (; j < m; ++j) weigh(one, j);
+  return any;
+}
+
+// The column of the largest log w - log(-log u), the first of equals.
+int64_t largest_gumbel(const double* log_weight, const uint32_t* words, int64_t m) {
+  const hn::ScalableTag<double> tag;
+  const hn::CappedTag<double, 1> one;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  double best = -std::numeric_limits<double>::infinity();
+  int64_t where = -1;
+  HWY_ALIGN double scores[HWY_MAX_BYTES / sizeof(double)];
+  const auto score = [&](auto t, int64_t j) {
+    HWY_ALIGN double word[HWY_MAX_BYTES / sizeof(double)];
+    for (size_t lane = 0; lane < hn::Lanes(t); ++lane) word[lane] = uniform(words[j + static_cast<int64_t>(lane)]);
+    const auto gumbel = hn::Log(t, hn::Neg(hn::Log(t, hn::LoadU(t, word))));
+    const auto value = hn::Sub(hn::LoadU(t, log_weight + j), gumbel);
+    if (hn::AllFalse(t, hn::Gt(value, hn::Set(t, best)))) return;
+    hn::StoreU(value, t, scores);
+    for (size_t lane = 0; lane < hn::Lanes(t); ++lane)
+      if (scores[lane] > best) best = scores[lane], where = j + static_cast<int64_t>(lane);
+  };
+  int64_t j = 0;
+  for (; j + lanes <= m; j += lanes) score(tag, j);
+  for (; j < m; ++j) score(one, j);
+  return where;
+}
+
+}  // namespace
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+namespace {
+HWY_EXPORT(hard_tile);
+HWY_EXPORT(log_weights);
+HWY_EXPORT(largest_gumbel);
+
+void take_if(bool better, float* distance, int32_t* index, float later_distance, int32_t later_index) {
+  if (later_index < 0 || (*index >= 0 && !better)) return;
+  *distance = later_distance;
+  *index = later_index;
+}
+}  // namespace
+
+void HardState::clear(int64_t size) const {
+  for (float* distances : {positive_distance, negative_distance}) std::fill_n(distances, size, std::numeric_limits<float>::quiet_NaN());
+  for (int32_t* indices : {positive, negative}) std::fill_n(indices, size, -1);
+}
+
+void HardState::merge(int64_t k, const HardState& later, int64_t of) const {
+  take_if(later.positive_distance[of] > positive_distance[k], positive_distance + k, positive + k, later.positive_distance[of], later.positive[of]);
+  take_if(later.negative_distance[of] < negative_distance[k], negative_distance + k, negative + k, later.negative_distance[of], later.negative[of]);
+}
+
+void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
+                    const HardState& rows, const HardState& columns) {
+  HWY_DYNAMIC_DISPATCH(hard_tile)(distances, labels_x, labels_y, first_row, first_column, rows, columns);
+}
+
+// Keys are all different, so the order does not depend on the pivots that VQSort draws. Its Sorter holds no memory on fixed-size vectors.
+void sort_keys(uint64_t* keys, int64_t count) {
+  constexpr int64_t kShort = 48;  // below this VQSort's start (0.7 us, a system call for its seed) costs more than the sort
+  if (count <= kShort)
+    std::sort(keys, keys + count);
+  else
+    hwy::Sorter()(keys, static_cast<size_t>(count), hwy::SortAscending());
+}
+
+int64_t first_beyond(const uint64_t* keys, int64_t count, float distance) {
+  return std::upper_bound(keys, keys + count, sort_key(distance, 0xFFFFFFFF)) - keys;
+}
+
+void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,
+                    int32_t* negatives) {
+  std::fill_n(negatives, draw.slots, -1);
+  if (label < 0 || !HWY_DYNAMIC_DISPATCH(log_weights)(euclidean, label, labels_y, m, draw.dimension, scratch.log_weight)) return;
+  for (int64_t slot = 0; slot < draw.slots; ++slot) {
+    const auto stream = kStreamDistanceWeighted + 256 * static_cast<uint32_t>(slot);
+    PhiloxBlock block{};
+    for (int64_t j = 0; j < m; ++j) {
+      const uint64_t element = draw.first_element + static_cast<uint64_t>(j);
+      if (j == 0 || element % 4 == 0) block = random_block(draw.seed, stream, draw.step, element / 4);
+      scratch.words[j] = block[element % 4];
+    }
+    negatives[slot] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(largest_gumbel)(scratch.log_weight, scratch.words, m));
+  }
+}
+
+}  // namespace duet::cpu
+#endif

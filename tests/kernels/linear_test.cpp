@@ -1,0 +1,213 @@
+#include "tests/reference/linear.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+
+using namespace duet::test;
+
+namespace {
+
+struct Case {
+  int64_t batch, in, out, padding;
+  bool bias;
+  float scale;
+};
+// Below and beyond one tile (64 to 256), no multiple of it, many rows (grad_weight's long side), nothing at all.
+const Case kCases[] = {{0, 7, 5, 0, true, 1},        {1, 1, 1, 0, true, 1},      {5, 0, 3, 0, true, 2},      {5, 0, 3, 0, false, 1},
+                       {3, 4, 0, 0, true, 1},        {13, 67, 31, 5, true, 1},   {13, 67, 31, 0, false, 10}, {128, 300, 256, 0, true, 1},
+                       {130, 257, 129, 3, true, 10}, {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}};
+
+template <class T>
+std::vector<T> as(const Doubles& values) {
+  return std::vector<T>(values.begin(), values.end());
+}
+
+struct Problem {
+  Floats x, weight, bias;
+  Case shape;
+
+  explicit Problem(const Case& given, Draw draw = Draw(1))
+      : x(draw.normals(given.batch, given.in, 1, given.padding)),
+        weight(draw.normals(given.out, given.in, 0.1, given.padding)),
+        bias(draw.normals(given.out, 1)),
+        shape(given) {}
+  duet_linear_inputs inputs() {
+    duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;
+    inputs.x = x.matrix();
+    inputs.weight = weight.matrix();
+    if (shape.bias) inputs.bias = bias.vector();
+    inputs.output_scale = shape.scale;
+    return inputs;
+  }
+  template <class T>
+  duet::reference::LinearOf<T> reference() const {
+    return {shape.batch, shape.in, shape.out, as<T>(x.values()), as<T>(weight.values()), shape.bias ? as<T>(bias.values()) : std::vector<T>(),
+            shape.scale};
+  }
+};
+
+Scratch scratch_for(duet_context* context, const duet_linear_inputs& inputs) {
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_linear_workspace(context, &inputs, &bytes));
+  return Scratch(bytes);
+}
+
+// Twice the error of the naive float32 loops, and an ulp of the largest entry for the addition to what was there.
+double tolerance(const Doubles& expected, const std::vector<float>& naive) {
+  double worst = 0;
+  for (size_t k = 0; k < expected.size(); ++k) worst = std::max(worst, std::abs(naive[k] - expected[k]));
+  return 2 * worst + 1.2e-7 * std::max(largest(expected), 4.0);
+}
+
+Doubles plus(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+}  // namespace
+
+TEST_CASE("linear forward matches the reference, bit for bit on any number of threads") {
+  for (const Case& shape : kCases) {
+    CAPTURE(shape.batch);
+    CAPTURE(shape.in);
+    CAPTURE(shape.out);
+    Problem problem(shape);
+    const duet_linear_inputs inputs = problem.inputs();
+    const auto run = [&](int threads) {
+      Context context(threads);
+      Floats outputs(shape.batch, shape.out, shape.padding);
+      SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
+      return outputs;
+    };
+    const Floats first = run(1);
+    const Doubles expected = problem.reference<double>().forward();
+    check_close(first.values(), expected, tolerance(expected, problem.reference<float>().forward()), "outputs");
+    for (const int threads : {2, 4, 8}) CHECK(run(threads).same_bits(first));
+  }
+}
+
+TEST_CASE("linear backward adds the reference's gradients, bit for bit on any number of threads") {
+  for (const Case& shape : kCases) {
+    CAPTURE(shape.batch);
+    CAPTURE(shape.in);
+    CAPTURE(shape.out);
+    Problem problem(shape);
+    const duet_linear_inputs inputs = problem.inputs();
+    Draw draw(2);
+    Floats upstream = draw.normals(shape.batch, shape.out, 1, shape.padding);
+    const Floats before_x = draw.normals(shape.batch, shape.in, 1, shape.padding);
+    const Floats before_weight = draw.normals(shape.out, shape.in, 1, shape.padding), before_bias = draw.normals(shape.out, 1);
+    const auto expected = problem.reference<double>().backward(upstream.values());
+    const auto naive = problem.reference<float>().backward(as<float>(upstream.values()));
+    struct Gradients {
+      Floats x, weight, bias;
+    };
+    const auto run = [&](int threads) {
+      Context context(threads);
+      Gradients grad{before_x, before_weight, before_bias};
+      SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(), grad.bias.vector(),
+                                        scratch_for(context, inputs).view()));
+      return grad;
+    };
+    const Gradients first = run(1);
+    check_close(first.x.values(), plus(before_x.values(), expected.x), tolerance(expected.x, naive.x), "grad_x");
+    check_close(first.weight.values(), plus(before_weight.values(), expected.weight), tolerance(expected.weight, naive.weight), "grad_weight");
+    // The sum over the batch is in double: the rounding of the result is all there is.
+    check_relative(first.bias.values(), plus(before_bias.values(), expected.bias), 1.2e-7, "grad_bias");
+    for (const int threads : {2, 4, 8}) {
+      const Gradients again = run(threads);
+      CHECK(again.x.same_bits(first.x));
+      CHECK(again.weight.same_bits(first.weight));
+      CHECK(again.bias.same_bits(first.bias));
+    }
+    // A gradient that is not asked for changes nothing of the others.
+    Context context(2);
+    Floats alone = before_weight;
+    SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, alone.matrix(), {}, scratch_for(context, inputs).view()));
+    CHECK(alone.same_bits(first.weight));
+  }
+}
+
+TEST_CASE("the reference of linear matches central differences") {
+  Problem problem({3, 4, 2, 0, true, 10});
+  Draw draw(3);
+  const Doubles upstream = draw.normals(3, 2).values();
+  const auto loss = [&](const duet::reference::Linear& layer) {
+    const Doubles y = layer.forward();
+    double sum = 0;
+    for (size_t k = 0; k < y.size(); ++k) sum += upstream[k] * y[k];
+    return sum;
+  };
+  const auto layer = problem.reference<double>();
+  const auto gradients = layer.backward(upstream);
+  // Central differences with a step of 1e-6 are good to some 1e-9 of the function's size, about 30 here.
+  const auto with = [&](auto member) {
+    return [&, member](const Doubles& values) {
+      auto changed = layer;
+      changed.*member = values;
+      return loss(changed);
+    };
+  };
+  using Layer = duet::reference::Linear;
+  check_relative(central_differences(with(&Layer::x), layer.x), gradients.x, 1e-7, "x");
+  check_relative(central_differences(with(&Layer::weight), layer.weight), gradients.weight, 1e-7, "weight");
+  check_relative(central_differences(with(&Layer::bias), layer.bias), gradients.bias, 1e-7, "bias");
+}
+
+TEST_CASE("linear keeps NaN and infinity") {
+  Problem problem({130, 70, 65, 0, true, 1});
+  problem.x.at(129, 3) = std::numeric_limits<float>::quiet_NaN();
+  problem.weight.at(64, 69) = std::numeric_limits<float>::infinity();
+  problem.bias.at(7) = std::numeric_limits<float>::quiet_NaN();
+  const duet_linear_inputs inputs = problem.inputs();
+  Context context;
+  Floats outputs(130, 65);
+  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}));
+  for (int64_t i = 0; i < 130; ++i) {
+    for (int64_t j = 0; j < 65; ++j) {
+      const bool nan = i == 129 || j == 7;
+      CHECK(std::isnan(outputs.at(i, j)) == nan);
+      CHECK(std::isinf(outputs.at(i, j)) == (!nan && j == 64));
+    }
+  }
+  Floats upstream = Draw(4).normals(130, 65), grad_bias(65, 1);
+  upstream.at(5, 64) = std::numeric_limits<float>::quiet_NaN();
+  grad_bias.fill(1);
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, {}, grad_bias.vector(), {}));
+  for (int64_t j = 0; j < 65; ++j) CHECK(std::isnan(grad_bias.at(j)) == (j == 64));
+}
+
+TEST_CASE("linear refuses misuse") {
+  Context context;
+  Problem problem({3, 4, 2, 0, true, 1});
+  Floats outputs(3, 2), narrow(3, 3), other(3, 5);
+  duet_linear_inputs inputs = problem.inputs();
+  const auto fails = [&](const duet_linear_inputs& given, duet_matrix to, const char* part) {
+    FAIL_CALL(duet_linear_forward(context, &given, to, {}), DUET_INVALID_ARGUMENT, part);
+  };
+  fails(inputs, narrow.matrix(), "outputs: expected 3 x 2, got 3 x 3");
+  duet_linear_inputs wrong = inputs;
+  wrong.x = other.matrix();
+  fails(wrong, outputs.matrix(), "x: expected any x 4, got 3 x 5");
+  wrong = inputs;
+  wrong.bias.size = 3;
+  fails(wrong, outputs.matrix(), "bias: expected 2 elements, got 3");
+  wrong = inputs;
+  wrong.weight.dtype = DUET_F16;
+  fails(wrong, outputs.matrix(), "weight: expected dtype f32, got f16");
+  for (const float scale : {0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    wrong = inputs;
+    wrong.output_scale = scale;
+    fails(wrong, outputs.matrix(), "output_scale: expected a finite number other than 0");
+  }
+  wrong = inputs;
+  wrong.struct_size = 0;
+  fails(wrong, outputs.matrix(), "inputs.struct_size");
+  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "linear_forward: context: null");
+  FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), narrow.matrix(), {}, {}, {}), DUET_INVALID_ARGUMENT,
+            "grad_x: expected 3 x 4, got 3 x 3");
+  FAIL_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), {}, narrow.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
+            "grad_weight: expected 2 x 4, got 3 x 3");
+  FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+}

@@ -1,0 +1,208 @@
+#include "tests/reference/normalization.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+
+struct Shape {
+  int64_t rows, columns, padding;
+};
+// Below and beyond a vector and a work item (16384 elements), and more rows than the 64 runs of layer norm's sums take at their least length.
+const Shape kShapes[] = {{0, 5, 0}, {5, 0, 0}, {1, 1, 0}, {13, 67, 5}, {128, 64, 0}, {300, 257, 3}, {3000, 9, 0}, {1100, 1024, 0}};
+
+// The result is worked out in double and rounded once: half an ulp of the largest entry, and as much again for the addition to what was there.
+constexpr double kTolerance = 1.2e-7;
+
+Doubles plus(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+Scratch scratch_for(duet_context* context, duet_matrix x) {
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_normalization_workspace(context, x, &bytes));
+  return Scratch(bytes);
+}
+
+double dot(const Doubles& a, const Doubles& b) {
+  double sum = 0;
+  for (size_t k = 0; k < a.size(); ++k) sum += a[k] * b[k];
+  return sum;
+}
+
+}  // namespace
+
+TEST_CASE("unit rows match the reference, bit for bit on any number of threads") {
+  for (const Shape& shape : kShapes) {
+    CAPTURE(shape.rows);
+    CAPTURE(shape.columns);
+    Draw draw(1);
+    Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+    const Floats before = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+    const float eps = 1e-12f;
+    const auto run = [&](int threads) {
+      Context context(threads);
+      std::pair out{Floats(shape.rows, shape.columns, shape.padding), before};
+      SUCCEED_CALL(duet_unit_rows_forward(context, x.matrix(), eps, out.first.matrix()));
+      SUCCEED_CALL(duet_unit_rows_backward(context, x.matrix(), eps, g.matrix(), out.second.matrix()));
+      return out;
+    };
+    const auto first = run(1);
+    if (shape.columns > 0) {
+      check_relative(first.first.values(), reference::unit_rows(x.values(), shape.columns, eps), kTolerance, "outputs");
+      check_relative(first.second.values(), plus(before.values(), reference::unit_rows_backward(x.values(), shape.columns, eps, g.values())),
+                     kTolerance, "grad_x");
+    }
+    for (const int threads : {2, 4, 8}) {
+      const auto again = run(threads);
+      CHECK(again.first.same_bits(first.first));
+      CHECK(again.second.same_bits(first.second));
+    }
+  }
+}
+
+TEST_CASE("unit rows of zero, tiny, huge, infinite and NaN rows") {
+  const float inf = std::numeric_limits<float>::infinity();
+  const float rows[][3] = {{0, 0, 0},
+                           {1e-14f, 0, 0},
+                           {1e-42f, -1e-42f, 0},
+                           {1e19f, -1e19f, 2e19f},
+                           {3e38f, 3e38f, -3e38f},
+                           {1e-11f, 0, 0},
+                           {1, inf, 2},
+                           {1, static_cast<float>(kNaN), 2}};
+  const int64_t n = 8;
+  Floats x(n, 3), y(n, 3), g(n, 3), grad(n, 3);
+  for (int64_t i = 0; i < n; ++i) std::copy(rows[i], rows[i] + 3, &x.at(i, 0));
+  for (int64_t k = 0; k < 3 * n; ++k) g.data()[k] = static_cast<float>(k % 5) - 2;
+  grad.fill(0);
+  const float eps = 1e-12f;
+  Context context;
+  SUCCEED_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()));
+  SUCCEED_CALL(duet_unit_rows_backward(context, x.matrix(), eps, g.matrix(), grad.matrix()));
+  const Doubles expected = reference::unit_rows(x.values(), 3, eps);
+  const Doubles expected_grad = reference::unit_rows_backward(x.values(), 3, eps, g.values());
+  const Doubles actual = y.values(), actual_grad = grad.values();
+  for (int64_t i = 0; i < n; ++i) {  // row by row: their sizes differ by 50 powers of ten
+    CAPTURE(i);
+    const auto row = [&](const Doubles& of) { return Doubles(of.begin() + 3 * i, of.begin() + 3 * i + 3); };
+    check_relative(row(actual), row(expected), kTolerance, "outputs", 1e-45);
+    // A row along which the gradient cancels leaves the rounding of its terms: 1e-15 of them in double.
+    check_relative(row(actual_grad), row(expected_grad), kTolerance, "grad_x", 1e-38);
+  }
+}
+
+TEST_CASE("layer norm matches the reference, bit for bit on any number of threads") {
+  for (const Shape& shape : kShapes) {
+    for (const bool affine : {true, false}) {
+      CAPTURE(shape.rows);
+      CAPTURE(shape.columns);
+      Draw draw(2);
+      Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+      for (int64_t i = 0; i < shape.rows; ++i)
+        for (int64_t k = 0; k < shape.columns; ++k) x.at(i, k) += 100;  // a mean well above the deviation
+      Floats gain = draw.normals(shape.columns, 1), offset = draw.normals(shape.columns, 1);
+      duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+      inputs.x = x.matrix();
+      if (affine) inputs.gain = gain.vector(), inputs.offset = offset.vector();
+      struct Results {
+        Floats outputs, x, gain, offset;
+      };
+      const Results before{Floats(shape.rows, shape.columns, shape.padding), draw.normals(shape.rows, shape.columns, 1, shape.padding),
+                           draw.normals(shape.columns, 1), draw.normals(shape.columns, 1)};
+      const auto run = [&](int threads) {
+        Context context(threads);
+        Results out = before;
+        SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, out.outputs.matrix()));
+        SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), out.x.matrix(), out.gain.vector(), out.offset.vector(),
+                                              scratch_for(context, inputs.x).view()));
+        return out;
+      };
+      const Results first = run(1);
+      if (shape.columns > 0) {
+        const reference::LayerNorm layer{shape.columns, affine ? gain.values() : Doubles(), affine ? offset.values() : Doubles(), inputs.eps};
+        const auto expected = layer.backward(x.values(), g.values());
+        check_relative(first.outputs.values(), layer.forward(x.values()), kTolerance, "outputs");
+        check_relative(first.x.values(), plus(before.x.values(), expected.x), kTolerance, "grad_x");
+        check_relative(first.gain.values(), plus(before.gain.values(), expected.gain), kTolerance, "grad_gain");
+        check_relative(first.offset.values(), plus(before.offset.values(), expected.offset), kTolerance, "grad_offset");
+      }
+      for (const int threads : {2, 4, 8}) {
+        const Results again = run(threads);
+        CHECK(again.outputs.same_bits(first.outputs));
+        CHECK(again.x.same_bits(first.x));
+        CHECK(again.gain.same_bits(first.gain));
+        CHECK(again.offset.same_bits(first.offset));
+      }
+      // What is not asked for changes nothing of the rest.
+      Context context(2);
+      Results alone = before;
+      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), alone.x.matrix(), {}, {}, scratch_for(context, inputs.x).view()));
+      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), {}, alone.gain.vector(), {}, scratch_for(context, inputs.x).view()));
+      CHECK(alone.x.same_bits(first.x));
+      CHECK(alone.gain.same_bits(first.gain));
+    }
+  }
+}
+
+TEST_CASE("layer norm of constant, huge and NaN rows") {
+  Floats x(4, 3), y(4, 3), grad(4, 3), g = Draw(5).normals(4, 3);
+  const float rows[][3] = {{7, 7, 7}, {1e30f, -1e30f, 2e30f}, {1, static_cast<float>(kNaN), 2}, {1, std::numeric_limits<float>::infinity(), 2}};
+  for (int64_t i = 0; i < 4; ++i) std::copy(rows[i], rows[i] + 3, &x.at(i, 0));
+  grad.fill(0);
+  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+  inputs.x = x.matrix();
+  Context context;
+  SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
+  SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), grad.matrix(), {}, {}, scratch_for(context, inputs.x).view()));
+  const reference::LayerNorm layer{3, {}, {}, inputs.eps};
+  check_relative(y.values(), layer.forward(x.values()), kTolerance, "outputs");
+  // The constant row's gradient is 1 / sqrt(eps) = 316 times the upstream one.
+  check_relative(grad.values(), layer.backward(x.values(), g.values()).x, kTolerance, "grad_x");
+}
+
+TEST_CASE("the references of the normalizations match central differences") {
+  Draw draw(3);
+  const Doubles x = draw.normals(3, 4).values(), g = draw.normals(3, 4).values();
+  for (const double eps : {1e-12, 1.8}) {  // with 1.8 some rows are clipped and some are not
+    const auto loss = [&](const Doubles& at) { return dot(g, reference::unit_rows(at, 4, eps)); };
+    check_relative(central_differences(loss, x), reference::unit_rows_backward(x, 4, eps, g), 1e-7, "unit rows");
+  }
+  const reference::LayerNorm layer{4, draw.normals(4, 1).values(), draw.normals(4, 1).values(), 1e-5};
+  const auto gradients = layer.backward(x, g);
+  check_relative(central_differences([&](const Doubles& at) { return dot(g, layer.forward(at)); }, x), gradients.x, 1e-7, "x");
+  const auto with_gain = [&](const Doubles& gain) { return dot(g, reference::LayerNorm{4, gain, layer.offset, layer.eps}.forward(x)); };
+  check_relative(central_differences(with_gain, layer.gain), gradients.gain, 1e-7, "gain");
+  const auto with_offset = [&](const Doubles& offset) { return dot(g, reference::LayerNorm{4, layer.gain, offset, layer.eps}.forward(x)); };
+  check_relative(central_differences(with_offset, layer.offset), gradients.offset, 1e-7, "offset");
+}
+
+TEST_CASE("normalization refuses misuse") {
+  Context context;
+  Floats x(2, 3), y(2, 3), narrow(2, 2), gain(2, 1), sums(3, 1);
+  FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), 1e-12f, narrow.matrix()), DUET_INVALID_ARGUMENT, "outputs: expected 2 x 3, got 2 x 2");
+  FAIL_CALL(duet_unit_rows_backward(context, x.matrix(), 1e-12f, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT, "grad_outputs");
+  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+  inputs.x = x.matrix();
+  for (const float eps : {0.0f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
+    FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()), DUET_INVALID_ARGUMENT, "eps: expected above 0");
+    inputs.eps = eps;
+    FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "eps: expected above 0");
+  }
+  inputs.eps = 1e-5f;
+  FAIL_CALL(duet_layer_norm_forward(nullptr, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), y.matrix(), gain.vector(), {}, {}), DUET_INVALID_ARGUMENT,
+            "grad_gain: expected 3 elements, got 2");
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_normalization_workspace(context, x.matrix(), &bytes));
+  Scratch scratch(bytes);
+  duet_workspace little = scratch.view();
+  little.bytes -= 1;
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, little), DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
+  inputs.gain = gain.vector();
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "gain: expected 3 elements, got 2");
+}

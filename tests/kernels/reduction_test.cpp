@@ -1,0 +1,105 @@
+#include "tests/reference/reduction.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+Floats one(double value) {
+  Floats scalar(1, 1);
+  scalar.fill(value);
+  return scalar;
+}
+}  // namespace
+
+TEST_CASE("weighted mean, forward and backward") {
+  for (const int64_t size : {0, 1, 7, 1000, 100003}) {
+    for (const bool weighted : {true, false}) {
+      for (const double divisor : {-1.0, 0.0, 37.5}) {  // -1: not given
+        CAPTURE(size);
+        CAPTURE(weighted);
+        CAPTURE(divisor);
+        Draw draw(1);
+        Floats values = draw.normals(size, 1), weights = draw.choice(size, {0, 1, 0.25}), over = one(divisor), grad_loss = one(3);
+        const Floats before = draw.normals(size, 1);
+        const duet_vector weight = weighted ? weights.vector() : duet_vector{}, by = divisor < 0 ? duet_vector{} : over.vector();
+        if (size == 0 && weighted) continue;
+        const double by_value = divisor < 0 ? static_cast<double>(size) : divisor;
+        const Doubles weight_values = weighted ? weights.values() : Doubles();
+        Doubles expected = reference::weighted_mean_backward(weight_values, static_cast<size_t>(size), by_value, 3);
+        for (size_t k = 0; k < expected.size(); ++k) expected[k] += before.values()[k], k += size > 1000 ? 9972 : 0;
+        for (const int threads : {1, 2, 4, 8}) {
+          Context context(threads);
+          Floats loss(1, 1), grad = before;
+          SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), weight, by, loss.vector()));
+          SUCCEED_CALL(duet_weighted_mean_backward(context, weight, by, grad_loss.vector(), grad.vector()));
+          // Summed in double, in the reference's order: one rounding to float32.
+          check_relative(loss.values(), {reference::weighted_mean(values.values(), weight_values, by_value)}, 6e-8, "loss");
+          const Doubles actual = grad.values();
+          for (size_t k = 0; k<actual.size(); k += size> 1000 ? 9973 : 1) CHECK(std::abs(actual[k] - expected[k]) <= 6e-8 * std::abs(expected[k]));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the reference of the weighted mean matches central differences") {
+  const Doubles weights = {0.5, 0, 2}, values = {1, 2, -3};
+  const auto loss = [&](const Doubles& at) { return 3 * reference::weighted_mean(at, weights, 4); };
+  check_close(central_differences(loss, values), reference::weighted_mean_backward(weights, 3, 4, 3), 1e-8, "values");
+}
+
+TEST_CASE("what has no weight is left out, NaN or not; what has one is not") {
+  Context context;
+  Floats values(3, 1), weights(3, 1), loss(1, 1), grad(3, 1), upstream = one(kNan);
+  values.assign({1, kNaN, 3}), weights.assign({1, 0, 1}), grad.fill(5);
+  SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()));
+  CHECK(loss.at(0) == 4.0f / 3);
+  SUCCEED_CALL(duet_weighted_mean_backward(context, weights.vector(), {}, upstream.vector(), grad.vector()));
+  CHECK(std::isnan(grad.at(0)));
+  CHECK(grad.at(1) == 5);
+  weights.at(1) = 0.5f;
+  SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()));
+  CHECK(std::isnan(loss.at(0)));
+  SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, loss.vector()));
+  CHECK(std::isnan(loss.at(0)));
+}
+
+TEST_CASE("weighted sum of scalars, forward and backward") {
+  Context context;
+  Floats terms[] = {one(2), one(kNan), one(-1e8), one(1e8)}, weights[] = {one(0.5), one(0), one(1), one(1)};
+  Floats grads[] = {one(1), one(2), one(3), one(4)}, total(1, 1), upstream = one(10);
+  duet_vector term[4], weight[4], grad[4];
+  for (int k = 0; k < 4; ++k) term[k] = terms[k].vector(), weight[k] = weights[k].vector(), grad[k] = grads[k].vector();
+  grad[3] = {};
+  SUCCEED_CALL(duet_weighted_sum_forward(context, term, weight, 4, total.vector()));
+  CHECK(total.at(0) == 1);  // 1e8 + 1 - 1e8 in double
+  SUCCEED_CALL(duet_weighted_sum_backward(context, weight, 4, upstream.vector(), grad));
+  CHECK(grads[0].at(0) == 6);
+  CHECK(grads[1].at(0) == 2);
+  CHECK(grads[2].at(0) == 13);
+  CHECK(grads[3].at(0) == 4);
+  SUCCEED_CALL(duet_weighted_sum_forward(context, nullptr, nullptr, 0, total.vector()));
+  CHECK(total.at(0) == 0);
+}
+
+TEST_CASE("reduction refuses misuse") {
+  Context context;
+  Floats values(3, 1), weights(2, 1), loss(1, 1);
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()), DUET_INVALID_ARGUMENT,
+            "weights: expected 3 elements, got 2");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, weights.vector(), loss.vector()), DUET_INVALID_ARGUMENT,
+            "divisor: expected 1 elements, got 2");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, {}), DUET_INVALID_ARGUMENT, "loss: expected 1 elements, got 0");
+  FAIL_CALL(duet_weighted_mean_forward(nullptr, values.vector(), {}, {}, loss.vector()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_weighted_mean_backward(context, weights.vector(), {}, loss.vector(), values.vector()), DUET_INVALID_ARGUMENT, "weights: expected 3");
+  const duet_vector terms[] = {loss.vector(), weights.vector()};
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, 2, loss.vector()), DUET_INVALID_ARGUMENT, "terms[1]: expected 1 elements, got 2");
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, nullptr, 1, loss.vector()), DUET_INVALID_ARGUMENT, "weights: null for 1 vectors");
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, -1, loss.vector()), DUET_INVALID_ARGUMENT, "count: expected 0 or more, got -1");
+  FAIL_CALL(duet_weighted_sum_backward(context, terms, 1, loss.vector(), nullptr), DUET_INVALID_ARGUMENT, "grad_terms: null for 1 vectors");
+}

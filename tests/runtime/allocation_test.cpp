@@ -1,0 +1,208 @@
+// A training step allocates nothing after the first: counted at malloc and its kin, which operator new goes through. The program's own
+// definitions of these stand before the C library's; sanitizers bring theirs, and there is nothing to count then.
+#include <atomic>
+#include <memory>
+
+#include "runtime/module.h"
+#include "runtime/ops.h"
+#include "runtime/optimizer.h"
+#include "runtime/schedule.h"
+#include "tests/support/arrays.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define DUET_TEST_SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define DUET_TEST_SANITIZED
+#endif
+
+#if defined(__GLIBC__) && !defined(DUET_TEST_SANITIZED)
+#define DUET_TEST_COUNTS_ALLOCATIONS
+
+namespace {
+std::atomic<bool> counting = false;
+std::atomic<int64_t> allocations = 0;
+void count() {
+  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
+}
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(size_t);
+void* __libc_calloc(size_t, size_t);
+void* __libc_realloc(void*, size_t);
+void* __libc_memalign(size_t, size_t);
+
+__attribute__((visibility("default"))) void* malloc(size_t bytes) noexcept { return count(), __libc_malloc(bytes); }
+__attribute__((visibility("default"))) void* calloc(size_t items, size_t bytes) noexcept { return count(), __libc_calloc(items, bytes); }
+__attribute__((visibility("default"))) void* realloc(void* data, size_t bytes) noexcept { return count(), __libc_realloc(data, bytes); }
+__attribute__((visibility("default"))) void* memalign(size_t alignment, size_t bytes) noexcept { return count(), __libc_memalign(alignment, bytes); }
+__attribute__((visibility("default"))) void* aligned_alloc(size_t alignment, size_t bytes) noexcept {
+  return count(), __libc_memalign(alignment, bytes);
+}
+__attribute__((visibility("default"))) int posix_memalign(void** data, size_t alignment, size_t bytes) noexcept {
+  count();
+  *data = __libc_memalign(alignment, bytes);
+  return *data ? 0 : 12;  // ENOMEM
+}
+}
+#endif
+
+using namespace duet;
+using namespace duet::test;
+
+namespace {
+
+constexpr int64_t kSamples = 300, kInputsA = 20, kInputsV = 12, kWidth = 16, kClasses = 5, kBatch = 64;
+
+// The step of METHOD.md 6 with every loss term switched on, on a small network.
+struct Training {
+  explicit Training(duet_context* given)
+      : context(given),
+        tape(given),
+        encoders(store, {kInputsA, {32, 32}, kWidth, DUET_RELU, 0.2f, true}, {kInputsV, {32, 32}, kWidth, DUET_RELU, 0.2f, false}),
+        classifier(store, "classifier", kWidth, kClasses),
+        scale(store, "scale", 10),
+        optimizer(store) {
+    store.initialise(context, 1);
+    for (int64_t i = 0; i < kSamples; ++i) {
+      for (int64_t k = 0; k < kInputsA; ++k) samples_a.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
+      for (int64_t k = 0; k < kInputsV; ++k) samples_v.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
+      order.at(i) = i;
+    }
+    prior.fill(1.0 / kClasses), predicted.fill(1.0 / kClasses), concord.fill(0.5);
+    ratio.fill(0.7), rho.fill(0.5), one.fill(1);
+    epoch.fill(0), step.fill(0);
+  }
+
+  static Tensor of(Floats& array) { return Tensor::view(array.data(), array.rows(), array.columns()); }
+
+  // Makes the supervision of a batch from the teacher's logits: not differentiable, so the kernel is called as it is.
+  struct Supervision {
+    Tensor class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight;
+  };
+  Supervision supervise(int64_t first, int64_t batch, const Tensor& logits_a, const Tensor& logits_v) {
+    const Supervision out{tape.make(batch, kClasses), tape.make(batch), tape.make(batch), tape.make(batch),
+                          tape.make(batch),           tape.make(2),     tape.make(1)};
+    duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
+    inputs.labels = duet_i32_vector(labels.data() + first, batch), inputs.sample_ids = duet_i64_vector(order.data() + first, batch);
+    inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
+    inputs.prior = prior.vector(), inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
+    duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
+    state.predicted = predicted.vector(), state.concord = concord.vector();
+    duet_supervision_outputs outputs = DUET_SUPERVISION_OUTPUTS_INIT;
+    outputs.class_q = out.class_q.matrix(), outputs.trust = out.trust.vector(), outputs.kappa = out.kappa.vector();
+    outputs.annotated = out.annotated.vector(), outputs.hidden_trust = out.hidden_trust.vector();
+    outputs.counts = out.counts.vector(), outputs.pair_weight = out.pair_weight.vector();
+    SUCCEED_CALL(duet_supervision_forward(context, &inputs, &state, &outputs, tape.workspace(duet_supervision_workspace, inputs)));
+    return out;
+  }
+
+  float run(int64_t first, int64_t batch) {
+    tape.reset();
+    step.at(0) += 1;
+    const Indices rows{order.data() + first, batch};
+    const Tensor x_a = ops::gather(tape, of(samples_a), rows), x_v = ops::gather(tape, of(samples_v), rows);
+    Embeddings taught;
+    Tensor taught_a, taught_v;
+    {
+      const NoGradient teacher(tape);
+      taught = encoders.forward(tape, store.teacher(), x_a, x_v, Mode::evaluation());
+      taught_a = classifier.forward(tape, store.teacher(), taught.a), taught_v = classifier.forward(tape, store.teacher(), taught.v);
+    }
+    const Supervision given = supervise(first, batch, taught_a, taught_v);
+    const Embeddings out = encoders.forward(tape, store.student(), x_a, x_v, Mode::train(3, {step.data(), 1}));
+    const Tensor logits_a = classifier.forward(tape, store.student(), out.a), logits_v = classifier.forward(tape, store.student(), out.v);
+
+    duet_triplet_inputs triplet = DUET_TRIPLET_INPUTS_INIT;
+    triplet.class_x = triplet.class_y = given.class_q.matrix();
+    triplet.trust_x = triplet.trust_y = given.trust.vector();
+    triplet.margin = 0.2f, triplet.paired = 1;
+    duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
+    distillation.teacher_a = taught.a.matrix(), distillation.teacher_v = taught.v.matrix();
+    distillation.class_a = distillation.class_v = given.class_q.matrix();
+    distillation.trust_a = distillation.trust_v = given.trust.vector();
+    distillation.kappa_a = distillation.kappa_v = given.kappa.vector();
+    distillation.teacher_scale = tape.constant(10).vector();
+    distillation.paired = 1;
+    const duet_contrastive_inputs pair = DUET_CONTRASTIVE_INPUTS_INIT;
+
+    const Tensor annotated = given.counts.row_part(0, 1), others = given.counts.row_part(1, 1), q = given.class_q;
+    const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(store.student());
+    const Tensor loss =
+        ops::weighted_sum(tape, {{ops::cross_entropy(tape, logits_a, q, given.annotated, annotated), unit},
+                                 {ops::cross_entropy(tape, logits_v, q, given.annotated, annotated), unit},
+                                 {ops::triplet(tape, out.a, out.v, triplet), unit},
+                                 {ops::triplet(tape, out.v, out.a, triplet), unit},
+                                 {ops::distillation(tape, out.a, out.v, temperature, distillation, given.trust, given.trust), half_rho},
+                                 {ops::cross_entropy(tape, logits_a, q, given.hidden_trust, others), half_rho},
+                                 {ops::cross_entropy(tape, logits_v, q, given.hidden_trust, others), half_rho},
+                                 {ops::contrastive(tape, out.a, out.v, temperature, {}, pair), given.pair_weight},
+                                 {ops::decorrelation(tape, out.a, out.v), unit}});
+    store.clear_gradients();
+    tape.backward(loss);
+    const Tensor rate = tape.constant(static_cast<float>(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100)));
+    optimizer.step(context, rate, {step.data(), 1});
+    return loss.item();
+  }
+
+  duet_context* context;
+  Tape tape;
+  ParameterStore store;
+  EncoderPair encoders;
+  Classifier classifier;
+  LearnedScalar scale;
+  AdamW optimizer;
+  Floats samples_a{kSamples, kInputsA}, samples_v{kSamples, kInputsV};
+  Draw draw{2};
+  Ints labels = draw.labels(kSamples, kClasses, 0.3);
+  Longs order{kSamples, 1}, epoch{1, 1}, step{1, 1};
+  Floats prior{kClasses, 1}, predicted{kClasses, 1}, concord{1, 1}, ratio{1, 1}, rho{1, 1}, one{1, 1};
+};
+
+}  // namespace
+
+TEST_CASE("training lowers the loss and does not depend on the number of threads") {
+  std::vector<std::vector<float>> losses;
+  for (const int threads : {1, 2, 4}) {
+    Context context(threads);
+    const auto training = std::make_unique<Training>(context);
+    std::vector<float>& seen = losses.emplace_back();
+    for (int k = 0; k < 60; ++k) seen.push_back(training->run(k % 4 * kBatch, kBatch));
+    CHECK(seen[56] < 0.8f * seen[0]);
+  }
+  CHECK(losses[0] == losses[1]);
+  CHECK(losses[0] == losses[2]);
+}
+
+#ifdef DUET_TEST_COUNTS_ALLOCATIONS
+TEST_CASE("a training step allocates nothing after the first") {
+  // The count works: every way of asking for memory is seen. Calls through volatile pointers, which a compiler cannot leave out.
+  void* (*volatile plain)(size_t) = std::malloc;
+  void* (*volatile operator_new)(size_t) = ::operator new;
+  void* (*volatile aligned_new)(size_t, std::align_val_t) = ::operator new;
+  counting = true;
+  std::free(plain(100));
+  ::operator delete(operator_new(100));
+  ::operator delete (aligned_new(100, std::align_val_t{64}), std::align_val_t{64});
+  counting = false;
+  CHECK(allocations.exchange(0) == 3);
+  for (const int threads : {1, 2}) {
+    CAPTURE(threads);
+    Context context(threads);
+    const auto training = std::make_unique<Training>(context);
+    training->run(0, kBatch);  // also starts OpenMP's threads
+    const size_t bytes = training->tape.memory_bytes();
+    counting = true;
+    for (int k = 1; k < 20; ++k) training->run(k % 4 * kBatch, kBatch);
+    training->run(0, 9);  // a last batch is smaller
+    training->run(0, 33);
+    training->run(0, kBatch);
+    counting = false;
+    CHECK(allocations.exchange(0) == 0);
+    CHECK(training->tape.memory_bytes() == bytes);
+  }
+}
+#endif

@@ -1,0 +1,124 @@
+// The nodes of the layers and small sums, against the double references.
+#include "tests/reference/activation.h"
+#include "tests/reference/distance.h"
+#include "tests/reference/gather.h"
+#include "tests/reference/linear.h"
+#include "tests/reference/normalization.h"
+#include "tests/reference/reduction.h"
+#include "tests/support/gradcheck.h"
+
+using namespace duet;
+using namespace duet::test;
+
+TEST_CASE("linear") {
+  Draw draw(1);
+  const std::vector<Leaf> leaves = {draw.normals(7, 5), draw.normals(3, 5), draw.normals(3, 1)};
+  gradcheck(
+      "linear", leaves, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], in[2], 10)); },
+      [](const auto& in) {
+        return weigh(reference::Linear{7, 5, 3, in[0], in[1], in[2], 10}.forward());
+      });
+  gradcheck(
+      "linear without bias", {leaves[0], leaves[1]}, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], {})); },
+      [](const auto& in) {
+        return weigh(reference::Linear{7, 5, 3, in[0], in[1], {}}.forward());
+      });
+}
+
+TEST_CASE("activation") {
+  Draw draw(2);
+  for (const auto kind : {DUET_RELU, DUET_TANH, DUET_GELU})
+    gradcheck(
+        "activation", {draw.normals(7, 5)}, [=](Tape& tape, const auto& in) { return weigh(tape, ops::activation(tape, in[0], kind)); },
+        [=](const auto& in) {
+          Doubles out;
+          for (const double x : in[0]) out.push_back(reference::activation(kind, x));
+          return weigh(out);
+        });
+}
+
+TEST_CASE("dropout") {
+  Draw draw(3);
+  static const int64_t step = 9;
+  gradcheck(
+      "dropout", {draw.normals(17, 5)},
+      [](Tape& tape, const auto& in) {
+        return weigh(tape, ops::dropout(tape, in[0], 0.3f, 2, 77, {&step, 1}, 4));
+      },
+      [](const auto& in) {
+        Doubles out = reference::dropout_factors(0.3f, 77, 2, 9, 4, 17, 5);
+        for (size_t k = 0; k < out.size(); ++k) out[k] *= in[0][k];
+        return weigh(out);
+      });
+}
+
+TEST_CASE("unit_rows and layer_norm") {
+  Draw draw(4);
+  gradcheck(
+      "unit_rows", {draw.normals(7, 5)}, [](Tape& tape, const auto& in) { return weigh(tape, ops::unit_rows(tape, in[0])); },
+      [](const auto& in) { return weigh(reference::unit_rows(in[0], 5, 1e-12)); });
+  gradcheck(
+      "layer_norm", {draw.normals(7, 5), draw.normals(5, 1), draw.normals(5, 1)},
+      [](Tape& tape, const auto& in) { return weigh(tape, ops::layer_norm(tape, in[0], in[1], in[2])); },
+      [](const auto& in) {
+        return weigh(reference::LayerNorm{5, in[1], in[2], 1e-5f}.forward(in[0]));
+      });
+}
+
+TEST_CASE("gather") {
+  Draw draw(5);
+  static const int64_t rows[] = {3, 0, 3, 5, 1, 3};
+  gradcheck(
+      "gather", {draw.normals(6, 4)},
+      [](Tape& tape, const auto& in) {
+        return weigh(tape, ops::gather(tape, in[0], {rows, 6}));
+      },
+      [](const auto& in) {
+        return weigh(reference::gather(in[0], 4, {rows, rows + 6}));
+      });
+}
+
+TEST_CASE("distance") {
+  Draw draw(6);
+  for (const auto metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE, DUET_INNER})
+    gradcheck(
+        "distance", {draw.normals(7, 5), draw.normals(4, 5)},
+        [=](Tape& tape, const auto& in) { return weigh(tape, ops::distance(tape, in[0], in[1], metric)); },
+        [=](const auto& in) { return weigh(reference::distances(in[0], in[1], 7, 4, 5, metric)); });
+}
+
+TEST_CASE("weighted mean and weighted sum") {
+  Draw draw(7);
+  const std::vector<Leaf> leaves = {draw.normals(9, 1), draw.normals(1, 1), draw.normals(1, 1), Leaf(1, 1, {3})};
+  gradcheck(
+      "mean over a divisor, then a sum with shared terms", leaves,
+      [](Tape& tape, const auto& in) {
+        const Tensor mean = ops::weighted_mean(tape, in[0], {}, in[3]);
+        const Tensor two = tape.constant(2), half = tape.constant(0.5f), zero = tape.constant(0);
+        return ops::weighted_sum(tape, {{mean, two}, {in[1], half}, {mean, half}, {in[2], zero}, {tape.constant(5), half}});
+      },
+      [](const auto& in) { return 2.5 * reference::weighted_mean(in[0], {}, in[3][0]) + 0.5 * in[1][0] + 2.5; }, 2e-5, {true, true, true, false});
+}
+
+TEST_CASE("both directions of a loss over pairs") {
+  Draw draw(8);
+  gradcheck(
+      "mean of directions", {draw.normals(7, 1), draw.normals(3, 1), draw.normals(4, 1)},
+      [](Tape& tape, const auto& in) { return ops::mean_of_directions(tape, in[0], 3, in[1], in[2]); },
+      [](const auto& in) {
+        const Doubles rows(in[0].begin(), in[0].begin() + 3), columns(in[0].begin() + 3, in[0].end());
+        return 0.5 * (reference::weighted_mean(rows, in[1], 3) + reference::weighted_mean(columns, in[2], 4));
+      },
+      2e-5, {true, false, false});
+}
+
+TEST_CASE("a weighted sum of constants needs no gradient, and an error of a kernel is thrown with its text") {
+  Context context(1);
+  Tape tape(context);
+  const Tensor one = tape.constant(1);
+  CHECK_FALSE(ops::weighted_sum(tape, {{one, one}}).requires_grad());
+  CHECK(ops::weighted_sum(tape, std::span<const ops::Term>{}).item() == 0);
+  const Tensor x = tape.make(3, 4), y = tape.make(2, 5);
+  CHECK_THROWS_WITH(ops::distance(tape, x, y, DUET_INNER), doctest::Contains("distance_workspace"));
+  CHECK_THROWS_WITH(ops::linear(tape, x, y, {}), doctest::Contains("linear_workspace"));
+}

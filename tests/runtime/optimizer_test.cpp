@@ -1,0 +1,75 @@
+#include "runtime/optimizer.h"
+
+#include "tests/reference/optimizer.h"
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+
+using namespace duet;
+using namespace duet::test;
+
+namespace {
+
+Doubles values_of(const Tensor& tensor) { return Doubles(tensor.data, tensor.data + tensor.size()); }
+
+struct Run {
+  ParameterStore store;
+  Run(duet_context* context) {
+    store.add_uniform("weight", {7, 5}, 1);
+    store.add_uniform("bias", {7}, 1);
+    store.initialise(context, 3);
+  }
+};
+
+// Steps of the optimizer over the whole store against the reference over each parameter.
+template <class Optimizer, class Reference>
+void compare(Reference&& reference) {
+  Context context(2);
+  Run run(context);
+  Optimizer optimizer(run.store);
+  Draw draw(4);
+  std::vector<reference::OptimizerState> expected;
+  for (int64_t number = 0; number < 2; ++number) {
+    const Doubles start = values_of(run.store.tensor(number, ParameterKind::value));
+    expected.push_back({start, Doubles(start.size()), Doubles(start.size()), start});
+  }
+  float rate = 0;
+  int64_t step = 0;
+  for (step = 1; step <= 5; ++step) {
+    rate = 0.01f * static_cast<float>(step);
+    for (int64_t number = 0; number < 2; ++number) {
+      const Tensor gradient = run.store.tensor(number, ParameterKind::gradient);
+      for (int64_t e = 0; e < gradient.size(); ++e) gradient.data[e] = static_cast<float>(draw.normal());
+      reference(expected[static_cast<size_t>(number)], values_of(gradient), rate, step);
+    }
+    optimizer.step(context, Tensor::view(&rate, 1), {&step, 1});
+  }
+  for (int64_t number = 0; number < 2; ++number) {
+    const reference::OptimizerState& state = expected[static_cast<size_t>(number)];
+    // A few float32 roundings a step and element, none of them amplified.
+    check_relative(values_of(run.store.tensor(number, ParameterKind::value)), state.parameter, 2e-6, "parameter");
+    check_relative(values_of(run.store.tensor(number, ParameterKind::first_moment)), state.first_moment, 2e-6, "first moment");
+    check_relative(values_of(run.store.tensor(number, ParameterKind::second_moment)), state.second_moment, 2e-6, "second moment");
+    check_relative(values_of(run.store.tensor(number, ParameterKind::teacher)), state.teacher, 2e-6, "teacher");
+  }
+  // The padding between parameters is zero in every kind, and stays it.
+  for (int kind = 0; kind < kParameterKinds; ++kind) {
+    const Tensor all = run.store.all(ParameterKind{kind});
+    for (int64_t e = 35; e < 48; ++e) CHECK(all.data[e] == 0);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("AdamW over the store") {
+  compare<AdamW>([](auto& state, const Doubles& gradient, float rate, int64_t step) {
+    const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
+    reference::adamw(state, gradient, options, rate, step);
+  });
+}
+
+TEST_CASE("SGD over the store") {
+  compare<Sgd>([](auto& state, const Doubles& gradient, float rate, int64_t) {
+    const duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
+    reference::sgd(state, gradient, options, rate);
+  });
+}
