@@ -1,0 +1,128 @@
+#include "tests/reference/cross_entropy.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+#include "tests/support/golden.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+
+struct Problem {
+  Floats logits, targets, weight;
+};
+
+Problem draw_problem(uint64_t seed, int64_t rows, int64_t classes, double deviation, int64_t padding) {
+  Draw draw(seed);
+  Problem problem{draw.normals(rows, classes, deviation, padding), Floats(rows, classes, padding), draw.normals(rows, 1)};
+  problem.targets.assign(draw.distributions(rows, classes).values());
+  for (int64_t c = 0; rows > 2 && c < classes; ++c) problem.targets.at(2, c) = 0;  // a row without target
+  return problem;
+}
+
+Floats losses(Problem& problem, int threads) {
+  Floats out(problem.logits.rows(), 1);
+  SUCCEED_CALL(duet_cross_entropy_forward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), out.vector()));
+  return out;
+}
+
+Floats gradient(Problem& problem, const Floats& before, int threads) {
+  Floats out = before;
+  SUCCEED_CALL(
+      duet_cross_entropy_backward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), problem.weight.vector(), out.matrix()));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("cross-entropy agrees with the double reference") {
+  struct Shape {
+    int64_t rows, classes;
+    double deviation;
+    int64_t padding;
+  };
+  for (const Shape& shape :
+       {Shape{0, 3, 1, 0}, Shape{1, 1, 1, 0}, Shape{1, 7, 3, 2}, Shape{67, 10, 3, 0}, Shape{129, 13, 300, 5}, Shape{2100, 5, 2, 1}}) {
+    CAPTURE(shape.rows);
+    Problem problem = draw_problem(3, shape.rows, shape.classes, shape.deviation, shape.padding);
+    const Doubles z = problem.logits.values(), q = problem.targets.values(), w = problem.weight.values();
+    // Computed in double: what is left is the rounding of the result, and of the sum into the gradient.
+    const Floats loss = losses(problem, 1);
+    check_relative(loss.values(), reference::cross_entropy(z, q, shape.rows, shape.classes), 1e-7, "row_loss");
+    const Floats before = Draw(4).normals(shape.rows, shape.classes, 1, shape.padding);
+    Doubles expected = reference::cross_entropy_gradient(z, q, w, shape.rows, shape.classes);
+    for (size_t k = 0; k < expected.size(); ++k) expected[k] += before.values()[k];
+    const Floats grad = gradient(problem, before, 1);
+    check_relative(grad.values(), expected, 1.2e-7, "grad_logits");
+    for (const int threads : {2, 4, 8}) {
+      CHECK(losses(problem, threads).same_bits(loss));
+      CHECK(gradient(problem, before, threads).same_bits(grad));
+    }
+  }
+}
+
+TEST_CASE("cross-entropy's reference gradient agrees with central differences") {
+  Problem problem = draw_problem(5, 6, 4, 1.5, 0);
+  const Doubles z = problem.logits.values(), q = problem.targets.values(), w = problem.weight.values();
+  const auto total = [&](const Doubles& x) {
+    double sum = 0;
+    const Doubles loss = reference::cross_entropy(x, q, 6, 4);
+    for (size_t i = 0; i < loss.size(); ++i) sum += w[i] * loss[i];
+    return sum;
+  };
+  check_close(reference::cross_entropy_gradient(z, q, w, 6, 4), central_differences(total, z), 1e-8, "reference gradient");
+}
+
+TEST_CASE("cross-entropy agrees with the golden cases") {
+  for (const GoldenCase& golden : golden_cases()) {
+    CAPTURE(golden.name());
+    const auto weights = golden.load("ta");
+    Problem problem{golden.load("logits").array(), golden.load("Qa").array(), Floats(weights.rows, 1)};
+    const double n = static_cast<double>(weights.rows);
+    for (int64_t i = 0; i < weights.rows; ++i) problem.weight.at(i) = static_cast<float>(weights.values[static_cast<size_t>(i)] / n);
+    const Floats loss = losses(problem, 2);
+    double sum = 0;
+    for (int64_t i = 0; i < loss.rows(); ++i) sum += double{loss.at(i)} * weights.values[static_cast<size_t>(i)] / n;
+    check_relative({sum}, golden.load("cross_entropy_loss").values, 1e-6, "loss", 1e-7);
+    Floats zero(problem.logits.rows(), problem.logits.columns());
+    check_relative(gradient(problem, zero.fill(0), 2).values(), golden.load("cross_entropy_dlogits").values, 1e-6, "gradient", 1e-9);
+  }
+}
+
+TEST_CASE("cross-entropy at the edges") {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+  Problem problem{Floats(6, 3), Floats(6, 3), Floats(6, 1)};
+  problem.logits.assign({1, nan, 2, -inf, 0, 1, 1e30, -1e30, 0, 0, 1, 2, -inf, 3, 4, -inf, -inf, -inf});
+  problem.targets.assign({1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0});
+  problem.weight.fill(1);
+  const Floats loss = losses(problem, 1);
+  CHECK(std::isnan(loss.at(0)));  // NaN in, NaN out
+  CHECK(loss.at(1) == doctest::Approx(std::log(1 + std::exp(1.0))));
+  CHECK(loss.at(2) == 0);
+  CHECK(loss.at(3) == 0);  // a row without target
+  CHECK(loss.at(4) == inf);
+  CHECK(std::isnan(loss.at(5)));
+  Floats zero(6, 3);
+  const Floats grad = gradient(problem, zero.fill(0), 1);
+  CHECK(std::isnan(grad.at(0, 0)));
+  CHECK(grad.at(1, 0) == 0);
+  for (int64_t c = 0; c < 3; ++c) CHECK((grad.at(2, c) == 0 && grad.at(3, c) == 0));
+  CHECK(grad.at(4, 0) == -1);
+}
+
+TEST_CASE("cross-entropy refuses misuse") {
+  Context context;
+  Problem problem = draw_problem(6, 4, 3, 1, 0);
+  Floats loss(4, 1), short_loss(3, 1), grad(4, 3), narrow(4, 2);
+  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), narrow.matrix(), loss.vector()), DUET_INVALID_ARGUMENT,
+            "targets: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector()), DUET_INVALID_ARGUMENT,
+            "row_loss: expected 4 elements, got 3");
+  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector(), grad.matrix()),
+            DUET_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
+  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), loss.vector(), narrow.matrix()),
+            DUET_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward(nullptr, problem.logits.matrix(), problem.targets.matrix(), loss.vector()), DUET_INVALID_ARGUMENT,
+            "context: null");
+}
