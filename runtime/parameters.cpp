@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "kernels/core/error.h"
-#include "kernels/core/philox.h"
+#include "runtime/random.h"
 
 namespace duet {
 namespace {
@@ -52,12 +52,8 @@ void ParameterStore::initialise(duet_context* context, uint64_t seed) {
   for (int64_t number = 0; number < count(); ++number) {
     const Tensor values = tensor(number, ParameterKind::value);
     if (parameter(number).bound > 0) {
-      duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
-      draw.seed = seed;
-      draw.stream = kStreamInitialisation;
-      draw.step = static_cast<uint32_t>(number);
       const auto bound = static_cast<float>(parameter(number).bound);
-      succeed(duet_random_uniform(context, &draw, -bound, bound, values.vector()));
+      RandomDraw{seed, kStreamInitialisation, static_cast<uint32_t>(number)}.fill_uniform(context, -bound, bound, values);
     } else {
       std::fill_n(values.data, values.size(), static_cast<float>(parameter(number).constant));
     }

@@ -1,10 +1,11 @@
-// Random numbers on the host, METHOD.md section 0: element e of a draw is a function of seed, stream, step and e, never of what was drawn before.
+// Random streams, METHOD.md section 0: element e of a draw is a function of seed, stream, step and e, never of what was drawn before, so
+// nothing depends on an order.
 #pragma once
 
 #include <cstdint>
-#include <span>
 
 #include "kernels/core/philox.h"
+#include "runtime/tensor.h"
 
 namespace duet {
 
@@ -17,8 +18,8 @@ struct RandomDraw {
   double uniform(uint64_t element) const { return duet::uniform(word(element)); }  // in (0, 1)
   bool coin(uint64_t element, double probability) const { return word(element) < coin_threshold(probability); }
 
-  // A permutation of 0 ... order.size() - 1: the numbers sorted by their words, equal words by number. Allocates nothing.
-  void permutation(std::span<int64_t> order) const;
+  // values[e] = low + (high - low) uniform(e), in the tensor's memory; rows without padding.
+  void fill_uniform(duet_context* context, float low, float high, const Tensor& values) const;
 };
 
 }  // namespace duet

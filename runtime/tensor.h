@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/duet.h"
 #include "runtime/arena.h"
@@ -47,6 +48,12 @@ class OwningTensor {
   enum class Gradient { absent, present };
   OwningTensor() = default;
   OwningTensor(int64_t rows, int64_t columns, Gradient gradient = Gradient::absent);
+  OwningTensor(OwningTensor&& other) noexcept : memory_(std::move(other.memory_)), tensor_(std::exchange(other.tensor_, {})) {}
+  OwningTensor& operator=(OwningTensor&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    tensor_ = std::exchange(other.tensor_, {});
+    return *this;
+  }
 
   const Tensor& tensor() const { return tensor_; }
   operator const Tensor&() const { return tensor_; }

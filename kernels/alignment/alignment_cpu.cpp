@@ -49,7 +49,7 @@ template <class Form>
 void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Form&& form) {
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
-  scratch.gradients.begin(context, scratch.tiles, out.a, out.v);
+  scratch.gradients.begin(scratch.tiles, out.a, out.v);
   scratch.gradient.begin();
   scratch.sweep.run(
       context,
@@ -57,7 +57,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
         const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
         form(tile, thread, dots, gradient);
         scratch.gradient.close(tile, dots, scale);
-        scratch.gradients.take_tile(tile.first_row, dots, gradient);
+        scratch.gradients.take_tile(tile, dots, gradient);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });
   scratch.gradients.finish(context);

@@ -96,7 +96,7 @@ void ScoreGradient::close(const Tile& tile, Matrix<const float> dots, float scal
   slot_scale_[tile.slot] = tile.block_column == 0 ? sum : slot_scale_[tile.slot] + sum;
 }
 
-Matrix<const float> ScoreGradient::merge(const Block& block) {
+Matrix<float> ScoreGradient::merge(const Block& block) {
   for (int64_t slot = 0; slot < block.slots; ++slot) scale_ += slot_scale_[slot];
   return block_.part(0, 0, block.rows, block.columns);
 }

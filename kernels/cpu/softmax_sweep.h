@@ -63,7 +63,7 @@ class ScoreGradient {
   // The tile holds d loss/d score and is complete: turns it into d loss/d dots.
   void close(const Tile& tile, Matrix<const float> dots, float scale);
   // The finished block's gradient.
-  Matrix<const float> merge(const Block& block);
+  Matrix<float> merge(const Block& block);
   // sum of d loss/d score * dots over the blocks merged so far.
   double scale() const { return scale_; }
 

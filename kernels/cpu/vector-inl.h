@@ -23,7 +23,7 @@ using FloatVector = hn::Vec<FloatTag>;
 inline constexpr float kLn2High = 0.693145751953125f;  // 16 significant bits: exact times any exponent, also where there is no FMA
 inline constexpr float kLn2Low = 1.42860677e-6f;
 
-// e^x within 1 ulp for results of 1.7e-38 and more; 0 below that and for -inf, inf above the largest float, NaN for NaN.
+// e^x within 1 ulp (1.1 where there is no FMA) for results of 1.7e-38 and more; 0 below that and for -inf, inf above the largest float, NaN for NaN.
 HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;
   constexpr float kLowest = -86.98f;                        // 2^(n-1) of the last step stays a normal number
@@ -81,9 +81,9 @@ HWY_INLINE FloatVector log_1_plus(FloatTag d, FloatVector u) {
   return hn::MulAdd(hn::Mul(z2, z), p, hn::Add(z, z));
 }
 
-// The larger of two, NaN where either is NaN, whichever way the processor's own maximum treats it.
+// The larger of two, NaN where either is NaN, whichever way the processor's own maximum treats it. (Ne is no test for NaN: it is ordered.)
 HWY_INLINE FloatVector max_or_nan(FloatVector a, FloatVector b) {
-  return hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::Ne(a, a)), a, b);
+  return hn::IfThenElse(hn::And(hn::Eq(a, a), hn::Not(hn::Gt(a, b))), b, a);
 }
 
 HWY_INLINE float sum_of_lanes(FloatTag d, FloatVector x) { return hn::GetLane(hn::SumOfLanes(d, x)); }

@@ -4,6 +4,14 @@
 
 using namespace duet;
 
+MiningDraw duet::check_draw(const duet_mining_draw* given, const char* name, int64_t first_column, int64_t m) {
+  const duet_mining_draw draw = load(given, name);
+  require(draw.slots >= 1, name, ".slots: expected at least 1, got ", draw.slots);
+  require(draw.total_columns == 0 || draw.total_columns >= first_column + m, name, ".total_columns: expected 0 or at least ", first_column + m,
+          ", got ", draw.total_columns);
+  return {draw.seed, vector<const int64_t>(draw.step, text(name, ".step").c_str(), 1), draw.slots, draw.total_columns ? draw.total_columns : m};
+}
+
 namespace {
 
 MiningInputs check(const duet_mining_inputs* given) {
@@ -33,15 +41,6 @@ MiningHardOutputs check(const duet_mining_hard_outputs* given, const char* side,
           vector<int32_t>(outputs.negative_index, name("negative_index").c_str(), size, Need::optional),
           vector<float>(outputs.positive_distance, name("positive_distance").c_str(), size, Need::optional),
           vector<float>(outputs.negative_distance, name("negative_distance").c_str(), size, Need::optional)};
-}
-
-MiningDraw check(const duet_mining_draw* given, const MiningInputs& inputs) {
-  const duet_mining_draw draw = load(given, "draw");
-  require(draw.slots >= 1, "draw.slots: expected at least 1, got ", draw.slots);
-  const int64_t columns = inputs.first_column + inputs.y.rows;
-  require(draw.total_columns == 0 || draw.total_columns >= columns, "draw.total_columns: expected 0 or at least ", columns, ", got ",
-          draw.total_columns);
-  return {draw.seed, vector<const int64_t>(draw.step, "draw.step", 1), draw.slots, draw.total_columns ? draw.total_columns : inputs.y.rows};
 }
 
 void check_workspace(const duet_context* context, const MiningInputs& inputs, const duet_workspace& workspace) {
@@ -94,7 +93,7 @@ duet_status duet_mining_distance_weighted(duet_context* context, const duet_mini
                                           duet_matrix negatives, duet_matrix distances, duet_workspace workspace) {
   return guard("mining_distance_weighted", [&] {
     const MiningInputs checked = check(inputs);
-    const MiningDraw drawn = check(draw, checked);
+    const MiningDraw drawn = check_draw(draw, "draw", checked.first_column, checked.y.rows);
     const auto indices = matrix<int32_t>(negatives, "negatives", checked.x.rows, drawn.slots);
     const auto values = matrix<float>(distances, "distances", checked.x.rows, drawn.slots, Need::optional);
     check_workspace(context, checked, workspace);

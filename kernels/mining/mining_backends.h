@@ -28,6 +28,9 @@ struct MiningDraw {
   int64_t slots, total_columns;
 };
 
+// Checks a draw for a call of m columns from first_column on; name: how the argument is called.
+MiningDraw check_draw(const duet_mining_draw* given, const char* name, int64_t first_column, int64_t m);
+
 namespace cpu {
 
 size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);

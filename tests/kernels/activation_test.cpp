@@ -161,7 +161,7 @@ TEST_CASE("dropout drops exactly the words' elements, forward and backward alike
                                {{20, 33, 0}, 0.0f, 0, 1, 0},
                                {{20, 33, 0}, 1e-12f, 16777215, 1, 0}};
   for (const DropoutCase& given : cases) {
-    const auto [rows, columns, padding] = given.shape;
+    const int64_t rows = given.shape.rows, columns = given.shape.columns, padding = given.shape.padding;
     CAPTURE(rows);
     CAPTURE(columns);
     CAPTURE(given.probability);

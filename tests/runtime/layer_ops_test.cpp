@@ -1,5 +1,7 @@
-// The nodes of the layers and small sums, against the double references.
+// The nodes of the layers, of distances, of the losses of one row each and of small sums, against the double references.
 #include "tests/reference/activation.h"
+#include "tests/reference/cross_entropy.h"
+#include "tests/reference/decorrelation.h"
 #include "tests/reference/distance.h"
 #include "tests/reference/gather.h"
 #include "tests/reference/linear.h"
@@ -85,6 +87,24 @@ TEST_CASE("distance") {
         "distance", {draw.normals(7, 5), draw.normals(4, 5)},
         [=](Tape& tape, const auto& in) { return weigh(tape, ops::distance(tape, in[0], in[1], metric)); },
         [=](const auto& in) { return weigh(reference::distances(in[0], in[1], 7, 4, 5, metric)); });
+}
+
+TEST_CASE("cross-entropy with weights and a divisor") {
+  Draw draw(9);
+  Floats targets = draw.distributions(7, 3), weights = draw.choice(7, {0, 0.5, 1}), divisor = Floats(1, 1).fill(4);
+  gradcheck(
+      "cross-entropy", {draw.normals(7, 3, 3)},
+      [&](Tape& tape, const auto& in) {
+        return ops::cross_entropy(tape, in[0], Tensor::view(targets.data(), 7, 3), Tensor::view(weights.data(), 7), Tensor::view(divisor.data(), 1));
+      },
+      [&](const auto& in) { return reference::weighted_mean(reference::cross_entropy(in[0], targets.values(), 7, 3), weights.values(), 4); });
+}
+
+TEST_CASE("decorrelation") {
+  Draw draw(10);
+  gradcheck(
+      "decorrelation", {draw.normals(11, 4), draw.normals(11, 4)}, [](Tape& tape, const auto& in) { return ops::decorrelation(tape, in[0], in[1]); },
+      [](const auto& in) { return reference::decorrelation(in[0], in[1], 11, 4); });
 }
 
 TEST_CASE("weighted mean and weighted sum") {

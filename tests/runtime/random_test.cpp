@@ -1,11 +1,10 @@
 #include "runtime/random.h"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
+
+#include "tests/support/arrays.h"
 
 using namespace duet;
 
@@ -46,17 +45,10 @@ TEST_CASE("coins fall as often as they should") {
   CHECK(std::abs(sum / 20000 - 0.5) <= 5 * std::sqrt(1.0 / 12 / 20000));
 }
 
-TEST_CASE("a permutation sorts the numbers by their words") {
-  const RandomDraw draw{11, kStreamShuffle, 4};
-  for (const size_t size : {0u, 1u, 2u, 1009u}) {
-    std::vector<int64_t> order(size), expected(size);
-    draw.permutation(order);
-    std::iota(expected.begin(), expected.end(), 0);
-    std::stable_sort(expected.begin(), expected.end(), [&](int64_t i, int64_t j) { return draw.word(i) < draw.word(j); });
-    CHECK(order == expected);
-  }
-  std::vector<int64_t> other(1009), again(1009);
-  draw.permutation(again);
-  RandomDraw{11, kStreamShuffle, 5}.permutation(other);
-  CHECK(other != again);
+TEST_CASE("a tensor filled by a draw holds its elements") {
+  duet::test::Context context(2);
+  const RandomDraw draw{11, kStreamInitialisation, 4};
+  OwningTensor values(1009, 3);
+  draw.fill_uniform(context, -0.5f, 2, values);
+  for (uint64_t e = 0; e < 3027; ++e) REQUIRE(values.data()[e] == static_cast<float>(-0.5 + 2.5 * draw.uniform(e)));
 }

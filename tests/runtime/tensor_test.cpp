@@ -44,8 +44,11 @@ TEST_CASE("an absent tensor is a null view") {
 TEST_CASE("an owning tensor moves without moving its memory") {
   OwningTensor first(2, 2);
   const Tensor view = first;
-  const OwningTensor second = std::move(first);
+  OwningTensor second = std::move(first);
   CHECK(second.tensor().data == view.data);
+  CHECK_FALSE(first.tensor());
+  first = std::move(second);
+  CHECK(first.tensor().data == view.data);
   CHECK(OwningTensor(0, 5).tensor().data != nullptr);
 }
 

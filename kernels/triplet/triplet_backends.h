@@ -1,0 +1,36 @@
+// What each backend implements of triplet, on checked arguments.
+#pragma once
+
+#include "kernels/core/check.h"
+#include "kernels/core/dispatch.h"
+#include "kernels/mining/mining_backends.h"
+#include "kernels/triplet/triplet.h"
+
+namespace duet {
+
+struct TripletInputs {
+  Matrix<const float> x, y;                  // n x d, m x d
+  Matrix<const float> class_x, class_y;      // n x C, m x C; without data where labels decide
+  Vector<const float> trust_x, trust_y;      // n, m; without data: 1
+  Vector<const int32_t> labels_x, labels_y;  // n, m; without data where classes decide
+  bool soft;                                 // classes and trust decide, not labels
+  duet_metric metric;
+  duet_triplet_mining mining;
+  float margin;
+  bool paired;
+  int64_t first_row, first_column;
+  MiningDraw draw;  // distance_weighted
+};
+
+namespace cpu {
+
+size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs);
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active,
+                     const duet_workspace& workspace);
+void triplet_loss(Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active);
+// active, grad_loss: 1; a gradient without data is not computed.
+void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
+                      Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
+
+}  // namespace cpu
+}  // namespace duet

@@ -1,0 +1,180 @@
+// Rows are taken in blocks of at most 128, a block's rows in groups of 16 spread over the threads. A group's distances and agreement are products;
+// each row is then mined or sorted on its own and leaves its loss, or its row of dL/dD, from which the block's products make the gradients.
+// Forward and backward take the same groups, so that both see the same distances to the last bit.
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/product.h"
+#include "kernels/distance/distance_gradient.h"
+#include "kernels/triplet/triplet_backends.h"
+#include "kernels/triplet/triplet_row.h"
+
+namespace duet::cpu {
+namespace {
+
+constexpr int64_t kGroupRows = 16;  // a batch of 128 gives 8 threads a group each
+
+// Fewer rows where they are long: distances and dL/dD of a block stay below 34 MB up to m = 2^18.
+int64_t block_rows(int64_t m) { return kGroupRows * std::clamp<int64_t>((1 << 18) / std::max<int64_t>(m, 1), 1, 8); }
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const TripletInputs& in)
+      : n(in.x.rows),
+        m(in.y.rows),
+        draws(in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED),
+        height(std::min(n, block_rows(m))),
+        tiles(workspace, in.metric, n, m, in.x.columns),
+        gradients(workspace, in.metric, n, m, in.x.columns, height, m),
+        distances(workspace.take_matrix<float>(height, m)),
+        g(workspace.take_matrix<float>(height, m)),
+        rows(TripletRowScratch::take(workspace, context.threads * m, draws)),
+        euclidean(workspace, draws ? DUET_EUCLIDEAN : DUET_INNER, n, m, in.x.columns),
+        draw_distances(workspace.take_matrix<float>(draws ? context.threads * kGroupRows : 0, m)),
+        negatives(workspace.take_matrix<int32_t>(draws ? context.threads : 0, draws ? in.draw.slots : 0)) {}
+
+  int64_t n, m;
+  bool draws;
+  int64_t height;  // rows of a block
+  DistanceTiles tiles;
+  DistanceGradients gradients;
+  Matrix<float> distances, g;  // a block's; g holds the agreement of a row until its dL/dD takes the place
+  TripletRowScratch rows;      // one for each thread
+  // distance_weighted alone
+  DistanceTiles euclidean;
+  Matrix<float> draw_distances;  // a group for each thread
+  Matrix<int32_t> negatives;     // slots for each thread
+};
+
+void prepare(const duet_context& context, const TripletInputs& in, Scratch& scratch) {
+  scratch.tiles.prepare(context, in.x, in.y);
+  if (scratch.draws) scratch.euclidean.prepare(context, in.x, in.y);
+}
+
+// One row of triplets: its inputs, where its distances lie, and where dL/dD goes (null in forward).
+struct Row {
+  int64_t i;
+  const float *distances, *draw_distances;
+  float* g;  // holds the agreement on entry where classes decide
+  bool gradient;
+  int thread;
+};
+
+RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
+  const int32_t label = in.labels_x[row.i], *labels = in.labels_y.data;
+  const TripletRowScratch own = scratch.rows.at(row.thread * scratch.m);
+  MinedRow mined(row.distances, scratch.m, in.margin, row.gradient ? row.g : nullptr);
+  if (in.mining == DUET_TRIPLET_HARD) {
+    float distances[2];
+    int32_t indices[2];
+    const HardState best{distances, distances + 1, indices, indices + 1};
+    best.clear(1);
+    mine_hard_tile({row.distances, 1, scratch.m, scratch.m}, &label, labels, 0, 0, best, {});
+    if (indices[0] >= 0 && indices[1] >= 0) mined.take(indices[0], indices[1]);
+  } else if (in.mining == DUET_TRIPLET_SEMIHARD) {
+    mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, own.keys, [&](int64_t p, int64_t n) {
+      if (n >= 0) mined.take(p, n);
+    });
+  } else {
+    const uint64_t global_row = static_cast<uint64_t>(in.first_row + row.i), total = static_cast<uint64_t>(in.draw.total_columns);
+    const RowDraw draw{in.draw.seed, static_cast<uint32_t>(in.draw.step[0]), in.draw.slots, in.x.columns,
+                       global_row * total + static_cast<uint64_t>(in.first_column)};
+    int32_t* negatives = scratch.negatives.row(row.thread);
+    draw_negatives(row.draw_distances, label, labels, scratch.m, draw, own.draw, negatives);
+    for (int64_t slot = 0; slot < draw.slots; ++slot)
+      for (int64_t p = 0; p < scratch.m && negatives[slot] >= 0; ++p)
+        if (labels[p] == label) mined.take(p, negatives[slot]);
+  }
+  return mined.finish(scale);
+}
+
+RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
+  const TripletRowScratch own = scratch.rows.at(row.thread * scratch.m);
+  if (in.soft) {
+    const int64_t pair = in.first_row + row.i - in.first_column;
+    soft_weights(row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1, scratch.m, own);
+  } else {
+    label_weights(in.labels_x[row.i], in.labels_y.data, scratch.m, own);
+  }
+  if (weighs_nan(row.distances, scratch.m, own)) {
+    constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+    if (row.gradient) std::fill_n(row.g, scratch.m, kNaN);
+    return {kNaN, kNaN};
+  }
+  if (in.mining != DUET_TRIPLET_ALL) return mined_triplets(in, scratch, row, scale);
+  return triplets_all(row.distances, scratch.m, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr, own);
+}
+
+// use(group as a tile, the sums of its rows) for every group, then finish(block). gradient: rows of g become scale dL/dD.
+template <class Use, class Finish>
+void for_each_group(const duet_context& context, const TripletInputs& in, Scratch& scratch, bool gradient, double scale, Use&& use, Finish&& finish) {
+  for (int64_t first = 0; first < scratch.n; first += scratch.height) {
+    const int64_t rows = std::min(scratch.height, scratch.n - first);
+    const Block block{first, rows, 0, scratch.m, ceil_div(rows, kGroupRows)};
+    parallel_chunks(context, rows, kGroupRows, [&](int64_t start, int64_t count, int thread) {
+      const auto distances = scratch.distances.part(start, 0, count, scratch.m), g = scratch.g.part(start, 0, count, scratch.m);
+      scratch.tiles.fill(first + start, 0, distances);
+      if (in.soft) product_nt(1, in.class_x.part(first + start, 0, count, in.class_x.columns), in.class_y, 0, g);
+      Matrix<float> draw_distances;
+      if (scratch.draws) {
+        draw_distances = scratch.draw_distances.part(thread * kGroupRows, 0, count, scratch.m);
+        scratch.euclidean.fill(first + start, 0, draw_distances);
+      }
+      RowSums sums[kGroupRows];
+      for (int64_t i = 0; i < count; ++i)
+        sums[i] = triplets_of_row(
+            in, scratch, {first + start + i, distances.row(i), scratch.draws ? draw_distances.row(i) : nullptr, g.row(i), gradient, thread}, scale);
+      use(Tile{first + start, count, 0, scratch.m, start / kGroupRows, start, 0}, sums);
+    });
+    finish(block);
+  }
+}
+
+}  // namespace
+
+size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active,
+                     const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  prepare(context, inputs, scratch);
+  for_each_group(
+      context, inputs, scratch, false, 0,
+      [&](const Tile& group, const RowSums* sums) {
+        for (int64_t i = 0; i < group.rows; ++i) {
+          row_loss[group.first_row + i] = static_cast<float>(sums[i].loss);
+          row_active[group.first_row + i] = static_cast<float>(sums[i].active);
+        }
+      },
+      [](const Block&) {});
+}
+
+void triplet_loss(Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {
+  double total = 0, weight = 0;
+  for (int64_t i = 0; i < row_loss.size; ++i) total += row_loss[i], weight += row_active[i];
+  loss[0] = weight == 0 ? 0.0f : static_cast<float>(total / weight);
+  active[0] = static_cast<float>(weight);
+}
+
+void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
+                      Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+  if (active[0] == 0) return;  // T = 0 (METHOD.md 3)
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  prepare(context, inputs, scratch);
+  scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
+  for_each_group(
+      context, inputs, scratch, true, static_cast<double>(grad_loss[0]) / active[0],
+      [&](const Tile& group, const RowSums*) {
+        scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns),
+                                    scratch.g.part(group.block_row, 0, group.rows, group.columns));
+      },
+      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
+  scratch.gradients.finish(context);
+}
+
+}  // namespace duet::cpu

@@ -1,0 +1,49 @@
+// The triplets of one anchor from the row of its distances (METHOD.md 3).
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/core/check.h"
+#include "kernels/mining/mining_rows.h"
+
+namespace duet::cpu {
+
+// Loss and weight of an anchor's active triplets. Where grad is not null it takes dL/dD of the row (m), times scale.
+struct RowSums {
+  double loss = 0, active = 0;
+};
+
+struct TripletRowScratch {
+  float *positive, *negative;                                  // m: the weights of the row's columns
+  uint64_t* keys;                                              // m
+  float *sorted_distance, *sorted_positive, *sorted_negative;  // m: the columns that weigh, nearest first
+  DrawScratch draw;
+
+  static TripletRowScratch take(Workspace& workspace, int64_t size, bool draws);
+  TripletRowScratch at(int64_t k) const;
+};
+
+// Weights of METHOD.md 2 of a row's columns; agreement: W of the row; trust without data: 1; own: the anchor's pair, or -1.
+void soft_weights(const float* agreement, Vector<const float> trust, int64_t own, int64_t m, const TripletRowScratch& scratch);
+void label_weights(int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch);
+// Whether NaN decides anything about the row: in a weight, or in the distance of a column that weighs.
+bool weighs_nan(const float* distances, int64_t m, const TripletRowScratch& scratch);
+
+RowSums triplets_all(const float* distances, int64_t m, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch);
+
+// Of mined triplets every one weighs 1.
+class MinedRow {
+ public:
+  MinedRow(const float* distances, int64_t m, float margin, float* grad);
+  void take(int64_t positive, int64_t negative);
+  RowSums finish(double scale);
+
+ private:
+  const float* distances_;
+  int64_t m_;
+  float margin_;
+  float* grad_;
+  RowSums sums_;
+};
+
+}  // namespace duet::cpu

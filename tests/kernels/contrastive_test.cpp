@@ -1,0 +1,423 @@
+#include "tests/reference/contrastive.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+#include "tests/support/golden.h"
+#include "tests/support/tolerance.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+
+// The sigmoid loss twice: against the identity and against soft agreement.
+enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft };
+const Variant kVariants[] = {Variant::infonce, Variant::multi_positive, Variant::sigmoid, Variant::sigmoid_soft};
+
+struct Problem {
+  Variant variant;
+  Floats a, v, class_a, class_v, trust_a, trust_v;
+  float scale, bias = -3;
+  bool paired = true;
+  int64_t first_row = 0, first_column = 0;
+
+  bool is_sigmoid() const { return variant == Variant::sigmoid || variant == Variant::sigmoid_soft; }
+  int64_t n() const { return a.rows(); }
+  int64_t m() const { return v.rows(); }
+  int64_t d() const { return a.columns(); }
+  Doubles scores() const { return scores(a.values(), v.values(), scale, bias); }
+  Doubles scores(const Doubles& a, const Doubles& v, double scale, double bias) const {
+    Doubles s = reference::scores(a, v, n(), m(), d(), DUET_INNER, scale);
+    if (is_sigmoid())
+      for (double& value : s) value += bias;
+    return s;
+  }
+  reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
+    const bool soft = variant == Variant::multi_positive || variant == Variant::sigmoid_soft;
+    const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())), ones(static_cast<size_t>(m()), 1);
+    const Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
+                                             variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
+                                             variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
+    if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m());
+    return reference::cross_entropy_rows(s, pos, weight, n(), m());
+  }
+  reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
+    if (is_sigmoid()) return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m()))};
+    Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
+    return other.rows(reference::transposed(s, n(), m()), weight);
+  }
+  // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x.
+  double tolerance(double norms = 1) const { return softmax_tolerance(d(), scale, norms) * (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1); }
+};
+
+Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale, int64_t classes = 4, int64_t padding = 0) {
+  return {variant,
+          draw.unit_rows(n, d, padding),
+          draw.unit_rows(m, d, padding),
+          draw.distributions(n, classes),
+          draw.distributions(m, classes),
+          draw.choice(n, {1, 1, 0.6, 0}),
+          draw.choice(m, {1, 1, 0.6, 0}),
+          scale};
+}
+
+struct Call {
+  Call(Problem& p, int threads) : context(threads), scale(1, 1), bias(1, 1) {
+    scale.at(0) = p.scale, bias.at(0) = p.bias;
+    inputs.kind = p.is_sigmoid() ? DUET_SIGMOID : p.variant == Variant::infonce ? DUET_INFONCE : DUET_MULTI_POSITIVE;
+    inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
+    if (p.is_sigmoid()) inputs.bias = bias.vector();
+    if (p.variant == Variant::multi_positive || p.variant == Variant::sigmoid_soft)
+      inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
+    if (p.variant == Variant::multi_positive) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
+  }
+  duet_workspace workspace() {
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_contrastive_workspace(context, &inputs, &bytes));
+    scratch = std::make_unique<Scratch>(bytes);
+    return scratch->view();
+  }
+  Context context;
+  Floats scale, bias;
+  duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
+  std::unique_ptr<Scratch> scratch;
+};
+
+struct Losses {
+  Floats row, column, row_statistics, column_statistics;
+  Losses(int64_t n, int64_t m) : row(n, 1), column(m, 1), row_statistics(n, 2, 1), column_statistics(m, 2, 2) {}
+  bool same_bits(const Losses& o) const {
+    return row.same_bits(o.row) && column.same_bits(o.column) && row_statistics.same_bits(o.row_statistics) &&
+           column_statistics.same_bits(o.column_statistics);
+  }
+};
+
+// The sigmoid loss gets null where it promises not to look.
+void forward(Call& call, Losses& out) {
+  const bool sigmoid = call.inputs.kind == DUET_SIGMOID;
+  SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(), sigmoid ? duet_vector{} : out.column.vector(),
+                                        sigmoid ? duet_matrix{} : out.row_statistics.matrix(), sigmoid ? duet_matrix{} : out.column_statistics.matrix(),
+                                        call.workspace()));
+}
+
+Losses forward(Problem& problem, int threads = 2) {
+  Call call(problem, threads);
+  Losses out(problem.n(), problem.m());
+  forward(call, out);
+  return out;
+}
+
+struct Gradients {
+  Floats a, v, scale, bias;
+  bool same_bits(const Gradients& o) const {
+    return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias);
+  }
+};
+
+Gradients prefilled(const Problem& problem) {
+  Draw draw(5);
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01),
+          draw.normals(1, 1, 0.01)};
+}
+
+struct Weights {
+  Floats row, column;
+};
+
+Gradients backward(Problem& problem, Losses statistics, Weights weights, int threads, Gradients into) {
+  Call call(problem, threads);
+  const bool sigmoid = problem.is_sigmoid();
+  SUCCEED_CALL(duet_contrastive_backward(
+      call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
+      sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(), sigmoid ? duet_vector{} : weights.column.vector(),
+      into.a.matrix(), into.v.matrix(), into.scale.vector(), sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
+  return into;
+}
+
+Doubles sum(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+void check_losses(const Problem& p, const Losses& out, double allowed) {
+  const Doubles ones_n(static_cast<size_t>(p.n()), 1), ones_m(static_cast<size_t>(p.m()), 1), s = p.scores();
+  check_close(out.row.values(), p.rows(s, ones_n).loss, allowed, "row_loss");
+  if (!p.is_sigmoid()) check_close(out.column.values(), p.columns(s, ones_m).loss, allowed, "column_loss");
+}
+
+struct Expected {
+  reference::ScoreGradients gradients;
+  double bias = 0, bias_terms = 0;
+};
+
+Expected expected_gradients(const Problem& p, const Weights& weights) {
+  const Doubles s = p.scores();
+  const Doubles grad_s = sum(p.rows(s, weights.row.values()).grad_s, reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
+  Expected out{reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
+  for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
+  return out;
+}
+
+void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double norms = 1) {
+  const Expected expected = expected_gradients(p, weights);
+  const double relative = softmax_tolerance(p.d(), p.scale, norms);
+  // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the weight, times the scale.
+  const double floor = 2e-7 * p.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values())) + 1e-8;
+  check_relative(after.a.values(), sum(before.a.values(), expected.gradients.a), relative, "grad_a", floor);
+  check_relative(after.v.values(), sum(before.v.values(), expected.gradients.v), relative, "grad_v", floor);
+  check_close(after.scale.values(), sum(before.scale.values(), {expected.gradients.scale}), relative * expected.gradients.scale_terms + floor,
+              "grad_scale");
+  if (p.is_sigmoid())
+    check_close(after.bias.values(), sum(before.bias.values(), {expected.bias}), relative * expected.bias_terms + floor, "grad_bias");
+  else
+    CHECK(after.bias.same_bits(before.bias));
+}
+
+struct Shape {
+  int64_t n, m, d, padding;
+};
+const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 1}, {13, 1, 5, 0}, {31, 67, 33, 3}, {130, 130, 16, 0}, {300, 263, 65, 1}};
+
+}  // namespace
+
+TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
+  for (const Variant variant : kVariants) {
+    for (const Shape& s : kShapes) {
+      for (const float scale : {1.0f, 10.0f, 1000.0f}) {
+        CAPTURE(static_cast<int>(variant));
+        CAPTURE(s.n);
+        CAPTURE(scale);
+        Draw draw(41);
+        Problem problem = draw_problem(draw, variant, s.n, s.m, s.d, scale, 4, s.padding);
+        problem.paired = s.n % 2 == 0;
+        const Losses first = forward(problem, 1);
+        check_losses(problem, first, problem.tolerance());
+        const Weights weights{draw.choice(s.n, {1, 0.3, 0, -0.5}), draw.choice(s.m, {1, 0.3, 0, -0.5})};
+        const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+        check_gradients(problem, weights, before, gradients);
+        for (const int threads : {2, 4, 8}) {
+          CHECK(forward(problem, threads).same_bits(first));
+          CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("contrastive losses beyond one sweep block") {
+  for (const Variant variant : kVariants) {
+    CAPTURE(static_cast<int>(variant));
+    Draw draw(42);
+    Problem problem = draw_problem(draw, variant, 2053, 1031, 3, 10, 2);
+    problem.first_column = 30;
+    const Losses first = forward(problem, 1);
+    check_losses(problem, first, problem.tolerance());
+    const Weights weights{draw.choice(2053, {1, 0.3}), draw.choice(1031, {1, 0.3})};
+    const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+    check_gradients(problem, weights, before, gradients);
+    for (const int threads : {2, 8}) {
+      CHECK(forward(problem, threads).same_bits(first));
+      CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+    }
+  }
+}
+
+TEST_CASE("the reference's contrastive gradients are those of its losses") {
+  for (const Variant variant : kVariants) {
+    CAPTURE(static_cast<int>(variant));
+    Draw draw(43);
+    Problem p = draw_problem(draw, variant, 5, 6, 3, 3, 3);
+    const Weights weights{draw.normals(5, 1), draw.normals(6, 1)};
+    const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(), column_weight = weights.column.values();
+    const auto loss = [&](const Doubles& a, const Doubles& v, double scale, double bias) {
+      const Doubles s = p.scores(a, v, scale, bias), row = p.rows(s, row_weight).loss, column = p.columns(s, column_weight).loss;
+      double total = 0;
+      for (size_t i = 0; i < row.size(); ++i) total += row_weight[i] * row[i];
+      for (size_t j = 0; j < column.size(); ++j) total += column_weight[j] * column[j];
+      return total;
+    };
+    const auto analytic = expected_gradients(p, weights);
+    const double scale = p.scale, bias = p.bias;
+    check_close(analytic.gradients.a, central_differences([&](const Doubles& at) { return loss(at, v, scale, bias); }, a), 1e-7, "a");
+    check_close(analytic.gradients.v, central_differences([&](const Doubles& at) { return loss(a, at, scale, bias); }, v), 1e-7, "v");
+    check_close({analytic.gradients.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0], bias); }, {scale}), 1e-7, "scale");
+    if (p.is_sigmoid())
+      check_close({analytic.bias}, central_differences([&](const Doubles& at) { return loss(a, v, scale, at[0]); }, {bias}), 1e-7, "bias");
+  }
+}
+
+TEST_CASE("contrastive losses agree with the golden cases") {
+  for (const GoldenCase& golden : golden_cases()) {
+    CAPTURE(golden.name());
+    const auto load = [&](const char* name) { return golden.load(name).array(); };
+    for (const Variant variant : {Variant::infonce, Variant::multi_positive, Variant::sigmoid}) {
+      const std::string prefix = variant == Variant::infonce ? "infonce" : variant == Variant::sigmoid ? "sigmoid" : "multi_positive";
+      if (!golden.has(prefix + "_loss")) continue;
+      CAPTURE(prefix);
+      Problem problem{variant,    load("A"),  load("V"),  load("Qa"),
+                      load("Qv"), load("ta"), load("tv"), static_cast<float>(1 / golden.facts["tau"].get<double>())};
+      problem.paired = golden.facts["paired"].get<bool>();
+      problem.bias = golden.facts["sigmoid_bias"].get<float>();
+      const double norms = golden.name() == "ties" ? 1.5 : 1, allowed = softmax_tolerance(problem.d(), problem.scale, norms);
+      const Losses out = forward(problem);
+      Weights weights{problem.trust_a, problem.trust_v};
+      const auto n = static_cast<float>(problem.n()), m = static_cast<float>(problem.m());
+      for (int64_t i = 0; i < problem.n(); ++i) weights.row.at(i) = problem.is_sigmoid() ? 1 / n : weights.row.at(i) / (2 * n);
+      for (int64_t j = 0; j < problem.m(); ++j) weights.column.at(j) /= 2 * m;
+      Gradients zero = prefilled(problem);
+      zero.a.fill(0), zero.v.fill(0), zero.scale.fill(0), zero.bias.fill(0);
+      const Gradients gradients = backward(problem, out, weights, 2, zero);
+      const double floor = 2e-7 * problem.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values()));
+      check_relative(gradients.a.values(), golden.load(prefix + "_dA").values, allowed, "grad_a", floor);
+      check_relative(gradients.v.values(), golden.load(prefix + "_dV").values, allowed, "grad_v", floor);
+      if (problem.is_sigmoid()) {
+        double total = 0;
+        for (const double row : out.row.values()) total += row / problem.n();
+        check_close({total}, golden.load("sigmoid_loss").values, problem.tolerance(norms), "loss");
+        const Expected expected = expected_gradients(problem, weights);
+        check_close(gradients.scale.values(), golden.load("sigmoid_dscale").values, allowed * expected.gradients.scale_terms, "grad_scale");
+        check_close(gradients.bias.values(), golden.load("sigmoid_dbias").values, allowed * expected.bias_terms, "grad_bias");
+      } else {
+        check_close(out.row.values(), golden.load(prefix + "_row").values, allowed, "row_loss");
+        check_close(out.column.values(), golden.load(prefix + "_col").values, allowed, "column_loss");
+      }
+    }
+  }
+}
+
+TEST_CASE("contrastive rows without a target, batches of nothing") {
+  Draw draw(44);
+  for (const Variant variant : kVariants) {
+    CAPTURE(static_cast<int>(variant));
+    {
+      Problem problem = draw_problem(draw, variant, 30, 20, 5, 10, 3);
+      problem.first_row = 4, problem.first_column = 10, problem.paired = variant != Variant::multi_positive;
+      problem.trust_v.fill(0);  // multi_positive: no row has a positive, columns still have
+      const Losses out = forward(problem);
+      check_losses(problem, out, problem.tolerance());
+      for (int64_t i = 0; i < 30; ++i) {
+        const bool has_target = i + 4 >= 10 && i + 4 < 30;
+        if (variant == Variant::multi_positive) CHECK(out.row.at(i) == 0);
+        if (variant == Variant::infonce) CHECK((out.row.at(i) == 0) == !has_target);
+        if (variant == Variant::infonce) CHECK(out.row_statistics.at(i, 1) == (has_target ? 1 : 0));
+      }
+      const Weights weights{draw.choice(30, {1, 0.5}), draw.choice(20, {1, 0.5})};
+      const Gradients before = prefilled(problem);
+      check_gradients(problem, weights, before, backward(problem, out, weights, 2, before));
+    }
+    for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}}) {
+      Problem empty = draw_problem(draw, variant, n, m, 3, 10);
+      const Losses out = forward(empty);
+      for (int64_t i = 0; i < n; ++i) CHECK(out.row.at(i) == 0);
+      for (int64_t j = 0; j < m; ++j)
+        if (!empty.is_sigmoid()) CHECK(out.column.at(j) == 0);
+      const Gradients before = prefilled(empty);
+      CHECK(backward(empty, out, {draw.choice(n, {1}), draw.choice(m, {1})}, 2, before).same_bits(before));
+    }
+  }
+}
+
+TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
+  const int64_t n = 40, m = 300, d = 8;
+  for (const Variant variant : kVariants) {
+    CAPTURE(static_cast<int>(variant));
+    Draw draw(45);
+    Problem problem = draw_problem(draw, variant, n, m, d, 1);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t k = 0; k < d; ++k) problem.a.at(i, k) *= std::pow(10.0f, static_cast<float>(i % 7) - 3);
+    const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(m, {1, 0.5})};
+    const Gradients before = prefilled(problem);
+    const Losses out = forward(problem);
+    check_losses(problem, out, problem.tolerance(1e3));  // the largest norm
+    check_gradients(problem, weights, before, backward(problem, out, weights, 2, before), 1e3);
+    problem.a.at(7, 3) = std::numeric_limits<float>::quiet_NaN();
+    const Losses poisoned = forward(problem);
+    for (int64_t i = 0; i < n; ++i) CHECK(std::isnan(poisoned.row.at(i)) == (i == 7));
+    const Gradients gradients = backward(problem, poisoned, weights, 2, before);
+    CHECK(std::isnan(gradients.a.at(7, 0)));
+    CHECK(std::isnan(gradients.v.at(0, 0)));
+  }
+}
+
+TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add up") {
+  const int64_t n = 71, m = 90, d = 7, cut = 40;
+  for (const Variant variant : kVariants) {
+    CAPTURE(static_cast<int>(variant));
+    Draw draw(46);
+    Problem problem = draw_problem(draw, variant, n, m, d, 10);
+    problem.first_row = 3, problem.first_column = 10;
+    Losses whole = forward(problem);
+    Weights weights{draw.choice(n, {1, 0.5}), draw.choice(m, {1, 0.5})};
+    const Gradients before = prefilled(problem), expected = backward(problem, whole, weights, 2, before);
+    Gradients sum = before;
+    const auto piece = [](Floats& of, int64_t first, int64_t count) { return duet_f32_vector(&of.at(first), count); };
+    for (const int64_t first : {int64_t{0}, cut}) {
+      const int64_t count = first ? n - cut : cut;
+      Call call(problem, 2);
+      call.inputs.a = problem.a.part(first, 0, count, d);
+      if (call.inputs.class_a.data) call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
+      if (call.inputs.trust_a.data) call.inputs.trust_a = piece(problem.trust_a, first, count);
+      call.inputs.first_row += first;
+      Losses part(count, m);
+      forward(call, part);
+      const Doubles losses = whole.row.values();
+      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "row part");
+      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, 2),
+                                             whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
+                                             sum.a.part(first, 0, count, d), sum.v.matrix(), sum.scale.vector(),
+                                             problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}, call.workspace()));
+    }
+    // Float32 sums in another order.
+    check_relative(sum.a.values(), expected.a.values(), 2e-6, "grad_a");
+    check_relative(sum.v.values(), expected.v.values(), 2e-6, "grad_v");
+  }
+}
+
+TEST_CASE("contrastive takes null for no weights and no gradient") {
+  Draw draw(47);
+  for (const Variant variant : kVariants) {
+    Problem problem = draw_problem(draw, variant, 37, 41, 6, 10);
+    Losses statistics = forward(problem);
+    Weights weights{draw.choice(37, {1, 0.3}), draw.choice(41, {1, 0.3})};
+    const Gradients before = prefilled(problem), whole = backward(problem, statistics, weights, 2, before);
+    const duet_vector none{nullptr, 0, DUET_F32};
+    Call call(problem, 2);
+    const auto run = [&](bool weighted, duet_matrix grad_a, duet_matrix grad_v) {
+      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+                                             weighted ? weights.row.vector() : none, weighted ? weights.column.vector() : none, grad_a, grad_v, none,
+                                             none, call.workspace()));
+    };
+    Gradients into = before;
+    run(true, into.a.matrix(), duet_matrix{});
+    CHECK(into.a.same_bits(whole.a));
+    CHECK(into.v.same_bits(before.v));
+    run(false, into.a.matrix(), into.v.matrix());
+    CHECK(into.a.same_bits(whole.a));
+    CHECK(into.v.same_bits(before.v));
+  }
+}
+
+TEST_CASE("contrastive refuses misuse") {
+  Draw draw(48);
+  Problem problem = draw_problem(draw, Variant::multi_positive, 4, 5, 3, 1, 2);
+  Call call(problem, 1);
+  Losses out(4, 5);
+  const duet_workspace scratch = call.workspace();
+  const auto run = [&](const duet_contrastive_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
+    return duet_contrastive_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(), out.column_statistics.matrix(),
+                                    workspace);
+  };
+  auto bad = call.inputs;
+  bad.class_a = {};
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_a");
+  bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(7);
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kind: unknown value 7");
+  bad = call.inputs, bad.kind = DUET_SIGMOID;
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.bias");
+  bad = call.inputs, bad.trust_v = problem.trust_a.vector();
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.trust_v: expected 5 elements, got 4");
+  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 5");
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL, "workspace");
+}

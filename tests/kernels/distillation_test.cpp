@@ -1,0 +1,480 @@
+#include "tests/reference/distillation.h"
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+#include "tests/support/golden.h"
+#include "tests/support/tolerance.h"
+
+using namespace duet::test;
+namespace reference = duet::reference;
+
+namespace {
+
+struct Problem {
+  Floats a, v, teacher_a, teacher_v, class_a, class_v, trust_a, trust_v, kappa_a, kappa_v;
+  float scale, teacher_scale;
+  bool paired = false;
+  int64_t first_row = 0, first_column = 0;
+
+  int64_t n() const { return a.rows(); }
+  int64_t m() const { return v.rows(); }
+  int64_t d() const { return a.columns(); }
+  Doubles student_scores() const { return reference::scores(a.values(), v.values(), n(), m(), d(), DUET_INNER, scale); }
+  Doubles teacher_scores() const {
+    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_INNER, teacher_scale);
+  }
+  reference::RowTerms rows(const Doubles& weight) const { return rows(student_scores(), weight); }
+  reference::RowTerms columns(const Doubles& weight) const { return columns(student_scores(), weight); }
+  reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
+    return reference::distillation_rows(
+        s, teacher_scores(), reference::positives(class_a.values(), class_v.values(), trust_v.values(), n(), m(), paired, first_row, first_column),
+        kappa_a.values(), weight, n(), m());
+  }
+  reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
+    return reference::distillation_rows(
+        reference::transposed(s, n(), m()), reference::transposed(teacher_scores(), n(), m()),
+        reference::positives(class_v.values(), class_a.values(), trust_a.values(), m(), n(), paired, first_column, first_row), kappa_v.values(),
+        weight, m(), n());
+  }
+  double tolerance() const { return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale)); }
+
+  // What an error of the teacher's products does to a KL: d KL_i/d t_ij = P'_ij (u_ij - sum_k P'_ik u_ik), u = t - s, in sum over j, the largest
+  // of all rows and columns. With both temperatures at 1e-3 this passes what METHOD.md grants, for any method that has its products in float32.
+  double teacher_condition() const {
+    const auto worst = [](const Doubles& s, const Doubles& t, int64_t n, int64_t m) {
+      const Doubles p = reference::softmax_rows(t, n, m);
+      double largest = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        double mean = 0, spread = 0;
+        for (int64_t k = i * m; k < (i + 1) * m; ++k) mean += p[k] * (t[k] - s[k]);
+        for (int64_t k = i * m; k < (i + 1) * m; ++k) spread += p[k] * std::abs(t[k] - s[k] - mean);
+        largest = std::max(largest, spread);
+      }
+      return largest;
+    };
+    const Doubles s = student_scores(), t = teacher_scores();
+    return std::max(worst(s, t, n(), m()), worst(reference::transposed(s, n(), m()), reference::transposed(t, n(), m()), m(), n()));
+  }
+};
+
+Problem draw_problem(Draw& draw, int64_t n, int64_t m, int64_t d, float scale, float teacher_scale, int64_t classes = 4, int64_t padding = 0) {
+  return {draw.unit_rows(n, d, padding),
+          draw.unit_rows(m, d, padding),
+          draw.unit_rows(n, d + 2),
+          draw.unit_rows(m, d + 2, padding),
+          draw.distributions(n, classes),
+          draw.distributions(m, classes),
+          draw.choice(n, {1, 1, 0.6, 0}),
+          draw.choice(m, {1, 1, 0.6, 0}),
+          draw.choice(n, {1, 0.5, 0}),
+          draw.choice(m, {1, 0.5, 0}),
+          scale,
+          teacher_scale};
+}
+
+// The inputs struct with what it points to.
+struct Call {
+  Call(Problem& p, int threads) : context(threads), scale(1, 1), teacher_scale(1, 1) {
+    scale.at(0) = p.scale, teacher_scale.at(0) = p.teacher_scale;
+    inputs.student_a = p.a.matrix(), inputs.student_v = p.v.matrix();
+    inputs.teacher_a = p.teacher_a.matrix(), inputs.teacher_v = p.teacher_v.matrix();
+    inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
+    inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    inputs.kappa_a = p.kappa_a.vector(), inputs.kappa_v = p.kappa_v.vector();
+    inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();
+    inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
+  }
+  duet_workspace workspace() {
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_distillation_workspace(context, &inputs, &bytes));
+    scratch = std::make_unique<Scratch>(bytes);
+    return scratch->view();
+  }
+  Context context;
+  Floats scale, teacher_scale;
+  duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
+  std::unique_ptr<Scratch> scratch;
+};
+
+struct Losses {
+  Floats row, column, row_statistics, column_statistics;
+  Losses(int64_t n, int64_t m) : row(n, 1), column(m, 1), row_statistics(n, 3, 1), column_statistics(m, 3, 2) {}
+  bool same_bits(const Losses& o) const {
+    return row.same_bits(o.row) && column.same_bits(o.column) && row_statistics.same_bits(o.row_statistics) &&
+           column_statistics.same_bits(o.column_statistics);
+  }
+};
+
+void forward(Call& call, Losses& out) {
+  SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), out.row_statistics.matrix(),
+                                         out.column_statistics.matrix(), call.workspace()));
+}
+
+Losses forward(Problem& problem, int threads = 2) {
+  Call call(problem, threads);
+  Losses out(problem.n(), problem.m());
+  forward(call, out);
+  return out;
+}
+
+struct Gradients {
+  Floats a, v, scale;
+  bool same_bits(const Gradients& other) const { return a.same_bits(other.a) && v.same_bits(other.v) && scale.same_bits(other.scale); }
+};
+
+Gradients prefilled(const Problem& problem) {
+  Draw draw(5);
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01)};
+}
+
+struct Weights {
+  Floats row, column;
+};
+
+void backward(Call& call, Losses statistics, Weights weights, Gradients& into) {
+  SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+                                          weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
+                                          call.workspace()));
+}
+
+Gradients backward(Problem& problem, const Losses& statistics, const Weights& weights, int threads, Gradients into) {
+  Call call(problem, threads);
+  backward(call, statistics, weights, into);
+  return into;
+}
+
+Doubles sum(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+void check_losses(const Problem& problem, const Losses& out, double allowed) {
+  const Doubles ones_n(static_cast<size_t>(problem.n()), 1), ones_m(static_cast<size_t>(problem.m()), 1);
+  check_close(out.row.values(), problem.rows(ones_n).loss, allowed, "row_loss");
+  check_close(out.column.values(), problem.columns(ones_m).loss, allowed, "column_loss");
+}
+
+reference::ScoreGradients expected_gradients(const Problem& p, const Weights& weights) {
+  const Doubles grad_s = sum(p.rows(weights.row.values()).grad_s, reference::transposed(p.columns(weights.column.values()).grad_s, p.m(), p.n()));
+  return reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s);
+}
+
+void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double relative) {
+  const auto expected = expected_gradients(p, weights);
+  // Floor: where P = P' exactly (one candidate alone) nothing is left but rounding, in both directions: of P and P', and of the log-sum-exps,
+  // float32 numbers of the size of the scales.
+  const double weight = std::max(largest(weights.row.values()), largest(weights.column.values()));
+  const double floor = 2 * weight * p.scale * (2e-7 + 6e-8 * (p.scale + p.teacher_scale)) + 1e-8;
+  check_relative(after.a.values(), sum(before.a.values(), expected.a), relative, "grad_a", floor);
+  check_relative(after.v.values(), sum(before.v.values(), expected.v), relative, "grad_v", floor);
+  check_close(after.scale.values(), sum(before.scale.values(), {expected.scale}), relative * expected.scale_terms + floor, "grad_scale");
+}
+
+struct Shape {
+  int64_t n, m, d, padding;
+  bool paired;
+};
+const Shape kShapes[] = {{1, 1, 1, 0, true}, {1, 7, 3, 1, false}, {13, 1, 5, 0, false}, {31, 67, 33, 3, true}, {130, 130, 16, 0, true}, {300, 263, 65, 1, false}};
+
+}  // namespace
+
+TEST_CASE("distillation agrees with the reference, whatever the threads") {
+  for (const Shape& s : kShapes) {
+    for (const auto& [scale, teacher_scale] : {std::pair{10.0f, 5.0f}, {1.0f, 1.0f}, {1000.0f, 1000.0f}, {1000.0f, 2.0f}}) {
+      CAPTURE(s.n);
+      CAPTURE(scale);
+      CAPTURE(teacher_scale);
+      Draw draw(31);
+      Problem problem = draw_problem(draw, s.n, s.m, s.d, scale, teacher_scale, 4, s.padding);
+      problem.paired = s.paired;
+      const Losses first = forward(problem, 1);
+      const bool cold = std::min(scale, teacher_scale) >= 1000;  // there float32 products, off by 1e-7, count more than METHOD.md's terms
+      check_losses(problem, first, problem.tolerance() + (cold ? 1e-7 * teacher_scale * problem.teacher_condition() : 0));
+      const Weights weights{draw.choice(s.n, {1, 0.3, 0, -0.5}), draw.choice(s.m, {1, 0.3, 0, -0.5})};
+      const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+      check_gradients(problem, weights, before, gradients, problem.tolerance());
+      for (const int threads : {2, 4, 8}) {
+        CHECK(forward(problem, threads).same_bits(first));
+        CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+      }
+    }
+  }
+}
+
+TEST_CASE("distillation's statistics are the log-sum-exps and the sums of positives") {
+  Draw draw(32);
+  Problem problem = draw_problem(draw, 35, 45, 8, 10, 4);
+  const Losses out = forward(problem);
+  const Doubles lse_s = reference::log_sum_exp_rows(problem.student_scores(), 35, 45),
+                lse_t = reference::log_sum_exp_rows(reference::transposed(problem.teacher_scores(), 35, 45), 45, 35);
+  const Doubles pos = reference::positives(problem.class_a.values(), problem.class_v.values(), problem.trust_v.values(), 35, 45, false);
+  for (int64_t i = 0; i < 35; ++i) {
+    double total = 0;
+    for (int64_t j = 0; j < 45; ++j) total += pos[static_cast<size_t>(i * 45 + j)];
+    CHECK(std::abs(out.row_statistics.at(i, 0) - lse_s[static_cast<size_t>(i)]) <= problem.tolerance());
+    CHECK(out.row_statistics.at(i, 2) == doctest::Approx(total).epsilon(1e-6));
+  }
+  for (int64_t j = 0; j < 45; ++j) CHECK(std::abs(out.column_statistics.at(j, 1) - lse_t[static_cast<size_t>(j)]) <= problem.tolerance());
+}
+
+TEST_CASE("distillation beyond one sweep block") {
+  Draw draw(33);
+  Problem problem = draw_problem(draw, 2053, 1031, 3, 10, 10, 2);
+  problem.paired = true, problem.first_row = 40;
+  const Losses first = forward(problem, 1);
+  check_losses(problem, first, problem.tolerance());
+  const Weights weights{draw.choice(2053, {1, 0.3, 0}), draw.choice(1031, {1, 0.3, 0})};
+  const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+  check_gradients(problem, weights, before, gradients, problem.tolerance());
+  for (const int threads : {2, 8}) {
+    CHECK(forward(problem, threads).same_bits(first));
+    CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+  }
+}
+
+TEST_CASE("the reference's distillation gradients are those of its losses") {
+  Draw draw(34);
+  Problem p = draw_problem(draw, 5, 6, 3, 3, 2, 3);
+  p.paired = true;
+  for (int64_t c = 0; c < 3; ++c) p.class_a.at(2, c) = 0;  // a row that agrees with nothing but its own pair
+  const Weights weights{draw.normals(5, 1), draw.normals(6, 1)};
+  const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(), column_weight = weights.column.values();
+  const auto loss = [&](const Doubles& a, const Doubles& v, double scale) {
+    const Doubles s = reference::scores(a, v, 5, 6, 3, DUET_INNER, scale), row = p.rows(s, row_weight).loss,
+                  column = p.columns(s, column_weight).loss;
+    double total = 0;
+    for (size_t i = 0; i < row.size(); ++i) total += row_weight[i] * row[i];
+    for (size_t j = 0; j < column.size(); ++j) total += column_weight[j] * column[j];
+    return total;
+  };
+  const auto analytic = expected_gradients(p, weights);
+  check_close(analytic.a, central_differences([&](const Doubles& at) { return loss(at, v, p.scale); }, a), 1e-7, "a");
+  check_close(analytic.v, central_differences([&](const Doubles& at) { return loss(a, at, p.scale); }, v), 1e-7, "v");
+  check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {p.scale}), 1e-7, "scale");
+}
+
+TEST_CASE("distillation agrees with the golden cases") {
+  for (const GoldenCase& golden : golden_cases()) {
+    CAPTURE(golden.name());
+    const auto load = [&](const char* name) { return golden.load(name).array(); };
+    Problem problem{load("A"),  load("V"),  load("At"), load("Vt"), load("Qa"), load("Qv"),
+                    load("ta"), load("tv"), load("ka"), load("kv"), static_cast<float>(1 / golden.facts["tau"].get<double>()),
+                    static_cast<float>(1 / golden.facts["tau_teacher"].get<double>())};
+    problem.paired = golden.facts["paired"].get<bool>();
+    // "ties" holds rows of norm up to sqrt(6) / 2
+    const double allowed = softmax_tolerance(problem.d(), std::max(problem.scale, problem.teacher_scale), golden.name() == "ties" ? 1.5 : 1);
+    const Losses out = forward(problem);
+    check_close(out.row.values(), golden.load("distill_row").values, allowed, "row_loss");
+    check_close(out.column.values(), golden.load("distill_col").values, allowed, "column_loss");
+    Weights weights{problem.trust_a, problem.trust_v};
+    for (int64_t i = 0; i < problem.n(); ++i) weights.row.at(i) /= static_cast<float>(2 * problem.n());
+    for (int64_t j = 0; j < problem.m(); ++j) weights.column.at(j) /= static_cast<float>(2 * problem.m());
+    Gradients zero = prefilled(problem);
+    zero.a.fill(0), zero.v.fill(0), zero.scale.fill(0);
+    const Gradients gradients = backward(problem, out, weights, 2, zero);
+    const double floor = 2e-7 * problem.scale * std::max(largest(weights.row.values()), largest(weights.column.values()));
+    check_relative(gradients.a.values(), golden.load("distill_dA").values, allowed, "grad_a", floor);
+    check_relative(gradients.v.values(), golden.load("distill_dV").values, allowed, "grad_v", floor);
+  }
+}
+
+TEST_CASE("distillation takes null for no trust, no kappa, no classes, no weights, no gradient") {
+  const int64_t n = 37, m = 41, d = 6;
+  Draw draw(35);
+  Problem problem = draw_problem(draw, n, m, d, 10, 5);
+  const duet_vector none{nullptr, 0, DUET_F32};
+  {  // trust null: 1
+    Problem trusting = problem;
+    trusting.trust_a.fill(1), trusting.trust_v.fill(1);
+    Call call(problem, 2);
+    call.inputs.trust_a = call.inputs.trust_v = none;
+    Losses out(n, m);
+    forward(call, out);
+    CHECK(out.same_bits(forward(trusting)));
+  }
+  Problem bare = problem;  // kappa null: 0; then classes do not count
+  bare.kappa_a.fill(0), bare.kappa_v.fill(0);
+  const Losses expected = forward(bare);
+  Call call(problem, 2);
+  call.inputs.kappa_a = call.inputs.kappa_v = none;
+  Losses out(n, m);
+  forward(call, out);
+  CHECK(out.same_bits(expected));
+  call.inputs.class_a = call.inputs.class_v = {};
+  Losses without_classes(n, m);
+  forward(call, without_classes);
+  CHECK(without_classes.row.same_bits(expected.row));
+  CHECK(without_classes.column.same_bits(expected.column));
+
+  Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
+  const Gradients before = prefilled(problem), whole = backward(bare, expected, weights, 2, before);
+  Gradients into = before;
+  backward(call, without_classes, weights, into);
+  CHECK(into.same_bits(whole));
+  Weights rows = weights, columns = weights;
+  rows.column.fill(0), columns.row.fill(0);
+  const auto partial = [&](bool row, bool column, bool grad_a, bool grad_v) {
+    Gradients out = before;
+    Losses statistics = expected;
+    Call call(bare, 2);
+    SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+                                            row ? weights.row.vector() : none, column ? weights.column.vector() : none,
+                                            grad_a ? out.a.matrix() : duet_matrix{}, grad_v ? out.v.matrix() : duet_matrix{}, none,
+                                            call.workspace()));
+    return out;
+  };
+  check_relative(partial(true, false, true, true).a.values(), backward(bare, expected, rows, 2, before).a.values(), 2e-6, "rows alone");
+  check_relative(partial(false, true, true, true).v.values(), backward(bare, expected, columns, 2, before).v.values(), 2e-6, "columns alone");
+  CHECK(partial(true, true, true, false).a.same_bits(whole.a));
+  CHECK(partial(true, true, true, false).v.same_bits(before.v));
+  CHECK(partial(true, true, false, true).v.same_bits(whole.v));
+  CHECK(partial(false, false, true, true).same_bits(before));
+}
+
+TEST_CASE("distillation where nothing or nobody agrees, and of nothing") {
+  const int64_t n = 33, m = 29, d = 5;
+  Draw draw(36);
+  Problem problem = draw_problem(draw, n, m, d, 10, 10, 2);
+  for (int64_t i = 0; i < n; ++i) problem.class_a.at(i, 0) = i % 3 == 0, problem.class_a.at(i, 1) = i % 3 != 0;
+  for (int64_t j = 0; j < m; ++j) problem.class_v.at(j, 0) = 0, problem.class_v.at(j, 1) = 1;
+  problem.kappa_a.fill(1);
+  const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(m, {1, 0.5})};
+  const Gradients before = prefilled(problem);
+  for (const double trust : {1.0, 0.0}) {
+    problem.trust_v.fill(trust);
+    const Losses out = forward(problem);
+    check_losses(problem, out, problem.tolerance());
+    for (int64_t i = 0; i < n; ++i)
+      if (trust == 0 || i % 3 == 0) CHECK(out.row.at(i) == 0);
+    check_gradients(problem, weights, before, backward(problem, out, weights, 2, before), problem.tolerance());
+  }
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}}) {
+    Problem empty = draw_problem(draw, rows, columns, 3, 10, 10);
+    const Losses out = forward(empty);
+    CHECK(largest(out.row.values()) == 0);
+    for (int64_t i = 0; i < rows; ++i) CHECK(out.row.at(i) == 0);
+    for (int64_t j = 0; j < columns; ++j) CHECK(out.column.at(j) == 0);
+    for (int64_t i = 0; i < rows; ++i) CHECK(out.row_statistics.at(i, 0) == -std::numeric_limits<float>::infinity());
+    const Gradients untouched = prefilled(empty);
+    const Weights ones{draw.choice(rows, {1}), draw.choice(columns, {1})};
+    CHECK(backward(empty, out, ones, 2, untouched).same_bits(untouched));
+  }
+}
+
+TEST_CASE("distillation of wild norms stays finite, NaN shows") {
+  const int64_t n = 40, m = 300, d = 8;
+  Draw draw(37);
+  Problem problem = draw_problem(draw, n, m, d, 1, 1);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t k = 0; k < d; ++k) {
+      problem.a.at(i, k) *= std::pow(10.0f, static_cast<float>(i % 7) - 3);
+      problem.teacher_a.at(i, k) *= std::pow(10.0f, static_cast<float>(i % 5) - 1);
+    }
+  const double allowed = softmax_tolerance(d, 1, 1e3);  // the largest norm
+  const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(m, {1, 0.5})};
+  const Gradients before = prefilled(problem);
+  const Losses out = forward(problem);
+  check_losses(problem, out, allowed);
+  check_gradients(problem, weights, before, backward(problem, out, weights, 2, before), allowed);
+
+  problem.a.at(7, 3) = std::numeric_limits<float>::quiet_NaN();
+  const Losses poisoned = forward(problem);
+  for (int64_t i = 0; i < n; ++i) CHECK(std::isnan(poisoned.row.at(i)) == (i == 7));
+  for (int64_t j = 0; j < m; ++j) CHECK(std::isnan(poisoned.column.at(j)));
+  const Gradients gradients = backward(problem, poisoned, weights, 2, before);
+  CHECK(std::isnan(gradients.a.at(0, 0)));
+  CHECK(std::isnan(gradients.v.at(0, 0)));
+}
+
+TEST_CASE("row parts and column parts of a distillation equal the whole's") {
+  const int64_t n = 71, m = 90, d = 7, cut = 40;
+  Draw draw(38);
+  Problem problem = draw_problem(draw, n, m, d, 10, 10);
+  problem.paired = true, problem.first_row = 3, problem.first_column = 10;
+  Losses whole = forward(problem);
+  Weights weights{draw.choice(n, {1, 0.5}), draw.choice(m, {1, 0.5})};
+  const Gradients before = prefilled(problem), expected = backward(problem, whole, weights, 2, before);
+  Gradients rows_sum = before, columns_sum = before;
+  const auto piece = [](Floats& of, int64_t first, int64_t count) { return duet_f32_vector(&of.at(first), count); };
+  for (const int64_t first : {int64_t{0}, cut}) {
+    {
+      const int64_t count = first ? n - cut : cut;
+      Call call(problem, 2);
+      call.inputs.student_a = problem.a.part(first, 0, count, d);
+      call.inputs.teacher_a = problem.teacher_a.part(first, 0, count, d + 2);
+      call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
+      call.inputs.trust_a = piece(problem.trust_a, first, count), call.inputs.kappa_a = piece(problem.kappa_a, first, count);
+      call.inputs.first_row += first;
+      Losses part(count, m);
+      forward(call, part);
+      const Doubles losses = whole.row.values();
+      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "row part");
+      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, 3),
+                                              whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
+                                              rows_sum.a.part(first, 0, count, d), rows_sum.v.matrix(), rows_sum.scale.vector(), call.workspace()));
+    }
+    {
+      const int64_t count = first ? m - cut : cut;
+      Call call(problem, 2);
+      call.inputs.student_v = problem.v.part(first, 0, count, d);
+      call.inputs.teacher_v = problem.teacher_v.part(first, 0, count, d + 2);
+      call.inputs.class_v = problem.class_v.part(first, 0, count, 4);
+      call.inputs.trust_v = piece(problem.trust_v, first, count), call.inputs.kappa_v = piece(problem.kappa_v, first, count);
+      call.inputs.first_column += first;
+      Losses part(n, count);
+      forward(call, part);
+      const Doubles losses = whole.column.values();
+      check_close(part.column.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "column part");
+      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, whole.row_statistics.matrix(),
+                                              whole.column_statistics.part(first, 0, count, 3), weights.row.vector(),
+                                              piece(weights.column, first, count), columns_sum.a.matrix(), columns_sum.v.part(first, 0, count, d),
+                                              columns_sum.scale.vector(), call.workspace()));
+    }
+  }
+  // Float32 sums in another order.
+  for (const Gradients* sum : {&rows_sum, &columns_sum}) {
+    check_relative(sum->a.values(), expected.a.values(), 2e-6, "grad_a");
+    check_relative(sum->v.values(), expected.v.values(), 2e-6, "grad_v");
+  }
+}
+
+TEST_CASE("distillation needs less than 64 MB at 16384 x 16384") {
+  duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
+  Floats some(1, 1);  // the workspace call reads shapes alone
+  const int64_t n = 16384, d = 128, classes = 10;
+  inputs.student_a = inputs.student_v = inputs.teacher_a = inputs.teacher_v = duet_f32_matrix(some.data(), n, d);
+  inputs.class_a = inputs.class_v = duet_f32_matrix(some.data(), n, classes);
+  inputs.scale = inputs.teacher_scale = some.vector();
+  for (const int threads : {1, 2, 8, 16}) {
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_distillation_workspace(Context(threads), &inputs, &bytes));
+    CHECK(bytes < 64 << 20);
+  }
+}
+
+TEST_CASE("distillation refuses misuse") {
+  Draw draw(39);
+  Problem problem = draw_problem(draw, 4, 5, 3, 1, 1, 2);
+  Call call(problem, 1);
+  Losses out(4, 5);
+  const duet_workspace scratch = call.workspace();
+  const auto run = [&](const duet_distillation_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
+    return duet_distillation_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(), out.column_statistics.matrix(),
+                                     workspace);
+  };
+  auto bad = call.inputs;
+  bad.teacher_v = problem.v.matrix();
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.teacher_v: expected 5 x 5, got 5 x 3");
+  bad = call.inputs, bad.class_v = {};
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_v");
+  bad = call.inputs, bad.kappa_a = problem.kappa_v.vector();
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kappa_a: expected 4 elements, got 5");
+  bad = call.inputs, bad.teacher_scale = {};
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.teacher_scale");
+  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 5");
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_distillation_backward(call.context, &call.inputs, out.row_statistics.matrix(), out.row_statistics.matrix(), out.row.vector(),
+                                       out.column.vector(), duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
+            DUET_INVALID_ARGUMENT, "column_statistics: expected 5 x 3, got 4 x 3");
+}
