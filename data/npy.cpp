@@ -20,8 +20,9 @@ constexpr std::string_view kMagic("\x93NUMPY", 6);
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "(";
-  for (size_t k = 0; k < shape.size(); ++k) out += (k ? ", " : "") + std::to_string(shape[k]);
-  return out + (shape.size() == 1 ? ",)" : ")");
+  for (size_t k = 0; k < shape.size(); ++k) out += text(k ? ", " : "", shape[k]);
+  out += shape.size() == 1 ? ",)" : ")";
+  return out;
 }
 
 struct TypeFacts {

@@ -46,7 +46,7 @@ class Parser {
   static std::string printable(std::string_view raw) {
     std::string out(raw.substr(0, 40));
     for (char& character : out)
-      if (character < ' ' || character > '~') character = '?';
+      if (character < ' ' || character > '~') character = '.';
     return out;
   }
   char peek() {

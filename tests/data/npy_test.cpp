@@ -1,0 +1,176 @@
+#include "data/npy.h"
+
+#include <cmath>
+#include <limits>
+
+#include "data/mapped_file.h"
+#include "tests/data/npy_files.h"
+
+using namespace duet::data;
+using namespace duet::test;
+
+namespace {
+
+Features features_in(const std::string& file) { return read_features(parse_npy(bytes_of(file), "x.npy")); }
+std::vector<int32_t> labels_in(const std::string& file) { return read_labels(parse_npy(bytes_of(file), "y.npy")); }
+
+void check_features_refused(const std::string& file, const std::vector<std::string>& parts) {
+  check_refused([&] { features_in(file); }, DUET_INVALID_ARGUMENT, parts);
+}
+void check_labels_refused(const std::string& file, const std::vector<std::string>& parts) {
+  check_refused([&] { labels_in(file); }, DUET_INVALID_ARGUMENT, parts);
+}
+
+const std::string kSix = raw(std::vector<float>{0, 1, 2, 3, 4, 5});
+
+}  // namespace
+
+TEST_CASE("npy reads every dtype in every version") {
+  const std::vector<float> expected = {0, 1, 2, 3, 4, 250};
+  const std::vector<std::pair<std::string, std::string>> files = {
+      {"<f2", raw(std::vector<uint16_t>{0x0000, 0x3C00, 0x4000, 0x4200, 0x4400, 0x5BD0})},
+      {"<f4", raw(std::vector<float>{0, 1, 2, 3, 4, 250})},
+      {"<f8", raw(std::vector<double>{0, 1, 2, 3, 4, 250})},
+      {"|u1", raw(std::vector<uint8_t>{0, 1, 2, 3, 4, 250})},
+      {"<i4", raw(std::vector<int32_t>{0, 1, 2, 3, 4, 250})},
+      {"<i8", raw(std::vector<int64_t>{0, 1, 2, 3, 4, 250})},
+  };
+  for (const int version : {1, 2, 3})
+    for (const auto& [descr, values] : files) {
+      CAPTURE(version);
+      CAPTURE(descr);
+      const Features x = features_in(npy(descr, "(3, 2)", values, version));
+      CHECK(x.rows == 3);
+      CHECK(x.columns == 2);
+      CHECK(x.values == expected);
+      CHECK(labels_in(npy(descr, "(6,)", values, version)) == std::vector<int32_t>{0, 1, 2, 3, 4, 250});
+    }
+}
+
+TEST_CASE("npy float16 is exact for every finite half") {
+  for (uint32_t half = 0; half < 0x10000; ++half) {
+    const uint32_t exponent = half >> 10 & 31, fraction = half & 1023;
+    const std::string file = npy("<f2", "(1, 1)", raw(std::vector<uint16_t>{static_cast<uint16_t>(half)}));
+    if (exponent == 31) {
+      if (fraction < 3) check_features_refused(file, {"x.npy: row 0, column 0 is ", "finite"});
+      continue;
+    }
+    const double size = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
+    const float value = features_in(file).values[0];
+    if (value != static_cast<float>(half & 0x8000 ? -size : size) || std::signbit(value) != (half >= 0x8000))
+      FAIL("half ", half, " reads as ", value);
+  }
+}
+
+TEST_CASE("npy headers may be written in other ways") {
+  CHECK(features_in(npy_with_header(1, "{\"shape\":(3,2),\"fortran_order\":False,\"descr\":\"<f4\"}", kSix)).rows == 3);
+  CHECK(features_in(npy_with_header(1, "  { 'descr' : '=f4' , 'fortran_order' : False , 'shape' : ( 3 , 2 , ) } \n", kSix)).rows == 3);
+  CHECK(features_in(npy("<f4", "(3, 2)", kSix + "more")).rows == 3);
+  // In one dimension both orders are the same.
+  CHECK(labels_in(npy_with_header(1, "{'descr': '|u1', 'fortran_order': True, 'shape': (2,), }", std::string("\x03\x04"))).size() == 2);
+}
+
+TEST_CASE("npy refuses what it cannot read") {
+  check_features_refused("", {"x.npy: not a .npy file"});
+  check_features_refused("PK\x03\x04 an archive", {"x.npy: not a .npy file"});
+  check_features_refused(std::string("\x93NUMPY\x01", 7), {"truncated inside the .npy header"});
+  check_features_refused(npy("<f4", "(3, 2)", kSix, 4), {".npy version 4.0", "expected 1, 2 or 3"});
+  check_features_refused(std::string("\x93NUMPY\x01\x00\xff\x7f{}", 12), {"header is said to be 32767 bytes long, but only 2 follow"});
+  check_features_refused(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff{}", 14), {"4294967295 bytes long"});
+  check_features_refused(npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix), {"x.npy: Fortran order", "C order"});
+  check_features_refused(npy("|O", "(3, 2)", kSix), {"object dtype '|O'", "float32"});
+  check_features_refused(npy(">f4", "(3, 2)", kSix), {"big-endian dtype '>f4'", "little-endian"});
+  check_features_refused(npy("<U8", "(3, 2)", kSix), {"dtype '<U8'"});
+  check_features_refused(npy("<c8", "(3, 2)", kSix), {"dtype '<c8'"});
+  check_features_refused(npy("", "(3, 2)", kSix), {"dtype ''"});
+  check_features_refused(npy_with_header(1, "{'descr': [('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape': (3,), }", kSix),
+                         {"structured dtype [('a', '<f4'), ('b', '<f4')]"});
+  check_features_refused(npy("<f4", "(3, 3)", kSix), {"truncated: shape (3, 3) of '<f4' needs 36 bytes of values, 24 are there"});
+  check_features_refused(npy("<f4", "(4611686018427387904, 4611686018427387904)", kSix), {"beyond 2^63 bytes"});
+  check_features_refused(npy("<f4", "(99999999999999999999, 1)", kSix), {"'shape' beyond 2^63"});
+  check_features_refused(npy("<f4", "(6,)", kSix), {"x.npy: shape (6,)", "two dimensions"});
+  check_features_refused(npy("<f4", "(1, 3, 2)", kSix), {"shape (1, 3, 2)", "two dimensions"});
+  check_features_refused(npy("<f4", "()", kSix), {"shape ()", "two dimensions"});
+  check_features_refused(npy("<f4", "(0, 2)", ""), {"shape (0, 2)", "at least one row"});
+  check_features_refused(npy("<f4", "(2, 0)", ""), {"shape (2, 0)", "one column"});
+}
+
+TEST_CASE("npy refuses damaged headers") {
+  const auto header = [](const std::string& text) { return npy_with_header(1, text, kSix); };
+  check_features_refused(header(""), {"x.npy: the .npy header has no '{'"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False}"), {"no key 'shape'"});
+  check_features_refused(header("{'fortran_order': False, 'shape': (3, 2)}"), {"no key 'descr'"});
+  check_features_refused(header("{'descr': '<f4', 'shape': (3, 2)}"), {"no key 'fortran_order'"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': 0, 'shape': (3, 2)}"), {"neither True nor False"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2)}"), {"not a tuple of whole numbers"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3.5, 2)}"), {"not a tuple of whole numbers"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)} x"), {"after the closing '}'"});
+  check_features_refused(header("{'descr': '<f4, 'fortran_order': False}"), {"x.npy: the .npy header has"});
+  check_features_refused(header("{'other\n\x01': 1}"), {"key 'other..'"});
+  check_features_refused(header("{'descr': '<f4', 'descr': '<f4'}"), {"key 'descr'"});
+  check_features_refused(header("{'descr': [('a', "), {"'[' that is not closed"});
+}
+
+TEST_CASE("npy refuses features that are not finite") {
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, 2, 3, nan, 5})), {"x.npy: row 1, column 1 is nan", "finite"});
+  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, -infinity, 3, nan, 5})), {"x.npy: row 0, column 2 is -inf"});
+  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{1e300})), {"row 0, column 0 is 1e+300", "finite in float32"});
+}
+
+TEST_CASE("npy refuses labels out of range") {
+  CHECK(labels_in(npy("<i8", "(3,)", raw(std::vector<int64_t>{-1, 0, 65535}))) == std::vector<int32_t>{-1, 0, 65535});
+  check_labels_refused(npy("<i8", "(2,)", raw(std::vector<int64_t>{0, -2})), {"y.npy: row 1 has label -2", "-1 (unlabelled) to 65535"});
+  check_labels_refused(npy("<i8", "(2,)", raw(std::vector<int64_t>{65536, 0})), {"y.npy: row 0 has label 65536"});
+  check_labels_refused(npy("<i8", "(1,)", raw(std::vector<int64_t>{std::numeric_limits<int64_t>::max()})), {"label 9223372036854775807"});
+  check_labels_refused(npy("<f4", "(2,)", raw(std::vector<float>{1, 2.5f})), {"row 1 has label 2.5", "whole number"});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{std::nan("")})), {"row 0 has label nan"});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{1e30})), {"row 0 has label 1e+30"});
+  check_labels_refused(npy("<i8", "(1, 2)", raw(std::vector<int64_t>{0, 1})), {"y.npy: shape (1, 2)", "one dimension"});
+  check_labels_refused(npy("<i8", "(0,)", ""), {"y.npy: no rows"});
+}
+
+TEST_CASE("npy survives truncation at every length and every damaged byte") {
+  for (const int version : {1, 2, 3}) {
+    const std::string whole = npy("<f4", "(3, 2)", kSix, version);
+    for (size_t length = 0; length < whole.size(); ++length) {
+      // A copy of exactly this length, so that a sanitizer sees a read past its end.
+      const std::vector<char> part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+      CAPTURE(length);
+      check_refused([&] { read_features(parse_npy(std::as_bytes(std::span(part)), "part.npy")); }, DUET_INVALID_ARGUMENT, {"part.npy: "});
+    }
+    for (size_t at = 0; at < whole.size(); ++at)
+      for (int value = 0; value < 256; ++value) {
+        std::vector<char> damaged(whole.begin(), whole.end());
+        damaged[at] = static_cast<char>(value);
+        try {
+          read_features(parse_npy(std::as_bytes(std::span(damaged)), "damaged.npy"));
+        } catch (const duet::Error& error) {
+          if (std::string(error.what()).rfind("damaged.npy: ", 0) != 0) FAIL(error.what());
+        }
+      }
+  }
+}
+
+TEST_CASE("npy files: what the system refuses, and a round trip") {
+  const Folder folder;
+  check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_IO_ERROR, {"absent.npy: No such file or directory"});
+  check_refused([&] { read_features(folder.path()); }, DUET_IO_ERROR, {folder.path().string(), "Is a directory"});
+  check_refused([&] { read_features(folder.write("empty.npy", "")); }, DUET_INVALID_ARGUMENT, {"empty.npy: not a .npy file"});
+
+  Features x(3, 5);
+  for (size_t k = 0; k < x.values.size(); ++k) x.values[k] = static_cast<float>(std::sin(static_cast<double>(k)));
+  write_features(folder.path() / "x.npy", x);
+  const Features back = read_features(folder.path() / "x.npy");
+  CHECK(back.rows == 3);
+  CHECK(back.columns == 5);
+  CHECK(back.values == x.values);
+  const std::vector<int32_t> labels = {3, -1, 0};
+  write_labels(folder.path() / "y.npy", labels);
+  CHECK(read_labels(folder.path() / "y.npy") == labels);
+  CHECK(MappedFile(folder.path() / "x.npy").bytes().size() == 128 + 15 * 4);
+  check_refused([&] { write_features(folder.path() / "no" / "x.npy", x); }, DUET_IO_ERROR, {"x.npy: cannot write: No such file or directory"});
+  std::filesystem::create_directories(folder.path() / "full.npy" / "inside");
+  check_refused([&] { write_features(folder.path() / "full.npy", x); }, DUET_IO_ERROR, {"full.npy: cannot write"});
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) CHECK(entry.path().string().find(".part") == std::string::npos);
+}
