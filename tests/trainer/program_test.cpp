@@ -1,0 +1,140 @@
+// The program as a user meets it: exit codes, one-line messages, nothing half-written.
+#include "tests/trainer/program.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/npy.h"
+#include "kernels/duet.h"
+
+using namespace duet;
+using namespace duet::testing;
+
+namespace {
+
+// A usage error: code 2, one line on standard error that holds words, nothing on standard output.
+void check_refused(const std::vector<std::string>& arguments, const std::string& words) {
+  const Outcome outcome = run_program(arguments);
+  INFO(outcome.err);
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(outcome.err.find(words) != std::string::npos);
+  CHECK(std::ranges::count(outcome.err, '\n') == 1);
+}
+
+}  // namespace
+
+TEST_CASE("help and version everywhere") {
+  const std::string version = std::string("duet ") + duet_version() + "\n";
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}}) {
+    std::vector<std::string> help = command, ask_version = command;
+    help.push_back("--help");
+    ask_version.push_back("--version");
+    const Outcome helped = run_program(help);
+    CHECK(helped.code == 0);
+    CHECK(helped.out.find("--version") != std::string::npos);
+    CHECK(helped.err.empty());
+    const Outcome versioned = run_program(ask_version);
+    CHECK(versioned.code == 0);
+    CHECK(versioned.out == version);
+  }
+}
+
+TEST_CASE("info tells the machine's facts and every key") {
+  const Outcome facts = run_program({"info"});
+  CHECK(facts.code == 0);
+  for (const char* name : {"version: ", "simd_target: ", "blas_core: ", "threads: "}) CHECK(facts.out.find(name) != std::string::npos);
+  CHECK(run_program({"info", "--keys"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);
+}
+
+TEST_CASE("arguments that cannot be meant") {
+  check_refused({}, "subcommand");
+  check_refused({"trian"}, "trian");
+  check_refused({"train", "--epoch", "3"}, "--epoch");
+  check_refused({"train", "--epochs"}, "--epochs");
+  check_refused({"train", "--epochs", "ten"}, "--epochs: expected integer, got string \"ten\"");
+  check_refused({"train", "--labels", "0"}, "--labels: expected a value in (0, 1], got 0");
+  check_refused({"train", "--labels", "1.5"}, "--labels: expected a value in (0, 1], got 1.5");
+  check_refused({"train", "--method", "magic"}, "--method: expected one of label, triplet, contrastive, psd, got \"magic\"");
+  check_refused({"train", "--modalities", "audio"}, "modalities: expected two names, got 1");
+  check_refused({"train", "--modalities", "audio,smell"}, "no modality 'smell'");
+  check_refused({"train", "--set", "margin"}, "--set: expected key=value, got 'margin'");
+  check_refused({"train", "--set", "marginn=1"}, "did you mean 'margin'?");
+  check_refused({"train", "--set", "batch_size=1"}, "batch_size: expected a value in [2, ");
+  check_refused({"train", "--config", "/nowhere/c.json"}, "/nowhere/c.json: cannot read the config file");
+  check_refused({"train", "--data", "/nowhere/data"}, "/nowhere/data");
+  check_refused({"train", "--data", ""}, "--data");
+  check_refused({"train", "--threads", "-1"}, "--threads: expected a value in [0, 1024], got -1");
+  check_refused({"eval", "--data", "x"}, "--run");
+  check_refused({"eval", "--run", "/nowhere"}, "/nowhere/model.safetensors: no such file");
+  check_refused({"embed", "--run", "/nowhere"}, "--out");
+}
+
+TEST_CASE("data that cannot be trained on, and nothing is written") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", run = folder / "run";
+  const auto refused = [&](std::vector<std::string> more, const std::string& words) {
+    std::vector<std::string> arguments = {"train", "--data", data, "--run", run};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    check_refused(arguments, words);
+    CHECK_FALSE(fs::exists(run));
+  };
+  write_small_set(data);
+  refused({"--modalities", "audio,smell"}, "smell");
+
+  SUBCASE("no label") {
+    data::write_labels(data + "/train/labels.npy", std::vector<int32_t>(240, -1));
+    for (const char* method : {"label", "triplet", "psd"})
+      refused({"--method", method}, std::string("no labelled training sample, and method '") + method + "' needs some");
+    CHECK(run_program({"train", "--data", data, "--method", "contrastive", "--epochs", "1"}).code == 0);
+  }
+  SUBCASE("rows that differ") {
+    data::write_labels(data + "/train/labels.npy", std::vector<int32_t>(239, 1));
+    refused({}, "240");
+  }
+  SUBCASE("a label out of range") {
+    std::vector<int32_t> labels(240, 0);
+    labels[3] = -2;
+    data::write_labels(data + "/train/labels.npy", labels);
+    refused({}, "labels.npy");
+  }
+  SUBCASE("a value that is not finite") {
+    data::Features features = data::read_features(fs::path(data) / "train/audio.npy");
+    features.row(5)[2] = std::nanf("");
+    data::write_features(data + "/train/audio.npy", features);
+    refused({}, "audio.npy");
+  }
+  SUBCASE("too few rows") {
+    data::SyntheticOptions options = small_set();
+    options.train_rows = 7;
+    fs::remove_all(data);
+    data::write_dataset(data, data::synthetic_dataset(options));
+    refused({}, "7 training rows are fewer than smallest_batch 8");
+  }
+  SUBCASE("not an npy file") {
+    write_text(data + "/train/visual.npy", "hello");
+    refused({}, "visual.npy");
+  }
+}
+
+TEST_CASE("run directories that are not there to be written") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", taken = folder / "taken", file = folder / "file";
+  write_small_set(data);
+  fs::create_directory(taken);
+  write_text(taken + "/mine.txt", "keep");
+  write_text(file, "keep");
+  check_refused({"train", "--data", data, "--run", taken}, taken + ": the run directory is not empty");
+  CHECK(std::distance(fs::directory_iterator(taken), fs::directory_iterator()) == 1);
+  check_refused({"train", "--data", data, "--run", file}, file + ": the run directory is a file");
+  check_refused({"train", "--data", data, "--run", file + "/below"}, file + "/below: ");
+  CHECK(read_text(file) == "keep");
+}
+
+TEST_CASE("a model that is none") {
+  const TemporaryFolder folder;
+  write_text(folder / "model.safetensors", "not a model");
+  check_refused({"eval", "--run", folder.path()}, "model.safetensors");
+}

@@ -1,0 +1,153 @@
+#include "trainer/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "kernels/duet.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+// An option of `duet train` that stands for a config key.
+struct Shorthand {
+  const char* option;
+  const char* key;
+  const char* placeholder;
+};
+constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
+                                     {"--modalities", "modalities", "A,B"},
+                                     {"--method", "method", "METHOD"},
+                                     {"--labels", "labels", "SHARE"},
+                                     {"--epochs", "epochs", "N"},
+                                     {"--seed", "seed", "N"},
+                                     {"--threads", "threads", "N"},
+                                     {"--steps", "steps", "N"},
+                                     {"--log-every", "log_every_steps", "K"}};
+
+// What the arguments said, in text, until the config's own reader has looked at it.
+struct Given {
+  std::string config_file;
+  std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
+  std::vector<std::string> assignments;
+  std::string run, data, out, threads, seed, epochs;
+};
+
+std::string version_text() { return std::string("duet ") + duet_version(); }
+
+CLI::App* add_command(CLI::App& program, const std::string& name, const std::string& description) {
+  CLI::App* command = program.add_subcommand(name, description);
+  command->set_version_flag("--version", version_text());
+  return command;
+}
+
+// The value that a shorthand's description shows comes from the table, so that the two cannot differ.
+std::string describe(const Shorthand& shorthand) {
+  const ConfigKey& key = *find_key(shorthand.key);
+  std::string words = key.description;
+  if (!key.choices.empty()) words += ": " + range_text(key);
+  return words + " [" + to_json(Config{})[shorthand.key].dump() + "]";
+}
+
+CLI::Option* add_text(CLI::App* command, const std::string& option, std::string& target, const std::string& description,
+                      const std::string& placeholder) {
+  return command->add_option(option, target, description)->type_name(placeholder);
+}
+
+void add_threads(CLI::App* command, Given& given) {
+  add_text(command, "--threads", given.threads, "CPU threads; 0: what affinity mask and cgroup allow [0]", "N");
+}
+
+void apply(const CLI::App* command, const char* option, const char* key, const std::string& value, Config& config) {
+  if (command->count(option) > 0) set_from_text(config, key, value, option);
+}
+
+Config train_config(const CLI::App* train, const Given& given) {
+  Config config;
+  if (train->count("--config") > 0) set_from_file(config, given.config_file);
+  for (size_t i = 0; i < std::size(kShorthands); ++i) apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
+  for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
+  validate(config);
+  return config;
+}
+
+// A path that was given, and given as something.
+std::optional<std::filesystem::path> path_of(const CLI::App* command, const char* option, const std::string& value) {
+  if (command->get_option_no_throw(option) == nullptr || command->count(option) == 0) return std::nullopt;
+  usage_require(!value.empty(), option, ": expected a path, got nothing");
+  return std::filesystem::path(value);
+}
+
+std::string one_line(std::string words) {
+  for (char& c : words)
+    if (c == '\n') c = ' ';
+  return words;
+}
+
+}  // namespace
+
+std::optional<CommandLine> parse_command_line(int argc, char** argv) {
+  CommandLine line;
+  Given given;
+  CLI::App program{"duet trains a pair of encoders that share one space, by cross-modal triplets and progressive self-distillation.", "duet"};
+  program.set_version_flag("--version", version_text());
+  program.require_subcommand(1);
+
+  CLI::App* train = add_command(program, "train", "Train a pair of encoders");
+  add_text(train, "--config", given.config_file, "JSON file of config keys (duet info --keys lists them)", "FILE");
+  for (size_t i = 0; i < std::size(kShorthands); ++i)
+    add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].placeholder);
+  add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
+  train->add_option("--set", given.assignments, "any config key; may be repeated")->type_name("KEY=VALUE")->allow_extra_args(false);
+
+  CLI::App* eval = add_command(program, "eval", "Measure a trained model on a test split");
+  CLI::App* embed = add_command(program, "embed", "Write the embeddings of a split, a .npy a modality");
+  for (CLI::App* command : {eval, embed}) {
+    add_text(command, "--run", given.run, "run directory of duet train", "DIR")->required();
+    add_text(command, "--data", given.data, "folder of the data set; without it the digits embedded in the program", "DIR");
+    command->add_option("--split", line.split, "train or test [\"test\"]")->type_name("SPLIT")->check(CLI::IsMember({"train", "test"}));
+    add_threads(command, given);
+  }
+  eval->add_flag("--json", line.json, "print JSON");
+  add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
+
+  CLI::App* info = add_command(program, "info", "Version, machine facts, config keys");
+  info->add_flag("--json", line.json, "print JSON");
+  info->add_flag("--keys", line.keys, "print every config key with type, default, values and meaning");
+
+  CLI::App* demo = add_command(program, "demo", "Train triplet, then psd on the embedded digits with 10 % of the labels, and compare them");
+  add_threads(demo, given);
+  add_text(demo, "--seed", given.seed, "seed of every random draw [0]", "N");
+  add_text(demo, "--epochs", given.epochs, "passes over the training rows [40]", "N");
+
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help, --version
+    program.exit(asked, std::cout, std::cerr);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(one_line(error.what()));
+  }
+
+  const CLI::App* command = program.get_subcommands().front();
+  line.run = path_of(command, "--run", given.run);
+  line.out = path_of(command, "--out", given.out);
+  if (command == train) {
+    line.command = CommandLine::Command::train;
+    line.config = train_config(train, given);
+    return line;
+  }
+  line.command = command == eval    ? CommandLine::Command::eval
+                 : command == embed ? CommandLine::Command::embed
+                 : command == demo  ? CommandLine::Command::demo
+                                    : CommandLine::Command::info;
+  if (command == eval || command == embed) line.data = path_of(command, "--data", given.data);
+  if (command != info) apply(command, "--threads", "threads", given.threads, line.config);
+  if (command == demo) {
+    apply(demo, "--seed", "seed", given.seed, line.config);
+    apply(demo, "--epochs", "epochs", given.epochs, line.config);
+  }
+  return line;
+}
+
+}  // namespace duet

@@ -1,0 +1,11 @@
+// The commands of the program, from its arguments to its exit code.
+#pragma once
+
+namespace duet {
+
+enum ExitCode { kExitDone = 0, kExitFailure = 1, kExitUsage = 2, kExitInterrupted = 130 };
+
+// Results go to standard output, everything else to standard error; an error is one line. Throws nothing.
+int run_program(int argc, char** argv);
+
+}  // namespace duet

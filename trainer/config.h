@@ -1,0 +1,100 @@
+// What a training run can be told. One table (config_keys.cpp) names every key, its type, range and meaning; parsing, validation, the resolved
+// config of a run, `duet info --keys` and docs/CONFIG.md all read it. The defaults are those of METHOD.md section 6 and stand here alone.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace duet {
+
+struct Config {
+  std::string data;
+  std::vector<std::string> modalities;
+  std::string scaling_a = "auto", scaling_v = "auto";
+  double input_limit = 5;
+  double labels = 1;
+
+  std::string method = "psd";
+  int64_t seed = 0;
+  int64_t threads = 0;
+
+  int64_t epochs = 40, steps = 0;
+  int64_t batch_size = 128, smallest_batch = 8;
+  std::string sampler = "shuffled";
+  int64_t balanced_classes = 8, balanced_samples = 16;
+  int64_t evaluate_every_epochs = 5, evaluation_block_rows = 1024;
+  int64_t log_every_steps = 0;
+
+  std::vector<int64_t> hidden_units = {256, 256};
+  int64_t embedding_dim = 64;
+  std::string activation = "relu";
+  bool layer_norm = false;
+  double dropout = 0.2;
+  double logit_scale = 10;
+
+  std::string optimizer = "adamw";
+  double learning_rate = 1e-3;
+  std::string schedule = "constant";
+  int64_t warmup_steps = 0;
+  double learning_rate_final_share = 0;
+  double beta1 = 0.9, beta2 = 0.999, optimizer_eps = 1e-8;
+  double momentum = 0.9;
+  double weight_decay = 1e-3;
+  double teacher_momentum = 0.95;
+
+  double ratio_end = 0.3, ratio_epochs_share = 0.6, rho_epochs_share = 0.3;
+  double margin = 0.2;
+  std::string mining = "all";
+  int64_t mining_slots = 1;
+  double temperature = 0.1, teacher_temperature = 0.1;
+  bool learn_temperature = false;
+  double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 0.8, contrastive_weight = 1, decorrelation_weight = 0;
+  bool hide_labels = true, lift = true, trust = true;
+  double largest_lift = 100, unannotated_kappa = 0.5, supervision_momentum = 0.95;
+
+  bool operator==(const Config&) const = default;
+};
+
+// The values a number may take; infinite where there is no bound.
+struct Range {
+  double low, high;
+  bool low_open = false, high_open = false;
+  bool holds(double value) const;
+};
+
+struct ConfigKey {
+  using Member = std::variant<bool Config::*, int64_t Config::*, double Config::*, std::string Config::*, std::vector<int64_t> Config::*,
+                              std::vector<std::string> Config::*>;
+  const char* name;
+  Member member;
+  Range range;  // of numbers, or of each number of a list
+  std::vector<std::string> choices;
+  const char* description;
+};
+
+std::span<const ConfigKey> config_keys();
+const ConfigKey* find_key(const std::string& name);
+// The key that is the fewest edits away.
+const ConfigKey& nearest_key(const std::string& name);
+std::string type_name(const ConfigKey& key);
+std::string range_text(const ConfigKey& key);
+
+// Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it was.
+void set_from_json(Config& config, const nlohmann::json& object, const std::string& source);
+void set_from_file(Config& config, const std::string& path);
+void set_from_text(Config& config, const std::string& name, const std::string& value, const std::string& source);
+void set_from_assignment(Config& config, const std::string& assignment);  // "key=value", from --set
+
+// What no key alone can tell: that the keys fit together.
+void validate(const Config& config);
+
+// Every key with its value, in the table's order.
+nlohmann::ordered_json to_json(const Config& config);
+// The table as Markdown: docs/CONFIG.md holds it.
+std::string keys_table();
+
+}  // namespace duet

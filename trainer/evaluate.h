@@ -1,0 +1,15 @@
+// Measures a model: embeds a split with the teacher in evaluation mode and ranks it in both directions (METHOD.md 7).
+#pragma once
+
+#include "data/dataset.h"
+#include "trainer/evaluation.h"
+#include "trainer/model.h"
+
+namespace duet {
+
+// split: preprocessed as the model's inputs want it.
+Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split);
+// The same of embeddings that are there already; row i of a and row i of v are a pair.
+Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const std::vector<int32_t>& labels);
+
+}  // namespace duet

@@ -1,0 +1,23 @@
+// The loop: epochs of steps, with what happens around them: the log, the progress, the saved model, the evaluations, the early ends.
+#pragma once
+
+#include "trainer/evaluation.h"
+#include "trainer/interrupt.h"
+#include "trainer/preparation.h"
+#include "trainer/progress.h"
+#include "trainer/run_directory.h"
+
+namespace duet {
+
+struct TrainingResult {
+  Evaluation evaluation;  // of the moving average after the last step; of an interrupted run nothing
+  double seconds = 0;
+  int64_t steps = 0;
+  bool interrupted = false;
+};
+
+// Trains model, which was made from preparation.description. run_directory: null where nothing is to be written; it has been started.
+TrainingResult train(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+                     const InterruptGuard& interrupt);
+
+}  // namespace duet

@@ -1,0 +1,26 @@
+// The loss terms of a step as METHOD.md 6.10 names them, on the host: what the log, the progress line and the tests read.
+#pragma once
+
+#include <array>
+
+namespace duet {
+
+struct Losses {
+  double total = 0, label = 0, soft = 0, cross = 0, kl = 0, pair = 0, dis = 0;
+};
+
+// Names as metrics.jsonl has them ("loss_label") and as the progress line shortens them ("label").
+struct LossName {
+  const char* key;
+  const char* word;
+  double Losses::*value;
+};
+inline constexpr std::array<LossName, 7> kLossNames = {{{"loss", "loss", &Losses::total},
+                                                        {"loss_label", "label", &Losses::label},
+                                                        {"loss_soft", "soft", &Losses::soft},
+                                                        {"loss_cross", "cross", &Losses::cross},
+                                                        {"loss_kl", "kl", &Losses::kl},
+                                                        {"loss_pair", "pair", &Losses::pair},
+                                                        {"loss_dis", "dis", &Losses::dis}}};
+
+}  // namespace duet

@@ -1,0 +1,3 @@
+#include "trainer/commands.h"
+
+int main(int argc, char** argv) { return duet::run_program(argc, argv); }

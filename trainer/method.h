@@ -1,0 +1,83 @@
+// One training step, METHOD.md section 6: the student and the teacher read a batch, the supervision is decided, the method's loss terms are
+// added up, the optimizer moves the student and the moving average follows. `label`, `triplet`, `contrastive` and `psd` differ in their terms.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/dataset.h"
+#include "runtime/ops.h"
+#include "runtime/optimizer.h"
+#include "runtime/schedule.h"
+#include "trainer/losses.h"
+#include "trainer/model.h"
+
+namespace duet {
+
+// METHOD.md 6.3, of epoch e = 0.. : the annotated ratio r and the weight rho of what is distilled.
+double annotated_ratio(const Config& config, int64_t epoch);
+double distillation_ramp(const Config& config, int64_t epoch);
+
+class TrainingStep {
+ public:
+  // labels: those of train that the run may see, -1 for the others. Everything is borrowed but labels. steps: of the whole schedule.
+  TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, int64_t steps);
+
+  void start_epoch(int64_t epoch);
+  // One step on these rows of train. false: no loss term applied, and nothing was changed. Throws where the loss is not finite.
+  bool run(std::span<const int64_t> rows);
+
+  // Of the last step; all zero where it changed nothing.
+  Losses losses() const;
+  double learning_rate() const;
+
+ private:
+  struct Batch {
+    Tensor x_a, x_v;
+    Labels labels;
+    Indices rows;
+  };
+  struct Heads {
+    Embeddings embeddings;
+    Tensor logits_a, logits_v;
+  };
+  struct Supervision {
+    Tensor class_q, trust, kappa, annotated, hidden_trust, annotated_count, other_count, pair_weight;
+  };
+  struct Terms {
+    Tensor total, label_a, label_v, soft_a, soft_v, cross_av, cross_va, kl, pair, dis;  // absent: not of this method
+  };
+
+  Batch gather(std::span<const int64_t> rows);
+  Heads read(const ParameterView& parameters, const Batch& batch, const Mode& mode);
+  Supervision supervise(const Batch& batch, const Heads& teacher);
+  Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
+  Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);
+  bool any_term_applies(const Supervision& supervision) const;
+
+  duet_context* context_;
+  Model& model_;
+  const Config& config_;
+  const data::Split& train_;
+  std::vector<int32_t> labels_;
+  int64_t classes_;
+  bool psd_, triplet_, contrastive_;
+  Tape tape_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Schedule schedule_;
+  int64_t steps_;
+
+  // What changes from step to step or epoch to epoch, each a length-1 view for the kernels.
+  int64_t step_ = -1, update_ = 0, epoch_ = 0;
+  OwningTensor learning_rate_{1, 1}, ratio_{1, 1}, kl_weight_{1, 1}, soft_weight_{1, 1};
+  // What a run keeps constant.
+  OwningTensor scale_{1, 1}, teacher_scale_{1, 1}, label_weight_{1, 1}, cross_weight_{1, 1}, contrastive_weight_{1, 1}, dis_weight_{1, 1};
+  OwningTensor prior_, no_logits_;
+  // The state of METHOD.md 6.4.
+  OwningTensor predicted_, concord_{1, 1};
+  Terms terms_;
+};
+
+}  // namespace duet

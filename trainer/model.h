@@ -1,0 +1,62 @@
+// A model: two encoders and the classifier they share (METHOD.md 6.1), with all that is needed to use it on new files.
+//
+// model.safetensors holds the moving average of the parameters, which is what is scored:
+//   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out (encoder_a.normK.gain, .offset with layer_norm)
+//   classifier.weight, classifier.bias                               classes x embedding_dim, classes
+//   loss_scale                                                       1 / temperature, where it was learned
+//   input_a.mean, input_a.scale, input_v.mean, input_v.scale         a value a column of the inputs: clip((x - mean) scale, +-limit)
+// and as metadata: duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "data/preprocessing.h"
+#include "runtime/module.h"
+#include "trainer/config.h"
+
+namespace duet {
+
+struct ModelDescription {
+  Config config;
+  std::array<std::string, data::kModalities> modalities;
+  std::array<data::Preprocessing, data::kModalities> inputs;
+  int64_t classes = 0;
+
+  int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
+};
+
+// Scaled inputs are clipped to plus or minus this.
+float input_limit(const Config& config);
+
+class Model {
+ public:
+  // Draws the student from the config's seed; the teacher is its copy.
+  Model(ModelDescription description, duet_context* context);
+
+  // Throws UsageError, naming the file, unless it is a model of this program.
+  static std::unique_ptr<Model> load(const std::filesystem::path& path, duet_context* context);
+  // Under a temporary name, synced, renamed: whoever reads path sees a whole model.
+  void save(const std::filesystem::path& path) const;
+
+  const ModelDescription& description() const { return description_; }
+  ParameterStore& parameters() { return parameters_; }
+  const EncoderPair& encoders() const { return encoders_; }
+  const Classifier& classifier() const { return classifier_; }
+  const std::optional<LearnedScalar>& learned_scale() const { return learned_scale_; }
+
+  // The teacher's embeddings of preprocessed features, block_rows at a time.
+  data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
+
+ private:
+  ModelDescription description_;
+  ParameterStore parameters_;
+  EncoderPair encoders_;
+  Classifier classifier_;
+  std::optional<LearnedScalar> learned_scale_;
+};
+
+}  // namespace duet

@@ -1,0 +1,27 @@
+// From a config to all that a run needs: the data, its inputs scaled, its labels hidden, its batches; and every check that needs the data.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/sampler.h"
+#include "trainer/model.h"
+
+namespace duet {
+
+struct Preparation {
+  data::Dataset dataset;        // features scaled
+  std::vector<int32_t> labels;  // of the training rows: those that the run may see
+  std::unique_ptr<data::BatchSampler> sampler;
+  ModelDescription description;  // with the config resolved: modalities and scaling as chosen
+
+  int64_t labelled() const;
+};
+
+// Throws UsageError, naming file, key or shape. config has been validated.
+Preparation prepare(const Config& config);
+// A split for a model that is there already; data empty: the digits embedded in the program.
+data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split);
+
+}  // namespace duet

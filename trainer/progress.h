@@ -1,0 +1,57 @@
+// What a run shows while it runs: a bar where there is a terminal, plain lines elsewhere. Nothing here knows how to train.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "trainer/losses.h"
+
+namespace duet {
+
+struct ProgressState {
+  std::string title;  // the method
+  int64_t epoch = 0, epochs = 0;
+  int64_t step = 0, steps = 0;
+  double elapsed_s = 0;
+  Losses losses;
+  double last_map = std::nan("");  // none yet
+};
+
+struct ProgressStyle {
+  int columns = 80;
+  bool colour = false;
+  bool unicode = false;
+};
+
+// One line of at most style.columns characters: what does not fit is left out, the losses' parts first, then MAP, the rate, the bar.
+std::string progress_bar(const ProgressState& state, const ProgressStyle& style);
+// The line of one epoch for a log.
+std::string progress_line(const ProgressState& state);
+std::string duration_text(double seconds);
+
+class Progress {
+ public:
+  enum class Mode { automatic, quiet };
+  explicit Progress(Mode mode = Mode::automatic);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // Whether it is time to draw again: reading the losses costs something, so ask first.
+  bool due() const;
+  void draw(const ProgressState& state);
+  void epoch_done(const ProgressState& state);
+  // Takes the bar away, so that what follows starts on a clean line.
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  FILE* stream_ = nullptr;  // null: quiet
+  bool terminal_ = false, shown_ = false;
+  Clock::time_point last_draw_{};
+};
+
+}  // namespace duet

@@ -1,0 +1,80 @@
+#include "trainer/report.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace duet {
+namespace {
+
+using Cells = std::vector<std::string>;
+
+std::string number(double value, int digits) {
+  if (std::isnan(value)) return "-";
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
+  return buffer;
+}
+
+// Columns as wide as their widest cell, two spaces apart; the first is a name, the others numbers.
+std::string table(const std::vector<Cells>& rows) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Cells& row : rows)
+    for (size_t column = 0; column < row.size(); ++column) widths[column] = std::max(widths[column], row[column].size());
+  std::string lines;
+  for (const Cells& row : rows) {
+    for (size_t column = 0; column < row.size(); ++column) {
+      const std::string padding(widths[column] - row[column].size(), ' ');
+      lines += column == 0 ? row[column] + padding : "  " + padding + row[column];
+    }
+    lines += '\n';
+  }
+  return lines;
+}
+
+nlohmann::ordered_json directions(double a_to_v, double v_to_a) { return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}}; }
+
+nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::array<double, 3>& v_to_a) {
+  nlohmann::ordered_json object;
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) object[std::to_string(kRecallCutoffs[k])] = directions(a_to_v[k], v_to_a[k]);
+  return object;
+}
+
+}  // namespace
+
+std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a, const std::string& modality_v) {
+  std::vector<Cells> cells = {
+      {"method", "MAP " + modality_a + " to " + modality_v, "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
+  for (const ReportRow& row : rows)
+    cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3), number(row.evaluation.mean_map(), 3),
+                     number(row.evaluation.mean_recall_at_1(), 3), number(row.seconds, 1)});
+  return table(cells);
+}
+
+std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v) {
+  std::vector<Cells> cells = {{"measure", modality_a + " to " + modality_v, modality_v + " to " + modality_a, "mean"}};
+  const auto add = [&](const std::string& name, double a_to_v, double v_to_a) {
+    cells.push_back({name, number(a_to_v, 4), number(v_to_a, 4), number((a_to_v + v_to_a) / 2, 4)});
+  };
+  const auto& [a, v] = evaluation;
+  add("MAP", a.map, v.map);
+  add("MAP@R", a.map_at_r, v.map_at_r);
+  add("map_all_cutoffs", a.map_all_cutoffs, v.map_all_cutoffs);
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("recall@" + std::to_string(kRecallCutoffs[k]), a.recall[k], v.recall[k]);
+  add("matching_1_of_2", a.matching_1_of_2, v.matching_1_of_2);
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
+  return table(cells);
+}
+
+nlohmann::ordered_json to_json(const Evaluation& evaluation) {
+  const auto& [a, v] = evaluation;
+  return {
+      {"map", directions(a.map, v.map)},
+      {"map_at_r", directions(a.map_at_r, v.map_at_r)},
+      {"map_all_cutoffs", directions(a.map_all_cutoffs, v.map_all_cutoffs)},
+      {"recall", cutoffs(a.recall, v.recall)},
+      {"matching", {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)}, {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
+      {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
+      {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}}};
+}
+
+}  // namespace duet

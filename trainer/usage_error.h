@@ -1,0 +1,33 @@
+// The two ways in which the program ends early, other than by a defect of its own.
+#pragma once
+
+#include <stdexcept>
+
+#include "kernels/core/error.h"
+
+namespace duet {
+
+// A mistake of whoever called the program. The text is one line that names the file, key or shape; the program prints it and exits with 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+template <class... Parts>
+void usage_require(bool condition, const Parts&... parts) {
+  if (!condition) throw UsageError(text(parts...));
+}
+
+// Runs body, which reads what the caller gave: whatever it throws is the caller's mistake.
+template <class Body>
+auto reading_input(Body&& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (error.status() == DUET_INVALID_ARGUMENT || error.status() == DUET_IO_ERROR || error.status() == DUET_UNSUPPORTED)
+      throw UsageError(error.what());
+    throw;
+  }
+}
+
+}  // namespace duet
