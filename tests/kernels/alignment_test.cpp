@@ -356,8 +356,6 @@ TEST_CASE("alignment refuses misuse") {
   bad.v = narrow.matrix();
   FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
             "inputs.v: expected any x 3, got 5 x 2");
-  bad = call.inputs, bad.score = static_cast<duet_metric>(9);
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.score");
   bad = call.inputs, bad.scale = {};
   FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.scale");
   FAIL_CALL(duet_alignment_forward(call.context, nullptr, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");

@@ -412,8 +412,8 @@ TEST_CASE("contrastive refuses misuse") {
   auto bad = call.inputs;
   bad.class_a = {};
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_a");
-  bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(7);
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kind: unknown value 7");
+  bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(3);
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kind: unknown value 3");
   bad = call.inputs, bad.kind = DUET_SIGMOID;
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.bias");
   bad = call.inputs, bad.trust_v = problem.trust_a.vector();
