@@ -62,20 +62,22 @@ void apply(const CLI::App* command, const char* option, const char* key, const s
   if (command->count(option) > 0) set_from_text(config, key, value, option);
 }
 
-Config train_config(const CLI::App* train, const Given& given) {
-  Config config;
-  if (train->count("--config") > 0) set_from_file(config, given.config_file);
-  for (size_t i = 0; i < std::size(kShorthands); ++i) apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
-  for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
-  validate(config);
-  return config;
-}
-
 // A path that was given, and given as something.
 std::optional<std::filesystem::path> path_of(const CLI::App* command, const char* option, const std::string& value) {
   if (command->get_option_no_throw(option) == nullptr || command->count(option) == 0) return std::nullopt;
   usage_require(!value.empty(), option, ": expected a path, got nothing");
   return std::filesystem::path(value);
+}
+
+Config train_config(const CLI::App* train, const Given& given) {
+  Config config;
+  // An empty path is a shell variable that was not set, not a wish for the embedded digits.
+  path_of(train, "--data", given.shorthands[0]);
+  if (train->count("--config") > 0) set_from_file(config, given.config_file);
+  for (size_t i = 0; i < std::size(kShorthands); ++i) apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
+  for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
+  validate(config);
+  return config;
 }
 
 std::string one_line(std::string words) {

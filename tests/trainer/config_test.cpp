@@ -79,7 +79,7 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
                        {"label_weight", 1.0},
                        {"cross_weight", 1.0},
                        {"contrastive_weight", 1.0}};
-  for (const auto& [key, value] : method.items()) CHECK_MESSAGE(config.at(key) == value, key);
+  for (const auto& entry : method.items()) CHECK_MESSAGE(config.at(entry.key()) == entry.value(), entry.key());
 }
 
 TEST_CASE("every key is described, named once, and its default is a value it accepts") {

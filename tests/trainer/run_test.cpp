@@ -124,7 +124,7 @@ TEST_CASE("every method learns, and threads do not change a bit") {
   for (const std::string method : {"label", "triplet", "contrastive", "psd"}) {
     INFO(method);
     for (const std::string threads : {"1", "2"})
-      REQUIRE(run_program(train(data, folder / (method + threads), {"--method", method, "--epochs", "12", "--labels", "0.5", "--threads", threads}))
+      REQUIRE(run_program(train(data, folder / (method + threads), {"--method", method, "--epochs", "25", "--labels", "0.5", "--threads", threads}))
                   .code == 0);
     CHECK(read_text(folder / (method + "1") / "model.safetensors").size() > 1000);
     CHECK(map_of(method + "1") > untrained + 0.1);
