@@ -1,4 +1,5 @@
 // The triplet node in all its mining modes, against METHOD.md 3 with every triplet written out.
+#include "tests/reference/agreement.h"
 #include "tests/reference/alignment.h"
 #include "tests/support/gradcheck.h"
 
@@ -73,7 +74,8 @@ TEST_CASE("triplet: all by weights, and mined by labels") {
     Batch batch;
     const duet_triplet_inputs options = batch.options(mining);
     if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) batch.draw_negatives(options.draw);
-    const Doubles same = reference::positives(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0), kRows, kColumns, false);
+    const Doubles same =
+        reference::agreement(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0), kRows, kColumns, kClasses, false).positive;
     gradcheck(
         "triplet", {batch.x, batch.y}, [&](Tape& tape, const auto& in) { return ops::triplet(tape, in[0], in[1], options); },
         [&](const auto& in) {
