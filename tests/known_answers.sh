@@ -18,10 +18,10 @@ answers='
 avdigits audio,visual zscore 1 0.924 0.006 0.926 0.005 0.820 0.006 0.926 0.005
 avdigits audio,visual zscore 0.1 0.762 0.027 0.742 0.019 0.796 0.014 0.912 0.006
 avdigits audio,visual zscore 0.03 0.547 0.030 0.509 0.028 0.768 0.015 0.907 0.006
-wikipedia image,text scale 1 0.258 0.006 0.262 0.009 0.199 0.004 0.268 0.010
-wikipedia image,text scale 0.3 0.232 0.012 0.227 0.011 0.179 0.003 0.260 0.008
-wikipedia image,text scale 0.1 0.201 0.009 0.199 0.008 0.165 0.003 0.240 0.011
-wikipedia image,text scale 0.03 0.171 0.010 0.170 0.011 0.154 0.002 0.203 0.008
+wikipedia image,text norm 1 0.258 0.006 0.262 0.009 0.199 0.004 0.268 0.010
+wikipedia image,text norm 0.3 0.232 0.012 0.227 0.011 0.179 0.003 0.260 0.008
+wikipedia image,text norm 0.1 0.201 0.009 0.199 0.008 0.165 0.003 0.240 0.011
+wikipedia image,text norm 0.03 0.171 0.010 0.170 0.011 0.154 0.002 0.203 0.008
 '
 reference_seeds=10
 methods_in_order=(label triplet contrastive psd)
@@ -54,7 +54,7 @@ trap 'rm -rf "$work"' EXIT
 # one_run DATA_SET MODALITIES SCALING SHARE METHOD SEED: trains, scores, leaves "mean" in a file named after the cell.
 one_run() {
   local cell="$work/$1 $4 $5" run="$work/run $1 $4 $5 $6"
-  "$duet" train --data "$shared/data/$1" --modalities "$2" --set "input_scaling=$3" --labels "$4" --method "$5" --seed "$6" --threads 1 --run "$run" \
+  "$duet" train --data "$shared/data/$1" --modalities "$2" --set "scaling_a=$3" "scaling_v=$3" accept_fortran_order=true --labels "$4" --method "$5" --seed "$6" --threads 1 --run "$run" \
     >"$run.log" 2>&1 || { cat "$run.log" >&2; return 1; }
   "$duet" eval --run "$run" --data "$shared/data/$1" --json | tr -d ' \n' | sed -E 's/.*"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"
   echo "$6 $(cat "$run.map")" >>"$cell"
