@@ -122,6 +122,10 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(demo, "--seed", given.seed, "seed of every random draw [0]", "N");
   add_text(demo, "--epochs", given.epochs, "passes over the training rows [40]", "N");
 
+  // CLI11 would only say that a command is missing.
+  const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
+    throw UsageError(text("unknown command '", argv[1], "': expected train, eval, embed, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version

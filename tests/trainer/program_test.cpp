@@ -51,7 +51,7 @@ TEST_CASE("info tells the machine's facts and every key") {
 
 TEST_CASE("arguments that cannot be meant") {
   check_refused({}, "subcommand");
-  check_refused({"trian"}, "trian");
+  check_refused({"trian"}, "unknown command 'trian': expected train, eval");
   check_refused({"train", "--epoch", "3"}, "--epoch");
   check_refused({"train", "--epochs"}, "--epochs");
   check_refused({"train", "--epochs", "ten"}, "--epochs: expected integer, got string \"ten\"");
