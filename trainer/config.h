@@ -16,6 +16,7 @@ struct Config {
   std::vector<std::string> modalities;
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;
+  bool accept_fortran_order = false;
   double labels = 1;
 
   std::string method = "psd";

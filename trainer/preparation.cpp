@@ -9,8 +9,10 @@
 namespace duet {
 namespace {
 
+data::FortranOrder order_of(const Config& config) { return config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse; }
+
 data::Dataset load(const Config& config) {
-  if (!config.data.empty()) return data::load_dataset(config.data, config.modalities);
+  if (!config.data.empty()) return data::load_dataset(config.data, config.modalities, order_of(config));
   data::Dataset digits = data::sample_dataset();
   if (config.modalities.empty()) return digits;
   for (const std::string& name : config.modalities)
@@ -81,7 +83,7 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
       rows = split == "train" ? std::move(digits.train) : std::move(digits.test);
       name = digits.name;
     } else {
-      rows = data::load_split(data / split, description.modalities);
+      rows = data::load_split(data / split, description.modalities, order_of(description.config));
       name = (data / split).string();
     }
     for (size_t side = 0; side < description.inputs.size(); ++side)
