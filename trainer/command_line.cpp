@@ -100,7 +100,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].placeholder);
   add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
-  train->add_option("--set", given.assignments, "config keys, one or more; may be repeated")->type_name("KEY=VALUE");
+  train->add_option("--set", given.assignments, "any config keys; may be repeated")->type_name("KEY=VALUE");
 
   CLI::App* eval = add_command(program, "eval", "Measure a trained model on a test split");
   CLI::App* embed = add_command(program, "embed", "Write the embeddings of a split, a .npy a modality");

@@ -14,6 +14,7 @@ namespace duet {
 struct Config {
   std::string data;
   std::vector<std::string> modalities;
+  bool accept_fortran_order = false;
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;
   bool accept_fortran_order = false;

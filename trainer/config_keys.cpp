@@ -28,6 +28,11 @@ const std::vector<ConfigKey>& table() {
   static const std::vector<ConfigKey> keys = {
       {"data", &Config::data, kAnyValue, {}, "folder of the data set; empty: the digits embedded in the program"},
       {"modalities", &Config::modalities, kAnyValue, {}, "the two modalities, first A, then V; empty: the two that the data set holds, in its order"},
+      {"accept_fortran_order",
+       &Config::accept_fortran_order,
+       kAnyValue,
+       {},
+       "read .npy files in Fortran order too; false: refuse them, for they are often transposed by mistake"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
        "inputs of A: `zscore` (x - mean) / (std + 1e-4); `norm` x sqrt(width) / mean row norm; `auto` chooses by the training split"},
       {"scaling_v", &Config::scaling_v, kAnyValue, kScalings, "the same for V"},

@@ -9,10 +9,12 @@
 namespace duet {
 namespace {
 
-data::FortranOrder order_of(const Config& config) { return config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse; }
+data::FortranOrder fortran_order(const Config& config) {
+  return config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse;
+}
 
 data::Dataset load(const Config& config) {
-  if (!config.data.empty()) return data::load_dataset(config.data, config.modalities, order_of(config));
+  if (!config.data.empty()) return data::load_dataset(config.data, config.modalities, fortran_order(config));
   data::Dataset digits = data::sample_dataset();
   if (config.modalities.empty()) return digits;
   for (const std::string& name : config.modalities)
@@ -83,7 +85,7 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
       rows = split == "train" ? std::move(digits.train) : std::move(digits.test);
       name = digits.name;
     } else {
-      rows = data::load_split(data / split, description.modalities, order_of(description.config));
+      rows = data::load_split(data / split, description.modalities, fortran_order(description.config));
       name = (data / split).string();
     }
     for (size_t side = 0; side < description.inputs.size(); ++side)

@@ -23,8 +23,7 @@ std::vector<json> json_lines(const fs::path& path) {
 
 // Small encoders, for speed; the program is the same.
 std::vector<std::string> train(const std::string& data, const std::string& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"train", "--data",           data,    "--run",        run, "--set", "hidden_units=32",
-                                        "--set", "embedding_dim=16", "--set", "batch_size=64"};
+  std::vector<std::string> arguments = {"train", "--data", data, "--run", run, "--set", "hidden_units=32", "embedding_dim=16", "batch_size=64"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -202,6 +201,24 @@ TEST_CASE("a set without labels can be measured by its pairs") {
   const json evaluation = json::parse(outcome.out);
   CHECK(evaluation["map"]["mean"].is_null());
   CHECK(evaluation["matching"]["pair_recall"]["10"]["mean"].is_number());
+}
+
+TEST_CASE("files in Fortran order are read where the config says so, by the run and by whoever uses its model") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", run = folder / "run";
+  write_small_set(data);
+  for (const std::string split : {"train", "test"}) {
+    const fs::path path = fs::path(data) / split / "audio.npy";
+    std::string file = read_text(path);
+    file.replace(file.find("False"), 5, "True ");
+    write_text(path, file);
+  }
+  const Outcome refused = run_program(train(data, run));
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("audio.npy: Fortran order") != std::string::npos);
+  CHECK_FALSE(fs::exists(run));
+  CHECK(run_program(train(data, run, {"--epochs", "1", "--set", "accept_fortran_order=true"})).code == 0);
+  CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
 }
 
 TEST_CASE("data that the model was not made for") {
