@@ -17,7 +17,6 @@ struct Config {
   bool accept_fortran_order = false;
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;
-  bool accept_fortran_order = false;
   double labels = 1;
 
   std::string method = "psd";
