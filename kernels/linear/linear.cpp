@@ -22,20 +22,22 @@ LinearInputs check_inputs(const duet_linear_inputs* given) {
 
 using namespace duet;
 
-// The CPU's tiles write straight into the outputs: nothing to keep in between.
 duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
   return guard("linear_workspace", [&] {
     require(bytes != nullptr, "bytes: null");
-    check_inputs(inputs);
-    *bytes = dispatch(context, [] { return size_t{0}; });
+    const LinearInputs checked = check_inputs(inputs);
+    *bytes = dispatch(context, [&] { return cpu::linear_workspace(checked); });
   });
 }
 
-duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace) {
+duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
+                                duet_workspace workspace) {
   return guard("linear_forward", [&] {
     const LinearInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
-    dispatch(context, [&] { cpu::linear_forward(*context, checked, to); });
+    const Workspace scratch(workspace);
+    scratch.check(dispatch(context, [&] { return cpu::linear_workspace(checked); }));
+    dispatch(context, [&] { cpu::linear_forward(*context, checked, to, scratch); });
   });
 }
 

@@ -19,7 +19,8 @@ struct LinearGradients {
 
 namespace cpu {
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs);
+size_t linear_workspace(const LinearInputs& inputs);
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
 void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients);
 
 }  // namespace cpu

@@ -1,41 +1,79 @@
+// Products of a layer: forward packs the weight's panels and multiplies (kernels/cpu/tile_product.h), each work item its own panels; backward
+// reads both operands as they lie. An element is one chain of fused multiply-adds whichever item it falls into, so the cut is free.
+#include <hwy/highway.h>
+
 #include <algorithm>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/linear/linear_backends.h"
 
 namespace duet::cpu {
 namespace {
 
-// Below this a product takes about 20 us on one core, and handing out its tiles to a second one gains nothing.
-constexpr double kSmall = 2e6;    // floating-point operations
-constexpr double kLarge = 2.5e8;  // from here on there is work for more than four threads
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing.
+constexpr double kSmall = 2e6;         // floating-point operations
+constexpr int64_t kItemColumns = 64;   // whole panels; 128 x 64 x 256 takes 40 us
+constexpr int64_t kItemRows = 132;     // whole blocks of 12 and of 6; a batch of 128 is one item
 
-// The tiles of one product out (rows x columns): 256 x 256, halved until there is enough for several threads. 64 x 64 stays the least: there
-// the packing of the operands begins to cost (128 x 256 x 1024 on one core: 0.78 ms whole, 0.82 in 128 x 64, 0.97 in 64 x 64, 1.3 in 32 x 64).
-struct Tiling {
-  int64_t rows, columns, tile_rows, tile_columns;
+double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
 
-  Tiling(int64_t rows_, int64_t columns_, int64_t k) : rows(rows_), columns(columns_) {
-    const double operations = 2.0 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
-    const int64_t wanted = operations < kSmall ? 1 : operations < kLarge ? 4 : 8;
-    tile_rows = operations < kSmall ? rows : std::min<int64_t>(rows, 256);
-    tile_columns = operations < kSmall ? columns : std::min<int64_t>(columns, 256);
-    while (count() < wanted && std::max(tile_rows, tile_columns) > 64) {
-      int64_t& longer = tile_columns >= tile_rows ? tile_columns : tile_rows;
-      longer = std::max<int64_t>(64, (longer / 2 + 15) / 16 * 16);
-    }
-  }
-  int64_t across() const { return columns ? ceil_div(columns, tile_columns) : 0; }
-  int64_t count() const { return rows ? ceil_div(rows, tile_rows) * across() : 0; }
+// The parts of an output, rows x columns.
+struct Items {
+  int64_t rows, columns;
 
-  // body(first_row, rows, first_column, columns) of one tile.
+  int64_t down() const { return columns ? ceil_div(rows, kItemRows) : 0; }
+  int64_t count() const { return down() * ceil_div(columns, kItemColumns); }
+  // body(first_row, rows, first_column, columns) of one item.
   template <class Body>
   void visit(int64_t item, Body&& body) const {
-    const int64_t i = item / across() * tile_rows, j = item % across() * tile_columns;
-    body(i, std::min(tile_rows, rows - i), j, std::min(tile_columns, columns - j));
+    const int64_t i = item % down() * kItemRows, j = item / down() * kItemColumns;
+    body(i, std::min(kItemRows, rows - i), j, std::min(kItemColumns, columns - j));
   }
 };
+
+template <class Body>
+void for_each_item(const duet_context& context, double work, int64_t count, Body&& body) {
+  if (work >= kSmall) return parallel_for(context, count, body);
+  for (int64_t item = 0; item < count; ++item) body(item, 0);
+}
+
+// Rows [first, first + count) of y into their panels, the layout of PackedRows: 4 x 4 at a time, 16 columns of all rows before the next, so that
+// what is written stays in L1 (256 x 1024: 30 us, row after row 170).
+void pack_panels(Matrix<const float> y, int64_t first, int64_t count, float* packed) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::FixedTag<float, 4> four;
+  const hn::FixedTag<double, 2> pairs;
+  constexpr int64_t kDepth = 16;
+  const int64_t width = panel_width(), depth = y.columns;
+  for (int64_t start = first; start < first + count; start += width) {
+    float* panel = packed + start * depth;
+    const int64_t rows = std::min(width, y.rows - start);
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const int64_t end = std::min(depth, k + kDepth);
+      int64_t j = 0;
+      for (; j + 4 <= rows; j += 4) {
+        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
+        int64_t c = k;
+        for (; c + 4 <= end; c += 4) {
+          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), f = hn::LoadU(four, r3 + c);
+          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)), ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
+          const auto ef_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, f)), ef_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, f));
+          float* to = panel + c * width + j;
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_low, ef_low)), four, to);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_low, ef_low)), four, to + width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_high, ef_high)), four, to + 2 * width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_high, ef_high)), four, to + 3 * width);
+        }
+        for (; c < end; ++c)
+          for (int64_t r = 0; r < 4; ++r) panel[c * width + j + r] = y.row(start + j + r)[c];
+      }
+      for (; j < width; ++j)
+        for (int64_t c = k; c < end; ++c) panel[c * width + j] = j < rows ? y.row(start + j)[c] : 0;
+    }
+  }
+}
 
 // grad_bias[j] += scale sum_i g_ij for a run of columns: the sum over the batch in float64, rows in order.
 constexpr int64_t kBiasColumns = 64;
@@ -51,18 +89,27 @@ void add_column_sums(Matrix<const float> g, int64_t first, int64_t count, float 
 
 }  // namespace
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs) {
+size_t linear_workspace(const LinearInputs& inputs) {
+  Workspace measure;
+  measure.take<float>(packed_size(inputs.weight.rows, inputs.weight.columns));
+  return measure.used();
+}
+
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
   const float scale = inputs.output_scale;
-  const int64_t k = inputs.x.columns;
-  const Tiling tiles(outputs.rows, outputs.columns, k);
-  // The bias is written first and the product added to it: BLAS would clear the tile otherwise, so this costs nothing.
-  parallel_for(context, tiles.count(), [&](int64_t item, int) {
-    tiles.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-      const Matrix<float> tile = outputs.part(i, j, rows, columns);
-      for (int64_t r = 0; inputs.bias && r < rows; ++r)
-        for (int64_t c = 0; c < columns; ++c) tile.row(r)[c] = scale * inputs.bias[j + c];
-      product_nt(scale, inputs.x.part(i, 0, rows, k), inputs.weight.part(j, 0, columns, k), inputs.bias ? 1 : 0, tile);
-    });
+  const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
+  if (batch == 0) return;
+  float* const packed = workspace.take<float>(packed_size(out, in));
+  for_each_item(context, operations(batch, in, out), ceil_div(out, kItemColumns), [&](int64_t item, int) {
+    const int64_t j = item * kItemColumns, columns = std::min(kItemColumns, out - j);
+    pack_panels(inputs.weight, j, columns, packed);
+    const Matrix<float> part = outputs.part(0, j, batch, columns);
+    tile_product(inputs.x, {packed, out, in}, j, part);
+    if (!inputs.bias && scale == 1) return;
+    for (int64_t r = 0; r < batch; ++r) {
+      float* row = part.row(r);
+      for (int64_t c = 0; c < columns; ++c) row[c] = scale * (inputs.bias ? row[c] + inputs.bias[j + c] : row[c]);
+    }
   });
 }
 
@@ -70,30 +117,31 @@ void linear_backward(const duet_context& context, const LinearInputs& inputs, Ma
   const float scale = inputs.output_scale;
   const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
   if (batch == 0) return;
-  const Tiling x_tiles(gradients.x ? batch : 0, in, out), weight_tiles(gradients.weight ? out : 0, in, batch);
-  const int64_t x_items = x_tiles.count(), weight_items = weight_tiles.count();
+  const Items weight_parts{gradients.weight ? out : 0, in}, x_parts{gradients.x ? batch : 0, in};
+  const int64_t weight_items = weight_parts.count(), x_items = x_parts.count();
   const int64_t bias_items = gradients.bias ? ceil_div(out, kBiasColumns) : 0;
-
+  // BLAS takes the factor of a layer that has one: a classifier, a small product.
+  const auto add_tn = [&](Matrix<const float> g, Matrix<const float> v, Matrix<float> to) {
+    scale == 1 ? add_product_tn(g, v, to) : product_tn(scale, g, v, 1, to);
+  };
+  const auto add_nn = [&](Matrix<const float> g, Matrix<const float> v, Matrix<float> to) {
+    scale == 1 ? add_product_nn(g, v, to) : product_nn(scale, g, v, 1, to);
+  };
   const auto body = [&](int64_t item, int) {
     if (item < weight_items) {
-      weight_tiles.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        product_tn(scale, grad_outputs.part(0, i, batch, rows), inputs.x.part(0, j, batch, columns), 1, gradients.weight.part(i, j, rows, columns));
+      weight_parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+        add_tn(grad_outputs.part(0, i, batch, rows), inputs.x.part(0, j, batch, columns), gradients.weight.part(i, j, rows, columns));
       });
     } else if (item < weight_items + x_items) {
-      x_tiles.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        product_nn(scale, grad_outputs.part(i, 0, rows, out), inputs.weight.part(0, j, out, columns), 1, gradients.x.part(i, j, rows, columns));
+      x_parts.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+        add_nn(grad_outputs.part(i, 0, rows, out), inputs.weight.part(0, j, out, columns), gradients.x.part(i, j, rows, columns));
       });
     } else {
       const int64_t first = (item - weight_items - x_items) * kBiasColumns;
       add_column_sums(grad_outputs, first, std::min(kBiasColumns, out - first), scale, gradients.bias);
     }
   };
-  const int64_t items = weight_items + x_items + bias_items;
-  if (4.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out) < kSmall) {
-    for (int64_t item = 0; item < items; ++item) body(item, 0);
-  } else {
-    parallel_for(context, items, body);
-  }
+  for_each_item(context, 2 * operations(batch, in, out), weight_items + x_items + bias_items, body);
 }
 
 }  // namespace duet::cpu
