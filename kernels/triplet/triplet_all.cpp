@@ -66,17 +66,27 @@ void unpack(const TripletRowScratch& scratch, int64_t count) {
   std::fill_n(scratch.sorted_distance + count, TripletRowScratch::kPadding, std::numeric_limits<float>::quiet_NaN());
 }
 
+// Four chains of additions. An infinite distance reaches infinitely far: times no weight that must not become NaN, so kFinite leaves out the test.
+template <bool kFinite>
 RowSums sum_up(const TripletRowScratch& scratch, int64_t count, float margin) {
-  constexpr int64_t kSums = 4;  // chains of additions
-  RowSums sums[kSums];
-  for (int64_t r = 0; r < count; ++r) {
+  constexpr int64_t kSums = 4;
+  double loss[kSums] = {}, active[kSums] = {};
+  const auto add = [&](int64_t r, int64_t to) HWY_ATTR {
     const NegativeSums below = scratch.negatives_below[scratch.reached[r]];
     const float positive = scratch.sorted_positive[r], reach = scratch.sorted_distance[r] + margin;
-    if (positive == 0 || below.weight == 0) continue;
-    sums[r % kSums].loss += positive * (reach * below.weight - below.distance);
-    sums[r % kSums].active += positive * below.weight;
+    if (!kFinite && (positive == 0 || below.weight == 0)) return;
+    loss[to] += positive * (reach * below.weight - below.distance);
+    active[to] += positive * below.weight;
+  };
+  int64_t r = 0;
+  for (; r + kSums <= count; r += kSums) {
+    add(r, 0);
+    add(r + 1, 1);
+    add(r + 2, 2);
+    add(r + 3, 3);
   }
-  return {(sums[0].loss + sums[1].loss) + (sums[2].loss + sums[3].loss), (sums[0].active + sums[1].active) + (sums[2].active + sums[3].active)};
+  for (; r < count; ++r) add(r, 0);
+  return {(loss[0] + loss[1]) + (loss[2] + loss[3]), (active[0] + active[1]) + (active[2] + active[3])};
 }
 
 RowSums all_of_row(const float* distances, int64_t m, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch) {
@@ -103,7 +113,8 @@ RowSums all_of_row(const float* distances, int64_t m, float margin, double trust
     find_ranks<true>(scratch.sorted_distance, count, margin, scratch.reached, scratch.passed);
   else
     find_ranks<false>(scratch.sorted_distance, count, margin, scratch.reached, nullptr);
-  RowSums sums = sum_up(scratch, count, margin);
+  const bool finite = scratch.sorted_distance[count - 1] + margin < std::numeric_limits<float>::infinity();
+  RowSums sums = finite ? sum_up<true>(scratch, count, margin) : sum_up<false>(scratch, count, margin);
   sums.loss *= trust;
   sums.active *= trust;
   if (!grad) return sums;
