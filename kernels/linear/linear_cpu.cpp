@@ -1,5 +1,6 @@
-// Products of a layer: forward packs the weight's panels and multiplies (kernels/cpu/tile_product.h), each work item its own panels; backward
-// reads both operands as they lie. An element is one chain of fused multiply-adds whichever item it falls into, so the cut is free.
+// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at most 264 x 64; its thread packs
+// the 64 columns' operand for itself, which costs a twentieth of the product and no barrier.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -12,10 +13,11 @@
 namespace duet::cpu {
 namespace {
 
-// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing.
-constexpr double kSmall = 2e6;         // floating-point operations
-constexpr int64_t kItemColumns = 64;   // whole panels; 128 x 64 x 256 takes 40 us
-constexpr int64_t kItemRows = 132;     // whole blocks of 12 and of 6; a batch of 128 is one item
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
+constexpr double kSmall = 2e6;        // floating-point operations
+constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
+constexpr int64_t kItemRows = 264;    // whole blocks of 12 and of 6 rows
+constexpr int64_t kStripRows = 512;   // of an operand that backward packs at a time
 
 double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
 
@@ -39,15 +41,14 @@ void for_each_item(const duet_context& context, double work, int64_t count, Body
   for (int64_t item = 0; item < count; ++item) body(item, 0);
 }
 
-// Rows [first, first + count) of y into their panels, the layout of PackedRows: 4 x 4 at a time, 64 columns of all rows before the next, so that
-// what is written stays in L1 (256 x 1024: 30 us, row after row 170).
-void pack_panels(Matrix<const float> y, int64_t first, int64_t count, float* packed) {
+// The rows of y in panels, the layout of PackedRows: 4 x 4 at a time, 64 columns of all rows before the next, so that what is written stays in L1.
+void pack_panels(Matrix<const float> y, float* packed) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::FixedTag<float, 4> four;
   const hn::FixedTag<double, 2> pairs;
-  constexpr int64_t kDepth = 64;
+  constexpr int64_t kDepth = 64, kLine = 16;
   const int64_t width = panel_width(), depth = y.columns;
-  for (int64_t start = first; start < first + count; start += width) {
+  for (int64_t start = 0; start < y.rows; start += width) {
     float* panel = packed + start * depth;
     const int64_t rows = std::min(width, y.rows - start);
     for (int64_t k = 0; k < depth; k += kDepth) {
@@ -55,6 +56,8 @@ void pack_panels(Matrix<const float> y, int64_t first, int64_t count, float* pac
       int64_t j = 0;
       for (; j + 4 <= rows; j += 4) {
         const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
+        for (int64_t ahead = j + 4; ahead < std::min(rows, j + 8); ++ahead)  // too many streams for the processor to foresee
+          for (int64_t line = k; line < end; line += kLine) hwy::Prefetch(y.row(start + ahead) + line);
         int64_t c = k;
         for (; c + 4 <= end; c += 4) {
           const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), f = hn::LoadU(four, r3 + c);
@@ -75,6 +78,32 @@ void pack_panels(Matrix<const float> y, int64_t first, int64_t count, float* pac
   }
 }
 
+// v in panels of columns, the layout of PackedColumns.
+void pack_strip(Matrix<const float> v, float* packed) {
+  const int64_t width = panel_width();
+  for (int64_t column = 0; column < v.columns; column += width) {
+    const int64_t columns = std::min(width, v.columns - column);
+    for (int64_t i = 0; i < v.rows; ++i) {
+      float* to = packed + column * v.rows + i * width;
+      std::copy_n(v.row(i) + column, columns, to);
+      std::fill(to + columns, to + width, 0.0f);
+    }
+  }
+}
+
+// out += g v, or g^T v, by way of strip.
+template <bool kTransposed>
+void add_product(Matrix<const float> g, Matrix<const float> v, float* strip, Matrix<float> out) {
+  for (int64_t k = 0; k < v.rows; k += kStripRows) {
+    const int64_t depth = std::min(kStripRows, v.rows - k);
+    pack_strip(v.part(k, 0, depth, v.columns), strip);
+    if constexpr (kTransposed)
+      add_product_tn(g.part(k, 0, depth, g.columns), {strip, depth, v.columns}, 0, out);
+    else
+      add_product_nn(g.part(0, k, g.rows, depth), {strip, depth, v.columns}, 0, out);
+  }
+}
+
 // grad_bias[j] += scale sum_i g_ij for a run of columns: the sum over the batch in float64, rows in order.
 constexpr int64_t kBiasColumns = 64;
 
@@ -87,54 +116,64 @@ void add_column_sums(Matrix<const float> g, int64_t first, int64_t count, float 
   for (int64_t j = 0; j < count; ++j) grad_bias[first + j] = static_cast<float>(grad_bias[first + j] + scale * sums[j]);
 }
 
+// Floats of a thread's strip: whole panels, as deep as forward or backward needs them.
+int64_t strip_size(const LinearInputs& inputs) {
+  const int64_t backward = std::min(kStripRows, std::max(inputs.x.rows, inputs.weight.rows));
+  return kItemColumns * std::max(inputs.x.columns, backward);
+}
+
 }  // namespace
 
-size_t linear_workspace(const LinearInputs& inputs) {
+size_t linear_workspace(const duet_context& context, const LinearInputs& inputs) {
   Workspace measure;
-  measure.take<float>(packed_size(inputs.weight.rows, inputs.weight.columns));
+  measure.take<float>(context.threads * strip_size(inputs));
   return measure.used();
 }
 
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
   const float scale = inputs.output_scale;
-  const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
-  if (batch == 0) return;
-  float* const packed = workspace.take<float>(packed_size(out, in));
-  for_each_item(context, operations(batch, in, out), ceil_div(out, kItemColumns), [&](int64_t item, int) {
-    const int64_t j = item * kItemColumns, columns = std::min(kItemColumns, out - j);
-    pack_panels(inputs.weight, j, columns, packed);
-    const Matrix<float> part = outputs.part(0, j, batch, columns);
-    tile_product(inputs.x, {packed, out, in}, j, part);
-    if (!inputs.bias && scale == 1) return;
-    for (int64_t r = 0; r < batch; ++r) {
-      float* row = part.row(r);
-      for (int64_t c = 0; c < columns; ++c) row[c] = scale * (inputs.bias ? row[c] + inputs.bias[j + c] : row[c]);
-    }
+  const int64_t in = inputs.x.columns, strip = strip_size(inputs);
+  float* const strips = workspace.take<float>(context.threads * strip);
+  const Items parts{outputs.rows, outputs.columns};
+  for_each_item(context, operations(outputs.rows, outputs.columns, in), parts.count(), [&](int64_t item, int thread) {
+    parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+      float* const packed = strips + thread * strip;
+      pack_panels(inputs.weight.part(j, 0, columns, in), packed);
+      const Matrix<float> part = outputs.part(i, j, rows, columns);
+      tile_product(inputs.x.part(i, 0, rows, in), {packed, columns, in}, 0, part);
+      if (!inputs.bias && scale == 1) return;
+      for (int64_t r = 0; r < rows; ++r) {
+        float* row = part.row(r);
+        for (int64_t c = 0; c < columns; ++c) row[c] = scale * (inputs.bias ? row[c] + inputs.bias[j + c] : row[c]);
+      }
+    });
   });
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                     Workspace workspace) {
   const float scale = inputs.output_scale;
   const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
   if (batch == 0) return;
   const Items weight_parts{gradients.weight ? out : 0, in}, x_parts{gradients.x ? batch : 0, in};
   const int64_t weight_items = weight_parts.count(), x_items = x_parts.count();
   const int64_t bias_items = gradients.bias ? ceil_div(out, kBiasColumns) : 0;
-  // BLAS takes the factor of a layer that has one: a classifier, a small product.
-  const auto add_tn = [&](Matrix<const float> g, Matrix<const float> v, Matrix<float> to) {
-    scale == 1 ? add_product_tn(g, v, to) : product_tn(scale, g, v, 1, to);
-  };
-  const auto add_nn = [&](Matrix<const float> g, Matrix<const float> v, Matrix<float> to) {
-    scale == 1 ? add_product_nn(g, v, to) : product_nn(scale, g, v, 1, to);
-  };
-  const auto body = [&](int64_t item, int) {
+  // BLAS takes what is small, and a layer with a factor: a classifier.
+  const bool packs = scale == 1 && operations(batch, in, out) >= kSmall;
+  const int64_t strip = strip_size(inputs);
+  float* const strips = workspace.take<float>(context.threads * strip);
+  const auto body = [&](int64_t item, int thread) {
     if (item < weight_items) {
       weight_parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        add_tn(grad_outputs.part(0, i, batch, rows), inputs.x.part(0, j, batch, columns), gradients.weight.part(i, j, rows, columns));
+        const auto g = grad_outputs.part(0, i, batch, rows), x = inputs.x.part(0, j, batch, columns);
+        const auto to = gradients.weight.part(i, j, rows, columns);
+        packs ? add_product<true>(g, x, strips + thread * strip, to) : product_tn(scale, g, x, 1, to);
       });
     } else if (item < weight_items + x_items) {
       x_parts.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        add_nn(grad_outputs.part(i, 0, rows, out), inputs.weight.part(0, j, out, columns), gradients.x.part(i, j, rows, columns));
+        const auto g = grad_outputs.part(i, 0, rows, out), weight = inputs.weight.part(0, j, out, columns);
+        const auto to = gradients.x.part(i, j, rows, columns);
+        packs ? add_product<false>(g, weight, strips + thread * strip, to) : product_nn(scale, g, weight, 1, to);
       });
     } else {
       const int64_t first = (item - weight_items - x_items) * kBiasColumns;
