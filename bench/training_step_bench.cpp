@@ -46,7 +46,8 @@ class TrainingStepBench : public Prepared {
 
   int sets() const override { return static_cast<int>(kBatches); }
   void forward(int set) override {
-    if (!step_->run(std::span(rows_).subspan(static_cast<size_t>(set * batch_), static_cast<size_t>(batch_)))) throw Error(DUET_INTERNAL_ERROR, "no step");
+    if (!step_->run(std::span(rows_).subspan(static_cast<size_t>(set * batch_), static_cast<size_t>(batch_))))
+      throw Error(DUET_INTERNAL_ERROR, "no step");
   }
   // tests/trainer/method_test.cpp compares a step with the prototype's; here it is enough that the loss is a number, which run() checks.
   void verify_forward() override {}

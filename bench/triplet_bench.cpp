@@ -225,7 +225,8 @@ class OnePass : public Triplet {
   void forward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
-    succeed(duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(), sum_y_.matrix(), scratch_.view()));
+    succeed(
+        duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(), sum_y_.matrix(), scratch_.view()));
     succeed(duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
   }
   void backward(int k) override {
@@ -241,10 +242,13 @@ class OnePass : public Triplet {
 Registration variant(const char* name, Kind kind) {
   return {"triplet", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Triplet>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("all_soft", Kind::all_soft), variant("all_hard_labels", Kind::all_hard_labels),
-                                  {"triplet", "all_soft_one_pass", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<OnePass>(setting); }},
-                                  variant("hard", Kind::hard),
-                                  variant("semihard", Kind::semihard), variant("distance_weighted", Kind::distance_weighted)};
+const Registration kVariants[] = {
+    variant("all_soft", Kind::all_soft),
+    variant("all_hard_labels", Kind::all_hard_labels),
+    {"triplet", "all_soft_one_pass", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<OnePass>(setting); }},
+    variant("hard", Kind::hard),
+    variant("semihard", Kind::semihard),
+    variant("distance_weighted", Kind::distance_weighted)};
 
 }  // namespace
 }  // namespace duet::bench

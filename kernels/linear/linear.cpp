@@ -34,8 +34,7 @@ duet_status duet_linear_workspace(const duet_context* context, const duet_linear
   });
 }
 
-duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
-                                duet_workspace workspace) {
+duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace) {
   return guard("linear_forward", [&] {
     const LinearInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);

@@ -54,8 +54,8 @@ DUET_API duet_status duet_triplet_loss(duet_context* context, duet_vector row_lo
 DUET_API duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss,
                                                    duet_vector row_active, duet_matrix sum_x, duet_matrix sum_y, duet_workspace workspace);
 /* grad_x += grad_loss / active sum_x, grad_y likewise; nothing where active is 0. A null gradient: not computed. */
-DUET_API duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss, duet_matrix sum_x,
-                                               duet_matrix sum_y, duet_matrix grad_x, duet_matrix grad_y);
+DUET_API duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss, duet_matrix sum_x, duet_matrix sum_y,
+                                               duet_matrix grad_x, duet_matrix grad_y);
 /* active, grad_loss: size 1. */
 DUET_API duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active, duet_vector grad_loss,
                                            duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace);

@@ -35,7 +35,8 @@ void find_ranks(const float* d, int64_t count, float margin, int32_t* reached, i
     for (int64_t w = 0; w < kWalks; ++w) {
       const int64_t r = w * length + t;
       const auto own = hn::Set(tag, d[r]), reach = hn::Add(own, margins);
-      for (int64_t more = lanes; more == lanes; k[w] += more) more = static_cast<int64_t>(hn::CountTrue(tag, hn::Lt(hn::LoadU(tag, d + k[w]), reach)));
+      for (int64_t more = lanes; more == lanes; k[w] += more)
+        more = static_cast<int64_t>(hn::CountTrue(tag, hn::Lt(hn::LoadU(tag, d + k[w]), reach)));
       reached[r] = static_cast<int32_t>(k[w]);
       if (!kPassed) continue;
       for (int64_t more = lanes; more == lanes; q[w] += more)

@@ -203,7 +203,8 @@ void triplet_backward(const duet_context& context, const TripletInputs& inputs, 
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   prepare(context, inputs, scratch);
-  with_gradients(context, inputs, scratch, static_cast<double>(grad_loss[0]) / active[0], [](const Tile&, const RowSums*) {}, grad_x, grad_y);
+  with_gradients(
+      context, inputs, scratch, static_cast<double>(grad_loss[0]) / active[0], [](const Tile&, const RowSums*) {}, grad_x, grad_y);
 }
 
 }  // namespace duet::cpu

@@ -191,10 +191,11 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
         Scratch scratch(bytes);
         Floats loss(batch.n(), 1), active(batch.n(), 1), upstream = Floats(1, 1).fill(kUpstream);
         Gradients sums{Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}, one = zeros(batch);
-        SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, loss.vector(), active.vector(), sums.x.matrix(), sums.y.matrix(), scratch.view()));
+        SUCCEED_CALL(
+            duet_triplet_forward_gradient(context, &inputs, loss.vector(), active.vector(), sums.x.matrix(), sums.y.matrix(), scratch.view()));
         Floats weight = Floats(1, 1).fill(terms.weight.at(0));
-        SUCCEED_CALL(duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), sums.x.matrix(), sums.y.matrix(), one.x.matrix(),
-                                               one.y.matrix()));
+        SUCCEED_CALL(
+            duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), sums.x.matrix(), sums.y.matrix(), one.x.matrix(), one.y.matrix()));
         CHECK(loss.values() == terms.loss.values());
         CHECK(active.values() == terms.active.values());
         // Another order of a division: a few ulps of the largest.
