@@ -105,26 +105,7 @@ class Triplet : public Rotating<Set> {
     }
   }
 
- private:
-  struct Anchor {
-    double loss = 0, active = 0;
-    Doubles grad;  // d loss / d D_ij
-  };
-
-  bool soft() const { return kind_ == Kind::all_soft; }
-  // distance_weighted draws by the Euclidean distance, so that is what its loss is measured in; the others as METHOD.md 6.5 has it.
-  duet_metric metric() const { return kind_ == Kind::distance_weighted ? DUET_EUCLIDEAN : DUET_SQEUCLIDEAN; }
-
-  double read(const Set& s) const {
-    return bytes_of(s.x, s.y) + (soft() ? bytes_of(s.class_x, s.class_y, s.trust_x, s.trust_y) : bytes_of(s.labels_x, s.labels_y));
-  }
-
-  // The brute force is quadratic in m.
-  std::vector<int64_t> checked_rows() {
-    const Set& s = set(0);
-    return s.y.rows() > 8192 ? std::vector<int64_t>{s.x.rows() / 2} : spots(s.x.rows());
-  }
-
+ protected:
   duet_triplet_inputs inputs(const Set& s) const {
     duet_triplet_inputs in = DUET_TRIPLET_INPUTS_INIT;
     in.x = s.x.matrix(), in.y = s.y.matrix();
@@ -144,6 +125,32 @@ class Triplet : public Rotating<Set> {
       in.draw.seed = kSeed, in.draw.step = step_.vector(), in.draw.slots = 1;
     }
     return in;
+  }
+
+  duet_context* context_;
+  Kind kind_;
+  Longs step_;
+  Floats grad_loss_;
+  Scratch scratch_;
+
+ private:
+  struct Anchor {
+    double loss = 0, active = 0;
+    Doubles grad;  // d loss / d D_ij
+  };
+
+  bool soft() const { return kind_ == Kind::all_soft; }
+  // distance_weighted draws by the Euclidean distance, so that is what its loss is measured in; the others as METHOD.md 6.5 has it.
+  duet_metric metric() const { return kind_ == Kind::distance_weighted ? DUET_EUCLIDEAN : DUET_SQEUCLIDEAN; }
+
+  double read(const Set& s) const {
+    return bytes_of(s.x, s.y) + (soft() ? bytes_of(s.class_x, s.class_y, s.trust_x, s.trust_y) : bytes_of(s.labels_x, s.labels_y));
+  }
+
+  // The brute force is quadratic in m.
+  std::vector<int64_t> checked_rows() {
+    const Set& s = set(0);
+    return s.y.rows() > 8192 ? std::vector<int64_t>{s.x.rows() / 2} : spots(s.x.rows());
   }
 
   // Everything that METHOD.md 3 says of anchor i.
@@ -205,19 +212,43 @@ class Triplet : public Rotating<Set> {
     }
     return best;
   }
+};
 
-  duet_context* context_;
-  Kind kind_;
-  Longs step_;
-  Floats grad_loss_;
-  Scratch scratch_;
+// The way of a training step: forward leaves the gradients, backward divides them.
+class OnePass : public Triplet {
+ public:
+  explicit OnePass(const Setting& setting) : Triplet(setting, Kind::all_soft) {
+    const Set& s = set(0);
+    sum_x_ = Floats(s.x.rows(), s.x.columns());
+    sum_y_ = Floats(s.y.rows(), s.y.columns());
+  }
+  void forward(int k) override {
+    Set& s = set(k);
+    const duet_triplet_inputs in = inputs(s);
+    succeed(
+        duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(), sum_y_.matrix(), scratch_.view()));
+    succeed(duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
+  }
+  void backward(int k) override {
+    Set& s = set(k);
+    succeed(duet_triplet_add_gradient(context_, s.active.vector(), grad_loss_.vector(), sum_x_.matrix(), sum_y_.matrix(), s.grad_x.matrix(),
+                                      s.grad_y.matrix()));
+  }
+
+ private:
+  Floats sum_x_, sum_y_;  // of the set that forward ran on last
 };
 
 Registration variant(const char* name, Kind kind) {
   return {"triplet", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Triplet>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("all_soft", Kind::all_soft), variant("all_hard_labels", Kind::all_hard_labels), variant("hard", Kind::hard),
-                                  variant("semihard", Kind::semihard), variant("distance_weighted", Kind::distance_weighted)};
+const Registration kVariants[] = {
+    variant("all_soft", Kind::all_soft),
+    variant("all_hard_labels", Kind::all_hard_labels),
+    {"triplet", "all_soft_one_pass", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<OnePass>(setting); }},
+    variant("hard", Kind::hard),
+    variant("semihard", Kind::semihard),
+    variant("distance_weighted", Kind::distance_weighted)};
 
 }  // namespace
 }  // namespace duet::bench

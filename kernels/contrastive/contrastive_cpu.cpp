@@ -2,7 +2,6 @@
 
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/sigmoid_tile.h"
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
 
@@ -16,14 +15,21 @@ struct Scratch {
         m(in.v.rows),
         sweep(n, m),
         sums(workspace, context, sweep, n, m),
-        target(workspace, context, sweep, n, m, bool(in.class_a)),
+        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
+        products(workspace, n, m, in.a.columns),
+        storage(workspace.take<float>(packed_size(m, in.v.columns))),
         stride(padded(sweep.tile_columns())),
         tiles(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)),
         thread_sums(workspace.take<float>(context.threads * sweep.tile_rows())),
         row_sum(workspace.take<double>(n)),
         slot_bias(workspace.take<double>(sweep.slots())) {}
+
+  void begin(const duet_context& context) {
+    v = pack_rows(context, inputs.v, storage);
+    target.begin(context, agreement(), inputs.trust_a, inputs.trust_v);
+  }
 
   Matrix<float> thread_tile(const Tile& tile, int which) const {
     return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
@@ -32,15 +38,14 @@ struct Scratch {
   // The thread's tile of a_i.v_j.
   Matrix<float> fill(const Tile& tile, int thread) const {
     const Matrix<float> out = thread_tile(tile, 2 * thread);
-    product_nt(1, inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), inputs.v.part(tile.first_column, 0, tile.columns, inputs.v.columns),
-               0, out);
+    tile_product(inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), v, tile.first_column, out);
     return out;
   }
 
   // The thread's tile of the sigmoid's W.
   Matrix<float> fill_weights(const Tile& tile, int thread) const {
     const Matrix<float> out = thread_tile(tile, 2 * thread + 1);
-    agreement_tile(agreement(), tile, out);
+    target.fill(tile, out);
     for_each_own_pair(agreement(), tile, [&](int64_t r, int64_t c) { out.row(r)[c] = 1; });
     return out;
   }
@@ -54,6 +59,9 @@ struct Scratch {
   TargetSweep target;
   SoftmaxPull pull;
   ScoreGradient gradient;
+  BlockGradients products;
+  float* storage;
+  PackedRows v;
   int64_t stride;
   float* tiles;        // threads x 2 tiles
   float* thread_sums;  // threads x tile rows
@@ -71,7 +79,7 @@ float finish(const LogSum& sum, const TargetSum& target, float* statistics) {
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
   const float scale = in.scale[0];
   scratch.sums.begin();
-  scratch.target.begin(scratch.agreement(), in.trust_a, in.trust_v);
+  scratch.begin(context);
   scratch.sweep.run(
       context,
       [&](const Tile& tile, int thread) {
@@ -93,8 +101,9 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
   if (!rows && !columns) return;
   const float scale = in.scale[0];
   scratch.pull.begin(rows, columns);
-  scratch.target.begin(scratch.agreement(), in.trust_a, in.trust_v);
+  scratch.begin(context);
   scratch.gradient.begin();
+  scratch.products.begin(context, in.a, in.v, out.a, out.v);
   // w (P - What), nothing for a row without a target
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
@@ -116,11 +125,12 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
         scratch.target.subtract(tile, thread, gradient);
         scratch.gradient.close(tile, dots, scale);
       },
-      [&](const Block& block) { add_block_gradients(context, block, scratch.gradient.merge(block), in.a, in.v, out.a, out.v); });
+      [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
 }
 
 void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
+  scratch.begin(context);
   std::fill_n(scratch.row_sum, scratch.n, 0.0);
   scratch.sweep.run(
       context,
@@ -137,6 +147,8 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
   if (!out.row_weight) return;
   const float scale = in.scale[0];
   scratch.gradient.begin();
+  scratch.products.begin(context, in.a, in.v, out.a, out.v);
+  scratch.begin(context);
   double grad_bias = 0;
   scratch.sweep.run(
       context,
@@ -149,7 +161,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
       },
       [&](const Block& block) {
         for (int64_t slot = 0; slot < block.slots; ++slot) grad_bias += scratch.slot_bias[slot];
-        add_block_gradients(context, block, scratch.gradient.merge(block), in.a, in.v, out.a, out.v);
+        scratch.products.add(context, block, scratch.gradient.merge(block));
       });
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
   if (out.bias) out.bias[0] += static_cast<float>(grad_bias);

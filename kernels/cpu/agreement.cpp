@@ -1,6 +1,5 @@
 #include "kernels/cpu/agreement.h"
 
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax_tile.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -76,11 +75,9 @@ namespace duet::cpu {
 HWY_EXPORT(target_sums_target);
 HWY_EXPORT(target_gradient_target);
 
-void agreement_tile(const Agreement& agreement, const Tile& tile, Matrix<float> weights) {
-  const int64_t classes = agreement.class_a.columns;
-  if (agreement.class_a && agreement.class_v)
-    product_nt(1, agreement.class_a.part(tile.first_row, 0, tile.rows, classes), agreement.class_v.part(tile.first_column, 0, tile.columns, classes),
-               0, weights);
+void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const Tile& tile, Matrix<float> weights) {
+  if (agreement.class_a && class_v.data)
+    tile_product(agreement.class_a.part(tile.first_row, 0, tile.rows, agreement.class_a.columns), class_v, tile.first_column, weights);
   else
     for (int64_t i = 0; i < tile.rows; ++i) std::fill_n(weights.row(i), tile.columns, 0.0f);
   for_each_own_pair(agreement, tile, [&](int64_t r, int64_t c) { weights.row(r)[c] = 0; });

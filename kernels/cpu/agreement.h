@@ -28,8 +28,8 @@ void for_each_own_pair(const Agreement& agreement, const Tile& tile, Body&& body
   for (int64_t r = std::max<int64_t>(0, -offset); r < tile.rows && r + offset < tile.columns; ++r) body(r, r + offset);
 }
 
-// Fills weights (tile.rows x tile.columns) with W, 0 at own pairs.
-void agreement_tile(const Agreement& agreement, const Tile& tile, Matrix<float> weights);
+// Fills weights (tile.rows x tile.columns) with W, 0 at own pairs; class_v: the agreement's, packed, or nothing.
+void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const Tile& tile, Matrix<float> weights);
 
 // Trust of the non-anchor and t log t, of all rows or all columns, padded for vector loads.
 struct Trust {

@@ -9,6 +9,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/tile_product.h"
 
 namespace duet::cpu {
 
@@ -59,9 +60,20 @@ class Sweep {
   int64_t n_, m_;
 };
 
-// The two products that end every backward sweep, for one block's G (block.rows x block.columns, kept in scratch):
-// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. A gradient without data is not computed.
-void add_block_gradients(const duet_context& context, const Block& block, Matrix<const float> g, Matrix<const float> a, Matrix<const float> v,
-                         Matrix<float> grad_a, Matrix<float> grad_v);
+// The two products that end every backward sweep, block after block, for a block's G (block.rows x block.columns, kept in scratch):
+// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. a and v are packed once for the whole sweep.
+class BlockGradients {
+ public:
+  BlockGradients(Workspace& workspace, int64_t n, int64_t m, int64_t d);
+
+  // A gradient without data is not computed.
+  void begin(const duet_context& context, Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v);
+  void add(const duet_context& context, const Block& block, Matrix<const float> g) const;
+
+ private:
+  float *storage_a_, *storage_v_;
+  PackedColumns a_, v_;
+  Matrix<float> grad_a_, grad_v_;
+};
 
 }  // namespace duet::cpu

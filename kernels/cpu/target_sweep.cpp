@@ -6,31 +6,34 @@
 
 namespace duet::cpu {
 
-TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, bool classes)
+TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, int64_t classes)
     : n_(n),
       m_(m),
       tile_rows_(sweep.tile_rows()),
       stride_(padded(sweep.tile_columns())),
       slot_stride_(padded(sweep.block_columns())),
-      classes_(classes) {
+      classes_(classes > 0) {
   rows_ = workspace.take<TargetSum>(n);
   columns_ = workspace.take<TargetSum>(m);
   row_pull_ = workspace.take<float>(n);
   column_pull_ = workspace.take<float>(padded(m));
   slot_weight_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
-  if (!classes) return;
+  if (!classes_) return;
+  storage_ = workspace.take<float>(packed_size(m, classes));
   row_trust_ = {workspace.take<float>(n), workspace.take<float>(n)};
   column_trust_ = {workspace.take<float>(padded(m)), workspace.take<float>(padded(m))};
   tiles_ = workspace.take<float>(context.threads * tile_rows_ * stride_);
   thread_sums_ = workspace.take<float>(context.threads * 2 * tile_rows_);
 }
 
-void TargetSweep::begin(const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v) {
+void TargetSweep::begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v) {
   agreement_ = agreement;
   std::fill_n(rows_, n_, TargetSum{});
   std::fill_n(columns_, m_, TargetSum{});
+  packed_ = {};
   if (!classes_) return;
+  packed_ = pack_rows(context, agreement.class_v, storage_);
   Trust::fill(trust_a, n_, row_trust_);
   Trust::fill(trust_v, m_, column_trust_);
 }
@@ -44,7 +47,7 @@ void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, f
   const TargetSums columns = column_sums(tile);
   if (classes_) {
     const Matrix<float> w = weights(tile, thread);
-    agreement_tile(agreement_, tile, w);
+    fill(tile, w);
     float* sums = thread_sums_ + thread * 2 * tile_rows_;
     const TargetSums rows{sums, sums + tile_rows_};
     target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows, columns);
@@ -81,7 +84,7 @@ void TargetSweep::subtract(const Tile& tile, int thread, Matrix<float> gradient)
   const float *row_pull = row_pull_ + tile.first_row, *column_pull = column_pull_ + tile.first_column;
   if (classes_) {
     const Matrix<float> w = weights(tile, thread);
-    agreement_tile(agreement_, tile, w);
+    fill(tile, w);
     target_gradient(w, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull, column_pull, gradient);
   }
   for_each_own_pair(agreement_, tile, [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });

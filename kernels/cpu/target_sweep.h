@@ -18,10 +18,12 @@ inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 class TargetSweep {
  public:
-  // classes: whether there are class distributions; without them own pairs are the only positives.
-  TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, bool classes);
+  // classes: how many; with none own pairs are the only positives.
+  TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, int64_t classes);
 
-  void begin(const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v);
+  void begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v);
+  // weights (tile.rows x tile.columns) = the agreement, 0 at own pairs.
+  void fill(const Tile& tile, Matrix<float> weights) const { agreement_tile(agreement_, packed_, tile, weights); }
   void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
   // Takes what the tiles of a finished block said of their columns, in the order of the row tiles.
   void merge(const duet_context& context, const Block& block);
@@ -39,11 +41,13 @@ class TargetSweep {
   TargetSums column_sums(const Tile& tile) const;
 
   Agreement agreement_;
+  PackedRows packed_;  // classes of the columns
   int64_t n_, m_, tile_rows_, stride_, slot_stride_;
   bool classes_;
   TargetSum *rows_, *columns_;
   float *row_pull_, *column_pull_;
   Trust row_trust_{}, column_trust_{};
+  float* storage_ = nullptr;          // of packed_
   float* tiles_ = nullptr;            // threads x tile
   float* thread_sums_ = nullptr;      // threads x 2 x tile rows
   float *slot_weight_, *slot_cross_;  // slots x block columns

@@ -3,8 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "kernels/cpu/product.h"
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/tile_product.cpp"
 #include <hwy/foreach_target.h>
@@ -20,8 +18,8 @@ using FloatVector = hn::Vec<Float>;
 
 // Rows of accumulators: two vectors each, two more for the loads and one for the broadcast must fit the register file (32 or 16).
 constexpr int kRows = HWY_TARGET == HWY_AVX3 ? 12 : 6;
-// Steps over k between a load and a store of the accumulators where the other operand is not packed: 256 rows of one panel stay in L1.
-constexpr int64_t kDepth = 256;
+// Steps over k between a load and a store of the accumulators in a backward product: so much of a panel is half of a 32 KB L1.
+constexpr int64_t kDepth = 128;
 
 struct Operands {
   int64_t depth;
@@ -96,13 +94,30 @@ void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t fir
   }
 }
 
-// out += a b over the columns that fill whole panels; returns how many those are.
-int64_t target_add_product(int64_t depth, const float* a, int64_t a_row, int64_t a_step, Matrix<const float> b, Matrix<float> out) {
-  const int64_t width = target_panel_width(), whole = out.columns / width * width;
-  for (int64_t k = 0; k < depth; k += kDepth)
-    for (int64_t column = 0; column < whole; column += width)
-      panel<true>(out.rows, {std::min(kDepth, depth - k), a + k * a_step, a_row, a_step, b.row(k) + column, b.stride, out.data + column, out.stride});
-  return whole;
+void target_add_product(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  const int64_t width = target_panel_width();
+  HWY_ALIGN float edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    const int64_t steps = std::min(kDepth, depth - k);
+    for (int64_t column = 0; column < out.columns; column += width) {
+      Operands o{steps, a + k * a_step, a_row, a_step, v.data + column * v.rows + (first_row + k) * width, width, out.data + column, out.stride};
+      if (column + width <= out.columns) {
+        panel<true>(out.rows, o);
+        continue;
+      }
+      const size_t bytes = sizeof(float) * static_cast<size_t>(out.columns - column);
+      for (int64_t row = 0; row < out.rows; row += kRows) {  // as in tile_product, with what is there already
+        const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
+        o.a = a + k * a_step + row * a_row;
+        o.c = edge;
+        o.c_row = width;
+        std::memset(edge, 0, sizeof edge);
+        for (int64_t i = 0; i < rows; ++i) std::memcpy(edge + i * width, out.row(row + i) + column, bytes);
+        panel<true>(rows, o);
+        for (int64_t i = 0; i < rows; ++i) std::memcpy(out.row(row + i) + column, edge + i * width, bytes);
+      }
+    }
+  }
 }
 
 }  // namespace duet::cpu::HWY_NAMESPACE
@@ -123,24 +138,42 @@ PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* 
   const int64_t width = panel_width();
   parallel_chunks(context, y.rows, width, [&](int64_t first, int64_t count, int) {
     float* panel = storage + first * y.columns;
-    for (int64_t j = 0; j < width; ++j)
-      for (int64_t k = 0; k < y.columns; ++k) panel[k * width + j] = j < count ? y.row(first + j)[k] : 0;
+    for (int64_t k = 0; k < y.columns; ++k, panel += width) {  // the rows stay in L1, and lines are written whole
+      for (int64_t j = 0; j < count; ++j) panel[j] = y.row(first + j)[k];
+      for (int64_t j = count; j < width; ++j) panel[j] = 0;
+    }
   });
   return {storage, y.rows, y.columns};
+}
+
+int64_t packed_columns_size(int64_t rows, int64_t columns) { return packed_size(columns, rows); }
+
+PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage) {
+  constexpr int64_t kRowsOfItem = 64;
+  const int64_t width = panel_width();
+  parallel_chunks(context, v.rows, kRowsOfItem, [&](int64_t first, int64_t count, int) {
+    for (int64_t column = 0; column < v.columns; column += width) {
+      const int64_t columns = std::min(width, v.columns - column);
+      for (int64_t i = first; i < first + count; ++i) {
+        float* to = storage + column * v.rows + i * width;
+        std::copy_n(v.row(i) + column, columns, to);
+        std::fill(to + columns, to + width, 0.0f);
+      }
+    }
+  });
+  return {storage, v.rows, v.columns};
 }
 
 void tile_product(Matrix<const float> x, const PackedRows& y, int64_t first_row, Matrix<float> out) {
   HWY_DYNAMIC_DISPATCH(target_tile_product)(x, y, first_row, out);
 }
 
-void add_product_nn(Matrix<const float> g, Matrix<const float> v, Matrix<float> out) {
-  const int64_t done = HWY_DYNAMIC_DISPATCH(target_add_product)(g.columns, g.data, g.stride, 1, v, out);
-  if (done < out.columns) product_nn(1, g, v.part(0, done, v.rows, v.columns - done), 1, out.part(0, done, out.rows, out.columns - done));
+void add_product_nn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  HWY_DYNAMIC_DISPATCH(target_add_product)(g.columns, g.data, g.stride, 1, v, first_row, out);
 }
 
-void add_product_tn(Matrix<const float> g, Matrix<const float> v, Matrix<float> out) {
-  const int64_t done = HWY_DYNAMIC_DISPATCH(target_add_product)(g.rows, g.data, 1, g.stride, v, out);
-  if (done < out.columns) product_tn(1, g, v.part(0, done, v.rows, v.columns - done), 1, out.part(0, done, out.rows, out.columns - done));
+void add_product_tn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  HWY_DYNAMIC_DISPATCH(target_add_product)(g.rows, g.data, 1, g.stride, v, first_row, out);
 }
 
 }  // namespace duet::cpu

@@ -26,8 +26,17 @@ PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* 
 // panel_width(), as every multiple of Sweep::kTileColumns is.
 void tile_product(Matrix<const float> x, const PackedRows& y, int64_t first_row, Matrix<float> out);
 
-// out (r x c) += g (r x k) v (k x c), and out (r x c) += g (k x r)^T v (k x c): the products that end a backward tile.
-void add_product_nn(Matrix<const float> g, Matrix<const float> v, Matrix<float> out);
-void add_product_tn(Matrix<const float> g, Matrix<const float> v, Matrix<float> out);
+// The columns of a matrix v (rows x columns) in panels of panel_width() columns, the last padded with zeros: what add_product reads by rows.
+struct PackedColumns {
+  const float* data = nullptr;
+  int64_t rows = 0, columns = 0;
+};
+int64_t packed_columns_size(int64_t rows, int64_t columns);
+// Packs v into storage of packed_columns_size(rows, columns) floats.
+PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage);
+
+// out (r x c) += g (r x k) v[first_row ... + k] (k x c), and out (r x c) += g (k x r)^T v[first_row ... + k]: what ends a backward sweep.
+void add_product_nn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
+void add_product_tn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
 
 }  // namespace duet::cpu

@@ -7,35 +7,47 @@
 namespace duet::cpu {
 namespace {
 
+// Rows 4 KB apart would share the few places of one set of the cache.
+int64_t block_stride(const Sweep& sweep) { return sweep.block_columns() + 16; }
+
 struct Scratch {
-  Scratch(Workspace& workspace, const DistanceInputs& in)
+  Scratch(Workspace& workspace, const duet_context& context, const DistanceInputs& in)
       : sweep(in.x.rows, in.y.rows),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
         gradients(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
-        g(workspace.take_matrix<float>(sweep.block_rows(), sweep.block_columns())) {}
+        g(workspace.take_matrix<float>(sweep.block_rows(), block_stride(sweep))),
+        products(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())) {}
 
   Sweep sweep;
   DistanceTiles tiles;
   DistanceGradients gradients;
-  Matrix<float> g;  // one block of dL/dD
+  Matrix<float> g;         // one block of dL/dD
+  Matrix<float> products;  // a tile for each thread
 };
 
 }  // namespace
 
-size_t distance_workspace(const duet_context&, const DistanceInputs& inputs) {
+size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs) {
   Workspace measure;
-  Scratch(measure, inputs);
+  Scratch(measure, context, inputs);
   return measure.used();
 }
 
 void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
-  Scratch scratch(pieces, inputs);
+  Scratch scratch(pieces, context, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
+  constexpr int64_t kCacheElements = int64_t{1} << 20;  // 4 MB: a smaller result is likely to be read from the cache next
+  const bool past_cache = distances.rows * distances.columns > kCacheElements;
   scratch.sweep.run(
       context,
-      [&](const Tile& tile, int) {
-        scratch.tiles.fill(tile.first_row, tile.first_column, distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns));
+      [&](const Tile& tile, int thread) {
+        const auto out = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
+        if (past_cache)
+          scratch.tiles.store(tile.first_row, tile.first_column,
+                              scratch.products.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns), out);
+        else
+          scratch.tiles.fill(tile.first_row, tile.first_column, out);
       },
       [](const Block&) {});
 }
@@ -43,7 +55,7 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
 void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
                        Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
   Workspace pieces(workspace);
-  Scratch scratch(pieces, inputs);
+  Scratch scratch(pieces, context, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
   scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
   scratch.sweep.run(

@@ -131,7 +131,7 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, i
 
 DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
                                      int64_t block_columns)
-    : metric_(metric) {
+    : metric_(metric), products_(workspace, n, m, d) {
   if (metric == DUET_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
     unit_y_ = workspace.take_matrix<float>(m, d);
@@ -147,6 +147,7 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, i
 
 void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y) {
   tiles_ = &tiles;
+  packed_ = false;
   grad_x_ = grad_x;
   grad_y_ = grad_y;
   if (metric_ == DUET_COSINE) {
@@ -234,7 +235,9 @@ void DistanceGradients::add_block(const duet_context& context, const Block& bloc
     parallel_chunks(context, block.columns, kChunk,
                     [&](int64_t first, int64_t count, int) { add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first); });
   }
-  add_block_gradients(context, block, g, tiles_->x(), tiles_->y(), wanted(grad_x_, unit_x_), wanted(grad_y_, unit_y_));
+  if (!packed_) products_.begin(context, tiles_->x(), tiles_->y(), wanted(grad_x_, unit_x_), wanted(grad_y_, unit_y_));
+  packed_ = true;
+  products_.add(context, block, g);
 }
 
 void DistanceGradients::finish(const duet_context& context) {

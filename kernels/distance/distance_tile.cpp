@@ -3,15 +3,15 @@
 #include "kernels/distance/distance_tile.h"
 
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
-#include <limits>
+#include <type_traits>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/product.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -62,52 +62,72 @@ float direct_distance(duet_metric metric, const float* x, const float* y, int64_
   return static_cast<float>(metric == DUET_EUCLIDEAN ? std::sqrt(exact) : exact);
 }
 
-// One vector of a row of products (sqeuclidean, euclidean: -2 x.y; cosine: -u.w) to distances; true where some lane must be recomputed.
+// A vector of a row of products x.y to distances; told: the lanes that need not be recomputed.
 template <duet_metric metric, class D>
-HWY_INLINE bool expand(D tag, float square_x, const float* square_y, float near, float* out, uint8_t* bits) {
-  const auto product = hn::LoadU(tag, out), largest = hn::Set(tag, FLT_MAX);
-  auto value = hn::Zero(tag);
-  auto told = hn::FirstN(tag, 0);
-  if constexpr (metric == DUET_COSINE) {
-    value = hn::Add(hn::Set(tag, 1.0f), product);
+HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const float* square_y, float near, hn::Mask<D>& told) {
+  if constexpr (metric == DUET_INNER) {
+    return product;
+  } else if constexpr (metric == DUET_COSINE) {
+    const auto value = hn::Sub(hn::Set(tag, 1.0f), product);
     told = hn::Gt(value, hn::Set(tag, near));
+    return value;
   } else {
     const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y);
-    value = hn::Add(hn::Add(x, y), product);
-    told = hn::And(hn::Gt(value, hn::Mul(hn::Set(tag, near), hn::Max(x, y))), hn::Le(value, largest));
-    if constexpr (metric == DUET_EUCLIDEAN) value = hn::Sqrt(value);
+    const auto value = hn::NegMulAdd(hn::Set(tag, 2.0f), product, hn::Add(x, y));
+    told = hn::And(hn::Gt(value, hn::Mul(hn::Set(tag, near), hn::Max(x, y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
+    return metric == DUET_EUCLIDEAN ? hn::Sqrt(value) : value;
   }
-  hn::StoreU(value, tag, out);
-  if (HWY_LIKELY(hn::AllTrue(tag, told))) return false;
-  hn::StoreMaskBits(tag, hn::Not(told), bits);
-  return true;
 }
 
-template <duet_metric metric>
-void expand_tile(Matrix<const float> x, Matrix<const float> y, const float* square_x, const float* square_y, float near, Matrix<float> out) {
+// kOnce: past the caches; rows of out must be aligned to a vector.
+template <duet_metric metric, bool kOnce>
+void expand_tile(const DistanceRows& rows, Matrix<const float> products, Matrix<float> out) {
   const hn::ScalableTag<float> tag;
   const hn::CappedTag<float, 1> one;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   for (int64_t i = 0; i < out.rows; ++i) {
+    const float* from = products.row(i);
     float* row = out.row(i);
-    uint8_t bits[HWY_MAX_BYTES / 32 + 8] = {};
-    const auto recompute = [&](int64_t j, int64_t count) {
-      for (int64_t k = 0; k < count; ++k)
-        if (bits[k / 8] >> (k % 8) & 1) row[j + k] = direct_distance(metric, x.row(i), y.row(j + k), x.columns, square_x[i], square_y[j + k]);
+    const float square_x = metric == DUET_INNER ? 0 : rows.square_x[i];
+    const auto take = [&](auto t, int64_t j, auto once) HWY_ATTR {
+      auto told = hn::FirstN(t, hn::Lanes(t));
+      auto value = expand<metric>(t, hn::LoadU(t, from + j), square_x, rows.square_y + (metric == DUET_INNER ? 0 : j), rows.near, told);
+      if (metric != DUET_INNER && HWY_UNLIKELY(!hn::AllTrue(t, told))) {
+        uint8_t bits[HWY_MAX_BYTES / 32 + 8] = {};
+        HWY_ALIGN float lane[HWY_MAX_BYTES / sizeof(float)];
+        hn::StoreMaskBits(t, hn::Not(told), bits);
+        hn::StoreU(value, t, lane);
+        for (size_t k = 0; k < hn::Lanes(t); ++k)
+          if (bits[k / 8] >> (k % 8) & 1)
+            lane[k] = direct_distance(metric, rows.x.row(i), rows.y.row(j + static_cast<int64_t>(k)), rows.x.columns, square_x,
+                                      rows.square_y[j + static_cast<int64_t>(k)]);
+        value = hn::LoadU(t, lane);
+      }
+      if constexpr (decltype(once)::value)
+        hn::Stream(value, t, row + j);
+      else
+        hn::StoreU(value, t, row + j);
     };
     int64_t j = 0;
-    for (; j + lanes <= out.columns; j += lanes)
-      if (HWY_UNLIKELY(expand<metric>(tag, square_x[i], square_y + j, near, row + j, bits))) recompute(j, lanes);
-    for (; j < out.columns; ++j)
-      if (HWY_UNLIKELY(expand<metric>(one, square_x[i], square_y + j, near, row + j, bits))) recompute(j, 1);
+    for (; j + lanes <= out.columns; j += lanes) take(tag, j, std::bool_constant<kOnce>());
+    for (; j < out.columns; ++j) take(one, j, std::false_type());
   }
+  if constexpr (kOnce) hwy::FlushStream();
 }
 
-void expand_tile_of(duet_metric metric, Matrix<const float> x, Matrix<const float> y, const float* square_x, const float* square_y, float near,
-                    Matrix<float> out) {
-  if (metric == DUET_SQEUCLIDEAN) return expand_tile<DUET_SQEUCLIDEAN>(x, y, square_x, square_y, near, out);
-  if (metric == DUET_EUCLIDEAN) return expand_tile<DUET_EUCLIDEAN>(x, y, square_x, square_y, near, out);
-  expand_tile<DUET_COSINE>(x, y, square_x, square_y, near, out);
+template <bool kOnce>
+void expand_metric(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, Matrix<float> out) {
+  if (metric == DUET_INNER) return expand_tile<DUET_INNER, kOnce>(rows, products, out);
+  if (metric == DUET_SQEUCLIDEAN) return expand_tile<DUET_SQEUCLIDEAN, kOnce>(rows, products, out);
+  if (metric == DUET_EUCLIDEAN) return expand_tile<DUET_EUCLIDEAN, kOnce>(rows, products, out);
+  expand_tile<DUET_COSINE, kOnce>(rows, products, out);
+}
+
+void expand_tile_of(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, bool once, Matrix<float> out) {
+  constexpr uintptr_t kLine = 64;
+  const bool aligned = reinterpret_cast<uintptr_t>(out.data) % kLine == 0 && out.stride * sizeof(float) % kLine == 0;
+  if (once && aligned) return expand_metric<true>(metric, rows, products, out);
+  expand_metric<false>(metric, rows, products, out);
 }
 
 }  // namespace
@@ -127,6 +147,7 @@ DistanceTiles::DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n
   near_ = static_cast<float>(metric == DUET_COSINE ? near / 2 : near);
   x_ = take(workspace, n, d);
   y_ = take(workspace, m, d);
+  storage_ = workspace.take<float>(packed_size(m, d));
 }
 
 DistanceTiles::Side DistanceTiles::take(Workspace& workspace, int64_t rows, int64_t d) const {
@@ -143,6 +164,7 @@ DistanceTiles::Side DistanceTiles::take(Workspace& workspace, int64_t rows, int6
 void DistanceTiles::prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y) {
   prepare(context, x_, x);
   prepare(context, y_, y);
+  packed_ = pack_rows(context, y_.rows, storage_);
 }
 
 void DistanceTiles::prepare(const duet_context& context, Side& side, Matrix<const float> given) const {
@@ -165,9 +187,19 @@ void DistanceTiles::prepare(const duet_context& context, Side& side, Matrix<cons
 
 void DistanceTiles::fill(int64_t first_row, int64_t first_column, Matrix<float> out) const {
   if (out.rows == 0 || out.columns == 0) return;
-  const auto x = x_.rows.part(first_row, 0, out.rows, x_.rows.columns), y = y_.rows.part(first_column, 0, out.columns, y_.rows.columns);
-  product_nt(metric_ == DUET_INNER ? 1.0f : metric_ == DUET_COSINE ? -1.0f : -2.0f, x, y, 0, out);
-  if (metric_ != DUET_INNER) HWY_DYNAMIC_DISPATCH(expand_tile_of)(metric_, x, y, x_.square + first_row, y_.square + first_column, near_, out);
+  tile_product(x_.rows.part(first_row, 0, out.rows, x_.rows.columns), packed_, first_column, out);
+  if (metric_ != DUET_INNER) expand(first_row, first_column, out, false, out);
+}
+
+void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float> scratch, Matrix<float> out) const {
+  tile_product(x_.rows.part(first_row, 0, out.rows, x_.rows.columns), packed_, first_column, scratch);
+  expand(first_row, first_column, scratch, true, out);
+}
+
+void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const {
+  const DistanceRows rows{x_.rows.part(first_row, 0, out.rows, x_.rows.columns), y_.rows.part(first_column, 0, out.columns, y_.rows.columns),
+                          x_.square + first_row, y_.square + first_column, near_};
+  HWY_DYNAMIC_DISPATCH(expand_tile_of)(metric_, rows, products, once, out);
 }
 
 }  // namespace duet::cpu

@@ -3,12 +3,20 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/distance/distance.h"
 
 namespace duet::cpu {
 
 // A norm below this counts as this (METHOD.md 1, cosine).
 inline constexpr double kSmallestNorm = 1e-12;
+
+// The rows of one tile's pairs.
+struct DistanceRows {
+  Matrix<const float> x, y;
+  const float *square_x, *square_y;
+  float near;
+};
 
 class DistanceTiles {
  public:
@@ -19,8 +27,11 @@ class DistanceTiles {
   // Reads x (n x d) and y (m x d); both must outlive the tiles.
   void prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y);
 
-  // out (r x c) = the distances of rows first_row.. of x to rows first_column.. of y; inner: their products. Any thread, any tile.
+  // out (r x c) = the distances of rows first_row.. of x to rows first_column.. of y; inner: their products. Any thread, any tile; first_column
+  // a multiple of panel_width().
   void fill(int64_t first_row, int64_t first_column, Matrix<float> out) const;
+  // The same by way of scratch (r x c), for an out that is written once and not read soon: where its rows are aligned, past the caches.
+  void store(int64_t first_row, int64_t first_column, Matrix<float> scratch, Matrix<float> out) const;
 
   duet_metric metric() const { return metric_; }
   // What the products are taken of: the rows given, for cosine their unit copies.
@@ -43,10 +54,13 @@ class DistanceTiles {
   };
   Side take(Workspace& workspace, int64_t rows, int64_t d) const;
   void prepare(const duet_context& context, Side& side, Matrix<const float> given) const;
+  void expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const;
 
   duet_metric metric_;
   float near_;  // share of the larger squared norm below which a squared distance is recomputed directly
   Side x_, y_;
+  float* storage_;      // of packed_
+  PackedRows packed_;   // y
 };
 
 }  // namespace duet::cpu

@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
 #include "kernels/distillation/distillation_backends.h"
@@ -15,18 +14,26 @@ struct Scratch {
         sweep(n, m),
         student(workspace, context, sweep, n, m),
         teacher(workspace, context, sweep, n, m),
-        target(workspace, context, sweep, n, m, bool(in.class_a)),
+        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
         student_pull(workspace, context, sweep, n, m),
         teacher_pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
+        products(workspace, n, m, in.student_a.columns),
+        student_storage(workspace.take<float>(packed_size(m, in.student_v.columns))),
+        teacher_storage(workspace.take<float>(packed_size(m, in.teacher_v.columns))),
         stride(padded(sweep.tile_columns())),
         dots(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)) {}
 
+  void pack(const duet_context& context, const DistillationInputs& in) {
+    student_v = pack_rows(context, in.student_v, student_storage);
+    teacher_v = pack_rows(context, in.teacher_v, teacher_storage);
+  }
+
   enum Of { kStudent, kTeacher };
   // The thread's tile of a_i.v_j.
-  Matrix<float> fill(Of of, const Tile& tile, int thread, Matrix<const float> a, Matrix<const float> v) const {
+  Matrix<float> fill(Of of, const Tile& tile, int thread, Matrix<const float> a) const {
     const Matrix<float> out{dots + (2 * thread + of) * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
-    product_nt(1, a.part(tile.first_row, 0, tile.rows, a.columns), v.part(tile.first_column, 0, tile.columns, v.columns), 0, out);
+    tile_product(a.part(tile.first_row, 0, tile.rows, a.columns), of == kStudent ? student_v : teacher_v, tile.first_column, out);
     return out;
   }
 
@@ -36,6 +43,9 @@ struct Scratch {
   TargetSweep target;
   SoftmaxPull student_pull, teacher_pull;
   ScoreGradient gradient;
+  BlockGradients products;
+  float *student_storage, *teacher_storage;
+  PackedRows student_v, teacher_v;
   int64_t stride;
   float* dots;  // threads x 2 tiles
 };
@@ -81,12 +91,13 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   scratch.student.begin();
   scratch.teacher.begin();
-  scratch.target.begin(agreement_of(in), in.trust_a, in.trust_v);
+  scratch.pack(context, in);
+  scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.sweep.run(
       context,
       [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a, in.student_v);
-        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a, in.teacher_v);
+        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a);
+        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a);
         const float centre = scratch.student.take(tile, thread, s, scale);
         scratch.teacher.take_cross(tile, thread, t, teacher_scale, s, scale, centre);
         scratch.target.take(tile, thread, s, scale, Entropy::yes);
@@ -118,8 +129,10 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   scratch.student_pull.begin(rows, columns);
   scratch.teacher_pull.begin(rows, columns);
-  scratch.target.begin(agreement_of(in), in.trust_a, in.trust_v);
+  scratch.pack(context, in);
+  scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.gradient.begin();
+  scratch.products.begin(context, in.student_a, in.student_v, out.a, out.v);
   for (int64_t i = 0; i < scratch.n; ++i)
     pull(
         row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0,
@@ -135,15 +148,15 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   scratch.sweep.run(
       context,
       [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a, in.student_v);
-        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a, in.teacher_v);
+        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a);
+        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a);
         const Matrix<float> g = scratch.gradient.tile(tile);
         scratch.student_pull.add(tile, thread, s, scale, Accumulate::no, g);
         scratch.teacher_pull.add(tile, thread, t, teacher_scale, Accumulate::yes, g);
         scratch.target.subtract(tile, thread, g);
         scratch.gradient.close(tile, s, scale);
       },
-      [&](const Block& block) { add_block_gradients(context, block, scratch.gradient.merge(block), in.student_a, in.student_v, out.a, out.v); });
+      [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
 }
 

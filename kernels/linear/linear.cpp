@@ -17,36 +17,43 @@ LinearInputs check_inputs(const duet_linear_inputs* given) {
   return {x, weight, vector<const float>(inputs.bias, "bias", weight.rows, Need::optional), inputs.output_scale};
 }
 
+size_t workspace_bytes(const duet_context* context, const LinearInputs& inputs) {
+  return dispatch(context, [&] { return cpu::linear_workspace(*context, inputs); });
+}
+
 }  // namespace
 }  // namespace duet
 
 using namespace duet;
 
-// The CPU's tiles write straight into the outputs: nothing to keep in between.
 duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
   return guard("linear_workspace", [&] {
     require(bytes != nullptr, "bytes: null");
-    check_inputs(inputs);
-    *bytes = dispatch(context, [] { return size_t{0}; });
+    const LinearInputs checked = check_inputs(inputs);
+    *bytes = workspace_bytes(context, checked);
   });
 }
 
-duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace) {
+duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace) {
   return guard("linear_forward", [&] {
     const LinearInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
-    dispatch(context, [&] { cpu::linear_forward(*context, checked, to); });
+    const Workspace scratch(workspace);
+    scratch.check(workspace_bytes(context, checked));
+    dispatch(context, [&] { cpu::linear_forward(*context, checked, to, scratch); });
   });
 }
 
 duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
-                                 duet_matrix grad_weight, duet_vector grad_bias, duet_workspace) {
+                                 duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
   return guard("linear_backward", [&] {
     const LinearInputs checked = check_inputs(inputs);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
     const LinearGradients gradients{matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
                                     matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns, Need::optional),
                                     vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
-    dispatch(context, [&] { cpu::linear_backward(*context, checked, upstream, gradients); });
+    const Workspace scratch(workspace);
+    scratch.check(workspace_bytes(context, checked));
+    dispatch(context, [&] { cpu::linear_backward(*context, checked, upstream, gradients, scratch); });
   });
 }

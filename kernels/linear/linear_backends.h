@@ -19,8 +19,10 @@ struct LinearGradients {
 
 namespace cpu {
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients);
+size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                     Workspace workspace);
 
 }  // namespace cpu
 }  // namespace duet

@@ -1,41 +1,108 @@
+// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at most 264 x 64; its thread packs
+// the 64 columns' operand for itself, which costs a twentieth of the product and no barrier.
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
 #include <algorithm>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/linear/linear_backends.h"
 
 namespace duet::cpu {
 namespace {
 
-// Below this a product takes about 20 us on one core, and handing out its tiles to a second one gains nothing.
-constexpr double kSmall = 2e6;    // floating-point operations
-constexpr double kLarge = 2.5e8;  // from here on there is work for more than four threads
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
+constexpr double kSmall = 2e6;        // floating-point operations
+constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
+constexpr int64_t kItemRows = 264;    // whole blocks of 12 and of 6 rows
+constexpr int64_t kStripRows = 512;   // of an operand that backward packs at a time
 
-// The tiles of one product out (rows x columns): 256 x 256, halved until there is enough for several threads. 64 x 64 stays the least: there
-// the packing of the operands begins to cost (128 x 256 x 1024 on one core: 0.78 ms whole, 0.82 in 128 x 64, 0.97 in 64 x 64, 1.3 in 32 x 64).
-struct Tiling {
-  int64_t rows, columns, tile_rows, tile_columns;
+double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
 
-  Tiling(int64_t rows_, int64_t columns_, int64_t k) : rows(rows_), columns(columns_) {
-    const double operations = 2.0 * static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k);
-    const int64_t wanted = operations < kSmall ? 1 : operations < kLarge ? 4 : 8;
-    tile_rows = operations < kSmall ? rows : std::min<int64_t>(rows, 256);
-    tile_columns = operations < kSmall ? columns : std::min<int64_t>(columns, 256);
-    while (count() < wanted && std::max(tile_rows, tile_columns) > 64) {
-      int64_t& longer = tile_columns >= tile_rows ? tile_columns : tile_rows;
-      longer = std::max<int64_t>(64, (longer / 2 + 15) / 16 * 16);
-    }
-  }
-  int64_t across() const { return columns ? ceil_div(columns, tile_columns) : 0; }
-  int64_t count() const { return rows ? ceil_div(rows, tile_rows) * across() : 0; }
+// The parts of an output, rows x columns.
+struct Items {
+  int64_t rows, columns;
 
-  // body(first_row, rows, first_column, columns) of one tile.
+  int64_t down() const { return columns ? ceil_div(rows, kItemRows) : 0; }
+  int64_t count() const { return down() * ceil_div(columns, kItemColumns); }
+  // body(first_row, rows, first_column, columns) of one item.
   template <class Body>
   void visit(int64_t item, Body&& body) const {
-    const int64_t i = item / across() * tile_rows, j = item % across() * tile_columns;
-    body(i, std::min(tile_rows, rows - i), j, std::min(tile_columns, columns - j));
+    const int64_t i = item % down() * kItemRows, j = item / down() * kItemColumns;
+    body(i, std::min(kItemRows, rows - i), j, std::min(kItemColumns, columns - j));
   }
 };
+
+template <class Body>
+void for_each_item(const duet_context& context, double work, int64_t count, Body&& body) {
+  if (work >= kSmall) return parallel_for(context, count, body);
+  for (int64_t item = 0; item < count; ++item) body(item, 0);
+}
+
+// The rows of y in panels, the layout of PackedRows: 4 x 4 at a time, 64 columns of all rows before the next, so that what is written stays in L1.
+void pack_panels(Matrix<const float> y, float* packed) {
+  namespace hn = hwy::HWY_NAMESPACE;
+  const hn::FixedTag<float, 4> four;
+  const hn::FixedTag<double, 2> pairs;
+  constexpr int64_t kDepth = 64, kLine = 16;
+  const int64_t width = panel_width(), depth = y.columns;
+  for (int64_t start = 0; start < y.rows; start += width) {
+    float* panel = packed + start * depth;
+    const int64_t rows = std::min(width, y.rows - start);
+    for (int64_t k = 0; k < depth; k += kDepth) {
+      const int64_t end = std::min(depth, k + kDepth);
+      int64_t j = 0;
+      for (; j + 4 <= rows; j += 4) {
+        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
+        for (int64_t ahead = j + 4; ahead < std::min(rows, j + 8); ++ahead)  // too many streams for the processor to foresee
+          for (int64_t line = k; line < end; line += kLine) hwy::Prefetch(y.row(start + ahead) + line);
+        int64_t c = k;
+        for (; c + 4 <= end; c += 4) {
+          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), f = hn::LoadU(four, r3 + c);
+          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)), ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
+          const auto ef_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, f)), ef_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, f));
+          float* to = panel + c * width + j;
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_low, ef_low)), four, to);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_low, ef_low)), four, to + width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_high, ef_high)), four, to + 2 * width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_high, ef_high)), four, to + 3 * width);
+        }
+        for (; c < end; ++c)
+          for (int64_t r = 0; r < 4; ++r) panel[c * width + j + r] = y.row(start + j + r)[c];
+      }
+      for (; j < width; ++j)
+        for (int64_t c = k; c < end; ++c) panel[c * width + j] = j < rows ? y.row(start + j)[c] : 0;
+    }
+  }
+}
+
+// v in panels of columns, the layout of PackedColumns.
+void pack_strip(Matrix<const float> v, float* packed) {
+  const int64_t width = panel_width();
+  for (int64_t column = 0; column < v.columns; column += width) {
+    const int64_t columns = std::min(width, v.columns - column);
+    for (int64_t i = 0; i < v.rows; ++i) {
+      float* to = packed + column * v.rows + i * width;
+      std::copy_n(v.row(i) + column, columns, to);
+      std::fill(to + columns, to + width, 0.0f);
+    }
+  }
+}
+
+// out += g v, or g^T v, by way of strip.
+template <bool kTransposed>
+void add_product(Matrix<const float> g, Matrix<const float> v, float* strip, Matrix<float> out) {
+  for (int64_t k = 0; k < v.rows; k += kStripRows) {
+    const int64_t depth = std::min(kStripRows, v.rows - k);
+    pack_strip(v.part(k, 0, depth, v.columns), strip);
+    if constexpr (kTransposed)
+      add_product_tn(g.part(k, 0, depth, g.columns), {strip, depth, v.columns}, 0, out);
+    else
+      add_product_nn(g.part(0, k, g.rows, depth), {strip, depth, v.columns}, 0, out);
+  }
+}
 
 // grad_bias[j] += scale sum_i g_ij for a run of columns: the sum over the batch in float64, rows in order.
 constexpr int64_t kBiasColumns = 64;
@@ -49,51 +116,71 @@ void add_column_sums(Matrix<const float> g, int64_t first, int64_t count, float 
   for (int64_t j = 0; j < count; ++j) grad_bias[first + j] = static_cast<float>(grad_bias[first + j] + scale * sums[j]);
 }
 
+// Floats of a thread's strip: whole panels, as deep as forward or backward needs them.
+int64_t strip_size(const LinearInputs& inputs) {
+  const int64_t backward = std::min(kStripRows, std::max(inputs.x.rows, inputs.weight.rows));
+  return kItemColumns * std::max(inputs.x.columns, backward);
+}
+
 }  // namespace
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs) {
+size_t linear_workspace(const duet_context& context, const LinearInputs& inputs) {
+  Workspace measure;
+  measure.take<float>(context.threads * strip_size(inputs));
+  return measure.used();
+}
+
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
   const float scale = inputs.output_scale;
-  const int64_t k = inputs.x.columns;
-  const Tiling tiles(outputs.rows, outputs.columns, k);
-  // The bias is written first and the product added to it: BLAS would clear the tile otherwise, so this costs nothing.
-  parallel_for(context, tiles.count(), [&](int64_t item, int) {
-    tiles.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-      const Matrix<float> tile = outputs.part(i, j, rows, columns);
-      for (int64_t r = 0; inputs.bias && r < rows; ++r)
-        for (int64_t c = 0; c < columns; ++c) tile.row(r)[c] = scale * inputs.bias[j + c];
-      product_nt(scale, inputs.x.part(i, 0, rows, k), inputs.weight.part(j, 0, columns, k), inputs.bias ? 1 : 0, tile);
+  const int64_t in = inputs.x.columns, strip = strip_size(inputs);
+  float* const strips = workspace.take<float>(context.threads * strip);
+  const Items parts{outputs.rows, outputs.columns};
+  for_each_item(context, operations(outputs.rows, outputs.columns, in), parts.count(), [&](int64_t item, int thread) {
+    parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+      float* const packed = strips + thread * strip;
+      pack_panels(inputs.weight.part(j, 0, columns, in), packed);
+      const Matrix<float> part = outputs.part(i, j, rows, columns);
+      tile_product(inputs.x.part(i, 0, rows, in), {packed, columns, in}, 0, part);
+      if (!inputs.bias && scale == 1) return;
+      for (int64_t r = 0; r < rows; ++r) {
+        float* row = part.row(r);
+        for (int64_t c = 0; c < columns; ++c) row[c] = scale * (inputs.bias ? row[c] + inputs.bias[j + c] : row[c]);
+      }
     });
   });
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                     Workspace workspace) {
   const float scale = inputs.output_scale;
   const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
   if (batch == 0) return;
-  const Tiling x_tiles(gradients.x ? batch : 0, in, out), weight_tiles(gradients.weight ? out : 0, in, batch);
-  const int64_t x_items = x_tiles.count(), weight_items = weight_tiles.count();
+  const Items weight_parts{gradients.weight ? out : 0, in}, x_parts{gradients.x ? batch : 0, in};
+  const int64_t weight_items = weight_parts.count(), x_items = x_parts.count();
   const int64_t bias_items = gradients.bias ? ceil_div(out, kBiasColumns) : 0;
-
-  const auto body = [&](int64_t item, int) {
+  // BLAS takes what is small, and a layer with a factor: a classifier.
+  const bool packs = scale == 1 && operations(batch, in, out) >= kSmall;
+  const int64_t strip = strip_size(inputs);
+  float* const strips = workspace.take<float>(context.threads * strip);
+  const auto body = [&](int64_t item, int thread) {
     if (item < weight_items) {
-      weight_tiles.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        product_tn(scale, grad_outputs.part(0, i, batch, rows), inputs.x.part(0, j, batch, columns), 1, gradients.weight.part(i, j, rows, columns));
+      weight_parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+        const auto g = grad_outputs.part(0, i, batch, rows), x = inputs.x.part(0, j, batch, columns);
+        const auto to = gradients.weight.part(i, j, rows, columns);
+        packs ? add_product<true>(g, x, strips + thread * strip, to) : product_tn(scale, g, x, 1, to);
       });
     } else if (item < weight_items + x_items) {
-      x_tiles.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-        product_nn(scale, grad_outputs.part(i, 0, rows, out), inputs.weight.part(0, j, out, columns), 1, gradients.x.part(i, j, rows, columns));
+      x_parts.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
+        const auto g = grad_outputs.part(i, 0, rows, out), weight = inputs.weight.part(0, j, out, columns);
+        const auto to = gradients.x.part(i, j, rows, columns);
+        packs ? add_product<false>(g, weight, strips + thread * strip, to) : product_nn(scale, g, weight, 1, to);
       });
     } else {
       const int64_t first = (item - weight_items - x_items) * kBiasColumns;
       add_column_sums(grad_outputs, first, std::min(kBiasColumns, out - first), scale, gradients.bias);
     }
   };
-  const int64_t items = weight_items + x_items + bias_items;
-  if (4.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out) < kSmall) {
-    for (int64_t item = 0; item < items; ++item) body(item, 0);
-  } else {
-    parallel_for(context, items, body);
-  }
+  for_each_item(context, 2 * operations(batch, in, out), weight_items + x_items + bias_items, body);
 }
 
 }  // namespace duet::cpu

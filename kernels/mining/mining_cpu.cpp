@@ -2,6 +2,7 @@
 #include <limits>
 
 #include "kernels/cpu/sweep.h"
+#include "kernels/cpu/thread_scratch.h"
 #include "kernels/distance/distance_tile.h"
 #include "kernels/mining/mining_backends.h"
 #include "kernels/mining/mining_rows.h"
@@ -31,16 +32,14 @@ struct RowScratch {
       : tiles(workspace, metric, in.x.rows, in.y.rows, in.x.columns),
         distances(workspace.take_matrix<float>(context.threads * rows_at_once(in.y.rows), in.y.rows)),
         offsets(workspace.take<int64_t>(in.x.rows + 1)),
-        keys(workspace.take_matrix<uint64_t>(context.threads, in.y.rows)),
-        log_weights(workspace.take_matrix<double>(context.threads, in.y.rows)),
-        words(workspace.take_matrix<uint32_t>(context.threads, in.y.rows)) {}
+        semihard(workspace, context.threads, in.y.rows),
+        draws(workspace, context.threads, in.y.rows) {}
 
   DistanceTiles tiles;
   Matrix<float> distances;
   int64_t* offsets;
-  Matrix<uint64_t> keys;
-  Matrix<double> log_weights;
-  Matrix<uint32_t> words;
+  ThreadScratch<SemihardScratch> semihard;
+  ThreadScratch<DrawScratch> draws;
 };
 
 // body(row, its distances, thread)
@@ -130,7 +129,7 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
   count_pairs(context, inputs, scratch.offsets);
   for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
     int64_t at = scratch.offsets[i];
-    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.keys.row(thread), [&](int64_t p, int64_t n) {
+    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.semihard.of(thread), [&](int64_t p, int64_t n) {
       int32_t* triplet = triplets.row(at);
       triplet[0] = static_cast<int32_t>(i), triplet[1] = static_cast<int32_t>(p), triplet[2] = static_cast<int32_t>(n);
       if (distances) {
@@ -150,7 +149,7 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
     const RowDraw of_row{
         draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
         static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) + static_cast<uint64_t>(inputs.first_column)};
-    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, {scratch.log_weights.row(thread), scratch.words.row(thread)},
+    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread),
                    negatives.row(i));
     for (int64_t slot = 0; distances && slot < draw.slots; ++slot) {
       const int32_t j = negatives.row(i)[slot];

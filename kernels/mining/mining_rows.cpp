@@ -2,7 +2,6 @@
 #define HWY_TARGET_INCLUDE "kernels/mining/mining_rows.cpp"
 #include "kernels/mining/mining_rows.h"
 
-#include <hwy/contrib/sort/vqsort.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // after highway.h
@@ -12,6 +11,7 @@
 #include <limits>
 
 #include "kernels/core/philox.h"
+#include "kernels/cpu/philox-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -153,6 +153,10 @@ int64_t largest_gumbel(const double* log_weight, const uint32_t* words, int64_t 
   return where;
 }
 
+void draw_words(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_block, int64_t blocks, uint32_t* words) {
+  philox_blocks(seed, stream, step, first_block, blocks, words);
+}
+
 }  // namespace
 }  // namespace duet::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -163,6 +167,9 @@ namespace {
 HWY_EXPORT(hard_tile);
 HWY_EXPORT(log_weights);
 HWY_EXPORT(largest_gumbel);
+HWY_EXPORT(draw_words);
+
+constexpr int64_t kPhiloxPadding = HWY_STATIC_DISPATCH(kPhiloxGroup);  // blocks
 
 void take_if(bool better, float* distance, int32_t* index, float later_distance, int32_t later_index) {
   if (later_index < 0 || (*index >= 0 && !better)) return;
@@ -186,18 +193,37 @@ void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, cons
   HWY_DYNAMIC_DISPATCH(hard_tile)(distances, labels_x, labels_y, first_row, first_column, rows, columns);
 }
 
-// Keys are all different, so the order does not depend on the pivots that VQSort draws. Its Sorter holds no memory on fixed-size vectors.
-void sort_keys(uint64_t* keys, int64_t count) {
-  constexpr int64_t kShort = 48;  // below this VQSort's start (0.7 us, a system call for its seed) costs more than the sort
-  if (count <= kShort)
-    std::sort(keys, keys + count);
-  else
-    hwy::Sorter()(keys, static_cast<size_t>(count), hwy::SortAscending());
+SemihardScratch::SemihardScratch(Workspace& workspace, int64_t m)
+    : distances(workspace.take<float>(m)),
+      columns(workspace.take<int32_t>(m)),
+      keys(workspace.take<uint64_t>(m)),
+      nearest(workspace.take<int32_t>(m)),
+      sorter(workspace, m) {}
+
+void find_nearest_beyond(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, const SemihardScratch& scratch) {
+  int64_t count = 0;
+  for (int64_t j = 0; j < m; ++j) {
+    scratch.distances[count] = distances[j];
+    scratch.columns[count] = static_cast<int32_t>(j);
+    scratch.nearest[j] = -1;
+    count += (labels_y[j] >= 0) & (distances[j] == distances[j]);
+  }
+  scratch.sorter.sort(scratch.distances, scratch.columns, count, scratch.keys);
+  // From the farthest inwards: the negative seen last is the nearest, and of equals the lowest; it lies beyond once the distance has changed.
+  int32_t last = -1, beyond = -1;
+  float distance_before = std::numeric_limits<float>::infinity();
+  for (int64_t r = count - 1; r >= 0; --r) {
+    const auto j = static_cast<int32_t>(key_column(scratch.keys[r]));
+    const float distance = key_distance(scratch.keys[r]);
+    beyond = distance != distance_before ? last : beyond;
+    last = labels_y[j] != label ? j : last;
+    distance_before = distance;
+    scratch.nearest[j] = beyond;
+  }
 }
 
-int64_t first_beyond(const uint64_t* keys, int64_t count, float distance) {
-  return std::upper_bound(keys, keys + count, sort_key(distance, 0xFFFFFFFF)) - keys;
-}
+DrawScratch::DrawScratch(Workspace& workspace, int64_t m)
+    : log_weight(workspace.take<double>(m)), words(workspace.take<uint32_t>(m + 8 * kPhiloxPadding)) {}
 
 void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,
                     int32_t* negatives) {
@@ -205,13 +231,9 @@ void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels
   if (label < 0 || !HWY_DYNAMIC_DISPATCH(log_weights)(euclidean, label, labels_y, m, draw.dimension, scratch.log_weight)) return;
   for (int64_t slot = 0; slot < draw.slots; ++slot) {
     const auto stream = kStreamDistanceWeighted + 256 * static_cast<uint32_t>(slot);
-    PhiloxBlock block{};
-    for (int64_t j = 0; j < m; ++j) {
-      const uint64_t element = draw.first_element + static_cast<uint64_t>(j);
-      if (j == 0 || element % 4 == 0) block = random_block(draw.seed, stream, draw.step, element / 4);
-      scratch.words[j] = block[element % 4];
-    }
-    negatives[slot] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(largest_gumbel)(scratch.log_weight, scratch.words, m));
+    const int64_t skip = static_cast<int64_t>(draw.first_element % 4);
+    HWY_DYNAMIC_DISPATCH(draw_words)(draw.seed, stream, draw.step, draw.first_element / 4, (skip + m + 3) / 4, scratch.words);
+    negatives[slot] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(largest_gumbel)(scratch.log_weight, scratch.words + skip, m));
   }
 }
 

@@ -1,11 +1,10 @@
 // What is mined from rows of distances (METHOD.md 3): shared by the mining calls and the triplet loss, which stores no list.
 #pragma once
 
-#include <bit>
-#include <cmath>
 #include <cstdint>
 
 #include "kernels/core/check.h"
+#include "kernels/mining/row_sort.h"
 
 namespace duet::cpu {
 
@@ -30,30 +29,30 @@ struct HardState {
 void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
                     const HardState& rows, const HardState& columns);
 
-// A distance and its column as one integer, in order of (distance, column). Distances are never negative; NaN sorts last.
-inline uint64_t sort_key(float distance, int64_t column) {
-  return static_cast<uint64_t>(std::bit_cast<uint32_t>(distance) & 0x7FFFFFFFu) << 32 | static_cast<uint32_t>(column);
-}
-inline float key_distance(uint64_t key) { return std::bit_cast<float>(static_cast<uint32_t>(key >> 32)); }
-inline int64_t key_column(uint64_t key) { return static_cast<int64_t>(key & 0xFFFFFFFFu); }
-void sort_keys(uint64_t* keys, int64_t count);
+// What semihard needs of a row of m columns.
+struct SemihardScratch {
+  float* distances;  // of the columns that take part
+  int32_t* columns;  // theirs
+  uint64_t* keys;    // sorted
+  int32_t* nearest;  // of each column: the nearest negative beyond it, or -1
+  RowSorter sorter;
 
-// The first of sorted keys whose distance exceeds this; count where there is none.
-int64_t first_beyond(const uint64_t* keys, int64_t count, float distance);
+  SemihardScratch(Workspace& workspace, int64_t m);
+};
 
-// body(p, n) for every positive p of a row in order, n the nearest negative with D_p < D_n < fl(D_p + margin) or -1. keys: m.
+// Fills scratch.nearest of the positives of a row: the negative with the least D_n > D_p, the lowest index of equals; -1 for none.
+void find_nearest_beyond(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, const SemihardScratch& scratch);
+
+// body(p, n) for every positive p of a row in order, n the nearest negative with D_p < D_n < fl(D_p + margin) or -1.
 template <class Body>
-void mine_semihard_row(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, uint64_t* keys, Body&& body) {
+void mine_semihard_row(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch,
+                       Body&& body) {
   if (label < 0) return;
-  int64_t count = 0;
-  for (int64_t j = 0; j < m; ++j)
-    if (labels_y[j] >= 0 && labels_y[j] != label && !std::isnan(distances[j])) keys[count++] = sort_key(distances[j], j);
-  sort_keys(keys, count);
+  find_nearest_beyond(distances, label, labels_y, m, scratch);
   for (int64_t p = 0; p < m; ++p) {
     if (labels_y[p] != label) continue;
-    const int64_t at = std::isnan(distances[p]) ? count : first_beyond(keys, count, distances[p]);
-    const bool found = at < count && key_distance(keys[at]) < distances[p] + margin;
-    body(p, found ? key_column(keys[at]) : int64_t{-1});
+    const int64_t n = scratch.nearest[p];
+    body(p, n >= 0 && distances[n] < distances[p] + margin ? n : int64_t{-1});
   }
 }
 
@@ -67,8 +66,9 @@ struct RowDraw {
 };
 struct DrawScratch {
   double* log_weight;  // m
-  uint32_t* words;     // m
-  static DrawScratch take(Workspace& workspace, int64_t m) { return {workspace.take<double>(m), workspace.take<uint32_t>(m)}; }
+  uint32_t* words;     // m and whole groups of blocks
+
+  DrawScratch(Workspace& workspace, int64_t m);
 };
 // negatives: slots indices, -1 for none. euclidean: the row's Euclidean distances.
 void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,

@@ -62,7 +62,34 @@ duet_status duet_triplet_forward(duet_context* context, const duet_triplet_input
     const TripletInputs checked = check(inputs);
     const auto loss = vector<float>(row_loss, "row_loss", checked.x.rows), active = vector<float>(row_active, "row_active", checked.x.rows);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::triplet_forward(*context, checked, loss, active, workspace); });
+    dispatch(context, [&] { cpu::triplet_forward(*context, checked, loss, active, {}, {}, workspace); });
+  });
+}
+
+duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss, duet_vector row_active,
+                                          duet_matrix sum_x, duet_matrix sum_y, duet_workspace workspace) {
+  return guard("triplet_forward_gradient", [&] {
+    const TripletInputs checked = check(inputs);
+    const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
+    const auto loss = vector<float>(row_loss, "row_loss", n), active = vector<float>(row_active, "row_active", n);
+    const auto to_x = matrix<float>(sum_x, "sum_x", n, d, Need::optional), to_y = matrix<float>(sum_y, "sum_y", m, d, Need::optional);
+    check_workspace(context, checked, workspace);
+    dispatch(context, [&] { cpu::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); });
+  });
+}
+
+duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss, duet_matrix sum_x, duet_matrix sum_y,
+                                      duet_matrix grad_x, duet_matrix grad_y) {
+  return guard("triplet_add_gradient", [&] {
+    const auto weight = vector<const float>(active, "active", 1), upstream = vector<const float>(grad_loss, "grad_loss", 1);
+    const auto to_x = matrix<float>(grad_x, "grad_x", kAny, kAny, Need::optional), to_y = matrix<float>(grad_y, "grad_y", kAny, kAny, Need::optional);
+    Matrix<const float> of_x, of_y;
+    if (to_x) of_x = matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
+    if (to_y) of_y = matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
+    dispatch(context, [&] {
+      if (to_x) cpu::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
+      if (to_y) cpu::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
+    });
   });
 }
 

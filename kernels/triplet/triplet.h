@@ -49,6 +49,13 @@ DUET_API duet_status duet_triplet_forward(duet_context* context, const duet_trip
                                           duet_workspace workspace);
 /* loss[0] = sum row_loss / sum row_active (0 where that is 0), active[0] = sum row_active; summed in float64. */
 DUET_API duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active, duet_vector loss, duet_vector active);
+/* Forward that also leaves what backward needs, in one pass over the triplets where forward and backward take two: sum_x (n x d) and sum_y (m x d)
+   are written, not added to: the derivatives of sum row_loss. Either may be null. dT/dx = sum_x / active. */
+DUET_API duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss,
+                                                   duet_vector row_active, duet_matrix sum_x, duet_matrix sum_y, duet_workspace workspace);
+/* grad_x += grad_loss / active sum_x, grad_y likewise; nothing where active is 0. A null gradient: not computed. */
+DUET_API duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss, duet_matrix sum_x, duet_matrix sum_y,
+                                               duet_matrix grad_x, duet_matrix grad_y);
 /* active, grad_loss: size 1. */
 DUET_API duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active, duet_vector grad_loss,
                                            duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace);

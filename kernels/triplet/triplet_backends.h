@@ -25,8 +25,12 @@ struct TripletInputs {
 namespace cpu {
 
 size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs);
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active,
-                     const duet_workspace& workspace);
+// sum_x, sum_y: the derivatives of sum row_loss, not computed without data.
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
+                     Matrix<float> sum_y, const duet_workspace& workspace);
+// grad += grad_loss / active sum
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
+                          Matrix<float> grad);
 void triplet_loss(Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active);
 // active, grad_loss: 1; a gradient without data is not computed.
 void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,

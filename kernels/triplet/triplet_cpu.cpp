@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/product.h"
+#include "kernels/cpu/thread_scratch.h"
 #include "kernels/distance/distance_gradient.h"
 #include "kernels/triplet/triplet_backends.h"
 #include "kernels/triplet/triplet_row.h"
@@ -27,7 +29,9 @@ struct Scratch {
         gradients(workspace, in.metric, n, m, in.x.columns, height, m),
         distances(workspace.take_matrix<float>(height, m)),
         g(workspace.take_matrix<float>(height, m)),
-        rows(TripletRowScratch::take(workspace, context.threads * m, draws)),
+        rows(workspace, context.threads, m),
+        semihard(workspace, context.threads, in.mining == DUET_TRIPLET_SEMIHARD ? m : 0),
+        draw(workspace, context.threads, draws ? m : 0),
         euclidean(workspace, draws ? DUET_EUCLIDEAN : DUET_INNER, n, m, in.x.columns),
         draw_distances(workspace.take_matrix<float>(draws ? context.threads * kGroupRows : 0, m)),
         negatives(workspace.take_matrix<int32_t>(draws ? context.threads : 0, draws ? in.draw.slots : 0)) {}
@@ -38,7 +42,9 @@ struct Scratch {
   DistanceTiles tiles;
   DistanceGradients gradients;
   Matrix<float> distances, g;  // a block's; g holds the agreement of a row until its dL/dD takes the place
-  TripletRowScratch rows;      // one for each thread
+  ThreadScratch<TripletRowScratch> rows;
+  ThreadScratch<SemihardScratch> semihard;
+  ThreadScratch<DrawScratch> draw;
   // distance_weighted alone
   DistanceTiles euclidean;
   Matrix<float> draw_distances;  // a group for each thread
@@ -61,7 +67,6 @@ struct Row {
 
 RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
   const int32_t label = in.labels_x[row.i], *labels = in.labels_y.data;
-  const TripletRowScratch own = scratch.rows.at(row.thread * scratch.m);
   MinedRow mined(row.distances, scratch.m, in.margin, row.gradient ? row.g : nullptr);
   if (in.mining == DUET_TRIPLET_HARD) {
     float distances[2];
@@ -71,7 +76,7 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
     mine_hard_tile({row.distances, 1, scratch.m, scratch.m}, &label, labels, 0, 0, best, {});
     if (indices[0] >= 0 && indices[1] >= 0) mined.take(indices[0], indices[1]);
   } else if (in.mining == DUET_TRIPLET_SEMIHARD) {
-    mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, own.keys, [&](int64_t p, int64_t n) {
+    mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, scratch.semihard.of(row.thread), [&](int64_t p, int64_t n) {
       if (n >= 0) mined.take(p, n);
     });
   } else {
@@ -79,7 +84,7 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
     const RowDraw draw{in.draw.seed, static_cast<uint32_t>(in.draw.step[0]), in.draw.slots, in.x.columns,
                        global_row * total + static_cast<uint64_t>(in.first_column)};
     int32_t* negatives = scratch.negatives.row(row.thread);
-    draw_negatives(row.draw_distances, label, labels, scratch.m, draw, own.draw, negatives);
+    draw_negatives(row.draw_distances, label, labels, scratch.m, draw, scratch.draw.of(row.thread), negatives);
     for (int64_t slot = 0; slot < draw.slots; ++slot)
       for (int64_t p = 0; p < scratch.m && negatives[slot] >= 0; ++p)
         if (labels[p] == label) mined.take(p, negatives[slot]);
@@ -88,7 +93,7 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
 }
 
 RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
-  const TripletRowScratch own = scratch.rows.at(row.thread * scratch.m);
+  const TripletRowScratch own = scratch.rows.of(row.thread);
   if (in.soft) {
     const int64_t pair = in.first_row + row.i - in.first_column;
     soft_weights(row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1, scratch.m, own);
@@ -129,6 +134,22 @@ void for_each_group(const duet_context& context, const TripletInputs& in, Scratc
   }
 }
 
+// The groups with their gradients: adds scale d sum row_loss / dx into grad_x, likewise grad_y.
+template <class Use>
+void with_gradients(const duet_context& context, const TripletInputs& in, Scratch& scratch, double scale, Use&& use, Matrix<float> grad_x,
+                    Matrix<float> grad_y) {
+  scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
+  for_each_group(
+      context, in, scratch, true, scale,
+      [&](const Tile& group, const RowSums* sums) {
+        use(group, sums);
+        scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns),
+                                    scratch.g.part(group.block_row, 0, group.rows, group.columns));
+      },
+      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
+  scratch.gradients.finish(context);
+}
+
 }  // namespace
 
 size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs) {
@@ -137,20 +158,36 @@ size_t triplet_workspace(const duet_context& context, const TripletInputs& input
   return measure.used();
 }
 
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active,
-                     const duet_workspace& workspace) {
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
+                     Matrix<float> sum_y, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   prepare(context, inputs, scratch);
-  for_each_group(
-      context, inputs, scratch, false, 0,
-      [&](const Tile& group, const RowSums* sums) {
-        for (int64_t i = 0; i < group.rows; ++i) {
-          row_loss[group.first_row + i] = static_cast<float>(sums[i].loss);
-          row_active[group.first_row + i] = static_cast<float>(sums[i].active);
-        }
-      },
-      [](const Block&) {});
+  const bool gradient = sum_x || sum_y;
+  for (const Matrix<float>& sum : {sum_x, sum_y})
+    for (int64_t i = 0; sum && i < sum.rows; ++i) std::fill_n(sum.row(i), sum.columns, 0.0f);
+  const auto write = [&](const Tile& group, const RowSums* sums) {
+    for (int64_t i = 0; i < group.rows; ++i) {
+      row_loss[group.first_row + i] = static_cast<float>(sums[i].loss);
+      row_active[group.first_row + i] = static_cast<float>(sums[i].active);
+    }
+  };
+  if (gradient)
+    with_gradients(context, inputs, scratch, 1, write, sum_x, sum_y);
+  else
+    for_each_group(context, inputs, scratch, false, 0, write, [](const Block&) {});
+}
+
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
+                          Matrix<float> grad) {
+  if (active[0] == 0) return;  // T = 0 (METHOD.md 3)
+  const float factor = static_cast<float>(static_cast<double>(grad_loss[0]) / active[0]);
+  constexpr int64_t kChunk = 65536;  // elements of a work item: some 10 us
+  for_each_run(context, grad.rows, grad.columns, contiguous(sum) && contiguous(grad), kChunk, [&](int64_t i, int64_t j, int64_t count) {
+    float* to = grad.row(i) + j;
+    const float* from = sum.row(i) + j;
+    for (int64_t k = 0; k < count; ++k) to[k] += factor * from[k];
+  });
 }
 
 void triplet_loss(Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {
@@ -166,15 +203,8 @@ void triplet_backward(const duet_context& context, const TripletInputs& inputs, 
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   prepare(context, inputs, scratch);
-  scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
-  for_each_group(
-      context, inputs, scratch, true, static_cast<double>(grad_loss[0]) / active[0],
-      [&](const Tile& group, const RowSums*) {
-        scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns),
-                                    scratch.g.part(group.block_row, 0, group.rows, group.columns));
-      },
-      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
-  scratch.gradients.finish(context);
+  with_gradients(
+      context, inputs, scratch, static_cast<double>(grad_loss[0]) / active[0], [](const Tile&, const RowSums*) {}, grad_x, grad_y);
 }
 
 }  // namespace duet::cpu

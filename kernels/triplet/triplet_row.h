@@ -13,14 +13,24 @@ struct RowSums {
   double loss = 0, active = 0;
 };
 
-struct TripletRowScratch {
-  float *positive, *negative;                                  // m: the weights of the row's columns
-  uint64_t* keys;                                              // m
-  float *sorted_distance, *sorted_positive, *sorted_negative;  // m: the columns that weigh, nearest first
-  DrawScratch draw;
+// Sums over the negatives nearer than some place of the row: S0 and S1.
+struct NegativeSums {
+  double weight, distance;
+};
 
-  static TripletRowScratch take(Workspace& workspace, int64_t size, bool draws);
-  TripletRowScratch at(int64_t k) const;
+// One thread's, for rows of m columns. Arrays in sorted order hold the columns that weigh, nearest first.
+struct TripletRowScratch {
+  static constexpr int64_t kPadding = 64;  // behind the sorted distances: whole vectors are compared
+
+  float *positive, *negative;  // m: the weights of the row's columns
+  uint64_t* keys;              // m, sorted
+  float *sorted_distance, *sorted_positive, *sorted_negative;
+  NegativeSums* negatives_below;  // m + 1, sorted
+  double* positives_below;        // m + 1, sorted
+  int32_t *reached, *passed;      // of each as a positive: columns within its reach; as a negative: columns whose reach falls short of it
+  RowSorter sorter;
+
+  TripletRowScratch(Workspace& workspace, int64_t m);
 };
 
 // Weights of METHOD.md 2 of a row's columns; agreement: W of the row; trust without data: 1; own: the anchor's pair, or -1.

@@ -162,7 +162,7 @@ TEST_CASE("linear keeps NaN and infinity") {
   const duet_linear_inputs inputs = problem.inputs();
   Context context;
   Floats outputs(130, 65);
-  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}));
+  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
   for (int64_t i = 0; i < 130; ++i) {
     for (int64_t j = 0; j < 65; ++j) {
       const bool nan = i == 129 || j == 7;
@@ -173,7 +173,7 @@ TEST_CASE("linear keeps NaN and infinity") {
   Floats upstream = Draw(4).normals(130, 65), grad_bias(65, 1);
   upstream.at(5, 64) = std::numeric_limits<float>::quiet_NaN();
   grad_bias.fill(1);
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, {}, grad_bias.vector(), {}));
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < 65; ++j) CHECK(std::isnan(grad_bias.at(j)) == (j == 64));
 }
 
@@ -210,4 +210,5 @@ TEST_CASE("linear refuses misuse") {
   FAIL_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), {}, narrow.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
             "grad_weight: expected 2 x 4, got 3 x 3");
   FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+  FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_WORKSPACE_TOO_SMALL, "workspace");
 }

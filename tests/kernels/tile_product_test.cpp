@@ -79,11 +79,12 @@ TEST_CASE("products of a backward tile are added") {
       for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += before.values()[k];
       Floats out = before;
       const Matrix<float> to{out.data(), s.rows, s.columns, s.columns + 5};
-      const Matrix<const float> values{v.data(), s.depth, s.columns, s.columns + 2};
+      std::vector<float> storage(static_cast<size_t>(cpu::packed_columns_size(s.depth, s.columns)));
+      const cpu::PackedColumns values = cpu::pack_columns({.threads = 2}, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
       if (transposed)
-        cpu::add_product_tn({gt.data(), s.depth, s.rows, s.rows + 4}, values, to);
+        cpu::add_product_tn({gt.data(), s.depth, s.rows, s.rows + 4}, values, 0, to);
       else
-        cpu::add_product_nn({g.data(), s.rows, s.depth, s.depth + 1}, values, to);
+        cpu::add_product_nn({g.data(), s.rows, s.depth, s.depth + 1}, values, 0, to);
       check_close(out.values(), exact.value, tolerance(s.depth, exact.scale + largest(before.values())), transposed ? "g^T v" : "g v");
     }
   }

@@ -1,5 +1,7 @@
 #include "tests/reference/triplet.h"
 
+#include <optional>
+
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
 #include "tests/support/golden.h"
@@ -169,6 +171,53 @@ const duet_triplet_mining kMinings[] = {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUE
 const char* const kNames[] = {"all", "hard", "semihard", "distance_weighted"};
 
 }  // namespace
+
+TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients up to their division") {
+  for (const Shape& s : kShapes) {
+    for (const bool soft : {true, false}) {
+      Batch batch = batch_of(s, 41, 2);
+      batch.soft = soft;
+      CAPTURE(s.n);
+      CAPTURE(s.m);
+      const Forward terms = forward(batch);
+      constexpr double kUpstream = -0.7;
+      const Gradients two = backward(batch, terms.weight.at(0), kUpstream, zeros(batch));
+      std::optional<Gradients> first;
+      for (const int threads : {1, 2, 4, 8}) {
+        Context context(threads);
+        const duet_triplet_inputs inputs = batch.inputs();
+        size_t bytes = 0;
+        SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
+        Scratch scratch(bytes);
+        Floats loss(batch.n(), 1), active(batch.n(), 1), upstream = Floats(1, 1).fill(kUpstream);
+        Gradients sums{Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}, one = zeros(batch);
+        SUCCEED_CALL(
+            duet_triplet_forward_gradient(context, &inputs, loss.vector(), active.vector(), sums.x.matrix(), sums.y.matrix(), scratch.view()));
+        Floats weight = Floats(1, 1).fill(terms.weight.at(0));
+        SUCCEED_CALL(
+            duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), sums.x.matrix(), sums.y.matrix(), one.x.matrix(), one.y.matrix()));
+        CHECK(loss.values() == terms.loss.values());
+        CHECK(active.values() == terms.active.values());
+        // Another order of a division: a few ulps of the largest.
+        check_relative(one.x.values(), two.x.values(), 1e-6, "grad_x", 1e-8);
+        check_relative(one.y.values(), two.y.values(), 1e-6, "grad_y", 1e-8);
+        if (!first) first = one;
+        CHECK(one.x.values() == first->x.values());
+        CHECK(one.y.values() == first->y.values());
+      }
+    }
+  }
+}
+
+TEST_CASE("triplet gradients of one pass refuse what does not fit") {
+  Context context(1);
+  Floats one = Floats(1, 1).fill(1), sum = Floats(3, 2).fill(1), grad = Floats(4, 2).fill(0);
+  FAIL_CALL(duet_triplet_add_gradient(context, one.vector(), one.vector(), sum.matrix(), {}, grad.matrix(), {}), DUET_INVALID_ARGUMENT,
+            "sum_x: expected 4 x 2, got 3 x 2");
+  Floats zero = Floats(1, 1).fill(0), target = Floats(3, 2).fill(5);
+  SUCCEED_CALL(duet_triplet_add_gradient(context, zero.vector(), one.vector(), sum.matrix(), {}, target.matrix(), {}));
+  CHECK(target.values() == Floats(3, 2).fill(5).values());
+}
 
 TEST_CASE("triplet losses and gradients agree with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {

@@ -1,0 +1,70 @@
+// One step of a method, METHOD.md 6, on a batch of n pairs of VEGAS' widths (audio 128, visual 1024): gather, both passes, the optimizer.
+#include "bench/bench.h"
+#include "data/synthetic.h"
+#include "trainer/method.h"
+
+namespace duet::bench {
+namespace {
+
+constexpr int64_t kWidthA = 128, kWidthV = 1024;
+constexpr int64_t kBatches = 8;
+constexpr int64_t kEpoch = 12;  // of 40: half of the labels are hidden, and everything that is distilled has its full weight
+
+class TrainingStepBench : public Prepared {
+ public:
+  TrainingStepBench(const Setting& setting, const char* method) : batch_(setting.shape.n) {
+    data::SyntheticOptions options;
+    options.train_rows = kBatches * batch_;
+    options.test_rows = 1;
+    options.classes = static_cast<int32_t>(setting.shape.classes);
+    options.widths = {kWidthA, kWidthV};
+    dataset_ = data::synthetic_dataset(options);
+    ModelDescription description;
+    description.config.method = method;
+    description.modalities = dataset_.modalities;
+    for (int side = 0; side < data::kModalities; ++side) description.inputs[static_cast<size_t>(side)].mean.resize(dataset_.width(side));
+    description.classes = dataset_.classes;
+    model_ = std::make_unique<Model>(std::move(description), setting.context);
+    step_ = std::make_unique<TrainingStep>(setting.context, *model_, dataset_.train, dataset_.train.labels, 1000);
+    step_->start_epoch(kEpoch);
+    rows_.resize(static_cast<size_t>(dataset_.train.rows()));
+    for (size_t i = 0; i < rows_.size(); ++i) rows_[i] = static_cast<int64_t>(i);
+
+    const Config& config = model_->description().config;
+    double weights = 0;
+    for (const int64_t inputs : {kWidthA, kWidthV}) {
+      double width = static_cast<double>(inputs);
+      for (const int64_t hidden : config.hidden_units) {
+        weights += width * static_cast<double>(hidden);
+        width = static_cast<double>(hidden);
+      }
+      weights += width * static_cast<double>(config.embedding_dim);
+    }
+    // Forward, and backward to weights and inputs; the teacher's forward as well where there is one.
+    forward_cost.flops = (std::string(method) == "psd" ? 4 : 3) * 2 * weights * static_cast<double>(batch_);
+  }
+
+  int sets() const override { return static_cast<int>(kBatches); }
+  void forward(int set) override {
+    if (!step_->run(std::span(rows_).subspan(static_cast<size_t>(set * batch_), static_cast<size_t>(batch_))))
+      throw Error(DUET_INTERNAL_ERROR, "no step");
+  }
+  // tests/trainer/method_test.cpp compares a step with the prototype's; here it is enough that the loss is a number, which run() checks.
+  void verify_forward() override {}
+
+ private:
+  int64_t batch_;
+  data::Dataset dataset_;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<TrainingStep> step_;
+  std::vector<int64_t> rows_;
+};
+
+Registration variant(const char* method) {
+  return {"training_step", method, Passes::forward_only,
+          [method](const Setting& setting) { return std::make_unique<TrainingStepBench>(setting, method); }};
+}
+const Registration kVariants[] = {variant("psd"), variant("triplet"), variant("label")};
+
+}  // namespace
+}  // namespace duet::bench

@@ -1,0 +1,108 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/mining/row_sort.cpp"
+#include "kernels/mining/row_sort.h"
+
+#include <hwy/contrib/sort/vqsort.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cmath>
+
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+namespace hn = hwy::HWY_NAMESPACE;
+
+void range_of(const float* distances, int64_t count, float* lowest, float* highest) {
+  const hn::ScalableTag<float> tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  *lowest = *highest = distances[0];
+  int64_t j = 0;
+  if (count >= lanes) {
+    auto low = hn::LoadU(tag, distances), high = low;
+    for (; j + lanes <= count; j += lanes) {
+      const auto d = hn::LoadU(tag, distances + j);
+      low = hn::Min(low, d);
+      high = hn::Max(high, d);
+    }
+    *lowest = hn::GetLane(hn::MinOfLanes(tag, low));
+    *highest = hn::GetLane(hn::MaxOfLanes(tag, high));
+  }
+  for (; j < count; ++j) {
+    *lowest = std::min(*lowest, distances[j]);
+    *highest = std::max(*highest, distances[j]);
+  }
+}
+
+// Rises with the distance: a difference, a product and a truncation all do. bins has room for a whole last vector.
+void bins_of(const float* distances, int64_t count, float low, float scale, int32_t* bins) {
+  const hn::ScalableTag<float> tag;
+  const hn::RebindToSigned<decltype(tag)> integers;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes)
+    hn::StoreU(hn::ConvertTo(integers, hn::Mul(hn::Sub(hn::LoadU(tag, distances + j), hn::Set(tag, low)), hn::Set(tag, scale))), integers, bins + j);
+  for (; j < count; ++j) bins[j] = static_cast<int32_t>((distances[j] - low) * scale);
+}
+
+}  // namespace
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+namespace {
+HWY_EXPORT(range_of);
+HWY_EXPORT(bins_of);
+
+constexpr int64_t kMostBins = int64_t{1} << 16;
+
+int64_t bins_for(int64_t count) { return std::clamp<int64_t>(2 * static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(count))), 4, kMostBins); }
+
+// Keys are all different, so the order does not depend on the pivots that VQSort draws. Its Sorter holds no memory on fixed-size vectors.
+void sort_by_comparison(uint64_t* keys, int64_t count) { hwy::Sorter()(keys, static_cast<size_t>(count), hwy::SortAscending()); }
+
+}  // namespace
+
+RowSorter::RowSorter(Workspace& workspace, int64_t size) : bins_(workspace.take<int32_t>(size)), places_(workspace.take<int32_t>(bins_for(size))) {}
+
+void RowSorter::sort(const float* distances, const int32_t* columns, int64_t count, uint64_t* sorted) const {
+  if (count == 0) return;
+  const auto key = [&](int64_t k) { return sort_key(distances[k], columns ? columns[k] : k); };
+  float low, high;
+  HWY_DYNAMIC_DISPATCH(range_of)(distances, count, &low, &high);
+  constexpr float kSmallestRange = 1e-30f;  // below, and from infinity on, bins tell nothing
+  const float range = high - low;
+  if (!(range > kSmallestRange && range < INFINITY)) {
+    for (int64_t k = 0; k < count; ++k) sorted[k] = key(k);
+    return sort_by_comparison(sorted, count);
+  }
+  const int64_t bins = bins_for(count);
+  HWY_DYNAMIC_DISPATCH(bins_of)(distances, count, low, static_cast<float>(bins - 1) / range, bins_);
+  std::fill_n(places_, bins, 0);
+  for (int64_t k = 0; k < count; ++k) ++places_[bins_[k]];
+  int32_t start = 0;
+  for (int64_t b = 0; b < bins; b += 4) {  // one addition in four waits for the last; bins is a multiple of 4
+    int32_t* const at = places_ + b;
+    const int32_t first = at[0], two = first + at[1], three = two + at[2], four = three + at[3];
+    at[0] = start;
+    at[1] = start + first;
+    at[2] = start + two;
+    at[3] = start + three;
+    start += four;
+  }
+  for (int64_t k = 0; k < count; ++k) sorted[places_[bins_[k]]++] = key(k);
+  int64_t moves_left = 8 * count;
+  for (int64_t r = 1; r < count; ++r) {
+    const uint64_t moved = sorted[r];
+    int64_t to = r;
+    for (; to > 0 && sorted[to - 1] > moved; --to) sorted[to] = sorted[to - 1];
+    sorted[to] = moved;
+    moves_left -= r - to;
+    if (moves_left < 0) return sort_by_comparison(sorted, count);
+  }
+}
+
+}  // namespace duet::cpu
+#endif
