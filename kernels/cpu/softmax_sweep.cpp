@@ -99,7 +99,8 @@ void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, fl
 }
 
 ScoreGradient::ScoreGradient(Workspace& workspace, const Sweep& sweep)
-    : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)), slot_scale_(workspace.take<double>(sweep.slots())) {}
+    : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)),
+      slot_scale_(workspace.take<double>(sweep.slots())) {}
 
 void ScoreGradient::close(const Tile& tile, Matrix<const float> dots, float scale) {
   const double sum = scale_gradient(dots, scale, this->tile(tile));

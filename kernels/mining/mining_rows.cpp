@@ -37,6 +37,8 @@ struct Best {
   }
   // Lanes into one state; equal distances to the lowest index.
   HWY_INLINE void reduce(D tag, float* best, int32_t* best_index) const {
+    const auto known = hn::Set(tag, *best);  // of lower indices: only what is better counts, which after the first tiles is rare
+    if (*best_index >= 0 && hn::AllFalse(tag, kFarthest ? hn::Gt(distance, known) : hn::Lt(distance, known))) return;
     HWY_ALIGN float distances[HWY_MAX_BYTES / sizeof(float)];
     HWY_ALIGN int32_t indices[HWY_MAX_BYTES / sizeof(int32_t)];
     hn::StoreU(distance, tag, distances);
