@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/alignment/alignment_backends.h"
@@ -41,6 +42,17 @@ struct Scratch {
   double* row_dot;  // n
 };
 
+// No score is larger, in size; NaN where a row holds NaN.
+float score_bound(const DistanceTiles& tiles, float scale) {
+  const float x = norm_bound(tiles.x()), y = norm_bound(tiles.y()), size = std::abs(scale);
+  switch (tiles.metric()) {
+    case DUET_SQEUCLIDEAN: return size * (x + y) * (x + y);
+    case DUET_EUCLIDEAN: return size * (x + y);
+    case DUET_COSINE: return size * (1 + x * y);
+    default: return size * x * y;
+  }
+}
+
 // A distance counts negatively.
 float signed_scale(const AlignmentInputs& inputs) { return inputs.score == DUET_INNER ? inputs.scale[0] : -inputs.scale[0]; }
 
@@ -78,7 +90,7 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
-  scratch.sums.begin();
+  scratch.sums.begin(score_bound(scratch.tiles, scale));
   scratch.sweep.run(
       context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread), scale); },
       [&](const Block& block) { scratch.sums.merge(context, block); });

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/sigmoid_tile.h"
@@ -78,7 +79,7 @@ float finish(const LogSum& sum, const TargetSum& target, float* statistics) {
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
   const float scale = in.scale[0];
-  scratch.sums.begin();
+  scratch.sums.begin(std::abs(scale) * norm_bound(in.a) * norm_bound(in.v));
   scratch.begin(context);
   scratch.sweep.run(
       context,

@@ -19,7 +19,8 @@ SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, co
   slot_centre_ = workspace.take<double>(sweep.slots() * kColumnTiles);
 }
 
-void SoftmaxSweep::begin() {
+void SoftmaxSweep::begin(float bound) {
+  bounded_ = bound <= kBoundedScore;
   std::fill_n(rows_, n_, LogSum{});
   std::fill_n(columns_, m_, LogSum{});
 }
@@ -45,6 +46,11 @@ void SoftmaxSweep::add_rows(const Tile& tile, ExpSums sums, float centre, bool c
 
 float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale) {
   const ExpSums rows = row_sums(thread);
+  if (bounded_) {
+    bounded_exp_sums(dots, scale, rows, column_sums(tile));
+    add_rows(tile, rows, 0, false);
+    return 0;
+  }
   const float largest = exp_sums(dots, scale, rows, column_sums(tile));
   add_rows(tile, rows, 0, false);
   return largest;
@@ -53,7 +59,12 @@ float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots,
 void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
                               float centre) {
   const ExpSums rows = row_sums(thread);
-  exp_cross_sums(dots, scale, other, other_scale, centre, rows, column_sums(tile));
+  if (bounded_) {
+    centre = 0;
+    bounded_exp_cross_sums(dots, scale, other, other_scale, rows, column_sums(tile));
+  } else {
+    exp_cross_sums(dots, scale, other, other_scale, centre, rows, column_sums(tile));
+  }
   add_rows(tile, rows, centre, true);
   slot_centre_[tile.slot * kColumnTiles + tile.block_column / Sweep::kTileColumns] = centre;
 }
@@ -88,7 +99,8 @@ void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, fl
 }
 
 ScoreGradient::ScoreGradient(Workspace& workspace, const Sweep& sweep)
-    : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)), slot_scale_(workspace.take<double>(sweep.slots())) {}
+    : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)),
+      slot_scale_(workspace.take<double>(sweep.slots())) {}
 
 void ScoreGradient::close(const Tile& tile, Matrix<const float> dots, float scale) {
   const double sum = scale_gradient(dots, scale, this->tile(tile));

@@ -11,8 +11,9 @@ class SoftmaxSweep {
  public:
   SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
-  void begin();
-  // Takes in a tile of scores, scale * dots; returns the largest of them, 0 where it is not finite.
+  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none.
+  void begin(float bound);
+  // Takes in a tile of scores, scale * dots; returns a number near the largest of them, finite.
   float take(const Tile& tile, int thread, Matrix<const float> dots, float scale);
   // The same, and carries in LogSum::cross the sum of e^score (score - other score). centre: any number near the other scores.
   void take_cross(const Tile& tile, int thread, Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre);
@@ -28,6 +29,7 @@ class SoftmaxSweep {
   void add_rows(const Tile& tile, ExpSums sums, float centre, bool cross);
 
   int64_t n_, m_, tile_rows_, slot_stride_;
+  bool bounded_ = false;
   LogSum *rows_, *columns_;
   float* thread_sums_;                           // threads x 3 x tile rows
   float *slot_shift_, *slot_sum_, *slot_cross_;  // slots x block columns

@@ -81,6 +81,54 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
   }
 }
 
+// Sums of R rows from row i on, every shift 0. One load and store of the columns' sums serves all of them.
+template <int R, bool kCross>
+HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exponential, float scale, Matrix<const float> other, float other_scale,
+                             ExpSums rows, ExpSums columns) {
+  const auto factor = hn::Set(kTag, scale), other_factor = hn::Set(kTag, other_scale);
+  const float *row[R], *other_row[R];
+  FloatVector sum[R], cross_sum[R];
+  for (int r = 0; r < R; ++r) {
+    row[r] = dots.row(i + r);
+    other_row[r] = kCross ? other.row(i + r) : nullptr;
+    sum[r] = cross_sum[r] = hn::Zero(kTag);
+  }
+  for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
+    auto column_sum = hn::LoadU(kTag, columns.sum + j), column_cross = kCross ? hn::LoadU(kTag, columns.cross + j) : hn::Zero(kTag);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const auto x = hn::LoadU(kTag, row[r] + j);
+      const auto e = exponential(kTag, x);
+      sum[r] = hn::Add(sum[r], counted(e, dots.columns - j, last));
+      column_sum = hn::Add(column_sum, e);
+      if constexpr (kCross) {
+        const auto weighted = hn::Mul(e, hn::NegMulAdd(hn::LoadU(kTag, other_row[r] + j), other_factor, hn::Mul(x, factor)));
+        cross_sum[r] = hn::Add(cross_sum[r], counted(weighted, dots.columns - j, last));
+        column_cross = hn::Add(column_cross, weighted);
+      }
+    }
+    hn::StoreU(column_sum, kTag, columns.sum + j);
+    if constexpr (kCross) hn::StoreU(column_cross, kTag, columns.cross + j);
+  });
+  for (int r = 0; r < R; ++r) {
+    rows.sum[i + r] = sum_of_lanes(kTag, sum[r]);
+    if constexpr (kCross) rows.cross[i + r] = sum_of_lanes(kTag, cross_sum[r]);
+  }
+}
+
+template <bool kCross>
+void bounded_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns) {
+  constexpr int kRows = 4;
+  fill(rows.shift, dots.rows, 0);
+  fill(columns.shift, dots.columns, 0);
+  fill(columns.sum, padded(dots.columns), 0);
+  if constexpr (kCross) fill(columns.cross, padded(dots.columns), 0);
+  const BoundedExp exponential(scale);
+  int64_t i = 0;
+  for (; i + kRows <= dots.rows; i += kRows) bounded_rows<kRows, kCross>(dots, i, exponential, scale, other, other_scale, rows, columns);
+  for (; i < dots.rows; ++i) bounded_rows<1, kCross>(dots, i, exponential, scale, other, other_scale, rows, columns);
+}
+
 template <bool kCross>
 float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
   maxima(dots, scale, rows.shift, columns.shift);
@@ -159,6 +207,33 @@ void gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, Softma
 
 }  // namespace
 
+float norm_bound_target(Matrix<const float> rows) {
+  float largest = 0;
+  for (int64_t i = 0; i < rows.rows; ++i) {
+    auto sum = hn::Zero(kTag);
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(kTag));
+    int64_t k = 0;
+    for (; k + lanes <= rows.columns; k += lanes) {
+      const auto x = hn::LoadU(kTag, rows.row(i) + k);
+      sum = hn::MulAdd(x, x, sum);
+    }
+    float square = sum_of_lanes(kTag, sum);
+    for (; k < rows.columns; ++k) square += rows.row(i)[k] * rows.row(i)[k];
+    if (std::isnan(square)) return square;
+    largest = square > largest ? square : largest;
+  }
+  return 1.001f * std::sqrt(largest);
+}
+
+void bounded_exp_sums_target(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
+  bounded_sums<false>(dots, scale, {}, 0, rows, columns);
+}
+
+void bounded_exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows,
+                                   ExpSums columns) {
+  bounded_sums<true>(dots, scale, other, other_scale, rows, columns);
+}
+
 float exp_sums_target(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
   return shifted_sums<false>(dots, scale, {}, 0, 0, rows, columns);
 }
@@ -197,10 +272,23 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace duet::cpu {
 
+HWY_EXPORT(norm_bound_target);
+HWY_EXPORT(bounded_exp_sums_target);
+HWY_EXPORT(bounded_exp_cross_sums_target);
 HWY_EXPORT(exp_sums_target);
 HWY_EXPORT(exp_cross_sums_target);
 HWY_EXPORT(softmax_gradient_target);
 HWY_EXPORT(scale_gradient_target);
+
+float norm_bound(Matrix<const float> rows) { return HWY_DYNAMIC_DISPATCH(norm_bound_target)(rows); }
+
+void bounded_exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
+  HWY_DYNAMIC_DISPATCH(bounded_exp_sums_target)(dots, scale, rows, columns);
+}
+
+void bounded_exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns) {
+  HWY_DYNAMIC_DISPATCH(bounded_exp_cross_sums_target)(dots, scale, other, other_scale, rows, columns);
+}
 
 float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
   return HWY_DYNAMIC_DISPATCH(exp_sums_target)(dots, scale, rows, columns);

@@ -4,6 +4,9 @@
 // within 60 of the tile's own, nothing that counts can underflow (e^-87 is still a normal number). A tile with a wider range, which takes a
 // temperature near 1e-3 or rows of wild norms, is passed over twice, each row and each column with a shift of its own.
 //
+// Where rows are so short that no score exceeds kBoundedScore, which a bound by their norms tells before the sweep, every shift is 0: no pass for
+// the maxima, and a shorter exponential.
+//
 // Tiles and everything indexed by a tile's columns have room for padded(columns) elements: only what is summed along a row is masked.
 #pragma once
 
@@ -15,12 +18,21 @@ namespace duet::cpu {
 inline constexpr int64_t kLanePadding = 16;
 constexpr int64_t padded(int64_t columns) { return ceil_div(columns, kLanePadding) * kLanePadding; }
 
+inline constexpr float kBoundedScore = 40;
+// A little over the largest Euclidean norm of a row; NaN where one is.
+float norm_bound(Matrix<const float> rows);
+
 // sum = sum of e^{score - shift} along a row or a column of the tile; cross, where asked for, see exp_cross_sums.
 struct ExpSums {
   float* shift;
   float* sum;
   float* cross = nullptr;
 };
+
+// Writes both sums with every shift 0; no score is beyond kBoundedScore or NaN.
+void bounded_exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns);
+// The same for the cross sums, their centre 0.
+void bounded_exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns);
 
 // Chooses the shifts and writes both sums. Returns the tile's largest score, 0 where that is not finite.
 float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns);

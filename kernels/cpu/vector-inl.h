@@ -43,6 +43,32 @@ HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, kLowest)), hn::Mul(p, hn::BitCast(d, scale)));
 }
 
+// e^(x scale) for |x scale| <= 40, on the way by 2^(x scale log2 e), its constant in two parts: no shift, no case at the edges. x is no NaN.
+// Within 1 ulp, 24 where there is no FMA.
+class BoundedExp {
+ public:
+  explicit BoundedExp(float scale)
+      : high_(static_cast<float>(scale * kLog2E)), low_(static_cast<float>(scale * kLog2E - static_cast<double>(high_))) {}
+
+  HWY_INLINE FloatVector operator()(FloatTag d, FloatVector x) const {
+    const hn::RebindToSigned<FloatTag> di;
+    const auto round_to_int = hn::Set(d, 12582912.0f), high = hn::Set(d, high_);
+    const auto shifted = hn::MulAdd(x, high, round_to_int);
+    const auto r = hn::MulAdd(x, hn::Set(d, low_), hn::MulSub(x, high, hn::Sub(shifted, round_to_int)));
+    auto p = hn::MulAdd(hn::Set(d, 1.53211383e-4f), r, hn::Set(d, 1.33901728e-3f));  // exp's, its r in units of ln 2
+    p = hn::MulAdd(p, r, hn::Set(d, 9.61852646e-3f));
+    p = hn::MulAdd(p, r, hn::Set(d, 5.55036223e-2f));
+    p = hn::MulAdd(p, r, hn::Set(d, 2.40226475e-1f));
+    p = hn::MulAdd(p, r, hn::Set(d, 6.93147181e-1f));
+    p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+    return hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::BitCast(di, shifted))));
+  }
+
+ private:
+  static constexpr double kLog2E = 1.4426950408889634;
+  float high_, low_;
+};
+
 // log x within 1.5 ulp, denormals included; -inf for 0, NaN below 0 and for NaN, inf for inf.
 HWY_INLINE FloatVector log(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;

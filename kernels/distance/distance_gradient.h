@@ -34,7 +34,7 @@ class DistanceGradients {
   double *row_sum_ = nullptr, *column_sum_ = nullptr;  // n, m; euclidean and sqeuclidean
   BlockGradients products_;
   bool packed_ = false;            // its operands, at the first block
-  Matrix<float> unit_x_, unit_y_;                      // n x d, m x d; cosine
+  Matrix<float> unit_x_, unit_y_;  // n x d, m x d; cosine
   // Pairs of the block so close that 1/D would magnify what the products cancel; they are added directly. euclidean
   Matrix<uint64_t> close_;        // block rows x words of 64 columns
   uint8_t* has_close_ = nullptr;  // block rows

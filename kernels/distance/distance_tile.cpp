@@ -2,8 +2,8 @@
 #define HWY_TARGET_INCLUDE "kernels/distance/distance_tile.cpp"
 #include "kernels/distance/distance_tile.h"
 
-#include <hwy/foreach_target.h>
 #include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -197,8 +197,9 @@ void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float>
 }
 
 void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const {
+  const bool squares = metric_ != DUET_INNER;
   const DistanceRows rows{x_.rows.part(first_row, 0, out.rows, x_.rows.columns), y_.rows.part(first_column, 0, out.columns, y_.rows.columns),
-                          x_.square + first_row, y_.square + first_column, near_};
+                          squares ? x_.square + first_row : nullptr, squares ? y_.square + first_column : nullptr, near_};
   HWY_DYNAMIC_DISPATCH(expand_tile_of)(metric_, rows, products, once, out);
 }
 

@@ -59,8 +59,8 @@ class DistanceTiles {
   duet_metric metric_;
   float near_;  // share of the larger squared norm below which a squared distance is recomputed directly
   Side x_, y_;
-  float* storage_;      // of packed_
-  PackedRows packed_;   // y
+  float* storage_;     // of packed_
+  PackedRows packed_;  // y
 };
 
 }  // namespace duet::cpu

@@ -27,15 +27,18 @@ struct Best {
   hn::Vec<D> distance;
   hn::Vec<IndexTag<D>> index;
 
+  // No candidate is NaN.
   HWY_INLINE void update(D tag, hn::Vec<D> d, hn::Vec<IndexTag<D>> at, hn::Mask<D> candidate) {
     const auto not_better = kFarthest ? hn::Le(d, distance) : hn::Ge(d, distance);  // false against NaN: anything beats none
-    const auto better = hn::And(candidate, hn::AndNot(not_better, hn::Eq(d, d)));
+    const auto better = hn::AndNot(not_better, candidate);
     distance = hn::IfThenElse(better, d, distance);
     index = hn::IfThenElse(hn::RebindMask(IndexTag<D>(), better), at, index);
     (void)tag;
   }
   // Lanes into one state; equal distances to the lowest index.
   HWY_INLINE void reduce(D tag, float* best, int32_t* best_index) const {
+    const auto known = hn::Set(tag, *best);  // of lower indices: only what is better counts, which after the first tiles is rare
+    if (*best_index >= 0 && hn::AllFalse(tag, kFarthest ? hn::Gt(distance, known) : hn::Lt(distance, known))) return;
     HWY_ALIGN float distances[HWY_MAX_BYTES / sizeof(float)];
     HWY_ALIGN int32_t indices[HWY_MAX_BYTES / sizeof(int32_t)];
     hn::StoreU(distance, tag, distances);
@@ -56,53 +59,96 @@ struct RowBest {
   Best<true, D> positive;
   Best<false, D> negative;
 
-  HWY_INLINE explicit RowBest(D tag)
+  HWY_INLINE explicit RowBest(D tag = D())
       : positive{hn::Set(tag, std::numeric_limits<float>::quiet_NaN()), hn::Set(IndexTag<D>(), -1)}, negative{positive.distance, positive.index} {}
 };
 
-template <class D>
-HWY_INLINE void mine_vector(D tag, const float* distances, const int32_t* labels, int32_t label, int32_t row, int32_t column, int64_t j,
-                            RowBest<D>& best, const HardState& columns) {
+// Rows of a tile that are mined together, so that the state of the columns is loaded and stored once for all of them.
+template <int R>
+struct RowGroup {
+  const float* distances[R];
+  int32_t label[R], index[R];
+  int64_t row[R];  // of the tile
+};
+
+template <int R, bool kColumns, class D>
+HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labels, int32_t column, int64_t j, RowBest<D>* best,
+                            const HardState& columns) {
   const IndexTag<D> integers;
-  const auto d = hn::LoadU(tag, distances + j);
-  const auto other = hn::LoadU(integers, labels + j), own = hn::Set(integers, label);
-  const auto equal = hn::Eq(other, own);
-  const auto same = hn::RebindMask(tag, equal);
-  const auto different = hn::RebindMask(tag, hn::AndNot(equal, hn::Gt(other, hn::Set(integers, -1))));
-  const auto at = hn::Iota(integers, static_cast<int32_t>(column + j));
-  best.positive.update(tag, d, at, same);
-  best.negative.update(tag, d, at, different);
-  if (!columns.positive) return;
-  const auto row_index = hn::Set(integers, row);
-  Best<true, D> positive{hn::LoadU(tag, columns.positive_distance + j), hn::LoadU(integers, columns.positive + j)};
-  Best<false, D> negative{hn::LoadU(tag, columns.negative_distance + j), hn::LoadU(integers, columns.negative + j)};
-  positive.update(tag, d, row_index, same);
-  negative.update(tag, d, row_index, different);
-  hn::StoreU(positive.distance, tag, columns.positive_distance + j);
-  hn::StoreU(positive.index, integers, columns.positive + j);
-  hn::StoreU(negative.distance, tag, columns.negative_distance + j);
-  hn::StoreU(negative.index, integers, columns.negative + j);
+  const auto other = hn::LoadU(integers, labels + j), at = hn::Iota(integers, static_cast<int32_t>(column + j));
+  const auto known = hn::Gt(other, hn::Set(integers, -1));
+  RowBest<D> of_columns(tag);
+  if constexpr (kColumns) {
+    of_columns.positive = {hn::LoadU(tag, columns.positive_distance + j), hn::LoadU(integers, columns.positive + j)};
+    of_columns.negative = {hn::LoadU(tag, columns.negative_distance + j), hn::LoadU(integers, columns.negative + j)};
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const auto d = hn::LoadU(tag, group.distances[r] + j);
+    const auto number = hn::Eq(d, d), equal = hn::RebindMask(tag, hn::Eq(other, hn::Set(integers, group.label[r])));
+    const auto same = hn::And(equal, number), different = hn::AndNot(equal, hn::And(hn::RebindMask(tag, known), number));
+    best[r].positive.update(tag, d, at, same);
+    best[r].negative.update(tag, d, at, different);
+    if constexpr (kColumns) {
+      const auto row_index = hn::Set(integers, group.index[r]);
+      of_columns.positive.update(tag, d, row_index, same);
+      of_columns.negative.update(tag, d, row_index, different);
+    }
+  }
+  if constexpr (kColumns) {
+    hn::StoreU(of_columns.positive.distance, tag, columns.positive_distance + j);
+    hn::StoreU(of_columns.positive.index, integers, columns.positive + j);
+    hn::StoreU(of_columns.negative.distance, tag, columns.negative_distance + j);
+    hn::StoreU(of_columns.negative.index, integers, columns.negative + j);
+  }
+}
+
+template <int R, bool kColumns>
+void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, int32_t column, const HardState& rows, const HardState& columns) {
+  const hn::ScalableTag<float> tag;
+  const hn::CappedTag<float, 1> one;
+  using One = hn::CappedTag<float, 1>;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  RowBest<hn::ScalableTag<float>> best[R];
+  RowBest<One> tail[R];
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) mine_vector<R, kColumns>(tag, group, labels, column, j, best, columns);
+  for (; j < count; ++j) mine_vector<R, kColumns>(one, group, labels, column, j, tail, columns);
+  for (int r = 0; r < R && rows.positive; ++r) {
+    const int64_t i = group.row[r];
+    best[r].positive.reduce(tag, rows.positive_distance + i, rows.positive + i);
+    best[r].negative.reduce(tag, rows.negative_distance + i, rows.negative + i);
+    tail[r].positive.reduce(one, rows.positive_distance + i, rows.positive + i);
+    tail[r].negative.reduce(one, rows.negative_distance + i, rows.negative + i);
+  }
+}
+
+template <bool kColumns>
+void hard_tile_of(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
+                  const HardState& rows, const HardState& columns) {
+  constexpr int kRows = 4;
+  RowGroup<kRows> group{};
+  int filled = 0;
+  const auto column = static_cast<int32_t>(first_column);
+  for (int64_t i = 0; i < distances.rows; ++i) {
+    if (labels_x[i] < 0) continue;
+    group.distances[filled] = distances.row(i);
+    group.label[filled] = labels_x[i];
+    group.index[filled] = static_cast<int32_t>(first_row + i);
+    group.row[filled] = i;
+    if (++filled < kRows) continue;
+    mine_group<kRows, kColumns>(group, distances.columns, labels_y, column, rows, columns);
+    filled = 0;
+  }
+  for (int r = 0; r < filled; ++r)
+    mine_group<1, kColumns>({{group.distances[r]}, {group.label[r]}, {group.index[r]}, {group.row[r]}}, distances.columns, labels_y, column, rows,
+                            columns);
 }
 
 void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
                const HardState& rows, const HardState& columns) {
-  const hn::ScalableTag<float> tag;
-  const hn::CappedTag<float, 1> one;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  for (int64_t i = 0; i < distances.rows; ++i) {
-    if (labels_x[i] < 0) continue;
-    RowBest best(tag);
-    RowBest tail(one);
-    const auto row = static_cast<int32_t>(first_row + i), column = static_cast<int32_t>(first_column);
-    int64_t j = 0;
-    for (; j + lanes <= distances.columns; j += lanes) mine_vector(tag, distances.row(i), labels_y, labels_x[i], row, column, j, best, columns);
-    for (; j < distances.columns; ++j) mine_vector(one, distances.row(i), labels_y, labels_x[i], row, column, j, tail, columns);
-    if (!rows.positive) continue;
-    best.positive.reduce(tag, rows.positive_distance + i, rows.positive + i);
-    best.negative.reduce(tag, rows.negative_distance + i, rows.negative + i);
-    tail.positive.reduce(one, rows.positive_distance + i, rows.positive + i);
-    tail.negative.reduce(one, rows.negative_distance + i, rows.negative + i);
-  }
+  if (columns.positive) return hard_tile_of<true>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
+  hard_tile_of<false>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
 }
 
 // log w of METHOD.md 3 for every column that may be drawn, -inf for the others. Returns whether there is one.

@@ -237,10 +237,10 @@ TEST_CASE("distances and gradients beyond one block of the sweep, and of parts o
     Scratch scratch(bytes);
     Floats tile(900, 1000);
     SUCCEED_CALL(duet_distance_forward(context, &part, tile.matrix(), scratch.view()));
-    Doubles expected;
+    bool same = true;  // to the last bit: a distance depends on its two rows alone
     for (int64_t i = 0; i < 900; ++i)
-      for (int64_t j = 0; j < 1000; ++j) expected.push_back(whole.at(1000 + i, 40 + j));
-    check_distances(tile.values(), expected, metric, d);
+      for (int64_t j = 0; j < 1000; ++j) same = same && tile.at(i, j) == whole.at(1000 + i, 40 + j);
+    CHECK(same);
     const Floats grad = draw.normals(n, m);
     const Gradients zero{Floats(n, d).fill(0), Floats(m, d).fill(0)};
     const Gradients actual = backward(pair, metric, whole, grad, 2, zero);
