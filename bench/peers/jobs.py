@@ -45,7 +45,6 @@ def peak_over(body):
 
 
 def _work(make, pipe, limits):
-    os.setsid()
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     try:
         answer, first_s, extra = peak_over(lambda: make()())
@@ -76,48 +75,81 @@ def _work(make, pipe, limits):
                    traceback.format_exc()))
 
 
-def run(make, limits, check, compiles=False):
-    """make() gives a function that does the work once and returns its answer; check(answer) says "" or what is wrong, before anything is timed."""
-    ours, theirs = Pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            ours.close()
-            _work(make, theirs, limits)
-        finally:
-            os._exit(0)
-    theirs.close()
+class _Child:
+    """body(pipe) in a forked process, which ends with this."""
 
-    def receive(seconds):
-        if not ours.poll(seconds):
+    def __init__(self, body):
+        self.pipe, theirs = Pipe()
+        self.id = os.fork()
+        if self.id == 0:
+            try:
+                os.setsid()
+                self.pipe.close()
+                body(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def receive(self, seconds):
+        if not self.pipe.poll(seconds):
             raise TimeoutError
-        return ours.recv()
+        return self.pipe.recv()
 
-    try:
-        kind, *rest = receive(limits.seconds + 2 + (limits.compile_seconds if compiles else 0))
-        if kind == "failed":
-            return {"status": rest[0], "detail": rest[1]}
-        answer, first_s = rest
-        wrong = check(answer)
-        ours.send(not wrong)
-        if wrong:
-            return {"status": "another answer: " + wrong}
-        kind, *rest = receive(4 * limits.seconds + 60)
-        if kind == "failed":
-            return {"status": rest[0], "detail": rest[1]}
-        samples, extra = rest
-        median = statistics.median(samples)
-        if median > limits.seconds:
-            return {"status": f"over {limits.seconds:.0f} s"}
-        return {"status": "ok", "median_s": median, "fastest_s": min(samples), "calls": len(samples), "extra_bytes": extra}
-    except TimeoutError:
-        return {"status": f"over {limits.seconds:.0f} s"}
-    except EOFError:
-        return {"status": "ended by the system, most likely out of memory"}
-    finally:
-        ours.close()
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pipe.close()
         try:
-            os.killpg(child, signal.SIGKILL)
+            os.killpg(self.id, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        os.waitpid(child, 0)
+        os.waitpid(self.id, 0)
+
+
+ENDED = "ended by the system, most likely out of memory"
+
+
+def run(make, limits, check, compiles=False):
+    """make() gives a function that does the work once and returns its answer; check(answer) says "" or what is wrong, before anything is timed."""
+    over = {"status": f"over {limits.seconds:.0f} s"}
+    with _Child(lambda pipe: _work(make, pipe, limits)) as child:
+        try:
+            kind, *rest = child.receive(limits.seconds + 2 + (limits.compile_seconds if compiles else 0))
+            if kind == "failed":
+                return {"status": rest[0], "detail": rest[1]}
+            wrong = check(rest[0])
+            child.pipe.send(not wrong)
+            if wrong:
+                return {"status": "another answer: " + wrong}
+            kind, *rest = child.receive(4 * limits.seconds + 60)
+            if kind == "failed":
+                return {"status": rest[0], "detail": rest[1]}
+            samples, extra = rest
+            median = statistics.median(samples)
+            if median > limits.seconds:
+                return over
+            return {"status": "ok", "median_s": median, "fastest_s": min(samples), "calls": len(samples), "extra_bytes": extra}
+        except TimeoutError:
+            return over
+        except EOFError:
+            return {"status": ENDED}
+
+
+def once(body, seconds):
+    """What body() returns, for work that times itself."""
+
+    def work(pipe):
+        try:
+            pipe.send(("answer", body()))
+        except BaseException as error:
+            pipe.send(("failed", "failed: " + (str(error).strip().splitlines() or [type(error).__name__])[0][:160]))
+
+    with _Child(work) as child:
+        try:
+            kind, value = child.receive(seconds)
+            return {"status": "ok", "answer": value} if kind == "answer" else {"status": value}
+        except TimeoutError:
+            return {"status": f"over {seconds:.0f} s"}
+        except EOFError:
+            return {"status": ENDED}

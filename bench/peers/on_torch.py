@@ -66,7 +66,7 @@ class SortedTriplets(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, D, positive, negative, trust):
-        near, order = D.sort(dim=1)
+        near, order = (each.contiguous() for each in D.sort(dim=1))
         p, w = positive.gather(1, order).double(), negative.gather(1, order).double()
         reach = near + MARGIN
         before = torch.searchsorted(near, reach)  # how many columns are nearer than the reach of each
@@ -202,7 +202,7 @@ class OnMetricLearning:
         miner = miners.BatchHardMiner(distance=distances.LpDistance(normalize_embeddings=False))
 
         def mine(own, labels, other, other_labels):
-            anchors, positives, _, negatives = miner(own, labels, other, other_labels)
+            anchors, positives, negatives = miner(own, labels, other, other_labels)
             if len(anchors) != len(own):
                 raise RuntimeError("an anchor without positive or negative")
             return positives, negatives
