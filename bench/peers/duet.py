@@ -70,7 +70,7 @@ def view(array):
     return Vector(array.ctypes.data, array.size, DTYPES[array.dtype])
 
 
-def make(kind, **values):
+def make(kind, /, **values):
     """A struct of the interface, arrays as views; it keeps the arrays alive."""
     out = kind(struct_size=sizeof(kind))
     out.arrays = [value for value in values.values() if isinstance(value, np.ndarray)]

@@ -47,14 +47,14 @@ def peak_over(body):
 def _work(make, pipe, limits):
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     try:
-        answer, first_s, extra = peak_over(lambda: make()())
+        answer, first_s, extra = peak_over(make())
         pipe.send(("answer", answer, first_s))
         del answer
         if not pipe.recv():
             return
         samples = []
         if first_s < 10:
-            _, second_s, extra = peak_over(lambda: make()())  # the first call also loaded, compiled and started threads
+            _, second_s, extra = peak_over(make())  # the first call also loaded, compiled and started threads
             run = make()
             run()
             calls = min(200, max(3 if second_s < 2 else 0, int(limits.budget / max(second_s, 1e-6))))

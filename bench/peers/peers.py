@@ -98,9 +98,11 @@ def measure(work, system, systems, n, threads, limits, expected):
         if system == DUET:
             expected.update(answer)
             return "" if all(np.isfinite(value).all() for value in answer.values()) else "not finite"
-        return works.difference(answer, expected) if expected else "nothing to compare with"
+        return works.difference(answer, expected, expected.get("slack", 0.0))
 
     row = jobs.run(make, limits, check, compiles=system == COMPILED)
+    if work.name.startswith("triplet") and system == DUET and row["status"] == "ok" and n <= MAIN:
+        expected["slack"] = jobs.once(lambda: works.hinge_slack(getattr(systems[DUET], work.name), inputs), limits.seconds).get("answer", 0.0)
     if system == SCIKIT and row["status"] == "ok":
         asked = len(range(*works.sample(n).indices(n)))
         row["median_s"] *= n / asked

@@ -131,7 +131,8 @@ class Page:
                f"{d['date']}, {d['threads']} threads unless said, one sitting of {d['seconds']} s at a load of {d['load']:.1f}; medians; {versions}.",
                f"Machine limits, measured: {d['peaks']['flops_per_s'] / 1e9:.0f} GFLOP/s (fused multiply-adds in float32), "
                f"{d['peaks']['bytes_per_s'] / 1e9:.1f} GB/s (copy past the cache). `./dev bench peers` writes this page.", "",
-               "d = 128 (mean average precision: 64), 10 classes. Losses and gradients were equal to 1e-4 before anything was timed. \"Bare products\": the time in "
+               "d = 128 (mean average precision: 64), 10 classes. Losses and gradients were equal to 1e-4 before anything was timed "
+               "(those of triplets but for what lies within 4e-6 of the hinge). \"Bare products\": the time in "
                "products of the same shape, of how many the work replaces. \"Of the limit\": the larger of those products at the peak and of the n x n matrices "
                "that are read or written at the bandwidth, in per cent of the time. Memory is what a call has in use at its peak beyond its inputs, outputs "
                "included. \"Times faster\": PyTorch is the faster of eager and compiled, and its memory that one's.", "",
