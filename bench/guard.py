@@ -20,9 +20,9 @@ import machine  # noqa: E402
 BASELINE = ROOT / "bench" / "baseline.json"
 WORSE, MORE, TRIES = 1.25, 1.05, 3
 
-# What has a bare product to stand beside. Shapes past one tile and one sweep block; 1 thread and all.
+# What has a bare product to stand beside, on a shape past one sweep block; 1 thread and all.
 RATIO_OPERATIONS = ("distance", "alignment", "contrastive", "distillation", "mining", "triplet", "retrieval")
-RATIO_SHAPE = ("--n", 2048, "--m", 2048, "--d", 128, "--repeat", 7)
+RATIO_SHAPE = ("--n", 1152, "--m", 1152, "--d", 128, "--repeat", 9)
 # One tile and a bit of the next, so that the edges are counted too.
 COUNT_SHAPE = ("--n", 200, "--m", 168, "--d", 48, "--threads", 1)
 

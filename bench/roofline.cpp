@@ -18,7 +18,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 double multiply_add(int64_t rounds, float factor, float* sink) {
   const hn::ScalableTag<float> tag;
   const auto f = hn::Set(tag, factor), s = hn::Set(tag, 1 - factor);
-  auto a = s, b = s, c = s, d = s, e = s, g = s, h = s, i = s, j = s, k = s;
+  // Each starts elsewhere: equal chains would be one to the compiler.
+  const auto start = [&](float value) { return hn::Add(s, hn::Set(tag, value)); };
+  auto a = start(0), b = start(1), c = start(2), d = start(3), e = start(4);
+  auto g = start(5), h = start(6), i = start(7), j = start(8), k = start(9);
   for (int64_t round = 0; round < rounds; ++round) {
     a = hn::MulAdd(a, f, s), b = hn::MulAdd(b, f, s), c = hn::MulAdd(c, f, s), d = hn::MulAdd(d, f, s), e = hn::MulAdd(e, f, s);
     g = hn::MulAdd(g, f, s), h = hn::MulAdd(h, f, s), i = hn::MulAdd(i, f, s), j = hn::MulAdd(j, f, s), k = hn::MulAdd(k, f, s);

@@ -103,6 +103,7 @@ def measure(work, system, systems, n, threads, limits, expected):
     row = jobs.run(make, limits, check, compiles=system == COMPILED)
     if work.name.startswith("triplet") and system == DUET and row["status"] == "ok" and n <= MAIN:
         expected["slack"] = jobs.once(lambda: works.hinge_slack(getattr(systems[DUET], work.name), inputs), limits.seconds).get("answer", 0.0)
+        row["hinge_slack"] = expected["slack"]
     if system == SCIKIT and row["status"] == "ok":
         asked = len(range(*works.sample(n).indices(n)))
         row["median_s"] *= n / asked

@@ -49,7 +49,8 @@ def loglog(title, x_name, y_name, units, lines):
     for name, points, dashed, ending in lines:
         colour = "#777" if dashed else COLOURS.get(name, "#222")
         path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in points)
-        style = ' stroke-dasharray="5 4"' if dashed else ""
+        dashes = "2 4" if "limit" in name else "6 4"
+        style = f' stroke-dasharray="{dashes}"' if dashed else ""
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{1.2 if dashed else 2.2}"{style}/>')
         if not dashed:
             out += [f'<circle cx="{place_x(x):.1f}" cy="{place_y(y):.1f}" r="3.2" fill="{colour}"/>' for x, y in points]
