@@ -3,6 +3,7 @@
 #include <iostream>
 #include <set>
 
+#include "bench/instructions.h"
 #include "bench/report.h"
 #include "kernels/core/dispatch.h"
 
@@ -10,10 +11,10 @@ namespace duet::bench {
 namespace {
 
 struct Options {
-  std::string operation, pass;
+  std::string operation, variant, pass;
   Shape shape{4096, 4096, 128, 10};
   int threads = 0, repeat = 0;
-  bool json = false;
+  bool json = false, count = false;
 };
 
 // What the command line got wrong: exit code 2, where a failed run is 1.
@@ -21,22 +22,27 @@ struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+std::string joined(const std::set<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
 std::vector<const Benchmark*> chosen(const Options& options) {
   std::stable_sort(registry().begin(), registry().end(), [](const Benchmark& a, const Benchmark& b) { return a.operation < b.operation; });
   std::vector<const Benchmark*> out;
-  std::set<std::string> known;
+  std::set<std::string> known, variants;
   bool backward = false;
   for (const Benchmark& benchmark : registry()) {
     known.insert(benchmark.operation);
     if (!options.operation.empty() && benchmark.operation != options.operation) continue;
+    variants.insert(benchmark.variant);
+    if (!options.variant.empty() && benchmark.variant != options.variant) continue;
     out.push_back(&benchmark);
     backward = backward || benchmark.passes == Passes::forward_and_backward;
   }
-  if (out.empty()) {
-    std::string names;
-    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
-    throw UsageError(text("--operation: expected one of ", names, ", got ", options.operation));
-  }
+  if (variants.empty()) throw UsageError(text("--operation: expected one of ", joined(known), ", got ", options.operation));
+  if (out.empty()) throw UsageError(text("--variant: expected one of ", joined(variants), ", got ", options.variant));
   if (options.pass == "backward" && !backward) throw UsageError(text("--pass: ", options.operation, " has no backward"));
   return out;
 }
@@ -50,15 +56,30 @@ std::vector<Pass> passes(const Benchmark& benchmark, const std::string& pass) {
   return {Pass::forward, Pass::backward};
 }
 
-void run(const Benchmark& benchmark, const Options& options, duet_context* context, Yardsticks& yardsticks) {
+// What the lines are measured with; not there where instructions are counted.
+struct Instruments {
+  Yardsticks yardsticks;
+  Roofline roofline;
+};
+
+void run(const Benchmark& benchmark, const Options& options, duet_context* context, Instruments* instruments) {
   const std::vector<Pass> measured_passes = passes(benchmark, options.pass);
   if (measured_passes.empty()) return;
   try {
     const std::unique_ptr<Prepared> prepared = benchmark.prepare({options.shape, context});
     warm_up_and_verify(*prepared, measured_passes.back() != Pass::forward);
     for (const Pass pass : measured_passes) {
-      const Line line{
-          benchmark, pass, options.shape, duet_context_threads(context), prepared->extra_bytes, measure(*prepared, pass, options.repeat, yardsticks)};
+      if (instruments == nullptr) {
+        count_instructions(*prepared, pass, text(benchmark.operation, "/", benchmark.variant, "/", pass_name(pass)));
+        continue;
+      }
+      const Line line{benchmark,
+                      pass,
+                      options.shape,
+                      duet_context_threads(context),
+                      prepared->extra_bytes,
+                      measure(*prepared, pass, options.repeat, instruments->yardsticks),
+                      instruments->roofline};
       options.json ? print_json(std::cout, line) : print_table_row(std::cout, line);
     }
   } catch (const std::bad_alloc&) {
@@ -74,6 +95,7 @@ int main(int argc, char** argv) {
   constexpr int64_t kLargest = INT32_MAX;  // a row stride has to stay below 2^31
   app.set_version_flag("--version", duet_version());
   app.add_option("--operation", options.operation, "Only this operation");
+  app.add_option("--variant", options.variant, "Only this variant");
   app.add_option("--pass", options.pass, "forward, backward, or both timed together; without it forward and backward, one after the other")
       ->check(CLI::IsMember({"forward", "backward", "both"}));
   app.add_option("--n", options.shape.n, "Rows: anchors, queries, samples")->check(CLI::Range(int64_t{1}, kLargest))->capture_default_str();
@@ -85,6 +107,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "Threads; without it as many as are allowed")->check(CLI::Range(1, 4096));
   app.add_option("--repeat", options.repeat, "Calls a line; without it about half a second's, at least 5")->check(CLI::Range(1, 1000000));
   app.add_flag("--json", options.json, "One JSON object a line instead of a table");
+  app.add_flag("--count", options.count, "Under callgrind: dump the instructions of one call a line, and time nothing");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {
@@ -99,9 +122,14 @@ int main(int argc, char** argv) {
   succeed(duet_context_create(&context_options, &created));
   const std::unique_ptr<duet_context, decltype(&duet_context_destroy)> context(created, duet_context_destroy);
   const std::vector<const Benchmark*> benchmarks = chosen(options);
-  Yardsticks yardsticks(*context);
-  if (!options.json) print_table_head(std::cout, options.shape, duet_context_threads(context.get()));
-  for (const Benchmark* benchmark : benchmarks) run(*benchmark, options, context.get(), yardsticks);
+  if (options.count) {
+    if (!counts_instructions()) throw UsageError("--count: expected to run under valgrind --tool=callgrind, in a build that found its headers");
+    for (const Benchmark* benchmark : benchmarks) run(*benchmark, options, context.get(), nullptr);
+    return 0;
+  }
+  Instruments instruments{Yardsticks(*context), measure_roofline(*context)};
+  if (!options.json) print_table_head(std::cout, options.shape, duet_context_threads(context.get()), instruments.roofline);
+  for (const Benchmark* benchmark : benchmarks) run(*benchmark, options, context.get(), &instruments);
   return 0;
 }
 

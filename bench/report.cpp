@@ -28,11 +28,12 @@ void print_cells(std::ostream& out, const std::string& operation, const std::str
 
 }  // namespace
 
-void print_table_head(std::ostream& out, const Shape& shape, int threads) {
+void print_table_head(std::ostream& out, const Shape& shape, int threads, const Roofline& roofline) {
   out << "duet " << duet_version() << ", SIMD " << duet_simd_target() << ", BLAS " << duet_blas_core() << ", " << threads
       << (threads == 1 ? " thread" : " threads") << "; n " << shape.n << ", m " << shape.m << ", d " << shape.d << ", classes " << shape.classes
-      << '\n';
-  print_cells(out, "operation", "variant", "pass", "median ms", "spread %", "GFLOP/s", "GB/s", "extra MiB", "product ms", "products", "ratio");
+      << "; limits " << number(roofline.flops_per_s * 1e-9) << " GFLOP/s, " << number(roofline.bytes_per_s * 1e-9) << " GB/s\n";
+  print_cells(out, "operation", "variant", "pass", "median ms", "spread %", "GFLOP/s", "GB/s", "extra MiB", "product ms", "products", "ratio",
+              "limit ms", "limit %");
 }
 
 void print_table_row(std::ostream& out, const Line& line) {
@@ -42,7 +43,7 @@ void print_table_row(std::ostream& out, const Line& line) {
               fixed(measured.spread * 100, 1), number(measured.cost.flops / measured.median_s * 1e-9),
               number(measured.cost.bytes / measured.median_s * 1e-9), number(static_cast<double>(line.extra_bytes) / (1024 * 1024)),
               product ? number(measured.product_s * 1e3) : "-", product ? text(measured.cost.products) : "-",
-              product ? fixed(measured.ratio(), 2) : "-");
+              product ? fixed(measured.ratio(), 2) : "-", number(line.limit_s() * 1e3), fixed(line.share() * 100, 1));
 }
 
 void print_json(std::ostream& out, const Line& line) {
@@ -63,6 +64,10 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"product_s", nullptr},
                                  {"products", measured.cost.products},
                                  {"ratio", nullptr},
+                                 {"limit_s", line.limit_s()},
+                                 {"share", line.share()},
+                                 {"peak_flops_per_s", line.roofline.flops_per_s},
+                                 {"peak_bytes_per_s", line.roofline.bytes_per_s},
                                  {"simd", duet_simd_target()},
                                  {"blas", duet_blas_core()},
                                  {"version", duet_version()}};

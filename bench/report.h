@@ -4,6 +4,7 @@
 #include <iosfwd>
 
 #include "bench/measure.h"
+#include "bench/roofline.h"
 
 namespace duet::bench {
 
@@ -14,9 +15,12 @@ struct Line {
   int threads;
   size_t extra_bytes;
   Measurement measurement;
+  const Roofline& roofline;
+  double limit_s() const { return roofline.limit_s(measurement.cost); }
+  double share() const { return limit_s() / measurement.median_s; }
 };
 
-void print_table_head(std::ostream& out, const Shape& shape, int threads);
+void print_table_head(std::ostream& out, const Shape& shape, int threads, const Roofline& roofline);
 void print_table_row(std::ostream& out, const Line& line);
 void print_json(std::ostream& out, const Line& line);
 

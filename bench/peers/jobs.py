@@ -1,0 +1,155 @@
+"""One measurement in a process of its own: a library's threads, allocator and failures stay there, and its memory can be read off the kernel."""
+import ctypes
+import gc
+import os
+import resource
+import signal
+import statistics
+import time
+import traceback
+from multiprocessing import Pipe
+
+
+class Limits:
+    """seconds: what a single call may take; compile_seconds: what a first call may take on top; budget: what the repeated calls of a line may."""
+
+    def __init__(self, seconds, compile_seconds, budget, memory_bytes):
+        self.seconds, self.compile_seconds, self.budget, self.memory_bytes = seconds, compile_seconds, budget, memory_bytes
+
+
+def available_bytes():
+    for line in open("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo has no MemAvailable")
+
+
+def _status(key):
+    for line in open("/proc/self/status"):
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {key}")
+
+
+def peak_over(body):
+    """Seconds that body takes and bytes that it has in use at its peak beyond those before it."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what the allocator kept of earlier calls would hide what this one needs
+    with open("/proc/self/clear_refs", "w") as peak:
+        peak.write("5")
+    before = _status("VmRSS")
+    start = time.perf_counter()
+    answer = body()
+    seconds = time.perf_counter() - start
+    return answer, seconds, max(0, _status("VmHWM") - before)
+
+
+def _work(make, pipe, limits):
+    resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+    try:
+        answer, first_s, extra = peak_over(make())
+        pipe.send(("answer", answer, first_s))
+        del answer
+        if not pipe.recv():
+            return
+        samples = []
+        if first_s < 10:
+            _, second_s, extra = peak_over(make())  # the first call also loaded, compiled and started threads
+            run = make()
+            run()
+            calls = min(200, max(3 if second_s < 2 else 0, int(limits.budget / max(second_s, 1e-6))))
+            for _ in range(calls):
+                start = time.perf_counter()
+                run()
+                samples.append(time.perf_counter() - start)
+            samples = samples or [second_s]
+        else:
+            samples = [first_s]
+        pipe.send(("times", samples, extra))
+    except MemoryError:
+        pipe.send(("failed", "out of memory", ""))
+    except BaseException as error:
+        text = str(error)
+        memory = "allocate memory" in text or "not enough memory" in text or "bad_alloc" in text or "OUT_OF_MEMORY" in text
+        pipe.send(("failed", "out of memory" if memory else "failed: " + (text.strip().splitlines() or [type(error).__name__])[0][:160],
+                   traceback.format_exc()))
+
+
+class _Child:
+    """body(pipe) in a forked process, which ends with this."""
+
+    def __init__(self, body):
+        self.pipe, theirs = Pipe()
+        self.id = os.fork()
+        if self.id == 0:
+            try:
+                os.setsid()
+                self.pipe.close()
+                body(theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+
+    def receive(self, seconds):
+        if not self.pipe.poll(seconds):
+            raise TimeoutError
+        return self.pipe.recv()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.pipe.close()
+        try:
+            os.killpg(self.id, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self.id, 0)
+
+
+ENDED = "ended by the system, most likely out of memory"
+
+
+def run(make, limits, check, compiles=False):
+    """make() gives a function that does the work once and returns its answer; check(answer) says "" or what is wrong, before anything is timed."""
+    over = {"status": f"over {limits.seconds:.0f} s"}
+    with _Child(lambda pipe: _work(make, pipe, limits)) as child:
+        try:
+            kind, *rest = child.receive(limits.seconds + 2 + (limits.compile_seconds if compiles else 0))
+            if kind == "failed":
+                return {"status": rest[0], "detail": rest[1]}
+            wrong = check(rest[0])
+            child.pipe.send(not wrong)
+            if wrong:
+                return {"status": "another answer: " + wrong}
+            kind, *rest = child.receive(4 * limits.seconds + 60)
+            if kind == "failed":
+                return {"status": rest[0], "detail": rest[1]}
+            samples, extra = rest
+            median = statistics.median(samples)
+            if median > limits.seconds:
+                return over
+            return {"status": "ok", "median_s": median, "fastest_s": min(samples), "calls": len(samples), "extra_bytes": extra}
+        except TimeoutError:
+            return over
+        except EOFError:
+            return {"status": ENDED}
+
+
+def once(body, seconds):
+    """What body() returns, for work that times itself."""
+
+    def work(pipe):
+        try:
+            pipe.send(("answer", body()))
+        except BaseException as error:
+            pipe.send(("failed", "failed: " + (str(error).strip().splitlines() or [type(error).__name__])[0][:160]))
+
+    with _Child(work) as child:
+        try:
+            kind, value = child.receive(seconds)
+            return {"status": "ok", "answer": value} if kind == "answer" else {"status": value}
+        except TimeoutError:
+            return {"status": f"over {seconds:.0f} s"}
+        except EOFError:
+            return {"status": ENDED}
