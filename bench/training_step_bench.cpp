@@ -42,6 +42,8 @@ class TrainingStepBench : public Prepared {
     }
     // Forward, and backward to weights and inputs; the teacher's forward as well where there is one.
     forward_cost.flops = (std::string(method) == "psd" ? 4 : 3) * 2 * weights * static_cast<double>(batch_);
+    // The batch is read; weights, both moments and the teacher are read and written.
+    forward_cost.bytes = sizeof(float) * (static_cast<double>(batch_ * (kWidthA + kWidthV)) + 8 * weights);
   }
 
   int sets() const override { return static_cast<int>(kBatches); }
@@ -49,7 +51,7 @@ class TrainingStepBench : public Prepared {
     if (!step_->run(std::span(rows_).subspan(static_cast<size_t>(set * batch_), static_cast<size_t>(batch_))))
       throw Error(DUET_INTERNAL_ERROR, "no step");
   }
-  // tests/trainer/method_test.cpp compares a step with the prototype's; here it is enough that the loss is a number, which run() checks.
+  // tests/trainer/method_test.cpp holds a step to METHOD.md; here it is enough that the loss is a number, which run() checks.
   void verify_forward() override {}
 
  private:
