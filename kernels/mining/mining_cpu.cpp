@@ -149,8 +149,7 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
     const RowDraw of_row{
         draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
         static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) + static_cast<uint64_t>(inputs.first_column)};
-    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread),
-                   negatives.row(i));
+    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread), negatives.row(i));
     for (int64_t slot = 0; distances && slot < draw.slots; ++slot) {
       const int32_t j = negatives.row(i)[slot];
       distances.row(i)[slot] = j < 0 ? std::numeric_limits<float>::quiet_NaN() : row[j];

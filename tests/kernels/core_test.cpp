@@ -173,8 +173,7 @@ TEST_CASE("a vector view is checked") {
   view.data = nullptr;
   CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", 5); }), "y: null data for 5 elements"));
   view.size = -1;
-  CHECK(
-      contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }), "y: expected any elements, got -1"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }), "y: expected any elements, got -1"));
   CHECK_FALSE(duet::vector<float>(duet_vector{}, "y", 5, duet::Need::optional));
   // The views of plain arrays say what they view.
   const float f[6] = {};
