@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
-#include <string>
 #include <vector>
 
 #include "kernels/simt/simt.h"
@@ -38,22 +37,12 @@ constexpr int64_t kForwardOperations = 30'000'000 / kSlowdown, kOtherOperations 
 
 using duet::simt::Order;
 
-std::string schedule_variables(Order order, uint64_t seed) {
-  if (order == Order::forward) return "DUET_SIMT_ORDER=forward";
-  if (order == Order::reverse) return "DUET_SIMT_ORDER=reverse";
-  return "DUET_SIMT_ORDER=random DUET_SIMT_SEED=" + std::to_string(seed);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  struct Schedule {
-    Order order;
-    uint64_t seed;
-  };
-  std::vector<Schedule> schedules;
+  std::vector<duet::simt::Schedule> schedules;
   if (std::getenv("DUET_SIMT_ORDER")) {
-    schedules.push_back({duet::simt::config().order, duet::simt::config().seed});
+    schedules.push_back(duet::simt::schedule());
   } else {
     if (kForward) schedules.push_back({Order::forward, 1});
     if (kReverse) schedules.push_back({Order::reverse, 1});
@@ -62,20 +51,14 @@ int main(int argc, char** argv) {
   }
   duet::test::device.kind = DUET_CUDA;
   duet::test::device.emulated = true;
-  for (const Schedule& schedule : schedules) {
-    duet::simt::config().order = schedule.order;
-    duet::simt::config().seed = schedule.seed;
+  for (const duet::simt::Schedule& schedule : schedules) {
+    duet::simt::set_schedule(schedule);
     duet::test::device.most_operations = schedule.order == Order::forward ? kForwardOperations : kOtherOperations;
-    const std::string variables = schedule_variables(schedule.order, schedule.seed);
-    std::printf("schedule: %s\n", variables.c_str());
-    std::fflush(stdout);
     doctest::Context context(argc, argv);
     const int failed = context.run();
     if (context.shouldExit()) return failed;
     if (failed) {
-      std::string command = variables;
-      for (int k = 0; k < argc; ++k) command += std::string(" ") + argv[k];
-      std::printf("repeat with: %s\n", command.c_str());
+      std::printf("repeat with: %s\n", duet::simt::repeat_command().c_str());
       return failed;
     }
   }
