@@ -33,7 +33,8 @@ duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float e
     const auto from = matrix<const float>(x, "x", kAny, kAny);
     check_eps(eps);
     const auto to = matrix<float>(outputs, "outputs", from.rows, from.columns);
-    dispatch(context, [&] { cpu::unit_rows_forward(*context, from, eps, to); });
+    dispatch(
+        context, [&] { cpu::unit_rows_forward(*context, from, eps, to); }, [&] { cuda::unit_rows_forward(*context, from, eps, to); });
   });
 }
 
@@ -43,7 +44,9 @@ duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float 
     check_eps(eps);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", from.rows, from.columns);
     const auto to = matrix<float>(grad_x, "grad_x", from.rows, from.columns);
-    dispatch(context, [&] { cpu::unit_rows_backward(*context, from, eps, upstream, to); });
+    dispatch(
+        context, [&] { cpu::unit_rows_backward(*context, from, eps, upstream, to); },
+        [&] { cuda::unit_rows_backward(*context, from, eps, upstream, to); });
   });
 }
 
@@ -51,7 +54,8 @@ duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm
   return guard("layer_norm_forward", [&] {
     const LayerNormInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
-    dispatch(context, [&] { cpu::layer_norm_forward(*context, checked, to); });
+    dispatch(
+        context, [&] { cpu::layer_norm_forward(*context, checked, to); }, [&] { cuda::layer_norm_forward(*context, checked, to); });
   });
 }
 
