@@ -15,6 +15,11 @@ LayerNormInputs check_inputs(const duet_layer_norm_inputs* given) {
           vector<const float>(inputs.offset, "offset", x.columns, Need::optional), inputs.eps};
 }
 
+size_t workspace_bytes(const duet_context* context, Matrix<const float> x) {
+  return dispatch(
+      context, [&] { return cpu::normalization_workspace(x); }, [&] { return cuda::normalization_workspace(x); });
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -24,7 +29,7 @@ duet_status duet_normalization_workspace(const duet_context* context, duet_matri
   return guard("normalization_workspace", [&] {
     require(bytes != nullptr, "bytes: null");
     const auto from = matrix<const float>(x, "x", kAny, kAny);
-    *bytes = dispatch(context, [&] { return cpu::normalization_workspace(from); });
+    *bytes = workspace_bytes(context, from);
   });
 }
 
@@ -68,9 +73,9 @@ duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_nor
                                        vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
                                        vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
     const Workspace scratch(workspace);
-    dispatch(context, [&] {
-      scratch.check(cpu::normalization_workspace(checked.x));
-      cpu::layer_norm_backward(*context, checked, upstream, gradients, scratch);
-    });
+    scratch.check(workspace_bytes(context, checked.x));
+    dispatch(
+        context, [&] { cpu::layer_norm_backward(*context, checked, upstream, gradients, scratch); },
+        [&] { cuda::layer_norm_backward(*context, checked, upstream, gradients, scratch); });
   });
 }
