@@ -3,15 +3,13 @@
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/warp.h"
 
 namespace duet::cuda {
 
 inline constexpr int kRowThreads = 256;  // of a block
 inline constexpr int64_t kWarpRow = 2048;
 
-struct Add {
-  __device__ double operator()(double a, double b) const { return a + b; }
-};
 struct Larger {  // passes over NaN
   __device__ double operator()(double a, double b) const { return a > b || b != b ? a : b; }
 };
@@ -27,20 +25,12 @@ struct RowTeam {
 
   template <class Operation>
   __device__ static double reduce(double value, Operation operation) {
-    DUET_UNROLL
-    for (int distance = 16; distance > 0; distance /= 2) value = operation(value, __shfl_xor_sync(0xFFFFFFFFu, value, distance));
-    if constexpr (kTeam > 32) {
-      DUET_SHARED(double, warps, [kTeam / 32]);
-      __syncthreads();  // whatever was read from warps before is read
-      if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
-      __syncthreads();
-      value = warps[0];
-      DUET_UNROLL
-      for (int w = 1; w < kTeam / 32; ++w) value = operation(value, warps[w]);
-    }
-    return value;
+    if constexpr (kTeam == 32)
+      return warp_reduce(value, operation);
+    else
+      return block_reduce(value, operation);
   }
-  __device__ static double sum(double value) { return reduce(value, Add()); }
+  __device__ static double sum(double value) { return reduce(value, Sum{}); }
 
   // The sum of term(k) over a row of columns elements, handed out kWidth at a time: term(k) is that of k ... k + kWidth - 1.
   template <int kWidth, class Term>
@@ -55,9 +45,9 @@ struct RowTeam {
   }
 };
 
-// Body::run<kTeam, kWidth>(i) by the team of every row i.
+// body.run<Team, kWidth>(i) by the team of every row i. Three blocks an SM leave a thread 80 registers; with four, exponentials in double spill.
 template <int kTeam, int kWidth, class Body>
-__global__ void __launch_bounds__(kRowThreads) rows_kernel(int64_t rows, Body body) {
+__global__ void __launch_bounds__(kRowThreads, 3) rows_kernel(int64_t rows, Body body) {
   const int64_t i = RowTeam<kTeam>::row();
   if (i < rows) body.template run<RowTeam<kTeam>, kWidth>(i);
 }

@@ -3,6 +3,7 @@
 // weighted_sum: the pointers travel as kernel arguments, one thread a scalar reads its own, so that a step waits for memory once or twice (about
 // 2 us in all). Where a gradient is named several times, the first thread that has it adds for all, in order.
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/warp.h"
 #include "kernels/reduction/reduction_backends.h"
 
 namespace duet::cuda {
@@ -11,18 +12,6 @@ namespace {
 constexpr int kThreads = 1024;
 
 __device__ double divisor_of(Vector<const float> divisor, int64_t count) { return divisor ? double{divisor[0]} : static_cast<double>(count); }
-
-// What every thread of a block brings, in a tree of fixed shape; the sum is thread 0's.
-__device__ double block_sum(double value) {
-  DUET_SHARED(double, sums, [kThreads]);
-  const unsigned thread = threadIdx.x;
-  sums[thread] = value;
-  for (unsigned half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (thread < half) sums[thread] += sums[thread + half];
-  }
-  return sums[0];
-}
 
 __global__ void __launch_bounds__(kThreads)
     mean_kernel(Vector<const float> values, Vector<const float> weights, Vector<const float> divisor, float* loss) {
