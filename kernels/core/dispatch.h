@@ -14,9 +14,12 @@ struct duet_context {
   int32_t multiprocessors = 0;  // of the CUDA device; sizes grids, never a result's bits
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
+  void* report = nullptr;  // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
 };
 
 namespace duet {
+
+inline constexpr size_t kReportBytes = 64;
 
 // The build system says which backends there are to the files that choose; one that is left out is not even referred to.
 template <class Cpu, class Cuda>

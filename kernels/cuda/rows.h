@@ -23,8 +23,8 @@ struct RowTeam {
   __device__ static int64_t row() { return int64_t{blockIdx.x} * (kRowThreads / kTeam) + threadIdx.x / kTeam; }
   __device__ static int thread() { return static_cast<int>(threadIdx.x % kTeam); }
 
-  template <class Operation>
-  __device__ static double reduce(double value, Operation operation) {
+  template <class Value, class Operation>
+  __device__ static Value reduce(Value value, Operation operation) {
     if constexpr (kTeam == 32)
       return warp_reduce(value, operation);
     else

@@ -1,13 +1,13 @@
 #include "kernels/gather/gather.h"
 
+#include "kernels/core/outside.h"
 #include "kernels/gather/gather_backends.h"
 
 namespace duet {
 namespace {
 
 void check_indices(const duet_context* context, Vector<const int64_t> indices, int64_t rows) {
-  const Outside found = dispatch(
-      context, [&] { return cpu::gather_outside(indices, rows); }, [&] { return cuda::gather_outside(*context, indices, rows); });
+  const auto found = first_outside<int64_t>(context, indices, 0, rows - 1);
   require(!found, "indices[", found.position, "]: expected 0 to ", rows - 1, ", got ", found.value);
 }
 

@@ -3,13 +3,10 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
-#include "kernels/core/outside.h"
 
 namespace duet {
 namespace cpu {
 
-// The first index outside [0, rows).
-Outside gather_outside(Vector<const int64_t> indices, int64_t rows);
 void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices, Matrix<float> rows);
 void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows, Matrix<float> grad_source);
 void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices, Vector<int32_t> labels);
@@ -18,7 +15,6 @@ void gather_labels(const duet_context& context, Vector<const int32_t> source, Ve
 
 namespace cuda {
 
-Outside gather_outside(const duet_context& context, Vector<const int64_t> indices, int64_t rows);
 void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices, Matrix<float> rows);
 void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows, Matrix<float> grad_source);
 void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices, Vector<int32_t> labels);

@@ -9,12 +9,6 @@ constexpr int64_t kRows = 64;     // rows of a work item: enough bytes to outwei
 constexpr int64_t kColumns = 64;  // columns of a work item in backward, where rows must stay in order
 }  // namespace
 
-Outside gather_outside(Vector<const int64_t> indices, int64_t rows) {
-  for (int64_t i = 0; i < indices.size; ++i)
-    if (indices[i] < 0 || indices[i] >= rows) return {i, indices[i]};
-  return {};
-}
-
 void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices, Matrix<float> rows) {
   if (rows.columns == 0) return;
   parallel_chunks(context, indices.size, kRows, [&](int64_t first, int64_t count, int) {

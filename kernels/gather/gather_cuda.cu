@@ -4,7 +4,6 @@
 // so that an element of grad_source has one writer. Looking for them reads the indices from the caches, B / 32 steps a warp: 4096 rows cost
 // 128 steps, some 5 us, over the 12 d bytes a row that the sum itself moves; the search is quadratic, 65536 rows take milliseconds.
 #include "kernels/cuda/elementwise.h"
-#include "kernels/cuda/outside.h"
 #include "kernels/gather/gather_backends.h"
 
 namespace duet::cuda {
@@ -68,8 +67,6 @@ __global__ void __launch_bounds__(32 * kWarps) add_rows_kernel(Vector<const int6
 }
 
 }  // namespace
-
-Outside gather_outside(const duet_context& context, Vector<const int64_t> indices, int64_t rows) { return first_outside(context, indices, 0, rows); }
 
 void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices, Matrix<float> rows) {
   for_each_element(context, rows.rows, rows.columns, false, aligned(source) && aligned(rows), CopyRows{source, indices, rows});
