@@ -20,7 +20,7 @@ constexpr float kNaN = __builtin_nanf("");
 
 // More rows read a panel from L1 more often; fewer make work for more threads and keep the scratch small before a huge gallery.
 int64_t block_rows(int64_t n, int64_t m) {
-  const int64_t most = n >= 1024 ? 72 : 24;
+  const int64_t most = n >= 1024 ? 36 : 24;
   return std::clamp<int64_t>(kScoresOfBlock / std::max<int64_t>(m, 1) / 12 * 12, 12, most);
 }
 

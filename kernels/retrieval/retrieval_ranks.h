@@ -30,6 +30,7 @@ class Ranker {
 
  private:
   void sort_members(const float* scores, const int32_t* indices, int64_t size, const ScoreBins& cut, int64_t bins) const;
+  int32_t search(uint64_t key, int32_t start, int32_t bin) const;
   void count_gaps(const float* scores, const int32_t* indices, int64_t count, const ScoreBins& cut) const;
 
   int64_t gallery_;

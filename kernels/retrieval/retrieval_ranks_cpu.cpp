@@ -68,23 +68,26 @@ void Ranker::sort_members(const float* scores, const int32_t* indices, int64_t s
   }
 }
 
-// Counts each of the items in its gap.
+[[gnu::noinline]] int32_t Ranker::search(uint64_t key, int32_t start, int32_t bin) const {
+  return static_cast<int32_t>(std::lower_bound(sorted_ + start, sorted_ + places_[bin], key) - sorted_);
+}
+
+// Counts each of the items in its gap. Gaps are found first and counted then: a count whose place is known late would hold up the next ones.
 void Ranker::count_gaps(const float* scores, const int32_t* indices, int64_t count, const ScoreBins& cut) const {
-  const uint64_t* const sorted = sorted_;
-  const int32_t *const bins = bins_, *const starts = starts_;
-  int32_t* const __restrict counts = counts_;
+  const uint64_t *const sorted = sorted_, *const keys = keys_;
+  const int32_t* const starts = starts_;
+  int32_t* const __restrict counts = counts_, * const __restrict bins = bins_;
   for (int64_t first = 0; first < count; first += kChunk) {
     const int64_t size = std::min(kChunk, count - first);
     retrieval_bins(scores + first, indices + first, size, cut, bins_, keys_);
     for (int64_t k = 0; k < size; ++k) {
-      const uint64_t key = keys_[k];
-      int32_t at = starts[bins[k]];
-      if (at >= 0) [[likely]]  // past the bin's end the keys are larger
-        at += (sorted[at] < key) + (sorted[at + 1] < key);
-      else
-        at = static_cast<int32_t>(std::lower_bound(sorted + ~at, sorted + places_[bins[k]], key) - sorted);
-      ++counts[at];
+      const int32_t at = starts[bins[k]];
+      if (at < 0) [[unlikely]]
+        bins[k] = search(keys[k], ~at, bins[k]);
+      else  // past the bin's end the keys are larger
+        bins[k] = at + (sorted[at] < keys[k]) + (sorted[at + 1] < keys[k]);
     }
+    for (int64_t k = 0; k < size; ++k) ++counts[bins[k]];
   }
 }
 
