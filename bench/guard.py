@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,13 +52,12 @@ def ratios(program, threads, only=None):
     return out
 
 
-def instructions(program):
-    """Instructions of one call, by operation/variant/pass."""
+def instructions_of(program, operation):
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", program, "--count", *map(str, COUNT_SHAPE)],
-                              capture_output=True, text=True)
+        done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", program, "--count", "--operation", operation,
+                               *map(str, COUNT_SHAPE)], capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"guard: callgrind: {done.stderr.strip().splitlines()[-1]}")
+            raise SystemExit(f"guard: callgrind: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
         out = {}
         for file in Path(folder).iterdir():
             text = file.read_text()
@@ -65,6 +65,12 @@ def instructions(program):
             if name:
                 out[name[1]] = int(re.search(r"^(?:totals|summary): (\d+)", text, re.M)[1])
         return out
+
+
+def instructions(program, threads):
+    """Instructions of one call, by operation/variant/pass; as many operations at a time as there are threads, which counts do not feel."""
+    with ThreadPoolExecutor(threads) as pool:
+        return {name: count for each in pool.map(lambda operation: instructions_of(program, operation), COUNT_OPERATIONS) for name, count in each.items()}
 
 
 def worse(now, then, factor):

@@ -61,7 +61,7 @@ def _work(make, pipe, limits, compiles):
         if not pipe.recv():
             return
         samples = [first_s]
-        if first_s < 10 or compiles:
+        if first_s < 5 or compiles:
             call, read = make()
             second_s, extra = peak_over(call)[1:]  # the first call also loaded, compiled and started threads
             calls = min(200, max(5 if second_s < 2 else 0, int(limits.budget / second_s)))

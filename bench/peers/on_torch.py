@@ -1,10 +1,13 @@
 """The works as PyTorch's users write them, eager or compiled, and as pytorch-metric-learning's do."""
 import functools
+import logging
 
 import torch
 import torch.nn.functional as F
 
 from works import MARGIN, SCALE, TEACHER_SCALE, pair_distances, upstream
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where CUDA is installed without a GPU
 
 
 def tensors(x, leaves=("a", "v")):

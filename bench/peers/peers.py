@@ -121,6 +121,13 @@ class Sitting:
         say(what + (f"{row['median_s'] * 1e3:10.2f} ms  {row['extra_bytes'] / 1e6:9.1f} MB extra" if row["status"] == "ok" else row["status"]))
         return row
 
+    def foreseen(self, last, n):
+        """Why size n need not be tried, going by the last one; "" where it may go well."""
+        growth = (n / last["n"]) ** 1.9
+        if last["extra_bytes"] * growth > 1.3 * self.limits.memory_bytes:
+            return f"{jobs.OUT_OF_MEMORY}, going by its growth"
+        return f"over {self.limits.seconds:.0f} s, going by its growth" if last["median_s"] * growth > 1.3 * self.limits.seconds else ""
+
     def run_work(self, work):
         rows, last, ended = [], {}, {}
         sizes = tuple(n for n in work.sizes if n in (1024, MAIN)) or (8192,) if self.quick else work.sizes
@@ -132,14 +139,14 @@ class Sitting:
                 why = self.missing.get(system) or ended.get(system)
                 if not why and system != DUET and not expected:
                     why = "not run: no answer of duet's to compare with"
-                if not why and system in last and last[system][1] * (n / last[system][0]) ** 1.9 > 1.3 * self.limits.seconds:
-                    why = f"over {self.limits.seconds:.0f} s (as it grows)"
+                if not why and system in last:
+                    why = self.foreseen(last[system], n)
                 row = {"system": system, "n": n, "threads": self.threads, "status": why} if why else self.measure(work, system, n, self.threads, expected)
                 rows.append(row)
                 if row["status"] != "ok":
                     ended[system] = row["status"]
                     continue
-                last[system] = n, row["median_s"]
+                last[system] = row
                 if n == work.n and self.threads > 1 and row["median_s"] < 0.4 * self.limits.seconds:
                     rows.append(self.measure(work, system, n, 1, expected))
         out = {"rows": rows}
