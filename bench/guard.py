@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ WORSE, MORE, TRIES = 1.25, 1.05, 3
 # What has a bare product to stand beside, on a shape past one sweep block; 1 thread and all.
 RATIO_OPERATIONS = ("distance", "alignment", "contrastive", "distillation", "mining", "triplet", "retrieval")
 RATIO_SHAPE = ("--n", 1152, "--m", 1152, "--d", 128, "--repeat", 9)
+# What is quick under callgrind, which slows a call fifty-fold.
+COUNT_OPERATIONS = (*RATIO_OPERATIONS, "linear", "normalization", "activation", "cross_entropy", "decorrelation", "gather", "optimizer", "random", "reduction",
+                    "supervision")
 # One tile and a bit of the next, so that the edges are counted too.
 COUNT_SHAPE = ("--n", 200, "--m", 168, "--d", 48, "--threads", 1)
 
@@ -54,7 +58,7 @@ def ratios(program, threads, only=None):
 
 def instructions_of(program, operation):
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", program, "--count", "--operation", operation,
+        done = subprocess.run(["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", program, "--count", "--operation", operation,
                                *map(str, COUNT_SHAPE)], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"guard: callgrind: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
@@ -82,59 +86,81 @@ def same_machine(one, other):
     return all(one[key] == other[key] for key in ("model", "family", "model_number", "threads"))
 
 
+def compiler():
+    """Counts are compared between builds of one compiler alone."""
+    return subprocess.run(["c++", "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+
+
 def show(kind, now, then, names):
     for name in names:
         print(f"  {kind} {name}: {now[name]:.5g}, baseline {then[name]:.5g} ({(now[name] / then[name] - 1) * 100:+.0f} %)")
 
 
 def refresh(program, threads):
-    """The median of three runs each."""
+    """Ratios are the median of three runs."""
     runs = [ratios(program, threads) for _ in range(TRIES)]
-    document = {"machine": machine.describe(), "ratios": {name: round(sorted(run[name] for run in runs)[1], 3) for name in sorted(runs[0])},
-                "instructions": dict(sorted(instructions(program).items()))}
+    document = {"machine": machine.describe(), "compiler": compiler(),
+                "ratios": {name: round(statistics.median(run[name] for run in runs), 3) for name in sorted(runs[0])},
+                "instructions": dict(sorted(instructions(program, threads).items()))}
     BASELINE.write_text(json.dumps(document, indent=1) + "\n")
     print(f"wrote {BASELINE.relative_to(ROOT)}: {len(document['ratios'])} ratios, {len(document['instructions'])} instruction counts")
+    return 0
 
 
-def check(program, threads):
-    if not BASELINE.exists():
-        raise SystemExit("guard: no bench/baseline.json; ./dev bench baseline makes it")
-    baseline = json.loads(BASELINE.read_text())
-    counted = instructions(program)
-    more = worse(counted, baseline["instructions"], MORE)
-    here = machine.describe()
-    measured = ratios(program, threads)
-    slower = worse(measured, baseline["ratios"], WORSE)
+def check_counts(program, threads, baseline):
+    then = baseline["instructions"]
+    now = instructions(program, threads)
+    more = worse(now, then, MORE)
+    decides = compiler() == baseline["compiler"]
+    print(f"instructions: {len(now)} calls counted, {len(more)} grew by over {(MORE - 1) * 100:.0f} %")
+    show("instructions", now, then, more)
+    if not decides:
+        print(f"  not decisive: the baseline was built by {baseline['compiler']}, this by {compiler()}")
+    name_unknown(now, then)
+    return not (more and decides)
+
+
+def check_ratios(program, threads, baseline):
+    then, here = baseline["ratios"], machine.describe()
+    now = ratios(program, threads)
+    slower = worse(now, then, WORSE)
     decides = same_machine(here, baseline["machine"])
     for _ in range(TRIES - 1 if decides else 0):
-        if not slower:
-            break
-        again = ratios(program, threads, slower)
-        measured.update({name: min(measured[name], again[name]) for name in slower})
-        slower = worse(measured, baseline["ratios"], WORSE)
-
-    print(f"instructions: {len(counted)} counted, {len(more)} grew by over {(MORE - 1) * 100:.0f} %")
-    show("instructions", counted, baseline["instructions"], more)
-    print(f"ratios to the bare product: {len(measured)} measured, {len(slower)} worse by over {(WORSE - 1) * 100:.0f} %")
-    show("ratio", measured, baseline["ratios"], slower)
+        if slower:
+            again = ratios(program, threads, slower)
+            now.update({name: min(now[name], again[name]) for name in slower})
+            slower = worse(now, then, WORSE)
+    print(f"ratios to the bare product: {len(now)} measured, {len(slower)} worse by over {(WORSE - 1) * 100:.0f} %")
+    show("ratio", now, then, slower)
     if not decides:
         print(f"  not decisive: the baseline is of {machine.name(baseline['machine'])}, this is {machine.name(here)}")
-    unknown = sorted((counted.keys() | measured.keys()) ^ (baseline["instructions"].keys() | baseline["ratios"].keys())) if decides else []
+    name_unknown(now, then)
+    return not (slower and decides)
+
+
+def name_unknown(now, then):
+    unknown = sorted(now.keys() ^ then.keys())
     if unknown:
-        print(f"  {len(unknown)} lines are in one of baseline and run alone: {', '.join(unknown[:4])}{' ...' if len(unknown) > 4 else ''}")
-    return 1 if more or (slower and decides) else 0
+        print(f"  {len(unknown)} stand in one of baseline and run alone: {', '.join(unknown[:4])}{' ...' if len(unknown) > 4 else ''}")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev guard", description=__doc__)
     parser.add_argument("--bench", type=Path, default=ROOT / "build" / "release" / "duet-bench")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--counts", action="store_true", help="instructions alone, which no other work on the machine disturbs")
     parser.add_argument("--refresh", action="store_true", help="measure and write the baseline (./dev bench baseline)")
     options = parser.parse_args()
     program = str(options.bench)
     if options.refresh:
         return refresh(program, options.threads)
-    return check(program, options.threads)
+    if not BASELINE.exists():
+        raise SystemExit("guard: no bench/baseline.json; ./dev bench baseline makes it")
+    baseline = json.loads(BASELINE.read_text())
+    good = check_counts(program, options.threads, baseline)
+    if not options.counts:
+        good = check_ratios(program, options.threads, baseline) and good
+    return 0 if good else 1
 
 
 if __name__ == "__main__":
