@@ -59,7 +59,7 @@ int32_t multiprocessors([[maybe_unused]] int32_t device_index) {
 
 void* allocate_report([[maybe_unused]] int32_t device_index) {
 #if DUET_CUDA_BACKEND
-  const cuda::OnDevice scope(device_index);
+  const cuda::DeviceScope scope(device_index);
   return cuda::allocate_pinned(kReportBytes);
 #else
   return nullptr;

@@ -27,7 +27,7 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
   require(context != nullptr, "context: null");
 #if DUET_CUDA_BACKEND
   if (context->device == DUET_CUDA) {
-    const duet::cuda::OnDevice scope(context->device_index);
+    const duet::cuda::DeviceScope current(context->device_index);
     return cuda();
   }
 #endif
