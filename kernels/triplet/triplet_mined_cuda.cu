@@ -55,7 +55,6 @@ __device__ void take_drawn(const Anchor& anchor, const TripletDraws& draws, int6
 template <duet_triplet_mining kMining, bool kShared>
 __global__ void __launch_bounds__(kShared ? 1024 : kThreads)
     mined_rows(TripletRows rows, TripletDraws draws, bool gradient, int size, const uint64_t* sorted) {
-  DUET_SHARED_DYNAMIC(uint64_t, keys);
   const int64_t i = blockIdx.x, m = rows.distances.columns;
   const Anchor anchor{rows.distances.row(i), rows.labels_y, m, rows.labels_x[i]};
   bool nan = false;
@@ -72,6 +71,7 @@ __global__ void __launch_bounds__(kShared ? 1024 : kThreads)
   } else if constexpr (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
     take_drawn(anchor, draws, i, mined);
   } else if constexpr (kShared) {
+    DUET_SHARED_DYNAMIC(uint64_t, keys);
     take_semihard(anchor, sort_negatives(anchor, keys, size), rows.margin, mined);
   } else {
     take_semihard(anchor, SortedRow<false>{sorted + i * m, m}, rows.margin, mined);
