@@ -181,7 +181,8 @@ int64_t mining_semihard_length(const duet_context& context, const MiningInputs& 
   Scratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets, scratch.count);
   int64_t count = 0;
-  copy_to_host(context, &count, scratch.count, sizeof count);
+  copy(&count, scratch.count, sizeof count, context.stream);
+  synchronize(context.stream);
   return count;
 }
 
