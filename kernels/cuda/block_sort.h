@@ -41,10 +41,10 @@ DUET_HOST_DEVICE constexpr int sort_size(int64_t count) {
   return size;
 }
 
-// Threads of a block that sorts rows of count: a run each, at least four warps for what else there is to do.
+// Threads of a block that sorts rows of count: a run each, at least two warps for what else there is to do.
 constexpr int sort_threads(int64_t count) {
   const int runs = sort_size(count) / kSortRun;
-  return runs < 128 ? 128 : runs > 1024 ? 1024 : runs;
+  return runs < 64 ? 64 : runs > 1024 ? 1024 : runs;
 }
 
 namespace sorting {

@@ -18,7 +18,7 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 
 // offsets[i + 1] = the positives of row i. One warp a row.
 __global__ void __launch_bounds__(kThreads) count_positives(Vector<const int32_t> labels_x, Vector<const int32_t> labels_y, int64_t* offsets) {

@@ -50,6 +50,14 @@ struct Query {
   __device__ bool relevant(int64_t j) const { return label >= 0 && labels[j] == label; }
 };
 
+// What the threads count together, in shared memory: integers, whose order does not matter.
+struct Counts {
+  int32_t cursor;  // keys of the run
+  int32_t relevant, first_rank;
+  int32_t ahead, others, below, tied;
+  int32_t best_precision[kRecallPoints];  // bits: of numbers that are not negative they rise as the number does
+};
+
 // What the ranks of a query's relevant items come to, a thread's part.
 struct Measures {
   double precisions = 0, precisions_at_r = 0, all_cutoffs = 0;
@@ -128,24 +136,28 @@ __device__ void take_run(const Run& run, int32_t count, int64_t relevant, double
   }
 }
 
-__device__ void write_measures(const RetrievalOutputs& to, int64_t i, int64_t relevant, int64_t m, Measures measures) {
-  const double precisions = block_sum(measures.precisions), at_r = block_sum(measures.precisions_at_r), cutoffs = block_sum(measures.all_cutoffs);
-  const int32_t first_rank = block_min(measures.first_rank);
-  const bool counts = relevant > 0, writes = threadIdx.x == 0;
-  const auto count = static_cast<double>(relevant);
-  if (writes && to.average_precision) to.average_precision[i] = counts ? static_cast<float>(precisions / count) : NAN;
-  if (writes && to.precision_at_r) to.precision_at_r[i] = counts ? static_cast<float>(at_r / count) : NAN;
-  if (writes && to.precision_all_cutoffs) to.precision_all_cutoffs[i] = counts ? static_cast<float>(cutoffs / static_cast<double>(m)) : NAN;
-  if (writes && to.first_relevant_rank) to.first_relevant_rank[i] = counts ? first_rank : -1;
-  if (!to.precision_recall) return;
-  DUET_UNROLL for (int64_t point = 0; point < kRecallPoints; ++point) {
-    const float best = block_max(measures.best_precision[point]);
-    if (writes) to.precision_recall.row(i)[point] = counts ? best : NAN;
-  }
+// For whole blocks.
+__device__ void write_measures(const RetrievalOutputs& to, int64_t i, int64_t m, const Measures& measures, Counts& counts) {
+  atomicMin(&counts.first_rank, measures.first_rank);
+  DUET_UNROLL for (int64_t point = 0; point < kRecallPoints; ++point)
+      atomicMax(&counts.best_precision[point], static_cast<int32_t>(__float_as_uint(measures.best_precision[point])));
+  const double precisions = to.average_precision ? block_sum(measures.precisions) : 0;
+  const double at_r = to.precision_at_r ? block_sum(measures.precisions_at_r) : 0;
+  const double cutoffs = to.precision_all_cutoffs ? block_sum(measures.all_cutoffs) : 0;
+  __syncthreads();
+  const bool some = counts.relevant > 0;
+  const auto relevant = static_cast<double>(counts.relevant);
+  if (to.precision_recall && threadIdx.x < kRecallPoints)
+    to.precision_recall.row(i)[threadIdx.x] = some ? __uint_as_float(static_cast<uint32_t>(counts.best_precision[threadIdx.x])) : NAN;
+  if (threadIdx.x != 0) return;
+  if (to.average_precision) to.average_precision[i] = some ? static_cast<float>(precisions / relevant) : NAN;
+  if (to.precision_at_r) to.precision_at_r[i] = some ? static_cast<float>(at_r / relevant) : NAN;
+  if (to.precision_all_cutoffs) to.precision_all_cutoffs[i] = some ? static_cast<float>(cutoffs / static_cast<double>(m)) : NAN;
+  if (to.first_relevant_rank) to.first_relevant_rank[i] = some ? counts.first_rank : -1;
 }
 
 // How the own pair ranks among all, and among the items of other classes. For whole blocks.
-__device__ void write_own(const RetrievalOutputs& to, int64_t i, const Query& query, int64_t own) {
+__device__ void write_own(const RetrievalOutputs& to, int64_t i, const Query& query, int64_t own, Counts& counts) {
   const uint64_t own_key = own >= 0 ? rank_key(query.scores[own], own) : 0;
   int32_t ahead = 0, others = 0, below = 0, tied = 0;
   for (int64_t j = threadIdx.x; own >= 0 && j < query.m; j += kThreads) {
@@ -156,10 +168,14 @@ __device__ void write_own(const RetrievalOutputs& to, int64_t i, const Query& qu
     below += key_bits(key) > key_bits(own_key);
     tied += key_bits(key) == key_bits(own_key);
   }
-  ahead = block_sum(ahead), others = block_sum(others), below = block_sum(below), tied = block_sum(tied);
+  atomicAdd(&counts.ahead, ahead);
+  atomicAdd(&counts.others, others);
+  atomicAdd(&counts.below, below);
+  atomicAdd(&counts.tied, tied);
+  __syncthreads();
   if (threadIdx.x != 0) return;
-  if (to.own_rank) to.own_rank[i] = own < 0 ? -1 : ahead;
-  if (to.matching) to.matching[i] = others > 0 ? static_cast<float>((below + 0.5 * tied) / others) : NAN;
+  if (to.own_rank) to.own_rank[i] = own < 0 ? -1 : counts.ahead;
+  if (to.matching) to.matching[i] = counts.others > 0 ? static_cast<float>((counts.below + 0.5 * counts.tied) / counts.others) : NAN;
 }
 
 constexpr size_t run_bytes(int64_t m) {
@@ -170,28 +186,32 @@ constexpr size_t run_bytes(int64_t m) {
 __global__ void __launch_bounds__(kThreads)
     rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<const float> scores, int64_t first, bool ranks) {
   DUET_SHARED_DYNAMIC(uint64_t, shared);
-  DUET_SHARED(int32_t, cursor, [1]);
+  DUET_SHARED(Counts, counts, );
   const int64_t i = first + blockIdx.x, m = scores.columns;
   const Query query{scores.row(blockIdx.x), inputs.gallery_labels.data, m, inputs.query_labels[i]};
   const int keys = sort_size(m < kRunKeys ? m : kRunKeys);
   auto* const counters = reinterpret_cast<int32_t*>(shared + spread<uint64_t>(keys));
   const Run run{shared, counters, counters + keys};
 
+  if (threadIdx.x == 0) counts = Counts{0, 0, INT32_MAX, 0, 0, 0, 0, {}};
   int32_t same = 0;
   for (int64_t j = threadIdx.x; j < m; j += kThreads) same += query.relevant(j);
-  const int32_t relevant = block_sum(same);
+  __syncthreads();
+  atomicAdd(&counts.relevant, same);
+  __syncthreads();
+  const int32_t relevant = counts.relevant;
   if (threadIdx.x == 0 && to.relevant) to.relevant[i] = relevant;
   Measures measures;
   const double harmonic_m = harmonic(m);
   for (int64_t next = 0; ranks && relevant > 0 && next < m;) {
     int32_t count;
-    next = collect(query, next, run, cursor, count);
+    next = collect(query, next, run, &counts.cursor, count);
     if (count == 0) break;
     count_items(query, run, count);
     take_run(run, count, relevant, harmonic_m, measures);
   }
-  if (ranks) write_measures(to, i, relevant, m, measures);
-  if (to.matching || to.own_rank) write_own(to, i, query, inputs.own(i));
+  if (ranks) write_measures(to, i, m, measures, counts);
+  if (to.matching || to.own_rank) write_own(to, i, query, inputs.own(i), counts);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 
 struct MinedRow {
   const float* distances;
