@@ -31,10 +31,6 @@ struct Packed {
 struct Larger {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }  // drops NaN: for shifts, not for results
 };
-struct Union {
-  __device__ uint2 operator()(uint2 a, uint2 b) const { return make_uint2(a.x | b.x, a.y | b.y); }
-};
-
 template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileLayout {
   static constexpr duet_precision kPrecision = P;
