@@ -13,7 +13,7 @@ namespace {
 struct Shorthand {
   const char* option;
   const char* key;
-  const char* placeholder;
+  const char* value_name;
 };
 constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
                                      {"--modalities", "modalities", "A,B"},
@@ -50,8 +50,8 @@ std::string describe(const Shorthand& shorthand) {
 }
 
 CLI::Option* add_text(CLI::App* command, const std::string& option, std::string& target, const std::string& description,
-                      const std::string& placeholder) {
-  return command->add_option(option, target, description)->type_name(placeholder);
+                      const std::string& value_name) {
+  return command->add_option(option, target, description)->type_name(value_name);
 }
 
 void add_threads(CLI::App* command, Given& given) {
@@ -98,7 +98,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   CLI::App* train = add_command(program, "train", "Train a pair of encoders");
   add_text(train, "--config", given.config_file, "JSON file of config keys (duet info --keys lists them)", "FILE");
   for (size_t i = 0; i < std::size(kShorthands); ++i)
-    add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].placeholder);
+    add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].value_name);
   add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
   train->add_option("--set", given.assignments, "any config keys; may be repeated")->type_name("KEY=VALUE");
 

@@ -1,16 +1,20 @@
 #include "kernels/core/context.h"
 
-#include <cblas.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <string>
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#if DUET_CPU_BACKEND
+#include <cblas.h>
+
 #include "kernels/cpu/simd.h"
+#endif
 
 namespace duet {
 namespace {
@@ -35,6 +39,24 @@ int32_t allowed_threads() {
 
 constexpr int32_t kMaxThreads = 1024;
 
+void require_cpu() {
+#if !DUET_CPU_BACKEND
+  throw Error(DUET_UNSUPPORTED, "options.device: this build has no CPU backend");
+#endif
+}
+
+// Of the CUDA device of this index, or the reason why there is none.
+int32_t multiprocessors([[maybe_unused]] int32_t device_index) {
+#if DUET_CUDA_BACKEND
+  const int devices = cuda::device_count();
+  if (devices == 0) throw Error(DUET_UNSUPPORTED, "options.device: no CUDA device on this machine");
+  require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ", device_index);
+  return cuda::device_facts(device_index).multiprocessors;
+#else
+  throw Error(DUET_UNSUPPORTED, "options.device: this build has no CUDA backend");
+#endif
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -45,13 +67,19 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     require(context != nullptr, "context: null");
     const duet_context_options chosen = options ? load(options, "options") : duet_context_options DUET_CONTEXT_OPTIONS_INIT;
     require(chosen.threads >= 0 && chosen.threads <= kMaxThreads, "options.threads: expected 0 to ", kMaxThreads, ", got ", chosen.threads);
-    require(chosen.precision >= DUET_PRECISION_FP32 && chosen.precision <= DUET_PRECISION_BF16, "options.precision: unknown value ",
+    const int device = enum_value(chosen.device);
+    require(device == DUET_CPU || device == DUET_CUDA, "options.device: unknown value ", device);
+    require(chosen.precision >= DUET_PRECISION_TF32X3 && chosen.precision <= DUET_PRECISION_BF16, "options.precision: unknown value ",
             static_cast<int>(chosen.precision));
-    if (chosen.device != DUET_CPU) throw Error(DUET_UNSUPPORTED, text("options.device: this build has no device ", static_cast<int>(chosen.device)));
-    auto* made = new duet_context;
+    auto made = std::make_unique<duet_context>();
+    made->device = chosen.device;
+    made->device_index = chosen.device_index;
     made->threads = chosen.threads ? chosen.threads : allowed_threads();
     made->precision = chosen.precision;
-    *context = made;
+    made->stream = chosen.stream;
+    if (chosen.device == DUET_CUDA) made->multiprocessors = multiprocessors(chosen.device_index);
+    if (chosen.device == DUET_CPU) require_cpu();
+    *context = made.release();
   });
 }
 
@@ -59,6 +87,10 @@ void duet_context_destroy(duet_context* context) { delete context; }
 
 int32_t duet_context_threads(const duet_context* context) { return context ? context->threads : 0; }
 
+#if DUET_CPU_BACKEND
 const char* duet_simd_target(void) { return cpu::simd_target(); }
-
 const char* duet_blas_core(void) { return openblas_get_corename(); }
+#else
+const char* duet_simd_target(void) { return "none"; }
+const char* duet_blas_core(void) { return "none"; }
+#endif

@@ -13,8 +13,9 @@ extern "C" {
 
 typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
 
-/* How tile products are computed; the CPU computes in fp32 whatever is asked. */
-typedef enum duet_precision { DUET_PRECISION_FP32 = 0, DUET_PRECISION_TF32X3 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
+/* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default), plain fp32, one TF32
+   product, one BF16 product. The CPU computes in fp32 whatever is asked. */
+typedef enum duet_precision { DUET_PRECISION_TF32X3 = 0, DUET_PRECISION_FP32 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
 
 /* Any number of contexts may exist; each is used by one thread at a time. */
 typedef struct duet_context duet_context;
@@ -31,7 +32,7 @@ typedef struct duet_context_options {
 #define DUET_CONTEXT_OPTIONS_INIT \
   { sizeof(duet_context_options) }
 
-/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such device in this build). */
+/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in this build, no such device). */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
 DUET_API void duet_context_destroy(duet_context* context);
 DUET_API int32_t duet_context_threads(const duet_context* context);

@@ -3,22 +3,45 @@
 
 #include "kernels/core/context.h"
 #include "kernels/core/error.h"
+#if DUET_CUDA_BACKEND
+#include "kernels/cuda/device.h"
+#endif
 
 struct duet_context {
   duet_device device = DUET_CPU;
   int32_t device_index = 0;
   int32_t threads = 1;
-  duet_precision precision = DUET_PRECISION_FP32;
+  int32_t multiprocessors = 0;  // of the CUDA device; sizes grids, never a result's bits
+  duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
 };
 
 namespace duet {
 
-template <class Cpu>
-auto dispatch(const duet_context* context, Cpu&& cpu) {
+// The build system says which backends there are to the files that choose; one that is left out is not even referred to.
+template <class Cpu, class Cuda>
+auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_unused]] Cuda&& cuda) {
   require(context != nullptr, "context: null");
-  if (context->device != DUET_CPU) throw Error(DUET_UNSUPPORTED, "this build has no backend for the context's device");
-  return cpu();
+#if DUET_CUDA_BACKEND
+  if (context->device == DUET_CUDA) {
+    const duet::cuda::OnDevice current(context->device_index);
+    return cuda();
+  }
+#endif
+#if DUET_CPU_BACKEND
+  if (context->device == DUET_CPU) return cpu();
+#endif
+  throw Error(DUET_UNSUPPORTED, "this build has no backend for the context's device");
+}
+
+// An operation that only the CPU has.
+template <class Cpu>
+auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu) {
+  require(context != nullptr, "context: null");
+#if DUET_CPU_BACKEND
+  if (context->device == DUET_CPU) return cpu();
+#endif
+  throw Error(DUET_UNSUPPORTED, "no backend for the context's device");
 }
 
 }  // namespace duet

@@ -96,7 +96,7 @@ TEST_CASE("activations: shapes, gaps, in place, += and threads") {
       const auto first = run(1);
       check_scaled(first.first.values(), values_of(kind, xs), 1e-3, kRelative, "values");
       check_scaled(first.second.values(), grads, 4, 4e-7, "gradients");  // the upstream gradient is up to 4 or 5
-      for (const int threads : {2, 4, 8}) {
+      for (const int threads : other_thread_counts()) {
         const auto again = run(threads);
         CHECK(again.first.same_bits(first.first));
         CHECK(again.second.same_bits(first.second));
@@ -188,7 +188,7 @@ TEST_CASE("dropout drops exactly the words' elements, forward and backward alike
     int64_t different = 0;
     for (size_t k = 0; k < factors.size(); ++k) different += (outputs[k] == 0) != (factors[k] == 0);
     CHECK(different == 0);
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const auto again = run(threads);
       CHECK(again.first.same_bits(first.first));
       CHECK(again.second.same_bits(first.second));

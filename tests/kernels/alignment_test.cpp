@@ -125,7 +125,7 @@ TEST_CASE("alignment's log-sum-exps agree with the reference, whatever the threa
         const Sums first = forward(problem, 1);
         check_close(first.row.values(), problem.lse_row(), problem.tolerance(), std::string("lse_row ") + kNames[score]);
         check_close(first.column.values(), problem.lse_column(), problem.tolerance(), std::string("lse_column ") + kNames[score]);
-        for (const int threads : {2, 4, 8}) {
+        for (const int threads : other_thread_counts()) {
           const Sums again = forward(problem, threads);
           CHECK(again.row.same_bits(first.row));
           CHECK(again.column.same_bits(first.column));
@@ -146,7 +146,7 @@ TEST_CASE("alignment's gradients agree with the reference, whatever the threads"
         const Sums lse = forward(problem), weights{draw.normals(s.n, 1), draw.normals(s.m, 1)};
         const Gradients before = prefilled(problem), first = backward(problem, lse, weights, 1, before);
         check_gradients(problem, score_gradient(problem, weights), before, first, problem.tolerance(), rounding(weights));
-        for (const int threads : {2, 4, 8}) CHECK(backward(problem, lse, weights, threads, before).same_bits(first));
+        for (const int threads : other_thread_counts()) CHECK(backward(problem, lse, weights, threads, before).same_bits(first));
       }
     }
   }
@@ -225,7 +225,7 @@ TEST_CASE("alignment's probabilities and their gradient") {
       }
       const Gradients before = prefilled(problem);
       std::unique_ptr<Gradients> first;
-      for (const int threads : {1, 2, 4, 8}) {
+      for (const int threads : thread_counts()) {
         Call call(problem, threads);
         Floats out(s.n, s.m, s.padding);
         SUCCEED_CALL(duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), out.matrix(), call.scratch->view()));

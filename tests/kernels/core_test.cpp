@@ -212,7 +212,7 @@ TEST_CASE("a workspace measures what it hands out, and is checked") {
 }
 
 TEST_CASE("work is handed out once, to threads that exist") {
-  for (const int threads : {1, 2, 4, 8})
+  for (const int threads : thread_counts())
     for (const int64_t size : {0, 1, 7, 100}) {
       duet_context context;
       context.threads = threads;

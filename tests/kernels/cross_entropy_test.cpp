@@ -55,7 +55,7 @@ TEST_CASE("cross-entropy agrees with the double reference") {
     for (size_t k = 0; k < expected.size(); ++k) expected[k] += before.values()[k];
     const Floats grad = gradient(problem, before, 1);
     check_relative(grad.values(), expected, 1.2e-7, "grad_logits");
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       CHECK(losses(problem, threads).same_bits(loss));
       CHECK(gradient(problem, before, threads).same_bits(grad));
     }

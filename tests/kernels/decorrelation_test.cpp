@@ -100,7 +100,7 @@ TEST_CASE("decorrelation agrees with the double reference") {
     const double floor = shape.n <= 2 ? 1e-6 : 1e-12;
     check_relative(grad.a.values(), expected_a, kTolerance, "grad_a", floor);
     check_relative(grad.v.values(), expected_v, kTolerance, "grad_v", floor);
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       CHECK(loss_of(problem, threads) == loss);
       const Gradients again = gradients_of(problem, 1.5f, zero, threads);
       CHECK((again.a.same_bits(grad.a) && again.v.same_bits(grad.v)));

@@ -90,7 +90,7 @@ TEST_CASE("distances agree with the reference, whatever the threads") {
     for (const duet_metric metric : kMetrics) {
       const Floats first = forward(pair, metric, 1, s.padding);
       check_distances(first.values(), pair.distances(metric), metric, s.d);
-      for (const int threads : {2, 4, 8}) CHECK(forward(pair, metric, threads, s.padding).same_bits(first));
+      for (const int threads : other_thread_counts()) CHECK(forward(pair, metric, threads, s.padding).same_bits(first));
     }
   }
 }
@@ -108,7 +108,7 @@ TEST_CASE("distance gradients agree with the reference, whatever the threads") {
       // Sums of up to 257 products in float32, relative to the largest of them.
       check_relative(first.x.values(), sum(before.x.values(), expected.x), 2e-6, std::string("grad_x ") + kNames[metric], 1e-6);
       check_relative(first.y.values(), sum(before.y.values(), expected.y), 2e-6, std::string("grad_y ") + kNames[metric], 1e-6);
-      for (const int threads : {2, 4, 8}) {
+      for (const int threads : other_thread_counts()) {
         const Gradients again = backward(pair, metric, distances, grad, threads, before);
         CHECK(again.x.same_bits(first.x));
         CHECK(again.y.same_bits(first.y));

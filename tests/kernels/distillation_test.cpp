@@ -32,7 +32,7 @@ TEST_CASE("distillation agrees with the reference, whatever the threads") {
       const Weights weights{draw.choice(s.n, {1, 0.3, 0, -0.5}), draw.choice(s.m, {1, 0.3, 0, -0.5})};
       const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
       check_gradients(problem, weights, before, gradients, problem.tolerance());
-      for (const int threads : {2, 4, 8}) {
+      for (const int threads : other_thread_counts()) {
         CHECK(forward(problem, threads).same_bits(first));
         CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
       }

@@ -29,7 +29,7 @@ TEST_CASE("gather copies rows and labels") {
     Longs indices = draw_indices(draw, shape);
     std::vector<int64_t> chosen;
     for (int64_t i = 0; i < shape.batch; ++i) chosen.push_back(indices.at(i));
-    for (const int threads : {1, 2, 4, 8}) {
+    for (const int threads : thread_counts()) {
       Context context(threads);
       Floats rows(shape.batch, shape.columns, shape.padding);
       Ints picked(shape.batch, 1);
@@ -55,7 +55,7 @@ TEST_CASE("gather backward adds repeated rows in order") {
     SUCCEED_CALL(duet_gather_backward(Context(1), indices.vector(), grad_rows.matrix(), first.matrix()));
     // A sum of k values of size 1 in float32 is off by at most k half ulps of the largest partial sum.
     check_relative(first.values(), expected, 1e-6, "grad_source");
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       Floats again = before;
       SUCCEED_CALL(duet_gather_backward(Context(threads), indices.vector(), grad_rows.matrix(), again.matrix()));
       CHECK(again.same_bits(first));

@@ -82,7 +82,7 @@ TEST_CASE("linear forward matches the reference, bit for bit on any number of th
     const Floats first = run(1);
     const Doubles expected = problem.reference<double>().forward();
     check_close(first.values(), expected, tolerance(expected, problem.reference<float>().forward()), "outputs");
-    for (const int threads : {2, 4, 8}) CHECK(run(threads).same_bits(first));
+    for (const int threads : other_thread_counts()) CHECK(run(threads).same_bits(first));
   }
 }
 
@@ -114,7 +114,7 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     check_close(first.weight.values(), plus(before_weight.values(), expected.weight), tolerance(expected.weight, naive.weight), "grad_weight");
     // The sum over the batch is in double: the rounding of the result is all there is.
     check_relative(first.bias.values(), plus(before_bias.values(), expected.bias), 1.2e-7, "grad_bias");
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const Gradients again = run(threads);
       CHECK(again.x.same_bits(first.x));
       CHECK(again.weight.same_bits(first.weight));

@@ -188,7 +188,7 @@ TEST_CASE("hard mining finds the farthest positive and the nearest negative of r
       check_mined(first.columns.positive, first.columns.positive_distance, columns.positive, across, 0, "columns' positives");
       check_mined(first.columns.negative, first.columns.negative_distance, columns.negative, across, 0, "columns' negatives");
       if (s.n > 1000 && metric != DUET_SQEUCLIDEAN) continue;
-      for (const int threads : {2, 4, 8}) {
+      for (const int threads : other_thread_counts()) {
         const BothSides again = mine_hard(batch, threads);
         CHECK(again.rows.same_bits(first.rows));
         CHECK(again.columns.same_bits(first.columns));
@@ -224,7 +224,7 @@ TEST_CASE("semihard mining lists every positive pair in row-major order") {
     const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), margin);
     const Semihard first = mine_semihard(batch, margin, 1);
     check_semihard(first, expected, values, batch.m(), margin);
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const Semihard again = mine_semihard(batch, margin, threads);
       CHECK(again.triplets.same_bits(first.triplets));
       CHECK(again.distances.same_bits(first.distances));
@@ -242,7 +242,7 @@ TEST_CASE("distance-weighted mining draws what Gumbel-max draws in double") {
     const auto expected = reference::mine_distance_weighted(values, list(batch.labels_x), list(batch.labels_y), s.d, 12345, 7, 3, 0, 0, batch.m());
     const Drawn first = draw_negatives(batch, 3, 0, 7, 1);
     check_mined(first.negatives, first.distances, expected, values, 4e-6, "negatives");
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const Drawn again = draw_negatives(batch, 3, 0, 7, threads);
       CHECK(again.negatives.same_bits(first.negatives));
       CHECK(again.distances.same_bits(first.distances));

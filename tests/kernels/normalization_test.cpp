@@ -57,7 +57,7 @@ TEST_CASE("unit rows match the reference, bit for bit on any number of threads")
       check_relative(first.second.values(), plus(before.values(), reference::unit_rows_backward(x.values(), shape.columns, eps, g.values())),
                      kTolerance, "grad_x");
     }
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const auto again = run(threads);
       CHECK(again.first.same_bits(first.first));
       CHECK(again.second.same_bits(first.second));
@@ -131,7 +131,7 @@ TEST_CASE("layer norm matches the reference, bit for bit on any number of thread
         check_relative(first.gain.values(), plus(before.gain.values(), expected.gain), kTolerance, "grad_gain");
         check_relative(first.offset.values(), plus(before.offset.values(), expected.offset), kTolerance, "grad_offset");
       }
-      for (const int threads : {2, 4, 8}) {
+      for (const int threads : other_thread_counts()) {
         const Results again = run(threads);
         CHECK(again.outputs.same_bits(first.outputs));
         CHECK(again.x.same_bits(first.x));

@@ -102,7 +102,7 @@ TEST_CASE("adamw follows the reference over several steps, bit for bit on any nu
       for (size_t s = 0; s < expected.size(); ++s) reference::adamw(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)}, t);
     }
     check_states(first, expected);
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const std::vector<Tensor> again = run(threads);
       for (size_t s = 0; s < first.size(); ++s) CHECK(again[s].same_bits(first[s]));
     }
@@ -133,7 +133,7 @@ TEST_CASE("sgd follows the reference over several steps and leaves the second mo
     for (size_t s = 0; s < expected.size(); ++s) reference::sgd(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)});
   }
   check_states(first, expected);
-  for (const int threads : {2, 4, 8}) {
+  for (const int threads : other_thread_counts()) {
     const std::vector<Tensor> again = run(threads);
     for (size_t s = 0; s < first.size(); ++s) CHECK(again[s].same_bits(first[s]));
   }

@@ -60,7 +60,7 @@ TEST_CASE("random words are those of the definition, from any element, with any 
       for (int64_t e = 0; e < size; ++e)
         wrong += drawn.at(e) != duet::reference::random_word(draw.seed, draw.stream, draw.step, first + static_cast<uint64_t>(e));
       CHECK(wrong == 0);
-      for (const int threads : {2, 4, 8}) CHECK(words(draw, size, threads).same_bits(drawn));
+      for (const int threads : other_thread_counts()) CHECK(words(draw, size, threads).same_bits(drawn));
     }
 }
 
@@ -78,7 +78,7 @@ TEST_CASE("random uniforms are rounded once") {
   }
   CHECK(wrong == 0);
   CHECK(std::abs(sum / 5003 - 0.7) < 4 * 2 / std::sqrt(12.0 * 5003));  // four deviations of the mean of U(-0.3, 1.7)
-  for (const int threads : {2, 4, 8}) {
+  for (const int threads : other_thread_counts()) {
     Floats again(5003, 1);
     SUCCEED_CALL(duet_random_uniform(Context(threads), &draw, low, high, again.vector()));
     CHECK(again.same_bits(values));

@@ -32,7 +32,7 @@ TEST_CASE("weighted mean, forward and backward") {
         const Doubles weight_values = weighted ? weights.values() : Doubles();
         Doubles expected = reference::weighted_mean_backward(weight_values, static_cast<size_t>(size), by_value, 3);
         for (size_t k = 0; k < expected.size(); ++k) expected[k] += before.values()[k], k += size > 1000 ? 9972 : 0;
-        for (const int threads : {1, 2, 4, 8}) {
+        for (const int threads : thread_counts()) {
           Context context(threads);
           Floats loss(1, 1), grad = before;
           SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), weight, by, loss.vector()));

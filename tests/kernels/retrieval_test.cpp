@@ -67,7 +67,7 @@ Result run(Problem& problem, int threads) {
 // With 1, 2, 4 and 8 threads, which must agree bit for bit.
 Result run_all(Problem& problem) {
   Result first = run(problem, 1);
-  for (const int threads : {2, 4, 8}) CHECK(run(problem, threads).same_bits(first));
+  for (const int threads : other_thread_counts()) CHECK(run(problem, threads).same_bits(first));
   return first;
 }
 
@@ -298,7 +298,7 @@ TEST_CASE("retrieval of the k best") {
   for (const int64_t k : {1, 5, 700, 1305}) {
     CAPTURE(k);
     const TopK top = top_k(problem, k, 1);
-    for (const int threads : {2, 4, 8}) {
+    for (const int threads : other_thread_counts()) {
       const TopK again = top_k(problem, k, threads);
       CHECK((again.indices.same_bits(top.indices) && again.scores.same_bits(top.scores)));
     }

@@ -105,7 +105,7 @@ Result run(Batch& batch, State& state, int threads) {
 Result step(Batch& batch, State& state) {
   const State before = state;
   const Result result = run(batch, state, 1);
-  for (const int threads : {2, 4, 8}) {
+  for (const int threads : other_thread_counts()) {
     State again = before;
     CHECK(run(batch, again, threads).same_bits(result));
     CHECK((again.predicted.same_bits(state.predicted) && again.concord.same_bits(state.concord)));

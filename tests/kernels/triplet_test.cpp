@@ -183,7 +183,7 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
       constexpr double kUpstream = -0.7;
       const Gradients two = backward(batch, terms.weight.at(0), kUpstream, zeros(batch));
       std::optional<Gradients> first;
-      for (const int threads : {1, 2, 4, 8}) {
+      for (const int threads : thread_counts()) {
         Context context(threads);
         const duet_triplet_inputs inputs = batch.inputs();
         size_t bytes = 0;
@@ -241,7 +241,7 @@ TEST_CASE("triplet losses and gradients agree with the reference, whatever the t
           CHECK(first.total.at(0) == 0);
         const Gradients gradients = backward(batch, weight, 0.7, zeros(batch), 1);
         check_gradients(gradients, batch, expected, weight, 0.7, kNames[mining]);
-        for (const int threads : {2, 4, 8}) {
+        for (const int threads : other_thread_counts()) {
           const Forward again = forward(batch, threads);
           CHECK(again.loss.same_bits(first.loss));
           CHECK(again.active.same_bits(first.active));

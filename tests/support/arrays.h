@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/duet.h"
+#include "tests/support/device.h"
 
 namespace duet::test {
 
@@ -93,7 +94,7 @@ class Array {
   }
 
   int64_t rows_, columns_, stride_;
-  std::vector<T> all_;
+  std::vector<T, DeviceAllocator<T>> all_;
 };
 
 using Floats = Array<float>;
@@ -103,26 +104,31 @@ using Longs = Array<int64_t>;
 // Workspace of exactly the bytes asked for, guarded behind.
 class Scratch {
  public:
-  explicit Scratch(size_t bytes) : bytes_(bytes), data_(static_cast<unsigned char*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64)), std::free) {
-    std::memset(data_.get(), 0xA5, (bytes + 127) / 64 * 64);
-  }
+  explicit Scratch(size_t bytes) : bytes_(bytes), data_((bytes + 127) / 64, Line{}) { std::memset(data_.data(), 0xA5, data_.size() * sizeof(Line)); }
   ~Scratch() {
-    for (size_t k = bytes_; k < (bytes_ + 127) / 64 * 64; ++k) CHECK_MESSAGE(data_.get()[k] == 0xA5, "a call wrote past its workspace");
+    const auto* data = reinterpret_cast<const unsigned char*>(data_.data());
+    for (size_t k = bytes_; k < data_.size() * sizeof(Line); ++k) CHECK_MESSAGE(data[k] == 0xA5, "a call wrote past its workspace");
   }
   Scratch(const Scratch&) = delete;
-  duet_workspace view() const { return {data_.get(), bytes_}; }
+  duet_workspace view() const { return {const_cast<Line*>(data_.data()), bytes_}; }
 
  private:
+  struct alignas(64) Line {
+    unsigned char bytes[64];
+  };
   size_t bytes_;
-  std::unique_ptr<unsigned char, decltype(&std::free)> data_;
+  std::vector<Line, DeviceAllocator<Line>> data_;
 };
 
+// On the device under test.
 class Context {
  public:
-  explicit Context(int threads = 2) {
+  explicit Context(int threads = 2, duet_precision precision = DUET_PRECISION_TF32X3) {
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
     options.threads = threads;
-    REQUIRE(duet_context_create(&options, &context_) == DUET_OK);
+    options.device = device.kind;
+    options.precision = precision;
+    REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
   }
   ~Context() { duet_context_destroy(context_); }
   Context(const Context&) = delete;
@@ -137,6 +143,7 @@ class Context {
   do {                                                      \
     const duet_status status_ = (call);                     \
     REQUIRE_MESSAGE(status_ == DUET_OK, duet_last_error()); \
+    duet::test::device.synchronize();                       \
   } while (false)
 
 // A call that must fail with this status and a text that contains this.

@@ -1,0 +1,48 @@
+// The device that the kernels' tests run on. The same test files make three programs: on the CPU, on the CUDA backend under the emulator, and on
+// real hardware; each program's main says here what it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/core/context.h"
+
+namespace duet::test {
+
+struct Device {
+  duet_device kind = DUET_CPU;
+  bool emulated = false;
+  int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
+  // Arrays and workspaces of the tests lie in memory that host and device both reach.
+  void* (*allocate)(size_t bytes) = nullptr;
+  void (*release)(void* data) = nullptr;
+  void (*synchronize)() = [] {};
+};
+inline Device device;
+
+inline bool on_cpu() { return device.kind == DUET_CPU; }
+
+// False for a shape that would take too long here: the emulator runs some million multiply-adds a second.
+inline bool affordable(int64_t operations) { return operations <= device.most_operations; }
+
+// Whatever these are, a result's bits are the same. A CUDA context takes no notice of them: there a call is just repeated.
+inline std::vector<int> thread_counts() { return on_cpu() ? std::vector<int>{1, 2, 4, 8} : std::vector<int>{1, 2}; }
+// All but the first, which the others are compared with.
+inline std::vector<int> other_thread_counts() { return on_cpu() ? std::vector<int>{2, 4, 8} : std::vector<int>{2}; }
+
+template <class T>
+struct DeviceAllocator {
+  using value_type = T;
+  DeviceAllocator() = default;
+  template <class U>
+  DeviceAllocator(const DeviceAllocator<U>&) {}
+  T* allocate(size_t count) {
+    return device.allocate ? static_cast<T*>(device.allocate(count * sizeof(T))) : std::allocator<T>().allocate(count);
+  }
+  void deallocate(T* data, size_t count) { device.release ? device.release(data) : std::allocator<T>().deallocate(data, count); }
+  friend bool operator==(const DeviceAllocator&, const DeviceAllocator&) { return true; }
+};
+
+}  // namespace duet::test

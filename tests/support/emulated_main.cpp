@@ -1,0 +1,66 @@
+// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, reverse, and eight random ones whose seed changes from day to
+// day; under a sanitizer fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints does.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <vector>
+
+#include "kernels/simt/simt.h"
+#include "tests/support/device.h"
+
+namespace {
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define DUET_UNDER_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+constexpr int64_t kSlowdown = 4;
+constexpr bool kForward = true, kReverse = false;
+constexpr int kRandom = 1;
+#elif defined(DUET_UNDER_TSAN)
+constexpr int64_t kSlowdown = 12;
+constexpr bool kForward = false, kReverse = false;
+constexpr int kRandom = 1;
+#else
+constexpr int64_t kSlowdown = 1;
+constexpr bool kForward = true, kReverse = true;
+constexpr int kRandom = 8;
+#endif
+
+// What a run over one operation's tests may cost: one larger shape in forward order, shapes about a tile in the others.
+constexpr int64_t kForwardOperations = 30'000'000 / kSlowdown, kOtherOperations = 4'000'000;
+
+using duet::simt::Order;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<duet::simt::Schedule> schedules;
+  if (std::getenv("DUET_SIMT_ORDER")) {
+    schedules.push_back(duet::simt::schedule());
+  } else {
+    if (kForward) schedules.push_back({Order::forward, 1});
+    if (kReverse) schedules.push_back({Order::reverse, 1});
+    const auto today = static_cast<uint64_t>(std::time(nullptr)) / 86400;
+    for (int k = 0; k < kRandom; ++k) schedules.push_back({Order::random, today * 8 + static_cast<uint64_t>(k)});
+  }
+  duet::test::device.kind = DUET_CUDA;
+  duet::test::device.emulated = true;
+  for (const duet::simt::Schedule& schedule : schedules) {
+    duet::simt::set_schedule(schedule);
+    duet::test::device.most_operations = schedule.order == Order::forward ? kForwardOperations : kOtherOperations;
+    doctest::Context context(argc, argv);
+    const int failed = context.run();
+    if (context.shouldExit()) return failed;
+    if (failed) {
+      std::printf("repeat with: %s\n", duet::simt::repeat_command().c_str());
+      return failed;
+    }
+  }
+  return 0;
+}
