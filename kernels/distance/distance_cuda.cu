@@ -29,17 +29,34 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(Dista
   T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
 }
 
-// distances: null unless euclidean.
+// dL/dD in the tile's values, D as it lies in memory.
+template <class T>
+struct StoredDistances {
+  const float* corner;  // of the tile; null unless euclidean
+  int64_t stride;
+  int rows, columns;
+
+  struct Column {
+    const StoredDistances& of;
+    int column;
+    __device__ __forceinline__ PairGradient operator()(int r, float g) const {
+      const bool stored = of.corner && T::row(r) < of.rows && column < of.columns;
+      return {stored ? __ldg(of.corner + T::row(r) * of.stride + column) : 1, g};
+    }
+  };
+  __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
+};
+
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_gradient_kernel(DistanceView rows, Block block, Matrix<const float> distances,
                                                                                     Matrix<const float> grad_distances, DistanceGradientView out) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values g, values;
-  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride, place.rows, place.columns, 0, g);
-  if (distances.data)
-    T::load(distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns, 1, values);
-  take_gradient<T>(shared, rows, out, place, values, g);
+  typename T::Values values;
+  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride, place.rows, place.columns, 0,
+          values);
+  const float* corner = distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
+  take_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns}, values);
 }
 
 }  // namespace
@@ -71,11 +88,11 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   scratch.rows.prepare(context, inputs.x, inputs.y);
   scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y);
   with_precision(context.precision, [&](auto precision) {
-    using T = SingleTile<decltype(precision)::value>;
+    using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
     for_each_block(inputs.x.rows, inputs.y.rows, kBackwardColumns, [&](const Block& block) {
       DUET_LAUNCH(distance_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
       (scratch.rows.view(), block, distances, grad_distances, scratch.gradients.view());
-      scratch.gradients.add(context, block);
+      scratch.gradients.add(context, block, T::kColumns);
     });
   });
   scratch.gradients.finish(context);

@@ -121,8 +121,7 @@ void DistanceGradients::begin(const duet_context& context, const DistanceRows& r
   if (grad_y) view_.column_sums = y_.partial_sums, view_.column_bits = y_.bits, view_.column_marks = y_.marks;
 }
 
-void DistanceGradients::add(const duet_context& context, const Block& block) {
-  const int tile_columns = is_exact(precision_) ? SingleTile<DUET_PRECISION_FP32>::kColumns : SingleTile<DUET_PRECISION_BF16>::kColumns;
+void DistanceGradients::add(const duet_context& context, const Block& block, int tile_columns) {
   const auto merge = [&](const Side& side, int64_t first, int count, int others, int tile) {
     if (!side.grad || !side.sum) return;
     DUET_LAUNCH(add_partial_sums_kernel, (count + kThreads - 1) / kThreads, kThreads, 0, context.stream)

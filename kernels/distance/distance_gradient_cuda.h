@@ -1,5 +1,5 @@
 // From dL/dD to the gradients of the rows (METHOD.md 1) on the GPU, block after block: what the backward passes of distance, triplet and alignment
-// share. A kernel of the caller's forms a tile of dL/dD and hands it to take_gradient(); then add(block), and after the last block finish().
+// share. A kernel of the caller's hands dL/dD of a tile to take_gradient(); then add(block), and after the last block finish().
 #pragma once
 
 #include "kernels/distance/distance_tile_cuda.h"
@@ -26,7 +26,8 @@ class DistanceGradients {
   void begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y, Matrix<float> grad_x,
              Matrix<float> grad_y);
   const DistanceGradientView& view() const { return view_; }
-  void add(const duet_context& context, const Block& block);
+  // Once the block's tiles, tile_columns columns each, were taken.
+  void add(const duet_context& context, const Block& block, int tile_columns);
   void finish(const duet_context& context);
 
  private:
@@ -50,60 +51,73 @@ class DistanceGradients {
   DistanceGradientView view_;
 };
 
-// g holds dL/dD of the tile, 0 outside the matrix; distances are read for euclidean alone. All threads of the block; g and shared are scratch
-// afterwards.
-template <class T>
+// One pair's distance and dL/dD.
+struct PairGradient {
+  float distance, g;
+};
+
+// Forms the factors of the products of a tile and takes them into the block. source.column(c) gives what pair(r, value) needs of a column of the
+// thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r, c), the distance read for euclidean alone. All threads of
+// the block; values and shared are scratch afterwards.
+template <class T, class Source>
 __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceView& rows, const DistanceGradientView& out, const TilePlace& place,
-                                              const typename T::Values& distances, typename T::Values& g) {
-  if (rows.metric == DUET_SQEUCLIDEAN || rows.metric == DUET_EUCLIDEAN) {
-    unsigned close[T::kValues / 32] = {};
-    float row_sum[T::kThreadRows] = {}, column_sum[T::kThreadColumns] = {};
-    const bool euclidean = rows.metric == DUET_EUCLIDEAN;
-    if (euclidean) {
-      float y[T::kThreadColumns];
-      DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) y[c] = rows.square_y[place.first_column + T::column(c)];
-      DUET_UNROLL
-      for (int r = 0; r < T::kThreadRows; ++r) {
-        const float x = rows.square_x[place.first_row + T::row(r)];
-        DUET_UNROLL
-        for (int c = 0; c < T::kThreadColumns; ++c) {
-          const float distance = distances(r, c), factor = distance == 0 || g(r, c) == 0 ? 0 : -g(r, c) / distance;
-          g(r, c) = factor;
-          const bool is_close = is_exact(T::kPrecision) && factor != 0 && distance * distance < rows.near * fmaxf(x, y[c]);
-          const int k = r * T::kThreadColumns + c;
-          close[k / 32] |= is_close ? 1u << k % 32 : 0;
-          row_sum[r] += is_close ? 0 : factor;
-          column_sum[c] += is_close ? 0 : factor;
-        }
-      }
-    } else {
-      DUET_UNROLL
-      for (int r = 0; r < T::kThreadRows; ++r) {
-        DUET_UNROLL
-        for (int c = 0; c < T::kThreadColumns; ++c) {
-          g(r, c) *= -2;
-          row_sum[r] += g(r, c);
-          column_sum[c] += g(r, c);
-        }
-      }
+                                              const Source& source, typename T::Values& values) {
+  const bool euclidean = rows.metric == DUET_EUCLIDEAN, summed = euclidean || rows.metric == DUET_SQEUCLIDEAN;
+  const bool marked = euclidean && is_exact(T::kPrecision);
+  const float times = rows.metric == DUET_SQEUCLIDEAN ? -2 : 1;
+  unsigned close[T::kValues / 32] = {};
+  float x[T::kThreadRows];
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) x[r] = marked ? rows.square_x[place.first_row + T::row(r)] : 0;
+  DUET_UNROLL
+  for (int c = 0; c < T::kThreadColumns; ++c) {  // columns outside: what is known of a column is in registers for one at a time
+    const auto pair = source.column(c);
+    const float y = marked ? rows.square_y[place.first_column + T::column(c)] : 0;
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const PairGradient of_pair = pair(r, values(r, c));
+      const float d = of_pair.distance;
+      float factor = times * of_pair.g;
+      if (euclidean) factor = d == 0 || factor == 0 ? 0 : -factor / d;
+      const bool is_close = marked && factor != 0 && d * d < rows.near * fmaxf(x[r], y);
+      const int k = r * T::kThreadColumns + c;
+      close[k / 32] |= is_close ? 1u << k % 32 : 0;
+      values(r, c) = factor;
     }
+  }
+  if (summed) {
     const int k = static_cast<int>(threadIdx.x);
     if (out.row_sums) {
-      const float* of_row = T::reduce_rows(T::template area<float>(shared, 0), row_sum, Sum());
+      float sum[T::kThreadRows] = {};
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) {
+        DUET_UNROLL
+        for (int c = 0; c < T::kThreadColumns; ++c)
+          sum[r] += close[(r * T::kThreadColumns + c) / 32] >> (r * T::kThreadColumns + c) % 32 & 1 ? 0 : values(r, c);
+      }
+      const float* of_row = T::reduce_rows(T::template area<float>(shared, 0), sum, Sum());
       if (k < kTileRows) out.row_sums[place.column_tile * kBlockRows + place.block_row + k] = of_row[k];
     }
     if (out.column_sums) {
-      const float* of_column = T::reduce_columns(T::template area<float>(shared, 1), column_sum, Sum());
+      float sum[T::kThreadColumns] = {};
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        DUET_UNROLL
+        for (int r = 0; r < T::kThreadRows; ++r)
+          sum[c] += close[(r * T::kThreadColumns + c) / 32] >> (r * T::kThreadColumns + c) % 32 & 1 ? 0 : values(r, c);
+      }
+      const float* of_column = T::reduce_columns(T::template area<float>(shared, 1), sum, Sum());
       if (k < T::kColumns) out.column_sums[place.row_tile * kBackwardColumns + place.block_column + k] = of_column[k];
     }
+  }
+  if (marked) {
     for (int word = 0; word < T::kValues / 32; ++word) {
       unsigned bits = 0;
       DUET_UNROLL
       for (int w = 0; w < T::kValues / 32; ++w) bits = w == word ? close[w] : bits;
       for (; bits; bits &= bits - 1) {
-        const int element = 32 * word + __ffs(static_cast<int>(bits)) - 1;
-        const int row = place.block_row + T::row(element / T::kThreadColumns), column = place.block_column + T::column(element % T::kThreadColumns);
+        const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
+        const int row = place.block_row + T::row(k / T::kThreadColumns), column = place.block_column + T::column(k % T::kThreadColumns);
         if (out.row_bits) {
           atomicOr(&out.row_bits[row * kBitWords + column / 32], 1u << column % 32);
           atomicOr(&out.row_marks[row], 1);
@@ -115,7 +129,7 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       }
     }
   }
-  take_tile<T>(out.block, place, g);
+  take_tile<T>(out.block, place, values);
 }
 
 }  // namespace duet::cuda
