@@ -55,11 +55,11 @@ DeviceFacts device_facts(int device) {
   return facts;
 }
 
-OnDevice::OnDevice(int device) {
+DeviceScope::DeviceScope(int device) {
   check(cudaGetDevice(&before_), "current device");
   if (device != before_) check(cudaSetDevice(device), "device ", device);
 }
-OnDevice::~OnDevice() {
+DeviceScope::~DeviceScope() {
   int now = before_;
   if (cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
 }

@@ -1,5 +1,5 @@
 // The host's side of a device: memory, streams, events, captured graphs, facts. Implemented for CUDA in device.cu and for the emulator in
-// simt/device.cpp, without a CUDA header here. Everything works on the current device (OnDevice chooses it) and throws Error: DUET_OUT_OF_MEMORY
+// simt/device.cpp, without a CUDA header here. Everything works on the current device (DeviceScope chooses it) and throws Error: DUET_OUT_OF_MEMORY
 // where memory is short, DUET_CUDA_ERROR otherwise. A stream is a cudaStream_t as void*; null is the default stream.
 #pragma once
 
@@ -23,12 +23,12 @@ int device_count();  // 0 where there is no device or no driver
 DeviceFacts device_facts(int device);
 
 // Makes a device current and gives the host program its own back.
-class OnDevice {
+class DeviceScope {
  public:
-  explicit OnDevice(int device);
-  ~OnDevice();
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
+  explicit DeviceScope(int device);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
 
  private:
   int before_;

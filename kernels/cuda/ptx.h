@@ -100,9 +100,9 @@ inline void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsig
 inline void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], simt::Place at = DUET_SIMT_HERE) {
   simt::mma_m16n8k8_tf32(d, a, b, c, at);
 }
-inline unsigned to_tf32(float x) { return simt::to_tf32(x); }
-inline unsigned pack_bf16(float lo, float hi) { return simt::to_bf16(lo) | simt::to_bf16(hi) << 16; }
-inline float exp2(float x) { return simt::exp2_flushed(x); }
+inline unsigned to_tf32(float x) { return simt::model::to_tf32(x); }
+inline unsigned pack_bf16(float lo, float hi) { return simt::model::to_bf16(lo) | simt::model::to_bf16(hi) << 16; }
+inline float exp2(float x) { return simt::model::exp2_flushed(x); }
 
 #endif
 

@@ -61,10 +61,10 @@ DeviceFacts device_facts(int device) {
   return facts;
 }
 
-OnDevice::OnDevice(int device) : before_(0) {
+DeviceScope::DeviceScope(int device) : before_(0) {
   if (device != 0) throw Error(DUET_CUDA_ERROR, text("device ", device, ": the emulator has one, 0"));
 }
-OnDevice::~OnDevice() = default;
+DeviceScope::~DeviceScope() = default;
 
 void* allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
@@ -132,10 +132,14 @@ Graph end_capture(void* stream) {
 }
 Graph::~Graph() { delete static_cast<Work*>(handle_); }
 void Graph::replay(void* stream) const {
+  const auto replay = [](const Work& graph) {
+    for (const auto& step : graph) step();
+  };
   const Work& graph = *static_cast<const Work*>(handle_);
-  simt::submit(stream, [work = graph] {
-    for (const auto& step : work) step();
-  });
+  if (capturing(stream))
+    simt::submit(stream, [=] { replay(graph); });
+  else
+    replay(graph);
 }
 
 }  // namespace cuda
