@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 
 #include "kernels/core/error.h"
 #include "kernels/core/host_device.h"
@@ -23,7 +24,8 @@ struct Matrix {
   DUET_HOST_DEVICE Matrix part(int64_t i, int64_t j, int64_t part_rows, int64_t part_columns) const {
     return {row(i) + j, part_rows, part_columns, stride};
   }
-  DUET_HOST_DEVICE operator Matrix<const T>() const { return {data, rows, columns, stride}; }
+  template <class U>
+  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Matrix<U>() const { return {data, rows, columns, stride}; }
 };
 
 template <class T>
@@ -33,7 +35,8 @@ struct Vector {
 
   DUET_HOST_DEVICE T& operator[](int64_t i) const { return data[i]; }
   DUET_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
-  DUET_HOST_DEVICE operator Vector<const T>() const { return {data, size}; }
+  template <class U>
+  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Vector<U>() const { return {data, size}; }
 };
 
 template <class T>

@@ -23,7 +23,7 @@ constexpr int64_t groups_of(int64_t count, int64_t each) { return (count + each 
 
 // body(first row, number of rows)
 template <class Body>
-void for_each_block(int64_t n, int64_t height, Body&& body) {
+void for_each_row_block(int64_t n, int64_t height, Body&& body) {
   for (int64_t first = 0; first < n; first += height) body(first, std::min(height, n - first));
 }
 

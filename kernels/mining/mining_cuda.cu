@@ -146,7 +146,7 @@ struct Scratch {
 template <class Body>
 void for_each_distance_block(const duet_context& context, const MiningInputs& in, duet_metric metric, const Scratch& scratch, Body&& body) {
   if (in.y.rows == 0) return;
-  for_each_block(in.x.rows, scratch.height, [&](int64_t first, int64_t rows) {
+  for_each_row_block(in.x.rows, scratch.height, [&](int64_t first, int64_t rows) {
     const auto distances = scratch.distances.part(0, 0, rows, in.y.rows);
     distance_forward(context, {in.x.part(first, 0, rows, in.x.columns), in.y, metric}, distances, {scratch.tiles, scratch.tile_bytes});
     body(first, distances);
@@ -209,7 +209,7 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
       (list_from(0, values.rows), size);
       return;
     }
-    for_each_block(values.rows, scratch.long_rows.rows, [&](int64_t row, int64_t rows) {
+    for_each_row_block(values.rows, scratch.long_rows.rows, [&](int64_t row, int64_t rows) {
       const SemihardList list = list_from(row, rows);
       DUET_LAUNCH(write_negative_keys, rows, kThreads, 0, context.stream)(list, scratch.long_rows.keys);
       const uint64_t* sorted = scratch.long_rows.sort(context, rows);

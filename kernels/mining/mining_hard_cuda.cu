@@ -115,8 +115,8 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   const int64_t n = inputs.x.rows, m = inputs.y.rows, d = inputs.x.columns;
   DUET_LAUNCH(clear_state, groups_of(n, kThreads), kThreads, 0, context.stream)(scratch.rows, n);
   DUET_LAUNCH(clear_state, groups_of(m, kThreads), kThreads, 0, context.stream)(scratch.columns, m);
-  for_each_block(n, scratch.height, [&](int64_t first_row, int64_t block_height) {
-    for_each_block(m, scratch.width, [&](int64_t first_column, int64_t block_width) {
+  for_each_row_block(n, scratch.height, [&](int64_t first_row, int64_t block_height) {
+    for_each_row_block(m, scratch.width, [&](int64_t first_column, int64_t block_width) {
       const auto distances = scratch.distances.part(0, 0, block_height, block_width);
       distance_forward(context, {inputs.x.part(first_row, 0, block_height, d), inputs.y.part(first_column, 0, block_width, d), inputs.metric},
                        distances, {scratch.tiles, scratch.tile_bytes});

@@ -29,7 +29,7 @@ struct Scores {
   template <class Use>
   void for_each_block(const duet_context& context, const RetrievalInputs& inputs, Use&& use) const {
     normalise(context, inputs.gallery, gallery);
-    cuda::for_each_block(inputs.queries.rows, height, [&](int64_t first, int64_t rows) {
+    for_each_row_block(inputs.queries.rows, height, [&](int64_t first, int64_t rows) {
       const auto part = queries.part(0, 0, rows, queries.columns);
       const auto block = scores.part(0, 0, rows, scores.columns);
       normalise(context, inputs.queries.part(first, 0, rows, queries.columns), part);

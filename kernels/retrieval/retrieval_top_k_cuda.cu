@@ -97,7 +97,7 @@ void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs,
       (block, to, first, static_cast<int>(kept), capacity);
       return;
     }
-    for_each_block(block.rows, longer.rows, [&](int64_t row, int64_t rows) {
+    for_each_row_block(block.rows, longer.rows, [&](int64_t row, int64_t rows) {
       const auto some = block.part(row, 0, rows, m);
       DUET_LAUNCH(write_rank_keys, rows, kThreads, 0, context.stream)(some, longer.keys);
       const uint64_t* sorted = longer.sort(context, rows);

@@ -194,7 +194,7 @@ void launch(const duet_context& context, const TripletRows& rows, const LongTrip
     DUET_LAUNCH((all_of_rows<kSoft, kGradient>), count, sort_threads(m), row_bytes(size), context.stream)(rows, size);
     return;
   }
-  for_each_block(count, longer.rows.rows, [&](int64_t first, int64_t some) {
+  for_each_row_block(count, longer.rows.rows, [&](int64_t first, int64_t some) {
     const TripletRows these = rows.part(first, some);
     DUET_LAUNCH(write_keys, some, 256, 0, context.stream)(these.distances, longer.rows.keys);
     const uint64_t* sorted = longer.rows.sort(context, some);

@@ -72,7 +72,7 @@ void run(const duet_context& context, const TripletInputs& in, const Outputs& to
   const Scratch scratch(pieces, context, in);
   const int64_t m = in.y.rows, d = in.x.columns;
   const bool gradient = to.grad_x || to.grad_y;
-  for_each_block(in.x.rows, scratch.height, [&](int64_t first, int64_t count) {
+  for_each_row_block(in.x.rows, scratch.height, [&](int64_t first, int64_t count) {
     const auto x = in.x.part(first, 0, count, d);
     const TripletRows rows = rows_of(in, scratch, to, first, count);
     const auto distances = scratch.distances.part(0, 0, count, m), g = scratch.g.part(0, 0, count, m);

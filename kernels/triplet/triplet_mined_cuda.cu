@@ -106,7 +106,7 @@ void triplets_mined_rows(const duet_context& context, const TripletRows& rows, d
     DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, true>), count, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t), context.stream)
     (rows, draws, gradient, size, nullptr);
   } else {
-    for_each_block(rows.distances.rows, longer.rows.rows, [&](int64_t first, int64_t some) {
+    for_each_row_block(rows.distances.rows, longer.rows.rows, [&](int64_t first, int64_t some) {
       const TripletRows these = rows.part(first, some);
       DUET_LAUNCH(write_negative_keys, some, kThreads, 0, context.stream)(these, longer.rows.keys);
       const uint64_t* sorted = longer.rows.sort(context, some);
