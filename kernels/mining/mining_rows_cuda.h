@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/core/philox.h"
-#include "kernels/cuda/block_sort.h"
+#include "kernels/cuda/row_blocks.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/mining/mining_backends.h"
 
@@ -29,10 +29,6 @@ struct HardKeys {
       positive = Min{}(positive, row_key(~bits, index));
     else
       negative = Min{}(negative, row_key(bits, index));
-  }
-  __device__ void take(const HardKeys& other) {
-    positive = Min{}(positive, other.positive);
-    negative = Min{}(negative, other.negative);
   }
 };
 __device__ inline int32_t index_of(uint64_t key) { return key == kNoKey ? -1 : key_column(key); }

@@ -159,9 +159,24 @@ struct Shape {
   int64_t n, m, d, classes;
   double unlabelled;
 };
-const Shape kShapes[] = {{1, 1, 1, 1, 0},       {1, 19, 3, 2, 0},       {37, 1, 5, 3, 0.2}, {31, 67, 8, 3, 0.2},
-                         {128, 128, 64, 10, 0}, {129, 259, 17, 4, 0.5}, {60, 41, 9, 1, 0},  {20, 23, 4, 3, 1.0},
-                         {40, 40, 6, 40, 0.1},  {0, 5, 3, 2, 0},        {5, 0, 3, 2, 0},    {2060, 1040, 2, 3, 0.1}};
+const Shape kShapes[] = {{1, 1, 1, 1, 0},
+                         {1, 19, 3, 2, 0},
+                         {37, 1, 5, 3, 0.2},
+                         {31, 67, 8, 3, 0.2},
+                         {128, 128, 64, 10, 0},
+                         {129, 259, 17, 4, 0.5},
+                         {60, 41, 9, 1, 0},
+                         {20, 23, 4, 3, 1.0},
+                         {40, 40, 6, 40, 0.1},
+                         {0, 5, 3, 2, 0},
+                         {5, 0, 3, 2, 0},
+                         {2060, 1040, 2, 3, 0.1},
+                         // past a block of rows, and past the columns that shared memory sorts
+                         {2060, 16, 2, 3, 0.1},
+                         {5, 8200, 2, 40, 0.1}};
+
+// The emulator sorts a column in about the time of 150 multiply-adds.
+bool affordable_rows(const Shape& s) { return affordable(s.n * s.m * 150); }
 
 Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {
   Draw draw(seed);
