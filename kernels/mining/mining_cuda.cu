@@ -229,7 +229,7 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
                          static_cast<uint64_t>(inputs.first_row + first) * total + static_cast<uint64_t>(inputs.first_column)};
     const Draws draws{euclidean, inputs.labels_x.data + first, inputs.labels_y.data,        of_row, draw.step.data,
                       total,     part(negatives, first, rows), part(distances, first, rows)};
-    DUET_LAUNCH(draw_rows, rows, kThreads, 0, context.stream)(draws);
+    DUET_LAUNCH(draw_rows, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)(draws);
   };
   if (inputs.y.rows == 0) return draw_from(0, {}, inputs.x.rows);  // nothing to draw from: -1 and NaN
   for_each_distance_block(context, inputs, DUET_EUCLIDEAN, scratch,

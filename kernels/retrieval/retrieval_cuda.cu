@@ -1,13 +1,13 @@
 // The measures of METHOD.md 7 for each query, from the ranks of its relevant items.
 //
 // Queries are taken in blocks of at most 2^24 scores, which the tile kernels leave in the workspace, and so in the second-level cache. One block of
-// 256 threads owns a query. It collects the keys (score, index) of relevant items until 4096 of them, a run, fill shared memory, sorts the run, and
-// then passes over all items once: a binary search in the run finds between which two of its keys an item lies, and a counter there counts the items,
-// another the relevant ones. Running sums of both make each key's rank among all and among the relevant items (its hits), which is all that the
-// measures need, and their sums and extremes do not ask for any order; so a query with more relevant items takes further runs. Nothing is sorted but
-// relevant keys, all ranks are exact for the scores given, sums are float64.
-// Expected on an H200 at n = m = 16384, d = 512, 10 classes: scores 5.5 ms in tf32x3; 2.7e8 items each 11 steps of search, some 3e9 reads of shared
-// memory with conflicts, 1.5 ms, counters 0.5 ms, sorts 0.5 ms.
+// threads (256, fewer for a small gallery) owns a query. It collects the keys (score, index) of relevant items until 4096 of them, a run, fill shared
+// memory, sorts the run, and then passes over all items once: a binary search in the run finds between which two of its keys an item lies, and a
+// counter there counts the items, another the relevant ones. Running sums of both make each key's rank among all and among the relevant items (its
+// hits), which is all that the measures need, and their sums and extremes do not ask for any order; so a query with more relevant items takes further
+// runs. Nothing is sorted but relevant keys, all ranks are exact for the scores given, sums are float64. Expected on an H200 at n = m = 16384, d =
+// 512, 10 classes: scores 5.5 ms in tf32x3; 2.7e8 items each 11 steps of search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5
+// ms, sorts 0.5 ms.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
@@ -86,7 +86,7 @@ __device__ int64_t collect(const Query& query, int64_t next, const Run& run, int
   if (threadIdx.x == 0) *cursor = 0;
   __syncthreads();
   count = 0;
-  for (; next < query.m; next += kThreads) {
+  for (; next < query.m; next += blockDim.x) {
     const int64_t j = next + threadIdx.x;
     const bool relevant = j < query.m && query.relevant(j);
     const int32_t more = __syncthreads_count(relevant);
@@ -101,11 +101,11 @@ __device__ int64_t collect(const Query& query, int64_t next, const Run& run, int
 // Counts all items, and the relevant ones, between the run's keys. For whole blocks.
 __device__ void count_items(const Query& query, const Run& run, int32_t count) {
   const int size = sort_size(count);
-  for (int k = count + static_cast<int>(threadIdx.x); k < size; k += kThreads) run.keys[spread<uint64_t>(k)] = kNoKey;
-  for (int k = static_cast<int>(threadIdx.x); k < count; k += kThreads) run.items[k] = run.of[k] = 0;
+  for (int k = count + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x)) run.keys[spread<uint64_t>(k)] = kNoKey;
+  for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x)) run.items[k] = run.of[k] = 0;
   __syncthreads();
   sort_block(run.keys, size);
-  for (int64_t j = threadIdx.x; j < query.m; j += kThreads) {
+  for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x) {
     const uint64_t key = rank_key(query.scores[j], j);
     int low = 0, high = count;  // the first key of the run that is no less
     while (low < high) {
@@ -124,7 +124,7 @@ __device__ void count_items(const Query& query, const Run& run, int32_t count) {
 
 __device__ void take_run(const Run& run, int32_t count, int64_t relevant, double harmonic_m, Measures& measures) {
   int32_t items_before = 0, hits_before = 0;
-  for (int32_t first = 0; first < count; first += kThreads) {
+  for (int32_t first = 0; first < count; first += static_cast<int32_t>(blockDim.x)) {
     const int32_t k = first + static_cast<int32_t>(threadIdx.x);
     const int32_t items = k < count ? run.items[k] : 0, hits = k < count ? run.of[k] : 0;
     int32_t all_items, all_hits;
@@ -160,7 +160,7 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, int64_t m,
 __device__ void write_own(const RetrievalOutputs& to, int64_t i, const Query& query, int64_t own, Counts& counts) {
   const uint64_t own_key = own >= 0 ? rank_key(query.scores[own], own) : 0;
   int32_t ahead = 0, others = 0, below = 0, tied = 0;
-  for (int64_t j = threadIdx.x; own >= 0 && j < query.m; j += kThreads) {
+  for (int64_t j = threadIdx.x; own >= 0 && j < query.m; j += blockDim.x) {
     const uint64_t key = rank_key(query.scores[j], j);
     ahead += key < own_key;
     if (query.label < 0 || query.labels[j] < 0 || query.labels[j] == query.label) continue;
@@ -195,7 +195,7 @@ __global__ void __launch_bounds__(kThreads)
 
   if (threadIdx.x == 0) counts = Counts{0, 0, INT32_MAX, 0, 0, 0, 0, {}};
   int32_t same = 0;
-  for (int64_t j = threadIdx.x; j < m; j += kThreads) same += query.relevant(j);
+  for (int64_t j = threadIdx.x; j < m; j += blockDim.x) same += query.relevant(j);
   __syncthreads();
   atomicAdd(&counts.relevant, same);
   __syncthreads();
@@ -224,8 +224,9 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
   const Scores scores(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
   const bool ranks =
       outputs.average_precision || outputs.precision_at_r || outputs.precision_all_cutoffs || outputs.first_relevant_rank || outputs.precision_recall;
+  const int threads = std::min(kThreads, sort_threads(inputs.gallery.rows));
   scores.for_each_block(context, inputs, [&](int64_t first, Matrix<const float> block) {
-    DUET_LAUNCH(rank_queries, block.rows, kThreads, run_bytes(block.columns), context.stream)(inputs, outputs, block, first, ranks);
+    DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)(inputs, outputs, block, first, ranks);
   });
 }
 

@@ -97,10 +97,11 @@ void triplets_mined_rows(const duet_context& context, const TripletRows& rows, d
                          const LongTriplets& longer) {
   const int64_t count = rows.distances.rows;
   const int64_t m = rows.distances.columns;
+  const int threads = std::min(kThreads, sort_threads(m));
   if (mining == DUET_TRIPLET_HARD) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_HARD, false>), count, kThreads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_HARD, false>), count, threads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
   } else if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_DISTANCE_WEIGHTED, false>), count, kThreads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_DISTANCE_WEIGHTED, false>), count, threads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
   } else if (!longer.rows) {
     const int size = sort_size(m);
     DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, true>), count, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t), context.stream)

@@ -175,8 +175,8 @@ const Shape kShapes[] = {{1, 1, 1, 1, 0},
                          {2060, 16, 2, 3, 0.1},
                          {5, 8200, 2, 40, 0.1}};
 
-// The emulator sorts a column in about the time of 150 multiply-adds.
-bool affordable_rows(const Shape& s) { return affordable(s.n * s.m * 150); }
+// The emulator sorts a column in about the time of 400 multiply-adds.
+bool affordable_rows(const Shape& s) { return affordable(s.n * s.m * 400); }
 
 Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {
   Draw draw(seed);
@@ -193,6 +193,7 @@ TEST_CASE("hard mining finds the farthest positive and the nearest negative of r
     CAPTURE(s.m);
     Batch batch = batch_of(s, 21, 3);
     for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+      if (!on_cpu() && s.n * s.m > 128 * 128 && metric != DUET_SQEUCLIDEAN) continue;
       batch.metric = metric;
       const Doubles values = batch.distances(metric), across = transposed(values, s.n, s.m);
       const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));

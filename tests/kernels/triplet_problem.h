@@ -171,7 +171,7 @@ inline void check_gradients(const Gradients& actual, const Batch& batch, const r
 inline const duet_triplet_mining kMinings[] = {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED};
 inline const char* const kNames[] = {"all", "hard", "semihard", "distance_weighted"};
 
-// The emulator sorts a column in about the time of 150 multiply-adds.
-inline bool affordable_rows(int64_t n, int64_t m) { return affordable(n * m * 150); }
+// The emulator sorts a column in about the time of 400 multiply-adds.
+inline bool affordable_rows(int64_t n, int64_t m) { return affordable(n * m * 400); }
 
 }  // namespace duet::test::triplet
