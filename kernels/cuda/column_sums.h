@@ -70,7 +70,7 @@ void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms
   const int64_t grid = cut.runs * pieces(cut.columns, ColumnRuns::kColumns);
   DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0, context.stream)
   (cut, terms, finish, partials);
-  if (cut.runs == 1) return;
+  if (cut.runs <= 1) return;
   DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0, context.stream)
   (cut, finish, partials);
 }
