@@ -76,8 +76,10 @@ struct PulledScores {
 
   struct Column {
     const PulledScores& of;
+    bool inside;
     Pull column;
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
+      if (!inside || T::row(r) >= of.place.rows) return {distance, 0};
       const float score = kLog2E * of.scale * distance;
       const float g = of.rows[r].weight * ptx::exp2(score - of.rows[r].log_sum) + column.weight * ptx::exp2(score - column.log_sum);
       *of.scale_sum = fmaf(g, distance, *of.scale_sum);
@@ -85,7 +87,8 @@ struct PulledScores {
     }
   };
   __device__ __forceinline__ Column column(int c) const {
-    return {*this, pull_of(lse_column, weight_column, place.first_column + T::column(c), T::column(c) < place.columns)};
+    const bool inside = T::column(c) < place.columns;
+    return {*this, inside, pull_of(lse_column, weight_column, place.first_column + T::column(c), inside)};
   }
 };
 
