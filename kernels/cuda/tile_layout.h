@@ -1,0 +1,254 @@
+// Which thread of a block owns which elements of a tile, and what epilogues do with them: reductions over rows and columns, loads and stores,
+// whatever the precision. The elements lie as mma.sync leaves its results; the tile product itself is in tiles.h, with how to use both.
+#pragma once
+
+#include "kernels/core/context.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ptx.h"
+#include "kernels/cuda/warp.h"
+
+namespace duet::cuda {
+
+inline constexpr int kTileRows = 128;
+inline constexpr int kStepWords = 32;  // 128 bytes of k: one row of shared memory passes all banks once
+
+__host__ __device__ constexpr int elements_of_word(duet_precision precision) { return precision == DUET_PRECISION_BF16 ? 2 : 1; }
+
+// As close to float32 as METHOD.md 1 asks of fp32 and tf32x3.
+__host__ __device__ constexpr bool is_exact(duet_precision precision) {
+  return precision == DUET_PRECISION_FP32 || precision == DUET_PRECISION_TF32X3;
+}
+
+// A packed operand.
+struct Packed {
+  uint32_t* words = nullptr;
+  int64_t stride = 0;  // words from row to row, a multiple of kStepWords
+
+  __host__ __device__ const uint32_t* row(int64_t i) const { return words + i * stride; }
+  __host__ __device__ int steps() const { return static_cast<int>(stride / kStepWords); }
+};
+
+struct Larger {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }  // drops NaN: for shifts, not for results
+};
+struct Union {
+  __device__ uint2 operator()(uint2 a, uint2 b) const { return make_uint2(a.x | b.x, a.y | b.y); }
+};
+
+template <duet_precision P, int kTileColumns, int kWarpsAcross>
+struct TileLayout {
+  static constexpr duet_precision kPrecision = P;
+  static constexpr int kColumns = kTileColumns;
+  static constexpr int kThreads = 2 * kWarpsAcross * 32;
+  static constexpr int kBlocks = 256 / kThreads;  // an SM's 64 K registers at 255 a thread
+  static constexpr int kWarpRows = kTileRows / 2, kWarpColumns = kColumns / kWarpsAcross;
+  static constexpr int kStages = 3;
+  static constexpr int kStageWords = (kTileRows + kColumns) * kStepWords;
+  static constexpr int kThreadRows = kWarpRows / 8, kThreadColumns = kWarpColumns / 4;
+  static constexpr int kValues = kThreadRows * kThreadColumns;
+  static constexpr size_t kSharedBytes = sizeof(uint32_t) * kStages * kStageWords;
+  // Where the stages were: a place for every value of every thread, then the areas of reductions.
+  static constexpr int kAreaWords = kWarpsAcross * kTileRows > 2 * kColumns ? kWarpsAcross* kTileRows : 2 * kColumns;
+  static constexpr int kAreas = (kStages * kStageWords - kValues * kThreads) / kAreaWords;
+
+  static_assert(kWarpColumns == 64 || kWarpColumns == 32, "a warp's share in registers is built for these");
+  static_assert(kWarpsAcross == 2 || kWarpsAcross == 4);
+  static_assert(kColumns <= kThreads && kTileRows <= kThreads, "a thread for every total of a reduction");
+  static_assert(kBlocks * (kSharedBytes + 1024) <= 227 * 1024, "on a Hopper SM");
+  static_assert(kSharedBytes <= 163 * 1024, "one block on an A100 SM");
+  static_assert(kAreas >= 8);
+
+  struct Values {
+    float tile[kThreadRows / 2][kThreadColumns / 2][4];  // as mma.sync holds its 16 x 8 results
+    __device__ __forceinline__ float& operator()(int r, int c) { return tile[r >> 1][c >> 1][(r & 1) * 2 + (c & 1)]; }
+    __device__ __forceinline__ float operator()(int r, int c) const { return tile[r >> 1][c >> 1][(r & 1) * 2 + (c & 1)]; }
+  };
+
+  static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) & 31; }
+  static __device__ __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / (32 * kWarpsAcross); }
+  static __device__ __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % kWarpsAcross; }
+  // The thread's rows and columns of the tile: r < kThreadRows, c < kThreadColumns. Columns c, c + 1 (c even) are neighbours.
+  static __device__ __forceinline__ int row(int r) { return warp_row() * kWarpRows + 8 * r + (lane() >> 2); }
+  static __device__ __forceinline__ int column(int c) { return warp_column() * kWarpColumns + 8 * (c >> 1) + 2 * (lane() & 3) + (c & 1); }
+
+  // Shared memory for one reduction; index < kAreas, and 8-byte numbers take two of them, from an even index on. It is free again behind the next
+  // barrier after the last read of its totals.
+  template <class V>
+  static __device__ __forceinline__ V* area(uint32_t* shared, int index) {
+    static_assert(sizeof(V) == 4 || sizeof(V) == 8);
+    return reinterpret_cast<V*>(shared + kValues * kThreads + index * kAreaWords);
+  }
+
+  // partial[r]: of the thread's part of row(r). Returns the tile's kTileRows totals, in area. All threads of the block.
+  template <class V, class Combine>
+  static __device__ __forceinline__ const V* reduce_rows(V* area, V (&partial)[kThreadRows], Combine combine) {
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      partial[r] = warp_reduce<4>(partial[r], combine);
+      if ((r & 3) == (lane() & 3)) area[warp_column() * kTileRows + row(r)] = partial[r];
+    }
+    return add_warps(area, kTileRows, kWarpsAcross, combine);
+  }
+
+  // partial[c]: of the thread's part of column(c), destroyed. Returns the tile's kColumns totals, in area.
+  template <class V, class Combine>
+  static __device__ __forceinline__ const V* reduce_columns(V* area, V (&partial)[kThreadColumns], Combine combine) {
+    // Each step a lane hands half of its columns to a partner and takes the partner's part of the other half: 14 shuffles, not 48.
+    int first = 0;
+    DUET_UNROLL
+    for (int half = kThreadColumns / 2, bit = 16; bit >= 4; half /= 2, bit /= 2) {
+      const bool upper = lane() & bit;
+      DUET_UNROLL
+      for (int k = 0; k < half; ++k) {
+        const V sent = upper ? partial[k] : partial[k + half], kept = upper ? partial[k + half] : partial[k];
+        partial[k] = combine(kept, shuffle_xor(sent, bit));
+      }
+      first += upper ? half : 0;
+    }
+    DUET_UNROLL
+    for (int k = 0; k < kThreadColumns / 8; ++k) area[warp_row() * kColumns + column(first + k)] = partial[k];
+    return add_warps(area, kColumns, 2, combine);
+  }
+
+  // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set becomes
+  // recompute(row, column). Other warps may be elsewhere: every thread goes through places of its own.
+  template <class Recompute>
+  static __device__ __forceinline__ void replace(uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute, Values& values) {
+    uint32_t* places = shared + threadIdx.x;
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) places[(r * kThreadColumns + c) * kThreads] = __float_as_uint(values(r, c));
+    }
+    for (int word = 0; word < kValues / 32; ++word) {
+      unsigned bits = 0;
+      DUET_UNROLL
+      for (int k = 0; k < kValues / 32; ++k) bits = k == word ? flags[k] : bits;
+      for (; bits; bits &= bits - 1) {
+        const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
+        places[k * kThreads] = __float_as_uint(recompute(row(k / kThreadColumns), column(k % kThreadColumns)));
+      }
+    }
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = __uint_as_float(places[(r * kThreadColumns + c) * kThreads]);
+    }
+  }
+
+  // Elements outside rows x columns become `value`.
+  static __device__ __forceinline__ void fill_outside(int rows, int columns, float value, Values& values) {
+    if (rows >= kTileRows && columns >= kColumns) return;
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c)
+        if (row(r) >= rows || column(c) >= columns) values(r, c) = value;
+    }
+  }
+
+  // out (rows x columns of the tile, any alignment and stride) = values, or += with kAdd. A quad of lanes writes 32 bytes, a whole sector.
+  template <bool kAdd = false>
+  static __device__ __forceinline__ void store(const Values& values, float* out, int64_t stride, int rows, int columns) {
+    const bool whole = rows >= kTileRows && columns >= kColumns;
+    const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(float2) == 0 && stride % 2 == 0;
+    if (whole && aligned) {
+      DUET_UNROLL
+      for (int r = 0; r < kThreadRows; ++r) {
+        float* to = out + row(r) * stride + column(0);
+        DUET_UNROLL
+        for (int c = 0; c < kThreadColumns; c += 2) {
+          auto* pair = reinterpret_cast<float2*>(to + 4 * c);
+          float2 value = make_float2(values(r, c), values(r, c + 1));
+          if constexpr (kAdd) {
+            const float2 before = *pair;
+            value = make_float2(before.x + value.x, before.y + value.y);
+          }
+          *pair = value;
+        }
+      }
+      return;
+    }
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      float* to = out + row(r) * stride;
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) {
+        if (row(r) >= rows || column(c) >= columns) continue;
+        to[column(c)] = kAdd ? to[column(c)] + values(r, c) : values(r, c);
+      }
+    }
+  }
+
+  // values = rows x columns from there, `outside` elsewhere.
+  static __device__ __forceinline__ void load(const float* from, int64_t stride, int rows, int columns, float outside, Values& values) {
+    const bool whole = rows >= kTileRows && columns >= kColumns;
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      const float* at = from + row(r) * stride;
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = whole || (row(r) < rows && column(c) < columns) ? __ldg(at + column(c)) : outside;
+    }
+  }
+
+  // The tile as an operand of the next product: element (i, j) at k = j of row i of `to`, whose first word is the tile's. The whole tile is
+  // written: what is outside the matrix must be 0.
+  static __device__ __forceinline__ void store_packed(const Values& values, uint32_t* to, int64_t stride) {
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      uint32_t* words = to + row(r) * stride;
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; c += 2) {
+        if constexpr (P == DUET_PRECISION_BF16)
+          words[column(c) / 2] = ptx::pack_bf16(values(r, c), values(r, c + 1));
+        else
+          *reinterpret_cast<uint2*>(words + column(c)) = make_uint2(word(values(r, c)), word(values(r, c + 1)));
+      }
+    }
+  }
+
+  // The same transposed: element (i, j) at k = i of row j of `to`.
+  static __device__ __forceinline__ void store_packed_transposed(const Values& values, uint32_t* to, int64_t stride) {
+    if constexpr (P == DUET_PRECISION_BF16) {
+      // Two rows make a word: of two lanes with neighbouring rows one takes the even column and one the odd.
+      const bool odd = lane() & 4;
+      DUET_UNROLL
+      for (int r = 0; r < kThreadRows; ++r) {
+        DUET_UNROLL
+        for (int c = 0; c < kThreadColumns; c += 2) {
+          const float other = shuffle_xor(odd ? values(r, c) : values(r, c + 1), 4);
+          const unsigned pair = odd ? ptx::pack_bf16(other, values(r, c + 1)) : ptx::pack_bf16(values(r, c), other);
+          to[(column(c) + odd) * stride + row(r) / 2] = pair;
+        }
+      }
+    } else {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) {
+        uint32_t* words = to + column(c) * stride;
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) words[row(r)] = word(values(r, c));
+      }
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ uint32_t word(float value) {
+    if constexpr (P == DUET_PRECISION_TF32) return ptx::to_tf32(value);
+    return __float_as_uint(value);
+  }
+
+  template <class V, class Combine>
+  static __device__ __forceinline__ const V* add_warps(V* area, int count, int warps, Combine combine) {
+    __syncthreads();
+    const int k = static_cast<int>(threadIdx.x);
+    if (k < count) {
+      V total = area[k];
+      for (int warp = 1; warp < warps; ++warp) total = combine(total, area[warp * count + k]);
+      area[k] = total;
+    }
+    __syncthreads();
+    return area;
+  }
+};
+
+}  // namespace duet::cuda

@@ -1,0 +1,215 @@
+// The tile product on the GPU, x y^T for 128 x 128 (or 128 x 256) elements at a time: what every matrix operation is built on.
+//
+// One loop for all products. Operands are packed once a call (pack.h): rows of 32-bit words, padded with zeros to whole tiles and whole steps,
+// so that the loop has no bounds, converts nothing and always copies 16 aligned bytes. A word is a float32 (fp32, tf32x3), a float32 rounded to
+// TF32 (tf32) or two bf16 neighbours in k (bf16). A backward product G v is the same loop over k = columns of G with v packed transposed, and G^T a
+// is it with G stored transposed as well (sweep.h): no second loop for other layouts, at the price of (n + m) d words and one more block of G.
+//
+// A warp owns 64 x 64 elements in 128 registers a thread. fp32 and tf32x3: 4 warps in 2 x 2, 128 x 128, two blocks an SM, one's epilogue under the
+// other's products. tf32 and bf16, which ask 4 times the operands of the L2: 8 warps in 2 x 4, 128 x 256, one block. A step is 128 bytes of k from
+// every row, three stages of cp.async, one barrier a step. 16-byte chunks are swizzled by the row's last three bits, so that a ldmatrix (8 rows, one
+// chunk) reads all 32 banks once.
+//
+// Figures for one H200 SM (132 at 1.75 GHz sustained; 128 B a cycle of shared memory; mma.sync at 5/8 of wgmma's 2048 bf16 or 1024 tf32 FMA a cycle;
+// L2 about 5.5 TB/s = 24 B a cycle and SM), a tile and 16 bf16 or 8 words of k:
+//   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles
+//   shared    8 warps x (64 + 64) rows x 32 B = 32 KiB: 256 cycles, 0.62 of the mma's. (Warps of 64 x 32 would read half as much again, even with the
+//   mma.) L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B. What binds: 470 TFLOP/s in bf16, 235 in tf32. (128 x 128 would stop at 350 and
+//   175.) tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a warp beside 96 mma, 0.3
+//   of the
+//             issue slots. (Packing both parts would double the bytes of L2 and shared memory: the split in registers is cheaper.)
+//   fp32      128 x 128: 4 warps x 1024 FMA instructions / 4 = 1024 cycles; 48 16-byte loads a thread are at most 768 cycles of shared memory and 5 %
+//   of
+//             the issue slots
+// A tile of d = 512 in bf16 is 32 such pieces: 13,000 cycles at the mma's rate, 16,400 at the L2's; start and epilogue add some 4,000 where nothing
+// runs beside them. Expected at n = m = 16384, d = 512, of cuBLAS: bf16 0.50 (390 of 780 TFLOP/s), tf32 0.53 (205 of 390); tf32x3 80 TFLOP/s against
+// 52 of cuBLAS fp32, fp32 0.87 (45 of 52).
+//
+// Bits: an element's sum runs over k in one fixed order, and no other element takes part: it depends on its two rows alone.
+//
+// How to use it (a kernel of T::kThreads threads, __launch_bounds__(T::kThreads, T::kBlocks), T::kSharedBytes of dynamic shared memory):
+//   using T = SingleTile<P>;                                      // DualTile<P>: half the columns, for two products held at once
+//   DUET_SHARED_DYNAMIC(uint32_t, shared);
+//   typename T::Values dots;                                      // registers: T::kThreadRows x T::kThreadColumns of this thread
+//   T::multiply(shared, x.row(first_row), x.stride, y.row(first_column), y.stride, x.steps(), dots);
+//   for r < T::kThreadRows, c < T::kThreadColumns (both under DUET_UNROLL: an index that is no constant sends the registers to memory):
+//     dots(r, c) is element (T::row(r), T::column(c)) of the tile
+//   float largest[T::kThreadRows] = ...;                          // over the thread's columns
+//   const float* of_row = T::reduce_rows(T::template area<float>(shared, 0), largest, Larger());   // kTileRows totals; any thread may read any
+//   T::store(dots, out, out_stride, rows, columns);               // any alignment; or store_packed / store_packed_transposed
+#pragma once
+
+#include "kernels/cuda/tile_layout.h"
+
+namespace duet::cuda {
+
+template <duet_precision P, int kTileColumns, int kWarpsAcross>
+struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
+  using Layout = TileLayout<P, kTileColumns, kWarpsAcross>;
+  using Layout::column, Layout::lane, Layout::row, Layout::warp_column, Layout::warp_row;
+  using Layout::kColumns, Layout::kStages, Layout::kStageWords, Layout::kThreads, Layout::kThreadColumns, Layout::kThreadRows, Layout::kWarpColumns,
+      Layout::kWarpRows;
+  using typename Layout::Values;
+
+  // values = the products of 128 rows from a on and kColumns rows from b on, over `steps` steps of k. All threads of the block; shared is free
+  // again when it returns.
+  static __device__ __forceinline__ void multiply(uint32_t* shared, const uint32_t* a, int64_t a_stride, const uint32_t* b, int64_t b_stride,
+                                                  int steps, Values& values) {
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = 0;
+    }
+    // A thread copies chunk `threadIdx % 8` of every kPass-th row.
+    constexpr int kPass = kThreads / 8;
+    const int chunk = static_cast<int>(threadIdx.x) & 7, first = static_cast<int>(threadIdx.x) >> 3;
+    const int to = first * kStepWords + 4 * (chunk ^ (first & 7));
+    a += first * a_stride + 4 * chunk;
+    b += first * b_stride + 4 * chunk;
+    const auto load = [&](int stage) {
+      uint32_t* rows = shared + stage * kStageWords + to;
+      const uint32_t* from = a;
+      DUET_UNROLL
+      for (int i = 0; i < kTileRows / kPass; ++i, from += kPass * a_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
+      rows += kTileRows * kStepWords;
+      from = b;
+      DUET_UNROLL
+      for (int i = 0; i < kColumns / kPass; ++i, from += kPass * b_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
+      a += kStepWords;
+      b += kStepWords;
+    };
+    __syncthreads();  // whatever the block kept in shared
+    DUET_UNROLL
+    for (int stage = 0; stage < kStages - 1; ++stage) {
+      if (stage < steps) load(stage);
+      ptx::cp_async_commit();
+    }
+    int stage = 0, next = kStages - 1;
+    for (int step = 0; step < steps; ++step) {
+      ptx::cp_async_wait<kStages - 2>();
+      __syncthreads();  // this step has arrived for all, and nobody reads the stage that is filled now
+      if (step + kStages - 1 < steps) load(next);
+      ptx::cp_async_commit();
+      if constexpr (P == DUET_PRECISION_FP32)
+        step_on_cores(shared + stage * kStageWords, values);
+      else
+        step_on_tensor_cores(shared + stage * kStageWords, values);
+      stage = stage == kStages - 1 ? 0 : stage + 1;
+      next = next == kStages - 1 ? 0 : next + 1;
+    }
+    ptx::cp_async_wait<0>();
+    __syncthreads();
+  }
+
+ private:
+  static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    if constexpr (P == DUET_PRECISION_BF16)
+      ptx::mma_m16n8k16_bf16(d, a, b, d);
+    else
+      ptx::mma_m16n8k8_tf32(d, a, b, d);
+  }
+
+  static __device__ __forceinline__ void split(unsigned& high, unsigned& low) {
+    const float value = __uint_as_float(high);
+    high = ptx::to_tf32(value);
+    low = ptx::to_tf32(value - __uint_as_float(high));
+  }
+
+  static __device__ __forceinline__ void step_on_tensor_cores(const uint32_t* stage, Values& values) {
+    constexpr int kTilesDown = kWarpRows / 16, kTilesAcross = kWarpColumns / 8;
+    constexpr bool kSplit = P == DUET_PRECISION_TF32X3;
+    const int bank_row = lane() & 7;
+    // ldmatrix x4: a takes rows 0-7 and 8-15 of the first chunk, then of the second; b both chunks of rows 0-7, then of 8-15.
+    const uint32_t* a_rows = stage + (warp_row() * kWarpRows + (lane() & 15)) * kStepWords;
+    const uint32_t* b_rows = stage + (kTileRows + warp_column() * kWarpColumns + bank_row + (lane() >> 4) * 8) * kStepWords;
+    DUET_UNROLL
+    for (int pair = 0; pair < kStepWords / 8; ++pair) {  // of chunks: 16 bf16 or 8 tf32 of k
+      unsigned a[kTilesDown][4], a_low[kTilesDown][4];
+      const int a_chunk = 4 * ((2 * pair + (lane() >> 4)) ^ bank_row), b_chunk = 4 * ((2 * pair + (lane() >> 3 & 1)) ^ bank_row);
+      DUET_UNROLL
+      for (int i = 0; i < kTilesDown; ++i) {
+        ptx::ldmatrix_x4(a[i], a_rows + i * 16 * kStepWords + a_chunk);
+        if constexpr (kSplit) {
+          DUET_UNROLL
+          for (int k = 0; k < 4; ++k) split(a[i][k], a_low[i][k]);
+        }
+      }
+      DUET_UNROLL
+      for (int j = 0; j < kTilesAcross; j += 2) {
+        unsigned both[4], both_low[4];
+        ptx::ldmatrix_x4(both, b_rows + j * 8 * kStepWords + b_chunk);
+        if constexpr (kSplit) {
+          DUET_UNROLL
+          for (int k = 0; k < 4; ++k) split(both[k], both_low[k]);
+        }
+        const unsigned b[2][2] = {{both[0], both[1]}, {both[2], both[3]}};
+        if constexpr (kSplit) {  // the small terms first; 8 independent mma between two of one accumulator
+          const unsigned b_low[2][2] = {{both_low[0], both_low[1]}, {both_low[2], both_low[3]}};
+          DUET_UNROLL
+          for (int i = 0; i < kTilesDown; ++i) {
+            DUET_UNROLL
+            for (int k = 0; k < 2; ++k) multiply_add(values.tile[i][j + k], a_low[i], b[k]);
+          }
+          DUET_UNROLL
+          for (int i = 0; i < kTilesDown; ++i) {
+            DUET_UNROLL
+            for (int k = 0; k < 2; ++k) multiply_add(values.tile[i][j + k], a[i], b_low[k]);
+          }
+        }
+        DUET_UNROLL
+        for (int i = 0; i < kTilesDown; ++i) {
+          DUET_UNROLL
+          for (int k = 0; k < 2; ++k) multiply_add(values.tile[i][j + k], a[i], b[k]);
+        }
+      }
+    }
+  }
+
+  static __device__ __forceinline__ float4 four(const uint32_t* words) {
+    const uint4 four = *reinterpret_cast<const uint4*>(words);
+    return make_float4(__uint_as_float(four.x), __uint_as_float(four.y), __uint_as_float(four.z), __uint_as_float(four.w));
+  }
+
+  // Plain fused multiply-adds in the order of k, the elements spread over threads as mma spreads them.
+  static __device__ __forceinline__ void step_on_cores(const uint32_t* stage, Values& values) {
+    const int quad = lane() >> 2, member = lane() & 3;
+    const uint32_t* a_rows = stage + row(0) * kStepWords;
+    const uint32_t* b_rows = stage + (kTileRows + column(0)) * kStepWords;
+    for (int chunk = 0; chunk < kStepWords / 4; ++chunk) {
+      float4 a[kThreadRows];
+      DUET_UNROLL
+      for (int r = 0; r < kThreadRows; ++r) a[r] = four(a_rows + r * 8 * kStepWords + 4 * (chunk ^ quad));
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) {
+        const float4 b = four(b_rows + ((c >> 1) * 8 + (c & 1)) * kStepWords + 4 * (chunk ^ (2 * member + (c & 1))));
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) values(r, c) = fmaf(a[r].x, b.x, values(r, c));
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) values(r, c) = fmaf(a[r].y, b.y, values(r, c));
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) values(r, c) = fmaf(a[r].z, b.z, values(r, c));
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) values(r, c) = fmaf(a[r].w, b.w, values(r, c));
+      }
+    }
+  }
+};
+
+// The tile of kernels that hold one product, and of those that hold two.
+template <duet_precision P>
+using SingleTile = std::conditional_t<is_exact(P), TileProduct<P, 128, 2>, TileProduct<P, 256, 4>>;
+template <duet_precision P>
+using DualTile = std::conditional_t<is_exact(P), TileProduct<P, 64, 2>, TileProduct<P, 128, 4>>;
+
+// body(std::integral_constant<duet_precision, P>) for the context's precision: the one place where it becomes a template argument.
+template <class Body>
+void with_precision(duet_precision precision, Body&& body) {
+  switch (precision) {
+    case DUET_PRECISION_FP32: return body(std::integral_constant<duet_precision, DUET_PRECISION_FP32>());
+    case DUET_PRECISION_TF32X3: return body(std::integral_constant<duet_precision, DUET_PRECISION_TF32X3>());
+    case DUET_PRECISION_TF32: return body(std::integral_constant<duet_precision, DUET_PRECISION_TF32>());
+    case DUET_PRECISION_BF16: return body(std::integral_constant<duet_precision, DUET_PRECISION_BF16>());
+  }
+}
+
+}  // namespace duet::cuda

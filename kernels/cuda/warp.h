@@ -1,0 +1,167 @@
+// Reductions over a warp, a part of one, or a block. Every lane gets the result, with the same bits: values are combined in the order of the lanes,
+// whatever the schedule. All lanes of the warp (all threads of the block) must call; blocks are whole warps.
+#pragma once
+
+#include <cstring>
+
+#include "kernels/cuda/launch.h"
+
+namespace duet::cuda {
+
+constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kMostWarps = 32;  // of a block
+
+__device__ __forceinline__ int thread_of_block() { return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)); }
+__device__ __forceinline__ int threads_of_block() { return static_cast<int>(blockDim.x * blockDim.y * blockDim.z); }
+__device__ __forceinline__ int lane_of_warp() { return thread_of_block() & 31; }
+__device__ __forceinline__ int warp_of_block() { return thread_of_block() >> 5; }
+
+// A value with its index; none: index -1.
+template <class Index>
+struct Indexed {
+  float value;
+  Index index;
+};
+// A log-sum-exp under way: log(sum e^x) = max + log(sum). None: (-inf, 0).
+struct LogSum {
+  float max, sum;
+};
+
+// How two values are combined, `a` from the lower lane.
+struct Sum {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+// NaN where one of them is (fmaxf drops it). a != a holds for NaN alone, and never for an integer.
+struct Max {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a > b || a != a ? a : b;
+  }
+};
+struct Min {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a < b || a != a ? a : b;
+  }
+};
+// Ties go to the lowest index, NaN comes after every number, none after everything: the order (none, isnan, value, index).
+template <bool kLargest>
+struct Better {
+  template <class Index>
+  __device__ __forceinline__ Indexed<Index> operator()(const Indexed<Index>& a, const Indexed<Index>& b) const {
+    return precedes(b, a) ? b : a;
+  }
+  template <class Index>
+  static __device__ __forceinline__ bool precedes(const Indexed<Index>& a, const Indexed<Index>& b) {
+    if (a.index < 0 || b.index < 0) return a.index >= 0 && b.index < 0;
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    if (a_nan || b_nan) return a_nan == b_nan ? a.index < b.index : b_nan;
+    if (a.value != b.value) return kLargest ? a.value > b.value : a.value < b.value;
+    return a.index < b.index;
+  }
+};
+using ArgMin = Better<false>;
+using ArgMax = Better<true>;
+struct MergeLogSum {
+  __device__ __forceinline__ LogSum operator()(const LogSum& a, const LogSum& b) const {
+    const float max = Max{}(a.max, b.max);
+    return {max, rescaled(a, max) + rescaled(b, max)};
+  }
+  // e^0 without the difference of two infinities.
+  static __device__ __forceinline__ float rescaled(const LogSum& part, float max) {
+    return part.max == max ? part.sum : part.sum * expf(part.max - max);
+  }
+};
+
+// Any struct of 4-byte words through the shuffle of one word.
+template <class T>
+__device__ __forceinline__ T shuffle_xor(const T& value, int bits) {
+  static_assert(sizeof(T) % 4 == 0 && std::is_trivially_copyable_v<T>);
+  constexpr int kWords = static_cast<int>(sizeof(T) / 4);
+  unsigned words[kWords];
+  memcpy(words, &value, sizeof(T));
+  DUET_UNROLL
+  for (int i = 0; i < kWords; ++i) words[i] = __shfl_xor_sync(kAllLanes, words[i], bits);
+  T other;
+  memcpy(&other, words, sizeof(T));
+  return other;
+}
+
+// Over groups of kLanes neighbouring lanes (a power of two): 32 the warp, 4 the lanes that hold one row of an mma's result.
+template <int kLanes = 32, class T, class Combine>
+__device__ __forceinline__ T warp_reduce(T value, const Combine& combine) {
+  static_assert(kLanes >= 1 && kLanes <= 32 && (kLanes & (kLanes - 1)) == 0);
+  const int lane = lane_of_warp();
+  DUET_UNROLL
+  for (int bits = 1; bits < kLanes; bits *= 2) {
+    const T other = shuffle_xor(value, bits);
+    value = lane & bits ? combine(other, value) : combine(value, other);
+  }
+  return value;
+}
+template <int kLanes = 32, class T>
+__device__ __forceinline__ T warp_sum(T value) {
+  return warp_reduce<kLanes>(value, Sum{});
+}
+template <int kLanes = 32, class T>
+__device__ __forceinline__ T warp_max(T value) {
+  return warp_reduce<kLanes>(value, Max{});
+}
+template <int kLanes = 32, class T>
+__device__ __forceinline__ T warp_min(T value) {
+  return warp_reduce<kLanes>(value, Min{});
+}
+template <int kLanes = 32, class Index>
+__device__ __forceinline__ Indexed<Index> warp_arg_min(Indexed<Index> value) {
+  return warp_reduce<kLanes>(value, ArgMin{});
+}
+template <int kLanes = 32, class Index>
+__device__ __forceinline__ Indexed<Index> warp_arg_max(Indexed<Index> value) {
+  return warp_reduce<kLanes>(value, ArgMax{});
+}
+template <int kLanes = 32>
+__device__ __forceinline__ LogSum warp_log_sum(LogSum value) {
+  return warp_reduce<kLanes>(value, MergeLogSum{});
+}
+
+// Two barriers: the first shows the warps' values to all, the second lets the next call (and whoever used shared memory before) go on.
+template <class T, class Combine>
+__device__ __forceinline__ T block_reduce(T value, const Combine& combine) {
+  static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 16);
+  DUET_SHARED(unsigned char, storage, [kMostWarps * sizeof(T)]);
+  T* const of_warp = reinterpret_cast<T*>(storage);
+  value = warp_reduce(value, combine);
+  if (lane_of_warp() == 0) of_warp[warp_of_block()] = value;
+  __syncthreads();
+  T result = of_warp[0];
+  const int warps = threads_of_block() / 32;
+  for (int warp = 1; warp < warps; ++warp) result = combine(result, of_warp[warp]);
+  __syncthreads();
+  return result;
+}
+template <class T>
+__device__ __forceinline__ T block_sum(T value) {
+  return block_reduce(value, Sum{});
+}
+template <class T>
+__device__ __forceinline__ T block_max(T value) {
+  return block_reduce(value, Max{});
+}
+template <class T>
+__device__ __forceinline__ T block_min(T value) {
+  return block_reduce(value, Min{});
+}
+template <class Index>
+__device__ __forceinline__ Indexed<Index> block_arg_min(Indexed<Index> value) {
+  return block_reduce(value, ArgMin{});
+}
+template <class Index>
+__device__ __forceinline__ Indexed<Index> block_arg_max(Indexed<Index> value) {
+  return block_reduce(value, ArgMax{});
+}
+__device__ __forceinline__ LogSum block_log_sum(LogSum value) { return block_reduce(value, MergeLogSum{}); }
+
+}  // namespace duet::cuda

@@ -1,0 +1,107 @@
+// Runs CUDA kernels on the CPU, for tests: one fiber a CUDA thread, the blocks of a grid one after another, on the calling host thread.
+// What a kernel does wrong (see the README) ends the launch with an Error that names kernel, block, thread, file, line and how to repeat it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <ostream>
+#include <string>
+#include <tuple>
+#include <type_traits>
+
+#include "kernels/core/error.h"
+
+// The indices of the thread that runs, written at every switch; the names are CUDA's.
+struct uint3 {
+  unsigned x, y, z;
+};
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+inline uint3 threadIdx, blockIdx;
+inline dim3 blockDim, gridDim;
+constexpr int warpSize = 32;
+
+namespace duet::simt {
+
+// forward: warps and lanes in ascending order, each warp as far as it gets; reverse: descending, the last block first.
+// random: blocks shuffled; a warp mostly runs on, sometimes anyone is next, and one warp of each block runs only when no other can.
+enum class Order { forward, reverse, random };
+struct Schedule {
+  Order order = Order::forward;
+  uint64_t seed = 0;
+};
+Schedule schedule();  // until set: from DUET_SIMT_ORDER and DUET_SIMT_SEED; random without a seed takes one from the clock
+void set_schedule(const Schedule& schedule);
+std::string repeat_command();  // the environment and command line that repeat this run
+
+constexpr size_t kSharedLimit = 227 * 1024;       // of a block, static and dynamic together
+constexpr size_t kStaticSharedLimit = 48 * 1024;  // of a block, static alone
+constexpr int kThreadLimit = 1024;                // threads of a block
+constexpr int kMultiprocessors = 3;               // few, so that a partition of the work has several items a block
+
+struct Place {
+  const char* file;
+  int line;
+};
+#define DUET_SIMT_HERE \
+  ::duet::simt::Place { __builtin_FILE(), __builtin_LINE() }
+
+// Ends the launch. In parts, so that nothing on the stack of the fiber, which is given up, owns memory.
+[[noreturn]] void give_up();
+void record_finding(const std::string& finding);
+template <class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+  record_finding(text(parts...));
+  give_up();
+}
+inline std::ostream& operator<<(std::ostream& out, Place at) { return out << at.file << ':' << at.line; }
+
+// A launch, a copy or a fill: done at once, or recorded where the stream is being captured (device.cpp).
+void submit(void* stream, std::function<void()> work);
+void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
+void check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes);
+
+template <class... Parameters>
+struct Launch {
+  void (*kernel)(Parameters...);
+  const char* name;
+  dim3 grid, block;
+  size_t shared_bytes;
+  void* stream;
+
+  void operator()(std::type_identity_t<Parameters>... arguments) const {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    check_launch(name, grid, block, shared_bytes);
+    submit(stream, [launch = *this, values = std::tuple<std::decay_t<Parameters>...>(arguments...)] {
+      run(launch.name, launch.grid, launch.block, launch.shared_bytes, [&] { std::apply(launch.kernel, values); });
+    });
+  }
+};
+
+// Shared memory of the running block: poisoned when the block first names it.
+void* shared_array(const void* tag, size_t bytes);
+void* shared_dynamic();
+bool is_shared(const void* address, size_t bytes);
+
+// What a thread waits for.
+int lane();
+void barrier(Place at, int* vote = nullptr);  // vote: in this thread's 0 or 1, out the sum over the block
+using Completion = void (*)(void* const* lanes, uint32_t arrived);
+enum class Memory { unordered, ordered };  // __syncwarp orders the lanes' accesses to memory, a shuffle does not
+// Waits until every living lane of the mask has come to the same collective; the last one runs `complete` on everybody's arguments.
+void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Memory memory = Memory::unordered);
+void warp_collective(const char* what, Place at, void* argument, Completion complete);  // of the whole warp, no lane missing
+void poll(Place at);  // a polling loop's turn: others go on first; a deadlock where all poll and nothing moves
+void fence();
+void touch_atomic();  // an atomic operation: a point where the schedule may switch
+
+void check_aligned(const void* address, size_t bytes, const char* what, Place at);
+void cp_async(void* shared, const void* global, int bytes, int source_bytes, Place at);
+void note_read(const void* address, size_t bytes);  // tells the race checker of a read that the emulator does for this thread
+void cp_async_commit();
+void cp_async_wait(int groups_left);
+
+}  // namespace duet::simt
