@@ -1,0 +1,96 @@
+// Plan. Rows: a warp a row, twice over it (norm, then words), the second time from the cache: (n + m) d floats read once, as many words written,
+// 0.02 ms for 2 x 16384 x 512 at 4 TB/s, 1 % of the product that follows. Columns: tiles of 32 words x 32 columns through shared memory, so that both
+// sides are read and written 128 bytes a warp.
+#include "kernels/cuda/pack.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kThreads = 128, kWarps = kThreads / 32;
+
+template <duet_precision P>
+__device__ __forceinline__ uint32_t word_of(float first, float second) {
+  if constexpr (P == DUET_PRECISION_BF16) return ptx::pack_bf16(first, second);
+  if constexpr (P == DUET_PRECISION_TF32) return ptx::to_tf32(first);
+  return __float_as_uint(first);
+}
+
+template <duet_precision P>
+__global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float> x, RowNorms norms, Packed to, int64_t rows) {
+  constexpr int kElements = elements_of_word(P);
+  const int lane = static_cast<int>(threadIdx.x) & 31;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (i >= rows) return;
+  const bool inside = i < x.rows;
+  const int64_t d = inside ? x.columns : 0;
+  const float* row = x.data + (inside ? i * x.stride : 0);
+  float factor = 1;
+  if (norms.square || norms.norm) {
+    double sum = 0;
+    for (int64_t k = lane; k < d; k += 32) sum += static_cast<double>(row[k]) * row[k];
+    sum = warp_sum(sum);
+    float square = static_cast<float>(sum);
+    if (norms.inverse) {
+      const double norm = sqrt(sum), inverse = 1 / (norm < kSmallestNorm ? kSmallestNorm : norm);
+      factor = inside ? static_cast<float>(inverse) : 0;
+      square = !inside ? 0 : norm < kSmallestNorm ? static_cast<float>(sum * inverse * inverse) : 1;
+      if (lane == 0) norms.inverse[i] = factor;
+    }
+    if (lane == 0 && norms.square) norms.square[i] = square;
+    if (lane == 0 && norms.norm) norms.norm[i] = static_cast<float>(sqrt(sum));
+  }
+  uint32_t* words = to.words + i * to.stride;
+  for (int64_t w = lane; w < to.stride; w += 32) {
+    const int64_t k = w * kElements;
+    const float first = k < d ? row[k] * factor : 0, second = kElements == 2 && k + 1 < d ? row[k + 1] * factor : 0;
+    words[w] = word_of<P>(first, second);
+  }
+}
+
+// A block: 32 words of 32 columns. Blocks beside each other share rows of x.
+template <duet_precision P>
+__global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const float> x, const float* inverse, Packed to, int64_t blocks_across) {
+  constexpr int kElements = elements_of_word(P), kRows = 32 * kElements;
+  DUET_SHARED(float, tile, [kRows][33]);
+  const int lane = static_cast<int>(threadIdx.x) & 31, warp = static_cast<int>(threadIdx.x) / 32;
+  const int64_t column = blockIdx.x % blocks_across * 32, first_word = blockIdx.x / blocks_across * 32;
+  for (int r = warp; r < kRows; r += kWarps) {
+    const int64_t i = first_word * kElements + r;
+    const bool inside = i < x.rows && column + lane < x.columns;
+    const float factor = inside && inverse ? inverse[i] : 1;
+    tile[r][lane] = inside ? x.data[i * x.stride + column + lane] * factor : 0;
+  }
+  __syncthreads();
+  for (int c = warp; c < 32; c += kWarps)
+    to.words[(column + c) * to.stride + first_word + lane] = word_of<P>(tile[kElements * lane][c], tile[kElements * lane + kElements - 1][c]);
+}
+
+}  // namespace
+
+Packed take_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d) {
+  const int64_t stride = packed_stride(precision, d);
+  return {workspace.take<uint32_t>(packed_rows(n) * stride), stride};
+}
+
+void pack_rows(const duet_context& context, Matrix<const float> x, const RowNorms& norms, const Packed& to) {
+  const int64_t rows = packed_rows(x.rows);
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    DUET_LAUNCH(pack_rows_kernel<kPrecision>, rows / kWarps, kThreads, 0, context.stream)(x, norms, to, rows);
+  });
+}
+
+Packed take_columns(Workspace& workspace, duet_precision precision, int64_t n, int64_t d) {
+  const int64_t stride = packed_rows(n) / elements_of_word(precision);
+  return {workspace.take<uint32_t>(rounded_up(d, gradient_columns(precision, d)) * stride), stride};
+}
+
+void pack_columns(const duet_context& context, Matrix<const float> x, const float* inverse, const Packed& to) {
+  const int64_t across = rounded_up(x.columns, gradient_columns(context.precision, x.columns)) / 32;
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    DUET_LAUNCH(pack_columns_kernel<kPrecision>, across * (to.stride / 32), kThreads, 0, context.stream)(x, inverse, to, across);
+  });
+}
+
+}  // namespace duet::cuda

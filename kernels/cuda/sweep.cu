@@ -1,0 +1,103 @@
+#include <algorithm>
+
+#include "kernels/cuda/sweep.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kFillThreads = 128;
+
+template <class V>
+__global__ void __launch_bounds__(kFillThreads) fill_kernel(V* data, int64_t count, V value) {
+  const int64_t k = static_cast<int64_t>(blockIdx.x) * kFillThreads + threadIdx.x;
+  if (k < count) data[k] = value;
+}
+
+template <class V>
+void fill_with(const duet_context& context, V* data, int64_t count, V value) {
+  DUET_LAUNCH(fill_kernel<V>, (count + kFillThreads - 1) / kFillThreads, kFillThreads, 0, context.stream)(data, count, value);
+}
+
+// to (rows x columns) += a b^T over `steps` steps.
+struct GradientProduct {
+  Packed a, b;
+  int steps = 0;
+  Matrix<float> to;
+  int tiles_down = 0, tiles = 0;
+};
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) gradient_product_kernel(GradientProduct first, GradientProduct second) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const bool is_first = static_cast<int>(blockIdx.x) < first.tiles;
+  const GradientProduct product = is_first ? first : second;
+  const int tile = static_cast<int>(blockIdx.x) - (is_first ? 0 : first.tiles);
+  const int64_t row = static_cast<int64_t>(tile % product.tiles_down) * kTileRows,
+                column = static_cast<int64_t>(tile / product.tiles_down) * T::kColumns;
+  typename T::Values values;
+  T::multiply(shared, product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps, values);
+  T::template store<true>(values, product.to.data + row * product.to.stride + column, product.to.stride,
+                          static_cast<int>(min(static_cast<int64_t>(kTileRows), product.to.rows - row)),
+                          static_cast<int>(min(static_cast<int64_t>(T::kColumns), product.to.columns - column)));
+}
+
+template <class T>
+GradientProduct product_of(const Packed& g, const Packed& rows, int64_t first_k, int64_t count_k, Matrix<float> to) {
+  if (!to || to.columns == 0) return {};
+  constexpr int kElements = elements_of_word(T::kPrecision);
+  GradientProduct product{g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, 0, 0};
+  product.b.words += first_k / kElements;
+  product.tiles_down = static_cast<int>(rounded_up(to.rows, kTileRows) / kTileRows);
+  product.tiles = product.tiles_down * static_cast<int>(rounded_up(to.columns, T::kColumns) / T::kColumns);
+  return product;
+}
+
+int64_t capacity(int64_t count, int64_t most) { return std::min(packed_rows(count), most); }
+
+}  // namespace
+
+void fill(const duet_context& context, float* data, int64_t count, float value) { fill_with(context, data, count, value); }
+void fill(const duet_context& context, double* data, int64_t count, double value) { fill_with(context, data, count, value); }
+
+BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d)
+    : a_(take_columns(workspace, precision, n, d)), v_(take_columns(workspace, precision, m, d)) {
+  const int64_t rows = capacity(n, kBlockRows), columns = capacity(m, kBackwardColumns), elements = elements_of_word(precision);
+  g_ = {workspace.take<uint32_t>(rows * columns / elements), columns / elements};
+  transposed_ = {workspace.take<uint32_t>(rows * columns / elements), rows / elements};
+}
+
+void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const float* inverse_a, Matrix<const float> v, const float* inverse_v,
+                           Matrix<float> grad_a, Matrix<float> grad_v) {
+  grad_a_ = grad_a;
+  grad_v_ = grad_v;
+  block_ = {};
+  if (grad_a) {
+    pack_columns(context, v, inverse_v, v_);
+    block_.g = g_;
+  }
+  if (grad_v) {
+    pack_columns(context, a, inverse_a, a_);
+    block_.transposed = transposed_;
+  }
+}
+
+void BlockGradients::add(const duet_context& context, const Block& block) const {
+  const Matrix<float> to_a = grad_a_ ? grad_a_.part(block.first_row, 0, block.rows, grad_a_.columns) : grad_a_;
+  const Matrix<float> to_v = grad_v_ ? grad_v_.part(block.first_column, 0, block.columns, grad_v_.columns) : grad_v_;
+  const int64_t d = std::max(grad_a_.columns, grad_v_.columns);
+  const auto launch = [&](auto tile) {
+    using T = decltype(tile);
+    const GradientProduct first = product_of<T>(g_, v_, block.first_column, block.columns, to_a);
+    const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, block.rows, to_v);
+    DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)(first, second);
+  };
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    if (gradient_columns(kPrecision, d) == SingleTile<kPrecision>::kColumns)
+      launch(SingleTile<kPrecision>());
+    else
+      launch(DualTile<kPrecision>());
+  });
+}
+
+}  // namespace duet::cuda
