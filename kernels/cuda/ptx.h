@@ -79,11 +79,11 @@ __device__ __forceinline__ float exp2(float x) {
 
 #else
 
-inline void cp_async16(void* shared, const void* global, int source_bytes = 16, simt::Place at = DUET_SIMT_HERE) {
-  simt::cp_async(shared, global, 16, source_bytes, at);
+inline void cp_async16(void* shared, const void* global, int source_bytes = 16, DUET_SIMT_CALLER) {
+  simt::cp_async(shared, global, 16, source_bytes, DUET_SIMT_PLACE);
 }
-inline void cp_async4(void* shared, const void* global, int source_bytes = 4, simt::Place at = DUET_SIMT_HERE) {
-  simt::cp_async(shared, global, 4, source_bytes, at);
+inline void cp_async4(void* shared, const void* global, int source_bytes = 4, DUET_SIMT_CALLER) {
+  simt::cp_async(shared, global, 4, source_bytes, DUET_SIMT_PLACE);
 }
 inline void cp_async_commit() { simt::cp_async_commit(); }
 template <int kGroupsLeft>
@@ -92,17 +92,17 @@ void cp_async_wait() {
   simt::cp_async_wait(kGroupsLeft);
 }
 
-inline void ldmatrix_x4(unsigned (&r)[4], const void* row, simt::Place at = DUET_SIMT_HERE) { simt::ldmatrix_x4(r, row, at); }
-inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, simt::Place at = DUET_SIMT_HERE) { simt::ldmatrix_x4_trans(r, row, at); }
-inline void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], simt::Place at = DUET_SIMT_HERE) {
-  simt::mma_m16n8k16_bf16(d, a, b, c, at);
+inline void ldmatrix_x4(unsigned (&r)[4], const void* row, DUET_SIMT_CALLER) { simt::ldmatrix_x4(r, row, DUET_SIMT_PLACE); }
+inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, DUET_SIMT_CALLER) { simt::ldmatrix_x4_trans(r, row, DUET_SIMT_PLACE); }
+inline void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], DUET_SIMT_CALLER) {
+  simt::mma_m16n8k16_bf16(d, a, b, c, DUET_SIMT_PLACE);
 }
-inline void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], simt::Place at = DUET_SIMT_HERE) {
-  simt::mma_m16n8k8_tf32(d, a, b, c, at);
+inline void mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], DUET_SIMT_CALLER) {
+  simt::mma_m16n8k8_tf32(d, a, b, c, DUET_SIMT_PLACE);
 }
-inline unsigned to_tf32(float x) { return simt::to_tf32(x); }
-inline unsigned pack_bf16(float lo, float hi) { return simt::to_bf16(lo) | simt::to_bf16(hi) << 16; }
-inline float exp2(float x) { return simt::exp2_flushed(x); }
+inline unsigned to_tf32(float x) { return simt::model::to_tf32(x); }
+inline unsigned pack_bf16(float lo, float hi) { return simt::model::to_bf16(lo) | simt::model::to_bf16(hi) << 16; }
+inline float exp2(float x) { return simt::model::exp2_flushed(x); }
 
 #endif
 

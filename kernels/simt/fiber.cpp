@@ -67,7 +67,7 @@ extern "C" __attribute__((naked, noinline)) void duet_simt_exchange(void** /*sav
 #endif
 
 void adopt_host(Fiber& host) {
-  host.fake_stack = nullptr;
+  host = Fiber{};  // the launch may come from another thread than the last
 #ifdef DUET_SIMT_TSAN
   host.identity = __tsan_get_current_fiber();
 #endif
@@ -80,7 +80,6 @@ void adopt_host(Fiber& host) {
 __attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, [[maybe_unused]] int identity, void (*entry)()) {
   fiber.stack = stack_of(slot);
   fiber.stack_bytes = kStackBytes;
-  fiber.fake_stack = nullptr;
 #ifdef DUET_SIMT_TSAN
   void*& mine = identities[identity % kIdentities];
   if (!mine) mine = __tsan_create_fiber(0);
@@ -104,11 +103,11 @@ __attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, [[m
 #endif
 }
 
-__attribute__((no_sanitize("address"))) void entered([[maybe_unused]] Fiber& host) {
+__attribute__((no_sanitize("address"))) void entered([[maybe_unused]] Fiber& self, [[maybe_unused]] Fiber& host) {
 #ifdef DUET_SIMT_ASAN
   const void* bottom = nullptr;
   size_t bytes = 0;
-  __sanitizer_finish_switch_fiber(nullptr, &bottom, &bytes);
+  __sanitizer_finish_switch_fiber(self.fake_stack, &bottom, &bytes);
   if (!host.stack) {  // the first fiber comes from the host's stack
     host.stack = const_cast<char*>(static_cast<const char*>(bottom));
     host.stack_bytes = bytes;
@@ -116,9 +115,9 @@ __attribute__((no_sanitize("address"))) void entered([[maybe_unused]] Fiber& hos
 #endif
 }
 
-__attribute__((no_sanitize("address"), noinline)) void switch_fiber(Fiber& from, Fiber& to, [[maybe_unused]] bool leaving) {
+__attribute__((no_sanitize("address"), noinline)) void switch_fiber(Fiber& from, Fiber& to) {
 #ifdef DUET_SIMT_ASAN
-  __sanitizer_start_switch_fiber(leaving ? nullptr : &from.fake_stack, to.stack, to.stack_bytes);
+  __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
 #endif
 #ifdef DUET_SIMT_TSAN
   __tsan_switch_to_fiber(to.identity, __tsan_switch_to_fiber_no_sync);

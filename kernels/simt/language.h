@@ -45,21 +45,21 @@ DUET_SIMT_VECTOR2(ulonglong2, unsigned long long, 16)
 #undef DUET_SIMT_VECTOR4
 
 // ---- barriers and fences ----
-inline void __syncthreads(duet::simt::Place at = DUET_SIMT_HERE) { duet::simt::barrier(at); }
-inline int __syncthreads_count(int predicate, duet::simt::Place at = DUET_SIMT_HERE) {
+inline void __syncthreads(DUET_SIMT_CALLER) { duet::simt::barrier(DUET_SIMT_PLACE); }
+inline int __syncthreads_count(int predicate, DUET_SIMT_CALLER) {
   int vote = predicate != 0;
-  duet::simt::barrier(at, &vote);
+  duet::simt::barrier(DUET_SIMT_PLACE, &vote);
   return vote;
 }
-inline int __syncthreads_or(int predicate, duet::simt::Place at = DUET_SIMT_HERE) { return __syncthreads_count(predicate, at) != 0; }
-inline int __syncthreads_and(int predicate, duet::simt::Place at = DUET_SIMT_HERE) { return __syncthreads_count(!predicate, at) == 0; }
-inline void __syncwarp(unsigned mask = 0xffffffffu, duet::simt::Place at = DUET_SIMT_HERE) {
+inline int __syncthreads_or(int predicate, DUET_SIMT_CALLER) { return __syncthreads_count(predicate, caller_file, caller_line) != 0; }
+inline int __syncthreads_and(int predicate, DUET_SIMT_CALLER) { return __syncthreads_count(!predicate, caller_file, caller_line) == 0; }
+inline void __syncwarp(unsigned mask = 0xffffffffu, DUET_SIMT_CALLER) {
   duet::simt::collective(
-      mask, "__syncwarp", at, nullptr, [](void* const*, uint32_t) {}, duet::simt::Memory::ordered);
+      mask, "__syncwarp", DUET_SIMT_PLACE, nullptr, [](void* const*, uint32_t) {}, duet::simt::Memory::ordered);
 }
 inline void __threadfence() { duet::simt::fence(); }
 inline void __threadfence_block() { duet::simt::fence(); }
-inline void __nanosleep(unsigned, duet::simt::Place at = DUET_SIMT_HERE) { duet::simt::poll(at); }
+inline void __nanosleep(unsigned, DUET_SIMT_CALLER) { duet::simt::poll(DUET_SIMT_PLACE); }
 
 // ---- shuffles, votes, reductions ----
 namespace duet::simt {
@@ -112,38 +112,38 @@ T atomic(T* address, Change change) {
 }  // namespace duet::simt
 
 template <class T>
-T __shfl_sync(unsigned mask, T value, int source, int width = 32, duet::simt::Place at = DUET_SIMT_HERE) {
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, DUET_SIMT_CALLER) {
   const int lane = duet::simt::lane();
-  return duet::simt::shuffle(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), "__shfl_sync", at);
+  return duet::simt::shuffle(mask, value, (lane & ~(width - 1)) | (source & (width - 1)), "__shfl_sync", DUET_SIMT_PLACE);
 }
 template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, duet::simt::Place at = DUET_SIMT_HERE) {
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32, DUET_SIMT_CALLER) {
   const int lane = duet::simt::lane(), source = lane ^ bits;
-  return duet::simt::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, "__shfl_xor_sync", at);
+  return duet::simt::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, "__shfl_xor_sync", DUET_SIMT_PLACE);
 }
 template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, duet::simt::Place at = DUET_SIMT_HERE) {
+T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, DUET_SIMT_CALLER) {
   const int lane = duet::simt::lane();
-  return duet::simt::shuffle(mask, value, (lane & (width - 1)) + by < unsigned(width) ? lane + int(by) : lane, "__shfl_down_sync", at);
+  return duet::simt::shuffle(mask, value, (lane & (width - 1)) + by < unsigned(width) ? lane + int(by) : lane, "__shfl_down_sync", DUET_SIMT_PLACE);
 }
 template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, duet::simt::Place at = DUET_SIMT_HERE) {
+T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, DUET_SIMT_CALLER) {
   const int lane = duet::simt::lane();
-  return duet::simt::shuffle(mask, value, unsigned(lane & (width - 1)) >= by ? lane - int(by) : lane, "__shfl_up_sync", at);
+  return duet::simt::shuffle(mask, value, unsigned(lane & (width - 1)) >= by ? lane - int(by) : lane, "__shfl_up_sync", DUET_SIMT_PLACE);
 }
 
-inline unsigned __ballot_sync(unsigned mask, int predicate, duet::simt::Place at = DUET_SIMT_HERE) {
+inline unsigned __ballot_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) {
   const unsigned mine = predicate ? 1u << duet::simt::lane() : 0;
   return duet::simt::reduce(
-      mask, mine, [](unsigned a, unsigned b) { return a | b; }, "__ballot_sync", at);
+      mask, mine, [](unsigned a, unsigned b) { return a | b; }, "__ballot_sync", DUET_SIMT_PLACE);
 }
-inline int __any_sync(unsigned mask, int predicate, duet::simt::Place at = DUET_SIMT_HERE) { return __ballot_sync(mask, predicate, at) != 0; }
-inline int __all_sync(unsigned mask, int predicate, duet::simt::Place at = DUET_SIMT_HERE) { return __ballot_sync(mask, !predicate, at) == 0; }
+inline int __any_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) { return __ballot_sync(mask, predicate, caller_file, caller_line) != 0; }
+inline int __all_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) { return __ballot_sync(mask, !predicate, caller_file, caller_line) == 0; }
 
-#define DUET_SIMT_REDUCE(name, type, expression)                                       \
-  inline type name(unsigned mask, type value, duet::simt::Place at = DUET_SIMT_HERE) { \
-    return duet::simt::reduce(                                                         \
-        mask, value, [](type a, type b) { return type(expression); }, #name, at);      \
+#define DUET_SIMT_REDUCE(name, type, expression)                                               \
+  inline type name(unsigned mask, type value, DUET_SIMT_CALLER) {                              \
+    return duet::simt::reduce(                                                                 \
+        mask, value, [](type a, type b) { return type(expression); }, #name, DUET_SIMT_PLACE); \
   }
 DUET_SIMT_REDUCE(__reduce_add_sync, unsigned, a + b)
 DUET_SIMT_REDUCE(__reduce_add_sync, int, unsigned(a) + unsigned(b))
@@ -178,17 +178,17 @@ T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T
 }
 
 // ---- loads and stores with a cache hint ----
-#define DUET_SIMT_LOAD(name)                                        \
-  template <class T>                                                \
-  T name(const T* address, duet::simt::Place at = DUET_SIMT_HERE) { \
-    duet::simt::check_aligned(address, sizeof(T), #name, at);       \
-    return *address;                                                \
+#define DUET_SIMT_LOAD(name)                                               \
+  template <class T>                                                       \
+  T name(const T* address, DUET_SIMT_CALLER) {                             \
+    duet::simt::check_aligned(address, sizeof(T), #name, DUET_SIMT_PLACE); \
+    return *address;                                                       \
   }
-#define DUET_SIMT_STORE(name)                                                                   \
-  template <class T>                                                                            \
-  void name(T* address, std::type_identity_t<T> value, duet::simt::Place at = DUET_SIMT_HERE) { \
-    duet::simt::check_aligned(address, sizeof(T), #name, at);                                   \
-    *address = value;                                                                           \
+#define DUET_SIMT_STORE(name)                                              \
+  template <class T>                                                       \
+  void name(T* address, std::type_identity_t<T> value, DUET_SIMT_CALLER) { \
+    duet::simt::check_aligned(address, sizeof(T), #name, DUET_SIMT_PLACE); \
+    *address = value;                                                      \
   }
 DUET_SIMT_LOAD(__ldg)
 DUET_SIMT_LOAD(__ldcg)

@@ -65,11 +65,11 @@ Thread* pick() {
   return &m.threads[number * kLanes + lane];
 }
 
-void switch_to(Thread& to, bool leaving = false) {
+void switch_to(Thread& to) {
   if (&to == m.self) return;
   Thread& from = *std::exchange(m.self, &to);
   threadIdx = to.index;
-  switch_fiber(from, to, leaving);
+  switch_fiber(from, to);
 }
 
 [[noreturn]] void report_deadlock() {
@@ -90,10 +90,10 @@ void switch_to(Thread& to, bool leaving = false) {
   give_up();
 }
 
-void go_on(bool leaving = false) {
+void go_on() {
   Thread* const next = pick();
   if (!next && m.alive) report_deadlock();
-  switch_to(next ? *next : m.host, leaving);
+  switch_to(next ? *next : m.host);
 }
 
 void wait(const char* what, Place at, uint32_t mask = 0) {
@@ -157,11 +157,11 @@ void leave_block() {
     if (!(warp.collectives[slot].mask & warp.alive & ~warp.collectives[slot].arrived)) complete(warp, slot);
   }
   if (m.waiting && m.waiting == m.alive) open_barrier();
-  go_on(true);
+  go_on();
 }
 
 void thread_main() {
-  entered(m.host);
+  entered(*m.self, m.host);
   acquire(&launch_begins);
   (*m.body)();
   leave_block();
@@ -258,7 +258,7 @@ void record_finding(const std::string& finding) {
 void give_up() {
   if (m.self == &m.host) throw Error(DUET_CUDA_ERROR, m.finding);
   for (int i = 0; i < m.thread_count; ++i) abandon(m.threads[i]);
-  switch_to(m.host, true);
+  switch_to(m.host);
   __builtin_unreachable();
 }
 

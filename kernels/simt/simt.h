@@ -46,8 +46,10 @@ struct Place {
   const char* file;
   int line;
 };
-#define DUET_SIMT_HERE \
-  ::duet::simt::Place { __builtin_FILE(), __builtin_LINE() }
+// A function's last parameters: where it is called. Two, as a default argument of class type names the declaration's line with gcc.
+#define DUET_SIMT_CALLER const char *caller_file = __builtin_FILE(), int caller_line = __builtin_LINE()
+#define DUET_SIMT_PLACE \
+  ::duet::simt::Place { caller_file, caller_line }
 
 // Ends the launch. In parts, so that nothing on the stack of the fiber, which is given up, owns memory.
 [[noreturn]] void give_up();

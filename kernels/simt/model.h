@@ -1,0 +1,101 @@
+// What the tensor core's instructions, and the conversions around them, compute: plain functions of numbers and of a warp's registers. The emulator
+// runs on them, and tests/simt/conformance.cu holds real hardware against them.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace duet::simt::model {
+
+inline unsigned bits_of(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+inline float float_of(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+// cvt.rna.tf32: the carry of a mantissa moves the exponent, past the largest number to infinity.
+inline unsigned to_tf32(float x) { return std::isnan(x) ? 0x7fffffffu : (bits_of(x) + 0x1000u) & ~0x1fffu; }
+// cvt.rn.bf16
+inline unsigned to_bf16(float x) {
+  const unsigned bits = bits_of(x);
+  return std::isnan(x) ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+// mma drops the low bits of a tf32 operand.
+inline float tf32_value(unsigned bits) { return float_of(bits & 0xffffe000u); }
+inline float bf16_value(unsigned pair, int half) { return float_of(half ? pair & 0xffff0000u : pair << 16); }
+
+// ex2.approx.ftz, rounded to nearest where the hardware is within 2 units in the last place.
+inline float exp2_flushed(float x) {
+  constexpr float kSmallest = 1.17549435e-38f;
+  if (std::fabs(x) < kSmallest) return 1;
+  const float y = static_cast<float>(std::exp2(static_cast<double>(x)));
+  return y < kSmallest ? 0 : y;
+}
+
+struct LoadMatrix {
+  unsigned* r;
+  const uint16_t* row;
+};
+template <bool kTransposed>
+void load_matrices(const LoadMatrix* const* lanes) {
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    uint16_t elements[8][8];
+    for (int row = 0; row < 8; ++row) std::memcpy(elements[row], lanes[matrix * 8 + row]->row, sizeof elements[row]);
+    for (int lane = 0; lane < 32; ++lane) {
+      const int group = lane / 4, quad = lane % 4;
+      const unsigned low = kTransposed ? elements[2 * quad][group] : elements[group][2 * quad];
+      const unsigned high = kTransposed ? elements[2 * quad + 1][group] : elements[group][2 * quad + 1];
+      lanes[lane]->r[matrix] = low | high << 16;
+    }
+  }
+}
+
+struct Multiply {
+  float* d;
+  const unsigned *a, *b;
+  const float* c;
+};
+// Four columns of a row, as a vector of any processor.
+using Columns = float __attribute__((vector_size(16)));
+template <int kDepth>
+struct Operands {
+  float a[16][kDepth];
+  Columns b[kDepth][2];
+};
+inline void gather(Operands<16>& to, const Multiply& from, int group, int quad) {
+  for (int i = 0; i < 4; ++i)
+    for (int half = 0; half < 2; ++half) to.a[group + 8 * (i & 1)][2 * quad + 8 * (i >> 1) + half] = bf16_value(from.a[i], half);
+  for (int i = 0; i < 2; ++i)
+    for (int half = 0; half < 2; ++half) to.b[2 * quad + 8 * i + half][group / 4][group % 4] = bf16_value(from.b[i], half);
+}
+inline void gather(Operands<8>& to, const Multiply& from, int group, int quad) {
+  for (int i = 0; i < 4; ++i) to.a[group + 8 * (i & 1)][quad + 4 * (i >> 1)] = tf32_value(from.a[i]);
+  for (int i = 0; i < 2; ++i) to.b[quad + 4 * i][group / 4][group % 4] = tf32_value(from.b[i]);
+}
+// Exact products, summed in float32 in the order of k, then c added. kDepth 16: bf16, 8: tf32.
+template <int kDepth>
+void multiply(const Multiply* const* lanes) {
+  Operands<kDepth> operands;
+  for (int lane = 0; lane < 32; ++lane) gather(operands, *lanes[lane], lane / 4, lane % 4);
+  float d[16][8];
+  for (int row = 0; row < 16; ++row) {
+    Columns left{}, right{};
+    for (int k = 0; k < kDepth; ++k) {
+      const float a = operands.a[row][k];
+      left += Columns{a, a, a, a} * operands.b[k][0];
+      right += Columns{a, a, a, a} * operands.b[k][1];
+    }
+    std::memcpy(d[row], &left, sizeof left);
+    std::memcpy(d[row] + 4, &right, sizeof right);
+  }
+  for (int lane = 0; lane < 32; ++lane)
+    for (int i = 0; i < 4; ++i) lanes[lane]->d[i] = lanes[lane]->c[i] + d[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)];
+}
+
+}  // namespace duet::simt::model

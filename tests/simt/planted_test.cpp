@@ -1,0 +1,229 @@
+// Kernels of the kinds we write, each right and with one bug planted: the right one passes in every schedule; of the bug, schedules and poison
+// show all but one, and ThreadSanitizer shows every one (a child process, which must fail).
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/ptx.h"
+#include "kernels/cuda/warp.h"
+#include "tests/simt/schedules.h"
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define DUET_UNDER_TSAN 1
+#endif
+#endif
+
+namespace duet::simt {
+namespace {
+
+namespace ptx = cuda::ptx;
+
+enum class Bug {
+  none,
+  no_barrier_after_load,
+  no_barrier_before_load,
+  no_barrier_in_reduction,
+  no_barrier_before_scratch_reuse,
+  no_barrier_before_buffer_reuse,
+  no_wait,
+  plain_sum_across_blocks
+};
+
+constexpr int kThreads = 128, kTile = 128, kSteps = 5;
+
+// The sum of x[0 .. kTile kSteps) seen through tiles, each thread reading what others loaded.
+template <Bug kBug>
+__global__ void __launch_bounds__(kThreads) tiled_sum(const float* __restrict__ x, float* __restrict__ sums) {
+  DUET_SHARED(float, tile, [kTile]);
+  const int thread = static_cast<int>(threadIdx.x);
+  float sum = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    tile[thread] = x[step * kTile + thread];
+    if (kBug != Bug::no_barrier_after_load) __syncthreads();
+    for (int i = 0; i < kTile; ++i) sum += tile[(thread + i) % kTile];
+    if (kBug != Bug::no_barrier_before_load) __syncthreads();
+  }
+  sums[thread] = sum;
+}
+
+// Two reductions that share their scratch.
+template <Bug kBug>
+__global__ void __launch_bounds__(kThreads) two_reductions(const float* __restrict__ x, float* __restrict__ sums) {
+  DUET_SHARED(float, scratch, [kThreads / 32]);
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32;
+  float total = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    const float of_warp = cuda::warp_sum(x[step * kTile + thread]);
+    if (thread % 32 == 0) scratch[warp] = of_warp;
+    if (kBug != Bug::no_barrier_in_reduction) __syncthreads();
+    for (int i = 0; i < kThreads / 32; ++i) total += scratch[i] * static_cast<float>(step + 1);
+    if (kBug != Bug::no_barrier_before_scratch_reuse) __syncthreads();
+  }
+  sums[thread] = total;
+}
+
+// As tiled_sum, through two buffers filled by cp.async one step ahead.
+template <Bug kBug>
+__global__ void __launch_bounds__(kThreads) pipelined_sum(const float* __restrict__ x, float* __restrict__ sums) {
+  DUET_SHARED_DYNAMIC(float, buffers);  // 2 x kTile
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto load = [&](int step) {
+    if (thread < kTile / 4 && step < kSteps) ptx::cp_async16(buffers + step % 2 * kTile + thread * 4, x + step * kTile + thread * 4);
+    ptx::cp_async_commit();
+  };
+  float sum = 0;
+  load(0);
+  for (int step = 0; step < kSteps; ++step) {
+    load(step + 1);
+    if (kBug != Bug::no_wait) ptx::cp_async_wait<1>();
+    __syncthreads();
+    const float* const tile = buffers + step % 2 * kTile;
+    for (int i = 0; i < kTile; ++i) sum += tile[(thread + i) % kTile];
+    if (kBug != Bug::no_barrier_before_buffer_reuse) __syncthreads();
+  }
+  ptx::cp_async_wait<0>();
+  sums[thread] = sum;
+}
+
+// How many of x are positive, over two blocks.
+template <Bug kBug>
+__global__ void __launch_bounds__(kThreads) count_positive(const float* __restrict__ x, int* __restrict__ count) {
+  const int found = __syncthreads_count(x[blockIdx.x * kThreads + threadIdx.x] > 0);
+  if (threadIdx.x != 0) return;
+  if (kBug == Bug::plain_sum_across_blocks)
+    *count += found;
+  else
+    atomicAdd(count, found);
+}
+
+std::vector<float> input() {
+  std::vector<float> x(kTile * kSteps + 4);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 7) - 3;
+  return x;
+}
+
+// Whether the kernel with this bug gives what it should; throws what the emulator reports.
+template <class Kernel>
+bool sums_right(Kernel kernel, size_t shared_bytes, bool weighted) {
+  alignas(16) static float x[kTile * kSteps];
+  const std::vector<float> values = input();
+  std::copy_n(values.begin(), kTile * kSteps, x);
+  float expected = 0;
+  for (int i = 0; i < kTile * kSteps; ++i) expected += x[i] * static_cast<float>(weighted ? i / kTile + 1 : 1);
+  std::vector<float> sums(kThreads, NAN);
+  cuda::launch(kernel, "planted", 1, kThreads, shared_bytes, nullptr)(x, sums.data());
+  bool right = true;
+  for (const float sum : sums) right = right && std::fabs(sum - expected) < 1e-3f;
+  return right;
+}
+template <Bug kBug>
+bool right_tiled() {
+  return sums_right(tiled_sum<kBug>, 0, false);
+}
+template <Bug kBug>
+bool right_reductions() {
+  return sums_right(two_reductions<kBug>, 0, true);
+}
+template <Bug kBug>
+bool right_pipelined() {
+  return sums_right(pipelined_sum<kBug>, 2 * kTile * sizeof(float), false);
+}
+template <Bug kBug>
+bool right_count() {
+  const std::vector<float> x = input();
+  int count = 0, expected = 0;
+  for (int i = 0; i < 2 * kThreads; ++i) expected += x[static_cast<size_t>(i)] > 0;
+  DUET_LAUNCH(count_positive<kBug>, 2, kThreads, 0, nullptr)(x.data(), &count);
+  return count == expected;
+}
+
+struct Planted {
+  std::string name;
+  bool (*broken)();
+  bool shown_by_schedules;
+};
+const Planted kPlanted[] = {
+    {"no barrier after a tile is loaded", right_tiled<Bug::no_barrier_after_load>, true},
+    {"no barrier before a tile is loaded", right_tiled<Bug::no_barrier_before_load>, true},
+    {"no barrier in a block's reduction", right_reductions<Bug::no_barrier_in_reduction>, true},
+    {"no barrier before scratch is used again", right_reductions<Bug::no_barrier_before_scratch_reuse>, true},
+    {"no barrier before a cp.async buffer is used again", right_pipelined<Bug::no_barrier_before_buffer_reuse>, true},
+    {"no wait for cp.async", right_pipelined<Bug::no_wait>, true},
+    // Blocks run one after another, so the sum itself comes out right.
+    {"a plain += across blocks", right_count<Bug::plain_sum_across_blocks>, false},
+};
+
+// Where the bug shows: "" nowhere, otherwise in which schedule, as what.
+std::string shown(bool (*right)()) {
+  std::string where;
+  for_each_schedule([&] {
+    if (!where.empty()) return;
+    try {
+      if (!right()) where = "a wrong result, " + repeat_command();
+    } catch (const Error& error) {
+      where = error.what();
+    }
+  });
+  return where;
+}
+
+}  // namespace
+
+TEST_CASE("the kernels without a bug pass in every schedule") {
+  for_each_schedule([] {
+    CHECK(right_tiled<Bug::none>());
+    CHECK(right_reductions<Bug::none>());
+    CHECK(right_pipelined<Bug::none>());
+    CHECK(right_count<Bug::none>());
+  });
+}
+
+#ifdef DUET_UNDER_TSAN
+
+// The child: DUET_SIMT_PLANTED says which.
+TEST_CASE("planted bug, in a process of its own" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") == nullptr)) {
+  const char* const number = std::getenv("DUET_SIMT_PLANTED");
+  if (number) kPlanted[std::atoi(number)].broken();
+}
+
+TEST_CASE("every planted bug is reported by ThreadSanitizer" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") != nullptr)) {
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe");
+  for (size_t i = 0; i < std::size(kPlanted); ++i) {
+    const std::string command = text("DUET_SIMT_PLANTED=", i, " DUET_SIMT_ORDER=forward TSAN_OPTIONS=exitcode=66 '", program,
+                                     "' --test-case='planted bug, in a process of its own' 2>&1");
+    std::string output;
+    FILE* const pipe = popen(command.c_str(), "r");
+    REQUIRE(pipe != nullptr);
+    for (char line[512]; std::fgets(line, sizeof line, pipe);) output += line;
+    const int status = pclose(pipe);
+    CAPTURE(kPlanted[i].name);
+    CAPTURE(command);
+    CAPTURE(output);
+    CHECK(WEXITSTATUS(status) == 66);
+    CHECK(output.find("ThreadSanitizer: data race") != std::string::npos);
+    CHECK(output.find("planted_test.cpp:") != std::string::npos);
+  }
+}
+
+#else
+
+TEST_CASE("every planted bug but the race between blocks is shown by schedules and poison") {
+  for (const Planted& planted : kPlanted) {
+    const std::string where = shown(planted.broken);
+    CAPTURE(planted.name);
+    CAPTURE(where);
+    CHECK(!where.empty() == planted.shown_by_schedules);
+    if (!where.empty()) MESSAGE(planted.name << ": " << where);
+  }
+}
+
+#endif
+
+}  // namespace duet::simt
