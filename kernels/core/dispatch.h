@@ -24,7 +24,7 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
   require(context != nullptr, "context: null");
 #if DUET_CUDA_BACKEND
   if (context->device == DUET_CUDA) {
-    const duet::cuda::DeviceScope scope(context->device_index);
+    const duet::cuda::OnDevice current(context->device_index);
     return cuda();
   }
 #endif

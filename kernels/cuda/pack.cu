@@ -33,10 +33,10 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float>
     if (norms.inverse) {
       const double norm = sqrt(sum), inverse = 1 / (norm < kSmallestNorm ? kSmallestNorm : norm);
       factor = inside ? static_cast<float>(inverse) : 0;
-      square = !inside ? 0 : norm < kSmallestNorm ? static_cast<float>(sum * inverse * inverse) : 1;
+      square = norm < kSmallestNorm ? static_cast<float>(sum * inverse * inverse) : 1;
       if (lane == 0) norms.inverse[i] = factor;
     }
-    if (lane == 0 && norms.square) norms.square[i] = square;
+    if (lane == 0 && norms.square) norms.square[i] = inside ? square : 1;
     if (lane == 0 && norms.norm) norms.norm[i] = static_cast<float>(sqrt(sum));
   }
   uint32_t* words = to.words + i * to.stride;

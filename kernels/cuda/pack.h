@@ -17,9 +17,10 @@ constexpr int64_t packed_stride(duet_precision precision, int64_t d) {
   return rounded_up(d, kStepWords * elements_of_word(precision)) / elements_of_word(precision);
 }
 
-// Facts of the rows, packed_rows(n) each, 0 past the end; null: not wanted.
+// Facts of the rows, packed_rows(n) each; null: not wanted.
 struct RowNorms {
-  float* square = nullptr;   // |x|^2, summed in float64: a distance's expansion is as accurate as its norms are
+  float* square = nullptr;   // |x|^2, summed in float64: a distance's expansion is as accurate as its norms are; past the end 1, so that
+                             // nothing there looks like a close pair
   float* norm = nullptr;     // of the rows as given
   float* inverse = nullptr;  // 1 / max(norm, kSmallestNorm); where given, the unit rows are packed and square is theirs
 };

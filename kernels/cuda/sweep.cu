@@ -58,6 +58,8 @@ int64_t capacity(int64_t count, int64_t most) { return std::min(packed_rows(coun
 
 void fill(const duet_context& context, float* data, int64_t count, float value) { fill_with(context, data, count, value); }
 void fill(const duet_context& context, double* data, int64_t count, double value) { fill_with(context, data, count, value); }
+void fill(const duet_context& context, unsigned* data, int64_t count, unsigned value) { fill_with(context, data, count, value); }
+void fill(const duet_context& context, int* data, int64_t count, int value) { fill_with(context, data, count, value); }
 
 BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d)
     : a_(take_columns(workspace, precision, n, d)), v_(take_columns(workspace, precision, m, d)) {

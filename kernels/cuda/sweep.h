@@ -58,6 +58,8 @@ void for_each_block(int64_t n, int64_t m, int64_t block_columns, Body&& body) {
 // data[0 .. count) = value
 void fill(const duet_context& context, float* data, int64_t count, float value);
 void fill(const duet_context& context, double* data, int64_t count, double value);
+void fill(const duet_context& context, unsigned* data, int64_t count, unsigned value);
+void fill(const duet_context& context, int* data, int64_t count, int value);
 
 // A block of d loss/d score on its way into the products; a side without words is not wanted.
 struct GradientBlock {

@@ -31,10 +31,6 @@ struct Packed {
 struct Larger {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }  // drops NaN: for shifts, not for results
 };
-struct Union {
-  __device__ uint2 operator()(uint2 a, uint2 b) const { return make_uint2(a.x | b.x, a.y | b.y); }
-};
-
 template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileLayout {
   static constexpr duet_precision kPrecision = P;
@@ -94,17 +90,8 @@ struct TileLayout {
   template <class V, class Combine>
   static __device__ __forceinline__ const V* reduce_columns(V* area, V (&partial)[kThreadColumns], Combine combine) {
     // Each step a lane hands half of its columns to a partner and takes the partner's part of the other half: 14 shuffles, not 48.
-    int first = 0;
-    DUET_UNROLL
-    for (int half = kThreadColumns / 2, bit = 16; bit >= 4; half /= 2, bit /= 2) {
-      const bool upper = lane() & bit;
-      DUET_UNROLL
-      for (int k = 0; k < half; ++k) {
-        const V sent = upper ? partial[k] : partial[k + half], kept = upper ? partial[k + half] : partial[k];
-        partial[k] = combine(kept, shuffle_xor(sent, bit));
-      }
-      first += upper ? half : 0;
-    }
+    const int first = keep_half<kThreadColumns / 2>(16, partial, combine) + keep_half<kThreadColumns / 4>(8, partial, combine) +
+                      keep_half<kThreadColumns / 8>(4, partial, combine);
     DUET_UNROLL
     for (int k = 0; k < kThreadColumns / 8; ++k) area[warp_row() * kColumns + column(first + k)] = partial[k];
     return add_warps(area, kColumns, 2, combine);
@@ -216,8 +203,9 @@ struct TileLayout {
       for (int r = 0; r < kThreadRows; ++r) {
         DUET_UNROLL
         for (int c = 0; c < kThreadColumns; c += 2) {
-          const float other = shuffle_xor(odd ? values(r, c) : values(r, c + 1), 4);
-          const unsigned pair = odd ? ptx::pack_bf16(other, values(r, c + 1)) : ptx::pack_bf16(values(r, c), other);
+          const float even_column = values(r, c), odd_column = values(r, c + 1);
+          const float other = shuffle_xor(odd ? even_column : odd_column, 4);
+          const unsigned pair = odd ? ptx::pack_bf16(other, odd_column) : ptx::pack_bf16(even_column, other);
           to[(column(c) + odd) * stride + row(r) / 2] = pair;
         }
       }
@@ -235,6 +223,19 @@ struct TileLayout {
   static __device__ __forceinline__ uint32_t word(float value) {
     if constexpr (P == DUET_PRECISION_TF32) return ptx::to_tf32(value);
     return __float_as_uint(value);
+  }
+
+  // Returns how far the kept half is from the first column.
+  template <int kHalf, class V, class Combine>
+  static __device__ __forceinline__ int keep_half(int bit, V (&partial)[kThreadColumns], Combine combine) {
+    const bool upper = lane() & bit;
+    DUET_UNROLL
+    for (int k = 0; k < kHalf; ++k) {
+      const V low = partial[k], high = partial[k + kHalf];
+      const V sent = upper ? low : high, kept = upper ? high : low;
+      partial[k] = combine(kept, shuffle_xor(sent, bit));
+    }
+    return upper ? kHalf : 0;
   }
 
   template <class V, class Combine>

@@ -15,7 +15,8 @@ DistanceInputs check(const duet_distance_inputs* given) {
 }
 
 size_t needed(const duet_context* context, const DistanceInputs& inputs) {
-  return dispatch(context, [&] { return cpu::distance_workspace(*context, inputs); });
+  return dispatch(
+      context, [&] { return cpu::distance_workspace(*context, inputs); }, [&] { return cuda::distance_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -33,7 +34,9 @@ duet_status duet_distance_forward(duet_context* context, const duet_distance_inp
     const DistanceInputs checked = check(inputs);
     const auto out = matrix<float>(distances, "distances", checked.x.rows, checked.y.rows);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::distance_forward(*context, checked, out, workspace); });
+    dispatch(
+        context, [&] { cpu::distance_forward(*context, checked, out, workspace); },
+        [&] { cuda::distance_forward(*context, checked, out, workspace); });
   });
 }
 
@@ -47,6 +50,8 @@ duet_status duet_distance_backward(duet_context* context, const duet_distance_in
     const auto grad = matrix<const float>(grad_distances, "grad_distances", n, m);
     const auto to_x = matrix<float>(grad_x, "grad_x", n, d, Need::optional), to_y = matrix<float>(grad_y, "grad_y", m, d, Need::optional);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); });
+    dispatch(
+        context, [&] { cpu::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); },
+        [&] { cuda::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); });
   });
 }

@@ -21,4 +21,13 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
                        Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs);
+void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace);
+void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
+                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
+
+}  // namespace cuda
 }  // namespace duet

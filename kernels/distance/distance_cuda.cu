@@ -1,0 +1,101 @@
+// Plan. Forward: both sides packed with their norms, then a block of threads a tile: the product (tiles.h), the metric on the registers, stored once.
+// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, which runs under the products of other blocks where there
+// are two an SM. The epilogue is some 8 instructions an element (12 with a root): 128 x 128 x 10 / 4 / 32 = 1,300 cycles of a tile's 65,000 in fp32,
+// 39,000 in tf32x3, and 2,600 of 16,400 in bf16. Expected: fp32 6.3 ms (44 TFLOP/s), tf32x3 3.5 (78), tf32 1.45 (190), bf16 0.80 (340).
+// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads a pair: 8 to 40 times the product.
+// Backward: dL/dD is read once, turned into the products' factor and packed block after block (sweep.h): two products of the bare product's size
+// each, 3.2 GB read and written for it. Expected in tf32x3: 7.8 ms.
+#include "kernels/distance/distance_backends.h"
+#include "kernels/distance/distance_gradient_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const DistanceInputs& in)
+      : rows(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns),
+        gradients(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns) {}
+
+  DistanceRows rows;
+  DistanceGradients gradients;
+};
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Block block, Matrix<float> distances) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values values;
+  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+}
+
+// dL/dD in the tile's values, D as it lies in memory.
+template <class T>
+struct StoredDistances {
+  const float* corner;  // of the tile; null unless euclidean
+  int64_t stride;
+  int rows, columns;
+
+  struct Column {
+    const StoredDistances& of;
+    int column;
+    __device__ __forceinline__ PairGradient operator()(int r, float g) const {
+      const bool stored = of.corner && T::row(r) < of.rows && column < of.columns;
+      return {stored ? __ldg(of.corner + T::row(r) * of.stride + column) : 1, g};
+    }
+  };
+  __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
+};
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_gradient_kernel(DistanceView rows, Block block, Matrix<const float> distances,
+                                                                                    Matrix<const float> grad_distances, DistanceGradientView out) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values values;
+  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride, place.rows, place.columns, 0,
+          values);
+  const float* corner = distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
+  take_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns}, values);
+}
+
+}  // namespace
+
+size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace) {
+  if (distances.rows == 0 || distances.columns == 0) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  scratch.rows.prepare(context, inputs.x, inputs.y);
+  with_precision(context.precision, [&](auto precision) {
+    using T = SingleTile<decltype(precision)::value>;
+    for_each_block(distances.rows, distances.columns, kForwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(distance_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(scratch.rows.view(), block, distances);
+    });
+  });
+}
+
+void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
+                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+  if (grad_distances.rows == 0 || grad_distances.columns == 0 || (!grad_x && !grad_y)) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  scratch.rows.prepare(context, inputs.x, inputs.y);
+  scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y);
+  with_precision(context.precision, [&](auto precision) {
+    using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
+    for_each_block(inputs.x.rows, inputs.y.rows, kBackwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(distance_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+      (scratch.rows.view(), block, distances, grad_distances, scratch.gradients.view());
+      scratch.gradients.add(context, block, T::kColumns);
+    });
+  });
+  scratch.gradients.finish(context);
+}
+
+}  // namespace duet::cuda
