@@ -39,20 +39,21 @@ constexpr size_t kStackBytes = 128 * 1024;
 constexpr size_t kGuardBytes = 4096;
 constexpr size_t kColour = 320;  // successive stack tops differ by this: at the same offset in their pages they would share a few sets of the cache
 
+constexpr int kSlots = kSlotSets * kThreadLimit;
+
 char* stack_of(int slot) {
   static char* const stacks = [] {
     const size_t each = kStackBytes + kGuardBytes;
-    void* const memory = mmap(nullptr, each * kThreadLimit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const memory = mmap(nullptr, each * kSlots, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    for (int i = 0; i < kThreadLimit; ++i) mprotect(static_cast<char*>(memory) + i * each, kGuardBytes, PROT_NONE);
+    for (int i = 0; i < kSlots; ++i) mprotect(static_cast<char*>(memory) + i * each, kGuardBytes, PROT_NONE);
     return static_cast<char*>(memory);
   }();
   return stacks + static_cast<size_t>(slot) * (kStackBytes + kGuardBytes) + kGuardBytes;
 }
 
 #ifdef DUET_SIMT_TSAN
-constexpr int kIdentities = 4096;
-void* identities[kIdentities];
+void* identities[kSlots];
 #endif
 
 }  // namespace
@@ -77,11 +78,11 @@ void adopt_host(Fiber& host) {
 #endif
 }
 
-__attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, [[maybe_unused]] int identity, void (*entry)()) {
+__attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, void (*entry)()) {
   fiber.stack = stack_of(slot);
   fiber.stack_bytes = kStackBytes;
 #ifdef DUET_SIMT_TSAN
-  void*& mine = identities[identity % kIdentities];
+  void*& mine = identities[slot];
   if (!mine) mine = __tsan_create_fiber(0);
   fiber.identity = mine;
 #endif
@@ -93,7 +94,7 @@ __attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, [[m
   for (int i = 0; i < 6; ++i) *--pointer = nullptr;
   fiber.stack_pointer = pointer;
 #else
-  static ucontext_t contexts[kThreadLimit];
+  static ucontext_t contexts[kSlots];
   ucontext_t& context = contexts[slot];
   getcontext(&context);
   context.uc_stack.ss_sp = fiber.stack;
@@ -132,12 +133,20 @@ __attribute__((no_sanitize("address"), noinline)) void switch_fiber(Fiber& from,
 #endif
 }
 
-void abandon([[maybe_unused]] Fiber& fiber) {
 #ifdef DUET_SIMT_TSAN
+void conclude(Fiber& fiber, void* address) {
+  __tsan_switch_to_fiber(fiber.identity, __tsan_switch_to_fiber_no_sync);
+  __tsan_release(address);
+}
+void abandon(Fiber& fiber) {
   for (void*& identity : identities)
     if (identity == fiber.identity) identity = nullptr;
-#endif
+  __tsan_destroy_fiber(fiber.identity);
 }
+#else
+void conclude(Fiber&, void*) {}
+void abandon(Fiber&) {}
+#endif
 
 #ifdef DUET_SIMT_TSAN
 void release(void* address) { __tsan_release(address); }

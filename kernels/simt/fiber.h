@@ -27,6 +27,13 @@
 
 namespace duet::simt {
 
+// Sets of stacks and identities, taken by turns: a race between neighbouring blocks is not hidden by a thread that was in both.
+#ifdef DUET_SIMT_TSAN
+constexpr int kSlotSets = 2;
+#else
+constexpr int kSlotSets = 1;
+#endif
+
 struct Fiber {
   void* stack_pointer = nullptr;
   char* stack = nullptr;
@@ -37,12 +44,14 @@ struct Fiber {
 
 // The program's own stack, as a fiber to come back to.
 void adopt_host(Fiber& host);
-// Gives the fiber stack number `slot` and identity number `identity`; its first switch enters `entry`, which never returns.
-void prepare(Fiber& fiber, int slot, int identity, void (*entry)());
+// Gives the fiber stack and identity number `slot`; its first switch enters `entry`, which never returns.
+void prepare(Fiber& fiber, int slot, void (*entry)());
 // The first thing that an entered fiber does.
 void entered(Fiber& self, Fiber& host);
 void switch_fiber(Fiber& from, Fiber& to);
-// A fiber given up in the middle of its work: its identity cannot be used again.
+// A fiber given up in the middle of its work, called from the fiber that gives up: what it did so far happened before acquire(address).
+void conclude(Fiber& fiber, void* address);
+// Its identity cannot be used again; called from the host.
 void abandon(Fiber& fiber);
 
 // For the race checker: what happened before release(p) happened before what follows acquire(p).

@@ -1,16 +1,10 @@
 // The state of the emulator, shared by its parts; everyone else reads simt.h.
 #pragma once
 
-#include <vector>
-
 #include "kernels/simt/fiber.h"
 #include "kernels/simt/simt.h"
 
 namespace duet::simt {
-namespace {
-struct OwnType;  // keeps the templates of what is in here out of other translation units, which may be checked where these are not
-}
-
 constexpr int kLanes = 32;
 constexpr int kWarpLimit = kThreadLimit / kLanes;
 
@@ -31,6 +25,7 @@ struct Warp {
 };
 
 struct Copy {
+  Copy* next;
   char* to;
   const char* from;
   int bytes, source_bytes, group;
@@ -44,8 +39,8 @@ struct Thread : Fiber {
   const char* waits_for;  // and where; null while it runs
   Place at;
   uint32_t mask;
-  int group;  // of cp.async, the one that is filled
-  std::vector<Copy> copies;
+  int group;                     // of cp.async, the one that is filled
+  Copy *first_copy, *last_copy;  // under way, in order
 };
 
 struct Machine {
@@ -68,6 +63,7 @@ struct Machine {
 
   // Shared memory of the block, and after kSyncBytes of it the arrays.
   char* arena = nullptr;
+  bool copies_left_over = false;
   size_t arena_used = 0, shared_used = 0, static_used = 0, dynamic_bytes = 0;
 };
 extern Machine machine;

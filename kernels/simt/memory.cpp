@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <cstring>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -26,14 +27,14 @@ struct Array {
   const void* tag;
   char* data;
 };
-struct Region {
-  char* memory;
-};
 Array arrays[kArrayLimit];
 int array_count = 0;
 char* dynamic = nullptr;
 uint16_t copied_by[kArenaBytes / kWord];  // 1 + the thread whose cp.async is to fill the word
-std::vector<Region> spent;                // arenas of blocks that have run, until the launch ends
+Copy copies[32 * kThreadLimit], *spare_copies = nullptr;
+[[maybe_unused]] char* spent = nullptr;  // under ThreadSanitizer: the arena of the last block, which holds the address of the one before
+
+uint16_t* owner_of(const char* shared) { return copied_by + static_cast<size_t>(shared - m.arena) / kWord; }
 
 char* new_arena() {
   void* const memory = mmap(nullptr, kArenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -61,6 +62,13 @@ char* take(size_t bytes) {
 }  // namespace
 
 void begin_shared(size_t dynamic_bytes) {
+  if (!spare_copies || m.copies_left_over) {  // at first, and after a block that was given up
+    for (Copy& copy : copies) copy.next = &copy == copies ? nullptr : &copy - 1;
+    spare_copies = copies + std::size(copies) - 1;
+    const Unseen unseen;
+    std::memset(copied_by, 0, sizeof copied_by);
+    m.copies_left_over = false;
+  }
   if (!m.arena) m.arena = new_arena();
   m.arena_used = kSyncBytes;
   m.shared_used = m.static_used = 0;
@@ -72,13 +80,9 @@ void begin_shared(size_t dynamic_bytes) {
 }
 
 void end_shared(bool launch_ends) {
-  if (!m.finding.empty()) std::memset(copied_by, 0, sizeof copied_by);
 #ifdef DUET_SIMT_TSAN  // a block's accesses are not to be taken for the next one's
-  if (!launch_ends) spent.push_back({std::exchange(m.arena, nullptr)});
-  if (launch_ends) {
-    for (const Region& region : spent) munmap(region.memory, kArenaBytes);
-    spent.clear();
-  }
+  if (!launch_ends) *reinterpret_cast<char**>(m.arena + kSyncBytes - sizeof(char*)) = std::exchange(spent, m.arena), m.arena = nullptr;
+  while (launch_ends && spent) munmap(std::exchange(spent, *reinterpret_cast<char**>(spent + kSyncBytes - sizeof(char*))), kArenaBytes);
 #else
   (void)launch_ends;
 #endif
@@ -116,7 +120,7 @@ void cp_async(void* shared, const void* global, int bytes, int source_bytes, Pla
   if (is_shared(global, 1)) fail("cp.async at ", at, ": the source is in shared memory");
   if (source_bytes < 0 || source_bytes > bytes) fail("cp.async at ", at, ": ", source_bytes, " of ", bytes, " bytes");
   Thread& self = *m.self;
-  uint16_t* const owner = copied_by + static_cast<size_t>(static_cast<char*>(shared) - m.arena) / kWord;
+  uint16_t* const owner = owner_of(static_cast<char*>(shared));
   for (size_t word = 0; word < static_cast<size_t>(bytes) / kWord; ++word) {
     if (owner[word]) fail("cp.async at ", at, ": a copy of thread ", owner[word] - 1, " to the same place is under way");
     owner[word] = static_cast<uint16_t>(self.number + 1);
@@ -126,32 +130,35 @@ void cp_async(void* shared, const void* global, int bytes, int source_bytes, Pla
     const Unseen unseen;
     std::memset(shared, poison(), static_cast<size_t>(bytes));
   }
-  self.copies.push_back({static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, self.group});
+  Copy* const copy = spare_copies;
+  if (!copy) fail("cp.async at ", at, ": more than ", std::size(copies), " copies of the block are under way");
+  spare_copies = copy->next;
+  *copy = {nullptr, static_cast<char*>(shared), static_cast<const char*>(global), bytes, source_bytes, self.group};
+  (self.first_copy ? self.last_copy->next : self.first_copy) = copy;
+  self.last_copy = copy;
 }
 
 void cp_async_commit() { ++m.self->group; }
 
 void cp_async_wait(int groups_left) {
   Thread& self = *m.self;
-  size_t left = 0;
-  for (const Copy& copy : self.copies) {
-    if (copy.group >= self.group - groups_left) {
-      self.copies[left++] = copy;
-      continue;
-    }
-    const size_t bytes = static_cast<size_t>(copy.bytes), source_bytes = static_cast<size_t>(copy.source_bytes);
-    std::memset(copied_by + static_cast<size_t>(copy.to - m.arena) / kWord, 0, bytes / kWord * sizeof(uint16_t));
-    note_read(copy.from, source_bytes);
-    note_write(copy.to, bytes);
+  while (self.first_copy && self.first_copy->group < self.group - groups_left) {
+    Copy* const copy = self.first_copy;
+    const size_t bytes = static_cast<size_t>(copy->bytes), source_bytes = static_cast<size_t>(copy->source_bytes);
+    note_read(copy->from, source_bytes);
+    note_write(copy->to, bytes);
     const Unseen unseen;
-    std::memcpy(copy.to, copy.from, source_bytes);
-    std::memset(copy.to + source_bytes, 0, bytes - source_bytes);
+    for (size_t word = 0; word < bytes / kWord; ++word) owner_of(copy->to)[word] = 0;
+    std::memcpy(copy->to, copy->from, source_bytes);
+    std::memset(copy->to + source_bytes, 0, bytes - source_bytes);
+    self.first_copy = copy->next;
+    copy->next = spare_copies;
+    spare_copies = copy;
   }
-  self.copies.resize(left);
 }
 
 void check_copies_waited() {
-  if (!m.self->copies.empty()) fail("the thread leaves with ", m.self->copies.size(), " cp.async copies that it has not waited for");
+  if (m.self->first_copy) fail("the thread leaves with cp.async copies that it has not waited for");
 }
 
 }  // namespace duet::simt

@@ -21,7 +21,7 @@ Machine machine;
 namespace {
 
 Machine& m = machine;
-char launch_begins, launch_ends, fences;  // objects of synchronisation for the race checker
+uint64_t launch_begins, launch_ends, fences;  // addresses for the race checker, to which 8 bytes are one
 
 void make_ready(Warp& warp, uint32_t lanes) {
   warp.ready |= lanes;
@@ -175,8 +175,7 @@ void run_block(uint64_t number) {
   m.barriers = 0;
   m.polls = m.atomics = 0;
   begin_shared(m.dynamic_bytes);
-  // Two sets of identities by turns: a race between neighbouring blocks is not hidden by a thread that was in both.
-  const int identities = static_cast<int>(number & 1) * kThreadLimit;
+  const int first_slot = static_cast<int>(number % kSlotSets) * kThreadLimit;
   for (int i = 0; i < m.thread_count; ++i) {
     Thread& thread = m.threads[i];
     const unsigned n = static_cast<unsigned>(i);
@@ -186,8 +185,8 @@ void run_block(uint64_t number) {
     thread.warp = &m.warps[i / kLanes];
     thread.waits_for = nullptr;
     thread.group = 0;
-    thread.copies.clear();
-    prepare(thread, i, identities + i, thread_main);
+    thread.first_copy = nullptr;
+    prepare(thread, first_slot + i, thread_main);
   }
   for (int i = 0; i < m.warp_count; ++i) {
     Warp& warp = m.warps[i];
@@ -247,6 +246,7 @@ std::string repeat_command() {
 }
 
 void record_finding(const std::string& finding) {
+  const Unseen unseen;
   const bool inside = m.self != &m.host;
   m.finding = text("simt: ", m.kernel ? m.kernel : "no kernel");
   if (inside)
@@ -257,7 +257,9 @@ void record_finding(const std::string& finding) {
 
 void give_up() {
   if (m.self == &m.host) throw Error(DUET_CUDA_ERROR, m.finding);
-  for (int i = 0; i < m.thread_count; ++i) abandon(m.threads[i]);
+  for (int i = 0; i < m.thread_count; ++i)
+    if (m.threads[i].warp->alive >> m.threads[i].lane & 1) conclude(m.threads[i], &launch_ends);
+  m.copies_left_over = true;
   switch_to(m.host);
   __builtin_unreachable();
 }
@@ -411,6 +413,9 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const s
     run_block(i);
   }
   acquire(&launch_ends);
+  if (!m.finding.empty())
+    for (int i = 0; i < m.thread_count; ++i)
+      if (m.threads[i].warp->alive >> m.threads[i].lane & 1) abandon(m.threads[i]);
   end_shared(true);
   m.kernel = nullptr;
   m.body = nullptr;

@@ -160,20 +160,6 @@ const Planted kPlanted[] = {
     {"a plain += across blocks", right_count<Bug::plain_sum_across_blocks>, false},
 };
 
-// Where the bug shows: "" nowhere, otherwise in which schedule, as what.
-std::string shown(bool (*right)()) {
-  std::string where;
-  for_each_schedule([&] {
-    if (!where.empty()) return;
-    try {
-      if (!right()) where = "a wrong result, " + repeat_command();
-    } catch (const Error& error) {
-      where = error.what();
-    }
-  });
-  return where;
-}
-
 }  // namespace
 
 TEST_CASE("the kernels without a bug pass in every schedule") {
@@ -188,16 +174,16 @@ TEST_CASE("the kernels without a bug pass in every schedule") {
 #ifdef DUET_UNDER_TSAN
 
 // The child: DUET_SIMT_PLANTED says which.
-TEST_CASE("planted bug, in a process of its own" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") == nullptr)) {
+TEST_CASE("planted bug in a process of its own" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") == nullptr)) {
   const char* const number = std::getenv("DUET_SIMT_PLANTED");
   if (number) kPlanted[std::atoi(number)].broken();
 }
 
-TEST_CASE("every planted bug is reported by ThreadSanitizer" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") != nullptr)) {
+TEST_CASE("every planted bug is reported under ThreadSanitizer" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") != nullptr)) {
   const std::string program = std::filesystem::read_symlink("/proc/self/exe");
   for (size_t i = 0; i < std::size(kPlanted); ++i) {
-    const std::string command = text("DUET_SIMT_PLANTED=", i, " DUET_SIMT_ORDER=forward TSAN_OPTIONS=exitcode=66 '", program,
-                                     "' --test-case='planted bug, in a process of its own' 2>&1");
+    const std::string command = text("DUET_SIMT_PLANTED=", i, " DUET_SIMT_ORDER=forward '", program,
+                                     "' --test-case='planted bug in a process of its own' 2>&1");
     std::string output;
     FILE* const pipe = popen(command.c_str(), "r");
     REQUIRE(pipe != nullptr);
@@ -206,13 +192,28 @@ TEST_CASE("every planted bug is reported by ThreadSanitizer" * doctest::skip(std
     CAPTURE(kPlanted[i].name);
     CAPTURE(command);
     CAPTURE(output);
-    CHECK(WEXITSTATUS(status) == 66);
-    CHECK(output.find("ThreadSanitizer: data race") != std::string::npos);
+    CHECK(status != 0);
+    // The emulator sees a copy onto another that was not waited for before it becomes a race.
+    CHECK((output.find("ThreadSanitizer: data race") != std::string::npos) != (output.find("simt: planted") != std::string::npos));
     CHECK(output.find("planted_test.cpp:") != std::string::npos);
   }
 }
 
 #else
+
+// Where the bug shows: "" nowhere, otherwise in which schedule, as what.
+static std::string shown(bool (*right)()) {
+  std::string where;
+  for_each_schedule([&] {
+    if (!where.empty()) return;
+    try {
+      if (!right()) where = "a wrong result, " + repeat_command();
+    } catch (const Error& error) {
+      where = error.what();
+    }
+  });
+  return where;
+}
 
 TEST_CASE("every planted bug but the race between blocks is shown by schedules and poison") {
   for (const Planted& planted : kPlanted) {
