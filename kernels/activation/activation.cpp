@@ -39,7 +39,9 @@ duet_status duet_activation_forward(duet_context* context, const duet_activation
   return guard("activation_forward", [&] {
     const ActivationInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
-    dispatch(context, [&] { cpu::activation_forward(*context, checked.kind, checked.x, to); });
+    dispatch(
+        context, [&] { cpu::activation_forward(*context, checked.kind, checked.x, to); },
+        [&] { cuda::activation_forward(*context, checked.kind, checked.x, to); });
   });
 }
 
@@ -48,7 +50,9 @@ duet_status duet_activation_backward(duet_context* context, const duet_activatio
     const ActivationInputs checked = check_inputs(inputs);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
     const auto to = matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns);
-    dispatch(context, [&] { cpu::activation_backward(*context, checked.kind, checked.x, upstream, to); });
+    dispatch(
+        context, [&] { cpu::activation_backward(*context, checked.kind, checked.x, upstream, to); },
+        [&] { cuda::activation_backward(*context, checked.kind, checked.x, upstream, to); });
   });
 }
 
@@ -57,7 +61,8 @@ duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const due
     const Dropout dropout = check_dropout(context, options);
     const auto from = matrix<const float>(x, "x", kAny, kAny);
     const auto to = matrix<float>(outputs, "outputs", from.rows, from.columns);
-    dispatch(context, [&] { cpu::dropout_forward(*context, dropout, from, to); });
+    dispatch(
+        context, [&] { cpu::dropout_forward(*context, dropout, from, to); }, [&] { cuda::dropout_forward(*context, dropout, from, to); });
   });
 }
 
@@ -66,6 +71,7 @@ duet_status duet_dropout_backward(duet_context* context, const duet_dropout_opti
     const Dropout dropout = check_dropout(context, options);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", kAny, kAny);
     const auto to = matrix<float>(grad_x, "grad_x", upstream.rows, upstream.columns);
-    dispatch(context, [&] { cpu::dropout_backward(*context, dropout, upstream, to); });
+    dispatch(
+        context, [&] { cpu::dropout_backward(*context, dropout, upstream, to); }, [&] { cuda::dropout_backward(*context, dropout, upstream, to); });
   });
 }

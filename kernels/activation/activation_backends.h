@@ -24,4 +24,14 @@ void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix
 void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x);
 
 }  // namespace cpu
+
+namespace cuda {
+
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs);
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
+                         Matrix<float> grad_x);
+void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
+void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+
+}  // namespace cuda
 }  // namespace duet

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "kernels/activation/activation_backends.h"
+#include "kernels/activation/gelu_tail.h"
 #include "kernels/cpu/elementwise.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -35,20 +36,16 @@ struct Tanh {
 
 struct Gelu {
   struct Tail {
-    V t;      // min(|x|, 15): beyond, the tail is below the least float
+    V t;      // min(|x|, kGeluTailEnd)
     V bell;   // exp(-t^2 / 2)
     V below;  // Phi(-t) = erfc(t / sqrt 2) / 2
   };
-  // Phi(-t) = exp(-t^2/2) u P(u), u = 1 / (1 + 0.3 t): a minimax fit of degree 9 to erfcx on [0, 15], relative error 3.5e-9; what a float32
-  // evaluation adds is a few ulp (and the rounding of t^2 / 2, which matters only where the tail itself is below 1e-6).
   static Tail tail(D d, V x) {
-    constexpr float kP[] = {0.11968671666547628f, 0.11957131784108518f, 0.11023934272123467f,  0.07837224810954821f, 0.09620483534262708f,
-                            -0.0795089799955539f, 0.19188305253383056f, -0.22828459902040374f, 0.1124647093493414f,  -0.020628645279941557f};
-    const V t = hn::Min(hn::Abs(x), hn::Set(d, 15.0f)), one = hn::Set(d, 1.0f);
+    const V t = hn::Min(hn::Abs(x), hn::Set(d, kGeluTailEnd)), one = hn::Set(d, 1.0f);
     const V bell = hn::Exp(d, hn::Mul(hn::Mul(hn::Set(d, -0.5f), t), t));
     const V u = hn::Div(one, hn::MulAdd(hn::Set(d, 0.3f), t, one));
-    V p = hn::Set(d, kP[9]);
-    for (int k = 8; k >= 0; --k) p = hn::MulAdd(p, u, hn::Set(d, kP[k]));
+    V p = hn::Set(d, gelu_tail_coefficient(kGeluTailDegree));
+    for (int k = kGeluTailDegree - 1; k >= 0; --k) p = hn::MulAdd(p, u, hn::Set(d, gelu_tail_coefficient(k)));
     return {t, bell, hn::Mul(bell, hn::Mul(u, p))};
   }
   // x Phi(x) = x - t Phi(-t) above 0, -t Phi(-t) below: no cancellation on either side, 0 at -inf.

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <type_traits>
 
 #include "kernels/core/error.h"
+#include "kernels/core/host_device.h"
 #include "kernels/core/view.h"
 
 namespace duet {
@@ -16,11 +18,14 @@ struct Matrix {
   T* data = nullptr;
   int64_t rows = 0, columns = 0, stride = 0;
 
-  T* row(int64_t i) const { return data + i * stride; }
-  explicit operator bool() const { return data != nullptr; }
+  DUET_HOST_DEVICE T* row(int64_t i) const { return data + i * stride; }
+  DUET_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
   // The part that starts at (i, j).
-  Matrix part(int64_t i, int64_t j, int64_t part_rows, int64_t part_columns) const { return {row(i) + j, part_rows, part_columns, stride}; }
-  operator Matrix<const T>() const { return {data, rows, columns, stride}; }
+  DUET_HOST_DEVICE Matrix part(int64_t i, int64_t j, int64_t part_rows, int64_t part_columns) const {
+    return {row(i) + j, part_rows, part_columns, stride};
+  }
+  template <class U>
+  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Matrix<U>() const { return {data, rows, columns, stride}; }
 };
 
 template <class T>
@@ -28,9 +33,10 @@ struct Vector {
   T* data = nullptr;
   int64_t size = 0;
 
-  T& operator[](int64_t i) const { return data[i]; }
-  explicit operator bool() const { return data != nullptr; }
-  operator Vector<const T>() const { return {data, size}; }
+  DUET_HOST_DEVICE T& operator[](int64_t i) const { return data[i]; }
+  DUET_HOST_DEVICE explicit operator bool() const { return data != nullptr; }
+  template <class U>
+  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Vector<U>() const { return {data, size}; }
 };
 
 template <class T>

@@ -57,6 +57,21 @@ int32_t multiprocessors([[maybe_unused]] int32_t device_index) {
 #endif
 }
 
+void* allocate_report([[maybe_unused]] int32_t device_index) {
+#if DUET_CUDA_BACKEND
+  const cuda::DeviceScope scope(device_index);
+  return cuda::allocate_pinned(kReportBytes);
+#else
+  return nullptr;
+#endif
+}
+
+void release_report([[maybe_unused]] void* report) {
+#if DUET_CUDA_BACKEND
+  cuda::release_pinned(report);
+#endif
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -77,13 +92,17 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     made->threads = chosen.threads ? chosen.threads : allowed_threads();
     made->precision = chosen.precision;
     made->stream = chosen.stream;
-    if (chosen.device == DUET_CUDA) made->multiprocessors = multiprocessors(chosen.device_index);
     if (chosen.device == DUET_CPU) require_cpu();
+    if (chosen.device == DUET_CUDA) made->multiprocessors = multiprocessors(chosen.device_index);
+    if (chosen.device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
     *context = made.release();
   });
 }
 
-void duet_context_destroy(duet_context* context) { delete context; }
+void duet_context_destroy(duet_context* context) {
+  if (context) release_report(context->report);
+  delete context;
+}
 
 int32_t duet_context_threads(const duet_context* context) { return context ? context->threads : 0; }
 

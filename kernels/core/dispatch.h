@@ -14,9 +14,12 @@ struct duet_context {
   int32_t multiprocessors = 0;  // of the CUDA device; sizes grids, never a result's bits
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
+  void* report = nullptr;  // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
 };
 
 namespace duet {
+
+inline constexpr size_t kReportBytes = 64;
 
 // The build system says which backends there are to the files that choose; one that is left out is not even referred to.
 template <class Cpu, class Cuda>
@@ -24,7 +27,7 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
   require(context != nullptr, "context: null");
 #if DUET_CUDA_BACKEND
   if (context->device == DUET_CUDA) {
-    const duet::cuda::OnDevice current(context->device_index);
+    const duet::cuda::DeviceScope current(context->device_index);
     return cuda();
   }
 #endif

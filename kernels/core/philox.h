@@ -1,8 +1,9 @@
 // Philox4x32-10 (Salmon et al., SC 2011), counted as METHOD.md section 0 counts it: the same word on every backend, in any order.
 #pragma once
 
-#include <array>
 #include <cstdint>
+
+#include "kernels/core/host_device.h"
 
 namespace duet {
 
@@ -16,13 +17,18 @@ enum RandomStream : uint32_t {
   kStreamDistanceWeighted = 6,
 };
 
-using PhiloxBlock = std::array<uint32_t, 4>;
+struct PhiloxBlock {
+  uint32_t word[4];
 
-constexpr PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
+  DUET_HOST_DEVICE constexpr uint32_t operator[](uint64_t k) const { return word[k]; }
+  friend constexpr bool operator==(const PhiloxBlock&, const PhiloxBlock&) = default;
+};
+
+DUET_HOST_DEVICE constexpr PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t p = uint64_t{counter[0]} * 0xD2511F53u, q = uint64_t{counter[2]} * 0xCD9E8D57u;
-    counter = {static_cast<uint32_t>(q >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(q), static_cast<uint32_t>(p >> 32) ^ counter[3] ^ key1,
-               static_cast<uint32_t>(p)};
+    counter = PhiloxBlock{static_cast<uint32_t>(q >> 32) ^ counter[1] ^ key0, static_cast<uint32_t>(q),
+                          static_cast<uint32_t>(p >> 32) ^ counter[3] ^ key1, static_cast<uint32_t>(p)};
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -30,19 +36,19 @@ constexpr PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) 
 }
 
 // The four words of block number block (elements 4 block ... 4 block + 3) of a draw.
-constexpr PhiloxBlock random_block(uint64_t seed, uint32_t stream, uint32_t step, uint64_t block) {
+DUET_HOST_DEVICE constexpr PhiloxBlock random_block(uint64_t seed, uint32_t stream, uint32_t step, uint64_t block) {
   return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), step, stream}, static_cast<uint32_t>(seed),
                 static_cast<uint32_t>(seed >> 32));
 }
 
-constexpr uint32_t random_word(uint64_t seed, uint32_t stream, uint32_t step, uint64_t element) {
+DUET_HOST_DEVICE constexpr uint32_t random_word(uint64_t seed, uint32_t stream, uint32_t step, uint64_t element) {
   return random_block(seed, stream, step, element / 4)[element % 4];
 }
 
 // Uniform in (0, 1).
-constexpr double uniform(uint32_t word) { return (word + 0.5) / 4294967296.0; }
+DUET_HOST_DEVICE constexpr double uniform(uint32_t word) { return (word + 0.5) / 4294967296.0; }
 
 // A coin of probability p is word < coin_threshold(p), a test on integers and so the same on every backend.
-constexpr uint64_t coin_threshold(double p) { return static_cast<uint64_t>(p * 4294967296.0 + 0.5); }
+DUET_HOST_DEVICE constexpr uint64_t coin_threshold(double p) { return static_cast<uint64_t>(p * 4294967296.0 + 0.5); }
 
 }  // namespace duet

@@ -9,7 +9,8 @@ duet_status duet_cross_entropy_forward(duet_context* context, duet_matrix logits
     const auto z = matrix<const float>(logits, "logits", kAny, kAny);
     const auto q = matrix<const float>(targets, "targets", z.rows, z.columns);
     const auto loss = vector<float>(row_loss, "row_loss", z.rows);
-    dispatch(context, [&] { cpu::cross_entropy_forward(*context, z, q, loss); });
+    dispatch(
+        context, [&] { cpu::cross_entropy_forward(*context, z, q, loss); }, [&] { cuda::cross_entropy_forward(*context, z, q, loss); });
   });
 }
 
@@ -20,6 +21,8 @@ duet_status duet_cross_entropy_backward(duet_context* context, duet_matrix logit
     const auto q = matrix<const float>(targets, "targets", z.rows, z.columns);
     const auto weight = vector<const float>(row_weight, "row_weight", z.rows);
     const auto grad = matrix<float>(grad_logits, "grad_logits", z.rows, z.columns);
-    dispatch(context, [&] { cpu::cross_entropy_backward(*context, z, q, weight, grad); });
+    dispatch(
+        context, [&] { cpu::cross_entropy_backward(*context, z, q, weight, grad); },
+        [&] { cuda::cross_entropy_backward(*context, z, q, weight, grad); });
   });
 }

@@ -1,15 +1,14 @@
 #include "kernels/gather/gather.h"
 
+#include "kernels/core/outside.h"
 #include "kernels/gather/gather_backends.h"
 
 namespace duet {
 namespace {
 
-// On the CPU the indices can be read here; a device checks its own.
 void check_indices(const duet_context* context, Vector<const int64_t> indices, int64_t rows) {
-  if (context == nullptr || context->device != DUET_CPU) return;
-  for (int64_t i = 0; i < indices.size; ++i)
-    require(indices[i] >= 0 && indices[i] < rows, "indices[", i, "]: expected 0 to ", rows - 1, ", got ", indices[i]);
+  const auto found = first_outside<int64_t>(context, indices, 0, rows - 1);
+  require(!found, "indices[", found.position, "]: expected 0 to ", rows - 1, ", got ", found.value);
 }
 
 }  // namespace
@@ -23,7 +22,8 @@ duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_
     const auto index = vector<const int64_t>(indices, "indices", kAny);
     const auto to = matrix<float>(rows, "rows", index.size, from.columns);
     check_indices(context, index, from.rows);
-    dispatch(context, [&] { cpu::gather_forward(*context, from, index, to); });
+    dispatch(
+        context, [&] { cpu::gather_forward(*context, from, index, to); }, [&] { cuda::gather_forward(*context, from, index, to); });
   });
 }
 
@@ -33,7 +33,8 @@ duet_status duet_gather_backward(duet_context* context, duet_vector indices, due
     const auto from = matrix<const float>(grad_rows, "grad_rows", index.size, kAny);
     const auto to = matrix<float>(grad_source, "grad_source", kAny, from.columns);
     check_indices(context, index, to.rows);
-    dispatch(context, [&] { cpu::gather_backward(*context, index, from, to); });
+    dispatch(
+        context, [&] { cpu::gather_backward(*context, index, from, to); }, [&] { cuda::gather_backward(*context, index, from, to); });
   });
 }
 
@@ -43,6 +44,7 @@ duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_v
     const auto index = vector<const int64_t>(indices, "indices", kAny);
     const auto to = vector<int32_t>(labels, "labels", index.size);
     check_indices(context, index, from.size);
-    dispatch(context, [&] { cpu::gather_labels(*context, from, index, to); });
+    dispatch(
+        context, [&] { cpu::gather_labels(*context, from, index, to); }, [&] { cuda::gather_labels(*context, from, index, to); });
   });
 }

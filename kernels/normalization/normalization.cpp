@@ -15,6 +15,11 @@ LayerNormInputs check_inputs(const duet_layer_norm_inputs* given) {
           vector<const float>(inputs.offset, "offset", x.columns, Need::optional), inputs.eps};
 }
 
+size_t workspace_bytes(const duet_context* context, Matrix<const float> x) {
+  return dispatch(
+      context, [&] { return cpu::normalization_workspace(x); }, [&] { return cuda::normalization_workspace(x); });
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -24,7 +29,7 @@ duet_status duet_normalization_workspace(const duet_context* context, duet_matri
   return guard("normalization_workspace", [&] {
     require(bytes != nullptr, "bytes: null");
     const auto from = matrix<const float>(x, "x", kAny, kAny);
-    *bytes = dispatch(context, [&] { return cpu::normalization_workspace(from); });
+    *bytes = workspace_bytes(context, from);
   });
 }
 
@@ -33,7 +38,8 @@ duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float e
     const auto from = matrix<const float>(x, "x", kAny, kAny);
     check_eps(eps);
     const auto to = matrix<float>(outputs, "outputs", from.rows, from.columns);
-    dispatch(context, [&] { cpu::unit_rows_forward(*context, from, eps, to); });
+    dispatch(
+        context, [&] { cpu::unit_rows_forward(*context, from, eps, to); }, [&] { cuda::unit_rows_forward(*context, from, eps, to); });
   });
 }
 
@@ -43,7 +49,9 @@ duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float 
     check_eps(eps);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", from.rows, from.columns);
     const auto to = matrix<float>(grad_x, "grad_x", from.rows, from.columns);
-    dispatch(context, [&] { cpu::unit_rows_backward(*context, from, eps, upstream, to); });
+    dispatch(
+        context, [&] { cpu::unit_rows_backward(*context, from, eps, upstream, to); },
+        [&] { cuda::unit_rows_backward(*context, from, eps, upstream, to); });
   });
 }
 
@@ -51,7 +59,8 @@ duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm
   return guard("layer_norm_forward", [&] {
     const LayerNormInputs checked = check_inputs(inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
-    dispatch(context, [&] { cpu::layer_norm_forward(*context, checked, to); });
+    dispatch(
+        context, [&] { cpu::layer_norm_forward(*context, checked, to); }, [&] { cuda::layer_norm_forward(*context, checked, to); });
   });
 }
 
@@ -64,9 +73,9 @@ duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_nor
                                        vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
                                        vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
     const Workspace scratch(workspace);
-    dispatch(context, [&] {
-      scratch.check(cpu::normalization_workspace(checked.x));
-      cpu::layer_norm_backward(*context, checked, upstream, gradients, scratch);
-    });
+    scratch.check(workspace_bytes(context, checked.x));
+    dispatch(
+        context, [&] { cpu::layer_norm_backward(*context, checked, upstream, gradients, scratch); },
+        [&] { cuda::layer_norm_backward(*context, checked, upstream, gradients, scratch); });
   });
 }

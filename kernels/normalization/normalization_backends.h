@@ -27,4 +27,15 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
                          const LayerNormGradients& gradients, Workspace workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t normalization_workspace(Matrix<const float> x);
+void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
+void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
+                         const LayerNormGradients& gradients, Workspace workspace);
+
+}  // namespace cuda
 }  // namespace duet

@@ -51,7 +51,8 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
     // On the CPU the step can be read here; a device takes it as it is.
     if (context != nullptr && context->device == DUET_CPU) require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
     const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used);
-    dispatch(context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); });
+    dispatch(
+        context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); }, [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
   });
 }
 
@@ -63,6 +64,7 @@ duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slot
     check_shared(chosen.decay, chosen.teacher_momentum);
     const auto rate = vector<const float>(learning_rate, "learning_rate", 1);
     const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused);
-    dispatch(context, [&] { cpu::sgd_step(*context, checked, chosen, rate); });
+    dispatch(
+        context, [&] { cpu::sgd_step(*context, checked, chosen, rate); }, [&] { cuda::sgd_step(*context, checked, chosen, rate); });
   });
 }

@@ -20,4 +20,12 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
 void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate);
 
 }  // namespace cpu
+
+namespace cuda {
+
+void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options, Vector<const float> learning_rate,
+                Vector<const int64_t> step);
+void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate);
+
+}  // namespace cuda
 }  // namespace duet

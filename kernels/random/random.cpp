@@ -10,7 +10,8 @@ duet_status duet_random_words(duet_context* context, const duet_random_draw* dra
   return guard("random_words", [&] {
     const auto chosen = load(draw, "draw");
     const auto to = vector<uint32_t>(words, "words", kAny);
-    dispatch(context, [&] { cpu::random_words(*context, chosen, to); });
+    dispatch(
+        context, [&] { cpu::random_words(*context, chosen, to); }, [&] { cuda::random_words(*context, chosen, to); });
   });
 }
 
@@ -19,6 +20,7 @@ duet_status duet_random_uniform(duet_context* context, const duet_random_draw* d
     const auto chosen = load(draw, "draw");
     require(std::isfinite(low) && std::isfinite(high) && low <= high, "low, high: expected finite bounds, low <= high, got ", low, ", ", high);
     const auto to = vector<float>(values, "values", kAny);
-    dispatch(context, [&] { cpu::random_uniform(*context, chosen, low, high, to); });
+    dispatch(
+        context, [&] { cpu::random_uniform(*context, chosen, low, high, to); }, [&] { cuda::random_uniform(*context, chosen, low, high, to); });
   });
 }

@@ -26,7 +26,8 @@ duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values
     const auto weight = vector<const float>(weights, "weights", from.size, Need::optional);
     const auto over = vector<const float>(divisor, "divisor", 1, Need::optional);
     const auto to = vector<float>(loss, "loss", 1);
-    dispatch(context, [&] { cpu::weighted_mean_forward(from, weight, over, to); });
+    dispatch(
+        context, [&] { cpu::weighted_mean_forward(from, weight, over, to); }, [&] { cuda::weighted_mean_forward(*context, from, weight, over, to); });
   });
 }
 
@@ -37,7 +38,9 @@ duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weigh
     const auto weight = vector<const float>(weights, "weights", to.size, Need::optional);
     const auto over = vector<const float>(divisor, "divisor", 1, Need::optional);
     const auto upstream = vector<const float>(grad_loss, "grad_loss", 1);
-    dispatch(context, [&] { cpu::weighted_mean_backward(weight, over, upstream, to); });
+    dispatch(
+        context, [&] { cpu::weighted_mean_backward(weight, over, upstream, to); },
+        [&] { cuda::weighted_mean_backward(*context, weight, over, upstream, to); });
   });
 }
 
@@ -46,7 +49,9 @@ duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* 
     check_scalars(terms, "terms", count);
     check_scalars(weights, "weights", count);
     const auto to = vector<float>(total, "total", 1);
-    dispatch(context, [&] { cpu::weighted_sum_forward(terms, weights, count, to); });
+    dispatch(
+        context, [&] { cpu::weighted_sum_forward(terms, weights, count, to); },
+        [&] { cuda::weighted_sum_forward(*context, terms, weights, count, to); });
   });
 }
 
@@ -56,6 +61,8 @@ duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector*
     check_scalars(weights, "weights", count);
     check_scalars(grad_terms, "grad_terms", count, Need::optional);
     const auto upstream = vector<const float>(grad_total, "grad_total", 1);
-    dispatch(context, [&] { cpu::weighted_sum_backward(weights, count, upstream, grad_terms); });
+    dispatch(
+        context, [&] { cpu::weighted_sum_backward(weights, count, upstream, grad_terms); },
+        [&] { cuda::weighted_sum_backward(*context, weights, count, upstream, grad_terms); });
   });
 }

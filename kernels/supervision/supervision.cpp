@@ -1,5 +1,9 @@
 #include "kernels/supervision/supervision.h"
 
+#include <algorithm>
+#include <limits>
+
+#include "kernels/core/outside.h"
 #include "kernels/supervision/supervision_backends.h"
 
 namespace duet {
@@ -35,17 +39,18 @@ SupervisionInputs check(const duet_supervision_inputs* given) {
   return inputs;
 }
 
-// On the CPU the values can be read here; a device checks its own.
 void check_values(const duet_context* context, const SupervisionInputs& inputs) {
-  if (context == nullptr || context->device != DUET_CPU) return;
-  for (int64_t i = 0; i < inputs.labels.size; ++i)
-    require(inputs.labels[i] >= -1 && inputs.labels[i] < inputs.logits_a.columns, "inputs.labels[", i, "]: expected -1 to ",
-            inputs.logits_a.columns - 1, ", got ", inputs.labels[i]);
-  require(is_share(inputs.ratio[0]), "inputs.ratio: expected 0 to 1, got ", inputs.ratio[0]);
+  const auto last = static_cast<int32_t>(std::min<int64_t>(inputs.logits_a.columns - 1, std::numeric_limits<int32_t>::max()));
+  const auto label = first_outside<int32_t>(context, inputs.labels, -1, last);
+  require(!label, "inputs.labels[", label.position, "]: expected -1 to ", inputs.logits_a.columns - 1, ", got ", label.value);
+  const auto ratio = first_outside<float>(context, inputs.ratio, 0, 1);
+  require(!ratio, "inputs.ratio: expected 0 to 1, got ", ratio.value);
 }
 
 size_t workspace_bytes(const duet_context* context, const SupervisionInputs& inputs) {
-  return dispatch(context, [&] { return cpu::supervision_workspace(inputs.labels.size, inputs.logits_a.columns); });
+  const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
+  return dispatch(
+      context, [&] { return cpu::supervision_workspace(samples, classes); }, [&] { return cuda::supervision_workspace(samples, classes); });
 }
 
 }  // namespace
@@ -78,6 +83,8 @@ duet_status duet_supervision_forward(duet_context* context, const duet_supervisi
     check_values(context, given);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, given));
-    dispatch(context, [&] { cpu::supervision_forward(*context, given, kept, to, scratch); });
+    dispatch(
+        context, [&] { cpu::supervision_forward(*context, given, kept, to, scratch); },
+        [&] { cuda::supervision_forward(*context, given, kept, to, scratch); });
   });
 }

@@ -33,4 +33,12 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
                          const SupervisionOutputs& outputs, Workspace workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t supervision_workspace(int64_t samples, int64_t classes);
+void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
+                         const SupervisionOutputs& outputs, Workspace workspace);
+
+}  // namespace cuda
 }  // namespace duet

@@ -1,0 +1,78 @@
+// Sums over the rows of a matrix, a few a column, in double. A block of 256 threads owns 32 columns of a run of neighbouring rows: thread (r, c)
+// takes every eighth row of its column, then the eight are added in order; runs are fixed by the shape and merged in order by a second launch.
+#pragma once
+
+#include "kernels/cuda/elementwise.h"
+
+namespace duet::cuda {
+
+struct ColumnRuns {
+  static constexpr int kColumns = 32, kLanes = 8;      // of a block: columns, and rows at a time
+  static constexpr int64_t kLeastRows = 256, kMost = 64;  // a run's rows, runs: enough blocks to fill the device, few enough to merge
+
+  int64_t rows, columns, rows_a_run, runs;
+
+  ColumnRuns(int64_t r, int64_t c) : rows(r), columns(c), rows_a_run(std::max(kLeastRows, pieces(r, kMost))), runs(pieces(r, rows_a_run)) {}
+  // Doubles of scratch for sums of so many terms; a single run needs none.
+  int64_t partials(int terms) const { return runs > 1 ? runs * terms * columns : 0; }
+};
+
+template <int kTerms>
+struct ColumnTerms {
+  double at[kTerms];
+};
+
+// terms(i, j): what element (i, j) adds to its column's sums. finish(j, sums): takes them.
+template <int kTerms, class Terms, class Finish>
+__global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
+    column_sums_kernel(ColumnRuns cut, Terms terms, Finish finish, double* partials) {
+  constexpr int kColumns = ColumnRuns::kColumns, kLanes = ColumnRuns::kLanes;
+  DUET_SHARED(double, sums, [kTerms][kLanes][kColumns]);
+  const unsigned across = static_cast<unsigned>((cut.columns + kColumns - 1) / kColumns);
+  const int64_t run = blockIdx.x / across, j = int64_t{blockIdx.x % across} * kColumns + threadIdx.x % kColumns;
+  const int lane = static_cast<int>(threadIdx.x / kColumns), column = static_cast<int>(threadIdx.x % kColumns);
+  const int64_t end = (run + 1) * cut.rows_a_run < cut.rows ? (run + 1) * cut.rows_a_run : cut.rows;
+  ColumnTerms<kTerms> mine{};
+  if (j < cut.columns)
+    for (int64_t i = run * cut.rows_a_run + lane; i < end; i += kLanes) {
+      const ColumnTerms<kTerms> term = terms(i, j);
+      DUET_UNROLL
+      for (int t = 0; t < kTerms; ++t) mine.at[t] += term.at[t];
+    }
+  DUET_UNROLL
+  for (int t = 0; t < kTerms; ++t) sums[t][lane][column] = mine.at[t];
+  __syncthreads();
+  if (lane != 0 || j >= cut.columns) return;
+  DUET_UNROLL
+  for (int t = 0; t < kTerms; ++t) {
+    DUET_UNROLL
+    for (int l = 1; l < kLanes; ++l) mine.at[t] += sums[t][l][column];
+    if (cut.runs > 1) partials[(run * kTerms + t) * cut.columns + j] = mine.at[t];
+  }
+  if (cut.runs == 1) finish(j, mine);
+}
+
+template <int kTerms, class Finish>
+__global__ void __launch_bounds__(kElementThreads) column_merge_kernel(ColumnRuns cut, Finish finish, const double* partials) {
+  const int64_t j = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
+  if (j >= cut.columns) return;
+  ColumnTerms<kTerms> total{};
+  for (int64_t run = 0; run < cut.runs; ++run) {
+    DUET_UNROLL
+    for (int t = 0; t < kTerms; ++t) total.at[t] += partials[(run * kTerms + t) * cut.columns + j];
+  }
+  finish(j, total);
+}
+
+// No rows: finish is not called.
+template <int kTerms, class Terms, class Finish>
+void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms& terms, const Finish& finish, double* partials) {
+  const int64_t grid = cut.runs * pieces(cut.columns, ColumnRuns::kColumns);
+  DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0, context.stream)
+  (cut, terms, finish, partials);
+  if (cut.runs > 1)
+    DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0, context.stream)
+    (cut, finish, partials);
+}
+
+}  // namespace duet::cuda
