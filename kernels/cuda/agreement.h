@@ -1,10 +1,9 @@
 // Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums over a row's or column's
 // positives (target_sums), and d loss/d score of a tile, softmax and target together (pull_tile).
 //
-// W is formed in registers, 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside d, and a
-// logarithm is taken of it. Classes lie packed in groups of 4, all rows of a group one after another: 8 rows are 128 bytes, and a thread reaches all its
-// rows from one address.
-// Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
+// W is formed in registers, 16 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside
+// d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a group one after another: 8 rows are 128 bytes, and a thread
+// reaches all its rows from one address. Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
 #pragma once
 
 #include <cfloat>
@@ -14,12 +13,12 @@
 namespace duet::cuda {
 
 struct AgreementView {
-  const float4 *class_a, *class_v;   // groups x packed_rows, 0 past the end
-  int64_t rows_a, rows_v;            // packed_rows
-  int groups;                        // 0: without classes, and then own pairs are the only positives
-  const float2 *trust_a, *trust_v;   // t and t log2 t; 0 past the end
+  const float4 *class_a, *class_v;  // groups x packed_rows, 0 past the end
+  int64_t rows_a, rows_v;           // packed_rows
+  int groups;                       // 0: without classes, and then own pairs are the only positives
+  const float2 *trust_a, *trust_v;  // t and t log2 t; 0 past the end
   bool paired;
-  int64_t own;                       // row i and column i + own are one pair
+  int64_t own;  // row i and column i + own are one pair
 };
 
 class AgreementRows {
@@ -37,8 +36,8 @@ class AgreementRows {
   float2 *trust_a_ = nullptr, *trust_v_ = nullptr;
 };
 
-// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN has one,
-// so that it shows.
+// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN has
+// one, so that it shows.
 __host__ __device__ inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 // Where a tile's own pairs lie: row r and column r + offset.
@@ -63,15 +62,16 @@ __device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const 
   for (int r = 0; r < T::kThreadRows; ++r) {
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c)
-      if (own_pair(T::row(r), T::column(c)) && T::row(r) < place.rows && T::column(c) < place.columns) own[place.first_row + T::row(r)] = scores(r, c);
+      if (own_pair(T::row(r), T::column(c)) && T::row(r) < place.rows && T::column(c) < place.columns)
+        own[place.first_row + T::row(r)] = scores(r, c);
   }
 }
 
 // One direction's sums over positives, N = sum pos and sum pos (log2 pos - s), when all tiles have been merged and own pairs are to be added.
 struct Positives {
-  const RunningSum* sums;  // null: own pairs alone
-  const float* own;        // what take_own_scores wrote; null: not paired
-  int64_t to_partner;      // element i is paired with i + to_partner of the other side, which has `partners` elements
+  const RunningSum* sums;    // null: own pairs alone
+  const float* own;          // what take_own_scores wrote; null: not paired
+  int64_t to_partner;        // element i is paired with i + to_partner of the other side, which has `partners` elements
   int64_t to_row, partners;  // and its score is own[i + to_row]
 
   struct Sums {
@@ -95,15 +95,16 @@ inline Positives column_positives(const AgreementView& agreement, const PairSums
   return {sums ? sums->columns() : nullptr, agreement.paired ? own : nullptr, -agreement.own, -agreement.own, n};
 }
 
-// How many of a thread's rows are formed at a time.
+// How many of a thread's rows are formed at a time: what the registers allow.
 template <class T>
-inline constexpr int kRowsAtOnce = 32 / T::kThreadColumns;
+inline constexpr int kRowsOfSums = T::kThreadColumns == 8 ? 4 : 1;
+template <class T>
+inline constexpr int kRowsOfPull = 16 / T::kThreadColumns;
 
 // weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
-template <class T>
+template <class T, int kRows>
 __device__ __forceinline__ void fill_weights(const AgreementView& agreement, const TilePlace& place, int first,
-                                             float (&weights)[kRowsAtOnce<T>][T::kThreadColumns]) {
-  constexpr int kRows = kRowsAtOnce<T>;
+                                             float (&weights)[kRows][T::kThreadColumns]) {
   DUET_UNROLL
   for (int r = 0; r < kRows; ++r) {
     DUET_UNROLL
@@ -112,7 +113,7 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
   const float4* a = agreement.class_a + (agreement.groups > 0 ? place.first_row + T::row(first) : 0);
   const float4* v = agreement.class_v + (agreement.groups > 0 ? place.first_column + T::column(0) : 0);
   DUET_NO_UNROLL  // the registers are needed for the tile
-  for (int group = 0; group < agreement.groups; ++group, a += agreement.rows_a, v += agreement.rows_v) {
+      for (int group = 0; group < agreement.groups; ++group, a += agreement.rows_a, v += agreement.rows_v) {
     float4 of_a[kRows];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) of_a[r] = __ldg(a + 8 * r);
@@ -135,19 +136,20 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
 template <class T, bool kEntropy>
 __device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementView& agreement, const TilePlace& place, const OwnPairs& own_pair,
                                             const typename T::Values& scores, const SumPartials& rows, const SumPartials& columns) {
+  constexpr int kRows = kRowsOfSums<T>;
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
-  for (int first = 0; first < T::kThreadRows; first += kRowsAtOnce<T>) {
-    float weights[kRowsAtOnce<T>][T::kThreadColumns];
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
-    float2 trust_a[kRowsAtOnce<T>];
+    float2 trust_a[kRows];
     DUET_UNROLL
-    for (int r = 0; r < kRowsAtOnce<T>; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];
+    for (int r = 0; r < kRows; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
       const float2 trust_v = agreement.trust_v[place.first_column + T::column(c)];
       DUET_UNROLL
-      for (int r = 0; r < kRowsAtOnce<T>; ++r) {
+      for (int r = 0; r < kRows; ++r) {
         float w = weights[r][c];
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) w = 0;
         // pos log pos = t W log W + W t log t
@@ -212,18 +214,19 @@ __device__ __forceinline__ void set_pull(const PullFactors& to, int64_t i, const
 template <class T, bool kBounded, bool kTeacher>
 __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const PullView& pull, const TilePlace& place, float scale,
                                            float teacher_factor, typename T::Values& dots, const typename T::Values& teacher) {
+  constexpr int kRows = kRowsOfPull<T>;
   const float factor = scale * kLog2E;
   const OwnPairs own_pair = own_pairs<T>(agreement, place);
   const bool whole = place.rows == kTileRows && place.columns == T::kColumns;
   float sum = 0;
   DUET_UNROLL
-  for (int first = 0; first < T::kThreadRows; first += kRowsAtOnce<T>) {
-    float weights[kRowsAtOnce<T>][T::kThreadColumns];
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
-    float4 row[kRowsAtOnce<T>];
-    float2 row_shift[kRowsAtOnce<T>];
+    float4 row[kRows];
+    float2 row_shift[kRows];
     DUET_UNROLL
-    for (int r = 0; r < kRowsAtOnce<T>; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       row[r] = pull.rows.factor[place.first_row + T::row(first + r)];
       if constexpr (!kBounded) row_shift[r] = pull.rows.shift[place.first_row + T::row(first + r)];
     }
@@ -233,7 +236,7 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
       float2 column_shift;
       if constexpr (!kBounded) column_shift = pull.columns.shift[place.first_column + T::column(c)];
       DUET_UNROLL
-      for (int r = 0; r < kRowsAtOnce<T>; ++r) {
+      for (int r = 0; r < kRows; ++r) {
         const float dot = dots(first + r, c), s = dot * factor;
         float g;
         if constexpr (kBounded)

@@ -1,6 +1,6 @@
 // Plan. The longest row: a block a side over the norms that packing left, 4 bytes a row. Merge: 8 warps take an eighth of a position's tiles each, 32
-// positions a block, reads of 128 bytes a warp: a forward block's partials are at most 12 bytes x 4096 x 256 and as many again, some 25 MB that lie in
-// L2, under 1 % of the block's products at d = 512.
+// positions a block, reads of 128 bytes a warp: a forward block's partials are at most 12 bytes x 4096 x 256 and as many again, some 25 MB that lie
+// in L2, under 1 % of the block's products at d = 512.
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {

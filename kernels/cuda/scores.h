@@ -6,7 +6,8 @@
 //
 // A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the tiles to sums that are carried
 // in double, so that a row of 10^5 columns keeps its last digits. Host:
-//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then merge_sums(context, block, tile_columns, {&sums});
+//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then merge_sums(context, block, tile_columns,
+//   {&sums});
 #pragma once
 
 #include <initializer_list>
@@ -17,8 +18,8 @@ namespace duet::cuda {
 
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr double kLn2 = 0.69314718055994531;
-inline constexpr float kBoundedScore = 40;   // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
-inline constexpr float kOutside = -1e30f;    // a score outside the matrix: e^it is 0, and the difference of two is 0 and not NaN
+inline constexpr float kBoundedScore = 40;  // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
+inline constexpr float kOutside = -1e30f;   // a score outside the matrix: e^it is 0, and the difference of two is 0 and not NaN
 inline constexpr float kLargestFloat = 3.402823466e38f;
 
 struct ScoreView {
@@ -186,8 +187,7 @@ __device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePl
   };
   const int k = static_cast<int>(threadIdx.x);
   const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, Add());
-  if (k < place.rows)
-    write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : shift_of(largest_of_row[k]));
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : shift_of(largest_of_row[k]));
   const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, Add());
   if (k < place.columns)
     write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]), kBounded ? 0 : shift_of(largest_of_column[k]));

@@ -36,8 +36,7 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
   }
   const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
   take_own_scores<T>(own_pair, place, student, to.own);
-  if (to.view.agreement.groups > 0)
-    target_sums<T, true>(shared, to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
+  if (to.view.agreement.groups > 0) target_sums<T, true>(shared, to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
 }
 
 // One direction's losses and statistics.
@@ -101,8 +100,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const PairSums* target = classes ? &scratch.target_sums : nullptr;
   finish(context, {scratch.student_sums.rows(), scratch.teacher_sums.rows(), row_positives(to.view.agreement, target, scratch.own, scratch.m),
                    in.kappa_a.data, out.row_loss, out.row_statistics});
-  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(), column_positives(to.view.agreement, target, scratch.own, scratch.n),
-                   in.kappa_v.data, out.column_loss, out.column_statistics});
+  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(),
+                   column_positives(to.view.agreement, target, scratch.own, scratch.n), in.kappa_v.data, out.column_loss, out.column_statistics});
 }
 
 }  // namespace duet::cuda
