@@ -12,27 +12,28 @@ struct ForwardTile {
   float* own;
 };
 
-template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks) softmax_kernel(ForwardTile to, Block block) {
-  using T = ContrastiveTile<P>;
+template <duet_precision P, bool kTarget>
+__global__ void __launch_bounds__(ContrastiveTile<P, kTarget>::kThreads, ContrastiveTile<P, kTarget>::kBlocks)
+    softmax_kernel(ForwardTile to, Block block) {
+  using T = ContrastiveTile<P, kTarget>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values scores;
   fill_dots<T>(shared, to.view.scores, place, scores);
   scale_dots<T>(to.view.scores.factor(), place, scores);
+  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+  take_own_scores<T>(own_pair, place, scores, to.own);
   if (to.view.scores.bounded())
     take_exponentials<T, true, false>(shared, place, scores, scores, to.rows, to.columns);
   else
     take_exponentials<T, false, false>(shared, place, scores, scores, to.rows, to.columns);
-  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-  take_own_scores<T>(own_pair, place, scores, to.own);
   if (to.view.agreement.groups > 0) target_sums<T, false>(shared, to.view.agreement, place, own_pair, scores, to.target_rows, to.target_columns);
 }
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks)
+__global__ void __launch_bounds__(ContrastiveTile<P, false>::kThreads, ContrastiveTile<P, false>::kBlocks)
     sigmoid_kernel(ContrastiveView view, SumPartials rows, Block block) {
-  using T = ContrastiveTile<P>;
+  using T = ContrastiveTile<P, false>;
   constexpr int kRows = kRowsOfPull<T>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
@@ -99,13 +100,16 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
   if (target) target->begin(context);
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision>;
     for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(softmax_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
-      if (target)
+      if (target) {
+        using T = ContrastiveTile<kPrecision, true>;
+        DUET_LAUNCH((softmax_kernel<kPrecision, true>), tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
         merge_sums(context, block, T::kColumns, {&scratch.sums, target});
-      else
+      } else {
+        using T = ContrastiveTile<kPrecision, false>;
+        DUET_LAUNCH((softmax_kernel<kPrecision, false>), tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
         merge_sums(context, block, T::kColumns, {&scratch.sums});
+      }
     });
   });
   const auto finish = [&](const Finish& side) {
@@ -118,7 +122,7 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
 void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision>;
+    using T = ContrastiveTile<kPrecision, false>;
     for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
       DUET_LAUNCH(sigmoid_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
       (view, scratch.sums.row_partials(), block);

@@ -6,16 +6,12 @@
 
 namespace duet::cuda {
 
-template <duet_precision P>
-using ContrastiveTile = SingleTile<P>;
-// Backward a thread also holds W and the factors of rows and columns: beside 128 dots that would spill.
-template <duet_precision P>
-using ContrastiveGradientTile = DualTile<P>;
-constexpr int contrastive_tile_columns(duet_precision precision) {
-  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32>::kColumns : ContrastiveTile<DUET_PRECISION_BF16>::kColumns;
-}
-constexpr int contrastive_gradient_columns(duet_precision precision) {
-  return is_exact(precision) ? ContrastiveGradientTile<DUET_PRECISION_FP32>::kColumns : ContrastiveGradientTile<DUET_PRECISION_BF16>::kColumns;
+// With W and the sums or factors that go with it a thread has registers for 64 dots, without for 128.
+template <duet_precision P, bool kTarget>
+using ContrastiveTile = std::conditional_t<kTarget, DualTile<P>, SingleTile<P>>;
+template <bool kTarget>
+constexpr int contrastive_columns(duet_precision precision) {
+  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32, kTarget>::kColumns : ContrastiveTile<DUET_PRECISION_BF16, kTarget>::kColumns;
 }
 
 struct ContrastiveView {
@@ -31,16 +27,18 @@ struct ContrastiveScratch {
         sigmoid(in.kind == DUET_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
         agreement(workspace, n, m, in.class_a.columns),
-        sums(workspace, n, m, contrastive_tile_columns(context.precision), sigmoid ? Shift::no : Shift::yes, Cross::no,
+        sums(workspace, n, m, forward_columns(context, in), sigmoid ? Shift::no : Shift::yes, Cross::no,
              sigmoid ? Directions::rows : Directions::both),
-        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, contrastive_tile_columns(context.precision), Shift::no,
-                    Cross::yes),
+        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, forward_columns(context, in), Shift::no, Cross::yes),
         own(workspace.take<float>(n)),
         pulls(workspace, sigmoid ? 0 : n, sigmoid ? 0 : m),
-        scale_sums(workspace, n, m, contrastive_gradient_columns(context.precision)),
-        bias_sums(workspace, n, m, contrastive_gradient_columns(context.precision)),
+        scale_sums(workspace, n, m, contrastive_columns<true>(context.precision)),
+        bias_sums(workspace, n, m, contrastive_columns<true>(context.precision)),
         products(workspace, context.precision, n, m, in.a.columns) {}
 
+  static int forward_columns(const duet_context& context, const ContrastiveInputs& in) {
+    return has_target_sums(in) ? contrastive_columns<true>(context.precision) : contrastive_columns<false>(context.precision);
+  }
   static bool has_target_sums(const ContrastiveInputs& in) { return in.kind == DUET_MULTI_POSITIVE && in.class_a.columns > 0; }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {

@@ -38,9 +38,9 @@ struct GradientTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveGradientTile<P>::kThreads, ContrastiveGradientTile<P>::kBlocks)
+__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
     softmax_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveGradientTile<P>;
+  using T = ContrastiveTile<P, true>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values dots;
@@ -54,9 +54,9 @@ __global__ void __launch_bounds__(ContrastiveGradientTile<P>::kThreads, Contrast
 }
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveGradientTile<P>::kThreads, ContrastiveGradientTile<P>::kBlocks)
+__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
     sigmoid_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveGradientTile<P>;
+  using T = ContrastiveTile<P, true>;
   constexpr int kRows = kRowsOfSums<T>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
@@ -115,7 +115,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveGradientTile<kPrecision>;
+    using T = ContrastiveTile<kPrecision, true>;
     for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
       if (scratch.sigmoid)
         DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);

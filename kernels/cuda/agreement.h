@@ -97,7 +97,7 @@ inline Positives column_positives(const AgreementView& agreement, const PairSums
 
 // How many of a thread's rows are formed at a time: what the registers allow.
 template <class T>
-inline constexpr int kRowsOfSums = T::kThreadColumns == 8 ? 4 : 1;
+inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
 template <class T>
 inline constexpr int kRowsOfPull = 16 / T::kThreadColumns;
 
