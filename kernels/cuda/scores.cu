@@ -51,7 +51,9 @@ __global__ void __launch_bounds__(kParts* kPositions) merge_kernel(Merges merges
     }
   }
   parts[part][lane] = sum;
+#ifndef DUET_PLANT_MISSING_BARRIER  // planted_barrier_test.cpp
   __syncthreads();
+#endif
   if (part > 0 || position >= merge.count) return;
   RunningSum total = merge.sums[position];
   for (int k = 0; k < kParts; ++k) total.add(parts[k][lane]);
