@@ -6,8 +6,9 @@ import resource
 import signal
 import statistics
 import time
-import traceback
 from multiprocessing import Pipe
+
+OUT_OF_MEMORY, ENDED = "out of memory", "ended by the system, most likely out of memory"
 
 
 class Limits:
@@ -44,35 +45,34 @@ def peak_over(body):
     return answer, seconds, max(0, _status("VmHWM") - before)
 
 
-def _work(make, pipe, limits):
+def _timed(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _work(make, pipe, limits, compiles):
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     try:
-        answer, first_s, extra = peak_over(make())
-        pipe.send(("answer", answer, first_s))
-        del answer
+        call, read = make()
+        result, first_s, extra = peak_over(call)
+        pipe.send(("answer", read(result)))
+        del result
         if not pipe.recv():
             return
-        samples = []
-        if first_s < 10:
-            _, second_s, extra = peak_over(make())  # the first call also loaded, compiled and started threads
-            run = make()
-            run()
-            calls = min(200, max(3 if second_s < 2 else 0, int(limits.budget / max(second_s, 1e-6))))
-            for _ in range(calls):
-                start = time.perf_counter()
-                run()
-                samples.append(time.perf_counter() - start)
-            samples = samples or [second_s]
-        else:
-            samples = [first_s]
+        samples = [first_s]
+        if first_s < 5 or compiles:
+            call, read = make()
+            second_s, extra = peak_over(call)[1:]  # the first call also loaded, compiled and started threads
+            calls = min(200, max(5 if second_s < 2 else 0, int(limits.budget / second_s)))
+            samples = [_timed(call) for _ in range(calls)] or [second_s]
         pipe.send(("times", samples, extra))
     except MemoryError:
-        pipe.send(("failed", "out of memory", ""))
+        pipe.send(("failed", OUT_OF_MEMORY))
     except BaseException as error:
-        text = str(error)
-        memory = "allocate memory" in text or "not enough memory" in text or "bad_alloc" in text or "OUT_OF_MEMORY" in text
-        pipe.send(("failed", "out of memory" if memory else "failed: " + (text.strip().splitlines() or [type(error).__name__])[0][:160],
-                   traceback.format_exc()))
+        text = str(error).strip()
+        memory = any(words in text for words in ("allocate memory", "not enough memory", "bad_alloc", "OUT_OF_MEMORY", "out of memory"))
+        pipe.send(("failed", OUT_OF_MEMORY if memory else "failed: " + (text.splitlines() or [type(error).__name__])[0][:160]))
 
 
 class _Child:
@@ -107,24 +107,21 @@ class _Child:
         os.waitpid(self.id, 0)
 
 
-ENDED = "ended by the system, most likely out of memory"
-
-
 def run(make, limits, check, compiles=False):
-    """make() gives a function that does the work once and returns its answer; check(answer) says "" or what is wrong, before anything is timed."""
+    """make() gives (call, read), see works.py; check(answer) says "" or what is wrong, before anything is timed."""
     over = {"status": f"over {limits.seconds:.0f} s"}
-    with _Child(lambda pipe: _work(make, pipe, limits)) as child:
+    with _Child(lambda pipe: _work(make, pipe, limits, compiles)) as child:
         try:
             kind, *rest = child.receive(limits.seconds + 2 + (limits.compile_seconds if compiles else 0))
             if kind == "failed":
-                return {"status": rest[0], "detail": rest[1]}
+                return {"status": rest[0]}
             wrong = check(rest[0])
             child.pipe.send(not wrong)
             if wrong:
                 return {"status": "another answer: " + wrong}
             kind, *rest = child.receive(4 * limits.seconds + 60)
             if kind == "failed":
-                return {"status": rest[0], "detail": rest[1]}
+                return {"status": rest[0]}
             samples, extra = rest
             median = statistics.median(samples)
             if median > limits.seconds:
@@ -137,7 +134,7 @@ def run(make, limits, check, compiles=False):
 
 
 def once(body, seconds):
-    """What body() returns, for work that times itself."""
+    """What body() returns, as "answer", for work that times itself."""
 
     def work(pipe):
         try:

@@ -16,9 +16,9 @@ def describe():
 
 
 def name(machine):
-    return f"{machine['model']} (family {machine['family']}, model {machine['model_number']}), {machine['cores']} cores, {machine['threads']} threads"
+    threads = "" if machine["threads"] == machine["cores"] else f", {machine['threads']} threads"
+    return f"{machine['model']} (family {machine['family']}, model {machine['model_number']}), {machine['cores']} cores{threads}"
 
 
 def slug(machine):
-    words = re.sub(r"[^a-z0-9]+", "-", machine["model"].lower()).strip("-")
-    return f"{words}-{machine['family']}-{machine['model_number']}-{machine['threads']}-threads"
+    return re.sub(r"[^a-z0-9]+", "-", f"{machine['model']} {machine['family']} {machine['model_number']} {machine['threads']} threads".lower()).strip("-")

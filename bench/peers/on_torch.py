@@ -1,11 +1,13 @@
-"""The works as PyTorch's users write them, eager or compiled, and as pytorch-metric-learning's and scikit-learn's do."""
+"""The works as PyTorch's users write them, eager or compiled, and as pytorch-metric-learning's do."""
 import functools
+import logging
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from works import MARGIN, SCALE, TEACHER_SCALE, pair_distances, sample, upstream
+from works import MARGIN, SCALE, TEACHER_SCALE, pair_distances, upstream
+
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where CUDA is installed without a GPU
 
 
 def tensors(x, leaves=("a", "v")):
@@ -19,13 +21,17 @@ def tensors(x, leaves=("a", "v")):
 def with_gradients(loss_of, x):
     t = tensors(x)
 
-    def run():
+    def call():
         t["a"].grad = t["v"].grad = None
         loss = loss_of(t)
         loss.backward()
-        return {"loss": loss.item(), "grad_a": t["a"].grad.numpy(), "grad_v": t["v"].grad.numpy()}
+        return loss
 
-    return run
+    return call, lambda loss: {"loss": loss.item(), **gradients(t)}
+
+
+def gradients(t):
+    return {"grad_a": t["a"].grad.numpy(), "grad_v": t["v"].grad.numpy()}
 
 
 def infonce_loss(t):
@@ -34,11 +40,13 @@ def infonce_loss(t):
     return 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own))
 
 
-def divergence(student, teacher, agreement, kappa, dim):
-    log_p = F.log_softmax(student, dim)
-    to_teacher = F.kl_div(log_p, F.log_softmax(teacher, dim), reduction="none", log_target=True).sum(dim)
-    to_labels = F.kl_div(log_p, agreement, reduction="none").sum(dim)
-    return torch.lerp(to_teacher, to_labels, kappa)
+def divergence(student, teacher, dim):
+    return F.kl_div(F.log_softmax(student, dim), F.log_softmax(teacher, dim), reduction="none", log_target=True).sum(dim)
+
+
+def soft_divergence(student, teacher, agreement, kappa, dim):
+    to_labels = F.kl_div(F.log_softmax(student, dim), agreement, reduction="none").sum(dim)
+    return torch.lerp(divergence(student, teacher, dim), to_labels, kappa)
 
 
 def agreement_weights(t):
@@ -50,15 +58,27 @@ def with_own_pairs(weights, own):
     return weights
 
 
+def scores_of(t):
+    return t["a"] @ t["v"].T * SCALE, t["teacher_a"] @ t["teacher_v"].T * TEACHER_SCALE
+
+
+def trusted(by_row, by_column, t):
+    return 0.5 * ((t["trust_a"] * by_row).mean() + (t["trust_v"] * by_column).mean())
+
+
+def teacher_loss(t):
+    student, teacher = scores_of(t)
+    return trusted(divergence(student, teacher, 1), divergence(student, teacher, 0), t)
+
+
 def distillation_loss(t):
-    student = t["a"] @ t["v"].T * SCALE
-    teacher = t["teacher_a"] @ t["teacher_v"].T * TEACHER_SCALE
+    student, teacher = scores_of(t)
     together = agreement_weights(t)
     rows = with_own_pairs(together * t["trust_v"], 1.0)
     columns = with_own_pairs(together * t["trust_a"][:, None], 1.0)
-    by_row = divergence(student, teacher, rows / rows.sum(1, keepdim=True), t["kappa_a"], 1)
-    by_column = divergence(student, teacher, columns / columns.sum(0, keepdim=True), t["kappa_v"], 0)
-    return 0.5 * ((t["trust_a"] * by_row).mean() + (t["trust_v"] * by_column).mean())
+    by_row = soft_divergence(student, teacher, rows / rows.sum(1, keepdim=True), t["kappa_a"], 1)
+    by_column = soft_divergence(student, teacher, columns / columns.sum(0, keepdim=True), t["kappa_v"], 0)
+    return trusted(by_row, by_column, t)
 
 
 class SortedTriplets(torch.autograd.Function):
@@ -120,32 +140,35 @@ class OnTorch:
     def __init__(self, compiles):
         self.wrap = compiled if compiles else lambda function: function
 
+    def _forward(self, x, function, *names):
+        t, function = tensors(x, leaves=()), self.wrap(function)
+        return lambda: function(*(t[name] for name in names)) if names else function(t)
+
     def distance(self, x, threads):
-        t, cdist = tensors(x, leaves=()), self.wrap(torch.cdist)
-        return lambda: {"D": cdist(t["a"], t["v"])[:64].numpy().copy()}
+        return self._forward(x, torch.cdist, "a", "v"), lambda D: {"D": D[:64].numpy()}
 
     def distance_both(self, x, threads):
         t, cdist, above = tensors(x), self.wrap(torch.cdist), torch.from_numpy(upstream(len(x["a"])))
 
-        def run():
+        def call():
             t["a"].grad = t["v"].grad = None
             D = cdist(t["a"], t["v"])
             D.backward(above)
-            return {"D": D[:64].detach().numpy().copy(), "grad_a": t["a"].grad.numpy(), "grad_v": t["v"].grad.numpy()}
+            return D
 
-        return run
+        return call, lambda D: {"D": D[:64].detach().numpy(), **gradients(t)}
 
     def alignment(self, x, threads):
-        t, sums = tensors(x, leaves=()), self.wrap(logsumexps)
-
-        def run():
-            rows, columns = sums(t)
-            return {"rows": rows.numpy(), "columns": columns.numpy()}
-
-        return run
+        return self._forward(x, logsumexps), lambda sums: {"rows": sums[0].numpy(), "columns": sums[1].numpy()}
 
     def infonce(self, x, threads):
         return with_gradients(self.wrap(infonce_loss), x)
+
+    def distillation_teacher(self, x, threads):
+        return self._forward(x, teacher_loss), lambda loss: {"loss": loss.item()}
+
+    def distillation_forward(self, x, threads):
+        return self._forward(x, distillation_loss), lambda loss: {"loss": loss.item()}
 
     def distillation(self, x, threads):
         return with_gradients(self.wrap(distillation_loss), x)
@@ -159,12 +182,10 @@ class OnTorch:
     def mining(self, x, threads):
         t, mine = tensors(x, leaves=()), self.wrap(hardest)
 
-        def run():
-            rows = mine(t["a"], t["v"], t["labels_a"], t["labels_v"])
-            columns = mine(t["v"], t["a"], t["labels_v"], t["labels_a"])
-            return mined(x, rows, columns)
+        def call():
+            return {"rows": mine(t["a"], t["v"], t["labels_a"], t["labels_v"]), "columns": mine(t["v"], t["a"], t["labels_v"], t["labels_a"])}
 
-        return run
+        return call, lambda mined: pair_distances(x, mined)
 
     def retrieval(self, x, threads):
         """1024 queries at a time: all at once would take 8 bytes an entry for the order alone."""
@@ -176,21 +197,15 @@ class OnTorch:
             at = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1)
             return (at * relevant).sum(1) / relevant.sum(1)
 
-        precision = self.wrap(precision)
+        def call():
+            return torch.cat([precision(q, l) for q, l in zip(t["a"].split(1024), t["labels_a"].split(1024))])
 
-        def run():
-            return {"precision": torch.cat([precision(q, l) for q, l in zip(t["a"].split(1024), t["labels_a"].split(1024))]).numpy()}
-
-        return run
+        return call, lambda precision: {"precision": precision.numpy()}
 
     def product(self, x, threads):
-        t = tensors(x, leaves=())
-        return lambda: {"sum": torch.mm(t["a"], t["v"].T)[0, 0].item()}
-
-
-def mined(x, rows, columns):
-    return {side + "_" + sign: pair_distances(x, side, index.numpy()) for side, pair in (("rows", rows), ("columns", columns))
-            for sign, index in zip(("positive", "negative"), pair)}
+        """Into memory that is there already, as the bare product of duet-bench stores its result."""
+        t, out = tensors(x, leaves=()), torch.zeros(len(x["a"]), len(x["v"]))
+        return lambda: torch.mm(t["a"], t["v"].T, out=out), lambda D: {}
 
 
 class OnMetricLearning:
@@ -207,24 +222,12 @@ class OnMetricLearning:
                 raise RuntimeError("an anchor without positive or negative")
             return positives, negatives
 
-        def run():
-            return mined(x, mine(t["a"], t["labels_a"], t["v"], t["labels_v"]), mine(t["v"], t["labels_v"], t["a"], t["labels_a"]))
+        def call():
+            return {"rows": mine(t["a"], t["labels_a"], t["v"], t["labels_v"]), "columns": mine(t["v"], t["labels_v"], t["a"], t["labels_a"])}
 
-        return run
+        return call, lambda mined: pair_distances(x, mined)
 
     def triplet_labels(self, x, threads):
         from pytorch_metric_learning import distances, losses
         loss = losses.TripletMarginLoss(margin=MARGIN, distance=distances.LpDistance(normalize_embeddings=False, power=2))
         return with_gradients(lambda t: loss(t["a"], t["labels_a"], ref_emb=t["v"], ref_labels=t["labels_v"]), x)
-
-
-class OnScikitLearn:
-    def retrieval(self, x, threads):
-        from sklearn.metrics import average_precision_score
-
-        def run():
-            part = sample(len(x["a"]))
-            scores = x["a"][part] @ x["v"].T
-            return {"sample": np.array([average_precision_score(x["labels_v"] == label, row) for label, row in zip(x["labels_a"][part], scores)])}
-
-        return run

@@ -1,209 +1,62 @@
 """Runs the same works on duet and on what people use today, in one sitting, and writes JSON, a Markdown page and plots.
 
 A work is checked before it is timed: losses and gradients equal to 1e-4. Each system runs in a process of its own, at growing sizes until it runs
-out of memory or a call takes longer than the limit."""
+out of memory or a call takes longer than the limit. Results are written work by work, into those that are there."""
 import argparse
 import datetime
 import importlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / ".venv" / "inductor"))
 
-import numpy as np  # noqa: E402
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("peers: numpy is needed to draw the inputs, and could not be installed")
 
-import jobs  # noqa: E402
-import machine  # noqa: E402
-import report  # noqa: E402
-import works  # noqa: E402
+import jobs
+import machine
+import report
+import works
+from on_duet import OnDuet
+from rows import CLASSES, COMPILED, COMPILED_SIZES, DUET, EAGER, GROWTH, MAIN, METRIC, NAMES, PRODUCT, RUN, SCIKIT, STEP, STEP_GOALS, WORKS
 
-DUET, EAGER, COMPILED, METRIC, SCIKIT = "duet", "PyTorch", "PyTorch compiled", "pytorch-metric-learning", "scikit-learn"
-PACKAGES = {EAGER: "torch", COMPILED: "torch", METRIC: "pytorch-metric-learning", SCIKIT: "scikit-learn"}
-MODULES = {EAGER: "torch", COMPILED: "torch", METRIC: "pytorch_metric_learning", SCIKIT: "sklearn"}
-MAIN, CLASSES = 4096, 10
-GROWTH = (256, 1024, 4096, 16384, 65536)
-COMPILED_SIZES = (1024, 4096, 16384, 28103)  # each size is compiled anew, which takes longer than all its calls
-
-
-@dataclass
-class Work:
-    name: str
-    title: str
-    products: int  # bare products that it replaces: its operations at least
-    squares: int  # n x n matrices that it has to read or write
-    systems: tuple
-    sizes: tuple = (MAIN,)
-    d: int = 128
-
-    def limit_s(self, n, peaks):
-        return max(self.products * 2 * n * n * self.d / peaks["flops_per_s"], 4 * (self.squares * n * n + 2 * n * self.d) / peaks["bytes_per_s"])
-
-
-TORCH = (DUET, EAGER, COMPILED)
-WORKS = [
-    Work("distance", "distance, forward, against torch.cdist", 1, 1, TORCH),
-    Work("distance_both", "distance, forward and backward, against torch.cdist", 3, 3, TORCH),
-    Work("alignment", "alignment: log-sum-exp of rows and columns", 1, 0, TORCH, GROWTH),
-    Work("infonce", "InfoNCE, forward and backward", 4, 0, TORCH, GROWTH),
-    Work("distillation", "distillation with soft agreement, forward and backward", 6, 0, TORCH, GROWTH),
-    Work("mining", "hard mining, anchors in rows and in columns", 1, 0, (*TORCH, METRIC), GROWTH),
-    Work("triplet_soft", "triplets, all, soft agreement, forward and backward, against a sorted form", 4, 0, TORCH, GROWTH),
-    Work("triplet_labels", "triplets, all, hard labels, forward and backward", 4, 0, (*TORCH, METRIC), (1024,)),
-    Work("retrieval", "mean average precision", 1, 0, (DUET, EAGER, SCIKIT), (28103,), 64),
-]
-
-
-def load(library):
-    """The systems that are there, and why the others are not."""
-    systems, missing = {DUET: works.OnDuet(library)}, {}
-    for system, module in MODULES.items():
-        try:
-            importlib.import_module(module)
-            import on_torch
-            systems[system] = {EAGER: lambda: on_torch.OnTorch(False), COMPILED: lambda: on_torch.OnTorch(True), METRIC: on_torch.OnMetricLearning,
-                               SCIKIT: on_torch.OnScikitLearn}[system]()
-        except Exception as error:
-            missing[system] = f"not installed ({type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''})"
-    return systems, missing
-
-
-def set_threads(system, threads):
-    if system in (EAGER, COMPILED, METRIC):
-        import torch
-        torch.set_num_threads(threads)
-
-
-def measure(work, system, systems, n, threads, limits, expected):
-    """A row of the results; expected is duet's answer, which duet's own run leaves there."""
-    inputs = works.draw(n, work.d, CLASSES)
-    small = works.draw(48, work.d, CLASSES)
-
-    def make():
-        set_threads(system, threads)
-        form = getattr(systems[system], work.name)
-        if system in (DUET, EAGER) and not getattr(make, "warm", False):  # code loaded, threads started, before memory is looked at
-            make.warm = True
-            form(small, threads)()
-        return form(inputs, threads)
-
-    def check(answer):
-        if system == DUET:
-            expected.update(answer)
-            return "" if all(np.isfinite(value).all() for value in answer.values()) else "not finite"
-        return works.difference(answer, expected, expected.get("slack", 0.0))
-
-    row = jobs.run(make, limits, check, compiles=system == COMPILED)
-    if work.name.startswith("triplet") and system == DUET and row["status"] == "ok" and n <= MAIN:
-        expected["slack"] = jobs.once(lambda: works.hinge_slack(getattr(systems[DUET], work.name), inputs), limits.seconds).get("answer", 0.0)
-        row["hinge_slack"] = expected["slack"]
-    if system == SCIKIT and row["status"] == "ok":
-        asked = len(range(*works.sample(n).indices(n)))
-        row["median_s"] *= n / asked
-        row["note"] = f"{asked} queries of {n}, scaled up"
-    return row
-
-
-def run_work(work, systems, missing, options, limits, out, product):
-    previous, ended = {}, {}
-    for n in work.sizes:
-        expected = {}
-        for system in work.systems:
-            row = {"work": work.name, "system": system, "n": n, "m": n, "d": work.d, "threads": options.threads}
-            last = previous.get(system)
-            if system in missing:
-                row["status"] = missing[system]
-            elif system == COMPILED and n not in COMPILED_SIZES:
-                continue
-            elif system != DUET and not expected:
-                row["status"] = "not run: no answer of duet's to compare with"
-            elif system in ended:
-                row["status"] = ended[system]
-            elif last and last[1] * (n / last[0]) ** 1.9 > 1.3 * limits.seconds:
-                row["status"] = f"over {limits.seconds:.0f} s (as it grows)"
-            else:
-                row.update(measure(work, system, systems, n, options.threads, limits, expected))
-            if row["status"] == "ok":
-                previous[system] = (n, row["median_s"])
-            elif system not in missing:
-                ended[system] = row["status"]
-            out.append(row)
-            say(f"{work.name:15} {system:24} n {n:6}  " + (f"{row['median_s'] * 1e3:10.2f} ms  {row['extra_bytes'] / 2**20:9.1f} MiB extra" if row["status"] == "ok" else row["status"]))
-            if n == MAIN and system in (DUET, EAGER) and options.threads > 1 and not options.quick and row["status"] == "ok":
-                out.append({**row, **measure(work, system, systems, n, 1, limits, {} if system == DUET else expected), "threads": 1})
-        product(n, work.d)
+PACKAGES = {EAGER: "torch", METRIC: "pytorch-metric-learning", SCIKIT: "scikit-learn"}
+BANDED = 16384  # from here on the bare product is timed on a band of rows, which is how it goes through larger ones
 
 
 def say(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def bench(program, *arguments):
-    done = subprocess.run([program, "--json", *map(str, arguments)], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[0])
-
-
-def run_training(options, systems, limits, scratch):
-    """Steps at the shapes of VEGAS, and a whole run on spoken and drawn digits."""
-    if EAGER not in systems:
-        return []
-    import training
-    rows = []
-
-    def add(work, system, body, **more):
-        def on_threads():
-            set_threads(EAGER, options.threads)
-            return body()
-
-        row = jobs.once(on_threads, limits.compile_seconds + 4 * limits.seconds)
-        answer = row.pop("answer", None)
-        if row["status"] == "ok":
-            row.update(answer if isinstance(answer, dict) else {"median_s": answer})
-        rows.append({"work": work, "system": system, "threads": options.threads, **more, **row})
-        say(f"{work:15} {system:24} " + (f"{row['median_s'] * 1e3:10.2f} ms" if row["status"] == "ok" else row["status"]))
-
-    wrong = jobs.once(lambda: training.check(options.program, scratch), 120)
-    agreed = wrong.get("answer", wrong["status"])
-    say("training step: " + ("losses and gradients agree" if agreed == "" else agreed))
-    if agreed:
-        return [{"work": "training_step", "system": EAGER, "threads": options.threads, "status": "another answer: " + str(agreed)}]
-    pairs = Path(scratch) / "pairs"
-    training.write_pairs(pairs, 4096 if options.quick else 8192, (128, 1024), CLASSES, 0.5)
-    for batch in (128, 512):
-        add("training_step", DUET, lambda: training.step_time_on_duet(options.program, pairs, Path(scratch) / f"run{batch}", batch, options.threads), batch=batch)
-        for system in (EAGER, COMPILED):
-            add("training_step", system, lambda: training.step_times_on_torch(pairs, CLASSES, batch, 15 if options.quick else 40, system == COMPILED),
-                batch=batch)
-    digits = options.shared / "data" / "avdigits"
-    name = "avdigits" if digits.is_dir() else "built-in digits"
-    source = digits if digits.is_dir() else ROOT / "data" / "samples" / "digits"
-    folder = training.in_row_order(source, Path(scratch) / "digits")
-    epochs = 4 if options.quick else 40
-
-    def on_duet():
-        seconds, lines = training.train_on_duet(options.program, folder, Path(scratch) / "digits_run", options.threads, labels=0.1, epochs=epochs)
-        return {"median_s": seconds, "map": next(line["map"]["mean"] for line in reversed(lines) if "map" in line)}
-
-    def on_torch():
-        start = time.perf_counter()
-        score = training.train_on_torch(folder, 0.1, epochs)
-        return {"median_s": time.perf_counter() - start, "map": score}
-
-    add("training_run", DUET, on_duet, data=name, epochs=epochs)
-    add("training_run", EAGER, on_torch, data=name, epochs=epochs)
-    return rows
+def load(library):
+    """The systems that are there, and why the others are not."""
+    makers = {EAGER: ("torch", "on_torch", lambda forms: forms.OnTorch(False)), COMPILED: ("torch", "on_torch", lambda forms: forms.OnTorch(True)),
+              METRIC: ("pytorch_metric_learning", "on_torch", lambda forms: forms.OnMetricLearning()),
+              SCIKIT: ("sklearn", "on_scikit", lambda forms: forms.OnScikitLearn())}
+    systems, missing = {DUET: OnDuet(library)}, {}
+    for system, (module, forms, make) in makers.items():
+        try:
+            importlib.import_module(module)
+            systems[system] = make(importlib.import_module(forms))
+        except Exception as error:
+            missing[system] = "not installed (" + (str(error).strip().splitlines() or [type(error).__name__])[0][:100] + ")"
+            say(f"{system}: {missing[system]}")
+    return systems, missing
 
 
 def versions():
     out = {}
-    for package in ("numpy", *dict.fromkeys(PACKAGES.values())):
+    for package in ("numpy", *PACKAGES.values()):
         try:
             out[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -211,63 +64,221 @@ def versions():
     return out
 
 
+class Sitting:
+    def __init__(self, build, threads, quick):
+        self.program, self.bench_program = str(build / "duet"), str(build / "duet-bench")
+        self.threads, self.quick = threads, quick
+        memory = int(0.7 * jobs.available_bytes())
+        self.limits = jobs.Limits(4, 90, 0.25, memory) if quick else jobs.Limits(60, 120, 1.5, memory)
+        self.systems, self.missing = load(build / "kernels" / "libduet.so")
+
+    def bench(self, *arguments):
+        """A line of duet-bench."""
+        done = subprocess.run([self.bench_program, "--json", *map(str, arguments)], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip())
+        return json.loads(done.stdout.splitlines()[0])
+
+    def peaks(self):
+        line = self.bench("--operation", "gather", "--n", 8, "--m", 8, "--repeat", 1, "--threads", self.threads)
+        return {key: line[f"peak_{key}"] for key in ("flops_per_s", "bytes_per_s")}
+
+    def thread_counts(self):
+        return sorted({1, self.threads}, reverse=True)
+
+    def set_threads(self, system, threads):
+        if system in (EAGER, COMPILED, METRIC):
+            import torch
+            torch.set_num_threads(threads)
+
+    def measure(self, work, system, n, threads, expected):
+        """A row of the results; expected is duet's answer, which duet's own run leaves there."""
+        inputs, small = works.draw(n, work.d, CLASSES), works.draw(48, work.d, CLASSES)
+        form, warm = getattr(self.systems[system], work.name), []
+
+        def make():
+            self.set_threads(system, threads)
+            if system in (DUET, EAGER) and not warm:  # code loaded, threads started, before memory is looked at
+                warm.append(True)
+                form(small, threads)[0]()
+            return form(inputs, threads)
+
+        def check(answer):
+            if system == DUET:
+                expected.update(answer)
+                return "" if all(np.isfinite(value).all() for value in answer.values()) else "not finite"
+            return works.difference(answer, expected, expected.get("slack", 0.0))
+
+        row = jobs.run(make, self.limits, check, compiles=system == COMPILED)
+        if row["status"] == "ok" and system == DUET and work.name.startswith("triplet") and n <= MAIN and "slack" not in expected:
+            expected["slack"] = row["hinge_slack"] = jobs.once(lambda: works.hinge_slack(form, inputs), self.limits.seconds).get("answer", 0.0)
+        if row["status"] == "ok" and system == SCIKIT:
+            asked = len(range(*works.sample(n).indices(n)))
+            row["median_s"] *= n / asked
+            row["note"] = f"{asked} queries of {n}, scaled up"
+        row = {"system": system, "n": n, "threads": threads, **row}
+        what = f"{work.name:20} {system:24} n {n:6}  {threads} thread{'s' if threads > 1 else ' '} "
+        say(what + (f"{row['median_s'] * 1e3:10.2f} ms  {row['extra_bytes'] / 1e6:9.1f} MB extra" if row["status"] == "ok" else row["status"]))
+        return row
+
+    def foreseen(self, last, n):
+        """Why size n need not be tried, going by the last one; "" where it may go well."""
+        growth = (n / last["n"]) ** 1.9
+        if last["extra_bytes"] * growth > 1.3 * self.limits.memory_bytes:
+            return f"{jobs.OUT_OF_MEMORY}, going by its growth"
+        return f"over {self.limits.seconds:.0f} s, going by its growth" if last["median_s"] * growth > 1.3 * self.limits.seconds else ""
+
+    def run_work(self, work):
+        rows, last, ended = [], {}, {}
+        sizes = tuple(n for n in work.sizes if n in (1024, MAIN)) or (8192,) if self.quick else work.sizes
+        for n in sizes:
+            expected = {}
+            for system in work.systems:
+                if system == COMPILED and n not in COMPILED_SIZES:
+                    continue
+                why = self.missing.get(system) or ended.get(system)
+                if not why and system != DUET and not expected:
+                    why = "not run: no answer of duet's to compare with"
+                if not why and system in last:
+                    why = self.foreseen(last[system], n)
+                row = {"system": system, "n": n, "threads": self.threads, "status": why} if why else self.measure(work, system, n, self.threads, expected)
+                rows.append(row)
+                if row["status"] != "ok":
+                    ended[system] = row["status"]
+                    continue
+                last[system] = row
+                if n == work.n and self.threads > 1 and row["median_s"] < 0.4 * self.limits.seconds:
+                    rows.append(self.measure(work, system, n, 1, expected))
+        out = {"rows": rows}
+        if work.bench and work.n in sizes:
+            operation, variant, passes = work.bench
+            out["products"] = []
+            for threads in self.thread_counts():
+                line = self.bench("--operation", operation, "--variant", variant, "--pass", passes, "--n", work.n, "--m", work.n, "--d", work.d,
+                                  "--classes", CLASSES, "--threads", threads, "--repeat", 5 if self.quick else 21)
+                out["products"].append({key: line[key] for key in ("threads", "median_s", "spread", "product_s", "products", "ratio", "limit_s", "share")})
+                say(f"{work.name:20} {line['ratio']:.2f} of {line['products']} bare products, {threads} thread{'s' if threads > 1 else ''}")
+        return out
+
+    def run_product(self):
+        """The bare product and torch.mm of the same shape, in turn."""
+        rows = []
+        for n in (1024, MAIN) if self.quick else GROWTH:
+            for threads in self.thread_counts() if n == MAIN else [self.threads]:
+                band = min(n, MAIN) if n >= BANDED else n
+                ours, theirs = [], []
+                inputs = works.draw(n, 128, CLASSES) if n <= BANDED else None
+
+                def make():
+                    self.set_threads(EAGER, threads)
+                    return self.systems[EAGER].product(inputs, threads)
+
+                for _ in range(3 if n <= MAIN else 1):
+                    line = self.bench("--operation", "product", "--n", band, "--m", n, "--d", 128, "--threads", threads, *(["--repeat", 3] if n > BANDED else []))
+                    ours.append(line["median_s"] * n / band)
+                    if EAGER in self.systems and n <= BANDED:
+                        theirs += [row["median_s"] for row in [jobs.run(make, self.limits, lambda answer: "")] if row["status"] == "ok"]
+                rows.append({"n": n, "d": 128, "threads": threads, "duet_s": statistics.median(ours), "torch_mm_s": statistics.median(theirs) if theirs else None})
+                say(f"{PRODUCT:20} n {n:6}  {threads} thread{'s' if threads > 1 else ' '} {rows[-1]['duet_s'] * 1e3:10.2f} ms  torch.mm " +
+                    (f"{rows[-1]['torch_mm_s'] * 1e3:.2f} ms" if theirs else "-"))
+        return {"rows": rows}
+
+    def timed(self, name, system, threads, body, **more):
+        """A row of something that times itself."""
+
+        def on_threads():
+            self.set_threads(system, threads)
+            return body()
+
+        row = jobs.once(on_threads, self.limits.compile_seconds + 4 * self.limits.seconds)
+        row = {"system": system, "threads": threads, **more, "status": row["status"], **row.get("answer", {})}
+        say(f"{name:20} {system:24} {more}  {threads} thread{'s' if threads > 1 else ' '} " +
+            (f"{row['median_s'] * 1e3:10.2f} ms" if row["status"] == "ok" else row["status"]))
+        return row
+
+    def run_step(self, scratch):
+        """Steps at the shapes of VEGAS."""
+        import training
+        wrong = jobs.once(lambda: training.check(self.program, scratch), 120)
+        agreed = wrong.get("answer", wrong["status"])
+        say(f"{STEP:20} " + (agreed or "losses and gradients agree"))
+        if agreed:
+            return {"rows": [{"system": EAGER, "threads": self.threads, "batch": batch, "status": "another answer: " + agreed} for batch in STEP_GOALS]}
+        pairs, steps = Path(scratch) / "pairs", 15 if self.quick else 40
+        training.write_pairs(pairs, 4096 if self.quick else 8192, (128, 1024), CLASSES, 0.5)
+        rows = []
+        for threads in self.thread_counts():
+            for batch in STEP_GOALS:
+                run = Path(scratch) / f"run{batch}_{threads}"
+                rows.append(self.timed(STEP, DUET, threads, lambda: training.step_time_on_duet(self.program, pairs, run, batch, threads), batch=batch))
+                for system in (EAGER, COMPILED):
+                    rows.append(self.timed(STEP, system, threads, lambda: training.step_time_on_torch(pairs, CLASSES, batch, steps, system == COMPILED),
+                                           batch=batch))
+        return {"rows": rows}
+
+    def run_training(self, scratch):
+        """A whole run on spoken and drawn digits, files to score."""
+        import training
+        digits = Path(os.environ.get("DUET_SHARED_DIR", ROOT.parent / "shared")) / "data" / "avdigits"
+        name, source = ("avdigits", digits) if digits.is_dir() else ("the built-in digits", ROOT / "data" / "samples" / "digits")
+        folder = training.in_row_order(source, Path(scratch) / "digits")
+        epochs = 4 if self.quick else 40
+        rows = []
+        for threads in self.thread_counts():
+            run = Path(scratch) / f"digits{threads}"
+            rows.append(self.timed(RUN, DUET, threads, lambda: training.run_on_duet(self.program, folder, run, threads, 0.1, epochs), data=name, epochs=epochs))
+            rows.append(self.timed(RUN, EAGER, threads, lambda: training.run_on_torch(folder, 0.1, epochs), data=name, epochs=epochs))
+        return {"rows": rows}
+
+    def run(self, name):
+        if name == PRODUCT:
+            return self.run_product()
+        if name in (STEP, RUN):
+            if EAGER in self.missing:
+                return {"rows": [{"system": EAGER, "threads": self.threads, "status": self.missing[EAGER]}]}
+            with tempfile.TemporaryDirectory() as scratch:
+                return self.run_step(scratch) if name == STEP else self.run_training(scratch)
+        return self.run_work(next(work for work in WORKS if work.name == name))
+
+
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench peers", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three minutes instead of fifteen: fewer sizes, shorter limits, results under build/")
-    parser.add_argument("--works", default="", help="only these, separated by commas; training is one of them")
+    parser.add_argument("--quick", action="store_true", help="four minutes instead of twenty-five: fewer sizes, shorter limits, results under build/peers")
+    parser.add_argument("--only", default=",".join(NAMES), metavar="NAMES", help="only these, separated by commas: " + ", ".join(NAMES))
+    parser.add_argument("--render", action="store_true", help="measure nothing: page and plots anew from the JSON that is there")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
     options = parser.parse_args()
-    options.program, options.bench = str(options.build / "duet"), str(options.build / "duet-bench")
-    options.shared = Path(os.environ.get("DUET_SHARED_DIR", ROOT.parent / "shared"))
-    started = time.time()
-    names = options.works.split(",") if options.works else [*(work.name for work in WORKS), "training"]
-    unknown = set(names) - {*(work.name for work in WORKS), "training"}
+    names = [name for name in NAMES if name in options.only.split(",")]
+    unknown = set(options.only.split(",")) - set(NAMES)
     if unknown:
-        parser.error(f"--works: unknown {', '.join(sorted(unknown))}")
-    chosen = [work for work in WORKS if work.name in names]
-    limits = jobs.Limits(60, 120, 1.0, int(0.7 * jobs.available_bytes()))
-    if options.quick:
-        limits = jobs.Limits(4, 60, 0.25, limits.memory_bytes)
-        for work in chosen:
-            work.sizes = tuple(n for n in work.sizes if n in (1024, 4096)) or (8192,)
+        parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
+    here = machine.describe()
+    folder = ROOT / "build" / "peers" if options.quick else ROOT / "bench" / "results"
+    file = folder / (machine.slug(here) + ".json")
+    document = json.loads(file.read_text()) if file.exists() else {}
+    if options.render:
+        return report.write(folder, machine.slug(here), document)
 
-    systems, missing = load(options.build / "kernels" / "libduet.so")
-    products, results = {}, []
-
-    def product(n, d):
-        """The yardsticks of a shape, measured right after the works that they stand beside."""
-        if (n, d) in products:
-            return
-        line = bench(options.bench, "--operation", "product", "--n", n, "--m", n, "--d", d, "--threads", options.threads, *(["--repeat", 1] if n > 30000 else []))
-        products[n, d] = {"n": n, "d": d, "duet_s": line["median_s"], "peaks": {"flops_per_s": line["peak_flops_per_s"], "bytes_per_s": line["peak_bytes_per_s"]}}
-        if EAGER in systems and n <= 30000:
-            inputs = works.draw(n, d, CLASSES)
-
-            def make():
-                set_threads(EAGER, options.threads)
-                return systems[EAGER].product(inputs, options.threads)
-
-            row = jobs.run(make, limits, lambda answer: "")
-            products[n, d]["torch_mm_s"] = row.get("median_s")
-
-    for work in chosen:
-        run_work(work, systems, missing, options, limits, results, product)
-    with tempfile.TemporaryDirectory() as scratch:
-        training_rows = run_training(options, systems, limits, scratch) if "training" in names else []
-
-    product(MAIN, 128)
-    described = machine.describe()
-    peaks = {key: max(each["peaks"][key] for each in products.values()) for key in ("flops_per_s", "bytes_per_s")}
-    document = {"machine": described, "versions": {"duet": bench(options.bench, "--operation", "gather", "--n", 8, "--m", 8, "--repeat", 1)["version"], **versions()},
-                "date": datetime.date.today().isoformat(), "quick": options.quick, "threads": options.threads, "seconds": round(time.time() - started),
-                "load": os.getloadavg()[0], "limit_s": limits.seconds, "memory_limit_bytes": limits.memory_bytes, "peaks": peaks,
-                "products": [products[key] for key in sorted(products)], "results": results, "training": training_rows}
-    folder = ROOT / "build" / "peers" if options.quick or options.works else ROOT / "bench" / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    report.write(folder, machine.slug(described), machine.name(described), document, chosen)
-    say(f"wrote {folder.relative_to(ROOT)}/{machine.slug(described)}.md in {document['seconds']} s")
+    sitting = Sitting(options.build, options.threads, options.quick)
+    document = {"machine": here, "quick": options.quick, "threads": options.threads, "works": document.get("works", {})}
+    done = []
+    try:
+        for name in names:
+            started, load = time.time(), os.getloadavg()[0]
+            entry = sitting.run(name)
+            about = {"date": datetime.date.today().isoformat(), "seconds": round(time.time() - started), "load": round(load, 2),
+                     "versions": {"duet": sitting.bench("--operation", "gather", "--n", 8, "--m", 8, "--repeat", 1)["version"], **versions()},
+                     "limit_s": sitting.limits.seconds, "memory_limit_bytes": sitting.limits.memory_bytes, "peaks": sitting.peaks()}
+            document["works"][name] = {**about, **entry}
+            report.write(folder, machine.slug(here), document)
+            done.append(name)
+    except KeyboardInterrupt:
+        say(f"stopped; what is done is in {folder.relative_to(ROOT)}; the rest: ./dev bench peers --only {','.join(n for n in names if n not in done)}")
+        return 130
+    say(f"wrote {folder.relative_to(ROOT)}/{machine.slug(here)}.md")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,25 +2,36 @@
 import json
 import math
 
+import machine
 import plot
+from rows import COMPILED, DUET, EAGER, MEMORY_GROWTH, METRIC, PRODUCT, RUN, RUN_GOAL, SCIKIT, STEP, STEP_GOALS, TIME_GROWTH, WORKS, YARDSTICK
 
-DUET = "duet"
-
-
-def milliseconds(seconds):
-    value = seconds * 1e3
-    return f"{value:.{max(0, 2 - math.floor(math.log10(max(value, 1e-3))))}f}" if value < 1000 else f"{value:.0f}"
+TAIL = 4096  # from here on growth is not that of overheads
 
 
-def megabytes(size):
-    value = size / 1e6
-    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+def digits(value):
+    """Three that count."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(max(value, 1e-6))))}f}" if value < 1000 else f"{value:,.0f}"
+
+
+def milliseconds(row):
+    if row is None:
+        return "-"
+    return digits(row["median_s"] * 1e3) + (" *" if row.get("note") else "") if row["status"] == "ok" else row["status"]
+
+
+def megabytes(row):
+    return digits(row["extra_bytes"] / 1e6) if finished(row) else "-"
+
+
+def finished(row):
+    return row is not None and row["status"] == "ok"
 
 
 def exponent(points):
-    """The slope of a least-squares line through log y over log n; None below three points."""
+    """The slope of a least-squares line through log y over log n; None of a single point."""
     points = [(math.log(n), math.log(y)) for n, y in points if y > 0]
-    if len(points) < 3:
+    if len(points) < 2:
         return None
     x0, y0 = (sum(values) / len(points) for values in zip(*points))
     return sum((x - x0) * (y - y0) for x, y in points) / sum((x - x0) ** 2 for x, _ in points)
@@ -31,63 +42,129 @@ def table(head, rows):
 
 
 class Page:
-    def __init__(self, document, chosen):
-        self.document, self.works = document, chosen
-        self.products = {(each["n"], each["d"]): each for each in document["products"]}
+    def __init__(self, document):
+        self.document, self.threads, self.entries = document, document["threads"], document["works"]
+        self.works = [work for work in WORKS if work.name in self.entries]
 
-    def row(self, work, system, n, threads=None):
-        wanted = (work.name, system, n, threads or self.document["threads"])
-        return next((r for r in self.document["results"] if (r["work"], r["system"], r["n"], r["threads"]) == wanted), None)
+    def row(self, name, system, threads=None, **keys):
+        wanted = {"system": system, "threads": threads or self.threads, **keys}
+        return next((r for r in self.entries.get(name, {}).get("rows", []) if all(r.get(k) == v for k, v in wanted.items())), None)
 
-    def cell(self, row):
-        if row is None:
-            return "-"
-        return milliseconds(row["median_s"]) + (" *" if row.get("note") else "") if row["status"] == "ok" else row["status"]
+    def peer(self, name, system, threads=None, **keys):
+        """PyTorch's row is the faster of eager and compiled."""
+        rows = [self.row(name, each, threads, **keys) for each in ((EAGER, COMPILED) if system == EAGER else (system,))]
+        good = [r for r in rows if finished(r)]
+        return min(good, key=lambda r: r["median_s"]) if good else rows[0]
 
-    def at(self, work):
-        return 4096 if 4096 in work.sizes else work.sizes[-1]
+    def products(self, work, threads):
+        return next((p for p in self.entries[work.name].get("products", []) if p["threads"] == threads), None)
 
-    def comparison(self):
-        systems = ["PyTorch", "PyTorch compiled", "pytorch-metric-learning", "scikit-learn"]
-        rows, notes = [], []
+    def bare(self, n, threads=None):
+        return next((r for r in self.entries.get(PRODUCT, {}).get("rows", []) if (r["n"], r["threads"]) == (n, threads or self.threads)), None)
+
+    # Every goal as (work, goal, limit, reached by threads, more is better, unit).
+    def ratio(self, name, system, threads, **keys):
+        own, other = self.row(name, DUET, threads, **keys), self.peer(name, system, threads, **keys)
+        return other["median_s"] / own["median_s"] if finished(own) and finished(other) else (other or own or {}).get("status")
+
+    def goals(self):
+        counts = [self.threads, 1]
         for work in self.works:
-            n = self.at(work)
-            own = self.row(work, DUET, n)
-            peers = {system: self.row(work, system, n) for system in systems}
-            if own is None or own["status"] != "ok":
-                rows.append([work.title, n, self.cell(own), *["-"] * 4, *(self.cell(peers[s]) for s in systems), "-", "-"])
+            n = work.n
+            title = f"{work.title}, n = {n:,}" if n != 4096 else work.title
+            if work.most:
+                reached = [p["ratio"] if (p := self.products(work, threads)) else None for threads in counts]
+                yield title, f"at most {work.most:g} of {work.products} bare product{'s' if work.products > 1 else ''}", reached, lambda v, most=work.most: v <= most, "", work
+            for system, least in work.least.items():
+                reached = [self.ratio(work.name, system, threads, n=n) for threads in counts]
+                yield title, f"at least {least:g} x as fast as {system}", reached, lambda v, least=least: v >= least, " x", work
+            if work.memory_share:
+                rows = [(self.row(work.name, DUET, threads, n=n), self.peer(work.name, EAGER, threads, n=n)) for threads in counts]
+                reached = [other["extra_bytes"] / own["extra_bytes"] if finished(own) and finished(other) else None for own, other in rows]
+                yield title, f"at most 1/{1 / work.memory_share:.0f} of PyTorch's memory", reached, lambda v, share=work.memory_share: v * share >= 1, " 1/x", work
+            if work.memory_bytes:
+                reached = [r["extra_bytes"] / 1e6 if finished(r := self.row(work.name, DUET, threads, n=n)) else None for threads in counts]
+                yield title, f"at most {work.memory_bytes / 1e6:.0f} MB extra", reached, lambda v, most=work.memory_bytes / 1e6: v <= most, " MB", work
+        for batch, least in STEP_GOALS.items() if STEP in self.entries else ():
+            reached = [self.ratio(STEP, EAGER, threads, batch=batch) for threads in counts]
+            yield f"training step, VEGAS shapes, batch {batch}", f"at least {least} x as fast as PyTorch", reached, lambda v, least=least: v >= least, " x", None
+        if RUN in self.entries:
+            reached = [self.ratio(RUN, EAGER, threads) for threads in counts]
+            row = self.row(RUN, DUET) or {}
+            yield f"{row.get('data')}, {row.get('epochs')} epochs, psd", f"at least {RUN_GOAL} x as fast as PyTorch", reached, lambda v: v >= RUN_GOAL, " x", None
+        if bare := self.bare(4096):
+            rows = [self.bare(4096, threads) for threads in counts]
+            reached = [r["duet_s"] / r["torch_mm_s"] if r and r["torch_mm_s"] else None for r in rows]
+            yield "the bare product itself", f"at most {YARDSTICK} of torch.mm", reached, lambda v: v <= YARDSTICK, "", None
+        for work in self.growing():
+            for key, what, most in (("median_s", "time", TIME_GROWTH), ("extra_bytes", "extra memory", MEMORY_GROWTH)):
+                points = self.lines(work, key).get(DUET, ([], ""))[0]
+                if len(points) > 2:
+                    yield work.title, f"{what} grows by n to at most {most:g}", [exponent(points), None], lambda v, most=most: v <= most, "", None
+
+    def show(self, value, unit):
+        if value is None or isinstance(value, str):
+            return value or "-"
+        return f"1/{value:.0f}" if unit == " 1/x" else (f"{value:.2f}" if value < 10 else f"{value:.0f}") + unit
+
+    def goal_table(self):
+        rows, missed = [], []
+        for title, goal, reached, holds, unit, work in self.goals():
+            verdict = "-" if reached[0] is None or isinstance(reached[0], str) else "yes" if holds(reached[0]) else "**no**"
+            rows.append([title, goal, *(self.show(value, unit) for value in reached), verdict])
+            if verdict == "**no**" and work and (row := self.row(work.name, DUET, n=work.n)):
+                limit = work.limit_s(work.n, self.entries[work.name]["peaks"])
+                missed.append(f"- {title}: {goal}; reached {self.show(reached[0], unit)}. The machine's limit is {digits(limit * 1e3)} ms, of which "
+                              f"{limit / row['median_s'] * 100:.0f} % is reached.")
+        out = ["## Goals", "", *table(["work", "goal", *(f"{t} thread{'s' if t > 1 else ''}" for t in (self.threads, 1)), f"holds, {self.threads} threads"], rows)]
+        return out + (["Not reached:", "", *dict.fromkeys(missed), ""] if missed else [])
+
+    def times(self, threads):
+        systems, rows, notes = [EAGER, COMPILED, METRIC, SCIKIT], [], []
+        for work in self.works:
+            own = self.row(work.name, DUET, threads, n=work.n)
+            if own is None:
                 continue
-            product = self.products[n, work.d]["duet_s"]
-            finished = [r for s, r in peers.items() if r and r["status"] == "ok"]
-            torch = [r for r in finished if r["system"].startswith("PyTorch")]
-            best = min(torch, key=lambda r: r["median_s"]) if torch else None
-            faster = [f"{min(r['median_s'] for r in torch) / own['median_s']:.1f} (PyTorch)"] if torch else []
-            faster += [f"{r['median_s'] / own['median_s']:.0f} ({r['system']})" for r in finished if not r["system"].startswith("PyTorch")]
-            rows.append([work.title, n, milliseconds(own["median_s"]), f"{own['median_s'] / product:.2f} of {work.products}",
-                         f"{work.limit_s(n, self.document['peaks']) / own['median_s'] * 100:.0f} %", megabytes(own["extra_bytes"]),
-                         megabytes(best["extra_bytes"]) if best else "-", *(self.cell(peers[s]) for s in systems), ", ".join(faster) or "-"])
-            notes += [f"\\* {r['system']}, {work.title}: {r['note']}." for r in finished if r.get("note")]
-        head = ["work", "n = m", "duet ms", "bare products", "of the limit", "duet MB", "PyTorch MB", *(s + " ms" for s in systems), "times faster"]
-        return table(head, rows) + notes + [""]
+            peers = [self.row(work.name, system, threads, n=work.n) for system in systems]
+            best, products = self.peer(work.name, EAGER, threads, n=work.n), self.products(work, threads)
+            share = work.limit_s(work.n, self.entries[work.name]["peaks"]) / own["median_s"] if finished(own) and threads == self.threads else None
+            rows.append([work.title, f"{work.n:,}", milliseconds(own), f"{products['ratio']:.2f} of {work.products}" if products else "-",
+                         f"{share * 100:.0f} %" if share else "-", *map(milliseconds, peers), megabytes(own), megabytes(best)])
+            notes += [f"\\* {r['system']}: {r['note']}." for r in peers if finished(r) and r.get("note")]
+        head = ["work", "n = m", "duet ms", "in bare products", "of the limit", *(system + " ms" for system in systems), "duet MB", "PyTorch MB"]
+        if threads == 1:
+            rows, head = [[*r[:4], *r[5:]] for r in rows], [*head[:4], *head[5:]]
+        return [f"## {threads} thread{'s' if threads > 1 else ''}", "", *table(head, rows), *dict.fromkeys(notes), ""] if rows else []
 
-    def single_thread(self):
+    def training(self):
         rows = []
-        for work in self.works:
-            n = self.at(work)
-            one, all_threads = self.row(work, DUET, n, 1), self.row(work, DUET, n)
-            peer = self.row(work, "PyTorch", n, 1)
-            if one and all_threads and one["status"] == all_threads["status"] == "ok":
-                rows.append([work.title, n, self.cell(one), self.cell(all_threads), f"{one['median_s'] / all_threads['median_s']:.2f}", self.cell(peer)])
-        head = ["work", "n = m", "duet ms, 1 thread", f"duet ms, {self.document['threads']} threads", "speed-up", "PyTorch ms, 1 thread"]
-        return ["## One thread", "", *table(head, rows)] if rows else []
+        for threads in (self.threads, 1):
+            count = f"{threads} thread{'s' if threads > 1 else ''}"
+            for batch in STEP_GOALS if STEP in self.entries else ():
+                each = [self.row(STEP, system, threads, batch=batch) for system in (DUET, EAGER, COMPILED)]
+                rows.append([f"step, VEGAS shapes (128-d, 1024-d, 10 classes), batch {batch}, {count}", *map(milliseconds, each), "-"])
+            each = [self.row(RUN, system, threads) for system in (DUET, EAGER)]
+            if each[0]:
+                score = ", ".join(f"{r['map']:.3f}" for r in each if finished(r))
+                rows.append([f"{each[0]['data']}, {each[0]['epochs']} epochs, psd, 10 % of the labels, {count}", *map(milliseconds, each), "-", score])
+        return ["## Training", "", *table(["work", "duet ms", "PyTorch ms", "PyTorch compiled ms", "MAP, duet and PyTorch"], rows)] if rows else []
+
+    def yardstick(self):
+        rows = []
+        for r in self.entries.get(PRODUCT, {}).get("rows", []):
+            mm, peak = r["torch_mm_s"], self.entries[PRODUCT]["peaks"]["flops_per_s"]
+            share = f"{2 * r['n'] ** 2 * r['d'] / r['duet_s'] / peak * 100:.0f} %" if r["threads"] == self.threads else "-"
+            rows.append([f"{r['n']:,}", r["threads"], digits(r["duet_s"] * 1e3), digits(mm * 1e3) if mm else "-", f"{r['duet_s'] / mm:.2f}" if mm else "-", share])
+        return ["## The yardstick", "", "Both store into memory that is there. From n = 16,384 on, 4096 rows of the bare product are timed and scaled up: its bands.",
+                "", *table(["n = m", "threads", "bare product ms", "torch.mm ms", "ratio", "of the peak"], rows)] if rows else []
 
     def lines(self, work, key):
         """A line a system: its points and why it stops."""
         out = {}
         for system in work.systems:
-            rows = [r for r in self.document["results"] if r["work"] == work.name and r["system"] == system and r["threads"] == self.document["threads"]]
-            points = [(r["n"], r[key]) for r in rows if r["status"] == "ok" and r.get(key, 0) > 0]
-            stopped = next((f"n = {r['n']}: {r['status']}" for r in rows if r["status"] != "ok"), "")
+            rows = [r for r in self.entries[work.name]["rows"] if (r["system"], r["threads"]) == (system, self.threads)]
+            points = [(r["n"], r[key]) for r in rows if finished(r) and r[key] > 0]
+            stopped = next((f"n = {r['n']:,}: {r['status']}" for r in rows if not finished(r)), "")
             if points:
                 out[system] = points, stopped
         return out
@@ -98,45 +175,34 @@ class Page:
     def growth(self):
         rows = []
         for work in self.growing():
-            times, memory = self.lines(work, "median_s"), self.lines(work, "extra_bytes")
-            for system, (points, stopped) in times.items():
-                in_time, in_memory = exponent(points), exponent(memory.get(system, ([], ""))[0])
-                rows.append([work.title, system, f"{points[0][0]} ... {points[-1][0]}", *("-" if e is None else f"{e:.2f}" for e in (in_time, in_memory)), stopped or "-"])
-        head = ["work", "system", "n", "time grows with n to the power", "extra memory", "stopped at"]
-        return ["## Growth", "", "Least-squares fits of the logarithms.", "", *table(head, rows)] if rows else []
+            memory = self.lines(work, "extra_bytes")
+            for system, (points, stopped) in self.lines(work, "median_s").items():
+                taken = memory.get(system, ([], ""))[0]
+                fits = (exponent([p for p in each if p[0] >= low]) for each in (points, taken) for low in (0, TAIL))
+                rows.append([work.title, system, f"{points[0][0]:,} ... {points[-1][0]:,}", *("-" if e is None else f"{e:.2f}" for e in fits), stopped or "-"])
+        head = ["work", "system", "n", "time", f"time, n >= {TAIL:,}", "extra memory", f"extra memory, n >= {TAIL:,}", "stopped at"]
+        return ["## Growth", "", f"Powers of n: least-squares fits of the logarithms over the n given and over those from {TAIL:,} on, below which overheads weigh.",
+                "", *table(head, rows)] if rows else []
 
-    def yardstick(self):
-        rows = []
-        for each in self.document["products"]:
-            work = 2 * each["n"] ** 2 * each["d"]
-            mm = each.get("torch_mm_s")
-            rows.append([each["n"], each["d"], milliseconds(each["duet_s"]), milliseconds(mm) if mm else "-", f"{each['duet_s'] / mm:.2f}" if mm else "-",
-                         f"{work / each['duet_s'] / self.document['peaks']['flops_per_s'] * 100:.0f} %"])
-        return ["## The yardstick", "", *table(["n = m", "d", "bare product ms", "torch.mm ms", "ratio", "of the peak"], rows)]
-
-    def training(self):
-        rows = []
-        for r in self.document["training"]:
-            what = f"training step, VEGAS shapes (128-d, 1024-d, 10 classes), batch {r['batch']}" if "batch" in r else \
-                f"{r['data']}, {r['epochs']} epochs, psd, 10 % of the labels" if "data" in r else "training step"
-            own = next((o for o in self.document["training"] if o["system"] == DUET and all(o.get(k) == r.get(k) for k in ("work", "batch", "data"))), None)
-            times = f"{r['median_s'] / own['median_s']:.1f}" if r["status"] == "ok" and own and own["status"] == "ok" and r is not own else "-"
-            rows.append([what, r["system"], self.cell(r), times, f"{r['map']:.3f}" if "map" in r else "-"])
-        return ["## Training", "", *table(["work", "system", "ms", "times duet's", "MAP"], rows)] if rows else []
-
-    def markdown(self, name, plots):
-        d = self.document
-        versions = ", ".join(f"{package} {version or 'not installed'}" for package, version in d["versions"].items())
-        out = [f"# duet beside its peers: {name}", "",
-               f"{d['date']}, {d['threads']} threads unless said, one sitting of {d['seconds']} s at a load of {d['load']:.1f}; medians; {versions}.",
-               f"Machine limits, measured: {d['peaks']['flops_per_s'] / 1e9:.0f} GFLOP/s (fused multiply-adds in float32), "
-               f"{d['peaks']['bytes_per_s'] / 1e9:.1f} GB/s (copy past the cache). `./dev bench peers` writes this page.", "",
-               "d = 128 (mean average precision: 64), 10 classes. Losses and gradients were equal to 1e-4 before anything was timed "
-               "(those of triplets but for what lies within 4e-6 of the hinge). \"Bare products\": the time in "
-               "products of the same shape, of how many the work replaces. \"Of the limit\": the larger of those products at the peak and of the n x n matrices "
-               "that are read or written at the bandwidth, in per cent of the time. Memory is what a call has in use at its peak beyond its inputs, outputs "
-               "included. \"Times faster\": PyTorch is the faster of eager and compiled, and its memory that one's.", "",
-               *self.comparison(), *self.yardstick(), *self.training(), *self.single_thread(), *self.growth()]
+    def markdown(self, plots):
+        entries = list(self.entries.values())
+        peaks = {key: max(e["peaks"][key] for e in entries) for key in ("flops_per_s", "bytes_per_s")}
+        used = {}
+        for e in entries:
+            for package, version in e["versions"].items():
+                used.setdefault(package, []).append(version or "not installed")
+        versions = ", ".join(f"{package} {' and '.join(dict.fromkeys(each))}" for package, each in used.items())
+        dates = sorted({e["date"] for e in entries})
+        out = [f"# duet beside its peers: {machine.name(self.document['machine'])}", "",
+               f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {sum(e['seconds'] for e in entries)} s in all, load at the start of a work at most "
+               f"{max(e['load'] for e in entries):.1f}; medians; {versions}. Machine limits, measured: {peaks['flops_per_s'] / 1e9:.0f} GFLOP/s (fused multiply-adds "
+               f"in float32), {peaks['bytes_per_s'] / 1e9:.1f} GB/s (copy past the cache). `./dev bench peers` writes this page.", "",
+               "n = m = 4096 and d = 128 (mean average precision: 64) unless said, 10 classes. Losses and gradients were equal to 1e-4 before anything was timed (gradients of "
+               "triplets but for what lies within 4e-6 of the hinge). \"Bare products\": the time in products of the same shape, timed in turn with them in one "
+               "process, of how many the work replaces. \"Of the limit\": the larger of those products at the peak and of what must be moved at the bandwidth, in per "
+               "cent of the time. Memory is what a call has in use at its peak beyond its inputs, outputs included. PyTorch, where one figure is given, is the "
+               "faster of eager and compiled.", "",
+               *self.goal_table(), *self.times(self.threads), *(self.times(1) if self.threads > 1 else []), *self.training(), *self.yardstick(), *self.growth()]
         for file, caption in plots:
             out += [f"![{caption}]({file})", ""]
         return "\n".join(out).rstrip() + "\n"
@@ -145,25 +211,26 @@ class Page:
 def draw_plots(folder, slug, page):
     out = []
     for work in page.growing():
-        times = page.lines(work, "median_s")
-        shapes = sorted((n, each) for (n, d), each in page.products.items() if d == work.d and n in work.sizes)
-        lines = [(system, points, False, stopped) for system, (points, stopped) in times.items()]
-        bare = [(n, work.products * each["duet_s"]) for n, each in shapes]
-        plural = "s" if work.products > 1 else ""
-        lines.append((f"{work.products} bare product{plural}", bare, True, ""))
-        lines.append(("machine limit", [(n, work.limit_s(n, page.document["peaks"])) for n, _ in shapes], True, ""))
+        peaks = page.entries[work.name]["peaks"]
+        lines = [(system, points, False, stopped) for system, (points, stopped) in page.lines(work, "median_s").items()]
+        bare = [(n, work.products * r["duet_s"]) for n in work.sizes if (r := page.bare(n))]
+        lines.append((f"{work.products} bare product{'s' if work.products > 1 else ''}", bare, True, ""))
+        lines.append(("machine limit", [(n, work.limit_s(n, peaks)) for n in work.sizes], True, ""))
         memory = [(system, points, False, stopped) for system, (points, stopped) in page.lines(work, "extra_bytes").items()]
-        memory.append(("one n x n matrix", [(n, 4 * n * n) for n, _ in shapes], True, ""))
+        memory.append(("one n x n matrix", [(n, 4 * n * n) for n in work.sizes], True, ""))
         for kind, unit, content in (("time", plot.TIME, lines), ("extra memory", plot.MEMORY, memory)):
-            file = f"{slug}-{work.name}-{kind.split()[-1]}.svg"
+            file = f"{slug}-{work.name.replace('_', '-')}-{kind.split()[-1]}.svg"
             caption = f"{work.title}: {kind}"
-            (folder / file).write_text(plot.loglog(caption, "n = m (d = 128)", kind, unit, content))
+            (folder / file).write_text(plot.loglog(caption, f"n = m (d = {work.d})", kind, unit, content))
             out.append((file, caption))
     return out
 
 
-def write(folder, slug, name, document, chosen):
-    page = Page(document, chosen)
+def write(folder, slug, document):
+    folder.mkdir(parents=True, exist_ok=True)
+    page = Page(document)
     plots = draw_plots(folder, slug, page)
-    (folder / (slug + ".json")).write_text(json.dumps(document, indent=1) + "\n")
-    (folder / (slug + ".md")).write_text(page.markdown(name, plots))
+    for file, text in ((slug + ".json", json.dumps(document, indent=1) + "\n"), (slug + ".md", page.markdown(plots))):
+        whole = folder / (file + ".part")  # a run that is stopped leaves the last whole file
+        whole.write_text(text)
+        whole.replace(folder / file)

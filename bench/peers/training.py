@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from on_torch import SortedTriplets, divergence, squared_distances, with_own_pairs
+from on_torch import SortedTriplets, soft_divergence, squared_distances, with_own_pairs
 
 TAU, LOGIT_SCALE = 0.1, 10.0
 
@@ -65,8 +65,8 @@ def losses(a, v, logits_a, logits_v, seen, q, trust, kappa):
         "label": masked_mean(cross_entropy, annotated),
         "soft": masked_mean(trust * cross_entropy, 1 - annotated),
         "cross": SortedTriplets.apply(D, positive, negative, trust) + SortedTriplets.apply(D.T.contiguous(), positive, negative, trust),
-        "kl": 0.5 * ((trust * divergence(scores, teacher_scores, agreement, kappa, 1)).mean() +
-                     (trust * divergence(scores.T, teacher_scores.T, agreement, kappa, 1)).mean()),
+        "kl": 0.5 * ((trust * soft_divergence(scores, teacher_scores, agreement, kappa, 1)).mean() +
+                     (trust * soft_divergence(scores.T, teacher_scores.T, agreement, kappa, 1)).mean()),
         "pair": 0.5 * (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)),
     }
 
@@ -236,21 +236,34 @@ def check(program, scratch):
     return ""
 
 
-def step_times_on_torch(folder, classes, batch, steps, compiles):
+def step_time_on_torch(folder, classes, batch, steps, compiles):
     (x_a,), (x_v,) = scaled(read(folder, "train", "audio")), scaled(read(folder, "train", "visual"))
     labels = torch.from_numpy(read(folder, "train", "labels"))
     trainer = Trainer(Pair((x_a.shape[1], x_v.shape[1]), classes), labels, classes, 10, compiles=compiles)
     trainer.start_epoch(4)  # every term weighs by then
-    samples = []
-    for rows in torch.randperm(len(labels)).split(batch)[: steps + 5]:
-        start = time.perf_counter()
-        trainer.step(x_a[rows], x_v[rows], labels[rows])
-        samples.append(time.perf_counter() - start)
-    return statistics.median(samples[5:])
+    samples, warming = [], 5
+    while len(samples) < warming + steps:
+        for rows in torch.randperm(len(labels)).split(batch):
+            if len(rows) == batch:
+                start = time.perf_counter()
+                trainer.step(x_a[rows], x_v[rows], labels[rows])
+                samples.append(time.perf_counter() - start)
+    return {"median_s": statistics.median(samples[warming:])}
 
 
 def step_time_on_duet(program, folder, run, batch, threads):
     """Epochs of a run without evaluation, the first left out; the model's file, written once an epoch, is part of it."""
     _, lines = train_on_duet(program, folder, run, threads, batch_size=batch, epochs=7, smallest_batch=batch)
     ends = [(line["step"], line["seconds"]) for line in lines if "seconds" in line]
-    return statistics.median((s1 - s0) / (k1 - k0) for (k0, s0), (k1, s1) in zip(ends, ends[1:]))
+    return {"median_s": statistics.median((s1 - s0) / (k1 - k0) for (k0, s0), (k1, s1) in zip(ends, ends[1:]))}
+
+
+def run_on_duet(program, folder, run, threads, share, epochs):
+    seconds, lines = train_on_duet(program, folder, run, threads, labels=share, epochs=epochs)
+    return {"median_s": seconds, "map": next(line["map"]["mean"] for line in reversed(lines) if "map" in line)}
+
+
+def run_on_torch(folder, share, epochs):
+    start = time.perf_counter()
+    score = train_on_torch(folder, share, epochs)
+    return {"median_s": time.perf_counter() - start, "map": score}

@@ -20,7 +20,8 @@ AlignmentGradients check(const AlignmentInputs& inputs, const duet_matrix& grad_
 }
 
 size_t needed(const duet_context* context, const AlignmentInputs& inputs) {
-  return dispatch(context, [&] { return cpu::alignment_workspace(*context, inputs); });
+  return dispatch(
+      context, [&] { return cpu::alignment_workspace(*context, inputs); }, [&] { return cuda::alignment_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -40,7 +41,9 @@ duet_status duet_alignment_forward(duet_context* context, const duet_alignment_i
     const auto row = vector<float>(lse_row, "lse_row", checked.a.rows, Need::optional);
     const auto column = vector<float>(lse_column, "lse_column", checked.v.rows, Need::optional);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::alignment_forward(*context, checked, row, column, workspace); });
+    dispatch(
+        context, [&] { cpu::alignment_forward(*context, checked, row, column, workspace); },
+        [&] { cuda::alignment_forward(*context, checked, row, column, workspace); });
   });
 }
 
@@ -55,7 +58,9 @@ duet_status duet_alignment_backward(duet_context* context, const duet_alignment_
     const auto column = vector<const float>(lse_column, "lse_column", checked.v.rows, grad_column ? Need::required : Need::optional);
     const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); });
+    dispatch(
+        context, [&] { cpu::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); },
+        [&] { cuda::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); });
   });
 }
 
@@ -66,7 +71,9 @@ duet_status duet_alignment_probabilities(duet_context* context, const duet_align
     const auto row = vector<const float>(lse_row, "lse_row", checked.a.rows);
     const auto out = matrix<float>(probabilities, "probabilities", checked.a.rows, checked.v.rows);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::alignment_probabilities(*context, checked, row, out, workspace); });
+    dispatch(
+        context, [&] { cpu::alignment_probabilities(*context, checked, row, out, workspace); },
+        [&] { cuda::alignment_probabilities(*context, checked, row, out, workspace); });
   });
 }
 
@@ -79,6 +86,8 @@ duet_status duet_alignment_probabilities_backward(duet_context* context, const d
     const auto grad = matrix<const float>(grad_probabilities, "grad_probabilities", checked.a.rows, checked.v.rows);
     const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); });
+    dispatch(
+        context, [&] { cpu::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); },
+        [&] { cuda::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); });
   });
 }

@@ -43,8 +43,8 @@ struct Scratch {
 };
 
 // No score is larger, in size; NaN where a row holds NaN.
-float score_bound(const DistanceTiles& tiles, float scale) {
-  const float x = norm_bound(tiles.x()), y = norm_bound(tiles.y()), size = std::abs(scale);
+float score_bound(const duet_context& context, const DistanceTiles& tiles, float scale) {
+  const float x = norm_bound(context, tiles.x()), y = norm_bound(context, tiles.y()), size = std::abs(scale);
   switch (tiles.metric()) {
     case DUET_SQEUCLIDEAN: return size * (x + y) * (x + y);
     case DUET_EUCLIDEAN: return size * (x + y);
@@ -90,14 +90,19 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
-  scratch.sums.begin(score_bound(scratch.tiles, scale));
+  scratch.sums.begin(score_bound(context, scratch.tiles, scale));
   scratch.sweep.run(
       context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread), scale); },
       [&](const Block& block) { scratch.sums.merge(context, block); });
+  constexpr int64_t kLogs = 512;  // of a work item
   if (lse_row)
-    for (int64_t i = 0; i < scratch.n; ++i) lse_row[i] = static_cast<float>(scratch.sums.row(i).log());
+    parallel_chunks(context, scratch.n, kLogs, [&](int64_t first, int64_t count, int) {
+      for (int64_t i = first; i < first + count; ++i) lse_row[i] = static_cast<float>(scratch.sums.row(i).log());
+    });
   if (lse_column)
-    for (int64_t j = 0; j < scratch.m; ++j) lse_column[j] = static_cast<float>(scratch.sums.column(j).log());
+    parallel_chunks(context, scratch.m, kLogs, [&](int64_t first, int64_t count, int) {
+      for (int64_t j = first; j < first + count; ++j) lse_column[j] = static_cast<float>(scratch.sums.column(j).log());
+    });
 }
 
 void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Vector<const float> lse_column,

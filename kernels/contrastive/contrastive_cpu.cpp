@@ -79,7 +79,7 @@ float finish(const LogSum& sum, const TargetSum& target, float* statistics) {
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
   const float scale = in.scale[0];
-  scratch.sums.begin(std::abs(scale) * norm_bound(in.a) * norm_bound(in.v));
+  scratch.sums.begin(std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v));
   scratch.begin(context);
   scratch.sweep.run(
       context,

@@ -1,5 +1,7 @@
 #include "kernels/cpu/softmax_tile.h"
 
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -280,7 +282,18 @@ HWY_EXPORT(exp_cross_sums_target);
 HWY_EXPORT(softmax_gradient_target);
 HWY_EXPORT(scale_gradient_target);
 
-float norm_bound(Matrix<const float> rows) { return HWY_DYNAMIC_DISPATCH(norm_bound_target)(rows); }
+float norm_bound(const duet_context& context, Matrix<const float> rows) {
+  constexpr int64_t kRows = 512;  // of a work item
+  // Bits of numbers that are not negative compare as the numbers do, NaN's above all: the largest, whoever comes first.
+  std::atomic<uint32_t> largest{0};
+  parallel_chunks(context, rows.rows, kRows, [&](int64_t first, int64_t count, int) {
+    const float bound = std::abs(HWY_DYNAMIC_DISPATCH(norm_bound_target)(rows.part(first, 0, count, rows.columns)));
+    const uint32_t bits = std::bit_cast<uint32_t>(bound);
+    for (uint32_t seen = largest.load(); seen < bits && !largest.compare_exchange_weak(seen, bits);) {
+    }
+  });
+  return std::bit_cast<float>(largest.load());
+}
 
 void bounded_exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns) {
   HWY_DYNAMIC_DISPATCH(bounded_exp_sums_target)(dots, scale, rows, columns);

@@ -20,7 +20,7 @@ constexpr int64_t padded(int64_t columns) { return ceil_div(columns, kLanePaddin
 
 inline constexpr float kBoundedScore = 40;
 // A little over the largest Euclidean norm of a row; NaN where one is.
-float norm_bound(Matrix<const float> rows);
+float norm_bound(const duet_context& context, Matrix<const float> rows);
 
 // sum = sum of e^{score - shift} along a row or a column of the tile; cross, where asked for, see exp_cross_sums.
 struct ExpSums {

@@ -123,6 +123,16 @@ struct TileLayout {
     }
   }
 
+  // body(value) for every element of the thread's.
+  template <class Body>
+  static __device__ __forceinline__ void for_each(Values& values, Body body) {
+    DUET_UNROLL
+    for (int r = 0; r < kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < kThreadColumns; ++c) body(values(r, c));
+    }
+  }
+
   // Elements outside rows x columns become `value`.
   static __device__ __forceinline__ void fill_outside(int rows, int columns, float value, Values& values) {
     if (rows >= kTileRows && columns >= kColumns) return;

@@ -19,7 +19,9 @@ Pairs check(const duet_decorrelation_inputs* inputs) {
 }
 
 size_t workspace_bytes(const duet_context* context, const Pairs& pairs) {
-  return dispatch(context, [&] { return cpu::decorrelation_workspace(pairs.a.rows, pairs.a.columns); });
+  return dispatch(
+      context, [&] { return cpu::decorrelation_workspace(pairs.a.rows, pairs.a.columns); },
+      [&] { return cuda::decorrelation_workspace(pairs.a.rows, pairs.a.columns); });
 }
 
 }  // namespace
@@ -40,7 +42,9 @@ duet_status duet_decorrelation_forward(duet_context* context, const duet_decorre
     const auto to = vector<float>(loss, "loss", 1);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, pairs));
-    dispatch(context, [&] { cpu::decorrelation_forward(*context, pairs.a, pairs.v, pairs.eps, to, scratch); });
+    dispatch(
+        context, [&] { cpu::decorrelation_forward(*context, pairs.a, pairs.v, pairs.eps, to, scratch); },
+        [&] { cuda::decorrelation_forward(*context, pairs.a, pairs.v, pairs.eps, to, scratch); });
   });
 }
 
@@ -53,6 +57,8 @@ duet_status duet_decorrelation_backward(duet_context* context, const duet_decorr
     const auto to_v = matrix<float>(grad_v, "grad_v", pairs.a.rows, pairs.a.columns, Need::optional);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, pairs));
-    dispatch(context, [&] { cpu::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); });
+    dispatch(
+        context, [&] { cpu::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); },
+        [&] { cuda::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); });
   });
 }

@@ -4,7 +4,8 @@
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 
-namespace duet::cpu {
+namespace duet {
+namespace cpu {
 
 size_t decorrelation_workspace(int64_t n, int64_t d);
 void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<float> loss,
@@ -12,4 +13,15 @@ void decorrelation_forward(const duet_context& context, Matrix<const float> a, M
 void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<const float> grad_loss,
                             Matrix<float> grad_a, Matrix<float> grad_v, Workspace workspace);
 
-}  // namespace duet::cpu
+}  // namespace cpu
+
+namespace cuda {
+
+size_t decorrelation_workspace(int64_t n, int64_t d);
+void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<float> loss,
+                           Workspace workspace);
+void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<const float> grad_loss,
+                            Matrix<float> grad_a, Matrix<float> grad_v, Workspace workspace);
+
+}  // namespace cuda
+}  // namespace duet

@@ -89,8 +89,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, in);
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
-  const float bound = std::abs(scale) * norm_bound(in.student_a) * norm_bound(in.student_v);
-  const float teacher_bound = std::abs(teacher_scale) * norm_bound(in.teacher_a) * norm_bound(in.teacher_v);
+  const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
+  const float teacher_bound = std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
   scratch.student.begin(bound);
   scratch.teacher.begin(bound <= kBoundedScore ? teacher_bound : bound);
   scratch.pack(context, in);

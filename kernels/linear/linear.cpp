@@ -18,7 +18,8 @@ LinearInputs check_inputs(const duet_linear_inputs* given) {
 }
 
 size_t workspace_bytes(const duet_context* context, const LinearInputs& inputs) {
-  return dispatch(context, [&] { return cpu::linear_workspace(*context, inputs); });
+  return dispatch(
+      context, [&] { return cpu::linear_workspace(*context, inputs); }, [&] { return cuda::linear_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -40,7 +41,8 @@ duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs*
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, checked));
-    dispatch(context, [&] { cpu::linear_forward(*context, checked, to, scratch); });
+    dispatch(
+        context, [&] { cpu::linear_forward(*context, checked, to, scratch); }, [&] { cuda::linear_forward(*context, checked, to, scratch); });
   });
 }
 
@@ -54,6 +56,8 @@ duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs
                                     vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, checked));
-    dispatch(context, [&] { cpu::linear_backward(*context, checked, upstream, gradients, scratch); });
+    dispatch(
+        context, [&] { cpu::linear_backward(*context, checked, upstream, gradients, scratch); },
+        [&] { cuda::linear_backward(*context, checked, upstream, gradients, scratch); });
   });
 }

@@ -25,4 +25,13 @@ void linear_backward(const duet_context& context, const LinearInputs& inputs, Ma
                      Workspace workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                     Workspace workspace);
+
+}  // namespace cuda
 }  // namespace duet

@@ -45,7 +45,8 @@ MiningHardOutputs check(const duet_mining_hard_outputs* given, const char* side,
 }
 
 void check_workspace(const duet_context* context, const MiningInputs& inputs, const duet_workspace& workspace) {
-  Workspace(workspace).check(dispatch(context, [&] { return cpu::mining_workspace(*context, inputs); }));
+  Workspace(workspace).check(dispatch(
+      context, [&] { return cpu::mining_workspace(*context, inputs); }, [&] { return cuda::mining_workspace(*context, inputs); }));
 }
 
 }  // namespace
@@ -54,7 +55,8 @@ duet_status duet_mining_workspace(const duet_context* context, const duet_mining
   return guard("mining_workspace", [&] {
     const MiningInputs checked = check(inputs);
     require(bytes != nullptr, "bytes: null");
-    *bytes = dispatch(context, [&] { return cpu::mining_workspace(*context, checked); });
+    *bytes = dispatch(
+        context, [&] { return cpu::mining_workspace(*context, checked); }, [&] { return cuda::mining_workspace(*context, checked); });
   });
 }
 
@@ -64,7 +66,9 @@ duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* in
     const MiningInputs checked = check(inputs);
     const MiningHardOutputs of_rows = check(rows, "rows", checked.x.rows), of_columns = check(columns, "columns", checked.y.rows);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::mining_hard(*context, checked, of_rows, of_columns, workspace); });
+    dispatch(
+        context, [&] { cpu::mining_hard(*context, checked, of_rows, of_columns, workspace); },
+        [&] { cuda::mining_hard(*context, checked, of_rows, of_columns, workspace); });
   });
 }
 
@@ -73,7 +77,9 @@ duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_
     const MiningInputs checked = check(inputs);
     const auto out = vector<int64_t>(count, "count", 1);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { out[0] = cpu::mining_semihard_count(*context, checked, workspace); });
+    dispatch(
+        context, [&] { cpu::mining_semihard_count(*context, checked, out, workspace); },
+        [&] { cuda::mining_semihard_count(*context, checked, out, workspace); });
   });
 }
 
@@ -83,10 +89,14 @@ duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs
     const MiningInputs checked = check(inputs);
     require(margin >= 0, "margin: expected at least 0, got ", margin);
     check_workspace(context, checked, workspace);
-    const int64_t count = dispatch(context, [&] { return cpu::mining_semihard_count(*context, checked, workspace); });
+    const int64_t count = dispatch(
+        context, [&] { return cpu::mining_semihard_length(*context, checked, workspace); },
+        [&] { return cuda::mining_semihard_length(*context, checked, workspace); });
     const auto list = matrix<int32_t>(triplets, "triplets", count, 3);
     const auto values = matrix<float>(distances, "distances", count, 2, Need::optional);
-    dispatch(context, [&] { cpu::mining_semihard(*context, checked, margin, list, values, workspace); });
+    dispatch(
+        context, [&] { cpu::mining_semihard(*context, checked, margin, list, values, workspace); },
+        [&] { cuda::mining_semihard(*context, checked, margin, list, values, workspace); });
   });
 }
 
@@ -98,6 +108,8 @@ duet_status duet_mining_distance_weighted(duet_context* context, const duet_mini
     const auto indices = matrix<int32_t>(negatives, "negatives", checked.x.rows, drawn.slots);
     const auto values = matrix<float>(distances, "distances", checked.x.rows, drawn.slots, Need::optional);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); });
+    dispatch(
+        context, [&] { cpu::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); },
+        [&] { cuda::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); });
   });
 }

@@ -36,7 +36,9 @@ namespace cpu {
 size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);
 void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
                  const duet_workspace& workspace);
-int64_t mining_semihard_count(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace);
+// The number of positive pairs: to count (1) in the context's memory, or to the host, which waits for the stream.
+void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count, const duet_workspace& workspace);
+int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace);
 // triplets: as many rows as there are positive pairs; distances without data: not wanted.
 void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
                      const duet_workspace& workspace);
@@ -44,4 +46,20 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
                               Matrix<float> distances, const duet_workspace& workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);
+void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
+                 const duet_workspace& workspace);
+// The number of positive pairs: to count (1) in the context's memory, or to the host, which waits for the stream.
+void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count, const duet_workspace& workspace);
+int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace);
+// triplets: as many rows as there are positive pairs; distances without data: not wanted.
+void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
+                     const duet_workspace& workspace);
+void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw, Matrix<int32_t> negatives,
+                              Matrix<float> distances, const duet_workspace& workspace);
+
+}  // namespace cuda
 }  // namespace duet

@@ -116,7 +116,11 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   write(scratch.columns, m, columns);
 }
 
-int64_t mining_semihard_count(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace) {
+void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count, const duet_workspace& workspace) {
+  count[0] = mining_semihard_length(context, inputs, workspace);
+}
+
+int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, inputs.metric);
   return count_pairs(context, inputs, scratch.offsets);

@@ -26,7 +26,9 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels) {
 }
 
 size_t workspace_bytes(const duet_context* context, const RetrievalInputs& inputs) {
-  return dispatch(context, [&] { return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns); });
+  return dispatch(
+      context, [&] { return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns); },
+      [&] { return cuda::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns); });
 }
 
 }  // namespace
@@ -57,7 +59,8 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
                               vector<int32_t>(raw.own_rank, "outputs.own_rank", n, Need::optional)};
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, given));
-    dispatch(context, [&] { cpu::retrieval_forward(*context, given, to, scratch); });
+    dispatch(
+        context, [&] { cpu::retrieval_forward(*context, given, to, scratch); }, [&] { cuda::retrieval_forward(*context, given, to, scratch); });
   });
 }
 
@@ -69,6 +72,8 @@ duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inp
     const auto to_scores = matrix<float>(scores, "scores", given.queries.rows, to.columns, Need::optional);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, given));
-    dispatch(context, [&] { cpu::retrieval_top_k(*context, given, to, to_scores, scratch); });
+    dispatch(
+        context, [&] { cpu::retrieval_top_k(*context, given, to, to_scores, scratch); },
+        [&] { cuda::retrieval_top_k(*context, given, to, to_scores, scratch); });
   });
 }

@@ -3,6 +3,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/core/host_device.h"
 
 namespace duet {
 
@@ -13,7 +14,7 @@ struct RetrievalInputs {
   int64_t first_row, first_column;
 
   // The gallery row that is query i's own pair, -1 where it is not in this gallery.
-  int64_t own(int64_t i) const {
+  DUET_HOST_DEVICE int64_t own(int64_t i) const {
     const int64_t j = i + first_row - first_column;
     return paired && j >= 0 && j < gallery.rows ? j : -1;
   }
@@ -37,4 +38,12 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
 void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns);
+void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs, Workspace workspace);
+void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace);
+
+}  // namespace cuda
 }  // namespace duet

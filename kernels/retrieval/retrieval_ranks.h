@@ -1,10 +1,11 @@
-// The ranks of a query's relevant items among all, without sorting all: only the R relevant scores are sorted, every other item is counted
-// between them. Scores are cut into about 4 R bins over the range of the relevant ones; an item in a bin without a relevant one is a count
-// of that bin, the rest (a quarter or so) are placed exactly among the few relevant ones of their bin. m + R log R steps, and no sum of
-// floats anywhere: the ranks are exact for the scores given.
+// The ranks of a query's relevant items among all, without sorting all: only the R relevant keys are sorted, every other item is counted in
+// the gap between two of them. Scores are cut into about 8 R bins over the range of the relevant ones, and a table says how many relevant
+// items lie in the bins ahead of each; few bins hold more than two, so an item's gap is that number plus two comparisons, without a branch.
+// Items of a crowded bin take a binary search. m + R steps, and no sum of floats anywhere: the ranks are exact for the scores given.
 #pragma once
 
 #include "kernels/core/check.h"
+#include "kernels/retrieval/retrieval_loops.h"
 
 namespace duet::cpu {
 
@@ -18,27 +19,25 @@ inline uint64_t rank_key(float score, int64_t index) {
 
 class Ranker {
  public:
-  static constexpr int64_t kMostBins = 16384;  // histogram and starts, 64 KiB each, stay in L2
+  Ranker(Workspace& workspace, int64_t gallery);
 
-  Ranker(Workspace& workspace, int64_t gallery, int64_t padded_gallery);
-
-  // ranks[0 .. size), ascending and from 0, of the gallery rows members (size of them, ascending) by scores (of gallery rows, then padding).
-  // Points into scratch until the next call.
-  const int32_t* ranks(const float* scores, const int32_t* members, int64_t size) const;
+  // ranks[0 .. last - first), ascending and from 0, of the items [first, last), not none, among the gallery's. indices: each item's place in
+  // the order that breaks ties. scores and indices go on for kPadding elements after the gallery. Points into scratch until the next call.
+  const int32_t* ranks(const float* scores, const int32_t* indices, int64_t first, int64_t last) const;
 
   // Scratch for whoever does not rank: as many keys as the gallery has rows.
   uint64_t* keys() const { return sorted_; }
 
  private:
-  void sort_members(const float* scores, const int32_t* members, int64_t size, int64_t bin_count) const;
+  void sort_members(const float* scores, const int32_t* indices, int64_t size, const ScoreBins& cut, int64_t bins) const;
+  int32_t search(uint64_t key, int32_t start, int32_t bin) const;
+  void count_gaps(const float* scores, const int32_t* indices, int64_t count, const ScoreBins& cut) const;
 
-  int64_t gallery_, padded_;
-  uint64_t* sorted_;           // keys of the relevant items
-  float* member_scores_;       // gathered
-  int32_t *bins_, *open_;      // of every item; items that share a bin with a relevant one
-  int32_t *counts_, *starts_;  // items between relevant ones; first relevant item of each bin
-  int32_t* histogram_;
-  uint8_t* occupied_;  // bins that hold a relevant item
+  int64_t gallery_;
+  uint64_t *sorted_, *keys_;  // of the relevant items; of the items at hand
+  int32_t* bins_;             // of the items at hand
+  int32_t *starts_, *places_;
+  int32_t* counts_;
 };
 
 }  // namespace duet::cpu

@@ -1,11 +1,7 @@
-#include <unistd.h>
-
+// Who runs next, and what threads wait for: barriers, warp collectives, polling.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <numeric>
 #include <sstream>
@@ -203,26 +199,6 @@ void run_block(uint64_t number) {
   end_shared(false);
 }
 
-Schedule from_environment() {
-  Schedule schedule;
-  const char* const order = std::getenv("DUET_SIMT_ORDER");
-  const char* const seed = std::getenv("DUET_SIMT_SEED");
-  if (order && !std::strcmp(order, "reverse"))
-    schedule.order = Order::reverse;
-  else if (order && !std::strcmp(order, "random"))
-    schedule.order = Order::random;
-  else if (order && std::strcmp(order, "forward"))
-    throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
-  schedule.seed =
-      seed ? std::strtoull(seed, nullptr, 10) : static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) % 1000000;
-  return schedule;
-}
-
-Schedule& current_schedule() {
-  static Schedule schedule = from_environment();
-  return schedule;
-}
-
 }  // namespace
 
 uint64_t next_random() {  // xorshift64
@@ -230,29 +206,6 @@ uint64_t next_random() {  // xorshift64
   x ^= x << 13;
   x ^= x >> 7;
   return x ^= x << 17;
-}
-
-Schedule schedule() { return current_schedule(); }
-void set_schedule(const Schedule& schedule) { current_schedule() = schedule; }
-
-std::string repeat_command() {
-  const Schedule schedule = current_schedule();
-  const char* const names[] = {"forward", "reverse", "random"};
-  std::string command = text("DUET_SIMT_ORDER=", names[static_cast<int>(schedule.order)]);
-  if (schedule.order == Order::random) command += text(" DUET_SIMT_SEED=", schedule.seed);
-  std::ifstream arguments("/proc/self/cmdline");
-  for (std::string argument; std::getline(arguments, argument, '\0');) command += " '" + argument + "'";
-  return command;
-}
-
-void record_finding(const std::string& finding) {
-  const Unseen unseen;
-  const bool inside = m.self != &m.host;
-  m.finding = text("simt: ", m.kernel ? m.kernel : "no kernel");
-  if (inside)
-    m.finding +=
-        text(", block (", blockIdx.x, ", ", blockIdx.y, ", ", blockIdx.z, "), thread (", threadIdx.x, ", ", threadIdx.y, ", ", threadIdx.z, ")");
-  m.finding += text(": ", finding, "\nrepeat with: ", repeat_command());
 }
 
 void give_up() {
@@ -382,7 +335,7 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const s
   if (m.self != &m.host) fail("a launch of ", kernel, " from inside a kernel");
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
-  m.schedule = current_schedule();
+  m.schedule = schedule();
   static bool told = false;
   if (random_order() && !std::exchange(told, true)) std::fprintf(stderr, "simt: repeat with: %s\n", repeat_command().c_str());
   m.kernel = kernel;

@@ -43,7 +43,8 @@ TripletInputs check(const duet_triplet_inputs* given) {
 }
 
 void check_workspace(const duet_context* context, const TripletInputs& inputs, const duet_workspace& workspace) {
-  Workspace(workspace).check(dispatch(context, [&] { return cpu::triplet_workspace(*context, inputs); }));
+  Workspace(workspace).check(dispatch(
+      context, [&] { return cpu::triplet_workspace(*context, inputs); }, [&] { return cuda::triplet_workspace(*context, inputs); }));
 }
 
 }  // namespace
@@ -52,7 +53,8 @@ duet_status duet_triplet_workspace(const duet_context* context, const duet_tripl
   return guard("triplet_workspace", [&] {
     const TripletInputs checked = check(inputs);
     require(bytes != nullptr, "bytes: null");
-    *bytes = dispatch(context, [&] { return cpu::triplet_workspace(*context, checked); });
+    *bytes = dispatch(
+        context, [&] { return cpu::triplet_workspace(*context, checked); }, [&] { return cuda::triplet_workspace(*context, checked); });
   });
 }
 
@@ -62,7 +64,9 @@ duet_status duet_triplet_forward(duet_context* context, const duet_triplet_input
     const TripletInputs checked = check(inputs);
     const auto loss = vector<float>(row_loss, "row_loss", checked.x.rows), active = vector<float>(row_active, "row_active", checked.x.rows);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::triplet_forward(*context, checked, loss, active, {}, {}, workspace); });
+    dispatch(
+        context, [&] { cpu::triplet_forward(*context, checked, loss, active, {}, {}, workspace); },
+        [&] { cuda::triplet_forward(*context, checked, loss, active, {}, {}, workspace); });
   });
 }
 
@@ -74,7 +78,9 @@ duet_status duet_triplet_forward_gradient(duet_context* context, const duet_trip
     const auto loss = vector<float>(row_loss, "row_loss", n), active = vector<float>(row_active, "row_active", n);
     const auto to_x = matrix<float>(sum_x, "sum_x", n, d, Need::optional), to_y = matrix<float>(sum_y, "sum_y", m, d, Need::optional);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); });
+    dispatch(
+        context, [&] { cpu::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); },
+        [&] { cuda::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); });
   });
 }
 
@@ -86,10 +92,16 @@ duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active,
     Matrix<const float> of_x, of_y;
     if (to_x) of_x = matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
     if (to_y) of_y = matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
-    dispatch(context, [&] {
-      if (to_x) cpu::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
-      if (to_y) cpu::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
-    });
+    dispatch(
+        context,
+        [&] {
+          if (to_x) cpu::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
+          if (to_y) cpu::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
+        },
+        [&] {
+          if (to_x) cuda::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
+          if (to_y) cuda::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
+        });
   });
 }
 
@@ -98,7 +110,9 @@ duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_
     const auto terms = vector<const float>(row_loss, "row_loss", kAny);
     const auto weights = vector<const float>(row_active, "row_active", terms.size);
     const auto to_loss = vector<float>(loss, "loss", 1), to_active = vector<float>(active, "active", 1);
-    dispatch(context, [&] { cpu::triplet_loss(terms, weights, to_loss, to_active); });
+    dispatch(
+        context, [&] { cpu::triplet_loss(*context, terms, weights, to_loss, to_active); },
+        [&] { cuda::triplet_loss(*context, terms, weights, to_loss, to_active); });
   });
 }
 
@@ -110,6 +124,8 @@ duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inpu
     const auto weight = vector<const float>(active, "active", 1), upstream = vector<const float>(grad_loss, "grad_loss", 1);
     const auto to_x = matrix<float>(grad_x, "grad_x", n, d, Need::optional), to_y = matrix<float>(grad_y, "grad_y", m, d, Need::optional);
     check_workspace(context, checked, workspace);
-    dispatch(context, [&] { cpu::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); });
+    dispatch(
+        context, [&] { cpu::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); },
+        [&] { cuda::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); });
   });
 }

@@ -190,7 +190,7 @@ void triplet_add_gradient(const duet_context& context, Vector<const float> activ
   });
 }
 
-void triplet_loss(Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {
+void triplet_loss(const duet_context&, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {
   double total = 0, weight = 0;
   for (int64_t i = 0; i < row_loss.size; ++i) total += row_loss[i], weight += row_active[i];
   loss[0] = weight == 0 ? 0.0f : static_cast<float>(total / weight);

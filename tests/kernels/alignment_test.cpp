@@ -17,6 +17,7 @@ struct Problem {
   Floats a, v;
   float scale;
   duet_metric score = DUET_INNER;
+  duet_precision precision = DUET_PRECISION_TF32X3;
 
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
@@ -26,14 +27,14 @@ struct Problem {
   Doubles lse_column() const { return reference::log_sum_exp_rows(reference::transposed(scores(), n(), m()), m(), n()); }
   double tolerance() const {
     // A squared distance may be off by twice an inner product, and so may an Euclidean one by the root of that.
-    const double e = 2 * inner_product_error(d());
-    return score == DUET_EUCLIDEAN ? std::sqrt(e) * scale + 2e-6 : softmax_tolerance(d(), scale) * (score == DUET_SQEUCLIDEAN ? 2 : 1);
+    const double e = 2 * inner_product_error(d(), precision);
+    return score == DUET_EUCLIDEAN ? std::sqrt(e) * scale + 2e-6 : softmax_tolerance(d(), scale, 1, precision) * (score == DUET_SQEUCLIDEAN ? 2 : 1);
   }
 };
 
 // The inputs struct with the arrays it points to.
 struct Call {
-  Call(Problem& problem, int threads) : context(threads), scale(1, 1) {
+  Call(Problem& problem, int threads) : context(threads, problem.precision), scale(1, 1) {
     scale.at(0) = problem.scale;
     inputs.score = problem.score;
     inputs.a = problem.a.matrix(), inputs.v = problem.v.matrix(), inputs.scale = scale.vector();
@@ -110,13 +111,17 @@ void check_gradients(const Problem& problem, const Doubles& grad_s, const Gradie
 struct Shape {
   int64_t n, m, d, padding;
 };
-const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 1}, {13, 1, 5, 0}, {31, 67, 33, 3}, {129, 257, 16, 0}, {300, 131, 65, 1}};
+const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 1}, {13, 1, 5, 0}, {31, 67, 33, 3}, {129, 257, 16, 0}, {300, 131, 65, 1}, {4100, 3, 2, 0}};
+// All scales and scores where that is cheap, one scale elsewhere.
+const int64_t kOperationsOfAllScales = 8'000'000;
 
 }  // namespace
 
 TEST_CASE("alignment's log-sum-exps agree with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
+    if (!affordable_tiles(s.n, s.m, s.d)) continue;
     for (const float scale : {1.0f, 10.0f, 1000.0f}) {
+      if (scale != 10 && (s.n > 1000 || !affordable(kOperationsOfAllScales))) continue;
       for (const duet_metric score : kScores) {
         CAPTURE(s.n);
         CAPTURE(scale);
@@ -137,7 +142,9 @@ TEST_CASE("alignment's log-sum-exps agree with the reference, whatever the threa
 
 TEST_CASE("alignment's gradients agree with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
+    if (!affordable_tiles(s.n, s.m, s.d)) continue;
     for (const float scale : {1.0f, 10.0f, 1000.0f}) {
+      if (scale != 10 && (s.n > 1000 || !affordable(kOperationsOfAllScales))) continue;
       for (const duet_metric score : kScores) {
         CAPTURE(s.n);
         CAPTURE(scale);
@@ -152,7 +159,24 @@ TEST_CASE("alignment's gradients agree with the reference, whatever the threads"
   }
 }
 
+TEST_CASE("alignment in every precision") {
+  const int64_t n = 129, m = 257, d = 67;  // beyond a tile of any precision
+  if (!affordable_tiles(n, m, d)) return;
+  Draw draw(28);
+  for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+    CAPTURE(static_cast<int>(precision));
+    Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d, 1), 10, DUET_INNER, precision};
+    const Sums lse = forward(problem), weights{draw.normals(n, 1), draw.normals(m, 1)};
+    check_close(lse.row.values(), problem.lse_row(), problem.tolerance(), "lse_row");
+    check_close(lse.column.values(), problem.lse_column(), problem.tolerance(), "lse_column");
+    const Gradients before = prefilled(problem);
+    check_gradients(problem, score_gradient(problem, weights), before, backward(problem, lse, weights, 2, before), problem.tolerance(),
+                    rounding(weights));
+  }
+}
+
 TEST_CASE("alignment beyond one sweep block") {
+  if (!affordable_tiles(2053, 1031, 4)) return;
   Draw draw(23);
   Problem problem{draw.unit_rows(2053, 4), draw.unit_rows(1031, 4), 10};
   const Sums lse = forward(problem, 1);
@@ -210,6 +234,7 @@ TEST_CASE("alignment agrees with the golden cases") {
 
 TEST_CASE("alignment's probabilities and their gradient") {
   for (const Shape& s : kShapes) {
+    if (!affordable_tiles(s.n, s.m, s.d)) continue;
     for (const duet_metric score : kScores) {
       CAPTURE(s.n);
       Draw draw(25);

@@ -3,6 +3,7 @@
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
 #include "tests/support/golden.h"
+#include "tests/support/tolerance.h"
 
 using namespace duet::test;
 namespace reference = duet::reference;
@@ -27,8 +28,8 @@ duet_distance_inputs inputs_of(Pair& pair, duet_metric metric) {
   return inputs;
 }
 
-Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding = 0) {
-  Context context(threads);
+Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding = 0, duet_precision precision = DUET_PRECISION_TF32X3) {
+  Context context(threads, precision);
   const duet_distance_inputs inputs = inputs_of(pair, metric);
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
@@ -42,8 +43,9 @@ struct Gradients {
   Floats x, y;
 };
 
-Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad, int threads, Gradients into) {
-  Context context(threads);
+Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad, int threads, Gradients into,
+                   duet_precision precision = DUET_PRECISION_TF32X3) {
+  Context context(threads, precision);
   const duet_distance_inputs inputs = inputs_of(pair, metric);
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
@@ -63,11 +65,12 @@ Doubles squares(Doubles values) {
   return values;
 }
 
-// METHOD.md 1 in fp32 for squared distances of rows of norm 1; an inner product's error is half of it. An Euclidean distance is held to its square.
-double tolerance(int64_t d) { return 2e-6 * std::max(1.0, static_cast<double>(d) / 128); }
+// METHOD.md 1 for squared distances of rows of norm 1; an inner product's error is half of it. An Euclidean distance is held to its square.
+double tolerance(int64_t d, duet_precision precision = DUET_PRECISION_TF32X3) { return 2 * inner_product_error(d, precision); }
 
-void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d, double square_scale = 1) {
-  const double allowed = tolerance(d) * (metric == DUET_COSINE ? 0.5 : metric == DUET_INNER ? 0.5 * square_scale : square_scale);
+void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d, double square_scale = 1,
+                     duet_precision precision = DUET_PRECISION_TF32X3) {
+  const double allowed = tolerance(d, precision) * (metric == DUET_COSINE ? 0.5 : metric == DUET_INNER ? 0.5 * square_scale : square_scale);
   if (metric == DUET_EUCLIDEAN)
     check_close(squares(actual), squares(expected), allowed, kNames[metric]);
   else
@@ -78,12 +81,14 @@ void check_distances(const Doubles& actual, const Doubles& expected, duet_metric
 struct Shape {
   int64_t n, m, d, padding;
 };
-const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 0}, {13, 1, 5, 2}, {31, 67, 33, 3}, {128, 128, 64, 0}, {129, 257, 129, 1}, {5, 3, 0, 0}};
+const Shape kShapes[] = {{1, 1, 1, 0},      {1, 7, 3, 0},       {13, 1, 5, 2},   {31, 67, 33, 3}, {128, 128, 64, 0},
+                         {129, 129, 31, 1}, {129, 257, 129, 1}, {4100, 3, 2, 0}, {3, 4100, 2, 1}, {5, 3, 0, 0}};
 
 }  // namespace
 
 TEST_CASE("distances agree with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
+    if (!affordable_tiles(s.n, s.m, s.d)) continue;
     CAPTURE(s.n);
     Draw draw(11);
     Pair pair{draw.unit_rows(s.n, s.d, s.padding), draw.unit_rows(s.m, s.d, s.padding)};
@@ -97,6 +102,7 @@ TEST_CASE("distances agree with the reference, whatever the threads") {
 
 TEST_CASE("distance gradients agree with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
+    if (!affordable_tiles(s.n, s.m, s.d)) continue;
     CAPTURE(s.n);
     Draw draw(12);
     Pair pair{draw.normals(s.n, s.d, 1.3, s.padding), draw.normals(s.m, s.d, 0.8, s.padding)};
@@ -105,14 +111,38 @@ TEST_CASE("distance gradients agree with the reference, whatever the threads") {
       const Gradients before{draw.normals(s.n, s.d, 1, s.padding), draw.normals(s.m, s.d, 1, s.padding)};
       const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), s.n, s.m, s.d, metric, grad.values());
       const Gradients first = backward(pair, metric, distances, grad, 1, before);
-      // Sums of up to 257 products in float32, relative to the largest of them.
-      check_relative(first.x.values(), sum(before.x.values(), expected.x), 2e-6, std::string("grad_x ") + kNames[metric], 1e-6);
-      check_relative(first.y.values(), sum(before.y.values(), expected.y), 2e-6, std::string("grad_y ") + kNames[metric], 1e-6);
+      // Sums of up to 257 products in float32, relative to the largest of them; for more see the test beyond one block.
+      const double relative = std::max(s.n, s.m) < 1000 ? 2e-6 : metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6;
+      check_relative(first.x.values(), sum(before.x.values(), expected.x), relative, std::string("grad_x ") + kNames[metric], 1e-6);
+      check_relative(first.y.values(), sum(before.y.values(), expected.y), relative, std::string("grad_y ") + kNames[metric], 1e-6);
       for (const int threads : other_thread_counts()) {
         const Gradients again = backward(pair, metric, distances, grad, threads, before);
         CHECK(again.x.same_bits(first.x));
         CHECK(again.y.same_bits(first.y));
       }
+    }
+  }
+}
+
+TEST_CASE("distances and their gradients in every precision") {
+  const int64_t n = 129, m = 257, d = 67;  // beyond a tile of any precision
+  if (!affordable_tiles(n, m, d)) return;
+  Draw draw(20);
+  Pair pair{draw.unit_rows(n, d, 1), draw.unit_rows(m, d, 1)};
+  for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+    CAPTURE(static_cast<int>(precision));
+    for (const duet_metric metric : kMetrics) {
+      const Doubles exact = pair.distances(metric);
+      check_distances(forward(pair, metric, 2, 1, precision).values(), exact, metric, d, 1, precision);
+      const Floats grad = draw.normals(n, m, 1, 1);
+      const Gradients zero{Floats(n, d, 3).fill(0), Floats(m, d).fill(0)};
+      Floats distances(n, m);
+      distances.assign(exact);
+      const Gradients actual = backward(pair, metric, distances, grad, 2, zero, precision);
+      const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
+      // Two rounded operands, as in a product of the forward pass.
+      check_relative(actual.x.values(), expected.x, tolerance(d, precision), std::string("grad_x ") + kNames[metric]);
+      check_relative(actual.y.values(), expected.y, tolerance(d, precision), std::string("grad_y ") + kNames[metric]);
     }
   }
 }
@@ -223,7 +253,9 @@ TEST_CASE("NaN in a row is NaN in its distances and nowhere else") {
 }
 
 TEST_CASE("distances and gradients beyond one block of the sweep, and of parts of a batch") {
-  const int64_t n = 2100, m = 1050, d = 3;
+  const int64_t d = 3;
+  const bool large = affordable_tiles(2100, 1050, d);
+  const int64_t n = large ? 2100 : 210, m = large ? 1050 : 105, row = n / 2 - 50, rows = n - row - 60, column = 4, columns = m - 5;
   Draw draw(17);
   Pair pair{draw.unit_rows(n, d), draw.unit_rows(m, d)};
   for (const duet_metric metric : kMetrics) {
@@ -231,15 +263,15 @@ TEST_CASE("distances and gradients beyond one block of the sweep, and of parts o
     check_distances(whole.values(), pair.distances(metric), metric, d);
     Context context(2);
     duet_distance_inputs part = inputs_of(pair, metric);
-    part.x = pair.x.part(1000, 0, 900, d), part.y = pair.y.part(40, 0, 1000, d);
+    part.x = pair.x.part(row, 0, rows, d), part.y = pair.y.part(column, 0, columns, d);
     size_t bytes = 0;
     SUCCEED_CALL(duet_distance_workspace(context, &part, &bytes));
     Scratch scratch(bytes);
-    Floats tile(900, 1000);
+    Floats tile(rows, columns);
     SUCCEED_CALL(duet_distance_forward(context, &part, tile.matrix(), scratch.view()));
     bool same = true;  // to the last bit: a distance depends on its two rows alone
-    for (int64_t i = 0; i < 900; ++i)
-      for (int64_t j = 0; j < 1000; ++j) same = same && tile.at(i, j) == whole.at(1000 + i, 40 + j);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j) same = same && tile.at(i, j) == whole.at(row + i, column + j);
     CHECK(same);
     const Floats grad = draw.normals(n, m);
     const Gradients zero{Floats(n, d).fill(0), Floats(m, d).fill(0)};

@@ -10,7 +10,7 @@ namespace {
 struct Case {
   int64_t source_rows, columns, batch, padding;
 };
-const Case kCases[] = {{1, 1, 1, 0}, {7, 3, 0, 0}, {7, 0, 5, 0}, {13, 67, 131, 0}, {13, 67, 131, 5}, {300, 129, 257, 3}};
+const Case kCases[] = {{1, 1, 1, 0}, {7, 3, 0, 0}, {7, 0, 5, 0}, {13, 67, 131, 0}, {13, 67, 131, 5}, {300, 129, 257, 3}, {41, 64, 133, 4}};
 
 Longs draw_indices(Draw& draw, const Case& shape) {
   Longs indices(shape.batch, 1);

@@ -87,6 +87,23 @@ TEST_CASE("weighted sum of scalars, forward and backward") {
   CHECK(total.at(0) == 0);
 }
 
+TEST_CASE("a scalar that is a term twice gets both gradients, and a long sum adds up") {
+  Context context;
+  Floats weights[] = {one(0.5), one(3), one(0.25)}, grads[] = {one(1), one(2)}, upstream = one(10);
+  const duet_vector weight[] = {weights[0].vector(), weights[1].vector(), weights[2].vector()};
+  const duet_vector grad[] = {grads[0].vector(), grads[1].vector(), grads[0].vector()};
+  SUCCEED_CALL(duet_weighted_sum_backward(context, weight, 3, upstream.vector(), grad));
+  CHECK(grads[0].at(0) == 8.5f);
+  CHECK(grads[1].at(0) == 32);
+  Floats total(1, 1);
+  const std::vector<duet_vector> many(240, upstream.vector()), halves(240, weights[0].vector());
+  SUCCEED_CALL(duet_weighted_sum_forward(context, many.data(), halves.data(), 240, total.vector()));
+  CHECK(total.at(0) == 1200);
+  if (on_cpu()) return;
+  const std::vector<duet_vector> more(241, upstream.vector());
+  FAIL_CALL(duet_weighted_sum_forward(context, more.data(), more.data(), 241, total.vector()), DUET_UNSUPPORTED, "count: at most 240");
+}
+
 TEST_CASE("reduction refuses misuse") {
   Context context;
   Floats values(3, 1), weights(2, 1), loss(1, 1);

@@ -26,6 +26,11 @@ inline bool on_cpu() { return device.kind == DUET_CPU; }
 
 // False for a shape that would take too long here: the emulator runs some million multiply-adds a second.
 inline bool affordable(int64_t operations) { return operations <= device.most_operations; }
+// The same for an n x m matrix of products of d: a GPU computes whole tiles and whole steps.
+inline bool affordable_tiles(int64_t n, int64_t m, int64_t d) {
+  const auto padded = [](int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; };
+  return affordable(on_cpu() ? n * m * d : padded(n, 128) * padded(m, 128) * padded(d, 32));
+}
 
 // Whatever these are, a result's bits are the same. A CUDA context takes no notice of them: there a call is just repeated.
 inline std::vector<int> thread_counts() { return on_cpu() ? std::vector<int>{1, 2, 4, 8} : std::vector<int>{1, 2}; }
@@ -38,9 +43,7 @@ struct DeviceAllocator {
   DeviceAllocator() = default;
   template <class U>
   DeviceAllocator(const DeviceAllocator<U>&) {}
-  T* allocate(size_t count) {
-    return device.allocate ? static_cast<T*>(device.allocate(count * sizeof(T))) : std::allocator<T>().allocate(count);
-  }
+  T* allocate(size_t count) { return device.allocate ? static_cast<T*>(device.allocate(count * sizeof(T))) : std::allocator<T>().allocate(count); }
   void deallocate(T* data, size_t count) { device.release ? device.release(data) : std::allocator<T>().deallocate(data, count); }
   friend bool operator==(const DeviceAllocator&, const DeviceAllocator&) { return true; }
 };

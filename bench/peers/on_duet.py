@@ -1,0 +1,144 @@
+"""The works on duet, as an engine calls it: buffers are made by the first call and kept."""
+import numpy as np
+
+import duet
+from works import MARGIN, SCALE, TEACHER_SCALE, pair_distances, sample, upstream
+
+
+def gradients(s):
+    return {"grad_a": s["grad_a"], "grad_v": s["grad_v"]}
+
+
+class OnDuet:
+    def __init__(self, library):
+        self.library = library
+
+    def distance(self, x, threads, backward=False):
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+        inputs = duet.make(duet.DistanceInputs, x=x["a"], y=x["v"], metric=duet.EUCLIDEAN)
+        above = upstream(n) if backward else None
+
+        def call():
+            if not s:
+                s.update(D=np.empty((n, n), np.float32), workspace=lib.workspace("distance", inputs))
+                if backward:
+                    s.update(grad_a=np.empty_like(x["a"]), grad_v=np.empty_like(x["v"]))
+            lib.run("distance_forward", inputs, s["D"], s["workspace"])
+            if backward:
+                s["grad_a"].fill(0), s["grad_v"].fill(0)
+                lib.run("distance_backward", inputs, s["D"], above, s["grad_a"], s["grad_v"], s["workspace"])
+            return s
+
+        return call, lambda s: {"D": s["D"][:64], **(gradients(s) if backward else {})}
+
+    def distance_both(self, x, threads):
+        return self.distance(x, threads, backward=True)
+
+    def alignment(self, x, threads):
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+        inputs = duet.make(duet.AlignmentInputs, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32), score=duet.INNER)
+
+        def call():
+            if not s:
+                s.update(rows=np.empty(n, np.float32), columns=np.empty(n, np.float32), workspace=lib.workspace("alignment", inputs))
+            lib.run("alignment_forward", inputs, s["rows"], s["columns"], s["workspace"])
+            return {"rows": s["rows"], "columns": s["columns"]}
+
+        return call, dict
+
+    def _two_sided(self, x, threads, operation, inputs, statistics, row_weight, column_weight, unused, backward=True):
+        """unused: gradients of scalars that are not asked for."""
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+
+        def call():
+            if not s:
+                s.update(workspace=lib.workspace(operation, inputs), rows=np.empty(n, np.float32), columns=np.empty(n, np.float32),
+                         row_statistics=np.empty((n, statistics), np.float32), column_statistics=np.empty((n, statistics), np.float32))
+                if backward:
+                    s.update(grad_a=np.empty_like(x["a"]), grad_v=np.empty_like(x["v"]))
+            lib.run(operation + "_forward", inputs, s["rows"], s["columns"], s["row_statistics"], s["column_statistics"], s["workspace"])
+            s["loss"] = float(s["rows"] @ row_weight + s["columns"] @ column_weight)
+            if backward:
+                s["grad_a"].fill(0), s["grad_v"].fill(0)
+                lib.run(operation + "_backward", inputs, s["row_statistics"], s["column_statistics"], row_weight, column_weight, s["grad_a"],
+                        s["grad_v"], *[duet.Vector()] * unused, s["workspace"])
+            return s
+
+        return call, lambda s: {"loss": s["loss"], **(gradients(s) if backward else {})}
+
+    def infonce(self, x, threads):
+        n = len(x["a"])
+        inputs = duet.make(duet.ContrastiveInputs, kind=duet.INFONCE, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32))
+        half = np.full(n, 0.5 / n, np.float32)
+        return self._two_sided(x, threads, "contrastive", inputs, 2, half, half, unused=2)
+
+    def distillation(self, x, threads, soft=True, backward=True):
+        n = len(x["a"])
+        agreement = {name: x[name] for name in ("class_a", "class_v", "kappa_a", "kappa_v")} if soft else {}
+        inputs = duet.make(duet.DistillationInputs, student_a=x["a"], student_v=x["v"], teacher_a=x["teacher_a"], teacher_v=x["teacher_v"],
+                           trust_a=x["trust_a"], trust_v=x["trust_v"], scale=np.array([SCALE], np.float32),
+                           teacher_scale=np.array([TEACHER_SCALE], np.float32), paired=1, **agreement)
+        weights = [x[name] / np.float32(2 * n) for name in ("trust_a", "trust_v")]
+        return self._two_sided(x, threads, "distillation", inputs, 3, *weights, unused=1, backward=backward)
+
+    def distillation_forward(self, x, threads):
+        return self.distillation(x, threads, backward=False)
+
+    def distillation_teacher(self, x, threads):
+        return self.distillation(x, threads, soft=False, backward=False)
+
+    def mining(self, x, threads):
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+        inputs = duet.make(duet.MiningInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"], metric=duet.EUCLIDEAN)
+        names = [name for name, _ in duet.MiningHardOutputs._fields_[1:]]
+
+        def call():
+            if not s:
+                for side in ("rows", "columns"):
+                    s[side] = {name: np.empty(n, np.int32 if "index" in name else np.float32) for name in names}
+                    s[side + "_outputs"] = duet.make(duet.MiningHardOutputs, **s[side])
+                s["workspace"] = lib.workspace("mining", inputs)
+            lib.run("mining_hard", inputs, duet.byref(s["rows_outputs"]), duet.byref(s["columns_outputs"]), s["workspace"])
+            return {side: (s[side]["positive_index"], s[side]["negative_index"]) for side in ("rows", "columns")}
+
+        return call, lambda mined: pair_distances(x, mined)
+
+    def _triplet(self, x, threads, inputs):
+        """In one pass, as a training step calls it."""
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+        one = np.ones(1, np.float32)
+
+        def call():
+            if not s:
+                s.update(workspace=lib.workspace("triplet", inputs), loss_rows=np.empty(n, np.float32), active_rows=np.empty(n, np.float32),
+                         loss=np.empty(1, np.float32), active=np.empty(1, np.float32))
+                s.update({name: np.empty_like(x["a"]) for name in ("sum_a", "sum_v", "grad_a", "grad_v")})
+            s["grad_a"].fill(0), s["grad_v"].fill(0)
+            lib.run("triplet_forward_gradient", inputs, s["loss_rows"], s["active_rows"], s["sum_a"], s["sum_v"], s["workspace"])
+            lib.call("triplet_loss", lib.context, s["loss_rows"], s["active_rows"], s["loss"], s["active"])
+            lib.call("triplet_add_gradient", lib.context, s["active"], one, s["sum_a"], s["sum_v"], s["grad_a"], s["grad_v"])
+            return s
+
+        return call, lambda s: {"loss": float(s["loss"][0]), **gradients(s)}
+
+    def triplet_soft(self, x, threads, margin=MARGIN):
+        return self._triplet(x, threads, duet.make(duet.TripletInputs, x=x["a"], y=x["v"], class_x=x["class_a"], class_y=x["class_v"],
+                                                   trust_x=x["trust_a"], trust_y=x["trust_v"], metric=duet.SQEUCLIDEAN, mining=duet.ALL,
+                                                   margin=margin, paired=1))
+
+    def triplet_labels(self, x, threads, margin=MARGIN):
+        return self._triplet(x, threads, duet.make(duet.TripletInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"],
+                                                   metric=duet.SQEUCLIDEAN, mining=duet.ALL, margin=margin))
+
+    def retrieval(self, x, threads):
+        lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
+        inputs = duet.make(duet.RetrievalInputs, queries=x["a"], gallery=x["v"], query_labels=x["labels_a"], gallery_labels=x["labels_v"])
+
+        def call():
+            if not s:
+                s.update(precision=np.empty(n, np.float32), workspace=lib.workspace("retrieval", inputs))
+                s["outputs"] = duet.make(duet.RetrievalOutputs, average_precision=s["precision"])
+            lib.run("retrieval_forward", inputs, duet.byref(s["outputs"]), s["workspace"])
+            return s["precision"]
+
+        return call, lambda precision: {"precision": precision, "sample": precision[sample(n)]}

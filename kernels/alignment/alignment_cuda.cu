@@ -1,0 +1,276 @@
+// Plan. Forward: the tile of scores (distance_tile_cuda.h), its exponentials summed along rows and columns at once (softmax_sweep.h), nothing of it
+// stored: one product, at n = m = 16384, d = 512 275 GFLOP and 4 launches. The epilogue is some 6 instructions and one ex2 an element, 5 % of a bf16
+// tile and 2 % of a tf32x3 one. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.4 (196), bf16 0.75 (365).
+// Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three products, 825 GFLOP and 3 GB
+// through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
+#include "kernels/alignment/alignment_backends.h"
+#include "kernels/cuda/softmax_sweep.h"
+#include "kernels/distance/distance_gradient_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const AlignmentInputs& in)
+      : rows(workspace, context.precision, in.score, in.a.rows, in.v.rows, in.a.columns),
+        gradients(workspace, context.precision, in.score, in.a.rows, in.v.rows, in.a.columns),
+        sums(workspace, in.a.rows, in.v.rows),
+        scale(workspace, in.a.rows, in.v.rows),
+        row_dot(workspace.take<double>(in.a.rows)) {}
+
+  DistanceRows rows;
+  DistanceGradients gradients;
+  SoftmaxSums sums;
+  ScaleGradient scale;
+  double* row_dot;  // n
+};
+
+// A distance counts negatively.
+__device__ __forceinline__ float signed_scale(duet_metric score, const float* scale) { return score == DUET_INNER ? *scale : -*scale; }
+
+// Whether no score of the tile can be larger in size than kBoundedScore, by its rows' norms; the same for all threads.
+template <class T>
+__device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TilePlace& place, float scale) {
+  float x = 0, y = 0;
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) x = Max()(x, rows.square_x[place.first_row + T::row(r)]);
+  DUET_UNROLL
+  for (int c = 0; c < T::kThreadColumns; ++c) y = Max()(y, rows.square_y[place.first_column + T::column(c)]);
+  x = sqrtf(x), y = sqrtf(y);
+  float bound = x * y;
+  if (rows.metric == DUET_COSINE) bound += 1;
+  if (rows.metric == DUET_EUCLIDEAN) bound = x + y;
+  if (rows.metric == DUET_SQEUCLIDEAN) bound = (x + y) * (x + y);
+  return !__syncthreads_or(!(1.001f * kLog2E * fabsf(scale) * bound <= kBoundedScore));
+}
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) alignment_kernel(DistanceView rows, const float* scale, Block block, SoftmaxSumsView out) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values scores;
+  fill_distances<T>(shared, rows, place.first_row, place.first_column, scores);
+  const float factor = kLog2E * signed_scale(rows.metric, scale);
+  T::for_each(scores, [&](float& score) { score *= factor; });
+  T::fill_outside(place.rows, place.columns, -INFINITY, scores);
+  take_scores<T>(shared, out, place, is_bounded<T>(rows, place, *scale), scores);
+}
+
+// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream weight.
+struct Pull {
+  float log_sum = INFINITY, weight = 0;
+};
+__device__ __forceinline__ Pull pull_of(Vector<const float> lse, Vector<const float> weight, int64_t i, bool inside) {
+  if (!inside || !weight.data) return {};
+  return {kLog2E * __ldg(lse.data + i), __ldg(weight.data + i)};
+}
+
+// d loss/d score from the log-sum-exps of rows and columns.
+template <class T>
+struct PulledScores {
+  float scale;  // of the score
+  const TilePlace& place;
+  Vector<const float> lse_column, weight_column;
+  float* scale_sum;  // of d loss/d score times distance
+  Pull rows[T::kThreadRows];
+
+  struct Column {
+    const PulledScores& of;
+    bool inside;
+    Pull column;
+    __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
+      if (!inside || T::row(r) >= of.place.rows) return {distance, 0};
+      const float score = kLog2E * of.scale * distance;
+      const float g = of.rows[r].weight * ptx::exp2(score - of.rows[r].log_sum) + column.weight * ptx::exp2(score - column.log_sum);
+      *of.scale_sum = fmaf(g, distance, *of.scale_sum);
+      return {distance, of.scale * g};
+    }
+  };
+  __device__ __forceinline__ Column column(int c) const {
+    const bool inside = T::column(c) < place.columns;
+    return {*this, inside, pull_of(lse_column, weight_column, place.first_column + T::column(c), inside)};
+  }
+};
+
+// The tile's part of d loss/d scale. All threads of the block.
+__device__ __forceinline__ void store_scale(float sum, duet_metric score, double* tiles) {
+  const double total = block_sum(static_cast<double>(sum));
+  if (threadIdx.x == 0) tiles[blockIdx.x] = score == DUET_INNER ? total : -total;
+}
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    alignment_gradient_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row, Vector<const float> lse_column,
+                              Vector<const float> weight_row, Vector<const float> weight_column, DistanceGradientView out, double* scale_tiles) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values values;
+  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  float scale_sum = 0;
+  PulledScores<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) scores.rows[r] = pull_of(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
+  take_gradient<T>(shared, rows, out, place, scores, values);
+  store_scale(scale_sum, rows.metric, scale_tiles);
+}
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    probabilities_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row, Matrix<float> probabilities) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values values;
+  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  const float factor = kLog2E * signed_scale(rows.metric, scale);
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) {
+    const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+  }
+  T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows, place.columns);
+}
+
+// dots_i = sum_j P_ij dP_ij: a warp a row.
+constexpr int kDotThreads = 128;
+__global__ void __launch_bounds__(kDotThreads) row_dots_kernel(Matrix<const float> p, Matrix<const float> grad, double* dots) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kDotThreads / 32) + threadIdx.x / 32;
+  if (i >= p.rows) return;
+  double sum = 0;
+  for (int64_t j = threadIdx.x & 31; j < p.columns; j += 32) sum += static_cast<double>(p.data[i * p.stride + j]) * grad.data[i * grad.stride + j];
+  sum = warp_sum(sum);
+  if ((threadIdx.x & 31) == 0) dots[i] = sum;
+}
+
+// d loss/d s_ij = P_ij (dP_ij - sum_k P_ik dP_ik)
+template <class T>
+struct StoredProbabilities {
+  float scale;
+  const TilePlace& place;
+  Matrix<const float> p, grad;
+  float* scale_sum;
+  float dots[T::kThreadRows];
+
+  struct Column {
+    const StoredProbabilities& of;
+    int column;
+    __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
+      if (T::row(r) >= of.place.rows || column >= of.place.columns) return {1, 0};
+      const int64_t i = of.place.first_row + T::row(r), j = of.place.first_column + column;
+      const float g = __ldg(of.p.data + i * of.p.stride + j) * (__ldg(of.grad.data + i * of.grad.stride + j) - of.dots[r]);
+      *of.scale_sum = fmaf(g, distance, *of.scale_sum);
+      return {distance, of.scale * g};
+    }
+  };
+  __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
+};
+
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    probabilities_gradient_kernel(DistanceView rows, const float* scale, Block block, Matrix<const float> p, Matrix<const float> grad_p,
+                                  const double* row_dot, DistanceGradientView out, double* scale_tiles) {
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values values;
+  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  float scale_sum = 0;
+  StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) scores.dots[r] = T::row(r) < place.rows ? static_cast<float>(row_dot[place.first_row + T::row(r)]) : 0;
+  take_gradient<T>(shared, rows, out, place, scores, values);
+  store_scale(scale_sum, rows.metric, scale_tiles);
+}
+
+// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. kHalf: on half tiles.
+template <bool kHalf, class Launch>
+void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Launch&& launch) {
+  scratch.rows.prepare(context, inputs.a, inputs.v);
+  scratch.gradients.begin(context, scratch.rows, inputs.a, inputs.v, out.a, out.v);
+  scratch.scale.begin(context);
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    using T = std::conditional_t<kHalf, DualTile<kPrecision>, SingleTile<kPrecision>>;
+    for_each_block(inputs.a.rows, inputs.v.rows, kBackwardColumns, [&](const Block& block) {
+      launch(T(), block);
+      scratch.gradients.add(context, block, T::kColumns);
+      scratch.scale.merge(context, tiles_of<T>(block));
+    });
+  });
+  scratch.gradients.finish(context);
+  if (out.scale) scratch.scale.finish(context, out.scale.data);
+}
+
+bool nothing_to_do(const AlignmentInputs& inputs, const AlignmentGradients& out) {
+  return inputs.a.rows == 0 || inputs.v.rows == 0 || (!out.a && !out.v && !out.scale);
+}
+
+}  // namespace
+
+size_t alignment_workspace(const duet_context& context, const AlignmentInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row, Vector<float> lse_column,
+                       const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  scratch.rows.prepare(context, inputs.a, inputs.v);
+  scratch.sums.begin(context);
+  with_precision(context.precision, [&](auto precision) {
+    using T = SingleTile<decltype(precision)::value>;
+    for_each_block(inputs.a.rows, inputs.v.rows, kForwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(alignment_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+      (scratch.rows.view(), inputs.scale.data, block, scratch.sums.view());
+      scratch.sums.merge(context, block, T::kColumns);
+    });
+  });
+  scratch.sums.finish(context, lse_row, lse_column);
+}
+
+void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Vector<const float> lse_column,
+                        Vector<const float> grad_lse_row, Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
+                        const duet_workspace& workspace) {
+  if ((!grad_lse_row && !grad_lse_column) || nothing_to_do(inputs, gradients)) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  backward<false>(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
+    using T = decltype(tile);
+    DUET_LAUNCH(alignment_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+    (scratch.rows.view(), inputs.scale.data, block, lse_row, lse_column, grad_lse_row, grad_lse_column, scratch.gradients.view(),
+     scratch.scale.tiles());
+  });
+}
+
+void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Matrix<float> probabilities,
+                             const duet_workspace& workspace) {
+  if (probabilities.rows == 0 || probabilities.columns == 0) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  scratch.rows.prepare(context, inputs.a, inputs.v);
+  with_precision(context.precision, [&](auto precision) {
+    using T = SingleTile<decltype(precision)::value>;
+    for_each_block(probabilities.rows, probabilities.columns, kForwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(probabilities_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+      (scratch.rows.view(), inputs.scale.data, block, lse_row, probabilities);
+    });
+  });
+}
+
+void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs, Matrix<const float> probabilities,
+                                      Matrix<const float> grad_probabilities, const AlignmentGradients& gradients, const duet_workspace& workspace) {
+  if (nothing_to_do(inputs, gradients)) return;
+  Workspace pieces(workspace);
+  Scratch scratch(pieces, context, inputs);
+  DUET_LAUNCH(row_dots_kernel, (probabilities.rows + kDotThreads / 32 - 1) / (kDotThreads / 32), kDotThreads, 0, context.stream)
+  (probabilities, grad_probabilities, scratch.row_dot);
+  backward<true>(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
+    using T = decltype(tile);
+    DUET_LAUNCH(probabilities_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_dot, scratch.gradients.view(),
+     scratch.scale.tiles());
+  });
+}
+
+}  // namespace duet::cuda

@@ -1,0 +1,97 @@
+// The products are cuBLASLt's (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the bias first.
+// grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the upstream
+// gradient, read beside two products that read it too. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32 products
+// reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches.
+#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/dense.h"
+#include "kernels/linear/linear_backends.h"
+
+namespace duet::cuda {
+namespace {
+
+using Operand = DenseProduct::Operand;
+
+struct Scale {
+  float factor;
+  const float* from;
+  float* to;
+
+  template <int kWidth>
+  __device__ void at(int64_t, int64_t j) const {
+    Pack<kWidth> value = load<kWidth>(from + j);
+    for (int k = 0; k < kWidth; ++k) value.at[k] *= factor;
+    store(to + j, value);
+  }
+};
+
+// What is left of a layer without inputs.
+struct FillWithBias {
+  float factor;
+  Vector<const float> bias;
+  Matrix<float> outputs;
+
+  template <int kWidth>
+  __device__ void at(int64_t i, int64_t j) const {
+    for (int k = 0; k < kWidth; ++k) outputs.row(i)[j + k] = bias ? factor * bias[j + k] : 0;
+  }
+};
+
+struct Upstream {
+  Matrix<const float> grad_outputs;
+
+  __device__ ColumnTerms<1> operator()(int64_t i, int64_t j) const { return {{double{grad_outputs.row(i)[j]}}}; }
+};
+struct AddBias {
+  float factor;
+  float* grad_bias;
+
+  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const { grad_bias[j] = static_cast<float>(grad_bias[j] + factor * sums.at[0]); }
+};
+
+struct Scratch {
+  ColumnRuns cut;
+  char* dense;
+  float* bias;
+  double* partials;
+
+  Scratch(const LinearInputs& inputs, Workspace& workspace)
+      : cut(inputs.x.rows, inputs.weight.rows),
+        dense(workspace.take<char>(static_cast<int64_t>(dense_workspace()))),
+        bias(workspace.take<float>(inputs.weight.rows)),
+        partials(workspace.take<double>(cut.partials(1))) {}
+};
+
+}  // namespace
+
+size_t linear_workspace(const duet_context&, const LinearInputs& inputs) {
+  Workspace measure;
+  Scratch(inputs, measure);
+  return measure.used();
+}
+
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
+  const float scale = inputs.output_scale;
+  if (outputs.rows == 0 || outputs.columns == 0) return;
+  if (inputs.x.columns == 0) return for_each_element(context, outputs.rows, outputs.columns, false, false, FillWithBias{scale, inputs.bias, outputs});
+  const Scratch scratch(inputs, workspace);
+  Vector<const float> bias = inputs.bias;
+  if (bias && scale != 1) {
+    for_each_element(context, 1, bias.size, true, aligned(bias.data), Scale{scale, bias.data, scratch.bias});
+    bias.data = scratch.bias;
+  }
+  dense_product(context, {scale, inputs.x, Operand::as_it_is, inputs.weight, Operand::transposed, 0, outputs, bias}, scratch.dense);
+}
+
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                     Workspace workspace) {
+  const float scale = inputs.output_scale;
+  if (grad_outputs.rows == 0 || grad_outputs.columns == 0) return;
+  const Scratch scratch(inputs, workspace);
+  if (inputs.x.columns > 0 && gradients.weight)
+    dense_product(context, {scale, grad_outputs, Operand::transposed, inputs.x, Operand::as_it_is, 1, gradients.weight, {}}, scratch.dense);
+  if (inputs.x.columns > 0 && gradients.x)
+    dense_product(context, {scale, grad_outputs, Operand::as_it_is, inputs.weight, Operand::as_it_is, 1, gradients.x, {}}, scratch.dense);
+  if (gradients.bias) column_sums<1>(context, scratch.cut, Upstream{grad_outputs}, AddBias{scale, gradients.bias.data}, scratch.partials);
+}
+
+}  // namespace duet::cuda

@@ -1,0 +1,51 @@
+// The scores of blocks of queries against the whole gallery: what ranking and the k best both read.
+#pragma once
+
+#include "kernels/cuda/row_blocks.h"
+#include "kernels/cuda/warp.h"
+#include "kernels/distance/distance_backends.h"
+#include "kernels/retrieval/retrieval_backends.h"
+
+namespace duet::cuda {
+
+// Bits that rise as the rank does: of higher scores first, NaN last.
+__device__ inline uint32_t falling_bits(float score) {
+  const uint32_t bits = rising_bits(score);
+  return bits == ~0u ? ~0u : ~bits;
+}
+__device__ inline uint64_t rank_key(float score, int64_t index) { return row_key(falling_bits(score), index); }
+
+// Equal rows have equal scores wherever they stand, because an element of a tile product depends on its two rows alone.
+struct Scores {
+  Scores(Workspace& workspace, const duet_context& context, int64_t n, int64_t m, int64_t d)
+      : height(block_rows(n, m)),
+        queries(workspace.take_matrix<float>(height, d)),
+        gallery(workspace.take_matrix<float>(m, d)),
+        scores(workspace.take_matrix<float>(height, m)),
+        tile_bytes(distance_workspace(context, {queries, gallery, DUET_INNER})),
+        tiles(workspace.take<char>(static_cast<int64_t>(tile_bytes))) {}
+
+  // use(first query, the scores of queries from there on)
+  template <class Use>
+  void for_each_block(const duet_context& context, const RetrievalInputs& inputs, Use&& use) const {
+    normalise(context, inputs.gallery, gallery);
+    for_each_row_block(inputs.queries.rows, height, [&](int64_t first, int64_t rows) {
+      const auto part = queries.part(0, 0, rows, queries.columns);
+      const auto block = scores.part(0, 0, rows, scores.columns);
+      normalise(context, inputs.queries.part(first, 0, rows, queries.columns), part);
+      distance_forward(context, {part, gallery, DUET_INNER}, block, {tiles, tile_bytes});
+      use(first, block);
+    });
+  }
+
+  int64_t height;
+  Matrix<float> queries, gallery;  // of unit length; of a block, of all
+  Matrix<float> scores;            // of a block
+  size_t tile_bytes;
+  void* tiles;
+
+ private:
+  static void normalise(const duet_context& context, Matrix<const float> rows, Matrix<float> unit);
+};
+
+}  // namespace duet::cuda

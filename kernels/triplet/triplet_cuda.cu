@@ -1,0 +1,154 @@
+// The triplet loss on the device: blocks of rows, and what goes round them.
+//
+// Rows are taken in blocks of at most 2^24 distances (at most 2048 rows), 64 MB. On the stream follow, for each block: its distances by the tile
+// kernels; where classes decide, its agreement Q_x Q_y^T, in fp32 as it decides by ones and zeros and is cheap (rank C); the row kernels
+// (triplet_all_cuda.cu, triplet_mined_cuda.cu), which turn the agreement into dL/dD in place; and, backward, the products of dL/dD with the rows by
+// the distance's backward. No n x m memory: 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels.
+#include "kernels/cuda/warp.h"
+#include "kernels/distance/distance_backends.h"
+#include "kernels/triplet/triplet_rows_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct Scratch {
+  Scratch(Workspace& workspace, const duet_context& context, const TripletInputs& in)
+      : height(block_rows(in.x.rows, in.y.rows)),
+        draws(in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED),
+        distances(workspace.take_matrix<float>(height, in.y.rows)),
+        g(workspace.take_matrix<float>(height, in.y.rows)),
+        euclidean(workspace.take_matrix<float>(draws ? height : 0, in.y.rows)),
+        longer(workspace, context, in) {
+    const auto needed = [&](const duet_context& with, Matrix<const float> x, Matrix<const float> y, duet_metric metric) {
+      return distance_workspace(with, {x.part(0, 0, height, x.columns), y, metric});
+    };
+    tile_bytes = needed(context, in.x, in.y, in.metric);
+    if (draws) tile_bytes = std::max(tile_bytes, needed(context, in.x, in.y, DUET_EUCLIDEAN));
+    if (in.soft) tile_bytes = std::max(tile_bytes, needed(exact(context), in.class_x, in.class_y, DUET_INNER));
+    tiles = workspace.take<char>(static_cast<int64_t>(tile_bytes));
+  }
+
+  static duet_context exact(duet_context context) {
+    context.precision = DUET_PRECISION_FP32;
+    return context;
+  }
+  duet_workspace tile_workspace() const { return {tiles, tile_bytes}; }
+
+  int64_t height;
+  bool draws;
+  Matrix<float> distances, g, euclidean;  // of a block
+  LongTriplets longer;
+  void* tiles;
+  size_t tile_bytes;
+};
+
+// What a pass writes; without data: not wanted.
+struct Outputs {
+  Vector<float> row_loss, row_active;
+  Matrix<float> grad_x, grad_y;
+  const float *active = nullptr, *grad_loss = nullptr;  // null: the gradient of sum row_loss
+};
+
+TripletRows rows_of(const TripletInputs& in, const Scratch& scratch, const Outputs& to, int64_t first, int64_t count) {
+  const auto from = [first](const auto& vector) { return vector ? vector.data + first : nullptr; };
+  const int64_t m = in.y.rows;
+  TripletRows rows{};
+  rows.distances = scratch.distances.part(0, 0, count, m);
+  rows.g = scratch.g.part(0, 0, count, m);
+  rows.labels_x = from(in.labels_x), rows.labels_y = in.labels_y.data;
+  rows.trust_x = from(in.trust_x), rows.trust_y = in.trust_y.data;
+  rows.own = in.first_row + first - in.first_column;
+  rows.paired = in.paired;
+  rows.margin = in.margin;
+  rows.row_loss = from(to.row_loss), rows.row_active = from(to.row_active);
+  rows.active = to.active, rows.grad_loss = to.grad_loss;
+  return rows;
+}
+
+void run(const duet_context& context, const TripletInputs& in, const Outputs& to, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  const Scratch scratch(pieces, context, in);
+  const int64_t m = in.y.rows, d = in.x.columns;
+  const bool gradient = to.grad_x || to.grad_y;
+  for_each_row_block(in.x.rows, scratch.height, [&](int64_t first, int64_t count) {
+    const auto x = in.x.part(first, 0, count, d);
+    const TripletRows rows = rows_of(in, scratch, to, first, count);
+    const auto distances = scratch.distances.part(0, 0, count, m), g = scratch.g.part(0, 0, count, m);
+    distance_forward(context, {x, in.y, in.metric}, distances, scratch.tile_workspace());
+    if (in.soft)
+      distance_forward(Scratch::exact(context), {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_INNER}, g,
+                       scratch.tile_workspace());
+    TripletDraws draws{};
+    if (scratch.draws) {
+      const auto euclidean = scratch.euclidean.part(0, 0, count, m);
+      distance_forward(context, {x, in.y, DUET_EUCLIDEAN}, euclidean, scratch.tile_workspace());
+      const auto global = static_cast<uint64_t>(in.first_row + first), total = static_cast<uint64_t>(in.draw.total_columns);
+      draws = {euclidean, in.draw, d, global * total + static_cast<uint64_t>(in.first_column)};
+    }
+    if (in.mining == DUET_TRIPLET_ALL)
+      triplets_all_rows(context, rows, in.soft, gradient, scratch.longer);
+    else
+      triplets_mined_rows(context, rows, in.mining, gradient, draws, scratch.longer);
+    if (!gradient) return;
+    const auto grad_x = to.grad_x ? to.grad_x.part(first, 0, count, d) : Matrix<float>{};
+    distance_backward(context, {x, in.y, in.metric}, distances, g, grad_x, to.grad_y, scratch.tile_workspace());
+  });
+}
+
+__global__ void __launch_bounds__(kThreads) clear_rows(Matrix<float> rows) {
+  const int64_t i = blockIdx.x;
+  for (int64_t k = threadIdx.x; k < rows.columns; k += kThreads) rows.row(i)[k] = 0;
+}
+
+__global__ void __launch_bounds__(kThreads) add_scaled(const float* active, const float* grad_loss, Matrix<const float> sum, Matrix<float> grad) {
+  if (*active == 0) return;  // T = 0 (METHOD.md 3)
+  const auto factor = static_cast<float>(static_cast<double>(*grad_loss) / *active);
+  const int64_t i = blockIdx.x;
+  for (int64_t k = threadIdx.x; k < grad.columns; k += kThreads) grad.row(i)[k] += factor * sum.row(i)[k];
+}
+
+// One block.
+__global__ void __launch_bounds__(1024) sum_rows(Vector<const float> row_loss, Vector<const float> row_active, float* loss, float* active) {
+  double total = 0, weight = 0;
+  for (int64_t i = threadIdx.x; i < row_loss.size; i += blockDim.x) total += row_loss[i], weight += row_active[i];
+  total = block_sum(total);
+  weight = block_sum(weight);
+  if (threadIdx.x != 0) return;
+  *loss = weight == 0 ? 0.0f : static_cast<float>(total / weight);
+  *active = static_cast<float>(weight);
+}
+
+}  // namespace
+
+size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs) {
+  Workspace measure;
+  Scratch(measure, context, inputs);
+  return measure.used();
+}
+
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
+                     Matrix<float> sum_y, const duet_workspace& workspace) {
+  for (const Matrix<float>& sum : {sum_x, sum_y})
+    if (sum) DUET_LAUNCH(clear_rows, sum.rows, kThreads, 0, context.stream)(sum);
+  run(context, inputs, {row_loss, row_active, sum_x, sum_y}, workspace);
+}
+
+void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
+                      Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+  if (!grad_x && !grad_y) return;
+  run(context, inputs, {{}, {}, grad_x, grad_y, active.data, grad_loss.data}, workspace);
+}
+
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
+                          Matrix<float> grad) {
+  DUET_LAUNCH(add_scaled, grad.rows, kThreads, 0, context.stream)(active.data, grad_loss.data, sum, grad);
+}
+
+void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,
+                  Vector<float> active) {
+  DUET_LAUNCH(sum_rows, 1, row_loss.size > kThreads ? 1024 : kThreads, 0, context.stream)(row_loss, row_active, loss.data, active.data);
+}
+
+}  // namespace duet::cuda
