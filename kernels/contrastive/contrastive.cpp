@@ -32,7 +32,8 @@ ContrastiveInputs check(const duet_contrastive_inputs* given) {
 }
 
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
-  return dispatch(context, [&] { return cpu::contrastive_workspace(*context, inputs); });
+  return dispatch(
+      context, [&] { return cpu::contrastive_workspace(*context, inputs); }, [&] { return cuda::contrastive_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -58,7 +59,9 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
       outputs.column_statistics = matrix<float>(column_statistics, "column_statistics", m, 2);
     }
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::contrastive_forward(*context, checked, outputs, workspace); });
+    dispatch(
+        context, [&] { cpu::contrastive_forward(*context, checked, outputs, workspace); },
+        [&] { cuda::contrastive_forward(*context, checked, outputs, workspace); });
   });
 }
 
@@ -82,6 +85,8 @@ duet_status duet_contrastive_backward(duet_context* context, const duet_contrast
     gradients.v = matrix<float>(grad_v, "grad_v", m, d, Need::optional);
     gradients.scale = vector<float>(grad_scale, "grad_scale", 1, Need::optional);
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); });
+    dispatch(
+        context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); },
+        [&] { cuda::contrastive_backward(*context, checked, rows, columns, gradients, workspace); });
   });
 }

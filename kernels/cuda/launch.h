@@ -1,7 +1,7 @@
 // The only way to start a kernel, and the few macros in which our kernels are written: the same source for nvcc and, on the emulator, for a C++
 // compiler.
 //   DUET_LAUNCH(kernel, grid, block, dynamic_shared_bytes, stream)(arguments...);   DUET_LAUNCH((kernel<1, 2>), ...)(...)
-//   DUET_SHARED(float, tile, [16][17]);   DUET_SHARED_DYNAMIC(float, buffer);   DUET_UNROLL for (...)
+//   DUET_SHARED(float, tile, [16][17]);   DUET_SHARED_DYNAMIC(float, buffer);   DUET_UNROLL for (...)   DUET_NO_UNROLL for (...)
 // A grid of 0 is no launch; a launch that fails throws Error(DUET_CUDA_ERROR).
 #pragma once
 
@@ -73,6 +73,7 @@ Launch<Parameters...> launch(void (*kernel)(Parameters...), const char* name, di
   extern __shared__ __align__(128) unsigned char duet_dynamic_shared_memory[]; \
   type* const name = reinterpret_cast<type*>(duet_dynamic_shared_memory)
 #define DUET_UNROLL _Pragma("unroll")
+#define DUET_NO_UNROLL _Pragma("unroll 1")
 #else
 #define DUET_SHARED(type, name, ...)            \
   using duet_shared_##name = type __VA_ARGS__;  \
@@ -80,4 +81,5 @@ Launch<Parameters...> launch(void (*kernel)(Parameters...), const char* name, di
   duet_shared_##name& name = *static_cast<duet_shared_##name*>(::duet::simt::shared_array(&duet_shared_tag_##name, sizeof(duet_shared_##name)))
 #define DUET_SHARED_DYNAMIC(type, name) type* const name = static_cast<type*>(::duet::simt::shared_dynamic())
 #define DUET_UNROLL
+#define DUET_NO_UNROLL
 #endif

@@ -32,7 +32,8 @@ DistillationInputs check(const duet_distillation_inputs* given) {
 }
 
 size_t needed(const duet_context* context, const DistillationInputs& inputs) {
-  return dispatch(context, [&] { return cpu::distillation_workspace(*context, inputs); });
+  return dispatch(
+      context, [&] { return cpu::distillation_workspace(*context, inputs); }, [&] { return cuda::distillation_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -54,7 +55,9 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
                                       matrix<float>(row_statistics, "row_statistics", n, 3),
                                       matrix<float>(column_statistics, "column_statistics", m, 3)};
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); });
+    dispatch(
+        context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
+        [&] { cuda::distillation_forward(*context, checked, outputs, workspace); });
   });
 }
 
@@ -71,6 +74,8 @@ duet_status duet_distillation_backward(duet_context* context, const duet_distill
         matrix<float>(grad_a, "grad_a", n, d, Need::optional), matrix<float>(grad_v, "grad_v", m, d, Need::optional),
         vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
     Workspace(workspace).check(needed(context, checked));
-    dispatch(context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); });
+    dispatch(
+        context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },
+        [&] { cuda::distillation_backward(*context, checked, rows, columns, gradients, workspace); });
   });
 }

@@ -35,4 +35,14 @@ void distillation_backward(const duet_context& context, const DistillationInputs
                            Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace cpu
+
+namespace cuda {
+
+size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs);
+void distillation_forward(const duet_context& context, const DistillationInputs& inputs, const DistillationOutputs& outputs,
+                          const duet_workspace& workspace);
+void distillation_backward(const duet_context& context, const DistillationInputs& inputs, Matrix<const float> row_statistics,
+                           Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
+
+}  // namespace cuda
 }  // namespace duet

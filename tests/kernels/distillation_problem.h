@@ -16,6 +16,7 @@ struct Problem {
   float scale, teacher_scale;
   bool paired = false;
   int64_t first_row = 0, first_column = 0;
+  duet_precision precision = DUET_PRECISION_TF32X3;
 
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
@@ -37,7 +38,7 @@ struct Problem {
         reference::positives(class_v.values(), class_a.values(), trust_a.values(), m(), n(), paired, first_column, first_row), kappa_v.values(),
         weight, m(), n());
   }
-  double tolerance() const { return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale)); }
+  double tolerance() const { return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale), 1, precision); }
 
   // What an error of the teacher's products does to a KL: d KL_i/d t_ij = P'_ij (u_ij - sum_k P'_ik u_ik), u = t - s, in sum over j, the largest
   // of all rows and columns. With both temperatures at 1e-3 this passes what METHOD.md grants, for any method that has its products in float32.
@@ -75,7 +76,7 @@ inline Problem draw_problem(Draw& draw, int64_t n, int64_t m, int64_t d, float s
 
 // The inputs struct with what it points to.
 struct Call {
-  Call(Problem& p, int threads) : context(threads), scale(1, 1), teacher_scale(1, 1) {
+  Call(Problem& p, int threads) : context(threads, p.precision), scale(1, 1), teacher_scale(1, 1) {
     scale.at(0) = p.scale, teacher_scale.at(0) = p.teacher_scale;
     inputs.student_a = p.a.matrix(), inputs.student_v = p.v.matrix();
     inputs.teacher_a = p.teacher_a.matrix(), inputs.teacher_v = p.teacher_v.matrix();

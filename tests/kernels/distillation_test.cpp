@@ -14,10 +14,13 @@ struct Shape {
 const Shape kShapes[] = {{1, 1, 1, 0, true},    {1, 7, 3, 1, false},     {13, 1, 5, 0, false},
                          {31, 67, 33, 3, true}, {130, 130, 16, 0, true}, {300, 263, 65, 1, false}};
 
+int64_t operations(int64_t n, int64_t m, int64_t d) { return n * m * (2 * d + 2); }  // of student and teacher
+
 }  // namespace
 
 TEST_CASE("distillation agrees with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
+    if (!affordable(operations(s.n, s.m, s.d))) continue;
     for (const auto& scales : {std::pair{10.0f, 5.0f}, {1.0f, 1.0f}, {1000.0f, 1000.0f}, {1000.0f, 2.0f}}) {
       const float scale = scales.first, teacher_scale = scales.second;
       CAPTURE(s.n);
@@ -57,17 +60,44 @@ TEST_CASE("distillation's statistics are the log-sum-exps and the sums of positi
 }
 
 TEST_CASE("distillation beyond one sweep block") {
-  Draw draw(33);
-  Problem problem = draw_problem(draw, 2053, 1031, 3, 10, 10, 2);
-  problem.paired = true, problem.first_row = 40;
-  const Losses first = forward(problem, 1);
-  check_losses(problem, first, problem.tolerance());
-  const Weights weights{draw.choice(2053, {1, 0.3, 0}), draw.choice(1031, {1, 0.3, 0})};
-  const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
-  check_gradients(problem, weights, before, gradients, problem.tolerance());
-  for (const int threads : {2, 8}) {
-    CHECK(forward(problem, threads).same_bits(first));
-    CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+  // 2048 x 1024 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole.
+  using Shapes = std::vector<std::pair<int64_t, int64_t>>;
+  for (const auto& [n, m] : on_cpu() ? Shapes{{2053, 1031}} : Shapes{{4100, 20}, {20, 16390}}) {
+    const int64_t d = 3;
+    if (!affordable(4 * std::max<int64_t>(n, 128) * std::max<int64_t>(m, 128) * d)) continue;
+    CAPTURE(n);
+    Draw draw(33);
+    Problem problem = draw_problem(draw, n, m, d, 10, 10, 2);
+    problem.paired = true, problem.first_row = m > n ? 5000 : 0, problem.first_column = n > m ? 4070 : 0;
+    const Losses first = forward(problem, 1);
+    check_losses(problem, first, problem.tolerance());
+    const Weights weights{draw.choice(n, {1, 0.3, 0}), draw.choice(m, {1, 0.3, 0})};
+    const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+    check_gradients(problem, weights, before, gradients, problem.tolerance());
+    for (const int threads : other_thread_counts()) {
+      CHECK(forward(problem, threads).same_bits(first));
+      CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+    }
+  }
+}
+
+TEST_CASE("distillation in lower precision keeps METHOD.md's tolerances") {
+  for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+    for (const float scale : {10.0f, 100.0f}) {  // bounded scores, and not
+      const int64_t n = 129, m = 67, d = 70;
+      if (!affordable(operations(n, m, d))) continue;
+      CAPTURE(static_cast<int>(precision));
+      CAPTURE(scale);
+      Draw draw(40);
+      Problem problem = draw_problem(draw, n, m, d, scale, 5, 5, 1);
+      problem.paired = true, problem.precision = precision;
+      const Losses out = forward(problem);
+      check_losses(problem, out, problem.tolerance());
+      const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
+      const Gradients before = prefilled(problem), gradients = backward(problem, out, weights, 1, before);
+      check_gradients(problem, weights, before, gradients, problem.tolerance());
+      CHECK(backward(problem, out, weights, 2, before).same_bits(gradients));
+    }
   }
 }
 
@@ -287,6 +317,7 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
 }
 
 TEST_CASE("distillation needs less than 64 MB at 16384 x 16384") {
+  if (!on_cpu()) return;
   duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
   Floats some(1, 1);  // the workspace call reads shapes alone
   const int64_t n = 16384, d = 128, classes = 10;
@@ -297,6 +328,27 @@ TEST_CASE("distillation needs less than 64 MB at 16384 x 16384") {
     size_t bytes = 0;
     SUCCEED_CALL(duet_distillation_workspace(Context(threads), &inputs, &bytes));
     CHECK(bytes < 64 << 20);
+  }
+}
+
+TEST_CASE("distillation on a device needs less than 4 GiB at 262144 x 262144, and grows with n + m alone") {
+  if (on_cpu()) return;
+  Floats some(1, 1);  // the workspace call reads shapes alone
+  const int64_t d = 256, classes = 100;
+  for (const duet_precision precision : {DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+    const auto needed = [&](int64_t n) {
+      duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
+      inputs.student_a = inputs.student_v = inputs.teacher_a = inputs.teacher_v = duet_f32_matrix(some.data(), n, d);
+      inputs.class_a = inputs.class_v = duet_f32_matrix(some.data(), n, classes);
+      inputs.scale = inputs.teacher_scale = some.vector();
+      size_t bytes = 0;
+      SUCCEED_CALL(duet_distillation_workspace(Context(1, precision), &inputs, &bytes));
+      return static_cast<int64_t>(bytes);
+    };
+    CHECK(needed(262144) < int64_t{4} << 30);
+    // A row of one side: 3 packed operands, the classes, and less than 300 bytes of sums and factors.
+    const int64_t word = precision == DUET_PRECISION_BF16 ? 2 : 4;
+    CHECK(needed(4 << 20) - needed(2 << 20) <= (2 << 20) * 2 * (3 * d * word + 4 * classes + 300));
   }
 }
 

@@ -1,0 +1,154 @@
+// PLAN
+#include "kernels/contrastive/contrastive_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kFinishThreads = 128;
+
+struct ForwardTile {
+  ContrastiveView view;
+  SumPartials rows, columns, target_rows, target_columns;
+  float* own;
+};
+
+template <duet_precision P, bool kTarget>
+__global__ void __launch_bounds__(ContrastiveTile<P, kTarget>::kThreads, ContrastiveTile<P, kTarget>::kBlocks)
+    softmax_kernel(ForwardTile to, Block block) {
+  using T = ContrastiveTile<P, kTarget>;
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values scores;
+  fill_dots<T>(shared, to.view.scores, place, scores);
+  scale_dots<T>(to.view.scores.factor(), place, scores);
+  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+  take_own_scores<T>(own_pair, place, scores, to.own);
+  if (to.view.scores.bounded())
+    take_exponentials<T, true, false>(shared, place, scores, scores, to.rows, to.columns);
+  else
+    take_exponentials<T, false, false>(shared, place, scores, scores, to.rows, to.columns);
+  if (to.view.agreement.groups > 0) target_sums<T, false>(shared, to.view.agreement, place, own_pair, scores, to.target_rows, to.target_columns);
+}
+
+template <duet_precision P>
+__global__ void __launch_bounds__(ContrastiveTile<P, false>::kThreads, ContrastiveTile<P, false>::kBlocks)
+    sigmoid_kernel(ContrastiveView view, SumPartials rows, Block block) {
+  using T = ContrastiveTile<P, false>;
+  constexpr int kRows = kRowsOfPull<T>;
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values dots;
+  fill_dots<T>(shared, view.scores, place, dots);
+  const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
+  const float scale = *view.scores.scale, bias = *view.bias;
+  float of_row[T::kThreadRows] = {};
+  DUET_UNROLL
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns];
+    fill_weights<T>(view.agreement, place, first, weights);
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
+        const float loss = Sigmoid(fmaf(dots(first + r, c), scale, bias)).loss(own ? 1 : weights[r][c]);
+        of_row[first + r] += T::column(c) < place.columns ? loss : 0;
+      }
+    }
+  }
+  const float* totals = T::reduce_rows(T::template area<float>(shared, kRowSumArea), of_row, Sum());
+  const int k = static_cast<int>(threadIdx.x);
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, make_float2(totals[k], 0), 0);
+}
+
+// One direction's losses and statistics.
+struct Finish {
+  const RunningSum* sums;
+  Positives positives;
+  Vector<float> loss;
+  Matrix<float> statistics;
+};
+
+// Cross-entropy against the normalised target, in nats.
+__global__ void __launch_bounds__(kFinishThreads) finish_softmax_kernel(Finish to) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
+  if (i >= to.loss.size) return;
+  const double log_sum = to.sums[i].log();
+  const Positives::Sums positives = to.positives[i];
+  const float sum = static_cast<float>(positives.weight);
+  float* statistics = to.statistics.data + i * to.statistics.stride;
+  statistics[0] = static_cast<float>(log_sum);
+  statistics[1] = sum;
+  to.loss.data[i] = has_target(sum) ? static_cast<float>(positives.cross / positives.weight * kLn2 + log_sum) : 0;
+}
+
+__global__ void __launch_bounds__(kFinishThreads) finish_sigmoid_kernel(const RunningSum* sums, Vector<float> loss) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
+  if (i < loss.size) loss.data[i] = static_cast<float>(sums[i].sum);
+}
+
+int64_t finish_blocks(Vector<float> loss) { return (loss.size + kFinishThreads - 1) / kFinishThreads; }
+
+void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {
+  const PairSums* target = view.agreement.groups > 0 ? &scratch.target_sums : nullptr;
+  const ForwardTile to{view,
+                       scratch.sums.row_partials(),
+                       scratch.sums.column_partials(),
+                       scratch.target_sums.row_partials(),
+                       scratch.target_sums.column_partials(),
+                       scratch.own};
+  if (target) target->begin(context);
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
+      if (target) {
+        using T = ContrastiveTile<kPrecision, true>;
+        DUET_LAUNCH((softmax_kernel<kPrecision, true>), tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+        merge_sums(context, block, T::kColumns, {&scratch.sums, target});
+      } else {
+        using T = ContrastiveTile<kPrecision, false>;
+        DUET_LAUNCH((softmax_kernel<kPrecision, false>), tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+        merge_sums(context, block, T::kColumns, {&scratch.sums});
+      }
+    });
+  });
+  const auto finish = [&](const Finish& side) {
+    DUET_LAUNCH(finish_softmax_kernel, finish_blocks(side.loss), kFinishThreads, 0, context.stream)(side);
+  };
+  finish({scratch.sums.rows(), row_positives(view.agreement, target, scratch.own, scratch.m), out.row_loss, out.row_statistics});
+  finish({scratch.sums.columns(), column_positives(view.agreement, target, scratch.own, scratch.n), out.column_loss, out.column_statistics});
+}
+
+void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    using T = ContrastiveTile<kPrecision, false>;
+    for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(sigmoid_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
+      (view, scratch.sums.row_partials(), block);
+      merge_sums(context, block, T::kColumns, {&scratch.sums});
+    });
+  });
+  DUET_LAUNCH(finish_sigmoid_kernel, finish_blocks(out.row_loss), kFinishThreads, 0, context.stream)(scratch.sums.rows(), out.row_loss);
+}
+
+}  // namespace
+
+size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  Workspace measure;
+  ContrastiveScratch(measure, context, inputs);
+  return measure.used();
+}
+
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  ContrastiveScratch scratch(pieces, context, in);
+  const ContrastiveView view = scratch.prepare(context, in);
+  scratch.sums.begin(context);
+  if (scratch.sigmoid)
+    sigmoid_forward(context, view, out, scratch);
+  else
+    softmax_forward(context, view, out, scratch);
+}
+
+}  // namespace duet::cuda

@@ -1,0 +1,131 @@
+// PLAN
+#include "kernels/contrastive/contrastive_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kPullThreads = 128;
+
+// One direction's factors.
+struct SetPulls {
+  PullFactors to;
+  int64_t count, padded;
+  Matrix<const float> statistics;
+  const float *weight, *trust;  // null: 0, 1
+};
+
+// w (P - What), nothing for a row without a target.
+__global__ void __launch_bounds__(kPullThreads) set_pulls_kernel(SetPulls set, ScoreView scores) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x;
+  if (i >= set.padded) return;
+  Pull pull{};
+  if (i < set.count && set.weight) {
+    const float* statistics = set.statistics.data + i * set.statistics.stride;
+    pull.student_log_sum = statistics[0];
+    pull.student = has_target(statistics[1]) ? set.weight[i] : 0;
+    pull.target = pull.student == 0 ? 0 : pull.student / statistics[1];
+  }
+  pull.trust = i >= set.count ? 0 : set.trust ? set.trust[i] : 1;
+  set_pull(set.to, i, pull, scores.bounded());
+}
+
+struct GradientTile {
+  ContrastiveView view;
+  PullView pull;            // softmax
+  const float* row_weight;  // sigmoid
+  GradientBlock gradient;
+  double *scale_sums, *bias_sums;
+};
+
+template <duet_precision P>
+__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
+    softmax_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P, true>;
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values dots;
+  fill_dots<T>(shared, to.view.scores, place, dots);
+  const float scale = *to.view.scores.scale;
+  const float sum = to.view.scores.bounded() ? pull_tile<T, true, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots)
+                                             : pull_tile<T, false, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots);
+  take_tile<T>(to.gradient, place, dots);
+  const double total = block_sum(static_cast<double>(sum));
+  if (threadIdx.x == 0) to.scale_sums[blockIdx.x] += total;
+}
+
+template <duet_precision P>
+__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
+    sigmoid_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P, true>;
+  constexpr int kRows = kRowsOfSums<T>;
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values dots;
+  fill_dots<T>(shared, to.view.scores, place, dots);
+  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+  const float scale = *to.view.scores.scale, bias = *to.view.bias;
+  float scale_sum = 0, bias_sum = 0;
+  DUET_UNROLL
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns], row_weight[kRows];
+    fill_weights<T>(to.view.agreement, place, first, weights);
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) row_weight[r] = T::row(first + r) < place.rows ? to.row_weight[place.first_row + T::row(first + r)] : 0;
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
+        const float dot = dots(first + r, c);
+        float g = row_weight[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(own ? 1 : weights[r][c]);
+        if (T::row(first + r) >= place.rows || T::column(c) >= place.columns) g = 0;
+        scale_sum = fmaf(g, dot, scale_sum);
+        bias_sum += g;
+        dots(first + r, c) = g * scale;
+      }
+    }
+  }
+  take_tile<T>(to.gradient, place, dots);
+  const double2 total = block_reduce(make_double2(scale_sum, bias_sum), [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
+  if (threadIdx.x > 0) return;
+  to.scale_sums[blockIdx.x] += total.x;
+  to.bias_sums[blockIdx.x] += total.y;
+}
+
+}  // namespace
+
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
+                          Matrix<const float> column_statistics, const ContrastiveGradients& out, const duet_workspace& workspace) {
+  if (!out.row_weight && !out.column_weight) return;
+  Workspace pieces(workspace);
+  ContrastiveScratch scratch(pieces, context, in);
+  GradientTile to{scratch.prepare(context, in), scratch.pulls.view(), out.row_weight.data, {}, scratch.scale_sums.data(), scratch.bias_sums.data()};
+  scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v);
+  scratch.scale_sums.begin(context);
+  scratch.bias_sums.begin(context);
+  to.gradient = scratch.products.block();
+  const auto set = [&](const PullFactors& pulls, Matrix<const float> statistics, Vector<const float> weight, Vector<const float> trust) {
+    const int64_t padded = packed_rows(statistics.rows);
+    DUET_LAUNCH(set_pulls_kernel, padded / kPullThreads, kPullThreads, 0, context.stream)
+    (SetPulls{pulls, statistics.rows, padded, statistics, weight.data, trust.data}, to.view.scores);
+  };
+  if (!scratch.sigmoid) {
+    set(to.pull.rows, row_statistics, out.row_weight, in.trust_a);
+    set(to.pull.columns, column_statistics, out.column_weight, in.trust_v);
+  }
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    using T = ContrastiveTile<kPrecision, true>;
+    for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
+      if (scratch.sigmoid)
+        DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+      else
+        DUET_LAUNCH(softmax_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+      scratch.products.add(context, block);
+    });
+  });
+  if (out.scale) scratch.scale_sums.add_to(context, out.scale.data);
+  if (out.bias) scratch.bias_sums.add_to(context, out.bias.data);
+}
+
+}  // namespace duet::cuda

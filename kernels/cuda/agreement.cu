@@ -1,0 +1,76 @@
+// Plan. Packing of classes and trust: a thread four, 4 (C + 2) bytes a row read and written once a call. TileSums: at most 2048 numbers, one
+// block, in the end.
+#include "kernels/cuda/agreement.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+struct PackClasses {
+  Matrix<const float> classes;
+  const float* trust;
+  float4* to;  // groups x rows
+  float2* trusts;
+  int64_t rows;
+};
+
+__global__ void __launch_bounds__(kThreads) pack_classes_kernel(PackClasses pack) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, group = blockIdx.y;
+  if (i >= pack.rows) return;
+  const bool inside = i < pack.classes.rows;
+  const auto element = [&](int64_t c) { return inside && c < pack.classes.columns ? pack.classes.data[i * pack.classes.stride + c] : 0; };
+  pack.to[group * pack.rows + i] = make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
+  if (group > 0) return;
+  const float t = !inside ? 0 : pack.trust ? pack.trust[i] : 1;
+  pack.trusts[i] = make_float2(t, t == 0 ? 0 : t * log2f(t));
+}
+
+__global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, int64_t count, float* total) {
+  double sum = 0;
+  for (int64_t k = threadIdx.x; k < count; k += kThreads) sum += sums[k];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *total += static_cast<float>(sum);
+}
+
+void pack(const duet_context& context, Matrix<const float> classes, Vector<const float> trust, int groups, float4* to, float2* trusts) {
+  const int64_t rows = packed_rows(classes.rows);
+  const dim3 grid(static_cast<unsigned>((rows + kThreads - 1) / kThreads), static_cast<unsigned>(groups));
+  DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)(PackClasses{classes, trust.data, to, trusts, rows});
+}
+
+}  // namespace
+
+AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes) : view_{} {
+  constexpr int64_t kMostGroups = 65535;  // of a grid's second dimension
+  const int64_t groups = (classes + 3) / 4;
+  require(groups <= kMostGroups, "inputs.class_a: expected at most ", 4 * kMostGroups, " classes, got ", classes);
+  view_.groups = static_cast<int>(groups);
+  view_.rows_a = packed_rows(n);
+  view_.rows_v = packed_rows(m);
+  if (groups == 0) return;
+  class_a_ = workspace.take<float4>(groups * view_.rows_a);
+  class_v_ = workspace.take<float4>(groups * view_.rows_v);
+  trust_a_ = workspace.take<float2>(view_.rows_a);
+  trust_v_ = workspace.take<float2>(view_.rows_v);
+}
+
+void AgreementRows::prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v, Vector<const float> trust_a,
+                            Vector<const float> trust_v, bool paired, int64_t first_row, int64_t first_column) {
+  view_.paired = paired;
+  view_.own = first_row - first_column;
+  if (view_.groups == 0) return;
+  view_.class_a = class_a_, view_.class_v = class_v_, view_.trust_a = trust_a_, view_.trust_v = trust_v_;
+  pack(context, class_a, trust_a, view_.groups, class_a_, trust_a_);
+  pack(context, class_v, trust_v, view_.groups, class_v_, trust_v_);
+}
+
+TileSums::TileSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns)
+    : count_(std::min(packed_rows(n), kBlockRows) / kTileRows * (std::min(packed_rows(m), kBackwardColumns) / tile_columns)),
+      sums_(workspace.take<double>(count_)) {}
+
+void TileSums::add_to(const duet_context& context, float* total) const {
+  DUET_LAUNCH(tile_sum_kernel, 1, kThreads, 0, context.stream)(sums_, count_, total);
+}
+
+}  // namespace duet::cuda

@@ -1,0 +1,278 @@
+// Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums over a row's or column's
+// positives (target_sums), and d loss/d score of a tile, softmax and target together (pull_tile).
+//
+// W is formed in registers, 16 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside
+// d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a group one after another: 8 rows are 128 bytes, and a thread
+// reaches all its rows from one address. Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
+#pragma once
+
+#include <cfloat>
+
+#include "kernels/cuda/scores.h"
+
+namespace duet::cuda {
+
+struct AgreementView {
+  const float4 *class_a, *class_v;  // groups x packed_rows, 0 past the end
+  int64_t rows_a, rows_v;           // packed_rows
+  int groups;                       // 0: without classes, and then own pairs are the only positives
+  const float2 *trust_a, *trust_v;  // t and t log2 t; 0 past the end
+  bool paired;
+  int64_t own;  // row i and column i + own are one pair
+};
+
+class AgreementRows {
+ public:
+  AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes);
+
+  // Classes without data: none. Trust without data: 1.
+  void prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v, Vector<const float> trust_a,
+               Vector<const float> trust_v, bool paired, int64_t first_row, int64_t first_column);
+  const AgreementView& view() const { return view_; }
+
+ private:
+  AgreementView view_;
+  float4 *class_a_ = nullptr, *class_v_ = nullptr;
+  float2 *trust_a_ = nullptr, *trust_v_ = nullptr;
+};
+
+// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN has
+// one, so that it shows.
+__host__ __device__ inline bool has_target(float weight) { return !(weight < FLT_MIN); }
+
+// Where a tile's own pairs lie: row r and column r + offset.
+struct OwnPairs {
+  bool any;
+  int offset;
+
+  __device__ bool operator()(int row, int column) const { return column == row + offset; }
+};
+template <class T>
+__device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, const TilePlace& place) {
+  const int64_t offset = place.first_row + agreement.own - place.first_column;
+  if (!agreement.paired || offset <= -kTileRows || offset >= T::kColumns) return {false, 0};
+  return {true, static_cast<int>(offset)};
+}
+
+// own[i] = the score of row i with its own column, where that lies in the tile.
+template <class T>
+__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place, const typename T::Values& scores, float* own) {
+  if (!own_pair.any) return;
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c)
+      if (own_pair(T::row(r), T::column(c)) && T::row(r) < place.rows && T::column(c) < place.columns)
+        own[place.first_row + T::row(r)] = scores(r, c);
+  }
+}
+
+// One direction's sums over positives, N = sum pos and sum pos (log2 pos - s), when all tiles have been merged and own pairs are to be added.
+struct Positives {
+  const RunningSum* sums;    // null: own pairs alone
+  const float* own;          // what take_own_scores wrote; null: not paired
+  int64_t to_partner;        // element i is paired with i + to_partner of the other side, which has `partners` elements
+  int64_t to_row, partners;  // and its score is own[i + to_row]
+
+  struct Sums {
+    double weight, cross;
+  };
+  __device__ Sums operator[](int64_t i) const {
+    Sums all{0, 0};
+    if (sums) all = {sums[i].sum, sums[i].cross};
+    const int64_t partner = i + to_partner;
+    if (own && partner >= 0 && partner < partners) {  // pos = 1, log pos = 0
+      all.weight += 1;
+      all.cross -= own[i + to_row];
+    }
+    return all;
+  }
+};
+inline Positives row_positives(const AgreementView& agreement, const PairSums* sums, const float* own, int64_t m) {
+  return {sums ? sums->rows() : nullptr, agreement.paired ? own : nullptr, agreement.own, 0, m};
+}
+inline Positives column_positives(const AgreementView& agreement, const PairSums* sums, const float* own, int64_t n) {
+  return {sums ? sums->columns() : nullptr, agreement.paired ? own : nullptr, -agreement.own, -agreement.own, n};
+}
+
+// How many of a thread's rows are formed at a time: what the registers allow.
+template <class T>
+inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
+template <class T>
+inline constexpr int kRowsOfPull = 16 / T::kThreadColumns;
+
+// weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
+template <class T, int kRows>
+__device__ __forceinline__ void fill_weights(const AgreementView& agreement, const TilePlace& place, int first,
+                                             float (&weights)[kRows][T::kThreadColumns]) {
+  DUET_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) weights[r][c] = 0;
+  }
+  const float4* a = agreement.class_a + (agreement.groups > 0 ? place.first_row + T::row(first) : 0);
+  const float4* v = agreement.class_v + (agreement.groups > 0 ? place.first_column + T::column(0) : 0);
+  DUET_NO_UNROLL  // the registers are needed for the tile
+      for (int group = 0; group < agreement.groups; ++group, a += agreement.rows_a, v += agreement.rows_v) {
+    float4 of_a[kRows];
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) of_a[r] = __ldg(a + 8 * r);
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const float4 of_v = __ldg(v + 8 * (c >> 1) + (c & 1));
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        weights[r][c] = fmaf(of_a[r].x, of_v.x, weights[r][c]);
+        weights[r][c] = fmaf(of_a[r].y, of_v.y, weights[r][c]);
+        weights[r][c] = fmaf(of_a[r].z, of_v.z, weights[r][c]);
+        weights[r][c] = fmaf(of_a[r].w, of_v.w, weights[r][c]);
+      }
+    }
+  }
+}
+
+// For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum pos (-s); own pairs left
+// out. All threads of the block.
+template <class T, bool kEntropy>
+__device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementView& agreement, const TilePlace& place, const OwnPairs& own_pair,
+                                            const typename T::Values& scores, const SumPartials& rows, const SumPartials& columns) {
+  constexpr int kRows = kRowsOfSums<T>;
+  float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
+  DUET_UNROLL
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns];
+    fill_weights<T>(agreement, place, first, weights);
+    float2 trust_a[kRows];
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const float2 trust_v = agreement.trust_v[place.first_column + T::column(c)];
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        float w = weights[r][c];
+        if (own_pair.any && own_pair(T::row(first + r), T::column(c))) w = 0;
+        // pos log pos = t W log W + W t log t
+        float log = 0;
+        if constexpr (kEntropy) log = w > 0 ? __log2f(w) : 0;
+        const float u = w * (log - scores(first + r, c));
+        float2& row = of_row[first + r];
+        float2& column = of_column[c];
+        row = make_float2(fmaf(trust_v.x, w, row.x), fmaf(trust_v.x, u, row.y));
+        column = make_float2(fmaf(trust_a[r].x, w, column.x), fmaf(trust_a[r].x, u, column.y));
+        if constexpr (kEntropy) {
+          row.y = fmaf(trust_v.y, w, row.y);
+          column.y = fmaf(trust_a[r].y, w, column.y);
+        }
+      }
+    }
+  }
+  const int k = static_cast<int>(threadIdx.x);
+  const float2* row_sums = T::reduce_rows(T::template area<float2>(shared, kRowSumArea), of_row, SumPairs());
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, row_sums[k], 0);
+  const float2* column_sums = T::reduce_columns(T::template area<float2>(shared, kColumnSumArea), of_column, SumPairs());
+  if (k < place.columns) write_sum(columns, place.row_tile, place.block_column + k, column_sums[k], 0);
+}
+
+// Backward: what a row or a column pulls with.
+//   d loss/d score = student (P as it sees it) + teacher (P') - target pos, the weights with their signs
+// factor holds the weights and the trust; shift the log-sum-exps, in units of log 2, or infinity where the direction does not take part. Where scores
+// are bounded, e^-lse is in the weight and shift not looked at. packed_rows each, weights 0 past the end.
+struct PullFactors {
+  float4* factor;  // student, teacher, target, trust
+  float2* shift;   // student, teacher
+};
+struct PullView {
+  PullFactors rows, columns;
+};
+
+class Pulls {
+ public:
+  Pulls(Workspace& workspace, int64_t n, int64_t m)
+      : view_{{workspace.take<float4>(packed_rows(n)), workspace.take<float2>(packed_rows(n))},
+              {workspace.take<float4>(packed_rows(m)), workspace.take<float2>(packed_rows(m))}} {}
+  const PullView& view() const { return view_; }
+
+ private:
+  PullView view_;
+};
+
+// A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none.
+struct Pull {
+  float student_log_sum, student, teacher_log_sum, teacher, target, trust;
+};
+__device__ __forceinline__ void set_pull(const PullFactors& to, int64_t i, const Pull& pull, bool bounded) {
+  const auto weight = [&](float weight, float log_sum) {
+    return bounded && weight != 0 ? static_cast<float>(weight * ::exp(-static_cast<double>(log_sum))) : weight;
+  };
+  const auto shift = [&](float weight, float log_sum) { return weight == 0 ? INFINITY : log_sum * kLog2E; };
+  to.factor[i] = make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum), pull.target, pull.trust);
+  to.shift[i] = make_float2(shift(pull.student, pull.student_log_sum), shift(pull.teacher, pull.teacher_log_sum));
+}
+
+// dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score times dot.
+template <class T, bool kBounded, bool kTeacher>
+__device__ __forceinline__ float pull_tile(const AgreementView& agreement, const PullView& pull, const TilePlace& place, float scale,
+                                           float teacher_factor, typename T::Values& dots, const typename T::Values& teacher) {
+  constexpr int kRows = kRowsOfPull<T>;
+  const float factor = scale * kLog2E;
+  const OwnPairs own_pair = own_pairs<T>(agreement, place);
+  const bool whole = place.rows == kTileRows && place.columns == T::kColumns;
+  float sum = 0;
+  DUET_UNROLL
+  for (int first = 0; first < T::kThreadRows; first += kRows) {
+    float weights[kRows][T::kThreadColumns];
+    fill_weights<T>(agreement, place, first, weights);
+    float4 row[kRows];
+    float2 row_shift[kRows];
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      row[r] = pull.rows.factor[place.first_row + T::row(first + r)];
+      if constexpr (!kBounded) row_shift[r] = pull.rows.shift[place.first_row + T::row(first + r)];
+    }
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const float4 column = pull.columns.factor[place.first_column + T::column(c)];
+      float2 column_shift;
+      if constexpr (!kBounded) column_shift = pull.columns.shift[place.first_column + T::column(c)];
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const float dot = dots(first + r, c), s = dot * factor;
+        float g;
+        if constexpr (kBounded)
+          g = ptx::exp2(s) * (row[r].x + column.x);
+        else
+          g = ptx::exp2(s - row_shift[r].x) * row[r].x + ptx::exp2(s - column_shift.x) * column.x;
+        if constexpr (kTeacher) {
+          const float t = teacher(first + r, c) * teacher_factor;
+          if constexpr (kBounded)
+            g += ptx::exp2(t) * (row[r].y + column.y);
+          else
+            g += ptx::exp2(t - row_shift[r].y) * row[r].y + ptx::exp2(t - column_shift.y) * column.y;
+        }
+        const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
+        g -= own ? row[r].z + column.z : weights[r][c] * fmaf(row[r].z, column.w, column.z * row[r].w);
+        if (!whole && (T::row(first + r) >= place.rows || T::column(c) >= place.columns)) g = 0;
+        sum = fmaf(g, dot, sum);
+        dots(first + r, c) = g * scale;
+      }
+    }
+  }
+  return sum;
+}
+
+// A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order that the shapes decide.
+class TileSums {
+ public:
+  TileSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns);
+
+  void begin(const duet_context& context) const { fill(context, sums_, count_, 0.0); }
+  double* data() const { return sums_; }
+  void add_to(const duet_context& context, float* total) const;  // total[0] += the sum
+
+ private:
+  int64_t count_;
+  double* sums_;
+};
+
+}  // namespace duet::cuda

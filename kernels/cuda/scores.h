@@ -1,0 +1,196 @@
+// Scores scale a_i.v_j of one pair of operands on the GPU, and their sums of exponentials along rows and columns (METHOD.md 4 and 5).
+//
+// Tiles hold scores in units of log 2, so that an exponential is one ex2; nats come back where a loss is written. Where the rows are so short that
+// no score exceeds kBoundedScore, which the longest row of either side tells before the sweep, every shift is 0: no maxima, and one exponential
+// serves a row and a column. Else (a temperature near 0.01 or below, wild norms) every row and column of a tile has a shift of its own.
+//
+// A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the tiles to sums that are carried
+// in double, so that a row of 10^5 columns keeps its last digits. Host:
+//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then merge_sums(context, block, tile_columns,
+//   {&sums});
+#pragma once
+
+#include <initializer_list>
+
+#include "kernels/cuda/sweep.h"
+
+namespace duet::cuda {
+
+inline constexpr float kLog2E = 1.44269504f;
+inline constexpr double kLn2 = 0.69314718055994531;
+inline constexpr float kBoundedScore = 40;  // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
+inline constexpr float kOutside = -1e30f;   // a score outside the matrix: e^it is 0, and the difference of two is 0 and not NaN
+inline constexpr float kLargestFloat = 3.402823466e38f;
+
+struct ScoreView {
+  Packed a, v;
+  const float* scale;
+  const float* longest;  // the norms of the longest row of a and of v
+
+  __device__ float factor() const { return *scale * kLog2E; }
+  __device__ bool bounded() const { return fabsf(*scale) * longest[0] * longest[1] <= kBoundedScore; }  // NaN: no
+};
+
+class ScoreRows {
+ public:
+  ScoreRows(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);
+
+  void prepare(const duet_context& context, Matrix<const float> a, Matrix<const float> v, Vector<const float> scale);
+  const ScoreView& view() const { return view_; }
+
+ private:
+  ScoreView view_;
+  float *norm_a_, *norm_v_, *longest_;
+};
+
+// values = the dots of one tile. All threads of the block.
+template <class T>
+__device__ __forceinline__ void fill_dots(uint32_t* shared, const ScoreView& scores, const TilePlace& place, typename T::Values& values) {
+  T::multiply(shared, scores.a.row(place.first_row), scores.a.stride, scores.v.row(place.first_column), scores.v.stride, scores.a.steps(), values);
+}
+// The dots of one tile, its scores from now on.
+template <class T>
+__device__ __forceinline__ void scale_dots(float factor, const TilePlace& place, typename T::Values& values) {
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) *= factor;
+  }
+  T::fill_outside(place.rows, place.columns, kOutside, values);
+}
+
+// What the tiles of a block said of one direction, element position of tile at [tile * stride + position].
+struct SumPartials {
+  float* shift;  // null: every shift is 0
+  float* sum;    // of 2^{x - shift}, or of anything where there is no shift
+  float* cross;  // of the same times something; null: not wanted
+  int64_t stride;
+};
+
+// A sum under way: sum 2^reference and cross 2^reference. Double's range means that the reference hardly ever has to move.
+struct RunningSum {
+  double reference, sum, cross;
+
+  static __host__ __device__ RunningSum none() { return {-INFINITY, 0, 0}; }
+  __device__ void add(double shift, double more, double more_cross) {
+    constexpr double kReach = 256;  // sums may grow by 2^256 over the reference, far from double's 2^1023
+    if (!(shift <= reference + kReach)) {
+      const double down = ::exp2(reference - shift);  // 0 for the first tile
+      sum *= down;
+      cross *= down;
+      reference = shift;
+    }
+    const double up = shift == reference ? 1 : ::exp2(shift - reference);
+    sum += more * up;
+    cross += more_cross * up;
+  }
+  __device__ void add(const RunningSum& other) {
+    if (other.reference > -INFINITY) add(other.reference, other.sum, other.cross);
+  }
+  __device__ double log() const { return reference * kLn2 + ::log(sum); }  // in nats
+};
+
+enum class Shift { no, yes };
+enum class Cross { no, yes };
+enum class Directions { rows, both };
+
+class PairSums {
+ public:
+  // Directions::rows: the columns have no sums.
+  PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross, Directions directions = Directions::both);
+
+  void begin(const duet_context& context) const;
+  const SumPartials& row_partials() const { return row_partials_; }
+  const SumPartials& column_partials() const { return column_partials_; }
+  Directions directions() const { return directions_; }
+  RunningSum* rows() const { return rows_; }
+  RunningSum* columns() const { return columns_; }
+
+ private:
+  int64_t n_, m_;
+  Directions directions_;
+  SumPartials row_partials_{}, column_partials_{};
+  RunningSum *rows_ = nullptr, *columns_ = nullptr;
+};
+
+// The sums of a finished block, both directions of up to three PairSums.
+void merge_sums(const duet_context& context, const Block& block, int tile_columns, std::initializer_list<const PairSums*> sums);
+
+struct SumPairs {
+  __device__ float2 operator()(float2 a, float2 b) const { return make_float2(a.x + b.x, a.y + b.y); }
+};
+
+// A shift that leaves infinities and NaN to the exponentials.
+__device__ __forceinline__ float shift_of(float largest) { return fabsf(largest) <= kLargestFloat ? largest : 0; }
+
+// The areas of shared memory that the sums of a tile use: shifts of rows and columns, then (two each) sums of rows and columns. A function that
+// has written one is followed by two barriers before the next writes it.
+enum Area { kRowShiftArea = 0, kColumnShiftArea = 1, kRowSumArea = 2, kColumnSumArea = 4 };
+
+__device__ __forceinline__ void write_sum(const SumPartials& to, int tile, int position, float2 total, float shift) {
+  const int64_t at = tile * to.stride + position;
+  to.sum[at] = total.x;
+  if (to.cross) to.cross[at] = total.y;
+  if (to.shift) to.shift[at] = shift;
+}
+
+// sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y. All threads of the block.
+template <class T, bool kBounded, bool kCross>
+__device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePlace& place, const typename T::Values& x, const typename T::Values& y,
+                                                  const SumPartials& rows, const SumPartials& columns) {
+  using Sums = std::conditional_t<kCross, float2, float>;
+  using Add = std::conditional_t<kCross, SumPairs, Sum>;
+  float row_shift[T::kThreadRows] = {}, column_shift[T::kThreadColumns] = {};
+  const float *largest_of_row = nullptr, *largest_of_column = nullptr;
+  if constexpr (!kBounded) {
+    float of_row[T::kThreadRows], of_column[T::kThreadColumns];
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = x(r, 0);
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      of_column[c] = x(0, c);
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) {
+        of_row[r] = fmaxf(of_row[r], x(r, c));
+        of_column[c] = fmaxf(of_column[c], x(r, c));
+      }
+    }
+    largest_of_row = T::reduce_rows(T::template area<float>(shared, kRowShiftArea), of_row, Larger());
+    largest_of_column = T::reduce_columns(T::template area<float>(shared, kColumnShiftArea), of_column, Larger());
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) row_shift[r] = shift_of(largest_of_row[T::row(r)]);
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) column_shift[c] = shift_of(largest_of_column[T::column(c)]);
+  }
+  Sums of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const float e_row = ptx::exp2(kBounded ? x(r, c) : x(r, c) - row_shift[r]);
+      const float e_column = kBounded ? e_row : ptx::exp2(x(r, c) - column_shift[c]);
+      if constexpr (kCross) {
+        const float difference = x(r, c) - y(r, c);
+        of_row[r] = make_float2(of_row[r].x + e_row, fmaf(e_row, difference, of_row[r].y));
+        of_column[c] = make_float2(of_column[c].x + e_column, fmaf(e_column, difference, of_column[c].y));
+      } else {
+        of_row[r] += e_row;
+        of_column[c] += e_column;
+      }
+    }
+  }
+  const auto pair = [](const Sums& sums) {
+    if constexpr (kCross)
+      return sums;
+    else
+      return make_float2(sums, 0);
+  };
+  const int k = static_cast<int>(threadIdx.x);
+  const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, Add());
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : shift_of(largest_of_row[k]));
+  const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, Add());
+  if (k < place.columns)
+    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]), kBounded ? 0 : shift_of(largest_of_column[k]));
+}
+
+}  // namespace duet::cuda

@@ -1,0 +1,107 @@
+// PLAN
+#include "kernels/distillation/distillation_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+constexpr int kFinishThreads = 128;
+
+struct Partials {
+  SumPartials rows, columns;
+};
+Partials partials_of(const PairSums& sums) { return {sums.row_partials(), sums.column_partials()}; }
+
+struct ForwardTile {
+  DistillationView view;
+  Partials student, teacher, target;
+  float* own;
+};
+
+template <duet_precision P>
+__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks) forward_kernel(ForwardTile to, Block block) {
+  using T = DistillationTile<P>;
+  DUET_SHARED_DYNAMIC(uint32_t, shared);
+  const TilePlace place = tile_of<T>(block, blockIdx.x);
+  typename T::Values student, teacher;
+  fill_dots<T>(shared, to.view.student, place, student);
+  fill_dots<T>(shared, to.view.teacher, place, teacher);
+  scale_dots<T>(to.view.student.factor(), place, student);
+  scale_dots<T>(to.view.teacher.factor(), place, teacher);
+  if (to.view.bounded()) {
+    take_exponentials<T, true, false>(shared, place, student, student, to.student.rows, to.student.columns);
+    take_exponentials<T, true, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
+  } else {
+    take_exponentials<T, false, false>(shared, place, student, student, to.student.rows, to.student.columns);
+    take_exponentials<T, false, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
+  }
+  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+  take_own_scores<T>(own_pair, place, student, to.own);
+  if (to.view.agreement.groups > 0) target_sums<T, true>(shared, to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
+}
+
+// One direction's losses and statistics.
+struct Finish {
+  const RunningSum *student, *teacher;
+  Positives positives;
+  const float* kappa;
+  Vector<float> loss;
+  Matrix<float> statistics;
+};
+
+__global__ void __launch_bounds__(kFinishThreads) finish_kernel(Finish to) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
+  if (i >= to.loss.size) return;
+  const double lse_s = to.student[i].log(), lse_t = to.teacher[i].log(), kappa = to.kappa ? to.kappa[i] : 0;
+  const Positives::Sums positives = to.positives[i];
+  const float sum = static_cast<float>(positives.weight);
+  float* statistics = to.statistics.data + i * to.statistics.stride;
+  statistics[0] = static_cast<float>(lse_s);
+  statistics[1] = static_cast<float>(lse_t);
+  statistics[2] = sum;
+  // E/Z_t - log Z_t + log Z_s: the references of the sums are inside both the cross sum and the log-sum-exps.
+  const double to_teacher = to.teacher[i].cross / to.teacher[i].sum * kLn2 - lse_t + lse_s;
+  const double to_target = has_target(sum) ? positives.cross / positives.weight * kLn2 - ::log(positives.weight) + lse_s : 0;
+  to.loss.data[i] = to.positives.partners == 0 ? 0 : static_cast<float>((1 - kappa) * to_teacher + kappa * to_target);
+}
+
+void finish(const duet_context& context, const Finish& to) {
+  DUET_LAUNCH(finish_kernel, (to.loss.size + kFinishThreads - 1) / kFinishThreads, kFinishThreads, 0, context.stream)(to);
+}
+
+}  // namespace
+
+size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs) {
+  Workspace measure;
+  DistillationScratch(measure, context, inputs);
+  return measure.used();
+}
+
+void distillation_forward(const duet_context& context, const DistillationInputs& in, const DistillationOutputs& out,
+                          const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  DistillationScratch scratch(pieces, context, in);
+  const ForwardTile to{scratch.prepare(context, in), partials_of(scratch.student_sums), partials_of(scratch.teacher_sums),
+                       partials_of(scratch.target_sums), scratch.own};
+  const bool classes = to.view.agreement.groups > 0;
+  scratch.student_sums.begin(context);
+  scratch.teacher_sums.begin(context);
+  if (classes) scratch.target_sums.begin(context);
+  with_precision(context.precision, [&](auto precision) {
+    constexpr duet_precision kPrecision = decltype(precision)::value;
+    using T = DistillationTile<kPrecision>;
+    for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
+      DUET_LAUNCH(forward_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+      if (classes)
+        merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums, &scratch.target_sums});
+      else
+        merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums});
+    });
+  });
+  const PairSums* target = classes ? &scratch.target_sums : nullptr;
+  finish(context, {scratch.student_sums.rows(), scratch.teacher_sums.rows(), row_positives(to.view.agreement, target, scratch.own, scratch.m),
+                   in.kappa_a.data, out.row_loss, out.row_statistics});
+  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(),
+                   column_positives(to.view.agreement, target, scratch.own, scratch.n), in.kappa_v.data, out.column_loss, out.column_statistics});
+}
+
+}  // namespace duet::cuda

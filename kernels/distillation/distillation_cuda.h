@@ -1,0 +1,57 @@
+// What forward and backward of distillation share on the GPU: the pieces of the workspace, and the view that their kernels read.
+#pragma once
+
+#include "kernels/cuda/agreement.h"
+#include "kernels/distillation/distillation_backends.h"
+
+namespace duet::cuda {
+
+template <duet_precision P>
+using DistillationTile = DualTile<P>;
+constexpr int distillation_tile_columns(duet_precision precision) {
+  return is_exact(precision) ? DistillationTile<DUET_PRECISION_FP32>::kColumns : DistillationTile<DUET_PRECISION_BF16>::kColumns;
+}
+
+struct DistillationView {
+  ScoreView student, teacher;
+  AgreementView agreement;
+
+  __device__ bool bounded() const { return student.bounded() && teacher.bounded(); }
+};
+
+struct DistillationScratch {
+  DistillationScratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
+      : n(in.student_a.rows),
+        m(in.student_v.rows),
+        tile_columns(distillation_tile_columns(context.precision)),
+        student(workspace, context.precision, n, m, in.student_a.columns),
+        teacher(workspace, context.precision, n, m, in.teacher_a.columns),
+        agreement(workspace, n, m, in.class_a.columns),
+        student_sums(workspace, n, m, tile_columns, Shift::yes, Cross::no),
+        teacher_sums(workspace, n, m, tile_columns, Shift::yes, Cross::yes),
+        target_sums(workspace, n, m, tile_columns, Shift::no, Cross::yes),
+        own(workspace.take<float>(n)),
+        pulls(workspace, n, m),
+        scale_sums(workspace, n, m, tile_columns),
+        products(workspace, context.precision, n, m, in.student_a.columns) {}
+
+  DistillationView prepare(const duet_context& context, const DistillationInputs& in) {
+    student.prepare(context, in.student_a, in.student_v, in.scale);
+    teacher.prepare(context, in.teacher_a, in.teacher_v, in.teacher_scale);
+    // Without classes there is no target at all, not even the own pairs.
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired && in.class_a, in.first_row, in.first_column);
+    return {student.view(), teacher.view(), agreement.view()};
+  }
+
+  int64_t n, m;
+  int tile_columns;
+  ScoreRows student, teacher;
+  AgreementRows agreement;
+  PairSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s)
+  float* own;                                        // n: the score of a row with its own column
+  Pulls pulls;
+  TileSums scale_sums;
+  BlockGradients products;
+};
+
+}  // namespace duet::cuda
