@@ -1,4 +1,10 @@
-// PLAN
+// Plan of the forward pass, 1 product. A block owns a tile of 128 x 256 pairs (128 x 128 in fp32 and tf32x3), or half of it where W's sums need
+// registers too (multi_positive), and passes over its dots once for the exponentials (or softplus) and once for the sums over positives; what it says
+// of its rows and columns is merged as in distillation. InfoNCE has no second pass: the own score of a row is written by the tile that holds it.
+//
+// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile of 128 x 256 (figures of tiles.h): L2 16,400, epilogue about 1,000 instructions a
+// warp, 3,300: 19,700 cycles, 32,768 tiles in 2.8 ms, 390 TFLOP/s. Sigmoid: 3 special functions and a division a pair, some 35 instructions, 7,500
+// cycles: 3.4 ms. multi_positive on 128 x 128: 10,900 and 5,500, 4.7 ms.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {

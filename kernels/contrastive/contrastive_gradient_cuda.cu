@@ -1,4 +1,8 @@
-// PLAN
+// Plan of the backward pass, 3 products: a tile of 128 x 128 (x 64 in fp32 and tf32x3) is recomputed, turned into d loss/d dot in its registers and
+// stored as G and G^T for the two products of sweep.h; d loss/d scale and d loss/d bias are a sum a tile each, added in a fixed order in the end.
+//
+// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile: L2 10,900, epilogue about 1,300 instructions a warp, 4,300: 15,200 cycles, 65,536
+// tiles in 4.3 ms; the products with G at 390 TFLOP/s 5.6 ms.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {

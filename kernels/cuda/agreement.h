@@ -99,7 +99,7 @@ inline Positives column_positives(const AgreementView& agreement, const PairSums
 template <class T>
 inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
 template <class T>
-inline constexpr int kRowsOfPull = 16 / T::kThreadColumns;
+inline constexpr int kRowsOfPull = 8 / T::kThreadColumns;
 
 // weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
 template <class T, int kRows>
