@@ -42,9 +42,8 @@ struct GradientTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
-    softmax_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P, true>;
+__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks) softmax_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values dots;
@@ -58,9 +57,8 @@ __global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, Contrastiv
 }
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
-    sigmoid_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P, true>;
+__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks) sigmoid_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P>;
   constexpr int kRows = kRowsOfSums<T>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
@@ -119,7 +117,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision, true>;
+    using T = ContrastiveTile<kPrecision>;
     for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
       if (scratch.sigmoid)
         DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
