@@ -26,10 +26,9 @@ struct GradientProduct {
   int tiles_down = 0, tiles = 0;
 };
 
-// Steps of one chain of sums. Tensor cores cut what they add to float32 where an addition would round: over 4096 of k and three parts that is a
-// bias of 4e-5 of a sum of like signs, over 1024 1e-5. TF32 and bf16 have rounded more than that away before.
-template <duet_precision P>
-inline constexpr int kChainSteps = P == DUET_PRECISION_TF32X3 ? 32 : 1 << 20;
+// Of k in one chain of sums. Tensor cores cut what they add to float32 where an addition would round: over 4096 of k and the three parts of tf32x3
+// that is a bias of 4e-5 of a sum of like signs, over 1024 1e-5. TF32 and bf16 have rounded more than that away before.
+constexpr int64_t longest_chain(duet_precision precision) { return precision == DUET_PRECISION_TF32X3 ? 1024 : kBlockRows; }
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) gradient_product_kernel(GradientProduct first, GradientProduct second) {
@@ -39,23 +38,20 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) gradient_product_kern
   const int tile = static_cast<int>(blockIdx.x) - (is_first ? 0 : first.tiles);
   const int64_t row = static_cast<int64_t>(tile % product.tiles_down) * kTileRows,
                 column = static_cast<int64_t>(tile / product.tiles_down) * T::kColumns;
-  const int rows = static_cast<int>(min(static_cast<int64_t>(kTileRows), product.to.rows - row));
-  const int columns = static_cast<int>(min(static_cast<int64_t>(T::kColumns), product.to.columns - column));
   typename T::Values values;
-  for (int step = 0; step < product.steps; step += kChainSteps<T::kPrecision>) {
-    const int64_t first = static_cast<int64_t>(step) * kStepWords;
-    T::multiply(shared, product.a.row(row) + first, product.a.stride, product.b.row(column) + first, product.b.stride,
-                min(kChainSteps<T::kPrecision>, product.steps - step), values);
-    T::template store<true>(values, product.to.data + row * product.to.stride + column, product.to.stride, rows, columns);
-  }
+  T::multiply(shared, product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps, values);
+  T::template store<true>(values, product.to.data + row * product.to.stride + column, product.to.stride,
+                          static_cast<int>(min(static_cast<int64_t>(kTileRows), product.to.rows - row)),
+                          static_cast<int>(min(static_cast<int64_t>(T::kColumns), product.to.columns - column)));
 }
 
 template <class T>
-GradientProduct product_of(const Packed& g, const Packed& rows, int64_t first_k, int64_t count_k, Matrix<float> to) {
-  if (!to || to.columns == 0) return {};
+GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k, int64_t first_k, int64_t count_k, Matrix<float> to) {
+  if (!to || to.columns == 0 || count_k <= 0) return {};
   constexpr int kElements = elements_of_word(T::kPrecision);
   GradientProduct product{g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, 0, 0};
-  product.b.words += first_k / kElements;
+  product.a.words += first_k / kElements;
+  product.b.words += (block_k + first_k) / kElements;
   product.tiles_down = static_cast<int>(rounded_up(to.rows, kTileRows) / kTileRows);
   product.tiles = product.tiles_down * static_cast<int>(rounded_up(to.columns, T::kColumns) / T::kColumns);
   return product;
@@ -98,9 +94,12 @@ void BlockGradients::add(const duet_context& context, const Block& block) const 
   const int64_t d = std::max(grad_a_.columns, grad_v_.columns);
   const auto launch = [&](auto tile) {
     using T = decltype(tile);
-    const GradientProduct first = product_of<T>(g_, v_, block.first_column, block.columns, to_a);
-    const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, block.rows, to_v);
-    DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)(first, second);
+    const int64_t chain = longest_chain(T::kPrecision), longest = std::max(block.rows, block.columns);
+    for (int64_t k = 0; k < longest; k += chain) {
+      const GradientProduct first = product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a);
+      const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v);
+      DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)(first, second);
+    }
   };
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
