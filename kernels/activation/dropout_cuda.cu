@@ -1,6 +1,6 @@
-// Elementwise (kernels/cuda/elementwise.h): a thread owns four neighbouring elements and draws their words itself, one Philox block where the first of
-// them is a multiple of four in the draw, else two. A block is 20 multiplications of 32 x 32 bits and some 80 other operations: 25 an element, against
-// the 50 that an H200 has time for while 8 bytes move (backward 12), so bandwidth stays the limit and no mask is stored.
+// Elementwise (kernels/cuda/elementwise.h): a thread owns four neighbouring elements and draws their words itself, one Philox block where the first
+// of them is a multiple of four in the draw, else two. A block is 20 multiplications of 32 x 32 bits and some 80 other operations: 25 an element,
+// against the 50 that an H200 has time for while 8 bytes move (backward 12), so bandwidth stays the limit and no mask is stored.
 #include "kernels/activation/activation_backends.h"
 #include "kernels/core/philox.h"
 #include "kernels/cuda/elementwise.h"

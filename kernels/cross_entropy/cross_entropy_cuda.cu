@@ -1,6 +1,7 @@
-// A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes: 8 a logit forward, 16 backward;
-// the second and third reading of a row come from L1. An exponential in double is some 30 operations, forward one a logit, backward two: at 17 T/s of an
-// H200 1.8 and 3.5 ps a logit, where bandwidth (4.8 TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is two launches' worth of time, whatever they do.
+// A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes: 8 a logit forward, 16
+// backward; the second and third reading of a row come from L1. An exponential in double is some 30 operations, forward one a logit, backward two: at
+// 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8 TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is two launches' worth of time,
+// whatever they do.
 #include "kernels/cross_entropy/cross_entropy_backends.h"
 #include "kernels/cuda/rows.h"
 
@@ -79,8 +80,7 @@ struct Backward {
       const Pack<kWidth> logit = load<kWidth>(z + c), target = load<kWidth>(q + c);
       Pack<kWidth> grad = load<kWidth>(to + c);
       DUET_UNROLL
-      for (int e = 0; e < kWidth; ++e)
-        grad.at[e] += static_cast<float>(weight * (exp(logit.at[e] - sums.largest) * share - target.at[e]));
+      for (int e = 0; e < kWidth; ++e) grad.at[e] += static_cast<float>(weight * (exp(logit.at[e] - sums.largest) * share - target.at[e]));
       store(to + c, grad);
     });
   }

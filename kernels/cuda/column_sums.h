@@ -7,7 +7,7 @@
 namespace duet::cuda {
 
 struct ColumnRuns {
-  static constexpr int kColumns = 32, kLanes = 8;      // of a block: columns, and rows at a time
+  static constexpr int kColumns = 32, kLanes = 8;         // of a block: columns, and rows at a time
   static constexpr int64_t kLeastRows = 256, kMost = 64;  // a run's rows, runs: enough blocks to fill the device, few enough to merge
 
   int64_t rows, columns, rows_a_run, runs;
@@ -70,9 +70,9 @@ void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms
   const int64_t grid = cut.runs * pieces(cut.columns, ColumnRuns::kColumns);
   DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0, context.stream)
   (cut, terms, finish, partials);
-  if (cut.runs > 1)
-    DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0, context.stream)
-    (cut, finish, partials);
+  if (cut.runs <= 1) return;
+  DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0, context.stream)
+  (cut, finish, partials);
 }
 
 }  // namespace duet::cuda

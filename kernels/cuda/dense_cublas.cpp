@@ -18,7 +18,8 @@ constexpr size_t kAlignment = 256;  // that it asks of its workspace
 
 void check(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? DUET_OUT_OF_MEMORY : DUET_CUDA_ERROR, text("cuBLASLt, ", what, ": ", cublasLtGetStatusString(status)));
+  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? DUET_OUT_OF_MEMORY : DUET_CUDA_ERROR,
+              text("cuBLASLt, ", what, ": ", cublasLtGetStatusString(status)));
 }
 
 struct DestroyHandle {
@@ -108,8 +109,9 @@ class Device {
     const Operation operation = describe(product, context.precision);
     const Layout a = layout_of(product.y), b = layout_of(product.x), out = layout_of(product.out);
     const cublasLtMatmulAlgo_t algorithm = choose(context, product, operation, a, b, out);
-    check(cublasLtMatmul(handle_.get(), operation.get(), &product.alpha, product.y.data, a.get(), product.x.data, b.get(), &product.beta, product.out.data,
-                         out.get(), product.out.data, out.get(), &algorithm, workspace, kWorkspace, static_cast<cudaStream_t>(context.stream)),
+    check(cublasLtMatmul(handle_.get(), operation.get(), &product.alpha, product.y.data, a.get(), product.x.data, b.get(), &product.beta,
+                         product.out.data, out.get(), product.out.data, out.get(), &algorithm, workspace, kWorkspace,
+                         static_cast<cudaStream_t>(context.stream)),
           "multiplying");
   }
 
@@ -139,8 +141,8 @@ class Device {
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(product.out.data));
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation.get(), a.get(), b.get(), out.get(), out.get(),
-                                                                 preference.get(), 1, &found, &count);
+    const cublasStatus_t status =
+        cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation.get(), a.get(), b.get(), out.get(), out.get(), preference.get(), 1, &found, &count);
     if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
       algorithms_.erase(chosen);
       check(status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status, "choosing an algorithm");

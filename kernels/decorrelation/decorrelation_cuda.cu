@@ -1,8 +1,8 @@
 // Columns are summed over the batch in double (kernels/cuda/column_sums.h): means, then squared deviations; both sides are standardised into scratch,
 // R = A^T V / n is a dense product (kernels/cuda/dense.h), its off-diagonal squares are summed a team a row (kernels/cuda/rows.h), then in one block.
-// Backward turns R into M = dL/dR / n in place and goes back through two products and the standardisation. 4096 x 512: each side is read three times and
-// written once forward (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen launches, beside
-// 2.1 GFLOP a product.
+// Backward turns R into M = dL/dR / n in place and goes back through two products and the standardisation. 4096 x 512: each side is read three times
+// and written once forward (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen
+// launches, beside 2.1 GFLOP a product.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/rows.h"
@@ -99,8 +99,7 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
   standardise(context, scratch, a, eps, scratch.a);
   standardise(context, scratch, v, eps, scratch.v);
   const float share = static_cast<float>(1.0 / static_cast<double>(a.rows));
-  dense_product(context,
-                {share, scratch.a.standardised, Operand::transposed, scratch.v.standardised, Operand::as_it_is, 0, scratch.correlation, {}},
+  dense_product(context, {share, scratch.a.standardised, Operand::transposed, scratch.v.standardised, Operand::as_it_is, 0, scratch.correlation, {}},
                 scratch.dense);
 }
 

@@ -1,7 +1,7 @@
 // Forward: rows x columns elementwise (kernels/cuda/elementwise.h), one load and one store of 16 bytes a thread; 8 d + 8 bytes a row, so 4096 rows of
 // 512 take 17 MB: 3.5 us of bandwidth on an H200 (4.8 TB/s) and as much again to start.
-// Backward: a warp owns a row i of the batch. Where an earlier row has the same index it leaves; else it adds all rows with its index, in their order,
-// so that an element of grad_source has one writer. Looking for them reads the indices from the caches, B / 32 steps a warp: 4096 rows cost
+// Backward: a warp owns a row i of the batch. Where an earlier row has the same index it leaves; else it adds all rows with its index, in their
+// order, so that an element of grad_source has one writer. Looking for them reads the indices from the caches, B / 32 steps a warp: 4096 rows cost
 // 128 steps, some 5 us, over the 12 d bytes a row that the sum itself moves; the search is quadratic, 65536 rows take milliseconds.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/gather/gather_backends.h"
@@ -41,7 +41,8 @@ struct CopyLabels {
 constexpr int kWarps = 8;  // of a block
 
 template <int kWidth>
-__global__ void __launch_bounds__(32 * kWarps) add_rows_kernel(Vector<const int64_t> indices, Matrix<const float> grad_rows, Matrix<float> grad_source) {
+__global__ void __launch_bounds__(32 * kWarps)
+    add_rows_kernel(Vector<const int64_t> indices, Matrix<const float> grad_rows, Matrix<float> grad_source) {
   constexpr unsigned kAll = 0xFFFFFFFFu;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int64_t i = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;

@@ -1,7 +1,7 @@
-// The products are cuBLASLt's (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the bias first.
-// grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the upstream
-// gradient, read beside two products that read it too. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32 products
-// reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches.
+// The products are cuBLASLt's (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the bias
+// first. grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the
+// upstream gradient, read beside two products that read it too. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32
+// products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/linear/linear_backends.h"

@@ -52,7 +52,8 @@ DUET_API duet_status duet_mining_hard(duet_context* context, const duet_mining_i
 /* The number of positive pairs, that is of rows in the semihard list: count is int64, size 1. */
 DUET_API duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs, duet_vector count, duet_workspace workspace);
 /* triplets (count x 3, int32): anchor, positive, nearest negative n with D_ip < D_in < fl(D_ip + margin) or -1, row-major;
-   distances (count x 2): D_ip and D_in, NaN where there is none; may be null. */
+   distances (count x 2): D_ip and D_in, NaN where there is none; may be null. The list's length is checked against the labels, for which a CUDA
+   context waits for its stream: the one call here that does, and that cannot be captured. */
 DUET_API duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs, float margin, duet_matrix triplets,
                                           duet_matrix distances, duet_workspace workspace);
 /* negatives (n x slots, int32) and their Euclidean distances (n x slots, may be null). x and y hold unit rows; metric is not read. */

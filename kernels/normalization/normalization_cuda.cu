@@ -1,6 +1,7 @@
 // A warp owns a row of up to 2048 columns, a block a longer one (kernels/cuda/rows.h). A row comes from memory once; what is read a second or third
-// time comes from L1 while a block's eight rows fit it (up to some 1000 columns), else from L2. Everything within a row is in double, as on the CPU: an
-// element costs 2 to 8 double operations and conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the limit:
+// time comes from L1 while a block's eight rows fit it (up to some 1000 columns), else from L2. Everything within a row is in double, as on the CPU:
+// an element costs 2 to 8 double operations and conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the
+// limit:
 //   unit rows: 8 bytes an element forward, 16 backward; layer norm: 8 and 16. 65536 x 512: 56 us and 112 us at 4.8 TB/s.
 // grad_gain and grad_offset are sums over rows (kernels/cuda/column_sums.h) that read x and the upstream gradient once more, 8 bytes, with each row's
 // mean and scale left in the workspace; runs of rows leave partial sums there.
@@ -142,16 +143,19 @@ struct LayerNormBackward {
     if (row_moments && Team::thread() == 0) row_moments[i] = of;
     if (!grad_x) return;
     float* const to = grad_x.row(i);
-    const double mean_g = Team::template sum_over<kWidth>(columns, [=](int64_t k) {
-                            return dot(load<kWidth>(g + k), load_or<kWidth>(gain, k, 1));
-                          }) / count;
-    const double mean_gx = Team::template sum_over<kWidth>(columns, [=](int64_t k) {
-                             const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k), times = load_or<kWidth>(gain, k, 1);
-                             double sum = 0;
-                             DUET_UNROLL
-                             for (int e = 0; e < kWidth; ++e) sum += double{upstream.at[e]} * times.at[e] * ((value.at[e] - of.mean) * of.scale);
-                             return sum;
-                           }) / count;
+    const double mean_g =
+        Team::template sum_over<kWidth>(columns, [=](int64_t k) { return dot(load<kWidth>(g + k), load_or<kWidth>(gain, k, 1)); }) / count;
+    const double mean_gx = Team::template sum_over<kWidth>(columns,
+                                                           [=](int64_t k) {
+                                                             const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k),
+                                                                                times = load_or<kWidth>(gain, k, 1);
+                                                             double sum = 0;
+                                                             DUET_UNROLL
+                                                             for (int e = 0; e < kWidth; ++e)
+                                                               sum += double{upstream.at[e]} * times.at[e] * ((value.at[e] - of.mean) * of.scale);
+                                                             return sum;
+                                                           }) /
+                           count;
     Team::template each<kWidth>(columns, [=](int64_t k) {
       const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k), times = load_or<kWidth>(gain, k, 1);
       Pack<kWidth> grad = load<kWidth>(to + k);
@@ -234,7 +238,8 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
   if (sums || gradients.x)
     for_each_row(context, x.rows, x.columns, wide, LayerNormBackward{inputs, grad_outputs, gradients.x, sums ? scratch.row_moments : nullptr});
   if (sums)
-    column_sums<2>(context, scratch.cut, GainTerms{x, grad_outputs, scratch.row_moments}, AddGain{gradients.gain, gradients.offset}, scratch.partials);
+    column_sums<2>(context, scratch.cut, GainTerms{x, grad_outputs, scratch.row_moments}, AddGain{gradients.gain, gradients.offset},
+                   scratch.partials);
 }
 
 }  // namespace duet::cuda

@@ -1,7 +1,7 @@
 // All tensors of a step in one launch (one for every 70): their pointers travel as kernel arguments, a block finds its tensor by its number,
-// so that many small ones (biases) cost no launch each. A thread owns four neighbouring elements. AdamW moves 28 bytes an element (read 16, write 12), 36
-// with a teacher; sgd 20 and 28. 25 M parameters with teachers: 0.9 GB, 0.19 ms at the 4.8 TB/s of an H200; some 15 operations an element are nothing.
-// The step's factors are powers in double: the first thread of a block works them out while the others' loads are on their way.
+// so that many small ones (biases) cost no launch each. A thread owns four neighbouring elements. AdamW moves 28 bytes an element (read 16, write
+// 12), 36 with a teacher; sgd 20 and 28. 25 M parameters with teachers: 0.9 GB, 0.19 ms at the 4.8 TB/s of an H200; some 15 operations an element are
+// nothing. The step's factors are powers in double: the first thread of a block works them out while the others' loads are on their way.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/optimizer/optimizer_backends.h"
 
@@ -150,8 +150,14 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
     float* const second = second_moment == SecondMoment::used ? data(given.second_moment) : nullptr;
     const bool wide = aligned(given.parameter.data) && aligned(given.gradient.data) && aligned(given.first_moment.data) && aligned(second) &&
                       aligned(given.teacher.data);
-    batch.slots[batch.count++] = {
-        data(given.parameter), data(given.gradient), data(given.first_moment), second, data(given.teacher), size, static_cast<unsigned>(batch.blocks), wide};
+    batch.slots[batch.count++] = {data(given.parameter),
+                                  data(given.gradient),
+                                  data(given.first_moment),
+                                  second,
+                                  data(given.teacher),
+                                  size,
+                                  static_cast<unsigned>(batch.blocks),
+                                  wide};
     batch.blocks += blocks;
   }
   run(context, batch, rule);

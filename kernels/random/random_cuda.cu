@@ -1,5 +1,5 @@
-// A thread owns one Philox block, four neighbouring words of the draw, and writes what of them lies in the range: 16 bytes for some 100 operations, of
-// which an H200 does 29.6 T/s, so that 1 G words take 0.9 ms by operations as by bandwidth (4.8 TB/s).
+// A thread owns one Philox block, four neighbouring words of the draw, and writes what of them lies in the range: 16 bytes for some 100 operations,
+// of which an H200 does 29.6 T/s, so that 1 G words take 0.9 ms by operations as by bandwidth (4.8 TB/s).
 #include "kernels/core/philox.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/random/random_backends.h"

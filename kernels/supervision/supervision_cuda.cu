@@ -1,8 +1,9 @@
 // Four steps, all in double as on the CPU, whose decisions they repeat: (1) a warp a sample (a block where there are over 2048 classes) writes p, the
-// softmax of the two heads' mean, to the workspace; (2) the means of p over the batch, a sum over rows (kernels/cuda/column_sums.h), move u, and u gives
-// the lift; (3) a team a sample flips the coin, compares the heads, writes q, trust and kappa, and counts with integer atomics, whose order no bit
-// depends on; (4) one thread moves concord and writes the counts. 128 x 10 is the time of the launches; a large batch moves 8 C bytes of logits twice,
-// 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the 4.8 TB/s of an H200, five exponentials a logit in double half of that.
+// softmax of the two heads' mean, to the workspace; (2) the means of p over the batch, a sum over rows (kernels/cuda/column_sums.h), move u, and u
+// gives the lift; (3) a team a sample flips the coin, compares the heads, writes q, trust and kappa, and counts with integer atomics, whose order no
+// bit depends on; (4) one thread moves concord and writes the counts. 128 x 10 is the time of the launches; a large batch moves 8 C bytes of logits
+// twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the 4.8 TB/s of an H200, five exponentials a logit in double half of
+// that.
 #include "kernels/core/philox.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
@@ -178,9 +179,10 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   const Scratch scratch(workspace, samples, classes);
   DUET_LAUNCH(clear_kernel, 1, 1, 0, context.stream)(scratch.counts);
   for_each_row(context, samples, classes, false, Softmax{inputs.logits_a, inputs.logits_v, scratch.both});
-  column_sums<1>(context, scratch.cut, Probability{scratch.both},
-                 MovePredicted{inputs.momentum, inputs.largest_lift, static_cast<double>(samples), inputs.lift, inputs.prior, state.predicted, scratch.lift},
-                 scratch.partials);
+  column_sums<1>(
+      context, scratch.cut, Probability{scratch.both},
+      MovePredicted{inputs.momentum, inputs.largest_lift, static_cast<double>(samples), inputs.lift, inputs.prior, state.predicted, scratch.lift},
+      scratch.partials);
   for_each_row(context, samples, classes, false, Sample{inputs, outputs, scratch.both, scratch.lift, scratch.counts});
   DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state.concord, outputs, scratch.counts);
 }
