@@ -1,5 +1,5 @@
 // Plan of the backward pass, 4 products. A block owns a tile as in the forward pass and recomputes both its products; one pass over the registers
-// makes d loss/d dot of them, two exponentials a pair where scores are bounded (four where not), with W formed for 16 pairs of a thread at a time,
+// makes d loss/d dot of them, two exponentials a pair where scores are bounded (four where not), with W formed for 8 pairs of a thread at a time,
 // and stores the tile as G and as G^T, packed as operands. sweep.h multiplies a block of 4096 x 4096 of them (2 x 32 MB in bf16, in L2 in part) with
 // v and a and adds to the gradients, one writer an element. d loss/d scale: a sum a tile, in place over the blocks, then one block over the tiles.
 //
