@@ -1,4 +1,4 @@
-// Arrays for benchmarks, 64-byte aligned and contiguous, and the seeded draws that fill them.
+// Arrays for benchmarks, 64-byte aligned and contiguous, in the host's memory and, on a CUDA device, in its own; and the seeded draws that fill them.
 #pragma once
 
 #include <algorithm>
@@ -14,22 +14,44 @@
 
 namespace duet::bench {
 
-// rows x columns of T, zero to begin with: gradients may be added into, and every page has been touched before anything is timed.
+// The memory that the benchmarks' calls work on where that is not the host's; main chooses. Copies are done when they return.
+struct DeviceMemory {
+  void* (*allocate)(size_t bytes) = nullptr;
+  void (*release)(void* data) = nullptr;
+  void (*copy)(void* to, const void* from, size_t bytes) = nullptr;
+};
+inline DeviceMemory device_memory;
+inline double past_cache_bytes = 64.0 * 1024 * 1024;  // so many bytes read once push out what was there before
+
+// Bytes on the device; null where the host's memory is what the calls work on.
+class DeviceBytes {
+ public:
+  DeviceBytes() = default;
+  explicit DeviceBytes(size_t bytes) : data_(device_memory.allocate ? device_memory.allocate(bytes) : nullptr, device_memory.release) {}
+  void* get() const { return data_.get(); }
+
+ private:
+  std::unique_ptr<void, void (*)(void*)> data_{nullptr, [](void*) {}};
+};
+
+// rows x columns of T, zero to begin with: gradients may be added into, and every page has been touched before anything is timed. On a device the
+// values are where they were asked for last: row() and [] bring them to the host, matrix() and vector() to the device.
 template <class T>
 class Array {
  public:
   Array() = default;
-  explicit Array(int64_t rows, int64_t columns = 1) : rows_(rows), columns_(columns), data_(allocate(rows * columns), std::free) {}
+  explicit Array(int64_t rows, int64_t columns = 1)
+      : rows_(rows), columns_(columns), data_(allocate(rows * columns), std::free), device_(bytes_allocated()) {}
 
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }
   int64_t size() const { return rows_ * columns_; }
   double bytes() const { return static_cast<double>(size()) * sizeof(T); }
-  T* row(int64_t i) const { return data_.get() + i * columns_; }
-  T& operator[](int64_t i) const { return data_.get()[i]; }
+  T* row(int64_t i) const { return on_host() + i * columns_; }
+  T& operator[](int64_t i) const { return on_host()[i]; }
 
-  duet_matrix matrix() const { return {data_.get(), rows_, columns_, columns_, dtype()}; }
-  duet_vector vector() const { return {data_.get(), size(), dtype()}; }
+  duet_matrix matrix() const { return {on_device(), rows_, columns_, columns_, dtype()}; }
+  duet_vector vector() const { return {on_device(), size(), dtype()}; }
 
  private:
   static constexpr duet_dtype dtype() {
@@ -38,15 +60,29 @@ class Array {
     if constexpr (std::is_same_v<T, uint32_t>) return DUET_U32;
     return DUET_I64;
   }
+  static size_t padded(int64_t count) { return (static_cast<size_t>(count) * sizeof(T) + 127) / 64 * 64; }
   static T* allocate(int64_t count) {
-    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 127) / 64 * 64;
-    void* data = std::aligned_alloc(64, bytes);
+    void* data = std::aligned_alloc(64, padded(count));
     if (data == nullptr) throw std::bad_alloc();
-    return static_cast<T*>(std::memset(data, 0, bytes));
+    return static_cast<T*>(std::memset(data, 0, padded(count)));
+  }
+  size_t bytes_allocated() const { return padded(size()); }
+  T* on_host() const {
+    if (at_device_) device_memory.copy(data_.get(), device_.get(), bytes_allocated());
+    at_device_ = false;
+    return data_.get();
+  }
+  T* on_device() const {
+    if (device_.get() == nullptr) return data_.get();
+    if (!at_device_) device_memory.copy(device_.get(), data_.get(), bytes_allocated());
+    at_device_ = true;
+    return static_cast<T*>(device_.get());
   }
 
   int64_t rows_ = 0, columns_ = 0;
   std::unique_ptr<T, decltype(&std::free)> data_{nullptr, std::free};
+  DeviceBytes device_;
+  mutable bool at_device_ = false;
 };
 
 using Floats = Array<float>;
@@ -64,13 +100,16 @@ double bytes_of(const Arrays&... arrays) {
 class Scratch {
  public:
   Scratch() = default;
-  explicit Scratch(size_t bytes) : bytes_(bytes), memory_(static_cast<int64_t>(bytes / sizeof(float) + 1)) {}
+  explicit Scratch(size_t bytes) : bytes_(bytes), device_(bytes + 1) {
+    if (device_.get() == nullptr) host_ = Floats(static_cast<int64_t>(bytes / sizeof(float) + 1));
+  }
   size_t bytes() const { return bytes_; }
-  duet_workspace view() const { return {memory_.row(0), bytes_}; }
+  duet_workspace view() const { return {device_.get() ? device_.get() : host_.row(0), bytes_}; }
 
  private:
   size_t bytes_ = 0;
-  Floats memory_;
+  DeviceBytes device_;
+  Floats host_;
 };
 
 class Draw {

@@ -51,7 +51,7 @@ class Prepared {
   ProductShape product;
 };
 
-// The sets of a variant: as many as it takes to pass 64 MiB, at most 4, so that small inputs do not stay in the cache from call to call.
+// The sets of a variant: as many as it takes to pass the cache, at most 4, so that small inputs do not stay in it from call to call.
 template <class Set>
 class Rotating : public Prepared {
  public:
@@ -61,10 +61,9 @@ class Rotating : public Prepared {
   // make(draw) draws a set, size(set) is its bytes.
   template <class Make, class Size>
   void draw_sets(Make&& make, Size&& size) {
-    constexpr double kPastCache = 64.0 * 1024 * 1024;
     constexpr int kMostSets = 4;
     double bytes = 0;
-    for (int k = 0; k < kMostSets && (k == 0 || bytes < kPastCache); ++k) {
+    for (int k = 0; k < kMostSets && (k == 0 || bytes < past_cache_bytes); ++k) {
       Draw draw(static_cast<uint64_t>(k) + 1);
       sets_.push_back(make(draw));
       bytes += size(sets_.back());

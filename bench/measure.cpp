@@ -1,18 +1,7 @@
 #include "bench/measure.h"
 
-#include <chrono>
-
 namespace duet::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-template <class Body>
-double seconds(Body&& body) {
-  const auto start = Clock::now();
-  body();
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The value below which share of the sorted samples lie, between two samples linearly.
 double quantile(const std::vector<double>& sorted, double share) {
@@ -32,7 +21,11 @@ Cost cost_of(const Prepared& prepared, Pass pass) {
 
 const char* pass_name(Pass pass) { return pass == Pass::forward ? "forward" : pass == Pass::backward ? "backward" : "both"; }
 
-Product& Yardsticks::of(const ProductShape& shape) { return products_.try_emplace(shape, shape, context_).first->second; }
+Product& Yardsticks::of(const ProductShape& shape) {
+  std::unique_ptr<Product>& product = products_[shape];
+  if (!product) product = backend().product(shape, context_);
+  return *product;
+}
 
 void warm_up_and_verify(Prepared& prepared, bool backward) {
   for (int set = 0; set < prepared.sets(); ++set) {
@@ -57,13 +50,16 @@ Measurement measure(Prepared& prepared, Pass pass, int repeat, Yardsticks& yards
 
   constexpr double kLineSeconds = 0.5;
   constexpr int kFewest = 5, kMost = 1000;
-  const double once = seconds(run);
+  const auto once_watch = backend().stopwatch();
+  once_watch->time(run);
+  const double once = once_watch->seconds().front();
   if (repeat <= 0) repeat = static_cast<int>(std::clamp<double>(kLineSeconds / std::max(once, 1e-9), kFewest, kMost));
-  std::vector<double> samples, product_samples;
+  const auto watch = backend().stopwatch(), product_watch = backend().stopwatch();
   for (int k = 0; k < repeat; ++k) {
-    samples.push_back(seconds(run));
-    if (product != nullptr) product_samples.push_back(seconds([&] { product->run(); }));
+    watch->time(run);
+    if (product != nullptr) product_watch->time([&] { product->run(); });
   }
+  std::vector<double> samples = watch->seconds(), product_samples = product_watch->seconds();
   std::sort(samples.begin(), samples.end());
   out.median_s = quantile(samples, 0.5);
   out.spread = (quantile(samples, 0.75) - quantile(samples, 0.25)) / out.median_s;

@@ -3,8 +3,7 @@
 
 #include <map>
 
-#include "bench/bench.h"
-#include "bench/product.h"
+#include "bench/backend.h"
 
 namespace duet::bench {
 
@@ -28,7 +27,7 @@ class Yardsticks {
 
  private:
   const duet_context& context_;
-  std::map<ProductShape, Product> products_;
+  std::map<ProductShape, std::unique_ptr<Product>> products_;
 };
 
 // Runs every set once, and verifies set 0; an Error says what was wrong.

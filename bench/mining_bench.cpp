@@ -89,8 +89,6 @@ class Mining : public Rotating<Set> {
   }
 
  private:
-  static constexpr double kTie = 1e-5;  // distances closer than this may change places in float32
-
   static int64_t positive_pairs(const Set& s, int64_t classes) {
     std::vector<int64_t> of_class(static_cast<size_t>(classes));
     for (int64_t j = 0; j < s.labels_y.size(); ++j) ++of_class[static_cast<size_t>(s.labels_y[j])];
@@ -124,11 +122,11 @@ class Mining : public Rotating<Set> {
       const int32_t p = chosen.positive[i], q = chosen.negative[i];
       expect((p >= 0) == std::isfinite(farthest) && (q >= 0) == std::isfinite(nearest), "index", i);
       if (p >= 0) {
-        expect(other_labels[p] == labels[i] && distances[static_cast<size_t>(p)] >= farthest - kTie, "positive_index", i);
+        expect(other_labels[p] == labels[i] && distances[static_cast<size_t>(p)] >= farthest - exactness.tie, "positive_index", i);
         expect_close("positive_distance", i, chosen.positive_distance[i], farthest);
       }
       if (q >= 0) {
-        expect(other_labels[q] != labels[i] && distances[static_cast<size_t>(q)] <= nearest + kTie, "negative_index", i);
+        expect(other_labels[q] != labels[i] && distances[static_cast<size_t>(q)] <= nearest + exactness.tie, "negative_index", i);
         expect_close("negative_distance", i, chosen.negative_distance[i], nearest);
       }
     }
@@ -143,12 +141,14 @@ class Mining : public Rotating<Set> {
     double nearest = INFINITY;  // of those that are semihard beyond doubt
     for (int64_t j = 0; j < s.y.rows(); ++j) {
       const double value = distances[static_cast<size_t>(j)];
-      if (s.labels_y[j] != s.labels_x[anchor] && value > own + kTie && value < own + kMargin - kTie) nearest = std::min(nearest, value);
+      if (s.labels_y[j] != s.labels_x[anchor] && value > own + exactness.tie && value < own + kMargin - exactness.tie)
+        nearest = std::min(nearest, value);
     }
     if (negative < 0) return expect(nearest == INFINITY, "negative", row);
     const double value = distances[static_cast<size_t>(negative)];
-    expect(s.labels_y[negative] != s.labels_x[anchor] && value > own - kTie && value < own + kMargin + kTie && value <= nearest + kTie, "negative",
-           row);
+    expect(s.labels_y[negative] != s.labels_x[anchor] && value > own - exactness.tie && value < own + kMargin + exactness.tie &&
+               value <= nearest + exactness.tie,
+           "negative", row);
   }
 
   void verify_drawn(const Set& s, int64_t i) const {
@@ -157,11 +157,12 @@ class Mining : public Rotating<Set> {
     const auto key = [&](int64_t j) { return distance_weighted_key(distances[static_cast<size_t>(j)], d, kSeed, kStep, i * s.y.rows() + j); };
     double best = -INFINITY;
     for (int64_t j = 0; j < s.y.rows(); ++j)
-      if (s.labels_y[j] != s.labels_x[i] && distances[static_cast<size_t>(j)] < 1.4 - kTie) best = std::max(best, key(j));
+      if (s.labels_y[j] != s.labels_x[i] && distances[static_cast<size_t>(j)] < 1.4 - exactness.tie) best = std::max(best, key(j));
     const int32_t drawn = s.list[i];
     if (drawn < 0) return expect(best == -INFINITY, "negatives", i);
     // log q moves d times as far as a distance does.
-    expect(drawn < s.y.rows() && s.labels_y[drawn] != s.labels_x[i] && key(drawn) >= best - static_cast<double>(d + 1) * kTie, "negatives", i);
+    expect(drawn < s.y.rows() && s.labels_y[drawn] != s.labels_x[i] && key(drawn) >= best - static_cast<double>(d + 1) * exactness.tie, "negatives",
+           i);
     expect_close("distances", i, s.list_distances[i], distances[static_cast<size_t>(drawn)]);
   }
 

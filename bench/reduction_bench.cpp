@@ -55,7 +55,8 @@ class Reduction : public Rotating<Set> {
  private:
   static std::vector<duet_vector> scalars(const Floats& values) {
     std::vector<duet_vector> out;
-    for (int64_t k = 0; k < values.size(); ++k) out.push_back(duet_f32_vector(values.row(k), 1));
+    const auto* first = static_cast<float*>(values.vector().data);
+    for (int64_t k = 0; k < values.size(); ++k) out.push_back(duet_f32_vector(first + k, 1));
     return out;
   }
   double divisor() { return kind_ == Kind::weighted_mean ? set(0).divisor[0] : 1; }

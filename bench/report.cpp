@@ -28,10 +28,11 @@ void print_cells(std::ostream& out, const std::string& operation, const std::str
 
 }  // namespace
 
-void print_table_head(std::ostream& out, const Shape& shape, int threads, const Roofline& roofline) {
-  out << "duet " << duet_version() << ", SIMD " << duet_simd_target() << ", BLAS " << duet_blas_core() << ", " << threads
-      << (threads == 1 ? " thread" : " threads") << "; n " << shape.n << ", m " << shape.m << ", d " << shape.d << ", classes " << shape.classes
-      << "; limits " << number(roofline.flops_per_s * 1e-9) << " GFLOP/s, " << number(roofline.bytes_per_s * 1e-9) << " GB/s\n";
+void print_table_head(std::ostream& out, const Shape& shape, duet_precision precision, int threads, const Roofline& roofline) {
+  out << "duet " << duet_version() << ", " << backend().name() << ", "
+      << (backend().device() == DUET_CUDA ? kPrecisionNames[precision] : text(threads, threads == 1 ? " thread" : " threads")) << "; n " << shape.n
+      << ", m " << shape.m << ", d " << shape.d << ", classes " << shape.classes << "; limits " << number(roofline.flops_per_s * 1e-9) << " GFLOP/s, "
+      << number(roofline.bytes_per_s * 1e-9) << " GB/s\n";
   print_cells(out, "operation", "variant", "pass", "median ms", "spread %", "GFLOP/s", "GB/s", "extra MiB", "product ms", "products", "ratio",
               "limit ms", "limit %");
 }
@@ -66,13 +67,22 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"ratio", nullptr},
                                  {"limit_s", line.limit_s()},
                                  {"share", line.share()},
+                                 {"flops_per_s", measured.cost.flops / measured.median_s},
+                                 {"bytes_per_s", measured.cost.bytes / measured.median_s},
                                  {"peak_flops_per_s", line.roofline.flops_per_s},
                                  {"peak_bytes_per_s", line.roofline.bytes_per_s},
+                                 {"device", backend().device() == DUET_CUDA ? "cuda" : "cpu"},
+                                 {"machine", backend().name()},
+                                 {"precision", backend().device() == DUET_CUDA ? kPrecisionNames[line.precision] : "fp32"},
                                  {"simd", duet_simd_target()},
                                  {"blas", duet_blas_core()},
                                  {"version", duet_version()}};
   if (measured.cost.products > 0) json["product_s"] = measured.product_s, json["ratio"] = measured.ratio();
   out << json.dump() << '\n' << std::flush;
+}
+
+void print_untimed_json(std::ostream& out, const Benchmark& benchmark, const char* kind, const std::string& why) {
+  out << nlohmann::ordered_json{{"operation", benchmark.operation}, {"variant", benchmark.variant}, {kind, why}}.dump() << '\n' << std::flush;
 }
 
 }  // namespace duet::bench

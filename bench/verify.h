@@ -22,10 +22,16 @@ inline std::vector<int64_t> spots(int64_t size) {
   return out;
 }
 
+// How far a value may be off, and how near two distances may lie that change places: of products as exact as fp32's; main says it of coarser ones.
+struct Exactness {
+  double relative = 1e-3, floor = 1e-5, tie = 1e-5;
+};
+inline Exactness exactness;
+
 // Within 1e-3 of the larger of scale and |expected|, or 1e-5: far above float32's rounding, and above what a triplet that falls to the other
 // side of its hinge moves, far below what a wrong term would do. NaN fails.
 inline void expect_close(const char* what, int64_t i, double actual, double expected, double scale = 0) {
-  const double allowed = 1e-3 * std::max(scale, std::abs(expected)) + 1e-5;
+  const double allowed = exactness.relative * std::max(scale, std::abs(expected)) + exactness.floor;
   if (!(std::abs(actual - expected) <= allowed || actual == expected))
     throw Error(DUET_INTERNAL_ERROR, text(what, "[", i, "]: expected ", expected, " within ", allowed, ", got ", actual));
 }

@@ -1,6 +1,8 @@
 // What a context is inside, and the choice of the backend: the last step of every operation after its checks.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/core/context.h"
 #include "kernels/core/error.h"
 #if DUET_CUDA_BACKEND
@@ -39,7 +41,7 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
 
 // An operation that only the CPU has.
 template <class Cpu>
-auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu) {
+std::invoke_result_t<Cpu&> dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu) {
   require(context != nullptr, "context: null");
 #if DUET_CPU_BACKEND
   if (context->device == DUET_CPU) return cpu();

@@ -1,16 +1,15 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "bench/roofline.cpp"
-#include "bench/roofline.h"
-
+#define HWY_TARGET_INCLUDE "bench/cpu/roofline.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
 #include <chrono>
 
+#include "bench/cpu/backend.h"
 #include "kernels/cpu/parallel.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace duet::bench::HWY_NAMESPACE {
+namespace duet::bench::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Ten independent chains: two units of four cycles' latency want eight, and AVX2's sixteen registers hold ten and the two factors.
@@ -38,11 +37,11 @@ void copy(const float* from, float* to, int64_t count) {
   for (int64_t k = 0; k < count; k += lanes) hn::Stream(hn::Load(tag, from + k), tag, to + k);
 }
 
-}  // namespace duet::bench::HWY_NAMESPACE
+}  // namespace duet::bench::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace duet::bench {
+namespace duet::bench::cpu {
 HWY_EXPORT(multiply_add);
 HWY_EXPORT(copy);
 namespace {
@@ -69,7 +68,7 @@ Roofline measure_roofline(const duet_context& context) {
   constexpr int64_t kLine = 64;  // a vector is at most this many floats
   Floats sinks(threads, kLine);
   std::vector<double> flops_per_s(static_cast<size_t>(threads));
-  cpu::parallel_for(context, threads, [&](int64_t item, int) {
+  duet::cpu::parallel_for(context, threads, [&](int64_t item, int) {
     double operations = 0;
     const double seconds = best_seconds(kTries, [&] { operations = HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, 0.5f, sinks.row(item)); });
     flops_per_s[static_cast<size_t>(item)] = operations / seconds;
@@ -79,12 +78,12 @@ Roofline measure_roofline(const duet_context& context) {
   constexpr int64_t kFloats = int64_t{32} << 20, kPiece = 1 << 16;  // 128 MiB each way
   const Floats from(kFloats), to(kFloats);
   out.bytes_per_s = 2 * from.bytes() / best_seconds(8, [&] {
-                      cpu::parallel_chunks(context, kFloats, kPiece, [&](int64_t first, int64_t count, int) {
+                      duet::cpu::parallel_chunks(context, kFloats, kPiece, [&](int64_t first, int64_t count, int) {
                         HWY_DYNAMIC_DISPATCH(copy)(&from[first], &to[first], count);
                       });
                     });
   return out;
 }
 
-}  // namespace duet::bench
+}  // namespace duet::bench::cpu
 #endif

@@ -1,0 +1,58 @@
+#!/bin/sh
+# readme.sh write ROOT BUILD: puts the summary of the gate's table between the markers of kernels/README.md.
+# readme.sh check ROOT: fails where the kernels of that summary are not those of the sources. Needs no compiler.
+set -eu
+what=$1 root=$2
+readme=$root/kernels/README.md
+begin='<!-- cuda kernels: written by ./dev gate --readme -->'
+end='<!-- end of cuda kernels -->'
+
+case $what in
+  write)
+    # One row a kernel: over its instances, and sm_80 / sm_90a where they differ.
+    LC_ALL=C awk -F '\t' '
+      function span(low, high) { return low == high ? low : low " to " high }
+      function pair(a, b) { return a == b ? a : a " / " b }
+      { name = $1; if (!(name in source)) { order[++count] = name; source[name] = $2 }
+        if (index(source[name], $2) == 0) source[name] = source[name] ", " $2
+        key = name SUBSEP $3; occupancy = $9 + 0; known[name] = known[name] || $9 != "-"
+        if (!(key in instances) || $4 < low[key]) low[key] = $4
+        if (!(key in instances) || $4 > high[key]) high[key] = $4
+        if (!(key in instances) || occupancy < least[key]) least[key] = occupancy
+        if (!(key in instances) || occupancy > most[key]) most[key] = occupancy
+        instances[key]++
+        if ($5 + $6 > shared[name]) shared[name] = $5 + $6
+        if (!(name in threads) || threads[name] < $7) threads[name] = $7
+        if ($10 > 0) mma[name] = "mma" }
+      END {
+        print "| kernel | source | instances | threads | registers | shared, bytes | occupancy, % | tensor cores |"
+        print "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
+        for (k = 1; k <= count; ++k) { name = order[k]; a = name SUBSEP "sm_80"; b = name SUBSEP "sm_90a"
+          printf "| %s | %s | %d | %s | %s | %d | %s | %s |\n", name, source[name], instances[b], threads[name], pair(span(low[a], high[a]), span(low[b], high[b])), shared[name],
+                 known[name] ? pair(span(least[a], most[a]), span(least[b], most[b])) : "-", mma[name] } }' "$3/cuda_gate/kernels.tsv" >"$3/cuda_gate/summary.md"
+    awk -v begin="$begin" -v end="$end" -v table="$3/cuda_gate/summary.md" '
+      $0 == begin { print; while ((getline line < table) > 0) print line; inside = 1; found = 1 }
+      $0 == end { inside = 0 }
+      !inside
+      END { if (!found) exit 1 }' "$readme" >"$3/cuda_gate/README.md"
+    cp "$3/cuda_gate/README.md" "$readme"
+    ;;
+  check)
+    in_sources=$(mktemp) in_readme=$(mktemp)
+    trap 'rm -f "$in_sources" "$in_readme"' EXIT
+    # The name is what stands before the parameters, on the line of __global__ or, where that is long, on the next.
+    cat "$root"/kernels/*/*.cu "$root"/kernels/cuda/*.h | awk '
+      /^[^\/#]*__global__/ { open = 1; text = "" }
+      open { text = text " " $0 }
+      open && /[A-Za-z0-9_]+\(.*/ {
+        rest = text
+        sub(/.*__global__/, "", rest); while (sub(/__launch_bounds__\([^()]*(\([^()]*\)[^()]*)*\)/, "", rest)) { }
+        if (match(rest, /[A-Za-z0-9_]+\(/)) { print substr(rest, RSTART, RLENGTH - 1); open = 0 } }' | sort -u >"$in_sources"
+    awk -v begin="$begin" -v end="$end" '$0 == end { inside = 0 } inside && /^\| [a-z]/ && $2 != "kernel" { print $2 } $0 == begin { inside = 1 }' "$readme" | sort -u >"$in_readme"
+    if ! cmp -s "$in_sources" "$in_readme"; then
+      echo "kernels/README.md: its table of CUDA kernels is stale; ./dev gate --readme writes it. Only in the sources (<) or in the README (>):"
+      diff "$in_sources" "$in_readme" | grep '^[<>]'
+      exit 1
+    fi
+    ;;
+esac

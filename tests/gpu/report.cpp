@@ -1,0 +1,109 @@
+// The last step of `./dev gpu-check`: what its steps left in a folder becomes one JSON, failures first. Exit status 0: everything passed.
+#include <cctype>
+#include <cstdio>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "kernels/cuda/device.h"
+#include "kernels/duet.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kTail = 40;  // lines of a failed step's log
+
+std::vector<std::string> lines_of(const fs::path& path) {
+  std::vector<std::string> out;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) out.push_back(line);
+  return out;
+}
+
+Json tail(const std::vector<std::string>& lines) {
+  return std::vector<std::string>(lines.size() > kTail ? lines.end() - kTail : lines.begin(), lines.end());
+}
+
+Json device(const fs::path& work) {
+  const duet::cuda::DeviceFacts facts = duet::cuda::device_facts(0);
+  return {{"name", facts.name},
+          {"capability", facts.capability},
+          {"multiprocessors", facts.multiprocessors},
+          {"memory_bytes", facts.memory_bytes},
+          {"l2_bytes", facts.l2_bytes},
+          {"shared_bytes_of_block", facts.shared_bytes_of_block},
+          {"shared_bytes_of_multiprocessor", facts.shared_bytes_of_multiprocessor},
+          {"clock_khz", facts.clock_khz},
+          {"memory_clock_khz", facts.memory_clock_khz},
+          {"memory_bus_bits", facts.memory_bus_bits},
+          {"driver_version", facts.driver_version},
+          {"runtime_version", facts.runtime_version},
+          {"nvidia_smi", lines_of(work / "nvidia-smi")}};
+}
+
+// "NVIDIA H200" is the file nvidia-h200.json.
+std::string file_name(const std::string& device) {
+  std::string out;
+  for (const unsigned char c : device) {
+    if (std::isalnum(c))
+      out += static_cast<char>(std::tolower(c));
+    else if (!out.empty() && out.back() != '-')
+      out += '-';
+  }
+  return out + ".json";
+}
+
+int report(const fs::path& work, const fs::path& output, const std::string& commit, double seconds) {
+  Json failures = Json::array(), results = Json::array(), benchmarks = Json::array();
+  size_t passed = 0, skipped = 0;
+  for (const std::string& line : lines_of(work / "results.tsv")) {
+    std::istringstream fields(line);
+    std::string kind, name, status, took, log;
+    for (std::string* field : {&kind, &name, &status, &took, &log}) std::getline(fields, *field, '\t');
+    const std::vector<std::string> said = lines_of(log);
+    results.push_back({{"kind", kind}, {"name", name}, {"status", status}, {"seconds", std::stod(took)}});
+    if (status == "skipped" && !said.empty()) results.back()["reason"] = said.back();
+    passed += status == "passed";
+    skipped += status == "skipped";
+    if (status == "failed") failures.push_back({{"kind", kind}, {"name", name}, {"log", tail(said)}});
+    if (kind != "benchmark") continue;
+    for (const std::string& text : said)
+      if (text.starts_with('{')) benchmarks.push_back(Json::parse(text));
+  }
+  const bool all_passed = failures.empty() && passed > 0;
+  const Json facts = device(work);
+  const Json document = {{"passed", all_passed}, {"failures", failures}, {"device", facts},    {"version", duet_version()},
+                         {"commit", commit},     {"seconds", seconds},   {"results", results}, {"benchmarks", benchmarks}};
+  const fs::path path = output / file_name(facts["name"]);
+  std::ofstream file(path);
+  file << document.dump(1) << '\n';
+  file.close();
+  if (!file) throw std::runtime_error("cannot write " + path.string());
+  for (const Json& failure : failures) {
+    std::cout << "failed: " << failure["kind"].get<std::string>() << ' ' << failure["name"].get<std::string>() << '\n';
+    for (const Json& line : failure["log"]) std::cout << "    " << line.get<std::string>() << '\n';
+  }
+  std::cout << passed << " passed, " << failures.size() << " failed, " << skipped << " skipped, " << benchmarks.size() << " benchmark lines, "
+            << seconds << " s; wrote " << path.string() << '\n';
+  return all_passed ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5) {
+    std::cerr << "usage: duet_gpu_report STEPS OUTPUT COMMIT SECONDS\n";
+    return 2;
+  }
+  try {
+    return report(argv[1], argv[2], argv[3], std::stod(argv[4]));
+  } catch (const std::exception& error) {
+    std::cerr << "duet_gpu_report: " << error.what() << '\n';
+    return 1;
+  }
+}
