@@ -6,12 +6,11 @@
 
 namespace duet::cuda {
 
-// With W and the sums or factors that go with it a thread has registers for 64 dots, without for 128.
-template <duet_precision P, bool kTarget>
-using ContrastiveTile = std::conditional_t<kTarget, DualTile<P>, SingleTile<P>>;
-template <bool kTarget>
+// With W or a softplus and the sums that go with them a thread has registers for 64 dots, not for 128.
+template <duet_precision P>
+using ContrastiveTile = DualTile<P>;
 constexpr int contrastive_columns(duet_precision precision) {
-  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32, kTarget>::kColumns : ContrastiveTile<DUET_PRECISION_BF16, kTarget>::kColumns;
+  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32>::kColumns : ContrastiveTile<DUET_PRECISION_BF16>::kColumns;
 }
 
 struct ContrastiveView {
@@ -24,21 +23,18 @@ struct ContrastiveScratch {
   ContrastiveScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
       : n(in.a.rows),
         m(in.v.rows),
+        tile_columns(contrastive_columns(context.precision)),
         sigmoid(in.kind == DUET_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
         agreement(workspace, n, m, in.class_a.columns),
-        sums(workspace, n, m, forward_columns(context, in), sigmoid ? Shift::no : Shift::yes, Cross::no,
-             sigmoid ? Directions::rows : Directions::both),
-        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, forward_columns(context, in), Shift::no, Cross::yes),
+        sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no, sigmoid ? Directions::rows : Directions::both),
+        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no, Cross::yes),
         own(workspace.take<float>(n)),
         pulls(workspace, sigmoid ? 0 : n, sigmoid ? 0 : m),
-        scale_sums(workspace, n, m, contrastive_columns<true>(context.precision)),
-        bias_sums(workspace, n, m, contrastive_columns<true>(context.precision)),
+        scale_sums(workspace, n, m, tile_columns),
+        bias_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.a.columns) {}
 
-  static int forward_columns(const duet_context& context, const ContrastiveInputs& in) {
-    return has_target_sums(in) ? contrastive_columns<true>(context.precision) : contrastive_columns<false>(context.precision);
-  }
   static bool has_target_sums(const ContrastiveInputs& in) { return in.kind == DUET_MULTI_POSITIVE && in.class_a.columns > 0; }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {
@@ -48,6 +44,7 @@ struct ContrastiveScratch {
   }
 
   int64_t n, m;
+  int tile_columns;
   bool sigmoid;
   ScoreRows scores;
   AgreementRows agreement;

@@ -1,4 +1,8 @@
-// PLAN
+// Plan of the backward pass, 3 products: a tile of 128 x 128 (x 64 in fp32 and tf32x3) is recomputed, turned into d loss/d dot in its registers and
+// stored as G and G^T for the two products of sweep.h; d loss/d scale and d loss/d bias are a sum a tile each, added in a fixed order in the end.
+//
+// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile: L2 10,900, epilogue about 1,300 instructions a warp, 4,300: 15,200 cycles, 65,536
+// tiles in 4.3 ms; the products with G at 390 TFLOP/s 5.6 ms.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {
@@ -38,9 +42,8 @@ struct GradientTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
-    softmax_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P, true>;
+__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks) softmax_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values dots;
@@ -54,9 +57,8 @@ __global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, Contrastiv
 }
 
 template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P, true>::kThreads, ContrastiveTile<P, true>::kBlocks)
-    sigmoid_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P, true>;
+__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks) sigmoid_gradient_kernel(GradientTile to, Block block) {
+  using T = ContrastiveTile<P>;
   constexpr int kRows = kRowsOfSums<T>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
@@ -115,7 +117,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision, true>;
+    using T = ContrastiveTile<kPrecision>;
     for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
       if (scratch.sigmoid)
         DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);

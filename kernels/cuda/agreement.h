@@ -1,7 +1,7 @@
 // Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums over a row's or column's
 // positives (target_sums), and d loss/d score of a tile, softmax and target together (pull_tile).
 //
-// W is formed in registers, 16 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside
+// W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside
 // d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a group one after another: 8 rows are 128 bytes, and a thread
 // reaches all its rows from one address. Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
 #pragma once
@@ -99,7 +99,7 @@ inline Positives column_positives(const AgreementView& agreement, const PairSums
 template <class T>
 inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
 template <class T>
-inline constexpr int kRowsOfPull = 16 / T::kThreadColumns;
+inline constexpr int kRowsOfPull = 8 / T::kThreadColumns;
 
 // weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
 template <class T, int kRows>

@@ -5,7 +5,8 @@
    row_statistics n x 3: lse_s, lse_t, N = sum_j pos_ij; column_statistics m x 3 likewise: backward reads them, so it costs 4 products, not 6.
    Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a (n x d), grad_v (m x d), grad_scale (1);
    null: not computed. Nothing flows into teacher, classes, trust or kappa. Finite for temperatures down to 1e-3.
-   Same inputs, same bits. n = 0 or m = 0: losses 0. Extra memory is a constant number of tile blocks, never n x m.
+   Same inputs, same bits. n = 0 or m = 0: losses 0. Extra memory: a constant number of tile blocks, on CUDA also
+   O((n + m) d) for packed operands; never n x m.
    Workspace: duet_distillation_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DISTILLATION_DISTILLATION_H
 #define DUET_DISTILLATION_DISTILLATION_H
