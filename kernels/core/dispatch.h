@@ -39,14 +39,4 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
   throw Error(DUET_UNSUPPORTED, "this build has no backend for the context's device");
 }
 
-// An operation that only the CPU has.
-template <class Cpu>
-std::invoke_result_t<Cpu&> dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu) {
-  require(context != nullptr, "context: null");
-#if DUET_CPU_BACKEND
-  if (context->device == DUET_CPU) return cpu();
-#endif
-  throw Error(DUET_UNSUPPORTED, "no backend for the context's device");
-}
-
 }  // namespace duet

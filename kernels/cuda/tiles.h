@@ -88,7 +88,7 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     for (int step = 0; step < steps; ++step) {
       ptx::cp_async_wait<kStages - 2>();
 #ifndef DUET_PLANT_MISSING_BARRIER  // planted_barrier_test.cpp
-      __syncthreads();  // this step has arrived for all, and nobody reads the stage that is filled now
+      __syncthreads();              // this step has arrived for all, and nobody reads the stage that is filled now
 #endif
       if (step + kStages - 1 < steps) load(next);
       ptx::cp_async_commit();
