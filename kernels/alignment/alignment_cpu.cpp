@@ -69,7 +69,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
         const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
         form(tile, thread, dots, gradient);
         scratch.gradient.close(tile, dots, scale);
-        scratch.gradients.take_tile(tile, dots, gradient);
+        scratch.gradients.take_tile(tile, dots, gradient, gradient);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });
   scratch.gradients.finish(context);

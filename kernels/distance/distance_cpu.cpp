@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <cstring>
-
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient.h"
 
@@ -62,11 +59,9 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
       context,
       [&](const Tile& tile, int) {
         const auto g = scratch.g.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
-        for (int64_t i = 0; i < tile.rows; ++i)
-          std::memcpy(g.row(i), grad_distances.row(tile.first_row + i) + tile.first_column, sizeof(float) * tile.columns);
         Matrix<const float> values;
         if (distances) values = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
-        scratch.gradients.take_tile(tile, values, g);
+        scratch.gradients.take_tile(tile, values, grad_distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns), g);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
   scratch.gradients.finish(context);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -30,9 +31,9 @@ struct OverMinusDistance {
   }
 };
 
-// A row of G to the factor of the products, in place; returns its sum, in float64.
+// A row of G to the factor of the products, in `out`, which may be `g`; returns its sum, in float64.
 template <class Factor>
-HWY_INLINE double factor_of(Factor factor, float* g, const float* distances, int64_t count) {
+HWY_INLINE double factor_of(Factor factor, const float* g, const float* distances, int64_t count, float* out) {
   const hn::ScalableTag<double> wide;
   const hn::Rebind<float, decltype(wide)> narrow;
   const hn::CappedTag<float, 1> one;
@@ -41,35 +42,43 @@ HWY_INLINE double factor_of(Factor factor, float* g, const float* distances, int
   int64_t j = 0;
   for (; j + lanes <= count; j += lanes) {
     const auto value = factor(narrow, hn::LoadU(narrow, g + j), distances + j);
-    hn::StoreU(value, narrow, g + j);
+    hn::StoreU(value, narrow, out + j);
     sum = hn::Add(sum, hn::PromoteTo(wide, value));
   }
   double total = hn::GetLane(hn::SumOfLanes(wide, sum));
   for (; j < count; ++j) {
-    hn::StoreU(factor(one, hn::LoadU(one, g + j), distances + j), one, g + j);
-    total += g[j];
+    hn::StoreU(factor(one, hn::LoadU(one, g + j), distances + j), one, out + j);
+    total += out[j];
   }
   return total;
 }
 
-double factor_row(bool euclidean, float* g, const float* distances, int64_t count) {
-  return euclidean ? factor_of(OverMinusDistance{}, g, distances, count) : factor_of(TimesMinusTwo{}, g, g, count);
-}
+double factor_row(const float* g, int64_t count, float* out) { return factor_of(TimesMinusTwo{}, g, g, count, out); }
 
-// Whether a pair of the row is close: D^2 < near max(|x|^2, |y|^2), METHOD.md 1's rule.
-bool any_close(const float* distances, float square_x, const float* squares_y, float near, int64_t count) {
+// The same for euclidean, and on the way whether a pair of the row is close: D^2 < near max(|x|^2, |y|^2), METHOD.md 1's rule.
+double factor_row_and_look(const float* g, const float* distances, float square_x, const float* squares_y, float near, int64_t count, float* out,
+                           bool* any_close) {
   const hn::ScalableTag<float> tag;
+  const hn::Half<decltype(tag)> half;
+  const hn::RepartitionToWide<decltype(tag)> wide;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const OverMinusDistance factor;
+  const auto at_x = hn::Set(tag, square_x), limit = hn::Set(tag, near);
   auto found = hn::FirstN(tag, 0);
+  auto lower = hn::Zero(wide), upper = hn::Zero(wide);
   int64_t j = 0;
   for (; j + lanes <= count; j += lanes) {
-    const auto d = hn::LoadU(tag, distances + j), larger = hn::Max(hn::Set(tag, square_x), hn::LoadU(tag, squares_y + j));
-    found = hn::Or(found, hn::Lt(hn::Mul(d, d), hn::Mul(hn::Set(tag, near), larger)));
+    const auto value = factor(tag, hn::LoadU(tag, g + j), distances + j), d = hn::LoadU(tag, distances + j);
+    hn::StoreU(value, tag, out + j);
+    lower = hn::Add(lower, hn::PromoteTo(wide, hn::LowerHalf(half, value)));
+    upper = hn::Add(upper, hn::PromoteTo(wide, hn::UpperHalf(half, value)));
+    found = hn::Or(found, hn::Lt(hn::Mul(d, d), hn::Mul(limit, hn::Max(at_x, hn::LoadU(tag, squares_y + j)))));
   }
-  if (!hn::AllFalse(tag, found)) return true;
-  for (; j < count; ++j)
-    if (distances[j] * distances[j] < near * std::max(square_x, squares_y[j])) return true;
-  return false;
+  *any_close = !hn::AllFalse(tag, found);
+  double total = hn::GetLane(hn::SumOfLanes(wide, hn::Add(lower, upper)));
+  total += factor_of(factor, g + j, distances + j, count - j, out + j);
+  for (; j < count; ++j) *any_close = *any_close || distances[j] * distances[j] < near * std::max(square_x, squares_y[j]);
+  return total;
 }
 
 // sums[j] += sum_i g_ij, row after row, in float64
@@ -95,7 +104,7 @@ HWY_AFTER_NAMESPACE();
 namespace duet::cpu {
 namespace {
 HWY_EXPORT(factor_row);
-HWY_EXPORT(any_close);
+HWY_EXPORT(factor_row_and_look);
 HWY_EXPORT(add_columns);
 
 constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
@@ -160,16 +169,22 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
   if (metric_ == DUET_EUCLIDEAN) std::fill_n(has_close_, close_.rows, uint8_t{0});
 }
 
-void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g) {
-  if (metric_ == DUET_COSINE || metric_ == DUET_INNER) return;
-  const bool euclidean = metric_ == DUET_EUCLIDEAN;
-  const auto factor = HWY_DYNAMIC_DISPATCH(factor_row);
-  const auto close = HWY_DYNAMIC_DISPATCH(any_close);
+void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given, Matrix<float> g) {
+  const bool plain = metric_ == DUET_COSINE || metric_ == DUET_INNER;
   for (int64_t i = 0; i < g.rows; ++i) {
+    if (plain) {
+      if (given.row(i) != g.row(i)) std::memcpy(g.row(i), given.row(i), sizeof(float) * static_cast<size_t>(g.columns));
+      continue;
+    }
     const int64_t row = tile.first_row + i;
-    double sum = factor(euclidean, g.row(i), euclidean ? distances.row(i) : nullptr, g.columns);
-    if (euclidean && close(distances.row(i), tiles_->squares_x()[row], tiles_->squares_y() + tile.first_column, tiles_->near(), g.columns))
-      sum = mark_close(tile, i, distances.row(i), g.row(i));
+    if (metric_ == DUET_SQEUCLIDEAN) {
+      row_sum_[row] += HWY_DYNAMIC_DISPATCH(factor_row)(given.row(i), g.columns, g.row(i));
+      continue;
+    }
+    bool any_close = false;
+    double sum = HWY_DYNAMIC_DISPATCH(factor_row_and_look)(given.row(i), distances.row(i), tiles_->squares_x()[row],
+                                                           tiles_->squares_y() + tile.first_column, tiles_->near(), g.columns, g.row(i), &any_close);
+    if (any_close) sum = mark_close(tile, i, distances.row(i), g.row(i));
     row_sum_[row] += sum;
   }
 }

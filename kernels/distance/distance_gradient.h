@@ -15,9 +15,10 @@ class DistanceGradients {
   // tiles must be prepared and outlive the pass. A gradient without data is not computed.
   void begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y);
 
-  // g (r x c) holds dL/dD of the tile and becomes in place the factor of the products; distances, the tile's D, are read for euclidean alone.
+  // given (r x c), dL/dD of the tile, becomes in g, which may be the same, the factor of the products; distances, the tile's D, are read for
+  // euclidean alone.
   // One thread at a time may hand in tiles of the same row; tile.block_column is a multiple of 64.
-  void take_tile(const Tile& tile, Matrix<const float> distances, Matrix<float> g);
+  void take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given, Matrix<float> g);
 
   // Once all tiles of a block were taken: g is the block's (block.rows x block.columns), and scratch afterwards.
   void add_block(const duet_context& context, const Block& block, Matrix<float> g);

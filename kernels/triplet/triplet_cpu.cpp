@@ -143,8 +143,8 @@ void with_gradients(const duet_context& context, const TripletInputs& in, Scratc
       context, in, scratch, true, scale,
       [&](const Tile& group, const RowSums* sums) {
         use(group, sums);
-        scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns),
-                                    scratch.g.part(group.block_row, 0, group.rows, group.columns));
+        const auto g = scratch.g.part(group.block_row, 0, group.rows, group.columns);
+        scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns), g, g);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
   scratch.gradients.finish(context);
