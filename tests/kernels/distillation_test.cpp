@@ -62,8 +62,8 @@ TEST_CASE("distillation's statistics are the log-sum-exps and the sums of positi
 TEST_CASE("distillation beyond one sweep block") {
   // 2048 x 1024 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole.
   using Shapes = std::vector<std::pair<int64_t, int64_t>>;
-  for (const auto& [n, m] : on_cpu() ? Shapes{{2053, 1031}} : Shapes{{4100, 20}, {20, 16390}}) {
-    const int64_t d = 3;
+  for (const auto& shape : on_cpu() ? Shapes{{2053, 1031}} : Shapes{{4100, 20}, {20, 16390}}) {
+    const int64_t n = shape.first, m = shape.second, d = 3;
     if (!affordable(4 * std::max<int64_t>(n, 128) * std::max<int64_t>(m, 128) * d)) continue;
     CAPTURE(n);
     Draw draw(33);

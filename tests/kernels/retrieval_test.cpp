@@ -304,7 +304,8 @@ TEST_CASE("retrieval of the k best") {
     int64_t n, m, k;
   };
   // 8200: more than is sorted at once, so that the best are kept while the rest passes; 4200 of them: all are sorted.
-  for (const auto& [n, m, k] : {Shape{7, 1300, 1}, {20, 1300, 5}, {7, 1300, 700}, {7, 1300, 1305}, {3, 8200, 6}, {3, 8200, 4200}}) {
+  for (const Shape& shape : {Shape{7, 1300, 1}, {20, 1300, 5}, {7, 1300, 700}, {7, 1300, 1305}, {3, 8200, 6}, {3, 8200, 4200}}) {
+    const int64_t n = shape.n, m = shape.m, k = shape.k;
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);
     CAPTURE(k);

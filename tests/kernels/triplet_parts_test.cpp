@@ -109,7 +109,8 @@ TEST_CASE("parts of a batch give the whole's rows, and gradients that add up") {
 
 // A few positives among the columns, so that the reference, which takes every triplet, is quick.
 TEST_CASE("rows longer than shared memory, and more rows than a block holds") {
-  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{4, 8200}, {2060, 16}}) {
+  for (const auto& shape : {std::pair<int64_t, int64_t>{4, 8200}, {2060, 16}}) {
+    const int64_t n = shape.first, m = shape.second;
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);
     Batch batch = batch_of({n, m, 3, 2, true, 0}, 42);
