@@ -1,0 +1,180 @@
+// A problem of the contrastive losses for tests: its arrays, the calls on it, and what the reference expects of them.
+#pragma once
+
+#include <memory>
+
+#include "tests/reference/contrastive.h"
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+#include "tests/support/tolerance.h"
+
+namespace duet::test::contrastive {
+namespace reference = duet::reference;
+
+// The sigmoid loss twice: against the identity and against soft agreement.
+enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft };
+inline constexpr Variant kVariants[] = {Variant::infonce, Variant::multi_positive, Variant::sigmoid, Variant::sigmoid_soft};
+
+struct Problem {
+  Variant variant;
+  Floats a, v, class_a, class_v, trust_a, trust_v;
+  float scale, bias = -3;
+  bool paired = true;
+  int64_t first_row = 0, first_column = 0;
+  duet_precision precision = DUET_PRECISION_TF32X3;
+
+  bool is_sigmoid() const { return variant == Variant::sigmoid || variant == Variant::sigmoid_soft; }
+  int64_t n() const { return a.rows(); }
+  int64_t m() const { return v.rows(); }
+  int64_t d() const { return a.columns(); }
+  Doubles scores() const { return scores(a.values(), v.values(), scale, bias); }
+  Doubles scores(const Doubles& a, const Doubles& v, double scale, double bias) const {
+    Doubles s = reference::scores(a, v, n(), m(), d(), DUET_INNER, scale);
+    if (is_sigmoid())
+      for (double& value : s) value += bias;
+    return s;
+  }
+  reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
+    const bool soft = variant == Variant::multi_positive || variant == Variant::sigmoid_soft;
+    const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())), ones(static_cast<size_t>(m()), 1);
+    const Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
+                                             variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
+                                             variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
+    if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m());
+    return reference::cross_entropy_rows(s, pos, weight, n(), m());
+  }
+  reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
+    if (is_sigmoid()) return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m()))};
+    Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
+    return other.rows(reference::transposed(s, n(), m()), weight);
+  }
+  // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x.
+  double tolerance(double norms = 1) const {
+    return softmax_tolerance(d(), scale, norms, precision) * (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1);
+  }
+};
+
+inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale, int64_t classes = 4, int64_t padding = 0) {
+  return {variant,
+          draw.unit_rows(n, d, padding),
+          draw.unit_rows(m, d, padding),
+          draw.distributions(n, classes),
+          draw.distributions(m, classes),
+          draw.choice(n, {1, 1, 0.6, 0}),
+          draw.choice(m, {1, 1, 0.6, 0}),
+          scale};
+}
+
+struct Call {
+  Call(Problem& p, int threads) : context(threads, p.precision), scale(1, 1), bias(1, 1) {
+    scale.at(0) = p.scale, bias.at(0) = p.bias;
+    inputs.kind = p.is_sigmoid() ? DUET_SIGMOID : p.variant == Variant::infonce ? DUET_INFONCE : DUET_MULTI_POSITIVE;
+    inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
+    if (p.is_sigmoid()) inputs.bias = bias.vector();
+    if (p.variant == Variant::multi_positive || p.variant == Variant::sigmoid_soft)
+      inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
+    if (p.variant == Variant::multi_positive) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
+  }
+  duet_workspace workspace() {
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_contrastive_workspace(context, &inputs, &bytes));
+    scratch = std::make_unique<Scratch>(bytes);
+    return scratch->view();
+  }
+  Context context;
+  Floats scale, bias;
+  duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
+  std::unique_ptr<Scratch> scratch;
+};
+
+struct Losses {
+  Floats row, column, row_statistics, column_statistics;
+  Losses(int64_t n, int64_t m) : row(n, 1), column(m, 1), row_statistics(n, 2, 1), column_statistics(m, 2, 2) {}
+  bool same_bits(const Losses& o) const {
+    return row.same_bits(o.row) && column.same_bits(o.column) && row_statistics.same_bits(o.row_statistics) &&
+           column_statistics.same_bits(o.column_statistics);
+  }
+};
+
+// The sigmoid loss gets null where it promises not to look.
+inline void forward(Call& call, Losses& out) {
+  const bool sigmoid = call.inputs.kind == DUET_SIGMOID;
+  SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(), sigmoid ? duet_vector{} : out.column.vector(),
+                                        sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
+                                        sigmoid ? duet_matrix{} : out.column_statistics.matrix(), call.workspace()));
+}
+
+inline Losses forward(Problem& problem, int threads = 2) {
+  Call call(problem, threads);
+  Losses out(problem.n(), problem.m());
+  forward(call, out);
+  return out;
+}
+
+struct Gradients {
+  Floats a, v, scale, bias;
+  bool same_bits(const Gradients& o) const { return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias); }
+};
+
+inline Gradients prefilled(const Problem& problem) {
+  Draw draw(5);
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01),
+          draw.normals(1, 1, 0.01)};
+}
+
+struct Weights {
+  Floats row, column;
+};
+
+inline Gradients backward(Problem& problem, Losses statistics, Weights weights, int threads, Gradients into) {
+  Call call(problem, threads);
+  const bool sigmoid = problem.is_sigmoid();
+  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
+                                         sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(),
+                                         sigmoid ? duet_vector{} : weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
+                                         sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
+  return into;
+}
+
+inline Doubles sum(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
+
+inline void check_losses(const Problem& p, const Losses& out, double allowed) {
+  const Doubles ones_n(static_cast<size_t>(p.n()), 1), ones_m(static_cast<size_t>(p.m()), 1), s = p.scores();
+  check_close(out.row.values(), p.rows(s, ones_n).loss, allowed, "row_loss");
+  if (!p.is_sigmoid()) check_close(out.column.values(), p.columns(s, ones_m).loss, allowed, "column_loss");
+}
+
+struct Expected {
+  reference::ScoreGradients gradients;
+  double bias = 0, bias_terms = 0;
+};
+
+inline Expected expected_gradients(const Problem& p, const Weights& weights) {
+  const Doubles s = p.scores();
+  const Doubles grad_s =
+      sum(p.rows(s, weights.row.values()).grad_s, reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
+  Expected out{reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
+  for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
+  return out;
+}
+
+inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double norms = 1) {
+  const Expected expected = expected_gradients(p, weights);
+  const double relative = softmax_tolerance(p.d(), p.scale, norms, p.precision);
+  // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the weight, times the scale.
+  const double floor = 2e-7 * p.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values())) + 1e-8;
+  check_relative(after.a.values(), sum(before.a.values(), expected.gradients.a), relative, "grad_a", floor);
+  check_relative(after.v.values(), sum(before.v.values(), expected.gradients.v), relative, "grad_v", floor);
+  check_close(after.scale.values(), sum(before.scale.values(), {expected.gradients.scale}), relative * expected.gradients.scale_terms + floor,
+              "grad_scale");
+  if (p.is_sigmoid())
+    check_close(after.bias.values(), sum(before.bias.values(), {expected.bias}), relative * expected.bias_terms + floor, "grad_bias");
+  else
+    CHECK(after.bias.same_bits(before.bias));
+}
+
+}  // namespace duet::test::contrastive
