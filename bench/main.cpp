@@ -98,8 +98,8 @@ bool run(const Benchmark& benchmark, const Options& options, duet_context* conte
   return true;
 }
 
-// Products of tf32 and bf16 are as far off as METHOD.md 1 says, ten times that where a temperature multiplies it: two distances off by 2e-3 are 2 % of
-// the margin of a triplet.
+// Products of tf32 and bf16 are as far off as METHOD.md 1 says, ten times that where a temperature multiplies it: two distances off by 2e-3 are 2 %
+// of the margin of a triplet.
 Exactness exactness_of(duet_precision precision) {
   if (precision == DUET_PRECISION_TF32) return {3e-2, 2e-2, 4e-3};
   if (precision == DUET_PRECISION_BF16) return {1e-1, 2e-1, 3.2e-2};
