@@ -14,6 +14,46 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using Float = hn::ScalableTag<float>;
 
+// Weights are at least 0, so that a column weighs where their sum is not 0; NaN is not 0 either.
+template <class D>
+void look_at(D d, const float* distances, int64_t j, const TripletRowScratch& scratch, WeightsOfRow& found) {
+  const auto weight = hn::Add(hn::LoadU(d, scratch.positive + j), hn::LoadU(d, scratch.negative + j));
+  const auto idle = hn::Eq(weight, hn::Zero(d)), nan = hn::Or(hn::IsNaN(weight), hn::AndNot(idle, hn::IsNaN(hn::LoadU(d, distances + j))));
+  found.nan |= !hn::AllFalse(d, nan);
+  found.all &= hn::AllFalse(d, idle);
+}
+
+WeightsOfRow weights_of_row(const float* distances, int64_t m, const TripletRowScratch& scratch) {
+  const Float tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  WeightsOfRow found{false, true};
+  int64_t j = 0;
+  for (; j + lanes <= m; j += lanes) look_at(tag, distances, j, scratch, found);
+  for (; j < m; ++j) look_at(hn::CappedTag<float, 1>(), distances, j, scratch, found);
+  return found;
+}
+
+// The columns that weigh, into what is free until unpack: distances into sorted_distance, columns into reached. Their number. A vector is written
+// whole, what follows its weighing lanes goes into the arrays' padding or is overwritten by the next.
+int64_t gather_weighing(const float* distances, int64_t m, const TripletRowScratch& scratch) {
+  const Float tag;
+  const hn::RebindToSigned<Float> integers;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  int64_t count = 0, j = 0;
+  for (; j + lanes <= m; j += lanes) {
+    const auto weighs = hn::Ne(hn::Add(hn::LoadU(tag, scratch.positive + j), hn::LoadU(tag, scratch.negative + j)), hn::Zero(tag));
+    hn::StoreU(hn::Compress(hn::LoadU(tag, distances + j), weighs), tag, scratch.sorted_distance + count);
+    hn::StoreU(hn::Compress(hn::Iota(integers, static_cast<int32_t>(j)), hn::RebindMask(integers, weighs)), integers, scratch.reached + count);
+    count += static_cast<int64_t>(hn::CountTrue(tag, weighs));
+  }
+  for (; j < m; ++j) {
+    scratch.sorted_distance[count] = distances[j];
+    scratch.reached[count] = static_cast<int32_t>(j);
+    count += scratch.positive[j] + scratch.negative[j] != 0;
+  }
+  return count;
+}
+
 // Searches that walk side by side: each step waits for the last one's comparison, so one walk alone leaves the processor idle.
 constexpr int64_t kWalks = 4;
 
@@ -90,22 +130,16 @@ RowSums sum_up(const TripletRowScratch& scratch, int64_t count, float margin) {
   return {(loss[0] + loss[1]) + (loss[2] + loss[3]), (active[0] + active[1]) + (active[2] + active[3])};
 }
 
-RowSums all_of_row(const float* distances, int64_t m, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch) {
-  if (grad) std::fill_n(grad, m, 0.0f);
+RowSums all_of_row(const float* distances, int64_t m, bool all_weigh, float margin, double trust, double scale, float* grad,
+                   const TripletRowScratch& scratch) {
+  if (grad && !(all_weigh && trust != 0)) std::fill_n(grad, m, 0.0f);
   if (trust == 0) return {};
-  // Most often every column weighs; then there is nothing to leave out.
-  int idle = 0;
-  for (int64_t j = 0; j < m; ++j) idle += (scratch.positive[j] == 0) & (scratch.negative[j] == 0);
   int64_t count = 0;
-  if (idle == 0) {
+  if (all_weigh) {
     count = m;
     scratch.sorter.sort(distances, nullptr, count, scratch.keys);
   } else {
-    for (int64_t j = 0; j < m; ++j) {
-      scratch.sorted_distance[count] = distances[j];  // free until unpack
-      scratch.reached[count] = static_cast<int32_t>(j);
-      count += (scratch.positive[j] != 0) | (scratch.negative[j] != 0);
-    }
+    count = gather_weighing(distances, m, scratch);
     scratch.sorter.sort(scratch.sorted_distance, scratch.reached, count, scratch.keys);
   }
   if (count == 0) return {};
@@ -133,10 +167,16 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace duet::cpu {
+HWY_EXPORT(weights_of_row);
 HWY_EXPORT(all_of_row);
 
-RowSums triplets_all(const float* distances, int64_t m, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch) {
-  return HWY_DYNAMIC_DISPATCH(all_of_row)(distances, m, margin, trust, scale, grad, scratch);
+WeightsOfRow look_at_weights(const float* distances, int64_t m, const TripletRowScratch& scratch) {
+  return HWY_DYNAMIC_DISPATCH(weights_of_row)(distances, m, scratch);
+}
+
+RowSums triplets_all(const float* distances, int64_t m, bool all_weigh, float margin, double trust, double scale, float* grad,
+                     const TripletRowScratch& scratch) {
+  return HWY_DYNAMIC_DISPATCH(all_of_row)(distances, m, all_weigh, margin, trust, scale, grad, scratch);
 }
 
 }  // namespace duet::cpu

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "kernels/cpu/elementwise.h"
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/thread_scratch.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/distance/distance_gradient.h"
 #include "kernels/triplet/triplet_backends.h"
 #include "kernels/triplet/triplet_row.h"
@@ -29,6 +29,7 @@ struct Scratch {
         gradients(workspace, in.metric, n, m, in.x.columns, height, m),
         distances(workspace.take_matrix<float>(height, m)),
         g(workspace.take_matrix<float>(height, m)),
+        class_storage(workspace.take<float>(in.soft ? packed_size(m, in.class_y.columns) : 0)),
         rows(workspace, context.threads, m),
         semihard(workspace, context.threads, in.mining == DUET_TRIPLET_SEMIHARD ? m : 0),
         draw(workspace, context.threads, draws ? m : 0),
@@ -42,6 +43,8 @@ struct Scratch {
   DistanceTiles tiles;
   DistanceGradients gradients;
   Matrix<float> distances, g;  // a block's; g holds the agreement of a row until its dL/dD takes the place
+  float* class_storage;
+  PackedRows classes;  // of y, where they decide
   ThreadScratch<TripletRowScratch> rows;
   ThreadScratch<SemihardScratch> semihard;
   ThreadScratch<DrawScratch> draw;
@@ -54,6 +57,7 @@ struct Scratch {
 void prepare(const duet_context& context, const TripletInputs& in, Scratch& scratch) {
   scratch.tiles.prepare(context, in.x, in.y);
   if (scratch.draws) scratch.euclidean.prepare(context, in.x, in.y);
+  if (in.soft) scratch.classes = pack_rows(context, in.class_y, scratch.class_storage);
 }
 
 // One row of triplets: its inputs, where its distances lie, and where dL/dD goes (null in forward).
@@ -100,13 +104,15 @@ RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const R
   } else {
     label_weights(in.labels_x[row.i], in.labels_y.data, scratch.m, own);
   }
-  if (weighs_nan(row.distances, scratch.m, own)) {
+  const WeightsOfRow weights = look_at_weights(row.distances, scratch.m, own);
+  if (weights.nan) {
     constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
     if (row.gradient) std::fill_n(row.g, scratch.m, kNaN);
     return {kNaN, kNaN};
   }
   if (in.mining != DUET_TRIPLET_ALL) return mined_triplets(in, scratch, row, scale);
-  return triplets_all(row.distances, scratch.m, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr, own);
+  return triplets_all(row.distances, scratch.m, weights.all, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr,
+                      own);
 }
 
 // use(group as a tile, the sums of its rows) for every group, then finish(block). gradient: rows of g become scale dL/dD.
@@ -118,7 +124,7 @@ void for_each_group(const duet_context& context, const TripletInputs& in, Scratc
     parallel_chunks(context, rows, kGroupRows, [&](int64_t start, int64_t count, int thread) {
       const auto distances = scratch.distances.part(start, 0, count, scratch.m), g = scratch.g.part(start, 0, count, scratch.m);
       scratch.tiles.fill(first + start, 0, distances);
-      if (in.soft) product_nt(1, in.class_x.part(first + start, 0, count, in.class_x.columns), in.class_y, 0, g);
+      if (in.soft) tile_product(in.class_x.part(first + start, 0, count, in.class_x.columns), scratch.classes, 0, g);
       Matrix<float> draw_distances;
       if (scratch.draws) {
         draw_distances = scratch.draw_distances.part(thread * kGroupRows, 0, count, scratch.m);

@@ -39,16 +39,6 @@ void label_weights(int32_t label, const int32_t* labels, int64_t m, const Triple
   }
 }
 
-bool weighs_nan(const float* distances, int64_t m, const TripletRowScratch& scratch) {
-  const float *positive = scratch.positive, *negative = scratch.negative;
-  int found = 0;
-  for (int64_t j = 0; j < m; ++j) {
-    const float weight = positive[j] + negative[j];  // both are at least 0
-    found |= (weight != weight) | ((distances[j] != distances[j]) & (weight != 0));
-  }
-  return found != 0;
-}
-
 MinedRow::MinedRow(const float* distances, int64_t m, float margin, float* grad) : distances_(distances), m_(m), margin_(margin), grad_(grad) {
   if (grad) std::fill_n(grad, m, 0.0f);
 }

@@ -36,10 +36,16 @@ struct TripletRowScratch {
 // Weights of METHOD.md 2 of a row's columns; agreement: W of the row; trust without data: 1; own: the anchor's pair, or -1.
 void soft_weights(const float* agreement, Vector<const float> trust, int64_t own, int64_t m, const TripletRowScratch& scratch);
 void label_weights(int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch);
-// Whether NaN decides anything about the row: in a weight, or in the distance of a column that weighs.
-bool weighs_nan(const float* distances, int64_t m, const TripletRowScratch& scratch);
 
-RowSums triplets_all(const float* distances, int64_t m, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch);
+struct WeightsOfRow {
+  bool nan;  // decides something: it is a weight, or the distance of a column that weighs
+  bool all;  // columns weigh
+};
+WeightsOfRow look_at_weights(const float* distances, int64_t m, const TripletRowScratch& scratch);
+
+// all_weigh: as WeightsOfRow says.
+RowSums triplets_all(const float* distances, int64_t m, bool all_weigh, float margin, double trust, double scale, float* grad,
+                     const TripletRowScratch& scratch);
 
 // Of mined triplets every one weighs 1.
 class MinedRow {
