@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <tuple>
 #include <type_traits>
 
 #include "kernels/core/error.h"
@@ -27,7 +28,6 @@ dim3 extent(Integer count) {
   return dim3(static_cast<unsigned>(count));
 }
 
-#ifdef __CUDACC__
 template <class... Parameters>
 struct Launch {
   void (*kernel)(Parameters...);
@@ -38,13 +38,19 @@ struct Launch {
 
   void operator()(std::type_identity_t<Parameters>... arguments) const {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+#ifdef __CUDACC__
     const void* function = reinterpret_cast<const void*>(kernel);
     // More than 48 KiB of dynamic shared memory is given to a kernel that asks for it.
     if (shared_bytes > 48 * 1024) check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
     void* pointers[] = {static_cast<void*>(&arguments)..., nullptr};
     check(cudaLaunchKernel(function, grid, block, pointers, shared_bytes, static_cast<cudaStream_t>(stream)));
+#else
+    const std::tuple<std::decay_t<Parameters>...> values(arguments...);
+    simt::launch(name, grid, block, shared_bytes, stream, [kernel = kernel, values] { std::apply(kernel, values); });
+#endif
   }
 
+#ifdef __CUDACC__
  private:
   void check(cudaError_t status) const {
     if (status == cudaSuccess) return;
@@ -52,10 +58,8 @@ struct Launch {
     throw Error(DUET_CUDA_ERROR, text("launch of ", name, " on ", grid.x, " x ", grid.y, " x ", grid.z, " blocks of ", block.x, " x ", block.y, " x ",
                                       block.z, " threads with ", shared_bytes, " bytes of dynamic shared memory: ", cudaGetErrorString(status)));
   }
-};
-#else
-using simt::Launch;
 #endif
+};
 
 template <class... Parameters>
 Launch<Parameters...> launch(void (*kernel)(Parameters...), const char* name, dim3 grid, dim3 block, size_t shared_bytes, void* stream) {

@@ -3,13 +3,12 @@
 //   m16n8k16 bf16   a[i] = A[group + 8 (i & 1)][2 quad + 8 (i >> 1) + {0, 1}], b[i] = B[2 quad + 8 i + {0, 1}][group]     (low half first)
 //   m16n8k8 tf32    a[i] = A[group + 8 (i & 1)][quad + 4 (i >> 1)],            b[i] = B[quad + 4 i][group]
 //   both            d[i] = D[group + 8 (i >> 1)][2 quad + (i & 1)]
-//   ldmatrix_x4     matrix m's eight rows of eight 16-bit elements are at the addresses of lanes 8 m .. 8 m + 7; r[m] = M[group][2 quad + {0, 1}],
-//                   transposed: r[m] = M[2 quad + {0, 1}][group]
+//   ldmatrix_x4     matrix m's eight rows of eight 16-bit elements are at the addresses of lanes 8 m .. 8 m + 7; r[m] = M[group][2 quad + {0, 1}]
 #pragma once
 
 #include "kernels/cuda/launch.h"
 #ifndef __CUDACC__
-#include "kernels/simt/tensor_core.h"
+#include "kernels/simt/model.h"
 #endif
 
 namespace duet::cuda::ptx {
@@ -22,10 +21,6 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) { return
 __device__ __forceinline__ void cp_async16(void* shared, const void* global, int source_bytes = 16) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(source_bytes) : "memory");
 }
-// 4 bytes, for rows that are not 16-byte aligned.
-__device__ __forceinline__ void cp_async4(void* shared, const void* global, int source_bytes = 4) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(source_bytes) : "memory");
-}
 __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Waits until at most kGroupsLeft of this thread's committed groups are under way; others see the data after a barrier.
 template <int kGroupsLeft>
@@ -35,12 +30,6 @@ __device__ __forceinline__ void cp_async_wait() {
 
 __device__ __forceinline__ void ldmatrix_x4(unsigned (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-}
-__device__ __forceinline__ void ldmatrix_x4_trans(unsigned (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(shared_address(row))
                : "memory");
@@ -80,10 +69,7 @@ __device__ __forceinline__ float exp2(float x) {
 #else
 
 inline void cp_async16(void* shared, const void* global, int source_bytes = 16, DUET_SIMT_CALLER) {
-  simt::cp_async(shared, global, 16, source_bytes, DUET_SIMT_PLACE);
-}
-inline void cp_async4(void* shared, const void* global, int source_bytes = 4, DUET_SIMT_CALLER) {
-  simt::cp_async(shared, global, 4, source_bytes, DUET_SIMT_PLACE);
+  simt::cp_async16(shared, global, source_bytes, DUET_SIMT_PLACE);
 }
 inline void cp_async_commit() { simt::cp_async_commit(); }
 template <int kGroupsLeft>
@@ -93,7 +79,6 @@ void cp_async_wait() {
 }
 
 inline void ldmatrix_x4(unsigned (&r)[4], const void* row, DUET_SIMT_CALLER) { simt::ldmatrix_x4(r, row, DUET_SIMT_PLACE); }
-inline void ldmatrix_x4_trans(unsigned (&r)[4], const void* row, DUET_SIMT_CALLER) { simt::ldmatrix_x4_trans(r, row, DUET_SIMT_PLACE); }
 inline void mma_m16n8k16_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], const float (&c)[4], DUET_SIMT_CALLER) {
   simt::mma_m16n8k16_bf16(d, a, b, c, DUET_SIMT_PLACE);
 }

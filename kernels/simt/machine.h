@@ -1,6 +1,8 @@
 // The state of the emulator, shared by its parts; everyone else reads simt.h.
 #pragma once
 
+#include <vector>
+
 #include "kernels/simt/fiber.h"
 #include "kernels/simt/simt.h"
 
@@ -21,26 +23,27 @@ struct Collective {
 struct Warp {
   uint32_t alive, ready, at_barrier, polling;  // a bit a lane
   uint32_t pending;                            // a bit a collective that waits for lanes
+  uint32_t ordered;                            // when its last __syncwarp was complete
   Collective collectives[kLanes];
 };
 
 struct Copy {
-  Copy* next;
   char* to;
   const char* from;
-  int bytes, source_bytes, group;
+  size_t source_bytes;
+  int group;
+  Place at;
 };
 
 struct Thread : Fiber {
   uint3 index;
   int number, lane;
   Warp* warp;
-  int* vote;
   const char* waits_for;  // and where; null while it runs
   Place at;
   uint32_t mask;
-  int group;                     // of cp.async, the one that is filled
-  Copy *first_copy, *last_copy;  // under way, in order
+  int group;                 // of cp.async, the one that is filled
+  std::vector<Copy> copies;  // under way, in order
 };
 
 struct Machine {
@@ -55,28 +58,34 @@ struct Machine {
   int current_warp = 0, starved_warp = 0;
   uint64_t random = 0, stickiness = 0, launches = 0;
 
-  int waiting = 0, votes = 0;  // at the block's barrier
+  int waiting = 0, votes[2] = {};  // at the block's barrier
   unsigned barriers = 0;
   Place barrier_at{};
   long polls = 0, atomics = 0;
   std::string finding;
+  size_t dynamic_bytes = 0;
 
-  // Shared memory of the block, and after kSyncBytes of it the arrays.
-  char* arena = nullptr;
-  bool copies_left_over = false;
-  size_t arena_used = 0, shared_used = 0, static_used = 0, dynamic_bytes = 0;
+  // Points in time, counted up by whatever orders accesses to memory. What happened in other blocks before `acquired` is known to this one:
+  // what came before the launch, and before those fences of theirs whose atomics this block has seen before a fence of its own.
+  uint32_t now = 0, launch_begun = 0, block_begun = 0, barrier_opened = 0, fenced = 0, seen = 0, acquired = 0;
 };
 extern Machine machine;
 
 uint64_t next_random();
 inline bool random_order() { return machine.schedule.order == Order::random; }
 
-// In the arena, so that successive blocks, which nothing orders, share no object of synchronisation.
-constexpr size_t kSyncBytes = 4096;
-inline void* sync_object(int number) { return machine.arena + 8 * number; }
-
 void begin_shared(size_t dynamic_bytes);  // of a block
-void end_shared(bool launch_ends);
-void check_copies_waited();  // of a thread that leaves
+bool is_shared(const void* address, size_t bytes);
+size_t shared_offset(const void* address);
+
+// Accesses to memory that the emulator makes for the running thread, told to ThreadSanitizer or to the checker. starts_copy: what is there is void.
+enum class Access { read, write, atomic, starts_copy };
+inline void (*checker)(const void* address, size_t bytes, Access access, Place at) = nullptr;  // where checker.cpp is linked
+inline void note(const void* address, size_t bytes, Access access, Place at) {
+#ifdef DUET_SIMT_TSAN
+  if (access != Access::atomic) (access == Access::read ? __tsan_read_range : __tsan_write_range)(const_cast<void*>(address), bytes);
+#endif
+  if (checker) checker(address, bytes, access, at);
+}
 
 }  // namespace duet::simt

@@ -2,22 +2,15 @@
 // runs on them, and tests/simt/conformance.cu holds real hardware against them.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
 namespace duet::simt::model {
 
-inline unsigned bits_of(float x) {
-  unsigned bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-inline float float_of(unsigned bits) {
-  float x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
+inline unsigned bits_of(float x) { return std::bit_cast<unsigned>(x); }
+inline float float_of(unsigned bits) { return std::bit_cast<float>(bits); }
 
 // cvt.rna.tf32: the carry of a mantissa moves the exponent, past the largest number to infinity.
 inline unsigned to_tf32(float x) { return std::isnan(x) ? 0x7fffffffu : (bits_of(x) + 0x1000u) & ~0x1fffu; }
@@ -42,18 +35,9 @@ struct LoadMatrix {
   unsigned* r;
   const uint16_t* row;
 };
-template <bool kTransposed>
-void load_matrices(const LoadMatrix* const* lanes) {
-  for (int matrix = 0; matrix < 4; ++matrix) {
-    uint16_t elements[8][8];
-    for (int row = 0; row < 8; ++row) std::memcpy(elements[row], lanes[matrix * 8 + row]->row, sizeof elements[row]);
-    for (int lane = 0; lane < 32; ++lane) {
-      const int group = lane / 4, quad = lane % 4;
-      const unsigned low = kTransposed ? elements[2 * quad][group] : elements[group][2 * quad];
-      const unsigned high = kTransposed ? elements[2 * quad + 1][group] : elements[group][2 * quad + 1];
-      lanes[lane]->r[matrix] = low | high << 16;
-    }
-  }
+inline void load_matrices(const LoadMatrix* const* lanes) {
+  for (int matrix = 0; matrix < 4; ++matrix)
+    for (int lane = 0; lane < 32; ++lane) std::memcpy(&lanes[lane]->r[matrix], lanes[matrix * 8 + lane / 4]->row + 2 * (lane % 4), sizeof(unsigned));
 }
 
 struct Multiply {

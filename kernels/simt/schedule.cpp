@@ -6,7 +6,6 @@
 
 #include "kernels/simt/machine.h"
 
-DUET_SIMT_UNCHECKED_BEGIN
 namespace duet::simt {
 namespace {
 
@@ -59,4 +58,3 @@ void record_finding(const std::string& finding) {
 }
 
 }  // namespace duet::simt
-DUET_SIMT_UNCHECKED_END

@@ -1,15 +1,14 @@
 // Who runs next, and what threads wait for: barriers, warp collectives, polling.
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <numeric>
-#include <sstream>
 #include <utility>
 
 #include "kernels/simt/machine.h"
 
-DUET_SIMT_UNCHECKED_BEGIN
 namespace duet::simt {
 
 Machine machine;
@@ -17,48 +16,42 @@ Machine machine;
 namespace {
 
 Machine& m = machine;
-uint64_t launch_begins, launch_ends, fences;  // addresses for the race checker, to which 8 bytes are one
+uint64_t launch_begins, launch_ends, fences;  // addresses for ThreadSanitizer, to which 8 bytes are one
+uint64_t block_barrier[2];
 
 void make_ready(Warp& warp, uint32_t lanes) {
   warp.ready |= lanes;
   m.ready_warps |= lanes ? 1u << (&warp - m.warps) : 0;
 }
 
-int any_of(uint32_t bits) {
+// The first of some warps or lanes, a bit each, in the order of the schedule.
+int first_of(uint32_t bits) {
+  if (m.schedule.order == Order::forward) return std::countr_zero(bits);
+  if (m.schedule.order == Order::reverse) return 31 - std::countl_zero(bits);
   const int turn = static_cast<int>(next_random() >> 32 & 31);
-  const uint32_t turned = bits >> turn | bits << (-turn & 31);
-  return (__builtin_ctz(turned) + turn) & 31;
+  return (std::countr_zero(std::rotr(bits, turn)) + turn) & 31;
 }
 
-int pick_warp(uint32_t ready) {
-  const int current = m.current_warp;
-  switch (m.schedule.order) {
-    case Order::forward: {
-      const uint32_t from_here = ready >> current << current;
-      return __builtin_ctz(from_here ? from_here : ready);
-    }
-    case Order::reverse: {
-      const uint32_t to_here = ready << (31 - current) >> (31 - current);
-      return 31 - __builtin_clz(to_here ? to_here : ready);
-    }
-    case Order::random: break;
-  }
-  const uint32_t others = ready & ~(1u << m.starved_warp), candidates = others ? others : ready;
-  return (candidates >> current & 1) && (next_random() & m.stickiness) ? current : any_of(candidates);
+int pick_warp() {
+  const uint32_t current = 1u << m.current_warp;
+  uint32_t preferred = m.ready_warps;  // the current warp and those after it; in random order all but the starved one
+  if (m.schedule.order == Order::forward) preferred &= ~(current - 1);
+  if (m.schedule.order == Order::reverse) preferred &= current | (current - 1);
+  if (random_order()) preferred &= ~(1u << m.starved_warp);
+  if (!preferred) preferred = m.ready_warps;
+  if (random_order() && (preferred & current) && (next_random() & m.stickiness)) return m.current_warp;
+  return first_of(preferred);
 }
 
 Thread* pick() {
   if (!m.ready_warps)
     for (int i = 0; i < m.warp_count; ++i) make_ready(m.warps[i], std::exchange(m.warps[i].polling, 0));
   if (!m.ready_warps) return nullptr;
-  const int number = m.current_warp = pick_warp(m.ready_warps);
-  Warp& warp = m.warps[number];
-  const int lane = m.schedule.order == Order::forward   ? __builtin_ctz(warp.ready)
-                   : m.schedule.order == Order::reverse ? 31 - __builtin_clz(warp.ready)
-                                                        : any_of(warp.ready);
+  Warp& warp = m.warps[m.current_warp = pick_warp()];
+  const int lane = first_of(warp.ready);
   warp.ready &= ~(1u << lane);
-  if (!warp.ready) m.ready_warps &= ~(1u << number);
-  return &m.threads[number * kLanes + lane];
+  if (!warp.ready) m.ready_warps &= ~(1u << m.current_warp);
+  return &m.threads[m.current_warp * kLanes + lane];
 }
 
 void switch_to(Thread& to) {
@@ -69,20 +62,18 @@ void switch_to(Thread& to) {
 }
 
 [[noreturn]] void report_deadlock() {
-  std::ostringstream out;
-  int shown = 0;
+  std::string waiting;
   const Thread* last = nullptr;
-  for (int i = 0; i < m.thread_count && shown < 12; ++i) {
+  for (int i = 0; i < m.thread_count && waiting.size() < 2000; ++i) {
     const Thread& thread = m.threads[i];
     if (!(thread.warp->alive >> thread.lane & 1) || !thread.waits_for) continue;
     if (last && last->waits_for == thread.waits_for && last->at.line == thread.at.line && last->mask == thread.mask) continue;
-    out << "\n  from thread " << i << " on: " << thread.waits_for << " at " << thread.at;
-    if (thread.mask) out << ", mask " << std::hex << thread.mask << std::dec;
+    waiting += text("\n  from thread ", i, " on: ", thread.waits_for, " at ", thread.at);
+    if (thread.mask) waiting += text(", mask ", std::hex, thread.mask);
     last = &thread;
-    ++shown;
   }
-  record_finding(text("deadlock, ", m.alive, " threads wait for what does not come", out.str()));
-  std::ostringstream().swap(out);  // the fiber never comes back to free it
+  record_finding(text("deadlock, ", m.alive, " threads wait for what does not come", waiting));
+  std::string().swap(waiting);  // the fiber never comes back to free it
   give_up();
 }
 
@@ -108,48 +99,41 @@ void let_others() {
   go_on();
 }
 
+// All these lanes of a warp go on; the running thread does so anyway.
+void let_go(Warp& warp, uint32_t lanes) {
+  m.polls = 0;
+  make_ready(warp, m.self->warp == &warp ? lanes & ~(1u << m.self->lane) : lanes);
+}
+
 void complete(Warp& warp, int slot) {
   Collective& op = warp.collectives[slot];
   if (op.whole_warp && op.arrived != 0xffffffffu) fail(op.what, " at ", op.at, ": lanes are missing, there are ", std::hex, op.arrived);
-  const int sync = 64 + static_cast<int>(&warp - m.warps) * 4 + (slot & 3);
-  if (op.memory == Memory::ordered) acquire(sync_object(sync));
   {
-    Unseen unseen;
+    const Unseen unseen;
     op.complete(op.arguments, op.arrived);
   }
-  if (op.memory == Memory::ordered) release(sync_object(sync));
-  m.polls = 0;
+  if (op.memory == Memory::ordered) warp.ordered = ++m.now;
   warp.pending &= ~(1u << slot);
-  const bool mine = m.self->warp == &warp;
-  make_ready(warp, op.arrived & ~(mine ? 1u << m.self->lane : 0));
+  let_go(warp, op.arrived);
 }
 
 void open_barrier() {
-  for (int i = 0; i < m.warp_count; ++i) {
-    Warp& warp = m.warps[i];
-    for (uint32_t rest = warp.at_barrier; rest; rest &= rest - 1) {
-      Thread& thread = m.threads[i * kLanes + __builtin_ctz(rest)];
-      if (thread.vote) *thread.vote = m.votes;
-    }
-    uint32_t lanes = std::exchange(warp.at_barrier, 0);
-    if (&warp == m.self->warp) lanes &= ~(1u << m.self->lane);
-    make_ready(warp, lanes);
-  }
-  m.waiting = m.votes = 0;
-  m.polls = 0;
-  ++m.barriers;
+  for (int i = 0; i < m.warp_count; ++i) let_go(m.warps[i], std::exchange(m.warps[i].at_barrier, 0));
+  m.waiting = 0;
+  m.votes[++m.barriers & 1] = 0;
+  m.barrier_opened = ++m.now;
 }
 
 void leave_block() {
   Thread& self = *m.self;
-  check_copies_waited();
-  release(&launch_ends);
   Warp& warp = *self.warp;
+  if (!self.copies.empty()) fail("the thread leaves with a copy that it has not waited for, cp.async at ", self.copies.front().at);
+  release(&launch_ends);
   warp.alive &= ~(1u << self.lane);
   --m.alive;
   m.polls = 0;
   for (uint32_t rest = warp.pending; rest; rest &= rest - 1) {
-    const int slot = __builtin_ctz(rest);
+    const int slot = std::countr_zero(rest);
     if (!(warp.collectives[slot].mask & warp.alive & ~warp.collectives[slot].arrived)) complete(warp, slot);
   }
   if (m.waiting && m.waiting == m.alive) open_barrier();
@@ -164,14 +148,21 @@ void thread_main() {
   __builtin_unreachable();
 }
 
-void run_block(uint64_t number) {
+void run_block() {
   m.alive = m.thread_count;
-  m.ready_warps = 0;
-  m.waiting = m.votes = 0;
-  m.barriers = 0;
+  m.ready_warps = m.barriers = m.fenced = m.seen = 0;
+  m.waiting = m.votes[0] = m.votes[1] = 0;
   m.polls = m.atomics = 0;
+  m.block_begun = ++m.now;
+  m.acquired = m.launch_begun;
   begin_shared(m.dynamic_bytes);
-  const int first_slot = static_cast<int>(number % kSlotSets) * kThreadLimit;
+  for (int i = 0; i < m.warp_count; ++i) {
+    Warp& warp = m.warps[i];
+    const int lanes = std::min(kLanes, m.thread_count - i * kLanes);
+    warp.alive = 0xffffffffu >> (kLanes - lanes);
+    warp.ready = warp.at_barrier = warp.polling = warp.pending = 0;
+    make_ready(warp, warp.alive);
+  }
   for (int i = 0; i < m.thread_count; ++i) {
     Thread& thread = m.threads[i];
     const unsigned n = static_cast<unsigned>(i);
@@ -181,22 +172,14 @@ void run_block(uint64_t number) {
     thread.warp = &m.warps[i / kLanes];
     thread.waits_for = nullptr;
     thread.group = 0;
-    thread.first_copy = nullptr;
-    prepare(thread, first_slot + i, thread_main);
-  }
-  for (int i = 0; i < m.warp_count; ++i) {
-    Warp& warp = m.warps[i];
-    const int lanes = std::min(kLanes, m.thread_count - i * kLanes);
-    warp.alive = lanes == kLanes ? 0xffffffffu : (1u << lanes) - 1;
-    warp.ready = warp.at_barrier = warp.polling = warp.pending = 0;
-    make_ready(warp, warp.alive);
+    thread.copies.clear();
+    prepare(thread, i, thread_main);
   }
   m.current_warp = m.schedule.order == Order::reverse ? m.warp_count - 1 : 0;
   m.starved_warp = static_cast<int>(next_random() % static_cast<unsigned>(m.warp_count));
+  acquire(&launch_ends);
   release(&launch_begins);
-  m.self = &m.host;
   switch_to(*pick());
-  end_shared(false);
 }
 
 }  // namespace
@@ -210,35 +193,31 @@ uint64_t next_random() {  // xorshift64
 
 void give_up() {
   if (m.self == &m.host) throw Error(DUET_CUDA_ERROR, m.finding);
-  for (int i = 0; i < m.thread_count; ++i)
-    if (m.threads[i].warp->alive >> m.threads[i].lane & 1) conclude(m.threads[i], &launch_ends);
-  m.copies_left_over = true;
   switch_to(m.host);
   __builtin_unreachable();
 }
 
 int lane() { return m.self->lane; }
 
-void barrier(Place at, int* vote) {
-  Thread& self = *m.self;
+int barrier(Place at, int vote) {
   if (!m.waiting)
     m.barrier_at = at;
   else if (m.barrier_at.line != at.line || std::strcmp(m.barrier_at.file, at.file))
     fail("divergent barrier: this thread is at ", at, ", ", m.waiting, " others wait at ", m.barrier_at);
-  void* const sync = sync_object(static_cast<int>(m.barriers & 1));
-  release(sync);
+  const unsigned parity = m.barriers & 1;
+  release(&block_barrier[parity]);
   ++m.waiting;
-  m.votes += vote ? *vote : 0;
+  m.votes[parity] += vote;
   m.atomics = 0;
-  self.vote = vote;
-  self.warp->at_barrier |= 1u << self.lane;
+  m.self->warp->at_barrier |= 1u << m.self->lane;
   if (m.waiting == m.alive) {
     open_barrier();
     let_others();
   } else {
     wait("the block's barrier", at);
   }
-  acquire(sync);
+  acquire(&block_barrier[parity]);
+  return m.votes[parity];
 }
 
 static void join(uint32_t mask, const char* what, Place at, void* argument, Completion finish, Memory memory, bool whole_warp) {
@@ -247,34 +226,21 @@ static void join(uint32_t mask, const char* what, Place at, void* argument, Comp
   const uint32_t bit = 1u << self.lane;
   if (!(mask & bit)) fail(what, " at ", at, ": the mask ", std::hex, mask, std::dec, " does not name the calling lane ", self.lane);
   int slot = -1;
-  for (uint32_t rest = warp.pending; rest; rest &= rest - 1) {
-    const Collective& op = warp.collectives[__builtin_ctz(rest)];
-    if (op.mask == mask && op.complete == finish && (!whole_warp || op.at.line == at.line)) {
-      slot = __builtin_ctz(rest);
-      break;
-    }
-    if (op.mask == mask)
-      fail("divergent warp: lane ", self.lane, " does ", what, " at ", at, ", lanes ", std::hex, op.arrived, std::dec, " do ", op.what, " at ",
-           op.at);
-    if ((op.mask & bit) && (mask & op.arrived))  // each would wait for the other
-      fail("masks differ: lane ", self.lane, " does ", what, " with mask ", std::hex, mask, " at ", at, ", lanes ", op.arrived, " ", op.what,
-           " with mask ", op.mask, std::dec, " at ", op.at);
+  for (uint32_t rest = warp.pending; rest && slot < 0; rest &= rest - 1) {
+    const Collective& op = warp.collectives[std::countr_zero(rest)];
+    if (op.mask == mask && op.complete == finish && (!whole_warp || op.at.line == at.line))
+      slot = std::countr_zero(rest);
+    else if (op.mask == mask || ((op.mask & bit) && (mask & op.arrived)))  // each would wait for the other
+      fail(op.mask == mask ? "divergent warp" : "masks differ", ": lane ", self.lane, " does ", what, " at ", at, ", others do ", op.what, " at ",
+           op.at, std::hex, "; the masks ", mask, " and ", op.mask, ", there are ", op.arrived);
   }
   if (slot < 0) {
-    slot = __builtin_ctz(~warp.pending);
+    slot = std::countr_one(warp.pending);
     warp.pending |= 1u << slot;
-    Collective& op = warp.collectives[slot];
-    op.mask = mask;
-    op.arrived = 0;
-    op.complete = finish;
-    op.what = what;
-    op.at = at;
-    op.memory = memory;
-    op.whole_warp = whole_warp;
+    warp.collectives[slot] = {mask, 0, finish, what, at, memory, whole_warp, {}};
   }
   Collective& op = warp.collectives[slot];
-  void* const sync = sync_object(64 + static_cast<int>(&warp - m.warps) * 4 + (slot & 3));
-  if (memory == Memory::ordered) release(sync);
+  if (memory == Memory::ordered) release(&op);
   op.arguments[self.lane] = argument;
   op.arrived |= bit;
   m.atomics = 0;
@@ -284,7 +250,7 @@ static void join(uint32_t mask, const char* what, Place at, void* argument, Comp
     complete(warp, slot);
     let_others();
   }
-  if (memory == Memory::ordered) acquire(sync);
+  if (memory == Memory::ordered) acquire(&op);
 }
 
 void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Memory memory) {
@@ -294,44 +260,32 @@ void warp_collective(const char* what, Place at, void* argument, Completion comp
   join(0xffffffffu, what, at, argument, complete, Memory::unordered, true);
 }
 
-void poll(Place at) {
-  constexpr long kPatience = 100'000;
-  Thread& self = *m.self;
-  self.warp->polling |= 1u << self.lane;
-  if (++m.polls > kPatience) {
-    self.waits_for = "a polling loop";
-    self.at = at;
-    self.mask = 0;
-    report_deadlock();
-  }
-  wait("a polling loop", at);
-}
-
 void fence() {
   acquire(&fences);
   release(&fences);
+  m.fenced = ++m.now;
+  m.acquired = std::max(m.acquired, m.seen);
 }
 
-void touch_atomic() {
-  constexpr long kInARow = 1000;  // after so many the thread may be waiting for another's
-  if (++m.atomics > kInARow) {
-    m.atomics = 0;
-    poll({"an atomic operation", 0});
-  } else if (random_order() && next_random() % 4 == 0) {
-    let_others();
+void touch_atomic(const void* address, size_t bytes, Place at) {
+  constexpr long kInARow = 100;        // after so many the thread may be waiting for another's: it polls, and the others go on first
+  constexpr long kPatience = 100'000;  // so many polls, and nothing moved
+  note(address, bytes, Access::atomic, at);
+  if (++m.atomics <= kInARow) {
+    if (random_order() && next_random() % 4 == 0) let_others();
+    return;
   }
+  m.atomics = 0;
+  if (++m.polls > kPatience) {
+    m.self->waits_for = "a polling loop";
+    m.self->at = at;
+    report_deadlock();
+  }
+  m.self->warp->polling |= 1u << m.self->lane;
+  wait("a polling loop", at);
 }
 
-void check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
-  const size_t threads = size_t{block.x} * block.y * block.z;
-  const auto refuse = [&](const auto&... why) { throw Error(DUET_CUDA_ERROR, text("launch of ", kernel, ": ", why...)); };
-  if (threads == 0 || threads > kThreadLimit || block.z > 64)
-    refuse("a block of ", block.x, " x ", block.y, " x ", block.z, " threads, at most ", kThreadLimit);
-  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("a grid of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks");
-  if (shared_bytes > kSharedLimit) refuse(shared_bytes, " bytes of dynamic shared memory, at most ", kSharedLimit);
-}
-
-void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
+static void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
   if (m.self != &m.host) fail("a launch of ", kernel, " from inside a kernel");
   static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> lock(one_at_a_time);
@@ -344,6 +298,7 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const s
   m.warp_count = (m.thread_count + kLanes - 1) / kLanes;
   m.dynamic_bytes = shared_bytes;
   ++m.launches;
+  m.launch_begun = ++m.now;
   // Every launch has a schedule of its own: what is run twice is not scheduled alike.
   m.random = (m.schedule.seed + 1) * 0x9e3779b97f4a7c15u + m.launches * 0xbf58476d1ce4e5b9u;
   m.random |= m.random == 0;
@@ -353,8 +308,8 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const s
   gridDim = grid;
   blockDim = block;
   const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-  uint64_t step = 1, at = m.schedule.order == Order::reverse ? blocks - 1 : 0;
-  if (m.schedule.order == Order::reverse) step = blocks - 1;
+  uint64_t step = 1, at = 0;
+  if (m.schedule.order == Order::reverse) step = at = blocks - 1;
   if (random_order()) {  // a stride without a common divisor with their number meets every block once
     at = next_random() % blocks;
     do step = 1 + next_random() % blocks;
@@ -363,17 +318,23 @@ void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const s
   m.finding.clear();
   for (uint64_t i = 0; i < blocks && m.finding.empty(); ++i, at = (at + step) % blocks) {
     blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y), static_cast<unsigned>(at / grid.x / grid.y)};
-    run_block(i);
+    run_block();
   }
-  acquire(&launch_ends);
-  if (!m.finding.empty())
-    for (int i = 0; i < m.thread_count; ++i)
-      if (m.threads[i].warp->alive >> m.threads[i].lane & 1) abandon(m.threads[i]);
-  end_shared(true);
   m.kernel = nullptr;
-  m.body = nullptr;
+  for (int i = 0; i < m.thread_count; ++i)
+    if (m.threads[i].warp->alive >> m.threads[i].lane & 1) abandon(m.threads[i], m.host, &launch_ends);
+  acquire(&launch_ends);
   if (!m.finding.empty()) throw Error(DUET_CUDA_ERROR, m.finding);
 }
 
+void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream, std::function<void()> thread) {
+  const size_t threads = size_t{block.x} * block.y * block.z;
+  const auto refuse = [&](const auto&... why) { throw Error(DUET_CUDA_ERROR, text("launch of ", kernel, ": ", why...)); };
+  if (threads == 0 || threads > kThreadLimit || block.z > 64)
+    refuse("a block of ", block.x, " x ", block.y, " x ", block.z, " threads, at most ", kThreadLimit);
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("a grid of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks");
+  if (shared_bytes > kSharedLimit) refuse(shared_bytes, " bytes of dynamic shared memory, at most ", kSharedLimit);
+  submit(stream, [=, thread = std::move(thread)] { run(kernel, grid, block, shared_bytes, thread); });
+}
+
 }  // namespace duet::simt
-DUET_SIMT_UNCHECKED_END

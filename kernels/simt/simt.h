@@ -7,8 +7,6 @@
 #include <functional>
 #include <ostream>
 #include <string>
-#include <tuple>
-#include <type_traits>
 
 #include "kernels/core/error.h"
 
@@ -63,47 +61,31 @@ inline std::ostream& operator<<(std::ostream& out, Place at) { return out << at.
 
 // A launch, a copy or a fill: done at once, or recorded where the stream is being captured (device.cpp).
 void submit(void* stream, std::function<void()> work);
-void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
-void check_launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes);
-
-template <class... Parameters>
-struct Launch {
-  void (*kernel)(Parameters...);
-  const char* name;
-  dim3 grid, block;
-  size_t shared_bytes;
-  void* stream;
-
-  void operator()(std::type_identity_t<Parameters>... arguments) const {
-    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-    check_launch(name, grid, block, shared_bytes);
-    submit(stream, [launch = *this, values = std::tuple<std::decay_t<Parameters>...>(arguments...)] {
-      run(launch.name, launch.grid, launch.block, launch.shared_bytes, [&] { std::apply(launch.kernel, values); });
-    });
-  }
-};
+void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream, std::function<void()> thread);
 
 // Shared memory of the running block: poisoned when the block first names it.
 void* shared_array(const void* tag, size_t bytes);
 void* shared_dynamic();
-bool is_shared(const void* address, size_t bytes);
 
 // What a thread waits for.
 int lane();
-void barrier(Place at, int* vote = nullptr);  // vote: in this thread's 0 or 1, out the sum over the block
+int barrier(Place at, int vote = 0);  // the sum of the block's votes
 using Completion = void (*)(void* const* lanes, uint32_t arrived);
 enum class Memory { unordered, ordered };  // __syncwarp orders the lanes' accesses to memory, a shuffle does not
 // Waits until every living lane of the mask has come to the same collective; the last one runs `complete` on everybody's arguments.
 void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Memory memory = Memory::unordered);
 void warp_collective(const char* what, Place at, void* argument, Completion complete);  // of the whole warp, no lane missing
-void poll(Place at);  // a polling loop's turn: others go on first; a deadlock where all poll and nothing moves
 void fence();
-void touch_atomic();  // an atomic operation: a point where the schedule may switch
+void touch_atomic(const void* address, size_t bytes, Place at);  // an atomic operation: a point where the schedule may switch
 
 void check_aligned(const void* address, size_t bytes, const char* what, Place at);
-void cp_async(void* shared, const void* global, int bytes, int source_bytes, Place at);
-void note_read(const void* address, size_t bytes);  // tells the race checker of a read that the emulator does for this thread
+void cp_async16(void* shared, const void* global, int source_bytes, Place at);
 void cp_async_commit();
 void cp_async_wait(int groups_left);
+
+// The tensor core's instructions: model.h's arithmetic, done once a warp by the lane that arrives last.
+void ldmatrix_x4(unsigned* r, const void* row, Place at);
+void mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b, const float* c, Place at);
+void mma_m16n8k8_tf32(float* d, const unsigned* a, const unsigned* b, const float* c, Place at);
 
 }  // namespace duet::simt

@@ -25,16 +25,12 @@ __global__ void pack_bf16_kernel(const float* x, unsigned* y, int n) {
 __global__ void exp2_kernel(const float* x, float* y, int n) {
   for (int i = static_cast<int>(threadIdx.x); i < n; i += 32) y[i] = ptx::exp2(x[i]);
 }
-template <bool kTransposed>
 __global__ void ldmatrix_kernel(const unsigned* x, unsigned* y) {
   DUET_SHARED(unsigned, tile, [32 * 8]);  // rows of 32 bytes, of which 16 are read
   for (int i = 0; i < 8; ++i) tile[threadIdx.x * 8 + i] = x[threadIdx.x * 8 + i];
   __syncthreads();
   unsigned r[4];
-  if constexpr (kTransposed)
-    ptx::ldmatrix_x4_trans(r, tile + threadIdx.x * 8);
-  else
-    ptx::ldmatrix_x4(r, tile + threadIdx.x * 8);
+  ptx::ldmatrix_x4(r, tile + threadIdx.x * 8);
   for (int i = 0; i < 4; ++i) y[threadIdx.x * 4 + i] = r[i];
 }
 template <bool kBf16>
@@ -51,22 +47,22 @@ __global__ void mma_kernel(const unsigned* a, const unsigned* b, const float* c,
     ptx::mma_m16n8k8_tf32(d_mine, a_mine, b_mine, c_mine);
   for (int i = 0; i < 4; ++i) d[lane * 4 + i] = d_mine[i];
 }
-// Lane i copies i mod 17 bytes of 16, and i mod 5 of 4, in two groups of which the first is waited for first.
+// Lane i copies i mod 17 bytes of 16, twice, in two groups of which the first is waited for first.
 __global__ void cp_async_kernel(const unsigned* x, unsigned* y) {
   DUET_SHARED_DYNAMIC(unsigned, buffer);
   const unsigned lane = threadIdx.x;
-  for (int i = 0; i < 5; ++i) buffer[lane + 32 * i] = 0x55555555u;
+  for (int i = 0; i < 8; ++i) buffer[lane + 32 * i] = 0x55555555u;
   __syncthreads();
-  ptx::cp_async16(buffer + lane * 4, x + lane * 4, static_cast<int>(lane % 17));
-  ptx::cp_async_commit();
-  ptx::cp_async4(buffer + 128 + lane, x + 128 + lane, static_cast<int>(lane % 5));
-  ptx::cp_async_commit();
+  for (unsigned group = 0; group < 2; ++group) {
+    ptx::cp_async16(buffer + group * 128 + lane * 4, x + group * 128 + lane * 4, static_cast<int>(lane % 17));
+    ptx::cp_async_commit();
+  }
   ptx::cp_async_wait<1>();
   __syncthreads();
   for (int i = 0; i < 4; ++i) y[lane + 32 * i] = buffer[lane + 32 * i];
   ptx::cp_async_wait<0>();
   __syncthreads();
-  y[128 + lane] = buffer[128 + lane];
+  for (int i = 4; i < 8; ++i) y[lane + 32 * i] = buffer[lane + 32 * i];
 }
 
 // An array of the device, filled from and read back to the host.
@@ -162,12 +158,11 @@ Result check_exp2(std::mt19937_64& random) {
   return result;
 }
 
-template <bool kTransposed>
 Result check_ldmatrix(std::mt19937_64& random) {
   std::vector<unsigned> x(32 * 8);
   for (unsigned& word : x) word = static_cast<unsigned>(random());
   const Array<unsigned> in(x), out(std::vector<unsigned>(32 * 4));
-  DUET_LAUNCH(ldmatrix_kernel<kTransposed>, 1, 32, 0, nullptr)(in.data(), out.data());
+  DUET_LAUNCH(ldmatrix_kernel, 1, 32, 0, nullptr)(in.data(), out.data());
   std::vector<unsigned> expected(32 * 4);
   std::vector<uint16_t> halves(x.size() * 2);
   std::memcpy(halves.data(), x.data(), x.size() * sizeof(unsigned));
@@ -175,8 +170,8 @@ Result check_ldmatrix(std::mt19937_64& random) {
   std::vector<const model::LoadMatrix*> pointers;
   for (size_t lane = 0; lane < 32; ++lane) lanes.push_back({&expected[lane * 4], &halves[lane * 16]});
   for (const auto& lane : lanes) pointers.push_back(&lane);
-  model::load_matrices<kTransposed>(pointers.data());
-  return same_bits(kTransposed ? "ldmatrix.x4.trans" : "ldmatrix.x4", out.read(), expected);
+  model::load_matrices(pointers.data());
+  return same_bits("ldmatrix.x4", out.read(), expected);
 }
 
 enum class Numbers { integers, random };
@@ -229,15 +224,12 @@ Result check_mma(std::mt19937_64& random, Numbers numbers) {
 }
 
 Result check_cp_async(std::mt19937_64& random) {
-  std::vector<unsigned> x(32 * 5);
+  std::vector<unsigned> x(32 * 8);
   for (unsigned& word : x) word = static_cast<unsigned>(random());
-  const Array<unsigned> in(x), out(std::vector<unsigned>(32 * 5));
-  DUET_LAUNCH(cp_async_kernel, 1, 32, 32 * 5 * sizeof(unsigned), nullptr)(in.data(), out.data());
-  std::vector<unsigned> expected(32 * 5);  // zeros
-  for (size_t lane = 0; lane < 32; ++lane) {
-    std::memcpy(&expected[lane * 4], &x[lane * 4], lane % 17);
-    std::memcpy(&expected[128 + lane], &x[128 + lane], lane % 5);
-  }
+  const Array<unsigned> in(x), out(std::vector<unsigned>(32 * 8));
+  DUET_LAUNCH(cp_async_kernel, 1, 32, 32 * 8 * sizeof(unsigned), nullptr)(in.data(), out.data());
+  std::vector<unsigned> expected(32 * 8);  // zeros
+  for (size_t copy = 0; copy < 64; ++copy) std::memcpy(&expected[copy * 4], &x[copy * 4], copy % 32 % 17);
   return same_bits("cp.async", out.read(), expected);
 }
 
@@ -248,8 +240,7 @@ std::vector<Result> run(uint64_t seed) {
   return {check_to_tf32(random),
           check_pack_bf16(random),
           check_exp2(random),
-          check_ldmatrix<false>(random),
-          check_ldmatrix<true>(random),
+          check_ldmatrix(random),
           check_mma<true>(random, Numbers::integers),
           check_mma<true>(random, Numbers::random),
           check_mma<false>(random, Numbers::integers),

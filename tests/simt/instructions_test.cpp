@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -16,38 +17,25 @@ __global__ void shuffles(const int* x, int* out) {
   const int lane = static_cast<int>(threadIdx.x);
   out[lane] = __shfl_sync(0xffffffffu, x[lane], lane * 7);
   out[32 + lane] = __shfl_xor_sync(0xffffffffu, x[lane], 5);
-  out[64 + lane] = __shfl_down_sync(0xffffffffu, x[lane], 3);
-  out[96 + lane] = __shfl_up_sync(0xffffffffu, x[lane], 4);
-  out[128 + lane] = __shfl_sync(0xffffffffu, x[lane], 3, 8);
-  out[160 + lane] = __shfl_down_sync(0xffffffffu, x[lane], 3, 8);
-  out[192 + lane] = __shfl_up_sync(0xffffffffu, x[lane], 3, 8);
-  out[224 + lane] = static_cast<int>(__shfl_xor_sync(0xffffffffu, static_cast<double>(x[lane]), 16));
+  out[64 + lane] = __shfl_up_sync(0xffffffffu, x[lane], 4);
+  out[96 + lane] = static_cast<int>(__shfl_xor_sync(0xffffffffu, static_cast<double>(x[lane]), 16));
 }
 __global__ void votes(const int* x, int* out) {
   const int lane = static_cast<int>(threadIdx.x), value = x[lane];
-  int* const mine = out + lane * 12;
+  int* const mine = out + lane * 5;
   mine[0] = static_cast<int>(__ballot_sync(0xffffffffu, value > 0));
   mine[1] = __any_sync(0xffffffffu, value > 90);
-  mine[2] = __all_sync(0xffffffffu, value > -1000);
-  mine[3] = __reduce_add_sync(0xffffffffu, value);
-  mine[4] = __reduce_min_sync(0xffffffffu, value);
-  mine[5] = __reduce_max_sync(0xffffffffu, value);
-  mine[6] = static_cast<int>(__reduce_and_sync(0xffffffffu, static_cast<unsigned>(value)));
-  mine[7] = static_cast<int>(__reduce_or_sync(0xffffffffu, static_cast<unsigned>(value)));
-  mine[8] = static_cast<int>(__reduce_xor_sync(0xffffffffu, static_cast<unsigned>(value)));
-  mine[9] = __syncthreads_count(value > 0);
-  mine[10] = __syncthreads_or(value == x[7]);
-  mine[11] = __syncthreads_and(value == x[7]);
+  mine[2] = __syncthreads_count(value > 0);
+  mine[3] = __syncthreads_or(value == x[7]);
+  mine[4] = __syncthreads_or(value > 90);
 }
 __global__ void atomics(int* counters, unsigned long long* sum) {
   const int thread = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   atomicAdd(counters, 1);
-  atomicSub(counters + 1, 2);
-  atomicMax(counters + 2, thread);
-  atomicMin(counters + 3, -thread);
-  atomicOr(counters + 4, 1 << thread % 31);
+  atomicMax(counters + 1, thread);
+  atomicMin(counters + 2, -thread);
+  atomicOr(counters + 3, 1 << thread % 31);
   atomicAdd(sum, static_cast<unsigned long long>(thread));
-  if (atomicCAS(counters + 5, 0, thread + 1) == 0) atomicExch(counters + 6, thread + 1);
 }
 // A ticket an item; an item's turn comes when the one before it is done.
 __global__ void tickets(unsigned* next, unsigned* done, float* sum) {
@@ -55,11 +43,11 @@ __global__ void tickets(unsigned* next, unsigned* done, float* sum) {
   if (threadIdx.x == 0) item[0] = atomicAdd(next, 1u);
   __syncthreads();
   if (threadIdx.x != 0) return;
-  while (atomicAdd(done, 0u) != item[0]) __nanosleep(20);
+  while (atomicAdd(done, 0u) != item[0]) continue;
   __threadfence();
   *sum = *sum * 0.5f + static_cast<float>(item[0]);
   __threadfence();
-  atomicExch(done, item[0] + 1);
+  atomicAdd(done, 1u);
 }
 __global__ void reductions(const float* x, float* out) {
   const int thread = cuda::thread_of_block();
@@ -138,58 +126,28 @@ TEST_CASE("shuffles, votes and warp reductions do what a loop over the lanes doe
   std::vector<int> x(32);
   for (int i = 0; i < 32; ++i) x[static_cast<size_t>(i)] = (i * 37) % 64 - 20;
   for_each_schedule([&] {
-    std::vector<int> out(32 * 12, -1);
+    std::vector<int> out(32 * 5, -1);
     DUET_LAUNCH(shuffles, 1, 32, 0, nullptr)(x.data(), out.data());
     for (size_t lane = 0; lane < 32; ++lane) {
       CHECK(out[lane] == x[lane * 7 % 32]);
       CHECK(out[32 + lane] == x[lane ^ 5]);
-      CHECK(out[64 + lane] == x[lane + 3 < 32 ? lane + 3 : lane]);
-      CHECK(out[96 + lane] == x[lane >= 4 ? lane - 4 : lane]);
-      CHECK(out[128 + lane] == x[lane / 8 * 8 + 3]);
-      CHECK(out[160 + lane] == x[lane % 8 + 3 < 8 ? lane + 3 : lane]);
-      CHECK(out[192 + lane] == x[lane % 8 >= 3 ? lane - 3 : lane]);
-      CHECK(out[224 + lane] == x[lane ^ 16]);
+      CHECK(out[64 + lane] == x[lane >= 4 ? lane - 4 : lane]);
+      CHECK(out[96 + lane] == x[lane ^ 16]);
     }
     DUET_LAUNCH(votes, 1, 32, 0, nullptr)(x.data(), out.data());
-    unsigned ballot = 0, all = ~0u, any = 0, odd = 0;
-    int sum = 0;
-    for (size_t i = 0; i < 32; ++i) {
-      const unsigned bits = static_cast<unsigned>(x[i]);
-      ballot |= static_cast<unsigned>(x[i] > 0) << i;
-      sum += x[i];
-      all &= bits;
-      any |= bits;
-      odd ^= bits;
-    }
-    const int positive = __popc(ballot);
-    const std::vector<int> expected = {static_cast<int>(ballot),
-                                       0,
-                                       1,
-                                       sum,
-                                       *std::min_element(x.begin(), x.end()),
-                                       *std::max_element(x.begin(), x.end()),
-                                       static_cast<int>(all),
-                                       static_cast<int>(any),
-                                       static_cast<int>(odd),
-                                       positive,
-                                       1,
-                                       0};
-    for (long lane = 0; lane < 32; ++lane) CHECK(std::equal(expected.begin(), expected.end(), out.begin() + lane * 12));
+    unsigned ballot = 0;
+    for (size_t i = 0; i < 32; ++i) ballot |= static_cast<unsigned>(x[i] > 0) << i;
+    const int expected[] = {static_cast<int>(ballot), 0, std::popcount(ballot), 1, 0};
+    for (long lane = 0; lane < 32; ++lane) CHECK(std::equal(expected, expected + 5, out.begin() + lane * 5));
   });
 }
 
 TEST_CASE("atomics and tickets come out whole, blocks in any order") {
   for_each_schedule([] {
-    std::vector<int> counters(7);
+    std::vector<int> counters(4);
     unsigned long long sum = 0;
     DUET_LAUNCH(atomics, 5, 40, 0, nullptr)(counters.data(), &sum);
-    CHECK(counters[0] == 200);
-    CHECK(counters[1] == -400);
-    CHECK(counters[2] == 199);
-    CHECK(counters[3] == -199);
-    CHECK(counters[4] == 0x7fffffff);
-    CHECK(counters[5] > 0);
-    CHECK(counters[6] == counters[5]);
+    CHECK(counters == std::vector<int>{200, 199, -199, 0x7fffffff});
     CHECK(sum == 199 * 200 / 2);
 
     unsigned next = 0, done = 0;
@@ -216,15 +174,10 @@ TEST_CASE("warp.h: sums, maxima that keep NaN, first of the best, log-sum-exp, t
 }
 
 TEST_CASE("bits") {
-  CHECK(__brev(1u) == 0x80000000u);
-  CHECK(__brev(0x12345678u) == 0x1e6a2c48u);
   CHECK(__clz(0) == 32);
   CHECK(__clz(1) == 31);
   CHECK(__ffs(0) == 0);
   CHECK(__ffs(8) == 4);
-  CHECK(__umulhi(0xffffffffu, 0xffffffffu) == 0xfffffffeu);
-  CHECK(__umul64hi(~0ull, ~0ull) == ~0ull - 1);
-  CHECK(__saturatef(NAN) == 0);
 }
 
 }  // namespace duet::simt

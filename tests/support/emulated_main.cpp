@@ -1,5 +1,6 @@
 // Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, reverse, and eight random ones whose seed changes from day to
-// day; under a sanitizer fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints does.
+// day; under a sanitizer or the emulator's checker fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints
+// does.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -26,6 +27,10 @@ constexpr int kRandom = 1;
 constexpr int64_t kSlowdown = 12;
 constexpr bool kForward = false, kReverse = false;
 constexpr int kRandom = 1;
+#elif defined(DUET_CHECKED)
+constexpr int64_t kSlowdown = 12;
+constexpr bool kForward = true, kReverse = false;
+constexpr int kRandom = 0;
 #else
 constexpr int64_t kSlowdown = 1;
 constexpr bool kForward = true, kReverse = true;
