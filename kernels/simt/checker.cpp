@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <new>
-#include <utility>
 
 #include "kernels/simt/machine.h"
 
@@ -78,18 +77,10 @@ std::string place(Where where) {
   return found;
 }
 
-template <class... Parts>
-[[noreturn]] void report(Parts... parts) {
-  record_finding(text(parts...));
-  (std::exchange(parts, Parts()), ...);  // the fiber never comes back to free them
-  give_up();
-}
-
 void check_ordered(const Seen& before, const char* what_before, const char* what, Where where, bool shared) {
   if (ordered(before, shared)) return;
-  report("race: ", what, shared ? " of shared memory at " : " of global memory at ", place(where), ", and ", what_before, " by thread ",
-         before.thread, before.time < m.block_begun ? " of another block at " : " at ", place(before.where),
-         ", with nothing between that orders them");
+  fail("race: ", what, shared ? " of shared memory at " : " of global memory at ", place(where), ", and ", what_before, " by thread ", before.thread,
+       before.time < m.block_begun ? " of another block at " : " at ", place(before.where), ", with nothing between that orders them");
 }
 
 void check_word(uint64_t address, bool shared, Access access, Where where) {
@@ -102,8 +93,8 @@ void check_word(uint64_t address, bool shared, Access access, Where where) {
     if (word.write.time < m.block_begun) word.content = Content::none;
     const bool lands = access == Access::write && word.write.thread == now.thread;
     if (word.content == Content::under_way && !lands)
-      report(what, " of shared memory at ", place(where), ": the cp.async at ", place(word.write.where), " was not waited for");
-    if (word.content == Content::none && (atomic || !writes)) report(what, " of shared memory at ", place(where), ": the block has not written it");
+      fail(what, " of shared memory at ", place(where), ": the cp.async at ", place(word.write.where), " was not waited for");
+    if (word.content == Content::none && (atomic || !writes)) fail(what, " of shared memory at ", place(where), ": the block has not written it");
   }
   if (writes) {
     for (const Seen* const reader : {&word.read, &word.sibling, &word.stranger}) check_ordered(*reader, "a read", what, where, shared);
@@ -114,7 +105,7 @@ void check_word(uint64_t address, bool shared, Access access, Where where) {
     if (!near || word.read.thread != now.thread) (near ? word.sibling : word.stranger) = word.read;
     word.read = now;
   }
-  if (atomic) {
+  if (atomic && !shared) {
     m.seen = std::max(m.seen, word.released);
     word.released = std::max(word.released, m.fenced);
   }

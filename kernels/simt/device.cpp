@@ -68,16 +68,10 @@ DeviceScope::~DeviceScope() = default;
 
 void* allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
-  // The request is checked before it is counted: a size near the largest must not wrap.
-  if (bytes > kMemory || in_use.fetch_add(bytes) > kMemory - bytes) {
-    if (bytes <= kMemory) in_use -= bytes;
-    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes, ", kMemory - in_use, " of ", kMemory, " are free"));
-  }
   void* memory = nullptr;
-  if (posix_memalign(&memory, kHeader, kHeader + bytes) != 0) {
-    in_use -= bytes;
-    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes: the host has no more"));
-  }
+  if (bytes > kMemory - in_use || posix_memalign(&memory, kHeader, kHeader + bytes) != 0)
+    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes, ", kMemory - in_use, " of ", kMemory, " are free"));
+  in_use += bytes;
   std::memcpy(memory, &bytes, sizeof bytes);
   char* const data = static_cast<char*>(memory) + kHeader;
   std::memset(data, 0xff, bytes);  // NaN, -1
@@ -132,14 +126,9 @@ Graph end_capture(void* stream) {
 }
 Graph::~Graph() { delete static_cast<Work*>(handle_); }
 void Graph::replay(void* stream) const {
-  const auto replay = [](const Work& graph) {
-    for (const auto& step : graph) step();
-  };
-  const Work& graph = *static_cast<const Work*>(handle_);
-  if (capturing(stream))
-    simt::submit(stream, [=] { replay(graph); });
-  else
-    replay(graph);
+  simt::submit(stream, [graph = static_cast<const Work*>(handle_)] {
+    for (const auto& step : *graph) step();
+  });
 }
 
 }  // namespace cuda

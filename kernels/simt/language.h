@@ -44,7 +44,7 @@ inline int __syncthreads_count(int predicate, DUET_SIMT_CALLER) { return duet::s
 inline int __syncthreads_or(int predicate, DUET_SIMT_CALLER) { return duet::simt::barrier(DUET_SIMT_PLACE, predicate != 0) != 0; }
 inline void __syncwarp(unsigned mask = 0xffffffffu, DUET_SIMT_CALLER) {
   const auto nothing = [](void* const*, uint32_t) {};
-  duet::simt::collective(mask, "__syncwarp", DUET_SIMT_PLACE, nullptr, nothing, duet::simt::Memory::ordered);
+  duet::simt::collective(mask, "__syncwarp", DUET_SIMT_PLACE, nullptr, nothing, duet::simt::Kind::sync);
 }
 inline void __threadfence() { duet::simt::fence(); }
 

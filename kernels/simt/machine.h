@@ -15,8 +15,7 @@ struct Collective {
   Completion complete;
   const char* what;
   Place at;
-  Memory memory;
-  bool whole_warp;
+  Kind kind;
   void* arguments[kLanes];
 };
 

@@ -110,11 +110,12 @@ void cp_async_wait(int groups_left) {
 
 template <class Argument, void (*kCompute)(const Argument* const*)>
 static void compute(const char* what, Place at, Argument mine) {
-  warp_collective(what, at, &mine, [](void* const* lanes, uint32_t) {
+  const auto complete = [](void* const* lanes, uint32_t) {
     const Argument* arguments[kLanes];
     for (int lane = 0; lane < kLanes; ++lane) arguments[lane] = static_cast<const Argument*>(lanes[lane]);
     kCompute(arguments);
-  });
+  };
+  collective(0xffffffffu, what, at, &mine, complete, Kind::whole_warp);
 }
 
 void ldmatrix_x4(unsigned* r, const void* row, Place at) {

@@ -9,19 +9,16 @@
 namespace duet::simt {
 namespace {
 
+constexpr const char* kOrders[] = {"forward", "reverse", "random"};
+
 Schedule from_environment() {
-  Schedule schedule;
   const char* const order = std::getenv("DUET_SIMT_ORDER");
   const char* const seed = std::getenv("DUET_SIMT_SEED");
-  if (order && !std::strcmp(order, "reverse"))
-    schedule.order = Order::reverse;
-  else if (order && !std::strcmp(order, "random"))
-    schedule.order = Order::random;
-  else if (order && std::strcmp(order, "forward"))
-    throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
-  schedule.seed =
-      seed ? std::strtoull(seed, nullptr, 10) : static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) % 1000000;
-  return schedule;
+  int number = 0;
+  while (order && number < 3 && std::strcmp(order, kOrders[number])) ++number;
+  if (number == 3) throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
+  const auto clock = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  return {static_cast<Order>(number), seed ? std::strtoull(seed, nullptr, 10) : clock % 1000000};
 }
 
 Schedule& current_schedule() {
@@ -39,8 +36,7 @@ void set_schedule(const Schedule& schedule) {
 
 std::string repeat_command() {
   const Schedule schedule = current_schedule();
-  const char* const names[] = {"forward", "reverse", "random"};
-  std::string command = text("DUET_SIMT_ORDER=", names[static_cast<int>(schedule.order)]);
+  std::string command = text("DUET_SIMT_ORDER=", kOrders[static_cast<int>(schedule.order)]);
   if (schedule.order == Order::random) command += text(" DUET_SIMT_SEED=", schedule.seed);
   std::ifstream arguments("/proc/self/cmdline");
   for (std::string argument; std::getline(arguments, argument, '\0');) command += " '" + argument + "'";

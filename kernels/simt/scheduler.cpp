@@ -107,12 +107,12 @@ void let_go(Warp& warp, uint32_t lanes) {
 
 void complete(Warp& warp, int slot) {
   Collective& op = warp.collectives[slot];
-  if (op.whole_warp && op.arrived != 0xffffffffu) fail(op.what, " at ", op.at, ": lanes are missing, there are ", std::hex, op.arrived);
+  if (op.kind == Kind::whole_warp && op.arrived != 0xffffffffu) fail(op.what, " at ", op.at, ": lanes are missing, there are ", std::hex, op.arrived);
   {
     const Unseen unseen;
     op.complete(op.arguments, op.arrived);
   }
-  if (op.memory == Memory::ordered) warp.ordered = ++m.now;
+  if (op.kind == Kind::sync) warp.ordered = ++m.now;
   warp.pending &= ~(1u << slot);
   let_go(warp, op.arrived);
 }
@@ -220,7 +220,7 @@ int barrier(Place at, int vote) {
   return m.votes[parity];
 }
 
-static void join(uint32_t mask, const char* what, Place at, void* argument, Completion finish, Memory memory, bool whole_warp) {
+void collective(uint32_t mask, const char* what, Place at, void* argument, Completion finish, Kind kind) {
   Thread& self = *m.self;
   Warp& warp = *self.warp;
   const uint32_t bit = 1u << self.lane;
@@ -228,7 +228,7 @@ static void join(uint32_t mask, const char* what, Place at, void* argument, Comp
   int slot = -1;
   for (uint32_t rest = warp.pending; rest && slot < 0; rest &= rest - 1) {
     const Collective& op = warp.collectives[std::countr_zero(rest)];
-    if (op.mask == mask && op.complete == finish && (!whole_warp || op.at.line == at.line))
+    if (op.mask == mask && op.complete == finish && op.at.line == at.line)
       slot = std::countr_zero(rest);
     else if (op.mask == mask || ((op.mask & bit) && (mask & op.arrived)))  // each would wait for the other
       fail(op.mask == mask ? "divergent warp" : "masks differ", ": lane ", self.lane, " does ", what, " at ", at, ", others do ", op.what, " at ",
@@ -237,10 +237,10 @@ static void join(uint32_t mask, const char* what, Place at, void* argument, Comp
   if (slot < 0) {
     slot = std::countr_one(warp.pending);
     warp.pending |= 1u << slot;
-    warp.collectives[slot] = {mask, 0, finish, what, at, memory, whole_warp, {}};
+    warp.collectives[slot] = {mask, 0, finish, what, at, kind, {}};
   }
   Collective& op = warp.collectives[slot];
-  if (memory == Memory::ordered) release(&op);
+  if (kind == Kind::sync) release(&op);
   op.arguments[self.lane] = argument;
   op.arrived |= bit;
   m.atomics = 0;
@@ -250,14 +250,7 @@ static void join(uint32_t mask, const char* what, Place at, void* argument, Comp
     complete(warp, slot);
     let_others();
   }
-  if (memory == Memory::ordered) acquire(&op);
-}
-
-void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Memory memory) {
-  join(mask, what, at, argument, complete, memory, false);
-}
-void warp_collective(const char* what, Place at, void* argument, Completion complete) {
-  join(0xffffffffu, what, at, argument, complete, Memory::unordered, true);
+  if (kind == Kind::sync) acquire(&op);
 }
 
 void fence() {

@@ -71,10 +71,10 @@ void* shared_dynamic();
 int lane();
 int barrier(Place at, int vote = 0);  // the sum of the block's votes
 using Completion = void (*)(void* const* lanes, uint32_t arrived);
-enum class Memory { unordered, ordered };  // __syncwarp orders the lanes' accesses to memory, a shuffle does not
+// sync orders the lanes' accesses to memory, as a shuffle does not; of a whole_warp no lane may be gone.
+enum class Kind { exchange, sync, whole_warp };
 // Waits until every living lane of the mask has come to the same collective; the last one runs `complete` on everybody's arguments.
-void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Memory memory = Memory::unordered);
-void warp_collective(const char* what, Place at, void* argument, Completion complete);  // of the whole warp, no lane missing
+void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Kind kind = Kind::exchange);
 void fence();
 void touch_atomic(const void* address, size_t bytes, Place at);  // an atomic operation: a point where the schedule may switch
 
