@@ -112,8 +112,9 @@ void check_word(uint64_t address, bool shared, Access access, Where where) {
 }
 
 void check(const void* first, size_t bytes, Access access, Where where) {
-  if (!m.kernel || m.self == &m.host || is_stack(first)) return;
+  if (!m.kernel || m.self == &m.host) return;
   const uint64_t from = reinterpret_cast<uint64_t>(first);
+  if (from - reinterpret_cast<uint64_t>(m.self->stack) < m.self->stack_bytes || is_stack(first)) return;  // its own mostly
   const bool shared = is_shared(first, 1);
   for (uint64_t word = from / 4 * 4; word < from + bytes; word += 4) check_word(word, shared, access, where);
 }

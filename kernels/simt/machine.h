@@ -10,12 +10,15 @@ namespace duet::simt {
 constexpr int kLanes = 32;
 constexpr int kWarpLimit = kThreadLimit / kLanes;
 
-struct Collective {
+struct Request {
   uint32_t mask, arrived;
   Completion complete;
   const char* what;
   Place at;
   Kind kind;
+  void* order;  // for ThreadSanitizer; not the one of the sync before, which some lanes have yet to leave
+};
+struct Collective : Request {
   void* arguments[kLanes];
 };
 
@@ -23,6 +26,8 @@ struct Warp {
   uint32_t alive, ready, at_barrier, polling;  // a bit a lane
   uint32_t pending;                            // a bit a collective that waits for lanes
   uint32_t ordered;                            // when its last __syncwarp was complete
+  unsigned begun;                              // collectives
+  uint64_t orders[2];
   Collective collectives[kLanes];
 };
 

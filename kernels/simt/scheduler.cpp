@@ -237,10 +237,11 @@ void collective(uint32_t mask, const char* what, Place at, void* argument, Compl
   if (slot < 0) {
     slot = std::countr_one(warp.pending);
     warp.pending |= 1u << slot;
-    warp.collectives[slot] = {mask, 0, finish, what, at, kind, {}};
+    static_cast<Request&>(warp.collectives[slot]) = {mask, 0, finish, what, at, kind, &warp.orders[++warp.begun & 1]};
   }
   Collective& op = warp.collectives[slot];
-  if (kind == Kind::sync) release(&op);
+  void* const order = op.order;
+  if (kind == Kind::sync) release(order);
   op.arguments[self.lane] = argument;
   op.arrived |= bit;
   m.atomics = 0;
@@ -250,7 +251,7 @@ void collective(uint32_t mask, const char* what, Place at, void* argument, Compl
     complete(warp, slot);
     let_others();
   }
-  if (kind == Kind::sync) acquire(&op);
+  if (kind == Kind::sync) acquire(order);
 }
 
 void fence() {
