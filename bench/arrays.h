@@ -19,8 +19,19 @@ struct DeviceMemory {
   void* (*allocate)(size_t bytes) = nullptr;
   void (*release)(void* data) = nullptr;
   void (*copy)(void* to, const void* from, size_t bytes) = nullptr;
+  size_t (*in_use)() = nullptr;  // by the device's own accounting
 };
 inline DeviceMemory device_memory;
+
+// What of it was in use when all but the workspace of a benchmark had been taken, and at most while its calls were under way; 0 on the host.
+struct MemoryInUse {
+  size_t before = 0, during = 0;
+};
+inline MemoryInUse memory_in_use;
+inline void note_memory_in_use(size_t MemoryInUse::*when) {
+  if (device_memory.in_use) memory_in_use.*when = std::max(memory_in_use.*when, device_memory.in_use());
+}
+
 inline double past_cache_bytes = 64.0 * 1024 * 1024;  // so many bytes read once push out what was there before
 
 // Bytes on the device; null where the host's memory is what the calls work on.
@@ -100,7 +111,9 @@ double bytes_of(const Arrays&... arrays) {
 class Scratch {
  public:
   Scratch() = default;
-  explicit Scratch(size_t bytes) : bytes_(bytes), device_(bytes + 1) {
+  explicit Scratch(size_t bytes) : bytes_(bytes) {
+    note_memory_in_use(&MemoryInUse::before);
+    device_ = DeviceBytes(bytes + 1);
     if (device_.get() == nullptr) host_ = Floats(static_cast<int64_t>(bytes / sizeof(float) + 1));
   }
   size_t bytes() const { return bytes_; }
@@ -119,9 +132,13 @@ class Draw {
   double uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
   int64_t below(int64_t bound) { return static_cast<int64_t>(engine_() % static_cast<uint64_t>(std::max<int64_t>(1, bound))); }
 
+  // Past the first 16 million the same again: drawing n x m of them would take longer than timing what reads them.
   Floats uniforms(int64_t rows, int64_t columns, double low, double high) {
+    constexpr int64_t kDrawn = 16'777'259;
     Floats out(rows, columns);
-    for (int64_t k = 0; k < out.size(); ++k) out[k] = static_cast<float>(low + (high - low) * static_cast<double>(engine_() >> 40) * 0x1p-24);
+    float* const to = out.row(0);
+    for (int64_t k = 0; k < out.size(); ++k)
+      to[k] = k < kDrawn ? static_cast<float>(low + (high - low) * static_cast<double>(engine_() >> 40) * 0x1p-24) : to[k - kDrawn];
     return out;
   }
   Floats normals(int64_t rows, int64_t columns, double deviation = 1) {

@@ -73,6 +73,7 @@ bool run(const Benchmark& benchmark, const Options& options, duet_context* conte
     return !failed;
   };
   try {
+    memory_in_use = {};
     const std::unique_ptr<Prepared> prepared = benchmark.prepare({options.shape, context});
     warm_up_and_verify(*prepared, measured_passes.back() != Pass::forward);
     for (const Pass pass : measured_passes) {
@@ -86,6 +87,7 @@ bool run(const Benchmark& benchmark, const Options& options, duet_context* conte
                       context->precision,
                       duet_context_threads(context),
                       prepared->extra_bytes,
+                      memory_in_use,
                       measure(*prepared, pass, options.repeat, instruments->yardsticks),
                       instruments->roofline};
       options.json ? print_json(std::cout, line) : print_table_row(std::cout, line);

@@ -30,9 +30,11 @@ Product& Yardsticks::of(const ProductShape& shape) {
 void warm_up_and_verify(Prepared& prepared, bool backward) {
   for (int set = 0; set < prepared.sets(); ++set) {
     prepared.forward(set);
+    note_memory_in_use(&MemoryInUse::during);
     if (set == 0) prepared.verify_forward();
     if (!backward) continue;
     prepared.backward(set);
+    note_memory_in_use(&MemoryInUse::during);
     if (set == 0) prepared.verify_backward();
   }
 }

@@ -62,6 +62,8 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"flops", measured.cost.flops},
                                  {"bytes", measured.cost.bytes},
                                  {"extra_bytes", line.extra_bytes},
+                                 {"memory_before_bytes", nullptr},
+                                 {"memory_during_bytes", nullptr},
                                  {"product_s", nullptr},
                                  {"products", measured.cost.products},
                                  {"ratio", nullptr},
@@ -77,6 +79,7 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"simd", duet_simd_target()},
                                  {"blas", duet_blas_core()},
                                  {"version", duet_version()}};
+  if (line.memory.before > 0) json["memory_before_bytes"] = line.memory.before, json["memory_during_bytes"] = line.memory.during;
   if (measured.cost.products > 0) json["product_s"] = measured.product_s, json["ratio"] = measured.ratio();
   out << json.dump() << '\n' << std::flush;
 }

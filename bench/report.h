@@ -18,6 +18,7 @@ struct Line {
   duet_precision precision;
   int threads;
   size_t extra_bytes;
+  MemoryInUse memory;
   Measurement measurement;
   const Roofline& roofline;
   double limit_s() const { return roofline.limit_s(measurement.cost); }

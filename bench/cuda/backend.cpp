@@ -61,6 +61,7 @@ class CudaBackend : public Backend {
       device::copy(to, from, bytes, stream);
       device::synchronize(stream);
     };
+    device_memory.in_use = device::memory_in_use;
     past_cache_bytes = std::max(1.0, kCacheTimes * static_cast<double>(facts_.l2_bytes));
     flushed_ = DeviceBytes(static_cast<size_t>(past_cache_bytes));
   }

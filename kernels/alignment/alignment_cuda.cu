@@ -41,7 +41,7 @@ __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TileP
   if (rows.metric == DUET_COSINE) bound += 1;
   if (rows.metric == DUET_EUCLIDEAN) bound = x + y;
   if (rows.metric == DUET_SQEUCLIDEAN) bound = (x + y) * (x + y);
-  return !__syncthreads_or(!(1.001f * kLog2E * fabsf(scale) * bound <= kBoundedScore));
+  return !__syncthreads_or(!(1.001f * fabsf(scale) * bound <= kBoundedScore));
 }
 
 template <class T>
@@ -56,13 +56,15 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) alignment_kernel(Dist
   take_scores<T>(shared, out, place, is_bounded<T>(rows, place, *scale), scores);
 }
 
-// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream weight.
+// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part (not even with NaN), and its
+// upstream weight.
 struct Pull {
   float log_sum = INFINITY, weight = 0;
 };
 __device__ __forceinline__ Pull pull_of(Vector<const float> lse, Vector<const float> weight, int64_t i, bool inside) {
-  if (!inside || !weight.data) return {};
-  return {kLog2E * __ldg(lse.data + i), __ldg(weight.data + i)};
+  const float w = inside && weight.data ? __ldg(weight.data + i) : 0;
+  if (w == 0) return {};
+  return {kLog2E * __ldg(lse.data + i), w};
 }
 
 // d loss/d score from the log-sum-exps of rows and columns.

@@ -8,30 +8,21 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kPullThreads = 128;
-
-// One direction's factors.
-struct SetPulls {
-  PullFactors to;
-  int64_t count, padded;
-  Matrix<const float> statistics;
-  const float *weight, *trust;  // null: 0, 1
-};
-
 // w (P - What), nothing for a row without a target.
-__global__ void __launch_bounds__(kPullThreads) set_pulls_kernel(SetPulls set, ScoreView scores) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x;
-  if (i >= set.padded) return;
-  Pull pull{};
-  if (i < set.count && set.weight) {
-    const float* statistics = set.statistics.data + i * set.statistics.stride;
-    pull.student_log_sum = statistics[0];
-    pull.student = has_target(statistics[1]) ? set.weight[i] : 0;
-    pull.target = pull.student == 0 ? 0 : pull.student / statistics[1];
+struct PullOf {
+  Matrix<const float> statistics;
+  const float* weight;  // null: 0
+
+  __device__ Pull operator()(int64_t i) const {
+    Pull pull{};
+    if (weight == nullptr) return pull;
+    const float* of = statistics.row(i);
+    pull.student_log_sum = of[0];
+    pull.student = has_target(of[1]) ? weight[i] : 0;
+    pull.target = pull.student == 0 ? 0 : pull.student / of[1];
+    return pull;
   }
-  pull.trust = i >= set.count ? 0 : set.trust ? set.trust[i] : 1;
-  set_pull(set.to, i, pull, scores.bounded());
-}
+};
 
 struct GradientTile {
   ContrastiveView view;
@@ -52,8 +43,7 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
   const float sum = to.view.scores.bounded() ? pull_tile<T, true, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots)
                                              : pull_tile<T, false, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots);
   take_tile<T>(to.gradient, place, dots);
-  const double total = block_sum(static_cast<double>(sum));
-  if (threadIdx.x == 0) to.scale_sums[blockIdx.x] += total;
+  add_tile_sum(to.scale_sums, sum);
 }
 
 template <duet_precision P>
@@ -106,14 +96,9 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   scratch.scale_sums.begin(context);
   scratch.bias_sums.begin(context);
   to.gradient = scratch.products.block();
-  const auto set = [&](const PullFactors& pulls, Matrix<const float> statistics, Vector<const float> weight, Vector<const float> trust) {
-    const int64_t padded = packed_rows(statistics.rows);
-    DUET_LAUNCH(set_pulls_kernel, padded / kPullThreads, kPullThreads, 0, context.stream)
-    (SetPulls{pulls, statistics.rows, padded, statistics, weight.data, trust.data}, to.view.scores);
-  };
   if (!scratch.sigmoid) {
-    set(to.pull.rows, row_statistics, out.row_weight, in.trust_a);
-    set(to.pull.columns, column_statistics, out.column_weight, in.trust_v);
+    set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view.scores, PullOf{row_statistics, out.row_weight.data});
+    set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view.scores, PullOf{column_statistics, out.column_weight.data});
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;

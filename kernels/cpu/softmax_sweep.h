@@ -1,6 +1,8 @@
 // The state of a softmax over a sweep: forward, log-sum-exps of rows and columns; backward, what pulls each row and column towards its own.
 #pragma once
 
+#include <cmath>
+
 #include "kernels/cpu/log_sum.h"
 #include "kernels/cpu/softmax_tile.h"
 #include "kernels/cpu/sweep.h"
@@ -43,12 +45,15 @@ class SoftmaxPull {
 
   // Which directions take part; set their entries before the sweep.
   void begin(bool rows, bool columns) { has_rows_ = rows, has_columns_ = columns; }
-  void set_row(int64_t i, float log_sum, float weight) { row_log_sum_[i] = log_sum, row_weight_[i] = weight; }
-  void set_column(int64_t j, float log_sum, float weight) { column_log_sum_[j] = log_sum, column_weight_[j] = weight; }
+  void set_row(int64_t i, float log_sum, float weight) { row_log_sum_[i] = part(log_sum, weight), row_weight_[i] = weight; }
+  void set_column(int64_t j, float log_sum, float weight) { column_log_sum_[j] = part(log_sum, weight), column_weight_[j] = weight; }
 
   void add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate, Matrix<float> gradient) const;
 
  private:
+  // Without a weight a log-sum-exp of NaN takes no part either: e^-inf is 0.
+  static float part(float log_sum, float weight) { return weight == 0 && log_sum != log_sum ? INFINITY : log_sum; }
+
   int64_t factors_size_;
   float *row_log_sum_, *row_weight_, *column_log_sum_, *column_weight_;
   float* factors_;  // threads x factors_size_

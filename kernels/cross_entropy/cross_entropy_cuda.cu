@@ -19,9 +19,9 @@ __device__ RowSums row_sums(const float* z, int64_t classes) {
   Team::template each<kWidth>(classes, [&](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     DUET_UNROLL
-    for (int e = 0; e < kWidth; ++e) largest = Larger{}(largest, logit.at[e]);
+    for (int e = 0; e < kWidth; ++e) largest = LargerNumber{}(largest, logit.at[e]);
   });
-  largest = Team::reduce(largest, Larger{});
+  largest = Team::reduce(largest, LargerNumber{});
   const double sum = Team::template sum_over<kWidth>(classes, [=](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     double part = 0;

@@ -261,6 +261,29 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
   return sum;
 }
 
+// Every row's or column's factors: pull_of(i) says what element i < count pulls with, its trust apart (null: 1); past the end 0.
+constexpr int kPullThreads = 128;
+template <class View, class PullOf>
+__global__ void __launch_bounds__(kPullThreads)
+    set_pulls_kernel(PullFactors to, int64_t count, int64_t padded, const float* trust, View view, PullOf pull_of) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x;
+  if (i >= padded) return;
+  Pull pull{};
+  if (i < count) {
+    pull = pull_of(i);
+    pull.trust = trust ? trust[i] : 1;
+  }
+  set_pull(to, i, pull, view.bounded());
+}
+// view: whose bounded() the tiles ask.
+template <class View, class PullOf>
+void set_pulls(const duet_context& context, const PullFactors& to, int64_t count, Vector<const float> trust, const View& view,
+               const PullOf& pull_of) {
+  const int64_t padded = packed_rows(count);
+  DUET_LAUNCH((set_pulls_kernel<View, PullOf>), padded / kPullThreads, kPullThreads, 0, context.stream)
+  (to, count, padded, trust.data, view, pull_of);
+}
+
 // A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order that the shapes decide.
 class TileSums {
  public:
@@ -274,5 +297,10 @@ class TileSums {
   int64_t count_;
   double* sums_;
 };
+// sum: a thread's part of its tile's number. All threads of the block.
+__device__ __forceinline__ void add_tile_sum(double* sums, float sum) {
+  const double total = block_sum(static_cast<double>(sum));
+  if (threadIdx.x == 0) sums[blockIdx.x] += total;
+}
 
 }  // namespace duet::cuda

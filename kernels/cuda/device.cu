@@ -55,6 +55,12 @@ DeviceFacts device_facts(int device) {
   return facts;
 }
 
+size_t memory_in_use() {
+  size_t available = 0, total = 0;
+  check(cudaMemGetInfo(&available, &total), "memory in use");
+  return total - available;
+}
+
 DeviceScope::DeviceScope(int device) {
   check(cudaGetDevice(&before_), "current device");
   if (device != before_) check(cudaSetDevice(device), "device ", device);

@@ -21,6 +21,7 @@ struct DeviceFacts {
 };
 int device_count();  // 0 where there is no device or no driver
 DeviceFacts device_facts(int device);
+size_t memory_in_use();  // of the current device, whoever took it, by the device's own accounting
 
 // Makes a device current and gives the host program its own back.
 class DeviceScope {

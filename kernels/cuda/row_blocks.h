@@ -10,8 +10,8 @@
 
 namespace duet::cuda {
 
-// 4096 x 4096 elements are 64 MB, about an H200's second-level cache (50 MB); 2048 rows are sixteen tiles high, so that the products of a block
-// fill the device many times over.
+// 4096 x 4096 elements are 64 MB, somewhat more than an H200's second-level cache (50 MB); 2048 rows are sixteen tiles high, so that the products of
+// a block fill the device many times over.
 inline constexpr int64_t kBlockElements = int64_t{1} << 24, kMostBlockRows = 2048;
 
 constexpr int64_t block_rows(int64_t n, int64_t m) {

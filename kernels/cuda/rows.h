@@ -10,7 +10,7 @@ namespace duet::cuda {
 inline constexpr int kRowThreads = 256;  // of a block
 inline constexpr int64_t kWarpRow = 2048;
 
-struct Larger {  // passes over NaN
+struct LargerNumber {  // passes over NaN
   __device__ double operator()(double a, double b) const { return a > b || b != b ? a : b; }
 };
 

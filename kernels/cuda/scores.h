@@ -121,7 +121,7 @@ struct SumPairs {
 };
 
 // A shift that leaves infinities and NaN to the exponentials.
-__device__ __forceinline__ float shift_of(float largest) { return fabsf(largest) <= kLargestFloat ? largest : 0; }
+__device__ __forceinline__ float finite_or_zero(float largest) { return fabsf(largest) <= kLargestFloat ? largest : 0; }
 
 // The areas of shared memory that the sums of a tile use: shifts of rows and columns, then (two each) sums of rows and columns. A function that
 // has written one is followed by two barriers before the next writes it.
@@ -158,9 +158,9 @@ __device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePl
     largest_of_row = T::reduce_rows(T::template area<float>(shared, kRowShiftArea), of_row, Larger());
     largest_of_column = T::reduce_columns(T::template area<float>(shared, kColumnShiftArea), of_column, Larger());
     DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) row_shift[r] = shift_of(largest_of_row[T::row(r)]);
+    for (int r = 0; r < T::kThreadRows; ++r) row_shift[r] = finite_or_zero(largest_of_row[T::row(r)]);
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) column_shift[c] = shift_of(largest_of_column[T::column(c)]);
+    for (int c = 0; c < T::kThreadColumns; ++c) column_shift[c] = finite_or_zero(largest_of_column[T::column(c)]);
   }
   Sums of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
@@ -187,10 +187,10 @@ __device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePl
   };
   const int k = static_cast<int>(threadIdx.x);
   const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, Add());
-  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : shift_of(largest_of_row[k]));
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : finite_or_zero(largest_of_row[k]));
   const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, Add());
   if (k < place.columns)
-    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]), kBounded ? 0 : shift_of(largest_of_column[k]));
+    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]), kBounded ? 0 : finite_or_zero(largest_of_column[k]));
 }
 
 }  // namespace duet::cuda

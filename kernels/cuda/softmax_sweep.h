@@ -7,12 +7,9 @@
 // The tiles' sums are short, so float32 is enough for them; from tile to tile they are carried in float64.
 #pragma once
 
-#include "kernels/cuda/sweep.h"
+#include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
-
-inline constexpr float kLog2E = 1.4426950408889634f;
-inline constexpr float kBoundedScore = 40 * kLog2E;
 
 // sum = sum of 2^{score - shift} along a row or a column of a tile.
 struct TileSum {
@@ -70,8 +67,6 @@ class ScaleGradient {
  private:
   double *tiles_, *total_;
 };
-
-__device__ __forceinline__ float finite_or_zero(float x) { return fabsf(x) <= 3.402823466e38f ? x : 0; }
 
 // Takes in a tile of scores times log2 e, -inf outside the matrix. bounded: none is beyond kBoundedScore or NaN. All threads of the block.
 template <class T>

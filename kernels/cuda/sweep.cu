@@ -31,8 +31,10 @@ struct GradientProduct {
 constexpr int64_t longest_chain(duet_precision precision) { return precision == DUET_PRECISION_TF32X3 ? 1024 : kBlockRows; }
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) gradient_product_kernel(GradientProduct first, GradientProduct second) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    gradient_product_kernel(GradientProduct first, GradientProduct second, const float* unless_zero) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
+  if (points_to_zero(unless_zero)) return;
   const bool is_first = static_cast<int>(blockIdx.x) < first.tiles;
   const GradientProduct product = is_first ? first : second;
   const int tile = static_cast<int>(blockIdx.x) - (is_first ? 0 : first.tiles);
@@ -74,7 +76,8 @@ BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, i
 }
 
 void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const float* inverse_a, Matrix<const float> v, const float* inverse_v,
-                           Matrix<float> grad_a, Matrix<float> grad_v) {
+                           Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero) {
+  unless_zero_ = unless_zero;
   grad_a_ = grad_a;
   grad_v_ = grad_v;
   block_ = {};
@@ -98,7 +101,8 @@ void BlockGradients::add(const duet_context& context, const Block& block) const 
     for (int64_t k = 0; k < longest; k += chain) {
       const GradientProduct first = product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a);
       const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v);
-      DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)(first, second);
+      DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)
+      (first, second, unless_zero_);
     }
   };
   with_precision(context.precision, [&](auto precision) {

@@ -76,14 +76,17 @@ __device__ __forceinline__ void take_tile(const GradientBlock& block, const Tile
                                block.transposed.stride);
 }
 
+// For factors that lie in device memory: where one is 0 nothing is added, not even 0 times a NaN. Null: no such factor.
+__device__ __forceinline__ bool points_to_zero(const float* factor) { return factor != nullptr && *factor == 0; }
+
 // grad_a (n x d) += G v and grad_v (m x d) += G^T a, block after block.
 class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);
 
-  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1.
+  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see points_to_zero().
   void begin(const duet_context& context, Matrix<const float> a, const float* inverse_a, Matrix<const float> v, const float* inverse_v,
-             Matrix<float> grad_a, Matrix<float> grad_v);
+             Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr);
   const GradientBlock& block() const { return block_; }  // what the kernel that forms G fills
   void add(const duet_context& context, const Block& block) const;
 
@@ -92,6 +95,7 @@ class BlockGradients {
   Packed g_, transposed_;
   GradientBlock block_;
   Matrix<float> grad_a_, grad_v_;
+  const float* unless_zero_ = nullptr;
 };
 
 }  // namespace duet::cuda

@@ -16,17 +16,6 @@ __device__ __forceinline__ int threads_of_block() { return static_cast<int>(bloc
 __device__ __forceinline__ int lane_of_warp() { return thread_of_block() & 31; }
 __device__ __forceinline__ int warp_of_block() { return thread_of_block() >> 5; }
 
-// A value with its index; none: index -1.
-template <class Index>
-struct Indexed {
-  float value;
-  Index index;
-};
-// A log-sum-exp under way: log(sum e^x) = max + log(sum). None: (-inf, 0).
-struct LogSum {
-  float max, sum;
-};
-
 // How two values are combined, `a` from the lower lane.
 struct Sum {
   template <class T>
@@ -45,34 +34,6 @@ struct Min {
   template <class T>
   __device__ __forceinline__ T operator()(T a, T b) const {
     return a < b || a != a ? a : b;
-  }
-};
-// Ties go to the lowest index, NaN comes after every number, none after everything: the order (none, isnan, value, index).
-template <bool kLargest>
-struct Better {
-  template <class Index>
-  __device__ __forceinline__ Indexed<Index> operator()(const Indexed<Index>& a, const Indexed<Index>& b) const {
-    return precedes(b, a) ? b : a;
-  }
-  template <class Index>
-  static __device__ __forceinline__ bool precedes(const Indexed<Index>& a, const Indexed<Index>& b) {
-    if (a.index < 0 || b.index < 0) return a.index >= 0 && b.index < 0;
-    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    if (a_nan || b_nan) return a_nan == b_nan ? a.index < b.index : b_nan;
-    if (a.value != b.value) return kLargest ? a.value > b.value : a.value < b.value;
-    return a.index < b.index;
-  }
-};
-using ArgMin = Better<false>;
-using ArgMax = Better<true>;
-struct MergeLogSum {
-  __device__ __forceinline__ LogSum operator()(const LogSum& a, const LogSum& b) const {
-    const float max = Max{}(a.max, b.max);
-    return {max, rescaled(a, max) + rescaled(b, max)};
-  }
-  // e^0 without the difference of two infinities.
-  static __device__ __forceinline__ float rescaled(const LogSum& part, float max) {
-    return part.max == max ? part.sum : part.sum * expf(part.max - max);
   }
 };
 
@@ -114,18 +75,6 @@ template <int kLanes = 32, class T>
 __device__ __forceinline__ T warp_min(T value) {
   return warp_reduce<kLanes>(value, Min{});
 }
-template <int kLanes = 32, class Index>
-__device__ __forceinline__ Indexed<Index> warp_arg_min(Indexed<Index> value) {
-  return warp_reduce<kLanes>(value, ArgMin{});
-}
-template <int kLanes = 32, class Index>
-__device__ __forceinline__ Indexed<Index> warp_arg_max(Indexed<Index> value) {
-  return warp_reduce<kLanes>(value, ArgMax{});
-}
-template <int kLanes = 32>
-__device__ __forceinline__ LogSum warp_log_sum(LogSum value) {
-  return warp_reduce<kLanes>(value, MergeLogSum{});
-}
 
 // Two barriers: the first shows the warps' values to all, the second lets the next call (and whoever used shared memory before) go on.
 template <class T, class Combine>
@@ -154,14 +103,5 @@ template <class T>
 __device__ __forceinline__ T block_min(T value) {
   return block_reduce(value, Min{});
 }
-template <class Index>
-__device__ __forceinline__ Indexed<Index> block_arg_min(Indexed<Index> value) {
-  return block_reduce(value, ArgMin{});
-}
-template <class Index>
-__device__ __forceinline__ Indexed<Index> block_arg_max(Indexed<Index> value) {
-  return block_reduce(value, ArgMax{});
-}
-__device__ __forceinline__ LogSum block_log_sum(LogSum value) { return block_reduce(value, MergeLogSum{}); }
 
 }  // namespace duet::cuda

@@ -26,8 +26,9 @@ namespace cuda {
 
 size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs);
 void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace);
+// unless_zero, in device memory: where it is 0 nothing is added; null: always.
 void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
-                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
+                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace, const float* unless_zero = nullptr);
 
 }  // namespace cuda
 }  // namespace duet

@@ -81,12 +81,12 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
 }
 
 void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
-                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace, const float* unless_zero) {
   if (grad_distances.rows == 0 || grad_distances.columns == 0 || (!grad_x && !grad_y)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.x, inputs.y);
-  scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y);
+  scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y, unless_zero);
   with_precision(context.precision, [&](auto precision) {
     using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
     for_each_block(inputs.x.rows, inputs.y.rows, kBackwardColumns, [&](const Block& block) {

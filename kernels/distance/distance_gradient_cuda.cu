@@ -26,10 +26,11 @@ __global__ void __launch_bounds__(kThreads) add_partial_sums_kernel(const float*
 
 // grad_i -= factor_ij (row_i - other_j) for the close pairs of the block; their factor becomes 0, and so do bits and marks.
 __global__ void __launch_bounds__(kThreads)
-    add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, Matrix<const float> rows, Matrix<const float> others, Matrix<float> grad) {
+    add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, Matrix<const float> rows, Matrix<const float> others, Matrix<float> grad,
+                           const float* unless_zero) {
   const int64_t i = warp_index();
   const int lane = lane_index();
-  if (i >= rows.rows || marks[i] == 0) return;
+  if (i >= rows.rows || marks[i] == 0 || points_to_zero(unless_zero)) return;
   const float* row = rows.data + i * rows.stride;
   float* to = grad.data + i * grad.stride;
   for (int first = 0; first < kBitWords; first += 32) {
@@ -52,17 +53,19 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // grad_i -= sum_i row_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
-__global__ void __launch_bounds__(kThreads) subtract_rows_kernel(const double* sums, Matrix<const float> rows, Matrix<float> grad) {
+__global__ void __launch_bounds__(kThreads) subtract_rows_kernel(const double* sums, Matrix<const float> rows, Matrix<float> grad,
+                                                                 const float* unless_zero) {
   const int64_t i = warp_index();
-  if (i >= rows.rows) return;
+  if (i >= rows.rows || points_to_zero(unless_zero)) return;
   const float sum = static_cast<float>(sums[i]);
   for (int64_t k = lane_index(); k < rows.columns; k += 32) grad.data[i * grad.stride + k] -= sum * rows.data[i * rows.stride + k];
 }
 
 // grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
-__global__ void __launch_bounds__(kThreads) project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad) {
+__global__ void __launch_bounds__(kThreads) project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad,
+                                                           const float* unless_zero) {
   const int64_t i = warp_index();
-  if (i >= rows.rows || norms.norm[i] < static_cast<float>(kSmallestNorm)) return;
+  if (i >= rows.rows || norms.norm[i] < static_cast<float>(kSmallestNorm) || points_to_zero(unless_zero)) return;
   const float *row = rows.data + i * rows.stride, *of_unit = g.data + i * g.stride;
   const float inverse = norms.inverse[i];
   double along = 0;
@@ -98,7 +101,8 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_precision precis
     : metric_(metric), precision_(precision), x_(take(workspace, n, m, d)), y_(take(workspace, m, n, d)), products_(workspace, precision, n, m, d) {}
 
 void DistanceGradients::begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y,
-                              Matrix<float> grad_x, Matrix<float> grad_y) {
+                              Matrix<float> grad_x, Matrix<float> grad_y, const float* unless_zero) {
+  unless_zero_ = unless_zero;
   const auto prepare = [&](Side& side, Matrix<const float> given, Matrix<float> grad, const RowNorms& norms) {
     side.rows = given;
     side.grad = grad;
@@ -114,7 +118,7 @@ void DistanceGradients::begin(const duet_context& context, const DistanceRows& r
   prepare(y_, y, grad_y, rows.norms_y());
   const bool cosine = metric_ == DUET_COSINE;
   products_.begin(context, x, rows.norms_x().inverse, y, rows.norms_y().inverse, grad_x && cosine ? x_.unit : grad_x,
-                  grad_y && cosine ? y_.unit : grad_y);
+                  grad_y && cosine ? y_.unit : grad_y, unless_zero);
   view_ = {};
   view_.block = products_.block();
   if (grad_x) view_.row_sums = x_.partial_sums, view_.row_bits = x_.bits, view_.row_marks = x_.marks;
@@ -132,7 +136,7 @@ void DistanceGradients::add(const duet_context& context, const Block& block, int
   const auto close = [&](const Side& side, const Packed& factors, int64_t first, int count, Matrix<const float> others) {
     if (!side.grad || !side.bits) return;
     DUET_LAUNCH(add_close_pairs_kernel, blocks_for(count), kThreads, 0, context.stream)
-    (side.bits, side.marks, factors, rows_of(side.rows, first, count), others, rows_of(side.grad, first, count));
+    (side.bits, side.marks, factors, rows_of(side.rows, first, count), others, rows_of(side.grad, first, count), unless_zero_);
   };
   close(x_, view_.block.g, block.first_row, block.rows, rows_of(y_.rows, block.first_column, block.columns));
   close(y_, view_.block.transposed, block.first_column, block.columns, rows_of(x_.rows, block.first_row, block.rows));
@@ -142,9 +146,9 @@ void DistanceGradients::add(const duet_context& context, const Block& block, int
 void DistanceGradients::finish(const duet_context& context) {
   for (const Side* side : {&x_, &y_}) {
     if (!side->grad) continue;
-    if (side->unit)
-      DUET_LAUNCH(project_kernel, blocks_for(side->rows.rows), kThreads, 0, context.stream)(side->unit, side->norms, side->rows, side->grad);
-    if (side->sum) DUET_LAUNCH(subtract_rows_kernel, blocks_for(side->rows.rows), kThreads, 0, context.stream)(side->sum, side->rows, side->grad);
+    const int64_t blocks = blocks_for(side->rows.rows);
+    if (side->unit) DUET_LAUNCH(project_kernel, blocks, kThreads, 0, context.stream)(side->unit, side->norms, side->rows, side->grad, unless_zero_);
+    if (side->sum) DUET_LAUNCH(subtract_rows_kernel, blocks, kThreads, 0, context.stream)(side->sum, side->rows, side->grad, unless_zero_);
   }
 }
 

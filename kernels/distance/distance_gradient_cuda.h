@@ -22,9 +22,9 @@ class DistanceGradients {
  public:
   DistanceGradients(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m, int64_t d);
 
-  // x and y as rows were prepared from; a gradient without data is not computed.
+  // x and y as rows were prepared from; a gradient without data is not computed. unless_zero: see points_to_zero().
   void begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y, Matrix<float> grad_x,
-             Matrix<float> grad_y);
+             Matrix<float> grad_y, const float* unless_zero = nullptr);
   const DistanceGradientView& view() const { return view_; }
   // Once the block's tiles, tile_columns columns each, were taken.
   void add(const duet_context& context, const Block& block, int tile_columns);
@@ -47,6 +47,7 @@ class DistanceGradients {
   duet_metric metric_;
   duet_precision precision_;
   Side x_, y_;
+  const float* unless_zero_ = nullptr;
   BlockGradients products_;
   DistanceGradientView view_;
 };
@@ -78,7 +79,7 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       const PairGradient of_pair = pair(r, values(r, c));
       const float d = of_pair.distance;
       float factor = times * of_pair.g;
-      if (euclidean) factor = d == 0 || factor == 0 ? 0 : -factor / d;
+      if (euclidean) factor = d == 0 ? 0 : -factor / d;
       const bool is_close = marked && factor != 0 && d * d < rows.near * fmaxf(x[r], y);
       const int k = r * T::kThreadColumns + c;
       close[k / 32] |= is_close ? 1u << k % 32 : 0;

@@ -11,33 +11,24 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kPullThreads = 128;
-
-// One direction's factors.
-struct SetPulls {
-  PullFactors to;
-  int64_t count, padded;
-  Matrix<const float> statistics;
-  const float *weight, *kappa, *trust;  // null: 0, 0, 1
-};
-
 // w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a target.
-__global__ void __launch_bounds__(kPullThreads) set_pulls_kernel(SetPulls set, DistillationView view) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x;
-  if (i >= set.padded) return;
-  Pull pull{};
-  if (i < set.count && set.weight) {
-    const float* statistics = set.statistics.data + i * set.statistics.stride;
-    const float weight = set.weight[i], kappa = set.kappa ? set.kappa[i] : 0, sum = statistics[2];
-    pull.student_log_sum = statistics[0];
-    pull.student = weight * ((1 - kappa) + (has_target(sum) ? kappa : 0));
-    pull.teacher_log_sum = statistics[1];
-    pull.teacher = -weight * (1 - kappa);
-    pull.target = has_target(sum) ? static_cast<float>(static_cast<double>(weight) * kappa / sum) : 0;
+struct PullOf {
+  Matrix<const float> statistics;
+  const float *weight, *kappa;  // null: 0
+
+  __device__ Pull operator()(int64_t i) const {
+    Pull pull{};
+    if (weight == nullptr) return pull;
+    const float* of = statistics.row(i);
+    const float w = weight[i], share = kappa ? kappa[i] : 0, sum = of[2];
+    pull.student_log_sum = of[0];
+    pull.student = w * ((1 - share) + (has_target(sum) ? share : 0));
+    pull.teacher_log_sum = of[1];
+    pull.teacher = -w * (1 - share);
+    pull.target = has_target(sum) ? static_cast<float>(static_cast<double>(w) * share / sum) : 0;
+    return pull;
   }
-  pull.trust = i >= set.count ? 0 : set.trust ? set.trust[i] : 1;
-  set_pull(set.to, i, pull, view.bounded());
-}
+};
 
 struct GradientTile {
   DistillationView view;
@@ -61,8 +52,7 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
   else
     sum = pull_tile<T, false, true>(to.view.agreement, to.pull, place, scale, teacher_factor, student, teacher);
   take_tile<T>(to.gradient, place, student);
-  const double total = block_sum(static_cast<double>(sum));
-  if (threadIdx.x == 0) to.scale_sums[blockIdx.x] += total;
+  add_tile_sum(to.scale_sums, sum);
 }
 
 }  // namespace
@@ -76,14 +66,8 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   scratch.products.begin(context, in.student_a, nullptr, in.student_v, nullptr, out.a, out.v);
   scratch.scale_sums.begin(context);
   to.gradient = scratch.products.block();
-  const auto set = [&](const PullFactors& pulls, Matrix<const float> statistics, Vector<const float> weight, Vector<const float> kappa,
-                       Vector<const float> trust) {
-    const int64_t padded = packed_rows(statistics.rows);
-    DUET_LAUNCH(set_pulls_kernel, padded / kPullThreads, kPullThreads, 0, context.stream)
-    (SetPulls{pulls, statistics.rows, padded, statistics, weight.data, kappa.data, trust.data}, to.view);
-  };
-  set(to.pull.rows, row_statistics, out.row_weight, in.kappa_a, in.trust_a);
-  set(to.pull.columns, column_statistics, out.column_weight, in.kappa_v, in.trust_v);
+  set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view, PullOf{row_statistics, out.row_weight.data, in.kappa_a.data});
+  set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view, PullOf{column_statistics, out.column_weight.data, in.kappa_v.data});
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;

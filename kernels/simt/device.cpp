@@ -61,6 +61,8 @@ DeviceFacts device_facts(int device) {
   return facts;
 }
 
+size_t memory_in_use() { return in_use; }
+
 DeviceScope::DeviceScope(int device) : before_(0) {
   if (device != 0) throw Error(DUET_CUDA_ERROR, text("device ", device, ": the emulator has one, 0"));
 }

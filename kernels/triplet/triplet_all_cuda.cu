@@ -7,8 +7,8 @@
 // negative q = #{fl(d + margin) <= d_r} and P[q]. dL/dD is scattered back to the columns. Shared memory at m = 8192: keys 68 KB, weights 2 x 33 KB,
 // sums 24 KB: 158 KB, one block of 1024 threads on an SM. Expected on an H200 at n = m = 8192, d = 512, a pass over all rows: sort 1.2 ms of shared
 // memory and 1.7 ms of comparisons; two searches of 13 steps a column, 1.7e9 reads from shared memory with conflicts, 0.8 ms; weights gathered and
-// gradients scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 1.5 ms and the two products of the gradient 3
-// ms in tf32x3 beside it: forward 6.5 ms, backward 9.5 ms, both in one pass 9.5 ms.
+// gradients scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 0.9 ms and the two products of the gradient 2
+// ms in tf32x3 beside it: forward 6 ms, backward 8 ms, both in one pass 8 ms.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/triplet/triplet_rows_cuda.h"
 
@@ -128,7 +128,8 @@ __device__ void finish_row(const TripletRows& rows, int64_t i, const Row<kShared
           passed = row.passed(passed, d, rows.margin);
           beyond = all_positive - row.positive_before(passed);
         }
-        rows.g.row(i)[key_column(row.sorted[r])] = static_cast<float>(factor * (positive * within - negative * beyond));
+        const bool weighs = positive != 0 || negative != 0;  // what does not has no part in a NaN upstream either
+        rows.g.row(i)[key_column(row.sorted[r])] = weighs ? static_cast<float>(factor * (positive * within - negative * beyond)) : 0;
       }
     }
   }

@@ -93,7 +93,7 @@ void run(const duet_context& context, const TripletInputs& in, const Outputs& to
       triplets_mined_rows(context, rows, in.mining, gradient, draws, scratch.longer);
     if (!gradient) return;
     const auto grad_x = to.grad_x ? to.grad_x.part(first, 0, count, d) : Matrix<float>{};
-    distance_backward(context, {x, in.y, in.metric}, distances, g, grad_x, to.grad_y, scratch.tile_workspace());
+    distance_backward(context, {x, in.y, in.metric}, distances, g, grad_x, to.grad_y, scratch.tile_workspace(), to.active);  // T = 0 where it is 0
   });
 }
 

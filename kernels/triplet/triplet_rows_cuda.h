@@ -6,7 +6,8 @@
 
 namespace duet::cuda {
 
-// A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0), or 1 where active is null.
+// A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0, and then nobody
+// reads g), or 1 where active is null.
 struct TripletRows {
   Matrix<const float> distances;       // rows x m
   Matrix<float> g;                     // rows x m; holds the agreement on entry where classes decide; without data in a forward of labels

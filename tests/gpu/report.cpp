@@ -1,4 +1,5 @@
 // The last step of `./dev gpu-check`: what its steps left in a folder becomes one JSON, failures first. Exit status 0: everything passed.
+// With --goals alone: the lines of goals.h to run, a name and duet-bench's arguments each.
 #include <cctype>
 #include <cstdio>
 #include <deque>
@@ -8,13 +9,16 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "kernels/core/error.h"
 #include "kernels/cuda/device.h"
 #include "kernels/duet.h"
+#include "tests/gpu/goals.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+using duet::text;
 
 constexpr size_t kTail = 40;  // lines of a failed step's log
 
@@ -58,6 +62,31 @@ std::string file_name(const std::string& device) {
   return out + ".json";
 }
 
+bool is_emulated() { return duet::cuda::device_facts(0).name == "emulator"; }
+
+int print_goals() {
+  for (const duet::gpu::Goal& goal : duet::gpu::kGoals) std::cout << name_of(goal) << '\t' << arguments_of(goal, is_emulated()) << '\n';
+  return 0;
+}
+
+// Every goal with its figure, null where there is no line of it; missed ones first. They are judged on the device that they are for.
+Json goals_of(const Json& benchmarks, bool judged) {
+  Json missed = Json::array(), others = Json::array();
+  for (const duet::gpu::Goal& goal : duet::gpu::kGoals) {
+    Json entry = {{"name", name_of(goal)}, {"goal", text_of(goal)}, {"figure", nullptr}, {"reached", nullptr}};
+    for (const Json& line : benchmarks) {
+      if (!is_of(goal, line) || (!is_emulated() && (line["n"] != goal.n || line["d"] != goal.d))) continue;
+      const double figure = figure_of(goal, line);
+      entry["figure"] = figure;
+      if (judged) entry["reached"] = reaches(goal, figure);
+      break;
+    }
+    (entry["figure"].is_null() || entry["reached"] == false ? missed : others).push_back(entry);
+  }
+  for (const Json& entry : others) missed.push_back(entry);
+  return missed;
+}
+
 int report(const fs::path& work, const fs::path& output, const std::string& commit, double seconds) {
   Json failures = Json::array(), results = Json::array(), benchmarks = Json::array();
   size_t passed = 0, skipped = 0;
@@ -71,13 +100,20 @@ int report(const fs::path& work, const fs::path& output, const std::string& comm
     passed += status == "passed";
     skipped += status == "skipped";
     if (status == "failed") failures.push_back({{"kind", kind}, {"name", name}, {"log", tail(said)}});
-    if (kind != "benchmark") continue;
+    if (kind != "benchmark" && kind != "goal") continue;
     for (const std::string& text : said)
       if (text.starts_with('{')) benchmarks.push_back(Json::parse(text));
   }
-  const bool all_passed = failures.empty() && passed > 0;
   const Json facts = device(work);
-  const Json document = {{"passed", all_passed}, {"failures", failures}, {"device", facts},    {"version", duet_version()},
+  const std::string device_name = facts["name"];
+  const Json goals = goals_of(benchmarks, device_name.find(duet::gpu::kGoalDevice) != std::string::npos);
+  for (const Json& goal : goals) {
+    if (!goal["figure"].is_null() && goal["reached"] != false) continue;
+    const std::string found = goal["figure"].is_null() ? "no figure" : text(goal["figure"].get<double>());
+    failures.push_back({{"kind", "goal"}, {"name", goal["name"]}, {"log", {text(goal["goal"].get<std::string>(), "; found: ", found)}}});
+  }
+  const bool all_passed = failures.empty() && passed > 0;
+  const Json document = {{"passed", all_passed}, {"failures", failures}, {"goals", goals},     {"device", facts},         {"version", duet_version()},
                          {"commit", commit},     {"seconds", seconds},   {"results", results}, {"benchmarks", benchmarks}};
   const fs::path path = output / file_name(facts["name"]);
   std::ofstream file(path);
@@ -96,11 +132,13 @@ int report(const fs::path& work, const fs::path& output, const std::string& comm
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) {
-    std::cerr << "usage: duet_gpu_report STEPS OUTPUT COMMIT SECONDS\n";
+  const bool goals = argc == 2 && std::string(argv[1]) == "--goals";
+  if (argc != 5 && !goals) {
+    std::cerr << "usage: duet_gpu_report --goals | STEPS OUTPUT COMMIT SECONDS\n";
     return 2;
   }
   try {
+    if (goals) return print_goals();
     return report(argv[1], argv[2], argv[3], std::stod(argv[4]));
   } catch (const std::exception& error) {
     std::cerr << "duet_gpu_report: " << error.what() << '\n';

@@ -368,6 +368,9 @@ TEST_CASE("alignment of nothing, of wild norms, of NaN") {
     CHECK(std::isnan(after.a.at(0, 0)));
     CHECK(std::isnan(after.v.at(0, 0)));
     CHECK(std::isnan(after.scale.at(0)));
+    weights.column.fill(0);  // what has no weight takes no part, though its sum is NaN
+    const Gradients of_rows = backward(problem, lse, weights, 2, prefilled(problem));
+    for (int64_t i = 0; i < 40; ++i) CHECK(std::isnan(of_rows.a.at(i, 0)) == (i == 17));
   }
 }
 

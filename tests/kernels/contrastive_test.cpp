@@ -201,6 +201,10 @@ TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
     const Gradients gradients = backward(problem, poisoned, weights, 2, before);
     CHECK(std::isnan(gradients.a.at(7, 0)));
     CHECK(std::isnan(gradients.v.at(0, 0)));
+    Weights rows_alone = weights;
+    rows_alone.column.fill(0);  // what has no weight takes no part, though its sum is NaN
+    const Gradients of_rows = backward(problem, poisoned, rows_alone, 2, before);
+    for (int64_t i = 0; i < n; ++i) CHECK(std::isnan(of_rows.a.at(i, 0)) == (i == 7));
   }
 }
 

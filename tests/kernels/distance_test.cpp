@@ -252,6 +252,18 @@ TEST_CASE("NaN in a row is NaN in its distances and nowhere else") {
   }
 }
 
+TEST_CASE("a gradient of 0 over NaN rows is what the formula makes of it, 0 times NaN and 0 by NaN") {
+  Draw draw(17);
+  Pair pair{draw.unit_rows(9, 5), draw.unit_rows(11, 5)};
+  pair.x.at(4, 3) = pair.y.at(10, 0) = std::nanf("");
+  for (const duet_metric metric : kMetrics) {
+    const Gradients actual = backward(pair, metric, forward(pair, metric), Floats(9, 11).fill(0), 2, {Floats(9, 5).fill(0), Floats(11, 5).fill(0)});
+    const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), 9, 11, 5, metric, Doubles(9 * 11));
+    check_close(actual.x.values(), expected.x, 0, std::string("grad_x ") + kNames[metric]);
+    check_close(actual.y.values(), expected.y, 0, std::string("grad_y ") + kNames[metric]);
+  }
+}
+
 TEST_CASE("distances and gradients beyond one block of the sweep, and of parts of a batch") {
   const int64_t d = 3;
   const bool large = affordable_tiles(2100, 1050, d);

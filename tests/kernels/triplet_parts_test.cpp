@@ -147,6 +147,41 @@ TEST_CASE("without active triplets the loss is 0 and gradients stay as they are"
   }
 }
 
+TEST_CASE("where no triplet is active nothing is added, not even 0 times a NaN") {
+  Draw draw(43);
+  const Gradients before{draw.normals(20, 5), draw.normals(24, 5)};
+  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()})
+    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+      for (const duet_triplet_mining mining : kMinings)
+        for (const bool soft : {false, true}) {
+          if ((soft && mining != DUET_TRIPLET_ALL) || (std::isinf(value) && metric != DUET_EUCLIDEAN)) continue;
+          CAPTURE(value);
+          CAPTURE(metric);
+          CAPTURE(kNames[mining]);
+          Batch batch = batch_of({20, 24, 5, 1, false, 0}, 44);  // one class: no negatives
+          batch.metric = metric, batch.mining = mining, batch.soft = soft;
+          batch.y.at(7, 2) = value, batch.labels_y.at(7) = -1, batch.trust_y.at(7) = 0;
+          if (!soft) batch.x.at(3, 1) = value, batch.labels_x.at(3) = -1;  // soft: an anchor of NaN has positives all the same
+          CHECK(forward(batch).weight.at(0) == 0);
+          const Gradients after = backward(batch, 0, 1, before);
+          CHECK(after.x.same_bits(before.x));
+          CHECK(after.y.same_bits(before.y));
+        }
+}
+
+TEST_CASE("a NaN upstream reaches the anchors with active triplets alone") {
+  for (const duet_triplet_mining mining : kMinings) {
+    CAPTURE(kNames[mining]);
+    Batch batch = batch_of({24, 30, 8, 3, false, 0}, 45);
+    batch.mining = mining, batch.soft = false;
+    batch.labels_x.at(3) = -1, batch.labels_y.at(5) = -1;
+    const Forward terms = forward(batch);
+    const Gradients gradients = backward(batch, terms.weight.at(0), std::nan(""), zeros(batch));
+    for (int64_t i = 0; i < 24; ++i) CHECK(std::isnan(gradients.x.at(i, 0)) == (terms.active.at(i) > 0));
+    for (int64_t j = 0; j < 30; ++j) CHECK(std::isnan(gradients.y.at(j, 0)) == (mining != DUET_TRIPLET_ALL || j != 5));
+  }
+}
+
 TEST_CASE("gradients are added, and one alone is the same") {
   Batch batch = batch_of({33, 29, 6, 3, true, 0}, 37);
   Draw draw(38);

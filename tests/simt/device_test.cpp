@@ -31,14 +31,27 @@ duet_status status_of(Action&& action) {
 
 }  // namespace
 
-TEST_CASE("memory is aligned, uninitialised, limited") {
+TEST_CASE("memory is aligned, uninitialised, limited, accounted for") {
+  const size_t before = memory_in_use();
   const Buffer memory(64 * sizeof(float));
+  CHECK(memory_in_use() == before + 64 * sizeof(float));
   CHECK(reinterpret_cast<uintptr_t>(memory.data) % 256 == 0);
   CHECK(std::isnan(memory.data[63]));
   CHECK(allocate(0) == nullptr);
   release(nullptr);
-  CHECK(status_of([] { allocate(size_t{1} << 40); }) == DUET_OUT_OF_MEMORY);
-  CHECK(status_of([] { allocate(~size_t{0}); }) == DUET_OUT_OF_MEMORY);
+}
+
+TEST_CASE("out of device memory is an error that says what was asked for and what is free") {
+  for (const size_t bytes : {size_t{1} << 40, ~size_t{0}}) {
+    try {
+      allocate(bytes);
+      FAIL("allocated");
+    } catch (const Error& error) {
+      CHECK(error.status() == DUET_OUT_OF_MEMORY);
+      CHECK(std::string(error.what()).find(text("allocating ", bytes, " bytes, ")) != std::string::npos);
+      CHECK(std::string(error.what()).find(" are free") != std::string::npos);
+    }
+  }
 }
 
 TEST_CASE("a stream does copies, fills and launches in order, an event takes the time") {

@@ -1,0 +1,372 @@
+// What a caller may get wrong or leave unusual, for an operation of every family alike: shapes, null views, misaligned rows, nothing at all, widths
+// that are a multiple of nothing, a device that is not there. What only one operation can be given wrong stands in its own test.
+#include <functional>
+
+#include "tests/support/arrays.h"
+#include "tests/support/compare.h"
+
+using namespace duet::test;
+
+namespace {
+
+// A matrix of a call: aligned and without gaps, or an element off that, with rows of an odd stride.
+class Given {
+ public:
+  Given(const Floats& values, bool misaligned)
+      : shift_(misaligned ? 1 : 0),
+        columns_(values.columns()),
+        storage_(values.rows(), values.columns() + shift_, misaligned ? 2 + columns_ % 2 : 0) {
+    for (int64_t i = 0; i < values.rows(); ++i)
+      for (int64_t j = 0; j < columns_; ++j) storage_.at(i, j + shift_) = values.at(i, j);
+  }
+  duet_matrix matrix() { return storage_.part(0, shift_, storage_.rows(), columns_); }
+  Doubles values() const {
+    Doubles out;
+    for (int64_t i = 0; i < storage_.rows(); ++i)
+      for (int64_t j = 0; j < columns_; ++j) out.push_back(storage_.at(i, j + shift_));
+    return out;
+  }
+
+ private:
+  int64_t shift_, columns_;
+  Floats storage_;
+};
+
+struct Call {
+  int64_t n = 9, m = 11, d = 5;
+  bool misaligned = false;
+  std::function<void(duet_matrix& first_input)> spoil = [](duet_matrix&) {};
+};
+struct Outcome {
+  duet_status status = DUET_OK;
+  std::vector<Doubles> results;
+};
+
+// What the families' calls have in common.
+class Caller {
+ public:
+  explicit Caller(const Call& call) : call_(call) {}
+
+  Given given(const Floats& values) const { return {values, call_.misaligned}; }
+  Given output(int64_t rows, int64_t columns) const { return given(Floats(rows, columns)); }
+  Given gradient(int64_t rows, int64_t columns) const { return given(Floats(rows, columns).fill(0)); }
+  duet_workspace workspace(const std::function<duet_status(size_t* bytes)>& ask) {
+    size_t bytes = 0;
+    SUCCEED_CALL(ask(&bytes));
+    scratch_ = std::make_unique<Scratch>(bytes);
+    return scratch_->view();
+  }
+  void spoil(duet_matrix& view) const { call_.spoil(view); }
+  // Does the calls as long as they succeed.
+  Outcome finish(std::initializer_list<std::function<duet_status()>> calls, const std::function<std::vector<Doubles>()>& results) const {
+    for (const auto& call : calls)
+      if (const duet_status status = call(); status != DUET_OK) return {status, {}};
+    device.synchronize();
+    return {DUET_OK, results()};
+  }
+
+  Context context{1};
+  Draw draw{7};
+
+ private:
+  const Call& call_;
+  std::unique_ptr<Scratch> scratch_;
+};
+
+Outcome distance(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.unit_rows(call.n, call.d)), y = c.given(c.draw.unit_rows(call.m, call.d)), g = c.given(c.draw.normals(call.n, call.m));
+  Given out = c.output(call.n, call.m), grad_x = c.gradient(call.n, call.d), grad_y = c.gradient(call.m, call.d);
+  duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
+  in.x = x.matrix(), in.y = y.matrix(), in.metric = DUET_EUCLIDEAN;
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_distance_workspace(c.context, &in, bytes); });
+  c.spoil(in.x);
+  return c.finish({[&] { return duet_distance_forward(c.context, &in, out.matrix(), scratch); },
+                   [&] { return duet_distance_backward(c.context, &in, out.matrix(), g.matrix(), grad_x.matrix(), grad_y.matrix(), scratch); }},
+                  [&] {
+                    return std::vector<Doubles>{out.values(), grad_x.values(), grad_y.values()};
+                  });
+}
+
+Outcome mining(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.unit_rows(call.n, call.d)), y = c.given(c.draw.unit_rows(call.m, call.d));
+  Ints labels_x = c.draw.labels(call.n, 2), labels_y = c.draw.labels(call.m, 2), nearest(call.n, 1);
+  duet_mining_inputs in = DUET_MINING_INPUTS_INIT;
+  in.x = x.matrix(), in.y = y.matrix(), in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_mining_workspace(c.context, &in, bytes); });
+  duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
+  out.negative_index = nearest.vector();
+  c.spoil(in.x);
+  return c.finish({[&] { return duet_mining_hard(c.context, &in, &out, nullptr, scratch); }}, [&] { return std::vector<Doubles>{nearest.values()}; });
+}
+
+Outcome triplet(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.unit_rows(call.n, call.d)), y = c.given(c.draw.unit_rows(call.m, call.d));
+  Given class_x = c.given(c.draw.distributions(call.n, 3)), class_y = c.given(c.draw.distributions(call.m, 3));
+  Floats loss(call.n, 1), active(call.n, 1);
+  Given sum_x = c.output(call.n, call.d), sum_y = c.output(call.m, call.d);
+  duet_triplet_inputs in = DUET_TRIPLET_INPUTS_INIT;
+  in.x = x.matrix(), in.y = y.matrix(), in.class_x = class_x.matrix(), in.class_y = class_y.matrix(), in.margin = 0.2f;
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_triplet_workspace(c.context, &in, bytes); });
+  c.spoil(in.x);
+  return c.finish(
+      {[&] { return duet_triplet_forward_gradient(c.context, &in, loss.vector(), active.vector(), sum_x.matrix(), sum_y.matrix(), scratch); }}, [&] {
+        return std::vector<Doubles>{loss.values(), active.values(), sum_x.values(), sum_y.values()};
+      });
+}
+
+Outcome alignment(const Call& call) {
+  Caller c(call);
+  Given a = c.given(c.draw.unit_rows(call.n, call.d)), v = c.given(c.draw.unit_rows(call.m, call.d));
+  Given grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
+  Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), weight = c.draw.normals(call.n, 1), grad_scale = Floats(1, 1).fill(0);
+  duet_alignment_inputs in = DUET_ALIGNMENT_INPUTS_INIT;
+  in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_alignment_workspace(c.context, &in, bytes); });
+  c.spoil(in.a);
+  return c.finish({[&] { return duet_alignment_forward(c.context, &in, row.vector(), column.vector(), scratch); },
+                   [&] {
+                     return duet_alignment_backward(c.context, &in, row.vector(), {}, weight.vector(), {}, grad_a.matrix(), grad_v.matrix(),
+                                                    grad_scale.vector(), scratch);
+                   }},
+                  [&] {
+                    return std::vector<Doubles>{row.values(), column.values(), grad_a.values(), grad_v.values(), grad_scale.values()};
+                  });
+}
+
+Outcome distillation(const Call& call) {
+  Caller c(call);
+  Given a = c.given(c.draw.unit_rows(call.n, call.d)), v = c.given(c.draw.unit_rows(call.m, call.d));
+  Given teacher_a = c.given(c.draw.unit_rows(call.n, call.d + 1)), teacher_v = c.given(c.draw.unit_rows(call.m, call.d + 1));
+  Given class_a = c.given(c.draw.distributions(call.n, 3)), class_v = c.given(c.draw.distributions(call.m, 3));
+  Given rows = c.output(call.n, 3), columns = c.output(call.m, 3), grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
+  Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), kappa_a = Floats(call.n, 1).fill(0.5), kappa_v = Floats(call.m, 1).fill(1),
+         weight = c.draw.normals(call.n, 1);
+  duet_distillation_inputs in = DUET_DISTILLATION_INPUTS_INIT;
+  in.student_a = a.matrix(), in.student_v = v.matrix(), in.teacher_a = teacher_a.matrix(), in.teacher_v = teacher_v.matrix();
+  in.class_a = class_a.matrix(), in.class_v = class_v.matrix(), in.kappa_a = kappa_a.vector(), in.kappa_v = kappa_v.vector();
+  in.scale = in.teacher_scale = scale.vector(), in.paired = 1;
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_distillation_workspace(c.context, &in, bytes); });
+  c.spoil(in.student_a);
+  return c.finish(
+      {[&] { return duet_distillation_forward(c.context, &in, row.vector(), column.vector(), rows.matrix(), columns.matrix(), scratch); },
+       [&] {
+         return duet_distillation_backward(c.context, &in, rows.matrix(), columns.matrix(), weight.vector(), {}, grad_a.matrix(), grad_v.matrix(), {},
+                                           scratch);
+       }},
+      [&] { return std::vector<Doubles>{row.values(), column.values(), rows.values(), columns.values(), grad_a.values(), grad_v.values()}; });
+}
+
+Outcome contrastive(const Call& call) {
+  Caller c(call);
+  Given a = c.given(c.draw.unit_rows(call.n, call.d)), v = c.given(c.draw.unit_rows(call.m, call.d));
+  Given rows = c.output(call.n, 2), columns = c.output(call.m, 2), grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
+  Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), weight = c.draw.normals(call.n, 1);
+  duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
+  in.kind = DUET_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_contrastive_workspace(c.context, &in, bytes); });
+  c.spoil(in.a);
+  return c.finish(
+      {[&] { return duet_contrastive_forward(c.context, &in, row.vector(), column.vector(), rows.matrix(), columns.matrix(), scratch); },
+       [&] {
+         return duet_contrastive_backward(c.context, &in, rows.matrix(), columns.matrix(), weight.vector(), {}, grad_a.matrix(), grad_v.matrix(), {},
+                                          {}, scratch);
+       }},
+      [&] { return std::vector<Doubles>{row.values(), column.values(), rows.values(), columns.values(), grad_a.values(), grad_v.values()}; });
+}
+
+Outcome retrieval(const Call& call) {
+  Caller c(call);
+  Given queries = c.given(c.draw.unit_rows(call.n, call.d)), gallery = c.given(c.draw.unit_rows(call.m, call.d)), scores = c.output(call.n, 3);
+  Ints indices(call.n, 3);
+  duet_retrieval_inputs in = DUET_RETRIEVAL_INPUTS_INIT;
+  in.queries = queries.matrix(), in.gallery = gallery.matrix();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_retrieval_workspace(c.context, &in, bytes); });
+  c.spoil(in.queries);
+  return c.finish({[&] { return duet_retrieval_top_k(c.context, &in, indices.matrix(), scores.matrix(), scratch); }}, [&] {
+    return std::vector<Doubles>{indices.values(), scores.values()};
+  });
+}
+
+Outcome linear(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.normals(call.n, call.d)), weight = c.given(c.draw.normals(call.m, call.d)), out = c.output(call.n, call.m);
+  Given g = c.given(c.draw.normals(call.n, call.m)), grad_x = c.gradient(call.n, call.d), grad_weight = c.gradient(call.m, call.d);
+  Floats grad_bias = Floats(call.m, 1).fill(0);
+  duet_linear_inputs in = DUET_LINEAR_INPUTS_INIT;
+  in.x = x.matrix(), in.weight = weight.matrix();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_linear_workspace(c.context, &in, bytes); });
+  c.spoil(in.x);
+  return c.finish(
+      {[&] { return duet_linear_forward(c.context, &in, out.matrix(), scratch); },
+       [&] { return duet_linear_backward(c.context, &in, g.matrix(), grad_x.matrix(), grad_weight.matrix(), grad_bias.vector(), scratch); }},
+      [&] {
+        return std::vector<Doubles>{out.values(), grad_x.values(), grad_weight.values(), grad_bias.values()};
+      });
+}
+
+Outcome activation(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.normals(call.n, call.d)), g = c.given(c.draw.normals(call.n, call.d));
+  Given out = c.output(call.n, call.d), grad = c.gradient(call.n, call.d);
+  duet_activation_inputs in = DUET_ACTIVATION_INPUTS_INIT;
+  in.kind = DUET_GELU, in.x = x.matrix();
+  c.spoil(in.x);
+  return c.finish({[&] { return duet_activation_forward(c.context, &in, out.matrix()); },
+                   [&] { return duet_activation_backward(c.context, &in, g.matrix(), grad.matrix()); }},
+                  [&] {
+                    return std::vector<Doubles>{out.values(), grad.values()};
+                  });
+}
+
+Outcome normalization(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.normals(call.n, call.d)), g = c.given(c.draw.normals(call.n, call.d));
+  Given out = c.output(call.n, call.d), grad = c.gradient(call.n, call.d);
+  duet_matrix first = x.matrix();
+  c.spoil(first);
+  return c.finish({[&] { return duet_unit_rows_forward(c.context, first, 1e-12f, out.matrix()); },
+                   [&] { return duet_unit_rows_backward(c.context, first, 1e-12f, g.matrix(), grad.matrix()); }},
+                  [&] {
+                    return std::vector<Doubles>{out.values(), grad.values()};
+                  });
+}
+
+Outcome cross_entropy(const Call& call) {
+  Caller c(call);
+  Given logits = c.given(c.draw.normals(call.n, call.d)), targets = c.given(c.draw.distributions(call.n, call.d)), grad = c.gradient(call.n, call.d);
+  Floats loss(call.n, 1), weight = c.draw.normals(call.n, 1);
+  duet_matrix first = logits.matrix();
+  c.spoil(first);
+  return c.finish({[&] { return duet_cross_entropy_forward(c.context, first, targets.matrix(), loss.vector()); },
+                   [&] { return duet_cross_entropy_backward(c.context, first, targets.matrix(), weight.vector(), grad.matrix()); }},
+                  [&] {
+                    return std::vector<Doubles>{loss.values(), grad.values()};
+                  });
+}
+
+Outcome decorrelation(const Call& call) {
+  Caller c(call);
+  Given a = c.given(c.draw.normals(call.n, call.d)), v = c.given(c.draw.normals(call.n, call.d)), grad = c.gradient(call.n, call.d);
+  Floats loss(1, 1), one = Floats(1, 1).fill(1);
+  duet_decorrelation_inputs in = DUET_DECORRELATION_INPUTS_INIT;
+  in.a = a.matrix(), in.v = v.matrix();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(c.context, &in, bytes); });
+  c.spoil(in.a);
+  return c.finish({[&] { return duet_decorrelation_forward(c.context, &in, loss.vector(), scratch); },
+                   [&] { return duet_decorrelation_backward(c.context, &in, one.vector(), grad.matrix(), {}, scratch); }},
+                  [&] {
+                    return std::vector<Doubles>{loss.values(), grad.values()};
+                  });
+}
+
+Outcome gather(const Call& call) {
+  Caller c(call);
+  Given source = c.given(c.draw.normals(call.m, call.d)), rows = c.output(call.n, call.d), grad = c.gradient(call.m, call.d);
+  Longs indices(call.n, 1);
+  for (int64_t i = 0; i < call.n; ++i) indices.at(i) = i / 2 % std::max<int64_t>(1, call.m);
+  duet_matrix first = source.matrix();
+  c.spoil(first);
+  return c.finish({[&] { return duet_gather_forward(c.context, first, indices.vector(), rows.matrix()); },
+                   [&] { return duet_gather_backward(c.context, indices.vector(), rows.matrix(), grad.matrix()); }},
+                  [&] {
+                    return std::vector<Doubles>{rows.values(), grad.values()};
+                  });
+}
+
+struct Family {
+  const char* name;
+  Outcome (*run)(const Call&);
+};
+const Family kFamilies[] = {{"distance", distance},
+                            {"mining", mining},
+                            {"triplet", triplet},
+                            {"alignment", alignment},
+                            {"distillation", distillation},
+                            {"contrastive", contrastive},
+                            {"retrieval", retrieval},
+                            {"linear", linear},
+                            {"activation", activation},
+                            {"normalization", normalization},
+                            {"cross_entropy", cross_entropy},
+                            {"decorrelation", decorrelation},
+                            {"gather", gather}};
+
+void check_refused(const char* part, const std::function<void(duet_matrix&)>& spoil) {
+  for (const Family& family : kFamilies) {
+    CAPTURE(family.name);
+    Call call;
+    call.spoil = spoil;
+    CHECK(family.run(call).status == DUET_INVALID_ARGUMENT);
+    CHECK_MESSAGE(std::string(duet_last_error()).find(part) != std::string::npos, std::string(duet_last_error()) << " lacks \"" << part << '"');
+  }
+}
+
+}  // namespace
+
+TEST_CASE("wrong shapes are refused") {
+  check_refused(": expected ", [](duet_matrix& view) { view.columns += 1, view.row_stride += 1; });
+}
+
+TEST_CASE("null views are refused") {
+  check_refused(": null data for ", [](duet_matrix& view) { view.data = nullptr; });
+}
+
+TEST_CASE("rows past 2^31 elements apart are refused") {
+  check_refused(": expected a row stride below 2^31, got 2147483648", [](duet_matrix& view) { view.row_stride = int64_t{1} << 31; });
+}
+
+TEST_CASE("misaligned rows, and widths that are a multiple of nothing, give what aligned rows give") {
+  for (const Family& family : kFamilies)
+    for (const int64_t d : {1, 5, 67}) {
+      CAPTURE(family.name);
+      CAPTURE(d);
+      Call call;
+      call.d = d;
+      const Outcome aligned = family.run(call);
+      call.misaligned = true;
+      const Outcome misaligned = family.run(call);
+      REQUIRE(aligned.status == DUET_OK);
+      REQUIRE(misaligned.status == DUET_OK);
+      // Sums over a row may take it by fours or one by one: float32's rounding of another order.
+      for (size_t k = 0; k < aligned.results.size(); ++k) check_relative(misaligned.results[k], aligned.results[k], 1e-6, "result", 1e-7);
+    }
+}
+
+TEST_CASE("n = 0, m = 0 and d = 0 are calls like others") {
+  for (const Family& family : kFamilies)
+    for (const auto& [n, m, d] : {std::tuple<int64_t, int64_t, int64_t>{0, 11, 5}, {9, 0, 5}, {0, 0, 5}, {9, 11, 0}}) {
+      const std::string name = family.name;
+      if (m == 0 && name == "gather") continue;  // no row to gather from
+      CAPTURE(name);
+      CAPTURE(n);
+      CAPTURE(m);
+      CAPTURE(d);
+      Call call;
+      call.n = n, call.m = m, call.d = d;
+      const Outcome outcome = family.run(call);
+      CHECK_MESSAGE(outcome.status == DUET_OK, duet_last_error());
+      if (name == "retrieval") continue;  // past the last item the scores are NaN
+      for (const Doubles& result : outcome.results)
+        for (const double value : result) CHECK(!std::isnan(value));
+    }
+}
+
+TEST_CASE("a device that is not there is refused") {
+  duet_context* context = nullptr;
+  duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
+  options.device = DUET_CUDA;
+  if (on_cpu()) {
+    const duet_status status = duet_context_create(&options, &context);
+    if (status == DUET_OK) return duet_context_destroy(context);  // a build and machine with a device
+    CHECK(status == DUET_UNSUPPORTED);
+    CHECK(std::string(duet_last_error()).find("options.device: ") != std::string::npos);
+    return;
+  }
+  for (const int32_t index : {-1, 1000}) {
+    options.device_index = index;
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.device_index: expected 0 to ");
+  }
+}
