@@ -45,15 +45,19 @@ __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TileP
 }
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) alignment_kernel(DistanceView rows, const float* scale, Block block, SoftmaxSumsView out) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    alignment_kernel(DistanceView rows, const float* scale, Walk<T> walk, SoftmaxSumsView out) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values scores;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, scores);
-  const float factor = kLog2E * signed_scale(rows.metric, scale);
-  T::for_each(scores, [&](float& score) { score *= factor; });
-  T::fill_outside(place.rows, place.columns, -INFINITY, scores);
-  take_scores<T>(shared, out, place, is_bounded<T>(rows, place, *scale), scores);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values scores;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
+    const float factor = kLog2E * signed_scale(rows.metric, scale);
+    T::for_each(scores, [&](float& score) { score *= factor; });
+    T::fill_outside(place.rows, place.columns, -INFINITY, scores);
+    take_scores<T>(loop.scratch(), out, place, is_bounded<T>(rows, place, *scale), scores);
+  }
 }
 
 // A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream weight.
@@ -105,7 +109,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  fill_distances<T>(shared, rows, place, values);
   float scale_sum = 0;
   PulledScores<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
   DUET_UNROLL
@@ -116,19 +120,23 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row, Matrix<float> probabilities) {
+    probabilities_kernel(DistanceView rows, const float* scale, Walk<T> walk, Vector<const float> lse_row, Matrix<float> probabilities) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
-  const float factor = kLog2E * signed_scale(rows.metric, scale);
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
-    const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values values;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
+    const float factor = kLog2E * signed_scale(rows.metric, scale);
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+    }
+    T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows,
+             place.columns);
   }
-  T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows, place.columns);
 }
 
 // dots_i = sum_j P_ij dP_ij: a warp a row.
@@ -172,7 +180,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  fill_distances<T>(shared, rows, place, values);
   float scale_sum = 0;
   StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
   DUET_UNROLL
@@ -190,7 +198,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = std::conditional_t<kHalf, DualTile<kPrecision>, SingleTile<kPrecision>>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kBackwardColumns, [&](const Block& block) {
+    for_each_block(inputs.a.rows, inputs.v.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
       launch(T(), block);
       scratch.gradients.add(context, block, T::kColumns);
       scratch.scale.merge(context, tiles_of<T>(block));
@@ -220,9 +228,10 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   scratch.sums.begin(context);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(alignment_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.rows.view(), inputs.scale.data, block, scratch.sums.view());
+    for_each_block(inputs.a.rows, inputs.v.rows, kForwardRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(alignment_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.rows.view(), inputs.scale.data, walk, scratch.sums.view());
       scratch.sums.merge(context, block, T::kColumns);
     });
   });
@@ -251,9 +260,10 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   scratch.rows.prepare(context, inputs.a, inputs.v);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(probabilities.rows, probabilities.columns, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(probabilities_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.rows.view(), inputs.scale.data, block, lse_row, probabilities);
+    for_each_block(probabilities.rows, probabilities.columns, kForwardRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(probabilities_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.rows.view(), inputs.scale.data, walk, lse_row, probabilities);
     });
   });
 }

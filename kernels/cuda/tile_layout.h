@@ -39,13 +39,19 @@ struct TileLayout {
   static constexpr int kBlocks = 256 / kThreads;  // an SM's 64 K registers at 255 a thread
   static constexpr int kWarpRows = kTileRows / 2, kWarpColumns = kColumns / kWarpsAcross;
   static constexpr int kStages = 3;
-  static constexpr int kStageWords = (kTileRows + kColumns) * kStepWords;
+  static constexpr int kRowStepWords = kTileRows * kStepWords, kColumnStepWords = kColumns * kStepWords;
   static constexpr int kThreadRows = kWarpRows / 8, kThreadColumns = kWarpColumns / 4;
   static constexpr int kValues = kThreadRows * kThreadColumns;
-  static constexpr size_t kSharedBytes = sizeof(uint32_t) * kStages * kStageWords;
-  // Where the stages were: a place for every value of every thread, then the areas of reductions.
+  // Shared memory: kStages steps of the columns, then places for as many steps of the rows as the device holds, but at least kStages.
+  static constexpr size_t shared_bytes(int row_places) { return sizeof(uint32_t) * (kStages * kColumnStepWords + row_places * kRowStepWords); }
+  static constexpr int row_places(int64_t bytes) {
+    const int64_t places = (bytes / 4 - kStages * kColumnStepWords) / kRowStepWords;
+    return kBlocks == 1 && places > kStages ? static_cast<int>(places) : kStages;
+  }
+  static constexpr size_t kSharedBytes = shared_bytes(kStages);
+  // Areas for reductions, where a step of the columns was.
   static constexpr int kAreaWords = kWarpsAcross * kTileRows > 2 * kColumns ? kWarpsAcross* kTileRows : 2 * kColumns;
-  static constexpr int kAreas = (kStages * kStageWords - kValues * kThreads) / kAreaWords;
+  static constexpr int kAreas = kColumnStepWords / kAreaWords;
 
   static_assert(kWarpColumns == 64 || kWarpColumns == 32, "a warp's share in registers is built for these");
   static_assert(kWarpsAcross == 2 || kWarpsAcross == 4);
@@ -70,9 +76,9 @@ struct TileLayout {
   // Shared memory for one reduction; index < kAreas, and 8-byte numbers take two of them, from an even index on. It is free again behind the next
   // barrier after the last read of its totals.
   template <class V>
-  static __device__ __forceinline__ V* area(uint32_t* shared, int index) {
+  static __device__ __forceinline__ V* area(uint32_t* scratch, int index) {
     static_assert(sizeof(V) == 4 || sizeof(V) == 8);
-    return reinterpret_cast<V*>(shared + kValues * kThreads + index * kAreaWords);
+    return reinterpret_cast<V*>(scratch + index * kAreaWords);
   }
 
   // partial[r]: of the thread's part of row(r). Returns the tile's kTileRows totals, in area. All threads of the block.
@@ -98,28 +104,23 @@ struct TileLayout {
   }
 
   // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set becomes
-  // recompute(row, column). Other warps may be elsewhere: every thread goes through places of its own.
+  // recompute(row, column). Registers have no index: each is asked whether it is the one, a tenth of what a distance of d = 512 takes.
   template <class Recompute>
-  static __device__ __forceinline__ void replace(uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute, Values& values) {
-    uint32_t* places = shared + threadIdx.x;
-    DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
-      DUET_UNROLL
-      for (int c = 0; c < kThreadColumns; ++c) places[(r * kThreadColumns + c) * kThreads] = __float_as_uint(values(r, c));
-    }
+  static __device__ __forceinline__ void replace(const unsigned (&flags)[kValues / 32], Recompute recompute, Values& values) {
+    DUET_NO_UNROLL
     for (int word = 0; word < kValues / 32; ++word) {
       unsigned bits = 0;
       DUET_UNROLL
       for (int k = 0; k < kValues / 32; ++k) bits = k == word ? flags[k] : bits;
       for (; bits; bits &= bits - 1) {
         const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
-        places[k * kThreads] = __float_as_uint(recompute(row(k / kThreadColumns), column(k % kThreadColumns)));
+        const float value = recompute(row(k / kThreadColumns), column(k % kThreadColumns));
+        DUET_UNROLL
+        for (int r = 0; r < kThreadRows; ++r) {
+          DUET_UNROLL
+          for (int c = 0; c < kThreadColumns; ++c) values(r, c) = k == r * kThreadColumns + c ? value : values(r, c);
+        }
       }
-    }
-    DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
-      DUET_UNROLL
-      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = __uint_as_float(places[(r * kThreadColumns + c) * kThreads]);
     }
   }
 

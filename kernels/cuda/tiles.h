@@ -47,14 +47,43 @@ template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
   using Layout = TileLayout<P, kTileColumns, kWarpsAcross>;
   using Layout::column, Layout::lane, Layout::row, Layout::warp_column, Layout::warp_row;
-  using Layout::kColumns, Layout::kStages, Layout::kStageWords, Layout::kThreads, Layout::kThreadColumns, Layout::kThreadRows, Layout::kWarpColumns,
-      Layout::kWarpRows;
+  using Layout::kColumns, Layout::kColumnStepWords, Layout::kRowStepWords, Layout::kStages, Layout::kThreads, Layout::kThreadColumns,
+      Layout::kThreadRows, Layout::kWarpColumns, Layout::kWarpRows;
   using typename Layout::Values;
 
-  // values = the products of 128 rows from a on and kColumns rows from b on, over `steps` steps of k. All threads of the block; shared is free
-  // again when it returns.
-  static __device__ __forceinline__ void multiply(uint32_t* shared, const uint32_t* a, int64_t a_stride, const uint32_t* b, int64_t b_stride,
-                                                  int steps, Values& values) {
+  // One product: kTileRows rows from a on times kColumns rows from b on, over `steps` steps of k; none: no steps.
+  struct Operands {
+    const uint32_t* a = nullptr;
+    int64_t a_stride = 0;
+    const uint32_t* b = nullptr;
+    int64_t b_stride = 0;
+    int steps = 0;
+    bool keeps = false;  // the rows' first steps, in the places that the loop has for them
+    bool kept = false;   // they are there already: of the last product that keeps
+  };
+
+  // The loop over all products of a block of threads.
+  struct Loop {
+    uint32_t* shared;
+    int places = 0;        // for kept steps; other steps of the rows go through kStages more behind them
+    int stage = 0;         // of the next step
+    bool started = false;  // the next product's first steps are on their way
+
+    // What a product has left free, until the next one: kAreas areas.
+    __device__ __forceinline__ uint32_t* scratch() const { return shared + before(stage) * kColumnStepWords; }
+    static __device__ __forceinline__ int before(int stage) { return stage == 0 ? kStages - 1 : stage - 1; }
+  };
+
+  // How many steps of the rows a loop of products of so many steps keeps in so many places.
+  static constexpr int kept_steps(int steps, int row_places) {
+    if (steps < kStages) return 0;
+    return steps <= row_places ? steps : row_places - kStages;
+  }
+
+  // values = the product, by all threads of the block. The next one's first steps are loaded under its last ones: both of kStages steps or more, or
+  // the next begins anew.
+  static __device__ __forceinline__ void multiply(Loop& loop, const Operands& product, const Operands& next, Values& values) {
+    constexpr int kAhead = kStages - 1;
     DUET_UNROLL
     for (int r = 0; r < kThreadRows; ++r) {
       DUET_UNROLL
@@ -64,43 +93,72 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     constexpr int kPass = kThreads / 8;
     const int chunk = static_cast<int>(threadIdx.x) & 7, first = static_cast<int>(threadIdx.x) >> 3;
     const int to = first * kStepWords + 4 * (chunk ^ (first & 7));
-    a += first * a_stride + 4 * chunk;
-    b += first * b_stride + 4 * chunk;
+    uint32_t* const rows = loop.shared + kStages * kColumnStepWords;
+    const auto kept_of = [&](const Operands& of) { return of.keeps && of.steps >= kStages ? loop.places : 0; };
+    const int kept = kept_of(product);
+    const uint32_t *a = product.a + first * product.a_stride + 4 * chunk, *b = product.b + first * product.b_stride + 4 * chunk;
+    int64_t a_stride = product.a_stride, b_stride = product.b_stride;
+    int step_to_load = 0, load_until = product.steps, load_kept = kept;
+    bool skips_kept = product.kept;
     const auto load = [&](int stage) {
-      uint32_t* rows = shared + stage * kStageWords + to;
-      const uint32_t* from = a;
+      const bool keeps = step_to_load < load_kept;
+      if (!(keeps && skips_kept)) {
+        uint32_t* place = rows + (keeps ? step_to_load : loop.places + stage) * kRowStepWords + to;
+        const uint32_t* from = a;
+        DUET_UNROLL
+        for (int i = 0; i < kTileRows / kPass; ++i, from += kPass * a_stride) ptx::cp_async16(place + i * kPass * kStepWords, from, 16);
+      }
+      uint32_t* place = loop.shared + stage * kColumnStepWords + to;
+      const uint32_t* from = b;
       DUET_UNROLL
-      for (int i = 0; i < kTileRows / kPass; ++i, from += kPass * a_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
-      rows += kTileRows * kStepWords;
-      from = b;
-      DUET_UNROLL
-      for (int i = 0; i < kColumns / kPass; ++i, from += kPass * b_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
+      for (int i = 0; i < kColumns / kPass; ++i, from += kPass * b_stride) ptx::cp_async16(place + i * kPass * kStepWords, from, 16);
       a += kStepWords;
       b += kStepWords;
+      ++step_to_load;
     };
-    __syncthreads();  // whatever the block kept in shared
-    DUET_UNROLL
-    for (int stage = 0; stage < kStages - 1; ++stage) {
-      if (stage < steps) load(stage);
-      ptx::cp_async_commit();
+    if (loop.started) {
+      a += kAhead * kStepWords;
+      b += kAhead * kStepWords;
+      step_to_load = kAhead;
+    } else {
+      __syncthreads();  // whatever the block kept in shared
+      loop.stage = 0;
+      DUET_UNROLL
+      for (int stage = 0; stage < kAhead; ++stage) {
+        if (stage < product.steps) load(stage);
+        ptx::cp_async_commit();
+      }
     }
-    int stage = 0, next = kStages - 1;
-    for (int step = 0; step < steps; ++step) {
+    loop.started = product.steps >= kStages && next.steps >= kStages;
+    for (int step = 0; step < product.steps; ++step) {
       ptx::cp_async_wait<kStages - 2>();
 #ifndef DUET_PLANT_MISSING_BARRIER  // planted_barrier_test.cpp
       __syncthreads();              // this step has arrived for all, and nobody reads the stage that is filled now
 #endif
-      if (step + kStages - 1 < steps) load(next);
+      if (step_to_load == load_until && loop.started) {
+        a = next.a + first * next.a_stride + 4 * chunk, b = next.b + first * next.b_stride + 4 * chunk;
+        a_stride = next.a_stride, b_stride = next.b_stride;
+        step_to_load = 0, load_until = kAhead, load_kept = kept_of(next);
+        skips_kept = next.kept;
+      }
+      if (step_to_load < load_until) load(Loop::before(loop.stage));
       ptx::cp_async_commit();
+      const uint32_t *of_rows = rows + (step < kept ? step : loop.places + loop.stage) * kRowStepWords,
+                     *of_columns = loop.shared + loop.stage * kColumnStepWords;
       if constexpr (P == DUET_PRECISION_FP32)
-        step_on_cores(shared + stage * kStageWords, values);
+        step_on_cores(of_rows, of_columns, values);
       else
-        step_on_tensor_cores(shared + stage * kStageWords, values);
-      stage = stage == kStages - 1 ? 0 : stage + 1;
-      next = next == kStages - 1 ? 0 : next + 1;
+        step_on_tensor_cores(of_rows, of_columns, values);
+      loop.stage = loop.stage == kStages - 1 ? 0 : loop.stage + 1;
     }
-    ptx::cp_async_wait<0>();
+    if (!loop.started) ptx::cp_async_wait<0>();
     __syncthreads();
+  }
+
+  // One product alone; shared is free again when it returns.
+  static __device__ __forceinline__ void multiply(uint32_t* shared, const Operands& product, Values& values) {
+    Loop loop{shared};
+    multiply(loop, product, {}, values);
   }
 
  private:
@@ -117,13 +175,13 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     low = ptx::to_tf32(value - __uint_as_float(high));
   }
 
-  static __device__ __forceinline__ void step_on_tensor_cores(const uint32_t* stage, Values& values) {
+  static __device__ __forceinline__ void step_on_tensor_cores(const uint32_t* rows, const uint32_t* columns, Values& values) {
     constexpr int kTilesDown = kWarpRows / 16, kTilesAcross = kWarpColumns / 8;
     constexpr bool kSplit = P == DUET_PRECISION_TF32X3;
     const int bank_row = lane() & 7;
     // ldmatrix x4: a takes rows 0-7 and 8-15 of the first chunk, then of the second; b both chunks of rows 0-7, then of 8-15.
-    const uint32_t* a_rows = stage + (warp_row() * kWarpRows + (lane() & 15)) * kStepWords;
-    const uint32_t* b_rows = stage + (kTileRows + warp_column() * kWarpColumns + bank_row + (lane() >> 4) * 8) * kStepWords;
+    const uint32_t* a_rows = rows + (warp_row() * kWarpRows + (lane() & 15)) * kStepWords;
+    const uint32_t* b_rows = columns + (warp_column() * kWarpColumns + bank_row + (lane() >> 4) * 8) * kStepWords;
     DUET_UNROLL
     for (int pair = 0; pair < kStepWords / 8; ++pair) {  // of chunks: 16 bf16 or 8 tf32 of k
       unsigned a[kTilesDown][4], a_low[kTilesDown][4];
@@ -173,10 +231,10 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
   }
 
   // Plain fused multiply-adds in the order of k, the elements spread over threads as mma spreads them.
-  static __device__ __forceinline__ void step_on_cores(const uint32_t* stage, Values& values) {
+  static __device__ __forceinline__ void step_on_cores(const uint32_t* rows, const uint32_t* columns, Values& values) {
     const int quad = lane() >> 2, member = lane() & 3;
-    const uint32_t* a_rows = stage + row(0) * kStepWords;
-    const uint32_t* b_rows = stage + (kTileRows + column(0)) * kStepWords;
+    const uint32_t* a_rows = rows + row(0) * kStepWords;
+    const uint32_t* b_rows = columns + column(0) * kStepWords;
     for (int chunk = 0; chunk < kStepWords / 4; ++chunk) {
       float4 a[kThreadRows];
       DUET_UNROLL

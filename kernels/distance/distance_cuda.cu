@@ -21,12 +21,15 @@ struct Scratch {
 };
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Block block, Matrix<float> distances) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Walk<T> walk, Matrix<float> distances) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
-  T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values values;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
+    T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+  }
 }
 
 // dL/dD in the tile's values, D as it lies in memory.
@@ -74,8 +77,9 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
   scratch.rows.prepare(context, inputs.x, inputs.y);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(distances.rows, distances.columns, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(distance_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(scratch.rows.view(), block, distances);
+    for_each_block(distances.rows, distances.columns, kForwardRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(scratch.rows.view(), walk, distances);
     });
   });
 }
@@ -89,7 +93,7 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y);
   with_precision(context.precision, [&](auto precision) {
     using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
-    for_each_block(inputs.x.rows, inputs.y.rows, kBackwardColumns, [&](const Block& block) {
+    for_each_block(inputs.x.rows, inputs.y.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
       DUET_LAUNCH(distance_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
       (scratch.rows.view(), block, distances, grad_distances, scratch.gradients.view());
       scratch.gradients.add(context, block, T::kColumns);

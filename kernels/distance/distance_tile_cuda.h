@@ -1,6 +1,7 @@
 // One tile of pairwise distances on the GPU (METHOD.md 1): what distance, mining, triplet, alignment and retrieval share.
 //   DistanceRows rows(workspace, context.precision, metric, n, m, d);  rows.prepare(context, x, y);     on the host
-//   fill_distances<T>(shared, rows.view(), place.first_row, place.first_column, values);                in a kernel, all threads of the block
+//   fill_distances<T>(shared, rows.view(), place, values);                                              in a kernel, all threads of the block
+//   fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);               in one that walks (sweep.h)
 #pragma once
 
 #include "kernels/cuda/sweep.h"
@@ -71,42 +72,61 @@ __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64
   return static_cast<float>(rows.metric == DUET_EUCLIDEAN ? sqrt(exact) : exact);
 }
 
-// values = the distances of kTileRows rows of x to T::kColumns rows of y; inner: their products. All threads of the block.
+// The products of a tile become its distances, in place.
 template <class T>
-__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, int64_t first_row, int64_t first_column,
-                                               typename T::Values& values) {
+__device__ __forceinline__ void distances_of_products(const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
   constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
-  T::multiply(shared, rows.x.row(first_row), rows.x.stride, rows.y.row(first_column), rows.y.stride, rows.x.steps(), values);
   if (rows.metric == DUET_INNER) return;
-  const bool cosine = rows.metric == DUET_COSINE, root = rows.metric == DUET_EUCLIDEAN;
+  const bool cosine = rows.metric == DUET_COSINE;
   const float factor = cosine ? 1 : 2;
-  float y[T::kThreadColumns];
+  float x[T::kThreadRows], y[T::kThreadColumns];
   DUET_UNROLL
-  for (int c = 0; c < T::kThreadColumns; ++c) y[c] = cosine ? 0 : rows.square_y[first_column + T::column(c)];
-  unsigned untold[T::kValues / 32] = {}, any = 0;
+  for (int r = 0; r < T::kThreadRows; ++r) x[r] = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
+  DUET_UNROLL
+  for (int c = 0; c < T::kThreadColumns; ++c) y[c] = cosine ? 0 : rows.square_y[place.first_column + T::column(c)];
+  // Written so that NaN is not told. TF32 and bf16 hold no digits below: there what is negative is 0.
+  const auto is_told = [&](int r, int c) { return values(r, c) <= kLargest && (!kExact || values(r, c) > rows.near * fmaxf(x[r], y[c])); };
+  bool all_told = true;
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
-    const float x = cosine ? 1 : rows.square_x[first_row + T::row(r)];
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
-      float value = fmaf(-factor, values(r, c), x + y[c]);
-      // Written so that NaN is not told. TF32 and bf16 hold no digits below: there what is negative is 0.
-      bool told = value <= kLargest;
-      if constexpr (kExact)
-        told = told && value > rows.near * fmaxf(x, y[c]);
-      else
-        value = value < 0 ? 0 : value;
-      const int k = r * T::kThreadColumns + c;
-      untold[k / 32] |= told ? 0 : 1u << k % 32;
-      values(r, c) = root ? sqrtf(value) : value;
+      values(r, c) = fmaf(-factor, values(r, c), x[r] + y[c]);
+      all_told &= is_told(r, c);
     }
   }
-  DUET_UNROLL
-  for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
-  if (any)
+  unsigned untold[T::kValues / 32] = {};
+  if (!all_told) {
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        const int k = r * T::kThreadColumns + c;
+        untold[k / 32] |= is_told(r, c) ? 0 : 1u << k % 32;
+      }
+    }
+  }
+  if constexpr (!kExact) T::for_each(values, [](float& value) { value = fmaxf(value, 0); });
+  if (rows.metric == DUET_EUCLIDEAN) T::for_each(values, [](float& value) { value = kExact ? sqrtf(value) : ptx::sqrt(value); });
+  if (!all_told) {
     T::replace(
-        shared, untold, [&](int row, int column) { return direct_distance<T::kPrecision>(rows, first_row + row, first_column + column); }, values);
+        untold, [&](int r, int c) { return direct_distance<T::kPrecision>(rows, place.first_row + r, place.first_column + c); }, values);
+  }
+}
+
+// values = the distances of a tile; inner: their products. The next tile's loads begin. All threads of the block.
+template <class T>
+__device__ __forceinline__ void fill_distances(typename T::Loop& loop, const DistanceView& rows, const TilePlace& place, const TilePlace& next,
+                                               typename T::Values& values) {
+  T::multiply(loop, operands_of<T>(rows.x, rows.y, place, true), operands_of<T>(rows.x, rows.y, next, true), values);
+  distances_of_products<T>(rows, place, values);
+}
+// One tile alone.
+template <class T>
+__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
+  T::multiply(shared, operands_of<T>(rows.x, rows.y, place), values);
+  distances_of_products<T>(rows, place, values);
 }
 
 }  // namespace duet::cuda

@@ -29,25 +29,30 @@ struct ForwardTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks) forward_kernel(ForwardTile to, Block block) {
+__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks) forward_kernel(ForwardTile to, Walk<DistillationTile<P>> walk) {
   using T = DistillationTile<P>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values student, teacher;
-  fill_dots<T>(shared, to.view.student, place, student);
-  fill_dots<T>(shared, to.view.teacher, place, teacher);
-  scale_dots<T>(to.view.student.factor(), place, student);
-  scale_dots<T>(to.view.teacher.factor(), place, teacher);
-  if (to.view.bounded()) {
-    take_exponentials<T, true, false>(shared, place, student, student, to.student.rows, to.student.columns);
-    take_exponentials<T, true, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
-  } else {
-    take_exponentials<T, false, false>(shared, place, student, student, to.student.rows, to.student.columns);
-    take_exponentials<T, false, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values student, teacher;
+    const auto of_teacher = dots_of<T>(to.view.teacher, place, false);
+    T::multiply(loop, dots_of<T>(to.view.student, place, true), of_teacher, student);
+    T::multiply(loop, of_teacher, dots_of<T>(to.view.student, walk.place(tile + 1), true), teacher);
+    scale_dots<T>(to.view.student.factor(), place, student);
+    scale_dots<T>(to.view.teacher.factor(), place, teacher);
+    if (to.view.bounded()) {
+      take_exponentials<T, true, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
+      take_exponentials<T, true, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
+    } else {
+      take_exponentials<T, false, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
+      take_exponentials<T, false, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
+    }
+    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+    take_own_scores<T>(own_pair, place, student, to.own);
+    if (to.view.agreement.groups > 0)
+      target_sums<T, true>(loop.scratch(), to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
   }
-  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-  take_own_scores<T>(own_pair, place, student, to.own);
-  if (to.view.agreement.groups > 0) target_sums<T, true>(shared, to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
 }
 
 // One direction's losses and statistics.
@@ -100,8 +105,9 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(forward_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+    for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, to.view.student.a.steps(), false);
+      DUET_LAUNCH(forward_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(to, walk);
       if (classes)
         merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums, &scratch.target_sums});
       else

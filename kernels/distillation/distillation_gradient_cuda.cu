@@ -87,7 +87,7 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
+    for_each_block(scratch.n, scratch.m, kBlockRows, kBackwardColumns, [&](const Block& block) {
       DUET_LAUNCH(gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
       scratch.products.add(context, block);
     });
