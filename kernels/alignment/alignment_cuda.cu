@@ -228,7 +228,7 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   scratch.sums.begin(context);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kForwardRows, kForwardColumns, [&](const Block& block) {
+    for_each_block(inputs.a.rows, inputs.v.rows, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(alignment_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
       (scratch.rows.view(), inputs.scale.data, walk, scratch.sums.view());
@@ -260,7 +260,7 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   scratch.rows.prepare(context, inputs.a, inputs.v);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(probabilities.rows, probabilities.columns, kForwardRows, kForwardColumns, [&](const Block& block) {
+    for_each_block(probabilities.rows, probabilities.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(probabilities_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
       (scratch.rows.view(), inputs.scale.data, walk, lse_row, probabilities);

@@ -43,9 +43,9 @@ class ScoreRows {
   float *norm_a_, *norm_v_, *longest_;
 };
 
-// The product of a tile's dots, in a loop that walks over tiles.
+// The product of a tile's dots, for a loop of several.
 template <class T>
-__device__ __forceinline__ typename T::Operands dots_of(const ScoreView& scores, const TilePlace& place, bool keeps_rows) {
+__device__ __forceinline__ typename T::Operands dots_of(const ScoreView& scores, const TilePlace& place, bool keeps_rows = false) {
   return operands_of<T>(scores.a, scores.v, place, keeps_rows);
 }
 // values = the dots of one tile alone. All threads of the block.

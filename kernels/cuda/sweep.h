@@ -66,16 +66,21 @@ __device__ __forceinline__ typename T::Operands operands_of(const Packed& x, con
 // A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in the kernel
 //   typename T::Loop loop{shared, walk.kept_steps};
 //   for (int tile = walk.first(); tile < walk.end(); ++tile) ... walk.place(tile) ... walk.place(tile + 1), which may be none
+// Where an SM runs two blocks (!kRuns) a tile a block is all: the registers have no room for more.
 template <class T>
 struct Walk {
+  static constexpr bool kRuns = T::kRuns;
+  static constexpr int64_t kRows = kRuns ? kForwardRows : kBlockRows;  // of a block whose tiles say little
+
   Block block;
   int run;         // tiles of a block of threads
   int kept_steps;  // of their rows, in shared memory
   bool all_kept;
 
   // steps: of the product that keeps its rows; alone: the loop has no other.
-  Walk(const duet_context& context, const Block& block, int steps, bool alone = true) : block(block) {
-    const int64_t tiles = tiles_of<T>(block), at_once = std::max(context.multiprocessors, 1) * T::kBlocks;
+  Walk(const duet_context& context, const Block& block, int steps, bool alone = true) : block(block), run(1), kept_steps(0), all_kept(false) {
+    if (!kRuns) return;
+    const int64_t tiles = tiles_of<T>(block), at_once = std::max(context.multiprocessors, 1);
     const int across = static_cast<int>(rounded_up(block.columns, T::kColumns) / T::kColumns);
     const int least = run = static_cast<int>((tiles + at_once - 1) / at_once);
     // A little more, where runs then begin in the same columns.
@@ -92,10 +97,11 @@ struct Walk {
   int64_t blocks() const { return (tiles_of<T>(block) + run - 1) / run; }
   size_t shared_bytes() const { return T::shared_bytes(kept_steps + (all_kept ? 0 : T::kStages)); }
 
-  __device__ __forceinline__ int first() const { return static_cast<int>(blockIdx.x) * run; }
-  __device__ __forceinline__ int end() const { return min(first() + run, down() * across()); }
+  __device__ __forceinline__ int first() const { return static_cast<int>(blockIdx.x) * (kRuns ? run : 1); }
+  __device__ __forceinline__ int end() const { return kRuns ? min(first() + run, down() * across()) : first() + 1; }
   __device__ __forceinline__ TilePlace place(int tile) const {
     if (tile >= end()) return {};
+    if (!kRuns) return tile_of<T>(block, static_cast<unsigned>(tile));
     TilePlace place = tile_at<T>(block, tile / across(), tile % across());
     place.same_rows = place.column_tile > 0 && tile > first();
     return place;

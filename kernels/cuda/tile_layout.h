@@ -37,6 +37,7 @@ struct TileLayout {
   static constexpr int kColumns = kTileColumns;
   static constexpr int kThreads = 2 * kWarpsAcross * 32;
   static constexpr int kBlocks = 256 / kThreads;  // an SM's 64 K registers at 255 a thread
+  static constexpr bool kRuns = kBlocks == 1;     // from tile to tile, where no other block's products run under the epilogue
   static constexpr int kWarpRows = kTileRows / 2, kWarpColumns = kColumns / kWarpsAcross;
   static constexpr int kStages = 3;
   static constexpr int kRowStepWords = kTileRows * kStepWords, kColumnStepWords = kColumns * kStepWords;
@@ -46,7 +47,7 @@ struct TileLayout {
   static constexpr size_t shared_bytes(int row_places) { return sizeof(uint32_t) * (kStages * kColumnStepWords + row_places * kRowStepWords); }
   static constexpr int row_places(int64_t bytes) {
     const int64_t places = (bytes / 4 - kStages * kColumnStepWords) / kRowStepWords;
-    return kBlocks == 1 && places > kStages ? static_cast<int>(places) : kStages;
+    return places > kStages ? static_cast<int>(places) : kStages;
   }
   static constexpr size_t kSharedBytes = shared_bytes(kStages);
   // Areas for reductions, where a step of the columns was.
@@ -104,23 +105,38 @@ struct TileLayout {
   }
 
   // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set becomes
-  // recompute(row, column). Registers have no index: each is asked whether it is the one, a tenth of what a distance of d = 512 takes.
+  // recompute(row, column). Registers have no index. Where close pairs are recomputed, every thread's values go through places of its own in shared,
+  // all of which is free then; where NaN alone is, each register is asked whether it is the one.
   template <class Recompute>
-  static __device__ __forceinline__ void replace(const unsigned (&flags)[kValues / 32], Recompute recompute, Values& values) {
+  static __device__ __forceinline__ void replace([[maybe_unused]] uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute,
+                                                 Values& values) {
+    [[maybe_unused]] float* places = reinterpret_cast<float*>(shared) + threadIdx.x;
+    if constexpr (is_exact(P)) {
+      DUET_UNROLL
+      for (int k = 0; k < kValues; ++k) places[k * kThreads] = values(k / kThreadColumns, k % kThreadColumns);
+    }
     DUET_NO_UNROLL
     for (int word = 0; word < kValues / 32; ++word) {
       unsigned bits = 0;
       DUET_UNROLL
       for (int k = 0; k < kValues / 32; ++k) bits = k == word ? flags[k] : bits;
       for (; bits; bits &= bits - 1) {
-        const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
-        const float value = recompute(row(k / kThreadColumns), column(k % kThreadColumns));
-        DUET_UNROLL
-        for (int r = 0; r < kThreadRows; ++r) {
+        const int place = 32 * word + __ffs(static_cast<int>(bits)) - 1;
+        const float value = recompute(row(place / kThreadColumns), column(place % kThreadColumns));
+        if constexpr (is_exact(P)) {
+          places[place * kThreads] = value;
+        } else {
           DUET_UNROLL
-          for (int c = 0; c < kThreadColumns; ++c) values(r, c) = k == r * kThreadColumns + c ? value : values(r, c);
+          for (int k = 0; k < kValues; ++k) {
+            float& old = values(k / kThreadColumns, k % kThreadColumns);
+            old = k == place ? value : old;
+          }
         }
       }
+    }
+    if constexpr (is_exact(P)) {
+      DUET_UNROLL
+      for (int k = 0; k < kValues; ++k) values(k / kThreadColumns, k % kThreadColumns) = places[k * kThreads];
     }
   }
 
@@ -192,15 +208,15 @@ struct TileLayout {
   // The tile as an operand of the next product: element (i, j) at k = j of row i of `to`, whose first word is the tile's. The whole tile is
   // written: what is outside the matrix must be 0.
   static __device__ __forceinline__ void store_packed(const Values& values, uint32_t* to, int64_t stride) {
+    uint32_t* words = to + row(0) * stride + column(0) / elements_of_word(P);
     DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
-      uint32_t* words = to + row(r) * stride;
+    for (int r = 0; r < kThreadRows; ++r, words += 8 * stride) {
       DUET_UNROLL
       for (int c = 0; c < kThreadColumns; c += 2) {
         if constexpr (P == DUET_PRECISION_BF16)
-          words[column(c) / 2] = ptx::pack_bf16(values(r, c), values(r, c + 1));
+          words[2 * c] = ptx::pack_bf16(values(r, c), values(r, c + 1));
         else
-          *reinterpret_cast<uint2*>(words + column(c)) = make_uint2(word(values(r, c)), word(values(r, c + 1)));
+          *reinterpret_cast<uint2*>(words + 4 * c) = make_uint2(word(values(r, c)), word(values(r, c + 1)));
       }
     }
   }
@@ -210,14 +226,14 @@ struct TileLayout {
     if constexpr (P == DUET_PRECISION_BF16) {
       // Two rows make a word: of two lanes with neighbouring rows one takes the even column and one the odd.
       const bool odd = lane() & 4;
+      uint32_t* words = to + (column(0) + odd) * stride + row(0) / 2;
       DUET_UNROLL
-      for (int r = 0; r < kThreadRows; ++r) {
+      for (int c = 0; c < kThreadColumns; c += 2, words += 8 * stride) {
         DUET_UNROLL
-        for (int c = 0; c < kThreadColumns; c += 2) {
+        for (int r = 0; r < kThreadRows; ++r) {
           const float even_column = values(r, c), odd_column = values(r, c + 1);
           const float other = shuffle_xor(odd ? even_column : odd_column, 4);
-          const unsigned pair = odd ? ptx::pack_bf16(other, odd_column) : ptx::pack_bf16(even_column, other);
-          to[(column(c) + odd) * stride + row(r) / 2] = pair;
+          words[4 * r] = odd ? ptx::pack_bf16(other, odd_column) : ptx::pack_bf16(even_column, other);
         }
       }
     } else {

@@ -47,7 +47,7 @@ template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
   using Layout = TileLayout<P, kTileColumns, kWarpsAcross>;
   using Layout::column, Layout::lane, Layout::row, Layout::warp_column, Layout::warp_row;
-  using Layout::kColumns, Layout::kColumnStepWords, Layout::kRowStepWords, Layout::kStages, Layout::kThreads, Layout::kThreadColumns,
+  using Layout::kColumns, Layout::kColumnStepWords, Layout::kRowStepWords, Layout::kRuns, Layout::kStages, Layout::kThreads, Layout::kThreadColumns,
       Layout::kThreadRows, Layout::kWarpColumns, Layout::kWarpRows;
   using typename Layout::Values;
 
@@ -70,7 +70,7 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     bool started = false;  // the next product's first steps are on their way
 
     // What a product has left free, until the next one: kAreas areas.
-    __device__ __forceinline__ uint32_t* scratch() const { return shared + before(stage) * kColumnStepWords; }
+    __device__ __forceinline__ uint32_t* scratch() const { return kRuns ? shared + before(stage) * kColumnStepWords : shared; }
     static __device__ __forceinline__ int before(int stage) { return stage == 0 ? kStages - 1 : stage - 1; }
   };
 

@@ -77,7 +77,7 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
   scratch.rows.prepare(context, inputs.x, inputs.y);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(distances.rows, distances.columns, kForwardRows, kForwardColumns, [&](const Block& block) {
+    for_each_block(distances.rows, distances.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(scratch.rows.view(), walk, distances);
     });

@@ -37,7 +37,8 @@ template <duet_precision P>
 __device__ __forceinline__ float squared_difference(const uint32_t* x, const uint32_t* y, int64_t words, double* exact) {
   float sum[4] = {};
   double wide = 0;
-  for (int64_t w = 0; w < words; w += 4) {
+  DUET_NO_UNROLL  // for rare pairs, beside a tile in registers
+      for (int64_t w = 0; w < words; w += 4) {
     const uint4 a = __ldg(reinterpret_cast<const uint4*>(x + w)), b = __ldg(reinterpret_cast<const uint4*>(y + w));
     const unsigned of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
     DUET_UNROLL
@@ -72,47 +73,55 @@ __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64
   return static_cast<float>(rows.metric == DUET_EUCLIDEAN ? sqrt(exact) : exact);
 }
 
-// The products of a tile become its distances, in place.
+// The products of a tile become its distances, in place. All threads of the block; shared as the products have left it.
 template <class T>
-__device__ __forceinline__ void distances_of_products(const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
+__device__ __forceinline__ void distances_of_products(uint32_t* shared, const DistanceView& rows, const TilePlace& place,
+                                                      typename T::Values& values) {
   constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
   if (rows.metric == DUET_INNER) return;
   const bool cosine = rows.metric == DUET_COSINE;
   const float factor = cosine ? 1 : 2;
-  float x[T::kThreadRows], y[T::kThreadColumns];
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) x[r] = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
+  float y[T::kThreadColumns];
   DUET_UNROLL
   for (int c = 0; c < T::kThreadColumns; ++c) y[c] = cosine ? 0 : rows.square_y[place.first_column + T::column(c)];
-  // Written so that NaN is not told. TF32 and bf16 hold no digits below: there what is negative is 0.
-  const auto is_told = [&](int r, int c) { return values(r, c) <= kLargest && (!kExact || values(r, c) > rows.near * fmaxf(x[r], y[c])); };
-  bool all_told = true;
+  unsigned untold[T::kValues / 32] = {}, any = 0;
+  const auto mark = [&](int r, int c, bool told) {  // written so that NaN is not told
+    const int k = r * T::kThreadColumns + c;
+    untold[k / 32] |= told ? 0 : 1u << k % 32;
+  };
+  bool in_range = true;
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
+    const float x = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
-      values(r, c) = fmaf(-factor, values(r, c), x[r] + y[c]);
-      all_told &= is_told(r, c);
+      const float value = fmaf(-factor, values(r, c), x + y[c]);
+      if constexpr (kExact)
+        mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
+      else
+        in_range &= value <= kLargest;
+      values(r, c) = value;
     }
   }
-  unsigned untold[T::kValues / 32] = {};
-  if (!all_told) {
-    DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) {
+  if constexpr (!kExact) {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0
+    if (!in_range) {
       DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) {
-        const int k = r * T::kThreadColumns + c;
-        untold[k / 32] |= is_told(r, c) ? 0 : 1u << k % 32;
+      for (int r = 0; r < T::kThreadRows; ++r) {
+        DUET_UNROLL
+        for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
       }
     }
+    T::for_each(values, [](float& value) { value = fmaxf(value, 0); });
   }
-  if constexpr (!kExact) T::for_each(values, [](float& value) { value = fmaxf(value, 0); });
   if (rows.metric == DUET_EUCLIDEAN) T::for_each(values, [](float& value) { value = kExact ? sqrtf(value) : ptx::sqrt(value); });
-  if (!all_told) {
+  DUET_UNROLL
+  for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
+  if (any) {
     T::replace(
-        untold, [&](int r, int c) { return direct_distance<T::kPrecision>(rows, place.first_row + r, place.first_column + c); }, values);
+        shared, untold, [&](int r, int c) { return direct_distance<T::kPrecision>(rows, place.first_row + r, place.first_column + c); }, values);
   }
+  if constexpr (kExact) __syncthreads();  // what replaced pairs went through
 }
 
 // values = the distances of a tile; inner: their products. The next tile's loads begin. All threads of the block.
@@ -120,13 +129,13 @@ template <class T>
 __device__ __forceinline__ void fill_distances(typename T::Loop& loop, const DistanceView& rows, const TilePlace& place, const TilePlace& next,
                                                typename T::Values& values) {
   T::multiply(loop, operands_of<T>(rows.x, rows.y, place, true), operands_of<T>(rows.x, rows.y, next, true), values);
-  distances_of_products<T>(rows, place, values);
+  distances_of_products<T>(loop.shared, rows, place, values);
 }
 // One tile alone.
 template <class T>
 __device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
   T::multiply(shared, operands_of<T>(rows.x, rows.y, place), values);
-  distances_of_products<T>(rows, place, values);
+  distances_of_products<T>(shared, rows, place, values);
 }
 
 }  // namespace duet::cuda

@@ -29,14 +29,15 @@ struct ForwardTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks) forward_kernel(ForwardTile to, Walk<DistillationTile<P>> walk) {
+__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks)
+    forward_kernel(ForwardTile to, Walk<DistillationTile<P>> walk) {
   using T = DistillationTile<P>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   typename T::Loop loop{shared, walk.kept_steps};
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
     const TilePlace place = walk.place(tile);
     typename T::Values student, teacher;
-    const auto of_teacher = dots_of<T>(to.view.teacher, place, false);
+    const auto of_teacher = dots_of<T>(to.view.teacher, place);
     T::multiply(loop, dots_of<T>(to.view.student, place, true), of_teacher, student);
     T::multiply(loop, of_teacher, dots_of<T>(to.view.student, walk.place(tile + 1), true), teacher);
     scale_dots<T>(to.view.student.factor(), place, student);

@@ -52,8 +52,10 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values student, teacher;
-  fill_dots<T>(shared, to.view.student, place, student);
-  fill_dots<T>(shared, to.view.teacher, place, teacher);
+  typename T::Loop loop{shared};
+  const auto of_teacher = dots_of<T>(to.view.teacher, place);
+  T::multiply(loop, dots_of<T>(to.view.student, place), of_teacher, student);
+  T::multiply(loop, of_teacher, {}, teacher);
   const float scale = *to.view.student.scale, teacher_factor = to.view.teacher.factor();
   float sum;
   if (to.view.bounded())

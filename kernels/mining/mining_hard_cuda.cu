@@ -166,7 +166,7 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   const HardState of_rows = rows ? scratch.rows : HardState{}, of_columns = columns ? scratch.columns : HardState{};
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(n, m, kForwardRows, kForwardColumns, [&](const Block& block) {
+    for_each_block(n, m, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.tiles.view().x.steps());
       DUET_LAUNCH(mine_tiles<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
       (scratch.tiles.view(), walk, labels, of_rows, of_columns);

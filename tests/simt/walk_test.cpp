@@ -59,16 +59,14 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
 
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   alignment.a = p.x.matrix(), alignment.v = p.y.matrix(), alignment.scale = p.scale.vector();
-  call(context, alignment, duet_alignment_workspace, [&](duet_workspace scratch) {
-    return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch);
-  });
+  call(context, alignment, duet_alignment_workspace,
+       [&](duet_workspace scratch) { return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch); });
 
   duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
   mining.x = p.x.matrix(), mining.y = p.y.matrix(), mining.labels_x = p.labels_x.vector(), mining.labels_y = p.labels_y.vector();
   duet_mining_hard_outputs rows = DUET_MINING_HARD_OUTPUTS_INIT, columns = DUET_MINING_HARD_OUTPUTS_INIT;
   rows.positive_index = out.positives.vector(), columns.negative_index = out.negatives.vector();
-  call(context, mining, duet_mining_workspace,
-       [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
+  call(context, mining, duet_mining_workspace, [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
 
   duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
   distillation.student_a = p.x.matrix(), distillation.student_v = p.y.matrix();
@@ -90,8 +88,8 @@ TEST_CASE("the way over the tiles decides no bit") {
   const struct {
     duet_precision precision;
     int64_t steps, teacher_steps;
-  } cases[] = {{DUET_PRECISION_BF16, 2, 3},   {DUET_PRECISION_BF16, 3, 2}, {DUET_PRECISION_BF16, 5, 5}, {DUET_PRECISION_TF32, 10, 4},
-               {DUET_PRECISION_TF32X3, 3, 4}, {DUET_PRECISION_FP32, 4, 1}};
+  } cases[] = {{DUET_PRECISION_BF16, 2, 3},  {DUET_PRECISION_BF16, 3, 2},   {DUET_PRECISION_BF16, 5, 5},
+               {DUET_PRECISION_TF32, 10, 4}, {DUET_PRECISION_TF32X3, 3, 4}, {DUET_PRECISION_FP32, 4, 1}};
   for (const auto& c : cases) {
     CAPTURE(static_cast<int>(c.precision));
     CAPTURE(c.steps);
