@@ -1,11 +1,12 @@
-// Plan of the forward pass, 1 product. A block owns a tile of 128 x 128 pairs (x 64 in fp32 and tf32x3, two blocks an SM) and passes over its dots
-// once for the exponentials (or softplus) and once for the sums over positives; what it says of its rows and columns is merged as in distillation.
-// InfoNCE has no second pass: the own score of a row is written by the tile that holds it. Tiles of 128 x 256 would read a quarter less of L2, but
-// their 128 dots a thread leave too few registers for the sums: they spilled.
+// Plan of the forward pass, 1 product. A block walks over tiles of 128 x 128 pairs, its rows kept (in fp32 and tf32x3 a tile of 128 x 64, two blocks
+// an SM), and passes over a tile's dots once for the exponentials (or softplus) and once for the sums over positives; what it says of its rows and
+// columns is merged as in distillation. InfoNCE has no second pass: the own score of a row is written by the tile that holds it. Tiles of 128 x 256
+// would leave too few registers for the sums: they spilled.
 //
-// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile (figures of tiles.h): L2 10,900, which binds; epilogue about 600 instructions a
-// warp, 2,000 at 0.6 a cycle and scheduler: 12,900 cycles, 65,536 tiles in 3.7 ms, 300 TFLOP/s. multi_positive: 1,700 instructions, 16,500
-// cycles, 4.7 ms. Sigmoid: 3 special functions and a division a pair, some 35 instructions, 18,400 cycles: 5.2 ms.
+// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile (figures of tiles.h): mma and barriers 7,200; L2 5,500 beside it; epilogue about 600
+// instructions a warp, 2,000 at 0.6 a cycle and scheduler: 9,500 in all, 65,536 tiles in 16 x 32 rounds 2.8 ms, merges 0.15: 370 TFLOP/s.
+// multi_positive: 1,700 instructions, 13,300 cycles, 4.1 ms. Sigmoid: 3 special functions and a division a pair, some 35 instructions, 15,000
+// cycles: 4.5 ms.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {

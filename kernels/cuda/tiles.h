@@ -10,28 +10,35 @@
 // every row, three stages of cp.async, one barrier a step. 16-byte chunks are swizzled by the row's last three bits, so that a ldmatrix (8 rows, one
 // chunk) reads all 32 banks once.
 //
+// One block an SM has nothing beside its epilogue but its own loads. So a kernel of many tiles walks over them (sweep.h) and hands the loop the next
+// product with each: two stages fill with its first steps under the epilogue, which works in the third. And along a row of tiles the steps of the
+// rows stay in shared memory: as many as the device holds beside the columns' stages, 8 in 224 KiB on an H200 (d = 512 in bf16; of longer rows 5, as
+// 3 places serve the others), 4 or 1 in 160 KiB on an A100.
+//
 // Figures for one H200 SM (132 at 1.75 GHz sustained; 128 B a cycle of shared memory; mma.sync at 5/8 of wgmma's 2048 bf16 or 1024 tf32 FMA a cycle;
 // L2 about 5.5 TB/s = 24 B a cycle and SM), a tile and 16 bf16 or 8 words of k:
-//   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles
-//   shared    8 warps x (64 + 64) rows x 32 B = 32 KiB: 256 cycles, 0.62 of the mma's. (Warps of 64 x 32 would read half as much again, even with the
-//   mma.) L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B. What binds: 470 TFLOP/s in bf16, 235 in tf32. (128 x 128 would stop at 350 and
-//   175.) tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a warp beside 96 mma, 0.3
-//   of the
+//   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles, and some 80 a step (of 4) from the barrier to the first fragments
+//   shared    8 warps x (64 + 64) rows x 32 B = 32 KiB: 256 cycles, 0.62 of the mma's. (Warps of 64 x 32 would read half as much again, as long as
+//             the mma.)
+//   issue     280 instructions a warp and step, 128 of them mma: a third of the slots
+//   L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B; 8 KiB, 341 cycles, where the rows are kept
+//   tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a warp beside 96 mma, 0.3 of the
 //             issue slots. (Packing both parts would double the bytes of L2 and shared memory: the split in registers is cheaper.)
 //   fp32      128 x 128: 4 warps x 1024 FMA instructions / 4 = 1024 cycles; 48 16-byte loads a thread are at most 768 cycles of shared memory and 5 %
-//   of
-//             the issue slots
-// A tile of d = 512 in bf16 is 32 such pieces: 13,000 cycles at the mma's rate, 16,400 at the L2's; start and epilogue add some 4,000 where nothing
-// runs beside them. Expected at n = m = 16384, d = 512, of cuBLAS: bf16 0.50 (390 of 780 TFLOP/s), tf32 0.53 (205 of 390); tf32x3 80 TFLOP/s against
-// 52 of cuBLAS fp32, fp32 0.87 (45 of 52).
+//             of the issue slots
+// So a tile of d = 512 takes 13,700 cycles of mma in bf16 and 27,500 in tf32, then its epilogue, 2,400 to 3,000; and beside both L2 11,000 in bf16
+// (rows kept), 29,400 in tf32 (5 of 16 steps kept), and 5,500 where the tile is stored. The larger sum binds, with 5 % more as the two meet. A tile
+// without a walk: the 16,400 (32,800) that L2 takes for all operands, and 4,000 for start and epilogue. Expected at n = m = 16384, d = 512, of
+// cuBLAS's 780 TFLOP/s in bf16 and 390 in tf32: distance 0.53 and 0.51, alignment 0.52 and 0.57; tf32x3 80 TFLOP/s against 52 of cuBLAS fp32, fp32
+// 0.87 (45 of 52).
 //
 // Bits: an element's sum runs over k in one fixed order, and no other element takes part: it depends on its two rows alone.
 //
-// How to use it (a kernel of T::kThreads threads, __launch_bounds__(T::kThreads, T::kBlocks), T::kSharedBytes of dynamic shared memory):
+// How to use it (a kernel of T::kThreads threads, __launch_bounds__(T::kThreads, T::kBlocks), T::kSharedBytes of dynamic shared memory, or a walk's):
 //   using T = SingleTile<P>;                                      // DualTile<P>: half the columns, for two products held at once
 //   DUET_SHARED_DYNAMIC(uint32_t, shared);
 //   typename T::Values dots;                                      // registers: T::kThreadRows x T::kThreadColumns of this thread
-//   T::multiply(shared, x.row(first_row), x.stride, y.row(first_column), y.stride, x.steps(), dots);
+//   T::multiply(shared, operands, dots);                          // or T::multiply(loop, operands, next operands, dots), loop.scratch() for shared
 //   for r < T::kThreadRows, c < T::kThreadColumns (both under DUET_UNROLL: an index that is no constant sends the registers to memory):
 //     dots(r, c) is element (T::row(r), T::column(c)) of the tile
 //   float largest[T::kThreadRows] = ...;                          // over the thread's columns

@@ -90,21 +90,33 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
     const int k = r * T::kThreadColumns + c;
     untold[k / 32] |= told ? 0 : 1u << k % 32;
   };
-  bool in_range = true;
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
-    const float x = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
+  const auto for_each_pair = [&](auto body) {
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
-      const float value = fmaf(-factor, values(r, c), x + y[c]);
-      if constexpr (kExact)
-        mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
-      else
-        in_range &= value <= kLargest;
-      values(r, c) = value;
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const float x = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) body(r, c, x, fmaf(-factor, values(r, c), x + y[c]));
     }
-  }
-  if constexpr (!kExact) {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0
+  };
+  if constexpr (kExact) {
+    for_each_pair([&](int r, int c, float x, float value) {
+      mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
+      values(r, c) = value;
+    });
+    if (rows.metric == DUET_EUCLIDEAN) T::for_each(values, [](float& value) { value = sqrtf(value); });
+  } else {
+    // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays.
+    bool in_range = true;
+    if (rows.metric == DUET_EUCLIDEAN)
+      for_each_pair([&](int r, int c, float, float value) {
+        in_range &= value <= kLargest;
+        values(r, c) = ptx::sqrt(value < 0 ? 0 : value);
+      });
+    else
+      for_each_pair([&](int r, int c, float, float value) {
+        in_range &= value <= kLargest;
+        values(r, c) = value < 0 ? 0 : value;
+      });
     if (!in_range) {
       DUET_UNROLL
       for (int r = 0; r < T::kThreadRows; ++r) {
@@ -112,9 +124,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
         for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
       }
     }
-    T::for_each(values, [](float& value) { value = fmaxf(value, 0); });
   }
-  if (rows.metric == DUET_EUCLIDEAN) T::for_each(values, [](float& value) { value = kExact ? sqrtf(value) : ptx::sqrt(value); });
   DUET_UNROLL
   for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
   if (any) {

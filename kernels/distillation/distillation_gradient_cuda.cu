@@ -4,8 +4,8 @@
 // v and a and adds to the gradients, one writer an element. d loss/d scale: a sum a tile, in place over the blocks, then one block over the tiles.
 //
 // One H200, bf16, n = m = 32768, d = 512: products of a tile 21,800 cycles of L2, epilogue about 1,700 instructions a warp, 5,600 cycles, 64 KB
-// stored under it: 27,400 cycles, 7.8 ms; the two products with G at 390 TFLOP/s (sweep.h) 5.6 ms. With the forward pass' 8.6 ms 22 ms for 6
-// products, 6.6 TFLOP: 300 TFLOP/s, 0.38 of the 790 that a bare product reaches.
+// stored under it: 27,400 cycles, 7.8 ms; the two products with G at 390 TFLOP/s (sweep.h) 5.6 ms. With the forward pass' 6.9 ms 20.3 ms for 6
+// products, 6.6 TFLOP: 325 TFLOP/s, 0.41 of the 790 that a bare product reaches.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
