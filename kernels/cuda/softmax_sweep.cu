@@ -78,8 +78,8 @@ void SoftmaxSums::finish(const duet_context& context, Vector<float> lse_row, Vec
 }
 
 ScaleGradient::ScaleGradient(Workspace& workspace, int64_t n, int64_t m)
-    : tiles_(
-          workspace.take<double>(std::min(packed_rows(n), kBlockRows) / kTileRows * (std::min(packed_rows(m), kBackwardColumns) / kFewestHalfColumns))),
+    : tiles_(workspace.take<double>(std::min(packed_rows(n), kBlockRows) / kTileRows *
+                                    (std::min(packed_rows(m), kBackwardColumns) / kFewestHalfColumns))),
       total_(workspace.take<double>(1)) {}
 
 void ScaleGradient::begin(const duet_context& context) const { fill(context, total_, 1, 0.0); }

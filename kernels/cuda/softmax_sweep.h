@@ -137,7 +137,8 @@ __device__ __forceinline__ void take_scores(uint32_t* shared, const SoftmaxSumsV
   const float* of_rows = T::reduce_rows(T::template area<float>(shared, 2), row_sum, Sum());
   const float* of_columns = T::reduce_columns(T::template area<float>(shared, 3), column_sum, Sum());
   const int k = static_cast<int>(threadIdx.x);
-  if (k < place.rows) out.rows[place.column_tile * out.row_stride + place.block_row + k] = {common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
+  if (k < place.rows)
+    out.rows[place.column_tile * out.row_stride + place.block_row + k] = {common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
   if (k < place.columns)
     out.columns[place.row_tile * out.column_stride + place.block_column + k] = {common ? shift : finite_or_zero(column_largest[k]), of_columns[k]};
 }

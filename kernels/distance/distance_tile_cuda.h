@@ -90,39 +90,36 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
     const int k = r * T::kThreadColumns + c;
     untold[k / 32] |= told ? 0 : 1u << k % 32;
   };
-  const auto for_each_pair = [&](auto body) {
+  bool in_range = true;
+  const auto of_products = [&](auto with_root) {
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
       const float x = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
       DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) body(r, c, x, fmaf(-factor, values(r, c), x + y[c]));
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        const float value = fmaf(-factor, values(r, c), x + y[c]);
+        if constexpr (kExact) {
+          mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
+          values(r, c) = value;
+        } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
+          in_range &= value <= kLargest;
+          const float positive = value < 0 ? 0 : value;
+          values(r, c) = decltype(with_root)::value ? ptx::sqrt(positive) : positive;
+        }
+      }
     }
   };
-  if constexpr (kExact) {
-    for_each_pair([&](int r, int c, float x, float value) {
-      mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
-      values(r, c) = value;
-    });
-    if (rows.metric == DUET_EUCLIDEAN) T::for_each(values, [](float& value) { value = sqrtf(value); });
-  } else {
-    // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays.
-    bool in_range = true;
-    if (rows.metric == DUET_EUCLIDEAN)
-      for_each_pair([&](int r, int c, float, float value) {
-        in_range &= value <= kLargest;
-        values(r, c) = ptx::sqrt(value < 0 ? 0 : value);
-      });
-    else
-      for_each_pair([&](int r, int c, float, float value) {
-        in_range &= value <= kLargest;
-        values(r, c) = value < 0 ? 0 : value;
-      });
-    if (!in_range) {
+  const bool root = rows.metric == DUET_EUCLIDEAN;
+  if (!kExact && root)
+    of_products(std::true_type());
+  else
+    of_products(std::false_type());
+  if (kExact && root) T::for_each(values, [](float& value) { value = sqrtf(value); });
+  if (!in_range) {
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
       DUET_UNROLL
-      for (int r = 0; r < T::kThreadRows; ++r) {
-        DUET_UNROLL
-        for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
-      }
+      for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
     }
   }
   DUET_UNROLL

@@ -8,8 +8,9 @@
 //
 // One H200, bf16, d = 512, cycles of an SM a tile (figures of tiles.h): mma 2 x 7,200 with its barriers, then the epilogue of about 2,400
 // instructions a warp, 8 warps on 4 schedulers at 0.6 a cycle: 7,800, with the next student's loads beside it; 128 ex2 and 64 lg2 a thread are 3,100
-// cycles of the special-function units within. L2 131 KB (rows kept) + 262 KB at 24 B: 16,400, beside all. 22,900 cycles, 32 tiles for each of 128 SMs a block:
-// n = m = 32768 has 16, 6.7 ms, 330 TFLOP/s; partials (470 MB written, read once) 0.2 ms. With backward: distillation_gradient_cuda.cu.
+// cycles of the special-function units within. L2 131 KB (rows kept) + 262 KB at 24 B: 16,400, beside all. 22,900 cycles, 32 tiles for each of 128
+// SMs a block: n = m = 32768 has 16, 6.7 ms, 330 TFLOP/s; partials (470 MB written, read once) 0.2 ms. With backward:
+// distillation_gradient_cuda.cu.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
