@@ -1,6 +1,8 @@
-// Plan. Forward: the tile of scores (distance_tile_cuda.h), its exponentials summed along rows and columns at once (softmax_sweep.h), nothing of it
-// stored: one product, at n = m = 16384, d = 512 275 GFLOP and 4 launches. The epilogue is some 6 instructions and one ex2 an element, 5 % of a bf16
-// tile and 2 % of a tf32x3 one. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.4 (196), bf16 0.75 (365).
+// Plan. Forward: a walk over tiles of scores (distance_tile_cuda.h), their exponentials summed along rows and columns at once (softmax_sweep.h),
+// nothing of them stored: one product, at n = m = 16384, d = 512 275 GFLOP. The epilogue is some 6 instructions and one ex2 an element, with the
+// reductions 1,100 a warp: 3,000 cycles of an SM in tf32 and bf16, of which the ex2 are 2,050, and 2 % of a tf32x3 tile. Cycles a tile in bf16: mma
+// 13,700 + 3,000, L2 11,000: 17,400, 64 tiles for each of 128 SMs 0.64 ms, packing, merge and five small launches 0.04. tf32: 27,500 + 3,000, L2
+// 29,400: 32,000. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.23 (224), bf16 0.68 (405).
 // Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three products, 825 GFLOP and 3 GB
 // through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
 #include "kernels/alignment/alignment_backends.h"
@@ -45,15 +47,19 @@ __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TileP
 }
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) alignment_kernel(DistanceView rows, const float* scale, Block block, SoftmaxSumsView out) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    alignment_kernel(DistanceView rows, const float* scale, Walk<T> walk, SoftmaxSumsView out) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values scores;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, scores);
-  const float factor = kLog2E * signed_scale(rows.metric, scale);
-  T::for_each(scores, [&](float& score) { score *= factor; });
-  T::fill_outside(place.rows, place.columns, -INFINITY, scores);
-  take_scores<T>(shared, out, place, is_bounded<T>(rows, place, *scale), scores);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values scores;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
+    const float factor = kLog2E * signed_scale(rows.metric, scale);
+    T::for_each(scores, [&](float& score) { score *= factor; });
+    T::fill_outside(place.rows, place.columns, -INFINITY, scores);
+    take_scores<T>(loop.scratch(), out, place, is_bounded<T>(rows, place, *scale), scores);
+  }
 }
 
 // A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part (not even with NaN), and its
@@ -107,7 +113,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  fill_distances<T>(shared, rows, place, values);
   float scale_sum = 0;
   PulledScores<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
   DUET_UNROLL
@@ -118,19 +124,23 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row, Matrix<float> probabilities) {
+    probabilities_kernel(DistanceView rows, const float* scale, Walk<T> walk, Vector<const float> lse_row, Matrix<float> probabilities) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
-  const float factor = kLog2E * signed_scale(rows.metric, scale);
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
-    const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values values;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
+    const float factor = kLog2E * signed_scale(rows.metric, scale);
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+    }
+    T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows,
+             place.columns);
   }
-  T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows, place.columns);
 }
 
 // dots_i = sum_j P_ij dP_ij: a warp a row.
@@ -174,7 +184,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
+  fill_distances<T>(shared, rows, place, values);
   float scale_sum = 0;
   StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
   DUET_UNROLL
@@ -192,7 +202,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = std::conditional_t<kHalf, DualTile<kPrecision>, SingleTile<kPrecision>>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kBackwardColumns, [&](const Block& block) {
+    for_each_block(inputs.a.rows, inputs.v.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
       launch(T(), block);
       scratch.gradients.add(context, block, T::kColumns);
       scratch.scale.merge(context, tiles_of<T>(block));
@@ -222,9 +232,10 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   scratch.sums.begin(context);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(alignment_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.rows.view(), inputs.scale.data, block, scratch.sums.view());
+    for_each_block(inputs.a.rows, inputs.v.rows, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(alignment_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.rows.view(), inputs.scale.data, walk, scratch.sums.view());
       scratch.sums.merge(context, block, T::kColumns);
     });
   });
@@ -253,9 +264,10 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   scratch.rows.prepare(context, inputs.a, inputs.v);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(probabilities.rows, probabilities.columns, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(probabilities_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.rows.view(), inputs.scale.data, block, lse_row, probabilities);
+    for_each_block(probabilities.rows, probabilities.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(probabilities_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.rows.view(), inputs.scale.data, walk, lse_row, probabilities);
     });
   });
 }

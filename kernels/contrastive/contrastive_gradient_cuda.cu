@@ -103,7 +103,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = ContrastiveTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
+    for_each_block(scratch.n, scratch.m, kBlockRows, kBackwardColumns, [&](const Block& block) {
       if (scratch.sigmoid)
         DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
       else

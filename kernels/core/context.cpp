@@ -46,12 +46,14 @@ void require_cpu() {
 }
 
 // Of the CUDA device of this index, or the reason why there is none.
-int32_t multiprocessors([[maybe_unused]] int32_t device_index) {
+void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t device_index) {
 #if DUET_CUDA_BACKEND
   const int devices = cuda::device_count();
   if (devices == 0) throw Error(DUET_UNSUPPORTED, "options.device: no CUDA device on this machine");
   require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ", device_index);
-  return cuda::device_facts(device_index).multiprocessors;
+  const cuda::DeviceFacts facts = cuda::device_facts(device_index);
+  context.multiprocessors = facts.multiprocessors;
+  context.shared_bytes = facts.shared_bytes_of_block;
 #else
   throw Error(DUET_UNSUPPORTED, "options.device: this build has no CUDA backend");
 #endif
@@ -93,7 +95,7 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     made->precision = chosen.precision;
     made->stream = chosen.stream;
     if (chosen.device == DUET_CPU) require_cpu();
-    if (chosen.device == DUET_CUDA) made->multiprocessors = multiprocessors(chosen.device_index);
+    if (chosen.device == DUET_CUDA) take_facts(*made, chosen.device_index);
     if (chosen.device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
     *context = made.release();
   });

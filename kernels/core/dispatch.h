@@ -14,6 +14,7 @@ struct duet_context {
   int32_t device_index = 0;
   int32_t threads = 1;
   int32_t multiprocessors = 0;  // of the CUDA device; sizes grids, never a result's bits
+  int64_t shared_bytes = 0;     // of a block there; likewise
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
   void* report = nullptr;  // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell

@@ -43,10 +43,15 @@ class ScoreRows {
   float *norm_a_, *norm_v_, *longest_;
 };
 
-// values = the dots of one tile. All threads of the block.
+// The product of a tile's dots, for a loop of several.
+template <class T>
+__device__ __forceinline__ typename T::Operands dots_of(const ScoreView& scores, const TilePlace& place, bool keeps_rows = false) {
+  return operands_of<T>(scores.a, scores.v, place, keeps_rows);
+}
+// values = the dots of one tile alone. All threads of the block.
 template <class T>
 __device__ __forceinline__ void fill_dots(uint32_t* shared, const ScoreView& scores, const TilePlace& place, typename T::Values& values) {
-  T::multiply(shared, scores.a.row(place.first_row), scores.a.stride, scores.v.row(place.first_column), scores.v.stride, scores.a.steps(), values);
+  T::multiply(shared, operands_of<T>(scores.a, scores.v, place), values);
 }
 // The dots of one tile, its scores from now on.
 template <class T>

@@ -1,5 +1,5 @@
-// Plan. A thread merges a row's (or column's) sums in the order of the tiles: 4096 x 128 of 8 bytes a block, 4 MB from the L2, some 5 us beside the
-// block's 0.2 ms (bf16) to 0.9 ms (tf32x3) at d = 512; threads beside each other read beside each other.
+// Plan. A thread merges a row's (or column's) sums in the order of the tiles: at most 16384 x 128 of 8 bytes a block, 17 MB from the L2, some 10 us
+// beside the block's 0.65 ms (bf16) to 3.5 ms (tf32x3, in four) at d = 512; threads beside each other read beside each other.
 #include <algorithm>
 
 #include "kernels/cuda/softmax_sweep.h"
@@ -8,7 +8,8 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int64_t kFewestColumns = 64;  // of a tile
+constexpr int kBatch = 16;  // tiles whose sums are on their way at once: a wait for L2 in 16
+constexpr int64_t kFewestColumns = SingleTile<DUET_PRECISION_FP32>::kColumns, kFewestHalfColumns = DualTile<DUET_PRECISION_FP32>::kColumns;
 
 int64_t blocks_for(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
 
@@ -21,7 +22,15 @@ __global__ void __launch_bounds__(kThreads) merge_kernel(const TileSum* partials
   const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (i >= count) return;
   RunningLogSum sum = sums[i];
-  for (int tile = 0; tile < tiles; ++tile) sum.add(partials[tile * stride + i]);
+  for (int tile = 0; tile < tiles; tile += kBatch) {
+    TileSum batch[kBatch];
+    DUET_UNROLL
+    for (int k = 0; k < kBatch; ++k)
+      if (tile + k < tiles) batch[k] = partials[(tile + k) * stride + i];
+    DUET_UNROLL
+    for (int k = 0; k < kBatch; ++k)
+      if (tile + k < tiles) sum.add(batch[k]);
+  }
   sums[i] = sum;
 }
 
@@ -45,8 +54,10 @@ __global__ void finish_scale_kernel(const double* total, float* scale) { *scale 
 SoftmaxSums::SoftmaxSums(Workspace& workspace, int64_t n, int64_t m) : n_(n), m_(m) {
   rows_ = workspace.take<RunningLogSum>(n);
   columns_ = workspace.take<RunningLogSum>(m);
-  view_.rows = workspace.take<TileSum>(std::min(packed_rows(m), kForwardColumns) / kFewestColumns * kBlockRows);
-  view_.columns = workspace.take<TileSum>(std::min(packed_rows(n), kBlockRows) / kTileRows * kForwardColumns);
+  view_.row_stride = std::min(packed_rows(n), kForwardRows);
+  view_.column_stride = std::min(packed_rows(m), kForwardColumns);
+  view_.rows = workspace.take<TileSum>(view_.column_stride / kFewestColumns * view_.row_stride);
+  view_.columns = workspace.take<TileSum>(view_.row_stride / kTileRows * view_.column_stride);
 }
 
 void SoftmaxSums::begin(const duet_context& context) const {
@@ -56,9 +67,9 @@ void SoftmaxSums::begin(const duet_context& context) const {
 
 void SoftmaxSums::merge(const duet_context& context, const Block& block, int tile_columns) const {
   DUET_LAUNCH(merge_kernel, blocks_for(block.rows), kThreads, 0, context.stream)
-  (view_.rows, (block.columns + tile_columns - 1) / tile_columns, kBlockRows, block.rows, rows_ + block.first_row);
+  (view_.rows, (block.columns + tile_columns - 1) / tile_columns, view_.row_stride, block.rows, rows_ + block.first_row);
   DUET_LAUNCH(merge_kernel, blocks_for(block.columns), kThreads, 0, context.stream)
-  (view_.columns, (block.rows + kTileRows - 1) / kTileRows, kForwardColumns, block.columns, columns_ + block.first_column);
+  (view_.columns, (block.rows + kTileRows - 1) / kTileRows, view_.column_stride, block.columns, columns_ + block.first_column);
 }
 
 void SoftmaxSums::finish(const duet_context& context, Vector<float> lse_row, Vector<float> lse_column) const {
@@ -67,8 +78,8 @@ void SoftmaxSums::finish(const duet_context& context, Vector<float> lse_row, Vec
 }
 
 ScaleGradient::ScaleGradient(Workspace& workspace, int64_t n, int64_t m)
-    : tiles_(
-          workspace.take<double>(std::min(packed_rows(n), kBlockRows) / kTileRows * (std::min(packed_rows(m), kBackwardColumns) / kFewestColumns))),
+    : tiles_(workspace.take<double>(std::min(packed_rows(n), kBlockRows) / kTileRows *
+                                    (std::min(packed_rows(m), kBackwardColumns) / kFewestHalfColumns))),
       total_(workspace.take<double>(1)) {}
 
 void ScaleGradient::begin(const duet_context& context) const { fill(context, total_, 1, 0.0); }

@@ -31,9 +31,10 @@ struct RunningLogSum {
   __device__ __forceinline__ double log() const { return 0.6931471805599453 * (reference + log2(sum)); }
 };
 
-// What the tiles of a block fill: column tiles x kBlockRows, row tiles x kForwardColumns.
+// What the tiles of a block fill: column tiles x row_stride, row tiles x column_stride.
 struct SoftmaxSumsView {
   TileSum *rows, *columns;
+  int64_t row_stride, column_stride;
 };
 
 class SoftmaxSums {
@@ -131,9 +132,10 @@ __device__ __forceinline__ void take_scores(uint32_t* shared, const SoftmaxSumsV
   const float* of_rows = T::reduce_rows(T::template area<float>(shared, 2), row_sum, Sum());
   const float* of_columns = T::reduce_columns(T::template area<float>(shared, 3), column_sum, Sum());
   const int k = static_cast<int>(threadIdx.x);
-  if (k < place.rows) out.rows[place.column_tile * kBlockRows + place.block_row + k] = {common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
+  if (k < place.rows)
+    out.rows[place.column_tile * out.row_stride + place.block_row + k] = {common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
   if (k < place.columns)
-    out.columns[place.row_tile * kForwardColumns + place.block_column + k] = {common ? shift : finite_or_zero(column_largest[k]), of_columns[k]};
+    out.columns[place.row_tile * out.column_stride + place.block_column + k] = {common ? shift : finite_or_zero(column_largest[k]), of_columns[k]};
 }
 
 }  // namespace duet::cuda

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   const int64_t row = static_cast<int64_t>(tile % product.tiles_down) * kTileRows,
                 column = static_cast<int64_t>(tile / product.tiles_down) * T::kColumns;
   typename T::Values values;
-  T::multiply(shared, product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps, values);
+  T::multiply(shared, {product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps}, values);
   T::template store<true>(values, product.to.data + row * product.to.stride + column, product.to.stride,
                           static_cast<int>(min(static_cast<int64_t>(kTileRows), product.to.rows - row)),
                           static_cast<int>(min(static_cast<int64_t>(T::kColumns), product.to.columns - column)));

@@ -37,15 +37,22 @@ struct TileLayout {
   static constexpr int kColumns = kTileColumns;
   static constexpr int kThreads = 2 * kWarpsAcross * 32;
   static constexpr int kBlocks = 256 / kThreads;  // an SM's 64 K registers at 255 a thread
+  static constexpr bool kRuns = kBlocks == 1;     // from tile to tile, where no other block's products run under the epilogue
   static constexpr int kWarpRows = kTileRows / 2, kWarpColumns = kColumns / kWarpsAcross;
   static constexpr int kStages = 3;
-  static constexpr int kStageWords = (kTileRows + kColumns) * kStepWords;
+  static constexpr int kRowStepWords = kTileRows * kStepWords, kColumnStepWords = kColumns * kStepWords;
   static constexpr int kThreadRows = kWarpRows / 8, kThreadColumns = kWarpColumns / 4;
   static constexpr int kValues = kThreadRows * kThreadColumns;
-  static constexpr size_t kSharedBytes = sizeof(uint32_t) * kStages * kStageWords;
-  // Where the stages were: a place for every value of every thread, then the areas of reductions.
+  // Shared memory: kStages steps of the columns, then places for as many steps of the rows as the device holds, but at least kStages.
+  static constexpr size_t shared_bytes(int row_places) { return sizeof(uint32_t) * (kStages * kColumnStepWords + row_places * kRowStepWords); }
+  static constexpr int row_places(int64_t bytes) {
+    const int64_t places = (bytes / 4 - kStages * kColumnStepWords) / kRowStepWords;
+    return places > kStages ? static_cast<int>(places) : kStages;
+  }
+  static constexpr size_t kSharedBytes = shared_bytes(kStages);
+  // Areas for reductions, where a step of the columns was.
   static constexpr int kAreaWords = kWarpsAcross * kTileRows > 2 * kColumns ? kWarpsAcross* kTileRows : 2 * kColumns;
-  static constexpr int kAreas = (kStages * kStageWords - kValues * kThreads) / kAreaWords;
+  static constexpr int kAreas = kColumnStepWords / kAreaWords;
 
   static_assert(kWarpColumns == 64 || kWarpColumns == 32, "a warp's share in registers is built for these");
   static_assert(kWarpsAcross == 2 || kWarpsAcross == 4);
@@ -70,9 +77,9 @@ struct TileLayout {
   // Shared memory for one reduction; index < kAreas, and 8-byte numbers take two of them, from an even index on. It is free again behind the next
   // barrier after the last read of its totals.
   template <class V>
-  static __device__ __forceinline__ V* area(uint32_t* shared, int index) {
+  static __device__ __forceinline__ V* area(uint32_t* scratch, int index) {
     static_assert(sizeof(V) == 4 || sizeof(V) == 8);
-    return reinterpret_cast<V*>(shared + kValues * kThreads + index * kAreaWords);
+    return reinterpret_cast<V*>(scratch + index * kAreaWords);
   }
 
   // partial[r]: of the thread's part of row(r). Returns the tile's kTileRows totals, in area. All threads of the block.
@@ -98,28 +105,38 @@ struct TileLayout {
   }
 
   // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set becomes
-  // recompute(row, column). Other warps may be elsewhere: every thread goes through places of its own.
+  // recompute(row, column). Registers have no index. Where close pairs are recomputed, every thread's values go through places of its own in shared,
+  // all of which is free then; where NaN alone is, each register is asked whether it is the one.
   template <class Recompute>
-  static __device__ __forceinline__ void replace(uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute, Values& values) {
-    uint32_t* places = shared + threadIdx.x;
-    DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
+  static __device__ __forceinline__ void replace([[maybe_unused]] uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute,
+                                                 Values& values) {
+    [[maybe_unused]] float* places = reinterpret_cast<float*>(shared) + threadIdx.x;
+    if constexpr (is_exact(P)) {
       DUET_UNROLL
-      for (int c = 0; c < kThreadColumns; ++c) places[(r * kThreadColumns + c) * kThreads] = __float_as_uint(values(r, c));
+      for (int k = 0; k < kValues; ++k) places[k * kThreads] = values(k / kThreadColumns, k % kThreadColumns);
     }
+    DUET_NO_UNROLL
     for (int word = 0; word < kValues / 32; ++word) {
       unsigned bits = 0;
       DUET_UNROLL
       for (int k = 0; k < kValues / 32; ++k) bits = k == word ? flags[k] : bits;
       for (; bits; bits &= bits - 1) {
-        const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
-        places[k * kThreads] = __float_as_uint(recompute(row(k / kThreadColumns), column(k % kThreadColumns)));
+        const int place = 32 * word + __ffs(static_cast<int>(bits)) - 1;
+        const float value = recompute(row(place / kThreadColumns), column(place % kThreadColumns));
+        if constexpr (is_exact(P)) {
+          places[place * kThreads] = value;
+        } else {
+          DUET_UNROLL
+          for (int k = 0; k < kValues; ++k) {
+            float& old = values(k / kThreadColumns, k % kThreadColumns);
+            old = k == place ? value : old;
+          }
+        }
       }
     }
-    DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
+    if constexpr (is_exact(P)) {
       DUET_UNROLL
-      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = __uint_as_float(places[(r * kThreadColumns + c) * kThreads]);
+      for (int k = 0; k < kValues; ++k) values(k / kThreadColumns, k % kThreadColumns) = places[k * kThreads];
     }
   }
 
@@ -191,15 +208,15 @@ struct TileLayout {
   // The tile as an operand of the next product: element (i, j) at k = j of row i of `to`, whose first word is the tile's. The whole tile is
   // written: what is outside the matrix must be 0.
   static __device__ __forceinline__ void store_packed(const Values& values, uint32_t* to, int64_t stride) {
+    uint32_t* words = to + row(0) * stride + column(0) / elements_of_word(P);
     DUET_UNROLL
-    for (int r = 0; r < kThreadRows; ++r) {
-      uint32_t* words = to + row(r) * stride;
+    for (int r = 0; r < kThreadRows; ++r, words += 8 * stride) {
       DUET_UNROLL
       for (int c = 0; c < kThreadColumns; c += 2) {
         if constexpr (P == DUET_PRECISION_BF16)
-          words[column(c) / 2] = ptx::pack_bf16(values(r, c), values(r, c + 1));
+          words[2 * c] = ptx::pack_bf16(values(r, c), values(r, c + 1));
         else
-          *reinterpret_cast<uint2*>(words + column(c)) = make_uint2(word(values(r, c)), word(values(r, c + 1)));
+          *reinterpret_cast<uint2*>(words + 4 * c) = make_uint2(word(values(r, c)), word(values(r, c + 1)));
       }
     }
   }
@@ -209,14 +226,14 @@ struct TileLayout {
     if constexpr (P == DUET_PRECISION_BF16) {
       // Two rows make a word: of two lanes with neighbouring rows one takes the even column and one the odd.
       const bool odd = lane() & 4;
+      uint32_t* words = to + (column(0) + odd) * stride + row(0) / 2;
       DUET_UNROLL
-      for (int r = 0; r < kThreadRows; ++r) {
+      for (int c = 0; c < kThreadColumns; c += 2, words += 8 * stride) {
         DUET_UNROLL
-        for (int c = 0; c < kThreadColumns; c += 2) {
+        for (int r = 0; r < kThreadRows; ++r) {
           const float even_column = values(r, c), odd_column = values(r, c + 1);
           const float other = shuffle_xor(odd ? even_column : odd_column, 4);
-          const unsigned pair = odd ? ptx::pack_bf16(other, odd_column) : ptx::pack_bf16(even_column, other);
-          to[(column(c) + odd) * stride + row(r) / 2] = pair;
+          words[4 * r] = odd ? ptx::pack_bf16(other, odd_column) : ptx::pack_bf16(even_column, other);
         }
       }
     } else {

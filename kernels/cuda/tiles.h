@@ -10,28 +10,35 @@
 // every row, three stages of cp.async, one barrier a step. 16-byte chunks are swizzled by the row's last three bits, so that a ldmatrix (8 rows, one
 // chunk) reads all 32 banks once.
 //
+// One block an SM has nothing beside its epilogue but its own loads. So a kernel of many tiles walks over them (sweep.h) and hands the loop the next
+// product with each: two stages fill with its first steps under the epilogue, which works in the third. And along a row of tiles the steps of the
+// rows stay in shared memory: as many as the device holds beside the columns' stages, 8 in 224 KiB on an H200 (d = 512 in bf16; of longer rows 5, as
+// 3 places serve the others), 4 or 1 in 160 KiB on an A100.
+//
 // Figures for one H200 SM (132 at 1.75 GHz sustained; 128 B a cycle of shared memory; mma.sync at 5/8 of wgmma's 2048 bf16 or 1024 tf32 FMA a cycle;
 // L2 about 5.5 TB/s = 24 B a cycle and SM), a tile and 16 bf16 or 8 words of k:
-//   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles
-//   shared    8 warps x (64 + 64) rows x 32 B = 32 KiB: 256 cycles, 0.62 of the mma's. (Warps of 64 x 32 would read half as much again, even with the
-//   mma.) L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B. What binds: 470 TFLOP/s in bf16, 235 in tf32. (128 x 128 would stop at 350 and
-//   175.) tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a warp beside 96 mma, 0.3
-//   of the
+//   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles, and some 80 a step (of 4) from the barrier to the first fragments
+//   shared    8 warps x (64 + 64) rows x 32 B = 32 KiB: 256 cycles, 0.62 of the mma's. (Warps of 64 x 32 would read half as much again, as long as
+//             the mma.)
+//   issue     280 instructions a warp and step, 128 of them mma: a third of the slots
+//   L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B; 8 KiB, 341 cycles, where the rows are kept
+//   tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a warp beside 96 mma, 0.3 of the
 //             issue slots. (Packing both parts would double the bytes of L2 and shared memory: the split in registers is cheaper.)
 //   fp32      128 x 128: 4 warps x 1024 FMA instructions / 4 = 1024 cycles; 48 16-byte loads a thread are at most 768 cycles of shared memory and 5 %
-//   of
-//             the issue slots
-// A tile of d = 512 in bf16 is 32 such pieces: 13,000 cycles at the mma's rate, 16,400 at the L2's; start and epilogue add some 4,000 where nothing
-// runs beside them. Expected at n = m = 16384, d = 512, of cuBLAS: bf16 0.50 (390 of 780 TFLOP/s), tf32 0.53 (205 of 390); tf32x3 80 TFLOP/s against
-// 52 of cuBLAS fp32, fp32 0.87 (45 of 52).
+//             of the issue slots
+// So a tile of d = 512 takes 13,700 cycles of mma in bf16 and 27,500 in tf32, then its epilogue, 2,400 to 3,000; and beside both L2 11,000 in bf16
+// (rows kept), 29,400 in tf32 (5 of 16 steps kept), and 5,500 where the tile is stored. The larger sum binds, with 5 % more as the two meet. A tile
+// without a walk: the 16,400 (32,800) that L2 takes for all operands, and 4,000 for start and epilogue. Expected at n = m = 16384, d = 512, of
+// cuBLAS's 780 TFLOP/s in bf16 and 390 in tf32: distance 0.53 and 0.51, alignment 0.52 and 0.57; tf32x3 80 TFLOP/s against 52 of cuBLAS fp32, fp32
+// 0.87 (45 of 52).
 //
 // Bits: an element's sum runs over k in one fixed order, and no other element takes part: it depends on its two rows alone.
 //
-// How to use it (a kernel of T::kThreads threads, __launch_bounds__(T::kThreads, T::kBlocks), T::kSharedBytes of dynamic shared memory):
+// How to use it (a kernel of T::kThreads threads, __launch_bounds__(T::kThreads, T::kBlocks), T::kSharedBytes of dynamic shared memory, or a walk's):
 //   using T = SingleTile<P>;                                      // DualTile<P>: half the columns, for two products held at once
 //   DUET_SHARED_DYNAMIC(uint32_t, shared);
 //   typename T::Values dots;                                      // registers: T::kThreadRows x T::kThreadColumns of this thread
-//   T::multiply(shared, x.row(first_row), x.stride, y.row(first_column), y.stride, x.steps(), dots);
+//   T::multiply(shared, operands, dots);                          // or T::multiply(loop, operands, next operands, dots), loop.scratch() for shared
 //   for r < T::kThreadRows, c < T::kThreadColumns (both under DUET_UNROLL: an index that is no constant sends the registers to memory):
 //     dots(r, c) is element (T::row(r), T::column(c)) of the tile
 //   float largest[T::kThreadRows] = ...;                          // over the thread's columns
@@ -47,14 +54,43 @@ template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
   using Layout = TileLayout<P, kTileColumns, kWarpsAcross>;
   using Layout::column, Layout::lane, Layout::row, Layout::warp_column, Layout::warp_row;
-  using Layout::kColumns, Layout::kStages, Layout::kStageWords, Layout::kThreads, Layout::kThreadColumns, Layout::kThreadRows, Layout::kWarpColumns,
-      Layout::kWarpRows;
+  using Layout::kColumns, Layout::kColumnStepWords, Layout::kRowStepWords, Layout::kRuns, Layout::kStages, Layout::kThreads, Layout::kThreadColumns,
+      Layout::kThreadRows, Layout::kWarpColumns, Layout::kWarpRows;
   using typename Layout::Values;
 
-  // values = the products of 128 rows from a on and kColumns rows from b on, over `steps` steps of k. All threads of the block; shared is free
-  // again when it returns.
-  static __device__ __forceinline__ void multiply(uint32_t* shared, const uint32_t* a, int64_t a_stride, const uint32_t* b, int64_t b_stride,
-                                                  int steps, Values& values) {
+  // One product: kTileRows rows from a on times kColumns rows from b on, over `steps` steps of k; none: no steps.
+  struct Operands {
+    const uint32_t* a = nullptr;
+    int64_t a_stride = 0;
+    const uint32_t* b = nullptr;
+    int64_t b_stride = 0;
+    int steps = 0;
+    bool keeps = false;  // the rows' first steps, in the places that the loop has for them
+    bool kept = false;   // they are there already: of the last product that keeps
+  };
+
+  // The loop over all products of a block of threads.
+  struct Loop {
+    uint32_t* shared;
+    int places = 0;        // for kept steps; other steps of the rows go through kStages more behind them
+    int stage = 0;         // of the next step
+    bool started = false;  // the next product's first steps are on their way
+
+    // What a product has left free, until the next one: kAreas areas.
+    __device__ __forceinline__ uint32_t* scratch() const { return kRuns ? shared + before(stage) * kColumnStepWords : shared; }
+    static __device__ __forceinline__ int before(int stage) { return stage == 0 ? kStages - 1 : stage - 1; }
+  };
+
+  // How many steps of the rows a loop of products of so many steps keeps in so many places.
+  static constexpr int kept_steps(int steps, int row_places) {
+    if (steps < kStages) return 0;
+    return steps <= row_places ? steps : row_places - kStages;
+  }
+
+  // values = the product, by all threads of the block. The next one's first steps are loaded under its last ones: both of kStages steps or more, or
+  // the next begins anew.
+  static __device__ __forceinline__ void multiply(Loop& loop, const Operands& product, const Operands& next, Values& values) {
+    constexpr int kAhead = kStages - 1;
     DUET_UNROLL
     for (int r = 0; r < kThreadRows; ++r) {
       DUET_UNROLL
@@ -64,43 +100,72 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     constexpr int kPass = kThreads / 8;
     const int chunk = static_cast<int>(threadIdx.x) & 7, first = static_cast<int>(threadIdx.x) >> 3;
     const int to = first * kStepWords + 4 * (chunk ^ (first & 7));
-    a += first * a_stride + 4 * chunk;
-    b += first * b_stride + 4 * chunk;
+    uint32_t* const rows = loop.shared + kStages * kColumnStepWords;
+    const auto kept_of = [&](const Operands& of) { return of.keeps && of.steps >= kStages ? loop.places : 0; };
+    const int kept = kept_of(product);
+    const uint32_t *a = product.a + first * product.a_stride + 4 * chunk, *b = product.b + first * product.b_stride + 4 * chunk;
+    int64_t a_stride = product.a_stride, b_stride = product.b_stride;
+    int step_to_load = 0, load_until = product.steps, load_kept = kept;
+    bool skips_kept = product.kept;
     const auto load = [&](int stage) {
-      uint32_t* rows = shared + stage * kStageWords + to;
-      const uint32_t* from = a;
+      const bool keeps = step_to_load < load_kept;
+      if (!(keeps && skips_kept)) {
+        uint32_t* place = rows + (keeps ? step_to_load : loop.places + stage) * kRowStepWords + to;
+        const uint32_t* from = a;
+        DUET_UNROLL
+        for (int i = 0; i < kTileRows / kPass; ++i, from += kPass * a_stride) ptx::cp_async16(place + i * kPass * kStepWords, from, 16);
+      }
+      uint32_t* place = loop.shared + stage * kColumnStepWords + to;
+      const uint32_t* from = b;
       DUET_UNROLL
-      for (int i = 0; i < kTileRows / kPass; ++i, from += kPass * a_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
-      rows += kTileRows * kStepWords;
-      from = b;
-      DUET_UNROLL
-      for (int i = 0; i < kColumns / kPass; ++i, from += kPass * b_stride) ptx::cp_async16(rows + i * kPass * kStepWords, from, 16);
+      for (int i = 0; i < kColumns / kPass; ++i, from += kPass * b_stride) ptx::cp_async16(place + i * kPass * kStepWords, from, 16);
       a += kStepWords;
       b += kStepWords;
+      ++step_to_load;
     };
-    __syncthreads();  // whatever the block kept in shared
-    DUET_UNROLL
-    for (int stage = 0; stage < kStages - 1; ++stage) {
-      if (stage < steps) load(stage);
-      ptx::cp_async_commit();
+    if (loop.started) {
+      a += kAhead * kStepWords;
+      b += kAhead * kStepWords;
+      step_to_load = kAhead;
+    } else {
+      __syncthreads();  // whatever the block kept in shared
+      loop.stage = 0;
+      DUET_UNROLL
+      for (int stage = 0; stage < kAhead; ++stage) {
+        if (stage < product.steps) load(stage);
+        ptx::cp_async_commit();
+      }
     }
-    int stage = 0, next = kStages - 1;
-    for (int step = 0; step < steps; ++step) {
+    loop.started = product.steps >= kStages && next.steps >= kStages;
+    for (int step = 0; step < product.steps; ++step) {
       ptx::cp_async_wait<kStages - 2>();
 #ifndef DUET_PLANT_MISSING_BARRIER  // planted_barrier_test.cpp
       __syncthreads();              // this step has arrived for all, and nobody reads the stage that is filled now
 #endif
-      if (step + kStages - 1 < steps) load(next);
+      if (step_to_load == load_until && loop.started) {
+        a = next.a + first * next.a_stride + 4 * chunk, b = next.b + first * next.b_stride + 4 * chunk;
+        a_stride = next.a_stride, b_stride = next.b_stride;
+        step_to_load = 0, load_until = kAhead, load_kept = kept_of(next);
+        skips_kept = next.kept;
+      }
+      if (step_to_load < load_until) load(Loop::before(loop.stage));
       ptx::cp_async_commit();
+      const uint32_t *of_rows = rows + (step < kept ? step : loop.places + loop.stage) * kRowStepWords,
+                     *of_columns = loop.shared + loop.stage * kColumnStepWords;
       if constexpr (P == DUET_PRECISION_FP32)
-        step_on_cores(shared + stage * kStageWords, values);
+        step_on_cores(of_rows, of_columns, values);
       else
-        step_on_tensor_cores(shared + stage * kStageWords, values);
-      stage = stage == kStages - 1 ? 0 : stage + 1;
-      next = next == kStages - 1 ? 0 : next + 1;
+        step_on_tensor_cores(of_rows, of_columns, values);
+      loop.stage = loop.stage == kStages - 1 ? 0 : loop.stage + 1;
     }
-    ptx::cp_async_wait<0>();
+    if (!loop.started) ptx::cp_async_wait<0>();
     __syncthreads();
+  }
+
+  // One product alone; shared is free again when it returns.
+  static __device__ __forceinline__ void multiply(uint32_t* shared, const Operands& product, Values& values) {
+    Loop loop{shared};
+    multiply(loop, product, {}, values);
   }
 
  private:
@@ -117,13 +182,13 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     low = ptx::to_tf32(value - __uint_as_float(high));
   }
 
-  static __device__ __forceinline__ void step_on_tensor_cores(const uint32_t* stage, Values& values) {
+  static __device__ __forceinline__ void step_on_tensor_cores(const uint32_t* rows, const uint32_t* columns, Values& values) {
     constexpr int kTilesDown = kWarpRows / 16, kTilesAcross = kWarpColumns / 8;
     constexpr bool kSplit = P == DUET_PRECISION_TF32X3;
     const int bank_row = lane() & 7;
     // ldmatrix x4: a takes rows 0-7 and 8-15 of the first chunk, then of the second; b both chunks of rows 0-7, then of 8-15.
-    const uint32_t* a_rows = stage + (warp_row() * kWarpRows + (lane() & 15)) * kStepWords;
-    const uint32_t* b_rows = stage + (kTileRows + warp_column() * kWarpColumns + bank_row + (lane() >> 4) * 8) * kStepWords;
+    const uint32_t* a_rows = rows + (warp_row() * kWarpRows + (lane() & 15)) * kStepWords;
+    const uint32_t* b_rows = columns + (warp_column() * kWarpColumns + bank_row + (lane() >> 4) * 8) * kStepWords;
     DUET_UNROLL
     for (int pair = 0; pair < kStepWords / 8; ++pair) {  // of chunks: 16 bf16 or 8 tf32 of k
       unsigned a[kTilesDown][4], a_low[kTilesDown][4];
@@ -173,10 +238,10 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
   }
 
   // Plain fused multiply-adds in the order of k, the elements spread over threads as mma spreads them.
-  static __device__ __forceinline__ void step_on_cores(const uint32_t* stage, Values& values) {
+  static __device__ __forceinline__ void step_on_cores(const uint32_t* rows, const uint32_t* columns, Values& values) {
     const int quad = lane() >> 2, member = lane() & 3;
-    const uint32_t* a_rows = stage + row(0) * kStepWords;
-    const uint32_t* b_rows = stage + (kTileRows + column(0)) * kStepWords;
+    const uint32_t* a_rows = rows + row(0) * kStepWords;
+    const uint32_t* b_rows = columns + column(0) * kStepWords;
     for (int chunk = 0; chunk < kStepWords / 4; ++chunk) {
       float4 a[kThreadRows];
       DUET_UNROLL

@@ -1,7 +1,10 @@
-// Plan. Forward: both sides packed with their norms, then a block of threads a tile: the product (tiles.h), the metric on the registers, stored once.
-// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, which runs under the products of other blocks where there
-// are two an SM. The epilogue is some 8 instructions an element (12 with a root): 128 x 128 x 10 / 4 / 32 = 1,300 cycles of a tile's 65,000 in fp32,
-// 39,000 in tf32x3, and 2,600 of 16,400 in bf16. Expected: fp32 6.3 ms (44 TFLOP/s), tf32x3 3.5 (78), tf32 1.45 (190), bf16 0.80 (340).
+// Plan. Forward: both sides packed with their norms, then a walk over tiles: the product (tiles.h), the metric on the registers, stored once.
+// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, under the products: of the other block where there are two
+// an SM, else of the next tile. The epilogue is some 8 instructions an element in fp32 and tf32x3 (16 with a root), 1,300 to 2,600 cycles of a
+// tile's 65,000 and 39,000. In tf32 and bf16 it is 6 and half a store: 970 a warp are 2,400 cycles at 0.8 a cycle and scheduler, 2,800 with a root.
+// Cycles of an SM a tile in bf16: mma 13,700 + 2,800; L2 264 KB of operands, the rows kept, and 131 KB of D, counted in full though stores go the
+// other way: 16,500. The two meet: 17,300, 64 tiles for each of 128 SMs 0.63 ms, packing 0.03. tf32: mma 27,500 + 2,800; L2 706 + 131 KB: 34,900,
+// which binds: 36,600. Expected: fp32 6.3 ms (44 TFLOP/s), tf32x3 3.5 (78), tf32 1.38 (200), bf16 0.66 (415).
 // Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads a pair: 8 to 40 times the product.
 // Backward: dL/dD is read once, turned into the products' factor and packed block after block (sweep.h): two products of the bare product's size
 // each, 3.2 GB read and written for it. Expected in tf32x3: 7.8 ms.
@@ -21,12 +24,15 @@ struct Scratch {
 };
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Block block, Matrix<float> distances) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Walk<T> walk, Matrix<float> distances) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place.first_row, place.first_column, values);
-  T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values values;
+    fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
+    T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+  }
 }
 
 // dL/dD in the tile's values, D as it lies in memory.
@@ -74,8 +80,9 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
   scratch.rows.prepare(context, inputs.x, inputs.y);
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(distances.rows, distances.columns, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(distance_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(scratch.rows.view(), block, distances);
+    for_each_block(distances.rows, distances.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
+      DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(scratch.rows.view(), walk, distances);
     });
   });
 }
@@ -89,7 +96,7 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y, unless_zero);
   with_precision(context.precision, [&](auto precision) {
     using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
-    for_each_block(inputs.x.rows, inputs.y.rows, kBackwardColumns, [&](const Block& block) {
+    for_each_block(inputs.x.rows, inputs.y.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
       DUET_LAUNCH(distance_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
       (scratch.rows.view(), block, distances, grad_distances, scratch.gradients.view());
       scratch.gradients.add(context, block, T::kColumns);

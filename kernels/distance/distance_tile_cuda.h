@@ -1,6 +1,7 @@
 // One tile of pairwise distances on the GPU (METHOD.md 1): what distance, mining, triplet, alignment and retrieval share.
 //   DistanceRows rows(workspace, context.precision, metric, n, m, d);  rows.prepare(context, x, y);     on the host
-//   fill_distances<T>(shared, rows.view(), place.first_row, place.first_column, values);                in a kernel, all threads of the block
+//   fill_distances<T>(shared, rows.view(), place, values);                                              in a kernel, all threads of the block
+//   fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);               in one that walks (sweep.h)
 #pragma once
 
 #include "kernels/cuda/sweep.h"
@@ -36,7 +37,8 @@ template <duet_precision P>
 __device__ __forceinline__ float squared_difference(const uint32_t* x, const uint32_t* y, int64_t words, double* exact) {
   float sum[4] = {};
   double wide = 0;
-  for (int64_t w = 0; w < words; w += 4) {
+  DUET_NO_UNROLL  // for rare pairs, beside a tile in registers
+      for (int64_t w = 0; w < words; w += 4) {
     const uint4 a = __ldg(reinterpret_cast<const uint4*>(x + w)), b = __ldg(reinterpret_cast<const uint4*>(y + w));
     const unsigned of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
     DUET_UNROLL
@@ -71,42 +73,76 @@ __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64
   return static_cast<float>(rows.metric == DUET_EUCLIDEAN ? sqrt(exact) : exact);
 }
 
-// values = the distances of kTileRows rows of x to T::kColumns rows of y; inner: their products. All threads of the block.
+// The products of a tile become its distances, in place. All threads of the block; shared as the products have left it.
 template <class T>
-__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, int64_t first_row, int64_t first_column,
-                                               typename T::Values& values) {
+__device__ __forceinline__ void distances_of_products(uint32_t* shared, const DistanceView& rows, const TilePlace& place,
+                                                      typename T::Values& values) {
   constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
-  T::multiply(shared, rows.x.row(first_row), rows.x.stride, rows.y.row(first_column), rows.y.stride, rows.x.steps(), values);
   if (rows.metric == DUET_INNER) return;
-  const bool cosine = rows.metric == DUET_COSINE, root = rows.metric == DUET_EUCLIDEAN;
+  const bool cosine = rows.metric == DUET_COSINE;
   const float factor = cosine ? 1 : 2;
   float y[T::kThreadColumns];
   DUET_UNROLL
-  for (int c = 0; c < T::kThreadColumns; ++c) y[c] = cosine ? 0 : rows.square_y[first_column + T::column(c)];
+  for (int c = 0; c < T::kThreadColumns; ++c) y[c] = cosine ? 0 : rows.square_y[place.first_column + T::column(c)];
   unsigned untold[T::kValues / 32] = {}, any = 0;
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
-    const float x = cosine ? 1 : rows.square_x[first_row + T::row(r)];
+  const auto mark = [&](int r, int c, bool told) {  // written so that NaN is not told
+    const int k = r * T::kThreadColumns + c;
+    untold[k / 32] |= told ? 0 : 1u << k % 32;
+  };
+  bool in_range = true;
+  const auto of_products = [&](auto with_root) {
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
-      float value = fmaf(-factor, values(r, c), x + y[c]);
-      // Written so that NaN is not told. TF32 and bf16 hold no digits below: there what is negative is 0.
-      bool told = value <= kLargest;
-      if constexpr (kExact)
-        told = told && value > rows.near * fmaxf(x, y[c]);
-      else
-        value = value < 0 ? 0 : value;
-      const int k = r * T::kThreadColumns + c;
-      untold[k / 32] |= told ? 0 : 1u << k % 32;
-      values(r, c) = root ? sqrtf(value) : value;
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const float x = cosine ? 1 : rows.square_x[place.first_row + T::row(r)];
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        const float value = fmaf(-factor, values(r, c), x + y[c]);
+        if constexpr (kExact) {
+          mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
+          values(r, c) = value;
+        } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
+          in_range &= value <= kLargest;
+          const float positive = value < 0 ? 0 : value;
+          values(r, c) = decltype(with_root)::value ? ptx::sqrt(positive) : positive;
+        }
+      }
+    }
+  };
+  const bool root = rows.metric == DUET_EUCLIDEAN;
+  if (!kExact && root)
+    of_products(std::true_type());
+  else
+    of_products(std::false_type());
+  if (kExact && root) T::for_each(values, [](float& value) { value = sqrtf(value); });
+  if (!in_range) {
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
     }
   }
   DUET_UNROLL
   for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
-  if (any)
+  if (any) {
     T::replace(
-        shared, untold, [&](int row, int column) { return direct_distance<T::kPrecision>(rows, first_row + row, first_column + column); }, values);
+        shared, untold, [&](int r, int c) { return direct_distance<T::kPrecision>(rows, place.first_row + r, place.first_column + c); }, values);
+  }
+  if constexpr (kExact) __syncthreads();  // what replaced pairs went through
+}
+
+// values = the distances of a tile; inner: their products. The next tile's loads begin. All threads of the block.
+template <class T>
+__device__ __forceinline__ void fill_distances(typename T::Loop& loop, const DistanceView& rows, const TilePlace& place, const TilePlace& next,
+                                               typename T::Values& values) {
+  T::multiply(loop, operands_of<T>(rows.x, rows.y, place, true), operands_of<T>(rows.x, rows.y, next, true), values);
+  distances_of_products<T>(loop.shared, rows, place, values);
+}
+// One tile alone.
+template <class T>
+__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
+  T::multiply(shared, operands_of<T>(rows.x, rows.y, place), values);
+  distances_of_products<T>(shared, rows, place, values);
 }
 
 }  // namespace duet::cuda

@@ -1,15 +1,16 @@
-// Plan of the forward pass. A block owns a tile of 128 x 128 pairs (x 64 in fp32 and tf32x3, two blocks an SM) and holds both products, student and
-// teacher, in 64 + 64 registers a thread; each is the loop of tiles.h over d, in three stages of cp.async. Then the registers are passed over three
-// times: exponentials of the student, exponentials and cross sums of the teacher, and, the teacher's registers being free, W and the sums over
-// positives. Each pass reduces rows and columns at once, by shuffles and in shared memory where the stages were. A tile leaves 7 numbers a row and a
-// column, 7 KB beside 256 KB of operands; merge_sums adds them up in the order of the tiles, once a block of 4096 x 16384; a thread a row then writes
-// losses and statistics. 2 products, no n x m memory: (n + m) (d + d') words of packed operands, 4 C + 100 bytes of the rest a row, 45 MB of
-// partials.
+// Plan of the forward pass. A block walks over tiles of 128 x 128 pairs (in fp32 and tf32x3 a tile of 128 x 64, two blocks an SM) and holds both
+// products, student and teacher, in 64 + 64 registers a thread; each is the loop of tiles.h over d, one's first steps under the other's last, the
+// student's rows kept. Then the registers are passed over three times: exponentials of the student, exponentials and cross sums of the teacher, and,
+// the teacher's registers being free, W and the sums over positives. Each pass reduces rows and columns at once, by shuffles and in shared memory
+// where a stage was. A tile leaves 7 numbers a row and a column, 7 KB beside 256 KB of operands; merge_sums adds them up in the order of the tiles,
+// once a block of 4096 x 16384; a thread a row then writes losses and statistics. 2 products, no n x m memory: (n + m) (d + d') words of packed
+// operands, 4 C + 100 bytes of the rest a row, 45 MB of partials.
 //
-// One H200, bf16, d = 512, cycles of an SM a tile (figures of tiles.h): mma 2 x 6,560; L2 2 x 256 KB at 24 B = 21,800, which binds; epilogue about
-// 2,400 instructions a warp, 8 warps on 4 schedulers at 0.6 a cycle: 7,800, with nothing beside it (255 registers, one block an SM); 128 ex2 and 64
-// lg2 a thread are 3,100 cycles of the special-function units within. 29,600 cycles: n = m = 32768 has 65,536 tiles, 8.4 ms, 260 TFLOP/s; partials
-// (470 MB written, read once) 0.2 ms. With backward: distillation_gradient_cuda.cu.
+// One H200, bf16, d = 512, cycles of an SM a tile (figures of tiles.h): mma 2 x 7,200 with its barriers, then the epilogue of about 2,400
+// instructions a warp, 8 warps on 4 schedulers at 0.6 a cycle: 7,800, with the next student's loads beside it; 128 ex2 and 64 lg2 a thread are 3,100
+// cycles of the special-function units within. L2 131 KB (rows kept) + 262 KB at 24 B: 16,400, beside all. 22,900 cycles, 32 tiles for each of 128
+// SMs a block: n = m = 32768 has 16, 6.7 ms, 330 TFLOP/s; partials (470 MB written, read once) 0.2 ms. With backward:
+// distillation_gradient_cuda.cu.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
@@ -29,25 +30,31 @@ struct ForwardTile {
 };
 
 template <duet_precision P>
-__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks) forward_kernel(ForwardTile to, Block block) {
+__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks)
+    forward_kernel(ForwardTile to, Walk<DistillationTile<P>> walk) {
   using T = DistillationTile<P>;
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values student, teacher;
-  fill_dots<T>(shared, to.view.student, place, student);
-  fill_dots<T>(shared, to.view.teacher, place, teacher);
-  scale_dots<T>(to.view.student.factor(), place, student);
-  scale_dots<T>(to.view.teacher.factor(), place, teacher);
-  if (to.view.bounded()) {
-    take_exponentials<T, true, false>(shared, place, student, student, to.student.rows, to.student.columns);
-    take_exponentials<T, true, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
-  } else {
-    take_exponentials<T, false, false>(shared, place, student, student, to.student.rows, to.student.columns);
-    take_exponentials<T, false, true>(shared, place, teacher, student, to.teacher.rows, to.teacher.columns);
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values student, teacher;
+    const auto of_teacher = dots_of<T>(to.view.teacher, place);
+    T::multiply(loop, dots_of<T>(to.view.student, place, true), of_teacher, student);
+    T::multiply(loop, of_teacher, dots_of<T>(to.view.student, walk.place(tile + 1), true), teacher);
+    scale_dots<T>(to.view.student.factor(), place, student);
+    scale_dots<T>(to.view.teacher.factor(), place, teacher);
+    if (to.view.bounded()) {
+      take_exponentials<T, true, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
+      take_exponentials<T, true, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
+    } else {
+      take_exponentials<T, false, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
+      take_exponentials<T, false, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
+    }
+    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+    take_own_scores<T>(own_pair, place, student, to.own);
+    if (to.view.agreement.groups > 0)
+      target_sums<T, true>(loop.scratch(), to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
   }
-  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-  take_own_scores<T>(own_pair, place, student, to.own);
-  if (to.view.agreement.groups > 0) target_sums<T, true>(shared, to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
 }
 
 // One direction's losses and statistics.
@@ -100,8 +107,9 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(forward_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
+    for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, to.view.student.a.steps(), false);
+      DUET_LAUNCH(forward_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(to, walk);
       if (classes)
         merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums, &scratch.target_sums});
       else

@@ -4,8 +4,8 @@
 // v and a and adds to the gradients, one writer an element. d loss/d scale: a sum a tile, in place over the blocks, then one block over the tiles.
 //
 // One H200, bf16, n = m = 32768, d = 512: products of a tile 21,800 cycles of L2, epilogue about 1,700 instructions a warp, 5,600 cycles, 64 KB
-// stored under it: 27,400 cycles, 7.8 ms; the two products with G at 390 TFLOP/s (sweep.h) 5.6 ms. With the forward pass' 8.6 ms 22 ms for 6
-// products, 6.6 TFLOP: 300 TFLOP/s, 0.38 of the 790 that a bare product reaches.
+// stored under it: 27,400 cycles, 7.8 ms; the two products with G at 390 TFLOP/s (sweep.h) 5.6 ms. With the forward pass' 6.9 ms 20.3 ms for 6
+// products, 6.6 TFLOP: 325 TFLOP/s, 0.41 of the 790 that a bare product reaches.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
@@ -43,8 +43,10 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values student, teacher;
-  fill_dots<T>(shared, to.view.student, place, student);
-  fill_dots<T>(shared, to.view.teacher, place, teacher);
+  typename T::Loop loop{shared};
+  const auto of_teacher = dots_of<T>(to.view.teacher, place);
+  T::multiply(loop, dots_of<T>(to.view.student, place), of_teacher, student);
+  T::multiply(loop, of_teacher, {}, teacher);
   const float scale = *to.view.student.scale, teacher_factor = to.view.teacher.factor();
   float sum;
   if (to.view.bounded())
@@ -71,7 +73,7 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBackwardColumns, [&](const Block& block) {
+    for_each_block(scratch.n, scratch.m, kBlockRows, kBackwardColumns, [&](const Block& block) {
       DUET_LAUNCH(gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)(to, block);
       scratch.products.add(context, block);
     });

@@ -90,35 +90,33 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    mine_tiles(DistanceView view, Block block, HardLabels labels, HardState rows, HardState columns) {
+    mine_tiles(DistanceView view, Walk<T> walk, HardLabels labels, HardState rows, HardState columns) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, view, place.first_row, place.first_column, values);
-  int32_t x[T::kThreadRows], y[T::kThreadColumns];
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
-    const int32_t label = T::row(r) < place.rows ? labels.x[place.first_row + T::row(r)] : -1;
-    x[r] = label < 0 ? -1 : label;
-  }
-  DUET_UNROLL
-  for (int c = 0; c < T::kThreadColumns; ++c) {
-    const int32_t label = T::column(c) < place.columns ? labels.y[place.first_column + T::column(c)] : -2;
-    y[c] = label < 0 ? -2 : label;
-  }
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
+  typename T::Loop loop{shared, walk.kept_steps};
+  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+    const TilePlace place = walk.place(tile);
+    typename T::Values values;
+    fill_distances<T>(loop, view, place, walk.place(tile + 1), values);
+    int32_t x[T::kThreadRows], y[T::kThreadColumns];
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = __uint_as_float(rising_bits(values(r, c)));
-  }
-  __syncthreads();  // pairs recomputed one by one went through shared memory
-  if (rows.positive) {
-    mine_rows<T, true>(shared, values, place, x, y, rows.positive);
-    mine_rows<T, false>(shared, values, place, x, y, rows.negative);
-  }
-  if (columns.positive) {
-    mine_columns<T, true>(shared, values, place, x, y, columns.positive);
-    mine_columns<T, false>(shared, values, place, x, y, columns.negative);
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const int32_t label = T::row(r) < place.rows ? labels.x[place.first_row + T::row(r)] : -1;
+      x[r] = label < 0 ? -1 : label;
+    }
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const int32_t label = T::column(c) < place.columns ? labels.y[place.first_column + T::column(c)] : -2;
+      y[c] = label < 0 ? -2 : label;
+    }
+    T::for_each(values, [](float& value) { value = __uint_as_float(rising_bits(value)); });
+    if (rows.positive) {
+      mine_rows<T, true>(loop.scratch(), values, place, x, y, rows.positive);
+      mine_rows<T, false>(loop.scratch(), values, place, x, y, rows.negative);
+    }
+    if (columns.positive) {
+      mine_columns<T, true>(loop.scratch(), values, place, x, y, columns.positive);
+      mine_columns<T, false>(loop.scratch(), values, place, x, y, columns.negative);
+    }
   }
 }
 
@@ -168,9 +166,10 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   const HardState of_rows = rows ? scratch.rows : HardState{}, of_columns = columns ? scratch.columns : HardState{};
   with_precision(context.precision, [&](auto precision) {
     using T = SingleTile<decltype(precision)::value>;
-    for_each_block(n, m, kForwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(mine_tiles<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.tiles.view(), block, labels, of_rows, of_columns);
+    for_each_block(n, m, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
+      const Walk<T> walk(context, block, scratch.tiles.view().x.steps());
+      DUET_LAUNCH(mine_tiles<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.tiles.view(), walk, labels, of_rows, of_columns);
     });
   });
   DUET_LAUNCH(write_state, groups_of(n, kThreads), kThreads, 0, context.stream)(scratch.rows, n, rows);

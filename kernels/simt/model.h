@@ -31,6 +31,9 @@ inline float exp2_flushed(float x) {
   return y < kSmallest ? 0 : y;
 }
 
+// sqrt.approx.ftz, rounded to nearest where the hardware is within 2 units in the last place.
+inline float sqrt_flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : std::sqrt(x); }
+
 struct LoadMatrix {
   unsigned* r;
   const uint16_t* row;

@@ -21,14 +21,14 @@ case $what in
         if (!(key in instances) || occupancy < least[key]) least[key] = occupancy
         if (!(key in instances) || occupancy > most[key]) most[key] = occupancy
         instances[key]++
-        if ($5 + $6 > shared[name]) shared[name] = $5 + $6
+        if ($5 + $6 > shared[key]) shared[key] = $5 + $6
         if (!(name in threads) || threads[name] < $7) threads[name] = $7
         if ($10 > 0) mma[name] = "mma" }
       END {
         print "| kernel | source | instances | threads | registers | shared, bytes | occupancy, % | tensor cores |"
         print "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
         for (k = 1; k <= count; ++k) { name = order[k]; a = name SUBSEP "sm_80"; b = name SUBSEP "sm_90a"
-          printf "| %s | %s | %d | %s | %s | %d | %s | %s |\n", name, source[name], instances[b], threads[name], pair(span(low[a], high[a]), span(low[b], high[b])), shared[name],
+          printf "| %s | %s | %d | %s | %s | %s | %s | %s |\n", name, source[name], instances[b], threads[name], pair(span(low[a], high[a]), span(low[b], high[b])), pair(shared[a] + 0, shared[b] + 0),
                  known[name] ? pair(span(least[a], most[a]), span(least[b], most[b])) : "-", mma[name] } }' "$3/cuda_gate/kernels.tsv" >"$3/cuda_gate/summary.md"
     awk -v begin="$begin" -v end="$end" -v table="$3/cuda_gate/summary.md" '
       $0 == begin { print; while ((getline line < table) > 0) print line; inside = 1; found = 1 }

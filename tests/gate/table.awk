@@ -41,9 +41,12 @@ FNR == 1 {
 
 kind == "plan" && $1 == "tensor" { tensor[$2] = 1 }
 kind == "plan" && $1 == "shared" {
-  bytes = $NF; name = $0
-  sub(/^shared +/, "", name); sub(/ +[0-9]+ *$/, "", name)
-  stated[name] = bytes
+  name = $0
+  sub(/^shared +/, "", name); sub(/ +[0-9\/]+ *$/, "", name)
+  split($NF, each, "/")
+  stated[name, "sm_80"] = each[1]
+  stated[name, "sm_90a"] = each[2] ? each[2] : each[1]
+  prefixes[name]
 }
 kind == "plan" && NF && $1 !~ /^(#|tensor$|shared$)/ { wrong("plan.txt:" FNR ": expected tensor or shared, got " $1) }
 
@@ -97,8 +100,8 @@ END {
     } else if (any_mma[key]) wrong(where ": holds mma; say \"tensor " of "\" in tests/gate/plan.txt")
 
     bytes = 0; longest = 0
-    for (prefix in stated)
-      if (length(prefix) > longest && fits(prefix, name)) { longest = length(prefix); bytes = stated[prefix]; used[prefix] = 1 }
+    for (prefix in prefixes)
+      if (length(prefix) > longest && fits(prefix, name)) { longest = length(prefix); bytes = stated[prefix, target]; used[prefix] = 1 }
     if (dynamic[key] && !longest) wrong(where ": has dynamic shared memory; say \"shared " of " BYTES\" in tests/gate/plan.txt")
     if (!dynamic[key] && longest) wrong(where ": plan.txt states dynamic shared memory, it has none")
     if (threads[key]) { blocks = blocks_of(target, threads[key], registers[key], fixed[key] + bytes); occupied = sprintf("%.0f %%", 100 * blocks * ceil_to(threads[key], 32) / 2048) }
@@ -109,6 +112,6 @@ END {
   }
   for (file in foreign) printf "\n%s: %d kernels of CUB's, outside the spill gate.\n", file, foreign[file]
   for (name in tensor) if (!(name in seen)) wrong("plan.txt: no kernel " name)
-  for (prefix in stated) if (!(prefix in used)) wrong("plan.txt: no kernel " prefix)
+  for (prefix in prefixes) if (!(prefix in used)) wrong("plan.txt: no kernel " prefix)
   if (failed) exit 1
 }

@@ -25,6 +25,9 @@ __global__ void pack_bf16_kernel(const float* x, unsigned* y, int n) {
 __global__ void exp2_kernel(const float* x, float* y, int n) {
   for (int i = static_cast<int>(threadIdx.x); i < n; i += 32) y[i] = ptx::exp2(x[i]);
 }
+__global__ void sqrt_kernel(const float* x, float* y, int n) {
+  for (int i = static_cast<int>(threadIdx.x); i < n; i += 32) y[i] = ptx::sqrt(x[i]);
+}
 __global__ void ldmatrix_kernel(const unsigned* x, unsigned* y) {
   DUET_SHARED(unsigned, tile, [32 * 8]);  // rows of 32 bytes, of which 16 are read
   for (int i = 0; i < 8; ++i) tile[threadIdx.x * 8 + i] = x[threadIdx.x * 8 + i];
@@ -136,26 +139,38 @@ Result check_pack_bf16(std::mt19937_64& random) {
   return same_bits("cvt.rn.bf16x2.f32", out.read(), expected);
 }
 
-Result check_exp2(std::mt19937_64& random) {
-  std::vector<float> x = hard_numbers(random);
-  std::uniform_real_distribution<float> near(-130, 130);
-  for (int i = 0; i < 4000; ++i) x.push_back(near(random));
-  for (int i = -130; i <= 130; ++i) x.push_back(static_cast<float>(i));
+// A function of one number that the hardware gives within 2 units in the last place.
+Result check_function(const char* name, const std::vector<float>& x, void (*kernel)(const float*, float*, int), float (*exact)(float)) {
   const Array<float> in(x), out(std::vector<float>(x.size()));
-  DUET_LAUNCH(exp2_kernel, 1, 32, 0, nullptr)(in.data(), out.data(), static_cast<int>(x.size()));
+  DUET_LAUNCH(kernel, 1, 32, 0, nullptr)(in.data(), out.data(), static_cast<int>(x.size()));
   const std::vector<float> got = out.read();
-  Result result{"ex2.approx.ftz.f32", static_cast<int64_t>(x.size()), 0, "", 0, "2 units in the last place"};
+  Result result{name, static_cast<int64_t>(x.size()), 0, "", 0, "2 units in the last place"};
   for (size_t i = 0; i < x.size(); ++i) {
-    const float expected = model::exp2_flushed(x[i]);
+    const float expected = exact(x[i]);
     if (model::bits_of(got[i]) == model::bits_of(expected) || (std::isnan(got[i]) && std::isnan(expected))) continue;
     // At the edge of the subnormal numbers one unit decides between the smallest number and zero.
     const double unit = std::fmax(std::ldexp(1.0, std::ilogb(std::fmax(expected, 1.17549435e-38f)) - 23), 1e-45);
     const bool at_edge = got[i] <= 1.1754946e-38f && expected <= 1.1754946e-38f;
     const double error = at_edge ? 1 : std::fabs(static_cast<double>(got[i]) - expected) / unit;
     result.worst = std::fmax(result.worst, error);
-    if (!(error <= 2)) differ(result, static_cast<int64_t>(i), text("2^", x[i], " = ", got[i]), text(expected));
+    if (!(error <= 2)) differ(result, static_cast<int64_t>(i), text("of ", x[i], ": ", got[i]), text(expected));
   }
   return result;
+}
+
+Result check_exp2(std::mt19937_64& random) {
+  std::vector<float> x = hard_numbers(random);
+  std::uniform_real_distribution<float> near(-130, 130);
+  for (int i = 0; i < 4000; ++i) x.push_back(near(random));
+  for (int i = -130; i <= 130; ++i) x.push_back(static_cast<float>(i));
+  return check_function("ex2.approx.ftz.f32", x, exp2_kernel, model::exp2_flushed);
+}
+
+Result check_sqrt(std::mt19937_64& random) {
+  std::vector<float> x = hard_numbers(random);
+  std::uniform_real_distribution<float> near(0, 4);
+  for (int i = 0; i < 4000; ++i) x.push_back(near(random));
+  return check_function("sqrt.approx.ftz.f32", x, sqrt_kernel, model::sqrt_flushed);
 }
 
 Result check_ldmatrix(std::mt19937_64& random) {
@@ -240,6 +255,7 @@ std::vector<Result> run(uint64_t seed) {
   return {check_to_tf32(random),
           check_pack_bf16(random),
           check_exp2(random),
+          check_sqrt(random),
           check_ldmatrix(random),
           check_mma<true>(random, Numbers::integers),
           check_mma<true>(random, Numbers::random),

@@ -34,7 +34,7 @@ TEST_CASE("the last element of a view lies where 64 bits say") {
 TEST_CASE("blocks and tiles cover a matrix of 2^36 elements once") {
   using T = SingleTile<DUET_PRECISION_BF16>;
   int64_t covered = 0, last_row = 0, last_column = 0, blocks = 0;
-  for_each_block(kSide - 1, kSide + 1, kForwardColumns, [&](const Block& block) {
+  for_each_block(kSide - 1, kSide + 1, kBlockRows, kForwardColumns, [&](const Block& block) {
     covered += int64_t{block.rows} * block.columns;
     const TilePlace place = tile_of<T>(block, static_cast<unsigned>(tiles_of<T>(block) - 1));
     CHECK(place.first_row + place.rows == block.first_row + block.rows);

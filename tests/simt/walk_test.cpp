@@ -1,0 +1,111 @@
+// A block of threads that visits several tiles: the same bits for any number of multiprocessors, and for any amount of shared memory to keep rows in.
+#include "kernels/core/dispatch.h"
+#include "kernels/cuda/tiles.h"
+#include "tests/simt/schedules.h"
+#include "tests/support/arrays.h"
+
+using namespace duet;
+using namespace duet::test;
+
+namespace {
+
+struct Outputs {
+  Floats distances, lse_row, lse_column;
+  Floats row_loss, column_loss, row_statistics, column_statistics;
+  Ints positives, negatives;
+
+  Outputs(int64_t n, int64_t m)
+      : distances(n, m),
+        lse_row(n, 1),
+        lse_column(m, 1),
+        row_loss(n, 1),
+        column_loss(m, 1),
+        row_statistics(n, 3),
+        column_statistics(m, 3),
+        positives(n, 1),
+        negatives(m, 1) {}
+  bool same_bits(const Outputs& other) const {
+    return distances.same_bits(other.distances) && lse_row.same_bits(other.lse_row) && lse_column.same_bits(other.lse_column) &&
+           row_loss.same_bits(other.row_loss) && column_loss.same_bits(other.column_loss) && row_statistics.same_bits(other.row_statistics) &&
+           column_statistics.same_bits(other.column_statistics) && positives.same_bits(other.positives) && negatives.same_bits(other.negatives);
+  }
+};
+
+struct Problem {
+  Floats x, y, teacher_x, teacher_y, scale;
+  Ints labels_x, labels_y;
+};
+
+template <class Inputs, class Measure, class Call>
+void call(duet_context& context, const Inputs& inputs, Measure measure, Call&& run) {
+  size_t bytes = 0;
+  SUCCEED_CALL(measure(&context, &inputs, &bytes));
+  const Scratch scratch(bytes);
+  SUCCEED_CALL(run(scratch.view()));
+}
+
+Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t shared_bytes) {
+  duet_context context;
+  context.device = DUET_CUDA;
+  context.precision = precision;
+  context.multiprocessors = multiprocessors;
+  context.shared_bytes = shared_bytes;
+  Outputs out(p.x.rows(), p.y.rows());
+
+  duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
+  distance.x = p.x.matrix(), distance.y = p.y.matrix(), distance.metric = DUET_EUCLIDEAN;
+  call(context, distance, duet_distance_workspace,
+       [&](duet_workspace scratch) { return duet_distance_forward(&context, &distance, out.distances.matrix(), scratch); });
+
+  duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
+  alignment.a = p.x.matrix(), alignment.v = p.y.matrix(), alignment.scale = p.scale.vector();
+  call(context, alignment, duet_alignment_workspace,
+       [&](duet_workspace scratch) { return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch); });
+
+  duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
+  mining.x = p.x.matrix(), mining.y = p.y.matrix(), mining.labels_x = p.labels_x.vector(), mining.labels_y = p.labels_y.vector();
+  duet_mining_hard_outputs rows = DUET_MINING_HARD_OUTPUTS_INIT, columns = DUET_MINING_HARD_OUTPUTS_INIT;
+  rows.positive_index = out.positives.vector(), columns.negative_index = out.negatives.vector();
+  call(context, mining, duet_mining_workspace, [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
+
+  duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
+  distillation.student_a = p.x.matrix(), distillation.student_v = p.y.matrix();
+  distillation.teacher_a = p.teacher_x.matrix(), distillation.teacher_v = p.teacher_y.matrix();
+  distillation.scale = p.scale.vector(), distillation.teacher_scale = p.scale.vector();
+  call(context, distillation, duet_distillation_workspace, [&](duet_workspace scratch) {
+    return duet_distillation_forward(&context, &distillation, out.row_loss.vector(), out.column_loss.vector(), out.row_statistics.matrix(),
+                                     out.column_statistics.matrix(), scratch);
+  });
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the way over the tiles decides no bit") {
+  constexpr int64_t kHopper = 227 * 1024, kAmpere = 163 * 1024, kManyMultiprocessors = 1000;
+  const simt::Schedule before = simt::schedule();
+  // Steps of k: too few to run on, all kept, some kept on the smaller device, some on the larger; the teacher's fewer, as many, more.
+  const struct {
+    duet_precision precision;
+    int64_t steps, teacher_steps;
+  } cases[] = {{DUET_PRECISION_BF16, 2, 3},  {DUET_PRECISION_BF16, 3, 2},   {DUET_PRECISION_BF16, 5, 5},
+               {DUET_PRECISION_TF32, 10, 4}, {DUET_PRECISION_TF32X3, 3, 4}, {DUET_PRECISION_FP32, 4, 1}};
+  for (const auto& c : cases) {
+    CAPTURE(static_cast<int>(c.precision));
+    CAPTURE(c.steps);
+    const int64_t words = cuda::elements_of_word(c.precision) * cuda::kStepWords, d = c.steps * words - 3, teacher_d = c.teacher_steps * words;
+    const int64_t n = 131, m = 300;  // two by two tiles of 128 x 256
+    Draw draw(31);
+    Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d), draw.unit_rows(n, teacher_d), draw.unit_rows(m, teacher_d), Floats(1, 1),
+                    draw.labels(n, 5),    draw.labels(m, 5)};
+    problem.scale.fill(9);
+    simt::set_schedule({simt::Order::forward, 0});
+    const Outputs apart = walk(problem, c.precision, kManyMultiprocessors, 0);
+    simt::set_schedule({simt::Order::random, before.seed + static_cast<uint64_t>(c.steps)});
+    INFO("repeat with: " << simt::repeat_command());
+    CHECK(walk(problem, c.precision, 1, kAmpere).same_bits(apart));
+    CHECK(walk(problem, c.precision, 1, kHopper).same_bits(apart));
+    CHECK(walk(problem, c.precision, 2, kHopper).same_bits(apart));
+  }
+  simt::set_schedule(before);
+}
