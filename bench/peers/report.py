@@ -4,7 +4,7 @@ import math
 
 import machine
 import plot
-from rows import COMPILED, DUET, EAGER, MEMORY_GROWTH, METRIC, PRODUCT, RUN, RUN_GOAL, SCIKIT, STEP, STEP_GOALS, TIME_GROWTH, WORKS, YARDSTICK
+from rows import COMPILED, DUET, EAGER, MEMORY_GROWTH, METRIC, PRODUCT, RUN, RUN_GOAL, SCIKIT, STEP, STEP_GOALS, STEP_TRIED, TIME_GROWTH, WORKS, YARDSTICK, step_limit_s
 
 TAIL = 4096  # from here on growth is not that of overheads
 
@@ -62,7 +62,7 @@ class Page:
     def bare(self, n, threads=None):
         return next((r for r in self.entries.get(PRODUCT, {}).get("rows", []) if (r["n"], r["threads"]) == (n, threads or self.threads)), None)
 
-    # Every goal as (work, goal, limit, reached by threads, more is better, unit).
+    # Every goal as (title, goal, reached by threads, whether that holds, unit, the work or the batch of a step; None: no more to say).
     def ratio(self, name, system, threads, **keys):
         own, other = self.row(name, DUET, threads, **keys), self.peer(name, system, threads, **keys)
         return other["median_s"] / own["median_s"] if finished(own) and finished(other) else (other or own or {}).get("status")
@@ -87,7 +87,7 @@ class Page:
                 yield title, f"at most {work.memory_bytes / 1e6:.0f} MB extra", reached, lambda v, most=work.memory_bytes / 1e6: v <= most, " MB", work
         for batch, least in STEP_GOALS.items() if STEP in self.entries else ():
             reached = [self.ratio(STEP, EAGER, threads, batch=batch) for threads in counts]
-            yield f"training step, VEGAS shapes, batch {batch}", f"at least {least} x as fast as PyTorch", reached, lambda v, least=least: v >= least, " x", None
+            yield f"training step, VEGAS shapes, batch {batch}", f"at least {least} x as fast as PyTorch", reached, lambda v, least=least: v >= least, " x", batch
         if RUN in self.entries:
             reached = [self.ratio(RUN, EAGER, threads) for threads in counts]
             row = self.row(RUN, DUET) or {}
@@ -107,15 +107,22 @@ class Page:
             return value or "-"
         return f"1/{value:.0f}" if unit == " 1/x" else (f"{value:.2f}" if value < 10 else f"{value:.0f}") + unit
 
+    def why(self, of):
+        """What a work, or a training step of a batch, reaches of the machine's limit, and what was tried."""
+        if isinstance(of, int):
+            row, limit, tried = self.row(STEP, DUET, batch=of), step_limit_s(of, self.entries[STEP]["peaks"]), STEP_TRIED
+        else:
+            row, limit, tried = self.row(of.name, DUET, n=of.n), of.limit_s(of.n, self.entries[of.name]["peaks"]), of.tried
+        share = f", of which {limit / row['median_s'] * 100:.0f} % is reached" if finished(row) else ""
+        return f"The machine's limit is {digits(limit * 1e3)} ms{share}. {tried}".rstrip()
+
     def goal_table(self):
         rows, missed = [], []
-        for title, goal, reached, holds, unit, work in self.goals():
+        for title, goal, reached, holds, unit, of in self.goals():
             verdict = "-" if reached[0] is None or isinstance(reached[0], str) else "yes" if holds(reached[0]) else "**no**"
             rows.append([title, goal, *(self.show(value, unit) for value in reached), verdict])
-            if verdict == "**no**" and work and (row := self.row(work.name, DUET, n=work.n)):
-                limit = work.limit_s(work.n, self.entries[work.name]["peaks"])
-                missed.append(f"- {title}: {goal}; reached {self.show(reached[0], unit)}. The machine's limit is {digits(limit * 1e3)} ms, of which "
-                              f"{limit / row['median_s'] * 100:.0f} % is reached.")
+            if verdict == "**no**" and of:
+                missed.append(f"- {title}: {goal}; reached {self.show(reached[0], unit)}. " + self.why(of))
         out = ["## Goals", "", *table(["work", "goal", *(f"{t} thread{'s' if t > 1 else ''}" for t in (self.threads, 1)), f"holds, {self.threads} threads"], rows)]
         return out + (["Not reached:", "", *dict.fromkeys(missed), ""] if missed else [])
 
