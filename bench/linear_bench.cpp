@@ -1,8 +1,15 @@
 #include "bench/bench.h"
 #include "bench/verify.h"
+#include "kernels/core/philox.h"
 
 namespace duet::bench {
 namespace {
+
+enum class Epilogue { bias, relu_dropout };
+
+constexpr float kDropProbability = 0.2f;  // METHOD.md 6.1
+constexpr uint64_t kSeed = 7;
+constexpr int64_t kStep = 1;
 
 struct Set {
   Floats x, weight, bias, outputs, grad_outputs, grad_x, grad_weight, grad_bias;
@@ -11,7 +18,7 @@ struct Set {
 // n samples of d features into m units.
 class Linear : public Rotating<Set> {
  public:
-  explicit Linear(const Setting& setting) : context_(setting.context) {
+  Linear(const Setting& setting, Epilogue epilogue) : context_(setting.context), epilogue_(epilogue), step_(whole_scalar(kStep)) {
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
@@ -32,8 +39,12 @@ class Linear : public Rotating<Set> {
 
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
-    forward_cost = {2 * pairs * d + pairs, bytes_of(s.x, s.weight, s.bias, s.outputs), 1};
-    backward_cost = {4 * pairs * d + pairs, bytes_of(s.x, s.weight, s.grad_outputs) + 2 * bytes_of(s.grad_x, s.grad_weight, s.grad_bias), 2};
+    const bool drops = epilogue == Epilogue::relu_dropout;
+    // Dropout: a Philox block is about 70 integer operations for four elements.
+    forward_cost = {2 * pairs * d + (drops ? 21 : 1) * pairs, bytes_of(s.x, s.weight, s.bias, s.outputs), 1};
+    backward_cost = {4 * pairs * d + (drops ? 2 : 1) * pairs,
+                     bytes_of(s.x, s.weight, s.grad_outputs) + (drops ? s.outputs.bytes() : 0) + 2 * bytes_of(s.grad_x, s.grad_weight, s.grad_bias),
+                     2};
     product = {n, m, d};
   }
 
@@ -45,15 +56,19 @@ class Linear : public Rotating<Set> {
   void backward(int k) override {
     Set& s = set(k);
     const duet_linear_inputs in = inputs(s);
-    succeed(duet_linear_backward(context_, &in, s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_weight.matrix(), s.grad_bias.vector(),
-                                 scratch_.view()));
+    succeed(duet_linear_backward(context_, &in, s.outputs.matrix(), s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_weight.matrix(),
+                                 s.grad_bias.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
     const Set& s = set(0);
     for (const int64_t i : spots(s.x.rows())) {
       Doubles expected = scores(1, s.x.row(i), s.weight);
-      for (int64_t j = 0; j < s.weight.rows(); ++j) expected[static_cast<size_t>(j)] += s.bias[j];
+      for (int64_t j = 0; j < s.weight.rows(); ++j) {
+        double& value = expected[static_cast<size_t>(j)];
+        value += s.bias[j];
+        if (epilogue_ == Epilogue::relu_dropout) value = std::max(value, 0.0) * keep(i, j);
+      }
       expect_row("outputs", i, s.outputs.row(i), expected);
     }
   }
@@ -63,15 +78,14 @@ class Linear : public Rotating<Set> {
     const int64_t d = s.x.columns();
     for (const int64_t i : spots(s.x.rows())) {
       Doubles expected(static_cast<size_t>(d));
-      for (int64_t j = 0; j < s.weight.rows(); ++j)
-        add_distance_gradient(DUET_INNER, s.x.row(i), s.weight.row(j), d, s.grad_outputs.row(i)[j], expected);
+      for (int64_t j = 0; j < s.weight.rows(); ++j) add_distance_gradient(DUET_INNER, s.x.row(i), s.weight.row(j), d, gated(i, j), expected);
       expect_row("grad_x", i, s.grad_x.row(i), expected);
     }
     for (const int64_t j : spots(s.weight.rows())) {
       Doubles expected(static_cast<size_t>(d));
       double bias = 0, size = 0;
       for (int64_t i = 0; i < s.x.rows(); ++i) {
-        const double g = s.grad_outputs.row(i)[j];
+        const double g = gated(i, j);
         add_distance_gradient(DUET_INNER, s.weight.row(j), s.x.row(i), d, g, expected);
         bias += g, size += std::abs(g);
       }
@@ -84,14 +98,32 @@ class Linear : public Rotating<Set> {
   duet_linear_inputs inputs(const Set& s) const {
     duet_linear_inputs in = DUET_LINEAR_INPUTS_INIT;
     in.x = s.x.matrix(), in.weight = s.weight.matrix(), in.bias = s.bias.vector();
+    if (epilogue_ == Epilogue::bias) return in;
+    in.relu = 1;
+    in.dropout.drop_probability = kDropProbability, in.dropout.seed = kSeed, in.dropout.step = step_.vector();
     return in;
   }
 
+  double keep(int64_t i, int64_t j) {
+    const uint32_t word = random_word(kSeed, kStreamDropout, kStep, static_cast<uint64_t>(i * set(0).weight.rows() + j));
+    return word < coin_threshold(kDropProbability) ? 0 : 1 / (1 - double{kDropProbability});
+  }
+  // The gradient before ReLU and dropout; which side of 0 an element is on, the forward pass says.
+  double gated(int64_t i, int64_t j) {
+    const double g = set(0).grad_outputs.row(i)[j];
+    return epilogue_ == Epilogue::bias ? g : set(0).outputs.row(i)[j] > 0 ? g * keep(i, j) : 0;
+  }
+
   duet_context* context_;
+  Epilogue epilogue_;
+  Longs step_;
   Scratch scratch_;
 };
 
-const Registration kVariant("linear", "bias", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<Linear>(setting); });
+Registration variant(const char* name, Epilogue epilogue) {
+  return {"linear", name, Passes::forward_and_backward, [epilogue](const Setting& setting) { return std::make_unique<Linear>(setting, epilogue); }};
+}
+const Registration kVariants[] = {variant("bias", Epilogue::bias), variant("relu_dropout", Epilogue::relu_dropout)};
 
 }  // namespace
 }  // namespace duet::bench

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "kernels/core/error.h"
-#include "runtime/ops.h"
 
 namespace duet {
 namespace {
@@ -19,6 +18,10 @@ Linear::Linear(ParameterStore& store, const std::string& name, int64_t inputs, i
 
 Tensor Linear::forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const {
   return ops::linear(tape, x, parameters[weight_], parameters[bias_], output_scale_);
+}
+
+Tensor Linear::forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x, const ops::Dropout& dropout) const {
+  return ops::linear_relu(tape, x, parameters[weight_], parameters[bias_], dropout);
 }
 
 LayerNorm::LayerNorm(ParameterStore& store, const std::string& name, int64_t width)
@@ -45,11 +48,16 @@ Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& optio
 
 Tensor Mlp::forward(Tape& tape, const ParameterView& parameters, Tensor x, const Mode& mode) const {
   for (size_t layer = 0; layer + 1 < layers_.size(); ++layer) {
+    ops::Dropout dropout;
+    if (mode.training) dropout = {drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step, mode.first_row};
+    if (activation_ == DUET_RELU && norms_.empty()) {
+      x = layers_[layer].forward_relu(tape, parameters, x, dropout);
+      continue;
+    }
     x = layers_[layer].forward(tape, parameters, x);
     if (!norms_.empty()) x = norms_[layer].forward(tape, parameters, x);
     x = ops::activation(tape, x, activation_);
-    if (mode.training && drop_probability_ > 0)
-      x = ops::dropout(tape, x, drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step, mode.first_row);
+    if (dropout.drop_probability > 0) x = ops::dropout(tape, x, dropout);
   }
   return layers_.back().forward(tape, parameters, x);
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/ops.h"
 #include "runtime/parameters.h"
 #include "runtime/tape.h"
 #include "runtime/tensor.h"
@@ -28,6 +29,8 @@ class Linear {
  public:
   Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs, float output_scale = 1);
   Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const;
+  // dropout(relu(x weight^T + bias)), of a layer whose output_scale is 1.
+  Tensor forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x, const ops::Dropout& dropout) const;
 
  private:
   int64_t weight_, bias_;

@@ -38,12 +38,24 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
 Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
                    const Tensor& row_weight = {}, const Tensor& column_weight = {});
 
+// Which elements a dropout drops: words of stream 5.
+struct Dropout {
+  float drop_probability = 0;
+  uint32_t layer = 0;
+  uint64_t seed = 0;
+  Step step;              // read when the kernel runs, forward and backward alike; it must not move in between
+  int64_t first_row = 0;  // global index of the tensor's first row
+
+  duet_dropout_options options() const;
+};
+
 // output_scale (x weight^T + bias): x B x in, weight out x in, bias out or absent.
 Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, float output_scale = 1);
+// dropout(relu(x weight^T + bias)) with the bits of the three operations; what they would store in between is not there.
+Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dropout& dropout = {});
 
 Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind);
-// step: read when the kernel runs, forward and backward alike; it must not move in between. first_row: global index of x's first row.
-Tensor dropout(Tape& tape, const Tensor& x, float drop_probability, uint32_t layer, uint64_t seed, Step step, int64_t first_row = 0);
+Tensor dropout(Tape& tape, const Tensor& x, const Dropout& dropout);
 
 Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 1e-12f);
 // gain, offset: d values or absent.

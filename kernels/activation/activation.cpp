@@ -17,23 +17,23 @@ ActivationInputs check_inputs(const duet_activation_inputs* given) {
   return {inputs.kind, matrix<const float>(inputs.x, "x", kAny, kAny)};
 }
 
-Dropout check_dropout(const duet_context* context, const duet_dropout_options* given) {
-  const auto options = load(given, "options");
-  require(options.drop_probability >= 0 && options.drop_probability < 1, "options.drop_probability: expected 0 to below 1, got ",
-          options.drop_probability);
-  require(options.layer < (1u << 24), "options.layer: expected below 2^24, got ", options.layer);
-  require(options.first_row >= 0, "options.first_row: expected 0 or more, got ", options.first_row);
-  const auto step = vector<const int64_t>(options.step, "options.step", 1);
-  // On the CPU the step can be read here; a device takes its low 32 bits as they are.
-  if (context != nullptr && context->device == DUET_CPU)
-    require(step[0] >= 0 && step[0] <= UINT32_MAX, "options.step: expected 0 to below 2^32, got ", step[0]);
-  return {options.drop_probability, options.seed, kStreamDropout + 256 * options.layer, step, options.first_row};
-}
-
 }  // namespace
 }  // namespace duet
 
 using namespace duet;
+
+Dropout duet::check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name) {
+  const auto options = load(given, name);
+  require(options.drop_probability >= 0 && options.drop_probability < 1, name, ".drop_probability: expected 0 to below 1, got ",
+          options.drop_probability);
+  require(options.layer < (1u << 24), name, ".layer: expected below 2^24, got ", options.layer);
+  require(options.first_row >= 0, name, ".first_row: expected 0 or more, got ", options.first_row);
+  const auto step = vector<const int64_t>(options.step, text(name, ".step").c_str(), 1);
+  // On the CPU the step can be read here; a device takes its low 32 bits as they are.
+  if (context != nullptr && context->device == DUET_CPU)
+    require(step[0] >= 0 && step[0] <= UINT32_MAX, name, ".step: expected 0 to below 2^32, got ", step[0]);
+  return {options.drop_probability, options.seed, kStreamDropout + 256 * options.layer, step, options.first_row};
+}
 
 duet_status duet_activation_forward(duet_context* context, const duet_activation_inputs* inputs, duet_matrix outputs) {
   return guard("activation_forward", [&] {
@@ -58,7 +58,7 @@ duet_status duet_activation_backward(duet_context* context, const duet_activatio
 
 duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const duet_dropout_options* options, duet_matrix outputs) {
   return guard("dropout_forward", [&] {
-    const Dropout dropout = check_dropout(context, options);
+    const Dropout dropout = check_dropout(context, options, "options");
     const auto from = matrix<const float>(x, "x", kAny, kAny);
     const auto to = matrix<float>(outputs, "outputs", from.rows, from.columns);
     dispatch(
@@ -68,7 +68,7 @@ duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const due
 
 duet_status duet_dropout_backward(duet_context* context, const duet_dropout_options* options, duet_matrix grad_outputs, duet_matrix grad_x) {
   return guard("dropout_backward", [&] {
-    const Dropout dropout = check_dropout(context, options);
+    const Dropout dropout = check_dropout(context, options, "options");
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", kAny, kAny);
     const auto to = matrix<float>(grad_x, "grad_x", upstream.rows, upstream.columns);
     dispatch(

@@ -15,6 +15,9 @@ struct Dropout {
   int64_t first_row;
 };
 
+// Checks the options of a dropout; name: how the argument is called.
+Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name);
+
 namespace cpu {
 
 void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs);

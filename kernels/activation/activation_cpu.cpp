@@ -9,20 +9,20 @@
 
 #include "kernels/activation/activation_backends.h"
 #include "kernels/activation/gelu_tail.h"
+#include "kernels/activation/relu_dropout-inl.h"
 #include "kernels/cpu/elementwise.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
-namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
 V where_nan(V x, V otherwise) { return hn::IfThenElse(hn::IsNaN(x), x, otherwise); }
 
 struct Relu {
-  V value(D d, V x) const { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x); }
-  V slope(D d, V x) const { return where_nan(x, hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), hn::Set(d, 1.0f))); }
+  V value(D d, V x) const { return relu(d, x); }
+  V slope(D d, V x) const { return where_positive(d, x, hn::Set(d, 1.0f)); }
 };
 
 struct Tanh {

@@ -7,14 +7,21 @@
 namespace duet {
 namespace {
 
-LinearInputs check_inputs(const duet_linear_inputs* given) {
+LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs* given) {
   const auto inputs = load(given, "inputs");
   const auto weight = matrix<const float>(inputs.weight, "weight", kAny, kAny);
   const auto x = matrix<const float>(inputs.x, "x", kAny, weight.columns);
   // 0 is refused too: it is what a struct holds that was not set by its _INIT.
   require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0, "output_scale: expected a finite number other than 0, got ",
           inputs.output_scale);
-  return {x, weight, vector<const float>(inputs.bias, "bias", weight.rows, Need::optional), inputs.output_scale};
+  const bool drops = inputs.dropout.drop_probability != 0;
+  require(inputs.relu || !drops, "dropout: expected relu with it, got drop_probability ", inputs.dropout.drop_probability, " without");
+  return {x,
+          weight,
+          vector<const float>(inputs.bias, "bias", weight.rows, Need::optional),
+          inputs.output_scale,
+          inputs.relu != 0,
+          drops ? check_dropout(context, &inputs.dropout, "dropout") : Dropout{}};
 }
 
 size_t workspace_bytes(const duet_context* context, const LinearInputs& inputs) {
@@ -30,14 +37,14 @@ using namespace duet;
 duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
   return guard("linear_workspace", [&] {
     require(bytes != nullptr, "bytes: null");
-    const LinearInputs checked = check_inputs(inputs);
+    const LinearInputs checked = check_inputs(context, inputs);
     *bytes = workspace_bytes(context, checked);
   });
 }
 
 duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace) {
   return guard("linear_forward", [&] {
-    const LinearInputs checked = check_inputs(inputs);
+    const LinearInputs checked = check_inputs(context, inputs);
     const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, checked));
@@ -46,10 +53,11 @@ duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs*
   });
 }
 
-duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
-                                 duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
+duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_matrix grad_outputs,
+                                 duet_matrix grad_x, duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
   return guard("linear_backward", [&] {
-    const LinearInputs checked = check_inputs(inputs);
+    const LinearInputs checked = check_inputs(context, inputs);
+    const auto from = matrix<const float>(outputs, "outputs", checked.x.rows, checked.weight.rows, checked.relu ? Need::required : Need::optional);
     const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
     const LinearGradients gradients{matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
                                     matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns, Need::optional),
@@ -57,7 +65,7 @@ duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs
     const Workspace scratch(workspace);
     scratch.check(workspace_bytes(context, checked));
     dispatch(
-        context, [&] { cpu::linear_backward(*context, checked, upstream, gradients, scratch); },
-        [&] { cuda::linear_backward(*context, checked, upstream, gradients, scratch); });
+        context, [&] { cpu::linear_backward(*context, checked, from, upstream, gradients, scratch); },
+        [&] { cuda::linear_backward(*context, checked, from, upstream, gradients, scratch); });
   });
 }

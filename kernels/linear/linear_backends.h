@@ -1,6 +1,7 @@
 // What each backend implements of linear, on checked arguments.
 #pragma once
 
+#include "kernels/activation/activation_backends.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 
@@ -10,6 +11,10 @@ struct LinearInputs {
   Matrix<const float> x, weight;  // B x in, out x in
   Vector<const float> bias;       // out, or null
   float output_scale;
+  bool relu;
+  Dropout dropout;  // drop_probability 0: none
+
+  bool drops() const { return dropout.drop_probability > 0; }
 };
 
 struct LinearGradients {
@@ -21,8 +26,8 @@ namespace cpu {
 
 size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
-                     Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
+                     const LinearGradients& gradients, Workspace workspace);
 
 }  // namespace cpu
 
@@ -30,8 +35,8 @@ namespace cuda {
 
 size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
-                     Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
+                     const LinearGradients& gradients, Workspace workspace);
 
 }  // namespace cuda
 }  // namespace duet

@@ -5,19 +5,21 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/linear/linear_backends.h"
+#include "kernels/linear/linear_epilogue.h"
 
 namespace duet::cpu {
 namespace {
 
 // Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
-constexpr double kSmall = 2e6;        // floating-point operations
-constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
-constexpr int64_t kItemRows = 264;    // whole blocks of 12 and of 6 rows
-constexpr int64_t kStripRows = 512;   // of an operand that backward packs at a time
+constexpr double kSmall = 2e6;         // floating-point operations
+constexpr int64_t kItemColumns = 64;   // whole panels; 128 x 64 x 256 takes 40 us
+constexpr int64_t kItemRows = 264;     // whole blocks of 12 and of 6 rows
+constexpr int64_t kStripRows = 512;    // of an operand that backward packs at a time
+constexpr int64_t kGateChunk = 16384;  // elements
 
 double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
 
@@ -122,58 +124,72 @@ int64_t strip_size(const LinearInputs& inputs) {
   return kItemColumns * std::max(inputs.x.columns, backward);
 }
 
+struct Scratch {
+  int64_t strip;
+  float* strips;        // one a thread
+  Matrix<float> gated;  // B x out: the gradient before ReLU and dropout
+
+  Scratch(const duet_context& context, const LinearInputs& inputs, Workspace& workspace)
+      : strip(strip_size(inputs)),
+        strips(workspace.take<float>(context.threads * strip)),
+        gated(workspace.take_matrix<float>(inputs.relu ? inputs.x.rows : 0, inputs.weight.rows)) {}
+  float* of(int thread) const { return strips + thread * strip; }
+};
+
 }  // namespace
 
 size_t linear_workspace(const duet_context& context, const LinearInputs& inputs) {
   Workspace measure;
-  measure.take<float>(context.threads * strip_size(inputs));
+  Scratch(context, inputs, measure);
   return measure.used();
 }
 
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
-  const float scale = inputs.output_scale;
-  const int64_t in = inputs.x.columns, strip = strip_size(inputs);
-  float* const strips = workspace.take<float>(context.threads * strip);
+  const int64_t in = inputs.x.columns;
+  const Scratch scratch(context, inputs, workspace);
+  const LinearEpilogue epilogue(inputs);
   const Items parts{outputs.rows, outputs.columns};
   for_each_item(context, operations(outputs.rows, outputs.columns, in), parts.count(), [&](int64_t item, int thread) {
     parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-      float* const packed = strips + thread * strip;
+      float* const packed = scratch.of(thread);
       pack_panels(inputs.weight.part(j, 0, columns, in), packed);
-      const Matrix<float> part = outputs.part(i, j, rows, columns);
-      tile_product(inputs.x.part(i, 0, rows, in), {packed, columns, in}, 0, part);
-      if (!inputs.bias && scale == 1) return;
-      for (int64_t r = 0; r < rows; ++r) {
-        float* row = part.row(r);
-        for (int64_t c = 0; c < columns; ++c) row[c] = scale * (inputs.bias ? row[c] + inputs.bias[j + c] : row[c]);
-      }
+      tile_product(inputs.x.part(i, 0, rows, in), {packed, columns, in}, 0, outputs.part(i, j, rows, columns));
+      epilogue.apply(outputs, i, rows, j, columns);
     });
   });
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
-                     Workspace workspace) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
+                     const LinearGradients& gradients, Workspace workspace) {
   const float scale = inputs.output_scale;
   const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
   if (batch == 0) return;
+  const Scratch scratch(context, inputs, workspace);
+  if (inputs.relu) {
+    const LinearEpilogue epilogue(inputs);
+    const bool flat = contiguous(outputs) && contiguous(grad_outputs);
+    for_each_run(context, batch, out, flat, kGateChunk, [&](int64_t i, int64_t j, int64_t count) {
+      epilogue.gate(outputs.row(i) + j, grad_outputs.row(i) + j, scratch.gated.row(i) + j, count);
+    });
+    grad_outputs = scratch.gated;
+  }
   const Items weight_parts{gradients.weight ? out : 0, in}, x_parts{gradients.x ? batch : 0, in};
   const int64_t weight_items = weight_parts.count(), x_items = x_parts.count();
   const int64_t bias_items = gradients.bias ? ceil_div(out, kBiasColumns) : 0;
   // BLAS takes what is small, and a layer with a factor: a classifier.
   const bool packs = scale == 1 && operations(batch, in, out) >= kSmall;
-  const int64_t strip = strip_size(inputs);
-  float* const strips = workspace.take<float>(context.threads * strip);
   const auto body = [&](int64_t item, int thread) {
     if (item < weight_items) {
       weight_parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
         const auto g = grad_outputs.part(0, i, batch, rows), x = inputs.x.part(0, j, batch, columns);
         const auto to = gradients.weight.part(i, j, rows, columns);
-        packs ? add_product<true>(g, x, strips + thread * strip, to) : product_tn(scale, g, x, 1, to);
+        packs ? add_product<true>(g, x, scratch.of(thread), to) : product_tn(scale, g, x, 1, to);
       });
     } else if (item < weight_items + x_items) {
       x_parts.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
         const auto g = grad_outputs.part(i, 0, rows, out), weight = inputs.weight.part(0, j, out, columns);
         const auto to = gradients.x.part(i, j, rows, columns);
-        packs ? add_product<false>(g, weight, strips + thread * strip, to) : product_nn(scale, g, weight, 1, to);
+        packs ? add_product<false>(g, weight, scratch.of(thread), to) : product_nn(scale, g, weight, 1, to);
       });
     } else {
       const int64_t first = (item - weight_items - x_items) * kBiasColumns;

@@ -1,7 +1,11 @@
 // The products are cuBLASLt's (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the bias
 // first. grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the
-// upstream gradient, read beside two products that read it too. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32
-// products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches.
+// upstream gradient, read beside two products that read it too. ReLU and dropout are a pass over the outputs of our own, 8 bytes an element, and one
+// before backward's products, 12: cuBLASLt's RELU epilogue is documented as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it
+// does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32
+// products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches, ReLU with dropout 17 MB, 4 us,
+// backward 25 MB, 5 us.
+#include "kernels/activation/relu_dropout_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/linear/linear_backends.h"
@@ -36,6 +40,56 @@ struct FillWithBias {
   }
 };
 
+struct Activate {
+  Matrix<float> outputs;
+
+  template <int kWidth>
+  __device__ void at(int64_t i, int64_t j) const {
+    Pack<kWidth> value = load<kWidth>(outputs.row(i) + j);
+    DUET_UNROLL
+    for (int k = 0; k < kWidth; ++k) value.at[k] = Relu::value(value.at[k]);
+    store(outputs.row(i) + j, value);
+  }
+};
+
+struct ActivateAndDrop {
+  Drop drop;
+  Matrix<float> outputs;
+
+  template <int kWidth>
+  __device__ void at(int64_t i, int64_t j) const {
+    Pack<kWidth> value = load<kWidth>(outputs.row(i) + j);
+    DUET_UNROLL
+    for (int k = 0; k < kWidth; ++k) value.at[k] = Relu::value(value.at[k]);
+    drop.apply(i, j, value);
+    store(outputs.row(i) + j, value);
+  }
+};
+
+void activate(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs) {
+  const bool flat = contiguous(outputs), wide = aligned(outputs);
+  if (inputs.drops())
+    for_each_element(context, outputs.rows, outputs.columns, flat, wide, ActivateAndDrop{Drop(inputs.dropout, outputs.columns), outputs});
+  else if (inputs.relu)
+    for_each_element(context, outputs.rows, outputs.columns, flat, wide, Activate{outputs});
+}
+
+// The gradient before ReLU and dropout.
+struct Gate {
+  Matrix<const float> outputs, grad_outputs;
+  float keep_probability;
+  Matrix<float> gated;
+
+  template <int kWidth>
+  __device__ void at(int64_t i, int64_t j) const {
+    const Pack<kWidth> y = load<kWidth>(outputs.row(i) + j);
+    Pack<kWidth> value = load<kWidth>(grad_outputs.row(i) + j);
+    DUET_UNROLL
+    for (int k = 0; k < kWidth; ++k) value.at[k] = Relu::where_positive(y.at[k], value.at[k] / keep_probability);
+    store(gated.row(i) + j, value);
+  }
+};
+
 struct Upstream {
   Matrix<const float> grad_outputs;
 
@@ -53,12 +107,14 @@ struct Scratch {
   char* dense;
   float* bias;
   double* partials;
+  Matrix<float> gated;
 
   Scratch(const LinearInputs& inputs, Workspace& workspace)
       : cut(inputs.x.rows, inputs.weight.rows),
         dense(workspace.take<char>(static_cast<int64_t>(dense_workspace()))),
         bias(workspace.take<float>(inputs.weight.rows)),
-        partials(workspace.take<double>(cut.partials(1))) {}
+        partials(workspace.take<double>(cut.partials(1))),
+        gated(workspace.take_matrix<float>(inputs.relu ? inputs.x.rows : 0, inputs.weight.rows)) {}
 };
 
 }  // namespace
@@ -72,7 +128,10 @@ size_t linear_workspace(const duet_context&, const LinearInputs& inputs) {
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
   const float scale = inputs.output_scale;
   if (outputs.rows == 0 || outputs.columns == 0) return;
-  if (inputs.x.columns == 0) return for_each_element(context, outputs.rows, outputs.columns, false, false, FillWithBias{scale, inputs.bias, outputs});
+  if (inputs.x.columns == 0) {
+    for_each_element(context, outputs.rows, outputs.columns, false, false, FillWithBias{scale, inputs.bias, outputs});
+    return activate(context, inputs, outputs);
+  }
   const Scratch scratch(inputs, workspace);
   Vector<const float> bias = inputs.bias;
   if (bias && scale != 1) {
@@ -80,13 +139,20 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
     bias.data = scratch.bias;
   }
   dense_product(context, {scale, inputs.x, Operand::as_it_is, inputs.weight, Operand::transposed, 0, outputs, bias}, scratch.dense);
+  activate(context, inputs, outputs);
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
-                     Workspace workspace) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
+                     const LinearGradients& gradients, Workspace workspace) {
   const float scale = inputs.output_scale;
   if (grad_outputs.rows == 0 || grad_outputs.columns == 0) return;
   const Scratch scratch(inputs, workspace);
+  if (inputs.relu) {
+    const Gate gate{outputs, grad_outputs, 1.0f - inputs.dropout.drop_probability, scratch.gated};
+    for_each_element(context, outputs.rows, outputs.columns, contiguous(outputs) && contiguous(grad_outputs),
+                     aligned(outputs) && aligned(grad_outputs) && aligned(scratch.gated), gate);
+    grad_outputs = scratch.gated;
+  }
   if (inputs.x.columns > 0 && gradients.weight)
     dense_product(context, {scale, grad_outputs, Operand::transposed, inputs.x, Operand::as_it_is, 1, gradients.weight, {}}, scratch.dense);
   if (inputs.x.columns > 0 && gradients.x)

@@ -14,13 +14,18 @@ Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind) {
   });
 }
 
-Tensor dropout(Tape& tape, const Tensor& x, float drop_probability, uint32_t layer, uint64_t seed, Step step, int64_t first_row) {
+duet_dropout_options Dropout::options() const {
   duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
   options.drop_probability = drop_probability;
   options.layer = layer;
   options.seed = seed;
   options.step = step.vector();
   options.first_row = first_row;
+  return options;
+}
+
+Tensor dropout(Tape& tape, const Tensor& x, const Dropout& dropout) {
+  const duet_dropout_options options = dropout.options();
   const Tensor outputs = tape.make(x.rows, x.columns);
   succeed(duet_dropout_forward(tape.context(), x.matrix(), &options, outputs.matrix()));
   return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {

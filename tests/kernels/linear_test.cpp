@@ -1,5 +1,6 @@
 #include "tests/reference/linear.h"
 
+#include "tests/reference/activation.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
 
@@ -105,7 +106,7 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     const auto run = [&](int threads) {
       Context context(threads);
       Gradients grad{before_x, before_weight, before_bias};
-      SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(), grad.bias.vector(),
+      SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(), grad.bias.vector(),
                                         scratch_for(context, inputs).view()));
       return grad;
     };
@@ -123,7 +124,7 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     // A gradient that is not asked for changes nothing of the others.
     Context context(2);
     Floats alone = before_weight;
-    SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, alone.matrix(), {}, scratch_for(context, inputs).view()));
+    SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, alone.matrix(), {}, scratch_for(context, inputs).view()));
     CHECK(alone.same_bits(first.weight));
   }
 }
@@ -173,8 +174,124 @@ TEST_CASE("linear keeps NaN and infinity") {
   Floats upstream = Draw(4).normals(130, 65), grad_bias(65, 1);
   upstream.at(5, 64) = std::numeric_limits<float>::quiet_NaN();
   grad_bias.fill(1);
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < 65; ++j) CHECK(std::isnan(grad_bias.at(j)) == (j == 64));
+}
+
+namespace {
+
+struct ReluCase {
+  Case shape;
+  float probability;
+  int64_t first_row;
+};
+// Rows of whole 64 columns, whose words come in whole blocks, and odd ones, where a row starts in the middle of a block; several work items.
+const ReluCase kReluCases[] = {{{0, 7, 5, 0, true, 1}, 0.2f, 0},       {{5, 0, 3, 0, true, 2}, 0.2f, 1},       {{3, 4, 0, 0, true, 1}, 0.2f, 0},
+                               {{1, 1, 1, 0, true, 1}, 0.5f, 3},       {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 30, 64, 0, true, 1}, 0.2f, 7},
+                               {{128, 300, 256, 0, true, 1}, 0.2f, 0}, {{300, 70, 131, 3, true, 10}, 0.9f, 5}, {{70, 40, 129, 0, true, 1}, 0, 0}};
+
+struct DropoutOf {
+  Longs step{1, 1};
+  duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
+
+  DropoutOf(float probability, int64_t first_row) {
+    step.fill(9);
+    options.drop_probability = probability, options.layer = 3, options.seed = 77, options.first_row = first_row;
+    if (probability > 0) options.step = step.vector();
+  }
+};
+
+struct Passes {
+  Floats outputs, grad_x, grad_weight, grad_bias;
+
+  bool same_bits(const Passes& other) const {
+    return outputs.same_bits(other.outputs) && grad_x.same_bits(other.grad_x) && grad_weight.same_bits(other.grad_weight) &&
+           grad_bias.same_bits(other.grad_bias);
+  }
+};
+
+// Layer, ReLU and dropout by the calls of their own; as tapes run them, every gradient starts from 0.
+void run_apart(const duet_linear_inputs& layer, const duet_dropout_options& dropout, Floats& upstream, Passes& to) {
+  Context context(1);
+  const Scratch scratch = scratch_for(context, layer);
+  const int64_t rows = to.outputs.rows(), columns = to.outputs.columns();
+  SUCCEED_CALL(duet_linear_forward(context, &layer, to.outputs.matrix(), scratch.view()));
+  Floats linear = to.outputs, grad_linear(rows, columns), grad_dropped(rows, columns);
+  grad_linear.fill(0), grad_dropped.fill(0);
+  duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
+  relu.kind = DUET_RELU, relu.x = linear.matrix();
+  SUCCEED_CALL(duet_activation_forward(context, &relu, to.outputs.matrix()));
+  Floats* grad_relu = &upstream;
+  if (dropout.drop_probability > 0) {
+    SUCCEED_CALL(duet_dropout_forward(context, to.outputs.matrix(), &dropout, to.outputs.matrix()));
+    SUCCEED_CALL(duet_dropout_backward(context, &dropout, upstream.matrix(), grad_dropped.matrix()));
+    grad_relu = &grad_dropped;
+  }
+  SUCCEED_CALL(duet_activation_backward(context, &relu, grad_relu->matrix(), grad_linear.matrix()));
+  SUCCEED_CALL(duet_linear_backward(context, &layer, {}, grad_linear.matrix(), to.grad_x.matrix(), to.grad_weight.matrix(), to.grad_bias.vector(),
+                                    scratch.view()));
+}
+
+}  // namespace
+
+TEST_CASE("linear with ReLU and dropout is the three calls, bit for bit, forward and backward") {
+  for (const ReluCase& given : kReluCases) {
+    const Case& shape = given.shape;
+    if (!affordable(60 * shape.batch * shape.out)) continue;
+    CAPTURE(shape.batch);
+    CAPTURE(shape.in);
+    CAPTURE(shape.out);
+    Problem problem(shape);
+    const duet_linear_inputs layer = problem.inputs();
+    DropoutOf dropout(given.probability, given.first_row);
+    duet_linear_inputs fused = layer;
+    fused.relu = 1, fused.dropout = dropout.options;
+    Draw draw(5);
+    Floats upstream = draw.normals(shape.batch, shape.out, 1, shape.padding);
+    const Passes before{Floats(shape.batch, shape.out, shape.padding), draw.normals(shape.batch, shape.in, 1, shape.padding),
+                        draw.normals(shape.out, shape.in, 1, shape.padding), draw.normals(shape.out, 1)};
+    Passes apart = before;
+    run_apart(layer, dropout.options, upstream, apart);
+    for (const int threads : thread_counts()) {
+      CAPTURE(threads);
+      Context context(threads);
+      Passes to = before;
+      SUCCEED_CALL(duet_linear_forward(context, &fused, to.outputs.matrix(), scratch_for(context, fused).view()));
+      SUCCEED_CALL(duet_linear_backward(context, &fused, to.outputs.matrix(), upstream.matrix(), to.grad_x.matrix(), to.grad_weight.matrix(),
+                                        to.grad_bias.vector(), scratch_for(context, fused).view()));
+      CHECK(to.same_bits(apart));
+    }
+  }
+}
+
+TEST_CASE("linear's ReLU keeps NaN; a dropped NaN is 0 and lets nothing through, as what is not above 0") {
+  constexpr int64_t kBatch = 9, kIn = 6, kOut = 70, kNaNRow = 3;
+  Problem problem({kBatch, kIn, kOut, 0, true, 1});
+  problem.x.at(kNaNRow, 2) = std::numeric_limits<float>::quiet_NaN();
+  DropoutOf dropout(0.5f, 2);
+  duet_linear_inputs inputs = problem.inputs();
+  inputs.relu = 1, inputs.dropout = dropout.options;
+  Context context;
+  Floats outputs(kBatch, kOut), upstream(kBatch, kOut), grad_bias(kOut, 1);
+  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
+  const Doubles factors = duet::reference::dropout_factors(0.5f, 77, 3, 9, 2, kBatch, kOut);
+  const auto dropped = [&](int64_t i, int64_t j) { return factors[static_cast<size_t>(i * kOut + j)] == 0; };
+  for (int64_t i = 0; i < kBatch; ++i) {
+    for (int64_t j = 0; j < kOut; ++j) {
+      CHECK(std::isnan(outputs.at(i, j)) == (i == kNaNRow && !dropped(i, j)));
+      if (dropped(i, j)) CHECK(outputs.at(i, j) == 0);
+    }
+  }
+  upstream.fill(1), grad_bias.fill(0);
+  SUCCEED_CALL(
+      duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
+  for (int64_t j = 0; j < kOut; ++j) CHECK(std::isnan(grad_bias.at(j)) == !dropped(kNaNRow, j));
+  // A gradient that is NaN goes where the output is above 0.
+  upstream.fill(1), grad_bias.fill(0);
+  for (int64_t j = 0; j < kOut; ++j) upstream.at(5, j) = std::numeric_limits<float>::quiet_NaN();
+  SUCCEED_CALL(
+      duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
+  for (int64_t j = 0; j < kOut; ++j) CHECK(std::isnan(grad_bias.at(j)) == (!dropped(kNaNRow, j) || outputs.at(5, j) > 0));
 }
 
 TEST_CASE("linear refuses misuse") {
@@ -205,10 +322,22 @@ TEST_CASE("linear refuses misuse") {
   fails(wrong, outputs.matrix(), "inputs.struct_size");
   FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "linear_forward: context: null");
   FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), narrow.matrix(), {}, {}, {}), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), narrow.matrix(), {}, {}, {}), DUET_INVALID_ARGUMENT,
             "grad_x: expected 3 x 4, got 3 x 3");
-  FAIL_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), {}, narrow.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), {}, narrow.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
             "grad_weight: expected 2 x 4, got 3 x 3");
+  DropoutOf dropout(0.2f, 0);
+  wrong = inputs;
+  wrong.dropout = dropout.options;
+  fails(wrong, outputs.matrix(), "dropout: expected relu with it, got drop_probability 0.2 without");
+  wrong.relu = 1, wrong.dropout.drop_probability = 1;
+  fails(wrong, outputs.matrix(), "dropout.drop_probability: expected 0 to below 1, got 1");
+  wrong.dropout = dropout.options, wrong.dropout.step = {};
+  fails(wrong, outputs.matrix(), "dropout.step: expected");
+  wrong.dropout = dropout.options;
+  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 0 x 0");
+  FAIL_CALL(duet_linear_backward(context, &wrong, narrow.matrix(), outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT,
+            "outputs: expected 3 x 2, got 3 x 3");
   FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_WORKSPACE_TOO_SMALL, "workspace");
 }

@@ -27,6 +27,22 @@ TEST_CASE("linear") {
       });
 }
 
+TEST_CASE("linear with ReLU and dropout") {
+  Draw draw(11);
+  static const int64_t step = 9;
+  gradcheck(
+      "linear_relu", {draw.normals(17, 5), draw.normals(6, 5), draw.normals(6, 1)},
+      [](Tape& tape, const auto& in) {
+        return weigh(tape, ops::linear_relu(tape, in[0], in[1], in[2], {0.3f, 2, 77, {&step, 1}, 4}));
+      },
+      [](const auto& in) {
+        Doubles out = reference::dropout_factors(0.3f, 77, 2, 9, 4, 17, 6);
+        const Doubles layer = reference::Linear{17, 5, 6, in[0], in[1], in[2]}.forward();
+        for (size_t k = 0; k < out.size(); ++k) out[k] *= reference::activation(DUET_RELU, layer[k]);
+        return weigh(out);
+      });
+}
+
 TEST_CASE("activation") {
   Draw draw(2);
   for (const auto kind : {DUET_RELU, DUET_TANH, DUET_GELU})
@@ -45,7 +61,7 @@ TEST_CASE("dropout") {
   gradcheck(
       "dropout", {draw.normals(17, 5)},
       [](Tape& tape, const auto& in) {
-        return weigh(tape, ops::dropout(tape, in[0], 0.3f, 2, 77, {&step, 1}, 4));
+        return weigh(tape, ops::dropout(tape, in[0], {0.3f, 2, 77, {&step, 1}, 4}));
       },
       [](const auto& in) {
         Doubles out = reference::dropout_factors(0.3f, 77, 2, 9, 4, 17, 5);

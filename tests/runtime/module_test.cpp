@@ -128,6 +128,42 @@ TEST_CASE("both encoders and the classifier from end to end, every parameter's g
   }
 }
 
+TEST_CASE("an Mlp of ReLUs has the bits of its operations one by one") {
+  static const int64_t step = 4;
+  Context context(2);
+  ParameterStore store;
+  const Mlp mlp(store, "mlp", {kInputsA, {33, 64}, kOutputs, DUET_RELU, 0.25f}, 5);
+  store.initialise(context, 1);
+  Floats data = Draw(7).normals(kBatch, kInputsA);
+  const Tensor x = Tensor::view(data.data(), kBatch, kInputsA);
+  const auto run = [&](auto&& forward) {
+    Tape tape(context);
+    store.clear_gradients();
+    const Tensor loss = weigh(tape, forward(tape));
+    tape.backward(loss);
+    const Tensor gradients = store.all(ParameterKind::gradient);
+    std::vector<float> out(gradients.data, gradients.data + gradients.size());
+    out.push_back(loss.item());
+    return out;
+  };
+  for (const bool training : {false, true}) {
+    const auto whole = run([&](Tape& tape) {
+      return mlp.forward(tape, store.student(), x, training ? Mode::train(33, {&step, 1}, 100) : Mode::evaluation());
+    });
+    const auto apart = run([&](Tape& tape) {
+      Tensor y = x;
+      for (int64_t layer = 0; layer < 3; ++layer) {
+        y = ops::linear(tape, y, store.student()[2 * layer], store.student()[2 * layer + 1]);
+        if (layer == 2) break;
+        y = ops::activation(tape, y, DUET_RELU);
+        if (training) y = ops::dropout(tape, y, {0.25f, static_cast<uint32_t>(5 + layer), 33, {&step, 1}, 100});
+      }
+      return y;
+    });
+    CHECK(whole == apart);
+  }
+}
+
 TEST_CASE("one side alone, and an empty batch") {
   Context context(1);
   Model model(context, false);

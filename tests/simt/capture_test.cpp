@@ -64,7 +64,7 @@ struct Step {
     SUCCEED_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()));
     SUCCEED_CALL(duet_dropout_forward(context, rows.matrix(), &dropout, dropped.matrix()));
     SUCCEED_CALL(duet_linear_forward(context, &layer, outputs.matrix(), scratch->view()));
-    SUCCEED_CALL(duet_linear_backward(context, &layer, outputs.matrix(), {}, grad_weight.matrix(), {}, scratch->view()));
+    SUCCEED_CALL(duet_linear_backward(context, &layer, {}, outputs.matrix(), {}, grad_weight.matrix(), {}, scratch->view()));
     const auto flat = [](Floats& of) { return duet_f32_vector(of.data(), of.rows() * of.columns()); };
     const duet_optimizer_slot slot = {flat(weight), flat(grad_weight), first.vector(), second.vector(), {}};
     const duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
