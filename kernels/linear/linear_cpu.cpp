@@ -15,9 +15,10 @@ namespace duet::cpu {
 namespace {
 
 // Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
-constexpr double kSmall = 2e6;         // floating-point operations
-constexpr int64_t kItemColumns = 64;   // whole panels; 128 x 64 x 256 takes 40 us
-constexpr int64_t kItemRows = 264;     // whole blocks of 12 and of 6 rows
+constexpr double kSmall = 2e6;        // floating-point operations
+constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
+constexpr int64_t kBlockRows = 12;    // a whole block, and two of the 6 rows that narrower vectors take
+constexpr int64_t kItemRows = 22 * kBlockRows;
 constexpr int64_t kStripRows = 512;    // of an operand that backward packs at a time
 constexpr int64_t kGateChunk = 16384;  // elements
 
@@ -25,15 +26,15 @@ double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<do
 
 // The parts of an output, rows x columns.
 struct Items {
-  int64_t rows, columns;
+  int64_t rows, columns, tall = kItemRows;
 
-  int64_t down() const { return columns ? ceil_div(rows, kItemRows) : 0; }
+  int64_t down() const { return columns ? ceil_div(rows, tall) : 0; }
   int64_t count() const { return down() * ceil_div(columns, kItemColumns); }
   // body(first_row, rows, first_column, columns) of one item.
   template <class Body>
   void visit(int64_t item, Body&& body) const {
-    const int64_t i = item % down() * kItemRows, j = item / down() * kItemColumns;
-    body(i, std::min(kItemRows, rows - i), j, std::min(kItemColumns, columns - j));
+    const int64_t i = item % down() * tall, j = item / down() * kItemColumns;
+    body(i, std::min(tall, rows - i), j, std::min(kItemColumns, columns - j));
   }
 };
 
@@ -148,8 +149,12 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   const int64_t in = inputs.x.columns;
   const Scratch scratch(context, inputs, workspace);
   const LinearEpilogue epilogue(inputs);
-  const Items parts{outputs.rows, outputs.columns};
-  for_each_item(context, operations(outputs.rows, outputs.columns, in), parts.count(), [&](int64_t item, int thread) {
+  // A panel costs as much where most of it is padding.
+  const double work = operations(outputs.rows, ceil_div(outputs.columns, panel_width()) * panel_width(), in);
+  // What would be one item is made two, for two threads.
+  const bool halves = work >= kSmall && outputs.rows <= kItemRows && outputs.columns <= kItemColumns;
+  const Items parts{outputs.rows, outputs.columns, halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};
+  for_each_item(context, work, parts.count(), [&](int64_t item, int thread) {
     parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
       float* const packed = scratch.of(thread);
       pack_panels(inputs.weight.part(j, 0, columns, in), packed);

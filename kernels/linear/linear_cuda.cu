@@ -105,16 +105,16 @@ struct AddBias {
 struct Scratch {
   ColumnRuns cut;
   char* dense;
+  Matrix<float> gated;  // B x out, aligned as well as the workspace is
   float* bias;
   double* partials;
-  Matrix<float> gated;
 
   Scratch(const LinearInputs& inputs, Workspace& workspace)
       : cut(inputs.x.rows, inputs.weight.rows),
         dense(workspace.take<char>(static_cast<int64_t>(dense_workspace()))),
+        gated(workspace.take_matrix<float>(inputs.relu ? inputs.x.rows : 0, inputs.weight.rows)),
         bias(workspace.take<float>(inputs.weight.rows)),
-        partials(workspace.take<double>(cut.partials(1))),
-        gated(workspace.take_matrix<float>(inputs.relu ? inputs.x.rows : 0, inputs.weight.rows)) {}
+        partials(workspace.take<double>(cut.partials(1))) {}
 };
 
 }  // namespace

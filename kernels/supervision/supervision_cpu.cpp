@@ -1,22 +1,29 @@
-// One thread, float64 inside: a batch of 128 samples and 10 classes costs some ten microseconds, less than waking a second thread is worth.
+// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample of 10 classes takes some 30
+// exponentials, 0.3 us.
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/core/philox.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/supervision/supervision_backends.h"
 
 namespace duet::cpu {
 namespace {
 
+constexpr int64_t kRows = 64;  // of a work item
+
 struct Scratch {
   Matrix<double> both;  // B x C: p_i, the softmax of the two heads' mean
-  Vector<double> lift, head, mean;
+  Matrix<double> head;  // B x C: of one head, then of the other
+  Vector<double> lift, mean;
+  Vector<int32_t> agree;  // B: the heads name one class
 
   Scratch(Workspace& workspace, int64_t samples, int64_t classes)
       : both(workspace.take_matrix<double>(samples, classes)),
+        head(workspace.take_matrix<double>(samples, classes)),
         lift{workspace.take<double>(classes), classes},
-        head{workspace.take<double>(classes), classes},
-        mean{workspace.take<double>(classes), classes} {}
+        mean{workspace.take<double>(classes), classes},
+        agree{workspace.take<int32_t>(samples), samples} {}
 };
 
 // out_c = softmax_c of logit(c); NaN in any of them is NaN in all.
@@ -71,9 +78,10 @@ void fill_lift(const SupervisionInputs& inputs, Vector<const float> predicted, V
 
 bool heads_agree(const SupervisionInputs& inputs, int64_t i, const Scratch& scratch) {
   const auto best = [&](Matrix<const float> logits) {
-    softmax(logits.columns, scratch.head.data, [&](int64_t c) { return double{logits.row(i)[c]}; });
-    apply_lift(scratch.lift, scratch.head.data);
-    return argmax(scratch.head);
+    double* const p = scratch.head.row(i);
+    softmax(logits.columns, p, [&](int64_t c) { return double{logits.row(i)[c]}; });
+    apply_lift(scratch.lift, p);
+    return argmax({p, logits.columns});
   };
   const int64_t a = best(inputs.logits_a);
   return a >= 0 && a == best(inputs.logits_v);
@@ -87,27 +95,28 @@ size_t supervision_workspace(int64_t samples, int64_t classes) {
   return measure.used();
 }
 
-void supervision_forward(const duet_context&, const SupervisionInputs& inputs, const SupervisionState& state, const SupervisionOutputs& outputs,
-                         Workspace workspace) {
+void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
+                         const SupervisionOutputs& outputs, Workspace workspace) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   const Scratch scratch(workspace, samples, classes);
-  for (int64_t i = 0; i < samples; ++i)
+  const auto for_each_row = [&](auto&& body) {
+    parallel_chunks(context, samples, kRows, [&](int64_t first, int64_t count, int) {
+      for (int64_t i = first; i < first + count; ++i) body(i);
+    });
+  };
+  for_each_row([&](int64_t i) {
     softmax(classes, scratch.both.row(i), [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
+  });
   update_predicted(inputs, scratch, state.predicted);
   fill_lift(inputs, state.predicted, scratch.lift);
 
   const uint64_t threshold = coin_threshold(inputs.ratio[0]);
   const auto step = static_cast<uint32_t>(inputs.epoch[0]);
-  int64_t annotated_count = 0, never_labelled = 0, agreeing = 0;
-  for (int64_t i = 0; i < samples; ++i) {
+  for_each_row([&](int64_t i) {
     const int32_t label = inputs.labels[i];
     const bool annotated = label >= 0 && (!inputs.hide || random_word(inputs.seed, kStreamAnnotatedSplit, step,
                                                                       static_cast<uint64_t>(inputs.sample_ids[i])) < threshold);
     const bool agree = heads_agree(inputs, i, scratch);
-    annotated_count += annotated;
-    never_labelled += label < 0;
-    agreeing += label < 0 && agree;
-
     double* q = scratch.both.row(i);
     if (annotated)
       for (int64_t c = 0; c < classes; ++c) q[c] = c == label;
@@ -118,6 +127,13 @@ void supervision_forward(const duet_context&, const SupervisionInputs& inputs, c
     outputs.trust[i] = annotated || !inputs.trust || agree;
     outputs.hidden_trust[i] = annotated ? 0 : outputs.trust[i];
     outputs.kappa[i] = annotated ? 1 : static_cast<float>(inputs.unannotated_kappa);
+    scratch.agree[i] = agree;
+  });
+  int64_t annotated_count = 0, never_labelled = 0, agreeing = 0;
+  for (int64_t i = 0; i < samples; ++i) {
+    annotated_count += outputs.annotated[i] != 0;
+    never_labelled += inputs.labels[i] < 0;
+    agreeing += inputs.labels[i] < 0 && scratch.agree[i];
   }
   if (never_labelled > 0) {
     const double share = static_cast<double>(agreeing) / static_cast<double>(never_labelled);

@@ -199,12 +199,14 @@ Outcome linear(const Call& call) {
   in.x = x.matrix(), in.weight = weight.matrix();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_linear_workspace(c.context, &in, bytes); });
   c.spoil(in.x);
-  return c.finish(
-      {[&] { return duet_linear_forward(c.context, &in, out.matrix(), scratch); },
-       [&] { return duet_linear_backward(c.context, &in, g.matrix(), grad_x.matrix(), grad_weight.matrix(), grad_bias.vector(), scratch); }},
-      [&] {
-        return std::vector<Doubles>{out.values(), grad_x.values(), grad_weight.values(), grad_bias.values()};
-      });
+  return c.finish({[&] { return duet_linear_forward(c.context, &in, out.matrix(), scratch); },
+                   [&] {
+                     return duet_linear_backward(c.context, &in, out.matrix(), g.matrix(), grad_x.matrix(), grad_weight.matrix(), grad_bias.vector(),
+                                                 scratch);
+                   }},
+                  [&] {
+                    return std::vector<Doubles>{out.values(), grad_x.values(), grad_weight.values(), grad_bias.values()};
+                  });
 }
 
 Outcome activation(const Call& call) {

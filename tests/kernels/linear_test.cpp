@@ -14,9 +14,9 @@ struct Case {
   float scale;
 };
 // Below and beyond one tile (64 to 256), no multiple of it, many rows (grad_weight's long side), nothing at all.
-const Case kCases[] = {{0, 7, 5, 0, true, 1},        {1, 1, 1, 0, true, 1},      {5, 0, 3, 0, true, 2},      {5, 0, 3, 0, false, 1},
-                       {3, 4, 0, 0, true, 1},        {13, 67, 31, 5, true, 1},   {13, 67, 31, 0, false, 10}, {128, 300, 256, 0, true, 1},
-                       {130, 257, 129, 3, true, 10}, {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}};
+const Case kCases[] = {{0, 7, 5, 0, true, 1},        {1, 1, 1, 0, true, 1},      {5, 0, 3, 0, true, 2},       {5, 0, 3, 0, false, 1},
+                       {3, 4, 0, 0, true, 1},        {13, 67, 31, 5, true, 1},   {13, 67, 31, 0, false, 10},  {128, 300, 256, 0, true, 1},
+                       {130, 257, 129, 3, true, 10}, {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}, {200, 300, 60, 0, true, 1}};
 
 template <class T>
 std::vector<T> as(const Doubles& values) {
@@ -187,7 +187,7 @@ struct ReluCase {
 };
 // Rows of whole 64 columns, whose words come in whole blocks, and odd ones, where a row starts in the middle of a block; several work items.
 const ReluCase kReluCases[] = {{{0, 7, 5, 0, true, 1}, 0.2f, 0},       {{5, 0, 3, 0, true, 2}, 0.2f, 1},       {{3, 4, 0, 0, true, 1}, 0.2f, 0},
-                               {{1, 1, 1, 0, true, 1}, 0.5f, 3},       {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 30, 64, 0, true, 1}, 0.2f, 7},
+                               {{1, 1, 1, 0, true, 1}, 0.5f, 3},       {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 300, 64, 0, true, 1}, 0.2f, 7},
                                {{128, 300, 256, 0, true, 1}, 0.2f, 0}, {{300, 70, 131, 3, true, 10}, 0.9f, 5}, {{70, 40, 129, 0, true, 1}, 0, 0}};
 
 struct DropoutOf {
