@@ -25,9 +25,8 @@ __global__ void __launch_bounds__(kThreads) add_partial_sums_kernel(const float*
 }
 
 // grad_i -= factor_ij (row_i - other_j) for the close pairs of the block; their factor becomes 0, and so do bits and marks.
-__global__ void __launch_bounds__(kThreads)
-    add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, Matrix<const float> rows, Matrix<const float> others, Matrix<float> grad,
-                           const float* unless_zero) {
+__global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, Matrix<const float> rows,
+                                                                   Matrix<const float> others, Matrix<float> grad, const float* unless_zero) {
   const int64_t i = warp_index();
   const int lane = lane_index();
   if (i >= rows.rows || marks[i] == 0 || points_to_zero(unless_zero)) return;
@@ -53,8 +52,8 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // grad_i -= sum_i row_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
-__global__ void __launch_bounds__(kThreads) subtract_rows_kernel(const double* sums, Matrix<const float> rows, Matrix<float> grad,
-                                                                 const float* unless_zero) {
+__global__ void __launch_bounds__(kThreads)
+    subtract_rows_kernel(const double* sums, Matrix<const float> rows, Matrix<float> grad, const float* unless_zero) {
   const int64_t i = warp_index();
   if (i >= rows.rows || points_to_zero(unless_zero)) return;
   const float sum = static_cast<float>(sums[i]);
@@ -62,8 +61,8 @@ __global__ void __launch_bounds__(kThreads) subtract_rows_kernel(const double* s
 }
 
 // grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
-__global__ void __launch_bounds__(kThreads) project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad,
-                                                           const float* unless_zero) {
+__global__ void __launch_bounds__(kThreads)
+    project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad, const float* unless_zero) {
   const int64_t i = warp_index();
   if (i >= rows.rows || norms.norm[i] < static_cast<float>(kSmallestNorm) || points_to_zero(unless_zero)) return;
   const float *row = rows.data + i * rows.stride, *of_unit = g.data + i * g.stride;
