@@ -81,12 +81,6 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
     static __device__ __forceinline__ int before(int stage) { return stage == 0 ? kStages - 1 : stage - 1; }
   };
 
-  // How many steps of the rows a loop of products of so many steps keeps in so many places.
-  static constexpr int kept_steps(int steps, int row_places) {
-    if (steps < kStages) return 0;
-    return steps <= row_places ? steps : row_places - kStages;
-  }
-
   // values = the product, by all threads of the block. The next one's first steps are loaded under its last ones: both of kStages steps or more, or
   // the next begins anew.
   static __device__ __forceinline__ void multiply(Loop& loop, const Operands& product, const Operands& next, Values& values) {
