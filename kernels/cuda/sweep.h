@@ -8,7 +8,7 @@
 // of 132 SMs.
 //
 // Backward blocks are 4096 x 4096: the block of d loss/d score is packed twice, as G and as G^T (32 MB each in bf16, 64 MB in float32: partly in the
-// 60 MB of L2), and its products are one launch of 2 x 32 x d/128 tiles, at d = 512 one wave. A block of threads takes a tile, rows running fastest,
+// 50 MB of L2), and its products are one launch of 2 x 32 x d/128 tiles, at d = 512 one wave. A block of threads takes a tile, rows running fastest,
 // so that tiles which run together share their columns' rows and the block's 4096 x d words stay in L2.
 #pragma once
 
