@@ -12,7 +12,8 @@ namespace {
 
 // Elements first ... of the draw; target (y, or grad_x to add to) may be source.
 template <bool kAdd>
-void drop_run(const DropoutDraw& draw, uint64_t first, const float* source, float* target, int64_t count) {
+void drop_run(const DropoutDraw& given, uint64_t first, const float* source, float* target, int64_t count) {
+  const DropoutDraw draw = given;  // its own: no store to target can change it
   for_each_drawn(draw, first, count, [&](int64_t start, int64_t piece, const uint32_t* words) HWY_ATTR {
     const float* from = source + start;
     float* to = target + start;

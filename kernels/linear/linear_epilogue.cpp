@@ -12,7 +12,7 @@ namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
 // y, count elements from number first on; words: of their dropout, or null.
-void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* words, float* y, int64_t count) {
+HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* words, float* y, int64_t count) {
   for_each_vector(count, [&](auto d, int64_t k) HWY_ATTR {
     auto value = hn::LoadU(d, y + k);
     if (bias) value = hn::Add(value, hn::LoadU(d, bias + k));
@@ -23,7 +23,8 @@ void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* w
   });
 }
 
-void apply_part(const LinearEpilogue& epilogue, Matrix<float> outputs, int64_t i, int64_t rows, int64_t j, int64_t columns) {
+void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, int64_t rows, int64_t j, int64_t columns) {
+  const LinearEpilogue epilogue = given;  // its own: no store to outputs can change it
   const float* const bias = epilogue.bias ? epilogue.bias + j : nullptr;
   for (int64_t row = i; row < i + rows; ++row) {
     float* const y = outputs.row(row) + j;
@@ -38,8 +39,9 @@ void apply_part(const LinearEpilogue& epilogue, Matrix<float> outputs, int64_t i
 }
 
 void gate_run(const LinearEpilogue& epilogue, const float* outputs, const float* grad_outputs, float* gated, int64_t count) {
+  const float keep_probability = epilogue.draw.keep_probability;
   for_each_vector(count, [&](auto d, int64_t k) HWY_ATTR {
-    const auto kept = hn::Div(hn::LoadU(d, grad_outputs + k), hn::Set(d, epilogue.draw.keep_probability));
+    const auto kept = hn::Div(hn::LoadU(d, grad_outputs + k), hn::Set(d, keep_probability));
     hn::StoreU(where_positive(d, hn::LoadU(d, outputs + k), kept), d, gated + k);
   });
 }
