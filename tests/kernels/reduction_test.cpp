@@ -31,7 +31,8 @@ TEST_CASE("weighted mean, forward and backward") {
         const double by_value = divisor < 0 ? static_cast<double>(size) : divisor;
         const Doubles weight_values = weighted ? weights.values() : Doubles();
         Doubles expected = reference::weighted_mean_backward(weight_values, static_cast<size_t>(size), by_value, 3);
-        for (size_t k = 0; k < expected.size(); ++k) expected[k] += before.values()[k], k += size > 1000 ? 9972 : 0;
+        const Doubles start = before.values();
+        for (size_t k = 0; k < expected.size(); ++k) expected[k] += start[k];
         for (const int threads : thread_counts()) {
           Context context(threads);
           Floats loss(1, 1), grad = before;

@@ -72,11 +72,12 @@ TEST_CASE("products of a backward tile are added") {
     Draw draw(12);
     const Floats g = draw.normals(s.rows, s.depth, 1, 1), gt = draw.normals(s.depth, s.rows, 1, 4), v = draw.normals(s.depth, s.columns, 1, 2);
     const Floats before = draw.normals(s.rows, s.columns, 1, 5);
+    const Doubles start = before.values();
     const auto b = [&](int64_t j, int64_t k) { return double{v.at(k, j)}; };
     for (const bool transposed : {false, true}) {
       Exact exact = product(
           s.rows, s.columns, s.depth, [&](int64_t i, int64_t k) { return double{transposed ? gt.at(k, i) : g.at(i, k)}; }, b);
-      for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += before.values()[k];
+      for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += start[k];
       Floats out = before;
       const Matrix<float> to{out.data(), s.rows, s.columns, s.columns + 5};
       std::vector<float> storage(static_cast<size_t>(cpu::packed_columns_size(s.depth, s.columns)));
