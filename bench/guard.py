@@ -2,7 +2,7 @@
 
 Instructions of a call, counted by callgrind, may grow by 5 %: they do not vary with what else the machine does, and valgrind shows every processor with
 AVX2 as the same one; under another compiler than the baseline's they are shown and decide nothing. Ratios to the bare product of the same run may worsen
-by 25 %: they are measured again, up to four times, before that counts, and on another processor model they decide nothing. One thread is timed unless
+by 25 %: they are measured again, up to eight times, before that counts, and on another processor model they decide nothing. One thread is timed unless
 more are asked for: on a machine that does other work, threads wait for each other and the bare product's do not."""
 import argparse
 import json
@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "bench" / "peers"))
 import machine  # noqa: E402
 
 BASELINE = ROOT / "bench" / "baseline.json"
-WORSE, MORE, TRIES = 1.25, 1.05, 4
+WORSE, MORE, TRIES = 1.25, 1.05, 8
 SHORT = 0.2  # bare products below which a time is too short to compare
 
 # What has a bare product to stand beside, on a shape past one sweep block.

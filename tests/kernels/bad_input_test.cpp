@@ -1,5 +1,6 @@
 // What a caller may get wrong or leave unusual, for an operation of every family alike: shapes, null views, misaligned rows, nothing at all, widths
 // that are a multiple of nothing, a device that is not there. What only one operation can be given wrong stands in its own test.
+#include <array>
 #include <functional>
 
 #include "tests/support/arrays.h"
@@ -339,7 +340,8 @@ TEST_CASE("misaligned rows, and widths that are a multiple of nothing, give what
 
 TEST_CASE("n = 0, m = 0 and d = 0 are calls like others") {
   for (const Family& family : kFamilies)
-    for (const auto& [n, m, d] : {std::tuple<int64_t, int64_t, int64_t>{0, 11, 5}, {9, 0, 5}, {0, 0, 5}, {9, 11, 0}}) {
+    for (const std::array<int64_t, 3>& shape : {std::array<int64_t, 3>{0, 11, 5}, {9, 0, 5}, {0, 0, 5}, {9, 11, 0}}) {
+      const int64_t n = shape[0], m = shape[1], d = shape[2];
       const std::string name = family.name;
       if (m == 0 && name == "gather") continue;  // no row to gather from
       CAPTURE(name);
