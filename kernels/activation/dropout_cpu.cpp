@@ -17,7 +17,7 @@ void drop_run(const DropoutDraw& given, uint64_t first, const float* source, flo
   for_each_drawn(draw, first, count, [&](int64_t start, int64_t piece, const uint32_t* words) HWY_ATTR {
     const float* from = source + start;
     float* to = target + start;
-    for_each_vector(piece, [&](auto d, int64_t k) HWY_ATTR {
+    over_elements(piece, [&](auto d, int64_t k) HWY_ATTR {
       const auto value = drop(d, draw, words + k, hn::LoadU(d, from + k));
       hn::StoreU(kAdd ? hn::Add(hn::LoadU(d, to + k), value) : value, d, to + k);
     });

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "kernels/activation/relu_dropout_cpu.h"
+#include "kernels/cpu/elements-inl.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/philox-inl.h"
 
@@ -51,17 +52,6 @@ HWY_INLINE void for_each_drawn(const DropoutDraw& draw, uint64_t first, int64_t 
     body(start, piece, words + skip);
     start += piece;
   }
-}
-
-// at(d, k) for the vectors of count elements, and the rest one by one.
-template <class At>
-HWY_INLINE void for_each_vector(int64_t count, At&& at) {
-  const hn::ScalableTag<float> d;
-  const hn::CappedTag<float, 1> one;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t k = 0;
-  for (; k + lanes <= count; k += lanes) at(d, k);
-  for (; k < count; ++k) at(one, k);
 }
 
 }  // namespace

@@ -2,9 +2,8 @@
 // first. grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the
 // upstream gradient, read beside two products that read it too. ReLU and dropout are a pass over the outputs of our own, 8 bytes an element, and one
 // before backward's products, 12: cuBLASLt's RELU epilogue is documented as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it
-// does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32
-// products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches, ReLU with dropout 17 MB, 4 us,
-// backward 25 MB, 5 us.
+// does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32 products reach, 5 us in tf32 (limit of memory: 5
+// us); the bias sum moves 8.4 MB, 2 us and the start of two launches, ReLU with dropout 17 MB, 4 us, backward 25 MB, 5 us.
 #include "kernels/activation/relu_dropout_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
@@ -40,19 +39,9 @@ struct FillWithBias {
   }
 };
 
+// ReLU, and dropout where there is one, in place.
+template <bool kDrops>
 struct Activate {
-  Matrix<float> outputs;
-
-  template <int kWidth>
-  __device__ void at(int64_t i, int64_t j) const {
-    Pack<kWidth> value = load<kWidth>(outputs.row(i) + j);
-    DUET_UNROLL
-    for (int k = 0; k < kWidth; ++k) value.at[k] = Relu::value(value.at[k]);
-    store(outputs.row(i) + j, value);
-  }
-};
-
-struct ActivateAndDrop {
   Drop drop;
   Matrix<float> outputs;
 
@@ -61,17 +50,16 @@ struct ActivateAndDrop {
     Pack<kWidth> value = load<kWidth>(outputs.row(i) + j);
     DUET_UNROLL
     for (int k = 0; k < kWidth; ++k) value.at[k] = Relu::value(value.at[k]);
-    drop.apply(i, j, value);
+    if constexpr (kDrops) drop.apply(i, j, value);
     store(outputs.row(i) + j, value);
   }
 };
 
 void activate(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs) {
-  const bool flat = contiguous(outputs), wide = aligned(outputs);
-  if (inputs.drops())
-    for_each_element(context, outputs.rows, outputs.columns, flat, wide, ActivateAndDrop{Drop(inputs.dropout, outputs.columns), outputs});
-  else if (inputs.relu)
-    for_each_element(context, outputs.rows, outputs.columns, flat, wide, Activate{outputs});
+  if (!inputs.relu) return;
+  const Drop drop(inputs.dropout, outputs.columns);
+  const auto run = [&](const auto& body) { for_each_element(context, outputs.rows, outputs.columns, contiguous(outputs), aligned(outputs), body); };
+  inputs.drops() ? run(Activate<true>{drop, outputs}) : run(Activate<false>{drop, outputs});
 }
 
 // The gradient before ReLU and dropout.

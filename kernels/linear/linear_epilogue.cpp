@@ -13,7 +13,7 @@ namespace {
 
 // y, count elements from number first on; words: of their dropout, or null.
 HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* words, float* y, int64_t count) {
-  for_each_vector(count, [&](auto d, int64_t k) HWY_ATTR {
+  over_elements(count, [&](auto d, int64_t k) HWY_ATTR {
     auto value = hn::LoadU(d, y + k);
     if (bias) value = hn::Add(value, hn::LoadU(d, bias + k));
     value = hn::Mul(hn::Set(d, epilogue.scale), value);
@@ -40,7 +40,7 @@ void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, i
 
 void gate_run(const LinearEpilogue& epilogue, const float* outputs, const float* grad_outputs, float* gated, int64_t count) {
   const float keep_probability = epilogue.draw.keep_probability;
-  for_each_vector(count, [&](auto d, int64_t k) HWY_ATTR {
+  over_elements(count, [&](auto d, int64_t k) HWY_ATTR {
     const auto kept = hn::Div(hn::LoadU(d, grad_outputs + k), hn::Set(d, keep_probability));
     hn::StoreU(where_positive(d, hn::LoadU(d, outputs + k), kept), d, gated + k);
   });

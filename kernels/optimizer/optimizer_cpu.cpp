@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/elements-inl.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/optimizer/optimizer_backends.h"
 
@@ -70,21 +71,11 @@ void sgd_at(D d, const SgdFactors& f, const OptimizerRun& run, int64_t k) {
   if (run.teacher) move_teacher(d, run.teacher + k, theta, f.teacher_momentum, f.teacher_gain);
 }
 
-// What does not fill a vector goes one by one through the same operations.
 void adamw_run(const AdamwFactors& f, const OptimizerRun& run) {
-  const hn::ScalableTag<float> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t k = 0;
-  for (; k + lanes <= run.count; k += lanes) adamw_at(d, f, run, k);
-  for (; k < run.count; ++k) adamw_at(hn::CappedTag<float, 1>(), f, run, k);
+  over_elements(run.count, [&](auto d, int64_t k) HWY_ATTR { adamw_at(d, f, run, k); });
 }
-
 void sgd_run(const SgdFactors& f, const OptimizerRun& run) {
-  const hn::ScalableTag<float> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  int64_t k = 0;
-  for (; k + lanes <= run.count; k += lanes) sgd_at(d, f, run, k);
-  for (; k < run.count; ++k) sgd_at(hn::CappedTag<float, 1>(), f, run, k);
+  over_elements(run.count, [&](auto d, int64_t k) HWY_ATTR { sgd_at(d, f, run, k); });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/elements-inl.h"
 #include "kernels/triplet/triplet_row.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -24,12 +25,8 @@ void look_at(D d, const float* distances, int64_t j, const TripletRowScratch& sc
 }
 
 WeightsOfRow weights_of_row(const float* distances, int64_t m, const TripletRowScratch& scratch) {
-  const Float tag;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   WeightsOfRow found{false, true};
-  int64_t j = 0;
-  for (; j + lanes <= m; j += lanes) look_at(tag, distances, j, scratch, found);
-  for (; j < m; ++j) look_at(hn::CappedTag<float, 1>(), distances, j, scratch, found);
+  over_elements(m, [&](auto d, int64_t j) HWY_ATTR { look_at(d, distances, j, scratch, found); });
   return found;
 }
 

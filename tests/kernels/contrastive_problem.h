@@ -6,6 +6,7 @@
 #include "tests/reference/contrastive.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/row_column_losses.h"
 #include "tests/support/tolerance.h"
 
 namespace duet::test::contrastive {
@@ -88,14 +89,7 @@ struct Call {
   std::unique_ptr<Scratch> scratch;
 };
 
-struct Losses {
-  Floats row, column, row_statistics, column_statistics;
-  Losses(int64_t n, int64_t m) : row(n, 1), column(m, 1), row_statistics(n, 2, 1), column_statistics(m, 2, 2) {}
-  bool same_bits(const Losses& o) const {
-    return row.same_bits(o.row) && column.same_bits(o.column) && row_statistics.same_bits(o.row_statistics) &&
-           column_statistics.same_bits(o.column_statistics);
-  }
-};
+using Losses = RowColumnLosses<2>;
 
 // The sigmoid loss gets null where it promises not to look.
 inline void forward(Call& call, Losses& out) {

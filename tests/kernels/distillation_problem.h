@@ -6,6 +6,7 @@
 #include "tests/reference/distillation.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/row_column_losses.h"
 #include "tests/support/tolerance.h"
 
 namespace duet::test::distillation {
@@ -98,14 +99,7 @@ struct Call {
   std::unique_ptr<Scratch> scratch;
 };
 
-struct Losses {
-  Floats row, column, row_statistics, column_statistics;
-  Losses(int64_t n, int64_t m) : row(n, 1), column(m, 1), row_statistics(n, 3, 1), column_statistics(m, 3, 2) {}
-  bool same_bits(const Losses& o) const {
-    return row.same_bits(o.row) && column.same_bits(o.column) && row_statistics.same_bits(o.row_statistics) &&
-           column_statistics.same_bits(o.column_statistics);
-  }
-};
+using Losses = RowColumnLosses<3>;
 
 inline void forward(Call& call, Losses& out) {
   SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), out.row_statistics.matrix(),
