@@ -45,9 +45,7 @@ WORKS = [
     Work("distillation_teacher", "distillation, forward, kappa 0", 2, 0, TORCH, bench=("distillation", "teacher", "forward"), most=1.1),
     Work("distillation_forward", "distillation, forward, soft agreement", 2, 0, TORCH, bench=("distillation", "agreement", "forward"), most=1.5),
     Work("distillation", "distillation, forward and backward, soft agreement", 6, 0, TORCH, GROWTH, bench=("distillation", "agreement", "both"),
-         most=1.6, least={EAGER: 3}, memory_share=1 / 50,
-         tried="Of duet's memory 4 MB are the gradients, 8 the four packed operands, 8 one block of the factor G, whatever n is. PyTorch's memory "
-               "grows by n^2: at n = 16,384 the share is 1/115."),
+         most=1.6, least={EAGER: 3}, memory_share=1 / 50),
     Work("infonce", "InfoNCE, forward and backward", 4, 0, TORCH, GROWTH, bench=("contrastive", "infonce", "both"), most=1.5, least={EAGER: 4},
          tried="The goal was set against 337 ms; compiled PyTorch takes half of that by now, and a quarter of it is less than the machine's limit."),
     Work("mining", "hard mining, both directions", 1, 0, (*TORCH, METRIC), GROWTH, bench=("mining", "hard", "forward"), most=1.2, least={METRIC: 20}),

@@ -13,9 +13,9 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const AlignmentInputs& in)
       : n(in.a.rows),
         m(in.v.rows),
-        sweep(n, m),
+        sweep(n, m, Sweep::kWide),
         tiles(workspace, in.score, n, m, in.a.columns),
-        gradients(workspace, in.score, n, m, in.a.columns),
+        gradients(workspace, in.score, n, m, in.a.columns, sweep.block_rows(), sweep.block_columns()),
         sums(workspace, context, sweep, n, m),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),

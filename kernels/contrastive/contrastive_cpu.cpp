@@ -14,23 +14,20 @@ struct Scratch {
       : inputs(in),
         n(in.a.rows),
         m(in.v.rows),
-        sweep(n, m),
+        sweep(n, m, Sweep::kNarrow),
         sums(workspace, context, sweep, n, m),
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
-        products(workspace, n, m, in.a.columns),
-        storage(workspace.take<float>(packed_size(m, in.v.columns))),
+        products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
+        scores(workspace, sweep, in.v.columns),
         stride(padded(sweep.tile_columns())),
         tiles(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)),
         thread_sums(workspace.take<float>(context.threads * sweep.tile_rows())),
         row_sum(workspace.take<double>(n)),
         slot_bias(workspace.take<double>(sweep.slots())) {}
 
-  void begin(const duet_context& context) {
-    v = pack_rows(context, inputs.v, storage);
-    target.begin(context, agreement(), inputs.trust_a, inputs.trust_v);
-  }
+  void begin(const duet_context& context) { target.begin(context, agreement(), inputs.trust_a, inputs.trust_v); }
 
   Matrix<float> thread_tile(const Tile& tile, int which) const {
     return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
@@ -39,7 +36,7 @@ struct Scratch {
   // The thread's tile of a_i.v_j.
   Matrix<float> fill(const Tile& tile, int thread) const {
     const Matrix<float> out = thread_tile(tile, 2 * thread);
-    tile_product(inputs.a.part(tile.first_row, 0, tile.rows, inputs.a.columns), v, tile.first_column, out);
+    scores.fill(tile, inputs.a, out);
     return out;
   }
 
@@ -61,8 +58,7 @@ struct Scratch {
   SoftmaxPull pull;
   ScoreGradient gradient;
   BlockGradients products;
-  float* storage;
-  PackedRows v;
+  BlockScores scores;
   int64_t stride;
   float* tiles;        // threads x 2 tiles
   float* thread_sums;  // threads x tile rows
@@ -82,7 +78,7 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
   scratch.sums.begin(std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v));
   scratch.begin(context);
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread);
         scratch.sums.take(tile, thread, dots, scale);
@@ -104,7 +100,7 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
   scratch.pull.begin(rows, columns);
   scratch.begin(context);
   scratch.gradient.begin();
-  scratch.products.begin(context, in.a, in.v, out.a, out.v);
+  scratch.products.begin(in.a, in.v, out.a, out.v);
   // w (P - What), nothing for a row without a target
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
@@ -119,7 +115,7 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
     scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[1]);
   }
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
         scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
@@ -134,7 +130,7 @@ void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, c
   scratch.begin(context);
   std::fill_n(scratch.row_sum, scratch.n, 0.0);
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         float* sums = scratch.thread_sums + thread * scratch.sweep.tile_rows();
         sigmoid_sums(scratch.fill(tile, thread), in.scale[0], in.bias[0], scratch.fill_weights(tile, thread), sums);
@@ -148,11 +144,11 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
   if (!out.row_weight) return;
   const float scale = in.scale[0];
   scratch.gradient.begin();
-  scratch.products.begin(context, in.a, in.v, out.a, out.v);
+  scratch.products.begin(in.a, in.v, out.a, out.v);
   scratch.begin(context);
   double grad_bias = 0;
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread);
         const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread), out.row_weight.data + tile.first_row,

@@ -4,19 +4,18 @@
 
 namespace duet::cpu {
 namespace {
-constexpr int64_t kColumnTiles = Sweep::kBlockColumns / Sweep::kTileColumns;  // of a block
-constexpr int64_t kMergeColumns = 128;                                        // of a work item in merge
+constexpr int64_t kMergeColumns = 128;  // of a work item in merge
 }  // namespace
 
 SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
-    : n_(n), m_(m), tile_rows_(sweep.tile_rows()), slot_stride_(padded(sweep.block_columns())) {
+    : n_(n), m_(m), tile_rows_(sweep.tile_rows()), column_tiles_(sweep.column_tiles()), slot_stride_(padded(sweep.block_columns())) {
   rows_ = workspace.take<LogSum>(n);
   columns_ = workspace.take<LogSum>(m);
   thread_sums_ = workspace.take<float>(context.threads * 3 * tile_rows_);
   slot_shift_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_sum_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
-  slot_centre_ = workspace.take<double>(sweep.slots() * kColumnTiles);
+  slot_centre_ = workspace.take<double>(sweep.slots() * column_tiles_);
 }
 
 void SoftmaxSweep::begin(float bound) {
@@ -66,7 +65,7 @@ void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> 
     exp_cross_sums(dots, scale, other, other_scale, centre, rows, column_sums(tile));
   }
   add_rows(tile, rows, centre, true);
-  slot_centre_[tile.slot * kColumnTiles + tile.block_column / Sweep::kTileColumns] = centre;
+  slot_centre_[tile.slot * column_tiles_ + tile.block_column / Sweep::kTileColumns] = centre;
 }
 
 void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool cross) {
@@ -76,7 +75,7 @@ void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool c
       const int64_t at = slot * slot_stride_;
       for (int64_t j = first; j < first + count; ++j) {
         const double shift = slot_shift_[at + j], sum = slot_sum_[at + j];
-        const double tile_cross = cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * kColumnTiles + j / Sweep::kTileColumns]) * sum : 0;
+        const double tile_cross = cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * column_tiles_ + j / Sweep::kTileColumns]) * sum : 0;
         columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
       }
     }

@@ -30,7 +30,7 @@ class SoftmaxSweep {
   ExpSums column_sums(const Tile& tile) const;
   void add_rows(const Tile& tile, ExpSums sums, float centre, bool cross);
 
-  int64_t n_, m_, tile_rows_, slot_stride_;
+  int64_t n_, m_, tile_rows_, column_tiles_, slot_stride_;
   bool bounded_ = false;
   LogSum *rows_, *columns_;
   float* thread_sums_;                           // threads x 3 x tile rows

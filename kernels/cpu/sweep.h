@@ -1,6 +1,6 @@
 // The tile sweep: how an n x m matrix that is never stored is visited.
 //
-// The matrix is cut into blocks of at most 2048 x 1024, each block into tiles. Blocks are visited one after another, row-major; within a block
+// The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another, row-major; within a block
 // the row tiles are spread over the threads, and one thread takes all column tiles of its row tile in order. So a row's state has one writer
 // and one order. What a tile has to say of its columns goes to a partial buffer of its row tile ("slot"), and when the block is done the
 // partials are merged in slot order. The memory for that is a constant number of buffers, whatever n and m, and the order of every sum depends
@@ -27,26 +27,32 @@ struct Block {
 
 class Sweep {
  public:
-  static constexpr int64_t kBlockRows = 2048, kBlockColumns = 1024;
-  // A tile is 256 KB, two of them fit the 1 MB L2 of an EPYC (Zen 4); 512 columns against 256 save 1 to 3 % of a loss there.
+  static constexpr int64_t kBlockRows = 2048;
+  // Columns of a block. A wide one reads and writes the rows of an n x m matrix in long runs: 256 columns cost distance 5 to 20 %. A narrow one
+  // packs its operands for itself and holds a quarter of G: a loss whose matrix nobody sees takes a quarter of the memory in the same time.
+  enum Width : int64_t { kNarrow = 256, kWide = 1024 };
+  // A tile is 256 KB at most, two of them fit the 1 MB L2 of an EPYC (Zen 4).
   static constexpr int64_t kTileColumns = 512;
 
-  Sweep(int64_t n, int64_t m) : n_(n), m_(m) {}
+  Sweep(int64_t n, int64_t m, Width width) : n_(n), m_(m), width_(width) {}
 
   // Small problems get small tiles, so that there is work for more than one thread.
   int64_t tile_rows() const { return n_ >= 1024 ? 128 : n_ >= 256 ? 64 : 32; }
-  int64_t tile_columns() const { return std::min(m_, kTileColumns); }
+  int64_t tile_columns() const { return std::min(block_columns(), kTileColumns); }
   int64_t block_rows() const { return std::min(n_, kBlockRows); }
-  int64_t block_columns() const { return std::min(m_, kBlockColumns); }
+  int64_t block_columns() const { return std::min<int64_t>(m_, width_); }
+  int64_t column_tiles() const { return width_ / std::min<int64_t>(width_, kTileColumns); }  // of a block, at most
   int64_t slots() const { return ceil_div(block_rows(), tile_rows()); }
 
-  // body(tile, thread) for every tile of a block, then finish(block) on the calling thread, block after block. Neither throws.
-  template <class Body, class Finish>
-  void run(const duet_context& context, Body&& body, Finish&& finish) const {
+  // Block after block: start(block), body(tile, thread) for each of its tiles, finish(block), the first and the last on the calling thread. None
+  // of them throws.
+  template <class Start, class Body, class Finish>
+  void run(const duet_context& context, Start&& start, Body&& body, Finish&& finish) const {
     for (int64_t row = 0; row < n_; row += kBlockRows) {
-      for (int64_t column = 0; column < m_; column += kBlockColumns) {
-        const int64_t rows = std::min(kBlockRows, n_ - row), columns = std::min(kBlockColumns, m_ - column);
+      for (int64_t column = 0; column < m_; column += width_) {
+        const int64_t rows = std::min(kBlockRows, n_ - row), columns = std::min<int64_t>(width_, m_ - column);
         const Block block{row, rows, column, columns, ceil_div(rows, tile_rows())};
+        start(block);
         parallel_for(context, block.slots, [&](int64_t slot, int thread) {
           const int64_t r = slot * tile_rows(), tile_height = std::min(tile_rows(), rows - r);
           for (int64_t c = 0; c < columns; c += kTileColumns)
@@ -56,24 +62,56 @@ class Sweep {
       }
     }
   }
+  template <class Body, class Finish>
+  void run(const duet_context& context, Body&& body, Finish&& finish) const {
+    run(
+        context, [](const Block&) {}, body, finish);
+  }
 
  private:
   int64_t n_, m_;
+  Width width_;
+};
+
+// The second operand of a block's scores: the rows of v that are its columns, packed for it alone.
+class BlockScores {
+ public:
+  BlockScores(Workspace& workspace, const Sweep& sweep, int64_t d) : storage_(workspace.take<float>(packed_size(sweep.block_columns(), d))) {}
+
+  void pack(const duet_context& context, const Block& block, Matrix<const float> v) {
+    packed_ = pack_rows(context, v.part(block.first_column, 0, block.columns, v.columns), storage_);
+  }
+  // out (tile.rows x tile.columns) = a_i.v_j
+  void fill(const Tile& tile, Matrix<const float> a, Matrix<float> out) const {
+    tile_product(a.part(tile.first_row, 0, tile.rows, a.columns), packed_, tile.block_column, out);
+  }
+
+ private:
+  float* storage_;
+  PackedRows packed_;
 };
 
 // The two products that end every backward sweep, block after block, for a block's G (block.rows x block.columns, kept in scratch):
-// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. a and v are packed once for the whole sweep.
+// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. The block's rows of a and v are packed where the block before it had
+// others.
 class BlockGradients {
  public:
-  BlockGradients(Workspace& workspace, int64_t n, int64_t m, int64_t d);
+  BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d);
 
   // A gradient without data is not computed.
-  void begin(const duet_context& context, Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v);
-  void add(const duet_context& context, const Block& block, Matrix<const float> g) const;
+  void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v);
+  void add(const duet_context& context, const Block& block, Matrix<const float> g);
 
  private:
-  float *storage_a_, *storage_v_;
-  PackedColumns a_, v_;
+  struct Operand {
+    float* storage;
+    Matrix<const float> rows;
+    PackedColumns packed;
+    int64_t first, count;  // of the rows that are packed
+
+    void pack(const duet_context& context, int64_t first_row, int64_t row_count);
+  };
+  Operand a_, v_;
   Matrix<float> grad_a_, grad_v_;
 };
 

@@ -9,9 +9,9 @@ int64_t block_stride(const Sweep& sweep) { return sweep.block_columns() + 16; }
 
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const DistanceInputs& in)
-      : sweep(in.x.rows, in.y.rows),
+      : sweep(in.x.rows, in.y.rows, Sweep::kWide),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
-        gradients(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
+        gradients(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns, sweep.block_rows(), sweep.block_columns()),
         g(workspace.take_matrix<float>(sweep.block_rows(), block_stride(sweep))),
         products(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())) {}
 

@@ -135,12 +135,9 @@ void project(const duet_context& context, Matrix<const float> g, Matrix<const fl
 
 }  // namespace
 
-DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d)
-    : DistanceGradients(workspace, metric, n, m, d, Sweep(n, m).block_rows(), Sweep(n, m).block_columns()) {}
-
 DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
                                      int64_t block_columns)
-    : metric_(metric), products_(workspace, n, m, d) {
+    : metric_(metric), products_(workspace, block_rows, block_columns, d) {
   if (metric == DUET_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
     unit_y_ = workspace.take_matrix<float>(m, d);
@@ -156,9 +153,10 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, i
 
 void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y) {
   tiles_ = &tiles;
-  packed_ = false;
   grad_x_ = grad_x;
   grad_y_ = grad_y;
+  const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) { return grad && metric_ == DUET_COSINE ? unit : grad; };
+  products_.begin(tiles.x(), tiles.y(), wanted(grad_x, unit_x_), wanted(grad_y, unit_y_));
   if (metric_ == DUET_COSINE) {
     std::fill_n(unit_x_.data, unit_x_.rows * unit_x_.columns, 0.0f);
     std::fill_n(unit_y_.data, unit_y_.rows * unit_y_.columns, 0.0f);
@@ -242,16 +240,12 @@ void DistanceGradients::add_close_pairs(const duet_context& context, const Block
 }
 
 void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<float> g) {
-  const bool cosine = metric_ == DUET_COSINE;
-  const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) { return grad && cosine ? unit : grad; };
   if (metric_ == DUET_EUCLIDEAN) add_close_pairs(context, block, g);
-  if (grad_y_ && !cosine && metric_ != DUET_INNER) {
+  if (grad_y_ && column_sum_) {
     const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
     parallel_chunks(context, block.columns, kChunk,
                     [&](int64_t first, int64_t count, int) { add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first); });
   }
-  if (!packed_) products_.begin(context, tiles_->x(), tiles_->y(), wanted(grad_x_, unit_x_), wanted(grad_y_, unit_y_));
-  packed_ = true;
   products_.add(context, block, g);
 }
 

@@ -8,8 +8,7 @@ namespace duet::cpu {
 
 class DistanceGradients {
  public:
-  // Row and column sums, for cosine the gradients of the unit rows, for euclidean a bit for each pair of a block (of the Sweep, or as given).
-  DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d);
+  // Row and column sums, for cosine the gradients of the unit rows, for euclidean a bit for each pair of a block.
   DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows, int64_t block_columns);
 
   // tiles must be prepared and outlive the pass. A gradient without data is not computed.
@@ -34,7 +33,6 @@ class DistanceGradients {
   duet_metric metric_;
   double *row_sum_ = nullptr, *column_sum_ = nullptr;  // n, m; euclidean and sqeuclidean
   BlockGradients products_;
-  bool packed_ = false;            // its operands, at the first block
   Matrix<float> unit_x_, unit_y_;  // n x d, m x d; cosine
   // Pairs of the block so close that 1/D would magnify what the products cancel; they are added directly. euclidean
   Matrix<uint64_t> close_;        // block rows x words of 64 columns

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/softmax_sweep.h"
@@ -11,43 +12,59 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
       : n(in.student_a.rows),
         m(in.student_v.rows),
-        sweep(n, m),
-        student(workspace, context, sweep, n, m),
-        teacher(workspace, context, sweep, n, m),
+        sweep(n, m, Sweep::kNarrow),
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
-        student_pull(workspace, context, sweep, n, m),
-        teacher_pull(workspace, context, sweep, n, m),
-        gradient(workspace, sweep),
-        products(workspace, n, m, in.student_a.columns),
-        student_storage(workspace.take<float>(packed_size(m, in.student_v.columns))),
-        teacher_storage(workspace.take<float>(packed_size(m, in.teacher_v.columns))),
+        student_scores(workspace, sweep, in.student_v.columns),
+        teacher_scores(workspace, sweep, in.teacher_v.columns),
         stride(padded(sweep.tile_columns())),
         dots(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)) {}
 
-  void pack(const duet_context& context, const DistillationInputs& in) {
-    student_v = pack_rows(context, in.student_v, student_storage);
-    teacher_v = pack_rows(context, in.teacher_v, teacher_storage);
+  void pack(const duet_context& context, const Block& block, const DistillationInputs& in) {
+    student_scores.pack(context, block, in.student_v);
+    teacher_scores.pack(context, block, in.teacher_v);
   }
 
-  enum Of { kStudent, kTeacher };
-  // The thread's tile of a_i.v_j.
-  Matrix<float> fill(Of of, const Tile& tile, int thread, Matrix<const float> a) const {
-    const Matrix<float> out{dots + (2 * thread + of) * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
-    tile_product(a.part(tile.first_row, 0, tile.rows, a.columns), of == kStudent ? student_v : teacher_v, tile.first_column, out);
-    return out;
+  // The thread's tiles of a_i.v_j.
+  Matrix<float> fill_student(const Tile& tile, int thread, const DistillationInputs& in) const {
+    return fill(tile, 2 * thread, student_scores, in.student_a);
+  }
+  Matrix<float> fill_teacher(const Tile& tile, int thread, const DistillationInputs& in) const {
+    return fill(tile, 2 * thread + 1, teacher_scores, in.teacher_a);
   }
 
   int64_t n, m;
   Sweep sweep;
-  SoftmaxSweep student, teacher;
   TargetSweep target;
-  SoftmaxPull student_pull, teacher_pull;
-  ScoreGradient gradient;
-  BlockGradients products;
-  float *student_storage, *teacher_storage;
-  PackedRows student_v, teacher_v;
+  BlockScores student_scores, teacher_scores;
   int64_t stride;
   float* dots;  // threads x 2 tiles
+
+ private:
+  Matrix<float> fill(const Tile& tile, int which, const BlockScores& scores, Matrix<const float> a) const {
+    const Matrix<float> out{dots + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
+    scores.fill(tile, a, out);
+    return out;
+  }
+};
+
+struct ForwardScratch : Scratch {
+  ForwardScratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
+      : Scratch(workspace, context, in), student(workspace, context, sweep, n, m), teacher(workspace, context, sweep, n, m) {}
+
+  SoftmaxSweep student, teacher;
+};
+
+struct BackwardScratch : Scratch {
+  BackwardScratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
+      : Scratch(workspace, context, in),
+        student(workspace, context, sweep, n, m),
+        teacher(workspace, context, sweep, n, m),
+        gradient(workspace, sweep),
+        products(workspace, sweep.block_rows(), sweep.block_columns(), in.student_a.columns) {}
+
+  SoftmaxPull student, teacher;
+  ScoreGradient gradient;
+  BlockGradients products;
 };
 
 Agreement agreement_of(const DistillationInputs& in) {
@@ -79,27 +96,27 @@ void pull(const float* statistics, float weight, float kappa, SetStudent&& stude
 }  // namespace
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs) {
-  Workspace measure;
-  Scratch(measure, context, inputs);
-  return measure.used();
+  Workspace forward, backward;
+  ForwardScratch(forward, context, inputs);
+  BackwardScratch(backward, context, inputs);
+  return std::max(forward.used(), backward.used());
 }
 
 void distillation_forward(const duet_context& context, const DistillationInputs& in, const DistillationOutputs& out,
                           const duet_workspace& workspace) {
   Workspace pieces(workspace);
-  Scratch scratch(pieces, context, in);
+  ForwardScratch scratch(pieces, context, in);
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
   const float teacher_bound = std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
   scratch.student.begin(bound);
   scratch.teacher.begin(bound <= kBoundedScore ? teacher_bound : bound);
-  scratch.pack(context, in);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.pack(context, block, in); },
       [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a);
-        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a);
+        const Matrix<float> s = scratch.fill_student(tile, thread, in);
+        const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
         const float centre = scratch.student.take(tile, thread, s, scale);
         scratch.teacher.take_cross(tile, thread, t, teacher_scale, s, scale, centre);
         scratch.target.take(tile, thread, s, scale, Entropy::yes);
@@ -127,34 +144,33 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   const bool rows = bool(out.row_weight), columns = bool(out.column_weight);
   if (!rows && !columns) return;
   Workspace pieces(workspace);
-  Scratch scratch(pieces, context, in);
+  BackwardScratch scratch(pieces, context, in);
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
-  scratch.student_pull.begin(rows, columns);
-  scratch.teacher_pull.begin(rows, columns);
-  scratch.pack(context, in);
+  scratch.student.begin(rows, columns);
+  scratch.teacher.begin(rows, columns);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.gradient.begin();
-  scratch.products.begin(context, in.student_a, in.student_v, out.a, out.v);
+  scratch.products.begin(in.student_a, in.student_v, out.a, out.v);
   for (int64_t i = 0; i < scratch.n; ++i)
     pull(
         row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0,
-        [&](float log_sum, float weight) { scratch.student_pull.set_row(i, log_sum, weight); },
-        [&](float log_sum, float weight) { scratch.teacher_pull.set_row(i, log_sum, weight); },
+        [&](float log_sum, float weight) { scratch.student.set_row(i, log_sum, weight); },
+        [&](float log_sum, float weight) { scratch.teacher.set_row(i, log_sum, weight); },
         [&](float weight) { scratch.target.set_row(i, rows ? weight : 0); });
   for (int64_t j = 0; j < scratch.m; ++j)
     pull(
         column_statistics.row(j), columns ? out.column_weight[j] : 0, in.kappa_v ? in.kappa_v[j] : 0,
-        [&](float log_sum, float weight) { scratch.student_pull.set_column(j, log_sum, weight); },
-        [&](float log_sum, float weight) { scratch.teacher_pull.set_column(j, log_sum, weight); },
+        [&](float log_sum, float weight) { scratch.student.set_column(j, log_sum, weight); },
+        [&](float log_sum, float weight) { scratch.teacher.set_column(j, log_sum, weight); },
         [&](float weight) { scratch.target.set_column(j, columns ? weight : 0); });
   scratch.sweep.run(
-      context,
+      context, [&](const Block& block) { scratch.pack(context, block, in); },
       [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill(Scratch::kStudent, tile, thread, in.student_a);
-        const Matrix<float> t = scratch.fill(Scratch::kTeacher, tile, thread, in.teacher_a);
+        const Matrix<float> s = scratch.fill_student(tile, thread, in);
+        const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
         const Matrix<float> g = scratch.gradient.tile(tile);
-        scratch.student_pull.add(tile, thread, s, scale, Accumulate::no, g);
-        scratch.teacher_pull.add(tile, thread, t, teacher_scale, Accumulate::yes, g);
+        scratch.student.add(tile, thread, s, scale, Accumulate::no, g);
+        scratch.teacher.add(tile, thread, t, teacher_scale, Accumulate::yes, g);
         scratch.target.subtract(tile, thread, g);
         scratch.gradient.close(tile, s, scale);
       },

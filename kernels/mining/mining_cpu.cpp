@@ -12,7 +12,7 @@ namespace {
 
 struct HardScratch {
   HardScratch(Workspace& workspace, const duet_context& context, const MiningInputs& in)
-      : sweep(in.x.rows, in.y.rows),
+      : sweep(in.x.rows, in.y.rows, Sweep::kWide),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
         distances(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())),
         rows(HardState::take(workspace, in.x.rows)),
