@@ -14,7 +14,8 @@ extern "C" {
 typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
 
 /* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default), plain fp32, one TF32
-   product, one BF16 product. The CPU computes in fp32 whatever is asked. */
+   product, one BF16 product. Three TF32 products make NaN of an infinite element, because it leaves no finite rest. The CPU computes in fp32
+   whatever is asked. */
 typedef enum duet_precision { DUET_PRECISION_TF32X3 = 0, DUET_PRECISION_FP32 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
 
 /* Any number of contexts may exist; each is used by one thread at a time. */

@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float>
   if (norms.square || norms.norm) {
     double sum = 0;
     for (int64_t k = lane; k < d; k += 32) sum += static_cast<double>(row[k]) * row[k];
-    sum = warp_sum(sum);
+    if (inside) sum = warp_sum(sum);
     float square = static_cast<float>(sum);
     if (norms.inverse) {
       const double norm = sqrt(sum), inverse = 1 / (norm < kSmallestNorm ? kSmallestNorm : norm);

@@ -17,7 +17,7 @@ TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
   for (const Variant variant : kVariants) {
     for (const Shape& s : kShapes) {
       if (!affordable(s.n * s.m * s.d)) continue;
-      for (const float scale : {1.0f, 10.0f, 1000.0f}) {
+      for (const float scale : values_of({10.0f, 1.0f, 1000.0f})) {
         CAPTURE(static_cast<int>(variant));
         CAPTURE(s.n);
         CAPTURE(scale);
@@ -67,7 +67,7 @@ TEST_CASE("contrastive losses beyond one sweep block") {
 TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
   for (const Variant variant : kVariants) {
     for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
-      for (const float scale : {10.0f, 100.0f}) {  // bounded scores, and not
+      for (const float scale : values_of({10.0f, 100.0f})) {  // bounded scores, and not
         const int64_t n = 67, m = 129, d = 70;
         if (!affordable(n * m * d)) continue;
         CAPTURE(static_cast<int>(variant));

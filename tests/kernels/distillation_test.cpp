@@ -21,7 +21,7 @@ int64_t operations(int64_t n, int64_t m, int64_t d) { return n * m * (2 * d + 2)
 TEST_CASE("distillation agrees with the reference, whatever the threads") {
   for (const Shape& s : kShapes) {
     if (!affordable(operations(s.n, s.m, s.d))) continue;
-    for (const auto& scales : {std::pair{10.0f, 5.0f}, {1.0f, 1.0f}, {1000.0f, 1000.0f}, {1000.0f, 2.0f}}) {
+    for (const auto& scales : values_of<std::pair<float, float>>({{10, 5}, {1, 1}, {1000, 1000}, {1000, 2}})) {
       const float scale = scales.first, teacher_scale = scales.second;
       CAPTURE(s.n);
       CAPTURE(scale);
@@ -83,7 +83,7 @@ TEST_CASE("distillation beyond one sweep block") {
 
 TEST_CASE("distillation in lower precision keeps METHOD.md's tolerances") {
   for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
-    for (const float scale : {10.0f, 100.0f}) {  // bounded scores, and not
+    for (const float scale : values_of({10.0f, 100.0f})) {  // bounded scores, and not
       const int64_t n = 129, m = 67, d = 70;
       if (!affordable(operations(n, m, d))) continue;
       CAPTURE(static_cast<int>(precision));

@@ -1,5 +1,4 @@
 // Runs the kernels' tests on a GPU. DUET_TEST_OPERATIONS limits a test's shapes (multiply-adds), for runs under compute-sanitizer.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cstdio>

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,8 @@ struct Device {
   duet_device kind = DUET_CPU;
   bool emulated = false;
   int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
+  bool every_value = true;              // false: a schedule is what is tested, and one value of a parameter will do
+  bool repeats = true;                  // whether a call is made again to compare bits; in a fixed schedule it would be the same call
   // Arrays and workspaces of the tests lie in memory that host and device both reach.
   void* (*allocate)(size_t bytes) = nullptr;
   void (*release)(void* data) = nullptr;
@@ -32,10 +35,26 @@ inline bool affordable_tiles(int64_t n, int64_t m, int64_t d) {
   return affordable(on_cpu() ? n * m * d : padded(n, 128) * padded(m, 128) * padded(d, 32));
 }
 
-// Whatever these are, a result's bits are the same. A CUDA context takes no notice of them: there a call is just repeated.
-inline std::vector<int> thread_counts() { return on_cpu() ? std::vector<int>{1, 2, 4, 8} : std::vector<int>{1, 2}; }
+// The values of a parameter, or the first of them where one will do.
+template <class T>
+std::vector<T> values_of(std::initializer_list<T> values) {
+  return {values.begin(), device.every_value ? values.end() : values.begin() + 1};
+}
+
+// Whatever these are, a result's bits are the same; AddressSanitizer sees no more in eight threads than in four. A CUDA context takes no notice of
+// them: there a call is just repeated.
+inline std::vector<int> thread_counts() {
+#if defined(__SANITIZE_ADDRESS__)
+  if (on_cpu()) return {1, 4};
+#endif
+  if (on_cpu()) return {1, 2, 4, 8};
+  return device.repeats ? std::vector<int>{1, 2} : std::vector<int>{1};
+}
 // All but the first, which the others are compared with.
-inline std::vector<int> other_thread_counts() { return on_cpu() ? std::vector<int>{2, 4, 8} : std::vector<int>{2}; }
+inline std::vector<int> other_thread_counts() {
+  const std::vector<int> counts = thread_counts();
+  return {counts.begin() + 1, counts.end()};
+}
 
 template <class T>
 struct DeviceAllocator {

@@ -1,12 +1,10 @@
-// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, reverse, and eight random ones whose seed changes from day to
-// day; under a sanitizer or the emulator's checker fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints
+// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, reverse, and eight random ones whose seeds change from run to
+// run; under a sanitizer or the emulator's checker fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints
 // does.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <vector>
 
 #include "kernels/simt/simt.h"
@@ -22,19 +20,19 @@ namespace {
 #if defined(__SANITIZE_ADDRESS__)
 constexpr int64_t kSlowdown = 4;
 constexpr bool kForward = true, kReverse = false;
-constexpr int kRandom = 1;
+constexpr uint64_t kRandom = 1;
 #elif defined(DUET_UNDER_TSAN)
 constexpr int64_t kSlowdown = 12;
 constexpr bool kForward = false, kReverse = false;
-constexpr int kRandom = 1;
+constexpr uint64_t kRandom = 1;
 #elif defined(DUET_CHECKED)
 constexpr int64_t kSlowdown = 12;
 constexpr bool kForward = true, kReverse = false;
-constexpr int kRandom = 0;
+constexpr uint64_t kRandom = 0;
 #else
 constexpr int64_t kSlowdown = 1;
 constexpr bool kForward = true, kReverse = true;
-constexpr int kRandom = 8;
+constexpr uint64_t kRandom = 8;
 #endif
 
 // What a run over one operation's tests may cost: one larger shape in forward order, shapes about a tile in the others.
@@ -51,14 +49,16 @@ int main(int argc, char** argv) {
   } else {
     if (kForward) schedules.push_back({Order::forward, 1});
     if (kReverse) schedules.push_back({Order::reverse, 1});
-    const auto today = static_cast<uint64_t>(std::time(nullptr)) / 86400;
-    for (int k = 0; k < kRandom; ++k) schedules.push_back({Order::random, today * 8 + static_cast<uint64_t>(k)});
+    const uint64_t first = duet::simt::schedule().seed;  // of the clock
+    for (uint64_t k = 0; k < kRandom; ++k) schedules.push_back({Order::random, first + k});
   }
   duet::test::device.kind = DUET_CUDA;
   duet::test::device.emulated = true;
   for (const duet::simt::Schedule& schedule : schedules) {
     duet::simt::set_schedule(schedule);
-    duet::test::device.most_operations = schedule.order == Order::forward ? kForwardOperations : kOtherOperations;
+    duet::test::device.every_value = schedule.order == Order::forward;
+    duet::test::device.repeats = schedule.order == Order::random;
+    duet::test::device.most_operations = duet::test::device.every_value ? kForwardOperations : kOtherOperations;
     doctest::Context context(argc, argv);
     const int failed = context.run();
     if (context.shouldExit()) return failed;
