@@ -1,7 +1,8 @@
 // Sorts a row of distances with their columns, several times faster than by comparisons.
 //
 // Keys are dealt into about twice as many bins as there are keys, of equal width over the row's range, so that most bins hold one key or none;
-// one pass of insertion puts right what shares a bin. Rows that crowd into few bins (an outlier stretches the range) are left to VQSort.
+// exchanges of neighbours and one pass of insertion put right what shares a bin. Rows that crowd into few bins (an outlier stretches the range) are
+// left to VQSort.
 #pragma once
 
 #include <bit>

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cpu/elements-inl.h"
 #include "kernels/triplet/triplet_row.h"
@@ -54,53 +55,77 @@ int64_t gather_weighing(const float* distances, int64_t m, const TripletRowScrat
 // Searches that walk side by side: each step waits for the last one's comparison, so one walk alone leaves the processor idle.
 constexpr int64_t kWalks = 4;
 
-// reached[r] = #{k: d[k] < fl(d[r] + margin)}, passed[r] = #{k: fl(d[k] + margin) <= d[r]} of d ascending. Neither falls from r to r + 1, so the
-// search goes on from the last place, a vector at a time. Behind d[count] stand NaN, a vector and kWalks of them: they compare false.
-template <bool kPassed>
-void find_ranks(const float* d, int64_t count, float margin, int32_t* reached, int32_t* passed) {
+// reached[r] = #{k: d[k] < fl(d[r] + margin)} of d ascending. It does not fall from r to r + 1, so the search goes on from the last place, a vector
+// at a time. Behind d[count] stand NaN, a vector and kWalks of them: they compare false.
+void find_reached(const float* d, int64_t count, float margin, int32_t* reached) {
   const Float tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const auto margins = hn::Set(tag, margin);
   const int64_t length = (count + kWalks - 1) / kWalks;
-  int64_t k[kWalks], q[kWalks];
-  for (int64_t w = 0; w < kWalks; ++w) {
-    const float first = d[std::min(w * length, count - 1)], reach = first + margin;
-    k[w] = std::lower_bound(d, d + count, reach) - d;
-    q[w] = !kPassed ? 0 : std::partition_point(d, d + count, [&](float x) { return x + margin <= first; }) - d;
-  }
+  int64_t k[kWalks];
+  for (int64_t w = 0; w < kWalks; ++w) k[w] = std::lower_bound(d, d + count, d[std::min(w * length, count - 1)] + margin) - d;
   for (int64_t t = 0; t < length; ++t) {
+#pragma GCC unroll 8
     for (int64_t w = 0; w < kWalks; ++w) {
-      const int64_t r = w * length + t;
-      const auto own = hn::Set(tag, d[r]), reach = hn::Add(own, margins);
-      for (int64_t more = lanes; more == lanes; k[w] += more)
+      const auto reach = hn::Set(tag, d[w * length + t] + margin);
+      int64_t more;
+      do {
         more = static_cast<int64_t>(hn::CountTrue(tag, hn::Lt(hn::LoadU(tag, d + k[w]), reach)));
-      reached[r] = static_cast<int32_t>(k[w]);
-      if (!kPassed) continue;
-      for (int64_t more = lanes; more == lanes; q[w] += more)
-        more = static_cast<int64_t>(hn::CountTrue(tag, hn::Le(hn::Add(hn::LoadU(tag, d + q[w]), margins), own)));
-      passed[r] = static_cast<int32_t>(q[w]);
+        k[w] += more;
+      } while (more == lanes);
+      reached[w * length + t] = static_cast<int32_t>(k[w]);
     }
+  }
+}
+
+// passed[r] = #{k: fl(d[k] + margin) <= d[r]} = #{k: reached[k] <= r}: k + 1 from reached[k] to reached[k + 1]. Vectors are written whole, the next k
+// overwrites what is too much.
+void find_passed(const int32_t* reached, int64_t count, int32_t* passed) {
+  const hn::CappedTag<int32_t, 8> tag;  // most runs are short
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  int64_t at = 0;
+  for (int64_t k = 0; k <= count; ++k) {
+    const int64_t end = k < count ? reached[k] : count;
+    const auto value = hn::Set(tag, static_cast<int32_t>(k));
+    do {
+      hn::StoreU(value, tag, passed + at);
+      at += lanes;
+    } while (at < end);
+    at = end;
   }
 }
 
 // Distances, weights and prefix sums in the order of keys.
 void unpack(const TripletRowScratch& scratch, int64_t count) {
-  NegativeSums negatives{};
-  double positives = 0;
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t j = key_column(scratch.keys[r]);
-    const float d = key_distance(scratch.keys[r]), negative = scratch.negative[j], positive = scratch.positive[j];
-    scratch.sorted_distance[r] = d;
-    scratch.sorted_positive[r] = positive;
-    scratch.sorted_negative[r] = negative;
-    scratch.negatives_below[r] = negatives;
-    scratch.positives_below[r] = positives;
-    negatives.weight += negative;
-    negatives.distance += static_cast<double>(negative) * d;
-    positives += positive;
-  }
-  scratch.negatives_below[count] = negatives;
-  scratch.positives_below[count] = positives;
+  double weight = 0, distance = 0, positive = 0;
+  // One addition in four waits for the last.
+  constexpr int64_t kSums = 4;
+  const auto take = [&](int64_t r, auto size) HWY_ATTR {
+    double weights[kSums], distances[kSums], positives[kSums];
+    for (int64_t t = 0; t < size; ++t) {
+      const int64_t j = key_column(scratch.keys[r + t]);
+      const float d = key_distance(scratch.keys[r + t]), of_negative = scratch.negative[j], of_positive = scratch.positive[j];
+      scratch.sorted_distance[r + t] = d;
+      scratch.sorted_positive[r + t] = of_positive;
+      scratch.sorted_negative[r + t] = of_negative;
+      weights[t] = (t ? weights[t - 1] : 0) + of_negative;
+      distances[t] = (t ? distances[t - 1] : 0) + static_cast<double>(of_negative) * d;
+      positives[t] = (t ? positives[t - 1] : 0) + of_positive;
+    }
+    for (int64_t t = 0; t < size; ++t) {
+      scratch.negatives_below[r + t] = weight + (t ? weights[t - 1] : 0);
+      scratch.distances_below[r + t] = distance + (t ? distances[t - 1] : 0);
+      scratch.positives_below[r + t] = positive + (t ? positives[t - 1] : 0);
+    }
+    weight += weights[size - 1];
+    distance += distances[size - 1];
+    positive += positives[size - 1];
+  };
+  int64_t r = 0;
+  for (; r + kSums <= count; r += kSums) take(r, std::integral_constant<int64_t, kSums>());
+  for (; r < count; ++r) take(r, std::integral_constant<int64_t, 1>());
+  scratch.negatives_below[count] = weight;
+  scratch.distances_below[count] = distance;
+  scratch.positives_below[count] = positive;
   std::fill_n(scratch.sorted_distance + count, TripletRowScratch::kPadding, std::numeric_limits<float>::quiet_NaN());
 }
 
@@ -110,11 +135,12 @@ RowSums sum_up(const TripletRowScratch& scratch, int64_t count, float margin) {
   constexpr int64_t kSums = 4;
   double loss[kSums] = {}, active[kSums] = {};
   const auto add = [&](int64_t r, int64_t to) HWY_ATTR {
-    const NegativeSums below = scratch.negatives_below[scratch.reached[r]];
-    const float positive = scratch.sorted_positive[r], reach = scratch.sorted_distance[r] + margin;
-    if (!kFinite && (positive == 0 || below.weight == 0)) return;
-    loss[to] += positive * (reach * below.weight - below.distance);
-    active[to] += positive * below.weight;
+    const int64_t below = scratch.reached[r];
+    const double weight = scratch.negatives_below[below], positive = scratch.sorted_positive[r];
+    const float reach = scratch.sorted_distance[r] + margin;
+    if (!kFinite && (positive == 0 || weight == 0)) return;
+    loss[to] += positive * (reach * weight - scratch.distances_below[below]);
+    active[to] += positive * weight;
   };
   int64_t r = 0;
   for (; r + kSums <= count; r += kSums) {
@@ -141,18 +167,16 @@ RowSums all_of_row(const float* distances, int64_t m, bool all_weigh, float marg
   }
   if (count == 0) return {};
   unpack(scratch, count);
-  if (grad)
-    find_ranks<true>(scratch.sorted_distance, count, margin, scratch.reached, scratch.passed);
-  else
-    find_ranks<false>(scratch.sorted_distance, count, margin, scratch.reached, nullptr);
+  find_reached(scratch.sorted_distance, count, margin, scratch.reached);
   const bool finite = scratch.sorted_distance[count - 1] + margin < std::numeric_limits<float>::infinity();
   RowSums sums = finite ? sum_up<true>(scratch, count, margin) : sum_up<false>(scratch, count, margin);
   sums.loss *= trust;
   sums.active *= trust;
   if (!grad) return sums;
+  find_passed(scratch.reached, count, scratch.passed);
   const double factor = scale * trust, all_positive = scratch.positives_below[count];
   for (int64_t r = 0; r < count; ++r) {
-    const double within = scratch.negatives_below[scratch.reached[r]].weight, beyond = all_positive - scratch.positives_below[scratch.passed[r]];
+    const double within = scratch.negatives_below[scratch.reached[r]], beyond = all_positive - scratch.positives_below[scratch.passed[r]];
     grad[key_column(scratch.keys[r])] = static_cast<float>(factor * (scratch.sorted_positive[r] * within - scratch.sorted_negative[r] * beyond));
   }
   return sums;

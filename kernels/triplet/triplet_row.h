@@ -13,11 +13,6 @@ struct RowSums {
   double loss = 0, active = 0;
 };
 
-// Sums over the negatives nearer than some place of the row: S0 and S1.
-struct NegativeSums {
-  double weight, distance;
-};
-
 // One thread's, for rows of m columns. Arrays in sorted order hold the columns that weigh, nearest first.
 struct TripletRowScratch {
   static constexpr int64_t kPadding = 64;  // behind the sorted distances: whole vectors are compared
@@ -25,9 +20,8 @@ struct TripletRowScratch {
   float *positive, *negative;  // m: the weights of the row's columns
   uint64_t* keys;              // m, sorted
   float *sorted_distance, *sorted_positive, *sorted_negative;
-  NegativeSums* negatives_below;  // m + 1, sorted
-  double* positives_below;        // m + 1, sorted
-  int32_t *reached, *passed;      // of each as a positive: columns within its reach; as a negative: columns whose reach falls short of it
+  double *negatives_below, *distances_below, *positives_below;  // m + 1, sorted: S0 and S1 of the nearer negatives, S0 of the nearer positives
+  int32_t *reached, *passed;  // of each as a positive: columns within its reach; as a negative: columns whose reach falls short of it
   RowSorter sorter;
 
   TripletRowScratch(Workspace& workspace, int64_t m);
