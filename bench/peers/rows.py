@@ -51,8 +51,9 @@ WORKS = [
     Work("mining", "hard mining, both directions", 1, 0, (*TORCH, METRIC), GROWTH, bench=("mining", "hard", "forward"), most=1.2, least={METRIC: 20}),
     Work("triplet_soft", "triplets, all, soft, forward and backward", 4, 0, TORCH, GROWTH, bench=("triplet", "all_soft_one_pass", "both"),
          least={EAGER: 16},
-         tried="The goal was set against the eager form (2.7 s then); compiling takes a third off it. Rows are sorted by bins, searched by walks side by side, weights "
-               "looked at and idle columns left out a vector at a time. Products are six tenths of what is left where columns lack weight, sort and sums the rest."),
+         tried="The goal was set against the eager form (2.7 s then); compiling takes a third off it. Rows are sorted by bins and exchanges of neighbours, one walk "
+               "over them gives both ranks, weights are looked at and idle columns left out a vector at a time. Products are over half of what is left, sort and "
+               "sums the rest."),
     Work("triplet_labels", "triplets, all, labels, forward and backward", 4, 0, (*TORCH, METRIC), (1024,), least={METRIC: 200}),
     Work("retrieval", "mean average precision", 1, 0, (DUET, EAGER, SCIKIT), (28103,), 64, least={EAGER: 10, SCIKIT: 30}, memory_bytes=100e6),
 ]
