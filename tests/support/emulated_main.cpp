@@ -18,7 +18,7 @@ namespace {
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__)
-constexpr int64_t kSlowdown = 4;
+constexpr int64_t kSlowdown = 8;
 constexpr bool kForward = true, kReverse = false;
 constexpr uint64_t kRandom = 1;
 #elif defined(DUET_UNDER_TSAN)
