@@ -65,7 +65,9 @@ class Page:
     # Every goal as (title, goal, reached by threads, whether that holds, unit, the work or the batch of a step; None: no more to say).
     def ratio(self, name, system, threads, **keys):
         own, other = self.row(name, DUET, threads, **keys), self.peer(name, system, threads, **keys)
-        return other["median_s"] / own["median_s"] if finished(own) and finished(other) else (other or own or {}).get("status")
+        if finished(own) and finished(other):
+            return other["median_s"] / own["median_s"]
+        return next((row["status"] for row in (other, own) if row is not None and not finished(row)), None)
 
     def goals(self):
         counts = [self.threads, 1]
