@@ -16,8 +16,8 @@ struct Device {
   duet_device kind = DUET_CPU;
   bool emulated = false;
   int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
-  bool every_value = true;              // false: a schedule is what is tested, and one value of a parameter will do
-  bool repeats = true;                  // whether a call is made again to compare bits; in a fixed schedule it would be the same call
+  bool every_value = true;              // false: a schedule is what is tested, and values_of gives two
+  bool repeats = true;                  // whether a call is made again to compare bits; in a fixed order of the threads it would be the same call
   // Arrays and workspaces of the tests lie in memory that host and device both reach.
   void* (*allocate)(size_t bytes) = nullptr;
   void (*release)(void* data) = nullptr;
@@ -35,10 +35,12 @@ inline bool affordable_tiles(int64_t n, int64_t m, int64_t d) {
   return affordable(on_cpu() ? n * m * d : padded(n, 128) * padded(m, 128) * padded(d, 32));
 }
 
-// The values of a parameter, or the first of them where one will do.
+// The values of a parameter, or the first and the last of them: bounded scores and others go through kernels of their own, which every schedule is to
+// see.
 template <class T>
 std::vector<T> values_of(std::initializer_list<T> values) {
-  return {values.begin(), device.every_value ? values.end() : values.begin() + 1};
+  if (device.every_value) return values;
+  return {*values.begin(), *(values.end() - 1)};
 }
 
 // Whatever these are, a result's bits are the same; AddressSanitizer sees no more in eight threads than in four. A CUDA context takes no notice of

@@ -35,7 +35,7 @@ constexpr bool kForward = true, kReverse = true;
 constexpr uint64_t kRandom = 8;
 #endif
 
-// What a run over one operation's tests may cost: one larger shape in forward order, shapes about a tile in the others.
+// What a run over one operation's tests may cost: shapes about a tile, and one larger in forward order where nothing slows it.
 constexpr int64_t kForwardOperations = 30'000'000 / kSlowdown, kOtherOperations = 4'000'000;
 
 using duet::simt::Order;
