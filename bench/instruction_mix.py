@@ -148,7 +148,7 @@ def main():
     parser.add_argument("--objects", type=Path, default=ROOT / "build" / "release" / "cuda_gate")
     options = parser.parse_args()
     program = disassembler()
-    objects = sorted(options.objects.glob("*.cu.o"))
+    objects = sorted(options.objects.glob("*.cu.fatbin"))
     if not objects:
         raise SystemExit(f"instructions: no objects in {options.objects}; ./dev gate makes them")
     columns = [*COLUMNS, "other"]
@@ -165,7 +165,7 @@ def main():
                 continue
             loop = inner_loop(code)
             counts = count(loop or code)
-            print(f"| {name} | {file.name.removesuffix('.o')} | {'loop' if loop else 'whole'} | {counts.total()} |",
+            print(f"| {name} | {file.name.removesuffix('.fatbin')} | {'loop' if loop else 'whole'} | {counts.total()} |",
                   " | ".join(str(counts[column] or "") for column in columns), "|")
             if options.show:
                 for address, instruction in loop or code:

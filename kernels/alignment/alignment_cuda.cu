@@ -86,12 +86,13 @@ struct PulledScores {
     const PulledScores& of;
     bool inside;
     Pull column;
+    // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly does.
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
-      if (!inside || T::row(r) >= of.place.rows) return {distance, 0};
-      const float score = kLog2E * of.scale * distance;
+      const float score = of.scale * kLog2E * distance;
       const float g = of.rows[r].weight * ptx::exp2(score - of.rows[r].log_sum) + column.weight * ptx::exp2(score - column.log_sum);
-      *of.scale_sum = fmaf(g, distance, *of.scale_sum);
-      return {distance, of.scale * g};
+      const float kept = inside && T::row(r) < of.place.rows ? g : 0;
+      *of.scale_sum = fmaf(kept, distance, *of.scale_sum);
+      return {distance, of.scale * kept};
     }
   };
   __device__ __forceinline__ Column column(int c) const {

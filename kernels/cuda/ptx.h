@@ -71,6 +71,12 @@ __device__ __forceinline__ float sqrt(float x) {
   asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+// 1 / x within 2 units in the last place; subnormal arguments and results are zero. A division is nine instructions and a branch.
+__device__ __forceinline__ float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 #else
 
@@ -95,6 +101,7 @@ inline unsigned to_tf32(float x) { return simt::model::to_tf32(x); }
 inline unsigned pack_bf16(float lo, float hi) { return simt::model::to_bf16(lo) | simt::model::to_bf16(hi) << 16; }
 inline float exp2(float x) { return simt::model::exp2_flushed(x); }
 inline float sqrt(float x) { return simt::model::sqrt_flushed(x); }
+inline float reciprocal(float x) { return simt::model::reciprocal_flushed(x); }
 
 #endif
 

@@ -79,8 +79,8 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       const PairGradient of_pair = pair(r, values(r, c));
       const float d = of_pair.distance;
       float factor = times * of_pair.g;
-      if (euclidean) factor = d == 0 ? 0 : -factor / d;
-      const bool is_close = marked && factor != 0 && d * d < rows.near * fmaxf(x[r], y);
+      if (euclidean) factor = d == 0 ? 0 : -factor * ptx::reciprocal(d);
+      const bool is_close = is_exact(T::kPrecision) && (factor != 0) & (d * d < rows.near * fmaxf(x[r], y));
       const int k = r * T::kThreadColumns + c;
       close[k / 32] |= is_close ? 1u << k % 32 : 0;
       values(r, c) = factor;

@@ -99,22 +99,19 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
       for (int c = 0; c < T::kThreadColumns; ++c) {
         const float value = fmaf(-factor, values(r, c), x + y[c]);
         if constexpr (kExact) {
-          mark(r, c, value <= kLargest && value > rows.near * fmaxf(x, y[c]));
-          values(r, c) = value;
+          mark(r, c, (value <= kLargest) & (value > rows.near * fmaxf(x, y[c])));  // with && a branch an element
         } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
           in_range &= value <= kLargest;
-          const float positive = value < 0 ? 0 : value;
-          values(r, c) = decltype(with_root)::value ? ptx::sqrt(positive) : positive;
         }
+        const float square = !kExact && value < 0 ? 0 : value;
+        values(r, c) = decltype(with_root)::value ? ptx::sqrt(square) : square;
       }
     }
   };
-  const bool root = rows.metric == DUET_EUCLIDEAN;
-  if (!kExact && root)
+  if (rows.metric == DUET_EUCLIDEAN)
     of_products(std::true_type());
   else
     of_products(std::false_type());
-  if (kExact && root) T::for_each(values, [](float& value) { value = sqrtf(value); });
   if (!in_range) {
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {

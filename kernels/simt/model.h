@@ -23,16 +23,11 @@ inline unsigned to_bf16(float x) {
 inline float tf32_value(unsigned bits) { return float_of(bits & 0xffffe000u); }
 inline float bf16_value(unsigned pair, int half) { return float_of(half ? pair & 0xffff0000u : pair << 16); }
 
-// ex2.approx.ftz, rounded to nearest where the hardware is within 2 units in the last place.
-inline float exp2_flushed(float x) {
-  constexpr float kSmallest = 1.17549435e-38f;
-  if (std::fabs(x) < kSmallest) return 1;
-  const float y = static_cast<float>(std::exp2(static_cast<double>(x)));
-  return y < kSmallest ? 0 : y;
-}
-
-// sqrt.approx.ftz, rounded to nearest where the hardware is within 2 units in the last place.
-inline float sqrt_flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : std::sqrt(x); }
+// ex2, sqrt and rcp.approx.ftz, rounded to nearest where the hardware is within 2 units in the last place.
+inline float flushed(float x) { return std::fabs(x) < 1.17549435e-38f ? std::copysign(0.0f, x) : x; }
+inline float exp2_flushed(float x) { return flushed(static_cast<float>(std::exp2(static_cast<double>(flushed(x))))); }
+inline float sqrt_flushed(float x) { return std::sqrt(flushed(x)); }
+inline float reciprocal_flushed(float x) { return flushed(1 / flushed(x)); }
 
 struct LoadMatrix {
   unsigned* r;

@@ -1,4 +1,5 @@
 # One source of the gate: compiled for both targets; what ptxas says of it to LOG, its PTX and its object beside it. LOG stands for success.
+# Of what the emulator's build compiles too, the device code alone (nvcc looks at the host code all the same).
 get_filename_component(name ${SOURCE} NAME)
 get_filename_component(stem ${SOURCE} NAME_WE)
 get_filename_component(dir ${LOG} DIRECTORY)
@@ -9,10 +10,17 @@ set(ptxas_options -v,-warn-spills,-Werror)
 if(name STREQUAL "sort_cub.cu")
   set(ptxas_options -v)  # the instantiations are CUB's
 endif()
+if(name MATCHES "\\.cpp$|^(conformance|device|sort_cub)\\.cu$")
+  set(stage -c)
+  set(object ${dir}/${name}.o)
+else()
+  set(stage -fatbin)
+  set(object ${dir}/${name}.fatbin)
+endif()
 execute_process(
   COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -Xptxas ${ptxas_options} -Werror all-warnings
-          -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d -c ${SOURCE}
-          -o ${dir}/${name}.o
+          -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE}
+          -o ${object}
   OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE result)
 file(GLOB temporaries ${kept}/*)
 list(FILTER temporaries EXCLUDE REGEX "\\.ptx$")
@@ -20,7 +28,7 @@ file(REMOVE ${temporaries})
 if(NOT result EQUAL 0)
   # Without what ptxas says of the kernels that are well.
   string(REGEX REPLACE "[^\n]*(ptxas info|bytes stack frame, 0 bytes spill)[^\n]*\n" "" said "${said}")
-  file(REMOVE ${dir}/${name}.o)
+  file(REMOVE ${object})
   file(WRITE ${kept}/said "${said}")
   execute_process(COMMAND c++filt -p INPUT_FILE ${kept}/said OUTPUT_VARIABLE readable RESULT_VARIABLE result)
   if(result EQUAL 0)

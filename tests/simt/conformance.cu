@@ -28,6 +28,9 @@ __global__ void exp2_kernel(const float* x, float* y, int n) {
 __global__ void sqrt_kernel(const float* x, float* y, int n) {
   for (int i = static_cast<int>(threadIdx.x); i < n; i += 32) y[i] = ptx::sqrt(x[i]);
 }
+__global__ void reciprocal_kernel(const float* x, float* y, int n) {
+  for (int i = static_cast<int>(threadIdx.x); i < n; i += 32) y[i] = ptx::reciprocal(x[i]);
+}
 __global__ void ldmatrix_kernel(const unsigned* x, unsigned* y) {
   DUET_SHARED(unsigned, tile, [32 * 8]);  // rows of 32 bytes, of which 16 are read
   for (int i = 0; i < 8; ++i) tile[threadIdx.x * 8 + i] = x[threadIdx.x * 8 + i];
@@ -173,6 +176,13 @@ Result check_sqrt(std::mt19937_64& random) {
   return check_function("sqrt.approx.ftz.f32", x, sqrt_kernel, model::sqrt_flushed);
 }
 
+Result check_reciprocal(std::mt19937_64& random) {
+  std::vector<float> x = hard_numbers(random);
+  std::uniform_real_distribution<float> near(0, 4);
+  for (int i = 0; i < 4000; ++i) x.push_back(near(random));
+  return check_function("rcp.approx.ftz.f32", x, reciprocal_kernel, model::reciprocal_flushed);
+}
+
 Result check_ldmatrix(std::mt19937_64& random) {
   std::vector<unsigned> x(32 * 8);
   for (unsigned& word : x) word = static_cast<unsigned>(random());
@@ -256,6 +266,7 @@ std::vector<Result> run(uint64_t seed) {
           check_pack_bf16(random),
           check_exp2(random),
           check_sqrt(random),
+          check_reciprocal(random),
           check_ldmatrix(random),
           check_mma<true>(random, Numbers::integers),
           check_mma<true>(random, Numbers::random),
