@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "data/npy.h"

@@ -1,6 +1,7 @@
 #include "trainer/loop.h"
 
 #include <chrono>
+#include <nlohmann/json.hpp>
 
 #include "trainer/evaluate.h"
 #include "trainer/method.h"

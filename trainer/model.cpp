@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "runtime/safetensors.h"
 #include "trainer/usage_error.h"

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "kernels/duet.h"
 #include "runtime/atomic_file.h"
 #include "trainer/usage_error.h"

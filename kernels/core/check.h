@@ -58,38 +58,22 @@ constexpr duet_dtype dtype_of<uint32_t>() {
   return DUET_U32;
 }
 
-const char* dtype_name(duet_dtype dtype);
-
-// rows x columns of T, or throws with the argument's name. kAny accepts any extent.
-inline constexpr int64_t kAny = -1;
+inline constexpr int64_t kAny = -1;  // accepts any extent
 enum class Need { required, optional };
 
-// An extent as messages print it. A type of its own, so that a check that holds formats nothing.
-struct Extent {
-  int64_t size;
-  friend std::ostream& operator<<(std::ostream& out, Extent extent) { return extent.size == kAny ? out << "any" : out << extent.size; }
-};
+// Whether an argument was given; throws with its name where it is not of this type and shape.
+bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need);
+bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need);
 
+// rows x columns of T, checked; without data where it is optional and was not given.
 template <class T>
 Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
-  using Value = std::remove_const_t<T>;
-  if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return {};
-  require(view.dtype == dtype_of<Value>(), name, ": expected dtype ", dtype_name(dtype_of<Value>()), ", got ", dtype_name(view.dtype));
-  require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) && (columns == kAny || view.columns == columns), name,
-          ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
-  require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
-  require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
-  require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ", view.columns);
+  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), rows, columns, need)) return {};
   return {static_cast<T*>(view.data), view.rows, view.columns, view.row_stride};
 }
-
 template <class T>
 Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need need = Need::required) {
-  using Value = std::remove_const_t<T>;
-  if (need == Need::optional && view.data == nullptr && view.size == 0) return {};
-  require(view.dtype == dtype_of<Value>(), name, ": expected dtype ", dtype_name(dtype_of<Value>()), ", got ", dtype_name(view.dtype));
-  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ", view.size);
-  require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
+  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), size, need)) return {};
   return {static_cast<T*>(view.data), view.size};
 }
 

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "kernels/core/status.h"
 
@@ -18,18 +19,32 @@ class Error : public std::runtime_error {
   duet_status status_;
 };
 
-// The parts of a message, one after another, as operator<< prints them.
+namespace detail {
+// What a part is passed on as: a literal as a pointer, so that messages are compiled once for what they print, not for how long their words are.
+template <class Part>
+using Passed = std::conditional_t<std::is_array_v<Part>, const char*, std::conditional_t<std::is_scalar_v<Part>, Part, const Part&>>;
 template <class... Parts>
-std::string text(const Parts&... parts) {
+[[gnu::cold, gnu::noinline]] std::string joined(Parts... parts) {
   std::ostringstream out;
   (out << ... << parts);
   return out.str();
+}
+template <class... Parts>
+[[noreturn, gnu::cold, gnu::noinline]] void refuse(Parts... parts) {
+  throw Error(DUET_INVALID_ARGUMENT, joined<Parts...>(parts...));
+}
+}  // namespace detail
+
+// The parts of a message, one after another, as operator<< prints them.
+template <class... Parts>
+std::string text(const Parts&... parts) {
+  return detail::joined<detail::Passed<Parts>...>(parts...);
 }
 
 // Throws Error(DUET_INVALID_ARGUMENT) unless condition holds. Write the condition so that NaN fails it: require(temperature > 0, ...).
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) throw Error(DUET_INVALID_ARGUMENT, text(parts...));
+  if (!condition) detail::refuse<detail::Passed<Parts>...>(parts...);
 }
 
 // For callers in C++: throws what a call of the C interface reported.
@@ -38,7 +53,7 @@ inline void succeed(duet_status status) {
 }
 
 namespace detail {
-duet_status report(const char* operation, duet_status status, const char* message) noexcept;  // keeps the text for duet_last_error()
+duet_status report_exception(const char* operation) noexcept;  // the one that is being handled; keeps its text for duet_last_error()
 }
 
 // The only catch at the C boundary: runs body, names the operation in whatever it throws.
@@ -47,14 +62,8 @@ duet_status guard(const char* operation, Body&& body) noexcept {
   try {
     body();
     return DUET_OK;
-  } catch (const Error& error) {
-    return detail::report(operation, error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return detail::report(operation, DUET_OUT_OF_MEMORY, "out of host memory");
-  } catch (const std::exception& error) {
-    return detail::report(operation, DUET_INTERNAL_ERROR, error.what());
   } catch (...) {
-    return detail::report(operation, DUET_INTERNAL_ERROR, "unknown exception");
+    return detail::report_exception(operation);
   }
 }
 

@@ -1,14 +1,15 @@
 #include "kernels/core/status.h"
 
+#include <new>
+#include <ostream>
 #include <string>
 
 #include "kernels/core/check.h"
 
 namespace duet {
-namespace detail {
 namespace {
+
 thread_local std::string last_error;
-}
 
 duet_status report(const char* operation, duet_status status, const char* message) noexcept {
   try {
@@ -18,8 +19,6 @@ duet_status report(const char* operation, duet_status status, const char* messag
   }
   return status;
 }
-
-}  // namespace detail
 
 const char* dtype_name(duet_dtype dtype) {
   switch (dtype) {
@@ -31,6 +30,47 @@ const char* dtype_name(duet_dtype dtype) {
     case DUET_U32: return "u32";
   }
   return "unknown";
+}
+
+// As messages print it. A type of its own, so that a check that holds formats nothing.
+struct Extent {
+  int64_t size;
+  friend std::ostream& operator<<(std::ostream& out, Extent extent) { return extent.size == kAny ? out << "any" : out << extent.size; }
+};
+
+}  // namespace
+
+duet_status detail::report_exception(const char* operation) noexcept {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return report(operation, error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return report(operation, DUET_OUT_OF_MEMORY, "out of host memory");
+  } catch (const std::exception& error) {
+    return report(operation, DUET_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return report(operation, DUET_INTERNAL_ERROR, "unknown exception");
+  }
+}
+
+bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need) {
+  if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return false;
+  require(view.dtype == dtype, name, ": expected dtype ", dtype_name(dtype), ", got ", dtype_name(view.dtype));
+  require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) && (columns == kAny || view.columns == columns), name,
+          ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
+  require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
+  require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
+  require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ", view.columns);
+  return true;
+}
+
+bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need) {
+  if (need == Need::optional && view.data == nullptr && view.size == 0) return false;
+  require(view.dtype == dtype, name, ": expected dtype ", dtype_name(dtype), ", got ", dtype_name(view.dtype));
+  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ", view.size);
+  require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
+  return true;
 }
 
 void Workspace::check(size_t needed) const {
@@ -55,6 +95,6 @@ const char* duet_status_name(duet_status status) {
   return "unknown status";
 }
 
-const char* duet_last_error(void) { return duet::detail::last_error.c_str(); }
+const char* duet_last_error(void) { return duet::last_error.c_str(); }
 
 const char* duet_version(void) { return DUET_VERSION; }

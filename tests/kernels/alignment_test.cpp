@@ -219,7 +219,7 @@ TEST_CASE("the reference's alignment gradients are those of its log-sum-exps") {
 TEST_CASE("alignment agrees with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());
-    Problem problem{golden.load("A").array(), golden.load("V").array(), static_cast<float>(1 / golden.facts["tau"].get<double>())};
+    Problem problem{golden.load("A").array(), golden.load("V").array(), static_cast<float>(1 / golden.fact("tau"))};
     // "ties" holds rows of norm up to sqrt(6) / 2
     const double allowed = softmax_tolerance(problem.d(), problem.scale, golden.name() == "ties" ? 1.5 : 1);
     Sums lse = forward(problem);

@@ -119,10 +119,9 @@ TEST_CASE("contrastive losses agree with the golden cases") {
       const std::string prefix = variant == Variant::infonce ? "infonce" : variant == Variant::sigmoid ? "sigmoid" : "multi_positive";
       if (!golden.has(prefix + "_loss")) continue;
       CAPTURE(prefix);
-      Problem problem{variant,    load("A"),  load("V"),  load("Qa"),
-                      load("Qv"), load("ta"), load("tv"), static_cast<float>(1 / golden.facts["tau"].get<double>())};
-      problem.paired = golden.facts["paired"].get<bool>();
-      problem.bias = golden.facts["sigmoid_bias"].get<float>();
+      Problem problem{variant, load("A"), load("V"), load("Qa"), load("Qv"), load("ta"), load("tv"), static_cast<float>(1 / golden.fact("tau"))};
+      problem.paired = golden.fact("paired") != 0;
+      problem.bias = static_cast<float>(golden.fact("sigmoid_bias"));
       const double norms = golden.name() == "ties" ? 1.5 : 1, allowed = softmax_tolerance(problem.d(), problem.scale, norms);
       const Losses out = forward(problem);
       Weights weights{problem.trust_a, problem.trust_v};

@@ -136,9 +136,9 @@ TEST_CASE("distillation agrees with the golden cases") {
                     load("tv"),
                     load("ka"),
                     load("kv"),
-                    static_cast<float>(1 / golden.facts["tau"].get<double>()),
-                    static_cast<float>(1 / golden.facts["tau_teacher"].get<double>())};
-    problem.paired = golden.facts["paired"].get<bool>();
+                    static_cast<float>(1 / golden.fact("tau")),
+                    static_cast<float>(1 / golden.fact("tau_teacher"))};
+    problem.paired = golden.fact("paired") != 0;
     // "ties" holds rows of norm up to sqrt(6) / 2
     const double allowed = softmax_tolerance(problem.d(), std::max(problem.scale, problem.teacher_scale), golden.name() == "ties" ? 1.5 : 1);
     const Losses out = forward(problem);

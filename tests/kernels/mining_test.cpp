@@ -322,11 +322,11 @@ TEST_CASE("mining agrees with the golden cases") {
       const double* row = &list.values[static_cast<size_t>(3 * k)];
       expected.push_back({static_cast<int>(row[0]), static_cast<int>(row[1]), static_cast<int>(row[2])});
     }
-    const double margin = golden.facts["margin"];
+    const double margin = golden.fact("margin");
     check_semihard(mine_semihard(batch, static_cast<float>(margin), 2), expected, golden.load("D_sqeuclidean").values, batch.m(), margin);
     if (!golden.has("distance_weighted")) continue;
-    const auto& facts = golden.facts["distance_weighted"];
-    const Drawn drawn = draw_negatives(batch, facts["slots"], 0, facts["step"], 2, facts["seed"]);
+    const auto fact = [&](const std::string& name) { return static_cast<int64_t>(golden.fact("distance_weighted/" + name)); };
+    const Drawn drawn = draw_negatives(batch, fact("slots"), 0, fact("step"), 2, static_cast<uint64_t>(fact("seed")));
     check_close(drawn.negatives.values(), golden.load("distance_weighted").values, 0, "distance weighted");
   }
 }

@@ -69,8 +69,8 @@ TEST_CASE("triplets agree with the golden cases") {
     Batch batch{golden.load("A").array(),  golden.load("V").array(),  golden.load("Qa").array(),          golden.load("Qv").array(),
                 golden.load("ta").array(), golden.load("tv").array(), golden.load("ya").array<int32_t>(), golden.load("yv").array<int32_t>()};
     if (!affordable_rows(batch.n(), batch.m())) continue;
-    batch.paired = golden.facts["paired"];
-    batch.margin = golden.facts["margin"];
+    batch.paired = golden.fact("paired") != 0;
+    batch.margin = static_cast<float>(golden.fact("margin"));
     const double reach = golden.name() == "ties" ? 4 : 1;  // rows up to norm 1.3 there, not 1
     for (const bool soft : {true, false}) {
       batch.soft = soft;

@@ -97,6 +97,12 @@ class Array {
   std::vector<T, DeviceAllocator<T>> all_;
 };
 
+// Compiled in arrays.cpp.
+extern template class Array<float>;
+extern template class Array<int32_t>;
+extern template class Array<uint32_t>;
+extern template class Array<int64_t>;
+
 using Floats = Array<float>;
 using Ints = Array<int32_t>;
 using Longs = Array<int64_t>;
@@ -104,11 +110,8 @@ using Longs = Array<int64_t>;
 // Workspace of exactly the bytes asked for, guarded behind.
 class Scratch {
  public:
-  explicit Scratch(size_t bytes) : bytes_(bytes), data_((bytes + 127) / 64, Line{}) { std::memset(data_.data(), 0xA5, data_.size() * sizeof(Line)); }
-  ~Scratch() {
-    const auto* data = reinterpret_cast<const unsigned char*>(data_.data());
-    for (size_t k = bytes_; k < data_.size() * sizeof(Line); ++k) CHECK_MESSAGE(data[k] == 0xA5, "a call wrote past its workspace");
-  }
+  explicit Scratch(size_t bytes);
+  ~Scratch();
   Scratch(const Scratch&) = delete;
   duet_workspace view() const { return {const_cast<Line*>(data_.data()), bytes_}; }
 
@@ -123,14 +126,8 @@ class Scratch {
 // On the device under test.
 class Context {
  public:
-  explicit Context(int threads = 2, duet_precision precision = DUET_PRECISION_TF32X3) {
-    duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-    options.threads = threads;
-    options.device = device.kind;
-    options.precision = precision;
-    REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
-  }
-  ~Context() { duet_context_destroy(context_); }
+  explicit Context(int threads = 2, duet_precision precision = DUET_PRECISION_TF32X3);
+  ~Context();
   Context(const Context&) = delete;
   operator duet_context*() const { return context_; }
 
@@ -161,44 +158,12 @@ class Draw {
   double normal() { return std::normal_distribution<double>()(engine_); }
   int64_t integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine_); }
 
-  Floats normals(int64_t rows, int64_t columns, double deviation = 1, int64_t padding = 0) {
-    Floats out(rows, columns, padding);
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t j = 0; j < columns; ++j) out.at(i, j) = static_cast<float>(deviation * normal());
-    return out;
-  }
-  Floats unit_rows(int64_t rows, int64_t columns, int64_t padding = 0) {
-    Floats out = normals(rows, columns, 1, padding);
-    for (int64_t i = 0; i < rows; ++i) {
-      double square = 0;
-      for (int64_t j = 0; j < columns; ++j) square += double{out.at(i, j)} * out.at(i, j);
-      for (int64_t j = 0; j < columns; ++j) out.at(i, j) = static_cast<float>(out.at(i, j) / std::sqrt(std::max(square, 1e-30)));
-    }
-    return out;
-  }
-  Ints labels(int64_t size, int64_t classes, double unlabelled = 0) {
-    Ints out(size, 1);
-    for (int64_t i = 0; i < size; ++i) out.at(i) = uniform(0, 1) < unlabelled ? -1 : static_cast<int32_t>(integer(0, classes - 1));
-    return out;
-  }
+  Floats normals(int64_t rows, int64_t columns, double deviation = 1, int64_t padding = 0);
+  Floats unit_rows(int64_t rows, int64_t columns, int64_t padding = 0);
+  Ints labels(int64_t size, int64_t classes, double unlabelled = 0);
   // Rows of probabilities; about half of them one-hot, as METHOD.md 2 has them.
-  Floats distributions(int64_t rows, int64_t classes) {
-    Floats out(rows, classes);
-    for (int64_t i = 0; i < rows; ++i) {
-      double sum = 0;
-      const bool hot = uniform(0, 1) < 0.5;
-      const int64_t pick = integer(0, classes - 1);
-      for (int64_t c = 0; c < classes; ++c) sum += out.at(i, c) = static_cast<float>(hot ? c == pick : std::exp(normal()));
-      for (int64_t c = 0; c < classes; ++c) out.at(i, c) = static_cast<float>(out.at(i, c) / sum);
-    }
-    return out;
-  }
-  Floats choice(int64_t rows, const std::vector<double>& values) {
-    Floats out(rows, 1);
-    for (int64_t i = 0; i < rows; ++i)
-      out.at(i) = static_cast<float>(values[static_cast<size_t>(integer(0, static_cast<int64_t>(values.size()) - 1))]);
-    return out;
-  }
+  Floats distributions(int64_t rows, int64_t classes);
+  Floats choice(int64_t rows, const std::vector<double>& values);
 
  private:
   std::mt19937_64 engine_;

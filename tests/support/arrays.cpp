@@ -1,0 +1,65 @@
+#include "tests/support/arrays.h"
+
+#include <algorithm>
+
+namespace duet::test {
+
+template class Array<float>;
+template class Array<int32_t>;
+template class Array<uint32_t>;
+template class Array<int64_t>;
+
+Scratch::Scratch(size_t bytes) : bytes_(bytes), data_((bytes + 127) / 64, Line{}) { std::memset(data_.data(), 0xA5, data_.size() * sizeof(Line)); }
+Scratch::~Scratch() {
+  const auto* data = reinterpret_cast<const unsigned char*>(data_.data());
+  for (size_t k = bytes_; k < data_.size() * sizeof(Line); ++k) CHECK_MESSAGE(data[k] == 0xA5, "a call wrote past its workspace");
+}
+
+Context::Context(int threads, duet_precision precision) {
+  duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
+  options.threads = threads;
+  options.device = device.kind;
+  options.precision = precision;
+  REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
+}
+Context::~Context() { duet_context_destroy(context_); }
+
+Floats Draw::normals(int64_t rows, int64_t columns, double deviation, int64_t padding) {
+  Floats out(rows, columns, padding);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j) out.at(i, j) = static_cast<float>(deviation * normal());
+  return out;
+}
+Floats Draw::unit_rows(int64_t rows, int64_t columns, int64_t padding) {
+  Floats out = normals(rows, columns, 1, padding);
+  for (int64_t i = 0; i < rows; ++i) {
+    double square = 0;
+    for (int64_t j = 0; j < columns; ++j) square += double{out.at(i, j)} * out.at(i, j);
+    for (int64_t j = 0; j < columns; ++j) out.at(i, j) = static_cast<float>(out.at(i, j) / std::sqrt(std::max(square, 1e-30)));
+  }
+  return out;
+}
+Ints Draw::labels(int64_t size, int64_t classes, double unlabelled) {
+  Ints out(size, 1);
+  for (int64_t i = 0; i < size; ++i) out.at(i) = uniform(0, 1) < unlabelled ? -1 : static_cast<int32_t>(integer(0, classes - 1));
+  return out;
+}
+Floats Draw::distributions(int64_t rows, int64_t classes) {
+  Floats out(rows, classes);
+  for (int64_t i = 0; i < rows; ++i) {
+    double sum = 0;
+    const bool hot = uniform(0, 1) < 0.5;
+    const int64_t pick = integer(0, classes - 1);
+    for (int64_t c = 0; c < classes; ++c) sum += out.at(i, c) = static_cast<float>(hot ? c == pick : std::exp(normal()));
+    for (int64_t c = 0; c < classes; ++c) out.at(i, c) = static_cast<float>(out.at(i, c) / sum);
+  }
+  return out;
+}
+Floats Draw::choice(int64_t rows, const std::vector<double>& values) {
+  Floats out(rows, 1);
+  for (int64_t i = 0; i < rows; ++i)
+    out.at(i) = static_cast<float>(values[static_cast<size_t>(integer(0, static_cast<int64_t>(values.size()) - 1))]);
+  return out;
+}
+
+}  // namespace duet::test
