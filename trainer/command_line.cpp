@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "kernels/duet.h"
 #include "trainer/usage_error.h"
@@ -47,7 +46,7 @@ std::string describe(const Shorthand& shorthand) {
   const ConfigKey& key = *find_key(shorthand.key);
   std::string words = key.description;
   if (!key.choices.empty()) words += ": " + range_text(key);
-  return words + " [" + to_json(Config{})[shorthand.key].dump() + "]";
+  return words + " [" + default_text(key) + "]";
 }
 
 CLI::Option* add_text(CLI::App* command, const std::string& option, std::string& target, const std::string& description,

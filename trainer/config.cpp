@@ -189,4 +189,6 @@ nlohmann::ordered_json to_json(const Config& config) {
   return object;
 }
 
+std::string default_text(const ConfigKey& key) { return to_json(Config{})[key.name].dump(); }
+
 }  // namespace duet

@@ -95,6 +95,8 @@ void validate(const Config& config);
 
 // Every key with its value, in the table's order.
 nlohmann::ordered_json to_json(const Config& config);
+// A key's value where nobody sets it, as JSON writes it.
+std::string default_text(const ConfigKey& key);
 // The table as Markdown: docs/CONFIG.md holds it.
 std::string keys_table();
 

@@ -1,8 +1,8 @@
 // The table of config keys, and what is read off it alone.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "kernels/core/error.h"
@@ -162,11 +162,9 @@ std::string range_text(const ConfigKey& key) {
 }
 
 std::string keys_table() {
-  const nlohmann::ordered_json defaults = to_json(Config{});
   std::string table_text = "| key | type | default | values | meaning |\n| --- | --- | --- | --- | --- |\n";
   for (const ConfigKey& key : table())
-    table_text +=
-        text("| `", key.name, "` | ", type_name(key), " | `", defaults[key.name].dump(), "` | ", range_text(key), " | ", key.description, " |\n");
+    table_text += text("| `", key.name, "` | ", type_name(key), " | `", default_text(key), "` | ", range_text(key), " | ", key.description, " |\n");
   return table_text;
 }
 
