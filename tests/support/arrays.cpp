@@ -57,8 +57,7 @@ Floats Draw::distributions(int64_t rows, int64_t classes) {
 }
 Floats Draw::choice(int64_t rows, const std::vector<double>& values) {
   Floats out(rows, 1);
-  for (int64_t i = 0; i < rows; ++i)
-    out.at(i) = static_cast<float>(values[static_cast<size_t>(integer(0, static_cast<int64_t>(values.size()) - 1))]);
+  for (int64_t i = 0; i < rows; ++i) out.at(i) = static_cast<float>(values[static_cast<size_t>(integer(0, static_cast<int64_t>(values.size()) - 1))]);
   return out;
 }
 
