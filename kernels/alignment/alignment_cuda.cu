@@ -90,9 +90,9 @@ struct PulledScores {
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       const float score = of.scale * kLog2E * distance;
       const float g = of.rows[r].weight * ptx::exp2(score - of.rows[r].log_sum) + column.weight * ptx::exp2(score - column.log_sum);
-      const float kept = inside && T::row(r) < of.place.rows ? g : 0;
-      *of.scale_sum = fmaf(kept, distance, *of.scale_sum);
-      return {distance, of.scale * kept};
+      const bool taken = inside && T::row(r) < of.place.rows;
+      *of.scale_sum = taken ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // what pads a row may be at no finite distance
+      return {distance, taken ? of.scale * g : 0};
     }
   };
   __device__ __forceinline__ Column column(int c) const {

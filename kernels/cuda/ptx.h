@@ -71,7 +71,8 @@ __device__ __forceinline__ float sqrt(float x) {
   asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// 1 / x within 2 units in the last place; subnormal arguments and results are zero. A division is nine instructions and a branch.
+// 1 / x within 2 units in the last place; subnormal arguments and results are zero (x past 2^126 gives 0). A division is several instructions and a
+// branch.
 __device__ __forceinline__ float reciprocal(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

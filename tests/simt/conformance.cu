@@ -152,8 +152,8 @@ Result check_function(const char* name, const std::vector<float>& x, void (*kern
     const float expected = exact(x[i]);
     if (model::bits_of(got[i]) == model::bits_of(expected) || (std::isnan(got[i]) && std::isnan(expected))) continue;
     // At the edge of the subnormal numbers one unit decides between the smallest number and zero.
-    const double unit = std::fmax(std::ldexp(1.0, std::ilogb(std::fmax(expected, 1.17549435e-38f)) - 23), 1e-45);
-    const bool at_edge = got[i] <= 1.1754946e-38f && expected <= 1.1754946e-38f;
+    const double unit = std::fmax(std::ldexp(1.0, std::ilogb(std::fmax(std::fabs(expected), 1.17549435e-38f)) - 23), 1e-45);
+    const bool at_edge = std::fabs(got[i]) <= 1.1754946e-38f && std::fabs(expected) <= 1.1754946e-38f;
     const double error = at_edge ? 1 : std::fabs(static_cast<double>(got[i]) - expected) / unit;
     result.worst = std::fmax(result.worst, error);
     if (!(error <= 2)) differ(result, static_cast<int64_t>(i), text("of ", x[i], ": ", got[i]), text(expected));
