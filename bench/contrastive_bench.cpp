@@ -14,7 +14,7 @@ struct Side {
         classes(draw.distributions(count, class_count)),
         trust(draw.coins(count, 1, 0)),
         loss(count),
-        statistics(count, 2),
+        statistics(count, DUET_CONTRASTIVE_STATISTICS),
         weight(draw.uniforms(count, 1, 0, 1)),
         grad(count, d) {}
 };

@@ -19,7 +19,7 @@ struct Side {
         trust(draw.coins(rows, 1, 0)),
         kappa(draw.coins(rows, 1, 0.5f)),
         loss(rows),
-        statistics(rows, 3),
+        statistics(rows, DUET_DISTILLATION_STATISTICS),
         weight(draw.uniforms(rows, 1, 0, 1)),
         grad(rows, d) {}
 };

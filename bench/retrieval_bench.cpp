@@ -1,3 +1,4 @@
+#include <array>
 #include <numeric>
 
 #include "bench/bench.h"
@@ -9,11 +10,19 @@ namespace {
 enum class Kind { measures, average_precision, top_k };
 
 constexpr int64_t kBest = 10;
+constexpr std::array<int64_t, 3> kCutoffs = {1, 5, 10};
+
+Longs cutoffs() {
+  Longs out(static_cast<int64_t>(kCutoffs.size()));
+  std::copy(kCutoffs.begin(), kCutoffs.end(), &out[0]);
+  return out;
+}
 
 struct Set {
   Floats queries, gallery;
-  Ints query_labels, gallery_labels, relevant, first_relevant_rank, own_rank, indices;
-  Floats average_precision, precision_at_r, precision_all_cutoffs, precision_recall, matching, scores;
+  Ints query_labels, gallery_labels, relevant, indices;
+  Longs cutoffs;
+  Floats average_precision, precision_at_r, precision_over_cutoffs, recall, precision_recall, matching, pair_recall, scores;
 };
 
 class Retrieval : public Rotating<Set> {
@@ -28,14 +37,15 @@ class Retrieval : public Rotating<Set> {
                      draw.labels(n, classes),
                      draw.labels(m, classes),
                      Ints(n),
-                     Ints(n),
-                     Ints(n),
                      Ints(n, best),
+                     cutoffs(),
                      Floats(n),
                      Floats(n),
                      Floats(n),
+                     Floats(n, static_cast<int64_t>(kCutoffs.size())),
                      Floats(n, 11),
                      Floats(n),
+                     Floats(n, static_cast<int64_t>(kCutoffs.size())),
                      Floats(n, best)};
         },
         [](const Set& s) { return bytes_of(s.queries, s.gallery, s.precision_recall, s.indices, s.scores); });
@@ -48,9 +58,8 @@ class Retrieval : public Rotating<Set> {
     const Set& s = set(0);
     // A full ranking sorts m keys a query; the best few take a comparison an item.
     const double entry = kind != Kind::top_k ? std::log2(static_cast<double>(std::max<int64_t>(2, m))) + 8 : 1;
-    const double written = kind == Kind::measures
-                               ? bytes_of(s.relevant, s.first_relevant_rank, s.own_rank, s.average_precision, s.precision_at_r,
-                                          s.precision_all_cutoffs, s.precision_recall, s.matching, s.query_labels, s.gallery_labels)
+    const double written = kind == Kind::measures ? bytes_of(s.relevant, s.average_precision, s.precision_at_r, s.precision_over_cutoffs, s.recall,
+                                                             s.precision_recall, s.matching, s.pair_recall, s.query_labels, s.gallery_labels)
                            : kind == Kind::average_precision ? bytes_of(s.average_precision, s.query_labels, s.gallery_labels)
                                                              : bytes_of(s.indices, s.scores);
     forward_cost = {2 * pairs * d + entry * pairs, bytes_of(s.queries, s.gallery) + written, 1};
@@ -65,8 +74,8 @@ class Retrieval : public Rotating<Set> {
     out.average_precision = s.average_precision.vector();
     if (kind_ == Kind::average_precision) return succeed(duet_retrieval_forward(context_, &in, &out, scratch_.view()));
     out.relevant = s.relevant.vector(), out.precision_at_r = s.precision_at_r.vector();
-    out.precision_all_cutoffs = s.precision_all_cutoffs.vector(), out.first_relevant_rank = s.first_relevant_rank.vector();
-    out.precision_recall = s.precision_recall.matrix(), out.matching = s.matching.vector(), out.own_rank = s.own_rank.vector();
+    out.precision_over_cutoffs = s.precision_over_cutoffs.vector(), out.recall = s.recall.matrix();
+    out.precision_recall = s.precision_recall.matrix(), out.matching = s.matching.vector(), out.pair_recall = s.pair_recall.matrix();
     succeed(duet_retrieval_forward(context_, &in, &out, scratch_.view()));
   }
 
@@ -89,6 +98,7 @@ class Retrieval : public Rotating<Set> {
     duet_retrieval_inputs in = DUET_RETRIEVAL_INPUTS_INIT;
     in.queries = s.queries.matrix(), in.gallery = s.gallery.matrix();
     in.query_labels = s.query_labels.vector(), in.gallery_labels = s.gallery_labels.vector(), in.paired = 1;
+    in.cutoffs = s.cutoffs.vector();
     return in;
   }
 
@@ -109,17 +119,18 @@ class Retrieval : public Rotating<Set> {
     const double total = static_cast<double>(std::count_if(order.begin(), order.end(), is_relevant));
     if (kind_ == Kind::measures) expect_close("relevant", i, s.relevant[i], total);
     if (total > 0) {
-      double found = 0, average = 0, at_r = 0, all = 0;
+      double found = 0, average = 0, at_r = 0, over = 0;
       for (size_t k = 0; k < order.size(); ++k) {
         const double relevant = is_relevant(order[k]), cut = static_cast<double>(k + 1);
         found += relevant;
-        average += relevant * found / cut, all += found / cut;
+        average += relevant * found / cut;
+        if (found > 0) over += average / found;
         if (cut <= total) at_r += relevant * found / cut;
       }
       expect_close("average_precision", i, s.average_precision[i], average / total, 1);
       if (kind_ == Kind::average_precision) return;
       expect_close("precision_at_r", i, s.precision_at_r[i], at_r / total, 1);
-      expect_close("precision_all_cutoffs", i, s.precision_all_cutoffs[i], all / static_cast<double>(order.size()), 1);
+      expect_close("precision_over_cutoffs", i, s.precision_over_cutoffs[i], over / static_cast<double>(order.size()), 1);
     }
     if (kind_ == Kind::average_precision || i >= s.gallery.rows()) return;
     double below = 0, others = 0;

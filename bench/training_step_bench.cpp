@@ -23,7 +23,7 @@ class TrainingStepBench : public Prepared {
     description.config.method = method;
     description.modalities = dataset_.modalities;
     for (int side = 0; side < data::kModalities; ++side) description.inputs[static_cast<size_t>(side)].mean.resize(dataset_.width(side));
-    description.classes = dataset_.classes;
+    description.class_values.assign(dataset_.class_values().begin(), dataset_.class_values().end());
     model_ = std::make_unique<Model>(std::move(description), setting.context);
     step_ = std::make_unique<TrainingStep>(setting.context, *model_, dataset_.train, dataset_.train.labels, 1000);
     step_->start_epoch(kEpoch);

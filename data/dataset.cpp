@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <iterator>
 #include <system_error>
 
 #include "kernels/core/error.h"
@@ -8,7 +9,8 @@
 namespace duet::data {
 namespace {
 
-constexpr const char* kLabels = "labels";
+// Arrays that are no modality.
+constexpr const char *kLabels = "labels", *kGroups = "groups";
 
 std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) { return folder / (stem + ".npy"); }
 
@@ -18,70 +20,139 @@ std::string joined(const std::vector<std::string>& words) {
   return out.empty() ? "none" : out;
 }
 
-std::array<std::string, kModalities> choose(const std::filesystem::path& split_folder, const std::vector<std::string>& wanted) {
-  const std::vector<std::string> found = list_modalities(split_folder);
+bool contains(const std::vector<std::string>& words, const std::string& word) { return std::ranges::find(words, word) != words.end(); }
+
+std::array<std::string, kModalities> choose(const DatasetFiles& files, const std::string& split, const std::vector<std::string>& wanted) {
+  std::vector<std::string> found = files.arrays(split);
+  std::erase_if(found, [](const std::string& array) { return array == kLabels || array == kGroups; });
   if (wanted.empty()) {
-    require(found.size() == kModalities, split_folder.string(), ": expected ", kModalities, " modalities (.npy files beside labels.npy), found ",
+    require(found.size() == kModalities, files.place(split), ": expected ", kModalities, " modalities (.npy files beside labels.npy), found ",
             joined(found), found.size() > kModalities ? "; choose two with --modalities A,B" : "");
     return {found[0], found[1]};
   }
   require(wanted.size() == kModalities, "modalities: expected two names, got ", wanted.size(), " (", joined(wanted), ")");
   require(wanted[0] != wanted[1], "modalities: expected two different names, got ", wanted[0], " twice");
-  for (const std::string& name : wanted)
-    require(std::find(found.begin(), found.end(), name) != found.end(), split_folder.string(), ": no modality ", name, "; found ", joined(found));
+  for (const std::string& name : wanted) require(contains(found, name), files.place(split), ": no modality '", name, "'; found ", joined(found));
   return {wanted[0], wanted[1]};
+}
+
+// What a split has beside its features.
+struct Rows {
+  std::vector<int64_t> labels, groups;
+};
+
+Rows read_rows(const DatasetFiles& files, const std::string& split) {
+  const std::vector<std::string> arrays = files.arrays(split);
+  require(contains(arrays, kLabels), files.place(split), ": no labels.npy; expected a label a row, -1 where there is none");
+  Rows rows;
+  rows.labels = read_labels(files.open(split, kLabels).view);
+  if (!contains(arrays, kGroups)) return rows;
+  const NpyFile groups = files.open(split, kGroups);
+  rows.groups = read_labels(groups.view);
+  require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ", rows.labels.size(),
+          " as in labels.npy");
+  return rows;
+}
+
+FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality, int64_t rows) {
+  FeatureSource source(files.open(split, modality), files.order());
+  require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in labels.npy");
+  return source;
+}
+
+std::vector<int64_t> distinct(std::span<const int64_t> labels) {
+  std::vector<int64_t> values(labels.begin(), labels.end());
+  std::erase(values, -1);
+  std::ranges::sort(values);
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  return values;
+}
+
+std::vector<int64_t> others(std::span<const int64_t> labels, std::span<const int64_t> classes) {
+  std::vector<int64_t> out;
+  std::ranges::set_difference(distinct(labels), classes, std::back_inserter(out));
+  return out;
+}
+
+// Place of value in ascending values that hold it.
+int64_t place_of(int64_t value, std::span<const int64_t> values) { return std::ranges::lower_bound(values, value) - values.begin(); }
+
+std::vector<int32_t> ids_of(std::span<const int64_t> labels, std::span<const int64_t> classes, std::span<const int64_t> beyond) {
+  require(classes.size() + beyond.size() <= INT32_MAX, "labels: more than 2^31 - 1 distinct values");
+  std::vector<int32_t> ids;
+  ids.reserve(labels.size());
+  for (const int64_t label : labels) {
+    const bool known = std::ranges::binary_search(classes, label);
+    const int64_t id = label == -1 ? -1 : known ? place_of(label, classes) : std::ssize(classes) + place_of(label, beyond);
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
 }
 
 }  // namespace
 
-std::vector<std::string> list_modalities(const std::filesystem::path& split_folder) {
+int64_t Split::rows_beyond(int64_t classes) const {
+  return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
+}
+
+std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   std::vector<std::string> found;
   std::error_code refused;
-  std::filesystem::directory_iterator entry(split_folder, refused), end;
-  for (; !refused && entry != end; entry.increment(refused)) {
-    const std::filesystem::path& path = entry->path();
-    if (path.extension() == ".npy" && path.stem() != kLabels) found.push_back(path.stem().string());
-  }
-  if (refused) throw Error(DUET_IO_ERROR, text(split_folder.string(), ": ", refused.message(), "; expected a folder of .npy files"));
+  std::filesystem::directory_iterator entry(folder_ / split, refused), end;
+  for (; !refused && entry != end; entry.increment(refused))
+    if (entry->path().extension() == ".npy") found.push_back(entry->path().stem().string());
+  if (refused) throw Error(DUET_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
   std::sort(found.begin(), found.end());
   return found;
 }
 
-Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities, FortranOrder order) {
-  Split split;
-  choose(split_folder, {modalities.begin(), modalities.end()});
-  const std::filesystem::path labels = npy(split_folder, kLabels);
-  std::error_code ignored;
-  require(std::filesystem::exists(labels, ignored), split_folder.string(), ": no labels.npy; expected a label a row, -1 where there is none");
-  split.labels = read_labels(labels);
-  for (size_t side = 0; side < kModalities; ++side) {
-    const std::filesystem::path path = npy(split_folder, modalities[side]);
-    split.features[side] = read_features(path, order);
-    require(split.features[side].rows == split.rows(), path.string(), ": ", split.features[side].rows, " rows; expected ", split.rows(),
-            " as in labels.npy");
-  }
-  return split;
-}
+NpyFile FolderFiles::open(const std::string& split, const std::string& array) const { return open_npy(npy(folder_ / split, array)); }
 
-Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities, FortranOrder order) {
+Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities, const InputOptions& options) {
   Dataset dataset;
-  dataset.name = folder.string();
-  dataset.modalities = choose(folder / "train", modalities);
-  dataset.train = load_split(folder / "train", dataset.modalities, order);
-  dataset.test = load_split(folder / "test", dataset.modalities, order);
-  complete_dataset(dataset);
+  dataset.name = files.name();
+  dataset.modalities = choose(files, "train", modalities);
+  choose(files, "test", {dataset.modalities.begin(), dataset.modalities.end()});
+  Rows train_rows = read_rows(files, "train"), test_rows = read_rows(files, "test");
+  set_labels(dataset, train_rows.labels, test_rows.labels);
+  dataset.train.groups = std::move(train_rows.groups);
+  dataset.test.groups = std::move(test_rows.groups);
+  for (size_t side = 0; side < kModalities; ++side) {
+    Preprocessing& inputs = dataset.inputs[side];
+    const std::string& name = dataset.modalities[side];
+    {
+      const FeatureSource train = open_features(files, "train", name, dataset.train.rows());
+      inputs = Preprocessing::fit(train, options.scaling[side]);
+      inputs.limit = options.limit;
+      dataset.train.features[side] = inputs.apply(train);
+    }  // its file is closed before the next one is read
+    const FeatureSource test = open_features(files, "test", name, dataset.test.rows());
+    require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(), " columns in test; expected ",
+            dataset.width(static_cast<int>(side)), " as in train");
+    dataset.test.features[side] = inputs.apply(test);
+  }
   return dataset;
 }
 
-void complete_dataset(Dataset& dataset) {
-  for (size_t side = 0; side < kModalities; ++side) {
-    const Features &train = dataset.train.features[side], &test = dataset.test.features[side];
-    require(train.columns == test.columns, dataset.name, ": ", dataset.modalities[side], " has ", test.columns, " columns in test; expected ",
-            train.columns, " as in train");
-  }
-  dataset.classes = 0;
-  for (const Split* split : {&dataset.train, &dataset.test})
-    for (const int32_t label : split->labels) dataset.classes = std::max(dataset.classes, label + 1);
+Split load_split(const DatasetFiles& files, const std::string& split, const std::array<std::string, kModalities>& modalities,
+                 const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values) {
+  choose(files, split, {modalities.begin(), modalities.end()});
+  Rows rows = read_rows(files, split);
+  Split out;
+  out.labels = ids_of(rows.labels, class_values, others(rows.labels, class_values));
+  out.groups = std::move(rows.groups);
+  for (size_t side = 0; side < kModalities; ++side)
+    out.features[side] = inputs[side].apply(open_features(files, split, modalities[side], out.rows()));
+  return out;
+}
+
+void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test) {
+  dataset.label_values = distinct(train);
+  const std::vector<int64_t> beyond = others(test, dataset.label_values);
+  dataset.train.labels = ids_of(train, dataset.label_values, {});
+  dataset.test.labels = ids_of(test, dataset.label_values, beyond);
+  dataset.classes = static_cast<int32_t>(dataset.label_values.size());
+  dataset.label_values.insert(dataset.label_values.end(), beyond.begin(), beyond.end());
 }
 
 void write_dataset(const std::filesystem::path& folder, const Dataset& dataset) {
@@ -90,7 +161,10 @@ void write_dataset(const std::filesystem::path& folder, const Dataset& dataset) 
     std::filesystem::create_directories(folder / name, refused);
     if (refused) throw Error(DUET_IO_ERROR, text((folder / name).string(), ": cannot create: ", refused.message()));
     for (size_t side = 0; side < kModalities; ++side) write_features(npy(folder / name, dataset.modalities[side]), split->features[side]);
-    write_labels(npy(folder / name, kLabels), split->labels);
+    std::vector<int64_t> labels;
+    for (const int32_t id : split->labels) labels.push_back(id < 0 ? -1 : dataset.label_values[static_cast<size_t>(id)]);
+    write_labels(npy(folder / name, kLabels), std::span<const int64_t>(labels));
+    if (!split->groups.empty()) write_labels(npy(folder / name, kGroups), std::span<const int64_t>(split->groups));
   }
 }
 

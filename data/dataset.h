@@ -1,14 +1,18 @@
-// A data set: a folder with train/ and test/, each with one .npy a modality and labels.npy (-1: unlabelled). Rows with the same number are a pair.
+// A data set: a folder with train/ and test/, each with one .npy a modality, labels.npy (-1: unlabelled) and, where several rows show one item,
+// groups.npy. Rows with the same number are a pair.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "data/features.h"
 #include "data/npy.h"
+#include "data/preprocessing.h"
 
 namespace duet::data {
 
@@ -17,36 +21,73 @@ inline constexpr int kModalities = 2;
 
 struct Split {
   std::array<Features, kModalities> features;  // equal rows
-  std::vector<int32_t> labels;                 // -1: unlabelled
+  // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label that the training split lacks.
+  std::vector<int32_t> labels;
+  std::vector<int64_t> groups;  // rows of one group are one item; empty: every row is an item of its own
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
+  int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
 };
 
 struct Dataset {
   std::string name;  // for messages and reports: the folder as given, or "digits (built in)"
   std::array<std::string, kModalities> modalities;
   Split train, test;
-  int32_t classes = 0;  // the largest label of either split + 1
+  int32_t classes = 0;  // C: the distinct labels of the training split
+  std::vector<int64_t>
+      label_values;  // the label that an id stands for; the first C are the classes, ascending, then the test split's others, ascending
+  std::array<Preprocessing, kModalities> inputs;  // how the features were scaled; of a data set that was not read from files: not at all
 
   int64_t width(int modality) const { return train.features[static_cast<size_t>(modality)].columns; }
+  std::span<const int64_t> class_values() const { return std::span(label_values).first(static_cast<size_t>(classes)); }
 };
 
-// Names of the .npy files beside labels.npy, sorted.
-std::vector<std::string> list_modalities(const std::filesystem::path& split_folder);
+// Where the arrays of a data set lie. split: "train" or "test".
+class DatasetFiles {
+ public:
+  virtual ~DatasetFiles() = default;
+  virtual std::string name() const = 0;                                         // of the whole
+  virtual std::string place(const std::string& split) const = 0;                // of one split, for messages
+  virtual std::vector<std::string> arrays(const std::string& split) const = 0;  // their names, without .npy, sorted
+  virtual NpyFile open(const std::string& split, const std::string& array) const = 0;
+  virtual FortranOrder order() const { return FortranOrder::refuse; }
+};
 
-// Loads and checks a whole data set. modalities: two names, or empty for the folder's own two in alphabetical order.
-// Errors: DUET_IO_ERROR (the system refuses a file or folder); DUET_INVALID_ARGUMENT, one line that names the file: not a readable .npy,
-// unequal rows, unequal widths of train and test, a value that is not finite, a label out of range, a modality that is not there or is one
-// of more than two and none was chosen.
-Dataset load_dataset(const std::filesystem::path& folder, const std::vector<std::string>& modalities = {}, FortranOrder order = FortranOrder::refuse);
-// One split of it, for a model that is already trained.
-Split load_split(const std::filesystem::path& split_folder, const std::array<std::string, kModalities>& modalities,
-                 FortranOrder order = FortranOrder::refuse);
+// Errors: DUET_IO_ERROR where the system refuses a file or folder.
+class FolderFiles final : public DatasetFiles {
+ public:
+  explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse) : folder_(std::move(folder)), order_(order) {}
+  std::string name() const override { return folder_.string(); }
+  std::string place(const std::string& split) const override { return (folder_ / split).string(); }
+  std::vector<std::string> arrays(const std::string& split) const override;
+  NpyFile open(const std::string& split, const std::string& array) const override;
+  FortranOrder order() const override { return order_; }
 
-// Writes folder/train and folder/test as load_dataset reads them; creates the folders.
+ private:
+  std::filesystem::path folder_;
+  FortranOrder order_;
+};
+
+// How load_dataset scales the inputs.
+struct InputOptions {
+  std::array<Scaling, kModalities> scaling = {Scaling::automatic, Scaling::automatic};
+  double limit = kInputLimit;
+};
+// The values as they are, rounded to float32.
+inline constexpr InputOptions kUnscaled = {{Scaling::none, Scaling::none}, std::numeric_limits<double>::infinity()};
+
+// Loads, checks and scales a whole data set, one array at a time. modalities: two names, or empty for the set's own two in alphabetical order.
+// Errors: those of files and of Preprocessing; DUET_INVALID_ARGUMENT, one line that names the file: not a readable .npy, unequal rows, unequal
+// widths of train and test, a value that is not finite, a modality that is not there or is one of more than two and none was chosen.
+Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {}, const InputOptions& options = {});
+// One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values (ascending).
+Split load_split(const DatasetFiles& files, const std::string& split, const std::array<std::string, kModalities>& modalities,
+                 const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values);
+
+// Writes folder/train and folder/test as FolderFiles reads them, labels as their values; creates the folders.
 void write_dataset(const std::filesystem::path& folder, const Dataset& dataset);
 
-// The checks that every source of a data set goes through, widths and rows, and the number of classes.
-void complete_dataset(Dataset& dataset);
+// Sets classes, label_values and both splits' labels from label values, -1 for none.
+void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test);
 
 }  // namespace duet::data

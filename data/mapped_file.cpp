@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -27,18 +28,30 @@ struct Descriptor {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::filesystem::path& path) {
+MappedFile::MappedFile(const std::filesystem::path& path) : MappedFile() {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.number < 0) refuse(path, errno);
-  struct stat facts = {};
-  if (::fstat(file.number, &facts) != 0) refuse(path, errno);
-  if (S_ISDIR(facts.st_mode)) refuse(path, EISDIR);
-  if (!S_ISREG(facts.st_mode)) throw Error(DUET_IO_ERROR, text(path.string(), ": expected a regular file"));
-  const auto size = static_cast<size_t>(facts.st_size);
-  if (size == 0) return;  // the system maps no empty file
-  void* const start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number, 0);
-  if (start == MAP_FAILED) refuse(path, errno);
+  struct stat before = {}, after = {};
+  if (::fstat(file.number, &before) != 0) refuse(path, errno);
+  if (S_ISDIR(before.st_mode)) refuse(path, EISDIR);
+  if (!S_ISREG(before.st_mode)) throw Error(DUET_IO_ERROR, text(path.string(), ": expected a regular file"));
+  const auto size = static_cast<size_t>(before.st_size);
+  if (size == 0) return;  // the system maps nothing of length 0
+  // Pages of the system's own, which go back to it at once when the features have been read from them.
+  void* const start = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) throw std::bad_alloc();
   bytes_ = {static_cast<const std::byte*>(start), size};
+  for (size_t done = 0; done < size;) {
+    const ssize_t got = ::pread(file.number, static_cast<char*>(start) + done, size - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) refuse(path, errno);
+    if (got == 0) throw Error(DUET_IO_ERROR, text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
+    done += static_cast<size_t>(got);
+  }
+  if (::fstat(file.number, &after) != 0) refuse(path, errno);
+  const bool same =
+      after.st_size == before.st_size && after.st_mtim.tv_sec == before.st_mtim.tv_sec && after.st_mtim.tv_nsec == before.st_mtim.tv_nsec;
+  if (!same) throw Error(DUET_IO_ERROR, text(path.string(), ": changed while it was read"));
 }
 
 MappedFile::~MappedFile() {

@@ -1,22 +1,54 @@
 #include "data/npy.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
-#include "data/mapped_file.h"
+#include "data/feature_source.h"
+#include "data/npy_elements.h"
 #include "data/npy_header.h"
 #include "kernels/core/error.h"
 
 namespace duet::data {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "values are read as they lie in the file");
-
 constexpr std::string_view kMagic("\x93NUMPY", 6);
+
+struct TypeFacts {
+  NpyType type;
+  int64_t bytes;
+};
+
+// What to do about a dtype that is none of ours; kind: without the mark of its byte order.
+const char* advice(const std::string& kind) {
+  if (kind == "V2") return " ('V2' is bfloat16 as ml_dtypes saves it: save x.astype(numpy.float32))";
+  if (kind == "f1" || kind == "V1") return " (an 8-bit float as ml_dtypes saves it: save x.astype(numpy.float32))";
+  return " (save x.astype(numpy.float32), or numpy.int64 for labels)";
+}
+
+TypeFacts type_of(const std::string& descr, const std::string& name) {
+  constexpr const char* kExpected = "; expected float16, float32, float64 or an integer of 8 to 64 bits, little-endian";
+  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected);
+  require(descr.find('O') == std::string::npos, name, ": object dtype '", descr, "'", kExpected);
+  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr, "'", kExpected);
+  const std::string kind = !descr.empty() && std::string_view("<|=>").find(descr[0]) != std::string_view::npos ? descr.substr(1) : descr;
+  if (kind == "f2") return {NpyType::f2, 2};
+  if (kind == "f4") return {NpyType::f4, 4};
+  if (kind == "f8") return {NpyType::f8, 8};
+  if (kind == "i1") return {NpyType::i1, 1};
+  if (kind == "i2") return {NpyType::i2, 2};
+  if (kind == "i4") return {NpyType::i4, 4};
+  if (kind == "i8") return {NpyType::i8, 8};
+  if (kind == "u1") return {NpyType::u1, 1};
+  if (kind == "u2") return {NpyType::u2, 2};
+  if (kind == "u4") return {NpyType::u4, 4};
+  if (kind == "u8") return {NpyType::u8, 8};
+  throw Error(DUET_INVALID_ARGUMENT, text(name, ": dtype '", descr, "'", kExpected, advice(kind)));
+}
+
+}  // namespace
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "(";
@@ -24,57 +56,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   out += shape.size() == 1 ? ",)" : ")";
   return out;
 }
-
-struct TypeFacts {
-  NpyType type;
-  int64_t bytes;
-};
-
-TypeFacts type_of(const std::string& descr, const std::string& name) {
-  constexpr const char* kExpected = "; expected float16, float32, float64, uint8, int32 or int64, little-endian";
-  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected);
-  require(descr.find('O') == std::string::npos, name, ": object dtype '", descr, "'", kExpected);
-  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr, "'", kExpected);
-  const std::string kind = !descr.empty() && std::string_view("<|=>").find(descr[0]) != std::string_view::npos ? descr.substr(1) : descr;
-  if (kind == "u1") return {NpyType::u1, 1};
-  if (kind == "f2") return {NpyType::f2, 2};
-  if (kind == "f4") return {NpyType::f4, 4};
-  if (kind == "f8") return {NpyType::f8, 8};
-  if (kind == "i4") return {NpyType::i4, 4};
-  if (kind == "i8") return {NpyType::i8, 8};
-  throw Error(DUET_INVALID_ARGUMENT, text(name, ": dtype '", descr, "'", kExpected));
-}
-
-float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3FFu;
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(static_cast<float>(fraction) * 0x1p-24f));  // 0 and subnormals
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
-  return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
-}
-
-// Element k of values that need not be aligned.
-template <class T>
-T element(const std::byte* values, int64_t k) {
-  T value;
-  std::memcpy(&value, values + k * static_cast<int64_t>(sizeof(T)), sizeof(T));
-  return value;
-}
-
-// Calls body with a function from an element's number to its value, in the file's type (float for f2).
-template <class Body>
-void with_elements(const NpyView& view, Body&& body) {
-  const std::byte* const values = view.values.data();
-  switch (view.type) {
-    case NpyType::f2: return body([values](int64_t k) { return half_to_float(element<uint16_t>(values, k)); });
-    case NpyType::f4: return body([values](int64_t k) { return element<float>(values, k); });
-    case NpyType::f8: return body([values](int64_t k) { return element<double>(values, k); });
-    case NpyType::u1: return body([values](int64_t k) { return element<uint8_t>(values, k); });
-    case NpyType::i4: return body([values](int64_t k) { return element<int32_t>(values, k); });
-    case NpyType::i8: return body([values](int64_t k) { return element<int64_t>(values, k); });
-  }
-}
-
-}  // namespace
 
 NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
   const std::string_view all(reinterpret_cast<const char*>(file.data()), file.size());
@@ -102,58 +83,57 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
   return {name, facts.type, header.shape, header.fortran_order && header.shape.size() > 1, values.first(static_cast<size_t>(bytes))};
 }
 
-Features read_features(const NpyView& view, FortranOrder order) {
-  require(!view.fortran_order || order == FortranOrder::accept, view.name,
-          ": Fortran order; expected C order (save numpy.ascontiguousarray of it, or set the key accept_fortran_order to true)");
-  require(view.shape.size() == 2, view.name, ": shape ", shape_text(view.shape), "; expected features of two dimensions, rows x columns");
-  require(view.shape[0] > 0 && view.shape[1] > 0, view.name, ": shape ", shape_text(view.shape), "; expected at least one row and one column");
-  Features out(view.shape[0], view.shape[1]);
-  const int64_t row_step = view.fortran_order ? 1 : out.columns, column_step = view.fortran_order ? out.rows : 1;
+NpyFile open_npy(const std::filesystem::path& path) {
+  NpyFile opened{MappedFile(path), {}};
+  opened.view = parse_npy(opened.file->bytes(), path.string());
+  return opened;
+}
+
+std::vector<int64_t> read_labels(const NpyView& view) {
+  require(view.shape.size() == 1, view.name, ": shape ", shape_text(view.shape), "; expected whole numbers of one dimension");
+  require(view.shape[0] > 0, view.name, ": no rows; expected at least one");
+  std::vector<int64_t> out(static_cast<size_t>(view.shape[0]));
   with_elements(view, [&](auto value) {
-    for (int64_t i = 0; i < out.rows; ++i) {
-      float* const row = out.row(i);
-      bool finite = true;
-      for (int64_t k = 0; k < out.columns; ++k) {
-        row[k] = static_cast<float>(value(i * row_step + k * column_step));
-        finite &= std::isfinite(row[k]);
+    for (int64_t i = 0; i < view.shape[0]; ++i) {
+      const auto label = value(i);
+      using Label = std::remove_const_t<decltype(label)>;
+      // Compared in the file's own type: 1e30 must not be cast first, and NaN fails.
+      if constexpr (std::is_floating_point_v<Label>) {
+        constexpr int64_t kEnd = int64_t{1} << std::numeric_limits<Label>::digits;
+        require(label == std::floor(label) && std::abs(label) < static_cast<Label>(kEnd), view.name, ": row ", i, " is ", label,
+                "; expected a whole number, below ", kEnd, " in magnitude in a float of this size");
+      } else {
+        require(std::in_range<int64_t>(label), view.name, ": row ", i, " is ", +label, "; expected a whole number below 2^63");
       }
-      if (finite) continue;
-      int64_t k = 0;
-      while (std::isfinite(row[k])) ++k;
-      throw Error(DUET_INVALID_ARGUMENT,
-                  text(view.name, ": row ", i, ", column ", k, " is ", static_cast<double>(value(i * row_step + k * column_step)),
-                       "; expected a number that is finite in float32"));
+      out[static_cast<size_t>(i)] = static_cast<int64_t>(label);
     }
   });
   return out;
 }
 
-std::vector<int32_t> read_labels(const NpyView& view) {
-  require(view.shape.size() == 1, view.name, ": shape ", shape_text(view.shape), "; expected labels of one dimension");
-  require(view.shape[0] > 0, view.name, ": no rows; expected at least one label");
-  std::vector<int32_t> out(static_cast<size_t>(view.shape[0]));
-  with_elements(view, [&](auto value) {
-    for (int64_t i = 0; i < view.shape[0]; ++i) {
-      const auto label = value(i);
-      // Compared in the file's own type: a float label of 1e30 must not be cast first, NaN fails both.
-      bool good = label >= decltype(label)(-1 + std::is_unsigned_v<decltype(label)>);
-      if constexpr (sizeof(label) > 1) good = good && label <= decltype(label){kLargestLabel};
-      if constexpr (std::is_floating_point_v<decltype(label)>) good = good && label == std::floor(label);
-      require(good, view.name, ": row ", i, " has label ", +label, "; expected a whole number from -1 (unlabelled) to ", kLargestLabel);
-      out[static_cast<size_t>(i)] = static_cast<int32_t>(label);
+std::vector<int64_t> read_labels(const std::filesystem::path& path) {
+  const NpyFile opened = open_npy(path);
+  return read_labels(opened.view);
+}
+
+Features read_features(const NpyView& view, FortranOrder order) {
+  const FeatureSource source({std::nullopt, view}, order);
+  Features out(source.rows(), source.columns());
+  std::vector<double> values(static_cast<size_t>(out.columns));
+  for (int64_t i = 0; i < out.rows; ++i) {
+    source.read_row(i, values);
+    for (size_t k = 0; k < values.size(); ++k) {
+      out.row(i)[k] = static_cast<float>(values[k]);
+      require(std::isfinite(out.row(i)[k]), view.name, ": row ", i, ", column ", k, " is ", values[k],
+              "; expected a number that is finite in float32");
     }
-  });
+  }
   return out;
 }
 
 Features read_features(const std::filesystem::path& path, FortranOrder order) {
-  const MappedFile file(path);
-  return read_features(parse_npy(file.bytes(), path.string()), order);
-}
-
-std::vector<int32_t> read_labels(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return read_labels(parse_npy(file.bytes(), path.string()));
+  const NpyFile opened = open_npy(path);
+  return read_features(opened.view, order);
 }
 
 }  // namespace duet::data

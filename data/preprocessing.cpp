@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -12,78 +13,113 @@ namespace duet::data {
 namespace {
 
 constexpr Scaling kScalings[] = {Scaling::automatic, Scaling::zscore, Scaling::norm, Scaling::none};
-constexpr double kDeviationFloor = 1e-4;
 
-// What `auto` looks at, and what the line it prints says.
-struct Facts {
-  double zero_share = 0;
-  bool negative = false, common_sum = true, common_norm = true;
+// A power of two near magnitude: values divided by it keep their bits, and their squares neither overflow nor vanish.
+double unit_of(double magnitude) {
+  constexpr int kLast = 1000;  // so that the unit and its inverse are finite
+  return magnitude > 0 ? std::ldexp(1.0, std::clamp(std::ilogb(magnitude), -kLast, kLast)) : 1.0;
+}
+
+// Sums are of deviations, from the first row and then from the mean, so that a large offset costs no digits.
+struct Column {
+  double first = 0, low = HUGE_VAL, high = -HUGE_VAL;
+  double mean = 0, unit = 1;
+  double sum = 0, square = 0;  // first pass: of x - first; second: of (x - mean) / unit
+  double deviation = 0;
+  bool constant = false;
+
+  double magnitude() const { return std::max(std::abs(low), std::abs(high)); }
 };
 
-Facts examine(const Features& train) {
-  constexpr double kSame = 0.01;  // rows within 1 % of each other were normalised by whoever made them
-  Facts facts;
+struct Statistics {
+  std::vector<Column> columns;
+  double smallest = HUGE_VAL, zero_share = 0;
+  bool common_sum = true, common_norm = true;
+  double mean_norm = 0;
+
+  int64_t constant() const {
+    return std::count_if(columns.begin(), columns.end(), [](const Column& column) { return column.constant; });
+  }
+};
+
+// The extremes of what rows have in common; a row of zeros says nothing.
+struct Extremes {
+  double low = HUGE_VAL, high = 0;
+  void add(double value) { low = std::min(low, value), high = std::max(high, value); }
+  bool common() const {
+    constexpr double kSame = 0.01;  // rows within 1 % of each other were normalised by whoever made them
+    return high > 0 && high <= (1 + kSame) * low;
+  }
+};
+
+Statistics measure(const FeatureSource& train) {
+  Statistics out;
+  out.columns.resize(static_cast<size_t>(train.columns()));
+  const auto count = static_cast<double>(train.rows());
+  std::vector<double> row(out.columns.size());
+
   int64_t zeros = 0;
-  double sum_low = HUGE_VAL, sum_high = 0, square_low = HUGE_VAL, square_high = 0;
-  for (int64_t i = 0; i < train.rows; ++i) {
+  for (int64_t i = 0; i < train.rows(); ++i) {
+    train.read_row(i, row);
+    for (size_t k = 0; k < row.size(); ++k) {
+      Column& column = out.columns[k];
+      if (i == 0) column.first = row[k];
+      column.low = std::min(column.low, row[k]);
+      column.high = std::max(column.high, row[k]);
+      column.sum += row[k] - column.first;
+      zeros += row[k] == 0;
+    }
+  }
+  double magnitude = 0;
+  for (Column& column : out.columns) {
+    column.mean = column.first + column.sum / count;
+    column.unit = unit_of(column.high - column.low);
+    column.sum = 0;
+    out.smallest = std::min(out.smallest, column.low);
+    magnitude = std::max(magnitude, column.magnitude());
+  }
+  out.zero_share = static_cast<double>(zeros) / (count * static_cast<double>(row.size()));
+
+  const double unit = unit_of(magnitude);
+  Extremes sums, norms;
+  double all_norms = 0;
+  for (int64_t i = 0; i < train.rows(); ++i) {
+    train.read_row(i, row);
     double sum = 0, square = 0;
-    for (int64_t k = 0; k < train.columns; ++k) {
-      const double x = train.row(i)[k];
-      zeros += x == 0;
-      facts.negative |= x < 0;
+    for (size_t k = 0; k < row.size(); ++k) {
+      Column& column = out.columns[k];
+      const double off = (row[k] - column.mean) / column.unit, x = row[k] / unit;
+      column.sum += off;
+      column.square += off * off;
       sum += x;
       square += x * x;
     }
-    if (square == 0) continue;  // an empty document says nothing
-    sum_low = std::min(sum_low, sum), sum_high = std::max(sum_high, sum);
-    square_low = std::min(square_low, square), square_high = std::max(square_high, square);
+    if (square > 0) sums.add(sum), norms.add(std::sqrt(square));
+    all_norms += std::sqrt(square);
   }
-  facts.zero_share = static_cast<double>(zeros) / (static_cast<double>(train.rows) * static_cast<double>(train.columns));
-  facts.common_sum = sum_high > 0 && sum_high <= (1 + kSame) * sum_low;
-  facts.common_norm = square_high > 0 && square_high <= (1 + kSame) * (1 + kSame) * square_low;
-  return facts;
+  out.mean_norm = all_norms / count * unit;
+  out.common_sum = sums.common();
+  out.common_norm = norms.common();
+  for (Column& column : out.columns) {
+    // The second sum would be 0 but for the mean's own rounding, which it takes out.
+    const double variance = std::max(0.0, column.square - column.sum * column.sum / count) / (count - 1);
+    column.deviation = std::sqrt(variance) * column.unit;
+    column.constant = column.low == column.high || column.deviation <= 4 * train.rounding() * column.magnitude() || std::isinf(1 / column.deviation);
+  }
+  return out;
 }
 
-// norm where the rows are histograms or bags of words. Zeros alone do not tell: a drawn digit is 80 % background, and z-scoring suits it.
-std::pair<Scaling, std::string> choose(const Features& train) {
-  constexpr double kSparse = 0.9;
-  const Facts facts = examine(train);
-  const std::string zeros = text(std::lround(100 * facts.zero_share), " % zeros");
-  if (facts.negative) return {Scaling::zscore, text("auto: negative values, ", zeros)};
-  if (facts.common_sum) return {Scaling::norm, text("auto: no negative value, every row has the same sum, ", zeros)};
-  if (facts.common_norm) return {Scaling::norm, text("auto: no negative value, every row has the same norm, ", zeros)};
-  if (facts.zero_share > kSparse) return {Scaling::norm, text("auto: no negative value, ", zeros)};
-  return {Scaling::zscore, text("auto: no negative value, but rows of unequal sums and norms, ", zeros)};
-}
-
-void fit_zscore(const Features& train, Preprocessing& out) {
-  const auto columns = static_cast<size_t>(train.columns);
-  std::vector<double> mean(columns, 0.0), square(columns, 0.0);
-  for (int64_t i = 0; i < train.rows; ++i)
-    for (size_t k = 0; k < columns; ++k) mean[k] += double{train.row(i)[k]};
-  for (double& value : mean) value /= static_cast<double>(train.rows);
-  for (int64_t i = 0; i < train.rows; ++i)
-    for (size_t k = 0; k < columns; ++k) {
-      const double off = double{train.row(i)[k]} - mean[k];
-      square[k] += off * off;
-    }
-  const double freedom = static_cast<double>(std::max<int64_t>(train.rows - 1, 1));  // a single row has no deviation: 0, not 0/0
-  for (size_t k = 0; k < columns; ++k) {
-    out.mean[k] = static_cast<float>(mean[k]);
-    out.scale[k] = static_cast<float>(1 / (std::sqrt(square[k] / freedom) + kDeviationFloor));
-  }
-}
-
-void fit_norm(const Features& train, Preprocessing& out) {
-  double norms = 0;
-  for (int64_t i = 0; i < train.rows; ++i) {
-    double square = 0;
-    for (int64_t k = 0; k < train.columns; ++k) square += double{train.row(i)[k]} * double{train.row(i)[k]};
-    norms += std::sqrt(square);
-  }
-  // Rows that are all zero stay zero, whatever the scale.
-  const double scale = norms > 0 ? std::sqrt(static_cast<double>(train.columns)) * static_cast<double>(train.rows) / norms : 1.0;
-  std::fill(out.scale.begin(), out.scale.end(), static_cast<float>(scale));
+// norm where the rows are histograms or bags of words, and the words of the line that says so.
+std::pair<Scaling, std::string> choose(const Statistics& facts) {
+  constexpr double kMostlyZero = 0.5, kSparse = 0.1;
+  if (facts.smallest < 0) return {Scaling::zscore, "auto: negative values"};
+  if (facts.smallest > 0) return {Scaling::zscore, text("auto: the smallest value is ", facts.smallest, ", not 0")};
+  const std::string zeros = text("auto: no negative value, ", std::round(1000 * facts.zero_share) / 10, " % zeros");
+  if (facts.zero_share > kMostlyZero) return {Scaling::norm, zeros};
+  if (facts.zero_share <= kSparse) return {Scaling::zscore, zeros};
+  if (facts.common_sum) return {Scaling::norm, zeros + ", every row has the same sum"};
+  if (facts.common_norm) return {Scaling::norm, zeros + ", every row has the same norm"};
+  return {Scaling::zscore, zeros + ", rows of unequal sums and norms"};
 }
 
 }  // namespace
@@ -104,34 +140,50 @@ const char* scaling_name(Scaling scaling) {
   return "unknown";
 }
 
-Preprocessing Preprocessing::fit(const Features& train, Scaling scaling) {
-  require(train.rows > 0 && train.columns > 0, "preprocessing: expected at least one row and one column, got ", train.rows, " x ", train.columns);
-  Preprocessing out;
+Preprocessing Preprocessing::fit(const FeatureSource& train, Scaling scaling) {
+  require(train.rows() > 1, train.name(), ": a single row; expected at least two to scale by");
+  const Statistics facts = measure(train);
+  const int64_t constant = facts.constant();
+  require(constant < train.columns(), train.name(), ": all ", train.columns(), " columns are constant; expected one that tells the rows apart");
   std::string why = "as configured";
-  if (scaling == Scaling::automatic) std::tie(scaling, why) = choose(train);
+  if (scaling == Scaling::automatic) std::tie(scaling, why) = choose(facts);
+  if (constant > 0 && scaling != Scaling::none)
+    why += text("; ", constant, " of ", train.columns(), constant == 1 ? " columns is constant and becomes 0" : " columns are constant and become 0");
+
+  Preprocessing out;
   out.scaling = scaling;
   out.reason = text(scaling_name(scaling), " (", why, ")");
-  out.mean.assign(static_cast<size_t>(train.columns), 0.0f);
-  out.scale.assign(static_cast<size_t>(train.columns), 1.0f);
-  if (scaling == Scaling::zscore) fit_zscore(train, out);
-  if (scaling == Scaling::norm) fit_norm(train, out);
+  const double by_norm = std::min(std::sqrt(static_cast<double>(train.columns())) / facts.mean_norm, std::numeric_limits<double>::max());
+  for (const Column& column : facts.columns) {
+    out.mean.push_back(scaling == Scaling::zscore ? column.mean : 0);
+    out.scale.push_back(scaling == Scaling::none ? 1 : column.constant ? 0 : scaling == Scaling::norm ? by_norm : 1 / column.deviation);
+  }
   return out;
 }
 
-void Preprocessing::apply(Features& features, const std::string& what) const {
-  require(features.columns == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), what, ": ", features.columns, " columns; expected ",
-          mean.size(), " as in training");
-  for (int64_t i = 0; i < features.rows; ++i) {
-    float* const row = features.row(i);
-    for (size_t k = 0; k < mean.size(); ++k) row[k] = std::clamp((row[k] - mean[k]) * scale[k], -limit, limit);
-  }
-}
-
-std::array<Preprocessing, kModalities> preprocess(Dataset& dataset, const std::array<Scaling, kModalities>& scaling) {
-  std::array<Preprocessing, kModalities> out;
-  for (size_t side = 0; side < kModalities; ++side) {
-    out[side] = Preprocessing::fit(dataset.train.features[side], scaling[side]);
-    for (Split* split : {&dataset.train, &dataset.test}) out[side].apply(split->features[side], dataset.modalities[side]);
+Features Preprocessing::apply(const FeatureSource& features) const {
+  require(features.columns() == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), features.name(), ": ", features.columns(),
+          " columns; expected ", mean.size(), " as in training");
+  Features out(features.rows(), features.columns());
+  std::vector<double> row(mean.size());
+  for (int64_t i = 0; i < out.rows; ++i) {
+    features.read_row(i, row);
+    float* const to = out.row(i);
+    bool finite = true;
+    for (size_t k = 0; k < row.size(); ++k) {
+      if (single_precision) {
+        const auto single = [](double value) { return static_cast<float>(value); };
+        to[k] = std::clamp((single(row[k]) - single(mean[k])) * single(scale[k]), -single(limit), single(limit));
+      } else {
+        to[k] = static_cast<float>(std::clamp((row[k] - mean[k]) * scale[k], -limit, limit));
+      }
+      finite &= std::isfinite(to[k]);
+    }
+    if (finite) continue;
+    size_t k = 0;
+    while (std::isfinite(to[k])) ++k;
+    throw Error(DUET_INVALID_ARGUMENT, text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ", to[k],
+                                            "; expected a number that is finite in float32"));
   }
   return out;
 }

@@ -142,7 +142,8 @@ Dataset synthetic_dataset(const SyntheticOptions& options) {
   dataset.modalities = {"audio", "visual"};
   dataset.train = generator.split(kTrain, options.train_rows);
   dataset.test = generator.split(kTest, options.test_rows);
-  complete_dataset(dataset);
+  const auto values = [](const Split& split) { return std::vector<int64_t>(split.labels.begin(), split.labels.end()); };
+  set_labels(dataset, values(dataset.train), values(dataset.test));
   return dataset;
 }
 

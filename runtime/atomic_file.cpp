@@ -38,11 +38,15 @@ void AtomicFile::write(const void* data, size_t bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
   if (::fsync(descriptor_) != 0) fail("cannot be brought to the disk");
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
   if (closed != 0) fail("cannot be closed");
+}
+
+void AtomicFile::commit() {
+  if (descriptor_ >= 0) sync();
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be renamed into place");
   temporary_.clear();
   // The new name is an entry of the folder: without this a crash could bring the old file back.

@@ -15,6 +15,9 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(const void* data, size_t bytes);
+  // What was written is on the disk, under its temporary name: of several files that belong together, each is brought there before any appears.
+  void sync();
+  // Brings it to the disk unless sync() has, and gives it its name.
   void commit();
 
  private:

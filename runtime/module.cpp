@@ -1,5 +1,6 @@
 #include "runtime/module.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/core/error.h"
@@ -31,7 +32,19 @@ Tensor LayerNorm::forward(Tape& tape, const ParameterView& parameters, const Ten
   return ops::layer_norm(tape, x, parameters[gain_], parameters[offset_]);
 }
 
-LearnedScalar::LearnedScalar(ParameterStore& store, const std::string& name, double start) : number_(store.add_constant(name, {1}, start)) {}
+LearnedScale::LearnedScale(ParameterStore& store, const std::string& name, double start)
+    : number_(store.add_bounded(name, std::log(start), std::log(kLeast), std::log(kMost))) {}
+
+Tensor LearnedScale::forward(Tape& tape, const ParameterView& parameters) const {
+  const Tensor logarithm = parameters[number_];
+  const Tensor scale = tape.constant(static_cast<float>(std::exp(double{logarithm.item()})));
+  return tape.record(scale, {logarithm}, [=](Tape&, const Tensor& output) { *logarithm.grad += *output.grad * output.item(); });
+}
+
+void LearnedScale::set(const ParameterStore& store, ParameterKind kind, double scale) const {
+  require(scale > 0, "learned scale: expected a number above 0, got ", scale);
+  *store.tensor(number_, kind).data = static_cast<float>(std::clamp(std::log(scale), std::log(kLeast), std::log(kMost)));
+}
 
 Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& options, uint32_t first_dropout_layer)
     : activation_(options.activation), drop_probability_(options.drop_probability), first_dropout_layer_(first_dropout_layer) {

@@ -47,11 +47,15 @@ class LayerNorm {
   int64_t gain_, offset_;
 };
 
-// A number that is learned, such as a loss's scale: the parameter "<name>" of shape 1.
-class LearnedScalar {
+// The scale 1/tau of a loss, learned by its logarithm (METHOD.md 4): the parameter "<name>" of shape 1 holds ln(1/tau), in [ln kLeast, ln kMost].
+class LearnedScale {
  public:
-  LearnedScalar(ParameterStore& store, const std::string& name, double start);
-  Tensor forward(const ParameterView& parameters) const { return parameters[number_]; }
+  static constexpr double kLeast = 0.1, kMost = 1000;
+
+  LearnedScale(ParameterStore& store, const std::string& name, double start);
+  Tensor forward(Tape& tape, const ParameterView& parameters) const;
+  // Makes one kind of the parameter say this scale, above 0.
+  void set(const ParameterStore& store, ParameterKind kind, double scale) const;
 
  private:
   int64_t number_;

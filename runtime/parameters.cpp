@@ -1,9 +1,11 @@
 #include "runtime/parameters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "kernels/core/error.h"
+#include "runtime/finite.h"
 #include "runtime/random.h"
 
 namespace duet {
@@ -28,6 +30,11 @@ int64_t ParameterStore::add_uniform(const std::string& name, std::vector<int64_t
 
 int64_t ParameterStore::add_constant(const std::string& name, std::vector<int64_t> shape, double constant) {
   return add({name, std::move(shape), 0, constant});
+}
+
+int64_t ParameterStore::add_bounded(const std::string& name, double start, double low, double high) {
+  require(low <= high, "parameter ", name, ": expected bounds in order, got ", low, " and ", high);
+  return add({name, {1}, 0, std::clamp(start, low, high), 0, false, static_cast<float>(low), static_cast<float>(high)});
 }
 
 int64_t ParameterStore::add(Parameter parameter) {
@@ -77,6 +84,26 @@ Tensor ParameterStore::tensor(int64_t number, ParameterKind kind) const {
 Tensor ParameterStore::all(ParameterKind kind) const {
   require(initialised_, "parameters: read before initialise()");
   return Tensor::view(floats_of(memory_[static_cast<size_t>(kind)]), floats_);
+}
+
+std::string first_not_finite(const ParameterStore& store, ParameterKind kind) {
+  for (int64_t number = 0; number < store.count(); ++number) {
+    const Tensor values = store.tensor(number, kind);
+    const int64_t at = first_not_finite<float>(values.data, values.size());
+    if (at >= 0) return text(store.parameter(number).name, ": element ", at, " is ", not_finite(values.data[at]));
+  }
+  return "";
+}
+
+void ParameterStore::clamp() {
+  for (int64_t number = 0; number < count(); ++number) {
+    const Parameter& which = parameter(number);
+    if (std::isinf(which.low) && std::isinf(which.high)) continue;
+    for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
+      const Tensor values = tensor(number, kind);
+      for (int64_t e = 0; e < values.size(); ++e) values.data[e] = std::clamp(values.data[e], which.low, which.high);
+    }
+  }
 }
 
 void ParameterStore::clear_gradients() {

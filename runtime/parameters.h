@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ struct Parameter {
   double bound;                // starts from U(-bound, bound) ...
   double constant;             // ... or, where bound is 0, from this number
   int64_t offset = 0;          // floats from the start of each kind
+  bool decays = true;          // whether weight decay applies
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();  // where clamp() keeps it
 
   int64_t rows() const { return shape[0]; }
   int64_t columns() const { return shape.size() > 1 ? shape[1] : 1; }
@@ -57,6 +60,8 @@ class ParameterStore {
   // Returns the parameter's number. Names are unique.
   int64_t add_uniform(const std::string& name, std::vector<int64_t> shape, double bound);
   int64_t add_constant(const std::string& name, std::vector<int64_t> shape, double constant);
+  // A scalar in [low, high] to which no weight decay applies; it starts from the number in there that is nearest to start.
+  int64_t add_bounded(const std::string& name, double start, double low, double high);
 
   // Draws the values, copies them to the teacher, clears the rest. Once.
   void initialise(duet_context* context, uint64_t seed);
@@ -73,6 +78,8 @@ class ParameterStore {
   Tensor all(ParameterKind kind) const;
 
   void clear_gradients();
+  // Moves the values of bounded parameters, and the teacher's, back into their bounds; NaN stays. Optimizers do after each update.
+  void clamp();
 
  private:
   int64_t add(Parameter parameter);
@@ -82,5 +89,8 @@ class ParameterStore {
   std::array<AlignedBytes, kParameterKinds> memory_;
   bool initialised_ = false;
 };
+
+// "encoder_a.layer0.weight: element 17 is nan" of the first value of a kind that is NaN or infinite; "" where every one is a finite number.
+std::string first_not_finite(const ParameterStore& store, ParameterKind kind);
 
 }  // namespace duet

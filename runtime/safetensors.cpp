@@ -7,6 +7,9 @@
 
 #include "kernels/core/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/finite.h"
+#include "runtime/json_text.h"
+#include "runtime/printable.h"
 
 namespace duet {
 namespace {
@@ -20,8 +23,12 @@ struct DtypeName {
   duet_dtype dtype;
   const char* name;
   int64_t bytes;
+  int64_t (*first_not_finite)(const void* values, int64_t count);  // null: every value is a finite number
 };
-constexpr DtypeName kDtypes[] = {{DUET_F32, "F32", 4}, {DUET_I32, "I32", 4}, {DUET_I64, "I64", 8}};
+constexpr DtypeName kDtypes[] = {{DUET_F32, "F32", 4, first_not_finite<float>},
+                                 {DUET_F64, "F64", 8, first_not_finite<double>},
+                                 {DUET_I32, "I32", 4, nullptr},
+                                 {DUET_I64, "I64", 8, nullptr}};
 
 const DtypeName* by_dtype(duet_dtype dtype) {
   for (const DtypeName& known : kDtypes)
@@ -40,7 +47,7 @@ void require_file(bool condition, const std::filesystem::path& path, const Parts
   if (!condition) throw Error(DUET_IO_ERROR, text(path.string(), ": ", parts...));
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) { return Json(shape).dump(); }
+std::string shape_text(const std::vector<int64_t>& shape) { return shown_json(shape); }
 
 // Elements of a shape out of a file, or -1 where it holds a negative extent or its bytes do not fit in 63 bits.
 int64_t checked_size(const std::vector<int64_t>& shape, int64_t element_bytes) {
@@ -60,14 +67,15 @@ std::vector<int64_t> integers_of(const Json& list, const std::filesystem::path& 
   for (const Json& entry : list) {
     // An unsigned number above the largest int64 would wrap: no extent and no offset is that large.
     require_file(entry.is_number_integer() && (!entry.is_number_unsigned() || entry.get<uint64_t>() <= INT64_MAX), path, "tensor ", name,
-                 ": expected integers as ", what, ", got ", entry.dump());
+                 ": expected integers as ", what, ", got ", shown_json(entry));
     out.push_back(entry.get<int64_t>());
   }
   return out;
 }
 
 std::vector<std::byte> read_all(const std::filesystem::path& path) {
-  require_file(std::filesystem::is_regular_file(path), path, "is no file");
+  std::error_code ignored;
+  require_file(std::filesystem::is_regular_file(path, ignored), path, "is no file");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   require_file(file.good(), path, "cannot be opened");
   const std::streamoff size = file.tellg();
@@ -97,7 +105,12 @@ Json parse_header(const std::vector<std::byte>& bytes, const std::filesystem::pa
                bytes.size() - 8);
   data_start = 8 + static_cast<size_t>(length);
   const auto* start = reinterpret_cast<const char*>(bytes.data()) + 8;
-  Json header = Json::parse(start, start + length, nullptr, false);
+  Json header;
+  try {
+    header = read_json({start, static_cast<size_t>(length)});
+  } catch (const JsonError& error) {
+    require_file(false, path, "its header is no JSON object: ", error.key, error.key.empty() ? "" : ": ", error.what());
+  }
   require_file(header.is_object(), path, "its header is no JSON object");
   return header;
 }
@@ -110,6 +123,15 @@ int64_t NamedArray::size() const {
   return elements;
 }
 
+std::string first_not_finite(std::span<const NamedArray> arrays) {
+  for (const NamedArray& array : arrays) {
+    const DtypeName* dtype = by_dtype(array.dtype);
+    const int64_t at = dtype != nullptr && dtype->first_not_finite != nullptr ? dtype->first_not_finite(array.data, array.size()) : -1;
+    if (at >= 0) return text("tensor ", shown(array.name), ": element ", at, " is NaN or infinite");
+  }
+  return "";
+}
+
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays, const Metadata& metadata) {
   // Keys in the order of their data, as readers of the format expect them.
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
@@ -117,7 +139,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedA
   int64_t offset = 0;
   for (const NamedArray& array : arrays) {
     const DtypeName* dtype = by_dtype(array.dtype);
-    require(dtype != nullptr, "tensor ", array.name, ": expected f32, i32 or i64");
+    require(dtype != nullptr, "tensor ", array.name, ": expected f32, f64, i32 or i64");
     require(array.name != kMetadata && !header.contains(array.name), "tensor ", array.name, ": its name is taken");
     require(checked_size(array.shape, dtype->bytes) >= 0, "tensor ", array.name, ": expected a shape, got ", shape_text(array.shape));
     require(array.data != nullptr || array.size() == 0, "tensor ", array.name, ": null data");
@@ -126,6 +148,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedA
     offset = end;
   }
   const std::string text = header_text(header);
+  const std::string fault = first_not_finite(arrays);
+  require(fault.empty(), path.string(), ": not written: ", fault);
 
   AtomicFile file(path);
   unsigned char length[8];
@@ -144,12 +168,13 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     int64_t begin, end;
   };
   std::vector<std::pair<Span, NamedArray>> found;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == kMetadata) {
+  for (const auto& [key, entry] : header.items()) {
+    const std::string name = shown(key);
+    if (key == kMetadata) {
       require_file(entry.is_object(), path, kMetadata, " is no JSON object");
-      for (const auto& [key, value] : entry.items()) {
-        require_file(value.is_string(), path, kMetadata, " ", key, ": expected a string");
-        metadata_[key] = value.get<std::string>();
+      for (const auto& [word, value] : entry.items()) {
+        require_file(value.is_string(), path, kMetadata, " ", shown(word), ": expected a string");
+        metadata_[word] = value.get<std::string>();
       }
       continue;
     }
@@ -158,8 +183,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
         "tensor ", name, ": expected dtype, shape and data_offsets");
     const auto dtype_text = entry["dtype"].get<std::string>();
     const DtypeName* dtype = by_name(dtype_text);
-    require_file(dtype != nullptr, path, "tensor ", name, ": expected dtype F32, I32 or I64, got ", dtype_text);
-    NamedArray array{name, dtype->dtype, integers_of(entry["shape"], path, name, "shape"), nullptr};
+    require_file(dtype != nullptr, path, "tensor ", name, ": expected dtype F32, F64, I32 or I64, got ", shown(dtype_text));
+    NamedArray array{key, dtype->dtype, integers_of(entry["shape"], path, name, "shape"), nullptr};
     const std::vector<int64_t> offsets = integers_of(entry["data_offsets"], path, name, "data_offsets");
     const int64_t size = checked_size(array.shape, dtype->bytes);
     require_file(size >= 0, path, "tensor ", name, ": impossible shape ", shape_text(array.shape));
@@ -174,7 +199,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
             [](const auto& x, const auto& y) { return x.first.begin != y.first.begin ? x.first.begin < y.first.begin : x.first.end < y.first.end; });
   int64_t expected = 0;
   for (auto& [span, array] : found) {
-    require_file(span.begin == expected, path, "tensor ", array.name, ": its data starts at ", span.begin, ", expected ", expected);
+    require_file(span.begin == expected, path, "tensor ", shown(array.name), ": its data starts at ", span.begin, ", expected ", expected);
     expected = span.end;
     arrays_.push_back(std::move(array));
   }
@@ -190,7 +215,7 @@ void SafetensorsFile::read(const std::string& name, duet_dtype dtype, const std:
   const NamedArray* array = find(name);
   require_file(array != nullptr, path_, "tensor ", name, " is missing");
   const DtypeName* wanted = by_dtype(dtype);
-  require(wanted != nullptr, "tensor ", name, ": expected f32, i32 or i64");
+  require(wanted != nullptr, "tensor ", name, ": expected f32, f64, i32 or i64");
   require_file(array->dtype == dtype, path_, "tensor ", name, ": expected dtype ", wanted->name, ", got ", by_dtype(array->dtype)->name);
   require_file(array->shape == shape, path_, "tensor ", name, ": expected shape ", shape_text(shape), ", got ", shape_text(array->shape));
   const auto bytes = static_cast<size_t>(array->size() * wanted->bytes);
@@ -206,9 +231,10 @@ std::vector<NamedArray> named_arrays(const ParameterStore& store, ParameterKind 
   return arrays;
 }
 
-void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix) {
+void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix, const std::string& except) {
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
+    if (parameter.name == except) continue;
     file.read(prefix + parameter.name, DUET_F32, parameter.shape, store.tensor(number, kind).data);
   }
 }

@@ -18,7 +18,7 @@ namespace duet {
 
 using Metadata = std::map<std::string, std::string>;
 
-// A tensor of a file, or of memory to be written: DUET_F32, DUET_I32 or DUET_I64, row-major without padding.
+// A tensor of a file, or of memory to be written: DUET_F32, DUET_F64, DUET_I32 or DUET_I64, row-major without padding.
 struct NamedArray {
   std::string name;
   duet_dtype dtype = DUET_F32;
@@ -28,6 +28,10 @@ struct NamedArray {
   int64_t size() const;  // elements
 };
 
+// "tensor encoder_a.layer0.weight: element 17 is NaN or infinite" of the first such element; "" where every one is a finite number.
+std::string first_not_finite(std::span<const NamedArray> arrays);
+
+// Every element must be finite: a model that holds another is broken, whoever reads it. What is refused leaves an earlier file as it was.
 // Names must be unique and not "__metadata__". In the order given; the header is padded with spaces to a multiple of 8 bytes.
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays, const Metadata& metadata = {});
 
@@ -52,7 +56,8 @@ class SafetensorsFile {
 
 // The parameters of one kind as arrays to write, each name with this prefix ("teacher." ...); they point into the store.
 std::vector<NamedArray> named_arrays(const ParameterStore& store, ParameterKind kind, const std::string& prefix = "");
-// The way back: reads every parameter of a kind, under the same names.
-void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix = "");
+// The way back: reads every parameter of a kind, under the same names; but not the one of this name, where one is given.
+void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix = "",
+                     const std::string& except = "");
 
 }  // namespace duet

@@ -88,7 +88,9 @@ static void test_distance(duet_context* context) {
 /* Rows alone: loss_i = lse_i - s_ii, d loss / d a_i = scale (sum_j P_ij v_j - v_i). */
 static void test_infonce(duet_context* context) {
   const float scale = 2, row_weight[kRows] = {1, 1, 1, 1, 1};
-  float row_loss[kRows], column_loss[kColumns], row_statistics[kRows * 2], column_statistics[kColumns * 2], grad_a[kRows * kWidth];
+  float row_loss[kRows], column_loss[kColumns], row_statistics[kRows * DUET_CONTRASTIVE_STATISTICS],
+      column_statistics[kColumns * DUET_CONTRASTIVE_STATISTICS];
+  float grad_a[kRows * kWidth];
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   const duet_matrix no_matrix = {0};
   const duet_vector no_vector = {0};
@@ -96,9 +98,10 @@ static void test_infonce(duet_context* context) {
   duet_workspace scratch;
   size_t bytes = 0;
   int i, j, k;
-  poison(row_loss, kRows), poison(column_loss, kColumns), poison(row_statistics, kRows * 2), poison(column_statistics, kColumns * 2);
-  rows = duet_f32_matrix(row_statistics, kRows, 2);
-  columns = duet_f32_matrix(column_statistics, kColumns, 2);
+  poison(row_loss, kRows), poison(column_loss, kColumns), poison(row_statistics, kRows * DUET_CONTRASTIVE_STATISTICS),
+      poison(column_statistics, kColumns * DUET_CONTRASTIVE_STATISTICS);
+  rows = duet_f32_matrix(row_statistics, kRows, DUET_CONTRASTIVE_STATISTICS);
+  columns = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
   inputs.kind = DUET_INFONCE;
   inputs.a = duet_f32_matrix(a, kRows, kWidth);
   inputs.v = duet_f32_matrix(v, kColumns, kWidth);
@@ -131,6 +134,55 @@ static void test_infonce(duet_context* context) {
   }
 }
 
+static void expect_refused(duet_status status, const char* part) {
+  if (status == DUET_INVALID_ARGUMENT && strstr(duet_last_error(), part) != NULL) return;
+  fprintf(stderr, "expected to be refused with \"%s\", got %s: ", part, duet_status_name(status));
+  fail("misuse");
+}
+
+/* What a C compiler lets a caller do: numbers that are no enumerator, a struct without its _INIT, one array in two places, arguments nobody reads. */
+static void test_misuse(duet_context* context) {
+  float scale = 2, out[kRows * kColumns], kappa[kRows] = {0};
+  size_t bytes = 0;
+  const int numbers[] = {-1, 4, 1000000};
+  const duet_vector no_vector = {0};
+  duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
+  duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
+  duet_workspace scratch;
+  int k;
+  alignment.a = duet_f32_matrix(a, kRows, kWidth);
+  alignment.v = duet_f32_matrix(v, kColumns, kWidth);
+  alignment.scale = duet_f32_vector(&scale, 1);
+  succeed(duet_alignment_workspace(context, &alignment, &bytes), "duet_alignment_workspace");
+  scratch = workspace(bytes);
+  for (k = 0; k < 3; ++k) {
+    duet_alignment_inputs wrong = alignment;
+    char text[64];
+    memcpy(&wrong.score, &numbers[k], sizeof wrong.score);
+    sprintf(text, "inputs.score: unknown value %d", numbers[k]);
+    expect_refused(duet_alignment_workspace(context, &wrong, &bytes), text);
+    wrong = alignment;
+    memcpy(&wrong.v.dtype, &numbers[k], sizeof wrong.v.dtype);
+    expect_refused(duet_alignment_workspace(context, &wrong, &bytes), "inputs.v: expected dtype f32, got ");
+  }
+  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(out, kRows), duet_f32_vector(out + kRows - 1, kColumns), scratch),
+                 "lse_column: shares memory with lse_row");
+  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(a, kRows), no_vector, scratch), "lse_row: shares memory with inputs.a");
+  alignment.struct_size = 0;
+  expect_refused(duet_alignment_workspace(context, &alignment, &bytes), "inputs.struct_size: expected ");
+  expect_refused(duet_alignment_workspace(context, &alignment, &bytes), " as the struct's _INIT sets it, got 0");
+
+  distillation.student_a = distillation.teacher_a = alignment.a;
+  distillation.student_v = distillation.teacher_v = alignment.v;
+  distillation.scale = distillation.teacher_scale = alignment.scale;
+  succeed(duet_distillation_workspace(context, &distillation, &bytes), "duet_distillation_workspace");
+  distillation.first_column = -1;
+  expect_refused(duet_distillation_workspace(context, &distillation, &bytes), "inputs.first_column: expected 0 or more, got -1");
+  distillation.first_column = 0;
+  distillation.kappa_a = duet_f32_vector(kappa, kRows);
+  expect_refused(duet_distillation_workspace(context, &distillation, &bytes), "inputs.kappa_a: expected null without inputs.class_a and class_v");
+}
+
 int main(void) {
   duet_context* context = NULL;
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
@@ -141,6 +193,7 @@ int main(void) {
   fill();
   test_distance(context);
   test_infonce(context);
+  test_misuse(context);
   duet_context_destroy(context);
   printf("duet %s through its C interface: SIMD %s, BLAS %s\n", duet_version(), duet_simd_target(), duet_blas_core());
   return 0;

@@ -45,6 +45,10 @@ done
 
 shared=${DUET_SHARED_DIR:-$(dirname "${BASH_SOURCE[0]}")/../../shared}
 if [ ! -d "$shared/data" ]; then
+  if [ "${CI:-false}" != false ]; then
+    echo "no data sets at $shared/data, and under CI every test must run (set DUET_SHARED_DIR)"
+    exit 1
+  fi
   echo "skipped: no data sets at $shared/data (set DUET_SHARED_DIR)"
   exit 77
 fi

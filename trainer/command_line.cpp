@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "kernels/duet.h"
+#include "runtime/printable.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -73,14 +74,26 @@ Config train_config(const CLI::App* train, const Given& given) {
   Config config;
   // An empty path is a shell variable that was not set, not a wish for the embedded digits.
   path_of(train, "--data", given.shorthands[0]);
-  if (train->count("--config") > 0) set_from_file(config, given.config_file);
+  std::string misfit_of_file;
+  if (train->count("--config") > 0) {
+    set_from_file(config, given.config_file);
+    misfit_of_file = misfit(config);
+  }
   for (size_t i = 0; i < std::size(kShorthands); ++i) apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
   for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
-  validate(config);
+  // Keys that do not fit together may come from several places; where the file's own do not, it is named.
+  const std::string fault = misfit(config);
+  usage_require(fault.empty(), fault == misfit_of_file ? given.config_file + ": " : "", fault);
   return config;
 }
 
-std::string one_line(std::string words) {
+// CLI11's words on one line, an argument of any length in them as other messages show a value.
+std::string one_line(std::string words, int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i], cut = shown(argument);
+    for (size_t at = words.find(argument); argument.size() > kLongestShown && at != std::string::npos; at = words.find(argument, at + cut.size()))
+      words.replace(at, argument.size(), cut);
+  }
   for (char& c : words)
     if (c == '\n') c = ' ';
   return words;
@@ -112,6 +125,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   }
   eval->add_flag("--json", line.json, "print JSON");
   add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
+  embed->add_flag("--force", line.force, "write over files that are there; never over one that this command reads");
 
   CLI::App* info = add_command(program, "info", "Version, machine facts, config keys");
   info->add_flag("--json", line.json, "print JSON");
@@ -125,14 +139,14 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(text("unknown command '", argv[1], "': expected train, eval, embed, info or demo"));
+    throw UsageError(text("unknown command '", shown(argv[1]), "': expected train, eval, embed, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
     program.exit(asked, std::cout, std::cerr);
     return std::nullopt;
   } catch (const CLI::ParseError& error) {
-    throw UsageError(one_line(error.what()));
+    throw UsageError(one_line(error.what(), argc, argv));
   }
 
   const CLI::App* command = program.get_subcommands().front();

@@ -15,7 +15,7 @@ struct CommandLine {
   Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
   std::optional<std::filesystem::path> run, data, out;
   std::string split = "test";
-  bool json = false, keys = false;
+  bool json = false, keys = false, force = false;
 };
 
 // Empty where the arguments asked for help or the version, which have been printed then.

@@ -1,14 +1,18 @@
 #include "trainer/commands.h"
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "data/npy.h"
+#include "runtime/atomic_file.h"
+#include "runtime/printable.h"
 #include "trainer/command_line.h"
 #include "trainer/context.h"
 #include "trainer/evaluate.h"
+#include "trainer/input_files.h"
 #include "trainer/loop.h"
 #include "trainer/report.h"
 #include "trainer/usage_error.h"
@@ -25,6 +29,10 @@ std::string describe(const Preparation& preparation) {
               dataset.width(1));
 }
 
+void print_notes(const std::vector<std::string>& lines) {
+  for (const std::string& line : lines) std::cerr << line << '\n';
+}
+
 struct Run {
   TrainingResult result;
   std::array<std::string, data::kModalities> modalities;
@@ -34,6 +42,8 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
   const Context context = make_context(config.threads);
   const int threads = duet_context_threads(context.get());
   Preparation preparation = prepare(config);
+  validate(preparation.description.config);  // the names of modalities, which may come from the folder
+  const InterruptGuard interrupt;            // from here on there may be files
   std::optional<RunDirectory> run_directory;
   if (directory) run_directory.emplace(*directory);
   Model model(preparation.description, context.get());
@@ -41,9 +51,11 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
     std::cerr << describe(preparation) << "; " << threads << (threads == 1 ? " thread\n" : " threads\n");
     if (!directory) std::cerr << "no --run: nothing is written, the report is all that stays\n";
   }
+  print_notes(scaling_notes(preparation.description));
+  print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
+  print_notes(class_notes(preparation.description));
   if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads));
   Progress progress;
-  const InterruptGuard interrupt;
   return {train(context.get(), model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt),
           preparation.description.modalities};
 }
@@ -56,6 +68,7 @@ int train_command(const CommandLine& line) {
     return kExitInterrupted;
   }
   std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0], run.modalities[1]);
+  std::cerr << coincidence_warning(run.result.evaluation, run.modalities[0], run.modalities[1]);
   if (line.run) std::cout << "written to " << line.run->string() << '\n';
   return kExitDone;
 }
@@ -81,37 +94,72 @@ int demo_command(const CommandLine& line) {
 
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context) {
   const fs::path path = *line.run / kModelFile;
-  usage_require(fs::exists(path), path.string(), ": no such file; --run takes the run directory of duet train");
+  std::error_code refused;
+  usage_require(fs::exists(path, refused), path.string(), ": ", refused ? refused.message() : "no such file",
+                "; --run takes the run directory of duet train");
   return Model::load(path, context);
 }
 
 int eval_command(const CommandLine& line) {
   const Context context = make_context(line.config.threads);
   const std::unique_ptr<Model> model = load_model(line, context.get());
-  const Evaluation evaluation = evaluate(context.get(), *model, load_for(*model, line.data.value_or(fs::path()), line.split));
+  const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
+  if (!line.json) print_notes(scaling_notes(model->description()));
+  print_notes(label_notes(model->description(), split, line.split));
+  const Evaluation evaluation = evaluate(context.get(), *model, split);
+  const auto& [a, v] = model->description().modalities;
+  std::cerr << coincidence_warning(evaluation, a, v);
   if (line.json) {
     std::cout << to_json(evaluation).dump(2) << '\n';
   } else {
-    const auto& [a, v] = model->description().modalities;
     std::cout << evaluation_table(evaluation, a, v);
     if (evaluation.a_to_v.queries == 0) std::cerr << "no query with a label and a relevant item: measures by label are left out\n";
   }
   return kExitDone;
 }
 
+// The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over where --force says so.
+std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
+  InputFiles inputs;
+  inputs.add(*line.run);
+  if (line.data) inputs.add(*line.data);
+  std::array<fs::path, data::kModalities> files;
+  for (size_t side = 0; side < files.size(); ++side) {
+    files[side] = *line.out / (model.description().modalities[side] + ".npy");
+    inputs.require_apart(files[side]);
+    std::error_code ignored;
+    const fs::file_status there = fs::symlink_status(files[side], ignored);
+    usage_require(there.type() != fs::file_type::directory, files[side].string(), ": not written: it is a folder");
+    usage_require(line.force || !fs::exists(there), files[side].string(), ": not written: it is there already (--force writes over it)");
+  }
+  return files;
+}
+
 int embed_command(const CommandLine& line) {
   const Context context = make_context(line.config.threads);
   const std::unique_ptr<Model> model = load_model(line, context.get());
+  const std::array<fs::path, data::kModalities> paths = embedding_files(line, *model);
   const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
+  print_notes(scaling_notes(model->description()));
+  std::array<data::Features, data::kModalities> embeddings;
+  for (size_t side = 0; side < embeddings.size(); ++side)
+    embeddings[side] = model->embed(context.get(), static_cast<int>(side), split.features[side], model->description().config.evaluation_block_rows);
   std::error_code error;
   fs::create_directories(*line.out, error);
-  usage_require(!error && fs::is_directory(*line.out), line.out->string(), ": cannot make the output folder", error ? ": " + error.message() : "");
-  for (int side = 0; side < data::kModalities; ++side) {
-    const fs::path path = *line.out / (model->description().modalities[static_cast<size_t>(side)] + ".npy");
-    const data::Features embeddings =
-        model->embed(context.get(), side, split.features[static_cast<size_t>(side)], model->description().config.evaluation_block_rows);
-    reading_input([&] { data::write_features(path, embeddings); });
-    std::cout << path.string() << ": " << embeddings.rows << " x " << embeddings.columns << '\n';
+  usage_require(!error && fs::is_directory(*line.out, error), line.out->string(), ": cannot make the output folder",
+                error ? ": " + error.message() : "");
+  // Both or none: neither appears before both are on the disk.
+  std::array<std::optional<AtomicFile>, data::kModalities> files;
+  for (size_t side = 0; side < files.size(); ++side) reading_input([&] { files[side].emplace(paths[side]); });
+  for (size_t side = 0; side < files.size(); ++side) {
+    const std::string header = data::features_header(embeddings[side]);
+    files[side]->write(header.data(), header.size());
+    files[side]->write(embeddings[side].values.data(), embeddings[side].values.size() * sizeof(float));
+    files[side]->sync();
+  }
+  for (size_t side = 0; side < files.size(); ++side) {
+    files[side]->commit();
+    std::cout << paths[side].string() << ": " << embeddings[side].rows << " x " << embeddings[side].columns << '\n';
   }
   return kExitDone;
 }
@@ -144,13 +192,15 @@ int dispatch_command(const CommandLine& line) {
 }
 
 int report_error(const std::string& message, ExitCode code) {
-  std::cerr << "duet: " << message << '\n';
+  std::cerr << "duet: " << printable(message) << '\n';  // it may hold a file's name, which may hold anything
   return code;
 }
 
 }  // namespace
 
 int run_program(int argc, char** argv) {
+  // A limit on the size of files then makes write() fail, which is reported, instead of ending the program.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const std::optional<CommandLine> line = parse_command_line(argc, argv);
     const int code = line ? dispatch_command(*line) : kExitDone;

@@ -20,7 +20,7 @@ struct Config {
   double labels = 1;
 
   std::string method = "psd";
-  int64_t seed = 0;
+  uint64_t seed = 0;
   int64_t threads = 0;
 
   int64_t epochs = 40, steps = 0;
@@ -68,8 +68,8 @@ struct Range {
 };
 
 struct ConfigKey {
-  using Member = std::variant<bool Config::*, int64_t Config::*, double Config::*, std::string Config::*, std::vector<int64_t> Config::*,
-                              std::vector<std::string> Config::*>;
+  using Member = std::variant<bool Config::*, int64_t Config::*, uint64_t Config::*, double Config::*, std::string Config::*,
+                              std::vector<int64_t> Config::*, std::vector<std::string> Config::*>;
   const char* name;
   Member member;
   Range range;  // of numbers, or of each number of a list
@@ -84,14 +84,18 @@ const ConfigKey& nearest_key(const std::string& name);
 std::string type_name(const ConfigKey& key);
 std::string range_text(const ConfigKey& key);
 
-// Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it was.
+// Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it was. A number of any key must
+// keep to its range as a float32, which is what the kernels take: 1e-300 is no value above 0 there. Objects from files may have the key "format".
 void set_from_json(Config& config, const nlohmann::json& object, const std::string& source);
 void set_from_file(Config& config, const std::string& path);
 void set_from_text(Config& config, const std::string& name, const std::string& value, const std::string& source);
 void set_from_assignment(Config& config, const std::string& assignment);  // "key=value", from --set
 
-// What no key alone can tell: that the keys fit together.
+// What no key alone can tell, that the keys fit together: one line, or "" where they do. validate() throws it as UsageError.
+std::string misfit(const Config& config);
 void validate(const Config& config);
+// A modality is the stem of its .npy file, and stands in config.json and in the model.
+bool is_modality_name(const std::string& name);
 
 // Every key with its value, in the table's order.
 nlohmann::ordered_json to_json(const Config& config);

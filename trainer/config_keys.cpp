@@ -21,6 +21,8 @@ constexpr Range kBelowOne{0, 1, false, true};
 // Beyond these no product of two extents is safe from overflow, and no machine has the memory.
 constexpr double kMostUnits = 1 << 20, kMostRows = 1 << 30;
 
+constexpr double kLargestSeed = 0x1p64;  // 2^64 - 1, which is no double
+
 Range at_least(double low) { return {low, kInfinity}; }
 
 const std::vector<std::string> kScalings = {"auto", "zscore", "norm", "none"};
@@ -35,12 +37,16 @@ const std::vector<ConfigKey>& table() {
        {},
        "read .npy files in Fortran order too; false: refuse them, for they are often transposed by mistake"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
-       "inputs of A: `zscore` (x - mean) / (std + 1e-4); `norm` x sqrt(width) / mean row norm; `auto` chooses by the training split"},
+       "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is constant in training; `none`: as "
+       "they "
+       "are; `auto`: `norm` where no training value is negative, the smallest is 0 and either over 50 % are 0, or over 10 % and all rows share one "
+       "sum "
+       "or norm, else `zscore`"},
       {"scaling_v", &Config::scaling_v, kAnyValue, kScalings, "the same for V"},
       {"input_limit", &Config::input_limit, kNotNegative, {}, "scaled inputs are clipped to plus or minus this; 0: not clipped"},
       {"labels", &Config::labels, {0, 1, true}, {}, "share of each class that keeps its label (at least one sample a class)"},
       {"method", &Config::method, kAnyValue, {"label", "triplet", "contrastive", "psd"}, "the training method"},
-      {"seed", &Config::seed, at_least(0), {}, "seed of every random draw"},
+      {"seed", &Config::seed, {0, kLargestSeed}, {}, "seed of every random draw"},
       {"threads", &Config::threads, {0, 1024}, {}, "CPU threads; 0: what affinity mask and cgroup allow. The result does not depend on it"},
       {"epochs", &Config::epochs, {1, 1e9}, {}, "passes over the training rows; the schedules of r, rho and learning rate span them"},
       {"steps", &Config::steps, at_least(0), {}, "stop after this many steps, the schedules unchanged; 0: run to the last epoch"},
@@ -71,7 +77,7 @@ const std::vector<ConfigKey>& table() {
       {"beta2", &Config::beta2, kBelowOne, {}, "AdamW: decay of the second moment"},
       {"optimizer_eps", &Config::optimizer_eps, kPositive, {}, "AdamW: added to the root of the second moment"},
       {"momentum", &Config::momentum, kBelowOne, {}, "SGD: momentum"},
-      {"weight_decay", &Config::weight_decay, kNotNegative, {}, "on all parameters; decoupled in AdamW"},
+      {"weight_decay", &Config::weight_decay, kNotNegative, {}, "on all parameters but a learned temperature; decoupled in AdamW"},
       {"teacher_momentum", &Config::teacher_momentum, kShare, {}, "teacher = this times teacher + the rest of the student, after each step"},
       {"ratio_end", &Config::ratio_end, kShare, {}, "the annotated ratio r falls from 1 to this"},
       {"ratio_epochs_share", &Config::ratio_epochs_share, {0, 1, true}, {}, "share of the epochs over which r falls (half a cosine)"},
@@ -85,7 +91,11 @@ const std::vector<ConfigKey>& table() {
       {"mining_slots", &Config::mining_slots, {1, 1000}, {}, "negatives drawn an anchor by `distance_weighted`"},
       {"temperature", &Config::temperature, {1e-3, kInfinity, false, true}, {}, "of the student's alignment and of the pair term"},
       {"teacher_temperature", &Config::teacher_temperature, {1e-3, kInfinity, false, true}, {}, "of the teacher's alignment"},
-      {"learn_temperature", &Config::learn_temperature, kAnyValue, {}, "learn the student's temperature, starting from `temperature`"},
+      {"learn_temperature",
+       &Config::learn_temperature,
+       kAnyValue,
+       {},
+       "learn the student's temperature (as ln(1/tau)), starting from `temperature`, then at most 10"},
       {"label_weight", &Config::label_weight, kNotNegative, {}, "weight of L_lab, the cross-entropy of annotated samples"},
       {"cross_weight", &Config::cross_weight, kNotNegative, {}, "weight of L_cross, the triplets (`triplet`, `psd`)"},
       {"kl_weight", &Config::kl_weight, kNotNegative, {}, "weight of L_kl before rho (`psd`)"},
@@ -121,6 +131,7 @@ size_t edit_distance(const std::string& a, const std::string& b) {
 struct TypeName {
   const char* operator()(bool Config::*) const { return "boolean"; }
   const char* operator()(int64_t Config::*) const { return "integer"; }
+  const char* operator()(uint64_t Config::*) const { return "integer"; }
   const char* operator()(double Config::*) const { return "number"; }
   const char* operator()(std::string Config::*) const { return "string"; }
   const char* operator()(std::vector<int64_t> Config::*) const { return "list of integers"; }
@@ -156,7 +167,10 @@ std::string range_text(const ConfigKey& key) {
   }
   const auto [low, high, low_open, high_open] = key.range;
   if (std::isinf(low)) return "";
-  const auto number = [](double value) { return value == std::floor(value) && value < 1e15 ? text(static_cast<int64_t>(value)) : text(value); };
+  const auto number = [](double value) {
+    if (value == kLargestSeed) return text(std::numeric_limits<uint64_t>::max());
+    return value == std::floor(value) && value < 1e15 ? text(static_cast<int64_t>(value)) : text(value);
+  };
   if (std::isinf(high)) return (low_open ? "above " : "at least ") + number(low);
   return text(low_open ? "(" : "[", number(low), ", ", number(high), high_open ? ")" : "]");
 }

@@ -1,5 +1,10 @@
 #include "trainer/evaluate.h"
 
+#include <algorithm>
+#include <functional>
+#include <string_view>
+#include <tuple>
+
 #include "kernels/core/error.h"
 #include "runtime/arena.h"
 
@@ -20,15 +25,16 @@ class Mean {
   int64_t count_ = 0;
 };
 
-// Shares of ranks below each cutoff; entries without a rank (-1) do not count.
-std::array<double, 3> recalls(const std::vector<int32_t>& ranks) {
+// The mean of each cutoff's column over the rows that have one.
+std::array<double, 3> recalls(const std::vector<float>& rows) {
   std::array<Mean, 3> means;
-  for (const int32_t rank : ranks)
-    for (size_t k = 0; rank >= 0 && k < means.size(); ++k) means[k].add(rank < kRecallCutoffs[k] ? 1 : 0);
+  for (size_t e = 0; e < rows.size(); ++e)
+    if (!std::isnan(rows[e])) means[e % means.size()].add(rows[e]);
   return {means[0].value(), means[1].value(), means[2].value()};
 }
 
-DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery, const std::vector<int32_t>& labels) {
+DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery, const std::vector<int32_t>& labels,
+                     const std::vector<int64_t>& groups) {
   const size_t n = labels.size();
   const auto count = static_cast<int64_t>(n);
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
@@ -36,25 +42,28 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   inputs.gallery = gallery.view();
   inputs.query_labels = inputs.gallery_labels = duet_i32_vector(labels.data(), count);
   inputs.paired = 1;
+  if (!groups.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(groups.data(), count);
+  const auto cutoffs = static_cast<int64_t>(kRecallCutoffs.size());
+  inputs.cutoffs = duet_i64_vector(kRecallCutoffs.data(), cutoffs);
 
-  std::vector<int32_t> relevant(n), first_rank(n), own_rank(n);
-  std::vector<float> ap(n), at_r(n), all_cutoffs(n), curves(n * 11), matching(n);
+  std::vector<int32_t> relevant(n);
+  std::vector<float> ap(n), at_r(n), over_cutoffs(n), recall(n * kRecallCutoffs.size()), curves(n * 11), matching(n), pair_recall(recall.size());
   duet_retrieval_outputs outputs = DUET_RETRIEVAL_OUTPUTS_INIT;
   outputs.relevant = duet_i32_vector(relevant.data(), count);
   outputs.average_precision = duet_f32_vector(ap.data(), count);
   outputs.precision_at_r = duet_f32_vector(at_r.data(), count);
-  outputs.precision_all_cutoffs = duet_f32_vector(all_cutoffs.data(), count);
-  outputs.first_relevant_rank = duet_i32_vector(first_rank.data(), count);
+  outputs.precision_over_cutoffs = duet_f32_vector(over_cutoffs.data(), count);
+  outputs.recall = duet_f32_matrix(recall.data(), count, cutoffs);
   outputs.precision_recall = duet_f32_matrix(curves.data(), count, 11);
   outputs.matching = duet_f32_vector(matching.data(), count);
-  outputs.own_rank = duet_i32_vector(own_rank.data(), count);
+  outputs.pair_recall = duet_f32_matrix(pair_recall.data(), count, cutoffs);
   size_t bytes = 0;
   succeed(duet_retrieval_workspace(context, &inputs, &bytes));
   const AlignedBytes scratch = allocate_aligned(bytes);
   succeed(duet_retrieval_forward(context, &inputs, &outputs, {scratch.get(), bytes}));
 
   DirectionScores scores;
-  Mean map, map_at_r, map_all_cutoffs, match;
+  Mean map, map_at_r, map_over_cutoffs, match;
   std::array<Mean, 11> curve;
   for (size_t i = 0; i < n; ++i) {
     if (!std::isnan(matching[i])) match.add(matching[i]);
@@ -62,29 +71,52 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
     ++scores.queries;
     map.add(ap[i]);
     map_at_r.add(at_r[i]);
-    map_all_cutoffs.add(all_cutoffs[i]);
+    map_over_cutoffs.add(over_cutoffs[i]);
     for (size_t l = 0; l < curve.size(); ++l) curve[l].add(curves[i * 11 + l]);
   }
   scores.map = map.value();
   scores.map_at_r = map_at_r.value();
-  scores.map_all_cutoffs = map_all_cutoffs.value();
+  scores.map_over_cutoffs = map_over_cutoffs.value();
   scores.matching_1_of_2 = match.value();
-  scores.recall = recalls(first_rank);
-  scores.pair_recall = recalls(own_rank);
+  scores.recall = recalls(recall);
+  scores.pair_recall = recalls(pair_recall);
   for (size_t l = 0; l < curve.size(); ++l) scores.precision_recall[l] = curve[l].value();
   return scores;
 }
 
+// The share of rows that equal a row of another item, bit for bit.
+double coinciding(const data::Features& rows, const std::vector<int64_t>& groups) {
+  struct Row {
+    size_t hash;
+    std::string_view bytes;
+    int64_t item;
+  };
+  std::vector<Row> sorted;
+  for (int64_t i = 0; i < rows.rows; ++i) {
+    const std::string_view bytes(reinterpret_cast<const char*>(rows.row(i)), static_cast<size_t>(rows.columns) * sizeof(float));
+    sorted.push_back({std::hash<std::string_view>()(bytes), bytes, groups.empty() ? i : groups[static_cast<size_t>(i)]});
+  }
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Row& a, const Row& b) { return std::tie(a.hash, a.bytes, a.item) < std::tie(b.hash, b.bytes, b.item); });
+  Mean share;
+  for (size_t begin = 0, end = 0; begin < sorted.size(); begin = end) {
+    while (end < sorted.size() && sorted[end].hash == sorted[begin].hash && sorted[end].bytes == sorted[begin].bytes) ++end;
+    for (size_t k = begin; k < end; ++k) share.add(sorted[begin].item != sorted[end - 1].item);
+  }
+  return sorted.empty() ? 0 : share.value();
+}
+
 }  // namespace
 
-Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const std::vector<int32_t>& labels) {
-  return {rank(context, a, v, labels), rank(context, v, a, labels)};
+Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const std::vector<int32_t>& labels,
+                    const std::vector<int64_t>& groups) {
+  return {rank(context, a, v, labels, groups), rank(context, v, a, labels, groups), {coinciding(a, groups), coinciding(v, groups)}};
 }
 
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {
   const int64_t block_rows = model.description().config.evaluation_block_rows;
   return evaluate(context, model.embed(context, 0, split.features[0], block_rows), model.embed(context, 1, split.features[1], block_rows),
-                  split.labels);
+                  split.labels, split.groups);
 }
 
 }  // namespace duet

@@ -12,7 +12,7 @@ inline constexpr std::array<int64_t, 3> kRecallCutoffs = {1, 5, 10};
 
 struct DirectionScores {
   int64_t queries = 0;  // that count: labelled, with a relevant item
-  double map = std::nan(""), map_at_r = std::nan(""), map_all_cutoffs = std::nan("");
+  double map = std::nan(""), map_at_r = std::nan(""), map_over_cutoffs = std::nan("");
   std::array<double, 3> recall = {std::nan(""), std::nan(""), std::nan("")};
   std::array<double, 11> precision_recall = {};
   double matching_1_of_2 = std::nan("");
@@ -21,12 +21,14 @@ struct DirectionScores {
 
 struct Evaluation {
   DirectionScores a_to_v, v_to_a;
+  std::array<double, 2> coinciding = {0, 0};  // share of a side's embeddings that equal another item's, bit for bit
   double mean_map() const { return (a_to_v.map + v_to_a.map) / 2; }
   double mean_recall_at_1() const { return (a_to_v.recall[0] + v_to_a.recall[0]) / 2; }
 };
 
-// {"map": {"a_to_v", "v_to_a", "mean"}, "map_at_r", "map_all_cutoffs" likewise, "recall": {"1": {...}, "5", "10"},
-// "matching": {"matching_1_of_2": {...}, "pair_recall": {"1": {...}, ...}}, "precision_recall": {"a_to_v": [11], "v_to_a": [11]}, "queries": {...}};
+// {"map": {"a_to_v", "v_to_a", "mean"}, "map_at_r", "map_over_cutoffs" likewise, "recall": {"1": {...}, "5", "10"},
+// "matching": {"matching_1_of_2": {...}, "pair_recall": {"1": {...}, ...}}, "precision_recall": {"a_to_v": [11], "v_to_a": [11]}, "queries": {...},
+// "coinciding": {"a", "v"}};
 // null where there is nothing to measure.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 

@@ -41,8 +41,9 @@ class Loop {
     const int64_t epochs = config_.epochs;
     for (int64_t epoch = 0; epoch < epochs && !done(); ++epoch) {
       run_epoch(epoch);
+      step_.require_finite();
       if (run_directory_) model_.save(run_directory_->model_path());
-      if (interrupt_.requested()) {
+      if (interrupt_.requested() && !done()) {
         result.interrupted = true;
         break;
       }
@@ -51,6 +52,7 @@ class Loop {
       progress_.epoch_done(state_);
     }
     progress_.clear();
+    if (run_directory_) run_directory_->finish();
     result.seconds = seconds_since(start_);
     result.steps = state_.step;
     return result;
@@ -77,6 +79,7 @@ class Loop {
       if (run_directory_ && config_.log_every_steps > 0 && state_.step % config_.log_every_steps == 0) {
         nlohmann::ordered_json line = {{"step", state_.step}, {"epoch", state_.epoch}};
         add_losses(line, losses, 1);
+        if (step_.has_state()) line["concord"] = step_.concord();
         run_directory_->add_metrics(line);
       }
       if (progress_.due()) {
@@ -96,6 +99,10 @@ class Loop {
                                    {"ratio", annotated_ratio(config_, epoch)},
                                    {"rho", distillation_ramp(config_, epoch)}};
     add_losses(line, sum, divisor);
+    if (step_.has_state()) {
+      line["concord"] = step_.concord();
+      line["class_frequencies"] = step_.class_frequencies();
+    }
     run_directory_->add_metrics(line);
   }
 

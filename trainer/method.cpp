@@ -3,8 +3,10 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "kernels/core/error.h"
+#include "runtime/finite.h"
 
 namespace duet {
 namespace {
@@ -41,6 +43,9 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& 
 
 double value(const Tensor& term) { return term ? term.item() : 0.0; }
 
+// Of a tensor without padding between its rows, or an absent one.
+bool is_finite(const Tensor& tensor) { return !tensor || first_not_finite<float>(tensor.data, tensor.size()) < 0; }
+
 }  // namespace
 
 double annotated_ratio(const Config& config, int64_t epoch) {
@@ -58,7 +63,7 @@ TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Spli
       config_(model.description().config),
       train_(train),
       labels_(std::move(labels)),
-      classes_(std::max<int64_t>(1, model.description().classes)),
+      classes_(std::max<int64_t>(1, model.description().classes())),
       psd_(config_.method == "psd"),
       triplet_(config_.method == "triplet"),
       contrastive_(config_.method == "contrastive"),
@@ -68,7 +73,8 @@ TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Spli
                 config_.learning_rate_final_share},
       steps_(steps),
       prior_(classes_, 1),
-      predicted_(classes_, 1) {
+      predicted_(classes_, 1),
+      next_predicted_(classes_, 1) {
   set(scale_, 1 / config_.temperature);
   set(teacher_scale_, 1 / config_.teacher_temperature);
   set(label_weight_, config_.label_weight);
@@ -149,6 +155,8 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   outputs.hidden_trust = made.hidden_trust.vector();
   outputs.counts = counts.vector();
   outputs.pair_weight = made.pair_weight.vector();
+  outputs.predicted = next_predicted_.tensor().vector();
+  outputs.concord = next_concord_.tensor().vector();
   succeed(duet_supervision_forward(context_, &inputs, &state, &outputs, tape_.workspace(duet_supervision_workspace, inputs)));
   return made;
 }
@@ -166,10 +174,12 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
   } else {
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
-    options.draw = DUET_MINING_DRAW_INIT;
-    options.draw.seed = static_cast<uint64_t>(config_.seed);
-    options.draw.step = duet_i64_vector(&step_, 1);
-    options.draw.slots = config_.mining_slots;
+    if (options.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+      options.draw = DUET_MINING_DRAW_INIT;
+      options.draw.seed = static_cast<uint64_t>(config_.seed);
+      options.draw.step = duet_i64_vector(&step_, 1);
+      options.draw.slots = config_.mining_slots;
+    }
   }
   return ops::triplet(tape_, x, y, options);
 }
@@ -184,7 +194,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
     return term;
   };
   const auto& [a, v] = student.embeddings;
-  const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(model_.parameters().student()) : scale_.tensor();
+  const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : scale_.tensor();
 
   const Tensor ce_a = ops::cross_entropy_terms(tape_, student.logits_a, supervision.class_q);
   const Tensor ce_v = ops::cross_entropy_terms(tape_, student.logits_v, supervision.class_q);
@@ -229,6 +239,40 @@ bool TrainingStep::any_term_applies(const Supervision& supervision) const {
                   supervision.pair_weight.item() > 0 || config_.decorrelation_weight > 0);
 }
 
+void TrainingStep::commit_state() {
+  std::swap(predicted_, next_predicted_);
+  std::swap(concord_, next_concord_);
+}
+
+// Names what is not finite, from the weights outward. A learning rate can be too high only where it has moved something.
+void TrainingStep::refuse_loss(const Heads& student, const Heads& teacher) const {
+  const std::string start = text("step ", step_ + 1, ": the loss is ", not_finite(terms_.total.item()), ": ");
+  const std::string advice = update_ > 0 ? "; a lower learning_rate may help" : "";
+  const std::string weight = first_not_finite(model_.parameters(), ParameterKind::value);
+  if (!weight.empty()) throw std::runtime_error(start + weight + advice);
+  for (const auto& [heads, whose] : {std::pair{&student, "student's"}, std::pair{&teacher, "teacher's"}})
+    for (const Tensor& output : {heads->embeddings.a, heads->embeddings.v, heads->logits_a, heads->logits_v})
+      if (!is_finite(output)) throw std::runtime_error(text(start, "the ", whose, " outputs are not finite", advice));
+  const Losses parts = losses();
+  for (const LossName& name : kLossNames)
+    if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
+      throw std::runtime_error(text(start, name.key, " is ", not_finite(parts.*name.value), ", though every embedding and logit is finite"));
+  throw std::runtime_error(start + "the weighted sum of its terms is too large for float32, though each term is finite");
+}
+
+void TrainingStep::require_finite() const {
+  const std::string start = text("after step ", step_ + 1, ": ");
+  for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
+    const std::string weight = first_not_finite(model_.parameters(), kind);
+    if (!weight.empty())
+      throw std::runtime_error(
+          text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "", "; a lower learning_rate may help"));
+  }
+  const int64_t at = first_not_finite<float>(predicted_.data(), classes_);
+  if (at >= 0) throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite(predicted_.data()[at])));
+  if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite(concord())));
+}
+
 bool TrainingStep::run(std::span<const int64_t> rows) {
   tape_.reset();
   terms_ = {};
@@ -249,8 +293,8 @@ bool TrainingStep::run(std::span<const int64_t> rows) {
   const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {&step_, 1});
   const Heads student = read(model_.parameters().student(), batch, training);
   terms_ = add_up(batch, student, teacher, supervision);
-  if (!std::isfinite(terms_.total.item()))
-    throw std::runtime_error(text("step ", step_ + 1, ": the loss is ", terms_.total.item(), "; a lower learning_rate may help"));
+  if (!std::isfinite(terms_.total.item())) refuse_loss(student, teacher);
+  commit_state();
   model_.parameters().clear_gradients();
   tape_.backward(terms_.total);
   ++update_;

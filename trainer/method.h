@@ -26,12 +26,20 @@ class TrainingStep {
   TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, int64_t steps);
 
   void start_epoch(int64_t epoch);
-  // One step on these rows of train. false: no loss term applied, and nothing was changed. Throws where the loss is not finite.
+  // One step on these rows of train. false: no loss term applied, and nothing was changed. Throws std::runtime_error, naming the step and what is
+  // not finite, where the loss is not; nothing was changed then either.
   bool run(std::span<const int64_t> rows);
+  // Throws std::runtime_error, naming the step and the first value, where the last step left something in the parameters or in the state of
+  // METHOD.md 6.4 that is NaN or infinite.
+  void require_finite() const;
 
   // Of the last step; all zero where it changed nothing.
   Losses losses() const;
   double learning_rate() const;
+  // The state of METHOD.md 6.4 after the last step, which psd alone moves and uses: u, a number a class, and concord.
+  bool has_state() const { return psd_; }
+  std::span<const float> class_frequencies() const { return {predicted_.data(), static_cast<size_t>(classes_)}; }
+  double concord() const { return concord_.tensor().item(); }
 
  private:
   struct Batch {
@@ -56,6 +64,9 @@ class TrainingStep {
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
   Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);
   bool any_term_applies(const Supervision& supervision) const;
+  // The moved state of the last supervise() becomes the state.
+  void commit_state();
+  [[noreturn]] void refuse_loss(const Heads& student, const Heads& teacher) const;
 
   duet_context* context_;
   Model& model_;
@@ -75,8 +86,8 @@ class TrainingStep {
   // What a run keeps constant.
   OwningTensor scale_{1, 1}, teacher_scale_{1, 1}, label_weight_{1, 1}, cross_weight_{1, 1}, contrastive_weight_{1, 1}, dis_weight_{1, 1};
   OwningTensor prior_, no_logits_;
-  // The state of METHOD.md 6.4.
-  OwningTensor predicted_, concord_{1, 1};
+  // The state of METHOD.md 6.4, and where supervise() writes it as moved: a step that is dropped leaves the state as it was.
+  OwningTensor predicted_, concord_{1, 1}, next_predicted_, next_concord_{1, 1};
   Terms terms_;
 };
 

@@ -1,16 +1,27 @@
 #include "trainer/model.h"
 
 #include <algorithm>
+#include <charconv>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <type_traits>
+#include <utility>
 
+#include "runtime/finite.h"
+#include "runtime/printable.h"
 #include "runtime/safetensors.h"
+#include "trainer/format.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
 namespace {
 
 constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
+constexpr const char* kLogLossScale = "log_loss_scale";
+constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
 duet_activation_kind activation_kind(const std::string& name) { return name == "relu" ? DUET_RELU : name == "tanh" ? DUET_TANH : DUET_GELU; }
 
@@ -25,41 +36,101 @@ const std::string& metadata(const SafetensorsFile& file, const std::string& path
   return found->second;
 }
 
-std::vector<float> read_vector(const SafetensorsFile& file, const std::string& path, const std::string& name) {
+const NamedArray& find_vector(const SafetensorsFile& file, const std::string& path, const std::string& name) {
   const NamedArray* array = file.find(name);
   usage_require(array != nullptr && array->shape.size() == 1, path, ": not a duet model: no vector '", name, "'");
-  std::vector<float> values(static_cast<size_t>(array->size()));
-  file.read(name, DUET_F32, array->shape, values.data());
+  return *array;
+}
+
+template <class T>
+std::vector<T> read_vector(const SafetensorsFile& file, const NamedArray& array, duet_dtype dtype) {
+  std::vector<T> values(static_cast<size_t>(array.size()));
+  file.read(array.name, dtype, array.shape, values.data());
   return values;
+}
+
+// Mean or scale of the inputs: float64, or float32 in a model of 0.1.0.
+std::vector<double> read_statistics(const SafetensorsFile& file, const NamedArray& array) {
+  if (array.dtype != DUET_F32) return read_vector<double>(file, array, DUET_F64);
+  const std::vector<float> values = read_vector<float>(file, array, DUET_F32);
+  return {values.begin(), values.end()};
+}
+
+std::vector<int64_t> read_class_values(const SafetensorsFile& file, const std::string& path) {
+  const int64_t outputs = find_vector(file, path, "classifier.bias").size();
+  if (file.find("class_values") == nullptr) {  // a model of 0.1.0
+    std::vector<int64_t> values(static_cast<size_t>(outputs));
+    std::iota(values.begin(), values.end(), int64_t{0});
+    return values;
+  }
+  std::vector<int64_t> values = read_vector<int64_t>(file, find_vector(file, path, "class_values"), DUET_I64);
+  usage_require(std::max<int64_t>(1, std::ssize(values)) == outputs, path, ": class_values has ", values.size(), " values, classifier.bias ",
+                outputs);
+  usage_require(std::ranges::adjacent_find(values, std::greater_equal()) == values.end(), path, ": class_values are not ascending");
+  return values;
+}
+
+// The first models, of 0.1.0, have no number.
+void check_format(const SafetensorsFile& file, const std::string& path) {
+  const auto found = file.metadata().find(kFormatKey);
+  if (found == file.metadata().end()) return;
+  int64_t number = 0;
+  const char* end = found->second.data() + found->second.size();
+  const auto [stop, error] = std::from_chars(found->second.data(), end, number);
+  usage_require(error == std::errc() && stop == end, path, ": format: expected a whole number, got '", shown(found->second), "'");
+  require_known_format(number, kModelFormat, path);
+}
+
+nlohmann::json read_config(const SafetensorsFile& file, const std::string& path) {
+  try {
+    return read_json(metadata(file, path, "config"));
+  } catch (const JsonError& error) {
+    throw UsageError(text(path, ": not a duet model: its config: ", error.key, error.key.empty() ? "" : ": ", error.what()));
+  }
 }
 
 }  // namespace
 
-float input_limit(const Config& config) {
-  return config.input_limit > 0 ? static_cast<float>(config.input_limit) : std::numeric_limits<float>::infinity();
+double input_limit(const Config& config) { return config.input_limit > 0 ? config.input_limit : std::numeric_limits<double>::infinity(); }
+
+namespace {
+
+// Throws std::runtime_error, naming the column, where an input cannot be scaled.
+void require_finite(const ModelDescription& description) {
+  for (size_t side = 0; side < kSides.size(); ++side)
+    for (const auto& [what, values] : {std::pair{"mean", &description.inputs[side].mean}, std::pair{"scale", &description.inputs[side].scale}}) {
+      using Number = std::remove_cvref_t<decltype((*values)[0])>;
+      const int64_t at = first_not_finite<Number>(values->data(), std::ssize(*values));
+      if (at >= 0) throw std::runtime_error(text(description.modalities[side], ": the ", what, " of column ", at, " is NaN or infinite"));
+    }
 }
+
+}  // namespace
 
 Model::Model(ModelDescription description, duet_context* context)
     : description_(std::move(description)),
       encoders_(parameters_, mlp_options(description_.config, description_.width(0)), mlp_options(description_.config, description_.width(1))),
-      classifier_(parameters_, "classifier", description_.config.embedding_dim, std::max<int64_t>(1, description_.classes),
+      classifier_(parameters_, "classifier", description_.config.embedding_dim, std::max<int64_t>(1, description_.classes()),
                   static_cast<float>(description_.config.logit_scale)) {
-  if (description_.config.learn_temperature) learned_scale_.emplace(parameters_, "loss_scale", 1 / description_.config.temperature);
+  require_finite(description_);
+  if (description_.config.learn_temperature) learned_scale_.emplace(parameters_, kLogLossScale, 1 / description_.config.temperature);
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
 }
 
 void Model::save(const std::filesystem::path& path) const {
-  std::vector<NamedArray> arrays = named_arrays(parameters_, ParameterKind::teacher);
-  Metadata metadata = {{"duet_version", duet_version()}, {"config", to_json(description_.config).dump()}};
+  // Values of eight bytes first: they and those of four then lie at multiples of their size.
+  std::vector<NamedArray> arrays = {{"class_values", DUET_I64, {description_.classes()}, description_.class_values.data()}};
+  Metadata metadata = {{kFormatKey, std::to_string(kModelFormat)}, {"duet_version", duet_version()}, {"config", to_json(description_.config).dump()}};
   for (size_t side = 0; side < kSides.size(); ++side) {
     const data::Preprocessing& inputs = description_.inputs[side];
     const std::string name = kSides[side];
     const std::vector<int64_t> shape = {static_cast<int64_t>(inputs.mean.size())};
-    arrays.push_back({"input_" + name + ".mean", DUET_F32, shape, inputs.mean.data()});
-    arrays.push_back({"input_" + name + ".scale", DUET_F32, shape, inputs.scale.data()});
+    arrays.push_back({"input_" + name + ".mean", DUET_F64, shape, inputs.mean.data()});
+    arrays.push_back({"input_" + name + ".scale", DUET_F64, shape, inputs.scale.data()});
     metadata["modality_" + name] = description_.modalities[side];
     metadata["scaling_" + name] = data::scaling_name(inputs.scaling);
   }
+  std::ranges::move(named_arrays(parameters_, ParameterKind::teacher), std::back_inserter(arrays));
   write_safetensors(path, arrays, metadata);
 }
 
@@ -67,24 +138,37 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
   return reading_input([&] {
     const SafetensorsFile file(path);
     const std::string name = path.string();
+    check_format(file, name);
+    // Not the caller's mistake, so no UsageError: the file is of the right kind and broken.
+    if (const std::string fault = first_not_finite(file.arrays()); !fault.empty()) throw std::runtime_error(name + ": " + fault);
     ModelDescription description;
-    const nlohmann::json config = nlohmann::json::parse(metadata(file, name, "config"), nullptr, false);
-    usage_require(!config.is_discarded(), name, ": not a duet model: its config is not JSON");
-    set_from_json(description.config, config, name);
+    set_from_json(description.config, read_config(file, name), name);
     for (size_t side = 0; side < kSides.size(); ++side) {
       const std::string suffix = kSides[side];
       data::Preprocessing& inputs = description.inputs[side];
       description.modalities[side] = metadata(file, name, "modality_" + suffix);
-      inputs.scaling = data::parse_scaling(metadata(file, name, "scaling_" + suffix), name + ": scaling_" + suffix);
+      usage_require(is_modality_name(description.modalities[side]) && description.modalities[side] != description.modalities[1 - side], name,
+                    ": modality_", suffix, ": expected a file's name without an ending, one a modality, got '", shown(description.modalities[side]),
+                    "'");
+      inputs.scaling = data::parse_scaling(shown(metadata(file, name, "scaling_" + suffix)), name + ": scaling_" + suffix);
       inputs.limit = input_limit(description.config);
-      inputs.mean = read_vector(file, name, "input_" + suffix + ".mean");
-      inputs.scale = read_vector(file, name, "input_" + suffix + ".scale");
+      inputs.reason = text(data::scaling_name(inputs.scaling), " (as in training)");
+      const NamedArray& mean = find_vector(file, name, "input_" + suffix + ".mean");
+      inputs.single_precision = mean.dtype == DUET_F32;
+      inputs.mean = read_statistics(file, mean);
+      inputs.scale = read_statistics(file, find_vector(file, name, "input_" + suffix + ".scale"));
       usage_require(!inputs.mean.empty() && inputs.mean.size() == inputs.scale.size(), name, ": input_", suffix, ".mean has ", inputs.mean.size(),
                     " values, input_", suffix, ".scale ", inputs.scale.size());
     }
-    description.classes = static_cast<int64_t>(read_vector(file, name, "classifier.bias").size());
+    description.class_values = read_class_values(file, name);
     auto model = std::make_unique<Model>(std::move(description), context);
-    read_parameters(file, model->parameters_, ParameterKind::teacher);
+    const bool converts = model->learned_scale_ && !file.find(kLogLossScale) && file.find(kLossScale);
+    read_parameters(file, model->parameters_, ParameterKind::teacher, "", converts ? kLogLossScale : "");
+    if (converts) {
+      const std::vector<float> scale = read_vector<float>(file, find_vector(file, name, kLossScale), DUET_F32);
+      usage_require(scale.size() == 1 && scale[0] > 0, name, ": ", kLossScale, ": expected one number above 0");
+      model->learned_scale_->set(model->parameters_, ParameterKind::teacher, scale[0]);
+    }
     return model;
   });
 }
@@ -101,7 +185,12 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
     const Mode mode = Mode::evaluation();
     const Tensor block =
         modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode) : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
-    for (int64_t i = 0; i < rows; ++i) std::copy_n(block.data + i * block.stride, embeddings.columns, embeddings.row(first + i));
+    for (int64_t i = 0; i < rows; ++i) {
+      std::copy_n(block.data + i * block.stride, embeddings.columns, embeddings.row(first + i));
+      if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
+        throw std::runtime_error(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
+                                      ": its embedding is not finite: the model's weights are too large for it"));
+    }
   }
   return embeddings;
 }

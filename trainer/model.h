@@ -3,9 +3,12 @@
 // model.safetensors holds the moving average of the parameters, which is what is scored:
 //   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out (encoder_a.normK.gain, .offset with layer_norm)
 //   classifier.weight, classifier.bias                               classes x embedding_dim, classes
-//   loss_scale                                                       1 / temperature, where it was learned
-//   input_a.mean, input_a.scale, input_v.mean, input_v.scale         a value a column of the inputs: clip((x - mean) scale, +-limit)
-// and as metadata: duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v.
+//   log_loss_scale                                                   ln(1 / temperature), where it was learned
+//   input_a.mean, input_a.scale, input_v.mean, input_v.scale         float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
+//   class_values                                                     int64, the label of each class, ascending
+// and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v.
+// A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0 to C - 1. It holds
+// loss_scale, 1 / temperature, for log_loss_scale.
 #pragma once
 
 #include <array>
@@ -13,8 +16,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "data/preprocessing.h"
+#include "data/dataset.h"
 #include "runtime/module.h"
 #include "trainer/config.h"
 
@@ -24,31 +28,34 @@ struct ModelDescription {
   Config config;
   std::array<std::string, data::kModalities> modalities;
   std::array<data::Preprocessing, data::kModalities> inputs;
-  int64_t classes = 0;
+  std::vector<int64_t> class_values;  // the label of each class, ascending
 
+  int64_t classes() const { return static_cast<int64_t>(class_values.size()); }
   int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
 };
 
-// Scaled inputs are clipped to plus or minus this.
-float input_limit(const Config& config);
+// Scaled inputs are clipped to plus or minus this; infinite where they are not.
+double input_limit(const Config& config);
 
 class Model {
  public:
-  // Draws the student from the config's seed; the teacher is its copy.
+  // Draws the student from the config's seed; the teacher is its copy. Throws std::runtime_error, naming modality and column, where the mean or the
+  // scale of an input is not finite.
   Model(ModelDescription description, duet_context* context);
 
-  // Throws UsageError, naming the file, unless it is a model of this program.
+  // Throws UsageError, naming the file, unless it is a model of this program in a format that it knows; std::runtime_error, naming the tensor, where
+  // one of its numbers is NaN or infinite.
   static std::unique_ptr<Model> load(const std::filesystem::path& path, duet_context* context);
-  // Under a temporary name, synced, renamed: whoever reads path sees a whole model.
+  // Under a temporary name, synced, renamed: whoever reads path sees a whole model. Refuses to write a number that is NaN or infinite.
   void save(const std::filesystem::path& path) const;
 
   const ModelDescription& description() const { return description_; }
   ParameterStore& parameters() { return parameters_; }
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
-  const std::optional<LearnedScalar>& learned_scale() const { return learned_scale_; }
+  const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
 
-  // The teacher's embeddings of preprocessed features, block_rows at a time.
+  // The teacher's embeddings of preprocessed features, block_rows at a time. Throws std::runtime_error, naming the row, where one is not finite.
   data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
 
  private:
@@ -56,7 +63,7 @@ class Model {
   ParameterStore parameters_;
   EncoderPair encoders_;
   Classifier classifier_;
-  std::optional<LearnedScalar> learned_scale_;
+  std::optional<LearnedScale> learned_scale_;
 };
 
 }  // namespace duet

@@ -9,23 +9,10 @@
 namespace duet {
 namespace {
 
-data::FortranOrder fortran_order(const Config& config) {
-  return config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse;
-}
-
-data::Dataset load(const Config& config) {
-  if (!config.data.empty()) return data::load_dataset(config.data, config.modalities, fortran_order(config));
-  data::Dataset digits = data::sample_dataset();
-  if (config.modalities.empty()) return digits;
-  for (const std::string& name : config.modalities)
-    usage_require(std::ranges::find(digits.modalities, name) != digits.modalities.end(), digits.name, ": no modality '", name, "'; it has ",
-                  digits.modalities[0], " and ", digits.modalities[1]);
-  if (config.modalities[0] == digits.modalities[1]) {
-    std::swap(digits.modalities[0], digits.modalities[1]);
-    std::swap(digits.train.features[0], digits.train.features[1]);
-    std::swap(digits.test.features[0], digits.test.features[1]);
-  }
-  return digits;
+// folder empty: the digits embedded in the program.
+std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder, const Config& config) {
+  if (folder.empty()) return std::make_unique<data::SampleFiles>();
+  return std::make_unique<data::FolderFiles>(folder, config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse);
 }
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
@@ -47,27 +34,21 @@ int64_t Preparation::labelled() const {
 Preparation prepare(const Config& config) {
   return reading_input([&] {
     Preparation made;
-    made.dataset = load(config);
+    const data::InputOptions inputs = {{data::parse_scaling(config.scaling_a, "scaling_a"), data::parse_scaling(config.scaling_v, "scaling_v")},
+                                       input_limit(config)};
+    made.dataset = data::load_dataset(*files_in(config.data, config), config.modalities, inputs);
     made.labels = data::hide_labels(made.dataset.train.labels, config.labels, static_cast<uint64_t>(config.seed));
     usage_require(config.method == "contrastive" || made.labelled() > 0, made.dataset.name, ": no labelled training sample, and method '",
                   config.method, "' needs some (contrastive does without)");
-    usage_require(made.dataset.test.rows() > 0, made.dataset.name, ": no test rows");
 
     ModelDescription& description = made.description;
     description.config = config;
     description.config.modalities.assign(made.dataset.modalities.begin(), made.dataset.modalities.end());
     description.modalities = made.dataset.modalities;
-    description.classes = made.dataset.classes;
-    const std::array<std::string*, data::kModalities> scaling = {&description.config.scaling_a, &description.config.scaling_v};
-    const std::array<const char*, data::kModalities> keys = {"scaling_a", "scaling_v"};
-    for (size_t side = 0; side < scaling.size(); ++side) {
-      data::Preprocessing& inputs = description.inputs[side];
-      inputs = data::Preprocessing::fit(made.dataset.train.features[side], data::parse_scaling(*scaling[side], keys[side]));
-      inputs.limit = input_limit(config);
-      *scaling[side] = data::scaling_name(inputs.scaling);
-      inputs.apply(made.dataset.train.features[side], made.dataset.modalities[side]);
-      inputs.apply(made.dataset.test.features[side], made.dataset.modalities[side]);
-    }
+    description.class_values.assign(made.dataset.class_values().begin(), made.dataset.class_values().end());
+    description.inputs = made.dataset.inputs;
+    description.config.scaling_a = data::scaling_name(description.inputs[0].scaling);
+    description.config.scaling_v = data::scaling_name(description.inputs[1].scaling);
     made.sampler = make_sampler(config, made);
     return made;
   });
@@ -76,22 +57,27 @@ Preparation prepare(const Config& config) {
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
-    data::Split rows;
-    std::string name;
-    if (data.empty()) {
-      Config config;
-      config.modalities.assign(description.modalities.begin(), description.modalities.end());
-      data::Dataset digits = load(config);
-      rows = split == "train" ? std::move(digits.train) : std::move(digits.test);
-      name = digits.name;
-    } else {
-      rows = data::load_split(data / split, description.modalities, fortran_order(description.config));
-      name = (data / split).string();
-    }
-    for (size_t side = 0; side < description.inputs.size(); ++side)
-      description.inputs[side].apply(rows.features[side], name + ": " + description.modalities[side]);
-    return rows;
+    return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs, description.class_values);
   });
+}
+
+std::vector<std::string> scaling_notes(const ModelDescription& description) {
+  std::vector<std::string> lines;
+  for (size_t side = 0; side < data::kModalities; ++side) lines.push_back(description.modalities[side] + ": " + description.inputs[side].reason);
+  return lines;
+}
+
+std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split, const std::string& split_name) {
+  const int64_t rows = split.rows_beyond(description.classes());
+  if (rows == 0) return {};
+  return {text(rows, " of ", split.rows(), " rows of the ", split_name,
+               " split have labels that the training split lacks: they count for relevance, never for training")};
+}
+
+std::vector<std::string> class_notes(const ModelDescription& description) {
+  constexpr int64_t kManyClasses = 20'000;
+  if (description.classes() < kManyClasses) return {};
+  return {text("warning: ", description.classes(), " classes; time and memory of a step grow with them (are the labels classes?)")};
 }
 
 }  // namespace duet

@@ -7,6 +7,8 @@
 namespace duet {
 namespace {
 
+constexpr double kManyCoincide = 0.01;  // a share of embeddings past which ties are worth a warning
+
 using Cells = std::vector<std::string>;
 
 std::string number(double value, int digits) {
@@ -56,26 +58,36 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
   const auto add = [&](const std::string& name, double a_to_v, double v_to_a) {
     cells.push_back({name, number(a_to_v, 4), number(v_to_a, 4), number((a_to_v + v_to_a) / 2, 4)});
   };
-  const auto& [a, v] = evaluation;
+  const DirectionScores &a = evaluation.a_to_v, &v = evaluation.v_to_a;
   add("MAP", a.map, v.map);
   add("MAP@R", a.map_at_r, v.map_at_r);
-  add("map_all_cutoffs", a.map_all_cutoffs, v.map_all_cutoffs);
+  add("map_over_cutoffs", a.map_over_cutoffs, v.map_over_cutoffs);
   for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("recall@" + std::to_string(kRecallCutoffs[k]), a.recall[k], v.recall[k]);
   add("matching_1_of_2", a.matching_1_of_2, v.matching_1_of_2);
   for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
   return table(cells);
 }
 
+std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v) {
+  std::string lines;
+  for (const auto& [modality, share] : {std::pair{modality_a, evaluation.coinciding[0]}, std::pair{modality_v, evaluation.coinciding[1]}})
+    if (share > kManyCoincide)
+      lines += "warning: " + number(100 * share, 1) + " % of the " + modality +
+               " embeddings equal another item's; a measure is then its mean over the orders of equal scores\n";
+  return lines;
+}
+
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
-  const auto& [a, v] = evaluation;
+  const DirectionScores &a = evaluation.a_to_v, &v = evaluation.v_to_a;
   return {
       {"map", directions(a.map, v.map)},
       {"map_at_r", directions(a.map_at_r, v.map_at_r)},
-      {"map_all_cutoffs", directions(a.map_all_cutoffs, v.map_all_cutoffs)},
+      {"map_over_cutoffs", directions(a.map_over_cutoffs, v.map_over_cutoffs)},
       {"recall", cutoffs(a.recall, v.recall)},
       {"matching", {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)}, {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
       {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
-      {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}}};
+      {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}},
+      {"coinciding", {{"a", evaluation.coinciding[0]}, {"v", evaluation.coinciding[1]}}}};
 }
 
 }  // namespace duet

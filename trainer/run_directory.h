@@ -1,12 +1,12 @@
 // The folder of one run:
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, BLAS core, threads
-//   metrics.jsonl       a line per epoch, per evaluation and, with log_every_steps, per such step
+//   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such step
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
+// Every file says its format (trainer/format.h).
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json_fwd.hpp>
 
 #include "trainer/config.h"
@@ -17,20 +17,31 @@ inline constexpr const char* kModelFile = "model.safetensors";
 
 class RunDirectory {
  public:
-  // Throws UsageError unless path is, or can be made, an empty folder that can be written to.
+  // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at once one gets it. Throws
+  // UsageError.
   explicit RunDirectory(const std::filesystem::path& path);
+  // What was not started leaves nothing behind.
+  ~RunDirectory();
+  RunDirectory(const RunDirectory&) = delete;
+  RunDirectory& operator=(const RunDirectory&) = delete;
 
+  // The calls below throw Error(DUET_IO_ERROR), naming the file, where the system refuses.
   void write_start(const Config& resolved, const nlohmann::ordered_json& machine);
-  // One line, on the disk's way at once, so that it can be followed.
+  // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken back.
   void add_metrics(const nlohmann::ordered_json& line);
+  // The metrics are complete: brings them to the disk.
+  void finish();
   std::filesystem::path model_path() const { return path_ / kModelFile; }
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  void write(const char* name, const nlohmann::ordered_json& content) const;
+  void write(const char* name, const nlohmann::ordered_json& content, int64_t format) const;
+  std::filesystem::path metrics_path() const { return path_ / "metrics.jsonl"; }
+  [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
-  std::ofstream metrics_;
+  bool made_ = false, started_ = false;
+  int metrics_ = -1;
 };
 
 // The facts of machine.json.

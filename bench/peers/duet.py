@@ -45,10 +45,11 @@ DistillationInputs = _struct(
     "m student_a student_v teacher_a teacher_v class_a class_v; v trust_a trust_v kappa_a kappa_v scale teacher_scale; i32 paired; i64 first_row first_column")
 MiningInputs = _struct("MiningInputs", "m x y; v labels_x labels_y; enum metric; i64 first_row first_column")
 MiningHardOutputs = _struct("MiningHardOutputs", "v positive_index negative_index positive_distance negative_distance")
-RetrievalInputs = _struct("RetrievalInputs", "m queries gallery; v query_labels gallery_labels; i32 paired; i64 first_row first_column")
+RetrievalInputs = _struct(
+    "RetrievalInputs", "m queries gallery; v query_labels gallery_labels; i32 paired; i64 first_row first_column; v query_groups gallery_groups cutoffs")
 RetrievalOutputs = _struct(
     "RetrievalOutputs",
-    "v relevant average_precision precision_at_r precision_all_cutoffs first_relevant_rank; m precision_recall; v matching own_rank")
+    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall")
 
 
 class MiningDraw(Structure):

@@ -70,16 +70,15 @@ class OnDuet:
         n = len(x["a"])
         inputs = duet.make(duet.ContrastiveInputs, kind=duet.INFONCE, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32))
         half = np.full(n, 0.5 / n, np.float32)
-        return self._two_sided(x, threads, "contrastive", inputs, 2, half, half, unused=2)
+        return self._two_sided(x, threads, "contrastive", inputs, 3, half, half, unused=2)
 
     def distillation(self, x, threads, soft=True, backward=True):
         n = len(x["a"])
-        agreement = {name: x[name] for name in ("class_a", "class_v", "kappa_a", "kappa_v")} if soft else {}
+        agreement = {name: x[name] for name in ("class_a", "class_v", "trust_a", "trust_v", "kappa_a", "kappa_v")} if soft else {}
         inputs = duet.make(duet.DistillationInputs, student_a=x["a"], student_v=x["v"], teacher_a=x["teacher_a"], teacher_v=x["teacher_v"],
-                           trust_a=x["trust_a"], trust_v=x["trust_v"], scale=np.array([SCALE], np.float32),
-                           teacher_scale=np.array([TEACHER_SCALE], np.float32), paired=1, **agreement)
+                           scale=np.array([SCALE], np.float32), teacher_scale=np.array([TEACHER_SCALE], np.float32), paired=1, **agreement)
         weights = [x[name] / np.float32(2 * n) for name in ("trust_a", "trust_v")]
-        return self._two_sided(x, threads, "distillation", inputs, 3, *weights, unused=1, backward=backward)
+        return self._two_sided(x, threads, "distillation", inputs, 5, *weights, unused=1, backward=backward)
 
     def distillation_forward(self, x, threads):
         return self.distillation(x, threads, backward=False)

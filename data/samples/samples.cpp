@@ -1,8 +1,6 @@
 #include "data/samples/samples.h"
 
-#include <span>
-
-#include "data/npy.h"
+#include "kernels/core/error.h"
 
 // The files themselves, between two symbols each, in the read-only data of the program. DUET_DIGITS is their folder.
 #define EMBED(symbol, file)                                                                                                                        \
@@ -19,21 +17,30 @@ EMBED(digits_test_labels, "test/labels.npy")
 namespace duet::data {
 namespace {
 
-NpyView embedded(const std::byte* first, const std::byte* end, const char* name) { return parse_npy({first, end}, name); }
+struct Array {
+  const char *split, *name;
+  const std::byte *first, *end;
+};
 
 #define DIGITS(split, array) \
-  embedded(duet_digits_##split##_##array, duet_digits_##split##_##array##_end, "built-in digits, " #split "/" #array ".npy")
+  Array { #split, #array, duet_digits_##split##_##array, duet_digits_##split##_##array##_end }
+
+constexpr Array kArrays[] = {DIGITS(train, audio), DIGITS(train, labels), DIGITS(train, visual),
+                             DIGITS(test, audio),  DIGITS(test, labels),  DIGITS(test, visual)};
 
 }  // namespace
 
-Dataset sample_dataset() {
-  Dataset dataset;
-  dataset.name = "digits (built in)";
-  dataset.modalities = {"audio", "visual"};
-  dataset.train = {{read_features(DIGITS(train, audio)), read_features(DIGITS(train, visual))}, read_labels(DIGITS(train, labels))};
-  dataset.test = {{read_features(DIGITS(test, audio)), read_features(DIGITS(test, visual))}, read_labels(DIGITS(test, labels))};
-  complete_dataset(dataset);
-  return dataset;
+std::vector<std::string> SampleFiles::arrays(const std::string& split) const {
+  std::vector<std::string> names;
+  for (const Array& array : kArrays)
+    if (split == array.split) names.push_back(array.name);
+  return names;
+}
+
+NpyFile SampleFiles::open(const std::string& split, const std::string& name) const {
+  for (const Array& array : kArrays)
+    if (split == array.split && name == array.name) return {std::nullopt, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
+  throw Error(DUET_INVALID_ARGUMENT, text(place(split), ": no array '", name, "'"));
 }
 
 }  // namespace duet::data

@@ -6,6 +6,12 @@
 namespace duet::data {
 
 // "digits (built in)": modalities audio and visual, 10 classes, every row labelled.
-Dataset sample_dataset();
+class SampleFiles final : public DatasetFiles {
+ public:
+  std::string name() const override { return "digits (built in)"; }
+  std::string place(const std::string& split) const override { return "built-in digits, " + split; }
+  std::vector<std::string> arrays(const std::string& split) const override;
+  NpyFile open(const std::string& split, const std::string& array) const override;
+};
 
 }  // namespace duet::data

@@ -1,4 +1,4 @@
-/* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself.
+/* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself (a part of it is refused).
    relu max(x, 0), NaN stays NaN, derivative 0 at 0; tanh; gelu x Phi(x), exact (erf).
    dropout: element e = (first_row + i) columns + j is dropped where word e of stream 5 + 256 layer is below coin_threshold(drop_probability);
    the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same words: no mask is stored.

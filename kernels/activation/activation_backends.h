@@ -7,6 +7,8 @@
 
 namespace duet {
 
+class Arguments;
+
 struct Dropout {
   float drop_probability;
   uint64_t seed;
@@ -15,8 +17,9 @@ struct Dropout {
   int64_t first_row;
 };
 
-// Checks the options of a dropout; name: how the argument is called.
-Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name);
+// Checks the options of a dropout of rows x columns elements; name: how the argument is called.
+Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows, int64_t columns,
+                      Arguments& arguments);
 
 namespace cpu {
 

@@ -18,6 +18,12 @@ struct AlignmentGradients {
   Vector<float> scale;
 };
 
+// What a row of probabilities_backward needs of all its columns. d loss/d s_ij = P_ij (dP_ij - sum_k P_ik dP_ik) = P_ij (dP_ij - pivot + rest) with
+// rest = sum_k P_ik (pivot - dP_ik); the pivot is dP of the largest P, whose own gradient would else be 1 - P of a confident P.
+struct ProbabilityRow {
+  float pivot, rest;
+};
+
 namespace cpu {
 
 size_t alignment_workspace(const duet_context& context, const AlignmentInputs& inputs);

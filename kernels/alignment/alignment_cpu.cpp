@@ -21,7 +21,7 @@ struct Scratch {
         gradient(workspace, sweep),
         stride(padded(sweep.tile_columns())),
         dots(workspace.take<float>(context.threads * sweep.tile_rows() * stride)),
-        row_dot(workspace.take<double>(n)) {}
+        rows(workspace.take<ProbabilityRow>(n)) {}
 
   // The thread's tile, filled with products or distances.
   Matrix<float> fill(const Tile& tile, int thread) const {
@@ -38,13 +38,35 @@ struct Scratch {
   SoftmaxPull pull;
   ScoreGradient gradient;
   int64_t stride;
-  float* dots;      // threads x tile
-  double* row_dot;  // n
+  float* dots;           // threads x tile
+  ProbabilityRow* rows;  // n
 };
+
+// In lanes that the compiler makes vectors of.
+ProbabilityRow probability_row(const float* p, const float* grad, int64_t count) {
+  constexpr int64_t kLanes = 8;
+  float largest[kLanes];
+  std::fill_n(largest, kLanes, -1.0f);
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes)
+    for (int64_t l = 0; l < kLanes; ++l) largest[l] = p[j + l] > largest[l] ? p[j + l] : largest[l];
+  for (; j < count; ++j) largest[0] = p[j] > largest[0] ? p[j] : largest[0];
+  const float most = *std::max_element(largest, largest + kLanes);
+  const int64_t at = std::find(p, p + count, most) - p;
+  const double pivot = at < count ? grad[at] : 0;  // none where all are NaN
+  double sums[kLanes] = {};
+  for (j = 0; j + kLanes <= count; j += kLanes)
+    for (int64_t l = 0; l < kLanes; ++l) sums[l] += p[j + l] * (pivot - grad[j + l]);
+  for (; j < count; ++j) sums[0] += p[j] * (pivot - grad[j]);
+  double rest = 0;
+  for (const double sum : sums) rest += sum;
+  return {static_cast<float>(pivot), static_cast<float>(rest)};
+}
 
 // No score is larger, in size; NaN where a row holds NaN.
 float score_bound(const duet_context& context, const DistanceTiles& tiles, float scale) {
-  const float x = norm_bound(context, tiles.x()), y = norm_bound(context, tiles.y()), size = std::abs(scale);
+  constexpr float kLeast = 1e-15f;  // the root of what a float32 square keeps its digits from; std::max keeps NaN as its first operand
+  const float x = std::max(norm_bound(context, tiles.x()), kLeast), y = std::max(norm_bound(context, tiles.y()), kLeast), size = std::abs(scale);
   switch (tiles.metric()) {
     case DUET_SQEUCLIDEAN: return size * (x + y) * (x + y);
     case DUET_EUCLIDEAN: return size * (x + y);
@@ -90,9 +112,9 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
-  scratch.sums.begin(score_bound(context, scratch.tiles, scale));
+  scratch.sums.begin(score_bound(context, scratch.tiles, scale), scale);
   scratch.sweep.run(
-      context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread), scale); },
+      context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread)); },
       [&](const Block& block) { scratch.sums.merge(context, block); });
   constexpr int64_t kLogs = 512;  // of a work item
   if (lse_row)
@@ -147,19 +169,14 @@ void alignment_probabilities_backward(const duet_context& context, const Alignme
   Scratch scratch(pieces, context, inputs);
   constexpr int64_t kRows = 64;  // of a work item
   parallel_chunks(context, scratch.n, kRows, [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i) {
-      double dot = 0;
-      for (int64_t j = 0; j < scratch.m; ++j) dot += double{probabilities.row(i)[j]} * grad_probabilities.row(i)[j];
-      scratch.row_dot[i] = dot;
-    }
+    for (int64_t i = first; i < first + count; ++i) scratch.rows[i] = probability_row(probabilities.row(i), grad_probabilities.row(i), scratch.m);
   });
-  // d loss/d s_ij = P_ij (dP_ij - sum_k P_ik dP_ik)
   backward(context, inputs, gradients, scratch, [&](const Tile& tile, int, Matrix<const float>, Matrix<float> gradient) {
     for (int64_t r = 0; r < tile.rows; ++r) {
       const int64_t i = tile.first_row + r;
       const float *p = probabilities.row(i) + tile.first_column, *grad = grad_probabilities.row(i) + tile.first_column;
-      const float dot = static_cast<float>(scratch.row_dot[i]);
-      for (int64_t c = 0; c < tile.columns; ++c) gradient.row(r)[c] = p[c] * (grad[c] - dot);
+      const ProbabilityRow row = scratch.rows[i];
+      for (int64_t c = 0; c < tile.columns; ++c) gradient.row(r)[c] = p[c] * ((grad[c] - row.pivot) + row.rest);
     }
   });
 }

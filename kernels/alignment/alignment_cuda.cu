@@ -6,6 +6,7 @@
 // Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three products, 825 GFLOP and 3 GB
 // through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
 #include "kernels/alignment/alignment_backends.h"
+#include "kernels/core/own_pair.h"
 #include "kernels/cuda/softmax_sweep.h"
 #include "kernels/distance/distance_gradient_cuda.h"
 
@@ -18,13 +19,13 @@ struct Scratch {
         gradients(workspace, context.precision, in.score, in.a.rows, in.v.rows, in.a.columns),
         sums(workspace, in.a.rows, in.v.rows),
         scale(workspace, in.a.rows, in.v.rows),
-        row_dot(workspace.take<double>(in.a.rows)) {}
+        row_sums(workspace.take<ProbabilityRow>(in.a.rows)) {}
 
   DistanceRows rows;
   DistanceGradients gradients;
   SoftmaxSums sums;
   ScaleGradient scale;
-  double* row_dot;  // n
+  ProbabilityRow* row_sums;  // n
 };
 
 // A distance counts negatively.
@@ -33,7 +34,7 @@ __device__ __forceinline__ float signed_scale(duet_metric score, const float* sc
 // Whether no score of the tile can be larger in size than kBoundedScore, by its rows' norms; the same for all threads.
 template <class T>
 __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TilePlace& place, float scale) {
-  float x = 0, y = 0;
+  float x = kSmallestSquare, y = kSmallestSquare;  // smaller squares have lost their digits
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) x = Max()(x, rows.square_x[place.first_row + T::row(r)]);
   DUET_UNROLL
@@ -56,21 +57,24 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     typename T::Values scores;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
     const float factor = kLog2E * signed_scale(rows.metric, scale);
-    T::for_each(scores, [&](float& score) { score *= factor; });
+    T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
     take_scores<T>(loop.scratch(), out, place, is_bounded<T>(rows, place, *scale), scores);
   }
 }
 
-// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part (not even with NaN), and its
-// upstream weight.
+// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream weight, NaN where that finds no
+// softmax. So e^min(x, 0) may drop a NaN.
 struct Pull {
   float log_sum = INFINITY, weight = 0;
+
+  __device__ __forceinline__ float of(float score) const { return weight * ptx::exp2(fminf(score - log_sum, 0)); }
 };
 __device__ __forceinline__ Pull pull_of(Vector<const float> lse, Vector<const float> weight, int64_t i, bool inside) {
   const float w = inside && weight.data ? __ldg(weight.data + i) : 0;
   if (w == 0) return {};
-  return {kLog2E * __ldg(lse.data + i), w};
+  const float log_sum = __ldg(lse.data + i);
+  return {kLog2E * log_sum, taking_part(w, log_sum)};
 }
 
 // d loss/d score from the log-sum-exps of rows and columns.
@@ -89,9 +93,9 @@ struct PulledScores {
     // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly does.
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       const float score = of.scale * kLog2E * distance;
-      const float g = of.rows[r].weight * ptx::exp2(score - of.rows[r].log_sum) + column.weight * ptx::exp2(score - column.log_sum);
+      const float g = of.rows[r].of(score) + column.of(score);
       const bool taken = inside && T::row(r) < of.place.rows;
-      *of.scale_sum = taken ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // what pads a row may be at no finite distance
+      *of.scale_sum = taken && g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, taken ? of.scale * g : 0};
     }
   };
@@ -135,34 +139,49 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
-      const float log_sum = T::row(r) < place.rows ? kLog2E * __ldg(lse_row.data + place.first_row + T::row(r)) : 0;
+      const float lse = T::row(r) < place.rows ? __ldg(lse_row.data + place.first_row + T::row(r)) : 0, one = taking_part(1, lse);
       DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = ptx::exp2(fmaf(factor, values(r, c), -log_sum));
+      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));
     }
     T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows,
              place.columns);
   }
 }
 
-// dots_i = sum_j P_ij dP_ij: a warp a row.
-constexpr int kDotThreads = 128;
-__global__ void __launch_bounds__(kDotThreads) row_dots_kernel(Matrix<const float> p, Matrix<const float> grad, double* dots) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kDotThreads / 32) + threadIdx.x / 32;
+// A warp a row.
+constexpr int kRowThreads = 128;
+struct LargestProbability {
+  double value;
+  int64_t column;  // -1: none
+};
+struct LargerFirst {
+  __device__ LargestProbability operator()(const LargestProbability& a, const LargestProbability& b) const {
+    return a.value > b.value || (a.value == b.value && a.column < b.column) ? a : b;
+  }
+};
+__global__ void __launch_bounds__(kRowThreads) row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ProbabilityRow* rows) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * (kRowThreads / 32) + threadIdx.x / 32;
   if (i >= p.rows) return;
-  double sum = 0;
-  for (int64_t j = threadIdx.x & 31; j < p.columns; j += 32) sum += static_cast<double>(p.data[i * p.stride + j]) * grad.data[i * grad.stride + j];
-  sum = warp_sum(sum);
-  if ((threadIdx.x & 31) == 0) dots[i] = sum;
+  const float *const of = p.row(i), *const given = grad.row(i);
+  const int64_t lane = threadIdx.x & 31;
+  LargestProbability largest{-1, -1};
+  for (int64_t j = lane; j < p.columns; j += 32)
+    if (of[j] > largest.value) largest = {of[j], j};
+  largest = warp_reduce(largest, LargerFirst());
+  const double pivot = largest.column < 0 ? 0 : given[largest.column];  // none where all are NaN
+  double rest = 0;
+  for (int64_t j = lane; j < p.columns; j += 32) rest += of[j] * (pivot - given[j]);
+  rest = warp_sum(rest);
+  if (lane == 0) rows[i] = {static_cast<float>(pivot), static_cast<float>(rest)};
 }
 
-// d loss/d s_ij = P_ij (dP_ij - sum_k P_ik dP_ik)
 template <class T>
 struct StoredProbabilities {
   float scale;
   const TilePlace& place;
   Matrix<const float> p, grad;
   float* scale_sum;
-  float dots[T::kThreadRows];
+  ProbabilityRow rows[T::kThreadRows];
 
   struct Column {
     const StoredProbabilities& of;
@@ -170,8 +189,8 @@ struct StoredProbabilities {
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       if (T::row(r) >= of.place.rows || column >= of.place.columns) return {1, 0};
       const int64_t i = of.place.first_row + T::row(r), j = of.place.first_column + column;
-      const float g = __ldg(of.p.data + i * of.p.stride + j) * (__ldg(of.grad.data + i * of.grad.stride + j) - of.dots[r]);
-      *of.scale_sum = fmaf(g, distance, *of.scale_sum);
+      const float g = __ldg(of.p.data + i * of.p.stride + j) * ((__ldg(of.grad.data + i * of.grad.stride + j) - of.rows[r].pivot) + of.rows[r].rest);
+      *of.scale_sum = g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, of.scale * g};
     }
   };
@@ -181,7 +200,7 @@ struct StoredProbabilities {
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     probabilities_gradient_kernel(DistanceView rows, const float* scale, Block block, Matrix<const float> p, Matrix<const float> grad_p,
-                                  const double* row_dot, DistanceGradientView out, double* scale_tiles) {
+                                  const ProbabilityRow* row_sums, DistanceGradientView out, double* scale_tiles) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
@@ -189,20 +208,20 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   float scale_sum = 0;
   StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
   DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) scores.dots[r] = T::row(r) < place.rows ? static_cast<float>(row_dot[place.first_row + T::row(r)]) : 0;
+  for (int r = 0; r < T::kThreadRows; ++r) scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
   take_gradient<T>(shared, rows, out, place, scores, values);
   store_scale(scale_sum, rows.metric, scale_tiles);
 }
 
-// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. kHalf: on half tiles.
-template <bool kHalf, class Launch>
+// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. On half tiles: a whole one and what marks its close
+// pairs do not fit the registers.
+template <class Launch>
 void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Launch&& launch) {
   scratch.rows.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(context, scratch.rows, inputs.a, inputs.v, out.a, out.v);
   scratch.scale.begin(context);
   with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = std::conditional_t<kHalf, DualTile<kPrecision>, SingleTile<kPrecision>>;
+    using T = DualTile<decltype(precision)::value>;
     for_each_block(inputs.a.rows, inputs.v.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
       launch(T(), block);
       scratch.gradients.add(context, block, T::kColumns);
@@ -249,7 +268,7 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   if ((!grad_lse_row && !grad_lse_column) || nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  backward<false>(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
+  backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
     using T = decltype(tile);
     DUET_LAUNCH(alignment_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
     (scratch.rows.view(), inputs.scale.data, block, lse_row, lse_column, grad_lse_row, grad_lse_column, scratch.gradients.view(),
@@ -278,12 +297,12 @@ void alignment_probabilities_backward(const duet_context& context, const Alignme
   if (nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  DUET_LAUNCH(row_dots_kernel, (probabilities.rows + kDotThreads / 32 - 1) / (kDotThreads / 32), kDotThreads, 0, context.stream)
-  (probabilities, grad_probabilities, scratch.row_dot);
-  backward<true>(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
+  DUET_LAUNCH(row_sums_kernel, (probabilities.rows + kRowThreads / 32 - 1) / (kRowThreads / 32), kRowThreads, 0, context.stream)
+  (probabilities, grad_probabilities, scratch.row_sums);
+  backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
     using T = decltype(tile);
     DUET_LAUNCH(probabilities_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_dot, scratch.gradients.view(),
+    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_sums, scratch.gradients.view(),
      scratch.scale.tiles());
   });
 }

@@ -1,31 +1,42 @@
 #include "kernels/contrastive/contrastive.h"
 
 #include "kernels/contrastive/contrastive_backends.h"
+#include "kernels/core/arguments.h"
 
 using namespace duet;
 
 namespace {
 
-ContrastiveInputs check(const duet_contrastive_inputs* given) {
+ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& arguments) {
   const duet_contrastive_inputs in = load(given, "inputs");
-  require(in.kind >= DUET_INFONCE && in.kind <= DUET_SIGMOID, "inputs.kind: unknown value ", static_cast<int>(in.kind));
   ContrastiveInputs out;
-  out.kind = in.kind;
-  out.a = matrix<const float>(in.a, "inputs.a", kAny, kAny);
-  out.v = matrix<const float>(in.v, "inputs.v", kAny, out.a.columns);
+  out.kind = enumerator(in.kind, "inputs.kind", DUET_INFONCE, DUET_SIGMOID);
+  out.a = arguments.side(in.a, "inputs.a", kAny);
+  out.v = arguments.side(in.v, "inputs.v", out.a.columns);
   const int64_t n = out.a.rows, m = out.v.rows;
-  const bool given_classes = in.class_a.data != nullptr || in.class_v.data != nullptr;
-  if (in.kind == DUET_MULTI_POSITIVE || (in.kind == DUET_SIGMOID && given_classes)) {
-    out.class_a = matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
-    out.class_v = matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
+  const bool given_classes = is_there(in.class_a) || is_there(in.class_v);
+  if (out.kind == DUET_INFONCE) {
+    require_absent(in.class_a, "inputs.class_a", "with infonce");
+    require_absent(in.class_v, "inputs.class_v", "with infonce");
+  } else if (out.kind == DUET_MULTI_POSITIVE || given_classes) {
+    out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
+    out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
   }
-  if (in.kind == DUET_MULTI_POSITIVE) {
-    out.trust_a = vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
-    out.trust_v = vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
+  if (out.kind == DUET_MULTI_POSITIVE) {
+    out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
+    out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
+  } else {
+    require_absent(in.trust_a, "inputs.trust_a", "without multi_positive");
+    require_absent(in.trust_v, "inputs.trust_v", "without multi_positive");
   }
-  out.scale = vector<const float>(in.scale, "inputs.scale", 1);
-  if (in.kind == DUET_SIGMOID) out.bias = vector<const float>(in.bias, "inputs.bias", 1);
-  out.paired = in.kind == DUET_INFONCE || (in.kind == DUET_MULTI_POSITIVE && in.paired != 0) || (in.kind == DUET_SIGMOID && !given_classes);
+  out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
+  if (out.kind == DUET_SIGMOID)
+    out.bias = arguments.vector<const float>(in.bias, "inputs.bias", 1);
+  else
+    require_absent(in.bias, "inputs.bias", "without sigmoid");
+  out.paired = out.kind == DUET_INFONCE || (out.kind == DUET_MULTI_POSITIVE && in.paired != 0) || (out.kind == DUET_SIGMOID && !given_classes);
+  check_first(in.first_row, n, "inputs", ".first_row");
+  check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
   out.first_column = in.first_column;
   return out;
@@ -40,7 +51,8 @@ size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
 
 duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs, size_t* bytes) {
   return guard("contrastive_workspace", [&] {
-    const ContrastiveInputs checked = check(inputs);
+    Arguments arguments;
+    const ContrastiveInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
   });
@@ -49,16 +61,17 @@ duet_status duet_contrastive_workspace(const duet_context* context, const duet_c
 duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs, duet_vector row_loss, duet_vector column_loss,
                                      duet_matrix row_statistics, duet_matrix column_statistics, duet_workspace workspace) {
   return guard("contrastive_forward", [&] {
-    const ContrastiveInputs checked = check(inputs);
+    Arguments arguments;
+    const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows;
     ContrastiveOutputs outputs;
-    outputs.row_loss = vector<float>(row_loss, "row_loss", n);
+    outputs.row_loss = arguments.vector<float>(row_loss, "row_loss", n);
     if (checked.kind != DUET_SIGMOID) {
-      outputs.column_loss = vector<float>(column_loss, "column_loss", m);
-      outputs.row_statistics = matrix<float>(row_statistics, "row_statistics", n, 2);
-      outputs.column_statistics = matrix<float>(column_statistics, "column_statistics", m, 2);
+      outputs.column_loss = arguments.vector<float>(column_loss, "column_loss", m);
+      outputs.row_statistics = arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
+      outputs.column_statistics = arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
-    Workspace(workspace).check(needed(context, checked));
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::contrastive_forward(*context, checked, outputs, workspace); },
         [&] { cuda::contrastive_forward(*context, checked, outputs, workspace); });
@@ -69,22 +82,24 @@ duet_status duet_contrastive_backward(duet_context* context, const duet_contrast
                                       duet_matrix column_statistics, duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
                                       duet_matrix grad_v, duet_vector grad_scale, duet_vector grad_bias, duet_workspace workspace) {
   return guard("contrastive_backward", [&] {
-    const ContrastiveInputs checked = check(inputs);
+    Arguments arguments;
+    const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows, d = checked.a.columns;
     Matrix<const float> rows, columns;
     ContrastiveGradients gradients;
-    gradients.row_weight = vector<const float>(row_weight, "row_weight", n, Need::optional);
+    gradients.row_weight = arguments.vector<const float>(row_weight, "row_weight", n, Need::optional);
     if (checked.kind != DUET_SIGMOID) {
-      rows = matrix<const float>(row_statistics, "row_statistics", n, 2);
-      columns = matrix<const float>(column_statistics, "column_statistics", m, 2);
-      gradients.column_weight = vector<const float>(column_weight, "column_weight", m, Need::optional);
+      rows = arguments.matrix<const float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
+      columns = arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
+      gradients.column_weight = arguments.vector<const float>(column_weight, "column_weight", m, Need::optional);
+      require_absent(grad_bias, "grad_bias", "without sigmoid");
     } else {
-      gradients.bias = vector<float>(grad_bias, "grad_bias", 1, Need::optional);
+      gradients.bias = arguments.vector<float>(grad_bias, "grad_bias", 1, Need::optional);
     }
-    gradients.a = matrix<float>(grad_a, "grad_a", n, d, Need::optional);
-    gradients.v = matrix<float>(grad_v, "grad_v", m, d, Need::optional);
-    gradients.scale = vector<float>(grad_scale, "grad_scale", 1, Need::optional);
-    Workspace(workspace).check(needed(context, checked));
+    gradients.a = arguments.matrix<float>(grad_a, "grad_a", n, d, Need::optional);
+    gradients.v = arguments.matrix<float>(grad_v, "grad_v", m, d, Need::optional);
+    gradients.scale = arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::contrastive_backward(*context, checked, rows, columns, gradients, workspace); });

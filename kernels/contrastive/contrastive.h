@@ -4,7 +4,11 @@
    multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from class_a n x C, class_v m x C, trust_a n, trust_v m, paired.
    sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias (1); W the identity (class_* null) or
      W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the statistics are not touched and may be null.
-   row_statistics n x 2: lse, N (infonce: N is 1 where the row has a target, else 0); column_statistics m x 2 likewise; backward reads them.
+   What a kind does not read is null, else the call is refused: classes with infonce, trust without multi_positive, bias and grad_bias without
+   sigmoid.
+   row_statistics n x DUET_CONTRASTIVE_STATISTICS: lse, N (infonce: N is 1 where the row has a target, else 0), and the log-odds of the own pair where
+     the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns, inf where nothing else is);
+     column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise; backward reads them.
    Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale (1), grad_bias (1, sigmoid
    alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null: 1. Never n x m memory.
    Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
@@ -19,6 +23,8 @@ extern "C" {
 #endif
 
 typedef enum duet_contrastive_kind { DUET_INFONCE = 0, DUET_MULTI_POSITIVE = 1, DUET_SIGMOID = 2 } duet_contrastive_kind;
+
+enum { DUET_CONTRASTIVE_STATISTICS = 3 };
 
 typedef struct duet_contrastive_inputs {
   size_t struct_size;

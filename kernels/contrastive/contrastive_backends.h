@@ -19,7 +19,7 @@ struct ContrastiveInputs {
 
 struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid
   Vector<float> row_loss, column_loss;
-  Matrix<float> row_statistics, column_statistics;  // n x 2, m x 2: lse, N
+  Matrix<float> row_statistics, column_statistics;  // n x 3, m x 3: lse, N, log-odds of the own pair
 };
 
 struct ContrastiveGradients {

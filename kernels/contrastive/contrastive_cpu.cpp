@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/contrastive/contrastive_backends.h"
+#include "kernels/contrastive/contrastive_formula.h"
 #include "kernels/contrastive/sigmoid_tile.h"
 #include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
@@ -16,6 +17,7 @@ struct Scratch {
         m(in.v.rows),
         sweep(n, m, Sweep::kNarrow),
         sums(workspace, context, sweep, n, m),
+        own(workspace, n, m),
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
@@ -54,6 +56,7 @@ struct Scratch {
   int64_t n, m;
   Sweep sweep;
   SoftmaxSweep sums;
+  OwnScores own;
   TargetSweep target;
   SoftmaxPull pull;
   ScoreGradient gradient;
@@ -66,30 +69,42 @@ struct Scratch {
   double* slot_bias;   // slots
 };
 
-// Cross-entropy of one row or column against its normalised target, in nats; statistics lse, N.
-float finish(const LogSum& sum, const TargetSum& target, float* statistics) {
-  statistics[0] = static_cast<float>(sum.log());
-  statistics[1] = static_cast<float>(target.weight);
-  return has_target(statistics[1]) ? static_cast<float>(target.cross / target.weight + sum.log()) : 0;
+// Cross-entropy of one row or column against its normalised target, in nats, and its statistics.
+float finish(const ContrastiveInputs& in, const OwnAndOthers& parts, const TargetSum& target, float* statistics) {
+  const bool own_positive = in.paired && parts.has_own;
+  statistics[kLogSum] = static_cast<float>(parts.lse);
+  statistics[kPositives] = static_cast<float>(target.weight + own_positive);
+  statistics[kLogOdds] = static_cast<float>(parts.log_odds);
+  return has_target(statistics[kPositives]) ? static_cast<float>(target_loss(parts, own_positive, target, false)) : 0;
 }
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
-  const float scale = in.scale[0];
-  scratch.sums.begin(std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v));
+  const float scale = in.scale[0], bound = std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v);
+  scratch.sums.begin(bound, scale);
+  scratch.own.begin(scratch.agreement(), bound, scale);
   scratch.begin(context);
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread);
-        scratch.sums.take(tile, thread, dots, scale);
+        scratch.own.leave_out(tile, dots);
+        scratch.sums.take(tile, thread, dots);
+        scratch.own.put_back(tile, dots);
         scratch.target.take(tile, thread, dots, scale, Entropy::no);
       },
       [&](const Block& block) {
         scratch.sums.merge(context, block);
         scratch.target.merge(context, block);
       });
-  for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = finish(scratch.sums.row(i), scratch.target.row(i), out.row_statistics.row(i));
-  for (int64_t j = 0; j < scratch.m; ++j) out.column_loss[j] = finish(scratch.sums.column(j), scratch.target.column(j), out.column_statistics.row(j));
+  constexpr int64_t kLosses = 512;  // of a work item
+  parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i)
+      out.row_loss[i] = finish(in, scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
+  });
+  parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
+    for (int64_t j = first; j < first + count; ++j)
+      out.column_loss[j] = finish(in, scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j), out.column_statistics.row(j));
+  });
 }
 
 void softmax_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
@@ -101,25 +116,32 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
   scratch.begin(context);
   scratch.gradient.begin();
   scratch.products.begin(in.a, in.v, out.a, out.v);
-  // w (P - What), nothing for a row without a target
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
-    const float weight = rows && has_target(statistics[1]) ? out.row_weight[i] : 0;
-    scratch.pull.set_row(i, statistics[0], weight);
-    scratch.target.set_row(i, weight == 0 ? 0 : weight / statistics[1]);
+    const float weight = weight_of(statistics, out.row_weight, i);
+    scratch.pull.set_row(i, statistics[kLogSum], weight);
+    scratch.target.set_row(i, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
   for (int64_t j = 0; j < scratch.m; ++j) {
     const float* statistics = column_statistics.row(j);
-    const float weight = columns && has_target(statistics[1]) ? out.column_weight[j] : 0;
-    scratch.pull.set_column(j, statistics[0], weight);
-    scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[1]);
+    const float weight = weight_of(statistics, out.column_weight, j);
+    scratch.pull.set_column(j, statistics[kLogSum], weight);
+    scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
+  const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
         scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
         scratch.target.subtract(tile, thread, gradient);
+        for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
+          const int64_t i = tile.first_row + r, j = tile.first_column + c;
+          const float *row = row_statistics.row(i), *column = column_statistics.row(j);
+          if (!confident(row) && !confident(column)) return;
+          const double sum = own_pull(row, weight_of(row, out.row_weight, i)) + own_pull(column, weight_of(column, out.column_weight, j));
+          gradient.row(r)[c] = static_cast<float>(sum);
+        });
         scratch.gradient.close(tile, dots, scale);
       },
       [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });

@@ -79,7 +79,8 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
 // One direction's losses and statistics.
 struct Finish {
   const RunningSum* sums;
-  Positives positives;
+  const float* own;
+  Direction direction;
   Vector<float> loss;
   Matrix<float> statistics;
 };
@@ -88,13 +89,13 @@ struct Finish {
 __global__ void __launch_bounds__(kFinishThreads) finish_softmax_kernel(Finish to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
   if (i >= to.loss.size) return;
-  const double log_sum = to.sums[i].log();
-  const Positives::Sums positives = to.positives[i];
-  const float sum = static_cast<float>(positives.weight);
+  const OwnAndOthers parts = to.direction.parts(i, to.own, to.sums[i]);
+  const OtherPositives positives = to.direction.others(i);
   float* statistics = to.statistics.data + i * to.statistics.stride;
-  statistics[0] = static_cast<float>(log_sum);
-  statistics[1] = sum;
-  to.loss.data[i] = has_target(sum) ? static_cast<float>(positives.cross / positives.weight * kLn2 + log_sum) : 0;
+  statistics[kLogSum] = static_cast<float>(parts.lse);
+  statistics[kPositives] = static_cast<float>(positives.weight + (parts.has_own ? 1 : 0));
+  statistics[kLogOdds] = static_cast<float>(parts.log_odds);
+  to.loss.data[i] = has_target(statistics[kPositives]) ? static_cast<float>(target_loss(parts, parts.has_own, positives, false)) : 0;
 }
 
 __global__ void __launch_bounds__(kFinishThreads) finish_sigmoid_kernel(const RunningSum* sums, Vector<float> loss) {
@@ -128,8 +129,8 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
   const auto finish = [&](const Finish& side) {
     DUET_LAUNCH(finish_softmax_kernel, finish_blocks(side.loss), kFinishThreads, 0, context.stream)(side);
   };
-  finish({scratch.sums.rows(), row_positives(view.agreement, target, scratch.own, scratch.m), out.row_loss, out.row_statistics});
-  finish({scratch.sums.columns(), column_positives(view.agreement, target, scratch.own, scratch.n), out.column_loss, out.column_statistics});
+  finish({scratch.sums.rows(), scratch.own, row_direction(view.agreement, target), out.row_loss, out.row_statistics});
+  finish({scratch.sums.columns(), scratch.own, column_direction(view.agreement, target), out.column_loss, out.column_statistics});
 }
 
 void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {

@@ -1,7 +1,7 @@
 // What forward and backward of the contrastive losses share on the GPU: the pieces of the workspace, and the view that their kernels read.
 #pragma once
 
-#include "kernels/contrastive/contrastive_backends.h"
+#include "kernels/contrastive/contrastive_formula.h"
 #include "kernels/cuda/agreement.h"
 
 namespace duet::cuda {
@@ -56,14 +56,22 @@ struct ContrastiveScratch {
   BlockGradients products;
 };
 
-// W softplus(-x) + (1 - W) softplus(x), and its derivative by x, both through e^-|x|.
+// W softplus(-x) + (1 - W) softplus(x), and its derivative by x, (1 - W) sigmoid(x) - W sigmoid(-x), both through e^-|x|: no 1 - sigmoid.
 struct Sigmoid {
   float x, decay;
 
-  __device__ explicit Sigmoid(float at) : x(at), decay(ptx::exp2(-kLog2E * fabsf(at))) {}
-  // (max(x, 0) - W x) + log(1 + e^-|x|): exact where W = 1 and x is large
-  __device__ float loss(float weight) const { return fmaf(-weight, x, x < 0 ? 0 : x) + log1pf(decay); }
-  __device__ float gradient(float weight) const { return (x < 0 ? decay : 1) / (1 + decay) - weight; }
+  // The exponent in two parts: rounded to one, it would cost e^-|x| ten units in the last place from |x| = 16 on.
+  __device__ explicit Sigmoid(float at) : x(at) {
+    constexpr float kLog2ELow = 1.92596303e-8f, kMost = 200;  // e^-kMost is 0
+    const float size = fabsf(x) > kMost ? kMost : fabsf(x);   // NaN stays
+    const float high = __fmul_rn(size, -kLog2E), low = fmaf(size, -kLog2ELow, fmaf(size, -kLog2E, -high)), e = ptx::exp2(high);
+    decay = fmaf(e, low * static_cast<float>(kLn2), e);
+  }
+  __device__ float loss(float weight) const { return fmaf(x < 0 ? weight : 1 - weight, fabsf(x), log1pf(decay)); }
+  __device__ float gradient(float weight) const {
+    const float rest = 1 - weight;
+    return (x < 0 ? fmaf(rest, decay, -weight) : fmaf(-weight, decay, rest)) / (1 + decay);
+  }
 };
 
 }  // namespace duet::cuda

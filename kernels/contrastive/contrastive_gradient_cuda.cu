@@ -17,10 +17,22 @@ struct PullOf {
     Pull pull{};
     if (weight == nullptr) return pull;
     const float* of = statistics.row(i);
-    pull.student_log_sum = of[0];
-    pull.student = has_target(of[1]) ? weight[i] : 0;
-    pull.target = pull.student == 0 ? 0 : pull.student / of[1];
+    const float w = weight_of(of, {weight, statistics.rows}, i);
+    pull.student_log_sum = of[kLogSum];
+    pull.student = taking_part(w, of[kLogSum]);
+    pull.target = w == 0 ? 0 : w / of[kPositives];
     return pull;
+  }
+};
+
+// The same of an own pair, both directions.
+struct OwnOf {
+  Matrix<const float> row_statistics, column_statistics;
+  Vector<const float> row_weight, column_weight;
+
+  __device__ float operator()(int64_t i, int64_t j) const {
+    const float *row = row_statistics.row(i), *column = column_statistics.row(j);
+    return static_cast<float>(own_pull(row, weight_of(row, row_weight, i)) + own_pull(column, weight_of(column, column_weight, j)));
   }
 };
 
@@ -70,8 +82,9 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
         const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
         const float dot = dots(first + r, c);
         float g = row_weight[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(own ? 1 : weights[r][c]);
-        if (T::row(first + r) >= place.rows || T::column(c) >= place.columns) g = 0;
-        scale_sum = fmaf(g, dot, scale_sum);
+        // What has no weight takes no part, though x be NaN.
+        if (T::row(first + r) >= place.rows || T::column(c) >= place.columns || row_weight[r] == 0) g = 0;
+        scale_sum = g == 0 ? scale_sum : fmaf(g, dot, scale_sum);
         bias_sum += g;
         dots(first + r, c) = g * scale;
       }
@@ -99,6 +112,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   if (!scratch.sigmoid) {
     set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view.scores, PullOf{row_statistics, out.row_weight.data});
     set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view.scores, PullOf{column_statistics, out.column_weight.data});
+    set_own(context, to.pull, to.view.agreement, OwnOf{row_statistics, column_statistics, out.row_weight, out.column_weight});
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;

@@ -10,15 +10,15 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 
 void sigmoid_sums_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, float* row_sum) {
-  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag);
+  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag), one = hn::Set(kTag, 1.0f);
   for (int64_t i = 0; i < dots.rows; ++i) {
     auto sum = zero;
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
-      const auto x = hn::MulAdd(hn::LoadU(kTag, dots.row(i) + j), factor, offset);
+      const auto x = hn::MulAdd(hn::LoadU(kTag, dots.row(i) + j), factor, offset), below = hn::Neg(hn::Abs(x));
       const auto w = hn::LoadU(kTag, weights.row(i) + j);
-      // softplus(x) - W x = (max(x, 0) - W x) + log(1 + e^-|x|): exact where W = 1 and x is large
-      const auto linear = hn::NegMulAdd(w, x, max_or_nan(x, zero));
-      sum = hn::Add(sum, counted(hn::Add(linear, log_1_plus(kTag, exp(kTag, hn::Neg(hn::Abs(x))))), dots.columns - j, last));
+      // softplus(+-x) = max(+-x, 0) + log(1 + e^-|x|), of which the side with the wrong sign has the first term
+      const auto wrong = hn::IfThenElse(hn::Lt(x, zero), w, hn::Sub(one, w));
+      sum = hn::Add(sum, counted(hn::NegMulAdd(wrong, below, log_1_plus(kTag, exp(kTag, below))), dots.columns - j, last));
     });
     row_sum[i] = sum_of_lanes(kTag, sum);
   }
@@ -26,16 +26,20 @@ void sigmoid_sums_target(Matrix<const float> dots, float scale, float bias, Matr
 
 double sigmoid_gradient_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, const float* row_weight,
                                Matrix<float> gradient) {
-  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), one = hn::Set(kTag, 1.0f);
+  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag), one = hn::Set(kTag, 1.0f);
   double total = 0;
   for (int64_t i = 0; i < dots.rows; ++i) {
     const auto weight = hn::Set(kTag, row_weight[i]);
-    auto sum = hn::Zero(kTag);
+    auto sum = zero;
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
       const auto x = hn::MulAdd(hn::LoadU(kTag, dots.row(i) + j), factor, offset);
       const auto e = exp(kTag, hn::Neg(hn::Abs(x)));
-      const auto sigmoid = hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(kTag)), e, one), hn::Add(one, e));
-      const auto g = hn::Mul(weight, hn::Sub(sigmoid, hn::LoadU(kTag, weights.row(i) + j)));
+      // (1 - W) sigmoid(x) - W sigmoid(-x), of which one is e / (1 + e) and the other 1 / (1 + e): no 1 - sigmoid
+      const auto w = hn::LoadU(kTag, weights.row(i) + j), rest = hn::Sub(one, w);
+      const auto below = hn::Lt(x, zero);
+      const auto sides = hn::IfThenElse(below, hn::MulSub(rest, e, w), hn::NegMulAdd(w, e, rest));
+      auto g = hn::Mul(weight, hn::Div(sides, hn::Add(one, e)));
+      g = hn::IfThenZeroElse(hn::Eq(weight, zero), g);  // takes no part, though x be NaN
       hn::StoreU(g, kTag, gradient.row(i) + j);
       sum = hn::Add(sum, counted(g, dots.columns - j, last));
     });

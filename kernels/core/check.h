@@ -61,15 +61,21 @@ constexpr duet_dtype dtype_of<uint32_t>() {
 inline constexpr int64_t kAny = -1;  // accepts any extent
 enum class Need { required, optional };
 
+// No view has more elements, and no sum of a few such sizes overflows: of 4 bytes they fill the 2^47 bytes that a process can address.
+inline constexpr int64_t kMostElements = int64_t{1} << 45;
+
 // Whether an argument was given; throws with its name where it is not of this type and shape.
 bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need);
 bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need);
+
+// Whether a view says where the next row begins; a single row or none needs no stride, and whatever it holds is not read.
+inline bool has_stride(const duet_matrix& view) { return view.rows > 1 && view.columns > 0; }
 
 // rows x columns of T, checked; without data where it is optional and was not given.
 template <class T>
 Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
   if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), rows, columns, need)) return {};
-  return {static_cast<T*>(view.data), view.rows, view.columns, view.row_stride};
+  return {static_cast<T*>(view.data), view.rows, view.columns, has_stride(view) ? view.row_stride : view.columns};
 }
 template <class T>
 Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need need = Need::required) {
@@ -77,13 +83,22 @@ Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need n
   return {static_cast<T*>(view.data), view.size};
 }
 
+// The size of a struct of the C interface in the first version that had it. A struct that has grown since specialises this to the end of its first
+// version's fields.
+template <class Struct>
+inline constexpr size_t kFirstSize = sizeof(Struct);
+
+namespace detail {
+[[noreturn]] void refuse_struct_size(const char* name, size_t first, size_t last, size_t given);
+}
+
 // The caller's struct, or the fields it knows of, the rest zero: a caller compiled against an older header passes a smaller struct_size.
 template <class Struct>
 Struct load(const Struct* given, const char* name) {
   require(given != nullptr, name, ": null");
   Struct value{};
-  require(given->struct_size >= sizeof(size_t) && given->struct_size <= sizeof(Struct), name, ".struct_size: expected at most ", sizeof(Struct),
-          ", got ", given->struct_size, " (set it by the struct's _INIT)");
+  if (given->struct_size < kFirstSize<Struct> || given->struct_size > sizeof(Struct))
+    detail::refuse_struct_size(name, kFirstSize<Struct>, sizeof(Struct), given->struct_size);
   std::memcpy(&value, given, given->struct_size);
   return value;
 }
@@ -96,6 +111,16 @@ int enum_value(const Enum& given) {
   std::memcpy(&value, &given, sizeof value);
   return value;
 }
+// The same, checked: one of first ... last.
+template <class Enum>
+Enum enumerator(const Enum& given, const char* name, Enum first, Enum last) {
+  const int value = enum_value(given);
+  require(value >= first && value <= last, name, ": unknown value ", value);
+  return static_cast<Enum>(value);
+}
+
+// A global index of a call's first row or column, of count: at least 0, and the last one's index does not overflow. Named name and field together.
+void check_first(int64_t first, int64_t count, const char* name, const char* field);
 
 // Hands out aligned pieces of a workspace. Built without memory it only adds up: the same code that uses a workspace also sizes it.
 class Workspace {
@@ -103,15 +128,20 @@ class Workspace {
   Workspace() = default;  // measures
   explicit Workspace(const duet_workspace& given) : data_(static_cast<char*>(given.data)), bytes_(given.bytes), measuring_(false) {}
 
+  // Throws DUET_OUT_OF_MEMORY where the pieces are more than memory can hold, so that no size wraps round.
   template <class T>
   T* take(int64_t count) {
     const size_t start = used_;
+    if (static_cast<size_t>(count) > kMostBytes / sizeof(T)) refuse(static_cast<double>(count), sizeof(T));
     used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    if (used_ > kMostBytes) refuse(static_cast<double>(count), sizeof(T));
     return measuring_ ? nullptr : reinterpret_cast<T*>(data_ + start);
   }
   template <class T>
   Matrix<T> take_matrix(int64_t rows, int64_t columns) {
-    return {take<T>(rows * columns), rows, columns, columns};
+    int64_t count = 0;
+    if (__builtin_mul_overflow(rows, columns, &count)) refuse(static_cast<double>(rows) * static_cast<double>(columns), sizeof(T));
+    return {take<T>(count), rows, columns, columns};
   }
   size_t used() const { return used_; }
 
@@ -119,6 +149,9 @@ class Workspace {
   void check(size_t needed) const;
 
  private:
+  static constexpr size_t kMostBytes = size_t{1} << 60;
+  [[noreturn]] static void refuse(double count, size_t element_bytes);
+
   char* data_ = nullptr;
   size_t bytes_ = 0, used_ = 0;
   bool measuring_ = true;

@@ -1,11 +1,13 @@
 #include "kernels/core/context.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <string>
 
 #include "kernels/core/check.h"
@@ -14,6 +16,7 @@
 #include <cblas.h>
 
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/thread_pool.h"
 #endif
 
 namespace duet {
@@ -39,9 +42,30 @@ int32_t allowed_threads() {
 
 constexpr int32_t kMaxThreads = 1024;
 
+// From here on process_number counts.
+void count_forks() {
+  static const bool counting = [] {
+    if (pthread_atfork(nullptr, nullptr, [] { process_number.fetch_add(1, std::memory_order_relaxed); }) != 0) throw std::bad_alloc();
+    return true;
+  }();
+  static_cast<void>(counting);
+}
+
 void require_cpu() {
 #if !DUET_CPU_BACKEND
   throw Error(DUET_UNSUPPORTED, "options.device: this build has no CPU backend");
+#endif
+}
+
+void make_pool([[maybe_unused]] duet_context& context) {
+#if DUET_CPU_BACKEND
+  if (context.threads > 1) context.pool = new cpu::ThreadPool(context.threads, context.threads <= allowed_threads());
+#endif
+}
+
+void release_pool([[maybe_unused]] cpu::ThreadPool* pool) {
+#if DUET_CPU_BACKEND
+  delete pool;
 #endif
 }
 
@@ -52,6 +76,13 @@ void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t
   if (devices == 0) throw Error(DUET_UNSUPPORTED, "options.device: no CUDA device on this machine");
   require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ", device_index);
   const cuda::DeviceFacts facts = cuda::device_facts(device_index);
+  const auto refuse = [&](const auto&... why) {
+    throw Error(DUET_UNSUPPORTED,
+                text("options.device_index: ", facts.name, " (compute capability ", facts.capability / 10, ".", facts.capability % 10, ") ", why...));
+  };
+  if (facts.shared_bytes_of_block < cuda::kLeastSharedBytes)
+    refuse("gives a block ", facts.shared_bytes_of_block, " bytes of shared memory, the kernels need ", cuda::kLeastSharedBytes);
+  if (!cuda::runs_on(device_index)) refuse("is none that this build holds code for");
   context.multiprocessors = facts.multiprocessors;
   context.shared_bytes = facts.shared_bytes_of_block;
 #else
@@ -84,25 +115,29 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     require(context != nullptr, "context: null");
     const duet_context_options chosen = options ? load(options, "options") : duet_context_options DUET_CONTEXT_OPTIONS_INIT;
     require(chosen.threads >= 0 && chosen.threads <= kMaxThreads, "options.threads: expected 0 to ", kMaxThreads, ", got ", chosen.threads);
-    const int device = enum_value(chosen.device);
-    require(device == DUET_CPU || device == DUET_CUDA, "options.device: unknown value ", device);
-    require(chosen.precision >= DUET_PRECISION_TF32X3 && chosen.precision <= DUET_PRECISION_BF16, "options.precision: unknown value ",
-            static_cast<int>(chosen.precision));
+    const duet_device device = enumerator(chosen.device, "options.device", DUET_CPU, DUET_CUDA);
+    const duet_precision precision = enumerator(chosen.precision, "options.precision", DUET_PRECISION_TF32X3, DUET_PRECISION_BF16);
+    count_forks();
     auto made = std::make_unique<duet_context>();
-    made->device = chosen.device;
+    made->process = process_number.load(std::memory_order_relaxed);
+    made->device = device;
     made->device_index = chosen.device_index;
     made->threads = chosen.threads ? chosen.threads : allowed_threads();
-    made->precision = chosen.precision;
+    made->precision = precision;
     made->stream = chosen.stream;
-    if (chosen.device == DUET_CPU) require_cpu();
-    if (chosen.device == DUET_CUDA) take_facts(*made, chosen.device_index);
-    if (chosen.device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
+    if (device == DUET_CPU) require_cpu();
+    if (device == DUET_CUDA) take_facts(*made, chosen.device_index);
+    if (device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
+    if (device == DUET_CPU) make_pool(*made);
     *context = made.release();
   });
 }
 
 void duet_context_destroy(duet_context* context) {
-  if (context) release_report(context->report);
+  if (context == nullptr) return;
+  release_pool(context->pool);
+  // Pinned memory of the parent is not the child's to give back.
+  if (context->process == process_number.load(std::memory_order_relaxed)) release_report(context->report);
   delete context;
 }
 

@@ -18,7 +18,11 @@ typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
    whatever is asked. */
 typedef enum duet_precision { DUET_PRECISION_TF32X3 = 0, DUET_PRECISION_FP32 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
 
-/* Any number of contexts may exist; each is used by one thread at a time. */
+/* Any number of contexts may exist; each is used by one thread at a time, not always the same. A CPU context of more than one thread has threads of
+   its own: the first call that needs them starts them, with every signal blocked but those of faults, and fails with DUET_OUT_OF_MEMORY where one
+   cannot be started (a later call tries again; outputs are then as any failed call leaves them); without work they sleep; destroying the context
+   joins them. In a child made by fork() a context of the parent is refused with DUET_INVALID_ARGUMENT by everything but duet_context_threads and
+   duet_context_destroy; the child makes its own. */
 typedef struct duet_context duet_context;
 
 typedef struct duet_context_options {
@@ -33,7 +37,8 @@ typedef struct duet_context_options {
 #define DUET_CONTEXT_OPTIONS_INIT \
   { sizeof(duet_context_options) }
 
-/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in this build, no such device). */
+/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in this build, no device, a GPU
+   for which this build holds no code or that gives a block less than 163 KiB of shared memory: the text names the GPU and the reason). */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
 DUET_API void duet_context_destroy(duet_context* context);
 DUET_API int32_t duet_context_threads(const duet_context* context);

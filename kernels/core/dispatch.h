@@ -1,6 +1,8 @@
 // What a context is inside, and the choice of the backend: the last step of every operation after its checks.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <type_traits>
 
 #include "kernels/core/context.h"
@@ -8,6 +10,10 @@
 #if DUET_CUDA_BACKEND
 #include "kernels/cuda/device.h"
 #endif
+
+namespace duet::cpu {
+class ThreadPool;
+}
 
 struct duet_context {
   duet_device device = DUET_CPU;
@@ -17,17 +23,24 @@ struct duet_context {
   int64_t shared_bytes = 0;     // of a block there; likewise
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
-  void* report = nullptr;  // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
+  void* report = nullptr;                 // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
+  duet::cpu::ThreadPool* pool = nullptr;  // CPU: the threads beside the caller's; null where threads is 1
+  uint32_t process = 0;                   // the process_number of the process that it was made in
 };
 
 namespace duet {
 
 inline constexpr size_t kReportBytes = 64;
 
+// The forks between the process that made the first context and this one. A child has none of its parent's threads.
+inline std::atomic<uint32_t> process_number = 0;
+
 // The build system says which backends there are to the files that choose; one that is left out is not even referred to.
 template <class Cpu, class Cuda>
 auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_unused]] Cuda&& cuda) {
   require(context != nullptr, "context: null");
+  require(context->process == process_number.load(std::memory_order_relaxed),
+          "context: expected one made in this process, got one made before fork(), whose threads are the parent's; make another here");
 #if DUET_CUDA_BACKEND
   if (context->device == DUET_CUDA) {
     const duet::cuda::DeviceScope current(context->device_index);

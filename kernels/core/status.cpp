@@ -1,5 +1,6 @@
 #include "kernels/core/status.h"
 
+#include <algorithm>
 #include <new>
 #include <ostream>
 #include <string>
@@ -20,19 +21,22 @@ duet_status report(const char* operation, duet_status status, const char* messag
   return status;
 }
 
-const char* dtype_name(duet_dtype dtype) {
-  switch (dtype) {
-    case DUET_F32: return "f32";
-    case DUET_F16: return "f16";
-    case DUET_BF16: return "bf16";
-    case DUET_I32: return "i32";
-    case DUET_I64: return "i64";
-    case DUET_U32: return "u32";
+// As messages print them. Types of their own, so that a check that holds formats nothing. A caller's dtype may be no enumerator.
+struct Dtype {
+  int value;
+  friend std::ostream& operator<<(std::ostream& out, Dtype dtype) {
+    switch (dtype.value) {
+      case DUET_F32: return out << "f32";
+      case DUET_F16: return out << "f16";
+      case DUET_BF16: return out << "bf16";
+      case DUET_I32: return out << "i32";
+      case DUET_I64: return out << "i64";
+      case DUET_U32: return out << "u32";
+      case DUET_F64: return out << "f64";
+    }
+    return out << "unknown value " << dtype.value;
   }
-  return "unknown";
-}
-
-// As messages print it. A type of its own, so that a check that holds formats nothing.
+};
 struct Extent {
   int64_t size;
   friend std::ostream& operator<<(std::ostream& out, Extent extent) { return extent.size == kAny ? out << "any" : out << extent.size; }
@@ -56,21 +60,44 @@ duet_status detail::report_exception(const char* operation) noexcept {
 
 bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need) {
   if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return false;
-  require(view.dtype == dtype, name, ": expected dtype ", dtype_name(dtype), ", got ", dtype_name(view.dtype));
+  const int given = enum_value(view.dtype);
+  require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
   require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) && (columns == kAny || view.columns == columns), name,
           ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
-  require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
-  require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
+  require(view.columns <= INT32_MAX, name, ": expected below 2^31 columns, got ", view.columns);
+  int64_t apart = std::max<int64_t>(view.columns, 1);
+  if (has_stride(view)) {
+    require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
+    require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
+    apart = view.row_stride;
+  }
+  require(view.rows <= kMostElements / apart, name, ": expected at most 2^45 elements, got ", view.rows, " rows of ", apart);
   require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ", view.columns);
   return true;
 }
 
 bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need) {
   if (need == Need::optional && view.data == nullptr && view.size == 0) return false;
-  require(view.dtype == dtype, name, ": expected dtype ", dtype_name(dtype), ", got ", dtype_name(view.dtype));
+  const int given = enum_value(view.dtype);
+  require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
   require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ", view.size);
+  require(view.size <= kMostElements, name, ": expected at most 2^45 elements, got ", view.size);
   require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
   return true;
+}
+
+void detail::refuse_struct_size(const char* name, size_t first, size_t last, size_t given) {
+  const std::string expected = first == last ? text(last) : text(first, " to ", last);
+  throw Error(DUET_INVALID_ARGUMENT, text(name, ".struct_size: expected ", expected, " as the struct's _INIT sets it, got ", given));
+}
+
+void check_first(int64_t first, int64_t count, const char* name, const char* field) {
+  require(first >= 0, name, field, ": expected 0 or more, got ", first);
+  require(first <= INT64_MAX - count, name, field, ": expected an index below 2^63 after ", count, " more, got ", first);
+}
+
+void Workspace::refuse(double count, size_t element_bytes) {
+  throw Error(DUET_OUT_OF_MEMORY, text("workspace: ", count, " elements of ", element_bytes, " bytes are more than memory can hold"));
 }
 
 void Workspace::check(size_t needed) const {
@@ -82,7 +109,7 @@ void Workspace::check(size_t needed) const {
 }  // namespace duet
 
 const char* duet_status_name(duet_status status) {
-  switch (status) {
+  switch (duet::enum_value(status)) {
     case DUET_OK: return "DUET_OK";
     case DUET_INVALID_ARGUMENT: return "DUET_INVALID_ARGUMENT";
     case DUET_WORKSPACE_TOO_SMALL: return "DUET_WORKSPACE_TOO_SMALL";

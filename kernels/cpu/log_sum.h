@@ -41,6 +41,18 @@ struct LogSum {
     cross += tile_cross * up;
   }
 
+  // The same where every shift and the reference are 0.
+  void add(double tile_sum, double tile_cross) {
+    sum += tile_sum;
+    cross += tile_cross;
+  }
+  // Takes an exponential that was added out again.
+  void remove(double score, double factor) {
+    const double e = std::exp(score - reference);
+    sum -= e;
+    cross -= e * factor;
+  }
+
   double log() const { return reference + std::log(sum); }
 };
 

@@ -2,10 +2,10 @@
 // bits do not depend on how many threads there are or which of them takes which item.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <type_traits>
 
 #include "kernels/core/dispatch.h"
 
@@ -13,16 +13,25 @@ namespace duet::cpu {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Calls body(item, thread) for every item in [0, count); thread < context.threads numbers the caller's scratch. body does not throw.
+// One item of a parallel loop, whose body is the closure.
+using ItemCall = void (*)(void* closure, int64_t item, int thread) noexcept;
+
+// What parallel_for does where it has threads; thread_pool.cpp.
+void run_items(ThreadPool& pool, int64_t count, ItemCall call, void* closure);
+
+// Calls body(item, thread) for every item in [0, count); thread < min(context.threads, count) numbers the caller's scratch. body does not throw,
+// holds no loop of this kind, and waits for no other item, which may come after it. The first such loop of a context starts its threads: throws
+// DUET_OUT_OF_MEMORY where one cannot be started, before any item. A context without a pool has one thread.
 template <class Body>
 void parallel_for(const duet_context& context, int64_t count, Body&& body) {
-  const int threads = static_cast<int>(std::min<int64_t>(context.threads, count));
-  if (threads <= 1) {
+  if (context.pool == nullptr || count <= 1) {
     for (int64_t item = 0; item < count; ++item) body(item, 0);
     return;
   }
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (int64_t item = 0; item < count; ++item) body(item, omp_get_thread_num());
+  using Closure = std::remove_reference_t<Body>;
+  void* closure = const_cast<void*>(static_cast<const void*>(std::addressof(body)));
+  run_items(
+      *context.pool, count, [](void* own, int64_t item, int thread) noexcept { (*static_cast<Closure*>(own))(item, thread); }, closure);
 }
 
 // The same over pieces of [0, size), chunk elements each but the last: body(first, count, thread).

@@ -1,20 +1,28 @@
 #include "kernels/cpu/product.h"
 
 #include <cblas.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <mutex>
 
 // OpenBLAS without threads hands out the packing buffer of a product by "the first not in use", and 0.3.21 looks and takes without holding its
 // lock: two threads that call at the same instant may share one buffer, and whole tiles come out wrong (one run in four of 3 tiles on 2 threads).
-// The linker sends its calls through here (--wrap, kernels/CMakeLists.txt); the lock is held for some tens of nanoseconds a product.
+// The linker sends its calls through here (--wrap, kernels/CMakeLists.txt); the lock is held for some tens of nanoseconds a product. A fork takes it
+// too, so that no child gets it locked by a thread that the child has not.
 extern "C" {
 void* __real_blas_memory_alloc(int kind);
 void* __wrap_blas_memory_alloc(int kind);
 }
 
+namespace {
+
+std::mutex one_at_a_time;
+[[maybe_unused]] const int forks_wait = pthread_atfork([] { one_at_a_time.lock(); }, [] { one_at_a_time.unlock(); }, [] { one_at_a_time.unlock(); });
+
+}  // namespace
+
 void* __wrap_blas_memory_alloc(int kind) {
-  static std::mutex one_at_a_time;
   const std::lock_guard<std::mutex> hold(one_at_a_time);
   return __real_blas_memory_alloc(kind);
 }

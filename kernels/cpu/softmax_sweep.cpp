@@ -18,10 +18,12 @@ SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, co
   slot_centre_ = workspace.take<double>(sweep.slots() * column_tiles_);
 }
 
-void SoftmaxSweep::begin(float bound) {
+void SoftmaxSweep::begin(float bound, float scale) {
   bounded_ = bound <= kBoundedScore;
-  std::fill_n(rows_, n_, LogSum{});
-  std::fill_n(columns_, m_, LogSum{});
+  scale_ = scale;
+  const LogSum none{bounded_ ? 0 : LogSum{}.reference};  // bounded: every shift is 0
+  std::fill_n(rows_, n_, none);
+  std::fill_n(columns_, m_, none);
 }
 
 ExpSums SoftmaxSweep::row_sums(int thread) const {
@@ -35,34 +37,38 @@ ExpSums SoftmaxSweep::column_sums(const Tile& tile) const {
 }
 
 void SoftmaxSweep::add_rows(const Tile& tile, ExpSums sums, float centre, bool cross) {
+  if (bounded_) {
+    for (int64_t r = 0; r < tile.rows; ++r) rows_[tile.first_row + r].add(sums.sum[r], cross ? sums.cross[r] : 0);
+    return;
+  }
   ShiftFactor factor;
   for (int64_t r = 0; r < tile.rows; ++r) {
+    const double shift = double{scale_} * sums.shift[r];
     // e^x ((x + shift) - (y + centre)), x and y being what the tile's cross sum holds
-    const double tile_cross = cross ? sums.cross[r] + (double{sums.shift[r]} - centre) * sums.sum[r] : 0;
-    rows_[tile.first_row + r].add(sums.shift[r], sums.sum[r], tile_cross, factor);
+    const double tile_cross = cross ? sums.cross[r] + (shift - centre) * sums.sum[r] : 0;
+    rows_[tile.first_row + r].add(shift, sums.sum[r], tile_cross, factor);
   }
 }
 
-float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale) {
+float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots) {
   const ExpSums rows = row_sums(thread);
   if (bounded_) {
-    bounded_exp_sums(dots, scale, rows, column_sums(tile));
+    bounded_exp_sums(dots, scale_, rows, column_sums(tile));
     add_rows(tile, rows, 0, false);
     return 0;
   }
-  const float largest = exp_sums(dots, scale, rows, column_sums(tile));
+  const float largest = exp_sums(dots, scale_, rows, column_sums(tile));
   add_rows(tile, rows, 0, false);
   return largest;
 }
 
-void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
-                              float centre) {
+void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale, float centre) {
   const ExpSums rows = row_sums(thread);
   if (bounded_) {
     centre = 0;
-    bounded_exp_cross_sums(dots, scale, other, other_scale, rows, column_sums(tile));
+    bounded_exp_cross_sums(dots, scale_, other, other_scale, rows, column_sums(tile));
   } else {
-    exp_cross_sums(dots, scale, other, other_scale, centre, rows, column_sums(tile));
+    exp_cross_sums(dots, scale_, other, other_scale, centre, rows, column_sums(tile));
   }
   add_rows(tile, rows, centre, true);
   slot_centre_[tile.slot * column_tiles_ + tile.block_column / Sweep::kTileColumns] = centre;
@@ -73,13 +79,59 @@ void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool c
     ShiftFactor factor;
     for (int64_t slot = 0; slot < block.slots; ++slot) {
       const int64_t at = slot * slot_stride_;
+      if (bounded_) {
+        for (int64_t j = first; j < first + count; ++j) columns_[block.first_column + j].add(slot_sum_[at + j], cross ? slot_cross_[at + j] : 0);
+        continue;
+      }
       for (int64_t j = first; j < first + count; ++j) {
-        const double shift = slot_shift_[at + j], sum = slot_sum_[at + j];
+        const double shift = double{scale_} * slot_shift_[at + j], sum = slot_sum_[at + j];
         const double tile_cross = cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * column_tiles_ + j / Sweep::kTileColumns]) * sum : 0;
         columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
       }
     }
   });
+}
+
+void OwnScores::begin(const Agreement& pairs, float bound, float scale) {
+  // Nothing beside the e^-40 of a bounded score, and still inside what its exponential takes.
+  constexpr float kLeftOutBounded = -86;
+  // A scale so small that no dot could make that: then a pair is in the sums and is taken out of them, which loses nothing, as no score is large.
+  constexpr float kSmallestScale = 1e-30f;
+  pairs_ = pairs;
+  offset_ = pairs.first_row - pairs.first_column;
+  scale_ = scale;
+  leaves_out_ = pairs.paired && std::abs(scale) >= kSmallestScale;
+  if (!leaves_out_) return;
+  const float size = std::max(1.0f, std::abs(scale));
+  nothing_ = bound <= kBoundedScore ? kLeftOutBounded / scale : std::copysign(kLeftOut / size, -scale);
+}
+
+void OwnScores::leave_out(const Tile& tile, Matrix<float> dots) const {
+  for_each_own_pair(pairs_, tile, [&](int64_t r, int64_t c) {
+    dots_[tile.first_row + r] = dots.row(r)[c];
+    if (leaves_out_) dots.row(r)[c] = nothing_;
+  });
+}
+
+void OwnScores::put_back(const Tile& tile, Matrix<float> dots) const {
+  for_each_own_pair(pairs_, tile, [&](int64_t r, int64_t c) { dots.row(r)[c] = dots_[tile.first_row + r]; });
+}
+
+OwnAndOthers OwnScores::parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const {
+  if (!pairs_.paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
+  const double own = double{scale_} * dots_[row];
+  if (partners == 1) return {own, -HUGE_VAL, true};
+  if (leaves_out_) return {own, sum.log(), true};
+  LogSum others = sum;
+  others.remove(own, 0);
+  return {own, others.log(), true};
+}
+
+double OwnScores::mean(const OwnAndOthers& parts, const LogSum& sum, double own) const {
+  if (!parts.has_own || leaves_out_) return sum.cross / sum.sum;
+  LogSum others = sum;
+  others.remove(parts.own, own);
+  return others.cross / others.sum;
 }
 
 SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)

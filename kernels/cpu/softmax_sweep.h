@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "kernels/core/own_pair.h"
+#include "kernels/cpu/agreement.h"
 #include "kernels/cpu/log_sum.h"
 #include "kernels/cpu/softmax_tile.h"
 #include "kernels/cpu/sweep.h"
@@ -13,12 +15,12 @@ class SoftmaxSweep {
  public:
   SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
-  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none.
-  void begin(float bound);
-  // Takes in a tile of scores, scale * dots; returns a number near the largest of them, finite.
-  float take(const Tile& tile, int thread, Matrix<const float> dots, float scale);
+  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none. scale: of the scores.
+  void begin(float bound, float scale);
+  // Takes in a tile of scores, scale * dots; returns a number near every row's and column's largest, 0 where there is none.
+  float take(const Tile& tile, int thread, Matrix<const float> dots);
   // The same, and carries in LogSum::cross the sum of e^score (score - other score). centre: any number near the other scores.
-  void take_cross(const Tile& tile, int thread, Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre);
+  void take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale, float centre);
   // Takes what the tiles of a finished block said of their columns, in the order of the row tiles; cross: they were taken by take_cross.
   void merge(const duet_context& context, const Block& block, bool cross = false);
 
@@ -32,10 +34,37 @@ class SoftmaxSweep {
 
   int64_t n_, m_, tile_rows_, column_tiles_, slot_stride_;
   bool bounded_ = false;
+  float scale_ = 0;
   LogSum *rows_, *columns_;
   float* thread_sums_;                           // threads x 3 x tile rows
   float *slot_shift_, *slot_sum_, *slot_cross_;  // slots x block columns
   double* slot_centre_;                          // slots x column tiles of a block
+};
+
+// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept.
+class OwnScores {
+ public:
+  OwnScores(Workspace& workspace, int64_t n, int64_t m) : n_(n), m_(m), dots_(workspace.take<float>(n)) {}
+
+  // bound and scale as the sums know them; without pairs nothing is left out.
+  void begin(const Agreement& pairs, float bound, float scale);
+  void leave_out(const Tile& tile, Matrix<float> dots) const;
+  void put_back(const Tile& tile, Matrix<float> dots) const;
+
+  // A row's or a column's two parts, once all tiles were taken; partner: of a pair, counted on the other side.
+  OwnAndOthers row(int64_t i, const LogSum& sum) const { return parts(i + offset_, m_, i, sum); }
+  OwnAndOthers column(int64_t j, const LogSum& sum) const { return parts(j - offset_, n_, j - offset_, sum); }
+  // The mean of LogSum::cross's factor over the others of row i (column j), whose own pair has factor own.
+  double mean(const OwnAndOthers& parts, const LogSum& sum, double own) const;
+
+ private:
+  OwnAndOthers parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const;
+
+  Agreement pairs_;
+  int64_t n_, m_, offset_ = 0;  // row i and column i + offset_ are a pair
+  float scale_ = 0, nothing_ = 0;
+  bool leaves_out_ = false;
+  float* dots_;  // n
 };
 
 // Weights of the softmax part of d loss/d score; the tiles' gradients are formed by add().
@@ -45,15 +74,12 @@ class SoftmaxPull {
 
   // Which directions take part; set their entries before the sweep.
   void begin(bool rows, bool columns) { has_rows_ = rows, has_columns_ = columns; }
-  void set_row(int64_t i, float log_sum, float weight) { row_log_sum_[i] = part(log_sum, weight), row_weight_[i] = weight; }
-  void set_column(int64_t j, float log_sum, float weight) { column_log_sum_[j] = part(log_sum, weight), column_weight_[j] = weight; }
+  void set_row(int64_t i, float log_sum, float weight) { row_log_sum_[i] = log_sum, row_weight_[i] = taking_part(weight, log_sum); }
+  void set_column(int64_t j, float log_sum, float weight) { column_log_sum_[j] = log_sum, column_weight_[j] = taking_part(weight, log_sum); }
 
   void add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate, Matrix<float> gradient) const;
 
  private:
-  // Without a weight a log-sum-exp of NaN takes no part either: e^-inf is 0.
-  static float part(float log_sum, float weight) { return weight == 0 && log_sum != log_sum ? INFINITY : log_sum; }
-
   int64_t factors_size_;
   float *row_log_sum_, *row_weight_, *column_log_sum_, *column_weight_;
   float* factors_;  // threads x factors_size_

@@ -1,5 +1,6 @@
 #include "kernels/cpu/softmax_tile.h"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -15,9 +16,16 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
-// The largest score of every row and column, NaN left out: it shows in the sums. -inf where nothing else is there.
-void maxima(Matrix<const float> dots, float scale, float* row_max, float* column_max) {
-  const auto lowest = hn::Set(kTag, -std::numeric_limits<float>::infinity()), factor = hn::Set(kTag, scale);
+// Dots and the scale with their signs exchanged where the scale is negative, so that the largest dot makes the largest score.
+struct Signed {
+  float sign, size;
+
+  explicit Signed(float scale) : sign(scale < 0 ? -1.0f : 1.0f), size(std::abs(scale)) {}
+};
+
+// The largest dot of every row and column, NaN left out: it shows in the sums. -inf where nothing else is there.
+void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_max) {
+  const auto lowest = hn::Set(kTag, -std::numeric_limits<float>::infinity()), factor = hn::Set(kTag, sign);
   fill(column_max, padded(dots.columns), -std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < dots.rows; ++i) {
     const float* row = dots.row(i);
@@ -33,14 +41,16 @@ void maxima(Matrix<const float> dots, float scale, float* row_max, float* column
   }
 }
 
-// Turns maxima into shifts; true where one shift serves the whole tile.
-bool choose_shifts(Matrix<const float> dots, float* row_shift, float* column_shift, float& largest) {
+// Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the scale.
+bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float* column_shift, float& largest) {
   constexpr float kWidest = 60;
   largest = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < dots.rows; ++i) largest = row_shift[i] > largest ? row_shift[i] : largest;
   bool one = std::isfinite(largest);
-  for (int64_t i = 0; i < dots.rows; ++i) one = one && row_shift[i] >= largest - kWidest;
-  for (int64_t j = 0; j < dots.columns; ++j) one = one && column_shift[j] >= largest - kWidest;
+  const float highest = largest;
+  const auto near = [highest, size](float value) { return (highest - value) * size <= kWidest; };  // NaN: no
+  for (int64_t i = 0; i < dots.rows; ++i) one = one && near(row_shift[i]);
+  for (int64_t j = 0; j < dots.columns; ++j) one = one && near(column_shift[j]);
   if (!std::isfinite(largest)) largest = 0;
   if (one) {
     fill(row_shift, dots.rows, largest);
@@ -48,14 +58,18 @@ bool choose_shifts(Matrix<const float> dots, float* row_shift, float* column_shi
   } else {  // an infinite maximum makes no shift: its exponential speaks for itself
     for (int64_t i = 0; i < dots.rows; ++i) row_shift[i] = std::isfinite(row_shift[i]) ? row_shift[i] : 0;
     for (int64_t j = 0; j < dots.columns; ++j) column_shift[j] = std::isfinite(column_shift[j]) ? column_shift[j] : 0;
+    largest = 0;  // beside the other rows' scores it would round them
   }
   return one;
 }
 
-// One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too.
+// One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too. The shift is taken from the dots, before the scale:
+// scores as far apart as 10^10 differ by less than they are rounded by.
 template <bool kRows, bool kColumns, bool kCross>
 void sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
-  const auto factor = hn::Set(kTag, scale), other_factor = hn::Set(kTag, other_scale), middle = hn::Set(kTag, centre);
+  const Signed of(scale);
+  const auto sign = hn::Set(kTag, of.sign), size = hn::Set(kTag, of.size), other_factor = hn::Set(kTag, other_scale);
+  const auto middle = hn::Set(kTag, centre);
   if constexpr (kColumns) fill(columns.sum, padded(dots.columns), 0);
   if constexpr (kColumns && kCross) fill(columns.cross, padded(dots.columns), 0);
   for (int64_t i = 0; i < dots.rows; ++i) {
@@ -64,7 +78,7 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
     const auto row_shift = hn::Set(kTag, kRows ? rows.shift[i] : 0);
     auto sum = hn::Zero(kTag), cross_sum = hn::Zero(kTag);
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
-      const auto x = hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j));
+      const auto x = hn::Mul(hn::MulSub(hn::LoadU(kTag, row + j), sign, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j)), size);
       const auto e = exp(kTag, x);
       if constexpr (kRows) sum = hn::Add(sum, counted(e, dots.columns - j, last));
       // All loads before the stores: the arrays lie a multiple of 4 KB apart, and a load is held up by a store to the same place in a page.
@@ -133,29 +147,36 @@ void bounded_sums(Matrix<const float> dots, float scale, Matrix<const float> oth
 
 template <bool kCross>
 float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
-  maxima(dots, scale, rows.shift, columns.shift);
+  const Signed of(scale);
+  maxima(dots, of.sign, rows.shift, columns.shift);
   float largest = 0;
-  if (choose_shifts(dots, rows.shift, columns.shift, largest)) {
+  if (choose_shifts(dots, of.size, rows.shift, columns.shift, largest)) {
     sums<true, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
   } else {
     sums<true, false, kCross>(dots, scale, other, other_scale, centre, rows, columns);
     sums<false, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
   }
-  return largest;
+  for (int64_t i = 0; i < dots.rows; ++i) rows.shift[i] *= of.sign;
+  for (int64_t j = 0; j < dots.columns; ++j) columns.shift[j] *= of.sign;
+  const float score = largest * of.size;
+  return std::isfinite(score) ? score : 0;
 }
 
-// One pass of the gradient; with both directions the shift is one number for the tile and the weights are already relative to it.
+// One pass of the gradient; with both directions the shift is one number for the tile and the weights are already relative to it. An exponential is
+// at most e^most: a probability is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though it be NaN or infinite.
 template <bool kRows, bool kColumns, Accumulate kAccumulate>
 void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift, const float* column_shift, float shift, const float* row_weight,
                    const float* column_weight, Matrix<float> gradient) {
-  const auto factor = hn::Set(kTag, scale);
+  constexpr float kMost = kRows && kColumns ? 60 : 0;
+  const auto factor = hn::Set(kTag, scale), most = hn::Set(kTag, kMost);
   for (int64_t i = 0; i < dots.rows; ++i) {
     const float* row = dots.row(i);
     float* to = gradient.row(i);
     const auto shift_i = hn::Set(kTag, kRows ? (kColumns ? shift : row_shift[i]) : 0);
     const auto weight_i = hn::Set(kTag, kRows ? row_weight[i] : 0);
     for_each_vector(dots.columns, [&](int64_t j, auto) HWY_ATTR {
-      const auto e = exp(kTag, hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? shift_i : hn::LoadU(kTag, column_shift + j)));
+      const auto x = hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? shift_i : hn::LoadU(kTag, column_shift + j));
+      const auto e = exp_at_most(kTag, x, most);
       auto weight = weight_i;
       if constexpr (kColumns) weight = kRows ? hn::Add(weight_i, hn::LoadU(kTag, column_weight + j)) : hn::LoadU(kTag, column_weight + j);
       hn::StoreU(kAccumulate == Accumulate::yes ? hn::MulAdd(e, weight, hn::LoadU(kTag, to + j)) : hn::Mul(e, weight), kTag, to + j);
@@ -163,18 +184,20 @@ void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift
   }
 }
 
-// weight e^{shift - log_sum}; reads and writes padded(count) elements in steps of a vector, so log_sum is copied in first.
+// weight e^{shift - log_sum}, 0 without a weight; reads and writes padded(count) elements in steps of a vector, so log_sum is copied in first.
 void shift_weights(SoftmaxWeights side, float shift, int64_t count, float* out) {
+  const auto weigh = [shift](auto log_sum, auto weight) HWY_ATTR {
+    return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(kTag)), hn::Mul(exp(kTag, hn::Sub(hn::Set(kTag, shift), log_sum)), weight));
+  };
   for_each_vector(count, [&](int64_t k, auto last) HWY_ATTR {
     const size_t rest = static_cast<size_t>(count - k);
     if constexpr (decltype(last)::value) {  // the arrays of rows are not padded
       for (size_t l = 0; l < rest; ++l) {
-        const auto e = exp(kTag, hn::Set(kTag, shift - side.log_sum[k + static_cast<int64_t>(l)]));
-        out[k + static_cast<int64_t>(l)] = side.weight[k + static_cast<int64_t>(l)] * hn::GetLane(e);
+        const int64_t at = k + static_cast<int64_t>(l);
+        out[at] = hn::GetLane(weigh(hn::Set(kTag, side.log_sum[at]), hn::Set(kTag, side.weight[at])));
       }
     } else {
-      const auto e = exp(kTag, hn::Sub(hn::Set(kTag, shift), hn::LoadU(kTag, side.log_sum + k)));
-      hn::StoreU(hn::Mul(e, hn::LoadU(kTag, side.weight + k)), kTag, out + k);
+      hn::StoreU(weigh(hn::LoadU(kTag, side.log_sum + k), hn::LoadU(kTag, side.weight + k)), kTag, out + k);
     }
   });
 }
@@ -185,18 +208,20 @@ void gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, Softma
   if (!rows.weight) return gradient_pass<false, true, kAccumulate>(dots, scale, nullptr, columns.log_sum, 0, nullptr, columns.weight, out);
   // A score is at most its row's and its column's log-sum-exp. With those within 2 * 40 of each other and the shift in the middle, exponentials
   // stay below e^40 and the weights' factors within e^+-40: no overflow, and what underflows was below e^-47 of a probability.
-  constexpr float kWidest = 80;
-  float low = rows.log_sum[0], high = low;
+  // Of large ones rounding alone would make probabilities beyond 1, which passes of their own cut off.
+  constexpr float kWidest = 80, kLargest = 1e4f;
+  float low = std::numeric_limits<float>::infinity(), high = -low;
   bool known = true;
-  const auto widen = [&](float value) {
+  const auto widen = [&](float value, float weight) {
+    if (weight == 0) return;
     known = known && std::isfinite(value);
     low = value < low ? value : low;
     high = value > high ? value : high;
   };
-  for (int64_t i = 0; i < dots.rows; ++i) widen(rows.log_sum[i]);
-  for (int64_t j = 0; j < dots.columns; ++j) widen(columns.log_sum[j]);
-  if (known && high - low <= kWidest) {
-    const float shift = low + 0.5f * (high - low);
+  for (int64_t i = 0; i < dots.rows; ++i) widen(rows.log_sum[i], rows.weight[i]);
+  for (int64_t j = 0; j < dots.columns; ++j) widen(columns.log_sum[j], columns.weight[j]);
+  if (known && high - low <= kWidest && std::max(std::abs(low), std::abs(high)) <= kLargest) {
+    const float shift = low <= high ? low + 0.5f * (high - low) : 0;
     float* row_weight = factors + padded(dots.columns);
     shift_weights(columns, shift, dots.columns, factors);
     shift_weights(rows, shift, dots.rows, row_weight);
@@ -260,7 +285,8 @@ double scale_gradient_target(Matrix<const float> dots, float scale, Matrix<float
     auto sum = hn::Zero(kTag);
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
       const auto g = hn::LoadU(kTag, out.row(i) + j);
-      sum = hn::Add(sum, counted(hn::Mul(g, hn::LoadU(kTag, dots.row(i) + j)), dots.columns - j, last));
+      const auto term = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(kTag)), hn::Mul(g, hn::LoadU(kTag, dots.row(i) + j)));  // the dot may be infinite
+      sum = hn::Add(sum, counted(term, dots.columns - j, last));
       hn::StoreU(hn::Mul(g, factor), kTag, out.row(i) + j);
     });
     total += sum_of_lanes(kTag, sum);

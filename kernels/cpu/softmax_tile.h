@@ -22,7 +22,7 @@ inline constexpr float kBoundedScore = 40;
 // A little over the largest Euclidean norm of a row; NaN where one is.
 float norm_bound(const duet_context& context, Matrix<const float> rows);
 
-// sum = sum of e^{score - shift} along a row or a column of the tile; cross, where asked for, see exp_cross_sums.
+// sum = sum of e^{score - scale shift} along a row or a column of the tile, the shift being a dot; cross, where asked for, see exp_cross_sums.
 struct ExpSums {
   float* shift;
   float* sum;
@@ -34,13 +34,14 @@ void bounded_exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSu
 // The same for the cross sums, their centre 0.
 void bounded_exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns);
 
-// Chooses the shifts and writes both sums. Returns the tile's largest score, 0 where that is not finite.
+// Chooses the shifts and writes both sums. Returns the tile's largest score where one shift serves all of it, else, and where that is not finite, 0.
 float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums columns);
 
-// The same, and cross = sum of e^{score - shift} ((score - shift) - (other score - centre)).
+// The same, and cross = sum of e^{score - scale shift} ((score - scale shift) - (other score - centre)).
 void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns);
 
-// weight * e^{score - log_sum}, one direction's part of a gradient; weight null: no such part.
+// weight * e^{score - log_sum}, one direction's part of a gradient; weight null: no such part. Where a weight is 0, log_sum may be anything; where
+// log_sum is infinite or NaN, the weight is 0 or NaN.
 struct SoftmaxWeights {
   const float* log_sum;
   const float* weight;

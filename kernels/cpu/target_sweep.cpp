@@ -29,8 +29,8 @@ TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, cons
 
 void TargetSweep::begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v) {
   agreement_ = agreement;
-  std::fill_n(rows_, n_, TargetSum{});
-  std::fill_n(columns_, m_, TargetSum{});
+  std::fill_n(rows_, n_, TargetSum{0, 0});
+  std::fill_n(columns_, m_, TargetSum{0, 0});
   packed_ = {};
   if (!classes_) return;
   packed_ = pack_rows(context, agreement.class_v, storage_);
@@ -44,31 +44,20 @@ TargetSums TargetSweep::column_sums(const Tile& tile) const {
 }
 
 void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy) {
-  const TargetSums columns = column_sums(tile);
-  if (classes_) {
-    const Matrix<float> w = weights(tile, thread);
-    fill(tile, w);
-    float* sums = thread_sums_ + thread * 2 * tile_rows_;
-    const TargetSums rows{sums, sums + tile_rows_};
-    target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows, columns);
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      rows_[tile.first_row + r].weight += rows.weight[r];
-      rows_[tile.first_row + r].cross += rows.cross[r];
-    }
-  } else {
-    std::fill_n(columns.weight, tile.columns, 0.0f);
-    std::fill_n(columns.cross, tile.columns, 0.0f);
+  if (!classes_) return;
+  const Matrix<float> w = weights(tile, thread);
+  fill(tile, w);
+  float* sums = thread_sums_ + thread * 2 * tile_rows_;
+  const TargetSums rows{sums, sums + tile_rows_};
+  target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows, column_sums(tile));
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    rows_[tile.first_row + r].weight += rows.weight[r];
+    rows_[tile.first_row + r].cross += rows.cross[r];
   }
-  for_each_own_pair(agreement_, tile, [&](int64_t r, int64_t c) {  // pos = 1, log pos = 0
-    const float score = scale * dots.row(r)[c];
-    rows_[tile.first_row + r].weight += 1;
-    rows_[tile.first_row + r].cross -= score;
-    columns.weight[c] += 1;
-    columns.cross[c] -= score;
-  });
 }
 
 void TargetSweep::merge(const duet_context& context, const Block& block) {
+  if (!classes_) return;
   constexpr int64_t kColumns = 128;  // of a work item
   parallel_chunks(context, block.columns, kColumns, [&](int64_t first, int64_t count, int) {
     for (int64_t slot = 0; slot < block.slots; ++slot) {

@@ -3,14 +3,13 @@
 
 #include <cfloat>
 
+#include "kernels/core/own_pair.h"
 #include "kernels/cpu/agreement.h"
 
 namespace duet::cpu {
 
-// Sums over positives, carried in double: N = sum pos, cross as target_sums has it.
-struct TargetSum {
-  double weight = 0, cross = 0;
-};
+// Sums over positives, own pairs left out, carried in double; cross as target_sums has it.
+using TargetSum = OtherPositives;
 
 // Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN
 // has one, so that it shows.
@@ -18,7 +17,7 @@ inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 class TargetSweep {
  public:
-  // classes: how many; with none own pairs are the only positives.
+  // classes: how many; with none there is nothing to sum, as own pairs are the only positives.
   TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, int64_t classes);
 
   void begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v);

@@ -23,15 +23,14 @@ using FloatVector = hn::Vec<FloatTag>;
 inline constexpr float kLn2High = 0.693145751953125f;  // 16 significant bits: exact times any exponent, also where there is no FMA
 inline constexpr float kLn2Low = 1.42860677e-6f;
 
-// e^x within 1 ulp (1.1 where there is no FMA) for results of 1.7e-38 and more; 0 below that and for -inf, inf above the largest float, NaN for NaN.
-HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
+// e^x within 1 ulp (1.1 where there is no FMA) for x of at most 89; 0 for results below 1.7e-38 and for -inf, NaN for NaN.
+HWY_INLINE FloatVector exp_below_89(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;
-  constexpr float kLowest = -86.98f;                   // 2^(n-1) of the last step stays a normal number
-  const auto round_to_int = hn::Set(d, 12582912.0f);   // 1.5 * 2^23: adding it leaves the integer in the low bits
-  const auto bounded = hn::Min(hn::Set(d, 89.0f), x);  // the second operand is what comes back where x is NaN
-  const auto shifted = hn::MulAdd(bounded, hn::Set(d, 1.44269504f), round_to_int);
+  constexpr float kLowest = -86.98f;                  // 2^(n-1) of the last step stays a normal number
+  const auto round_to_int = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it leaves the integer in the low bits
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), round_to_int);
   const auto n = hn::Sub(shifted, round_to_int);
-  const auto r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), hn::NegMulAdd(n, hn::Set(d, kLn2High), bounded));
+  const auto r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), hn::NegMulAdd(n, hn::Set(d, kLn2High), x));
   // 2 e^r on |r| <= ln2/2; doubled, so that the scale below is 2^(n-1) and n = 128 needs no case of its own.
   auto p = hn::MulAdd(hn::Set(d, 2 * 0.00138145985f), r, hn::Set(d, 2 * 0.00836871688f));
   p = hn::MulAdd(p, r, hn::Set(d, 2 * 0.04166838805f));
@@ -42,6 +41,14 @@ HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
   const auto scale = hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 126 << 23));
   return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, kLowest)), hn::Mul(p, hn::BitCast(d, scale)));
 }
+
+// e^x with exp_below_89's errors, inf above the largest float.
+HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
+  return exp_below_89(d, hn::Min(hn::Set(d, 89.0f), x));  // the second operand is what comes back where x is NaN
+}
+
+// e^x, and e^most where x is more or NaN; most <= 89.
+HWY_INLINE FloatVector exp_at_most(FloatTag d, FloatVector x, FloatVector most) { return exp_below_89(d, hn::IfThenElse(hn::Lt(x, most), x, most)); }
 
 // e^(x scale) for |x scale| <= 40, on the way by 2^(x scale log2 e), its constant in two parts: no shift, no case at the edges. x is no NaN.
 // Within 1 ulp, 24 where there is no FMA.

@@ -1,6 +1,7 @@
 /* Cross-entropy of logits against a class distribution (METHOD.md 6.7): row_loss[i] = -sum_c q_ic log softmax(z_i)_c [nats].
    logits B x C, targets B x C (rows of 0 give loss 0 and gradient 0). Backward adds row_weight_i (softmax(z_i) sum_c q_ic - q_i) into
-   grad_logits (B x C); row_weight B is the upstream weight of each row's loss. No workspace. Same inputs, same bits.
+   grad_logits (B x C); row_weight B is the upstream weight of each row's loss, 0: nothing is added, whatever the row holds. A row with a NaN or
+   without a finite largest logit has loss and gradient NaN, whatever its targets. No workspace. Same inputs, same bits.
    Errors: DUET_INVALID_ARGUMENT. */
 #ifndef DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
 #define DUET_CROSS_ENTROPY_CROSS_ENTROPY_H

@@ -10,15 +10,20 @@ namespace {
 
 constexpr int64_t kRows = 64;  // rows of a work item
 
+// A row's softmax, its largest logit apart from the others, so that no 1 - p of a confident p is formed.
 struct RowSums {
   double largest;  // passes over NaN; the sum does not
-  double sum;      // sum_c exp(z_c - largest)
+  int64_t at;      // the first class that has it
+  double others;   // sum over the other classes of exp(z_c - largest)
 };
 
 RowSums row_sums(const float* z, int64_t classes) {
-  RowSums sums{-HUGE_VAL, 0};
-  for (int64_t c = 0; c < classes; ++c) sums.largest = std::max<double>(sums.largest, z[c]);
-  for (int64_t c = 0; c < classes; ++c) sums.sum += std::exp(z[c] - sums.largest);
+  RowSums sums{-HUGE_VAL, 0, 0};
+  for (int64_t c = 0; c < classes; ++c)
+    if (z[c] > sums.largest) sums.largest = z[c], sums.at = c;
+  sums.others = sums.largest - sums.largest;  // NaN where it is infinite
+  for (int64_t c = 0; c < sums.at; ++c) sums.others += std::exp(z[c] - sums.largest);
+  for (int64_t c = sums.at + 1; c < classes; ++c) sums.others += std::exp(z[c] - sums.largest);
   return sums;
 }
 
@@ -33,9 +38,9 @@ void cross_entropy_forward(const duet_context& context, Matrix<const float> logi
       double mass = 0, inner = 0;
       for (int64_t c = 0; c < classes; ++c) {
         mass += q[c];
-        if (q[c] != 0) inner += q[c] * (z[c] - sums.largest);  // 0 log 0 = 0, also where the logit is -inf
+        if (q[c] != 0) inner += q[c] * (sums.largest - z[c]);  // 0 log 0 = 0, also where the logit is -inf
       }
-      row_loss[i] = classes == 0 ? 0 : static_cast<float>(mass * std::log(sums.sum) - inner);
+      row_loss[i] = classes == 0 ? 0 : static_cast<float>(mass * std::log1p(sums.others) + inner);
     }
   });
 }
@@ -45,12 +50,19 @@ void cross_entropy_backward(const duet_context& context, Matrix<const float> log
   const int64_t classes = logits.columns;
   parallel_chunks(context, logits.rows, kRows, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
+      if (row_weight[i] == 0) continue;  // takes no part, though its logits be NaN
       const float *z = logits.row(i), *q = targets.row(i);
       float* grad = grad_logits.row(i);
       const RowSums sums = row_sums(z, classes);
-      double mass = 0;
-      for (int64_t c = 0; c < classes; ++c) mass += q[c];
-      for (int64_t c = 0; c < classes; ++c) grad[c] += static_cast<float>(row_weight[i] * (std::exp(z[c] - sums.largest) / sums.sum * mass - q[c]));
+      double other_mass = 0;
+      for (int64_t c = 0; c < classes; ++c)
+        if (c != sums.at) other_mass += q[c];
+      const double share = (classes == 0 ? 0 : other_mass + q[sums.at]) / (1 + sums.others);
+      for (int64_t c = 0; c < classes; ++c) {
+        // P mass - q of the largest is what is left of both for the other classes.
+        const double pull = c == sums.at ? other_mass - sums.others * share : std::exp(z[c] - sums.largest) * share - q[c];
+        grad[c] += static_cast<float>(row_weight[i] * pull);
+      }
     }
   });
 }

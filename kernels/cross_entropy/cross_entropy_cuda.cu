@@ -8,37 +8,49 @@
 namespace duet::cuda {
 namespace {
 
+// A row's softmax, its largest logit apart from the others, so that no 1 - p of a confident p is formed.
 struct RowSums {
   double largest;  // passes over NaN; the sum does not
-  double sum;      // sum_c exp(z_c - largest)
+  int64_t at;      // the first class that has it; classes where none has
+  double others;   // sum over the other classes of exp(z_c - largest)
+};
+
+struct Largest {
+  double value;
+  int64_t at;
+};
+struct LargerFirst {
+  __device__ Largest operator()(const Largest& a, const Largest& b) const { return a.value > b.value || (a.value == b.value && a.at < b.at) ? a : b; }
 };
 
 template <class Team, int kWidth>
 __device__ RowSums row_sums(const float* z, int64_t classes) {
-  double largest = -HUGE_VAL;
+  Largest mine{-HUGE_VAL, classes};
   Team::template each<kWidth>(classes, [&](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     DUET_UNROLL
-    for (int e = 0; e < kWidth; ++e) largest = LargerNumber{}(largest, logit.at[e]);
+    for (int e = 0; e < kWidth; ++e)
+      if (logit.at[e] > mine.value) mine = {logit.at[e], c + e};
   });
-  largest = Team::reduce(largest, LargerNumber{});
-  const double sum = Team::template sum_over<kWidth>(classes, [=](int64_t c) {
+  const Largest of_row = Team::reduce(mine, LargerFirst{});
+  const double others = Team::template sum_over<kWidth>(classes, [=](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     double part = 0;
     DUET_UNROLL
-    for (int e = 0; e < kWidth; ++e) part += exp(logit.at[e] - largest);
+    for (int e = 0; e < kWidth; ++e) part += c + e == of_row.at ? 0 : exp(logit.at[e] - of_row.value);
     return part;
   });
-  return {largest, sum};
+  return {of_row.value, of_row.at, others + (of_row.value - of_row.value)};  // NaN where it is infinite
 }
 
+// The sum of q over all classes but one.
 template <class Team, int kWidth>
-__device__ double mass_of(const float* q, int64_t classes) {
+__device__ double mass_beside(const float* q, int64_t classes, int64_t left_out) {
   return Team::template sum_over<kWidth>(classes, [=](int64_t c) {
     const Pack<kWidth> target = load<kWidth>(q + c);
     double part = 0;
     DUET_UNROLL
-    for (int e = 0; e < kWidth; ++e) part += target.at[e];
+    for (int e = 0; e < kWidth; ++e) part += c + e == left_out ? 0 : target.at[e];
     return part;
   });
 }
@@ -52,16 +64,16 @@ struct Forward {
     const float *const z = logits.row(i), *const q = targets.row(i);
     const int64_t classes = logits.columns;
     const RowSums sums = row_sums<Team, kWidth>(z, classes);
-    const double mass = mass_of<Team, kWidth>(q, classes);
+    const double mass = mass_beside<Team, kWidth>(q, classes, -1);
     const double inner = Team::template sum_over<kWidth>(classes, [=](int64_t c) {
       const Pack<kWidth> logit = load<kWidth>(z + c), target = load<kWidth>(q + c);
       double part = 0;
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e)
-        if (target.at[e] != 0) part += target.at[e] * (logit.at[e] - sums.largest);  // 0 log 0 = 0, also where the logit is -inf
+        if (target.at[e] != 0) part += target.at[e] * (sums.largest - logit.at[e]);  // 0 log 0 = 0, also where the logit is -inf
       return part;
     });
-    if (Team::thread() == 0) row_loss[i] = classes == 0 ? 0 : static_cast<float>(mass * log(sums.sum) - inner);
+    if (Team::thread() == 0) row_loss[i] = classes == 0 ? 0 : static_cast<float>(mass * log1p(sums.others) + inner);
   }
 };
 
@@ -72,15 +84,21 @@ struct Backward {
 
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
+    if (row_weight[i] == 0) return;  // takes no part, though its logits be NaN
     const float *const z = logits.row(i), *const q = targets.row(i);
     float* const to = grad_logits.row(i);
     const RowSums sums = row_sums<Team, kWidth>(z, logits.columns);
-    const double weight = row_weight[i], share = mass_of<Team, kWidth>(q, logits.columns) / sums.sum;
+    const double other_mass = mass_beside<Team, kWidth>(q, logits.columns, sums.at), own_mass = sums.at < logits.columns ? q[sums.at] : 0;
+    const double weight = row_weight[i], share = (other_mass + own_mass) / (1 + sums.others);
     Team::template each<kWidth>(logits.columns, [=](int64_t c) {
       const Pack<kWidth> logit = load<kWidth>(z + c), target = load<kWidth>(q + c);
       Pack<kWidth> grad = load<kWidth>(to + c);
       DUET_UNROLL
-      for (int e = 0; e < kWidth; ++e) grad.at[e] += static_cast<float>(weight * (exp(logit.at[e] - sums.largest) * share - target.at[e]));
+      for (int e = 0; e < kWidth; ++e) {
+        // P mass - q of the largest is what is left of both for the other classes.
+        const double pull = c + e == sums.at ? other_mass - sums.others * share : exp(logit.at[e] - sums.largest) * share - target.at[e];
+        grad.at[e] += static_cast<float>(weight * pull);
+      }
       store(to + c, grad);
     });
   }

@@ -46,6 +46,7 @@ AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t
   const int64_t groups = (classes + 3) / 4;
   require(groups <= kMostGroups, "inputs.class_a: expected at most ", 4 * kMostGroups, " classes, got ", classes);
   view_.groups = static_cast<int>(groups);
+  view_.n = n, view_.m = m;
   view_.rows_a = packed_rows(n);
   view_.rows_v = packed_rows(m);
   if (groups == 0) return;

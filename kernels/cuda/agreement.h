@@ -19,6 +19,7 @@ struct AgreementView {
   const float2 *trust_a, *trust_v;  // t and t log2 t; 0 past the end
   bool paired;
   int64_t own;  // row i and column i + own are one pair
+  int64_t n, m;
 };
 
 class AgreementRows {
@@ -54,45 +55,44 @@ __device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, co
   return {true, static_cast<int>(offset)};
 }
 
-// own[i] = the score of row i with its own column, where that lies in the tile.
+// own[i] = the score of row i with its own column, where that lies in the tile, which from then on is without it.
 template <class T>
-__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place, const typename T::Values& scores, float* own) {
+__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place, typename T::Values& scores, float* own) {
   if (!own_pair.any) return;
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c)
-      if (own_pair(T::row(r), T::column(c)) && T::row(r) < place.rows && T::column(c) < place.columns)
+      if (own_pair(T::row(r), T::column(c)) && T::row(r) < place.rows && T::column(c) < place.columns) {
         own[place.first_row + T::row(r)] = scores(r, c);
+        scores(r, c) = kOutside;
+      }
   }
 }
 
-// One direction's sums over positives, N = sum pos and sum pos (log2 pos - s), when all tiles have been merged and own pairs are to be added.
-struct Positives {
-  const RunningSum* sums;    // null: own pairs alone
-  const float* own;          // what take_own_scores wrote; null: not paired
-  int64_t to_partner;        // element i is paired with i + to_partner of the other side, which has `partners` elements
-  int64_t to_row, partners;  // and its score is own[i + to_row]
+// One direction when all tiles have been merged: the own pair's score beside the sums over the others, and the sums over other positives.
+struct Direction {
+  const RunningSum* positives;  // sum pos and sum pos (log2 pos - s); null: no others
+  bool paired;
+  int64_t to_partner, partners;  // element i is paired with i + to_partner of the other side, which has `partners` elements
+  int64_t to_row;                // own scores lie at their row, i + to_row
 
-  struct Sums {
-    double weight, cross;
-  };
-  __device__ Sums operator[](int64_t i) const {
-    Sums all{0, 0};
-    if (sums) all = {sums[i].sum, sums[i].cross};
+  __device__ OtherPositives others(int64_t i) const {
+    if (!positives) return {0, 0};
+    return {positives[i].sum, positives[i].cross * kLn2};
+  }
+  // own: what take_own_scores wrote; sum: of the others.
+  __device__ OwnAndOthers parts(int64_t i, const float* own, const RunningSum& sum) const {
     const int64_t partner = i + to_partner;
-    if (own && partner >= 0 && partner < partners) {  // pos = 1, log pos = 0
-      all.weight += 1;
-      all.cross -= own[i + to_row];
-    }
-    return all;
+    if (!paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
+    return {own[i + to_row] * kLn2, partners == 1 ? -INFINITY : sum.log(), true};
   }
 };
-inline Positives row_positives(const AgreementView& agreement, const PairSums* sums, const float* own, int64_t m) {
-  return {sums ? sums->rows() : nullptr, agreement.paired ? own : nullptr, agreement.own, 0, m};
+inline Direction row_direction(const AgreementView& agreement, const PairSums* positives) {
+  return {positives ? positives->rows() : nullptr, agreement.paired, agreement.own, agreement.m, 0};
 }
-inline Positives column_positives(const AgreementView& agreement, const PairSums* sums, const float* own, int64_t n) {
-  return {sums ? sums->columns() : nullptr, agreement.paired ? own : nullptr, -agreement.own, -agreement.own, n};
+inline Direction column_direction(const AgreementView& agreement, const PairSums* positives) {
+  return {positives ? positives->columns() : nullptr, agreement.paired, -agreement.own, agreement.n, -agreement.own};
 }
 
 // How many of a thread's rows are formed at a time: what the registers allow.
@@ -184,23 +184,28 @@ struct PullFactors {
 };
 struct PullView {
   PullFactors rows, columns;
+  float* own;  // d loss/d score of row i with its own column, where that is in the matrix
 };
 
 class Pulls {
  public:
   Pulls(Workspace& workspace, int64_t n, int64_t m)
       : view_{{workspace.take<float4>(packed_rows(n)), workspace.take<float2>(packed_rows(n))},
-              {workspace.take<float4>(packed_rows(m)), workspace.take<float2>(packed_rows(m))}} {}
+              {workspace.take<float4>(packed_rows(m)), workspace.take<float2>(packed_rows(m))},
+              workspace.take<float>(packed_rows(n))} {}
   const PullView& view() const { return view_; }
 
  private:
   PullView view_;
 };
 
-// A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none.
+// A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none. The weights are taking_part's: where
+// there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a probability is at most 1 however its log-sum-exp was rounded, and what has
+// no weight adds nothing though its score be NaN or infinite.
 struct Pull {
   float student_log_sum, student, teacher_log_sum, teacher, target, trust;
 };
+__device__ __forceinline__ float probability(float x) { return ptx::exp2(fminf(x, 0)); }
 __device__ __forceinline__ void set_pull(const PullFactors& to, int64_t i, const Pull& pull, bool bounded) {
   const auto weight = [&](float weight, float log_sum) {
     return bounded && weight != 0 ? static_cast<float>(weight * ::exp(-static_cast<double>(log_sum))) : weight;
@@ -225,8 +230,10 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
     fill_weights<T>(agreement, place, first, weights);
     float4 row[kRows];
     float2 row_shift[kRows];
+    float own_gradient[kRows];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) {
+      own_gradient[r] = own_pair.any ? pull.own[place.first_row + T::row(first + r)] : 0;
       row[r] = pull.rows.factor[place.first_row + T::row(first + r)];
       if constexpr (!kBounded) row_shift[r] = pull.rows.shift[place.first_row + T::row(first + r)];
     }
@@ -242,18 +249,18 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
         if constexpr (kBounded)
           g = ptx::exp2(s) * (row[r].x + column.x);
         else
-          g = ptx::exp2(s - row_shift[r].x) * row[r].x + ptx::exp2(s - column_shift.x) * column.x;
+          g = probability(s - row_shift[r].x) * row[r].x + probability(s - column_shift.x) * column.x;
         if constexpr (kTeacher) {
           const float t = teacher(first + r, c) * teacher_factor;
           if constexpr (kBounded)
             g += ptx::exp2(t) * (row[r].y + column.y);
           else
-            g += ptx::exp2(t - row_shift[r].y) * row[r].y + ptx::exp2(t - column_shift.y) * column.y;
+            g += probability(t - row_shift[r].y) * row[r].y + probability(t - column_shift.y) * column.y;
         }
         const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
-        g -= own ? row[r].z + column.z : weights[r][c] * fmaf(row[r].z, column.w, column.z * row[r].w);
+        g = own ? own_gradient[r] : g - weights[r][c] * fmaf(row[r].z, column.w, column.z * row[r].w);
         if (!whole && (T::row(first + r) >= place.rows || T::column(c) >= place.columns)) g = 0;
-        sum = fmaf(g, dot, sum);
+        sum = g == 0 ? sum : fmaf(g, dot, sum);  // the dot may be infinite
         dots(first + r, c) = g * scale;
       }
     }
@@ -282,6 +289,19 @@ void set_pulls(const duet_context& context, const PullFactors& to, int64_t count
   const int64_t padded = packed_rows(count);
   DUET_LAUNCH((set_pulls_kernel<View, PullOf>), padded / kPullThreads, kPullThreads, 0, context.stream)
   (to, count, padded, trust.data, view, pull_of);
+}
+
+// Every row's gradient of its own pair: own_of(i, j) of row i and column j.
+template <class OwnOf>
+__global__ void __launch_bounds__(kPullThreads) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, OwnOf own_of) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x, j = i + to_partner;
+  if (i < n) own[i] = j >= 0 && j < m ? own_of(i, j) : 0;
+}
+template <class OwnOf>
+void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const OwnOf& own_of) {
+  if (!agreement.paired) return;
+  DUET_LAUNCH(set_own_kernel<OwnOf>, (agreement.n + kPullThreads - 1) / kPullThreads, kPullThreads, 0, context.stream)
+  (pull.own, agreement.n, agreement.m, agreement.own, own_of);
 }
 
 // A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order that the shapes decide.

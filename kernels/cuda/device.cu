@@ -16,6 +16,8 @@ void check(cudaError_t status, const Parts&... what) {
 
 cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
 
+__global__ void presence_kernel() {}
+
 std::string shortage(size_t bytes) {
   size_t available = 0, total = 0;
   if (cudaMemGetInfo(&available, &total) != cudaSuccess) return text("allocating ", bytes, " bytes");
@@ -53,6 +55,18 @@ DeviceFacts device_facts(int device) {
   check(cudaDriverGetVersion(&facts.driver_version), "driver version");
   check(cudaRuntimeGetVersion(&facts.runtime_version), "runtime version");
   return facts;
+}
+
+bool runs_on(int device) {
+  const DeviceScope current(device);
+  cudaFuncAttributes attributes;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, presence_kernel);
+  if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
+    cudaGetLastError();  // taken: the next call shall not report it again
+    return false;
+  }
+  check(status, "looking for this build's code on device ", device);
+  return true;
 }
 
 size_t memory_in_use() {

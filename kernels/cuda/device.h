@@ -21,6 +21,11 @@ struct DeviceFacts {
 };
 int device_count();  // 0 where there is no device or no driver
 DeviceFacts device_facts(int device);
+// Whether this build holds machine code for the device; facts alone do not say.
+bool runs_on(int device);
+// Shared memory that a block must be able to have: every kernel's, static and dynamic together, stays within what sm_80 gives (tile_layout.h and
+// triplet_all_cuda.cu assert it of the largest ones). A device that gives more gets more of a walk's rows kept (sweep.h).
+inline constexpr int64_t kLeastSharedBytes = 163 * 1024;
 size_t memory_in_use();  // of the current device, whoever took it, by the device's own accounting
 
 // Makes a device current and gives the host program its own back.

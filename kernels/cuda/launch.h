@@ -2,7 +2,7 @@
 // compiler.
 //   DUET_LAUNCH(kernel, grid, block, dynamic_shared_bytes, stream)(arguments...);   DUET_LAUNCH((kernel<1, 2>), ...)(...)
 //   DUET_SHARED(float, tile, [16][17]);   DUET_SHARED_DYNAMIC(float, buffer);   DUET_UNROLL for (...)   DUET_NO_UNROLL for (...)
-// A grid of 0 is no launch; a launch that fails throws Error(DUET_CUDA_ERROR).
+// A grid of 0 is no launch; one past 2^31 - 1 blocks throws Error(DUET_UNSUPPORTED), a launch that fails Error(DUET_CUDA_ERROR).
 #pragma once
 
 #include <cstddef>
@@ -20,11 +20,12 @@
 
 namespace duet::cuda {
 
-// A grid or block given as a number: refused where a dimension of the hardware cannot hold it.
+// A grid or block given as a number: refused where a dimension of the hardware cannot hold it, that is for more rows than a device has memory for.
 inline dim3 extent(const dim3& threads) { return threads; }
 template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
 dim3 extent(Integer count) {
-  if (count < 0 || static_cast<uint64_t>(count) > 0x7fffffffu) throw Error(DUET_CUDA_ERROR, text("launch: a grid of ", count, " blocks"));
+  if (count < 0 || static_cast<uint64_t>(count) > 0x7fffffffu)
+    throw Error(DUET_UNSUPPORTED, text("launch: a grid of ", count, " blocks, at most 2^31 - 1"));
   return dim3(static_cast<unsigned>(count));
 }
 

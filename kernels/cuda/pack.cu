@@ -24,32 +24,35 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float>
   const bool inside = i < x.rows;
   const int64_t d = inside ? x.columns : 0;
   const float* row = x.data + (inside ? i * x.stride : 0);
-  float factor = 1;
+  double inverse = 1;
   if (norms.square || norms.norm) {
     double sum = 0;
     for (int64_t k = lane; k < d; k += 32) sum += static_cast<double>(row[k]) * row[k];
     if (inside) sum = warp_sum(sum);
     float square = static_cast<float>(sum);
     if (norms.inverse) {
-      const double norm = sqrt(sum), inverse = 1 / (norm < kSmallestNorm ? kSmallestNorm : norm);
-      factor = inside ? static_cast<float>(inverse) : 0;
-      square = norm < kSmallestNorm ? static_cast<float>(sum * inverse * inverse) : 1;
-      if (lane == 0) norms.inverse[i] = factor;
+      const double length = sqrt(sum);
+      inverse = inverse_norm(length);
+      square = static_cast<float>(unit_square(length));
+      if (lane == 0) norms.inverse[i] = inverse, norms.length[i] = length;
     }
     if (lane == 0 && norms.square) norms.square[i] = inside ? square : 1;
     if (lane == 0 && norms.norm) norms.norm[i] = static_cast<float>(sqrt(sum));
   }
+  const auto element = [&](int64_t k) {
+    if (k >= d) return 0.0f;
+    return norms.inverse ? static_cast<float>(row[k] * inverse) : row[k];
+  };
   uint32_t* words = to.words + i * to.stride;
   for (int64_t w = lane; w < to.stride; w += 32) {
     const int64_t k = w * kElements;
-    const float first = k < d ? row[k] * factor : 0, second = kElements == 2 && k + 1 < d ? row[k + 1] * factor : 0;
-    words[w] = word_of<P>(first, second);
+    words[w] = word_of<P>(element(k), kElements == 2 ? element(k + 1) : 0);
   }
 }
 
 // A block: 32 words of 32 columns. Blocks beside each other share rows of x.
 template <duet_precision P>
-__global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const float> x, const float* inverse, Packed to, int64_t blocks_across) {
+__global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const float> x, const double* inverse, Packed to, int64_t blocks_across) {
   constexpr int kElements = elements_of_word(P), kRows = 32 * kElements;
   DUET_SHARED(float, tile, [kRows][33]);
   const int lane = static_cast<int>(threadIdx.x) & 31, warp = static_cast<int>(threadIdx.x) / 32;
@@ -57,8 +60,8 @@ __global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const flo
   for (int r = warp; r < kRows; r += kWarps) {
     const int64_t i = first_word * kElements + r;
     const bool inside = i < x.rows && column + lane < x.columns;
-    const float factor = inside && inverse ? inverse[i] : 1;
-    tile[r][lane] = inside ? x.data[i * x.stride + column + lane] * factor : 0;
+    const float value = inside ? x.data[i * x.stride + column + lane] : 0;
+    tile[r][lane] = inside && inverse ? static_cast<float>(value * inverse[i]) : value;
   }
   __syncthreads();
   for (int c = warp; c < 32; c += kWarps)
@@ -85,7 +88,7 @@ Packed take_columns(Workspace& workspace, duet_precision precision, int64_t n, i
   return {workspace.take<uint32_t>(rounded_up(d, gradient_columns(precision, d)) * stride), stride};
 }
 
-void pack_columns(const duet_context& context, Matrix<const float> x, const float* inverse, const Packed& to) {
+void pack_columns(const duet_context& context, Matrix<const float> x, const double* inverse, const Packed& to) {
   const int64_t across = rounded_up(x.columns, gradient_columns(context.precision, x.columns)) / 32;
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;

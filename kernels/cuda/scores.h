@@ -12,14 +12,15 @@
 
 #include <initializer_list>
 
+#include "kernels/core/own_pair.h"
 #include "kernels/cuda/sweep.h"
 
 namespace duet::cuda {
 
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr double kLn2 = 0.69314718055994531;
-inline constexpr float kBoundedScore = 40;  // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
-inline constexpr float kOutside = -1e30f;   // a score outside the matrix: e^it is 0, and the difference of two is 0 and not NaN
+inline constexpr float kBoundedScore = 40;   // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
+inline constexpr float kOutside = kLeftOut;  // a score outside the matrix
 inline constexpr float kLargestFloat = 3.402823466e38f;
 
 struct ScoreView {
@@ -53,13 +54,14 @@ template <class T>
 __device__ __forceinline__ void fill_dots(uint32_t* shared, const ScoreView& scores, const TilePlace& place, typename T::Values& values) {
   T::multiply(shared, operands_of<T>(scores.a, scores.v, place), values);
 }
-// The dots of one tile, its scores from now on.
+// The dots of one tile, its scores from now on. Rounded as they stand: a product fused into what follows would lie beside its own shift, by e^2000
+// where scores are near 10^10.
 template <class T>
 __device__ __forceinline__ void scale_dots(float factor, const TilePlace& place, typename T::Values& values) {
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) *= factor;
+    for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = __fmul_rn(values(r, c), factor);
   }
   T::fill_outside(place.rows, place.columns, kOutside, values);
 }

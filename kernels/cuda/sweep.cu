@@ -75,8 +75,8 @@ BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, i
   transposed_ = {workspace.take<uint32_t>(rows * columns / elements), rows / elements};
 }
 
-void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const float* inverse_a, Matrix<const float> v, const float* inverse_v,
-                           Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero) {
+void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v,
+                           const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero) {
   unless_zero_ = unless_zero;
   grad_a_ = grad_a;
   grad_v_ = grad_v;

@@ -150,7 +150,7 @@ class BlockGradients {
   BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);
 
   // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see points_to_zero().
-  void begin(const duet_context& context, Matrix<const float> a, const float* inverse_a, Matrix<const float> v, const float* inverse_v,
+  void begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v, const double* inverse_v,
              Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr);
   const GradientBlock& block() const { return block_; }  // what the kernel that forms G fills
   void add(const duet_context& context, const Block& block) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/core/context.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ptx.h"
 #include "kernels/cuda/warp.h"
@@ -58,7 +59,7 @@ struct TileLayout {
   static_assert(kWarpsAcross == 2 || kWarpsAcross == 4);
   static_assert(kColumns <= kThreads && kTileRows <= kThreads, "a thread for every total of a reduction");
   static_assert(kBlocks * (kSharedBytes + 1024) <= 227 * 1024, "on a Hopper SM");
-  static_assert(kSharedBytes <= 163 * 1024, "one block on an A100 SM");
+  static_assert(kSharedBytes + 1024 <= kLeastSharedBytes, "one block on an A100 SM");
   static_assert(kAreas >= 8);
 
   struct Values {

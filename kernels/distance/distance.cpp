@@ -1,17 +1,17 @@
 #include "kernels/distance/distance.h"
 
+#include "kernels/core/arguments.h"
 #include "kernels/distance/distance_backends.h"
 
 using namespace duet;
 
 namespace {
 
-DistanceInputs check(const duet_distance_inputs* given) {
+DistanceInputs check(const duet_distance_inputs* given, Arguments& arguments) {
   const duet_distance_inputs inputs = load(given, "inputs");
-  const int metric = enum_value(inputs.metric);
-  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_INNER, "inputs.metric: unknown value ", metric);
-  const auto x = matrix<const float>(inputs.x, "inputs.x", kAny, kAny);
-  return {x, matrix<const float>(inputs.y, "inputs.y", kAny, x.columns), inputs.metric};
+  const duet_metric metric = enumerator(inputs.metric, "inputs.metric", DUET_SQEUCLIDEAN, DUET_INNER);
+  const auto x = arguments.side(inputs.x, "inputs.x", kAny);
+  return {x, arguments.side(inputs.y, "inputs.y", x.columns), metric};
 }
 
 size_t needed(const duet_context* context, const DistanceInputs& inputs) {
@@ -23,7 +23,8 @@ size_t needed(const duet_context* context, const DistanceInputs& inputs) {
 
 duet_status duet_distance_workspace(const duet_context* context, const duet_distance_inputs* inputs, size_t* bytes) {
   return guard("distance_workspace", [&] {
-    const DistanceInputs checked = check(inputs);
+    Arguments arguments;
+    const DistanceInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
   });
@@ -31,9 +32,10 @@ duet_status duet_distance_workspace(const duet_context* context, const duet_dist
 
 duet_status duet_distance_forward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances, duet_workspace workspace) {
   return guard("distance_forward", [&] {
-    const DistanceInputs checked = check(inputs);
-    const auto out = matrix<float>(distances, "distances", checked.x.rows, checked.y.rows);
-    Workspace(workspace).check(needed(context, checked));
+    Arguments arguments;
+    const DistanceInputs checked = check(inputs, arguments);
+    const auto out = arguments.matrix<float>(distances, "distances", checked.x.rows, checked.y.rows);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distance_forward(*context, checked, out, workspace); },
         [&] { cuda::distance_forward(*context, checked, out, workspace); });
@@ -43,13 +45,16 @@ duet_status duet_distance_forward(duet_context* context, const duet_distance_inp
 duet_status duet_distance_backward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances, duet_matrix grad_distances,
                                    duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace) {
   return guard("distance_backward", [&] {
-    const DistanceInputs checked = check(inputs);
+    Arguments arguments;
+    const DistanceInputs checked = check(inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
     Matrix<const float> values;
-    if (checked.metric == DUET_EUCLIDEAN) values = matrix<const float>(distances, "distances", n, m);
-    const auto grad = matrix<const float>(grad_distances, "grad_distances", n, m);
-    const auto to_x = matrix<float>(grad_x, "grad_x", n, d, Need::optional), to_y = matrix<float>(grad_y, "grad_y", m, d, Need::optional);
-    Workspace(workspace).check(needed(context, checked));
+    if (checked.metric == DUET_EUCLIDEAN) values = arguments.matrix<const float>(distances, "distances", n, m);
+    if (checked.metric == DUET_COSINE) values = arguments.matrix<const float>(distances, "distances", n, m, Need::optional);
+    const auto grad = arguments.matrix<const float>(grad_distances, "grad_distances", n, m);
+    const auto to_x = arguments.matrix<float>(grad_x, "grad_x", n, d, Need::optional),
+               to_y = arguments.matrix<float>(grad_y, "grad_y", m, d, Need::optional);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); },
         [&] { cuda::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); });

@@ -16,7 +16,7 @@ namespace cpu {
 
 size_t distance_workspace(const duet_context& context, const DistanceInputs& inputs);
 void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace);
-// distances is read for euclidean alone; a gradient without data is not computed.
+// distances is read for euclidean, and for cosine where it has data; a gradient without data is not computed.
 void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
                        Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace);
 

@@ -5,9 +5,9 @@
 // Cycles of an SM a tile in bf16: mma 13,700 + 2,800; L2 264 KB of operands, the rows kept, and 131 KB of D, counted in full though stores go the
 // other way: 16,500. The two meet: 17,300, 64 tiles for each of 128 SMs 0.63 ms, packing 0.03. tf32: mma 27,500 + 2,800; L2 706 + 131 KB: 34,900,
 // which binds: 36,600. Expected: fp32 6.3 ms (44 TFLOP/s), tf32x3 3.5 (78), tf32 1.38 (200), bf16 0.66 (415).
-// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads a pair: 8 to 40 times the product.
-// Backward: dL/dD is read once, turned into the products' factor and packed block after block (sweep.h): two products of the bare product's size
-// each, 3.2 GB read and written for it. Expected in tf32x3: 7.8 ms.
+// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads and 5 d float64 operations a pair, of one
+// thread. Backward: dL/dD is read once, turned into the products' factor and packed block after block (sweep.h): two products of the bare product's
+// size each, 3.2 GB read and written for it. Expected in tf32x3: 7.8 ms.
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient_cuda.h"
 
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(Dista
 // dL/dD in the tile's values, D as it lies in memory.
 template <class T>
 struct StoredDistances {
-  const float* corner;  // of the tile; null unless euclidean
+  const float* corner;  // of the tile; null: not known
   int64_t stride;
   int rows, columns;
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 HWY_BEFORE_NAMESPACE();
@@ -14,71 +15,70 @@ namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// G -> -2 G
-struct TimesMinusTwo {
-  template <class D, class V>
-  HWY_INLINE V operator()(D tag, V g, const float*) const {
-    return hn::Mul(g, hn::Set(tag, -2.0f));
-  }
-};
-
-// G -> -G / D, 0 where D = 0
-struct OverMinusDistance {
-  template <class D, class V>
-  HWY_INLINE V operator()(D tag, V g, const float* distance) const {
-    const auto d = hn::LoadU(tag, distance);
-    return hn::IfThenZeroElse(hn::Eq(d, hn::Zero(tag)), hn::Div(g, hn::Neg(d)));
-  }
-};
-
-// A row of G to the factor of the products, in `out`, which may be `g`; returns its sum, in float64.
-template <class Factor>
-HWY_INLINE double factor_of(Factor factor, const float* g, const float* distances, int64_t count, float* out) {
+// G -> -2 G, in `out`, which may be `g`; returns the sum of it, in float64.
+double factor_row(const float* g, int64_t count, float* out) {
   const hn::ScalableTag<double> wide;
   const hn::Rebind<float, decltype(wide)> narrow;
-  const hn::CappedTag<float, 1> one;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
   auto sum = hn::Zero(wide);
   int64_t j = 0;
   for (; j + lanes <= count; j += lanes) {
-    const auto value = factor(narrow, hn::LoadU(narrow, g + j), distances + j);
+    const auto value = hn::Mul(hn::LoadU(narrow, g + j), hn::Set(narrow, -2.0f));
     hn::StoreU(value, narrow, out + j);
     sum = hn::Add(sum, hn::PromoteTo(wide, value));
   }
   double total = hn::GetLane(hn::SumOfLanes(wide, sum));
+  for (; j < count; ++j) total += out[j] = -2 * g[j];
+  return total;
+}
+
+// The same for euclidean: G -> -G / D, but -G of close pairs and 0 where D = 0; and on the way whether a pair of the row is close (by_difference()).
+// The sum is then of no use.
+double factor_row_and_look(const float* g, const float* distances, float square_x, const float* squares_y, float near, int64_t count, float* out,
+                           bool* any_close) {
+  const hn::ScalableTag<float> tag;
+  const hn::CappedTag<float, 1> one;
+  const hn::Half<decltype(tag)> half;
+  const hn::RepartitionToWide<decltype(tag)> wide;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const float limit = std::max(near * square_x, kSmallestSquare);
+  const auto factor = [&](auto t, int64_t j, auto& close) HWY_ATTR {
+    const auto d = hn::LoadU(t, distances + j), minus_g = hn::Neg(hn::LoadU(t, g + j));
+    const auto bound = hn::Max(hn::Set(t, limit), hn::Mul(hn::Set(t, near), hn::LoadU(t, squares_y + j)));
+    close = hn::Or(hn::Lt(hn::Mul(d, d), bound), hn::Gt(d, hn::Set(t, kFarEuclidean)));
+    return hn::IfThenZeroElse(hn::Eq(d, hn::Zero(t)), hn::IfThenElse(close, minus_g, hn::Div(minus_g, d)));
+  };
+  auto found = hn::FirstN(tag, 0), close = found;
+  auto lower = hn::Zero(wide), upper = hn::Zero(wide);
+  int64_t j = 0;
+  for (; j + lanes <= count; j += lanes) {
+    const auto value = factor(tag, j, close);
+    hn::StoreU(value, tag, out + j);
+    lower = hn::Add(lower, hn::PromoteTo(wide, hn::LowerHalf(half, value)));
+    upper = hn::Add(upper, hn::PromoteTo(wide, hn::UpperHalf(half, value)));
+    found = hn::Or(found, close);
+  }
+  *any_close = !hn::AllFalse(tag, found);
+  double total = hn::GetLane(hn::SumOfLanes(wide, hn::Add(lower, upper)));
+  auto is_close = hn::FirstN(one, 0);
   for (; j < count; ++j) {
-    hn::StoreU(factor(one, hn::LoadU(one, g + j), distances + j), one, out + j);
+    hn::StoreU(factor(one, j, is_close), one, out + j);
     total += out[j];
+    *any_close = *any_close || !hn::AllFalse(one, is_close);
   }
   return total;
 }
 
-double factor_row(const float* g, int64_t count, float* out) { return factor_of(TimesMinusTwo{}, g, g, count, out); }
-
-// The same for euclidean, and on the way whether a pair of the row is close: D^2 < near max(|x|^2, |y|^2), METHOD.md 1's rule.
-double factor_row_and_look(const float* g, const float* distances, float square_x, const float* squares_y, float near, int64_t count, float* out,
-                           bool* any_close) {
+// Whether a cosine distance of the row is close.
+bool any_below(const float* distances, float near, int64_t count) {
   const hn::ScalableTag<float> tag;
-  const hn::Half<decltype(tag)> half;
-  const hn::RepartitionToWide<decltype(tag)> wide;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const OverMinusDistance factor;
-  const auto at_x = hn::Set(tag, square_x), limit = hn::Set(tag, near);
   auto found = hn::FirstN(tag, 0);
-  auto lower = hn::Zero(wide), upper = hn::Zero(wide);
   int64_t j = 0;
-  for (; j + lanes <= count; j += lanes) {
-    const auto value = factor(tag, hn::LoadU(tag, g + j), distances + j), d = hn::LoadU(tag, distances + j);
-    hn::StoreU(value, tag, out + j);
-    lower = hn::Add(lower, hn::PromoteTo(wide, hn::LowerHalf(half, value)));
-    upper = hn::Add(upper, hn::PromoteTo(wide, hn::UpperHalf(half, value)));
-    found = hn::Or(found, hn::Lt(hn::Mul(d, d), hn::Mul(limit, hn::Max(at_x, hn::LoadU(tag, squares_y + j)))));
-  }
-  *any_close = !hn::AllFalse(tag, found);
-  double total = hn::GetLane(hn::SumOfLanes(wide, hn::Add(lower, upper)));
-  total += factor_of(factor, g + j, distances + j, count - j, out + j);
-  for (; j < count; ++j) *any_close = *any_close || distances[j] * distances[j] < near * std::max(square_x, squares_y[j]);
-  return total;
+  for (; j + lanes <= count; j += lanes) found = hn::Or(found, hn::Lt(hn::LoadU(tag, distances + j), hn::Set(tag, near)));
+  bool any = !hn::AllFalse(tag, found);
+  for (; j < count; ++j) any |= distances[j] < near;
+  return any;
 }
 
 // sums[j] += sum_i g_ij, row after row, in float64
@@ -105,6 +105,7 @@ namespace duet::cpu {
 namespace {
 HWY_EXPORT(factor_row);
 HWY_EXPORT(factor_row_and_look);
+HWY_EXPORT(any_below);
 HWY_EXPORT(add_columns);
 
 constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
@@ -121,14 +122,16 @@ void subtract_scaled_rows(const duet_context& context, const double* sums, Matri
 }
 
 // grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
-void project(const duet_context& context, Matrix<const float> g, Matrix<const float> unit, const double* norm, Matrix<float> grad) {
+void project(const duet_context& context, Matrix<const float> g, Matrix<const float> rows, const double* norm, Matrix<float> grad) {
   if (!grad) return;
-  parallel_chunks(context, unit.rows, kChunk, [&](int64_t first, int64_t count, int) {
+  parallel_chunks(context, rows.rows, kChunk, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
       if (norm[i] < kSmallestNorm) continue;
+      const double inverse = 1 / norm[i];
+      const float* row = rows.row(i);
       double along = 0;
-      for (int64_t k = 0; k < unit.columns; ++k) along += double{g.row(i)[k]} * unit.row(i)[k];
-      for (int64_t k = 0; k < unit.columns; ++k) grad.row(i)[k] -= static_cast<float>((g.row(i)[k] - along * unit.row(i)[k]) / norm[i]);
+      for (int64_t k = 0; k < rows.columns; ++k) along += g.row(i)[k] * (row[k] * inverse);
+      for (int64_t k = 0; k < rows.columns; ++k) grad.row(i)[k] -= static_cast<float>((g.row(i)[k] - along * (row[k] * inverse)) * inverse);
     }
   });
 }
@@ -145,7 +148,7 @@ DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, i
     row_sum_ = workspace.take<double>(n);
     column_sum_ = workspace.take<double>(m);
   }
-  if (metric == DUET_EUCLIDEAN) {
+  if (metric == DUET_EUCLIDEAN || metric == DUET_COSINE) {
     close_ = workspace.take_matrix<uint64_t>(block_rows, ceil_div(block_columns, kChunk));
     has_close_ = workspace.take<uint8_t>(block_rows);
   }
@@ -164,17 +167,19 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
     std::fill_n(row_sum_, tiles.x().rows, 0.0);
     std::fill_n(column_sum_, tiles.y().rows, 0.0);
   }
-  if (metric_ == DUET_EUCLIDEAN) std::fill_n(has_close_, close_.rows, uint8_t{0});
+  if (has_close_) std::fill_n(has_close_, close_.rows, uint8_t{0});
 }
 
 void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given, Matrix<float> g) {
   const bool plain = metric_ == DUET_COSINE || metric_ == DUET_INNER;
   for (int64_t i = 0; i < g.rows; ++i) {
+    const int64_t row = tile.first_row + i;
     if (plain) {
       if (given.row(i) != g.row(i)) std::memcpy(g.row(i), given.row(i), sizeof(float) * static_cast<size_t>(g.columns));
+      if (metric_ == DUET_COSINE && distances && HWY_DYNAMIC_DISPATCH(any_below)(distances.row(i), tiles_->near(), g.columns))
+        mark_close(tile, i, distances.row(i), g.row(i));
       continue;
     }
-    const int64_t row = tile.first_row + i;
     if (metric_ == DUET_SQEUCLIDEAN) {
       row_sum_[row] += HWY_DYNAMIC_DISPATCH(factor_row)(given.row(i), g.columns, g.row(i));
       continue;
@@ -197,7 +202,7 @@ double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* d
   for (int64_t j = 0; j < tile.columns; ++j) {
     const float larger = std::max(tiles_->squares_x()[row], tiles_->squares_y()[tile.first_column + j]);
     const int64_t column = tile.block_column + j;
-    if (distances[j] * distances[j] < tiles_->near() * larger)
+    if (g[j] != 0 && by_difference(metric_, distances[j], tiles_->near(), larger))
       words[column / kChunk] |= uint64_t{1} << (column % kChunk);
     else
       sum += g[j];
@@ -205,24 +210,37 @@ double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* d
   return sum;
 }
 
-// Their share of the gradients by differences of rows, in order of columns for x and of rows for y; their factor becomes 0.
+// A close pair's share of the gradient of x_i: factor times (x_i - y_j) / D, of cosine u_i - w_j for the gradient of u_i, which project() takes
+// across u_i.
+void DistanceGradients::add_close_pair(float factor, const CloseRow& x, const CloseRow& y, float* grad) const {
+  const int64_t d = tiles_->x().columns;
+  double times = factor;
+  if (metric_ == DUET_EUCLIDEAN) {
+    const double square = squared_difference(x.row, 1, y.row, 1, d);
+    if (square == 0) return;
+    times /= std::sqrt(square);
+  }
+  for (int64_t k = 0; k < d; ++k) grad[k] -= static_cast<float>(times * (x.row[k] * x.factor - y.row[k] * y.factor));
+}
+
+// The close pairs' share of the gradients, in order of columns for x and of rows for y; their factor becomes 0.
 void DistanceGradients::add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g) {
   if (std::none_of(has_close_, has_close_ + block.rows, [](uint8_t has) { return has != 0; })) return;
-  const auto x = tiles_->x(), y = tiles_->y();
+  const bool cosine = metric_ == DUET_COSINE;
+  const auto row_x = [&](int64_t i) { return CloseRow{tiles_->given_x().row(i), cosine ? inverse_norm(tiles_->norms_x()[i]) : 1}; };
+  const auto row_y = [&](int64_t j) { return CloseRow{tiles_->given_y().row(j), cosine ? inverse_norm(tiles_->norms_y()[j]) : 1}; };
+  const Matrix<float> to_x = grad_x_ && cosine ? unit_x_ : grad_x_, to_y = grad_y_ && cosine ? unit_y_ : grad_y_;
   const auto each_bit = [](uint64_t word, auto&& body) {
     for (; word; word &= word - 1) body(std::countr_zero(word));
   };
-  const auto add = [&](float factor, const float* from, const float* to, float* grad) {
-    for (int64_t k = 0; k < x.columns; ++k) grad[k] -= factor * (from[k] - to[k]);
-  };
-  if (grad_x_) {
+  if (to_x) {
     parallel_for(context, block.rows, [&](int64_t i, int) {
       if (!has_close_[i]) return;
       const int64_t row = block.first_row + i;
       for (int64_t w = 0; w < ceil_div(block.columns, kChunk); ++w)
         each_bit(close_.row(i)[w], [&](int64_t bit) {
           const int64_t j = w * kChunk + bit;
-          add(g.row(i)[j], x.row(row), y.row(block.first_column + j), grad_x_.row(row));
+          add_close_pair(g.row(i)[j], row_x(row), row_y(block.first_column + j), to_x.row(row));
         });
     });
   }
@@ -231,7 +249,7 @@ void DistanceGradients::add_close_pairs(const duet_context& context, const Block
       if (!has_close_[i]) continue;
       each_bit(close_.row(i)[w], [&](int64_t bit) {
         const int64_t j = w * kChunk + bit, column = block.first_column + j;
-        if (grad_y_) add(g.row(i)[j], y.row(column), x.row(block.first_row + i), grad_y_.row(column));
+        if (to_y) add_close_pair(g.row(i)[j], row_y(column), row_x(block.first_row + i), to_y.row(column));
         g.row(i)[j] = 0;
       });
     }
@@ -240,7 +258,7 @@ void DistanceGradients::add_close_pairs(const duet_context& context, const Block
 }
 
 void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<float> g) {
-  if (metric_ == DUET_EUCLIDEAN) add_close_pairs(context, block, g);
+  if (has_close_) add_close_pairs(context, block, g);
   if (grad_y_ && column_sum_) {
     const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
     parallel_chunks(context, block.columns, kChunk,
@@ -250,9 +268,10 @@ void DistanceGradients::add_block(const duet_context& context, const Block& bloc
 }
 
 void DistanceGradients::finish(const duet_context& context) {
+  if (tiles_->x().rows == 0 || tiles_->y().rows == 0) return;  // no pair adds anything, not even 0 times a NaN
   if (metric_ == DUET_COSINE) {
-    project(context, unit_x_, tiles_->x(), tiles_->norms_x(), grad_x_);
-    project(context, unit_y_, tiles_->y(), tiles_->norms_y(), grad_y_);
+    project(context, unit_x_, tiles_->given_x(), tiles_->norms_x(), grad_x_);
+    project(context, unit_y_, tiles_->given_y(), tiles_->norms_y(), grad_y_);
   } else if (metric_ != DUET_INNER) {
     subtract_scaled_rows(context, row_sum_, tiles_->x(), grad_x_);
     subtract_scaled_rows(context, column_sum_, tiles_->y(), grad_y_);

@@ -1,6 +1,6 @@
 // Plan. The tile kernel leaves the factor of the products, -dL/dD times what the metric adds, in the block (sweep.h) and its sums in partial buffers.
-// Here: sums merged in the order of the tiles, in float64; close pairs of euclidean rows added by differences, a warp a row, in the order of columns;
-// after the last block what the products leave out (a warp a row, once over n x d: 1 % of a block's products).
+// Here: sums merged in the order of the tiles, in float64; close pairs of euclidean and cosine added by differences, a warp a row, in the order of
+// columns; after the last block what the products leave out (a warp a row, once over n x d: 1 % of a block's products).
 #include <algorithm>
 
 #include "kernels/distance/distance_gradient_cuda.h"
@@ -24,14 +24,26 @@ __global__ void __launch_bounds__(kThreads) add_partial_sums_kernel(const float*
   sums[i] = sum;
 }
 
-// grad_i -= factor_ij (row_i - other_j) for the close pairs of the block; their factor becomes 0, and so do bits and marks.
-__global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, Matrix<const float> rows,
-                                                                   Matrix<const float> others, Matrix<float> grad, const float* unless_zero) {
-  const int64_t i = warp_index();
+// The rows of one side, given, and what makes them unit rows; null: nothing does.
+struct CloseRows {
+  Matrix<const float> rows;
+  const double* inverse;
+
+  CloseRows(Matrix<const float> all, const double* inverse, int64_t first, int64_t count)
+      : rows(all.part(first, 0, count, all.columns)), inverse(inverse ? inverse + first : nullptr) {}
+  __device__ double factor(int64_t i) const { return inverse ? inverse[i] : 1; }
+};
+
+// to_i -= factor_ij (row_i - other_j) / D_ij for the close pairs of the block, of cosine without D for the gradient of unit rows, which
+// project_kernel takes across the row; their factor becomes 0, and so do bits and marks.
+__global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, CloseRows rows, CloseRows others,
+                                                                   bool euclidean, Matrix<float> to, const float* unless_zero) {
+  const int64_t i = warp_index(), columns = rows.rows.columns;
   const int lane = lane_index();
-  if (i >= rows.rows || marks[i] == 0 || points_to_zero(unless_zero)) return;
-  const float* row = rows.data + i * rows.stride;
-  float* to = grad.data + i * grad.stride;
+  if (i >= rows.rows.rows || marks[i] == 0 || points_to_zero(unless_zero)) return;
+  const float* row = rows.rows.row(i);
+  float* sum = to.row(i);
+  const double of_row = rows.factor(i);
   for (int first = 0; first < kBitWords; first += 32) {
     const unsigned mine = bits[i * kBitWords + first + lane];
     for (unsigned words = __ballot_sync(kAllLanes, mine != 0); words; words &= words - 1) {
@@ -39,10 +51,21 @@ __global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bit
       for (unsigned word = __shfl_sync(kAllLanes, mine, from); word; word &= word - 1) {
         const int64_t j = 32 * (first + from) + __ffs(static_cast<int>(word)) - 1;
         uint32_t* place = factors.words + i * factors.stride + j;
-        const float factor = __uint_as_float(*place), *other = others.data + j * others.stride;
+        const float* other = others.rows.row(j);
+        const double of_other = others.factor(j);
+        double factor = __uint_as_float(*place);
         __syncwarp();
         if (lane == 0) *place = 0;
-        for (int64_t k = lane; k < rows.columns; k += 32) to[k] -= factor * (row[k] - other[k]);
+        if (euclidean) {
+          double square = 0;
+          for (int64_t k = lane; k < columns; k += 32) {
+            const double difference = static_cast<double>(row[k]) - other[k];
+            square += difference * difference;
+          }
+          square = warp_sum(square);
+          factor = square == 0 ? 0 : factor / sqrt(square);
+        }
+        for (int64_t k = lane; k < columns; k += 32) sum[k] -= static_cast<float>(factor * (row[k] * of_row - other[k] * of_other));
       }
     }
     bits[i * kBitWords + first + lane] = 0;
@@ -64,18 +87,15 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad, const float* unless_zero) {
   const int64_t i = warp_index();
-  if (i >= rows.rows || norms.norm[i] < static_cast<float>(kSmallestNorm) || points_to_zero(unless_zero)) return;
+  if (i >= rows.rows || norms.length[i] < kSmallestNorm || points_to_zero(unless_zero)) return;
   const float *row = rows.data + i * rows.stride, *of_unit = g.data + i * g.stride;
-  const float inverse = norms.inverse[i];
+  const double inverse = norms.inverse[i];
   double along = 0;
-  for (int64_t k = lane_index(); k < rows.columns; k += 32) along += static_cast<double>(of_unit[k]) * (row[k] * inverse);
+  for (int64_t k = lane_index(); k < rows.columns; k += 32) along += of_unit[k] * (row[k] * inverse);
   along = warp_sum(along);
   for (int64_t k = lane_index(); k < rows.columns; k += 32)
     grad.data[i * grad.stride + k] -= static_cast<float>((of_unit[k] - along * (row[k] * inverse)) * inverse);
 }
-
-Matrix<float> rows_of(Matrix<float> matrix, int64_t first, int64_t count) { return matrix.part(first, 0, count, matrix.columns); }
-Matrix<const float> rows_of(Matrix<const float> matrix, int64_t first, int64_t count) { return matrix.part(first, 0, count, matrix.columns); }
 
 }  // namespace
 
@@ -88,7 +108,7 @@ DistanceGradients::Side DistanceGradients::take(Workspace& workspace, int64_t ro
     side.sum = workspace.take<double>(rows);
     side.partial_sums = workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / kFewestColumns * kBlockRows);
   }
-  if (metric_ == DUET_EUCLIDEAN && is_exact(precision_)) {
+  if ((metric_ == DUET_EUCLIDEAN || metric_ == DUET_COSINE) && is_exact(precision_)) {
     const int64_t of_block = std::min(packed_rows(rows), kBlockRows);
     side.bits = workspace.take<unsigned>(of_block * kBitWords);
     side.marks = workspace.take<int>(of_block);
@@ -132,13 +152,15 @@ void DistanceGradients::add(const duet_context& context, const Block& block, int
   };
   merge(x_, block.first_row, block.rows, block.columns, tile_columns);
   merge(y_, block.first_column, block.columns, block.rows, kTileRows);
-  const auto close = [&](const Side& side, const Packed& factors, int64_t first, int count, Matrix<const float> others) {
+  const CloseRows x(x_.rows, x_.norms.inverse, block.first_row, block.rows), y(y_.rows, y_.norms.inverse, block.first_column, block.columns);
+  const auto close = [&](const Side& side, const Packed& factors, int64_t first, int count, const CloseRows& rows, const CloseRows& others) {
     if (!side.grad || !side.bits) return;
+    const Matrix<float> to = side.unit ? side.unit : side.grad;
     DUET_LAUNCH(add_close_pairs_kernel, blocks_for(count), kThreads, 0, context.stream)
-    (side.bits, side.marks, factors, rows_of(side.rows, first, count), others, rows_of(side.grad, first, count), unless_zero_);
+    (side.bits, side.marks, factors, rows, others, metric_ == DUET_EUCLIDEAN, to.part(first, 0, count, to.columns), unless_zero_);
   };
-  close(x_, view_.block.g, block.first_row, block.rows, rows_of(y_.rows, block.first_column, block.columns));
-  close(y_, view_.block.transposed, block.first_column, block.columns, rows_of(x_.rows, block.first_row, block.rows));
+  close(x_, view_.block.g, block.first_row, block.rows, x, y);
+  close(y_, view_.block.transposed, block.first_column, block.columns, y, x);
   products_.add(context, block);
 }
 

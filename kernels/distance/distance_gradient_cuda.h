@@ -10,7 +10,7 @@ namespace duet::cuda {
 struct DistanceGradientView {
   GradientBlock block;
   float *row_sums = nullptr, *column_sums = nullptr;  // of the factor: column tiles x kBlockRows, row tiles x kBackwardColumns
-  // Pairs so close that 1/D would magnify what the products cancel; they are added directly. A bit each, and a mark for rows and columns with any.
+  // Pairs whose gradient is formed from the difference of their rows, by_difference(). A bit each, and a mark for rows and columns with any.
   unsigned *row_bits = nullptr, *column_bits = nullptr;
   int *row_marks = nullptr, *column_marks = nullptr;
 };
@@ -39,7 +39,7 @@ class DistanceGradients {
     Matrix<float> unit;     // gradients of the unit rows; cosine
     double* sum = nullptr;  // of the factor over the other side; euclidean and sqeuclidean
     float* partial_sums = nullptr;
-    unsigned* bits = nullptr;  // euclidean
+    unsigned* bits = nullptr;  // euclidean and cosine
     int* marks = nullptr;
   };
   Side take(Workspace& workspace, int64_t rows, int64_t others, int64_t d) const;
@@ -58,13 +58,14 @@ struct PairGradient {
 };
 
 // Forms the factors of the products of a tile and takes them into the block. source.column(c) gives what pair(r, value) needs of a column of the
-// thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r, c), the distance read for euclidean alone. All threads of
-// the block; values and shared are scratch afterwards.
+// thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r, c), the distance read for euclidean and cosine (1 where
+// it is not known). All threads of the block; values and shared are scratch afterwards.
 template <class T, class Source>
 __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceView& rows, const DistanceGradientView& out, const TilePlace& place,
                                               const Source& source, typename T::Values& values) {
+  constexpr float kSmallestFloat = 1.40129846e-45f, kSmallestNormal = 1.17549435e-38f;
   const bool euclidean = rows.metric == DUET_EUCLIDEAN, summed = euclidean || rows.metric == DUET_SQEUCLIDEAN;
-  const bool marked = euclidean && is_exact(T::kPrecision);
+  const bool marked = is_exact(T::kPrecision) && (euclidean || rows.metric == DUET_COSINE);
   const float times = rows.metric == DUET_SQEUCLIDEAN ? -2 : 1;
   unsigned close[T::kValues / 32] = {};
   float x[T::kThreadRows];
@@ -79,8 +80,11 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       const PairGradient of_pair = pair(r, values(r, c));
       const float d = of_pair.distance;
       float factor = times * of_pair.g;
-      if (euclidean) factor = d == 0 ? 0 : -factor * ptx::reciprocal(d);
-      const bool is_close = is_exact(T::kPrecision) && (factor != 0) & (d * d < rows.near * fmaxf(x[r], y));
+      const float square = d * (euclidean ? d : rows.one), bound = fmaxf(rows.near * fmaxf(x[r], y), rows.least);
+      const bool is_close = is_exact(T::kPrecision) && (factor != 0) & ((square < bound) | (d > rows.far));
+      // In TF32 and bf16 a pair at less than float32's smallest normal distance has no direction.
+      if (euclidean)
+        factor = d < (is_exact(T::kPrecision) ? kSmallestFloat : kSmallestNormal) ? 0 : is_close ? -factor : -factor * ptx::reciprocal(d);
       const int k = r * T::kThreadColumns + c;
       close[k / 32] |= is_close ? 1u << k % 32 : 0;
       values(r, c) = factor;

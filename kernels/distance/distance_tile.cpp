@@ -35,34 +35,39 @@ double squared_norm(const float* x, int64_t d) {
   return sum;
 }
 
-// sum_k (x_k - y_k)^2 without the expansion; 0 for equal rows.
-float squared_difference(const float* x, const float* y, int64_t d) {
-  const hn::ScalableTag<float> tag;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  auto even = hn::Zero(tag), odd = hn::Zero(tag);
+// sum_k (factor_x x_k - factor_y y_k)^2
+double squared_difference_of(const float* x, double factor_x, const float* y, double factor_y, int64_t d) {
+  const hn::ScalableTag<double> wide;
+  const hn::Rebind<float, decltype(wide)> narrow;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
+  const auto at_x = hn::Set(wide, factor_x), at_y = hn::Set(wide, factor_y);
+  const auto difference = [&](int64_t k) HWY_ATTR {
+    return hn::Sub(hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, x + k)), at_x), hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, y + k)), at_y));
+  };
+  auto even = hn::Zero(wide), odd = hn::Zero(wide);
   int64_t k = 0;
   for (; k + 2 * lanes <= d; k += 2 * lanes) {
-    const auto a = hn::Sub(hn::LoadU(tag, x + k), hn::LoadU(tag, y + k));
-    const auto b = hn::Sub(hn::LoadU(tag, x + k + lanes), hn::LoadU(tag, y + k + lanes));
+    const auto a = difference(k), b = difference(k + lanes);
     even = hn::MulAdd(a, a, even);
     odd = hn::MulAdd(b, b, odd);
   }
-  float sum = hn::GetLane(hn::SumOfLanes(tag, hn::Add(even, odd)));
-  for (; k < d; ++k) sum += (x[k] - y[k]) * (x[k] - y[k]);
+  double sum = hn::GetLane(hn::SumOfLanes(wide, hn::Add(even, odd)));
+  for (; k < d; ++k) {
+    const double a = x[k] * factor_x - y[k] * factor_y;
+    sum += a * a;
+  }
   return sum;
 }
 
-// A pair that the expansion cannot tell: too close, beyond float32's range on the way, or NaN.
-float direct_distance(duet_metric metric, const float* x, const float* y, int64_t d, float square_x, float square_y) {
-  const float sum = squared_difference(x, y, d);
-  if (metric == DUET_COSINE) return 0.5f * (sum + (1 - square_x) + (1 - square_y));  // rows shorter than eps have no unit copy
-  if (sum <= FLT_MAX) return metric == DUET_EUCLIDEAN ? std::sqrt(sum) : sum;
-  double exact = 0;
-  for (int64_t k = 0; k < d; ++k) exact += (double{x[k]} - y[k]) * (double{x[k]} - y[k]);
-  return static_cast<float>(metric == DUET_EUCLIDEAN ? std::sqrt(exact) : exact);
+// A pair that the product cannot tell: too close, outside float32's range on the way, or NaN.
+float direct_distance(duet_metric metric, const DistanceRows& rows, int64_t i, int64_t j) {
+  const bool cosine = metric == DUET_COSINE;
+  const double norm_x = cosine ? rows.norm_x[i] : 1, norm_y = cosine ? rows.norm_y[j] : 1;
+  const double factor_x = cosine ? inverse_norm(norm_x) : 1, factor_y = cosine ? inverse_norm(norm_y) : 1;
+  return distance_of_square(metric, squared_difference_of(rows.x.row(i), factor_x, rows.y.row(j), factor_y, rows.x.columns), norm_x, norm_y);
 }
 
-// A vector of a row of products x.y to distances; told: the lanes that need not be recomputed.
+// A vector of a row of products x.y to distances; told: the lanes that need not be recomputed, so written that NaN is not told.
 template <duet_metric metric, class D>
 HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const float* square_y, float near, hn::Mask<D>& told) {
   if constexpr (metric == DUET_INNER) {
@@ -70,11 +75,11 @@ HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const fl
   } else if constexpr (metric == DUET_COSINE) {
     const auto value = hn::Sub(hn::Set(tag, 1.0f), product);
     told = hn::Gt(value, hn::Set(tag, near));
-    return value;
+    return hn::Min(value, hn::Set(tag, 2.0f));  // opposite rows by the rounding of their product
   } else {
-    const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y);
+    const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y), limit_x = hn::Set(tag, std::max(near * square_x, kSmallestSquare));
     const auto value = hn::NegMulAdd(hn::Set(tag, 2.0f), product, hn::Add(x, y));
-    told = hn::And(hn::Gt(value, hn::Mul(hn::Set(tag, near), hn::Max(x, y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
+    told = hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
     return metric == DUET_EUCLIDEAN ? hn::Sqrt(value) : value;
   }
 }
@@ -98,9 +103,7 @@ void expand_tile(const DistanceRows& rows, Matrix<const float> products, Matrix<
         hn::StoreMaskBits(t, hn::Not(told), bits);
         hn::StoreU(value, t, lane);
         for (size_t k = 0; k < hn::Lanes(t); ++k)
-          if (bits[k / 8] >> (k % 8) & 1)
-            lane[k] = direct_distance(metric, rows.x.row(i), rows.y.row(j + static_cast<int64_t>(k)), rows.x.columns, square_x,
-                                      rows.square_y[j + static_cast<int64_t>(k)]);
+          if (bits[k / 8] >> (k % 8) & 1) lane[k] = direct_distance(metric, rows, i, j + static_cast<int64_t>(k));
         value = hn::LoadU(t, lane);
       }
       if constexpr (decltype(once)::value)
@@ -138,13 +141,12 @@ HWY_AFTER_NAMESPACE();
 namespace duet::cpu {
 namespace {
 HWY_EXPORT(squared_norm);
+HWY_EXPORT(squared_difference_of);
 HWY_EXPORT(expand_tile_of);
 }  // namespace
 
 DistanceTiles::DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d) : metric_(metric) {
-  // METHOD.md 1; a cosine distance of unit rows is half their squared distance.
-  const double near = 4e-4 * std::max(1.0, static_cast<double>(d) / 128);
-  near_ = static_cast<float>(metric == DUET_COSINE ? near / 2 : near);
+  near_ = closeness(metric, static_cast<double>(d));
   x_ = take(workspace, n, d);
   y_ = take(workspace, m, d);
   storage_ = workspace.take<float>(packed_size(m, d));
@@ -168,6 +170,7 @@ void DistanceTiles::prepare(const duet_context& context, Matrix<const float> x, 
 }
 
 void DistanceTiles::prepare(const duet_context& context, Side& side, Matrix<const float> given) const {
+  side.given = given;
   side.rows = metric_ == DUET_COSINE ? side.unit : given;
   if (metric_ == DUET_INNER) return;
   constexpr int64_t kRows = 64;
@@ -177,12 +180,16 @@ void DistanceTiles::prepare(const duet_context& context, Side& side, Matrix<cons
       const double square = square_of(given.row(i), given.columns);
       side.square[i] = static_cast<float>(square);
       if (metric_ != DUET_COSINE) continue;
-      const double norm = std::sqrt(square), factor = 1 / (norm < kSmallestNorm ? kSmallestNorm : norm);
+      const double norm = std::sqrt(square), factor = inverse_norm(norm);
       side.norm[i] = norm;
-      side.square[i] = norm < kSmallestNorm ? static_cast<float>(square * factor * factor) : 1.0f;
+      side.square[i] = static_cast<float>(unit_square(norm));
       for (int64_t k = 0; k < given.columns; ++k) side.unit.row(i)[k] = static_cast<float>(given.row(i)[k] * factor);
     }
   });
+}
+
+double squared_difference(const float* x, double factor_x, const float* y, double factor_y, int64_t d) {
+  return HWY_DYNAMIC_DISPATCH(squared_difference_of)(x, factor_x, y, factor_y, d);
 }
 
 void DistanceTiles::fill(int64_t first_row, int64_t first_column, Matrix<float> out) const {
@@ -197,9 +204,14 @@ void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float>
 }
 
 void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const {
-  const bool squares = metric_ != DUET_INNER;
-  const DistanceRows rows{x_.rows.part(first_row, 0, out.rows, x_.rows.columns), y_.rows.part(first_column, 0, out.columns, y_.rows.columns),
-                          squares ? x_.square + first_row : nullptr, squares ? y_.square + first_column : nullptr, near_};
+  const bool squares = metric_ != DUET_INNER, cosine = metric_ == DUET_COSINE;
+  const DistanceRows rows{x_.given.part(first_row, 0, out.rows, x_.given.columns),
+                          y_.given.part(first_column, 0, out.columns, y_.given.columns),
+                          squares ? x_.square + first_row : nullptr,
+                          squares ? y_.square + first_column : nullptr,
+                          cosine ? x_.norm + first_row : nullptr,
+                          cosine ? y_.norm + first_column : nullptr,
+                          near_};
   HWY_DYNAMIC_DISPATCH(expand_tile_of)(metric_, rows, products, once, out);
 }
 

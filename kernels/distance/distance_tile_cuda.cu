@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "kernels/distance/distance_tile_cuda.h"
 
 namespace duet::cuda {
@@ -9,24 +7,30 @@ DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_
     RowNorms of_rows;
     of_rows.square = workspace.take<float>(packed_rows(rows));
     if (metric == DUET_COSINE) {
-      of_rows.norm = workspace.take<float>(packed_rows(rows));
-      of_rows.inverse = workspace.take<float>(packed_rows(rows));
+      of_rows.length = workspace.take<double>(packed_rows(rows));
+      of_rows.inverse = workspace.take<double>(packed_rows(rows));
     }
     return of_rows;
   };
   norms_x_ = norms(n);
   norms_y_ = norms(m);
-  // METHOD.md 1; a cosine distance of unit rows is half their squared distance.
-  const double near = 4e-4 * std::max(1.0, static_cast<double>(d) / 128);
   view_.x = take_rows(workspace, precision, n, d);
   view_.y = take_rows(workspace, precision, m, d);
   view_.square_x = norms_x_.square;
   view_.square_y = norms_y_.square;
-  view_.near = static_cast<float>(metric == DUET_COSINE ? near / 2 : near);
+  view_.near = closeness(metric, static_cast<double>(d));
+  const bool euclidean = metric == DUET_EUCLIDEAN;
+  view_.one = metric == DUET_COSINE ? 1 : 0;
+  view_.least = euclidean ? kSmallestSquare : 0;
+  view_.far = euclidean ? kFarEuclidean : INFINITY;
   view_.metric = metric;
+  view_.length_x = norms_x_.length;
+  view_.length_y = norms_y_.length;
 }
 
-void DistanceRows::prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y) const {
+void DistanceRows::prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y) {
+  view_.given_x = x;
+  view_.given_y = y;
   pack_rows(context, x, norms_x_, view_.x);
   pack_rows(context, y, norms_y_, view_.y);
 }

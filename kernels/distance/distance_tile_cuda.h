@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/sweep.h"
-#include "kernels/distance/distance.h"
+#include "kernels/distance/distance_formula.h"
 
 namespace duet::cuda {
 
@@ -13,15 +13,21 @@ namespace duet::cuda {
 struct DistanceView {
   Packed x, y;                       // of unit rows for cosine
   const float *square_x, *square_y;  // squared norms of the packed rows
-  float near;                        // share of the larger squared norm below which the expansion is not trusted
+  float near;                        // closeness()
+  // by_difference() of every metric in one form, distance (euclidean ? distance : one) < max(near larger square, least) or distance > far: arguments
+  // of a kernel take no register of its.
+  float one, least, far;
   duet_metric metric;
+  // For the pairs that the products cannot tell: the rows as given and, for cosine alone, null otherwise, their norms.
+  Matrix<const float> given_x, given_y;
+  const double *length_x, *length_y;
 };
 
 class DistanceRows {
  public:
   DistanceRows(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m, int64_t d);
 
-  void prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y) const;
+  void prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y);
   const DistanceView& view() const { return view_; }
   // Of the rows given and 1 / them; cosine alone, null otherwise.
   const RowNorms& norms_x() const { return norms_x_; }
@@ -32,45 +38,19 @@ class DistanceRows {
   RowNorms norms_x_, norms_y_;
 };
 
-// sum_k (x_k - y_k)^2 of packed rows; with exact in float64 instead, written there.
-template <duet_precision P>
-__device__ __forceinline__ float squared_difference(const uint32_t* x, const uint32_t* y, int64_t words, double* exact) {
-  float sum[4] = {};
-  double wide = 0;
-  DUET_NO_UNROLL  // for rare pairs, beside a tile in registers
-      for (int64_t w = 0; w < words; w += 4) {
-    const uint4 a = __ldg(reinterpret_cast<const uint4*>(x + w)), b = __ldg(reinterpret_cast<const uint4*>(y + w));
-    const unsigned of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
-    DUET_UNROLL
-    for (int k = 0; k < 4; ++k) {
-      DUET_UNROLL
-      for (int e = 0; e < elements_of_word(P); ++e) {
-        // A bf16 is the high half of a float32.
-        const unsigned from = P != DUET_PRECISION_BF16 ? of_a[k] : e ? of_a[k] & 0xffff0000u : of_a[k] << 16;
-        const unsigned to = P != DUET_PRECISION_BF16 ? of_b[k] : e ? of_b[k] & 0xffff0000u : of_b[k] << 16;
-        const float difference = __uint_as_float(from) - __uint_as_float(to);
-        if (exact)
-          wide += static_cast<double>(difference) * difference;
-        else
-          sum[k] = fmaf(difference, difference, sum[k]);
-      }
-    }
-  }
-  if (exact) *exact = wide;
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-// A pair that the expansion cannot tell: too close, beyond float32's range on the way, or NaN.
-template <duet_precision P>
+// A pair that the product cannot tell: too close, outside float32's range on the way, or NaN. In float64, for rare pairs, beside a tile in registers.
 __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64_t i, int64_t j) {
-  constexpr float kLargest = 3.402823466e38f;
-  const uint32_t *x = rows.x.row(i), *y = rows.y.row(j);
-  const float sum = squared_difference<P>(x, y, rows.x.stride, nullptr);
-  if (rows.metric == DUET_COSINE) return 0.5f * (sum + (1 - rows.square_x[i]) + (1 - rows.square_y[j]));  // rows shorter than eps have no unit copy
-  if (sum <= kLargest) return rows.metric == DUET_EUCLIDEAN ? sqrtf(sum) : sum;
-  double exact = 0;
-  squared_difference<P>(x, y, rows.x.stride, &exact);
-  return static_cast<float>(rows.metric == DUET_EUCLIDEAN ? sqrt(exact) : exact);
+  if (i >= rows.given_x.rows || j >= rows.given_y.rows) return 0;  // what pads a tile beside a NaN
+  const float *x = rows.given_x.row(i), *y = rows.given_y.row(j);
+  const double length_x = rows.length_x ? rows.length_x[i] : 1, length_y = rows.length_y ? rows.length_y[j] : 1;
+  const double factor_x = inverse_norm(length_x), factor_y = inverse_norm(length_y);
+  double square = 0;
+  DUET_NO_UNROLL
+  for (int64_t k = 0; k < rows.given_x.columns; ++k) {
+    const double difference = __ldg(x + k) * factor_x - __ldg(y + k) * factor_y;
+    square += difference * difference;
+  }
+  return distance_of_square(rows.metric, square, length_x, length_y);
 }
 
 // The products of a tile become its distances, in place. All threads of the block; shared as the products have left it.
@@ -99,7 +79,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
       for (int c = 0; c < T::kThreadColumns; ++c) {
         const float value = fmaf(-factor, values(r, c), x + y[c]);
         if constexpr (kExact) {
-          mark(r, c, (value <= kLargest) & (value > rows.near * fmaxf(x, y[c])));  // with && a branch an element
+          mark(r, c, (value <= kLargest) & (value > fmaxf(rows.near * fmaxf(x, y[c]), kSmallestSquare)));  // with && a branch an element
         } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
           in_range &= value <= kLargest;
         }
@@ -123,9 +103,10 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
   for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
   if (any) {
     T::replace(
-        shared, untold, [&](int r, int c) { return direct_distance<T::kPrecision>(rows, place.first_row + r, place.first_column + c); }, values);
+        shared, untold, [&](int r, int c) { return direct_distance(rows, place.first_row + r, place.first_column + c); }, values);
   }
-  if constexpr (kExact) __syncthreads();  // what replaced pairs went through
+  if (cosine) T::for_each(values, [](float& value) { value = value > 2 ? 2 : value; });  // opposite rows by the rounding of their product; NaN stays
+  if constexpr (kExact) __syncthreads();                                                 // what replaced pairs went through
 }
 
 // values = the distances of a tile; inner: their products. The next tile's loads begin. All threads of the block.

@@ -3,6 +3,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/distillation/distillation.h"
 
 namespace duet {
 
@@ -17,7 +18,7 @@ struct DistillationInputs {
 
 struct DistillationOutputs {
   Vector<float> row_loss, column_loss;
-  Matrix<float> row_statistics, column_statistics;  // n x 3, m x 3: lse_s, lse_t, N
+  Matrix<float> row_statistics, column_statistics;  // n x 5, m x 5: lse_s, lse_t, N, log-odds of the own pair by student and teacher
 };
 
 struct DistillationGradients {

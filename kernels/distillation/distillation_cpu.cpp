@@ -3,7 +3,7 @@
 
 #include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
-#include "kernels/distillation/distillation_backends.h"
+#include "kernels/distillation/distillation_formula.h"
 
 namespace duet::cpu {
 namespace {
@@ -49,9 +49,14 @@ struct Scratch {
 
 struct ForwardScratch : Scratch {
   ForwardScratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
-      : Scratch(workspace, context, in), student(workspace, context, sweep, n, m), teacher(workspace, context, sweep, n, m) {}
+      : Scratch(workspace, context, in),
+        student(workspace, context, sweep, n, m),
+        teacher(workspace, context, sweep, n, m),
+        own_student(workspace, n, m),
+        own_teacher(workspace, n, m) {}
 
   SoftmaxSweep student, teacher;
+  OwnScores own_student, own_teacher;
 };
 
 struct BackwardScratch : Scratch {
@@ -71,26 +76,19 @@ Agreement agreement_of(const DistillationInputs& in) {
   // Without classes there is no target at all, not even the own pairs.
   return {in.class_a, in.class_v, in.paired && in.class_a, in.first_row, in.first_column};
 }
+Agreement own_pairs_of(const DistillationInputs& in) { return {{}, {}, in.paired, in.first_row, in.first_column}; }
 
-// One row's or column's loss in nats; statistics lse_s, lse_t, N.
-float finish(const LogSum& student, const LogSum& teacher, const TargetSum& target, double kappa, float* statistics) {
-  const double lse_s = student.log(), lse_t = teacher.log();
-  statistics[0] = static_cast<float>(lse_s);
-  statistics[1] = static_cast<float>(lse_t);
-  statistics[2] = static_cast<float>(target.weight);
-  // E/Z_t - log Z_t + log Z_s: the references of the sums are inside both the cross sum and the log-sum-exps
-  const double to_teacher = teacher.cross / teacher.sum - lse_t + lse_s;
-  const double to_target = has_target(statistics[2]) ? target.cross / target.weight - std::log(target.weight) + lse_s : 0;
-  return static_cast<float>((1 - kappa) * to_teacher + kappa * to_target);
-}
-
-// One row's or column's share of the gradient: w ((1-kappa)(P - P') + kappa (P - What)).
-template <class SetStudent, class SetTeacher, class SetTarget>
-void pull(const float* statistics, float weight, float kappa, SetStudent&& student, SetTeacher&& teacher, SetTarget&& target) {
-  const float sum = statistics[2];
-  student(statistics[0], weight * ((1 - kappa) + (has_target(sum) ? kappa : 0)));
-  teacher(statistics[1], -weight * (1 - kappa));
-  target(has_target(sum) ? static_cast<float>(double{weight} * kappa / sum) : 0.0f);
+// One row's or column's loss in nats, and its statistics. mean: of the difference of the scores over the others, weighted by the teacher.
+float finish(const DistillationInputs& in, const OwnAndOthers& student, const OwnAndOthers& teacher, double mean, const TargetSum& target,
+             double kappa, float* statistics) {
+  const bool own_positive = student.has_own && in.class_a;
+  statistics[kStudentLogSum] = static_cast<float>(student.lse);
+  statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);
+  statistics[kPositives] = static_cast<float>(target.weight + own_positive);
+  statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
+  statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
+  const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, target, true) : 0;
+  return static_cast<float>((1 - kappa) * teacher_loss(student, teacher, mean) + kappa * to_target);
 }
 
 }  // namespace
@@ -109,16 +107,22 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
   const float teacher_bound = std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
-  scratch.student.begin(bound);
-  scratch.teacher.begin(bound <= kBoundedScore ? teacher_bound : bound);
+  const float common_bound = bound <= kBoundedScore ? teacher_bound : bound;
+  scratch.student.begin(bound, scale);
+  scratch.teacher.begin(common_bound, teacher_scale);
+  scratch.own_student.begin(own_pairs_of(in), bound, scale);
+  scratch.own_teacher.begin(own_pairs_of(in), common_bound, teacher_scale);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.pack(context, block, in); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> s = scratch.fill_student(tile, thread, in);
         const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
-        const float centre = scratch.student.take(tile, thread, s, scale);
-        scratch.teacher.take_cross(tile, thread, t, teacher_scale, s, scale, centre);
+        scratch.own_student.leave_out(tile, s);
+        scratch.own_teacher.leave_out(tile, t);
+        const float centre = scratch.student.take(tile, thread, s);
+        scratch.teacher.take_cross(tile, thread, t, s, scale, centre);
+        scratch.own_student.put_back(tile, s);
         scratch.target.take(tile, thread, s, scale, Entropy::yes);
       },
       [&](const Block& block) {
@@ -127,16 +131,24 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
         scratch.target.merge(context, block);
       });
   const bool empty = scratch.n == 0 || scratch.m == 0;
-  for (int64_t i = 0; i < scratch.n; ++i) {
-    const float loss =
-        finish(scratch.student.row(i), scratch.teacher.row(i), scratch.target.row(i), in.kappa_a ? in.kappa_a[i] : 0, out.row_statistics.row(i));
-    out.row_loss[i] = empty ? 0 : loss;
-  }
-  for (int64_t j = 0; j < scratch.m; ++j) {
-    const float loss = finish(scratch.student.column(j), scratch.teacher.column(j), scratch.target.column(j), in.kappa_v ? in.kappa_v[j] : 0,
-                              out.column_statistics.row(j));
-    out.column_loss[j] = empty ? 0 : loss;
-  }
+  const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
+                              Vector<const float> kappa, int64_t k, float* statistics) {
+    const double mean = scratch.own_teacher.mean(teacher, sum, teacher.own - student.own);
+    const float loss = finish(in, student, teacher, mean, target, kappa ? kappa[k] : 0, statistics);
+    return empty ? 0 : loss;
+  };
+  constexpr int64_t kLosses = 512;  // of a work item
+  parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i)
+      out.row_loss[i] = finish_one(scratch.own_student.row(i, scratch.student.row(i)), scratch.own_teacher.row(i, scratch.teacher.row(i)),
+                                   scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
+  });
+  parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
+    for (int64_t j = first; j < first + count; ++j)
+      out.column_loss[j] =
+          finish_one(scratch.own_student.column(j, scratch.student.column(j)), scratch.own_teacher.column(j, scratch.teacher.column(j)),
+                     scratch.teacher.column(j), scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
+  });
 }
 
 void distillation_backward(const duet_context& context, const DistillationInputs& in, Matrix<const float> row_statistics,
@@ -151,18 +163,25 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.gradient.begin();
   scratch.products.begin(in.student_a, in.student_v, out.a, out.v);
-  for (int64_t i = 0; i < scratch.n; ++i)
-    pull(
-        row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0,
-        [&](float log_sum, float weight) { scratch.student.set_row(i, log_sum, weight); },
-        [&](float log_sum, float weight) { scratch.teacher.set_row(i, log_sum, weight); },
-        [&](float weight) { scratch.target.set_row(i, rows ? weight : 0); });
-  for (int64_t j = 0; j < scratch.m; ++j)
-    pull(
-        column_statistics.row(j), columns ? out.column_weight[j] : 0, in.kappa_v ? in.kappa_v[j] : 0,
-        [&](float log_sum, float weight) { scratch.student.set_column(j, log_sum, weight); },
-        [&](float log_sum, float weight) { scratch.teacher.set_column(j, log_sum, weight); },
-        [&](float weight) { scratch.target.set_column(j, columns ? weight : 0); });
+  const auto row_pull = [&](int64_t i) {
+    return DistillationPull(row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0);
+  };
+  const auto column_pull = [&](int64_t j) {
+    return DistillationPull(column_statistics.row(j), columns ? out.column_weight[j] : 0, in.kappa_v ? in.kappa_v[j] : 0);
+  };
+  for (int64_t i = 0; i < scratch.n; ++i) {
+    const DistillationPull pull = row_pull(i);
+    scratch.student.set_row(i, row_statistics.row(i)[kStudentLogSum], pull.student);
+    scratch.teacher.set_row(i, row_statistics.row(i)[kTeacherLogSum], pull.teacher);
+    scratch.target.set_row(i, pull.target);
+  }
+  for (int64_t j = 0; j < scratch.m; ++j) {
+    const DistillationPull pull = column_pull(j);
+    scratch.student.set_column(j, column_statistics.row(j)[kStudentLogSum], pull.student);
+    scratch.teacher.set_column(j, column_statistics.row(j)[kTeacherLogSum], pull.teacher);
+    scratch.target.set_column(j, pull.target);
+  }
+  const auto confident = [](const float* statistics) { return statistics[kStudentLogOdds] > 0; };
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.pack(context, block, in); },
       [&](const Tile& tile, int thread) {
@@ -172,6 +191,11 @@ void distillation_backward(const duet_context& context, const DistillationInputs
         scratch.student.add(tile, thread, s, scale, Accumulate::no, g);
         scratch.teacher.add(tile, thread, t, teacher_scale, Accumulate::yes, g);
         scratch.target.subtract(tile, thread, g);
+        for_each_own_pair(own_pairs_of(in), tile, [&](int64_t r, int64_t c) {
+          const int64_t i = tile.first_row + r, j = tile.first_column + c;
+          const float *row = row_statistics.row(i), *column = column_statistics.row(j);
+          if (confident(row) || confident(column)) g.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
+        });
         scratch.gradient.close(tile, s, scale);
       },
       [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });

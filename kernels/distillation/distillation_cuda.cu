@@ -26,7 +26,7 @@ Partials partials_of(const PairSums& sums) { return {sums.row_partials(), sums.c
 struct ForwardTile {
   DistillationView view;
   Partials student, teacher, target;
-  float* own;
+  float *own_student, *own_teacher;
 };
 
 template <duet_precision P>
@@ -43,6 +43,9 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
     T::multiply(loop, of_teacher, dots_of<T>(to.view.student, walk.place(tile + 1), true), teacher);
     scale_dots<T>(to.view.student.factor(), place, student);
     scale_dots<T>(to.view.teacher.factor(), place, teacher);
+    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
+    take_own_scores<T>(own_pair, place, student, to.own_student);
+    take_own_scores<T>(own_pair, place, teacher, to.own_teacher);
     if (to.view.bounded()) {
       take_exponentials<T, true, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
       take_exponentials<T, true, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
@@ -50,8 +53,6 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
       take_exponentials<T, false, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
       take_exponentials<T, false, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
     }
-    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-    take_own_scores<T>(own_pair, place, student, to.own);
     if (to.view.agreement.groups > 0)
       target_sums<T, true>(loop.scratch(), to.view.agreement, place, own_pair, student, to.target.rows, to.target.columns);
   }
@@ -60,7 +61,9 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
 // One direction's losses and statistics.
 struct Finish {
   const RunningSum *student, *teacher;
-  Positives positives;
+  const float *own_student, *own_teacher;
+  Direction direction;
+  bool own_positive;  // own pairs, where there are any
   const float* kappa;
   Vector<float> loss;
   Matrix<float> statistics;
@@ -69,17 +72,19 @@ struct Finish {
 __global__ void __launch_bounds__(kFinishThreads) finish_kernel(Finish to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
   if (i >= to.loss.size) return;
-  const double lse_s = to.student[i].log(), lse_t = to.teacher[i].log(), kappa = to.kappa ? to.kappa[i] : 0;
-  const Positives::Sums positives = to.positives[i];
-  const float sum = static_cast<float>(positives.weight);
+  const OwnAndOthers student = to.direction.parts(i, to.own_student, to.student[i]), teacher = to.direction.parts(i, to.own_teacher, to.teacher[i]);
+  const OtherPositives positives = to.direction.others(i);
+  const bool own_positive = student.has_own && to.own_positive;
   float* statistics = to.statistics.data + i * to.statistics.stride;
-  statistics[0] = static_cast<float>(lse_s);
-  statistics[1] = static_cast<float>(lse_t);
-  statistics[2] = sum;
-  // E/Z_t - log Z_t + log Z_s: the references of the sums are inside both the cross sum and the log-sum-exps.
-  const double to_teacher = to.teacher[i].cross / to.teacher[i].sum * kLn2 - lse_t + lse_s;
-  const double to_target = has_target(sum) ? positives.cross / positives.weight * kLn2 - ::log(positives.weight) + lse_s : 0;
-  to.loss.data[i] = to.positives.partners == 0 ? 0 : static_cast<float>((1 - kappa) * to_teacher + kappa * to_target);
+  statistics[kStudentLogSum] = static_cast<float>(student.lse);
+  statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);
+  statistics[kPositives] = static_cast<float>(positives.weight + (own_positive ? 1 : 0));
+  statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
+  statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
+  const double kappa = to.kappa ? to.kappa[i] : 0, mean = to.teacher[i].cross / to.teacher[i].sum * kLn2;
+  const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, positives, true) : 0;
+  const double loss = (1 - kappa) * teacher_loss(student, teacher, mean) + kappa * to_target;
+  to.loss.data[i] = to.direction.partners == 0 ? 0 : static_cast<float>(loss);
 }
 
 void finish(const duet_context& context, const Finish& to) {
@@ -98,8 +103,12 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
                           const duet_workspace& workspace) {
   Workspace pieces(workspace);
   DistillationScratch scratch(pieces, context, in);
-  const ForwardTile to{scratch.prepare(context, in), partials_of(scratch.student_sums), partials_of(scratch.teacher_sums),
-                       partials_of(scratch.target_sums), scratch.own};
+  const ForwardTile to{scratch.prepare(context, in),
+                       partials_of(scratch.student_sums),
+                       partials_of(scratch.teacher_sums),
+                       partials_of(scratch.target_sums),
+                       scratch.own_student,
+                       scratch.own_teacher};
   const bool classes = to.view.agreement.groups > 0;
   scratch.student_sums.begin(context);
   scratch.teacher_sums.begin(context);
@@ -117,10 +126,10 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
     });
   });
   const PairSums* target = classes ? &scratch.target_sums : nullptr;
-  finish(context, {scratch.student_sums.rows(), scratch.teacher_sums.rows(), row_positives(to.view.agreement, target, scratch.own, scratch.m),
-                   in.kappa_a.data, out.row_loss, out.row_statistics});
-  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(),
-                   column_positives(to.view.agreement, target, scratch.own, scratch.n), in.kappa_v.data, out.column_loss, out.column_statistics});
+  finish(context, {scratch.student_sums.rows(), scratch.teacher_sums.rows(), scratch.own_student, scratch.own_teacher,
+                   row_direction(to.view.agreement, target), classes, in.kappa_a.data, out.row_loss, out.row_statistics});
+  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(), scratch.own_student, scratch.own_teacher,
+                   column_direction(to.view.agreement, target), classes, in.kappa_v.data, out.column_loss, out.column_statistics});
 }
 
 }  // namespace duet::cuda

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/agreement.h"
-#include "kernels/distillation/distillation_backends.h"
+#include "kernels/distillation/distillation_formula.h"
 
 namespace duet::cuda {
 
@@ -30,7 +30,8 @@ struct DistillationScratch {
         student_sums(workspace, n, m, tile_columns, Shift::yes, Cross::no),
         teacher_sums(workspace, n, m, tile_columns, Shift::yes, Cross::yes),
         target_sums(workspace, n, m, tile_columns, Shift::no, Cross::yes),
-        own(workspace.take<float>(n)),
+        own_student(workspace.take<float>(n)),
+        own_teacher(workspace.take<float>(n)),
         pulls(workspace, n, m),
         scale_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.student_a.columns) {}
@@ -38,8 +39,7 @@ struct DistillationScratch {
   DistillationView prepare(const duet_context& context, const DistillationInputs& in) {
     student.prepare(context, in.student_a, in.student_v, in.scale);
     teacher.prepare(context, in.teacher_a, in.teacher_v, in.teacher_scale);
-    // Without classes there is no target at all, not even the own pairs.
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired && in.class_a, in.first_row, in.first_column);
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column);
     return {student.view(), teacher.view(), agreement.view()};
   }
 
@@ -48,7 +48,7 @@ struct DistillationScratch {
   ScoreRows student, teacher;
   AgreementRows agreement;
   PairSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s)
-  float* own;                                        // n: the score of a row with its own column
+  float *own_student, *own_teacher;                  // n: the score of a row with its own column
   Pulls pulls;
   TileSums scale_sums;
   BlockGradients products;

@@ -20,14 +20,25 @@ struct PullOf {
     Pull pull{};
     if (weight == nullptr) return pull;
     const float* of = statistics.row(i);
-    const float w = weight[i], share = kappa ? kappa[i] : 0, sum = of[2];
-    pull.student_log_sum = of[0];
-    pull.student = w * ((1 - share) + (has_target(sum) ? share : 0));
-    pull.teacher_log_sum = of[1];
-    pull.teacher = -w * (1 - share);
-    pull.target = has_target(sum) ? static_cast<float>(static_cast<double>(w) * share / sum) : 0;
+    const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
+    pull.student_log_sum = of[kStudentLogSum];
+    pull.student = taking_part(parts.student, of[kStudentLogSum]);
+    pull.teacher_log_sum = of[kTeacherLogSum];
+    pull.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
+    pull.target = parts.target;
     return pull;
   }
+  __device__ double own(int64_t i) const {
+    if (weight == nullptr) return 0;
+    return DistillationPull(statistics.row(i), weight[i], kappa ? kappa[i] : 0).own(statistics.row(i));
+  }
+};
+
+// The same of an own pair, both directions.
+struct OwnOf {
+  PullOf rows, columns;
+
+  __device__ float operator()(int64_t i, int64_t j) const { return static_cast<float>(rows.own(i) + columns.own(j)); }
 };
 
 struct GradientTile {
@@ -68,8 +79,10 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   scratch.products.begin(context, in.student_a, nullptr, in.student_v, nullptr, out.a, out.v);
   scratch.scale_sums.begin(context);
   to.gradient = scratch.products.block();
-  set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view, PullOf{row_statistics, out.row_weight.data, in.kappa_a.data});
-  set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view, PullOf{column_statistics, out.column_weight.data, in.kappa_v.data});
+  const PullOf of_rows{row_statistics, out.row_weight.data, in.kappa_a.data}, of_columns{column_statistics, out.column_weight.data, in.kappa_v.data};
+  set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view, of_rows);
+  set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view, of_columns);
+  set_own(context, to.pull, to.view.agreement, OwnOf{of_rows, of_columns});
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;

@@ -1,5 +1,6 @@
 #include "kernels/gather/gather.h"
 
+#include "kernels/core/arguments.h"
 #include "kernels/core/outside.h"
 #include "kernels/gather/gather_backends.h"
 
@@ -18,9 +19,11 @@ using namespace duet;
 
 duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_vector indices, duet_matrix rows) {
   return guard("gather_forward", [&] {
-    const auto from = matrix<const float>(source, "source", kAny, kAny);
-    const auto index = vector<const int64_t>(indices, "indices", kAny);
-    const auto to = matrix<float>(rows, "rows", index.size, from.columns);
+    Arguments arguments;
+    const auto from = arguments.matrix<const float>(source, "source", kAny, kAny);
+    const auto index = arguments.vector<const int64_t>(indices, "indices", kAny);
+    const auto to = arguments.matrix<float>(rows, "rows", index.size, from.columns);
+    arguments.check();
     check_indices(context, index, from.rows);
     dispatch(
         context, [&] { cpu::gather_forward(*context, from, index, to); }, [&] { cuda::gather_forward(*context, from, index, to); });
@@ -29,9 +32,11 @@ duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_
 
 duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows, duet_matrix grad_source) {
   return guard("gather_backward", [&] {
-    const auto index = vector<const int64_t>(indices, "indices", kAny);
-    const auto from = matrix<const float>(grad_rows, "grad_rows", index.size, kAny);
-    const auto to = matrix<float>(grad_source, "grad_source", kAny, from.columns);
+    Arguments arguments;
+    const auto index = arguments.vector<const int64_t>(indices, "indices", kAny);
+    const auto from = arguments.matrix<const float>(grad_rows, "grad_rows", index.size, kAny);
+    const auto to = arguments.matrix<float>(grad_source, "grad_source", kAny, from.columns);
+    arguments.check();
     check_indices(context, index, to.rows);
     dispatch(
         context, [&] { cpu::gather_backward(*context, index, from, to); }, [&] { cuda::gather_backward(*context, index, from, to); });
@@ -40,9 +45,11 @@ duet_status duet_gather_backward(duet_context* context, duet_vector indices, due
 
 duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_vector indices, duet_vector labels) {
   return guard("gather_labels", [&] {
-    const auto from = vector<const int32_t>(source, "source", kAny);
-    const auto index = vector<const int64_t>(indices, "indices", kAny);
-    const auto to = vector<int32_t>(labels, "labels", index.size);
+    Arguments arguments;
+    const auto from = arguments.vector<const int32_t>(source, "source", kAny);
+    const auto index = arguments.vector<const int64_t>(indices, "indices", kAny);
+    const auto to = arguments.vector<int32_t>(labels, "labels", index.size);
+    arguments.check();
     check_indices(context, index, from.size);
     dispatch(
         context, [&] { cpu::gather_labels(*context, from, index, to); }, [&] { cuda::gather_labels(*context, from, index, to); });

@@ -2,15 +2,16 @@
 
 #include <cmath>
 
+#include "kernels/core/arguments.h"
 #include "kernels/linear/linear_backends.h"
 
 namespace duet {
 namespace {
 
-LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs* given) {
+LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
-  const auto weight = matrix<const float>(inputs.weight, "weight", kAny, kAny);
-  const auto x = matrix<const float>(inputs.x, "x", kAny, weight.columns);
+  const auto weight = arguments.matrix<const float>(inputs.weight, "weight", kAny, kAny);
+  const auto x = arguments.matrix<const float>(inputs.x, "x", kAny, weight.columns);
   // 0 is refused too: it is what a struct holds that was not set by its _INIT.
   require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0, "output_scale: expected a finite number other than 0, got ",
           inputs.output_scale);
@@ -18,10 +19,10 @@ LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs*
   require(inputs.relu || !drops, "dropout: expected relu with it, got drop_probability ", inputs.dropout.drop_probability, " without");
   return {x,
           weight,
-          vector<const float>(inputs.bias, "bias", weight.rows, Need::optional),
+          arguments.vector<const float>(inputs.bias, "bias", weight.rows, Need::optional),
           inputs.output_scale,
           inputs.relu != 0,
-          drops ? check_dropout(context, &inputs.dropout, "dropout") : Dropout{}};
+          drops ? check_dropout(context, &inputs.dropout, "dropout", x.rows, weight.rows, arguments) : Dropout{}};
 }
 
 size_t workspace_bytes(const duet_context* context, const LinearInputs& inputs) {
@@ -36,18 +37,20 @@ using namespace duet;
 
 duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
   return guard("linear_workspace", [&] {
+    Arguments arguments;
     require(bytes != nullptr, "bytes: null");
-    const LinearInputs checked = check_inputs(context, inputs);
+    const LinearInputs checked = check_inputs(context, inputs, arguments);
     *bytes = workspace_bytes(context, checked);
   });
 }
 
 duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace) {
   return guard("linear_forward", [&] {
-    const LinearInputs checked = check_inputs(context, inputs);
-    const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
+    Arguments arguments;
+    const LinearInputs checked = check_inputs(context, inputs, arguments);
+    const auto to = arguments.matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
+    arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
-    scratch.check(workspace_bytes(context, checked));
     dispatch(
         context, [&] { cpu::linear_forward(*context, checked, to, scratch); }, [&] { cuda::linear_forward(*context, checked, to, scratch); });
   });
@@ -56,14 +59,16 @@ duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs*
 duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_matrix grad_outputs,
                                  duet_matrix grad_x, duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
   return guard("linear_backward", [&] {
-    const LinearInputs checked = check_inputs(context, inputs);
-    const auto from = matrix<const float>(outputs, "outputs", checked.x.rows, checked.weight.rows, checked.relu ? Need::required : Need::optional);
-    const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
-    const LinearGradients gradients{matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
-                                    matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns, Need::optional),
-                                    vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
+    Arguments arguments;
+    const LinearInputs checked = check_inputs(context, inputs, arguments);
+    const auto from =
+        arguments.matrix<const float>(outputs, "outputs", checked.x.rows, checked.weight.rows, checked.relu ? Need::required : Need::optional);
+    const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
+    const LinearGradients gradients{arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
+                                    arguments.matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns, Need::optional),
+                                    arguments.vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
+    arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
-    scratch.check(workspace_bytes(context, checked));
     dispatch(
         context, [&] { cpu::linear_backward(*context, checked, from, upstream, gradients, scratch); },
         [&] { cuda::linear_backward(*context, checked, from, upstream, gradients, scratch); });

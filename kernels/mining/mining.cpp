@@ -1,71 +1,90 @@
 #include "kernels/mining/mining.h"
 
+#include "kernels/core/arguments.h"
 #include "kernels/mining/mining_backends.h"
 
 using namespace duet;
 
-MiningDraw duet::check_draw(const duet_mining_draw* given, const char* name, int64_t first_column, int64_t m) {
+namespace {
+constexpr int64_t kMostSlots = 1 << 24;  // each has a random stream of its own, 6 + 256 slot, and streams are 32 bits
+}
+
+MiningDraw duet::check_draw(const duet_context* context, const duet_mining_draw* given, const char* name, int64_t end_row, int64_t end_column,
+                            int64_t m, Arguments& arguments) {
   const duet_mining_draw draw = load(given, name);
   require(draw.slots >= 1, name, ".slots: expected at least 1, got ", draw.slots);
-  require(draw.total_columns == 0 || draw.total_columns >= first_column + m, name, ".total_columns: expected 0 or at least ", first_column + m,
-          ", got ", draw.total_columns);
-  return {draw.seed, vector<const int64_t>(draw.step, text(name, ".step").c_str(), 1), draw.slots, draw.total_columns ? draw.total_columns : m};
+  require(draw.slots <= kMostSlots, name, ".slots: expected at most 2^24, got ", draw.slots);
+  require(draw.total_columns == 0 || draw.total_columns >= end_column, name, ".total_columns: expected 0 or at least ", end_column, ", got ",
+          draw.total_columns);
+  const int64_t columns = draw.total_columns ? draw.total_columns : m;
+  require(columns == 0 || end_row <= INT64_MAX / columns, name, ".total_columns: expected at most 2^63 - 1 elements in ", end_row, " rows, got ",
+          columns, " columns");
+  const auto step = vector<const int64_t>(draw.step, text(name, ".step").c_str(), 1);
+  arguments.add(name, step);
+  // On the CPU the step can be read here; a device takes its low 32 bits as they are.
+  if (context != nullptr && context->device == DUET_CPU)
+    require(step[0] >= 0 && step[0] <= UINT32_MAX, name, ".step: expected 0 to below 2^32, got ", step[0]);
+  return {draw.seed, step, draw.slots, columns};
 }
 
 namespace {
 
-MiningInputs check(const duet_mining_inputs* given) {
+MiningInputs check(const duet_mining_inputs* given, Arguments& arguments) {
   const duet_mining_inputs inputs = load(given, "inputs");
   const int metric = enum_value(inputs.metric);
   require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
           "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
-  require(inputs.first_row >= 0 && inputs.first_column >= 0, "inputs.first_row, first_column: expected at least 0, got ", inputs.first_row, ", ",
-          inputs.first_column);
-  const auto x = matrix<const float>(inputs.x, "inputs.x", kAny, kAny), y = matrix<const float>(inputs.y, "inputs.y", kAny, x.columns);
-  require(x.rows <= INT32_MAX && y.rows <= INT32_MAX, "inputs.x, inputs.y: expected below 2^31 rows, the indices being int32, got ", x.rows, ", ",
-          y.rows);
+  const auto x = arguments.side(inputs.x, "inputs.x", kAny), y = arguments.side(inputs.y, "inputs.y", x.columns);
+  check_first(inputs.first_row, x.rows, "inputs", ".first_row");
+  check_first(inputs.first_column, y.rows, "inputs", ".first_column");
   return {x,
           y,
-          vector<const int32_t>(inputs.labels_x, "inputs.labels_x", x.rows),
-          vector<const int32_t>(inputs.labels_y, "inputs.labels_y", y.rows),
-          inputs.metric,
+          arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", x.rows),
+          arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", y.rows),
+          static_cast<duet_metric>(metric),
           inputs.first_row,
           inputs.first_column};
 }
 
-// side: "rows" or "columns"; null outputs are none.
-MiningHardOutputs check(const duet_mining_hard_outputs* given, const char* side, int64_t size) {
+struct SideNames {
+  const char *side, *positive_index, *negative_index, *positive_distance, *negative_distance;
+};
+constexpr SideNames kRows{"rows", "rows.positive_index", "rows.negative_index", "rows.positive_distance", "rows.negative_distance"};
+constexpr SideNames kColumns{"columns", "columns.positive_index", "columns.negative_index", "columns.positive_distance", "columns.negative_distance"};
+
+// Null outputs are none.
+MiningHardOutputs check(const duet_mining_hard_outputs* given, const SideNames& names, int64_t size, Arguments& arguments) {
   if (given == nullptr) return {};
-  const duet_mining_hard_outputs outputs = load(given, side);
-  const auto name = [side](const char* field) { return text(side, ".", field); };
-  return {vector<int32_t>(outputs.positive_index, name("positive_index").c_str(), size, Need::optional),
-          vector<int32_t>(outputs.negative_index, name("negative_index").c_str(), size, Need::optional),
-          vector<float>(outputs.positive_distance, name("positive_distance").c_str(), size, Need::optional),
-          vector<float>(outputs.negative_distance, name("negative_distance").c_str(), size, Need::optional)};
+  const duet_mining_hard_outputs outputs = load(given, names.side);
+  return {arguments.vector<int32_t>(outputs.positive_index, names.positive_index, size, Need::optional),
+          arguments.vector<int32_t>(outputs.negative_index, names.negative_index, size, Need::optional),
+          arguments.vector<float>(outputs.positive_distance, names.positive_distance, size, Need::optional),
+          arguments.vector<float>(outputs.negative_distance, names.negative_distance, size, Need::optional)};
 }
 
-void check_workspace(const duet_context* context, const MiningInputs& inputs, const duet_workspace& workspace) {
-  Workspace(workspace).check(dispatch(
-      context, [&] { return cpu::mining_workspace(*context, inputs); }, [&] { return cuda::mining_workspace(*context, inputs); }));
+size_t needed(const duet_context* context, const MiningInputs& inputs) {
+  return dispatch(
+      context, [&] { return cpu::mining_workspace(*context, inputs); }, [&] { return cuda::mining_workspace(*context, inputs); });
 }
 
 }  // namespace
 
 duet_status duet_mining_workspace(const duet_context* context, const duet_mining_inputs* inputs, size_t* bytes) {
   return guard("mining_workspace", [&] {
-    const MiningInputs checked = check(inputs);
+    Arguments arguments;
+    const MiningInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = dispatch(
-        context, [&] { return cpu::mining_workspace(*context, checked); }, [&] { return cuda::mining_workspace(*context, checked); });
+    *bytes = needed(context, checked);
   });
 }
 
 duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* inputs, const duet_mining_hard_outputs* rows,
                              const duet_mining_hard_outputs* columns, duet_workspace workspace) {
   return guard("mining_hard", [&] {
-    const MiningInputs checked = check(inputs);
-    const MiningHardOutputs of_rows = check(rows, "rows", checked.x.rows), of_columns = check(columns, "columns", checked.y.rows);
-    check_workspace(context, checked, workspace);
+    Arguments arguments;
+    const MiningInputs checked = check(inputs, arguments);
+    const MiningHardOutputs of_rows = check(rows, kRows, checked.x.rows, arguments), of_columns = check(columns, kColumns, checked.y.rows, arguments);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::mining_hard(*context, checked, of_rows, of_columns, workspace); },
         [&] { cuda::mining_hard(*context, checked, of_rows, of_columns, workspace); });
@@ -74,9 +93,10 @@ duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* in
 
 duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs, duet_vector count, duet_workspace workspace) {
   return guard("mining_semihard_count", [&] {
-    const MiningInputs checked = check(inputs);
-    const auto out = vector<int64_t>(count, "count", 1);
-    check_workspace(context, checked, workspace);
+    Arguments arguments;
+    const MiningInputs checked = check(inputs, arguments);
+    const auto out = arguments.vector<int64_t>(count, "count", 1);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::mining_semihard_count(*context, checked, out, workspace); },
         [&] { cuda::mining_semihard_count(*context, checked, out, workspace); });
@@ -86,14 +106,16 @@ duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_
 duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs, float margin, duet_matrix triplets, duet_matrix distances,
                                  duet_workspace workspace) {
   return guard("mining_semihard", [&] {
-    const MiningInputs checked = check(inputs);
+    Arguments arguments;
+    const MiningInputs checked = check(inputs, arguments);
     require(margin >= 0, "margin: expected at least 0, got ", margin);
-    check_workspace(context, checked, workspace);
+    arguments.check(workspace, needed(context, checked));
     const int64_t count = dispatch(
         context, [&] { return cpu::mining_semihard_length(*context, checked, workspace); },
         [&] { return cuda::mining_semihard_length(*context, checked, workspace); });
-    const auto list = matrix<int32_t>(triplets, "triplets", count, 3);
-    const auto values = matrix<float>(distances, "distances", count, 2, Need::optional);
+    const auto list = arguments.matrix<int32_t>(triplets, "triplets", count, 3);
+    const auto values = arguments.matrix<float>(distances, "distances", count, 2, Need::optional);
+    arguments.check();
     dispatch(
         context, [&] { cpu::mining_semihard(*context, checked, margin, list, values, workspace); },
         [&] { cuda::mining_semihard(*context, checked, margin, list, values, workspace); });
@@ -103,11 +125,13 @@ duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs
 duet_status duet_mining_distance_weighted(duet_context* context, const duet_mining_inputs* inputs, const duet_mining_draw* draw,
                                           duet_matrix negatives, duet_matrix distances, duet_workspace workspace) {
   return guard("mining_distance_weighted", [&] {
-    const MiningInputs checked = check(inputs);
-    const MiningDraw drawn = check_draw(draw, "draw", checked.first_column, checked.y.rows);
-    const auto indices = matrix<int32_t>(negatives, "negatives", checked.x.rows, drawn.slots);
-    const auto values = matrix<float>(distances, "distances", checked.x.rows, drawn.slots, Need::optional);
-    check_workspace(context, checked, workspace);
+    Arguments arguments;
+    const MiningInputs checked = check(inputs, arguments);
+    const MiningDraw drawn =
+        check_draw(context, draw, "draw", checked.first_row + checked.x.rows, checked.first_column + checked.y.rows, checked.y.rows, arguments);
+    const auto indices = arguments.matrix<int32_t>(negatives, "negatives", checked.x.rows, drawn.slots);
+    const auto values = arguments.matrix<float>(distances, "distances", checked.x.rows, drawn.slots, Need::optional);
+    arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); },
         [&] { cuda::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); });

@@ -7,6 +7,8 @@
 
 namespace duet {
 
+class Arguments;
+
 struct MiningInputs {
   Matrix<const float> x, y;  // n x d, m x d
   Vector<const int32_t> labels_x, labels_y;
@@ -28,8 +30,10 @@ struct MiningDraw {
   int64_t slots, total_columns;
 };
 
-// Checks a draw for a call of m columns from first_column on; name: how the argument is called.
-MiningDraw check_draw(const duet_mining_draw* given, const char* name, int64_t first_column, int64_t m);
+// Checks a draw for a call of m columns, whose rows and columns end before these global indices; name: how the argument is called. context: whose
+// memory the step lies in; null: it is not looked at.
+MiningDraw check_draw(const duet_context* context, const duet_mining_draw* given, const char* name, int64_t end_row, int64_t end_column, int64_t m,
+                      Arguments& arguments);
 
 namespace cpu {
 

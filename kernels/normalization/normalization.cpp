@@ -1,5 +1,6 @@
 #include "kernels/normalization/normalization.h"
 
+#include "kernels/core/arguments.h"
 #include "kernels/normalization/normalization_backends.h"
 
 namespace duet {
@@ -7,12 +8,12 @@ namespace {
 
 void check_eps(float eps) { require(eps > 0 && eps <= 3e38f, "eps: expected above 0 and finite, got ", eps); }
 
-LayerNormInputs check_inputs(const duet_layer_norm_inputs* given) {
+LayerNormInputs check_inputs(const duet_layer_norm_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
-  const auto x = matrix<const float>(inputs.x, "x", kAny, kAny);
+  const auto x = arguments.matrix<const float>(inputs.x, "x", kAny, kAny);
   check_eps(inputs.eps);
-  return {x, vector<const float>(inputs.gain, "gain", x.columns, Need::optional),
-          vector<const float>(inputs.offset, "offset", x.columns, Need::optional), inputs.eps};
+  return {x, arguments.vector<const float>(inputs.gain, "gain", x.columns, Need::optional),
+          arguments.vector<const float>(inputs.offset, "offset", x.columns, Need::optional), inputs.eps};
 }
 
 size_t workspace_bytes(const duet_context* context, Matrix<const float> x) {
@@ -27,17 +28,20 @@ using namespace duet;
 
 duet_status duet_normalization_workspace(const duet_context* context, duet_matrix x, size_t* bytes) {
   return guard("normalization_workspace", [&] {
+    Arguments arguments;
     require(bytes != nullptr, "bytes: null");
-    const auto from = matrix<const float>(x, "x", kAny, kAny);
+    const auto from = arguments.matrix<const float>(x, "x", kAny, kAny);
     *bytes = workspace_bytes(context, from);
   });
 }
 
 duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float eps, duet_matrix outputs) {
   return guard("unit_rows_forward", [&] {
-    const auto from = matrix<const float>(x, "x", kAny, kAny);
+    Arguments arguments;
+    const auto from = arguments.matrix<const float>(x, "x", kAny, kAny);
     check_eps(eps);
-    const auto to = matrix<float>(outputs, "outputs", from.rows, from.columns);
+    const auto to = arguments.matrix<float>(outputs, "outputs", from.rows, from.columns);
+    arguments.check();
     dispatch(
         context, [&] { cpu::unit_rows_forward(*context, from, eps, to); }, [&] { cuda::unit_rows_forward(*context, from, eps, to); });
   });
@@ -45,10 +49,12 @@ duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float e
 
 duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float eps, duet_matrix grad_outputs, duet_matrix grad_x) {
   return guard("unit_rows_backward", [&] {
-    const auto from = matrix<const float>(x, "x", kAny, kAny);
+    Arguments arguments;
+    const auto from = arguments.matrix<const float>(x, "x", kAny, kAny);
     check_eps(eps);
-    const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", from.rows, from.columns);
-    const auto to = matrix<float>(grad_x, "grad_x", from.rows, from.columns);
+    const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", from.rows, from.columns);
+    const auto to = arguments.matrix<float>(grad_x, "grad_x", from.rows, from.columns);
+    arguments.check();
     dispatch(
         context, [&] { cpu::unit_rows_backward(*context, from, eps, upstream, to); },
         [&] { cuda::unit_rows_backward(*context, from, eps, upstream, to); });
@@ -57,8 +63,10 @@ duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float 
 
 duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm_inputs* inputs, duet_matrix outputs) {
   return guard("layer_norm_forward", [&] {
-    const LayerNormInputs checked = check_inputs(inputs);
-    const auto to = matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
+    Arguments arguments;
+    const LayerNormInputs checked = check_inputs(inputs, arguments);
+    const auto to = arguments.matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
+    arguments.check();
     dispatch(
         context, [&] { cpu::layer_norm_forward(*context, checked, to); }, [&] { cuda::layer_norm_forward(*context, checked, to); });
   });
@@ -67,13 +75,14 @@ duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm
 duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_norm_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
                                      duet_vector grad_gain, duet_vector grad_offset, duet_workspace workspace) {
   return guard("layer_norm_backward", [&] {
-    const LayerNormInputs checked = check_inputs(inputs);
-    const auto upstream = matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
-    const LayerNormGradients gradients{matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
-                                       vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
-                                       vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
+    Arguments arguments;
+    const LayerNormInputs checked = check_inputs(inputs, arguments);
+    const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
+    const LayerNormGradients gradients{arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
+                                       arguments.vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
+                                       arguments.vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
+    arguments.check(workspace, workspace_bytes(context, checked.x));
     const Workspace scratch(workspace);
-    scratch.check(workspace_bytes(context, checked.x));
     dispatch(
         context, [&] { cpu::layer_norm_backward(*context, checked, upstream, gradients, scratch); },
         [&] { cuda::layer_norm_backward(*context, checked, upstream, gradients, scratch); });

@@ -1,5 +1,9 @@
 #include "kernels/optimizer/optimizer.h"
 
+#include <algorithm>
+#include <vector>
+
+#include "kernels/core/arguments.h"
 #include "kernels/optimizer/optimizer_backends.h"
 
 namespace duet {
@@ -7,22 +11,58 @@ namespace {
 
 enum class SecondMoment { used, unused };
 
-OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment) {
+// The arrays of a slot that a step uses: field(array, name, whether it is written) for each.
+template <class Field>
+void for_each_field(const duet_optimizer_slot& slot, SecondMoment second_moment, Field&& field) {
+  field(slot.parameter, "parameter", true);
+  field(slot.gradient, "gradient", false);
+  field(slot.first_moment, "first_moment", true);
+  if (second_moment == SecondMoment::used) field(slot.second_moment, "second_moment", true);
+  if (slot.teacher.data != nullptr || slot.teacher.size != 0) field(slot.teacher, "teacher", true);
+}
+
+// That no array which is written shares memory with another: sorted by where they begin, so that many slots cost little. The list is kept from call
+// to call. alone: the arguments that are no slot's.
+void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
+  struct Piece {
+    uintptr_t first, end;
+    bool written;
+    const char* field;
+    int64_t slot;  // -1: an argument of its own
+
+    std::string name() const { return slot < 0 ? field : text("slots[", slot, "].", field); }
+  };
+  thread_local std::vector<Piece> pieces;
+  pieces.clear();
+  pieces.reserve(static_cast<size_t>(5 * slots.count) + alone.regions().size());
+  for (int64_t k = 0; k < slots.count; ++k)
+    for_each_field(slots.slots[k], second_moment, [&](const duet_vector& array, const char* name, bool written) {
+      const auto first = reinterpret_cast<uintptr_t>(array.data);
+      if (array.size > 0) pieces.push_back({first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k});
+    });
+  for (const Region& region : alone.regions()) pieces.push_back({region.first, region.end, region.written, region.name, -1});
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.first < b.first; });
+  const Piece *written = nullptr, *read = nullptr;  // those that reach furthest so far
+  const auto further = [](const Piece* reached, const Piece& piece) { return reached && reached->end > piece.end ? reached : &piece; };
+  for (const Piece& piece : pieces) {
+    if (written && written->end > piece.first) require(false, written->name(), ": shares memory with ", piece.name());
+    if (piece.written && read && read->end > piece.first) require(false, piece.name(), ": shares memory with ", read->name());
+    (piece.written ? written : read) = further(piece.written ? written : read, piece);
+  }
+}
+
+OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment, Arguments& arguments) {
   require(count >= 0, "slot_count: expected 0 or more, got ", count);
   require(slots != nullptr || count == 0, "slots: null for ", count, " slots");
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
-    // The name is put together only for an array that is refused.
-    const auto check = [&](const duet_vector& given, const char* field) {
-      if (given.dtype != DUET_F32 || given.size != size || size < 0 || (given.data == nullptr && size > 0))
+    for_each_field(slots[k], second_moment, [&](const duet_vector& given, const char* field, bool) {
+      // The name is put together only for an array that is refused.
+      if (enum_value(given.dtype) != DUET_F32 || given.size != size || size < 0 || size > kMostElements || (given.data == nullptr && size > 0))
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
-    };
-    check(slots[k].parameter, "parameter");
-    check(slots[k].gradient, "gradient");
-    check(slots[k].first_moment, "first_moment");
-    if (second_moment == SecondMoment::used) check(slots[k].second_moment, "second_moment");
-    if (slots[k].teacher.data != nullptr || slots[k].teacher.size != 0) check(slots[k].teacher, "teacher");
+    });
   }
+  check_apart({slots, count}, second_moment, arguments);
   return {slots, count};
 }
 
@@ -41,16 +81,17 @@ using namespace duet;
 duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_adamw_options* options,
                             duet_vector learning_rate, duet_vector step) {
   return guard("adamw_step", [&] {
+    Arguments arguments;
     const auto chosen = load(options, "options");
     check_fraction(chosen.beta1, "options.beta1");
     check_fraction(chosen.beta2, "options.beta2");
     require(chosen.eps > 0, "options.eps: expected above 0, got ", chosen.eps);
     check_shared(chosen.decay, chosen.teacher_momentum);
-    const auto rate = vector<const float>(learning_rate, "learning_rate", 1);
-    const auto t = vector<const int64_t>(step, "step", 1);
+    const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
+    const auto t = arguments.vector<const int64_t>(step, "step", 1);
     // On the CPU the step can be read here; a device takes it as it is.
     if (context != nullptr && context->device == DUET_CPU) require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used);
+    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, arguments);
     dispatch(
         context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); }, [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
   });
@@ -59,11 +100,12 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
 duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_sgd_options* options,
                           duet_vector learning_rate) {
   return guard("sgd_step", [&] {
+    Arguments arguments;
     const auto chosen = load(options, "options");
     check_fraction(chosen.momentum, "options.momentum");
     check_shared(chosen.decay, chosen.teacher_momentum);
-    const auto rate = vector<const float>(learning_rate, "learning_rate", 1);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused);
+    const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
+    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused, arguments);
     dispatch(
         context, [&] { cpu::sgd_step(*context, checked, chosen, rate); }, [&] { cuda::sgd_step(*context, checked, chosen, rate); });
   });

@@ -1,19 +1,27 @@
 // What each backend implements of retrieval, on checked arguments.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/core/host_device.h"
+#include "kernels/retrieval/retrieval.h"
+#include "kernels/retrieval/retrieval_formula.h"
 
 namespace duet {
+
+template <>
+inline constexpr size_t kFirstSize<duet_retrieval_inputs> = offsetof(duet_retrieval_inputs, query_groups);
 
 struct RetrievalInputs {
   Matrix<const float> queries, gallery;
   Vector<const int32_t> query_labels, gallery_labels;  // without data in top_k
   bool paired;
   int64_t first_row, first_column;
+  Vector<const int64_t> query_groups, gallery_groups, cutoffs;  // without data where not given, and in top_k
 
-  // The gallery row that is query i's own pair, -1 where it is not in this gallery.
+  // Without groups: the gallery row that is query i's own pair, -1 where it is not in this gallery.
   DUET_HOST_DEVICE int64_t own(int64_t i) const {
     const int64_t j = i + first_row - first_column;
     return paired && j >= 0 && j < gallery.rows ? j : -1;
@@ -22,14 +30,11 @@ struct RetrievalInputs {
 
 struct RetrievalOutputs {  // without data: not computed
   Vector<int32_t> relevant;
-  Vector<float> average_precision, precision_at_r, precision_all_cutoffs;
-  Vector<int32_t> first_relevant_rank;
-  Matrix<float> precision_recall;
+  Vector<float> average_precision, precision_at_r, precision_over_cutoffs;
+  Matrix<float> recall, precision_recall;
   Vector<float> matching;
-  Vector<int32_t> own_rank;
+  Matrix<float> pair_recall;
 };
-
-inline constexpr int64_t kRecallPoints = 11;  // recall 0, 0.1, ... 1
 
 namespace cpu {
 

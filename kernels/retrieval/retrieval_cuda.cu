@@ -1,13 +1,12 @@
-// The measures of METHOD.md 7 for each query, from the ranks of its relevant items.
+// The measures of METHOD.md 7 for each query, from its relevant items and what scores as they do.
 //
 // Queries are taken in blocks of at most 2^24 scores, which the tile kernels leave in the workspace, and so in the second-level cache. One block of
-// threads (256, fewer for a small gallery) owns a query. It collects the keys (score, index) of relevant items until 4096 of them, a run, fill shared
-// memory, sorts the run, and then passes over all items once: a binary search in the run finds between which two of its keys an item lies, and a
-// counter there counts the items, another the relevant ones. Running sums of both make each key's rank among all and among the relevant items (its
-// hits), which is all that the measures need, and their sums and extremes do not ask for any order; so a query with more relevant items takes further
-// runs. Nothing is sorted but relevant keys, all ranks are exact for the scores given, sums are float64. Expected on an H200 at n = m = 16384, d =
-// 512, 10 classes: scores 3.5 ms in tf32x3; 2.7e8 items each 11 steps of search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5
-// ms, sorts 0.5 ms.
+// threads (256, fewer for a small gallery) owns a query. It sorts the scores of relevant items in shared memory, up to 4096 of them, a run, and then
+// passes over all items once: a binary search in the run finds between which two of its scores, or at which, another item lies, and a counter there
+// counts it. Running sums give what stands before each group of equal scores; a thread takes a group, and walks over its ranks where it holds more
+// than one item. A query with more relevant items takes further runs, best scores first, cut where a radix selection says. Nothing is sorted but
+// relevant scores, all counts are exact for the scores given, sums are float64. Expected on an H200 at n = m = 16384, d = 512, 10 classes: scores 3.5
+// ms in tf32x3; 2.7e8 items each 11 steps of search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5 ms, sorts 0.5 ms.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
@@ -15,8 +14,7 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kRunKeys = 4096;           // with its counters 68 KB: three blocks on an SM
-constexpr double kSmallestNorm = 1e-12;  // METHOD.md 1
+constexpr int kRunKeys = 4096;  // with its counters 68 KB: three blocks on an SM
 
 // One block a row; the norm in float64, so that 1e30 does not overflow.
 __global__ void __launch_bounds__(128) normalise_rows(Matrix<const float> rows, Matrix<float> unit) {
@@ -24,21 +22,8 @@ __global__ void __launch_bounds__(128) normalise_rows(Matrix<const float> rows, 
   double square = 0;
   for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) square += static_cast<double>(from[k]) * from[k];
   double norm = sqrt(block_sum(square));
-  if (norm < kSmallestNorm) norm = kSmallestNorm;  // NaN stays
+  if (norm < kSmallestRowNorm) norm = kSmallestRowNorm;  // NaN stays
   for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) unit.row(blockIdx.x)[k] = static_cast<float>(from[k] / norm);
-}
-
-// 1/1 + ... + 1/k. Past the first few by Euler and Maclaurin: what is left out is below 1e-16.
-__device__ double harmonic(int64_t k) {
-  constexpr int64_t kFew = 16;
-  if (k < kFew) {
-    double sum = 0;
-    for (int64_t q = k; q > 0; --q) sum += 1.0 / static_cast<double>(q);
-    return sum;
-  }
-  constexpr double kEuler = 0.57721566490153286061;
-  const double x = static_cast<double>(k), y = 1 / (x * x);
-  return log(x) + kEuler + 0.5 / x - y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240))));
 }
 
 struct Query {
@@ -47,135 +32,217 @@ struct Query {
   int64_t m;
   int32_t label;
 
-  __device__ bool relevant(int64_t j) const { return label >= 0 && labels[j] == label; }
+  __device__ uint32_t bits(int64_t j) const { return score_bits(scores[j]); }  // kNoScore: the row is no item
+  __device__ bool same_label(int64_t j) const { return label >= 0 && labels[j] == label; }
+  __device__ bool relevant(int64_t j, uint32_t score) const { return score != kNoScore && same_label(j); }
 };
 
 // What the threads count together, in shared memory: integers, whose order does not matter.
 struct Counts {
-  int32_t cursor;  // keys of the run
-  int32_t relevant, first_rank;
-  int32_t ahead, others, below, tied;
+  int32_t cursor;  // scores of the run
+  int32_t relevant, items;
+  int32_t own, above, equal, others, below, tied;
   int32_t best_precision[kRecallPoints];  // bits: of numbers that are not negative they rise as the number does
+  uint32_t digit;
+  int32_t rank;
+  TieGroup first;  // of relevant items, the best
 };
 
-// What the ranks of a query's relevant items come to, a thread's part.
+// What a thread's groups come to.
 struct Measures {
-  double precisions = 0, precisions_at_r = 0, all_cutoffs = 0;
-  int32_t first_rank = INT32_MAX;
-  float best_precision[kRecallPoints] = {};  // among hits of at least that recall
+  double precisions = 0, precisions_at_r = 0, over_cutoffs = 0;
+};
 
-  __device__ void take(int64_t rank, int64_t hits, int64_t relevant, double harmonic_m) {
-    const double precision = static_cast<double>(hits) / static_cast<double>(rank + 1);
-    precisions += precision;
-    if (rank < relevant) precisions_at_r += precision;
-    all_cutoffs += harmonic_m - harmonic(rank);  // a hit at rank k counts in every P@k from there on
-    first_rank = Min{}(first_rank, static_cast<int32_t>(rank));
-    const auto value = static_cast<float>(precision);  // P@k peaks at hits
-    DUET_UNROLL for (int64_t point = 0; point < kRecallPoints;
-                     ++point) if (hits * (kRecallPoints - 1) >= relevant * point && value > best_precision[point]) best_precision[point] = value;
-  }
+// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where one score alone has more than kRunKeys, the run is that
+// score, from = to.
+struct Range {
+  uint32_t from, to;
+  int32_t relevant;
 };
 
 struct Run {
-  uint64_t* keys;       // spread(kRunKeys), sorted
-  int32_t *items, *of;  // spread(kRunKeys) each: items, relevant items between a key and the one before, the key itself among them
+  uint64_t* keys;           // spread(kRunKeys), sorted: row_key(bits, 0)
+  int32_t *between, *tied;  // kRunKeys each, at the first key of a score: other items after the key before and ahead of it; other items of its score
+
+  __device__ uint32_t bits(int k) const { return key_bits(keys[spread<uint64_t>(k)]); }
 };
 
-// Fills the run with the relevant items from column next on; returns where the next run starts, count gets its keys. For whole blocks.
-__device__ int64_t collect(const Query& query, int64_t next, const Run& run, int32_t* cursor, int32_t& count) {
-  if (threadIdx.x == 0) *cursor = 0;
-  __syncthreads();
-  count = 0;
-  for (; next < query.m; next += blockDim.x) {
-    const int64_t j = next + threadIdx.x;
-    const bool relevant = j < query.m && query.relevant(j);
-    const int32_t more = __syncthreads_count(relevant);
-    if (count + more > kRunKeys) break;
-    if (relevant) run.keys[spread<uint64_t>(atomicAdd(cursor, 1))] = rank_key(query.scores[j], j);  // in any order: they are sorted
-    count += more;
+// What stands before the run.
+struct Walk {
+  int64_t items = 0, hits = 0;
+  double sum = 0;  // of P@k rel_k
+};
+
+// The best kRunKeys relevant items from `from` on, or fewer: not those of the last score, where more of it are left out. Finds the score of the next
+// one, digit by digit: which of the 256 the next item has, among those that have all digits so far. For whole blocks of 256 threads.
+__device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Counts& counts) {
+  static_assert(kThreads == 256);
+  int32_t* const histogram = run.between;
+  const int bin = static_cast<int>(threadIdx.x);
+  int32_t rank = kRunKeys, equal = 0;
+  uint32_t found = 0;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    histogram[bin] = 0;
+    __syncthreads();
+    for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x) {
+      const uint32_t bits = query.bits(j);
+      if (bits < from || !query.relevant(j, bits) || (shift < 24 && (bits ^ found) >> (shift + 8) != 0)) continue;
+      atomicAdd(histogram + (bits >> shift & 255), 1);
+    }
+    __syncthreads();
+    const int32_t here = histogram[bin];
+    int32_t all;
+    const int32_t before = block_sum_before(here, all);
+    if (before <= rank && rank < before + here) counts.digit = static_cast<uint32_t>(bin), counts.rank = rank - before;
+    __syncthreads();
+    found |= counts.digit << shift;
+    rank = counts.rank;
+    equal = histogram[counts.digit];
+    __syncthreads();
   }
-  __syncthreads();
-  return next;
+  return rank < kRunKeys ? Range{from, found - 1, kRunKeys - rank} : Range{found, found, equal};
 }
 
-// Counts all items, and the relevant ones, between the run's keys. For whole blocks.
-__device__ void count_items(const Query& query, const Run& run, int32_t count) {
+// Fills the run, sorts it and counts all other items between its scores; returns its number of keys. For whole blocks.
+__device__ int32_t fill_run(const Query& query, const Range& range, const Run& run, Counts& counts) {
+  const int32_t count = range.relevant > kRunKeys ? 1 : range.relevant;
   const int size = sort_size(count);
+  if (threadIdx.x == 0) {
+    counts.cursor = 0;
+    if (range.relevant > kRunKeys) run.keys[0] = row_key(range.from, 0);
+  }
+  __syncthreads();
+  for (int64_t j = threadIdx.x; range.relevant <= kRunKeys && j < query.m; j += blockDim.x) {
+    const uint32_t bits = query.bits(j);
+    if (bits >= range.from && bits <= range.to && query.relevant(j, bits))
+      run.keys[spread<uint64_t>(atomicAdd(&counts.cursor, 1))] = row_key(bits, 0);  // in any order: they are sorted
+  }
   for (int k = count + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x)) run.keys[spread<uint64_t>(k)] = kNoKey;
-  for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x)) run.items[k] = run.of[k] = 0;
+  for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x)) run.between[k] = run.tied[k] = 0;
   __syncthreads();
   sort_block(run.keys, size);
   for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x) {
-    const uint64_t key = rank_key(query.scores[j], j);
+    const uint32_t bits = query.bits(j);
+    if (bits < range.from || query.same_label(j)) continue;
     int low = 0, high = count;  // the first key of the run that is no less
     while (low < high) {
       const int middle = (low + high) / 2;
-      if (run.keys[spread<uint64_t>(middle)] < key)
+      if (run.bits(middle) < bits)
         low = middle + 1;
       else
         high = middle;
     }
-    if (low == count) continue;
-    atomicAdd(run.items + low, 1);
-    if (query.relevant(j)) atomicAdd(run.of + low, 1);
+    if (low < count) atomicAdd((run.bits(low) == bits ? run.tied : run.between) + low, 1);
   }
   __syncthreads();
+  return count;
 }
 
-__device__ void take_run(const Run& run, int32_t count, int64_t relevant, double harmonic_m, Measures& measures) {
-  int32_t items_before = 0, hits_before = 0;
-  for (int32_t first = 0; first < count; first += static_cast<int32_t>(blockDim.x)) {
-    const int32_t k = first + static_cast<int32_t>(threadIdx.x);
-    const int32_t items = k < count ? run.items[k] : 0, hits = k < count ? run.of[k] : 0;
-    int32_t all_items, all_hits;
-    const int32_t rank = items_before + block_sum_before(items, all_items) + items - 1;
-    const int32_t hit = hits_before + block_sum_before(hits, all_hits) + hits;
-    if (k < count) measures.take(rank, hit, relevant, harmonic_m);
-    items_before += all_items;
-    hits_before += all_hits;
+// The largest P@k at each recall, over the groups of the threads that lead one. For whole blocks.
+__device__ void take_curve(const TieGroup& group, bool leads, int64_t relevant, Counts& counts) {
+  const float peak = leads ? static_cast<float>(group.peak()) : 0;
+  DUET_NO_UNROLL for (int point = 0; point < kRecallPoints; ++point) {
+    float value = 0;
+    if (leads && group.reaches(relevant, point)) value = group.size == 1 ? peak : static_cast<float>(group.peak(relevant, point));
+    value = warp_max(value);
+    if (lane_of_warp() == 0) atomicMax(&counts.best_precision[point], static_cast<int32_t>(__float_as_uint(value)));
   }
 }
 
 // For whole blocks.
-__device__ void write_measures(const RetrievalOutputs& to, int64_t i, int64_t m, const Measures& measures, Counts& counts) {
-  atomicMin(&counts.first_rank, measures.first_rank);
-  DUET_UNROLL for (int64_t point = 0; point < kRecallPoints; ++point)
-      atomicMax(&counts.best_precision[point], static_cast<int32_t>(__float_as_uint(measures.best_precision[point])));
+__device__ void take_run(const Run& run, const Range& range, int32_t count, int64_t relevant, const RetrievalOutputs& to, Walk& walk,
+                         Measures& measures, Counts& counts) {
+  const bool one_score = range.relevant > kRunKeys;
+  for (int32_t first = 0; first < count; first += static_cast<int32_t>(blockDim.x)) {
+    const int32_t k = first + static_cast<int32_t>(threadIdx.x);
+    const bool leads = k < count && (k == 0 || run.bits(k - 1) != run.bits(k));
+    const int32_t between = k < count ? run.between[k] : 0, tied = k < count ? run.tied[k] : 0;
+    const int32_t here = k >= count ? 0 : one_score ? range.relevant : 1;  // relevant items
+    int32_t members = here;
+    if (!one_score)
+      for (; leads && k + members < count && run.bits(k + members) == run.bits(k); ++members) continue;
+    int32_t all_items;
+    const int64_t items_before = walk.items + block_sum_before(between + tied + here, all_items), hits_before = walk.hits + k - first;
+    const TieGroup group{items_before + between, hits_before, members + tied, members};
+    double sum = 0, all_sum = 0;
+    for (int64_t i = 1; leads && i <= group.size; ++i) {
+      const double gain = group.gain(i);
+      sum += gain;
+      if (group.before + i <= relevant) measures.precisions_at_r += gain;
+    }
+    measures.precisions += sum;
+    if (to.precision_recall) take_curve(group, leads, relevant, counts);
+    if (leads && hits_before == 0) counts.first = group;
+    if (to.precision_over_cutoffs) {
+      double so_far = walk.sum + block_sum_before(sum, all_sum);
+      if (leads && hits_before > 0) measures.over_cutoffs += so_far / static_cast<double>(hits_before) * between;
+      for (int64_t i = 1; leads && i <= group.size; ++i) {
+        so_far += group.gain(i);
+        measures.over_cutoffs += so_far / group.hits(i);
+      }
+    }
+    walk.items += all_items;
+    walk.hits += one_score ? range.relevant : count - first < static_cast<int32_t>(blockDim.x) ? count - first : static_cast<int32_t>(blockDim.x);
+    walk.sum += all_sum;
+  }
+}
+
+// For whole blocks.
+__device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vector<const int64_t>& cutoffs, const Walk& walk,
+                               const Measures& measures, Counts& counts) {
   const double precisions = to.average_precision ? block_sum(measures.precisions) : 0;
   const double at_r = to.precision_at_r ? block_sum(measures.precisions_at_r) : 0;
-  const double cutoffs = to.precision_all_cutoffs ? block_sum(measures.all_cutoffs) : 0;
+  const double over = to.precision_over_cutoffs ? block_sum(measures.over_cutoffs) : 0;
   __syncthreads();
   const bool some = counts.relevant > 0;
-  const auto relevant = static_cast<double>(counts.relevant);
+  const auto relevant = static_cast<double>(counts.relevant), items = static_cast<double>(counts.items);
   if (to.precision_recall && threadIdx.x < kRecallPoints)
     to.precision_recall.row(i)[threadIdx.x] = some ? __uint_as_float(static_cast<uint32_t>(counts.best_precision[threadIdx.x])) : NAN;
+  for (int64_t k = threadIdx.x; to.recall && k < cutoffs.size; k += blockDim.x)
+    to.recall.row(i)[k] = some ? static_cast<float>(counts.first.found(cutoffs[k])) : NAN;
   if (threadIdx.x != 0) return;
   if (to.average_precision) to.average_precision[i] = some ? static_cast<float>(precisions / relevant) : NAN;
   if (to.precision_at_r) to.precision_at_r[i] = some ? static_cast<float>(at_r / relevant) : NAN;
-  if (to.precision_all_cutoffs) to.precision_all_cutoffs[i] = some ? static_cast<float>(cutoffs / static_cast<double>(m)) : NAN;
-  if (to.first_relevant_rank) to.first_relevant_rank[i] = some ? counts.first_rank : -1;
+  if (to.precision_over_cutoffs) {
+    const double behind = items - static_cast<double>(walk.items);  // items after the last relevant one
+    to.precision_over_cutoffs[i] = some ? static_cast<float>((over + walk.sum / relevant * behind) / items) : NAN;
+  }
 }
 
-// How the own pair ranks among all, and among the items of other classes. For whole blocks.
-__device__ void write_own(const RetrievalOutputs& to, int64_t i, const Query& query, int64_t own, Counts& counts) {
-  const uint64_t own_key = own >= 0 ? rank_key(query.scores[own], own) : 0;
-  int32_t ahead = 0, others = 0, below = 0, tied = 0;
-  for (int64_t j = threadIdx.x; own >= 0 && j < query.m; j += blockDim.x) {
-    const uint64_t key = rank_key(query.scores[j], j);
-    ahead += key < own_key;
+// How the own pair, its best row, ranks among all and among the items of other classes. For whole blocks.
+__device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query, Counts& counts) {
+  const bool grouped = static_cast<bool>(inputs.query_groups);
+  const int64_t row = grouped ? -1 : inputs.own(i), group = grouped ? inputs.query_groups[i] : 0;
+  uint32_t best = row >= 0 ? query.bits(row) : kNoScore;
+  if (grouped) {
+    for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x)
+      if (inputs.gallery_groups[j] == group) best = Min{}(best, query.bits(j));
+    best = block_min(best);
+  }
+  int32_t own = 0, above = 0, equal = 0, others = 0, below = 0, tied = 0;
+  for (int64_t j = threadIdx.x; best != kNoScore && j < query.m; j += blockDim.x) {
+    const uint32_t bits = query.bits(j);
+    if (bits == kNoScore) continue;
+    above += bits < best;
+    equal += bits == best;
+    own += bits == best && (grouped ? inputs.gallery_groups[j] == group : j == row);
     if (query.label < 0 || query.labels[j] < 0 || query.labels[j] == query.label) continue;
     others += 1;
-    below += key_bits(key) > key_bits(own_key);
-    tied += key_bits(key) == key_bits(own_key);
+    below += bits > best;
+    tied += bits == best;
   }
-  atomicAdd(&counts.ahead, ahead);
+  atomicAdd(&counts.own, own);
+  atomicAdd(&counts.above, above);
+  atomicAdd(&counts.equal, equal);
   atomicAdd(&counts.others, others);
   atomicAdd(&counts.below, below);
   atomicAdd(&counts.tied, tied);
   __syncthreads();
-  if (threadIdx.x != 0) return;
-  if (to.own_rank) to.own_rank[i] = own < 0 ? -1 : counts.ahead;
-  if (to.matching) to.matching[i] = counts.others > 0 ? static_cast<float>((counts.below + 0.5 * counts.tied) / counts.others) : NAN;
+  const TieGroup pair{counts.above, 0, counts.equal, counts.own};
+  for (int64_t k = threadIdx.x; to.pair_recall && k < inputs.cutoffs.size; k += blockDim.x)
+    to.pair_recall.row(i)[k] = counts.own > 0 ? static_cast<float>(pair.found(inputs.cutoffs[k])) : NAN;
+  if (threadIdx.x == 0 && to.matching)
+    to.matching[i] = counts.others > 0 ? static_cast<float>((counts.below + 0.5 * counts.tied) / counts.others) : NAN;
 }
 
 constexpr size_t run_bytes(int64_t m) {
@@ -183,7 +250,7 @@ constexpr size_t run_bytes(int64_t m) {
   return static_cast<size_t>(spread<uint64_t>(keys)) * sizeof(uint64_t) + static_cast<size_t>(keys) * 2 * sizeof(int32_t);
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<const float> scores, int64_t first, bool ranks) {
   DUET_SHARED_DYNAMIC(uint64_t, shared);
   DUET_SHARED(Counts, counts, );
@@ -193,25 +260,31 @@ __global__ void __launch_bounds__(kThreads)
   auto* const counters = reinterpret_cast<int32_t*>(shared + spread<uint64_t>(keys));
   const Run run{shared, counters, counters + keys};
 
-  if (threadIdx.x == 0) counts = Counts{0, 0, INT32_MAX, 0, 0, 0, 0, {}};
-  int32_t same = 0;
-  for (int64_t j = threadIdx.x; j < m; j += blockDim.x) same += query.relevant(j);
+  if (threadIdx.x == 0) counts = Counts{};
+  int32_t same = 0, items = 0;
+  for (int64_t j = threadIdx.x; j < m; j += blockDim.x) {
+    const uint32_t bits = query.bits(j);
+    same += query.relevant(j, bits);
+    items += bits != kNoScore;
+  }
   __syncthreads();
   atomicAdd(&counts.relevant, same);
+  atomicAdd(&counts.items, items);
   __syncthreads();
   const int32_t relevant = counts.relevant;
   if (threadIdx.x == 0 && to.relevant) to.relevant[i] = relevant;
   Measures measures;
-  const double harmonic_m = harmonic(m);
-  for (int64_t next = 0; ranks && relevant > 0 && next < m;) {
-    int32_t count;
-    next = collect(query, next, run, &counts.cursor, count);
-    if (count == 0) break;
-    count_items(query, run, count);
-    take_run(run, count, relevant, harmonic_m, measures);
+  Walk walk;
+  for (uint32_t from = 0; ranks && walk.hits < relevant;) {
+    const auto left = static_cast<int32_t>(relevant - walk.hits);
+    const Range range = left <= kRunKeys ? Range{from, kNoScore - 1, left} : cut_run(query, from, run, counts);
+    const int32_t count = fill_run(query, range, run, counts);
+    take_run(run, range, count, relevant, to, walk, measures, counts);
+    from = run.bits(count - 1) + 1;  // what lies between this run's last score and the next one's first is the next one's to count
+    __syncthreads();
   }
-  if (ranks) write_measures(to, i, m, measures, counts);
-  if (to.matching || to.own_rank) write_own(to, i, query, inputs.own(i), counts);
+  if (ranks) write_measures(to, i, inputs.cutoffs, walk, measures, counts);
+  if (to.matching || to.pair_recall) write_own(inputs, to, i, query, counts);
 }
 
 }  // namespace
@@ -223,7 +296,7 @@ void Scores::normalise(const duet_context& context, Matrix<const float> rows, Ma
 void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs, Workspace workspace) {
   const Scores scores(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
   const bool ranks =
-      outputs.average_precision || outputs.precision_at_r || outputs.precision_all_cutoffs || outputs.first_relevant_rank || outputs.precision_recall;
+      outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall || outputs.precision_recall;
   const int threads = std::min(kThreads, sort_threads(inputs.gallery.rows));
   scores.for_each_block(context, inputs, [&](int64_t first, Matrix<const float> block) {
     DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)(inputs, outputs, block, first, ranks);

@@ -16,10 +16,11 @@ using Vec = hn::Vec<Lanes>;
 
 void clean(float* HWY_RESTRICT scores, int64_t count) {
   const Lanes lanes;
-  const Vec last = hn::Set(lanes, kLastScore);
+  const Vec last = hn::Set(lanes, kLastScore), one = hn::Set(lanes, 1.0f);
   for (int64_t j = 0; j < count; j += static_cast<int64_t>(hn::Lanes(lanes))) {
     const Vec score = hn::LoadU(lanes, scores + j);
-    hn::StoreU(hn::Add(hn::IfThenElse(hn::IsNaN(score), last, score), hn::Zero(lanes)), lanes, scores + j);  // -0 + 0 = 0
+    const Vec cosine = hn::Add(hn::Min(hn::Max(score, hn::Neg(one)), one), hn::Zero(lanes));  // -0 + 0 = 0
+    hn::StoreU(hn::IfThenElse(hn::IsNaN(score), last, cosine), lanes, scores + j);
   }
 }
 
@@ -41,8 +42,7 @@ ScoreRange range(const float* HWY_RESTRICT scores, int64_t count) {
   return range;
 }
 
-void bins(const float* HWY_RESTRICT scores, const int32_t* HWY_RESTRICT indices, int64_t count, const ScoreBins& cut, int32_t* HWY_RESTRICT to,
-          uint64_t* HWY_RESTRICT keys) {
+void bins(const float* HWY_RESTRICT scores, int64_t count, const ScoreBins& cut, int32_t* HWY_RESTRICT to, uint32_t* HWY_RESTRICT keys) {
   const Lanes lanes;
   const hn::RebindToSigned<Lanes> integers;
   const auto width = static_cast<int64_t>(hn::Lanes(lanes));
@@ -52,29 +52,21 @@ void bins(const float* HWY_RESTRICT scores, const int32_t* HWY_RESTRICT indices,
     const Vec score = hn::LoadU(lanes, scores + j);
     const Vec below = hn::Mul(hn::Sub(top, score), scale);
     hn::StoreU(hn::ConvertTo(integers, hn::Add(hn::Min(hn::Max(below, hn::Neg(one)), limit), one)), integers, to + j);
-    // rank_key: a negative score's bits rise as it falls, the others' are turned over. Low half first, as in memory.
+    // score_key: a negative score's bits rise as it falls, the others' are turned over.
     const auto bits = hn::BitCast(integers, score);
     const auto falling = hn::Xor(bits, hn::AndNot(hn::ShiftRight<31>(bits), magnitude));
-    hn::StoreInterleaved2(hn::LoadU(integers, indices + j), falling, integers, reinterpret_cast<int32_t*>(keys + j));
+    hn::StoreU(falling, integers, reinterpret_cast<int32_t*>(keys + j));
   }
 }
 
-// Plain loops that the compiler turns into vectors of each target.
-BelowOwn below_own(const float* HWY_RESTRICT scores, int64_t count, float own_score) {
+// A plain loop that the compiler turns into vectors of each target.
+Below below(const float* HWY_RESTRICT scores, int64_t count, float score) {
   int32_t below = 0, tied = 0;
   for (int64_t j = 0; j < count; ++j) {
-    below += scores[j] < own_score;
-    tied += scores[j] == own_score;
+    below += scores[j] < score;
+    tied += scores[j] == score;
   }
   return {below, tied};
-}
-
-int64_t own_rank(const float* HWY_RESTRICT scores, const int32_t* HWY_RESTRICT indices, int64_t count, int64_t own) {
-  const float own_score = scores[own];
-  const int32_t index = indices[own];
-  int32_t ahead = 0;
-  for (int64_t j = 0; j < count; ++j) ahead += (scores[j] > own_score) | ((scores[j] == own_score) & (indices[j] < index));
-  return ahead;
 }
 
 }  // namespace duet::cpu::HWY_NAMESPACE
@@ -85,20 +77,14 @@ namespace duet::cpu {
 HWY_EXPORT(clean);
 HWY_EXPORT(range);
 HWY_EXPORT(bins);
-HWY_EXPORT(below_own);
-HWY_EXPORT(own_rank);
+HWY_EXPORT(below);
 
 void retrieval_clean(float* scores, int64_t count) { HWY_DYNAMIC_DISPATCH(clean)(scores, count); }
 ScoreRange retrieval_range(const float* scores, int64_t count) { return HWY_DYNAMIC_DISPATCH(range)(scores, count); }
-void retrieval_bins(const float* scores, const int32_t* indices, int64_t count, const ScoreBins& cut, int32_t* to, uint64_t* keys) {
-  HWY_DYNAMIC_DISPATCH(bins)(scores, indices, count, cut, to, keys);
+void retrieval_bins(const float* scores, int64_t count, const ScoreBins& cut, int32_t* to, uint32_t* keys) {
+  HWY_DYNAMIC_DISPATCH(bins)(scores, count, cut, to, keys);
 }
-BelowOwn retrieval_below_own(const float* scores, int64_t count, float own_score) {
-  return HWY_DYNAMIC_DISPATCH(below_own)(scores, count, own_score);
-}
-int64_t retrieval_own_rank(const float* scores, const int32_t* indices, int64_t count, int64_t own) {
-  return HWY_DYNAMIC_DISPATCH(own_rank)(scores, indices, count, own);
-}
+Below retrieval_below(const float* scores, int64_t count, float score) { return HWY_DYNAMIC_DISPATCH(below)(scores, count, score); }
 
 }  // namespace duet::cpu
 #endif

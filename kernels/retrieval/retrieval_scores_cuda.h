@@ -8,12 +8,11 @@
 
 namespace duet::cuda {
 
-// Bits that rise as the rank does: of higher scores first, NaN last.
-__device__ inline uint32_t falling_bits(float score) {
-  const uint32_t bits = rising_bits(score);
-  return bits == ~0u ? ~0u : ~bits;
-}
-__device__ inline uint64_t rank_key(float score, int64_t index) { return row_key(falling_bits(score), index); }
+// Rises as the score falls, equal for equal scores; kNoScore, the largest, for NaN.
+inline constexpr uint32_t kNoScore = ~0u;
+__device__ inline uint32_t score_bits(float score) { return isnan(score) ? kNoScore : ~rising_bits(cosine_score(score)); }
+// Ascending keys are ranks: higher score first, then lower index, NaN last.
+__device__ inline uint64_t rank_key(float score, int64_t index) { return row_key(score_bits(score), index); }
 
 // Equal rows have equal scores wherever they stand, because an element of a tile product depends on its two rows alone.
 struct Scores {

@@ -21,7 +21,7 @@ struct Best {
   __device__ void write(int64_t i, int64_t k, uint64_t key, const float* row) const {
     const int32_t index = key == kNoKey ? -1 : key_column(key);
     indices.row(i)[k] = index;
-    if (scores) scores.row(i)[k] = index < 0 ? NAN : row[index] + 0.0f;  // -0 ranks as 0
+    if (scores) scores.row(i)[k] = index < 0 ? NAN : cosine_score(row[index]);
   }
 };
 

@@ -26,6 +26,7 @@ struct EmulatedEvent {
 constexpr size_t kMemory = size_t{16} << 30;
 constexpr size_t kHeader = 256;  // before each allocation: its size; and its alignment
 std::atomic<size_t> in_use{0};
+simt::PlayedDevice played;
 
 EmulatedStream* stream_of(void* stream) { return static_cast<EmulatedStream*>(stream); }
 EmulatedEvent& event_of(void* event) { return *static_cast<EmulatedEvent*>(event); }
@@ -38,6 +39,9 @@ void refuse_while_captured(void* stream, const char* what) {
 }  // namespace
 
 namespace simt {
+const PlayedDevice& played_device() { return played; }
+void play(const PlayedDevice& device) { played = device; }
+
 void submit(void* stream, std::function<void()> work) {
   if (cuda::capturing(stream))
     stream_of(stream)->captured->push_back(std::move(work));
@@ -54,12 +58,14 @@ DeviceFacts device_facts(int device) {
   if (device != 0) throw Error(DUET_CUDA_ERROR, text("facts of device ", device, ": the emulator has one, 0"));
   DeviceFacts facts;
   facts.name = "emulator";
-  facts.capability = 80;
+  facts.capability = played.capability;
   facts.multiprocessors = simt::kMultiprocessors;
   facts.memory_bytes = kMemory;
-  facts.shared_bytes_of_block = facts.shared_bytes_of_multiprocessor = simt::kSharedLimit;
+  facts.shared_bytes_of_block = facts.shared_bytes_of_multiprocessor = static_cast<int64_t>(played.shared_bytes);
   return facts;
 }
+
+bool runs_on(int) { return played.has_code; }
 
 size_t memory_in_use() { return in_use; }
 

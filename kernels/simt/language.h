@@ -129,6 +129,7 @@ T min(T a, T b) {
   return b < a ? b : a;
 }
 inline float __log2f(float x) { return std::log2(x); }
+inline float __fmul_rn(float a, float b) { return a * b; }
 inline double __dadd_rn(double a, double b) { return a + b; }
 inline double __dmul_rn(double a, double b) { return a * b; }
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }

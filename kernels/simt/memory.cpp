@@ -37,7 +37,8 @@ void poison(char* data, size_t bytes) {
 
 char* take(size_t bytes) {
   shared_used += bytes;
-  if (shared_used > kSharedLimit) fail("the block takes ", shared_used, " bytes of shared memory, at most ", kSharedLimit);
+  if (const size_t most = played_device().shared_bytes; shared_used > most)
+    fail("the block takes ", shared_used, " bytes of shared memory, at most ", most);
   char* const data = arena + arena_used;
   arena_used += (bytes + kAlign - 1) / kAlign * kAlign + kAlign;
 #ifdef DUET_SIMT_ASAN

@@ -327,7 +327,7 @@ void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void
   if (threads == 0 || threads > kThreadLimit || block.z > 64)
     refuse("a block of ", block.x, " x ", block.y, " x ", block.z, " threads, at most ", kThreadLimit);
   if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("a grid of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks");
-  if (shared_bytes > kSharedLimit) refuse(shared_bytes, " bytes of dynamic shared memory, at most ", kSharedLimit);
+  if (const size_t most = played_device().shared_bytes; shared_bytes > most) refuse(shared_bytes, " bytes of dynamic shared memory, at most ", most);
   submit(stream, [=, thread = std::move(thread)] { run(kernel, grid, block, shared_bytes, thread); });
 }
 

@@ -40,6 +40,15 @@ constexpr size_t kStaticSharedLimit = 48 * 1024;  // of a block, static alone
 constexpr int kThreadLimit = 1024;                // threads of a block
 constexpr int kMultiprocessors = 3;               // few, so that a partition of the work has several items a block
 
+// Which device the emulator stands for; the default has what every kernel can use. Not while a launch is under way.
+struct PlayedDevice {
+  int capability = 80;                 // 90 for 9.0
+  size_t shared_bytes = kSharedLimit;  // that a block may have, at most kSharedLimit
+  bool has_code = true;                // whether the build does for it
+};
+const PlayedDevice& played_device();
+void play(const PlayedDevice& device);
+
 struct Place {
   const char* file;
   int line;

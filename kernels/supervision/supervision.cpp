@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/core/arguments.h"
 #include "kernels/core/outside.h"
 #include "kernels/supervision/supervision_backends.h"
 
@@ -11,19 +12,19 @@ namespace {
 
 bool is_share(double x) { return x >= 0 && x <= 1; }
 
-SupervisionInputs check(const duet_supervision_inputs* given) {
+SupervisionInputs check(const duet_supervision_inputs* given, Arguments& arguments) {
   const auto raw = load(given, "inputs");
   SupervisionInputs inputs{};
-  inputs.labels = vector<const int32_t>(raw.labels, "inputs.labels", kAny);
+  inputs.labels = arguments.vector<const int32_t>(raw.labels, "inputs.labels", kAny);
   const int64_t samples = inputs.labels.size;
-  inputs.sample_ids = vector<const int64_t>(raw.sample_ids, "inputs.sample_ids", samples);
-  inputs.logits_a = matrix<const float>(raw.logits_a, "inputs.logits_a", samples, kAny);
+  inputs.sample_ids = arguments.vector<const int64_t>(raw.sample_ids, "inputs.sample_ids", samples);
+  inputs.logits_a = arguments.matrix<const float>(raw.logits_a, "inputs.logits_a", samples, kAny);
   const int64_t classes = inputs.logits_a.columns;
   require(classes >= 1, "inputs.logits_a: expected at least 1 class, got 0");
-  inputs.logits_v = matrix<const float>(raw.logits_v, "inputs.logits_v", samples, classes);
-  inputs.prior = vector<const float>(raw.prior, "inputs.prior", classes);
-  inputs.ratio = vector<const float>(raw.ratio, "inputs.ratio", 1);
-  inputs.epoch = vector<const int64_t>(raw.epoch, "inputs.epoch", 1);
+  inputs.logits_v = arguments.matrix<const float>(raw.logits_v, "inputs.logits_v", samples, classes);
+  inputs.prior = arguments.vector<const float>(raw.prior, "inputs.prior", classes);
+  inputs.ratio = arguments.vector<const float>(raw.ratio, "inputs.ratio", 1);
+  inputs.epoch = arguments.vector<const int64_t>(raw.epoch, "inputs.epoch", 1);
   inputs.seed = raw.seed;
   inputs.hide = raw.hide != 0;
   inputs.lift = raw.lift != 0;
@@ -45,6 +46,9 @@ void check_values(const duet_context* context, const SupervisionInputs& inputs) 
   require(!label, "inputs.labels[", label.position, "]: expected -1 to ", inputs.logits_a.columns - 1, ", got ", label.value);
   const auto ratio = first_outside<float>(context, inputs.ratio, 0, 1);
   require(!ratio, "inputs.ratio: expected 0 to 1, got ", ratio.value);
+  // On the CPU the epoch can be read here; a device takes its low 32 bits as they are.
+  if (context->device == DUET_CPU)
+    require(inputs.epoch[0] >= 0 && inputs.epoch[0] <= UINT32_MAX, "inputs.epoch: expected 0 to below 2^32, got ", inputs.epoch[0]);
 }
 
 size_t workspace_bytes(const duet_context* context, const SupervisionInputs& inputs) {
@@ -60,29 +64,36 @@ using namespace duet;
 
 duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs, size_t* bytes) {
   return guard("supervision_workspace", [&] {
+    Arguments arguments;
     require(bytes != nullptr, "bytes: null");
-    *bytes = workspace_bytes(context, check(inputs));
+    *bytes = workspace_bytes(context, check(inputs, arguments));
   });
 }
 
 duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs, const duet_supervision_state* state,
                                      const duet_supervision_outputs* outputs, duet_workspace workspace) {
   return guard("supervision_forward", [&] {
-    const SupervisionInputs given = check(inputs);
+    Arguments arguments;
+    const SupervisionInputs given = check(inputs, arguments);
     const int64_t samples = given.labels.size, classes = given.logits_a.columns;
     const auto raw_state = load(state, "state");
-    const SupervisionState kept{vector<float>(raw_state.predicted, "state.predicted", classes), vector<float>(raw_state.concord, "state.concord", 1)};
+    const auto predicted = arguments.vector<float>(raw_state.predicted, "state.predicted", classes);
+    const auto concord = arguments.vector<float>(raw_state.concord, "state.concord", 1);
     const auto raw = load(outputs, "outputs");
-    const SupervisionOutputs to{matrix<float>(raw.class_q, "outputs.class_q", samples, classes),
-                                vector<float>(raw.trust, "outputs.trust", samples),
-                                vector<float>(raw.kappa, "outputs.kappa", samples),
-                                vector<float>(raw.annotated, "outputs.annotated", samples),
-                                vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
-                                vector<float>(raw.counts, "outputs.counts", 2),
-                                vector<float>(raw.pair_weight, "outputs.pair_weight", 1)};
+    const auto next_predicted = arguments.vector<float>(raw.predicted, "outputs.predicted", classes, Need::optional);
+    const auto next_concord = arguments.vector<float>(raw.concord, "outputs.concord", 1, Need::optional);
+    require(bool(next_predicted) == bool(next_concord), "outputs.predicted and outputs.concord: expected both or neither");
+    const SupervisionState kept{predicted, concord, next_predicted ? next_predicted : predicted, next_concord ? next_concord : concord};
+    const SupervisionOutputs to{arguments.matrix<float>(raw.class_q, "outputs.class_q", samples, classes),
+                                arguments.vector<float>(raw.trust, "outputs.trust", samples),
+                                arguments.vector<float>(raw.kappa, "outputs.kappa", samples),
+                                arguments.vector<float>(raw.annotated, "outputs.annotated", samples),
+                                arguments.vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
+                                arguments.vector<float>(raw.counts, "outputs.counts", 2),
+                                arguments.vector<float>(raw.pair_weight, "outputs.pair_weight", 1)};
+    arguments.check(workspace, workspace_bytes(context, given));
     check_values(context, given);
     const Workspace scratch(workspace);
-    scratch.check(workspace_bytes(context, given));
     dispatch(
         context, [&] { cpu::supervision_forward(*context, given, kept, to, scratch); },
         [&] { cuda::supervision_forward(*context, given, kept, to, scratch); });

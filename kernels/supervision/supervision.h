@@ -2,12 +2,13 @@
    inputs: labels B (int32, -1: never labelled), sample_ids B (int64); logits_a, logits_v B x C: the teacher's two heads; prior C: class
      frequencies of the labelled training samples; ratio 1: r; epoch 1 (int64); seed: the coin of stream 4.
    A labelled sample is annotated where hide is 0 or its coin of probability r falls; every other sample has its label hidden.
-   state (updated): predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of the batch's
-     never-labelled samples whose heads agree, then both are used.
+   state: predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of the batch's never-labelled
+     samples whose heads agree, then the moved values are used.
    outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0; counts 2: number annotated,
-     number of the others; pair_weight 1: pair_weight_scale * concord^8.
+     number of the others; pair_weight 1: pair_weight_scale * concord^8; predicted C, concord 1, optional: the moved state. Where they are given
+     the state stays as it was, so that a caller can drop a step after it has seen the counts; where not, the state itself is moved.
    Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass is used without it.
-   NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, state unchanged.
+   NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, the state moves nowhere.
    Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside [0, 1]),
    DUET_WORKSPACE_TOO_SMALL. CUDA: to look at labels and ratio a call waits for the stream; while the stream is captured it does not, and a label of C
    or above has a class_q of 0. */
@@ -49,6 +50,7 @@ typedef struct duet_supervision_outputs {
   size_t struct_size;
   duet_matrix class_q;
   duet_vector trust, kappa, annotated, hidden_trust, counts, pair_weight;
+  duet_vector predicted, concord;
 } duet_supervision_outputs;
 #define DUET_SUPERVISION_OUTPUTS_INIT \
   { sizeof(duet_supervision_outputs) }

@@ -1,10 +1,16 @@
 // What each backend implements of supervision, on checked arguments.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/supervision/supervision.h"
 
 namespace duet {
+
+template <>
+inline constexpr size_t kFirstSize<duet_supervision_outputs> = offsetof(duet_supervision_outputs, predicted);
 
 struct SupervisionInputs {
   Vector<const int32_t> labels;
@@ -17,8 +23,10 @@ struct SupervisionInputs {
   double momentum, largest_lift, unannotated_kappa, pair_weight_scale;
 };
 
+// next may be the state's own memory: each value is read before it is written, by the thread that writes it.
 struct SupervisionState {
-  Vector<float> predicted, concord;
+  Vector<const float> predicted, concord;
+  Vector<float> next_predicted, next_concord;
 };
 
 struct SupervisionOutputs {

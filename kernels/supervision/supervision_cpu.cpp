@@ -53,15 +53,18 @@ int64_t argmax(Vector<const double> p) {
   return best;
 }
 
-// u <- momentum u + (1 - momentum) mean of p over the batch.
-void update_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vector<float> predicted) {
+// next = momentum u + (1 - momentum) mean of p over the batch; u itself where the batch is empty.
+void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vector<const float> predicted, Vector<float> next) {
   const int64_t samples = scratch.both.rows, classes = scratch.both.columns;
-  if (samples == 0) return;
+  if (samples == 0) {
+    for (int64_t c = 0; c < classes; ++c) next[c] = predicted[c];
+    return;
+  }
   std::fill_n(scratch.mean.data, classes, 0.0);
   for (int64_t i = 0; i < samples; ++i)
     for (int64_t c = 0; c < classes; ++c) scratch.mean[c] += scratch.both.row(i)[c];
   for (int64_t c = 0; c < classes; ++c)
-    predicted[c] = static_cast<float>(inputs.momentum * predicted[c] + (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
+    next[c] = static_cast<float>(inputs.momentum * predicted[c] + (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
 }
 
 void fill_lift(const SupervisionInputs& inputs, Vector<const float> predicted, Vector<double> lift) {
@@ -107,8 +110,8 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   for_each_row([&](int64_t i) {
     softmax(classes, scratch.both.row(i), [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
   });
-  update_predicted(inputs, scratch, state.predicted);
-  fill_lift(inputs, state.predicted, scratch.lift);
+  move_predicted(inputs, scratch, state.predicted, state.next_predicted);
+  fill_lift(inputs, state.next_predicted, scratch.lift);
 
   const uint64_t threshold = coin_threshold(inputs.ratio[0]);
   const auto step = static_cast<uint32_t>(inputs.epoch[0]);
@@ -135,13 +138,15 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     never_labelled += inputs.labels[i] < 0;
     agreeing += inputs.labels[i] < 0 && scratch.agree[i];
   }
+  float concord = state.concord[0];
   if (never_labelled > 0) {
     const double share = static_cast<double>(agreeing) / static_cast<double>(never_labelled);
-    state.concord[0] = static_cast<float>(inputs.momentum * state.concord[0] + (1 - inputs.momentum) * share);
+    concord = static_cast<float>(inputs.momentum * concord + (1 - inputs.momentum) * share);
   }
+  state.next_concord[0] = concord;
   outputs.counts[0] = static_cast<float>(annotated_count);
   outputs.counts[1] = static_cast<float>(samples - annotated_count);
-  outputs.pair_weight[0] = static_cast<float>(inputs.pair_weight_scale * std::pow(double{state.concord[0]}, 8));
+  outputs.pair_weight[0] = static_cast<float>(inputs.pair_weight_scale * std::pow(double{concord}, 8));
 }
 
 }  // namespace duet::cpu

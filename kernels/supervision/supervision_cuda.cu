@@ -63,17 +63,18 @@ struct Probability {
   __device__ ColumnTerms<1> operator()(int64_t i, int64_t c) const { return {{both.row(i)[c]}}; }
 };
 
-// u <- momentum u + (1 - momentum) mean of p, then the class's lift.
+// next = momentum u + (1 - momentum) mean of p, then the class's lift.
 struct MovePredicted {
   double momentum, largest_lift, samples;
   bool lifts;
   Vector<const float> prior;
-  Vector<float> predicted;
+  Vector<const float> predicted;
+  Vector<float> next;
   double* lift;
 
   __device__ void operator()(int64_t c, const ColumnTerms<1>& sums) const {
-    predicted[c] = static_cast<float>(momentum * predicted[c] + (1 - momentum) * sums.at[0] / samples);
-    const double given = prior[c], u = predicted[c];
+    next[c] = static_cast<float>(momentum * predicted[c] + (1 - momentum) * sums.at[0] / samples);
+    const double given = prior[c], u = next[c];
     if (!lifts)
       lift[c] = 1;
     else if (given == 0 && u == 0)
@@ -152,13 +153,16 @@ struct Sample {
 
 __global__ void clear_kernel(Counts* counts) { *counts = {0, 0, 0}; }
 
-__global__ void summary_kernel(SupervisionInputs inputs, Vector<float> concord, SupervisionOutputs outputs, const Counts* given) {
+__global__ void summary_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs, const Counts* given) {
   const Counts counts = *given;
-  double share = concord[0];
+  double share = state.concord[0];
   if (counts.never_labelled > 0) {
     const double agreeing = static_cast<double>(counts.agreeing) / static_cast<double>(counts.never_labelled);
-    share = concord[0] = static_cast<float>(inputs.momentum * share + (1 - inputs.momentum) * agreeing);
+    share = static_cast<float>(inputs.momentum * share + (1 - inputs.momentum) * agreeing);
   }
+  state.next_concord[0] = static_cast<float>(share);
+  if (inputs.labels.size == 0)  // the sums over rows finished no column
+    for (int64_t c = 0; c < state.predicted.size; ++c) state.next_predicted[c] = state.predicted[c];
   outputs.counts[0] = static_cast<float>(counts.annotated);
   outputs.counts[1] = static_cast<float>(inputs.labels.size - counts.annotated);
   const double square = share * share, fourth = square * square;
@@ -179,12 +183,12 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   const Scratch scratch(workspace, samples, classes);
   DUET_LAUNCH(clear_kernel, 1, 1, 0, context.stream)(scratch.counts);
   for_each_row(context, samples, classes, false, Softmax{inputs.logits_a, inputs.logits_v, scratch.both});
-  column_sums<1>(
-      context, scratch.cut, Probability{scratch.both},
-      MovePredicted{inputs.momentum, inputs.largest_lift, static_cast<double>(samples), inputs.lift, inputs.prior, state.predicted, scratch.lift},
-      scratch.partials);
+  column_sums<1>(context, scratch.cut, Probability{scratch.both},
+                 MovePredicted{inputs.momentum, inputs.largest_lift, static_cast<double>(samples), inputs.lift, inputs.prior, state.predicted,
+                               state.next_predicted, scratch.lift},
+                 scratch.partials);
   for_each_row(context, samples, classes, false, Sample{inputs, outputs, scratch.both, scratch.lift, scratch.counts});
-  DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state.concord, outputs, scratch.counts);
+  DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state, outputs, scratch.counts);
 }
 
 }  // namespace duet::cuda

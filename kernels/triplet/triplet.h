@@ -5,6 +5,8 @@
    class_x and class_y are null, hard labels (labels_x, labels_y int32, -1: takes no part; full trust, and paired is then not read).
    mining hard, semihard, distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each drawn negative.
    Backward adds grad_loss dT/dx into grad_x (n x d), dT/dy into grad_y (m x d), either may be null; active is the whole batch's sum, a constant.
+   What the mining does not read is null, else the call is refused: classes and trust beside labels, labels beside classes, draw.step without
+   distance_weighted.
    NaN in a weight, or in a distance of a column that weighs (labels: is no -1), gives NaN in its anchor's terms and gradients.
    Time O(n m log m) for all; workspace O(n + m), never n x m. trust null: 1. Same inputs, same bits.
    Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */

@@ -10,6 +10,7 @@
 // gradients scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 0.9 ms and the two products of the gradient 2
 // ms in tf32x3 beside it: forward 6 ms, backward 8 ms, both in one pass 8 ms.
 #include "kernels/cuda/block_scan.h"
+#include "kernels/cuda/device.h"
 #include "kernels/triplet/triplet_rows_cuda.h"
 
 namespace duet::cuda {
@@ -147,7 +148,7 @@ __device__ bool weighs_nan(float distance, const Weights& weights) {
 constexpr size_t row_bytes(int size) {
   return spread<uint64_t>(size) * sizeof(uint64_t) + 2 * spread<float>(size) * sizeof(float) + (size / kSortRun + 1) * sizeof(Below);
 }
-static_assert(row_bytes(kLargestSort) + 1024 <= 163 * 1024, "past what a block may have on sm_80");
+static_assert(row_bytes(kLargestSort) + 1024 <= kLeastSharedBytes, "past what a block may have on sm_80");
 
 template <bool kSoft, bool kGradient>
 __global__ void __launch_bounds__(1024) all_of_rows(TripletRows rows, int size) {

@@ -12,7 +12,8 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
   const bool both = options.kind != DUET_SIGMOID;
   const int64_t n = a.rows, m = both ? v.rows : 0;
   const Tensor terms = tape.make(n + m);
-  const Tensor row_statistics = both ? tape.make(n, 2) : Tensor{}, column_statistics = both ? tape.make(m, 2) : Tensor{};
+  const auto statistics = [&](int64_t count) { return both ? tape.make(count, DUET_CONTRASTIVE_STATISTICS) : Tensor{}; };
+  const Tensor row_statistics = statistics(n), column_statistics = statistics(m);
   const auto columns = [=](const Tensor& all) { return both ? all.row_part(n, m) : Tensor{}; };
   succeed(duet_contrastive_forward(tape.context(), &options, terms.row_part(0, n).vector(), columns(terms).vector(), row_statistics.matrix(),
                                    column_statistics.matrix(), tape.workspace(duet_contrastive_workspace, options)));

@@ -8,7 +8,8 @@ Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& stu
   options.student_v = student_v.matrix();
   options.scale = scale.vector();
   const int64_t n = student_a.rows, m = student_v.rows;
-  const Tensor terms = tape.make(n + m), row_statistics = tape.make(n, 3), column_statistics = tape.make(m, 3);
+  const Tensor terms = tape.make(n + m);
+  const Tensor row_statistics = tape.make(n, DUET_DISTILLATION_STATISTICS), column_statistics = tape.make(m, DUET_DISTILLATION_STATISTICS);
   succeed(duet_distillation_forward(tape.context(), &options, terms.row_part(0, n).vector(), terms.row_part(n, m).vector(), row_statistics.matrix(),
                                     column_statistics.matrix(), tape.workspace(duet_distillation_workspace, options)));
   return tape.record(terms, {student_a, student_v, scale}, [=](Tape& tape, const Tensor& output) {

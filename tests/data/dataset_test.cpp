@@ -1,5 +1,7 @@
 #include "data/dataset.h"
 
+#include <algorithm>
+
 #include "data/npy.h"
 #include "tests/data/npy_files.h"
 #include "tests/support/golden.h"
@@ -14,6 +16,7 @@ std::string matrix_file(int rows, int columns) {
   for (int k = 0; k < rows * columns; ++k) values.push_back(static_cast<float>(k));
   return npy("<f4", duet::text("(", rows, ", ", columns, ")"), raw(values));
 }
+std::string wide_file(const std::vector<int64_t>& values) { return npy("<i8", duet::text("(", values.size(), ",)"), raw(values)); }
 std::string label_file(const std::vector<int32_t>& labels) { return npy("<i4", duet::text("(", labels.size(), ",)"), raw(labels)); }
 
 // 3 training and 2 test rows, audio 2 and visual 4 columns.
@@ -27,7 +30,7 @@ struct Sound : Folder {
     }
   }
   void refused(duet_status status, const std::vector<std::string>& parts, const std::vector<std::string>& modalities = {}) const {
-    check_refused([&] { load_dataset(path(), modalities); }, status, parts);
+    check_refused([&] { load_dataset(FolderFiles(path()), modalities); }, status, parts);
   }
 };
 
@@ -35,43 +38,103 @@ struct Sound : Folder {
 
 TEST_CASE("dataset loads a folder, modalities in alphabetical or in the given order") {
   const Sound folder;
-  const Dataset dataset = load_dataset(folder.path());
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, kUnscaled);
   CHECK(dataset.modalities[0] == "audio");
   CHECK(dataset.modalities[1] == "visual");
   CHECK(dataset.width(0) == 2);
   CHECK(dataset.width(1) == 4);
   CHECK(dataset.train.rows() == 3);
   CHECK(dataset.test.rows() == 2);
-  CHECK(dataset.train.labels == std::vector<int32_t>{0, -1, 2});
+  CHECK(dataset.train.labels == std::vector<int32_t>{0, -1, 1});  // of 0, -1, 2
+  CHECK(dataset.test.labels == std::vector<int32_t>{2, 3});       // of 1, 4, which training lacks
   CHECK(dataset.test.features[1].row(1)[2] == 6);
-  CHECK(dataset.classes == 5);
-  const Dataset exchanged = load_dataset(folder.path(), {"visual", "audio"});
+  CHECK(dataset.classes == 2);
+  CHECK(dataset.label_values == std::vector<int64_t>{0, 2, 1, 4});
+  const Dataset exchanged = load_dataset(FolderFiles(folder.path()), {"visual", "audio"});
   CHECK(exchanged.modalities[0] == "visual");
   CHECK(exchanged.width(0) == 4);
   folder.write("train/text.npy", matrix_file(3, 7));
   folder.write("test/text.npy", matrix_file(2, 7));
-  CHECK(load_dataset(folder.path(), {"text", "audio"}).width(0) == 7);
+  CHECK(load_dataset(FolderFiles(folder.path()), {"text", "audio"}).width(0) == 7);
 }
 
 TEST_CASE("dataset: a written one reads the same") {
   const Sound folder;
-  const Dataset dataset = load_dataset(folder.path());
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, kUnscaled);
   write_dataset(folder.path() / "copy", dataset);
-  const Dataset copy = load_dataset(folder.path() / "copy");
+  const Dataset copy = load_dataset(FolderFiles(folder.path() / "copy"), {}, kUnscaled);
   for (const size_t side : {0, 1}) {
     CHECK(copy.train.features[side].values == dataset.train.features[side].values);
     CHECK(copy.test.features[side].values == dataset.test.features[side].values);
   }
   CHECK(copy.train.labels == dataset.train.labels);
   CHECK(copy.test.labels == dataset.test.labels);
+  CHECK(copy.label_values == dataset.label_values);
+}
+
+TEST_CASE("dataset: classes are the distinct labels of the training split, any whole number but -1, ascending") {
+  const Sound folder;
+  folder.write("train/labels.npy", wide_file({3'999'999'993, -7, 3'999'999'993}));
+  folder.write("test/labels.npy", wide_file({-7, -9'000'000'000'000}));
+  Dataset dataset = load_dataset(FolderFiles(folder.path()));
+  CHECK(dataset.classes == 2);
+  CHECK(dataset.train.labels == std::vector<int32_t>{1, 0, 1});
+  CHECK(dataset.test.labels == std::vector<int32_t>{0, 2});
+  CHECK(dataset.test.rows_beyond(dataset.classes) == 1);
+  CHECK(dataset.train.rows_beyond(dataset.classes) == 0);
+  CHECK(std::ranges::equal(dataset.class_values(), std::vector<int64_t>{-7, 3'999'999'993}));
+  // A label of the test split alone changes nothing of training.
+  folder.write("test/labels.npy", wide_file({-7, 65535}));
+  const Dataset stray = load_dataset(FolderFiles(folder.path()));
+  CHECK(stray.classes == 2);
+  CHECK(stray.train.labels == dataset.train.labels);
+  // A model that is there already maps by its own values; the others follow, ascending.
+  const std::vector<int64_t> values = {-7, 8};
+  const Split split = load_split(FolderFiles(folder.path()), "train", dataset.modalities, dataset.inputs, values);
+  CHECK(split.labels == std::vector<int32_t>{2, 0, 2});
+  // Without any label there is no class.
+  folder.write("train/labels.npy", wide_file({-1, -1, -1}));
+  dataset = load_dataset(FolderFiles(folder.path()));
+  CHECK(dataset.classes == 0);
+  CHECK(dataset.test.labels == std::vector<int32_t>{0, 1});
+  CHECK(dataset.test.rows_beyond(0) == 2);
+}
+
+TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
+  const Sound folder;
+  CHECK(load_dataset(FolderFiles(folder.path())).test.groups.empty());
+  const std::vector<int64_t> groups = {int64_t{1} << 40, -1};
+  folder.write("test/groups.npy", wide_file(groups));
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, kUnscaled);
+  CHECK(dataset.modalities == std::array<std::string, 2>{"audio", "visual"});
+  CHECK(dataset.train.groups.empty());
+  CHECK(dataset.test.groups == groups);
+  CHECK(load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, {}).groups == groups);
+  folder.refused(DUET_INVALID_ARGUMENT, {"no modality 'groups'"}, {"audio", "groups"});
+  write_dataset(folder.path() / "copy", dataset);
+  CHECK(load_dataset(FolderFiles(folder.path() / "copy")).test.groups == groups);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "copy/train/groups.npy"));
+}
+
+TEST_CASE("dataset scales both splits by the training split, and a split alone by what a model keeps") {
+  const Sound folder;
+  folder.write("train/audio.npy", npy("<f8", "(3, 2)", raw(std::vector<double>{1e8, 2023, 1e8 + 1, 2023, 1e8 + 2, 2023})));
+  folder.write("test/audio.npy", npy("<f8", "(2, 2)", raw(std::vector<double>{1e8 + 3, 2024, 1e8 + 0.5, 2025})));
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, {{Scaling::zscore, Scaling::none}, kInputLimit});
+  CHECK(dataset.train.features[0].values == std::vector<float>{-1, 0, 0, 0, 1, 0});
+  CHECK(dataset.test.features[0].values == std::vector<float>{2, 0, -0.5f, 0});
+  CHECK(dataset.test.features[1].values == std::vector<float>{0, 1, 2, 3, 4, 5, 5, 5});
+  const Split again = load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, dataset.class_values());
+  for (const size_t side : {0, 1}) CHECK(again.features[side].values == dataset.test.features[side].values);
+  CHECK(again.labels == dataset.test.labels);
 }
 
 TEST_CASE("dataset refuses folders that are none") {
   const Folder empty;
-  check_refused([&] { load_dataset(empty.path() / "absent"); }, DUET_IO_ERROR, {"absent/train", "No such file or directory"});
-  check_refused([&] { load_dataset(empty.path()); }, DUET_IO_ERROR, {"train", "No such file or directory"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path() / "absent")); }, DUET_IO_ERROR, {"absent/train", "No such file or directory"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_IO_ERROR, {"train", "No such file or directory"});
   std::filesystem::create_directories(empty.path() / "train");
-  check_refused([&] { load_dataset(empty.path()); }, DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found none"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found none"});
   const Sound folder;
   std::filesystem::remove_all(folder.path() / "test");
   folder.refused(DUET_IO_ERROR, {"test", "No such file or directory"});
@@ -79,12 +142,12 @@ TEST_CASE("dataset refuses folders that are none") {
 
 TEST_CASE("dataset refuses missing files and unknown modalities") {
   const Sound folder;
-  folder.refused(DUET_INVALID_ARGUMENT, {"train: no modality text; found audio, visual"}, {"audio", "text"});
+  folder.refused(DUET_INVALID_ARGUMENT, {"train: no modality 'text'; found audio, visual"}, {"audio", "text"});
   folder.refused(DUET_INVALID_ARGUMENT, {"expected two names, got 1 (audio)"}, {"audio"});
   folder.refused(DUET_INVALID_ARGUMENT, {"expected two different names, got audio twice"}, {"audio", "audio"});
   folder.write("train/text.npy", matrix_file(3, 7));
   folder.refused(DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found audio, text, visual", "--modalities"});
-  folder.refused(DUET_INVALID_ARGUMENT, {"test: no modality text; found audio, visual"}, {"audio", "text"});
+  folder.refused(DUET_INVALID_ARGUMENT, {"test: no modality 'text'; found audio, visual"}, {"audio", "text"});
   std::filesystem::remove(folder.path() / "train" / "text.npy");
   std::filesystem::remove(folder.path() / "test" / "labels.npy");
   folder.refused(DUET_INVALID_ARGUMENT, {"test: no labels.npy", "-1"});
@@ -101,17 +164,20 @@ TEST_CASE("dataset refuses files that do not fit each other") {
   folder.write("train/visual.npy", matrix_file(3, 4).substr(0, 100));
   folder.refused(DUET_INVALID_ARGUMENT, {"train/visual.npy: truncated"});
   folder.write("train/visual.npy", matrix_file(3, 4));
-  folder.write("test/labels.npy", label_file({0, -7}));
-  folder.refused(DUET_INVALID_ARGUMENT, {"test/labels.npy: row 1 has label -7"});
+  folder.write("test/labels.npy", npy("<f4", "(2,)", raw(std::vector<float>{0, 0.5f})));
+  folder.refused(DUET_INVALID_ARGUMENT, {"test/labels.npy: row 1 is 0.5"});
+  folder.write("test/labels.npy", label_file({0, 1}));
+  folder.write("test/groups.npy", wide_file({4, 4, 4}));
+  folder.refused(DUET_INVALID_ARGUMENT, {"test/groups.npy: 3 rows; expected 2 as in labels.npy"});
 }
 
 TEST_CASE("dataset loads the shared data") {
   const auto root = shared_dir() / "data";
   if (!std::filesystem::is_directory(root)) {
-    MESSAGE("skipped: no data at " << root.string() << " (set DUET_SHARED_DIR)");
+    report_absent(root);
     return;
   }
-  const Dataset digits = load_dataset(root / "avdigits");
+  const Dataset digits = load_dataset(FolderFiles(root / "avdigits"));
   CHECK(digits.train.rows() == 2700);
   CHECK(digits.test.rows() == 300);
   CHECK(digits.width(0) == 128);
@@ -120,10 +186,10 @@ TEST_CASE("dataset loads the shared data") {
   // This one's matrices are in Fortran order.
   check_refused(
       [&] {
-        load_dataset(root / "wikipedia", {"text", "image"});
+        load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
       },
       DUET_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
-  const Dataset wikipedia = load_dataset(root / "wikipedia", {"text", "image"}, FortranOrder::accept);
+  const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia", FortranOrder::accept), {"text", "image"});
   CHECK(wikipedia.train.rows() == 2173);
   CHECK(wikipedia.test.rows() == 693);
   CHECK(wikipedia.width(0) == 1000);

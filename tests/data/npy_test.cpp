@@ -5,6 +5,7 @@
 
 #include "data/mapped_file.h"
 #include "tests/data/npy_files.h"
+#include "tests/data/sources.h"
 
 using namespace duet::data;
 using namespace duet::test;
@@ -12,7 +13,7 @@ using namespace duet::test;
 namespace {
 
 Features features_in(const std::string& file) { return read_features(parse_npy(bytes_of(file), "x.npy")); }
-std::vector<int32_t> labels_in(const std::string& file) { return read_labels(parse_npy(bytes_of(file), "y.npy")); }
+std::vector<int64_t> labels_in(const std::string& file) { return read_labels(parse_npy(bytes_of(file), "y.npy")); }
 
 void check_features_refused(const std::string& file, const std::vector<std::string>& parts) {
   check_refused([&] { features_in(file); }, DUET_INVALID_ARGUMENT, parts);
@@ -32,8 +33,12 @@ TEST_CASE("npy reads every dtype in every version") {
       {"<f4", raw(std::vector<float>{0, 1, 2, 3, 4, 250})},
       {"<f8", raw(std::vector<double>{0, 1, 2, 3, 4, 250})},
       {"|u1", raw(std::vector<uint8_t>{0, 1, 2, 3, 4, 250})},
+      {"<i2", raw(std::vector<int16_t>{0, 1, 2, 3, 4, 250})},
+      {"<u2", raw(std::vector<uint16_t>{0, 1, 2, 3, 4, 250})},
       {"<i4", raw(std::vector<int32_t>{0, 1, 2, 3, 4, 250})},
+      {"<u4", raw(std::vector<uint32_t>{0, 1, 2, 3, 4, 250})},
       {"<i8", raw(std::vector<int64_t>{0, 1, 2, 3, 4, 250})},
+      {"<u8", raw(std::vector<uint64_t>{0, 1, 2, 3, 4, 250})},
   };
   for (const int version : {1, 2, 3})
     for (const auto& file : files) {
@@ -45,8 +50,9 @@ TEST_CASE("npy reads every dtype in every version") {
       CHECK(x.rows == 3);
       CHECK(x.columns == 2);
       CHECK(x.values == expected);
-      CHECK(labels_in(npy(descr, "(6,)", values, version)) == std::vector<int32_t>{0, 1, 2, 3, 4, 250});
+      CHECK(labels_in(npy(descr, "(6,)", values, version)) == std::vector<int64_t>{0, 1, 2, 3, 4, 250});
     }
+  CHECK(features_in(npy("|i1", "(1, 2)", raw(std::vector<int8_t>{-128, 127}))).values == std::vector<float>{-128, 127});
 }
 
 TEST_CASE("npy float16 is exact for every finite half") {
@@ -90,6 +96,13 @@ TEST_CASE("npy refuses what it cannot read") {
   check_features_refused(npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix), {"x.npy: Fortran order", "C order"});
   check_features_refused(npy("|O", "(3, 2)", kSix), {"object dtype '|O'", "float32"});
   check_features_refused(npy(">f4", "(3, 2)", kSix), {"big-endian dtype '>f4'", "little-endian"});
+  for (const std::string bfloat16 : {"<V2", "|V2"})
+    check_features_refused(npy(bfloat16, "(3, 2)", kSix),
+                           {"x.npy: dtype '" + bfloat16 + "'", "bfloat16 as ml_dtypes saves it: save x.astype(numpy.float32)"});
+  for (const std::string small : {"<f1", "|f1", "<V1", "|V1"})
+    check_features_refused(npy(small, "(3, 2)", kSix),
+                           {"x.npy: dtype '" + small + "'", "8-bit float as ml_dtypes saves it: save x.astype(numpy.float32)"});
+  check_features_refused(npy("<f16", "(3, 2)", kSix), {"dtype '<f16'", "save x.astype(numpy.float32)"});
   check_features_refused(npy("<U8", "(3, 2)", kSix), {"dtype '<U8'"});
   check_features_refused(npy("<c8", "(3, 2)", kSix), {"dtype '<c8'"});
   check_features_refused(npy("", "(3, 2)", kSix), {"dtype ''"});
@@ -125,19 +138,50 @@ TEST_CASE("npy refuses features that are not finite") {
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, 2, 3, nan, 5})), {"x.npy: row 1, column 1 is nan", "finite"});
   check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, -infinity, 3, nan, 5})), {"x.npy: row 0, column 2 is -inf"});
-  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{1e300})), {"row 0, column 0 is 1e+300", "finite in float32"});
+  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{1e39})), {"row 0, column 0 is 1e+39", "finite in float32"});
+  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{-1e300})), {"row 0, column 0 is -1e+300", "at most 9.7"});
 }
 
-TEST_CASE("npy refuses labels out of range") {
-  CHECK(labels_in(npy("<i8", "(3,)", raw(std::vector<int64_t>{-1, 0, 65535}))) == std::vector<int32_t>{-1, 0, 65535});
-  check_labels_refused(npy("<i8", "(2,)", raw(std::vector<int64_t>{0, -2})), {"y.npy: row 1 has label -2", "-1 (unlabelled) to 65535"});
-  check_labels_refused(npy("<i8", "(2,)", raw(std::vector<int64_t>{65536, 0})), {"y.npy: row 0 has label 65536"});
-  check_labels_refused(npy("<i8", "(1,)", raw(std::vector<int64_t>{std::numeric_limits<int64_t>::max()})), {"label 9223372036854775807"});
-  check_labels_refused(npy("<f4", "(2,)", raw(std::vector<float>{1, 2.5f})), {"row 1 has label 2.5", "whole number"});
-  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{std::nan("")})), {"row 0 has label nan"});
-  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{1e30})), {"row 0 has label 1e+30"});
+TEST_CASE("npy labels are any whole number of 64 bits") {
+  constexpr int64_t kLow = std::numeric_limits<int64_t>::min(), kHigh = std::numeric_limits<int64_t>::max();
+  const std::vector<int64_t> wide = {-1, 0, 65536, kLow, kHigh, 1'000'000'000'000 - 7};
+  CHECK(labels_in(npy("<i8", "(6,)", raw(wide))) == wide);
+  CHECK(labels_in(npy("|i1", "(2,)", raw(std::vector<int8_t>{-1, -128}))) == std::vector<int64_t>{-1, -128});
+  CHECK(labels_in(npy("<u4", "(1,)", raw(std::vector<uint32_t>{4294967295}))) == std::vector<int64_t>{4294967295});
+  CHECK(labels_in(npy("<u8", "(1,)", raw(std::vector<uint64_t>{uint64_t{kHigh}}))) == std::vector<int64_t>{kHigh});
+  check_labels_refused(npy("<u8", "(2,)", raw(std::vector<uint64_t>{0, uint64_t{1} << 63})), {"row 1 is 9223372036854775808", "below 2^63"});
+  // A float of 24 bits holds every whole number below 2^24; from there on two labels may have become one.
+  CHECK(labels_in(npy("<f4", "(2,)", raw(std::vector<float>{-1, 16777215}))) == std::vector<int64_t>{-1, 16777215});
+  check_labels_refused(npy("<f4", "(1,)", raw(std::vector<float>{16777216})), {"y.npy: row 0 is 1.67772e+07", "below 16777216"});
+  CHECK(labels_in(npy("<f8", "(1,)", raw(std::vector<double>{-0x1.fffffffffffffp52}))) == std::vector<int64_t>{-((int64_t{1} << 53) - 1)});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{0x1p53})), {"row 0 is 9.0072e+15", "below 9007199254740992"});
+  check_labels_refused(npy("<f4", "(2,)", raw(std::vector<float>{1, 2.5f})), {"row 1 is 2.5", "whole number"});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{std::nan("")})), {"row 0 is nan"});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{1e30})), {"row 0 is 1e+30"});
   check_labels_refused(npy("<i8", "(1, 2)", raw(std::vector<int64_t>{0, 1})), {"y.npy: shape (1, 2)", "one dimension"});
   check_labels_refused(npy("<i8", "(0,)", ""), {"y.npy: no rows"});
+}
+
+TEST_CASE("a source reads the file's own values in float64") {
+  const auto row = [](const FeatureSource& source, int64_t i) {
+    std::vector<double> out(static_cast<size_t>(source.columns()));
+    source.read_row(i, out);
+    return out;
+  };
+  const std::vector<double> doubles = {1e8 + 1e-8, -1e9, 1e39, 1e-300};
+  CHECK(row(source_of(doubles, 2), 0) == std::vector<double>{1e8 + 1e-8, -1e9});
+  CHECK(row(source_of(doubles, 2), 1) == std::vector<double>{1e39, 1e-300});
+  const std::vector<int64_t> integers = {1'000'000'000'001, -3};
+  CHECK(row(source_of(integers, 2), 0) == std::vector<double>{1e12 + 1, -3});
+  CHECK(source_of(doubles, 2).rounding() == 0x1p-53);
+  CHECK(source_of(std::vector<float>{1}, 1).rounding() == 0x1p-24);
+  CHECK(source_of(std::vector<uint16_t>{0x3C00}, 1).rounding() == 0x1p-11);
+  CHECK(source_of(integers, 2).rounding() == 0);
+  const std::string fortran = npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix);
+  CHECK(row(FeatureSource({std::nullopt, parse_npy(bytes_of(fortran), "x.npy")}, FortranOrder::accept), 1) == std::vector<double>{1, 4});
+  const std::vector<double> broken = {0, std::nan(""), 0x1p961, 0};
+  check_refused([&] { row(source_of(broken, 2), 0); }, DUET_INVALID_ARGUMENT, {"x.npy: row 0, column 1 is nan", "finite"});
+  check_refused([&] { row(source_of(broken, 2), 1); }, DUET_INVALID_ARGUMENT, {"x.npy: row 1, column 0 is 1.9", "at most 9.7"});
 }
 
 TEST_CASE("npy survives truncation at every length and every damaged byte") {
@@ -162,6 +206,17 @@ TEST_CASE("npy survives truncation at every length and every damaged byte") {
   }
 }
 
+TEST_CASE("a file that is truncated after it was opened is still all there") {
+  const Folder folder;
+  const std::string content(100'000, 'x');
+  const auto path = folder.write("file", content);
+  const MappedFile file(path);
+  std::filesystem::resize_file(path, 0);  // a page of a mapped file would now end the program
+  CHECK(std::memcmp(file.bytes().data(), content.data(), content.size()) == 0);
+  CHECK(file.bytes().size() == content.size());
+  CHECK(MappedFile(path).bytes().empty());
+}
+
 TEST_CASE("npy files: what the system refuses, and a round trip") {
   const Folder folder;
   check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_IO_ERROR, {"absent.npy: No such file or directory"});
@@ -175,9 +230,11 @@ TEST_CASE("npy files: what the system refuses, and a round trip") {
   CHECK(back.rows == 3);
   CHECK(back.columns == 5);
   CHECK(back.values == x.values);
-  const std::vector<int32_t> labels = {3, -1, 0};
-  write_labels(folder.path() / "y.npy", labels);
-  CHECK(read_labels(folder.path() / "y.npy") == labels);
+  write_labels(folder.path() / "y.npy", std::vector<int32_t>{3, -1, 0});
+  CHECK(read_labels(folder.path() / "y.npy") == std::vector<int64_t>{3, -1, 0});
+  const std::vector<int64_t> wide = {int64_t{1} << 62, -1, -7};
+  write_labels(folder.path() / "y.npy", wide);
+  CHECK(read_labels(folder.path() / "y.npy") == wide);
   CHECK(MappedFile(folder.path() / "x.npy").bytes().size() == 128 + 15 * 4);
   check_refused([&] { write_features(folder.path() / "no" / "x.npy", x); }, DUET_IO_ERROR, {"x.npy: cannot write: No such file or directory"});
   std::filesystem::create_directories(folder.path() / "full.npy" / "inside");

@@ -10,7 +10,7 @@ using namespace duet::data;
 using namespace duet::test;
 
 TEST_CASE("samples: the built-in digits load without a path") {
-  const Dataset digits = sample_dataset();
+  const Dataset digits = load_dataset(SampleFiles());
   CHECK(digits.name == "digits (built in)");
   CHECK(digits.modalities == std::array<std::string, 2>{"audio", "visual"});
   CHECK(digits.train.rows() == 2000);
@@ -18,6 +18,8 @@ TEST_CASE("samples: the built-in digits load without a path") {
   CHECK(digits.width(0) == 128);
   CHECK(digits.width(1) == 400);
   CHECK(digits.classes == 10);
+  check_refused([] { load_dataset(SampleFiles(), {"audio", "smell"}); }, DUET_INVALID_ARGUMENT, {"no modality 'smell'; found audio, visual"});
+  CHECK(load_dataset(SampleFiles(), {"visual", "audio"}).width(0) == 400);
   for (int32_t c = 0; c < 10; ++c) {
     CHECK(std::count(digits.train.labels.begin(), digits.train.labels.end(), c) == 200);
     CHECK(std::count(digits.test.labels.begin(), digits.test.labels.end(), c) == 40);
@@ -25,7 +27,8 @@ TEST_CASE("samples: the built-in digits load without a path") {
 }
 
 TEST_CASE("samples: what is built in is what lies in the tree") {
-  const Dataset built_in = sample_dataset(), folder = load_dataset(std::filesystem::path(DUET_PROJECT_DIR) / "data/samples/digits");
+  const Dataset built_in = load_dataset(SampleFiles(), {}, kUnscaled),
+                folder = load_dataset(FolderFiles(std::filesystem::path(DUET_PROJECT_DIR) / "data/samples/digits"), {}, kUnscaled);
   for (const size_t side : {0, 1}) {
     CHECK(built_in.train.features[side].values == folder.train.features[side].values);
     CHECK(built_in.test.features[side].values == folder.test.features[side].values);
@@ -35,7 +38,7 @@ TEST_CASE("samples: what is built in is what lies in the tree") {
 }
 
 TEST_CASE("samples: no two rows are the same, and auto z-scores both modalities") {
-  Dataset digits = sample_dataset();
+  const Dataset digits = load_dataset(SampleFiles(), {}, kUnscaled);
   for (const size_t side : {0, 1}) {
     std::vector<std::vector<float>> rows;
     for (const Split* split : {&digits.train, &digits.test})
@@ -46,5 +49,5 @@ TEST_CASE("samples: no two rows are the same, and auto z-scores both modalities"
     std::sort(rows.begin(), rows.end());
     CHECK(std::adjacent_find(rows.begin(), rows.end()) == rows.end());
   }
-  for (const Preprocessing& chosen : preprocess(digits, {Scaling::automatic, Scaling::automatic})) CHECK(chosen.scaling == Scaling::zscore);
+  for (const Preprocessing& chosen : load_dataset(SampleFiles()).inputs) CHECK(chosen.scaling == Scaling::zscore);
 }

@@ -80,7 +80,7 @@ TEST_CASE("synthetic data as a folder") {
   options.train_rows = 33, options.test_rows = 9, options.own_factors = 0;
   const Dataset dataset = synthetic_dataset(options);
   write_dataset(folder.path() / "made", dataset);
-  const Dataset back = load_dataset(folder.path() / "made");
+  const Dataset back = load_dataset(FolderFiles(folder.path() / "made"), {}, kUnscaled);
   CHECK(back.modalities == dataset.modalities);
   CHECK(back.train.labels == dataset.train.labels);
   CHECK(back.train.features[0].values == dataset.train.features[0].values);

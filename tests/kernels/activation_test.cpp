@@ -219,7 +219,7 @@ TEST_CASE("dropout of a part of a batch equals the whole's rows") {
 TEST_CASE("dropout agrees with the golden words") {
   const auto path = shared_dir() / "reference" / "golden" / "random_words.npy";
   if (!std::filesystem::exists(path)) {
-    MESSAGE("skipped: no golden words at " << path.string());
+    report_absent(path);
     return;
   }
   // Seed 0x0123456789ABCDEF, stream 5, step 3: elements 0 to 63, then 2^34 to 2^34 + 7.

@@ -335,15 +335,19 @@ TEST_CASE("parts of an alignment merge by log-add-exp, and their gradients add u
 
 TEST_CASE("alignment of nothing, of wild norms, of NaN") {
   Draw draw(28);
-  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}}) {
-    Problem problem{draw.normals(n, 3), draw.normals(m, 3), 10};
-    const Sums lse = forward(problem), weights{draw.normals(n, 1), draw.normals(m, 1)};
-    const Doubles nothing(static_cast<size_t>(n + m), -std::numeric_limits<double>::infinity());
-    check_close(lse.row.values(), Doubles(nothing.begin(), nothing.begin() + n), 0, "no columns");
-    check_close(lse.column.values(), Doubles(nothing.begin(), nothing.begin() + m), 0, "no rows");
-    const Gradients before = prefilled(problem);
-    CHECK(backward(problem, lse, weights, 2, before).same_bits(before));
-  }
+  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}})
+    for (const duet_metric score : kScores)
+      for (const float value : {1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {  // not even 0 times a NaN is added
+        Problem problem{draw.normals(n, 3), draw.normals(m, 3), 10, score};
+        for (Floats* rows : {&problem.a, &problem.v})
+          if (rows->rows() > 0) rows->at(0, 1) = value;
+        const Sums lse = forward(problem), weights{draw.normals(n, 1), draw.normals(m, 1)};
+        const Doubles nothing(static_cast<size_t>(n + m), -std::numeric_limits<double>::infinity());
+        check_close(lse.row.values(), Doubles(nothing.begin(), nothing.begin() + n), 0, "no columns");
+        check_close(lse.column.values(), Doubles(nothing.begin(), nothing.begin() + m), 0, "no rows");
+        const Gradients before = prefilled(problem);
+        CHECK(backward(problem, lse, weights, 2, before).same_bits(before));
+      }
   {  // norms from 1e-3 to 1e3 in one tile: every row and column needs a shift of its own
     Problem problem{draw.normals(67, 8), draw.normals(300, 8), 1};
     for (int64_t i = 0; i < 67; ++i)

@@ -36,7 +36,8 @@ class Given {
 struct Call {
   int64_t n = 9, m = 11, d = 5;
   bool misaligned = false;
-  std::function<void(duet_matrix& first_input)> spoil = [](duet_matrix&) {};
+  // Changes a call's arguments before it is made; output, workspace: where its first output and its scratch lie (null: it takes none).
+  std::function<void(duet_matrix& first_input, void* output, void* workspace)> spoil = [](duet_matrix&, void*, void*) {};
 };
 struct Outcome {
   duet_status status = DUET_OK;
@@ -57,7 +58,7 @@ class Caller {
     scratch_ = std::make_unique<Scratch>(bytes);
     return scratch_->view();
   }
-  void spoil(duet_matrix& view) const { call_.spoil(view); }
+  void spoil(duet_matrix& view, void* output) const { call_.spoil(view, output, scratch_ ? scratch_->view().data : nullptr); }
   // Does the calls as long as they succeed.
   Outcome finish(std::initializer_list<std::function<duet_status()>> calls, const std::function<std::vector<Doubles>()>& results) const {
     for (const auto& call : calls)
@@ -81,7 +82,7 @@ Outcome distance(const Call& call) {
   duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
   in.x = x.matrix(), in.y = y.matrix(), in.metric = DUET_EUCLIDEAN;
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_distance_workspace(c.context, &in, bytes); });
-  c.spoil(in.x);
+  c.spoil(in.x, out.matrix().data);
   return c.finish({[&] { return duet_distance_forward(c.context, &in, out.matrix(), scratch); },
                    [&] { return duet_distance_backward(c.context, &in, out.matrix(), g.matrix(), grad_x.matrix(), grad_y.matrix(), scratch); }},
                   [&] {
@@ -98,7 +99,7 @@ Outcome mining(const Call& call) {
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_mining_workspace(c.context, &in, bytes); });
   duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
   out.negative_index = nearest.vector();
-  c.spoil(in.x);
+  c.spoil(in.x, nearest.data());
   return c.finish({[&] { return duet_mining_hard(c.context, &in, &out, nullptr, scratch); }}, [&] { return std::vector<Doubles>{nearest.values()}; });
 }
 
@@ -111,7 +112,7 @@ Outcome triplet(const Call& call) {
   duet_triplet_inputs in = DUET_TRIPLET_INPUTS_INIT;
   in.x = x.matrix(), in.y = y.matrix(), in.class_x = class_x.matrix(), in.class_y = class_y.matrix(), in.margin = 0.2f;
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_triplet_workspace(c.context, &in, bytes); });
-  c.spoil(in.x);
+  c.spoil(in.x, loss.data());
   return c.finish(
       {[&] { return duet_triplet_forward_gradient(c.context, &in, loss.vector(), active.vector(), sum_x.matrix(), sum_y.matrix(), scratch); }}, [&] {
         return std::vector<Doubles>{loss.values(), active.values(), sum_x.values(), sum_y.values()};
@@ -126,7 +127,7 @@ Outcome alignment(const Call& call) {
   duet_alignment_inputs in = DUET_ALIGNMENT_INPUTS_INIT;
   in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_alignment_workspace(c.context, &in, bytes); });
-  c.spoil(in.a);
+  c.spoil(in.a, row.data());
   return c.finish({[&] { return duet_alignment_forward(c.context, &in, row.vector(), column.vector(), scratch); },
                    [&] {
                      return duet_alignment_backward(c.context, &in, row.vector(), {}, weight.vector(), {}, grad_a.matrix(), grad_v.matrix(),
@@ -142,7 +143,8 @@ Outcome distillation(const Call& call) {
   Given a = c.given(c.draw.unit_rows(call.n, call.d)), v = c.given(c.draw.unit_rows(call.m, call.d));
   Given teacher_a = c.given(c.draw.unit_rows(call.n, call.d + 1)), teacher_v = c.given(c.draw.unit_rows(call.m, call.d + 1));
   Given class_a = c.given(c.draw.distributions(call.n, 3)), class_v = c.given(c.draw.distributions(call.m, 3));
-  Given rows = c.output(call.n, 3), columns = c.output(call.m, 3), grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
+  Given rows = c.output(call.n, DUET_DISTILLATION_STATISTICS), columns = c.output(call.m, DUET_DISTILLATION_STATISTICS);
+  Given grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
   Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), kappa_a = Floats(call.n, 1).fill(0.5), kappa_v = Floats(call.m, 1).fill(1),
          weight = c.draw.normals(call.n, 1);
   duet_distillation_inputs in = DUET_DISTILLATION_INPUTS_INIT;
@@ -150,7 +152,7 @@ Outcome distillation(const Call& call) {
   in.class_a = class_a.matrix(), in.class_v = class_v.matrix(), in.kappa_a = kappa_a.vector(), in.kappa_v = kappa_v.vector();
   in.scale = in.teacher_scale = scale.vector(), in.paired = 1;
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_distillation_workspace(c.context, &in, bytes); });
-  c.spoil(in.student_a);
+  c.spoil(in.student_a, row.data());
   return c.finish(
       {[&] { return duet_distillation_forward(c.context, &in, row.vector(), column.vector(), rows.matrix(), columns.matrix(), scratch); },
        [&] {
@@ -163,12 +165,13 @@ Outcome distillation(const Call& call) {
 Outcome contrastive(const Call& call) {
   Caller c(call);
   Given a = c.given(c.draw.unit_rows(call.n, call.d)), v = c.given(c.draw.unit_rows(call.m, call.d));
-  Given rows = c.output(call.n, 2), columns = c.output(call.m, 2), grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
+  Given rows = c.output(call.n, DUET_CONTRASTIVE_STATISTICS), columns = c.output(call.m, DUET_CONTRASTIVE_STATISTICS);
+  Given grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
   Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), weight = c.draw.normals(call.n, 1);
   duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
   in.kind = DUET_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_contrastive_workspace(c.context, &in, bytes); });
-  c.spoil(in.a);
+  c.spoil(in.a, row.data());
   return c.finish(
       {[&] { return duet_contrastive_forward(c.context, &in, row.vector(), column.vector(), rows.matrix(), columns.matrix(), scratch); },
        [&] {
@@ -185,7 +188,7 @@ Outcome retrieval(const Call& call) {
   duet_retrieval_inputs in = DUET_RETRIEVAL_INPUTS_INIT;
   in.queries = queries.matrix(), in.gallery = gallery.matrix();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_retrieval_workspace(c.context, &in, bytes); });
-  c.spoil(in.queries);
+  c.spoil(in.queries, indices.data());
   return c.finish({[&] { return duet_retrieval_top_k(c.context, &in, indices.matrix(), scores.matrix(), scratch); }}, [&] {
     return std::vector<Doubles>{indices.values(), scores.values()};
   });
@@ -199,7 +202,7 @@ Outcome linear(const Call& call) {
   duet_linear_inputs in = DUET_LINEAR_INPUTS_INIT;
   in.x = x.matrix(), in.weight = weight.matrix();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_linear_workspace(c.context, &in, bytes); });
-  c.spoil(in.x);
+  c.spoil(in.x, out.matrix().data);
   return c.finish({[&] { return duet_linear_forward(c.context, &in, out.matrix(), scratch); },
                    [&] {
                      return duet_linear_backward(c.context, &in, out.matrix(), g.matrix(), grad_x.matrix(), grad_weight.matrix(), grad_bias.vector(),
@@ -216,7 +219,7 @@ Outcome activation(const Call& call) {
   Given out = c.output(call.n, call.d), grad = c.gradient(call.n, call.d);
   duet_activation_inputs in = DUET_ACTIVATION_INPUTS_INIT;
   in.kind = DUET_GELU, in.x = x.matrix();
-  c.spoil(in.x);
+  c.spoil(in.x, grad.matrix().data);
   return c.finish({[&] { return duet_activation_forward(c.context, &in, out.matrix()); },
                    [&] { return duet_activation_backward(c.context, &in, g.matrix(), grad.matrix()); }},
                   [&] {
@@ -229,7 +232,7 @@ Outcome normalization(const Call& call) {
   Given x = c.given(c.draw.normals(call.n, call.d)), g = c.given(c.draw.normals(call.n, call.d));
   Given out = c.output(call.n, call.d), grad = c.gradient(call.n, call.d);
   duet_matrix first = x.matrix();
-  c.spoil(first);
+  c.spoil(first, out.matrix().data);
   return c.finish({[&] { return duet_unit_rows_forward(c.context, first, 1e-12f, out.matrix()); },
                    [&] { return duet_unit_rows_backward(c.context, first, 1e-12f, g.matrix(), grad.matrix()); }},
                   [&] {
@@ -242,7 +245,7 @@ Outcome cross_entropy(const Call& call) {
   Given logits = c.given(c.draw.normals(call.n, call.d)), targets = c.given(c.draw.distributions(call.n, call.d)), grad = c.gradient(call.n, call.d);
   Floats loss(call.n, 1), weight = c.draw.normals(call.n, 1);
   duet_matrix first = logits.matrix();
-  c.spoil(first);
+  c.spoil(first, loss.data());
   return c.finish({[&] { return duet_cross_entropy_forward(c.context, first, targets.matrix(), loss.vector()); },
                    [&] { return duet_cross_entropy_backward(c.context, first, targets.matrix(), weight.vector(), grad.matrix()); }},
                   [&] {
@@ -257,7 +260,7 @@ Outcome decorrelation(const Call& call) {
   duet_decorrelation_inputs in = DUET_DECORRELATION_INPUTS_INIT;
   in.a = a.matrix(), in.v = v.matrix();
   const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(c.context, &in, bytes); });
-  c.spoil(in.a);
+  c.spoil(in.a, loss.data());
   return c.finish({[&] { return duet_decorrelation_forward(c.context, &in, loss.vector(), scratch); },
                    [&] { return duet_decorrelation_backward(c.context, &in, one.vector(), grad.matrix(), {}, scratch); }},
                   [&] {
@@ -271,7 +274,7 @@ Outcome gather(const Call& call) {
   Longs indices(call.n, 1);
   for (int64_t i = 0; i < call.n; ++i) indices.at(i) = i / 2 % std::max<int64_t>(1, call.m);
   duet_matrix first = source.matrix();
-  c.spoil(first);
+  c.spoil(first, rows.matrix().data);
   return c.finish({[&] { return duet_gather_forward(c.context, first, indices.vector(), rows.matrix()); },
                    [&] { return duet_gather_backward(c.context, indices.vector(), rows.matrix(), grad.matrix()); }},
                   [&] {
@@ -282,28 +285,38 @@ Outcome gather(const Call& call) {
 struct Family {
   const char* name;
   Outcome (*run)(const Call&);
+  const char *input, *output;  // what its calls name the first of them
+  bool scratch = true;         // whether it takes a workspace
 };
-const Family kFamilies[] = {{"distance", distance},
-                            {"mining", mining},
-                            {"triplet", triplet},
-                            {"alignment", alignment},
-                            {"distillation", distillation},
-                            {"contrastive", contrastive},
-                            {"retrieval", retrieval},
-                            {"linear", linear},
-                            {"activation", activation},
-                            {"normalization", normalization},
-                            {"cross_entropy", cross_entropy},
-                            {"decorrelation", decorrelation},
-                            {"gather", gather}};
+const Family kFamilies[] = {{"distance", distance, "inputs.x", "distances"},
+                            {"mining", mining, "inputs.x", "rows.negative_index"},
+                            {"triplet", triplet, "inputs.x", "row_loss"},
+                            {"alignment", alignment, "inputs.a", "lse_row"},
+                            {"distillation", distillation, "inputs.student_a", "row_loss"},
+                            {"contrastive", contrastive, "inputs.a", "row_loss"},
+                            {"retrieval", retrieval, "inputs.queries", "indices"},
+                            {"linear", linear, "x", "outputs"},
+                            {"activation", activation, "x", "grad_x", false},
+                            {"normalization", normalization, "x", "outputs", false},
+                            {"cross_entropy", cross_entropy, "logits", "row_loss", false},
+                            {"decorrelation", decorrelation, "inputs.a", "loss"},
+                            {"gather", gather, "source", "rows", false}};
 
-void check_refused(const char* part, const std::function<void(duet_matrix&)>& spoil) {
+bool same_values(const std::vector<Doubles>& a, const std::vector<Doubles>& b) {
+  bool same = a.size() == b.size();
+  for (size_t k = 0; same && k < a.size(); ++k) {
+    same = a[k].size() == b[k].size();
+    for (size_t e = 0; same && e < a[k].size(); ++e) same = a[k][e] == b[k][e] || (std::isnan(a[k][e]) && std::isnan(b[k][e]));
+  }
+  return same;
+}
+
+void check_refused(const std::string& part, const std::function<void(duet_matrix&)>& spoil) {
   for (const Family& family : kFamilies) {
     CAPTURE(family.name);
     Call call;
-    call.spoil = spoil;
-    CHECK(family.run(call).status == DUET_INVALID_ARGUMENT);
-    CHECK_MESSAGE(std::string(duet_last_error()).find(part) != std::string::npos, std::string(duet_last_error()) << " lacks \"" << part << '"');
+    call.spoil = [&](duet_matrix& view, void*, void*) { spoil(view); };
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, part);
   }
 }
 
@@ -315,6 +328,56 @@ TEST_CASE("wrong shapes are refused") {
 
 TEST_CASE("null views are refused") {
   check_refused(": null data for ", [](duet_matrix& view) { view.data = nullptr; });
+}
+
+TEST_CASE("a dtype that is none is refused") {
+  for (const int32_t value : {-1, 7, 1 << 20})
+    check_refused(": expected dtype f32, got unknown value " + std::to_string(value),
+                  [&](duet_matrix& view) { std::memcpy(&view.dtype, &value, 4); });
+}
+
+TEST_CASE("a first output or a workspace that shares memory with the first input is refused by both names") {
+  for (const Family& family : kFamilies) {
+    CAPTURE(family.name);
+    Call call;
+    // The output's first element alone lies in the input's last row.
+    call.spoil = [&](duet_matrix& view, void* output, void*) { view.data = static_cast<float*>(output) - (view.rows - 1) * view.row_stride; };
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string(family.output) + ": shares memory with " + family.input);
+    if (!family.scratch) continue;
+    call.spoil = [&](duet_matrix& view, void*, void* workspace) { view.data = workspace; };
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string("workspace: shares memory with ") + family.input);
+  }
+}
+
+TEST_CASE("a single row needs no stride, and none is read") {
+  for (const Family& family : kFamilies)
+    for (const int64_t rows : {0, 1}) {
+      CAPTURE(family.name);
+      CAPTURE(rows);
+      Call call;
+      call.n = call.m = rows;
+      if (rows == 0 && std::string(family.name) == "gather") continue;  // no row to gather from
+      const Outcome plain = family.run(call);
+      call.spoil = [](duet_matrix& view, void*, void*) { view.row_stride = 0; };
+      const Outcome without = family.run(call);
+      call.spoil = [](duet_matrix& view, void*, void*) { view.row_stride = INT64_MIN; };
+      const Outcome absurd = family.run(call);
+      REQUIRE_MESSAGE(without.status == DUET_OK, duet_last_error());
+      REQUIRE_MESSAGE(absurd.status == DUET_OK, duet_last_error());
+      CHECK(same_values(without.results, plain.results));
+      CHECK(same_values(absurd.results, plain.results));
+    }
+}
+
+TEST_CASE("views past every memory are refused by name, and so are rows past int32 on a side of pairs") {
+  check_refused(": expected at most 2^45 elements, got ", [](duet_matrix& view) { view.rows = int64_t{1} << 45; });
+  for (const Family& family : kFamilies) {
+    if (std::string(family.input).find("inputs.") != 0) continue;  // rows alone
+    CAPTURE(family.name);
+    Call call;
+    call.spoil = [](duet_matrix& view, void*, void*) { view.rows = int64_t{1} << 31; };
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string(family.input) + ": expected below 2^31 rows, got 2147483648");
+  }
 }
 
 TEST_CASE("rows past 2^31 elements apart are refused") {

@@ -45,7 +45,7 @@ struct Problem {
     return reference::cross_entropy_rows(s, pos, weight, n(), m());
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
-    if (is_sigmoid()) return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m()))};
+    if (is_sigmoid()) return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m())), Doubles(static_cast<size_t>(n() * m()))};
     Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
@@ -89,7 +89,7 @@ struct Call {
   std::unique_ptr<Scratch> scratch;
 };
 
-using Losses = RowColumnLosses<2>;
+using Losses = RowColumnLosses<DUET_CONTRASTIVE_STATISTICS>;
 
 // The sigmoid loss gets null where it promises not to look.
 inline void forward(Call& call, Losses& out) {

@@ -230,7 +230,7 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       forward(call, part);
       const Doubles losses = whole.row.values();
       check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "row part");
-      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, 2),
+      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_CONTRASTIVE_STATISTICS),
                                              whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
                                              sum.a.part(first, 0, count, d), sum.v.matrix(), sum.scale.vector(),
                                              problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}, call.workspace()));
@@ -280,7 +280,7 @@ TEST_CASE("contrastive refuses misuse") {
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_a");
   bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(3);
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kind: unknown value 3");
-  bad = call.inputs, bad.kind = DUET_SIGMOID;
+  bad = call.inputs, bad.kind = DUET_SIGMOID, bad.trust_a = bad.trust_v = {};
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.bias");
   bad = call.inputs, bad.trust_v = problem.trust_a.vector();
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.trust_v: expected 5 elements, got 4");

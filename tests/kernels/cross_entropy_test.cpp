@@ -92,6 +92,28 @@ TEST_CASE("cross-entropy agrees with the golden cases") {
   }
 }
 
+TEST_CASE("confident and hopeless rows of a cross-entropy keep their relative accuracy") {
+  const int64_t classes = 7;
+  for (const double x : {7.0, 17.0, 30.0, 80.0, 0.0, -7.0, -80.0, 700.0}) {
+    CAPTURE(x);
+    Problem problem{Floats(4, classes), Floats(4, classes), Floats(4, 1).fill(1)};
+    for (int64_t i = 0; i < 4; ++i)
+      for (int64_t c = 0; c < classes; ++c) {
+        problem.logits.at(i, c) = c == 2 ? static_cast<float>(x) : 0.25f * static_cast<float>(c);
+        // One-hot on the class of x and on another, one nearly so, one spread out.
+        problem.targets.at(i, c) = i == 0 ? c == 2 : i == 1 ? c == 5 : i == 2 ? (c == 2 ? 1.0f : 1e-9f) : 0.125f;
+      }
+    const Doubles z = problem.logits.values(), q = problem.targets.values(), w = problem.weight.values();
+    // In double to the result's rounding; what lies below float32's smallest normal number has fewer digits.
+    check_each(losses(problem, 1).values(), reference::cross_entropy(z, q, 4, classes), 1e-7, "row_loss", 1e-45);
+    Floats zero(4, classes);
+    check_each(gradient(problem, zero.fill(0), 1).values(), reference::cross_entropy_gradient(z, q, w, 4, classes), 1e-7, "grad_logits", 1e-45);
+    problem.weight.fill(0);  // takes no part, though its logits be NaN
+    problem.logits.fill(std::numeric_limits<double>::quiet_NaN());
+    CHECK(largest(gradient(problem, zero, 1).values()) == 0);
+  }
+}
+
 TEST_CASE("cross-entropy at the edges") {
   const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
   Problem problem{Floats(6, 3), Floats(6, 3), Floats(6, 1)};

@@ -325,6 +325,24 @@ TEST_CASE("empty distances and gradients not asked for") {
   }
 }
 
+TEST_CASE("beside a side of 0 rows nothing is added, not even 0 times a NaN") {
+  Draw draw(20);
+  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
+    for (const duet_metric metric : kMetrics)
+      for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 67}, {67, 0}, {0, 1}, {1, 0}}) {
+        CAPTURE(value);
+        CAPTURE(kNames[metric]);
+        CAPTURE(n);
+        Pair pair{draw.normals(n, 5), draw.normals(m, 5)};
+        Floats& rows = n ? pair.x : pair.y;
+        rows.at(0, 2) = rows.at(rows.rows() - 1, 4) = value;
+        const Gradients before{draw.normals(n, 5), draw.normals(m, 5)};
+        const Gradients after = backward(pair, metric, forward(pair, metric), Floats(n, m), 2, before);
+        CHECK(after.x.same_bits(before.x));
+        CHECK(after.y.same_bits(before.y));
+      }
+}
+
 TEST_CASE("distance refuses misuse") {
   Context context;
   Draw draw(19);

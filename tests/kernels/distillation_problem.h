@@ -99,7 +99,7 @@ struct Call {
   std::unique_ptr<Scratch> scratch;
 };
 
-using Losses = RowColumnLosses<3>;
+using Losses = RowColumnLosses<DUET_DISTILLATION_STATISTICS>;
 
 inline void forward(Call& call, Losses& out) {
   SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), out.row_statistics.matrix(),

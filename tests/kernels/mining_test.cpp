@@ -355,6 +355,29 @@ TEST_CASE("ties go to the lowest index and NaN is the last choice") {
   for (int64_t k = 0; k < semihard.triplets.rows(); ++k) CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
 }
 
+TEST_CASE("at d = 1 both backends mine by the exact distances, also where squares leave float32's range") {
+  for (const int exponent : values_of({0, -66, -120, 62, 100}))
+    for (const duet_metric metric : {DUET_EUCLIDEAN, DUET_COSINE}) {
+      CAPTURE(exponent);
+      CAPTURE(static_cast<int>(metric));
+      if (metric == DUET_COSINE && exponent < 0) continue;  // shorter than eps
+      Draw draw(28);
+      Batch batch{Floats(30, 1), Floats(35, 1), draw.labels(30, 3), draw.labels(35, 3), metric};
+      for (Floats* rows : {&batch.x, &batch.y})  // small integers: ties, and every distance is a float32
+        for (int64_t i = 0; i < rows->rows(); ++i) rows->at(i) = static_cast<float>(std::ldexp(2 * draw.integer(-6, 6) + 1, exponent));
+      const Doubles values = reference::distances(batch.x.values(), batch.y.values(), 30, 35, 1, metric);
+      const float margin = metric == DUET_COSINE ? 2.5f : static_cast<float>(std::ldexp(5, exponent));
+      const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
+      const BothSides hard = mine_hard(batch, 2);
+      check_mined(hard.rows.positive, hard.rows.positive_distance, rows.positive, values, 0, "positives");
+      check_mined(hard.rows.negative, hard.rows.negative_distance, rows.negative, values, 0, "negatives");
+      const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), margin);
+      const Semihard semihard = mine_semihard(batch, margin, 2);
+      REQUIRE(semihard.triplets.rows() == static_cast<int64_t>(expected.size()));
+      for (int64_t k = 0; k < semihard.triplets.rows(); ++k) CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
+    }
+}
+
 TEST_CASE("mining refuses misuse") {
   Context context;
   Batch batch = batch_of({6, 8, 3, 2, 0}, 27);

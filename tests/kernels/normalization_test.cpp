@@ -76,9 +76,12 @@ TEST_CASE("unit rows of zero, tiny, huge, infinite and NaN rows") {
                            {1e19f, -1e19f, 2e19f},
                            {3e38f, 3e38f, -3e38f},
                            {1e-11f, 0, 0},
+                           {1e15f, 1e18f, 0},
+                           {1e30f, 1, 0},
+                           {1e-20f, 1e-30f, 0},
                            {1, inf, 2},
                            {1, static_cast<float>(kNaN), 2}};
-  const int64_t n = 8;
+  const int64_t n = 11;
   Floats x(n, 3), y(n, 3), g(n, 3), grad(n, 3);
   for (int64_t i = 0; i < n; ++i) std::copy(rows[i], rows[i] + 3, &x.at(i, 0));
   for (int64_t k = 0; k < 3 * n; ++k) g.data()[k] = static_cast<float>(k % 5) - 2;
@@ -153,10 +156,19 @@ TEST_CASE("layer norm matches the reference, bit for bit on any number of thread
   }
 }
 
-TEST_CASE("layer norm of constant, huge and NaN rows") {
-  Floats x(4, 3), y(4, 3), grad(4, 3), g = Draw(5).normals(4, 3);
-  const float rows[][3] = {{7, 7, 7}, {1e30f, -1e30f, 2e30f}, {1, static_cast<float>(kNaN), 2}, {1, std::numeric_limits<float>::infinity(), 2}};
-  for (int64_t i = 0; i < 4; ++i) std::copy(rows[i], rows[i] + 3, &x.at(i, 0));
+TEST_CASE("layer norm of constant, tiny, huge and NaN rows") {
+  const float rows[][3] = {{7, 7, 7},
+                           {1e30f, -1e30f, 2e30f},
+                           {1, static_cast<float>(kNaN), 2},
+                           {1, std::numeric_limits<float>::infinity(), 2},
+                           {3e38f, -3e38f, 3e38f},
+                           {1e18f, 1e18f, -1e15f},
+                           {1e-20f, -1e-20f, 3e-20f},
+                           {1e-30f, 2e-30f, 0},
+                           {1e-42f, -3e-42f, 0}};
+  const int64_t n = 9;
+  Floats x(n, 3), y(n, 3), grad(n, 3), g = Draw(5).normals(n, 3);
+  for (int64_t i = 0; i < n; ++i) std::copy(rows[i], rows[i] + 3, &x.at(i, 0));
   grad.fill(0);
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.x = x.matrix();
@@ -164,9 +176,14 @@ TEST_CASE("layer norm of constant, huge and NaN rows") {
   SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
   SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), grad.matrix(), {}, {}, scratch_for(context, inputs.x).view()));
   const reference::LayerNorm layer{3, {}, {}, inputs.eps};
-  check_relative(y.values(), layer.forward(x.values()), kTolerance, "outputs");
-  // The constant row's gradient is 1 / sqrt(eps) = 316 times the upstream one.
-  check_relative(grad.values(), layer.backward(x.values(), g.values()).x, kTolerance, "grad_x");
+  const Doubles outputs = layer.forward(x.values()), grads = layer.backward(x.values(), g.values()).x;
+  for (int64_t i = 0; i < n; ++i) {  // row by row: their sizes differ by 40 powers of ten
+    CAPTURE(i);
+    const auto row = [&](const Doubles& of) { return Doubles(of.begin() + 3 * i, of.begin() + 3 * i + 3); };
+    check_relative(row(y.values()), row(outputs), kTolerance, "outputs", 1e-45);
+    // What cancels leaves the rounding of its terms, g / deviation: 1e-15 of them in double.
+    check_relative(row(grad.values()), row(grads), kTolerance, "grad_x", 1e-44);
+  }
 }
 
 TEST_CASE("the references of the normalizations match central differences") {

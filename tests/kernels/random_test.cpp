@@ -38,7 +38,7 @@ TEST_CASE("philox agrees with its published vectors") {
 TEST_CASE("random words agree with the golden ones") {
   const auto path = shared_dir() / "reference" / "golden" / "random_words.npy";
   if (!std::filesystem::exists(path)) {
-    MESSAGE("skipped: no " << path.string());
+    report_absent(path);
     return;
   }
   const GoldenArray golden = load_golden(path);

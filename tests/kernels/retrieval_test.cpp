@@ -1,186 +1,7 @@
-#include "tests/reference/retrieval.h"
-
-#include "tests/support/arrays.h"
-#include "tests/support/compare.h"
+#include "tests/kernels/retrieval_problem.h"
 #include "tests/support/golden.h"
 
 using namespace duet::test;
-
-namespace {
-
-struct Problem {
-  Floats queries, gallery;
-  Ints query_labels, gallery_labels;
-  bool paired = false;
-  int64_t first_row = 0, first_column = 0;
-
-  duet_retrieval_inputs inputs() {
-    duet_retrieval_inputs in = DUET_RETRIEVAL_INPUTS_INIT;
-    in.queries = queries.matrix(), in.gallery = gallery.matrix();
-    in.query_labels = query_labels.vector(), in.gallery_labels = gallery_labels.vector();
-    in.paired = paired, in.first_row = first_row, in.first_column = first_column;
-    return in;
-  }
-  int64_t n() const { return queries.rows(); }
-  int64_t m() const { return gallery.rows(); }
-};
-
-struct Result {
-  Ints relevant, first_rank, own_rank;
-  Floats average_precision, precision_at_r, all_cutoffs, precision_recall, matching;
-
-  explicit Result(int64_t n)
-      : relevant(n, 1),
-        first_rank(n, 1),
-        own_rank(n, 1),
-        average_precision(n, 1),
-        precision_at_r(n, 1),
-        all_cutoffs(n, 1),
-        precision_recall(n, 11, 2),
-        matching(n, 1) {}
-  duet_retrieval_outputs outputs() {
-    duet_retrieval_outputs out = DUET_RETRIEVAL_OUTPUTS_INIT;
-    out.relevant = relevant.vector(), out.first_relevant_rank = first_rank.vector(), out.own_rank = own_rank.vector();
-    out.average_precision = average_precision.vector(), out.precision_at_r = precision_at_r.vector();
-    out.precision_all_cutoffs = all_cutoffs.vector(), out.precision_recall = precision_recall.matrix(), out.matching = matching.vector();
-    return out;
-  }
-  bool same_bits(const Result& other) const {
-    return relevant.same_bits(other.relevant) && first_rank.same_bits(other.first_rank) && own_rank.same_bits(other.own_rank) &&
-           average_precision.same_bits(other.average_precision) && precision_at_r.same_bits(other.precision_at_r) &&
-           all_cutoffs.same_bits(other.all_cutoffs) && precision_recall.same_bits(other.precision_recall) && matching.same_bits(other.matching);
-  }
-};
-
-Result run(Problem& problem, int threads) {
-  Context context(threads);
-  const auto inputs = problem.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_retrieval_workspace(context, &inputs, &bytes));
-  const Scratch scratch(bytes);
-  Result result(problem.n());
-  const auto outputs = result.outputs();
-  SUCCEED_CALL(duet_retrieval_forward(context, &inputs, &outputs, scratch.view()));
-  return result;
-}
-
-// With 1, 2, 4 and 8 threads, which must agree bit for bit.
-Result run_all(Problem& problem) {
-  Result first = run(problem, 1);
-  for (const int threads : other_thread_counts()) CHECK(run(problem, threads).same_bits(first));
-  return first;
-}
-
-struct TopK {
-  Ints indices;
-  Floats scores;
-};
-
-TopK top_k(Problem& problem, int64_t k, int threads) {
-  Context context(threads);
-  const auto inputs = problem.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_retrieval_workspace(context, &inputs, &bytes));
-  const Scratch scratch(bytes);
-  TopK top{Ints(problem.n(), k, 1), Floats(problem.n(), k, 3)};
-  SUCCEED_CALL(duet_retrieval_top_k(context, &inputs, top.indices.matrix(), top.scores.matrix(), scratch.view()));
-  return top;
-}
-
-std::vector<int32_t> to_vector(const Ints& labels) {
-  std::vector<int32_t> out;
-  for (int64_t i = 0; i < labels.rows(); ++i) out.push_back(labels.at(i));
-  return out;
-}
-
-class Expected {
- public:
-  explicit Expected(const Problem& problem)
-      : problem_(problem),
-        scores_(duet::reference::cosines(problem.queries.values(), problem.gallery.values(), problem.n(), problem.m(), problem.queries.columns())),
-        labels_(to_vector(problem.gallery_labels)) {}
-
-  Doubles scores(int64_t i) const { return Doubles(scores_.begin() + i * problem_.m(), scores_.begin() + (i + 1) * problem_.m()); }
-  // With the relevant items' scores raised by shift: every measure rises with them.
-  duet::reference::QueryMeasures measures(int64_t i, double shift = 0) const {
-    Doubles row = scores(i);
-    for (int64_t j = 0; j < problem_.m(); ++j)
-      if (problem_.gallery_labels.at(j) == problem_.query_labels.at(i)) row[static_cast<size_t>(j)] += shift;
-    return duet::reference::query_measures(row, labels_, problem_.query_labels.at(i));
-  }
-  int64_t own(int64_t i) const {
-    const int64_t j = i + problem_.first_row - problem_.first_column;
-    return problem_.paired && j >= 0 && j < problem_.m() ? j : -1;
-  }
-  double matching(int64_t i, double shift = 0) const {
-    if (own(i) < 0) return kNaN;
-    return duet::reference::matching(shifted(i, shift), labels_, problem_.query_labels.at(i), own(i));
-  }
-  double own_rank(int64_t i, double shift = 0) const { return own(i) < 0 ? -1 : duet::reference::own_rank(shifted(i, shift), own(i)); }
-
- private:
-  Doubles shifted(int64_t i, double shift) const {
-    Doubles row = scores(i);
-    row[static_cast<size_t>(own(i))] += shift;
-    return row;
-  }
-  const Problem& problem_;
-  Doubles scores_;
-  std::vector<int32_t> labels_;
-};
-
-// Scores in float32 may swap neighbours, so each measure lies between those of the relevant items 1e-6 down and 1e-6 up (METHOD.md 7), give or
-// take the rounding of the result; with slack 0, for scores further apart or equal, it is the measure itself.
-void check_measures(const Result& result, const Problem& problem, double slack) {
-  const Expected expected(problem);
-  const double rounding = 2e-7;
-  const auto between = [&](double value, double low, double high) {
-    return (std::isnan(value) && std::isnan(low) && std::isnan(high)) || (value >= low - rounding && value <= high + rounding);
-  };
-  int64_t wrong = 0;
-  for (int64_t i = 0; i < problem.n(); ++i) {
-    const auto low = expected.measures(i, -slack), high = expected.measures(i, slack);
-    bool good = result.relevant.at(i) == static_cast<int32_t>(low.relevant);
-    good = good && between(result.average_precision.at(i), low.average_precision, high.average_precision);
-    good = good && between(result.precision_at_r.at(i), low.precision_at_r, high.precision_at_r);
-    good = good && between(result.all_cutoffs.at(i), low.precision_all_cutoffs, high.precision_all_cutoffs);
-    good = good && between(result.first_rank.at(i), high.first_rank, low.first_rank);
-    for (int64_t l = 0; l <= 10; ++l)
-      good = good &&
-             between(result.precision_recall.at(i, l), low.precision_recall[static_cast<size_t>(l)], high.precision_recall[static_cast<size_t>(l)]);
-    good = good && between(result.matching.at(i), expected.matching(i, -slack), expected.matching(i, slack));
-    good = good && between(result.own_rank.at(i), expected.own_rank(i, slack), expected.own_rank(i, -slack));
-    wrong += !good;
-  }
-  CHECK_MESSAGE(wrong == 0, wrong << " of " << problem.n() << " queries differ from the reference");
-}
-
-Problem draw_problem(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t classes, double unlabelled, int64_t padding) {
-  Draw draw(seed);
-  const bool paired = n == m;
-  Problem problem{draw.normals(n, d, 2, padding), draw.normals(m, d, 0.5, padding), draw.labels(n, classes, unlabelled),
-                  draw.labels(m, classes, unlabelled), paired};
-  for (int64_t i = 0; paired && i < n; ++i) problem.gallery_labels.at(i) = problem.query_labels.at(i);
-  return problem;
-}
-
-// Gallery rows that repeat `distinct` rows in no order, so that most scores are ties.
-Problem draw_ties(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t distinct, bool label_by_row) {
-  Draw draw(seed);
-  const Floats rows = draw.normals(distinct, d);
-  Problem problem{draw.normals(n, d), Floats(m, d), draw.labels(n, 5), draw.labels(m, 5), true};
-  for (int64_t j = 0; j < m; ++j) {
-    const int64_t row = draw.integer(0, distinct - 1);
-    for (int64_t k = 0; k < d; ++k) problem.gallery.at(j, k) = rows.at(row, k);
-    if (label_by_row) problem.gallery_labels.at(j) = static_cast<int32_t>(row % 5);
-  }
-  return problem;
-}
-
-// The emulator sorts an item in about the time of 400 multiply-adds.
-bool affordable_rows(int64_t n, int64_t m) { return affordable(n * m * 400); }
-
-}  // namespace
 
 TEST_CASE("retrieval agrees with the double reference") {
   struct Shape {
@@ -196,7 +17,7 @@ TEST_CASE("retrieval agrees with the double reference") {
     if (!affordable_rows(shape.n, shape.m)) continue;
     CAPTURE(shape.n);
     CAPTURE(shape.m);
-    Problem problem = draw_problem(7, shape.n, shape.m, shape.d, shape.classes, shape.unlabelled, shape.padding);
+    RetrievalProblem problem = draw_problem(7, shape.n, shape.m, shape.d, shape.classes, shape.unlabelled, shape.padding);
     check_measures(run_all(problem), problem, 1e-6);
   }
 }
@@ -206,92 +27,56 @@ TEST_CASE("retrieval agrees with the golden cases") {
     CAPTURE(golden.name());
     for (const bool forth : {true, false}) {
       const auto x = golden.load(forth ? "A" : "V"), y = golden.load(forth ? "V" : "A");
-      Problem problem{x.array(), y.array(), golden.load(forth ? "ya" : "yv").array<int32_t>(), golden.load(forth ? "yv" : "ya").array<int32_t>(),
-                      golden.fact("paired") != 0};
+      RetrievalProblem problem{x.array(), y.array(), golden.load(forth ? "ya" : "yv").array<int32_t>(),
+                               golden.load(forth ? "yv" : "ya").array<int32_t>(), golden.fact("paired") != 0};
       if (!affordable_rows(problem.n(), problem.m())) continue;
-      const Result result = run_all(problem);
+      const RetrievalResult result = run_all(problem);
       check_measures(result, problem, 1e-6);
-      // Rows k/4 apart or 1e-4 apart score alike up to the last bits, and the reference's own order among them is its rounding's: the bounds
-      // above hold there, the means cannot.
-      if (golden.name() == "ties" || golden.name() == "near") continue;
-      const std::string direction = forth ? "a_to_v" : "v_to_a", all = "retrieval/" + direction, own = "matching/" + direction;
-      double queries = 0, map = 0, map_at_r = 0, cutoffs = 0, recall[3] = {}, curve[11] = {}, matched = 0, matches = 0, pairs[3] = {};
-      const int ks[3] = {1, 5, 10};
+      const RetrievalExpected expected(problem);
+      // Means of each measure, and of how far float32 may move it where rows score alike up to the last bits: METHOD.md 7's 1e-3 apart from that.
+      const size_t measures = result.row(0).size();
+      Doubles sum(measures), slack(measures), count(measures);
+      double queries = 0;
       for (int64_t i = 0; i < problem.n(); ++i) {
-        if (!std::isnan(result.matching.at(i))) matches += 1, matched += result.matching.at(i);
-        for (int k = 0; k < 3; ++k) pairs[k] += result.own_rank.at(i) >= 0 && result.own_rank.at(i) < ks[k];
-        if (result.relevant.at(i) == 0) continue;
-        queries += 1, map += result.average_precision.at(i), map_at_r += result.precision_at_r.at(i), cutoffs += result.all_cutoffs.at(i);
-        for (int k = 0; k < 3; ++k) recall[k] += result.first_rank.at(i) < ks[k];
-        for (int l = 0; l <= 10; ++l) curve[l] += result.precision_recall.at(i, l);
+        const Doubles row = result.row(i), low = expected.row(i, -1e-6), high = expected.row(i, 1e-6);
+        queries += result.relevant.at(i) > 0;
+        for (size_t k = 0; k < measures; ++k) {
+          if (std::isnan(row[k])) continue;
+          count[k] += 1, sum[k] += row[k];
+          slack[k] += k == kOverCutoffs ? 2 * expected.near_pairs(i, 1e-6) / static_cast<double>(problem.m()) : high[k] - low[k];
+        }
       }
+      const std::string direction = forth ? "a_to_v" : "v_to_a", all = "retrieval_expected/" + direction, own = "matching_expected/" + direction;
+      const auto compare = [&](size_t k, const std::string& fact) {
+        CAPTURE(fact);
+        CHECK(golden.has_fact(fact) == (count[k] > 0));
+        if (count[k] > 0) CHECK(std::abs(sum[k] / count[k] - golden.fact(fact)) <= 1e-3 + slack[k] / count[k]);
+      };
       CHECK(golden.has_fact(all) == (queries > 0));
-      const double allowed = 1e-3;  // METHOD.md 7
       if (queries > 0) {
         CHECK(queries == golden.fact(all + "/queries"));
-        CHECK(std::abs(map / queries - golden.fact(all + "/map")) <= allowed);
-        CHECK(std::abs(map_at_r / queries - golden.fact(all + "/map_at_r")) <= allowed);
-        CHECK(std::abs(cutoffs / queries - golden.fact(all + "/map_all_cutoffs")) <= allowed);
-        for (int k = 0; k < 3; ++k) CHECK(std::abs(recall[k] / queries - golden.fact(all + "/recall_at_" + std::to_string(ks[k]))) <= allowed);
-        for (int l = 0; l <= 10; ++l) CHECK(std::abs(curve[l] / queries - golden.fact(all + "/precision_recall_11/" + std::to_string(l))) <= allowed);
+        compare(0, all + "/map"), compare(1, all + "/map_at_r"), compare(2, all + "/map_over_cutoffs");
+        for (size_t l = 0; l <= 10; ++l) compare(4 + l, all + "/precision_recall_11/" + std::to_string(l));
+        for (size_t k = 0; k < 3; ++k) compare(15 + k, all + "/recall_at_" + std::to_string(problem.cutoff[k]));
       }
-      if (!golden.has_fact("matching")) continue;
-      CHECK(golden.has_fact(own + "/matching_1_of_2") == (matches > 0));
-      if (matches > 0) CHECK(std::abs(matched / matches - golden.fact(own + "/matching_1_of_2")) <= allowed);
-      for (int k = 0; k < 3; ++k)
-        CHECK(std::abs(pairs[k] / static_cast<double>(problem.n()) - golden.fact(own + "/pair_recall_at_" + std::to_string(ks[k]))) <= allowed);
+      if (!problem.paired) continue;
+      compare(3, own + "/matching_1_of_2");
+      for (size_t k = 0; k < 3; ++k) compare(18 + k, own + "/pair_recall_at_" + std::to_string(problem.cutoff[k]));
     }
   }
 }
 
-TEST_CASE("retrieval gives equal rows equal scores wherever they stand, and ties to the lower index") {
-  // Distinct rows' scores are further apart than float32 sees, so the reference's ranking is the only right one.
-  for (const bool label_by_row : {false, true})
-    for (const int64_t m : {31, 750, 1501}) {
-      if (!affordable_rows(21, m)) continue;
-      CAPTURE(m);
-      Problem problem = draw_ties(11, 21, m, 37, 7, label_by_row);
-      check_measures(run_all(problem), problem, 0);
-      const Expected expected(problem);
-      for (const int64_t k : {int64_t{1}, int64_t{10}, m}) {
-        const TopK top = top_k(problem, k, 2);
-        for (int64_t i = 0; i < problem.n(); ++i) {
-          const auto order = duet::reference::ranking(expected.scores(i));
-          int64_t wrong = 0;
-          for (int64_t r = 0; r < k; ++r) wrong += top.indices.at(i, r) != order[static_cast<size_t>(r)];
-          REQUIRE(wrong == 0);
-        }
-      }
-    }
-}
-
-TEST_CASE("retrieval ranks NaN last") {
-  Problem problem = draw_problem(13, 40, 40, 5, 3, 0.1, 0);
-  for (const int64_t j : {int64_t{0}, int64_t{7}, int64_t{39}}) problem.gallery.at(j, 2) = std::numeric_limits<float>::quiet_NaN();
-  problem.gallery.at(9, 0) = std::numeric_limits<float>::infinity();  // inf / inf
-  problem.queries.at(3, 1) = std::numeric_limits<float>::quiet_NaN();
-  problem.queries.at(4, 1) = 1e30f;  // its square is past float32
-  for (int64_t k = 0; k < 5; ++k) problem.queries.at(5, k) = 0, problem.gallery.at(11, k) = -0.0f;
-  check_measures(run_all(problem), problem, 1e-6);
-  const TopK top = top_k(problem, 40, 2);
-  CHECK(top.indices.at(0, 36) == 0);
-  CHECK(top.indices.at(0, 39) == 39);
-  CHECK(std::isnan(top.scores.at(0, 36)));
-  CHECK_FALSE(std::isnan(top.scores.at(0, 35)));
-  for (int64_t r = 0; r < 40; ++r) CHECK(top.indices.at(3, r) == r);
-}
-
 TEST_CASE("retrieval writes empty results") {
-  Problem nothing{Floats(0, 4), Floats(5, 4), Ints(0, 1), Ints(5, 1)};
+  RetrievalProblem nothing{Floats(0, 4), Floats(5, 4), Ints(0, 1), Ints(5, 1)};
   nothing.gallery.fill(1), nothing.gallery_labels.fill(0);
   run_all(nothing);
-  Problem empty{Floats(3, 4), Floats(0, 4), Ints(3, 1), Ints(0, 1), true};
+  RetrievalProblem empty{Floats(3, 4), Floats(0, 4), Ints(3, 1), Ints(0, 1), true};
   empty.queries.fill(1), empty.query_labels.fill(0);
   check_measures(run_all(empty), empty, 0);
   const TopK top = top_k(empty, 2, 1);
   CHECK(top.indices.at(2, 1) == -1);
   CHECK(std::isnan(top.scores.at(2, 1)));
-  Problem flat{Floats(4, 0), Floats(4, 0), Ints(4, 1), Ints(4, 1), true};  // no columns: every score is 0
+  RetrievalProblem flat{Floats(4, 0), Floats(4, 0), Ints(4, 1), Ints(4, 1), true};  // no columns: every score is 0
   for (int64_t i = 0; i < 4; ++i) flat.query_labels.at(i) = flat.gallery_labels.at(i) = static_cast<int32_t>(i % 2);
   check_measures(run_all(flat), flat, 0);
 }
@@ -306,8 +91,8 @@ TEST_CASE("retrieval of the k best") {
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);
     CAPTURE(k);
-    Problem problem = draw_problem(17, n, m, 9, 3, 0, 2);
-    const Expected expected(problem);
+    RetrievalProblem problem = draw_problem(17, n, m, 9, 3, 0, 2);
+    const RetrievalExpected expected(problem);
     const TopK top = top_k(problem, k, 1);
     for (const int threads : other_thread_counts()) {
       const TopK again = top_k(problem, k, threads);
@@ -331,36 +116,37 @@ TEST_CASE("retrieval of the k best") {
 }
 
 TEST_CASE("retrieval of parts of a batch") {
-  Problem whole = draw_problem(19, 90, 90, 7, 4, 0.1, 0);
-  const Result result = run(whole, 2);
-  Problem rows{Floats(33, 7), whole.gallery, Ints(33, 1), whole.gallery_labels, true, 41, 0};
+  RetrievalProblem whole = draw_problem(19, 90, 90, 7, 4, 0.1, 0);
+  const RetrievalResult result = run_retrieval(whole);
+  RetrievalProblem rows{Floats(33, 7), whole.gallery, Ints(33, 1), whole.gallery_labels, true, 41, 0};
   for (int64_t i = 0; i < 33; ++i) {
     rows.query_labels.at(i) = whole.query_labels.at(41 + i);
     for (int64_t k = 0; k < 7; ++k) rows.queries.at(i, k) = whole.queries.at(41 + i, k);
   }
-  const Result part = run_all(rows);
+  const RetrievalResult part = run_all(rows);
   check_measures(part, rows, 1e-6);
   for (int64_t i = 0; i < 33; ++i) {
     const bool counts = result.relevant.at(41 + i) > 0;
     CHECK(part.relevant.at(i) == result.relevant.at(41 + i));
     CHECK((part.average_precision.at(i) == result.average_precision.at(41 + i) || !counts));
-    CHECK(part.own_rank.at(i) == result.own_rank.at(41 + i));
+    for (int64_t k = 0; k < 3; ++k) CHECK(part.pair_recall.at(i, k) == result.pair_recall.at(41 + i, k));
     CHECK((part.matching.at(i) == result.matching.at(41 + i) || whole.query_labels.at(41 + i) < 0));
   }
   // A part of the gallery: own pairs are found by their global index, those outside are not.
   rows.first_column = 50;
-  const Result other = run_all(rows);
-  CHECK(other.own_rank.at(8) == -1);
+  const RetrievalResult other = run_all(rows);
+  CHECK(std::isnan(other.pair_recall.at(8, 0)));
   CHECK(std::isnan(other.matching.at(8)));
-  CHECK(other.own_rank.at(9) >= 0);
+  CHECK(other.pair_recall.at(9, 2) >= 0);
   check_measures(other, rows, 1e-6);
 }
 
 TEST_CASE("retrieval refuses misuse") {
   Context context;
-  Problem problem = draw_problem(23, 6, 6, 3, 2, 0, 0);
-  const auto inputs = problem.inputs();
-  Result result(6);
+  RetrievalProblem problem = draw_problem(23, 6, 6, 3, 2, 0, 0);
+  const RetrievalCall call(problem);
+  const duet_retrieval_inputs& inputs = call.inputs;
+  RetrievalResult result(6, 3);
   const auto outputs = result.outputs();
   size_t bytes = 0;
   SUCCEED_CALL(duet_retrieval_workspace(context, &inputs, &bytes));
@@ -370,7 +156,7 @@ TEST_CASE("retrieval refuses misuse") {
   FAIL_CALL(duet_retrieval_forward(context, &inputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT, "outputs: null");
   FAIL_CALL(duet_retrieval_forward(nullptr, &inputs, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
   FAIL_CALL(duet_retrieval_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
-  auto wrong = inputs;
+  duet_retrieval_inputs wrong = inputs;
   wrong.gallery.columns = 2;
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.gallery: expected any x 3, got 6 x 2");
   wrong = inputs;
@@ -379,15 +165,30 @@ TEST_CASE("retrieval refuses misuse") {
   wrong = inputs;
   wrong.first_row = -1;
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.first_row: expected 0 or more, got -1");
+  Longs groups = longs({1, 1, 2, 2, 3, 3});
+  wrong = inputs;
+  wrong.query_groups = groups.vector();
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.gallery_groups: null");
+  wrong.query_groups = {}, wrong.gallery_groups = groups.vector();
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_groups: null");
+  wrong.query_groups = problem.query_labels.vector();
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_groups: expected dtype i64");
+  wrong = inputs;
+  wrong.cutoffs = {};
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "outputs.recall: expected 6 x 0, got 6 x 3");
   auto narrow = outputs;
+  narrow.pair_recall.columns = 2;
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT,
+            "outputs.pair_recall: expected 6 x 3, got 6 x 2");
+  narrow = outputs;
   narrow.precision_recall.columns = 10;
   FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT, "outputs.precision_recall: expected 6 x 11");
   Floats indices(6, 2);
   FAIL_CALL(duet_retrieval_top_k(context, &inputs, indices.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
             "indices: expected dtype i32, got f32");
   // Labels are forward's alone, scores optional.
-  auto unlabelled = inputs;
-  unlabelled.query_labels = unlabelled.gallery_labels = duet_vector{};
+  duet_retrieval_inputs unlabelled = inputs;
+  unlabelled.query_labels = unlabelled.gallery_labels = unlabelled.cutoffs = duet_vector{};
   Ints good(6, 2);
   SUCCEED_CALL(duet_retrieval_top_k(context, &unlabelled, good.matrix(), duet_matrix{}, scratch.view()));
   FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_labels");

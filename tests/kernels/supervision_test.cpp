@@ -193,6 +193,40 @@ TEST_CASE("supervision keeps its state where a batch has nothing to say") {
   CHECK(result.pair_weight.at(0) == doctest::Approx(0.8 * std::pow(0.7, 8)));
 }
 
+TEST_CASE("supervision writes the moved state beside the old one where it is asked to") {
+  for (const int64_t samples : {0, 40}) {
+    CAPTURE(samples);
+    Batch batch = draw_batch(67, samples, 5, 0.5);
+    State old(5), moved(5), next(5);
+    for (State* state : {&old, &moved}) state->predicted.assign({0.1, 0.2, 0.3, 0.25, 0.15}), state->concord.fill(0.6);
+    next.predicted.fill(std::nan("")), next.concord.fill(std::nan(""));
+    const State before = old;
+    const Result in_place = run(batch, moved, 1);
+
+    Context context;
+    const auto inputs = batch.inputs();
+    size_t bytes = 0;
+    SUCCEED_CALL(duet_supervision_workspace(context, &inputs, &bytes));
+    const Scratch scratch(bytes);
+    Result beside(samples, 5);
+    auto outputs = beside.outputs();
+    outputs.predicted = next.predicted.vector(), outputs.concord = next.concord.vector();
+    const auto view = old.view();
+    SUCCEED_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()));
+    CHECK(beside.same_bits(in_place));
+    CHECK((next.predicted.same_bits(moved.predicted) && next.concord.same_bits(moved.concord)));
+    CHECK((old.predicted.same_bits(before.predicted) && old.concord.same_bits(before.concord)));
+
+    auto one = outputs;
+    one.concord = duet_vector{};
+    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT, "expected both or neither");
+    one = outputs;
+    one.predicted.size = 4;
+    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT,
+              "outputs.predicted: expected 5 elements, got 4");
+  }
+}
+
 TEST_CASE("supervision without a usable lift") {
   State state(3);
   Batch batch = draw_batch(53, 30, 3, 1);

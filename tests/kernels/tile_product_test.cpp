@@ -39,7 +39,8 @@ const Shape kShapes[] = {{1, 1, 1}, {1, 33, 5}, {13, 31, 7}, {12, 32, 16}, {25, 
 }  // namespace
 
 TEST_CASE("a tile product equals the sum in double, wherever the tile stands") {
-  const duet_context context{.threads = 2};
+  const Context threads(2);
+  const duet_context& context = *threads;
   for (const Shape& s : kShapes) {
     CAPTURE(s.rows);
     CAPTURE(s.columns);
@@ -66,6 +67,8 @@ TEST_CASE("a tile product equals the sum in double, wherever the tile stands") {
 }
 
 TEST_CASE("products of a backward tile are added") {
+  const Context threads(2);
+  const duet_context& context = *threads;
   for (const Shape& s : kShapes) {
     CAPTURE(s.rows);
     CAPTURE(s.columns);
@@ -81,7 +84,7 @@ TEST_CASE("products of a backward tile are added") {
       Floats out = before;
       const Matrix<float> to{out.data(), s.rows, s.columns, s.columns + 5};
       std::vector<float> storage(static_cast<size_t>(cpu::packed_columns_size(s.depth, s.columns)));
-      const cpu::PackedColumns values = cpu::pack_columns({.threads = 2}, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
+      const cpu::PackedColumns values = cpu::pack_columns(context, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
       if (transposed)
         cpu::add_product_tn({gt.data(), s.depth, s.rows, s.rows + 4}, values, 0, to);
       else

@@ -169,6 +169,31 @@ TEST_CASE("where no triplet is active nothing is added, not even 0 times a NaN")
         }
 }
 
+TEST_CASE("beside a side of 0 rows the sums are 0 and gradients stay as they are, whatever the rows hold") {
+  Draw draw(46);
+  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()})
+    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+      for (const duet_triplet_mining mining : kMinings)
+        for (const bool soft : {false, true})
+          for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 21}, {21, 0}}) {
+            if (soft && mining != DUET_TRIPLET_ALL) continue;
+            CAPTURE(value);
+            CAPTURE(metric);
+            CAPTURE(kNames[mining]);
+            CAPTURE(n);
+            Batch batch = batch_of({n, m, 5, 3, false, 0}, 47);
+            batch.metric = metric, batch.mining = mining, batch.soft = soft;
+            Floats& rows = n ? batch.x : batch.y;
+            rows.at(0, 2) = rows.at(20, 4) = value;
+            const Gradients zero = zeros(batch), before{draw.normals(n, 5), draw.normals(m, 5)};
+            const Gradients sums = one_pass(batch).sums, after = backward(batch, 1, 1, before);
+            CHECK(sums.x.values() == zero.x.values());
+            CHECK(sums.y.values() == zero.y.values());
+            CHECK(after.x.same_bits(before.x));
+            CHECK(after.y.same_bits(before.y));
+          }
+}
+
 TEST_CASE("a NaN upstream reaches the anchors with active triplets alone") {
   for (const duet_triplet_mining mining : kMinings) {
     CAPTURE(kNames[mining]);
@@ -229,6 +254,30 @@ TEST_CASE("NaN reaches the loss and the gradients") {
   CHECK(after.loss.same_bits(before.loss));
 }
 
+TEST_CASE("triplets of Euclidean distances do not depend on the unit of length") {
+  for (const duet_triplet_mining mining : kMinings) {
+    if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) continue;  // unit rows alone
+    Batch batch = batch_of({19, 23, 6, 3, true, 0.1}, 39);
+    batch.metric = DUET_EUCLIDEAN, batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+    const auto expected = expected_of(batch);
+    const double weight = weight_of(expected);
+    for (const int exponent : values_of({-66, -100, -120, 50, 62, 100})) {
+      CAPTURE(kNames[mining]);
+      CAPTURE(exponent);
+      Batch scaled = batch;
+      scaled.margin = static_cast<float>(std::ldexp(batch.margin, exponent));
+      for (Floats* rows : {&scaled.x, &scaled.y})
+        for (int64_t i = 0; i < rows->rows(); ++i)
+          for (int64_t k = 0; k < rows->columns(); ++k) rows->at(i, k) = static_cast<float>(std::ldexp(rows->at(i, k), exponent));
+      Forward actual = forward(scaled);
+      for (int64_t i = 0; i < batch.n(); ++i) actual.loss.at(i) = static_cast<float>(std::ldexp(actual.loss.at(i), -exponent));
+      check_rows(actual, expected);
+      // 1/D has no unit: the gradient is that of the batch.
+      check_gradients(backward(scaled, weight, 1, zeros(scaled)), batch, expected, weight, 1, kNames[mining]);
+    }
+  }
+}
+
 TEST_CASE("triplet refuses misuse") {
   Context context;
   Batch batch = batch_of({6, 8, 3, 2, false, 0}, 40);
@@ -252,6 +301,7 @@ TEST_CASE("triplet refuses misuse") {
   inputs = batch.inputs(), inputs.class_y = batch.class_x.matrix();
   FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.class_y: expected 8 x 2, got 6 x 2");
   inputs = batch.inputs(), inputs.mining = DUET_TRIPLET_HARD;
+  inputs.class_x = inputs.class_y = {}, inputs.trust_x = inputs.trust_y = {};
   FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.labels_x: expected");
   batch.soft = false, batch.mining = DUET_TRIPLET_DISTANCE_WEIGHTED;
   inputs = batch.inputs(), inputs.draw.slots = 0;

@@ -39,6 +39,7 @@ struct Batch {
     }
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
+    if (mining != DUET_TRIPLET_DISTANCE_WEIGHTED) return out;
     out.draw = DUET_MINING_DRAW_INIT;
     out.draw.seed = kSeed, out.draw.slots = kSlots, out.draw.step = step.vector(), out.draw.total_columns = total_columns;
     return out;

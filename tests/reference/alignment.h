@@ -33,12 +33,40 @@ inline Doubles log_sum_exp_rows(const Doubles& s, int64_t n, int64_t m) {
   return out;
 }
 
+// s - lse of every row; the largest score's comes from the sum over the others, as 1 + little has no digits for it.
+inline Doubles log_softmax_rows(const Doubles& s, int64_t n, int64_t m) {
+  Doubles out(s.size());
+  for (int64_t i = 0; i < n; ++i) {
+    const double* row = s.data() + i * m;
+    int64_t at = 0;
+    for (int64_t j = 0; j < m; ++j)
+      if (row[j] > row[at]) at = j;
+    double others = row[at] - row[at];  // NaN where there is no softmax
+    for (int64_t j = 0; j < m; ++j)
+      if (j != at) others += std::exp(row[j] - row[at]);
+    for (int64_t j = 0; j < m; ++j) out[i * m + j] = (row[j] - row[at]) - std::log1p(others);
+  }
+  return out;
+}
+
 inline Doubles softmax_rows(const Doubles& s, int64_t n, int64_t m) {
-  const Doubles lse = log_sum_exp_rows(s, n, m);
-  Doubles p(s.size());
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j) p[i * m + j] = std::exp(s[i * m + j] - lse[i]);
+  Doubles p = log_softmax_rows(s, n, m);
+  for (double& value : p) value = std::exp(value);
   return p;
+}
+
+// A number that is formed of parts, and the sum of their sizes, against which its rounding counts.
+struct Difference {
+  double value, parts;
+};
+
+// p_j - t_j of two distributions over m; of a confident p from what both leave to the others.
+inline Difference difference(const double* p, const double* t, int64_t m, int64_t j) {
+  if (!(p[j] > 0.5)) return {p[j] - t[j], std::abs(p[j]) + std::abs(t[j])};
+  double rest_p = 0, rest_t = 0;
+  for (int64_t k = 0; k < m; ++k)
+    if (k != j) rest_p += p[k], rest_t += t[k];
+  return {rest_t - rest_p, rest_t + rest_p};
 }
 
 struct ScoreGradients {

@@ -7,12 +7,14 @@
 
 namespace duet::reference {
 
+// The largest logit's comes from the sum over the others, as 1 + little has no digits for it.
 inline std::vector<double> log_softmax(const double* z, int64_t classes) {
-  double largest = -HUGE_VAL, sum = 0;
-  for (int64_t c = 0; c < classes; ++c) largest = z[c] > largest ? z[c] : largest;
-  for (int64_t c = 0; c < classes; ++c) sum += std::exp(z[c] - largest);
+  int64_t at = 0;
+  double others = 0;
+  for (int64_t c = 0; c < classes; ++c) at = z[c] > z[at] ? c : at;
+  for (int64_t c = 0; c < classes; ++c) others += c == at ? z[c] - z[c] : std::exp(z[c] - z[at]);
   std::vector<double> out;
-  for (int64_t c = 0; c < classes; ++c) out.push_back(z[c] - largest - std::log(sum));
+  for (int64_t c = 0; c < classes; ++c) out.push_back((z[c] - z[at]) - std::log1p(others));
   return out;
 }
 
@@ -21,7 +23,7 @@ inline std::vector<double> cross_entropy(const std::vector<double>& z, const std
   for (int64_t i = 0; i < rows; ++i) {
     const auto logs = log_softmax(z.data() + i * classes, classes);
     double sum = 0;
-    for (int64_t c = 0; c < classes; ++c) sum -= q[i * classes + c] * logs[c];
+    for (int64_t c = 0; c < classes; ++c) sum -= q[i * classes + c] == 0 && logs[c] == -INFINITY ? 0 : q[i * classes + c] * logs[c];
     loss.push_back(sum);
   }
   return loss;
@@ -34,7 +36,15 @@ inline std::vector<double> cross_entropy_gradient(const std::vector<double>& z, 
     const auto logs = log_softmax(z.data() + i * classes, classes);
     double mass = 0;
     for (int64_t c = 0; c < classes; ++c) mass += q[i * classes + c];
-    for (int64_t c = 0; c < classes; ++c) grad.push_back(weight[i] * (std::exp(logs[c]) * mass - q[i * classes + c]));
+    for (int64_t c = 0; c < classes; ++c) {
+      double pull = std::exp(logs[c]) * mass - q[i * classes + c];
+      if (std::exp(logs[c]) > 0.5) {  // from what both leave to the other classes
+        pull = 0;
+        for (int64_t k = 0; k < classes; ++k)
+          if (k != c) pull += q[i * classes + k] - std::exp(logs[k]) * mass;
+      }
+      grad.push_back(weight[i] * pull);
+    }
   }
   return grad;
 }

@@ -16,22 +16,29 @@ inline Doubles positives(const Doubles& class_a, const Doubles& class_v, const D
 struct RowTerms {
   Doubles loss;    // n
   Doubles grad_s;  // n x m: weight_i d loss_i / d s_ij
+  Doubles parts;   // n x m: the sizes of what grad_s is the difference of
 };
 
 // (1-kappa_i) KL(P'_i || P_i) + kappa_i KL(What_i || P_i) of student scores s and teacher scores t (n x m), pos (n x m) unnormalised.
 inline RowTerms distillation_rows(const Doubles& s, const Doubles& t, const Doubles& pos, const Doubles& kappa, const Doubles& weight, int64_t n,
                                   int64_t m) {
-  const Doubles lse = log_sum_exp_rows(s, n, m), teacher_lse = log_sum_exp_rows(t, n, m);
-  RowTerms out{Doubles(n), Doubles(n * m)};
+  const Doubles log_p = log_softmax_rows(s, n, m), log_teacher = log_softmax_rows(t, n, m), p = softmax_rows(s, n, m),
+                teacher = softmax_rows(t, n, m);
+  RowTerms out{Doubles(n), Doubles(n * m), Doubles(n * m)};
   for (int64_t i = 0; i < n; ++i) {
     double total = 0;
     for (int64_t j = 0; j < m; ++j) total += pos[i * m + j];
+    Doubles target(m);
+    for (int64_t j = 0; j < m && total > 0; ++j) target[j] = pos[i * m + j] / total;
     for (int64_t j = 0; j < m; ++j) {
-      const double log_p = s[i * m + j] - lse[i], log_teacher = t[i * m + j] - teacher_lse[i], p = std::exp(log_p), teacher = std::exp(log_teacher);
-      const double target = total > 0 ? pos[i * m + j] / total : 0;
-      const double to_teacher = teacher > 0 ? teacher * (log_teacher - log_p) : 0, to_target = target > 0 ? target * (std::log(target) - log_p) : 0;
+      const int64_t k = i * m + j;
+      const double to_teacher = teacher[k] > 0 ? teacher[k] * (log_teacher[k] - log_p[k]) : 0;
+      const double to_target = target[j] > 0 ? target[j] * (std::log(target[j]) - log_p[k]) : 0;
       out.loss[i] += (1 - kappa[i]) * to_teacher + kappa[i] * to_target;
-      out.grad_s[i * m + j] = weight[i] * ((1 - kappa[i]) * (p - teacher) + kappa[i] * ((total > 0 ? p : 0) - target));
+      const Difference from_teacher = difference(p.data() + i * m, teacher.data() + i * m, m, j);
+      const Difference from_target = total > 0 ? difference(p.data() + i * m, target.data(), m, j) : Difference{0, 0};
+      out.grad_s[k] = weight[i] * ((1 - kappa[i]) * from_teacher.value + kappa[i] * from_target.value);
+      out.parts[k] = std::abs(weight[i]) * ((1 - kappa[i]) * from_teacher.parts + kappa[i] * from_target.parts);
     }
   }
   return out;

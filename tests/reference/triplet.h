@@ -18,7 +18,8 @@ struct TripletSums {
 inline void take_triplet(TripletSums& sums, const Doubles& distances, size_t m, size_t i, size_t p, size_t q, double weight, double margin) {
   const double t = distances[i * m + p] + margin - distances[i * m + q];
   if (std::abs(t) <= 4e-6) sums.slack[i] += weight;
-  if (!(t > 0)) return;
+  // Active where D_in < fl(D_ip + margin), in the precision of the distances: of large ones the margin is rounded away.
+  if (!(static_cast<float>(distances[i * m + q]) < static_cast<float>(distances[i * m + p]) + static_cast<float>(margin))) return;
   sums.loss[i] += weight * t;
   sums.active[i] += weight;
   sums.grad[i * m + p] += weight;

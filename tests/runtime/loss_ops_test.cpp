@@ -1,4 +1,5 @@
 // The nodes of the losses over pairs, against the double references.
+#include "runtime/module.h"
 #include "tests/reference/alignment.h"
 #include "tests/reference/contrastive.h"
 #include "tests/reference/distillation.h"
@@ -119,6 +120,33 @@ TEST_CASE("infonce and multi-positive, both directions") {
           const auto columns = reference::cross_entropy_rows(across(s), column_positives, kColumnOnes, kColumns, kRows);
           return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
         });
+  }
+}
+
+TEST_CASE("a learned scale gets the gradient of its logarithm") {
+  Batch batch;
+  duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+  options.kind = DUET_INFONCE;
+  Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
+  for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+  for (const double start : {0.1, 1.0, 4.0, 40.0}) {
+    CAPTURE(start);
+    Context context(1);
+    Tape tape(context);
+    ParameterStore store;
+    const LearnedScale scale(store, "log_scale", start);
+    store.initialise(context, 1);
+    const Tensor loss = ops::contrastive(tape, constant(batch.a), constant(batch.v), scale.forward(tape, store.student()), {}, options);
+    tape.backward(loss);
+    const double logarithm = store.tensor(0, ParameterKind::value).item();
+    const auto in_double = [&](const Doubles& x) {
+      const Doubles s = scores(batch.a.values(), batch.v.values(), std::exp(x[0]));
+      const auto rows = reference::cross_entropy_rows(s, row_positives, kRowOnes, kRows, kColumns);
+      const auto columns = reference::cross_entropy_rows(across(s), column_positives, kColumnOnes, kColumns, kRows);
+      return both(rows.loss, kRowOnes, columns.loss, kColumnOnes);
+    };
+    CHECK(loss.item() == doctest::Approx(in_double({logarithm})).epsilon(2e-5));
+    CHECK(store.tensor(0, ParameterKind::gradient).item() == doctest::Approx(central_differences(in_double, {logarithm})[0]).epsilon(2e-5));
   }
 }
 

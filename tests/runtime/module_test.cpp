@@ -184,13 +184,28 @@ TEST_CASE("one side alone, and an empty batch") {
   CHECK(none.columns == kOutputs);
 }
 
-TEST_CASE("a learned scalar is a parameter with a gradient") {
+TEST_CASE("a learned scale is the exponential of its parameter, kept in its bounds") {
   Context context(1);
-  ParameterStore store;
-  const LearnedScalar scale(store, "scale", 10);
-  store.initialise(context, 1);
-  CHECK(scale.forward(store.student()).item() == 10);
-  CHECK(scale.forward(store.student()).requires_grad());
+  Tape tape(context);
+  for (const double start : {10.0, 0.1, 1000.0, 0.01, 1e6}) {
+    CAPTURE(start);
+    ParameterStore store;
+    const LearnedScale scale(store, "log_scale", start);
+    store.initialise(context, 1);
+    const double kept = std::clamp(start, 0.1, 1000.0);
+    const Tensor student = scale.forward(tape, store.student()), teacher = scale.forward(tape, store.teacher());
+    CHECK(store.tensor(0, ParameterKind::value).item() == static_cast<float>(std::log(kept)));
+    // The float32 of a logarithm below 7 is off by at most 2.4e-7, and the scale as much of itself, and its own rounding.
+    CHECK(std::abs(student.item() / kept - 1) <= 3e-7);
+    CHECK(student.requires_grad());
+    CHECK(!teacher.requires_grad());
+    CHECK_FALSE(store.parameter(0).decays);
+    scale.set(store, ParameterKind::teacher, 50);
+    CHECK(scale.forward(tape, store.teacher()).item() == doctest::Approx(50).epsilon(3e-7));
+    CHECK(scale.forward(tape, store.student()).item() == student.item());
+    CHECK_THROWS_AS(scale.set(store, ParameterKind::teacher, 0), Error);
+    CHECK_THROWS_AS(scale.set(store, ParameterKind::teacher, std::nan("")), Error);
+  }
 }
 
 TEST_CASE("misuse of modules is named") {

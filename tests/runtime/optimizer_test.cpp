@@ -1,5 +1,8 @@
 #include "runtime/optimizer.h"
 
+#include <cmath>
+
+#include "kernels/core/error.h"
 #include "tests/reference/optimizer.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -65,6 +68,50 @@ TEST_CASE("AdamW over the store") {
     const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
     reference::adamw(state, gradient, options, rate, step);
   });
+}
+
+// One parameter that decays on either side of a bounded one.
+template <class Optimizer, class Options>
+void check_bounded(Options options) {
+  Context context(2);
+  ParameterStore store;
+  store.add_constant("first", {3}, 1);
+  const int64_t bounded = store.add_bounded("bounded", 1, -0.5, 1.25);
+  store.add_constant("last", {2, 2}, 1);
+  store.initialise(context, 1);
+  options.decay = 0.5f;
+  Optimizer optimizer(store, options);
+  float rate = 0.1f;
+  int64_t step = 0;
+  const auto value = [&](int64_t number, ParameterKind kind = ParameterKind::value) { return store.tensor(number, kind).data[0]; };
+  const auto push = [&](float gradient, int times) {
+    for (int k = 0; k < times; ++k) {
+      ++step;
+      *store.tensor(bounded, ParameterKind::gradient).data = gradient;
+      optimizer.step(context, Tensor::view(&rate, 1), {&step, 1});
+    }
+  };
+  push(0, 1);  // decay alone: rate times decay of 1
+  CHECK(value(0) == doctest::Approx(0.95).epsilon(1e-6));
+  CHECK(value(2) == value(0));
+  CHECK(value(bounded) == 1);
+  CHECK(value(bounded, ParameterKind::teacher) == 1);
+  push(-1, 60);
+  CHECK(value(bounded) == 1.25f);
+  CHECK((value(bounded, ParameterKind::teacher) > 1.1f && value(bounded, ParameterKind::teacher) <= 1.25f));
+  push(3, 300);
+  CHECK(value(bounded) == -0.5f);
+  CHECK((value(bounded, ParameterKind::teacher) < -0.4f && value(bounded, ParameterKind::teacher) >= -0.5f));
+  CHECK(value(0) == value(2));
+  CHECK(std::abs(value(0)) < 1e-3);
+  push(std::nanf(""), 1);  // no bound hides it
+  CHECK(std::isnan(value(bounded)));
+  CHECK_THROWS_AS(ParameterStore().add_bounded("x", 0, 1, -1), duet::Error);
+}
+
+TEST_CASE("a bounded parameter does not decay and is kept in its bounds, its moving average too") {
+  check_bounded<AdamW>(duet_adamw_options DUET_ADAMW_OPTIONS_INIT);
+  check_bounded<Sgd>(duet_sgd_options DUET_SGD_OPTIONS_INIT);
 }
 
 TEST_CASE("SGD over the store") {

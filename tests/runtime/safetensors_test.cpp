@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "kernels/core/error.h"
 
@@ -50,12 +51,14 @@ std::string failure(const fs::path& path) {
 
 const float kWeights[6] = {1, 2, 3, 4, 5, 6.5f};
 const int32_t kLabels[3] = {-1, 0, 7};
+const double kMeans[2] = {1e8 + 1e-8, -0x1p-1074};
 const int64_t kStep[1] = {int64_t{1} << 40};
 
 std::vector<NamedArray> arrays() {
   return {{"encoder_a.layer0.weight", DUET_F32, {2, 3}, kWeights},
           {"labels", DUET_I32, {3}, kLabels},
           {"nothing", DUET_F32, {0, 4}, nullptr},
+          {"mean", DUET_F64, {2}, kMeans},
           {"step", DUET_I64, {}, kStep}};
 }
 
@@ -72,7 +75,7 @@ TEST_CASE("safetensors round trip") {
 
   const SafetensorsFile file(path);
   CHECK(file.metadata() == metadata);
-  REQUIRE(file.arrays().size() == 4);
+  REQUIRE(file.arrays().size() == 5);
   CHECK(file.find("labels")->size() == 3);
   CHECK(file.find("step")->size() == 1);
   CHECK(file.find("absent") == nullptr);
@@ -81,6 +84,9 @@ TEST_CASE("safetensors round trip") {
   int64_t step[1];
   file.read("encoder_a.layer0.weight", DUET_F32, {2, 3}, weights);
   file.read("labels", DUET_I32, {3}, labels);
+  double means[2];
+  file.read("mean", DUET_F64, {2}, means);
+  CHECK(std::memcmp(means, kMeans, sizeof means) == 0);
   file.read("step", DUET_I64, {}, step);
   file.read("nothing", DUET_F32, {0, 4}, nullptr);
   CHECK(std::memcmp(weights, kWeights, sizeof weights) == 0);
@@ -112,6 +118,18 @@ TEST_CASE("reading the wrong tensor is named") {
   CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {1}, out), doctest::Contains("model.safetensors"), Error);
 }
 
+TEST_CASE("the first element that is not finite is named, wherever it lies") {
+  Folder folder;
+  const fs::path path = folder.path / "odd.safetensors";
+  // Two bytes of padding before it: the tensor is not aligned.
+  const std::string nan("\0\0\xc0\x7f", 4);
+  std::string bytes = file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}, "y":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", 12);
+  put(path, bytes + nan);
+  CHECK(first_not_finite(SafetensorsFile(path).arrays()) == "tensor y: element 1 is NaN or infinite");
+  put(path, bytes + std::string(4, '\1'));
+  CHECK(first_not_finite(SafetensorsFile(path).arrays()).empty());
+}
+
 TEST_CASE("what cannot be written is refused and leaves the old file alone") {
   Folder folder;
   const fs::path path = folder.path / "model.safetensors";
@@ -128,6 +146,12 @@ TEST_CASE("what cannot be written is refused and leaves the old file alone") {
   refused({{"x", DUET_F32, {1}, nullptr}});
   refused({{"\xff", DUET_F32, {1}, kWeights}});
   refused({}, {{"key", "\xff"}});
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    const float values[3] = {1, 2, bad};
+    refused({{"x", DUET_F32, {1}, kWeights}, {"encoder.weight", DUET_F32, {1, 3}, values}});
+    CHECK_THROWS_WITH_AS(write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_F32, {1, 3}, values}}),
+                         doctest::Contains("model.safetensors: not written: tensor encoder.weight: element 2 is NaN or infinite"), Error);
+  }
   CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "absent" / "model.safetensors", arrays()), doctest::Contains("cannot be created"), Error);
   fs::create_directory(folder.path / "taken");
   CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "taken", arrays()), doctest::Contains("cannot be renamed"), Error);
@@ -151,7 +175,7 @@ TEST_CASE("damaged files are refused with the file's and the tensor's name") {
       {file_of("{\"x\":", 0), "no JSON object"},
       {file_of(x("3"), 0), "tensor x: expected dtype"},
       {file_of(x(R"({"dtype":"F32","shape":[1]})"), 4), "tensor x: expected dtype"},
-      {file_of(x(R"({"dtype":"F64","shape":[1],"data_offsets":[0,8]})"), 8), "tensor x: expected dtype F32, I32 or I64, got F64"},
+      {file_of(x(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8]})"), 8), "tensor x: expected dtype F32, F64, I32 or I64, got F16"},
       {file_of(x(R"({"dtype":"F32","shape":2,"data_offsets":[0,8]})"), 8), "tensor x: expected a list"},
       {file_of(x(R"({"dtype":"F32","shape":[1.5],"data_offsets":[0,8]})"), 8), "tensor x: expected integers as shape"},
       {file_of(x(R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})"), 8), "tensor x: impossible shape [-2]"},
@@ -167,6 +191,12 @@ TEST_CASE("damaged files are refused with the file's and the tensor's name") {
       {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
        "tensor y: its data starts at 4"},
       {file_of(R"({"__metadata__":{"a":1}})", 0), "__metadata__ a: expected a string"},
+      {file_of(x("{\"dtype\":\"F32\",\"shape\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}"), 0), "x: lists and objects nested"},
+      {file_of(x(R"({"dtype":"F32","shape":[[[1]]],"data_offsets":[0,4]})"), 4), "tensor x: expected integers as shape, got [[1]]"},
+      {file_of(x(R"({"dtype":"F32","shape":[1e400],"data_offsets":[0,4]})"), 4), "got 1e400"},
+      {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}})", 8), "given twice"},
+      {file_of(x("{\"dtype\":\"" + std::string(5000, 'F') + "\",\"shape\":[1],\"data_offsets\":[0,4]}"), 4), "got " + std::string(60, 'F') + "..."},
+      {file_of("{\"" + std::string(5000, 'n') + "\":3}", 0), "tensor " + std::string(60, 'n') + "...: expected dtype"},
       {file_of(R"({"__metadata__":[]})", 0), "__metadata__ is no JSON object"},
   };
   for (const auto& damaged : cases) {
@@ -175,6 +205,7 @@ TEST_CASE("damaged files are refused with the file's and the tensor's name") {
     const std::string message = failure(path);
     CHECK_MESSAGE(message.find(damaged.part) != std::string::npos, message);
     CHECK(message.find("damaged.safetensors") != std::string::npos);
+    CHECK(message.size() < path.string().size() + 300);
   }
   // Every truncation of a good file is refused.
   write_safetensors(path, arrays(), {{"seed", "3"}});

@@ -132,7 +132,7 @@ struct Training {
     const duet_contrastive_inputs pair = DUET_CONTRASTIVE_INPUTS_INIT;
 
     const Tensor annotated = given.counts.row_part(0, 1), others = given.counts.row_part(1, 1), q = given.class_q;
-    const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(store.student());
+    const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(tape, store.student());
     const Tensor loss =
         ops::weighted_sum(tape, {{ops::cross_entropy(tape, logits_a, q, given.annotated, annotated), unit},
                                  {ops::cross_entropy(tape, logits_v, q, given.annotated, annotated), unit},
@@ -155,7 +155,7 @@ struct Training {
   ParameterStore store;
   EncoderPair encoders;
   Classifier classifier;
-  LearnedScalar scale;
+  LearnedScale scale;
   AdamW optimizer;
   Floats samples_a{kSamples, kInputsA}, samples_v{kSamples, kInputsV};
   Draw draw{2};
@@ -198,7 +198,7 @@ TEST_CASE("a training step allocates nothing after the first") {
     CAPTURE(threads);
     Context context(threads);
     const auto training = std::make_unique<Training>(context);
-    training->run(0, kBatch);  // also starts OpenMP's threads
+    training->run(0, kBatch);  // also starts the context's threads
     const size_t bytes = training->tape.memory_bytes();
     counting = true;
     for (int k = 1; k < 20; ++k) training->run(k % 4 * kBatch, kBatch);

@@ -32,6 +32,7 @@ struct Batch {
     } else {
       options.labels_x = labels_x.vector(), options.labels_y = labels_y.vector();
     }
+    if (mining != DUET_TRIPLET_DISTANCE_WEIGHTED) return options;
     options.draw = DUET_MINING_DRAW_INIT;
     options.draw.seed = 5, options.draw.step = duet_i64_vector(&kStep, 1), options.draw.slots = 1;
     return options;

@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <string>
 #include <vector>
 
+#include "kernels/core/context.h"
 #include "kernels/cuda/launch.h"
 
 namespace duet::cuda {
@@ -99,6 +101,46 @@ TEST_CASE("facts, and devices that are not there") {
   CHECK(device_facts(0).shared_bytes_of_block == 227 * 1024);
   CHECK(status_of([] { device_facts(1); }) == DUET_CUDA_ERROR);
   CHECK(status_of([] { DeviceScope(1); }) == DUET_CUDA_ERROR);
+}
+
+TEST_CASE("a context takes the devices that the kernels run on, and refuses the others with the reason") {
+  struct Played {
+    explicit Played(const simt::PlayedDevice& device) { simt::play(device); }
+    ~Played() { simt::play({}); }
+  };
+  const auto create = [] {
+    duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
+    options.device = DUET_CUDA;
+    duet_context* context = nullptr;
+    const duet_status status = duet_context_create(&options, &context);
+    CHECK((context != nullptr) == (status == DUET_OK));
+    duet_context_destroy(context);
+    return status;
+  };
+  const size_t before = memory_in_use();
+  for (const simt::PlayedDevice& device : {simt::PlayedDevice{80, 163 * 1024, true}, {87, 163 * 1024, true}, {90, 227 * 1024, true}}) {
+    const Played played(device);
+    CHECK(create() == DUET_OK);
+  }
+  for (const int capability : {86, 89, 120}) {  // code for sm_80 runs on the first two, but their blocks have less shared memory
+    const Played played({capability, 99 * 1024, capability != 120});
+    CHECK(create() == DUET_UNSUPPORTED);
+    CHECK(std::string(duet_last_error()) == text("context_create: options.device_index: emulator (compute capability ", capability / 10, ".",
+                                                 capability % 10, ") gives a block 101376 bytes of shared memory, the kernels need 166912"));
+  }
+  const Played played({100, 227 * 1024, false});
+  CHECK(create() == DUET_UNSUPPORTED);
+  CHECK(std::string(duet_last_error()) ==
+        "context_create: options.device_index: emulator (compute capability 10.0) is none that this build holds code for");
+  CHECK(memory_in_use() == before);
+}
+
+TEST_CASE("a launch that asks for more shared memory than the played device gives is refused") {
+  simt::play({86, 99 * 1024, true});
+  const Buffer memory(32 * sizeof(float));
+  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 100 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_CUDA_ERROR);
+  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 99 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_OK);
+  simt::play({});
 }
 
 }  // namespace duet::cuda

@@ -20,8 +20,8 @@ struct Outputs {
         lse_column(m, 1),
         row_loss(n, 1),
         column_loss(m, 1),
-        row_statistics(n, 3),
-        column_statistics(m, 3),
+        row_statistics(n, DUET_DISTILLATION_STATISTICS),
+        column_statistics(m, DUET_DISTILLATION_STATISTICS),
         positives(n, 1),
         negatives(m, 1) {}
   bool same_bits(const Outputs& other) const {

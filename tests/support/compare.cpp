@@ -31,6 +31,22 @@ void check_relative(const Doubles& actual, const Doubles& expected, double relat
   check_close(actual, expected, relative * largest(expected) + floor, what);
 }
 
+void check_parts(const Doubles& actual, const Doubles& expected, const Doubles& parts, double relative, const std::string& what, double floor) {
+  REQUIRE_MESSAGE(actual.size() == expected.size(), what);
+  REQUIRE_MESSAGE(actual.size() == parts.size(), what);
+  double worst = -1;
+  size_t where = 0;
+  for (size_t k = 0; k < actual.size(); ++k) {
+    double over = std::abs(actual[k] - expected[k]) - relative * std::abs(parts[k]) - floor;
+    if (actual[k] == expected[k] || (std::isnan(actual[k]) && std::isnan(expected[k]))) over = 0;
+    if (std::isnan(over)) over = std::numeric_limits<double>::infinity();
+    if (over > worst) worst = over, where = k;
+  }
+  if (actual.empty()) return;
+  CHECK_MESSAGE(worst <= 0, what << ": element " << where << " is " << actual[where] << ", expected " << expected[where] << ", beyond " << relative
+                                 << " of " << parts[where] << " by " << worst);
+}
+
 Doubles central_differences(const std::function<double(const Doubles&)>& f, Doubles x, double step) {
   Doubles out(x.size());
   for (size_t k = 0; k < x.size(); ++k) {

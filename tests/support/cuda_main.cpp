@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/device.h"
 #include "tests/support/device.h"
+#include "tests/support/run.h"
 
 namespace {
 
@@ -64,5 +65,5 @@ int main(int argc, char** argv) {
   duet::test::device.release = [](void* data) { pool().release(data); };
   duet::test::device.synchronize = duet::cuda::synchronize_device;
   doctest::Context context(argc, argv);
-  return context.run();
+  return duet::test::run_tests(context);
 }

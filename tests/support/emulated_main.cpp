@@ -9,6 +9,7 @@
 
 #include "kernels/simt/simt.h"
 #include "tests/support/device.h"
+#include "tests/support/run.h"
 
 namespace {
 
@@ -60,7 +61,7 @@ int main(int argc, char** argv) {
     duet::test::device.repeats = schedule.order == Order::random;
     duet::test::device.most_operations = duet::test::device.every_value ? kForwardOperations : kOtherOperations;
     doctest::Context context(argc, argv);
-    const int failed = context.run();
+    const int failed = duet::test::run_tests(context);
     if (context.shouldExit()) return failed;
     if (failed) {
       std::printf("repeat with: %s\n", duet::simt::repeat_command().c_str());

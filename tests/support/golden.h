@@ -1,5 +1,5 @@
 // The golden cases of the float64 reference: folders of .npy inputs and outputs under $DUET_SHARED_DIR/reference/golden (default ../shared
-// from the project's root). Where the folder is absent the tests that need it say so and pass over it.
+// from the project's root). Where the folder is absent the tests that need it say so and pass over it; where CI is set they fail.
 #pragma once
 
 #include <cstdlib>
@@ -15,6 +15,9 @@ inline std::filesystem::path shared_dir() {
   const char* given = std::getenv("DUET_SHARED_DIR");
   return given && *given ? std::filesystem::path(given) : std::filesystem::path(DUET_PROJECT_DIR) / ".." / "shared";
 }
+
+// What a test compares with is not there: a line that says that it is skipped, or under CI, where nothing may pass uncompared, a failure.
+void report_absent(const std::filesystem::path& path);
 
 // The .npy files that NumPy wrote for the golden cases: version 1, C order, f4, f8, i4, i8, u4.
 struct GoldenArray {
@@ -41,7 +44,7 @@ struct GoldenCase {
   double fact(const std::string& pointer) const;
 };
 
-// Every golden case, sorted by name; none where a schedule is what is tested; none, with a line that says so, where the folder is absent.
+// Every golden case, sorted by name; none where a schedule is what is tested; none, as report_absent says, where the folder is absent.
 std::vector<GoldenCase> golden_cases();
 
 }  // namespace duet::test

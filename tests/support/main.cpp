@@ -1,3 +1,6 @@
-#include <doctest/doctest.h>
+#include "tests/support/run.h"
 
-int main(int argc, char** argv) { return doctest::Context(argc, argv).run(); }
+int main(int argc, char** argv) {
+  doctest::Context context(argc, argv);
+  return duet::test::run_tests(context);
+}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -51,19 +52,26 @@ struct Outcome {
   std::string out, err;
 };
 
+struct Surroundings {
+  std::string standard_output;  // "": a file whose content is the outcome's
+  rlim_t largest_file = RLIM_INFINITY;
+};
+
 class Program {
  public:
-  explicit Program(const std::vector<std::string>& arguments) {
+  explicit Program(const std::vector<std::string>& arguments, const Surroundings& surroundings = {}) {
     std::vector<std::string> words = {DUET_BINARY_DIR "/duet"};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    const std::string out = folder_ / "out", err = folder_ / "err";
+    const std::string out = surroundings.standard_output.empty() ? (folder_ / "out").string() : surroundings.standard_output, err = folder_ / "err";
     pid_ = fork();
     if (pid_ == 0) {
       dup2(open(out.c_str(), O_CREAT | O_WRONLY, 0600), STDOUT_FILENO);
       dup2(open(err.c_str(), O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
+      const rlimit largest = {surroundings.largest_file, surroundings.largest_file};
+      setrlimit(RLIMIT_FSIZE, &largest);
       execv(argv[0], argv.data());
       _exit(127);
     }
@@ -82,7 +90,9 @@ class Program {
   pid_t pid_ = -1;
 };
 
-inline Outcome run_program(const std::vector<std::string>& arguments) { return Program(arguments).wait(); }
+inline Outcome run_program(const std::vector<std::string>& arguments, const Surroundings& surroundings = {}) {
+  return Program(arguments, surroundings).wait();
+}
 
 // A small set that a few epochs learn.
 inline data::SyntheticOptions small_set() {

@@ -67,9 +67,34 @@ TEST_CASE("arguments that cannot be meant") {
   check_refused({"train", "--data", "/nowhere/data"}, "/nowhere/data");
   check_refused({"train", "--data", ""}, "--data");
   check_refused({"train", "--threads", "-1"}, "--threads: expected a value in [0, 1024], got -1");
+  check_refused({"train", "--epochs", ""}, "--epochs: expected integer, got string \"\"");
+  check_refused({"train", "--epochs", "-1"}, "--epochs: expected a value in [1, 1000000000], got -1");
+  check_refused({"train", "--epochs", "1e3"}, "--epochs: expected integer, got number 1000.0");
+  check_refused({"train", "--epochs", " 3"}, "--epochs: expected integer, got string \" 3\"");
+  check_refused({"train", "--labels", "1e400"}, "--labels: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
+  for (const char* command : {"train", "demo"}) {
+    check_refused({command, "--seed", "-1"}, "--seed: expected a value in [0, 18446744073709551615], got -1");
+    check_refused({command, "--seed", "18446744073709551616"}, "--seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
+  }
+  const std::string many(1000, 'x'), cut = std::string(60, 'x') + "...";
+  check_refused({many}, "unknown command '" + cut + "': expected train");
+  check_refused({"train", many}, cut);
+  check_refused({"train", "--" + many}, "--" + std::string(58, 'x') + "...");
+  check_refused({"eval", "--run", "x", "--split", many}, cut);
   check_refused({"eval", "--data", "x"}, "--run");
   check_refused({"eval", "--run", "/nowhere"}, "/nowhere/model.safetensors: no such file");
   check_refused({"embed", "--run", "/nowhere"}, "--out");
+}
+
+TEST_CASE("keys that do not fit together name the config file where its own do not") {
+  const TemporaryFolder folder;
+  const std::string file = folder / "c.json";
+  write_text(file, "{\"batch_size\": 4}");
+  check_refused({"train", "--config", file}, "duet: " + file + ": batch_size: 4 is below smallest_batch 8");
+  check_refused({"train", "--config", file, "--set", "batch_size=5"}, "duet: batch_size: 5 is below smallest_batch 8");
+  CHECK(run_program({"train", "--config", file, "--set", "smallest_batch=4", "--steps", "1"}).code == 0);
+  write_text(file, "{\"epochs\": " + std::string(500'000, '['));
+  check_refused({"train", "--config", file}, file + ": epochs: lists and objects nested more than 8 deep");
 }
 
 TEST_CASE("data that cannot be trained on, and nothing is written") {
@@ -94,11 +119,27 @@ TEST_CASE("data that cannot be trained on, and nothing is written") {
     data::write_labels(data + "/train/labels.npy", std::vector<int32_t>(239, 1));
     refused({}, "240");
   }
-  SUBCASE("a label out of range") {
-    std::vector<int32_t> labels(240, 0);
-    labels[3] = -2;
-    data::write_labels(data + "/train/labels.npy", labels);
-    refused({}, "labels.npy");
+  SUBCASE("labels that are no vector") {
+    fs::copy_file(data + "/train/audio.npy", data + "/train/labels.npy", fs::copy_options::overwrite_existing);
+    refused({}, "labels.npy: shape (240, 12); expected whole numbers of one dimension");
+  }
+  SUBCASE("groups of other rows") {
+    data::write_labels(data + "/train/groups.npy", std::vector<int64_t>(239, 1));
+    refused({}, "groups.npy: 239 rows; expected 240 as in labels.npy");
+  }
+  SUBCASE("inputs that tell no rows apart") {
+    data::Features features(240, 12);
+    std::fill(features.values.begin(), features.values.end(), 2023.0f);
+    data::write_features(data + "/train/audio.npy", features);
+    for (const char* scaling : {"auto", "zscore", "norm", "none"})
+      refused({"--set", std::string("scaling_a=") + scaling}, "train/audio.npy: all 12 columns are constant");
+  }
+  SUBCASE("a single row") {
+    data::SyntheticOptions options = small_set();
+    options.train_rows = 1;
+    fs::remove_all(data);
+    data::write_dataset(data, data::synthetic_dataset(options));
+    refused({"--set", "sampler=balanced", "--set", "balanced_classes=1"}, "train/audio.npy: a single row; expected at least two");
   }
   SUBCASE("a value that is not finite") {
     data::Features features = data::read_features(fs::path(data) / "train/audio.npy");

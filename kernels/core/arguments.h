@@ -1,0 +1,110 @@
+// The arguments of one call: each is checked, then all against each other. What a call writes shares no memory with anything else, so that no result
+// depends on the order in which a kernel reads and writes.
+//   Arguments arguments;
+//   const auto x = arguments.matrix<const float>(x_view, "x", kAny, kAny);            // const: an input
+//   const auto y = arguments.matrix<float>(y_view, "y", x.rows, x.columns);           // else an output
+//   arguments.check(workspace, bytes needed);                                         // or arguments.check()
+#pragma once
+
+#include <span>
+#include <type_traits>
+
+#include "kernels/core/check.h"
+
+namespace duet {
+
+// Where an argument lies: rows of so many bytes, stride bytes apart; from first to end.
+struct Region {
+  const char* name;
+  bool written;
+  uintptr_t first, end;
+  int64_t rows, bytes, stride;
+};
+// Whether some byte belongs to both.
+bool share_memory(const Region& a, const Region& b);
+
+// Names are kept as pointers: they must live as long as this does.
+class Arguments {
+ public:
+  template <class T>
+  Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
+    const Matrix<T> given = duet::matrix<T>(view, name, rows, columns, need);
+    add(name, given);
+    return given;
+  }
+  template <class T>
+  Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need need = Need::required) {
+    const Vector<T> given = duet::vector<T>(view, name, size, need);
+    add(name, given);
+    return given;
+  }
+  // One side of an operation on pairs of rows: the numbers of its rows are int32 in tiles and results.
+  Matrix<const float> side(const duet_matrix& view, const char* name, int64_t columns) {
+    const Matrix<const float> given = matrix<const float>(view, name, kAny, columns);
+    require(given.rows <= INT32_MAX, name, ": expected below 2^31 rows, got ", given.rows);
+    return given;
+  }
+  // An output that may be the input of the same shape itself, but no part of it.
+  template <class T>
+  Matrix<T> in_place(const duet_matrix& view, const char* name, Matrix<const T> input) {
+    const Matrix<T> given = duet::matrix<T>(view, name, input.rows, input.columns);
+    if (given.data == input.data && given.stride == input.stride)
+      become_output(input.data, name);
+    else
+      add(name, given);
+    return given;
+  }
+
+  template <class T>
+  void add(const char* name, Matrix<T> given) {
+    if (given.rows > 0 && given.columns > 0)
+      add(name, !std::is_const_v<T>, given.data, given.rows, given.columns * kBytes<T>, given.stride * kBytes<T>);
+  }
+  template <class T>
+  void add(const char* name, Vector<T> given) {
+    if (given.size > 0) add(name, !std::is_const_v<T>, given.data, 1, given.size * kBytes<T>, given.size * kBytes<T>);
+  }
+
+  // Throws DUET_INVALID_ARGUMENT, naming both, where an output shares memory with another argument.
+  void check() const {
+    if (const Clash found = clash(); found.output) refuse(found);
+  }
+  // The same, after a workspace that is too small or misaligned; the needed bytes of it are an output too.
+  void check(const duet_workspace& workspace, size_t needed);
+
+  std::span<const Region> regions() const { return {regions_, static_cast<size_t>(count_)}; }
+
+ private:
+  struct Clash {
+    const Region *output, *other;  // null: none
+  };
+  template <class T>
+  static constexpr int64_t kBytes = static_cast<int64_t>(sizeof(T));
+  static constexpr int kMost = 32;  // arguments of a call
+
+  void add(const char* name, bool written, const void* data, int64_t rows, int64_t bytes, int64_t stride) {
+    if (count_ == kMost) throw Error(DUET_INTERNAL_ERROR, text(name, ": more than ", kMost, " arguments"));
+    if (bytes == stride) bytes = stride *= rows, rows = 1;
+    const auto first = reinterpret_cast<uintptr_t>(data);
+    regions_[count_++] = {name, written, first, first + static_cast<uintptr_t>((rows - 1) * stride + bytes), rows, bytes, stride};
+  }
+  void become_output(const void* data, const char* name);
+  Clash clash() const;
+  [[noreturn]] static void refuse(const Clash& clash);
+
+  int count_ = 0;
+  Region regions_[kMost];
+};
+
+// Whether a view was given at all.
+inline bool is_there(const duet_matrix& view) { return view.data != nullptr || (view.rows != 0 && view.columns != 0); }
+
+// For an argument that another one, which is not there, would give its meaning: without it, it would be ignored.
+inline void require_absent(const duet_matrix& view, const char* name, const char* without) {
+  require(view.rows == 0 || view.columns == 0, name, ": expected null ", without);
+}
+inline void require_absent(const duet_vector& view, const char* name, const char* without) {
+  require(view.size == 0, name, ": expected null ", without);
+}
+
+}  // namespace duet

@@ -1,0 +1,183 @@
+#include "kernels/retrieval/retrieval_measures_cpu.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/retrieval/retrieval_loops.h"
+
+namespace duet::cpu {
+namespace {
+
+constexpr float kNaN = __builtin_nanf("");
+
+// The places of some rows.
+struct Places {
+  const int32_t *begin, *end;
+};
+
+Places own_places(const RetrievalInputs& inputs, int64_t i, const GalleryOrder& order) {
+  if (!inputs.query_groups) {
+    const int64_t row = inputs.own(i);
+    return row < 0 || order.places[row] < 0 ? Places{nullptr, nullptr} : Places{order.places + row, order.places + row + 1};
+  }
+  const auto group_of = [&](int32_t place) { return inputs.gallery_groups[order.rows[place]]; };
+  const int32_t *const all = order.by_group, *const end = all + order.items;
+  const int64_t group = inputs.query_groups[i];
+  const int32_t* const begin = std::lower_bound(all, end, group, [&](int32_t place, int64_t value) { return group_of(place) < value; });
+  return {begin, std::upper_bound(begin, end, group, [&](int64_t value, int32_t place) { return value < group_of(place); })};
+}
+
+void write_found(Matrix<float> to, int64_t i, const Vector<const int64_t>& cutoffs, const TieGroup& group) {
+  for (int64_t k = 0; to && k < cutoffs.size; ++k) to.row(i)[k] = static_cast<float>(group.found(cutoffs[k]));
+}
+
+// Where no relevant item ties with another item: each rank is its own, and only the relevant ones' precisions are needed.
+void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision) {
+  const int64_t relevant = ranks.size;
+  const int32_t* const rank = ranks.ranks;
+  const double count = static_cast<double>(relevant);
+  if (outputs.average_precision) {
+    double sum = 0;
+    for (int64_t r = 0; r < relevant; ++r) sum += precision[r];
+    outputs.average_precision[i] = static_cast<float>(sum / count);
+  }
+  if (outputs.precision_at_r) {
+    double sum = 0;
+    for (int64_t r = 0; r < relevant && rank[r] < relevant; ++r) sum += precision[r];
+    outputs.precision_at_r[i] = static_cast<float>(sum / count);
+  }
+  if (outputs.precision_over_cutoffs) {  // from one relevant item to the next the truncated AP stays as it is
+    double sum = 0, over = 0;
+    for (int64_t r = 0; r < relevant; ++r) {
+      sum += precision[r];
+      const int64_t next = r + 1 < relevant ? rank[r + 1] : items;
+      over += sum / static_cast<double>(static_cast<int32_t>(r) + 1) * static_cast<double>(static_cast<int32_t>(next) - rank[r]);
+    }
+    outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
+  }
+  if (outputs.precision_recall) {  // P@k peaks at hits, so the best from ceil(R l / 10) hits on is a maximum over hits
+    double best = 0;
+    int64_t end = relevant;
+    for (int64_t point = kRecallPoints - 1; point >= 0; --point) {
+      const int64_t begin = std::max<int64_t>(ceil_div(relevant * point, kRecallPoints - 1), 1) - 1;
+      for (int64_t r = begin; r < end; ++r) best = std::max(best, precision[r]);
+      end = begin;
+      outputs.precision_recall.row(i)[point] = static_cast<float>(best);
+    }
+  }
+}
+
+// The same as expectations. Most relevant items tie with no other item even here, and their precision stands; the others go group by group.
+void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision) {
+  const int64_t relevant = ranks.size;
+  const double count = static_cast<double>(relevant);
+  const bool cutoffs = static_cast<bool>(outputs.precision_over_cutoffs);
+  double sum = 0, at_r = 0, over = 0;
+  int64_t end = 0;  // rank behind the last item
+  const auto skip_to = [&](int64_t r, int64_t rank) {
+    if (cutoffs && r > 0) over += sum / static_cast<double>(r) * static_cast<double>(rank - end);
+  };
+  for (int64_t r = 0; r < relevant;) {
+    if (ranks.tied[r] == 0) {
+      const int64_t rank = ranks.ranks[r];
+      skip_to(r, rank);
+      sum += precision[r];
+      end = rank + 1;
+      if (end <= relevant) at_r = sum;
+      ++r;
+      if (cutoffs) over += sum / static_cast<double>(r);
+      continue;
+    }
+    const TieGroup group = ranks.group(r);
+    skip_to(r, group.before);
+    for (int64_t k = 1; k <= group.size; ++k) {
+      sum += group.gain(k);
+      if (group.before + k <= relevant) at_r = sum;
+      if (cutoffs) over += sum / group.hits(k);
+    }
+    end = group.before + group.size;
+    r += group.relevant;
+  }
+  skip_to(relevant, items);
+  if (outputs.average_precision) outputs.average_precision[i] = static_cast<float>(sum / count);
+  if (outputs.precision_at_r) outputs.precision_at_r[i] = static_cast<float>(at_r / count);
+  if (outputs.precision_over_cutoffs) outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
+  if (!outputs.precision_recall) return;
+  float* const curve = outputs.precision_recall.row(i);
+  double best = 0;  // of the groups behind
+  int64_t point = kRecallPoints - 1;
+  for (int64_t r = relevant; r > 0;) {
+    const bool alone = ranks.tied[r - 1] == 0 && (r == 1 || ranks.keys[r - 2] != ranks.keys[r - 1]);
+    const TieGroup group = alone ? TieGroup{ranks.ranks[r - 1], r - 1, 1, 1} : ranks.group(r - 1);
+    const double peak = alone ? precision[r - 1] : group.peak();
+    for (; point > 0 && relevant * point > (kRecallPoints - 1) * group.hits_before; --point)
+      curve[point] = static_cast<float>(std::max(best, alone ? peak : group.peak(relevant, point)));
+    best = std::max(best, peak);
+    r = group.hits_before;
+  }
+  curve[0] = static_cast<float>(best);
+}
+
+void write_no_labels(const RetrievalOutputs& outputs, int64_t i) {
+  for (const auto& measure : {outputs.average_precision, outputs.precision_at_r, outputs.precision_over_cutoffs})
+    if (measure) measure[i] = kNaN;
+  for (const auto& measures : {outputs.recall, outputs.precision_recall})
+    if (measures) std::fill_n(measures.row(i), measures.columns, kNaN);
+}
+
+// first and last: the places of the query's label.
+void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, int64_t first, int64_t last,
+               const GalleryOrder& order, const Places& own) {
+  if (outputs.matching) outputs.matching[i] = kNaN;
+  if (own.begin == own.end) {
+    if (outputs.pair_recall) std::fill_n(outputs.pair_recall.row(i), outputs.pair_recall.columns, kNaN);
+    return;
+  }
+  float best = kLastScore;
+  for (const int32_t* place = own.begin; place < own.end; ++place) best = std::max(best, scores[*place]);
+  int64_t found = 0;
+  for (const int32_t* place = own.begin; place < own.end; ++place) found += scores[*place] == best;
+  const int64_t labelled = std::lower_bound(order.labels, order.labels + order.items, 0) - order.labels;
+  const auto below = [&](int64_t begin, int64_t end) { return retrieval_below(scores + begin, end - begin, best); };
+  const bool matches = inputs.query_labels[i] >= 0;
+  Below others;
+  if (matches) others += below(labelled, first), others += below(last, order.items);
+  const int64_t count = first - labelled + order.items - last;
+  if (outputs.matching && matches && count > 0)
+    outputs.matching[i] =
+        static_cast<float>((static_cast<double>(others.below) + 0.5 * static_cast<double>(others.tied)) / static_cast<double>(count));
+  if (!outputs.pair_recall) return;
+  Below all = others;
+  if (matches)
+    all += below(0, labelled), all += below(first, last);
+  else
+    all += below(0, order.items);
+  write_found(outputs.pair_recall, i, inputs.cutoffs, {order.items - all.below - all.tied, 0, all.tied, found});
+}
+
+}  // namespace
+
+void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, const GalleryOrder& order,
+                    const MeasureScratch& scratch) {
+  const bool ranked = order.items > 0 && scores[0] != kLastScore;  // the rows in this order have a direction, so NaN is the query's
+  const int32_t label = inputs.query_labels[i];
+  const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
+  const int64_t first = begin - order.labels, last = end - order.labels, relevant = label < 0 || !ranked ? 0 : last - first;
+  if (outputs.relevant) outputs.relevant[i] = static_cast<int32_t>(relevant);
+  if (relevant == 0) {
+    write_no_labels(outputs, i);
+  } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall || outputs.precision_recall) {
+    const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, last);
+    double* const precision = scratch.precision;
+    for (int64_t r = 0; r < relevant; ++r) precision[r] = static_cast<double>(static_cast<int32_t>(r) + 1) / static_cast<double>(ranks.ranks[r] + 1);
+    if (ranks.tied)
+      write_tied(outputs, i, ranks, order.items, precision);
+    else
+      write_untied(outputs, i, ranks, order.items, precision);
+    if (outputs.recall) write_found(outputs.recall, i, inputs.cutoffs, ranks.group(0));
+  }
+  if (outputs.matching || outputs.pair_recall)
+    write_own(inputs, outputs, i, scores, first, last, order, ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr});
+}
+
+}  // namespace duet::cpu

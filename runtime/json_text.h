@@ -1,0 +1,27 @@
+// JSON from outside, read with what the library's own reader lacks: a bound on the depth (values are printed and destroyed by recursion), a refusal
+// of numbers that a float64 does not hold, and of names given twice.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace duet {
+
+inline constexpr int kDeepestJson = 8;  // objects and lists within one another; our own files have 3
+
+// One line without the file's name. key: the name in the outermost object whose value is at fault, "" where there is none.
+class JsonError : public std::runtime_error {
+ public:
+  JsonError(const std::string& message, std::string key) : std::runtime_error(message), key(std::move(key)) {}
+  std::string key;
+};
+
+// Throws JsonError.
+nlohmann::json read_json(std::string_view text);
+
+// A value for a message: at most kLongestShown characters, and no deeper than kDeepestJson.
+std::string shown_json(const nlohmann::json& value);
+
+}  // namespace duet

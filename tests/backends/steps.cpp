@@ -1,0 +1,242 @@
+// gather, reduction, random, supervision, optimizer: what a training step does beside its layers and losses.
+#include "tests/backends/operations.h"
+#include "tests/reference/gather.h"
+#include "tests/reference/optimizer.h"
+#include "tests/reference/random.h"
+#include "tests/reference/reduction.h"
+#include "tests/reference/supervision.h"
+
+namespace duet::test::backends {
+
+void gather(Case& c) {
+  const int64_t source_rows = c.extent(1), count = c.extent(), columns = c.extent();
+  Floats &source = c.rows(source_rows, columns), &g = c.weights(count, columns);
+  Ints& labels = c.labels(source_rows, 9);
+  Longs indices(count, 1);
+  std::vector<int64_t> list;
+  for (int64_t i = 0; i < count; ++i) list.push_back(indices.at(i) = c.draw.integer(0, source_rows - 1));
+  c.run([&](Run& run) {
+    run.call(duet_gather_forward(run.context, source.matrix(), indices.vector(), run.output("rows", count, columns)));
+    run.call(duet_gather_labels(run.context, labels.vector(), indices.vector(), run.integers("labels", count)));
+    if (const duet_matrix grad = run.gradient("grad_source", source_rows, columns); grad.data)
+      run.call(duet_gather_backward(run.context, indices.vector(), g.matrix(), grad));
+  });
+  c.expect([&](const Values& value) {
+    Doubles grad(static_cast<size_t>(source_rows * columns)), of_labels;
+    const Doubles upstream = value(g);
+    for (int64_t i = 0; i < count; ++i) {
+      of_labels.push_back(labels.at(list[static_cast<size_t>(i)]));
+      for (int64_t k = 0; k < columns; ++k)
+        grad[static_cast<size_t>(list[static_cast<size_t>(i)] * columns + k)] += upstream[static_cast<size_t>(i * columns + k)];
+    }
+    return std::vector<Expected>{{"rows", reference::gather(source.values(), columns, list)}, {"labels", of_labels}, {"grad_source", grad}};
+  });
+}
+
+void weighted_mean(Case& c) {
+  const int64_t size = c.extent();
+  Floats &values = c.rows(size, 1), &weights = c.weights(size), &divisor = c.constant(c.one_of({0.0, 1.0, 17.5, -3.0})),
+         &upstream = c.constant(c.draw.normal());
+  Floats plain(size, 1);
+  plain.assign(values.values());
+  const bool has_weights = c.coin(0.7), has_divisor = c.coin();
+  const duet_vector of_weights = has_weights ? weights.vector() : duet_vector{}, of_divisor = has_divisor ? divisor.vector() : duet_vector{};
+  c.run([&](Run& run) {
+    run.call(duet_weighted_mean_forward(run.context, plain.vector(), of_weights, of_divisor, run.output("loss", 1)));
+    if (const duet_vector grad = run.gradient("grad_values", size); grad.data || size == 0)
+      run.call(duet_weighted_mean_backward(run.context, of_weights, of_divisor, upstream.vector(), grad));
+  });
+  c.expect([&](const Values& value) {
+    const Doubles w = has_weights ? value(weights) : Doubles();
+    const double by = has_divisor ? divisor.at(0) : static_cast<double>(size);
+    return std::vector<Expected>{{"loss", {reference::weighted_mean(value(plain), w, by)}},
+                                 {"grad_values", reference::weighted_mean_backward(w, static_cast<size_t>(size), by, upstream.at(0))}};
+  });
+}
+
+void weighted_sum(Case& c) {
+  const int64_t count = c.draw.integer(0, 20);
+  Floats &terms = c.rows(count, 1), &weights = c.weights(count), &upstream = c.constant(c.draw.normal());
+  const auto scalars = [&](Floats& of) {
+    std::vector<duet_vector> out;
+    for (int64_t k = 0; k < count; ++k) out.push_back({&of.at(k), 1, DUET_F32});
+    return out;
+  };
+  const auto of_terms = scalars(terms), of_weights = scalars(weights);
+  c.run([&](Run& run) {
+    run.call(duet_weighted_sum_forward(run.context, of_terms.data(), of_weights.data(), count, run.output("total", 1)));
+    std::vector<duet_vector> gradients;
+    for (int64_t k = 0; k < count; ++k) gradients.push_back(run.gradient("grad_term" + std::to_string(k), 1));
+    run.call(duet_weighted_sum_backward(run.context, of_weights.data(), count, upstream.vector(), gradients.data()));
+  });
+  c.expect([&](const Values& value) {
+    const Doubles t = value(terms), w = value(weights);
+    std::vector<Expected> out{{"total", {reference::weighted_mean(t, w, 1)}}};
+    for (size_t k = 0; k < w.size(); ++k) out.push_back({"grad_term" + std::to_string(k), {upstream.at(0) * w[k]}});
+    return out;
+  });
+}
+
+void random_draw(Case& c) {
+  const int64_t size = c.extent();
+  duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+  draw.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX)), draw.stream = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
+  draw.step = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
+  draw.first_element = static_cast<uint64_t>(c.one_of<int64_t>({0, 1, 2, 3, 1001, (int64_t{1} << 34) - 2, INT64_MAX}));
+  const float low = c.one_of({0.0f, -1.0f, -3.5f}), high = c.one_of({1.0f, 3.25f, 1e30f});
+  c.run([&](Run& run) {
+    run.call(duet_random_words(run.context, &draw, run.words("words", size)));
+    run.call(duet_random_uniform(run.context, &draw, low, high, run.output("uniform", size)));
+  });
+  c.expect([&](const Values&) {
+    Expected words{"words", {}}, uniform{"uniform", {}};
+    for (int64_t e = 0; e < size; ++e) {
+      const uint32_t word = reference::random_word(draw.seed, draw.stream, draw.step, draw.first_element + static_cast<uint64_t>(e));
+      words.values.push_back(word);
+      uniform.values.push_back(low + (double{high} - low) * (word + 0.5) / 4294967296.0);
+    }
+    return std::vector<Expected>{words, uniform};
+  });
+}
+
+void supervision(Case& c) {
+  const int64_t samples = c.extent(), classes = c.extent(1);
+  Ints& labels = c.labels(samples, classes);
+  Longs ids(samples, 1), epoch(1, 1);
+  for (int64_t i = 0; i < samples; ++i) ids.at(i) = c.draw.integer(0, int64_t{1} << 40);
+  epoch.fill(static_cast<double>(c.draw.integer(0, 50)));
+  Floats &logits_a = c.rows(samples, classes), &logits_v = c.rows(samples, classes), &prior = c.keep(c.draw.distributions(1, classes));
+  Floats &ratio = c.constant(c.one_of({0.0, 0.3, 0.65, 1.0})), &predicted = c.keep(Floats(classes, 1)),
+         &concord = c.constant(c.one_of({0.0, 0.4, 1.0}));
+  if (c.coin())
+    for (int64_t i = 0; i < samples; ++i)
+      for (int64_t k = 0; k < classes; ++k) logits_v.at(i, k) = logits_a.at(i, k);  // heads that agree
+  predicted.fill(1.0 / static_cast<double>(classes));
+  duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
+  inputs.labels = labels.vector(), inputs.sample_ids = ids.vector(), inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
+  inputs.prior = {prior.data(), classes, DUET_F32}, inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
+  inputs.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX));
+  inputs.hide = c.coin(), inputs.lift = c.coin(), inputs.trust = c.coin();
+  c.run([&](Run& run) {
+    const auto scratch = run.workspace([&](size_t* bytes) { return duet_supervision_workspace(run.context, &inputs, bytes); });
+    duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
+    state.predicted = run.state("predicted", predicted), state.concord = run.state("concord", concord);
+    duet_supervision_outputs out = DUET_SUPERVISION_OUTPUTS_INIT;
+    out.class_q = run.output("class_q", samples, classes);
+    out.trust = run.output("trust", samples), out.kappa = run.output("kappa", samples), out.annotated = run.output("annotated", samples);
+    out.hidden_trust = run.output("hidden_trust", samples), out.counts = run.output("counts", 2), out.pair_weight = run.output("pair_weight", 1);
+    run.call(duet_supervision_forward(run.context, &inputs, &state, &out, scratch));
+  });
+  c.expect([&](const Values& value) {
+    reference::SupervisionBatch batch;
+    for (int64_t i = 0; i < samples; ++i) batch.labels.push_back(labels.at(i)), batch.sample_ids.push_back(ids.at(i));
+    batch.logits_a = value(logits_a), batch.logits_v = value(logits_v), batch.prior = value(prior);
+    batch.ratio = ratio.at(0), batch.epoch = static_cast<uint32_t>(epoch.at(0)), batch.seed = inputs.seed;
+    batch.hide = inputs.hide, batch.lift = inputs.lift, batch.trust = inputs.trust;
+    // As the call takes them: float32 numbers.
+    batch.momentum = inputs.momentum, batch.largest_lift = inputs.largest_lift, batch.unannotated_kappa = inputs.unannotated_kappa,
+    batch.pair_weight_scale = inputs.pair_weight_scale;
+    Doubles u = predicted.values();
+    double agreed = concord.at(0);
+    auto out = reference::supervision(batch, u, agreed);
+    // NaN logits give NaN q and trust 0, and with them u: of such a batch the reference has no more to say, but for the split.
+    bool known = true;
+    for (const Doubles* logits : {&batch.logits_a, &batch.logits_v})
+      for (const double z : *logits) known = known && std::isfinite(z);
+    if (!known)
+      for (Doubles* unknown : {&u, &out.class_q, &out.trust, &out.hidden_trust, &out.pair_weight}) unknown->assign(unknown->size(), kNaN);
+    return std::vector<Expected>{{"predicted", u},
+                                 {"concord", {known ? agreed : kNaN}},
+                                 {"class_q", out.class_q},
+                                 {"trust", out.trust},
+                                 {"kappa", out.kappa},
+                                 {"annotated", out.annotated},
+                                 {"hidden_trust", out.hidden_trust},
+                                 {"counts", out.counts},
+                                 {"pair_weight", out.pair_weight}};
+  });
+}
+
+namespace {
+
+// Some parameter tensors with all that a step reads of them.
+struct Slots {
+  std::vector<int64_t> sizes;
+  std::vector<Floats*> parameter, gradient, first, second, teacher;
+  std::vector<bool> has_teacher;
+  explicit Slots(Case& c) {
+    for (int64_t slots = c.draw.integer(0, 4); slots > 0; --slots) {
+      const int64_t size = c.extent();
+      const auto vector = [&] {
+        Floats& rows = c.rows(size, 1);
+        Floats plain(size, 1);
+        plain.assign(rows.values());
+        return &c.keep(std::move(plain));
+      };
+      sizes.push_back(size), parameter.push_back(vector()), gradient.push_back(vector()), first.push_back(&c.weights(size));
+      second.push_back(&c.weights(size)), teacher.push_back(&c.weights(size)), has_teacher.push_back(c.coin());
+      for (int64_t k = 0; k < size; ++k) second.back()->at(k) = std::abs(second.back()->at(k));
+    }
+  }
+  std::vector<duet_optimizer_slot> give(Run& run, bool second_moment) const {
+    std::vector<duet_optimizer_slot> out;
+    for (size_t k = 0; k < sizes.size(); ++k) {
+      const std::string name = "slot" + std::to_string(k);
+      duet_optimizer_slot slot = {};
+      slot.parameter = run.state(name + ".parameter", *parameter[k]), slot.gradient = gradient[k]->vector();
+      slot.first_moment = run.state(name + ".first_moment", *first[k]);
+      if (second_moment) slot.second_moment = run.state(name + ".second_moment", *second[k]);
+      if (has_teacher[k]) slot.teacher = run.state(name + ".teacher", *teacher[k]);
+      out.push_back(slot);
+    }
+    return out;
+  }
+  std::vector<Expected> expected(const Values& value, const std::function<void(reference::OptimizerState&, const Doubles&)>& step) const {
+    std::vector<Expected> out;
+    for (size_t k = 0; k < sizes.size(); ++k) {
+      const std::string name = "slot" + std::to_string(k);
+      reference::OptimizerState state{value(*parameter[k]), value(*first[k]), value(*second[k]), has_teacher[k] ? value(*teacher[k]) : Doubles()};
+      step(state, value(*gradient[k]));
+      out.push_back({name + ".parameter", state.parameter});
+      out.push_back({name + ".first_moment", state.first_moment});
+      out.push_back({name + ".second_moment", state.second_moment});
+      out.push_back({name + ".teacher", state.teacher});
+    }
+    return out;
+  }
+};
+
+}  // namespace
+
+void adamw(Case& c) {
+  const Slots slots(c);
+  Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
+  Longs step(1, 1);
+  step.fill(static_cast<double>(c.one_of<int64_t>({1, 2, 1000, 1'000'000})));
+  duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
+  options.beta1 = c.one_of({0.0f, 0.9f}), options.beta2 = c.one_of({0.5f, 0.999f}), options.decay = c.one_of({0.0f, 1e-3f});
+  options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
+  c.run([&](Run& run) {
+    const auto given = slots.give(run, true);
+    run.call(duet_adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector(), step.vector()));
+  });
+  c.expect([&](const Values& value) {
+    return slots.expected(value, [&](auto& state, const Doubles& g) { reference::adamw(state, g, options, rate.at(0), step.at(0)); });
+  });
+}
+
+void sgd(Case& c) {
+  const Slots slots(c);
+  Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
+  duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
+  options.momentum = c.one_of({0.0f, 0.9f}), options.decay = c.one_of({0.0f, 1e-3f}), options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
+  c.run([&](Run& run) {
+    const auto given = slots.give(run, false);
+    run.call(duet_sgd_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector()));
+  });
+  c.expect([&](const Values& value) {
+    return slots.expected(value, [&](auto& state, const Doubles& g) { reference::sgd(state, g, options, rate.at(0)); });
+  });
+}
+
+}  // namespace duet::test::backends

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# run.sh PROGRAM FORMAT: fuzzes one reader for DUET_FUZZ_SECONDS (30) from a few valid files of its format. A crash, a hang or undefined behaviour
+# fails, and the last line is the command that repeats it. Exits 77, "skipped", where there is no program because clang or its fuzzer is missing.
+set -euo pipefail
+
+program=$1 format=$2 seconds=${DUET_FUZZ_SECONDS:-30}
+if [ ! -x "$program" ]; then
+  echo "skipped: no clang with libFuzzer"
+  exit 77
+fi
+kept=$(dirname "$program")/found
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work/seeds" "$kept"
+
+# npy NAME HEADER VALUES: a file of version 1; HEADER padded to 118 bytes.
+npy() {
+  printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "$2" >"$work/seeds/$1"
+  printf "$3" >>"$work/seeds/$1"
+}
+# safetensors NAME HEADER DATA: a header of fewer than 256 bytes.
+safetensors() {
+  printf "\\x$(printf %02x ${#2})\\x00\\x00\\x00\\x00\\x00\\x00\\x00%s$3" "$2" >"$work/seeds/$1"
+}
+
+case $format in
+  npy)
+    npy f4 "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }" '\x00\x00\x80\x3f\x00\x00\x00\x40'
+    npy f8 "{'descr': '<f8', 'fortran_order': True, 'shape': (1, 1), }" '\x00\x00\x00\x00\x00\x00\xf0\x3f'
+    npy f2 "{'descr': '<f2', 'fortran_order': False, 'shape': (1, 2), }" '\x00\x3c\x01\x00'
+    npy u1 "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }" '\x00\x01\x02'
+    npy i4 "{'descr': '<i4', 'fortran_order': False, 'shape': (1,), }" '\xff\xff\xff\xff'
+    npy i8 "{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }" '\x07\x00\x00\x00\x00\x00\x00\x00'
+    words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "[('a', '<f4')]")
+    ;;
+  safetensors)
+    safetensors one '{"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}' '\x00\x00\x80\x3f\x00\x00\x00\x40'
+    tensors='"x":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"y":{"dtype":"I32","shape":[0],"data_offsets":[8,8]}'
+    safetensors two '{"__metadata__":{"a":"b"},'"$tensors}" '12345678'
+    words=('"dtype"' '"shape"' '"data_offsets"' '"__metadata__"' '"F32"' '"F64"' '"I32"' '"I64"' '[0,8]' '[]')
+    ;;
+  config)
+    printf '{"method": "psd", "epochs": 4, "learning_rate": 1e-3, "hidden_units": [16, 16], "modalities": ["a", "v"], "lift": true}' \
+      >"$work/seeds/typical"
+    printf '{"seed": null, "margin": [[[[1]]]], "labels": 1e400}' >"$work/seeds/refused"
+    printf 'hidden_units=16,16' >"$work/seeds/assignment"
+    printf '{}' >"$work/seeds/empty"
+    words=('"seed"' '"threads"' '"steps"' '"batch_size"' '"optimizer"' '"schedule"' '"optimizer_eps"' '"mining"' '"input_limit"' '"beta1"'
+      '"data"' 1e400 -1 null true '\\u0000')
+    ;;
+  *) echo "run.sh: unknown format '$format'" >&2; exit 2 ;;
+esac
+printf '"%s"\n' "${words[@]//\"/\\\"}" >"$work/words"
+
+if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -dict="$work/words" \
+  -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
+  tail -n 60 "$work/log"
+  echo "repeat with: $program $(sed -n 's/^.*Test unit written to //p' "$work/log" | tail -n 1)"
+  exit 1
+fi
+grep -E '^stat::number_of_executed_units' "$work/log"

@@ -1,0 +1,150 @@
+// Gradients and losses of confident and hopeless rows keep their relative accuracy; extreme scales; KL is never below 0; rows of weight 0.
+#include "tests/kernels/distillation_problem.h"
+
+using namespace duet::test;
+using namespace duet::test::distillation;
+
+namespace {
+
+// x for own pairs, quarters from -1 to 0 for others: numbers that every precision's products keep.
+Floats scores_of(int64_t n, double x, int64_t turn) {
+  Floats scores(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) scores.at(i, j) = i == j ? static_cast<float>(x) : -0.25f * static_cast<float>((turn * i + 3 * j) % 5);
+  return scores;
+}
+
+// v is the identity, so that a holds the scores and grad_a d loss/d score: each element alone, its products exact. What is one-hot.
+Problem scores_problem(const Floats& student, const Floats& teacher, float kappa) {
+  const int64_t n = student.rows();
+  Floats one(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) one.at(i, j) = i == j;
+  Problem problem{
+      student, one, teacher, one, one, one, Floats(n, 1).fill(1), Floats(n, 1).fill(1), Floats(n, 1).fill(kappa), Floats(n, 1).fill(kappa), 1, 1};
+  problem.paired = true;
+  return problem;
+}
+
+Gradients zeros(const Problem& problem) {
+  Gradients zero = prefilled(problem);
+  zero.a.fill(0), zero.v.fill(0), zero.scale.fill(0);
+  return zero;
+}
+
+// What three roundings of a score and one of its log-odds leave of an exponential, 2^-24 of it each, and twice the error of the exponential itself.
+double relative_of(double largest_score) { return 4 * 6e-8 * largest_score + 2e-6; }
+
+void check_not_negative(const Losses& out) {
+  for (const Doubles& losses : {out.row.values(), out.column.values()})
+    for (const double loss : losses) CHECK(loss >= 0);
+}
+
+}  // namespace
+
+TEST_CASE("confident and hopeless rows of a distillation keep their relative accuracy") {
+  for (const double x : {3.0, 7.0, 17.0, 30.0, 80.0, -7.0, -30.0, -80.0})
+    for (const double teacher : {3.0, 30.0, 80.0, -7.0})
+      for (const float kappa : {0.0f, 0.5f, 1.0f})
+        for (const int64_t n : {1, 2, 7}) {
+          CAPTURE(x);
+          CAPTURE(teacher);
+          CAPTURE(kappa);
+          CAPTURE(n);
+          Problem problem = scores_problem(scores_of(n, x, 7), scores_of(n, teacher, 4), kappa);
+          const Losses out = forward(problem);
+          const Doubles ones(static_cast<size_t>(n), 1);
+          const double relative = relative_of(std::max(std::abs(x), std::abs(teacher)) + 1);
+          check_losses(problem, out, softmax_tolerance(n, 1, std::max(std::abs(x), std::abs(teacher)) + 1));
+          check_not_negative(out);
+          if (kappa == 1) check_each(out.row.values(), problem.rows(ones).loss, relative, "row_loss");
+          const Weights weights{Floats(n, 1).fill(1), Floats(n, 1).fill(0.5)};
+          const auto rows = problem.rows(weights.row.values()), columns = problem.columns(weights.column.values());
+          const Doubles expected = sum(rows.grad_s, reference::transposed(columns.grad_s, n, n));
+          const Doubles parts = sum(rows.parts, reference::transposed(columns.parts, n, n));
+          // What lies below e^-47 of its weight may be 0 but for own pairs. Another pair may be the confident one: there P and P' are what is
+          // rounded.
+          const Gradients after = backward(problem, out, weights, 2, zeros(problem));
+          check_parts(after.a.values(), expected, parts, relative, "grad_a", std::min(x, teacher) < 0 ? 2 * relative : 4e-21);
+          Doubles own, expected_own, parts_own;
+          for (int64_t i = 0; i < n; ++i) {
+            const auto k = static_cast<size_t>(i * n + i);
+            own.push_back(after.a.at(i, i)), expected_own.push_back(expected[k]), parts_own.push_back(parts[k]);
+          }
+          check_parts(own, expected_own, parts_own, relative, "own pairs", 1e-37);
+        }
+}
+
+TEST_CASE("a distillation towards itself is 0, and never below") {
+  for (const int64_t n : {1, 6, 33})
+    for (const float scale : {1.0f, 10.0f, 100.0f, 1000.0f, 0.0f}) {
+      CAPTURE(n);
+      CAPTURE(scale);
+      Draw draw(71);
+      Problem problem = draw_problem(draw, n, n, 5, scale, scale);
+      problem.teacher_a = problem.a, problem.teacher_v = problem.v, problem.paired = n == 6;
+      problem.kappa_a.fill(0), problem.kappa_v.fill(0);
+      const Losses out = forward(problem);
+      check_losses(problem, out, problem.tolerance());
+      check_not_negative(out);
+    }
+}
+
+TEST_CASE("distillation of rows of norm 1e5 stays finite and within its bound") {
+  const int64_t n = 9, d = 3;
+  Draw draw(72);
+  for (const bool paired : {false, true}) {
+    Problem problem = draw_problem(draw, n, n, d, 3.7f, 3.7f);
+    problem.paired = paired;
+    for (Floats* rows : {&problem.a, &problem.v, &problem.teacher_a, &problem.teacher_v})
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t k = 0; k < rows->columns(); ++k) rows->at(i, k) *= 1e5f;
+    const Losses out = forward(problem);
+    const double score = 3.7e10;
+    check_losses(problem, out, softmax_tolerance(d, 1, score) + 1e-7 * score * problem.teacher_condition());
+    check_not_negative(out);
+    const Gradients after = backward(problem, out, {Floats(n, 1).fill(1), Floats(n, 1).fill(1)}, 2, zeros(problem));
+    for (const Doubles& values : {after.a.values(), after.v.values(), after.scale.values()})
+      for (const double value : values) CHECK(std::isfinite(value));
+  }
+}
+
+TEST_CASE("a distillation's rows do not feel the scores of huge rows beside them") {
+  const int64_t n = 9;
+  for (const bool paired : {false, true}) {
+    Floats student = scores_of(n, 1, 7);
+    for (int64_t j = 0; j < n; ++j) student.at(4, j) *= 1e9f;
+    Problem problem = scores_problem(student, scores_of(n, 2, 5), 0);
+    problem.paired = paired;
+    const Losses out = forward(problem);
+    const Doubles expected = problem.rows(Doubles(static_cast<size_t>(n), 1)).loss;
+    for (int64_t i = 0; i < n; ++i) {
+      CAPTURE(i);
+      CHECK(std::abs(out.row.at(i) - expected[static_cast<size_t>(i)]) <= 2e-6 + 2e-6 * expected[static_cast<size_t>(i)]);
+    }
+  }
+}
+
+TEST_CASE("what has no weight takes no part in a distillation's gradient, though its sums be infinite or NaN") {
+  const int64_t n = 5, d = 2;
+  for (const bool paired : {false, true})
+    for (const float bad : {-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()}) {  // products of -inf, inf and NaN
+      CAPTURE(bad);
+      Draw draw(73);
+      Problem problem = draw_problem(draw, n, n, d, 10, 1);
+      problem.paired = paired;
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t k = 0; k < d; ++k) problem.v.at(i, k) = 1e9f * static_cast<float>(1 + i), problem.a.at(i, k) *= 1e-9f;
+      Problem clean = problem;
+      const Weights weights{Floats(n, 1).fill(1), Floats(n, 1).fill(0)};
+      Weights without = weights;
+      without.row.at(2) = 0;
+      for (int64_t k = 0; k < d; ++k) problem.a.at(2, k) = bad;
+      const Gradients expected = backward(clean, forward(clean), without, 2, zeros(clean));
+      const Gradients after = backward(problem, forward(problem), without, 2, zeros(problem));
+      // Float32 sums with other shifts.
+      check_relative(after.a.values(), expected.a.values(), 2e-6, "grad_a");
+      check_relative(after.scale.values(), expected.scale.values(), 1e-5, "grad_scale");
+      if (!std::isnan(bad)) check_relative(after.v.values(), expected.v.values(), 2e-6, "grad_v");
+    }
+}

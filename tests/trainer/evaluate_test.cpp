@@ -1,0 +1,98 @@
+// The measures of given embeddings, and what is said where many of them coincide.
+#include "trainer/evaluate.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "data/npy.h"
+#include "tests/trainer/program.h"
+#include "trainer/context.h"
+#include "trainer/report.h"
+
+using namespace duet;
+using namespace duet::testing;
+
+namespace {
+
+data::Features rows_of(const std::vector<std::vector<float>>& rows) {
+  data::Features out(static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows[0].size()));
+  for (size_t i = 0; i < rows.size(); ++i) std::copy(rows[i].begin(), rows[i].end(), out.row(static_cast<int64_t>(i)));
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("rows that all coincide are measured as if they stood in random order") {
+  const Context context = make_context(1);
+  const data::Features rows(200, 3);
+  std::vector<int32_t> mixed, sorted;
+  for (int32_t i = 0; i < 200; ++i) mixed.push_back(i % 5), sorted.push_back(i / 40);
+  const Evaluation one = evaluate(context.get(), rows, rows, mixed), two = evaluate(context.get(), rows, rows, sorted);
+  // P@k rel_k of rank k is 1/5 (1 + 39 (k - 1) / 199) / k.
+  double ap = 0;
+  for (int k = 1; k <= 200; ++k) ap += 0.2 * (1 + 39.0 * (k - 1) / 199) / k / 40;
+  for (const Evaluation& evaluation : {one, two}) {
+    CHECK(evaluation.a_to_v.map == doctest::Approx(ap).epsilon(1e-6));
+    CHECK(evaluation.a_to_v.recall[0] == doctest::Approx(0.2));
+    CHECK(evaluation.a_to_v.pair_recall[2] == doctest::Approx(0.05));
+    CHECK(evaluation.a_to_v.matching_1_of_2 == doctest::Approx(0.5));
+    CHECK(evaluation.a_to_v.queries == 200);
+    CHECK(evaluation.coinciding == std::array<double, 2>{1, 1});
+  }
+  CHECK(one.mean_map() == two.mean_map());
+}
+
+TEST_CASE("rows of one group are the same item") {
+  const Context context = make_context(1);
+  // Two images with two captions each; one caption of each is nearer to its image than the other.
+  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
+  const std::vector<int32_t> labels = {0, 0, 1, 1};
+  const Evaluation rows = evaluate(context.get(), images, captions, labels),
+                   items = evaluate(context.get(), images, captions, labels, {7, 7, -2, -2});
+  CHECK(rows.a_to_v.pair_recall[0] == doctest::Approx(0.5));
+  CHECK(rows.v_to_a.pair_recall[0] == doctest::Approx(0.5));
+  CHECK(items.a_to_v.pair_recall[0] == 1);
+  CHECK(items.v_to_a.pair_recall[0] == 1);
+  CHECK(items.a_to_v.matching_1_of_2 == 1);
+  // Rows of one item may coincide.
+  CHECK(rows.coinciding == std::array<double, 2>{1, 0});
+  CHECK(items.coinciding == std::array<double, 2>{0, 0});
+}
+
+TEST_CASE("embeddings that coincide are counted bit for bit, and warned of past 1 %") {
+  const Context context = make_context(1);
+  data::Features rows(200, 2), others(200, 2);
+  for (int64_t i = 0; i < 200; ++i) rows.row(i)[0] = others.row(i)[1] = static_cast<float>(i + 1), rows.row(i)[1] = others.row(i)[0] = 1;
+  rows.row(7)[0] = rows.row(3)[0];
+  const std::vector<int32_t> labels(200, 0);
+  Evaluation evaluation = evaluate(context.get(), rows, others, labels);
+  CHECK(evaluation.coinciding == std::array<double, 2>{0.01, 0});
+  CHECK(coincidence_warning(evaluation, "audio", "visual").empty());
+  rows.row(8)[0] = rows.row(3)[0];
+  evaluation = evaluate(context.get(), rows, others, labels);
+  CHECK(evaluation.coinciding == std::array<double, 2>{0.015, 0});
+  const std::string warning = coincidence_warning(evaluation, "audio", "visual");
+  CHECK(warning.find("warning: 1.5 % of the audio embeddings") == 0);
+  CHECK(std::count(warning.begin(), warning.end(), '\n') == 1);
+  CHECK(to_json(evaluation)["coinciding"]["a"] == 0.015);
+}
+
+TEST_CASE("train and eval say that embeddings coincide") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", run = folder / "run";
+  write_small_set(data);
+  data::write_features(data + "/test/visual.npy", data::Features(60, 20));
+  const Outcome trained = run_program({"train", "--data", data, "--run", run, "--epochs", "1", "--set", "hidden_units=32", "embedding_dim=16"});
+  const Outcome measured = run_program({"eval", "--run", run, "--data", data, "--json"});
+  for (const Outcome& outcome : {trained, measured}) {
+    INFO(outcome.err);
+    CHECK(outcome.code == 0);
+    CHECK(outcome.err.find("warning: 100.0 % of the visual embeddings") != std::string::npos);
+    CHECK(outcome.err.find("of the audio embeddings") == std::string::npos);
+  }
+  const nlohmann::json evaluation = nlohmann::json::parse(measured.out);
+  CHECK(evaluation["coinciding"]["v"] == 1);
+  CHECK(evaluation["map_over_cutoffs"]["mean"].is_number());
+}
