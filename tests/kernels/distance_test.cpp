@@ -329,7 +329,8 @@ TEST_CASE("beside a side of 0 rows nothing is added, not even 0 times a NaN") {
   Draw draw(20);
   for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
     for (const duet_metric metric : kMetrics)
-      for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 67}, {67, 0}, {0, 1}, {1, 0}}) {
+      for (const auto& sides : {std::pair<int64_t, int64_t>{0, 67}, {67, 0}, {0, 1}, {1, 0}}) {
+        const int64_t n = sides.first, m = sides.second;
         CAPTURE(value);
         CAPTURE(kNames[metric]);
         CAPTURE(n);

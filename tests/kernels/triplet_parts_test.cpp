@@ -175,7 +175,8 @@ TEST_CASE("beside a side of 0 rows the sums are 0 and gradients stay as they are
     for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
       for (const duet_triplet_mining mining : kMinings)
         for (const bool soft : {false, true})
-          for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 21}, {21, 0}}) {
+          for (const auto& sides : {std::pair<int64_t, int64_t>{0, 21}, {21, 0}}) {
+            const int64_t n = sides.first, m = sides.second;
             if (soft && mining != DUET_TRIPLET_ALL) continue;
             CAPTURE(value);
             CAPTURE(metric);
