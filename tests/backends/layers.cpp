@@ -55,7 +55,8 @@ void linear(Case& c) {
         // A dropped element is 0 whatever it was, and passes nothing on.
         outputs[k] = factors[k] == 0 ? 0 : factors[k] * reference::activation(DUET_RELU, outputs[k]);
         const double kept = 1 / (1 - double{inputs.dropout.drop_probability});
-        upstream[k] = std::isnan(outputs[k]) ? outputs[k] : outputs[k] > 0 ? upstream[k] * kept : 0;
+        // The backward pass reads the outputs as float32 holds them: 0 where they underflow.
+        upstream[k] = std::isnan(outputs[k]) ? outputs[k] : static_cast<float>(outputs[k]) > 0 ? upstream[k] * kept : 0;
       }
     }
     auto grad = layer.backward(upstream);
