@@ -151,7 +151,8 @@ class Case {
   Doubles left(const std::string& name, bool cuda) const;
   // The choices that the reference makes as its inputs move, for allow(): each is as good as any other of its element.
   static AsGood choices(const std::function<std::vector<int>(const Values&)>& reference, double error = 1e-6);
-  // error: relative, of a product in float32 (METHOD.md 1); the bound is 10 times what 8 moves of the inputs by it do, and 8 ulp of the result.
+  // error: relative, of a product in float32 (METHOD.md 1); the bound is 10 times what 8 moves of the inputs by it do (32 where that is
+  // exceeded), and 8 ulp of the result.
   // jumps: the result jumps where two values change their order. Then rounding to float32, which makes more of them equal, is a move too, and what
   // differs is compared again under more moves, large and small, which find rarer orders.
   void expect(const Reference& reference, double error = 1e-6, bool jumps = false);
