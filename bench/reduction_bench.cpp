@@ -6,7 +6,7 @@ namespace {
 
 enum class Kind { weighted_mean, weighted_sum };
 
-constexpr int64_t kTerms = 8;  // METHOD.md 6.10 adds up to seven
+constexpr int64_t kTerms = 8;  // METHOD.md 6.11 adds up to seven
 
 struct Set {
   Floats values, weights, divisor, total, grad_total, grad_values;

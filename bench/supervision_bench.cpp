@@ -48,7 +48,7 @@ class Supervision : public Rotating<Set> {
     succeed(duet_supervision_workspace(context_, &in, &bytes));
     scratch_ = Scratch(extra_bytes = bytes);
     const Set& s = set(0);
-    // Three softmaxes a sample, two of them for an argmax, and the lift of each.
+    // A softmax a sample, a class named by each of two heads, and the lift.
     forward_cost = {20 * static_cast<double>(n) * classes_,
                     bytes_of(s.labels, s.sample_ids, s.logits_a, s.logits_v, prior_, s.class_q, s.trust, s.kappa, s.annotated, s.hidden_trust,
                              s.counts, s.pair_weight) +
@@ -101,7 +101,7 @@ class Supervision : public Rotating<Set> {
       const bool trusted = is_annotated(i) || largest(softmax(i, 1, 0), lift) == largest(softmax(i, 0, 1), lift);
       expect(s.trust[i] == float(trusted) && s.hidden_trust[i] == float(trusted && !is_annotated(i)), "trust", i);
     }
-    expect_close("pair_weight", 0, s.pair_weight[0], 0.8 * std::pow(double{s.concord[0]}, 8));
+    expect_close("pair_weight", 0, s.pair_weight[0], 3 * ((1 - double{s.concord[0]}) + std::pow(double{s.concord[0]}, 8)));
   }
 
  private:

@@ -2,8 +2,8 @@
 // and edge cases are those of kernels/<operation>/<operation>.h; what stands here is how they are wired.
 //
 // Gradients flow into the tensors passed as arguments of their own, where these require one. What is passed inside a kernel's options (classes,
-// trust, labels, the teacher) is constant; its memory must live until backward. A scalar tensor (scale, bias, a weight, a divisor) is read when
-// the kernel runs, so it may change from step to step. An absent tensor is Tensor{}.
+// trust, labels, the teacher, factors of gradients) is constant; its memory must live until backward. A scalar tensor (scale, bias, a weight, a
+// divisor) is read when the kernel runs, so it may change from step to step. An absent tensor is Tensor{}.
 #pragma once
 
 #include <initializer_list>
@@ -32,7 +32,7 @@ Tensor distillation(Tape& tape, const Tensor& student_a, const Tensor& student_v
                     const Tensor& row_weight, const Tensor& column_weight);
 
 // The terms of a contrastive loss: n row terms, then m column terms (sigmoid: the n row terms alone). a, v, scale and bias of options are set
-// here; bias is read by sigmoid alone.
+// here; bias is read by sigmoid alone. The options' grad_factor_a and grad_factor_v, scalars that backward reads, multiply the gradients of a and v.
 Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, duet_contrastive_inputs options);
 // InfoNCE and multi-positive: 1/2 [sum_i row_weight_i row_i / n + sum_j column_weight_j column_j / m]. Sigmoid: sum_i row_weight_i row_i / n.
 Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
@@ -77,7 +77,7 @@ Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights = {
 // 1/2 [weighted_mean(first n of terms) + weighted_mean(the rest)]: both directions of a loss over pairs.
 Tensor mean_of_directions(Tape& tape, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight);
 
-// sum_k weight_k value_k over scalars (METHOD.md 6.10); the weights are constant. A term whose weight is 0 is left out.
+// sum_k weight_k value_k over scalars (METHOD.md 6.11); the weights are constant. A term whose weight is 0 is left out.
 struct Term {
   Tensor value, weight;
 };

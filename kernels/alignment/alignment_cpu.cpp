@@ -65,8 +65,7 @@ ProbabilityRow probability_row(const float* p, const float* grad, int64_t count)
 
 // No score is larger, in size; NaN where a row holds NaN.
 float score_bound(const duet_context& context, const DistanceTiles& tiles, float scale) {
-  constexpr float kLeast = 1e-15f;  // the root of what a float32 square keeps its digits from; std::max keeps NaN as its first operand
-  const float x = std::max(norm_bound(context, tiles.x()), kLeast), y = std::max(norm_bound(context, tiles.y()), kLeast), size = std::abs(scale);
+  const float x = norm_bound(context, tiles.x()), y = norm_bound(context, tiles.y()), size = std::abs(scale);
   switch (tiles.metric()) {
     case DUET_SQEUCLIDEAN: return size * (x + y) * (x + y);
     case DUET_EUCLIDEAN: return size * (x + y);

@@ -150,25 +150,16 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
 
 // A warp a row.
 constexpr int kRowThreads = 128;
-struct LargestProbability {
-  double value;
-  int64_t column;  // -1: none
-};
-struct LargerFirst {
-  __device__ LargestProbability operator()(const LargestProbability& a, const LargestProbability& b) const {
-    return a.value > b.value || (a.value == b.value && a.column < b.column) ? a : b;
-  }
-};
 __global__ void __launch_bounds__(kRowThreads) row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ProbabilityRow* rows) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kRowThreads / 32) + threadIdx.x / 32;
   if (i >= p.rows) return;
   const float *const of = p.row(i), *const given = grad.row(i);
   const int64_t lane = threadIdx.x & 31;
-  LargestProbability largest{-1, -1};
+  Placed largest{-1, -1};  // at -1: none
   for (int64_t j = lane; j < p.columns; j += 32)
     if (of[j] > largest.value) largest = {of[j], j};
   largest = warp_reduce(largest, LargerFirst());
-  const double pivot = largest.column < 0 ? 0 : given[largest.column];  // none where all are NaN
+  const double pivot = largest.at < 0 ? 0 : given[largest.at];  // none where all are NaN
   double rest = 0;
   for (int64_t j = lane; j < p.columns; j += 32) rest += of[j] * (pivot - given[j]);
   rest = warp_sum(rest);

@@ -39,6 +39,8 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
   out.first_column = in.first_column;
+  out.grad_factor_a = arguments.vector<const float>(in.grad_factor_a, "inputs.grad_factor_a", 1, Need::optional);
+  out.grad_factor_v = arguments.vector<const float>(in.grad_factor_v, "inputs.grad_factor_v", 1, Need::optional);
   return out;
 }
 

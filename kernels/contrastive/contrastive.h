@@ -11,6 +11,9 @@
      column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise; backward reads them.
    Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale (1), grad_bias (1, sigmoid
    alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null: 1. Never n x m memory.
+   grad_factor_a, grad_factor_v (1 each, null: 1) multiply what backward adds into grad_a and into grad_v, and nothing else: no loss, statistic,
+     grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of
+     factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken; NaN shows in the side's gradient.
    Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
@@ -35,6 +38,7 @@ typedef struct duet_contrastive_inputs {
   duet_vector scale, bias;
   int32_t paired; /* multi_positive alone: the own pair counts as a positive whatever its trust */
   int64_t first_row, first_column;
+  duet_vector grad_factor_a, grad_factor_v; /* backward alone */
 } duet_contrastive_inputs;
 #define DUET_CONTRASTIVE_INPUTS_INIT \
   { sizeof(duet_contrastive_inputs) }

@@ -1,11 +1,16 @@
 // What each backend implements of contrastive, on checked arguments. Inputs without data are absent, outputs without data not wanted.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/contrastive/contrastive.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 
 namespace duet {
+
+template <>
+inline constexpr size_t kFirstSize<duet_contrastive_inputs> = offsetof(duet_contrastive_inputs, grad_factor_a);
 
 struct ContrastiveInputs {
   duet_contrastive_kind kind;
@@ -15,6 +20,7 @@ struct ContrastiveInputs {
   Vector<const float> scale, bias;       // bias: sigmoid
   bool paired;
   int64_t first_row, first_column;
+  Vector<const float> grad_factor_a, grad_factor_v;  // of what backward adds to a side's gradient; without data: 1
 };
 
 struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid

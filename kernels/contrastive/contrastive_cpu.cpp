@@ -30,6 +30,10 @@ struct Scratch {
         slot_bias(workspace.take<double>(sweep.slots())) {}
 
   void begin(const duet_context& context) { target.begin(context, agreement(), inputs.trust_a, inputs.trust_v); }
+  void begin_products(const ContrastiveGradients& out) {
+    const auto factor = [](Vector<const float> given) { return given ? given[0] : 1; };
+    products.begin(inputs.a, inputs.v, out.a, out.v, factor(inputs.grad_factor_a), factor(inputs.grad_factor_v));
+  }
 
   Matrix<float> thread_tile(const Tile& tile, int which) const {
     return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
@@ -80,8 +84,8 @@ float finish(const ContrastiveInputs& in, const OwnAndOthers& parts, const Targe
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
   const float scale = in.scale[0], bound = std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v);
-  scratch.sums.begin(bound, scale);
-  scratch.own.begin(scratch.agreement(), bound, scale);
+  const float factor = scratch.own.begin(scratch.agreement(), bound, scale);
+  scratch.sums.begin(bound, factor);
   scratch.begin(context);
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
@@ -89,8 +93,7 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
         const Matrix<float> dots = scratch.fill(tile, thread);
         scratch.own.leave_out(tile, dots);
         scratch.sums.take(tile, thread, dots);
-        scratch.own.put_back(tile, dots);
-        scratch.target.take(tile, thread, dots, scale, Entropy::no);
+        scratch.target.take(tile, thread, dots, factor, Entropy::no);
       },
       [&](const Block& block) {
         scratch.sums.merge(context, block);
@@ -115,7 +118,7 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
   scratch.pull.begin(rows, columns);
   scratch.begin(context);
   scratch.gradient.begin();
-  scratch.products.begin(in.a, in.v, out.a, out.v);
+  scratch.begin_products(out);
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
     const float weight = weight_of(statistics, out.row_weight, i);
@@ -166,7 +169,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
   if (!out.row_weight) return;
   const float scale = in.scale[0];
   scratch.gradient.begin();
-  scratch.products.begin(in.a, in.v, out.a, out.v);
+  scratch.begin_products(out);
   scratch.begin(context);
   double grad_bias = 0;
   scratch.sweep.run(

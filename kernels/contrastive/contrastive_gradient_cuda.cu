@@ -105,7 +105,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   GradientTile to{scratch.prepare(context, in), scratch.pulls.view(), out.row_weight.data, {}, scratch.scale_sums.data(), scratch.bias_sums.data()};
-  scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v);
+  scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v, nullptr, in.grad_factor_a.data, in.grad_factor_v.data);
   scratch.scale_sums.begin(context);
   scratch.bias_sums.begin(context);
   to.gradient = scratch.products.block();

@@ -46,13 +46,6 @@ struct LogSum {
     sum += tile_sum;
     cross += tile_cross;
   }
-  // Takes an exponential that was added out again.
-  void remove(double score, double factor) {
-    const double e = std::exp(score - reference);
-    sum -= e;
-    cross -= e * factor;
-  }
-
   double log() const { return reference + std::log(sum); }
 };
 

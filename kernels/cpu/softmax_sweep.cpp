@@ -92,46 +92,39 @@ void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool c
   });
 }
 
-void OwnScores::begin(const Agreement& pairs, float bound, float scale) {
+float OwnScores::begin(const Agreement& pairs, float bound, float scale) {
   // Nothing beside the e^-40 of a bounded score, and still inside what its exponential takes.
   constexpr float kLeftOutBounded = -86;
-  // A scale so small that no dot could make that: then a pair is in the sums and is taken out of them, which loses nothing, as no score is large.
-  constexpr float kSmallestScale = 1e-30f;
+  const bool bounded = bound <= kBoundedScore;
   pairs_ = pairs;
   offset_ = pairs.first_row - pairs.first_column;
   scale_ = scale;
-  leaves_out_ = pairs.paired && std::abs(scale) >= kSmallestScale;
-  if (!leaves_out_) return;
-  const float size = std::max(1.0f, std::abs(scale));
-  nothing_ = bound <= kBoundedScore ? kLeftOutBounded / scale : std::copysign(kLeftOut / size, -scale);
+  shrink_ = 1;
+  if (!pairs.paired) return scale_;
+  // Of a smaller scale no dot makes the score that is left out: the dots take over a power of 2, which costs them no digit, or all of a scale of 0.
+  const float least = bounded ? 1e-30f : 1.0f;
+  if (std::abs(scale) < least) {
+    int exponent = 0;
+    const float digits = std::frexp(scale, &exponent);
+    scale_ = scale == 0 ? 1 : 2 * digits;
+    shrink_ = scale == 0 ? 0 : std::ldexp(1.0f, exponent - 1);
+  }
+  nothing_ = (bounded ? kLeftOutBounded : kLeftOut) / scale_;
+  return scale_;
 }
 
 void OwnScores::leave_out(const Tile& tile, Matrix<float> dots) const {
+  for (int64_t r = 0; shrink_ != 1 && r < tile.rows; ++r)
+    for (int64_t c = 0; c < tile.columns; ++c) dots.row(r)[c] *= shrink_;
   for_each_own_pair(pairs_, tile, [&](int64_t r, int64_t c) {
     dots_[tile.first_row + r] = dots.row(r)[c];
-    if (leaves_out_) dots.row(r)[c] = nothing_;
+    dots.row(r)[c] = nothing_;
   });
-}
-
-void OwnScores::put_back(const Tile& tile, Matrix<float> dots) const {
-  for_each_own_pair(pairs_, tile, [&](int64_t r, int64_t c) { dots.row(r)[c] = dots_[tile.first_row + r]; });
 }
 
 OwnAndOthers OwnScores::parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const {
   if (!pairs_.paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
-  const double own = double{scale_} * dots_[row];
-  if (partners == 1) return {own, -HUGE_VAL, true};
-  if (leaves_out_) return {own, sum.log(), true};
-  LogSum others = sum;
-  others.remove(own, 0);
-  return {own, others.log(), true};
-}
-
-double OwnScores::mean(const OwnAndOthers& parts, const LogSum& sum, double own) const {
-  if (!parts.has_own || leaves_out_) return sum.cross / sum.sum;
-  LogSum others = sum;
-  others.remove(parts.own, own);
-  return others.cross / others.sum;
+  return {double{scale_} * dots_[row], partners == 1 ? -HUGE_VAL : sum.log(), true};
 }
 
 SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)

@@ -41,30 +41,27 @@ class SoftmaxSweep {
   double* slot_centre_;                          // slots x column tiles of a block
 };
 
-// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept.
+// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept. So it is for every scale, 0 included.
 class OwnScores {
  public:
   OwnScores(Workspace& workspace, int64_t n, int64_t m) : n_(n), m_(m), dots_(workspace.take<float>(n)) {}
 
-  // bound and scale as the sums know them; without pairs nothing is left out.
-  void begin(const Agreement& pairs, float bound, float scale);
+  // bound as the sums know it; without pairs nothing is left out. Returns the scale of the dots as leave_out leaves them, which the sums are to know.
+  float begin(const Agreement& pairs, float bound, float scale);
   void leave_out(const Tile& tile, Matrix<float> dots) const;
-  void put_back(const Tile& tile, Matrix<float> dots) const;
 
   // A row's or a column's two parts, once all tiles were taken; partner: of a pair, counted on the other side.
   OwnAndOthers row(int64_t i, const LogSum& sum) const { return parts(i + offset_, m_, i, sum); }
   OwnAndOthers column(int64_t j, const LogSum& sum) const { return parts(j - offset_, n_, j - offset_, sum); }
-  // The mean of LogSum::cross's factor over the others of row i (column j), whose own pair has factor own.
-  double mean(const OwnAndOthers& parts, const LogSum& sum, double own) const;
 
  private:
   OwnAndOthers parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const;
 
   Agreement pairs_;
-  int64_t n_, m_, offset_ = 0;  // row i and column i + offset_ are a pair
-  float scale_ = 0, nothing_ = 0;
-  bool leaves_out_ = false;
-  float* dots_;  // n
+  int64_t n_, m_, offset_ = 0;     // row i and column i + offset_ are a pair
+  float scale_ = 0, nothing_ = 0;  // of the dots as they are left, and the dot that is left in place of a pair's
+  float shrink_ = 1;               // what every dot is multiplied by
+  float* dots_;                    // n
 };
 
 // Weights of the softmax part of d loss/d score; the tiles' gradients are formed by add().

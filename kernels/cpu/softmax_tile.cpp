@@ -64,7 +64,7 @@ bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float
 }
 
 // One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too. The shift is taken from the dots, before the scale:
-// scores as far apart as 10^10 differ by less than they are rounded by.
+// scores as large as 10^10 are rounded by more than they differ.
 template <bool kRows, bool kColumns, bool kCross>
 void sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
   const Signed of(scale);
@@ -309,9 +309,10 @@ HWY_EXPORT(softmax_gradient_target);
 HWY_EXPORT(scale_gradient_target);
 
 float norm_bound(const duet_context& context, Matrix<const float> rows) {
-  constexpr int64_t kRows = 512;  // of a work item
+  constexpr int64_t kRows = 512;    // of a work item
+  constexpr float kLeast = 1e-15f;  // the root of what a float32 square keeps its digits from
   // Bits of numbers that are not negative compare as the numbers do, NaN's above all: the largest, whoever comes first.
-  std::atomic<uint32_t> largest{0};
+  std::atomic<uint32_t> largest{std::bit_cast<uint32_t>(kLeast)};
   parallel_chunks(context, rows.rows, kRows, [&](int64_t first, int64_t count, int) {
     const float bound = std::abs(HWY_DYNAMIC_DISPATCH(norm_bound_target)(rows.part(first, 0, count, rows.columns)));
     const uint32_t bits = std::bit_cast<uint32_t>(bound);

@@ -19,7 +19,7 @@ inline constexpr int64_t kLanePadding = 16;
 constexpr int64_t padded(int64_t columns) { return ceil_div(columns, kLanePadding) * kLanePadding; }
 
 inline constexpr float kBoundedScore = 40;
-// A little over the largest Euclidean norm of a row; NaN where one is.
+// A little over the largest Euclidean norm of a row, and at least 1e-15; NaN where one is.
 float norm_bound(const duet_context& context, Matrix<const float> rows);
 
 // sum = sum of e^{score - scale shift} along a row or a column of the tile, the shift being a dot; cross, where asked for, see exp_cross_sums.

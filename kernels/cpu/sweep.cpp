@@ -6,19 +6,21 @@ void BlockGradients::Operand::pack(const duet_context& context, int64_t first_ro
   if (first == first_row && count == row_count) return;
   first = first_row;
   count = row_count;
-  packed = pack_columns(context, rows.part(first, 0, count, rows.columns), storage);
+  packed = pack_columns(context, rows.part(first, 0, count, rows.columns), storage, factor);
 }
 
 BlockGradients::BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d)
-    : a_{workspace.take<float>(packed_columns_size(block_rows, d)), {}, {}, 0, 0},
-      v_{workspace.take<float>(packed_columns_size(block_columns, d)), {}, {}, 0, 0} {}
+    : a_{workspace.take<float>(packed_columns_size(block_rows, d)), {}, 1, {}, 0, 0},
+      v_{workspace.take<float>(packed_columns_size(block_columns, d)), {}, 1, {}, 0, 0} {}
 
-void BlockGradients::begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v) {
+void BlockGradients::begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v, float factor_a, float factor_v) {
   a_.rows = a;
   v_.rows = v;
+  v_.factor = factor_a;
+  a_.factor = factor_v;
   a_.count = v_.count = 0;
-  grad_a_ = grad_a;
-  grad_v_ = grad_v;
+  grad_a_ = factor_a == 0 ? Matrix<float>{} : grad_a;
+  grad_v_ = factor_v == 0 ? Matrix<float>{} : grad_v;
 }
 
 void BlockGradients::add(const duet_context& context, const Block& block, Matrix<const float> g) {

@@ -99,14 +99,15 @@ class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d);
 
-  // A gradient without data is not computed.
-  void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v);
+  // A gradient without data is not computed. What is added to one is multiplied by its factor; of factor 0 nothing is computed.
+  void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v, float factor_a = 1, float factor_v = 1);
   void add(const duet_context& context, const Block& block, Matrix<const float> g);
 
  private:
   struct Operand {
     float* storage;
     Matrix<const float> rows;
+    float factor;  // of the rows as they are packed
     PackedColumns packed;
     int64_t first, count;  // of the rows that are packed
 

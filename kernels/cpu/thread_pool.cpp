@@ -103,17 +103,22 @@ void ThreadPool::serve(int index) {
   bool apart = true;
   for (;;) {
     const auto news = [&] { return loop_.published.load(std::memory_order_acquire) != seen; };
+    bool slept = false;
     if (!(spins_ && apart ? spin(news) : news())) {
       // Counted before the futex looks: who publishes after that sees a sleeper, who published before has changed what the futex compares.
       loop_.sleepers.fetch_add(1);
       while (!news()) sleep_while(loop_.published, seen);
       loop_.sleepers.fetch_sub(1);
+      slept = true;
     }
     seen = loop_.published.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_acquire)) return;
     // On the caller's core it would only take the caller's time.
     const int core = loop_.core.load(std::memory_order_relaxed);
-    apart = !spins_ || sched_getcpu() != core || leave(core);
+    apart = !spins_ || sched_getcpu() != core;
+    if (slept && apart && Clock::now().time_since_epoch().count() - woken_.load(std::memory_order_relaxed) < Clock::duration(kShortestPause).count())
+      came_.store(true, std::memory_order_relaxed);
+    apart = apart || leave(core);
     if (apart) work(index);
   }
 }
@@ -204,7 +209,13 @@ void ThreadPool::run(int64_t count, ItemCall call, void* closure) {
 ThreadPool::Clock::time_point ThreadPool::wake_in_time(int64_t items) {
   if (items == 0 || loop_.sleepers.load() == 0) return {};
   const auto now = Clock::now();
+  if (came_.load(std::memory_order_relaxed)) {
+    came_.store(false, std::memory_order_relaxed);
+    pause_ = {};
+    no_wake_before_ = {};
+  }
   if (now < no_wake_before_) return {};
+  woken_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
   wake_for(items);
   return now;
 }

@@ -148,7 +148,7 @@ PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* 
 
 int64_t packed_columns_size(int64_t rows, int64_t columns) { return packed_size(columns, rows); }
 
-PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage) {
+PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor) {
   constexpr int64_t kRowsOfItem = 64;
   const int64_t width = panel_width();
   parallel_chunks(context, v.rows, kRowsOfItem, [&](int64_t first, int64_t count, int) {
@@ -158,6 +158,11 @@ PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, f
         float* to = storage + column * v.rows + i * width;
         std::copy_n(v.row(i) + column, columns, to);
         std::fill(to + columns, to + width, 0.0f);
+      }
+      if (factor == 1) continue;
+      for (int64_t i = first; i < first + count; ++i) {
+        float* to = storage + column * v.rows + i * width;
+        std::transform(to, to + columns, to, [factor](float x) { return factor * x; });
       }
     }
   });

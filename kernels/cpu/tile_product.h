@@ -32,8 +32,8 @@ struct PackedColumns {
   int64_t rows = 0, columns = 0;
 };
 int64_t packed_columns_size(int64_t rows, int64_t columns);
-// Packs v into storage of packed_columns_size(rows, columns) floats.
-PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage);
+// Packs factor v into storage of packed_columns_size(rows, columns) floats.
+PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor = 1);
 
 // out (r x c) += g (r x k) v[first_row ... + k] (k x c), and out (r x c) += g (k x r)^T v[first_row ... + k]: what ends a backward sweep.
 void add_product_nn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);

@@ -15,24 +15,16 @@ struct RowSums {
   double others;   // sum over the other classes of exp(z_c - largest)
 };
 
-struct Largest {
-  double value;
-  int64_t at;
-};
-struct LargerFirst {
-  __device__ Largest operator()(const Largest& a, const Largest& b) const { return a.value > b.value || (a.value == b.value && a.at < b.at) ? a : b; }
-};
-
 template <class Team, int kWidth>
 __device__ RowSums row_sums(const float* z, int64_t classes) {
-  Largest mine{-HUGE_VAL, classes};
+  Placed mine{-HUGE_VAL, classes};
   Team::template each<kWidth>(classes, [&](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     DUET_UNROLL
     for (int e = 0; e < kWidth; ++e)
       if (logit.at[e] > mine.value) mine = {logit.at[e], c + e};
   });
-  const Largest of_row = Team::reduce(mine, LargerFirst{});
+  const Placed of_row = Team::reduce(mine, LargerFirst{});
   const double others = Team::template sum_over<kWidth>(classes, [=](int64_t c) {
     const Pack<kWidth> logit = load<kWidth>(z + c);
     double part = 0;

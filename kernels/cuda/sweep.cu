@@ -18,11 +18,12 @@ void fill_with(const duet_context& context, V* data, int64_t count, V value) {
   DUET_LAUNCH(fill_kernel<V>, (count + kFillThreads - 1) / kFillThreads, kFillThreads, 0, context.stream)(data, count, value);
 }
 
-// to (rows x columns) += a b^T over `steps` steps.
+// to (rows x columns) += factor a b^T over `steps` steps.
 struct GradientProduct {
   Packed a, b;
   int steps = 0;
   Matrix<float> to;
+  const float* factor = nullptr;  // null: 1
   int tiles_down = 0, tiles = 0;
 };
 
@@ -37,21 +38,31 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   if (points_to_zero(unless_zero)) return;
   const bool is_first = static_cast<int>(blockIdx.x) < first.tiles;
   const GradientProduct product = is_first ? first : second;
+  if (points_to_zero(product.factor)) return;
   const int tile = static_cast<int>(blockIdx.x) - (is_first ? 0 : first.tiles);
   const int64_t row = static_cast<int64_t>(tile % product.tiles_down) * kTileRows,
                 column = static_cast<int64_t>(tile / product.tiles_down) * T::kColumns;
   typename T::Values values;
   T::multiply(shared, {product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps}, values);
+  if (product.factor != nullptr) {
+    const float factor = *product.factor;
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) *= factor;
+    }
+  }
   T::template store<true>(values, product.to.data + row * product.to.stride + column, product.to.stride,
                           static_cast<int>(min(static_cast<int64_t>(kTileRows), product.to.rows - row)),
                           static_cast<int>(min(static_cast<int64_t>(T::kColumns), product.to.columns - column)));
 }
 
 template <class T>
-GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k, int64_t first_k, int64_t count_k, Matrix<float> to) {
+GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k, int64_t first_k, int64_t count_k, Matrix<float> to,
+                           const float* factor) {
   if (!to || to.columns == 0 || count_k <= 0) return {};
   constexpr int kElements = elements_of_word(T::kPrecision);
-  GradientProduct product{g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, 0, 0};
+  GradientProduct product{g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, factor, 0, 0};
   product.a.words += first_k / kElements;
   product.b.words += (block_k + first_k) / kElements;
   product.tiles_down = static_cast<int>(rounded_up(to.rows, kTileRows) / kTileRows);
@@ -76,8 +87,11 @@ BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, i
 }
 
 void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v,
-                           const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero) {
+                           const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero, const float* factor_a,
+                           const float* factor_v) {
   unless_zero_ = unless_zero;
+  factor_a_ = factor_a;
+  factor_v_ = factor_v;
   grad_a_ = grad_a;
   grad_v_ = grad_v;
   block_ = {};
@@ -99,8 +113,8 @@ void BlockGradients::add(const duet_context& context, const Block& block) const 
     using T = decltype(tile);
     const int64_t chain = longest_chain(T::kPrecision), longest = std::max(block.rows, block.columns);
     for (int64_t k = 0; k < longest; k += chain) {
-      const GradientProduct first = product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a);
-      const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v);
+      const GradientProduct first = product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a, factor_a_);
+      const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v, factor_v_);
       DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)
       (first, second, unless_zero_);
     }

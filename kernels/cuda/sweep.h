@@ -149,9 +149,11 @@ class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);
 
-  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see points_to_zero().
+  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see points_to_zero(). What is
+  // added to a gradient is multiplied by its factor in device memory, null for 1; of factor 0 nothing is added, as with unless_zero.
   void begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v, const double* inverse_v,
-             Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr);
+             Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr, const float* factor_a = nullptr,
+             const float* factor_v = nullptr);
   const GradientBlock& block() const { return block_; }  // what the kernel that forms G fills
   void add(const duet_context& context, const Block& block) const;
 
@@ -160,7 +162,7 @@ class BlockGradients {
   Packed g_, transposed_;
   GradientBlock block_;
   Matrix<float> grad_a_, grad_v_;
-  const float* unless_zero_ = nullptr;
+  const float *unless_zero_ = nullptr, *factor_a_ = nullptr, *factor_v_ = nullptr;
 };
 
 }  // namespace duet::cuda

@@ -37,6 +37,17 @@ struct Min {
   }
 };
 
+// A value with the place where it stands: of two the larger, of equal ones the one at the lower place.
+struct Placed {
+  double value;
+  int64_t at;
+};
+struct LargerFirst {
+  __device__ __forceinline__ Placed operator()(const Placed& a, const Placed& b) const {
+    return a.value > b.value || (a.value == b.value && a.at < b.at) ? a : b;
+  }
+};
+
 // Any struct of 4-byte words through the shuffle of one word.
 template <class T>
 __device__ __forceinline__ T shuffle_xor(const T& value, int bits) {

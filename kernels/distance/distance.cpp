@@ -51,6 +51,8 @@ duet_status duet_distance_backward(duet_context* context, const duet_distance_in
     Matrix<const float> values;
     if (checked.metric == DUET_EUCLIDEAN) values = arguments.matrix<const float>(distances, "distances", n, m);
     if (checked.metric == DUET_COSINE) values = arguments.matrix<const float>(distances, "distances", n, m, Need::optional);
+    if (checked.metric == DUET_SQEUCLIDEAN || checked.metric == DUET_INNER)
+      require_absent(distances, "distances", "for a metric that does not read them");
     const auto grad = arguments.matrix<const float>(grad_distances, "grad_distances", n, m);
     const auto to_x = arguments.matrix<float>(grad_x, "grad_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(grad_y, "grad_y", m, d, Need::optional);

@@ -88,7 +88,7 @@ float finish(const DistillationInputs& in, const OwnAndOthers& student, const Ow
   statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
   statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
   const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, target, true) : 0;
-  return static_cast<float>((1 - kappa) * teacher_loss(student, teacher, mean) + kappa * to_target);
+  return static_cast<float>(mixed_loss(kappa, teacher_loss(student, teacher, mean), to_target));
 }
 
 }  // namespace
@@ -108,10 +108,10 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
   const float teacher_bound = std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
   const float common_bound = bound <= kBoundedScore ? teacher_bound : bound;
-  scratch.student.begin(bound, scale);
-  scratch.teacher.begin(common_bound, teacher_scale);
-  scratch.own_student.begin(own_pairs_of(in), bound, scale);
-  scratch.own_teacher.begin(own_pairs_of(in), common_bound, teacher_scale);
+  const float student_factor = scratch.own_student.begin(own_pairs_of(in), bound, scale);
+  const float teacher_factor = scratch.own_teacher.begin(own_pairs_of(in), common_bound, teacher_scale);
+  scratch.student.begin(bound, student_factor);
+  scratch.teacher.begin(common_bound, teacher_factor);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
   scratch.sweep.run(
       context, [&](const Block& block) { scratch.pack(context, block, in); },
@@ -121,9 +121,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
         scratch.own_student.leave_out(tile, s);
         scratch.own_teacher.leave_out(tile, t);
         const float centre = scratch.student.take(tile, thread, s);
-        scratch.teacher.take_cross(tile, thread, t, s, scale, centre);
-        scratch.own_student.put_back(tile, s);
-        scratch.target.take(tile, thread, s, scale, Entropy::yes);
+        scratch.teacher.take_cross(tile, thread, t, s, student_factor, centre);
+        scratch.target.take(tile, thread, s, student_factor, Entropy::yes);
       },
       [&](const Block& block) {
         scratch.student.merge(context, block);
@@ -133,8 +132,7 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const bool empty = scratch.n == 0 || scratch.m == 0;
   const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
                               Vector<const float> kappa, int64_t k, float* statistics) {
-    const double mean = scratch.own_teacher.mean(teacher, sum, teacher.own - student.own);
-    const float loss = finish(in, student, teacher, mean, target, kappa ? kappa[k] : 0, statistics);
+    const float loss = finish(in, student, teacher, sum.cross / sum.sum, target, kappa ? kappa[k] : 0, statistics);
     return empty ? 0 : loss;
   };
   constexpr int64_t kLosses = 512;  // of a work item

@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(kFinishThreads) finish_kernel(Finish to) {
   statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
   const double kappa = to.kappa ? to.kappa[i] : 0, mean = to.teacher[i].cross / to.teacher[i].sum * kLn2;
   const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, positives, true) : 0;
-  const double loss = (1 - kappa) * teacher_loss(student, teacher, mean) + kappa * to_target;
+  const double loss = mixed_loss(kappa, teacher_loss(student, teacher, mean), to_target);
   to.loss.data[i] = to.direction.partners == 0 ? 0 : static_cast<float>(loss);
 }
 
@@ -126,10 +126,11 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
     });
   });
   const PairSums* target = classes ? &scratch.target_sums : nullptr;
+  const bool own_positive = bool(in.class_a);  // classes of no column: own pairs are the only positives
   finish(context, {scratch.student_sums.rows(), scratch.teacher_sums.rows(), scratch.own_student, scratch.own_teacher,
-                   row_direction(to.view.agreement, target), classes, in.kappa_a.data, out.row_loss, out.row_statistics});
+                   row_direction(to.view.agreement, target), own_positive, in.kappa_a.data, out.row_loss, out.row_statistics});
   finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(), scratch.own_student, scratch.own_teacher,
-                   column_direction(to.view.agreement, target), classes, in.kappa_v.data, out.column_loss, out.column_statistics});
+                   column_direction(to.view.agreement, target), own_positive, in.kappa_v.data, out.column_loss, out.column_statistics});
 }
 
 }  // namespace duet::cuda

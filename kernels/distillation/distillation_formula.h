@@ -18,6 +18,7 @@ struct DistillationPull {
   double to_teacher, to_target;  // w (1 - kappa); w kappa, 0 without a target
 
   DUET_HOST_DEVICE DistillationPull(const float* statistics, float weight, float kappa) {
+    if (weight == 0) kappa = 0;  // takes no part, though its kappa be NaN
     const float sum = statistics[kPositives];
     const bool has_target = !(sum < FLT_MIN);
     student = weight * ((1 - kappa) + (has_target ? kappa : 0));
@@ -38,5 +39,10 @@ struct DistillationPull {
     return sum;
   }
 };
+
+// (1 - kappa) of the loss against the teacher and kappa of that against the agreement; what has no weight takes no part, though it be infinite.
+DUET_HOST_DEVICE inline double mixed_loss(double kappa, double to_teacher, double to_target) {
+  return (kappa == 1 ? 0 : (1 - kappa) * to_teacher) + (kappa == 0 ? 0 : kappa * to_target);
+}
 
 }  // namespace duet

@@ -1,7 +1,7 @@
 #include "kernels/optimizer/optimizer.h"
 
 #include <algorithm>
-#include <vector>
+#include <span>
 
 #include "kernels/core/arguments.h"
 #include "kernels/optimizer/optimizer_backends.h"
@@ -21,26 +21,18 @@ void for_each_field(const duet_optimizer_slot& slot, SecondMoment second_moment,
   if (slot.teacher.data != nullptr || slot.teacher.size != 0) field(slot.teacher, "teacher", true);
 }
 
-// That no array which is written shares memory with another: sorted by where they begin, so that many slots cost little. The list is kept from call
-// to call. alone: the arguments that are no slot's.
-void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
-  struct Piece {
-    uintptr_t first, end;
-    bool written;
-    const char* field;
-    int64_t slot;  // -1: an argument of its own
+// An array of a slot, or an argument of its own.
+struct Piece {
+  uintptr_t first, end;
+  bool written;
+  const char* field;
+  int64_t slot;  // -1: an argument of its own
 
-    std::string name() const { return slot < 0 ? field : text("slots[", slot, "].", field); }
-  };
-  thread_local std::vector<Piece> pieces;
-  pieces.clear();
-  pieces.reserve(static_cast<size_t>(5 * slots.count) + alone.regions().size());
-  for (int64_t k = 0; k < slots.count; ++k)
-    for_each_field(slots.slots[k], second_moment, [&](const duet_vector& array, const char* name, bool written) {
-      const auto first = reinterpret_cast<uintptr_t>(array.data);
-      if (array.size > 0) pieces.push_back({first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k});
-    });
-  for (const Region& region : alone.regions()) pieces.push_back({region.first, region.end, region.written, region.name, -1});
+  std::string name() const { return slot < 0 ? field : text("slots[", slot, "].", field); }
+};
+
+// That no array of these which is written shares memory with another: sorted by where they begin, so that many cost little.
+void check_apart(std::span<Piece> pieces) {
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.first < b.first; });
   const Piece *written = nullptr, *read = nullptr;  // those that reach furthest so far
   const auto further = [](const Piece* reached, const Piece& piece) { return reached && reached->end > piece.end ? reached : &piece; };
@@ -49,6 +41,28 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
     if (piece.written && read && read->end > piece.first) require(false, piece.name(), ": shares memory with ", read->name());
     (piece.written ? written : read) = further(piece.written ? written : read, piece);
   }
+}
+
+// The same of all slots and of the arguments that are no slot's, from a list of fixed size: every two groups of slots meet in it. Up to 200 slots are
+// one list.
+void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
+  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 2;  // alone: learning rate and step
+  Piece pieces[2 * kGroup * kFields + kAlone];
+  for (int64_t g = 0; g < slots.count; g += kGroup)
+    for (int64_t h = g + kGroup; h < slots.count || h == kGroup; h += kGroup) {
+      size_t count = 0;
+      const auto add_group = [&](int64_t begin) {
+        for (int64_t k = begin; k < std::min(begin + kGroup, slots.count); ++k)
+          for_each_field(slots.slots[k], second_moment, [&](const duet_vector& array, const char* name, bool written) {
+            const auto first = reinterpret_cast<uintptr_t>(array.data);
+            if (array.size > 0) pieces[count++] = {first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k};
+          });
+      };
+      add_group(g);
+      add_group(h);
+      for (const Region& region : alone.regions()) pieces[count++] = {region.first, region.end, region.written, region.name, -1};
+      check_apart({pieces, count});
+    }
 }
 
 OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment, Arguments& arguments) {
@@ -62,7 +76,7 @@ OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, Seco
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
     });
   }
-  check_apart({slots, count}, second_moment, arguments);
+  check_apart(OptimizerSlots{slots, count}, second_moment, arguments);
   return {slots, count};
 }
 

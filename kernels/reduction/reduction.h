@@ -1,7 +1,7 @@
 /* Small sums that turn per-row terms into a loss; on their own, so that several parts of a batch can add up before the division.
    weighted_mean: loss[0] = sum_i weights_i values_i / divisor[0]; weights null: 1; divisor (1) null: the number of values; 0 where the divisor
      is 0. A value whose weight is 0 is left out, NaN or not. Backward adds grad_loss weights_i / divisor into grad_values.
-   weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md 6.10); a term whose weight
+   weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md 6.11); a term whose weight
      is 0 is left out. Backward adds grad_total weights_k into the k-th gradient (null: not computed); one gradient may stand in several places.
    Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_INVALID_ARGUMENT; DUET_UNSUPPORTED (CUDA: a sum of more
    than 240 scalars). */

@@ -4,8 +4,8 @@
    duet_retrieval_forward writes one entry a query into whatever outputs are not null. Where items have the same float32 score, each measure is
    its expectation over all orders of them, so no measure depends on the order of the gallery. A gallery row with a NaN or an infinity is left
    out, as if it were not there: it is no item, not relevant and not an own pair. A query that has no entry has NaN: one with a NaN or an
-   infinity in every measure, one labelled -1 or without a relevant item in the measures by label, one without an item of another class in
-   matching, one without an own pair in this gallery in matching and pair_recall. The two first have relevant = 0.
+   infinity in every measure, one labelled -1 or without a relevant item in the measures by label, one labelled -1 or without an item of another
+   class in matching, one without an own pair in this gallery in matching and pair_recall. The two first have relevant = 0.
 
    duet_retrieval_top_k: the k best rows of the gallery for each query (indices n x k int32, -1 past m; scores n x k, NaN past m, may be
    null), best first, equal scores by lower index, NaN last.

@@ -1,6 +1,6 @@
 // A work item is a block of queries, one thread's: its scores against the whole gallery go to that thread's scratch (block x m, so O(m)),
-// then each query reads its row. The gallery is normalised and packed once, without the rows that have no direction, where they are not to be
-// ranked. The product gives equal rows equal scores wherever they stand (kernels/cpu/tile_product.h): without that, ties would not be ties.
+// then each query reads its row. The gallery is normalised and packed once, for the measures without the rows that hold NaN or an infinity; a row of
+// zeros scores 0. The product gives equal rows equal scores wherever they stand (kernels/cpu/tile_product.h): without that, ties would not be ties.
 #include <algorithm>
 #include <cmath>
 
@@ -74,7 +74,7 @@ struct Scratch {
 double norm_of(const float* x, int64_t d) {
   double square = 0;
   for (int64_t k = 0; k < d; ++k) square += double{x[k]} * x[k];
-  return std::max(std::sqrt(square), kSmallestRowNorm);  // NaN stays: it is the first operand
+  return std::max(std::sqrt(square), kSmallestNorm);  // NaN stays: it is the first operand
 }
 
 void normalise(const float* x, double norm, int64_t d, float* out) {

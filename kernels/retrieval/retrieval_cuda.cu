@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(128) normalise_rows(Matrix<const float> rows, 
   double square = 0;
   for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) square += static_cast<double>(from[k]) * from[k];
   double norm = sqrt(block_sum(square));
-  if (norm < kSmallestRowNorm) norm = kSmallestRowNorm;  // NaN stays
+  if (norm < kSmallestNorm) norm = kSmallestNorm;  // NaN stays
   for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) unit.row(blockIdx.x)[k] = static_cast<float>(from[k] / norm);
 }
 
@@ -53,8 +53,8 @@ struct Measures {
   double precisions = 0, precisions_at_r = 0, over_cutoffs = 0;
 };
 
-// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where one score alone has more than kRunKeys, the run is that
-// score, from = to.
+// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where that is more than kRunKeys, they all have the score
+// `to`, which is the run's only key: what scores better is no relevant item and stands between the run before and this one.
 struct Range {
   uint32_t from, to;
   int32_t relevant;
@@ -100,7 +100,7 @@ __device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Coun
     equal = histogram[counts.digit];
     __syncthreads();
   }
-  return rank < kRunKeys ? Range{from, found - 1, kRunKeys - rank} : Range{found, found, equal};
+  return rank < kRunKeys ? Range{from, found - 1, kRunKeys - rank} : Range{from, found, equal};
 }
 
 // Fills the run, sorts it and counts all other items between its scores; returns its number of keys. For whole blocks.
@@ -109,7 +109,7 @@ __device__ int32_t fill_run(const Query& query, const Range& range, const Run& r
   const int size = sort_size(count);
   if (threadIdx.x == 0) {
     counts.cursor = 0;
-    if (range.relevant > kRunKeys) run.keys[0] = row_key(range.from, 0);
+    if (range.relevant > kRunKeys) run.keys[0] = row_key(range.to, 0);
   }
   __syncthreads();
   for (int64_t j = threadIdx.x; range.relevant <= kRunKeys && j < query.m; j += blockDim.x) {

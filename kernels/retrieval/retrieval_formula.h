@@ -4,11 +4,11 @@
 #include <cstdint>
 
 #include "kernels/core/host_device.h"
+#include "kernels/core/norm.h"
 
 namespace duet {
 
-inline constexpr double kSmallestRowNorm = 1e-12;  // METHOD.md 1
-inline constexpr int64_t kRecallPoints = 11;       // recall 0, 0.1, ... 1
+inline constexpr int64_t kRecallPoints = 11;  // recall 0, 0.1, ... 1
 
 // Rounding leaves a score up to 1e-6 outside of what a cosine may be. -0 becomes 0, which it ties with; NaN stays.
 DUET_HOST_DEVICE inline float cosine_score(float score) { return score > 1 ? 1.0f : score < -1 ? -1.0f : score + 0.0f; }

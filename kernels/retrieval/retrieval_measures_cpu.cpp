@@ -159,7 +159,7 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
 
 void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, const GalleryOrder& order,
                     const MeasureScratch& scratch) {
-  const bool ranked = order.items > 0 && scores[0] != kLastScore;  // the rows in this order have a direction, so NaN is the query's
+  const bool ranked = order.items > 0 && scores[0] != kLastScore;  // the rows in this order are finite, so NaN is the query's
   const int32_t label = inputs.query_labels[i];
   const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
   const int64_t first = begin - order.labels, last = end - order.labels, relevant = label < 0 || !ranked ? 0 : last - first;

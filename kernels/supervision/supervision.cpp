@@ -33,10 +33,14 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.largest_lift = raw.largest_lift;
   inputs.unannotated_kappa = raw.unannotated_kappa;
   inputs.pair_weight_scale = raw.pair_weight_scale;
+  inputs.unread = raw.unread;
+  inputs.generality = raw.generality;
   require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
   require(inputs.largest_lift > 0, "inputs.largest_lift: expected a positive number, got ", inputs.largest_lift);
   require(is_share(inputs.unannotated_kappa), "inputs.unannotated_kappa: expected 0 to 1, got ", inputs.unannotated_kappa);
   require(inputs.pair_weight_scale >= 0, "inputs.pair_weight_scale: expected 0 or more, got ", inputs.pair_weight_scale);
+  require(is_share(inputs.unread), "inputs.unread: expected 0 to 1, got ", inputs.unread);
+  require(is_share(inputs.generality), "inputs.generality: expected 0 to 1, got ", inputs.generality);
   return inputs;
 }
 
@@ -90,7 +94,8 @@ duet_status duet_supervision_forward(duet_context* context, const duet_supervisi
                                 arguments.vector<float>(raw.annotated, "outputs.annotated", samples),
                                 arguments.vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
                                 arguments.vector<float>(raw.counts, "outputs.counts", 2),
-                                arguments.vector<float>(raw.pair_weight, "outputs.pair_weight", 1)};
+                                arguments.vector<float>(raw.pair_weight, "outputs.pair_weight", 1),
+                                arguments.vector<float>(raw.anchor_weight, "outputs.anchor_weight", samples, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, given));
     check_values(context, given);
     const Workspace scratch(workspace);

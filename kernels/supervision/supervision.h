@@ -1,12 +1,15 @@
-/* What supervises a batch of pairs (METHOD.md 6.3 and 6.4): the annotated split, class distributions q, trust t, kappa, lift and concord.
+/* What supervises a batch of pairs (METHOD.md 6.3, 6.4 and 6.10): the annotated split, class distributions q, trust t, kappa, lift, concord, and what
+   weighs the pair term.
    inputs: labels B (int32, -1: never labelled), sample_ids B (int64); logits_a, logits_v B x C: the teacher's two heads; prior C: class
      frequencies of the labelled training samples; ratio 1: r; epoch 1 (int64); seed: the coin of stream 4.
    A labelled sample is annotated where hide is 0 or its coin of probability r falls; every other sample has its label hidden.
    state: predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of the batch's never-labelled
      samples whose heads agree, then the moved values are used.
    outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0; counts 2: number annotated,
-     number of the others; pair_weight 1: pair_weight_scale * concord^8; predicted C, concord 1, optional: the moved state. Where they are given
-     the state stays as it was, so that a caller can drop a step after it has seen the counts; where not, the state itself is moved.
+     number of the others; pair_weight 1: w = pair_weight_scale (1 + 2 unread) ((1 - concord) + (1 - generality)^2 concord^8); predicted C, concord 1,
+     optional: the moved state. Where they are given the state stays as it was, so that a caller can drop a step after it has seen the counts; where
+     not, the state itself is moved. anchor_weight B, optional: 1 of a never-labelled sample, unread^2 of the others.
+   With fewer than two classes heads cannot disagree, so that their agreement says nothing: it counts as none.
    Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass is used without it.
    NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, the state moves nowhere.
    Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside [0, 1]),
@@ -34,10 +37,12 @@ typedef struct duet_supervision_inputs {
   float momentum;          /* of u and concord: 0.95 */
   float largest_lift;      /* 100 */
   float unannotated_kappa; /* 0.5 */
-  float pair_weight_scale; /* 0.8 */
+  float pair_weight_scale; /* 1 */
+  double unread;           /* METHOD.md 6.9: what the labels tell of neither modality, 0 to 1; 1: nothing is known of them */
+  double generality;       /* METHOD.md 6.9: how far pairs generalise, 0 to 1; 0: nothing is known of them */
 } duet_supervision_inputs;
 #define DUET_SUPERVISION_INPUTS_INIT \
-  { sizeof(duet_supervision_inputs), {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 1, 1, 1, 0.95f, 100.0f, 0.5f, 0.8f }
+  { sizeof(duet_supervision_inputs), {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 1, 1, 1, 0.95f, 100.0f, 0.5f, 1.0f, 1.0, 0.0 }
 
 typedef struct duet_supervision_state {
   size_t struct_size;
@@ -51,6 +56,7 @@ typedef struct duet_supervision_outputs {
   duet_matrix class_q;
   duet_vector trust, kappa, annotated, hidden_trust, counts, pair_weight;
   duet_vector predicted, concord;
+  duet_vector anchor_weight;
 } duet_supervision_outputs;
 #define DUET_SUPERVISION_OUTPUTS_INIT \
   { sizeof(duet_supervision_outputs) }

@@ -10,6 +10,8 @@
 namespace duet {
 
 template <>
+inline constexpr size_t kFirstSize<duet_supervision_inputs> = offsetof(duet_supervision_inputs, unread);
+template <>
 inline constexpr size_t kFirstSize<duet_supervision_outputs> = offsetof(duet_supervision_outputs, predicted);
 
 struct SupervisionInputs {
@@ -20,7 +22,7 @@ struct SupervisionInputs {
   Vector<const int64_t> epoch;
   uint64_t seed;
   bool hide, lift, trust;
-  double momentum, largest_lift, unannotated_kappa, pair_weight_scale;
+  double momentum, largest_lift, unannotated_kappa, pair_weight_scale, unread, generality;
 };
 
 // next may be the state's own memory: each value is read before it is written, by the thread that writes it.
@@ -32,6 +34,7 @@ struct SupervisionState {
 struct SupervisionOutputs {
   Matrix<float> class_q;
   Vector<float> trust, kappa, annotated, hidden_trust, counts, pair_weight;
+  Vector<float> anchor_weight;  // without data: not wanted
 };
 
 namespace cpu {

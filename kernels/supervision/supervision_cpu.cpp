@@ -1,11 +1,12 @@
-// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample of 10 classes takes some 30
-// exponentials, 0.3 us.
+// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample of 10 classes takes 10
+// exponentials, 0.1 us.
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/core/philox.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/supervision/supervision_backends.h"
+#include "kernels/supervision/supervision_formula.h"
 
 namespace duet::cpu {
 namespace {
@@ -14,14 +15,13 @@ constexpr int64_t kRows = 64;  // of a work item
 
 struct Scratch {
   Matrix<double> both;  // B x C: p_i, the softmax of the two heads' mean
-  Matrix<double> head;  // B x C: of one head, then of the other
-  Vector<double> lift, mean;
+  Vector<double> lift, log_lift, mean;
   Vector<int32_t> agree;  // B: the heads name one class
 
   Scratch(Workspace& workspace, int64_t samples, int64_t classes)
       : both(workspace.take_matrix<double>(samples, classes)),
-        head(workspace.take_matrix<double>(samples, classes)),
         lift{workspace.take<double>(classes), classes},
+        log_lift{workspace.take<double>(classes), classes},
         mean{workspace.take<double>(classes), classes},
         agree{workspace.take<int32_t>(samples), samples} {}
 };
@@ -43,14 +43,18 @@ void apply_lift(Vector<const double> lift, double* p) {
   for (int64_t c = 0; c < lift.size; ++c) p[c] = p[c] * lift[c] / sum;
 }
 
-// The lowest class of the largest probability; -1 where they are NaN.
-int64_t argmax(Vector<const double> p) {
-  int64_t best = 0;
-  for (int64_t c = 0; c < p.size; ++c) {
-    if (std::isnan(p[c])) return -1;
-    if (p[c] > p[best]) best = c;
-  }
-  return best;
+// The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1 where they are NaN.
+int64_t named_class(const float* logits, Vector<const double> log_lift) {
+  double largest = -HUGE_VAL;
+  for (int64_t c = 0; c < log_lift.size; ++c) largest = std::max(largest, double{logits[c]});
+  const auto best = [&](bool lifted) {
+    Candidate found{0, -1};
+    for (int64_t c = 0; c < log_lift.size; ++c)
+      found = BetterCandidate{}(found, Candidate{lifted_logit(logits[c], largest, lifted ? log_lift[c] : 0), c});
+    return found;
+  };
+  const Candidate found = best(true);
+  return class_of(found.value == -HUGE_VAL ? best(false) : found);
 }
 
 // next = momentum u + (1 - momentum) mean of p over the batch; u itself where the batch is empty.
@@ -79,15 +83,10 @@ void fill_lift(const SupervisionInputs& inputs, Vector<const float> predicted, V
   }
 }
 
-bool heads_agree(const SupervisionInputs& inputs, int64_t i, const Scratch& scratch) {
-  const auto best = [&](Matrix<const float> logits) {
-    double* const p = scratch.head.row(i);
-    softmax(logits.columns, p, [&](int64_t c) { return double{logits.row(i)[c]}; });
-    apply_lift(scratch.lift, p);
-    return argmax({p, logits.columns});
-  };
-  const int64_t a = best(inputs.logits_a);
-  return a >= 0 && a == best(inputs.logits_v);
+bool heads_agree(const SupervisionInputs& inputs, int64_t i, Vector<const double> log_lift) {
+  if (log_lift.size < kFewestClasses) return false;
+  const int64_t a = named_class(inputs.logits_a.row(i), log_lift);
+  return a >= 0 && a == named_class(inputs.logits_v.row(i), log_lift);
 }
 
 }  // namespace
@@ -112,6 +111,7 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   });
   move_predicted(inputs, scratch, state.predicted, state.next_predicted);
   fill_lift(inputs, state.next_predicted, scratch.lift);
+  for (int64_t c = 0; c < classes; ++c) scratch.log_lift[c] = std::log(scratch.lift[c]);
 
   const uint64_t threshold = coin_threshold(inputs.ratio[0]);
   const auto step = static_cast<uint32_t>(inputs.epoch[0]);
@@ -119,7 +119,7 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     const int32_t label = inputs.labels[i];
     const bool annotated = label >= 0 && (!inputs.hide || random_word(inputs.seed, kStreamAnnotatedSplit, step,
                                                                       static_cast<uint64_t>(inputs.sample_ids[i])) < threshold);
-    const bool agree = heads_agree(inputs, i, scratch);
+    const bool agree = heads_agree(inputs, i, scratch.log_lift);
     double* q = scratch.both.row(i);
     if (annotated)
       for (int64_t c = 0; c < classes; ++c) q[c] = c == label;
@@ -130,6 +130,7 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     outputs.trust[i] = annotated || !inputs.trust || agree;
     outputs.hidden_trust[i] = annotated ? 0 : outputs.trust[i];
     outputs.kappa[i] = annotated ? 1 : static_cast<float>(inputs.unannotated_kappa);
+    if (outputs.anchor_weight) outputs.anchor_weight[i] = anchor_weight_of(inputs, label);
     scratch.agree[i] = agree;
   });
   int64_t annotated_count = 0, never_labelled = 0, agreeing = 0;
@@ -146,7 +147,7 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   state.next_concord[0] = concord;
   outputs.counts[0] = static_cast<float>(annotated_count);
   outputs.counts[1] = static_cast<float>(samples - annotated_count);
-  outputs.pair_weight[0] = static_cast<float>(inputs.pair_weight_scale * std::pow(double{concord}, 8));
+  outputs.pair_weight[0] = static_cast<float>(pair_weight_of(inputs, concord));
 }
 
 }  // namespace duet::cpu

@@ -2,12 +2,13 @@
 // softmax of the two heads' mean, to the workspace; (2) the means of p over the batch, a sum over rows (kernels/cuda/column_sums.h), move u, and u
 // gives the lift; (3) a team a sample flips the coin, compares the heads, writes q, trust and kappa, and counts with integer atomics, whose order no
 // bit depends on; (4) one thread moves concord and writes the counts. 128 x 10 is the time of the launches; a large batch moves 8 C bytes of logits
-// twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the 4.8 TB/s of an H200, five exponentials a logit in double half of
-// that.
+// twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the 4.8 TB/s of an H200; an exponential a class in double takes a
+// tenth of that.
 #include "kernels/core/philox.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/supervision/supervision_backends.h"
+#include "kernels/supervision/supervision_formula.h"
 
 namespace duet::cuda {
 namespace {
@@ -17,8 +18,8 @@ struct Counts {
 };
 
 struct Scratch {
-  Matrix<double> both;  // B x C: p
-  double* lift;         // C
+  Matrix<double> both;      // B x C: p
+  double *lift, *log_lift;  // C
   Counts* counts;
   double* partials;
   ColumnRuns cut;
@@ -26,6 +27,7 @@ struct Scratch {
   Scratch(Workspace& workspace, int64_t samples, int64_t classes)
       : both(workspace.take_matrix<double>(samples, classes)),
         lift(workspace.take<double>(classes)),
+        log_lift(workspace.take<double>(classes)),
         counts(workspace.take<Counts>(1)),
         partials(nullptr),
         cut(samples, classes) {
@@ -70,7 +72,7 @@ struct MovePredicted {
   Vector<const float> prior;
   Vector<const float> predicted;
   Vector<float> next;
-  double* lift;
+  double *lift, *log_lift;
 
   __device__ void operator()(int64_t c, const ColumnTerms<1>& sums) const {
     next[c] = static_cast<float>(momentum * predicted[c] + (1 - momentum) * sums.at[0] / samples);
@@ -81,20 +83,7 @@ struct MovePredicted {
       lift[c] = 0;  // a class that is neither labelled nor predicted
     else
       lift[c] = given / u > largest_lift ? largest_lift : given / u;
-  }
-};
-
-// A class with how much it holds; the lowest of the largest wins, NaN beats all.
-struct Candidate {
-  double value;
-  int64_t index;  // -1: none
-};
-struct BetterCandidate {
-  __device__ Candidate operator()(const Candidate& a, const Candidate& b) const {
-    if (a.index < 0 || b.index < 0) return a.index < 0 ? b : a;
-    if (a.value != a.value || b.value != b.value) return a.value != a.value ? a : b;
-    if (a.value != b.value) return a.value > b.value ? a : b;
-    return a.index < b.index ? a : b;
+    log_lift[c] = log(lift[c]);
   }
 };
 
@@ -102,24 +91,21 @@ struct Sample {
   SupervisionInputs inputs;
   SupervisionOutputs outputs;
   Matrix<double> both;
-  const double* lift;
+  const double *lift, *log_lift;
   Counts* counts;
 
-  // The lowest class of the largest lifted probability (the probability itself where the lift leaves no mass); -1 where they are NaN.
+  // The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1 where they are NaN.
   template <class Team>
-  __device__ int64_t best(const float* logits) const {
+  __device__ int64_t named_class(const float* logits) const {
     const int64_t classes = both.columns;
-    const double* const factors = lift;
-    const auto logit = [=](int64_t c) { return double{logits[c]}; };
-    const double largest = largest_of<Team>(classes, logit);
-    const double mass = Team::template sum_over<1>(classes, [=](int64_t c) { return exp(logit(c) - largest) * factors[c]; });
-    Candidate mine{0, -1};
+    const double largest = largest_of<Team>(classes, [=](int64_t c) { return double{logits[c]}; });
+    Candidate lifted{0, -1}, plain{0, -1};
     Team::template each<1>(classes, [&](int64_t c) {
-      const double p = exp(logit(c) - largest);
-      mine = BetterCandidate{}(mine, Candidate{mass == 0 ? p : p * factors[c], c});
+      lifted = BetterCandidate{}(lifted, Candidate{lifted_logit(logits[c], largest, log_lift[c]), c});
+      plain = BetterCandidate{}(plain, Candidate{lifted_logit(logits[c], largest, 0), c});
     });
-    const Candidate found = Team::reduce(mine, BetterCandidate{});
-    return found.value != found.value ? -1 : found.index;
+    lifted = Team::reduce(lifted, BetterCandidate{});
+    return class_of(lifted.value == -HUGE_VAL ? Team::reduce(plain, BetterCandidate{}) : lifted);
   }
 
   template <class Team, int kWidth>
@@ -129,8 +115,8 @@ struct Sample {
     const uint32_t word =
         random_word(inputs.seed, kStreamAnnotatedSplit, static_cast<uint32_t>(inputs.epoch[0]), static_cast<uint64_t>(inputs.sample_ids[i]));
     const bool annotated = label >= 0 && (!inputs.hide || word < coin_threshold(inputs.ratio[0]));
-    const int64_t best_a = best<Team>(inputs.logits_a.row(i)), best_v = best<Team>(inputs.logits_v.row(i));
-    const bool agree = best_a >= 0 && best_a == best_v;
+    const int64_t best_a = named_class<Team>(inputs.logits_a.row(i)), best_v = named_class<Team>(inputs.logits_v.row(i));
+    const bool agree = classes >= kFewestClasses && best_a >= 0 && best_a == best_v;
 
     const double *const p = both.row(i), *const factors = lift;
     float* const q = outputs.class_q.row(i);
@@ -145,6 +131,7 @@ struct Sample {
     outputs.trust[i] = trust;
     outputs.hidden_trust[i] = annotated ? 0 : trust;
     outputs.kappa[i] = annotated ? 1.0f : static_cast<float>(inputs.unannotated_kappa);
+    if (outputs.anchor_weight.data) outputs.anchor_weight[i] = anchor_weight_of(inputs, label);
     if (annotated) atomicAdd(&counts->annotated, 1u);
     if (label < 0) atomicAdd(&counts->never_labelled, 1u);
     if (label < 0 && agree) atomicAdd(&counts->agreeing, 1u);
@@ -165,8 +152,7 @@ __global__ void summary_kernel(SupervisionInputs inputs, SupervisionState state,
     for (int64_t c = 0; c < state.predicted.size; ++c) state.next_predicted[c] = state.predicted[c];
   outputs.counts[0] = static_cast<float>(counts.annotated);
   outputs.counts[1] = static_cast<float>(inputs.labels.size - counts.annotated);
-  const double square = share * share, fourth = square * square;
-  outputs.pair_weight[0] = static_cast<float>(inputs.pair_weight_scale * (fourth * fourth));
+  outputs.pair_weight[0] = static_cast<float>(pair_weight_of(inputs, share));
 }
 
 }  // namespace
@@ -185,9 +171,9 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   for_each_row(context, samples, classes, false, Softmax{inputs.logits_a, inputs.logits_v, scratch.both});
   column_sums<1>(context, scratch.cut, Probability{scratch.both},
                  MovePredicted{inputs.momentum, inputs.largest_lift, static_cast<double>(samples), inputs.lift, inputs.prior, state.predicted,
-                               state.next_predicted, scratch.lift},
+                               state.next_predicted, scratch.lift, scratch.log_lift},
                  scratch.partials);
-  for_each_row(context, samples, classes, false, Sample{inputs, outputs, scratch.both, scratch.lift, scratch.counts});
+  for_each_row(context, samples, classes, false, Sample{inputs, outputs, scratch.both, scratch.lift, scratch.log_lift, scratch.counts});
   DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state, outputs, scratch.counts);
 }
 

@@ -1,4 +1,6 @@
 // contrastive, distillation, cross_entropy: losses that stand on a softmax over pairs or classes.
+#include <numeric>
+
 #include "tests/backends/distances.h"
 #include "tests/backends/operations.h"
 #include "tests/backends/softmax_terms.h"
@@ -44,6 +46,12 @@ Doubles beside(std::initializer_list<Doubles> columns) {
   return out;
 }
 
+// What a factor leaves of a gradient: of 0 nothing, whatever the gradient is.
+Doubles times(Doubles x, double factor) {
+  for (double& value : x) value = factor == 0 ? 0 : factor * value;
+  return x;
+}
+
 }  // namespace
 
 void contrastive(Case& c) {
@@ -62,6 +70,15 @@ void contrastive(Case& c) {
   if (sigmoid) inputs.bias = bias.vector();
   inputs.paired = inputs.kind == DUET_MULTI_POSITIVE && c.coin();
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
+  // Of each side's gradient: null, or a factor whose products are exact.
+  const auto draw_factor = [&](const char* name, duet_vector& given) {
+    const double factor = c.one_of({-1.0, 0.0, 1.0, 0.25});
+    if (factor < 0) return 1.0;
+    given = c.constant(factor).vector();
+    c.describe(name, factor);
+    return factor;
+  };
+  const double factor_a = draw_factor("grad_factor_a", inputs.grad_factor_a), factor_v = draw_factor("grad_factor_v", inputs.grad_factor_v);
   const OwnPairs own{inputs.paired || inputs.kind == DUET_INFONCE, inputs.first_row - inputs.first_column};
   const OwnPairs own_turned{own.paired, -own.offset};
   c.run([&](Run& run) {
@@ -111,9 +128,17 @@ void contrastive(Case& c) {
             g = upstream == 0 && std::isfinite(s[k]) ? 0 : value.moved(g, std::abs(upstream) * (1 / (1 + std::exp(-s[k])) + pos[k]));
             of_bias += g;
           }
-          const Gradients grad = gradients_of(pairs, value, factor, terms.grad_s);
-          return std::vector<Expected>{
-              {"row_loss", terms.loss, kLossFloor}, {"grad_a", grad.a}, {"grad_v", grad.v}, {"grad_scale", grad.scale}, {"grad_bias", {of_bias}}};
+          // What lies below float32's smallest normal number has no digits (METHOD.md 5): a sigmoid, and its product with the upstream weight.
+          Doubles lost(s.size());
+          for (size_t k = 0; k < lost.size(); ++k) lost[k] = 1.2e-38 * std::max(1.0, std::abs(w[k / static_cast<size_t>(m)]));
+          Gradients grad = gradients_of(pairs, value, factor, terms.grad_s);
+          GradientFloors off = gradient_floors(pairs, std::abs(factor), lost);
+          grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a), off.v = times(off.v, factor_v);
+          return std::vector<Expected>{{"row_loss", terms.loss, kLossFloor},
+                                       {"grad_a", grad.a, 0, off.a},
+                                       {"grad_v", grad.v, 0, off.v},
+                                       {"grad_scale", grad.scale, 0, off.scale},
+                                       {"grad_bias", {of_bias}, 0, {std::accumulate(lost.begin(), lost.end(), 0.0)}}};
         }
         const Doubles st = transposed(s, n, m);
         reference::RowTerms row = reference::cross_entropy_rows(s, pos, w, n, m), column = reference::cross_entropy_rows(st, pos_columns, wc, m, n);
@@ -131,12 +156,14 @@ void contrastive(Case& c) {
               {reference::log_sum_exp_rows(scores, count, others), row_sums(positive, count, others), log_odds(scores, pair, count, others)});
         };
         const auto floors = [](const RowFloors& off) { return beside({off.sums, Doubles(off.sums.size()), off.odds}); };
+        Gradients grad = gradients_of(pairs, value, factor, sum(row.grad_s, transposed(column.grad_s, m, n)));
+        GradientFloors off = gradient_floors(pairs, factor, sum(row_off.terms, transposed(column_off.terms, m, n)));
+        grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a), off.v = times(off.v, factor_v);
         return joined({{"row_loss", row.loss, kLossFloor, row_off.sums, 0},
                        {"column_loss", column.loss, kLossFloor, column_off.sums, 0},
                        {"row_statistics", statistics(s, pos, own, n, m), kLossFloor, floors(row_off)},
                        {"column_statistics", statistics(st, pos_columns, own_turned, m, n), kLossFloor, floors(column_off)}},
-                      expected_gradients(gradients_of(pairs, value, factor, sum(row.grad_s, transposed(column.grad_s, m, n))),
-                                         gradient_floors(pairs, factor, sum(row_off.terms, transposed(column_off.terms, m, n)))));
+                      expected_gradients(grad, off));
       },
       pairs.error());
 }
@@ -144,7 +171,8 @@ void contrastive(Case& c) {
 void distillation(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent(), teacher_d = c.extent(), classes = c.draw.integer(1, 6);
   Floats &a = c.operands(n, d), &v = c.operands(m, d), &teacher_a = c.operands(n, teacher_d), &teacher_v = c.operands(m, teacher_d);
-  Floats &scale = c.constant(draw_scale(c)), &teacher_scale = c.constant(draw_scale(c)), &weight_row = c.weights(n), &weight_column = c.weights(m);
+  Floats &scale = c.constant(draw_scale(c)), &teacher_scale = c.constant(c.coin(0.1) ? 0 : draw_scale(c)), &weight_row = c.weights(n),
+         &weight_column = c.weights(m);
   Floats &kappa_a = c.keep(c.draw.choice(n, {1, 0.5, 0})), &kappa_v = c.keep(c.draw.choice(m, {1, 0.5, 0}));
   const Classes agreement(c, n, m, classes);
   const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), has_kappa_a = soft && c.coin(0.8), has_kappa_v = soft && c.coin(0.8);

@@ -117,6 +117,7 @@ void supervision(Case& c) {
   inputs.prior = {prior.data(), classes, DUET_F32}, inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
   inputs.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX));
   inputs.hide = c.coin(), inputs.lift = c.coin(), inputs.trust = c.coin();
+  inputs.unread = c.one_of({0.0, 0.3, 1.0}), inputs.generality = c.one_of({0.0, 0.7, 1.0});
   c.run([&](Run& run) {
     const auto scratch = run.workspace([&](size_t* bytes) { return duet_supervision_workspace(run.context, &inputs, bytes); });
     duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
@@ -125,6 +126,7 @@ void supervision(Case& c) {
     out.class_q = run.output("class_q", samples, classes);
     out.trust = run.output("trust", samples), out.kappa = run.output("kappa", samples), out.annotated = run.output("annotated", samples);
     out.hidden_trust = run.output("hidden_trust", samples), out.counts = run.output("counts", 2), out.pair_weight = run.output("pair_weight", 1);
+    out.anchor_weight = run.output("anchor_weight", samples);
     run.call(duet_supervision_forward(run.context, &inputs, &state, &out, scratch));
   });
   c.expect([&](const Values& value) {
@@ -135,7 +137,9 @@ void supervision(Case& c) {
     batch.hide = inputs.hide, batch.lift = inputs.lift, batch.trust = inputs.trust;
     // As the call takes them: float32 numbers.
     batch.momentum = inputs.momentum, batch.largest_lift = inputs.largest_lift, batch.unannotated_kappa = inputs.unannotated_kappa,
-    batch.pair_weight_scale = inputs.pair_weight_scale;
+    batch.pair_weight_scale = inputs.pair_weight_scale, batch.unread = inputs.unread, batch.generality = inputs.generality;
+    // Concord is kept in float32, off by 2^-25 at most; w moves 3 (1 + 8) times as fast where it is steepest.
+    constexpr double kPairWeightFloor = 27 * 0x1p-25;
     Doubles u = predicted.values();
     double agreed = concord.at(0);
     auto out = reference::supervision(batch, u, agreed);
@@ -153,7 +157,8 @@ void supervision(Case& c) {
                                  {"annotated", out.annotated},
                                  {"hidden_trust", out.hidden_trust},
                                  {"counts", out.counts},
-                                 {"pair_weight", out.pair_weight}};
+                                 {"pair_weight", out.pair_weight, kPairWeightFloor},
+                                 {"anchor_weight", out.anchor_weight}};
   });
 }
 

@@ -337,7 +337,7 @@ TEST_CASE("alignment of nothing, of wild norms, of NaN") {
   Draw draw(28);
   for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}})
     for (const duet_metric score : kScores)
-      for (const float value : {1.0f, std::nanf(""), std::numeric_limits<float>::infinity()}) {  // not even 0 times a NaN is added
+      for (const float value : values_of({1.0f, std::nanf(""), std::numeric_limits<float>::infinity()})) {  // not even 0 times a NaN is added
         Problem problem{draw.normals(n, 3), draw.normals(m, 3), 10, score};
         for (Floats* rows : {&problem.a, &problem.v})
           if (rows->rows() > 0) rows->at(0, 1) = value;

@@ -40,6 +40,10 @@ TEST_CASE("outputs that share memory with each other are refused by both names")
   FAIL_CALL(backward(grad.matrix(), {}, duet_f32_vector(&grad.at(2, 2), 1)), DUET_INVALID_ARGUMENT, "grad_scale: shares memory with grad_a");
   FAIL_CALL(backward(grad.matrix(), {}, scale.vector()), DUET_INVALID_ARGUMENT, "grad_scale: shares memory with inputs.scale");
   SUCCEED_CALL(backward(grad.matrix(), more.matrix(), {}));  // an upstream weight of both sides is an input
+  in.grad_factor_a = in.grad_factor_v = duet_f32_vector(&grad.at(2, 2), 1);
+  FAIL_CALL(backward(grad.matrix(), {}, {}), DUET_INVALID_ARGUMENT, "grad_a: shares memory with inputs.grad_factor_a");
+  in.grad_factor_a = in.grad_factor_v = scale.vector();
+  SUCCEED_CALL(backward(grad.matrix(), more.matrix(), {}));
   // A size query compares nothing: it writes nothing.
   duet_contrastive_inputs same = in;
   same.v = same.a;
@@ -143,6 +147,28 @@ TEST_CASE("an optimizer's arrays lie apart, gradients among themselves excepted"
   slots[0].second_moment = at(2);
   FAIL_CALL(duet_sgd_step(context, slots, 2, &sgd, duet_f32_vector(&values.at(2), 1)), DUET_INVALID_ARGUMENT,
             "slots[0].parameter: shares memory with learning_rate");
+}
+
+TEST_CASE("an optimizer's arrays lie apart, however many slots there are") {
+  Context context(1);
+  constexpr int64_t kSlots = 350;
+  Draw draw(5);
+  Floats values = draw.normals(5 * kSlots, 1), rate = Floats(1, 1).fill(0.1);
+  Longs step = Longs(1, 1).fill(1);
+  const duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
+  const auto at = [&](int64_t k) { return duet_f32_vector(&values.at(k), 1); };
+  std::vector<duet_optimizer_slot> slots;
+  for (int64_t k = 0; k < kSlots; ++k) slots.push_back({at(5 * k), at(5 * k + 1), at(5 * k + 2), at(5 * k + 3), at(5 * k + 4)});
+  SUCCEED_CALL(duet_adamw_step(context, slots.data(), kSlots, &adamw, rate.vector(), step.vector()));
+  for (const auto& [first, second] : {std::pair<size_t, size_t>{0, 99}, {0, 100}, {99, 349}, {100, 199}, {150, 250}, {300, 349}, {200, 300}}) {
+    CAPTURE(first);
+    CAPTURE(second);
+    const duet_vector before = slots[second].teacher;
+    slots[second].teacher = slots[first].parameter;
+    FAIL_CALL(duet_adamw_step(context, slots.data(), kSlots, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
+              "shares memory with slots[");
+    slots[second].teacher = before;
+  }
 }
 
 TEST_CASE("the scalars of a sum: what is written is none of those read; a gradient may stand twice") {

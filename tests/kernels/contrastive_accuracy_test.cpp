@@ -50,8 +50,8 @@ Weights weights_of(int64_t n, float row, float column) { return {Floats(n, 1).fi
 
 TEST_CASE("confident and hopeless rows of a contrastive softmax keep their relative accuracy") {
   for (const Variant variant : {Variant::infonce, Variant::multi_positive})
-    for (const double x : {7.0, 17.0, 30.0, 80.0, 0.5, -7.0, -17.0, -30.0, -80.0})
-      for (const int64_t n : {1, 2, 5, 19}) {
+    for (const double x : values_of({7.0, 17.0, 30.0, 80.0, 0.5, -7.0, -17.0, -30.0, -80.0}))
+      for (const int64_t n : values_of<int64_t>({1, 2, 5, 19})) {
         CAPTURE(static_cast<int>(variant));
         CAPTURE(x);
         CAPTURE(n);
@@ -76,7 +76,7 @@ TEST_CASE("confident and hopeless rows of a contrastive softmax keep their relat
 
 TEST_CASE("a contrastive softmax of cold temperatures and identical rows") {
   const int64_t n = 6;
-  for (const float scale : {1000.0f, 100.0f, 1e-3f, 0.0f, -10.0f, 1e-31f}) {  // tau 1e-3; products of eighths are exact
+  for (const float scale : values_of({1000.0f, 100.0f, 1e-3f, 0.0f, -10.0f, 1e-31f})) {  // tau 1e-3; products of eighths are exact
     CAPTURE(scale);
     Problem problem = scores_problem(Variant::infonce, scores_of(n, 1));
     for (int64_t i = 0; i < n; ++i)
@@ -103,7 +103,7 @@ TEST_CASE("a contrastive softmax of cold temperatures and identical rows") {
 TEST_CASE("the sigmoid loss keeps its gradient's accuracy") {
   const Doubles at{7, 17, 30, 80, 100, 0.5, 0, -0.5, -7, -17, -30, -80, -100, 9.125, 16.625, -16.625, 6.875, 300, -300};
   const auto m = static_cast<int64_t>(at.size());
-  for (const float w : {0.0f, 1.0f, 0.5f, 0.99999994f, 0.9999f, 0.001f, 1e-7f}) {
+  for (const float w : values_of({0.0f, 1.0f, 0.5f, 0.99999994f, 0.9999f, 0.001f, 1e-7f})) {
     CAPTURE(w);
     Draw draw(61);
     Problem problem = draw_problem(draw, Variant::sigmoid_soft, 1, m, 1, 1, 1);
@@ -126,7 +126,7 @@ TEST_CASE("the sigmoid loss keeps its gradient's accuracy") {
 TEST_CASE("what has no weight takes no part in a contrastive gradient, though its sums be infinite or NaN") {
   const int64_t n = 5, d = 2;
   for (const Variant variant : kVariants)
-    for (const float bad : {-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()}) {  // products of -inf, inf and NaN
+    for (const float bad : values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
       CAPTURE(static_cast<int>(variant));
       CAPTURE(bad);
       Draw draw(62);
@@ -145,4 +145,52 @@ TEST_CASE("what has no weight takes no part in a contrastive gradient, though it
       check_relative(after.bias.values(), expected.bias.values(), 1e-5, "grad_bias");
       if (!std::isnan(bad)) check_relative(after.v.values(), expected.v.values(), 2e-6, "grad_v");
     }
+}
+
+TEST_CASE("a contrastive softmax of large dots by a small scale leaves out own pairs alone") {
+  struct Shape {
+    float scale, side, own, other;  // dots side * own and side * other
+  };
+  for (const Shape& shape : {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -3e19f, -5e19f}, Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f},
+                             Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f}, Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f}, Shape{1e-31f, 1e19f, -1e19f, -0.9e19f},
+                             Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}, Shape{1e-38f, 1e19f, 0.9e19f, 1e19f}, Shape{0, 1e19f, 0.9e19f, 1e19f}})
+    for (const Variant variant : {Variant::infonce, Variant::multi_positive}) {
+      CAPTURE(shape.scale);
+      CAPTURE(shape.own);
+      CAPTURE(static_cast<int>(variant));
+      Draw draw(63);
+      Problem problem = draw_problem(draw, variant, 1, 2, 1, shape.scale);
+      problem.trust_v.fill(1);
+      problem.a.at(0) = shape.side, problem.v.at(0) = shape.own, problem.v.at(1) = shape.other;
+      const double expected = problem.rows(problem.scores(), {1}).loss[0];
+      CHECK(std::abs(forward(problem).row.at(0) - expected) <= 2e-6 * std::abs(expected) + 2e-6);
+    }
+}
+
+TEST_CASE("contrastive rows whose own score is minus infinity lose without bound, not NaN") {
+  for (const Variant variant : {Variant::infonce, Variant::multi_positive}) {
+    CAPTURE(static_cast<int>(variant));
+    Problem problem = scores_problem(variant, scores_of(2, 1));
+    problem.a = problem.v;
+    problem.a.at(0, 0) = 1e20f, problem.v.at(0, 0) = -1e20f;
+    const Losses out = forward(problem);
+    CHECK(out.row.at(0) == std::numeric_limits<float>::infinity());
+    CHECK(out.column.at(0) == std::numeric_limits<float>::infinity());
+    CHECK(std::isfinite(out.row.at(1)));
+    CHECK(std::isfinite(out.column.at(1)));
+  }
+}
+
+TEST_CASE("a contrastive softmax of rows of wild norms whose scores are large") {
+  for (const Variant variant : {Variant::infonce, Variant::multi_positive}) {
+    CAPTURE(static_cast<int>(variant));
+    Problem problem = scores_problem(variant, Floats(2, 2).fill(0));
+    problem.v.fill(0);
+    problem.a.at(0, 0) = 1e-23f, problem.a.at(1, 0) = 0.5e-23f, problem.v.at(0, 0) = -0.3e18f, problem.v.at(1, 0) = 1e18f;
+    problem.scale = 1e7f;  // scores of -30, 100, -15, 50
+    const Doubles s = problem.scores();
+    const Losses out = forward(problem);
+    check_close(out.row.values(), problem.rows(s, {1, 1}).loss, softmax_tolerance(2, 1, 100), "row_loss");
+    check_close(out.column.values(), problem.columns(s, {1, 1}).loss, softmax_tolerance(2, 1, 100), "column_loss");
+  }
 }

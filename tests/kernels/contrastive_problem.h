@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "tests/reference/contrastive.h"
 #include "tests/support/arrays.h"
@@ -23,6 +24,7 @@ struct Problem {
   bool paired = true;
   int64_t first_row = 0, first_column = 0;
   duet_precision precision = DUET_PRECISION_TF32X3;
+  std::optional<float> factor_a = {}, factor_v = {};  // of the gradients; none: null
 
   bool is_sigmoid() const { return variant == Variant::sigmoid || variant == Variant::sigmoid_soft; }
   int64_t n() const { return a.rows(); }
@@ -67,8 +69,10 @@ inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, i
 }
 
 struct Call {
-  Call(Problem& p, int threads) : context(threads, p.precision), scale(1, 1), bias(1, 1) {
+  Call(Problem& p, int threads) : context(threads, p.precision), scale(1, 1), bias(1, 1), factor_a(1, 1), factor_v(1, 1) {
     scale.at(0) = p.scale, bias.at(0) = p.bias;
+    if (p.factor_a) inputs.grad_factor_a = factor_a.fill(*p.factor_a).vector();
+    if (p.factor_v) inputs.grad_factor_v = factor_v.fill(*p.factor_v).vector();
     inputs.kind = p.is_sigmoid() ? DUET_SIGMOID : p.variant == Variant::infonce ? DUET_INFONCE : DUET_MULTI_POSITIVE;
     inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
     if (p.is_sigmoid()) inputs.bias = bias.vector();
@@ -84,7 +88,7 @@ struct Call {
     return scratch->view();
   }
   Context context;
-  Floats scale, bias;
+  Floats scale, bias, factor_a, factor_v;
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   std::unique_ptr<Scratch> scratch;
 };
@@ -131,6 +135,10 @@ inline Gradients backward(Problem& problem, Losses statistics, Weights weights, 
   return into;
 }
 
+inline Doubles times(Doubles x, double factor) {
+  for (double& value : x) value *= factor;
+  return x;
+}
 inline Doubles sum(Doubles a, const Doubles& b) {
   for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
   return a;
@@ -158,11 +166,14 @@ inline Expected expected_gradients(const Problem& p, const Weights& weights) {
 
 inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double norms = 1) {
   const Expected expected = expected_gradients(p, weights);
+  const double factor_a = p.factor_a.value_or(1), factor_v = p.factor_v.value_or(1);
   const double relative = softmax_tolerance(p.d(), p.scale, norms, p.precision);
   // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the weight, times the scale.
   const double floor = 2e-7 * p.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values())) + 1e-8;
-  check_relative(after.a.values(), sum(before.a.values(), expected.gradients.a), relative, "grad_a", floor);
-  check_relative(after.v.values(), sum(before.v.values(), expected.gradients.v), relative, "grad_v", floor);
+  check_relative(after.a.values(), sum(before.a.values(), times(expected.gradients.a, factor_a)), relative, "grad_a",
+                 std::max(1.0, factor_a) * floor);
+  check_relative(after.v.values(), sum(before.v.values(), times(expected.gradients.v, factor_v)), relative, "grad_v",
+                 std::max(1.0, factor_v) * floor);
   check_close(after.scale.values(), sum(before.scale.values(), {expected.gradients.scale}), relative * expected.gradients.scale_terms + floor,
               "grad_scale");
   if (p.is_sigmoid())

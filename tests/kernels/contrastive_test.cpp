@@ -1,3 +1,5 @@
+#include <cstddef>
+
 #include "tests/kernels/contrastive_problem.h"
 #include "tests/support/golden.h"
 
@@ -51,6 +53,7 @@ TEST_CASE("contrastive losses beyond one sweep block") {
       Draw draw(42);
       Problem problem = draw_problem(draw, variant, n, m, d, 10, 2);
       problem.first_row = m > n ? 16375 : 0, problem.first_column = n <= m ? 0 : on_cpu() ? 1790 : 4085;
+      if (problem.is_sigmoid()) problem.factor_a = 0.3f, problem.factor_v = 2.0f;  // of every block's products
       const Losses first = forward(problem, 1);
       check_losses(problem, first, problem.tolerance());
       const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
@@ -84,6 +87,70 @@ TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
         CHECK(backward(problem, out, weights, 2, before).same_bits(gradients));
       }
     }
+  }
+}
+
+TEST_CASE("factors of contrastive gradients multiply what each side gets, and nothing else") {
+  using Factors = std::pair<float, float>;
+  for (const Variant variant : kVariants) {
+    for (const duet_precision precision : values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16})) {
+      const int64_t n = 67, m = 97, d = 33;
+      if (!affordable(n * m * d)) continue;
+      CAPTURE(static_cast<int>(variant));
+      CAPTURE(static_cast<int>(precision));
+      Draw draw(50);
+      Problem problem = draw_problem(draw, variant, n, m, d, 10, 5, 1);
+      problem.precision = precision;
+      const Losses losses = forward(problem);
+      const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
+      const Gradients before = prefilled(problem), plain = backward(problem, losses, weights, 1, before);
+      for (const auto& [factor_a, factor_v] : values_of<Factors>({{0.3f, 2.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}})) {
+        CAPTURE(factor_a);
+        CAPTURE(factor_v);
+        problem.factor_a = factor_a, problem.factor_v = factor_v;
+        if (factor_a == 0.3f) CHECK(forward(problem).same_bits(losses));
+        const Gradients after = backward(problem, losses, weights, 1, before);
+        check_gradients(problem, weights, before, after);
+        CHECK(after.scale.same_bits(plain.scale));
+        CHECK(after.bias.same_bits(plain.bias));
+        if (factor_a == 1) CHECK(after.a.same_bits(plain.a));
+        if (factor_v == 1) CHECK(after.v.same_bits(plain.v));
+        if (factor_a == 0) CHECK(after.a.same_bits(before.a));
+        if (factor_v == 0) CHECK(after.v.same_bits(before.v));
+        if (factor_a == 0.3f && on_cpu()) CHECK(backward(problem, losses, weights, 2, before).same_bits(after));
+      }
+    }
+  }
+}
+
+TEST_CASE("nothing is added to a contrastive gradient of factor 0, whatever the rows hold; a factor that is NaN shows") {
+  const int64_t n = 19, m = 23, d = 5;
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const Variant variant : kVariants) {
+    for (const bool stops_a : {true, false}) {
+      for (const bool bad_a : {true, false}) {
+        CAPTURE(static_cast<int>(variant));
+        CAPTURE(stops_a);
+        CAPTURE(bad_a);
+        Draw draw(51);
+        Problem problem = draw_problem(draw, variant, n, m, d, 10);
+        (bad_a ? problem.a : problem.v).at(7, 2) = nan;
+        (bad_a ? problem.a : problem.v).at(8, 1) = std::numeric_limits<float>::infinity();
+        (stops_a ? problem.factor_a : problem.factor_v) = 0.0f;
+        const Losses losses = forward(problem);
+        const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
+        const Gradients before = prefilled(problem), after = backward(problem, losses, weights, 1, before);
+        CHECK(after.a.same_bits(before.a) == stops_a);
+        CHECK(after.v.same_bits(before.v) == !stops_a);
+      }
+    }
+    Draw draw(52);
+    Problem problem = draw_problem(draw, variant, n, m, d, 10);
+    problem.factor_a = nan;
+    const Losses losses = forward(problem);
+    const Gradients after = backward(problem, losses, {Floats(n, 1).fill(1), Floats(m, 1).fill(1)}, 1, prefilled(problem));
+    for (const double value : after.a.values()) CHECK(std::isnan(value));
+    for (const double value : after.v.values()) CHECK(std::isfinite(value));
   }
 }
 
@@ -284,7 +351,32 @@ TEST_CASE("contrastive refuses misuse") {
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.bias");
   bad = call.inputs, bad.trust_v = problem.trust_a.vector();
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.trust_v: expected 5 elements, got 4");
+  Floats factors = Floats(2, 1).fill(1);
+  Longs whole(1, 1);
+  bad = call.inputs, bad.grad_factor_a = factors.vector();
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.grad_factor_a: expected 1 elements, got 2");
+  bad = call.inputs, bad.grad_factor_v = whole.vector();
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.grad_factor_v: expected dtype f32, got i64");
   FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 5");
   FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL, "workspace");
+}
+
+TEST_CASE("a caller that knows of no contrastive gradient factors is served as before") {
+  Draw draw(53);
+  Problem problem = draw_problem(draw, Variant::infonce, 9, 11, 4, 10);
+  Losses statistics = forward(problem);
+  Weights weights{draw.choice(9, {1, 0.3}), draw.choice(11, {1, 0.3})};
+  const Gradients before = prefilled(problem), expected = backward(problem, statistics, weights, 1, before);
+  problem.factor_a = problem.factor_v = 0.5f;  // beyond the caller's struct: not to be read
+  Call call(problem, 1);
+  call.inputs.struct_size = offsetof(duet_contrastive_inputs, grad_factor_a);
+  Gradients into = before;
+  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+                                         weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(), {},
+                                         call.workspace()));
+  CHECK(into.same_bits(expected));
+  call.inputs.struct_size -= 1;
+  size_t bytes = 0;
+  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_INVALID_ARGUMENT, "inputs.struct_size: expected 296 to 344");
 }

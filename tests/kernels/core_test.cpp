@@ -3,6 +3,7 @@
 #include <string>
 #include <thread>
 
+#include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/core/arguments.h"
 #include "kernels/retrieval/retrieval_backends.h"
 #include "kernels/supervision/supervision_backends.h"

@@ -318,8 +318,9 @@ TEST_CASE("empty distances and gradients not asked for") {
     const Gradients zero{Floats(9, 4).fill(0), Floats(6, 4).fill(0)};
     const Gradients both = backward(pair, metric, distances, grad, 2, zero);
     Gradients one = zero;
-    SUCCEED_CALL(duet_distance_backward(context, &inputs, distances.matrix(), grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
-    SUCCEED_CALL(duet_distance_backward(context, &inputs, distances.matrix(), grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
+    const duet_matrix read = metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{};
+    SUCCEED_CALL(duet_distance_backward(context, &inputs, read, grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
+    SUCCEED_CALL(duet_distance_backward(context, &inputs, read, grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
     CHECK(one.x.same_bits(both.x));
     CHECK(one.y.same_bits(both.y));
   }
@@ -359,6 +360,12 @@ TEST_CASE("distance refuses misuse") {
   FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace");
   FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{}, scratch.view()),
             DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
+  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_INNER}) {
+    Floats grad(4, 5);
+    inputs = inputs_of(pair, metric);
+    FAIL_CALL(duet_distance_backward(context, &inputs, out.matrix(), grad.matrix(), duet_matrix{}, duet_matrix{}, scratch.view()),
+              DUET_INVALID_ARGUMENT, "distances: expected null for a metric that does not read them");
+  }
   FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   inputs.y = narrow.matrix();
   FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.y: expected any x 3, got 5 x 2");

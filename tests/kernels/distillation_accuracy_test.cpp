@@ -43,10 +43,10 @@ void check_not_negative(const Losses& out) {
 }  // namespace
 
 TEST_CASE("confident and hopeless rows of a distillation keep their relative accuracy") {
-  for (const double x : {3.0, 7.0, 17.0, 30.0, 80.0, -7.0, -30.0, -80.0})
-    for (const double teacher : {3.0, 30.0, 80.0, -7.0})
-      for (const float kappa : {0.0f, 0.5f, 1.0f})
-        for (const int64_t n : {1, 2, 7}) {
+  for (const double x : values_of({3.0, 7.0, 17.0, 30.0, 80.0, -7.0, -30.0, -80.0}))
+    for (const double teacher : values_of({3.0, 30.0, 80.0, -7.0}))
+      for (const float kappa : values_of({0.0f, 0.5f, 1.0f}))
+        for (const int64_t n : values_of<int64_t>({1, 2, 7})) {
           CAPTURE(x);
           CAPTURE(teacher);
           CAPTURE(kappa);
@@ -76,8 +76,8 @@ TEST_CASE("confident and hopeless rows of a distillation keep their relative acc
 }
 
 TEST_CASE("a distillation towards itself is 0, and never below") {
-  for (const int64_t n : {1, 6, 33})
-    for (const float scale : {1.0f, 10.0f, 100.0f, 1000.0f, 0.0f}) {
+  for (const int64_t n : values_of<int64_t>({1, 6, 33}))
+    for (const float scale : values_of({1.0f, 10.0f, 100.0f, 1000.0f, 0.0f})) {
       CAPTURE(n);
       CAPTURE(scale);
       Draw draw(71);
@@ -128,7 +128,7 @@ TEST_CASE("a distillation's rows do not feel the scores of huge rows beside them
 TEST_CASE("what has no weight takes no part in a distillation's gradient, though its sums be infinite or NaN") {
   const int64_t n = 5, d = 2;
   for (const bool paired : {false, true})
-    for (const float bad : {-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()}) {  // products of -inf, inf and NaN
+    for (const float bad : values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
       CAPTURE(bad);
       Draw draw(73);
       Problem problem = draw_problem(draw, n, n, d, 10, 1);
@@ -147,4 +147,121 @@ TEST_CASE("what has no weight takes no part in a distillation's gradient, though
       check_relative(after.scale.values(), expected.scale.values(), 1e-5, "grad_scale");
       if (!std::isnan(bad)) check_relative(after.v.values(), expected.v.values(), 2e-6, "grad_v");
     }
+}
+
+TEST_CASE("a distillation from a teacher whose scale is 0 or next to it") {
+  for (const float scale : values_of({10.0f, 100.0f, 0.0f}))  // bounded, not bounded, nothing
+    for (const float teacher_scale : {0.0f, 1e-38f, -1e-31f})
+      for (const int64_t n : values_of<int64_t>({1, 2, 40})) {
+        CAPTURE(scale);
+        CAPTURE(teacher_scale);
+        CAPTURE(n);
+        Draw draw(74);
+        Problem problem = draw_problem(draw, n, n, 5, scale, teacher_scale);
+        problem.paired = true;
+        const Losses out = forward(problem);
+        check_losses(problem, out, problem.tolerance());
+        check_not_negative(out);
+        const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(n, {1, 0.5})};
+        const Gradients before = prefilled(problem);
+        check_gradients(problem, weights, before, backward(problem, out, weights, 2, before), problem.tolerance());
+      }
+}
+
+TEST_CASE("a distillation of large dots by a small scale leaves out own pairs alone") {
+  struct Shape {
+    float scale, side, own, other;  // dots side * own and side * other
+  };
+  for (const Shape& shape : {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f}, Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f},
+                             Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f}, Shape{1e-31f, 1e19f, -1e19f, -0.9e19f}, Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}})
+    for (const bool teacher : {false, true})  // whose dots they are
+      for (const float kappa : {0.0f, 0.5f, 1.0f}) {
+        CAPTURE(shape.scale);
+        CAPTURE(shape.own);
+        CAPTURE(teacher);
+        CAPTURE(kappa);
+        Draw draw(75);
+        Problem problem = draw_problem(draw, 1, 2, 1, 1, 1);
+        problem.teacher_a = Floats(1, 1).fill(1), problem.teacher_v = draw.normals(2, 1);
+        problem.paired = true;
+        problem.kappa_a.fill(kappa), problem.trust_v.fill(1);
+        (teacher ? problem.teacher_a : problem.a).at(0) = shape.side;
+        (teacher ? problem.teacher_v : problem.v).at(0) = shape.own;
+        (teacher ? problem.teacher_v : problem.v).at(1) = shape.other;
+        (teacher ? problem.teacher_scale : problem.scale) = shape.scale;
+        const double expected = problem.rows({1}).loss[0];
+        // The teacher's scores leave a KL by cancelling.
+        double size = 0;
+        for (const double t : problem.teacher_scores()) size = std::max(size, std::abs(t));
+        CHECK(std::abs(forward(problem).row.at(0) - expected) <= 2e-6 * std::abs(expected) + 2e-6 + (teacher ? 1e-6 * size : 0));
+      }
+}
+
+TEST_CASE("a distillation's rows whose own score is minus infinity lose without bound, not NaN") {
+  Draw draw(76);
+  for (const float kappa : {0.0f, 0.5f, 1.0f}) {
+    CAPTURE(kappa);
+    Problem problem = draw_problem(draw, 2, 2, 2, 1, 1);
+    for (Floats* rows : {&problem.a, &problem.v, &problem.class_a, &problem.class_v}) {
+      *rows = Floats(2, 2).fill(0);
+      for (int64_t i = 0; i < 2; ++i) rows->at(i, i) = 1;
+    }
+    problem.a.at(0, 0) = 1e20f, problem.v.at(0, 0) = -1e20f;
+    problem.kappa_a.fill(kappa), problem.kappa_v.fill(kappa);
+    problem.paired = true;
+    const Losses out = forward(problem);
+    CHECK(out.row.at(0) == std::numeric_limits<float>::infinity());
+    CHECK(out.column.at(0) == std::numeric_limits<float>::infinity());
+    CHECK(std::isfinite(out.row.at(1)));
+    CHECK(std::isfinite(out.column.at(1)));
+  }
+}
+
+TEST_CASE("a distillation of rows of wild norms whose scores are large") {
+  Draw draw(77);
+  for (const bool teacher : {false, true}) {
+    Problem problem = draw_problem(draw, 2, 2, 2, 1, 1);
+    problem.paired = true;
+    Floats &a = teacher ? problem.teacher_a : problem.a, &v = teacher ? problem.teacher_v : problem.v;
+    a.fill(0), v.fill(0);
+    a.at(0, 0) = 1e-23f, a.at(1, 0) = 0.5e-23f, v.at(0, 0) = -0.3e18f, v.at(1, 0) = 1e18f;
+    (teacher ? problem.teacher_scale : problem.scale) = 1e7f;  // scores of -30, 100, -15, 50
+    check_losses(problem, forward(problem), softmax_tolerance(2, 1, 100));
+  }
+}
+
+TEST_CASE("a distillation's own pairs are positives where there are classes, of no column too") {
+  const int64_t n = 3;
+  Draw draw(78);
+  Problem problem = draw_problem(draw, n, n, 4, 10, 1);
+  problem.paired = true;
+  problem.class_a = Floats(n, 0), problem.class_v = Floats(n, 0);
+  problem.kappa_a.fill(0.5f), problem.kappa_v.fill(1);
+  Call call(problem, 2);
+  Floats some(1, 1);  // there, but nothing of it is read
+  call.inputs.class_a = call.inputs.class_v = duet_f32_matrix(some.data(), n, 0);
+  Losses out(n, n);
+  forward(call, out);
+  check_losses(problem, out, problem.tolerance());
+  for (int64_t i = 0; i < n; ++i) CHECK(out.row_statistics.at(i, 2) == 1);
+  const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(n, {1, 0.5})};
+  const Gradients before = prefilled(problem);
+  Gradients after = before;
+  backward(call, out, weights, after);
+  check_gradients(problem, weights, before, after, problem.tolerance());
+}
+
+TEST_CASE("a distillation's weight of 0 takes no part, though its kappa be NaN") {
+  const int64_t n = 4, d = 3;
+  Draw draw(79);
+  for (const bool paired : {false, true}) {
+    Problem problem = draw_problem(draw, n, n, d, 10, 1);
+    problem.paired = paired;
+    const Losses out = forward(problem);
+    Weights weights{Floats(n, 1).fill(1), Floats(n, 1).fill(1)};
+    weights.row.at(1) = weights.column.at(2) = 0;
+    const Gradients expected = backward(problem, out, weights, 2, zeros(problem));
+    problem.kappa_a.at(1) = problem.kappa_v.at(2) = std::numeric_limits<float>::quiet_NaN();
+    CHECK(backward(problem, out, weights, 2, zeros(problem)).same_bits(expected));
+  }
 }

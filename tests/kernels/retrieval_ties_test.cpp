@@ -30,6 +30,32 @@ TEST_CASE("the reference's expectation over ties is the mean over all orders") {
   }
 }
 
+TEST_CASE("retrieval counts what scores better than one score of thousands of relevant items, and behind the relevant items before it") {
+  if (!on_cpu() && !device.every_value) return;  // thousands of columns of tiles are slow to emulate: once, in one schedule
+  // Rows of a group score alike, each group below the one before; the query has label 0.
+  struct Group {
+    int64_t count;
+    int32_t label;
+  };
+  for (const std::vector<Group>& groups :
+       {std::vector<Group>{{5000, 1}, {5000, 0}}, {{7, 0}, {900, 1}, {3, 0}, {40, 1}, {4200, 0}, {30, 1}, {5, 0}}}) {
+    std::vector<int64_t> order;
+    for (size_t g = 0; g < groups.size(); ++g) order.insert(order.end(), static_cast<size_t>(groups[g].count), static_cast<int64_t>(g));
+    std::shuffle(order.begin(), order.end(), std::mt19937(5));
+    RetrievalProblem problem{Floats(1, 3), Floats(static_cast<int64_t>(order.size()), 3), Ints(1, 1), Ints(static_cast<int64_t>(order.size()), 1),
+                             true};
+    problem.queries.at(0, 0) = 1, problem.queries.at(0, 1) = problem.queries.at(0, 2) = 0;
+    problem.query_labels.at(0) = 0;
+    problem.cutoff = {1, 5, 920, 5001};
+    for (int64_t j = 0; j < problem.m(); ++j) {
+      const int64_t g = order[static_cast<size_t>(j)];
+      problem.gallery.at(j, 0) = 1, problem.gallery.at(j, 1) = 0.25f * static_cast<float>(g), problem.gallery.at(j, 2) = 0;
+      problem.gallery_labels.at(j) = groups[static_cast<size_t>(g)].label;
+    }
+    check_measures(run_retrieval(problem), problem, 0);
+  }
+}
+
 TEST_CASE("retrieval takes the expectation over the orders of equal scores") {
   // Up to 300 distinct rows' scores are further apart than float32 sees, so the reference's groups are the only right ones.
   struct Shape {

@@ -30,6 +30,7 @@ struct Batch {
     out.hide = options.hide, out.lift = options.lift, out.trust = options.trust;
     out.momentum = options.momentum, out.largest_lift = options.largest_lift;
     out.unannotated_kappa = options.unannotated_kappa, out.pair_weight_scale = options.pair_weight_scale;
+    out.unread = options.unread, out.generality = options.generality;
     return out;
   }
 };
@@ -46,7 +47,7 @@ struct State {
 };
 
 struct Result {
-  Floats class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight;
+  Floats class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight, anchor_weight;
 
   Result(int64_t samples, int64_t classes)
       : class_q(samples, classes, 1),
@@ -55,16 +56,19 @@ struct Result {
         annotated(samples, 1),
         hidden_trust(samples, 1),
         counts(2, 1),
-        pair_weight(1, 1) {}
+        pair_weight(1, 1),
+        anchor_weight(samples, 1) {}
   duet_supervision_outputs outputs() {
     duet_supervision_outputs out = DUET_SUPERVISION_OUTPUTS_INIT;
     out.class_q = class_q.matrix(), out.trust = trust.vector(), out.kappa = kappa.vector(), out.annotated = annotated.vector();
     out.hidden_trust = hidden_trust.vector(), out.counts = counts.vector(), out.pair_weight = pair_weight.vector();
+    out.anchor_weight = anchor_weight.vector();
     return out;
   }
   bool same_bits(const Result& other) const {
     return class_q.same_bits(other.class_q) && trust.same_bits(other.trust) && kappa.same_bits(other.kappa) && annotated.same_bits(other.annotated) &&
-           hidden_trust.same_bits(other.hidden_trust) && counts.same_bits(other.counts) && pair_weight.same_bits(other.pair_weight);
+           hidden_trust.same_bits(other.hidden_trust) && counts.same_bits(other.counts) && pair_weight.same_bits(other.pair_weight) &&
+           anchor_weight.same_bits(other.anchor_weight);
   }
 };
 
@@ -118,7 +122,8 @@ Result step(Batch& batch, State& state) {
   check_close(state.predicted.values(), predicted, rounding, "predicted");
   check_close(state.concord.values(), {concord}, rounding, "concord");
   check_close(result.class_q.values(), expected.class_q, rounding, "class_q");
-  check_close(result.pair_weight.values(), expected.pair_weight, 8 * rounding, "pair_weight");
+  check_close(result.pair_weight.values(), expected.pair_weight, 8 * rounding * 3 * batch.options.pair_weight_scale, "pair_weight");
+  check_close(result.anchor_weight.values(), expected.anchor_weight, rounding, "anchor_weight");
   check_close(result.kappa.values(), expected.kappa, rounding, "kappa");
   check_close(result.trust.values(), expected.trust, 0, "trust");
   check_close(result.annotated.values(), expected.annotated, 0, "annotated");
@@ -156,6 +161,7 @@ TEST_CASE("supervision follows its options") {
   state.predicted.assign({0.001, 0.4, 0.3, 0.299});
   Batch batch = draw_batch(37, 60, 4, 0.4);
   batch.options.momentum = 0.999f, batch.options.largest_lift = 3, batch.options.unannotated_kappa = 0.25f, batch.options.pair_weight_scale = 2;
+  batch.options.unread = 0.3, batch.options.generality = 0.6;
   state.concord.fill(0.9);
   step(batch, state);
   CHECK(state.concord.at(0) > 0.85);
@@ -190,7 +196,7 @@ TEST_CASE("supervision keeps its state where a batch has nothing to say") {
   const Result result = step(empty, state);
   CHECK((state.predicted.same_bits(before.predicted) && state.concord.same_bits(before.concord)));
   CHECK((result.counts.at(0) == 0 && result.counts.at(1) == 0));
-  CHECK(result.pair_weight.at(0) == doctest::Approx(0.8 * std::pow(0.7, 8)));
+  CHECK(result.pair_weight.at(0) == doctest::Approx(3 * (0.3 + std::pow(0.7, 8))));
 }
 
 TEST_CASE("supervision writes the moved state beside the old one where it is asked to") {
@@ -272,6 +278,54 @@ TEST_CASE("supervision breaks ties to the lowest class and passes NaN on") {
   CHECK(lifted.trust.at(0) == 0);
 }
 
+TEST_CASE("supervision tells classes apart whose probabilities are one number") {
+  State state(2);
+  Batch batch = draw_batch(60, 4, 2, 1);
+  batch.prior.fill(0.5);
+  batch.logits_a.assign({1e-20f, 2e-20f, 2e-17f, 1e-17f, -1e-30f, -1e-38f, 1e-20f, 2e-20f});
+  batch.logits_v.assign({2e-20f, 1e-20f, 3e-17f, 1e-17f, -1e-30f, 1e-38f, 0, 0});
+  batch.options.lift = 0;
+  const Result result = run(batch, state, 1);
+  CHECK(result.trust.at(0) == 0);  // class 1 and class 0
+  CHECK(result.trust.at(1) == 1);  // class 0 and class 0
+  CHECK(result.trust.at(2) == 1);  // class 1 and class 1
+  CHECK(result.trust.at(3) == 0);  // class 1 and, of equal ones, class 0
+}
+
+TEST_CASE("supervision weighs the pair term by evidence and concord") {
+  for (const double unread : {0.0, 0.25, 1.0})
+    for (const double generality : {0.0, 0.4, 1.0})
+      for (const double concord : {0.0, 0.5, 1.0}) {
+        CAPTURE(unread);
+        CAPTURE(generality);
+        CAPTURE(concord);
+        State state(3);
+        state.concord.fill(concord);
+        Batch batch = draw_batch(68, 30, 3, 0.5);
+        batch.options.unread = unread, batch.options.generality = generality;
+        const Result result = step(batch, state);
+        for (int64_t i = 0; i < 30; ++i) CHECK(result.anchor_weight.at(i) == doctest::Approx(batch.labels.at(i) < 0 ? 1 : unread * unread));
+        if (concord < 1) continue;
+        Batch labelled = draw_batch(69, 30, 3, 0);  // which leaves concord alone
+        labelled.options = batch.options;
+        State full(3);
+        full.concord.fill(1);
+        CHECK(step(labelled, full).pair_weight.at(0) == doctest::Approx((1 + 2 * unread) * (1 - generality) * (1 - generality)));
+      }
+}
+
+TEST_CASE("supervision: heads that know one class agree on nothing") {
+  State state(1);
+  state.concord.fill(0.5);
+  Batch batch = draw_batch(70, 12, 1, 0.5);
+  batch.ratio.at(0) = 0;
+  const Result result = step(batch, state);
+  for (int64_t i = 0; i < 12; ++i) CHECK(result.trust.at(i) == 0);
+  CHECK(state.concord.at(0) == doctest::Approx(0.95 * 0.5));
+  batch.options.trust = 0;
+  for (int64_t i = 0; i < 12; ++i) CHECK(step(batch, state).trust.at(i) == 1);
+}
+
 TEST_CASE("supervision refuses misuse") {
   Context context;
   Batch batch = draw_batch(61, 6, 3, 0.5);
@@ -305,5 +359,16 @@ TEST_CASE("supervision refuses misuse") {
   batch.labels.at(4) = 2;
   batch.ratio.at(0) = std::numeric_limits<float>::quiet_NaN();
   FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.ratio: expected 0 to 1");
+  batch.ratio.at(0) = 1;
+  wrong = inputs;
+  wrong.unread = -0.5;
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.unread: expected 0 to 1");
+  wrong = inputs;
+  wrong.generality = std::numeric_limits<double>::quiet_NaN();
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.generality: expected 0 to 1");
+  wrong_outputs = outputs;
+  wrong_outputs.anchor_weight.size = 5;
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "outputs.anchor_weight: expected 6 elements, got 5");
   CHECK(state.concord.at(0) == 0);  // a refused call leaves the state
 }

@@ -1,4 +1,4 @@
-// METHOD.md 6.3 and 6.4 for one batch, in the order in which they are stated there. In double, for tests alone.
+// METHOD.md 6.3, 6.4 and 6.10's weights for one batch, in the order in which they are stated there. In double, for tests alone.
 #pragma once
 
 #include <algorithm>
@@ -19,11 +19,11 @@ struct SupervisionBatch {
   uint32_t epoch = 0;
   uint64_t seed = 0;
   bool hide = true, lift = true, trust = true;
-  double momentum = 0.95, largest_lift = 100, unannotated_kappa = 0.5, pair_weight_scale = 0.8;
+  double momentum = 0.95, largest_lift = 100, unannotated_kappa = 0.5, pair_weight_scale = 1, unread = 1, generality = 0;
 };
 
 struct SupervisionResult {
-  std::vector<double> class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight;
+  std::vector<double> class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight, anchor_weight;
 };
 
 inline std::vector<double> class_softmax(const std::vector<double>& logits) {
@@ -68,11 +68,16 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
     const bool coin = random_word(batch.seed, 4, batch.epoch, static_cast<uint64_t>(batch.sample_ids[i])) <
                       static_cast<uint64_t>(std::floor(batch.ratio * 4294967296.0 + 0.5));
     const bool annotated = batch.labels[i] >= 0 && (!batch.hide || coin);
+    // The order of p lift is that of logit + ln(lift), which tells classes apart whose probabilities are one number; without any mass, that of p.
     const auto best = [&](const std::vector<double>& logits) {
-      const auto q = lifted(class_softmax(row(logits, i)), lift);
+      std::vector<double> plain = row(logits, i), q = plain;
+      const double largest = *std::max_element(plain.begin(), plain.end());
+      bool mass = false;
+      for (size_t c = 0; c < classes; ++c) q[c] = plain[c] - largest + std::log(lift[c]), mass |= q[c] > -HUGE_VAL;
+      if (!mass) q = plain;
       return std::max_element(q.begin(), q.end()) - q.begin();
     };
-    const bool agree = best(batch.logits_a) == best(batch.logits_v);
+    const bool agree = classes > 1 && best(batch.logits_a) == best(batch.logits_v);
     if (batch.labels[i] < 0) unlabelled += 1, agreeing += agree;
     const auto q = lifted(p[i], lift);
     for (size_t c = 0; c < classes; ++c) out.class_q.push_back(annotated ? static_cast<int32_t>(c) == batch.labels[i] : q[c]);
@@ -80,11 +85,12 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
     out.trust.push_back(annotated || agree || !batch.trust);
     out.hidden_trust.push_back(annotated ? 0 : out.trust.back());
     out.kappa.push_back(annotated ? 1 : batch.unannotated_kappa);
+    out.anchor_weight.push_back(batch.labels[i] < 0 ? 1 : batch.unread * batch.unread);
     annotated_count += annotated;
   }
   if (unlabelled > 0) concord = batch.momentum * concord + (1 - batch.momentum) * agreeing / unlabelled;
   out.counts = {annotated_count, static_cast<double>(samples) - annotated_count};
-  out.pair_weight = {batch.pair_weight_scale * std::pow(concord, 8)};
+  out.pair_weight = {batch.pair_weight_scale * (1 + 2 * batch.unread) * ((1 - concord) + std::pow(1 - batch.generality, 2) * std::pow(concord, 8))};
   return out;
 }
 

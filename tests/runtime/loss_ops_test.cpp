@@ -123,6 +123,50 @@ TEST_CASE("infonce and multi-positive, both directions") {
   }
 }
 
+TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)") {
+  for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID})
+    for (const auto& [g_a, g_v] : {std::pair{0.25f, 2.0f}, {1.0f, 0.0f}, {0.0f, 1.0f}}) {
+      CAPTURE(kind);
+      CAPTURE(g_a);
+      CAPTURE(g_v);
+      Batch batch;
+      Floats factor_a = Floats(1, 1).fill(g_a), factor_v = Floats(1, 1).fill(g_v);
+      duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+      options.kind = kind, options.grad_factor_a = factor_a.vector(), options.grad_factor_v = factor_v.vector();
+      Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
+      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+      if (kind == DUET_MULTI_POSITIVE) {
+        options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
+        options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
+        options.paired = 1;
+        row_positives = batch.row_positives(true), column_positives = batch.column_positives(true);
+      }
+      const bool sigmoid = kind == DUET_SIGMOID;
+      const auto loss = [&](const Doubles& a, const Doubles& v, double scale) {
+        Doubles s = scores(a, v, scale);
+        if (sigmoid) {
+          for (double& x : s) x -= 0.5;
+          return reference::weighted_mean(reference::sigmoid_rows(s, row_positives, kRowOnes, kRows, kColumns).loss, batch.trust_a.values(), kRows);
+        }
+        const auto rows = reference::cross_entropy_rows(s, row_positives, kRowOnes, kRows, kColumns);
+        const auto columns = reference::cross_entropy_rows(across(s), column_positives, kColumnOnes, kColumns, kRows);
+        return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
+      };
+      // The loss where nothing moves; each side moves it by its factor against the other as it was, the scale by itself.
+      const Doubles a = batch.a.values(), v = batch.v.values();
+      const double scale = batch.scale.at(0), here = loss(a, v, scale), by_a = g_a, by_v = g_v;
+      gradcheck(
+          "stopped contrastive", {batch.a, batch.v, batch.scale},
+          [&](Tape& tape, const auto& in) {
+            return ops::contrastive(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options, constant(batch.trust_a),
+                                    sigmoid ? Tensor{} : constant(batch.trust_v));
+          },
+          [&](const auto& in) {
+            return here + by_a * (loss(in[0], v, scale) - here) + by_v * (loss(a, in[1], scale) - here) + (loss(a, v, in[2][0]) - here);
+          });
+    }
+}
+
 TEST_CASE("a learned scale gets the gradient of its logarithm") {
   Batch batch;
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;

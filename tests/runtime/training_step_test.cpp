@@ -83,14 +83,15 @@ struct Training {
 
   // Makes the supervision of a batch from the teacher's logits: not differentiable, so the kernel is called as it is.
   struct Supervision {
-    Tensor class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight;
+    Tensor class_q, trust, kappa, annotated, hidden_trust, counts, pair_weight, anchor_weight;
   };
   Supervision supervise(int64_t first, int64_t batch, const Tensor& logits_a, const Tensor& logits_v) {
     const Supervision out{tape.make(batch, kClasses), tape.make(batch), tape.make(batch), tape.make(batch),
-                          tape.make(batch),           tape.make(2),     tape.make(1)};
+                          tape.make(batch),           tape.make(2),     tape.make(1),     tape.make(batch)};
     duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
     inputs.labels = duet_i32_vector(labels.data() + first, batch), inputs.sample_ids = duet_i64_vector(order.data() + first, batch);
     inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
+    inputs.unread = 0.1, inputs.generality = 0.6;
     inputs.prior = prior.vector(), inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
     duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
     state.predicted = predicted.vector(), state.concord = concord.vector();
@@ -98,6 +99,7 @@ struct Training {
     outputs.class_q = out.class_q.matrix(), outputs.trust = out.trust.vector(), outputs.kappa = out.kappa.vector();
     outputs.annotated = out.annotated.vector(), outputs.hidden_trust = out.hidden_trust.vector();
     outputs.counts = out.counts.vector(), outputs.pair_weight = out.pair_weight.vector();
+    outputs.anchor_weight = out.anchor_weight.vector();
     SUCCEED_CALL(duet_supervision_forward(context, &inputs, &state, &outputs, tape.workspace(duet_supervision_workspace, inputs)));
     return out;
   }
@@ -129,20 +131,21 @@ struct Training {
     distillation.kappa_a = distillation.kappa_v = given.kappa.vector();
     distillation.teacher_scale = tape.constant(10).vector();
     distillation.paired = 1;
-    const duet_contrastive_inputs pair = DUET_CONTRASTIVE_INPUTS_INIT;
+    duet_contrastive_inputs pair = DUET_CONTRASTIVE_INPUTS_INIT;
+    pair.grad_factor_v = tape.constant(0.5f).vector();
 
     const Tensor annotated = given.counts.row_part(0, 1), others = given.counts.row_part(1, 1), q = given.class_q;
     const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(tape, store.student());
-    const Tensor loss =
-        ops::weighted_sum(tape, {{ops::cross_entropy(tape, logits_a, q, given.annotated, annotated), unit},
-                                 {ops::cross_entropy(tape, logits_v, q, given.annotated, annotated), unit},
-                                 {ops::triplet(tape, out.a, out.v, triplet), unit},
-                                 {ops::triplet(tape, out.v, out.a, triplet), unit},
-                                 {ops::distillation(tape, out.a, out.v, temperature, distillation, given.trust, given.trust), half_rho},
-                                 {ops::cross_entropy(tape, logits_a, q, given.hidden_trust, others), half_rho},
-                                 {ops::cross_entropy(tape, logits_v, q, given.hidden_trust, others), half_rho},
-                                 {ops::contrastive(tape, out.a, out.v, temperature, {}, pair), given.pair_weight},
-                                 {ops::decorrelation(tape, out.a, out.v), unit}});
+    const Tensor loss = ops::weighted_sum(
+        tape, {{ops::cross_entropy(tape, logits_a, q, given.annotated, annotated), unit},
+               {ops::cross_entropy(tape, logits_v, q, given.annotated, annotated), unit},
+               {ops::triplet(tape, out.a, out.v, triplet), unit},
+               {ops::triplet(tape, out.v, out.a, triplet), unit},
+               {ops::distillation(tape, out.a, out.v, temperature, distillation, given.trust, given.trust), half_rho},
+               {ops::cross_entropy(tape, logits_a, q, given.hidden_trust, others), half_rho},
+               {ops::cross_entropy(tape, logits_v, q, given.hidden_trust, others), half_rho},
+               {ops::contrastive(tape, out.a, out.v, temperature, {}, pair, given.anchor_weight, given.anchor_weight), given.pair_weight},
+               {ops::decorrelation(tape, out.a, out.v), unit}});
     store.clear_gradients();
     tape.backward(loss);
     const Tensor rate = tape.constant(static_cast<float>(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100)));
