@@ -25,7 +25,9 @@ class TrainingStepBench : public Prepared {
     for (int side = 0; side < data::kModalities; ++side) description.inputs[static_cast<size_t>(side)].mean.resize(dataset_.width(side));
     description.class_values.assign(dataset_.class_values().begin(), dataset_.class_values().end());
     model_ = std::make_unique<Model>(std::move(description), setting.context);
-    step_ = std::make_unique<TrainingStep>(setting.context, *model_, dataset_.train, dataset_.train.labels, 1000);
+    const auto& train = dataset_.train;
+    const Evidence evidence = measure_evidence(train.features[0], train.features[1], train.labels, dataset_.classes);
+    step_ = std::make_unique<TrainingStep>(setting.context, *model_, train, train.labels, evidence, 1000);
     step_->start_epoch(kEpoch);
     rows_.resize(static_cast<size_t>(dataset_.train.rows()));
     for (size_t i = 0; i < rows_.size(); ++i) rows_[i] = static_cast<int64_t>(i);

@@ -125,7 +125,7 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
       inputs = Preprocessing::fit(train, options.scaling[side]);
       inputs.limit = options.limit;
       dataset.train.features[side] = inputs.apply(train);
-    }  // its file is closed before the next one is read
+    }  // its bytes are gone before the next file's come
     const FeatureSource test = open_features(files, "test", name, dataset.test.rows());
     require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(), " columns in test; expected ",
             dataset.width(static_cast<int>(side)), " as in train");
@@ -153,19 +153,6 @@ void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<cons
   dataset.test.labels = ids_of(test, dataset.label_values, beyond);
   dataset.classes = static_cast<int32_t>(dataset.label_values.size());
   dataset.label_values.insert(dataset.label_values.end(), beyond.begin(), beyond.end());
-}
-
-void write_dataset(const std::filesystem::path& folder, const Dataset& dataset) {
-  for (const auto& [name, split] : {std::pair{"train", &dataset.train}, std::pair{"test", &dataset.test}}) {
-    std::error_code refused;
-    std::filesystem::create_directories(folder / name, refused);
-    if (refused) throw Error(DUET_IO_ERROR, text((folder / name).string(), ": cannot create: ", refused.message()));
-    for (size_t side = 0; side < kModalities; ++side) write_features(npy(folder / name, dataset.modalities[side]), split->features[side]);
-    std::vector<int64_t> labels;
-    for (const int32_t id : split->labels) labels.push_back(id < 0 ? -1 : dataset.label_values[static_cast<size_t>(id)]);
-    write_labels(npy(folder / name, kLabels), std::span<const int64_t>(labels));
-    if (!split->groups.empty()) write_labels(npy(folder / name, kGroups), std::span<const int64_t>(split->groups));
-  }
 }
 
 }  // namespace duet::data

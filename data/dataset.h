@@ -1,5 +1,5 @@
 // A data set: a folder with train/ and test/, each with one .npy a modality, labels.npy (-1: unlabelled) and, where several rows show one item,
-// groups.npy. Rows with the same number are a pair.
+// groups.npy (-1: a row of no group). Rows with the same number are a pair.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct Split {
   std::array<Features, kModalities> features;  // equal rows
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label that the training split lacks.
   std::vector<int32_t> labels;
-  std::vector<int64_t> groups;  // rows of one group are one item; empty: every row is an item of its own
+  std::vector<int64_t> groups;  // as the file has them: rows of one group are one item, -1: in none; empty: every row is an item of its own
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
@@ -34,9 +34,10 @@ struct Dataset {
   std::array<std::string, kModalities> modalities;
   Split train, test;
   int32_t classes = 0;  // C: the distinct labels of the training split
-  std::vector<int64_t>
-      label_values;  // the label that an id stands for; the first C are the classes, ascending, then the test split's others, ascending
-  std::array<Preprocessing, kModalities> inputs;  // how the features were scaled; of a data set that was not read from files: not at all
+  // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
+  std::vector<int64_t> label_values;
+  // How load_dataset scaled the features; as default-constructed where the data set was not read from files.
+  std::array<Preprocessing, kModalities> inputs;
 
   int64_t width(int modality) const { return train.features[static_cast<size_t>(modality)].columns; }
   std::span<const int64_t> class_values() const { return std::span(label_values).first(static_cast<size_t>(classes)); }
@@ -83,9 +84,6 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values (ascending).
 Split load_split(const DatasetFiles& files, const std::string& split, const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values);
-
-// Writes folder/train and folder/test as FolderFiles reads them, labels as their values; creates the folders.
-void write_dataset(const std::filesystem::path& folder, const Dataset& dataset);
 
 // Sets classes, label_values and both splits' labels from label values, -1 for none.
 void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test);

@@ -15,8 +15,8 @@ class FeatureSource {
   // Beyond this no value is read: sums of any number of rows stay finite below it.
   static constexpr double kLargestValue = 0x1p960;
 
-  // The file stays open as long as the source. Throws DUET_INVALID_ARGUMENT, naming the file, unless it is two-dimensional with at least one row and
-  // one column, in C order where order refuses the other.
+  // The file's bytes live as long as the source. Throws DUET_INVALID_ARGUMENT, naming the file, unless it is two-dimensional with at least one row
+  // and one column, in C order where order refuses the other.
   explicit FeatureSource(NpyFile file, FortranOrder order = FortranOrder::refuse);
 
   const std::string& name() const { return file_.view.name; }

@@ -30,9 +30,10 @@ const char* advice(const std::string& kind) {
 
 TypeFacts type_of(const std::string& descr, const std::string& name) {
   constexpr const char* kExpected = "; expected float16, float32, float64 or an integer of 8 to 64 bits, little-endian";
-  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected);
-  require(descr.find('O') == std::string::npos, name, ": object dtype '", descr, "'", kExpected);
-  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr, "'", kExpected);
+  constexpr const char* kSwap = " (save x.astype(x.dtype.newbyteorder('<')))";
+  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected, " (save its columns as one array of numpy.float32)");
+  require(descr.find('O') == std::string::npos, name, ": object dtype '", descr, "'", kExpected, advice(descr));
+  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr, "'", kExpected, kSwap);
   const std::string kind = !descr.empty() && std::string_view("<|=>").find(descr[0]) != std::string_view::npos ? descr.substr(1) : descr;
   if (kind == "f2") return {NpyType::f2, 2};
   if (kind == "f4") return {NpyType::f4, 4};
@@ -84,7 +85,7 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
 }
 
 NpyFile open_npy(const std::filesystem::path& path) {
-  NpyFile opened{MappedFile(path), {}};
+  NpyFile opened{FileBytes(path), {}};
   opened.view = parse_npy(opened.file->bytes(), path.string());
   return opened;
 }

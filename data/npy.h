@@ -1,6 +1,6 @@
 // NumPy's .npy files, versions 1 to 3: little-endian floats of 2, 4 and 8 bytes and integers of 1 to 8, in C order unless the caller says
-// otherwise. The reader works on memory, mapped from a file or linked into the program. Every error is one line that names the file, what it holds
-// and what was expected (DUET_INVALID_ARGUMENT).
+// otherwise. The reader works on memory: a file's bytes, or what is linked into the program. Every error is one line that names the file, what it
+// holds and what was expected (DUET_INVALID_ARGUMENT).
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "data/features.h"
-#include "data/mapped_file.h"
+#include "data/file_bytes.h"
 
 namespace duet::data {
 
@@ -31,7 +31,7 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name);
 
 // A view with the file that it looks at; without one the values lie in memory that outlives it.
 struct NpyFile {
-  std::optional<MappedFile> file;
+  std::optional<FileBytes> file;
   NpyView view;
 };
 
@@ -46,17 +46,12 @@ enum class FortranOrder { refuse, accept };
 std::vector<int64_t> read_labels(const NpyView& view);
 std::vector<int64_t> read_labels(const std::filesystem::path& path);
 
-// The values rounded to float32, as write_features writes them; features that are to be scaled go through FeatureSource. Two-dimensional, at least
+// The values rounded to float32, as features_header says of them; features that are to be scaled go through FeatureSource. Two-dimensional, at least
 // one row and one column, every value finite in float32.
 Features read_features(const NpyView& view, FortranOrder order = FortranOrder::refuse);
 Features read_features(const std::filesystem::path& path, FortranOrder order = FortranOrder::refuse);
 
 // The bytes of such a file before its values, which follow as they lie in memory.
 std::string features_header(const Features& features);
-
-// Write version 1 files, f4, i4 and i8; DUET_IO_ERROR where the system refuses. They never leave half a file under the final name.
-void write_features(const std::filesystem::path& path, const Features& features);
-void write_labels(const std::filesystem::path& path, std::span<const int32_t> labels);
-void write_labels(const std::filesystem::path& path, std::span<const int64_t> labels);
 
 }  // namespace duet::data

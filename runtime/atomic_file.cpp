@@ -4,10 +4,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
-
-#include "kernels/core/error.h"
 
 namespace duet {
 
@@ -48,6 +47,27 @@ void AtomicFile::sync() {
 void AtomicFile::commit() {
   if (descriptor_ >= 0) sync();
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be renamed into place");
+  renamed();
+}
+
+bool AtomicFile::commit_new() {
+  if (descriptor_ >= 0) sync();
+  if (!rename_to_new()) {
+    if (errno == EEXIST) return false;
+    fail("cannot be renamed into place");
+  }
+  renamed();
+  return true;
+}
+
+// false: errno says why. A file system that cannot refuse to replace a file in a rename does so when it makes a link.
+bool AtomicFile::rename_to_new() const {
+  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  return ::link(temporary_.c_str(), path_.c_str()) == 0 && ::unlink(temporary_.c_str()) == 0;
+}
+
+void AtomicFile::renamed() {
   temporary_.clear();
   // The new name is an entry of the folder: without this a crash could bring the old file back.
   const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
@@ -61,7 +81,10 @@ void AtomicFile::commit() {
   if (synced != 0 && reason != EINVAL) fail("its folder cannot be brought to the disk");
 }
 
-void AtomicFile::fail(const char* what) const { throw Error(DUET_IO_ERROR, text(path_.string(), ": ", what, " (", std::strerror(errno), ")")); }
+void AtomicFile::fail(const char* what) const {
+  const int reason = errno;
+  throw FileError(text(path_.string(), ": ", what, " (", std::strerror(reason), ")"), reason);
+}
 
 void AtomicFile::close_descriptor() {
   if (descriptor_ >= 0) ::close(descriptor_);

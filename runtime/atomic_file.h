@@ -4,9 +4,21 @@
 #include <cstddef>
 #include <filesystem>
 
+#include "kernels/core/error.h"
+
 namespace duet {
 
-// Every failure throws Error(DUET_IO_ERROR) naming the file. Destroyed without commit(): the old file stands and nothing is left behind.
+// DUET_IO_ERROR with the system's reason, an errno.
+class FileError : public Error {
+ public:
+  FileError(const std::string& message, int reason) : Error(DUET_IO_ERROR, message), reason_(reason) {}
+  int reason() const { return reason_; }
+
+ private:
+  int reason_;
+};
+
+// Every failure throws FileError naming the file. Destroyed without commit(): the old file stands and nothing is left behind.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -17,12 +29,16 @@ class AtomicFile {
   void write(const void* data, size_t bytes);
   // What was written is on the disk, under its temporary name: of several files that belong together, each is brought there before any appears.
   void sync();
-  // Brings it to the disk unless sync() has, and gives it its name.
+  // Brings it to the disk unless sync() has, and gives it its name; a file of that name is replaced.
   void commit();
+  // The same but that a file of that name stays as it is, whenever it appeared: false then.
+  [[nodiscard]] bool commit_new();
 
  private:
   [[noreturn]] void fail(const char* what) const;
   void close_descriptor();
+  void renamed();
+  bool rename_to_new() const;
 
   std::filesystem::path path_, temporary_;
   int descriptor_ = -1;

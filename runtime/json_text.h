@@ -15,6 +15,8 @@ inline constexpr int kDeepestJson = 8;  // objects and lists within one another;
 class JsonError : public std::runtime_error {
  public:
   JsonError(const std::string& message, std::string key) : std::runtime_error(message), key(std::move(key)) {}
+  // "key: message"; the message alone where there is no key.
+  std::string with_key() const { return (key.empty() ? "" : key + ": ") + what(); }
   std::string key;
 };
 

@@ -90,7 +90,7 @@ std::string first_not_finite(const ParameterStore& store, ParameterKind kind) {
   for (int64_t number = 0; number < store.count(); ++number) {
     const Tensor values = store.tensor(number, kind);
     const int64_t at = first_not_finite<float>(values.data, values.size());
-    if (at >= 0) return text(store.parameter(number).name, ": element ", at, " is ", not_finite(values.data[at]));
+    if (at >= 0) return text(store.parameter(number).name, ": element ", at, " is ", not_finite_name(values.data[at]));
   }
   return "";
 }

@@ -23,12 +23,13 @@ struct DtypeName {
   duet_dtype dtype;
   const char* name;
   int64_t bytes;
-  int64_t (*first_not_finite)(const void* values, int64_t count);  // null: every value is a finite number
+  int64_t (*first_not_finite)(const void* values, int64_t count);  // null, as the next: every value is a finite number
+  double (*value)(const void* values, int64_t k);
 };
-constexpr DtypeName kDtypes[] = {{DUET_F32, "F32", 4, first_not_finite<float>},
-                                 {DUET_F64, "F64", 8, first_not_finite<double>},
-                                 {DUET_I32, "I32", 4, nullptr},
-                                 {DUET_I64, "I64", 8, nullptr}};
+constexpr DtypeName kDtypes[] = {{DUET_F32, "F32", 4, first_not_finite<float>, value_at<float>},
+                                 {DUET_F64, "F64", 8, first_not_finite<double>, value_at<double>},
+                                 {DUET_I32, "I32", 4, nullptr, nullptr},
+                                 {DUET_I64, "I64", 8, nullptr, nullptr}};
 
 const DtypeName* by_dtype(duet_dtype dtype) {
   for (const DtypeName& known : kDtypes)
@@ -109,7 +110,7 @@ Json parse_header(const std::vector<std::byte>& bytes, const std::filesystem::pa
   try {
     header = read_json({start, static_cast<size_t>(length)});
   } catch (const JsonError& error) {
-    require_file(false, path, "its header is no JSON object: ", error.key, error.key.empty() ? "" : ": ", error.what());
+    require_file(false, path, "its header is no JSON object: ", error.with_key());
   }
   require_file(header.is_object(), path, "its header is no JSON object");
   return header;
@@ -127,7 +128,7 @@ std::string first_not_finite(std::span<const NamedArray> arrays) {
   for (const NamedArray& array : arrays) {
     const DtypeName* dtype = by_dtype(array.dtype);
     const int64_t at = dtype != nullptr && dtype->first_not_finite != nullptr ? dtype->first_not_finite(array.data, array.size()) : -1;
-    if (at >= 0) return text("tensor ", shown(array.name), ": element ", at, " is NaN or infinite");
+    if (at >= 0) return text("tensor ", shown(array.name), ": element ", at, " is ", not_finite_name(dtype->value(array.data, at)));
   }
   return "";
 }

@@ -28,7 +28,7 @@ struct NamedArray {
   int64_t size() const;  // elements
 };
 
-// "tensor encoder_a.layer0.weight: element 17 is NaN or infinite" of the first such element; "" where every one is a finite number.
+// "tensor encoder_a.layer0.weight: element 17 is nan" of the first element that is NaN or infinite; "" where every one is a finite number.
 std::string first_not_finite(std::span<const NamedArray> arrays);
 
 // Every element must be finite: a model that holds another is broken, whoever reads it. What is refused leaves an earlier file as it was.

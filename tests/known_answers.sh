@@ -15,13 +15,13 @@ TEXT
 
 # data set, modalities, scaling, labelled share, then mean and deviation (10 seeds) of label, triplet, contrastive, psd
 answers='
-avdigits audio,visual zscore 1 0.924 0.006 0.926 0.005 0.820 0.006 0.926 0.005
-avdigits audio,visual zscore 0.1 0.762 0.027 0.742 0.019 0.796 0.014 0.912 0.006
-avdigits audio,visual zscore 0.03 0.547 0.030 0.509 0.028 0.768 0.015 0.907 0.006
-wikipedia image,text norm 1 0.258 0.006 0.262 0.009 0.199 0.004 0.268 0.010
-wikipedia image,text norm 0.3 0.232 0.012 0.227 0.011 0.179 0.003 0.260 0.008
-wikipedia image,text norm 0.1 0.201 0.009 0.199 0.008 0.165 0.003 0.240 0.011
-wikipedia image,text norm 0.03 0.171 0.010 0.170 0.011 0.154 0.002 0.203 0.008
+avdigits audio,visual zscore 1 0.924 0.006 0.926 0.005 0.820 0.006 0.927 0.006
+avdigits audio,visual zscore 0.1 0.762 0.027 0.742 0.019 0.796 0.014 0.913 0.005
+avdigits audio,visual zscore 0.03 0.547 0.030 0.509 0.028 0.768 0.015 0.910 0.006
+wikipedia image,text norm 1 0.258 0.006 0.262 0.009 0.199 0.004 0.269 0.010
+wikipedia image,text norm 0.3 0.232 0.012 0.227 0.011 0.179 0.003 0.264 0.004
+wikipedia image,text norm 0.1 0.201 0.009 0.199 0.008 0.165 0.003 0.263 0.007
+wikipedia image,text norm 0.03 0.171 0.010 0.170 0.011 0.154 0.002 0.244 0.009
 '
 reference_seeds=10
 methods_in_order=(label triplet contrastive psd)

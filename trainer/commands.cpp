@@ -29,9 +29,12 @@ std::string describe(const Preparation& preparation) {
               dataset.width(1));
 }
 
+// Lines of ours may hold a path or a name in a file, which may hold anything.
 void print_notes(const std::vector<std::string>& lines) {
-  for (const std::string& line : lines) std::cerr << line << '\n';
+  for (const std::string& line : lines) std::cerr << printable(line) << '\n';
 }
+
+std::string shown_path(const fs::path& path) { return printable(path.string()); }
 
 struct Run {
   TrainingResult result;
@@ -48,13 +51,18 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
   if (directory) run_directory.emplace(*directory);
   Model model(preparation.description, context.get());
   if (announce) {
-    std::cerr << describe(preparation) << "; " << threads << (threads == 1 ? " thread\n" : " threads\n");
-    if (!directory) std::cerr << "no --run: nothing is written, the report is all that stays\n";
+    print_notes({text(describe(preparation), "; ", threads, threads == 1 ? " thread" : " threads")});
+    if (!directory) print_notes({"no --run: nothing is written, the report is all that stays"});
   }
   print_notes(scaling_notes(preparation.description));
   print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
   print_notes(class_notes(preparation.description));
-  if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads));
+  nlohmann::ordered_json evidence;
+  if (preparation.has_evidence) {
+    print_notes({evidence_note(preparation.evidence, preparation.description.modalities)});
+    evidence = evidence_facts(preparation.evidence, preparation.description.modalities);
+  }
+  if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads), evidence);
   Progress progress;
   return {train(context.get(), model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt),
           preparation.description.modalities};
@@ -62,14 +70,14 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
 
 int train_command(const CommandLine& line) {
   const Run run = run_training(line.config, line.run, true);
-  if (run.result.interrupted) {
-    std::cerr << "interrupted after step " << run.result.steps << ": "
-              << (line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept") << '\n';
-    return kExitInterrupted;
+  if (run.result.interrupted_by) {
+    print_notes({text("interrupted after step ", run.result.steps, ": ",
+                      line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept")});
+    return kExitSignal + run.result.interrupted_by;
   }
   std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0], run.modalities[1]);
   std::cerr << coincidence_warning(run.result.evaluation, run.modalities[0], run.modalities[1]);
-  if (line.run) std::cout << "written to " << line.run->string() << '\n';
+  if (line.run) std::cout << "written to " << shown_path(*line.run) << '\n';
   return kExitDone;
 }
 
@@ -81,9 +89,9 @@ int demo_command(const CommandLine& line) {
     config.method = method;
     config.labels = 0.1;
     const Run run = run_training(config, std::nullopt, false);
-    if (run.result.interrupted) {
+    if (run.result.interrupted_by) {
       std::cerr << "interrupted\n";
-      return kExitInterrupted;
+      return kExitSignal + run.result.interrupted_by;
     }
     rows.push_back({method, run.result.evaluation, run.result.seconds});
     modalities = run.modalities;
@@ -95,8 +103,8 @@ int demo_command(const CommandLine& line) {
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context) {
   const fs::path path = *line.run / kModelFile;
   std::error_code refused;
-  usage_require(fs::exists(path, refused), path.string(), ": ", refused ? refused.message() : "no such file",
-                "; --run takes the run directory of duet train");
+  const bool there = fs::exists(path, refused);
+  usage_require(there, path.string(), ": ", refused ? refused.message() : "no such file", "; --run takes the run directory of duet train");
   return Model::load(path, context);
 }
 
@@ -118,6 +126,10 @@ int eval_command(const CommandLine& line) {
   return kExitDone;
 }
 
+[[noreturn]] void refuse_existing(const fs::path& path) {
+  throw UsageError(path.string() + ": not written: it is there already (--force writes over it)");
+}
+
 // The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over where --force says so.
 std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
   InputFiles inputs;
@@ -130,10 +142,56 @@ std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line,
     std::error_code ignored;
     const fs::file_status there = fs::symlink_status(files[side], ignored);
     usage_require(there.type() != fs::file_type::directory, files[side].string(), ": not written: it is a folder");
-    usage_require(line.force || !fs::exists(there), files[side].string(), ": not written: it is there already (--force writes over it)");
+    if (!line.force && fs::exists(there)) refuse_existing(files[side]);
   }
   return files;
 }
+
+// Both or none: neither appears before both are on the disk.
+class EmbeddingFiles {
+ public:
+  EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces) : paths_(paths), replaces_(replaces) {
+    for (size_t side = 0; side < files_.size(); ++side) make(side);
+  }
+
+  void write(const std::array<data::Features, data::kModalities>& embeddings) {
+    for (size_t side = 0; side < files_.size(); ++side) {
+      const std::string header = data::features_header(embeddings[side]);
+      files_[side]->write(header.data(), header.size());
+      files_[side]->write(embeddings[side].values.data(), embeddings[side].values.size() * sizeof(float));
+      files_[side]->sync();
+    }
+  }
+
+  void commit() {
+    size_t done = 0;
+    try {
+      for (; done < files_.size(); ++done) {
+        if (replaces_)
+          files_[done]->commit();
+        else if (!files_[done]->commit_new())
+          refuse_existing(paths_[done]);
+      }
+    } catch (...) {
+      std::error_code ignored;
+      for (size_t side = 0; side < done && !replaces_; ++side) fs::remove(paths_[side], ignored);  // it is ours
+      throw;
+    }
+  }
+
+ private:
+  void make(size_t side) {
+    try {
+      files_[side].emplace(paths_[side]);
+    } catch (const FileError& error) {
+      refuse_output(error.what(), error.reason());
+    }
+  }
+
+  std::array<fs::path, data::kModalities> paths_;
+  bool replaces_;
+  std::array<std::optional<AtomicFile>, data::kModalities> files_;
+};
 
 int embed_command(const CommandLine& line) {
   const Context context = make_context(line.config.threads);
@@ -144,23 +202,20 @@ int embed_command(const CommandLine& line) {
   std::array<data::Features, data::kModalities> embeddings;
   for (size_t side = 0; side < embeddings.size(); ++side)
     embeddings[side] = model->embed(context.get(), static_cast<int>(side), split.features[side], model->description().config.evaluation_block_rows);
+  const InterruptGuard interrupt;  // from here on there are files
   std::error_code error;
   fs::create_directories(*line.out, error);
-  usage_require(!error && fs::is_directory(*line.out, error), line.out->string(), ": cannot make the output folder",
-                error ? ": " + error.message() : "");
-  // Both or none: neither appears before both are on the disk.
-  std::array<std::optional<AtomicFile>, data::kModalities> files;
-  for (size_t side = 0; side < files.size(); ++side) reading_input([&] { files[side].emplace(paths[side]); });
-  for (size_t side = 0; side < files.size(); ++side) {
-    const std::string header = data::features_header(embeddings[side]);
-    files[side]->write(header.data(), header.size());
-    files[side]->write(embeddings[side].values.data(), embeddings[side].values.size() * sizeof(float));
-    files[side]->sync();
+  if (error) refuse_output(text(line.out->string(), ": cannot make the output folder: ", error.message()), error.value());
+  usage_require(fs::is_directory(*line.out, error), line.out->string(), ": cannot make the output folder");
+  EmbeddingFiles files(paths, line.force);
+  files.write(embeddings);
+  if (const int number = interrupt.requested()) {
+    std::cerr << "interrupted: nothing is written\n";
+    return kExitSignal + number;
   }
-  for (size_t side = 0; side < files.size(); ++side) {
-    files[side]->commit();
-    std::cout << paths[side].string() << ": " << embeddings[side].rows << " x " << embeddings[side].columns << '\n';
-  }
+  files.commit();
+  for (size_t side = 0; side < paths.size(); ++side)
+    std::cout << shown_path(paths[side]) << ": " << embeddings[side].rows << " x " << embeddings[side].columns << '\n';
   return kExitDone;
 }
 

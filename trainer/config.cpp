@@ -184,7 +184,7 @@ void set_from_file(Config& config, const std::string& path) {
   try {
     set_from_json(config, read_json(content), path);
   } catch (const JsonError& error) {
-    throw UsageError(text(path, ": ", error.key, error.key.empty() ? "" : ": ", error.what()));
+    throw UsageError(path + ": " + error.with_key());
   }
 }
 
@@ -204,9 +204,8 @@ void set_from_assignment(Config& config, const std::string& assignment) {
 
 bool is_modality_name(const std::string& name) {
   constexpr size_t kLongest = 200;  // bytes; with ".npy" and what marks a file that is being written it stays below a file name's 255
-  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
-  return is_utf8(name) && !name.empty() && name != "." && name != ".." && name.size() <= kLongest && name.find('/') == std::string::npos &&
-         std::ranges::none_of(name, control);
+  // What is printed otherwise than it is has a control character or is no UTF-8.
+  return printable(name) == name && !name.empty() && name != "." && name != ".." && name.size() <= kLongest && name.find('/') == std::string::npos;
 }
 
 std::string misfit(const Config& config) {

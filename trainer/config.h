@@ -53,8 +53,8 @@ struct Config {
   int64_t mining_slots = 1;
   double temperature = 0.1, teacher_temperature = 0.1;
   bool learn_temperature = false;
-  double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 0.8, contrastive_weight = 1, decorrelation_weight = 0;
-  bool hide_labels = true, lift = true, trust = true;
+  double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 1, contrastive_weight = 1, decorrelation_weight = 0;
+  bool hide_labels = true, lift = true, trust = true, pair_evidence = true;
   double largest_lift = 100, unannotated_kappa = 0.5, supervision_momentum = 0.95;
 
   bool operator==(const Config&) const = default;

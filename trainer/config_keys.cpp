@@ -37,11 +37,10 @@ const std::vector<ConfigKey>& table() {
        {},
        "read .npy files in Fortran order too; false: refuse them, for they are often transposed by mistake"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
-       "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is constant in training; `none`: as "
-       "they "
-       "are; `auto`: `norm` where no training value is negative, the smallest is 0 and either over 50 % are 0, or over 10 % and all rows share one "
-       "sum "
-       "or norm, else `zscore`"},
+       "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is constant in training "
+       "(equal values, std within what its type rounds off, or 1 / std not finite); `none`: as they are; `auto`: `norm` where no training value is "
+       "negative, the smallest is 0 and either over 50 % are 0, or over 10 % and all rows share one "
+       "sum or norm, else `zscore`"},
       {"scaling_v", &Config::scaling_v, kAnyValue, kScalings, "the same for V"},
       {"input_limit", &Config::input_limit, kNotNegative, {}, "scaled inputs are clipped to plus or minus this; 0: not clipped"},
       {"labels", &Config::labels, {0, 1, true}, {}, "share of each class that keeps its label (at least one sample a class)"},
@@ -100,12 +99,17 @@ const std::vector<ConfigKey>& table() {
       {"cross_weight", &Config::cross_weight, kNotNegative, {}, "weight of L_cross, the triplets (`triplet`, `psd`)"},
       {"kl_weight", &Config::kl_weight, kNotNegative, {}, "weight of L_kl before rho (`psd`)"},
       {"soft_weight", &Config::soft_weight, kNotNegative, {}, "weight of L_soft, the cross-entropy of the others, before rho (`psd`)"},
-      {"pair_weight", &Config::pair_weight, kNotNegative, {}, "weight of L_pair before concord^8 (`psd`); 0: no such term"},
+      {"pair_weight", &Config::pair_weight, kNotNegative, {}, "a factor of the weight w of L_pair (`psd`); 0: no such term"},
       {"contrastive_weight", &Config::contrastive_weight, kNotNegative, {}, "weight of L_pair in the method `contrastive`"},
       {"decorrelation_weight", &Config::decorrelation_weight, kNotNegative, {}, "lambda_dis, weight of L_dis (`psd`)"},
       {"hide_labels", &Config::hide_labels, kAnyValue, {}, "hide labels by the ratio r (`psd`); false: annotated = labelled"},
       {"lift", &Config::lift, kAnyValue, {}, "align the teacher's class frequencies with the labelled ones"},
       {"trust", &Config::trust, kAnyValue, {}, "trust a hidden sample only where the teacher's two heads agree; false: always"},
+      {"pair_evidence",
+       &Config::pair_evidence,
+       kAnyValue,
+       {},
+       "weigh L_pair and its gradients by what the training split tells of labels and pairs (`psd`); false: as if it told nothing"},
       {"largest_lift", &Config::largest_lift, kPositive, {}, "upper bound of the lift"},
       {"unannotated_kappa", &Config::unannotated_kappa, kShare, {}, "weight of the agreement target for samples that are not annotated"},
       {"supervision_momentum", &Config::supervision_momentum, kShare, {}, "of the running class frequencies and of concord"},

@@ -34,7 +34,7 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
 }
 
 DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery, const std::vector<int32_t>& labels,
-                     const std::vector<int64_t>& groups) {
+                     const std::vector<int64_t>& items) {
   const size_t n = labels.size();
   const auto count = static_cast<int64_t>(n);
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
@@ -42,7 +42,7 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   inputs.gallery = gallery.view();
   inputs.query_labels = inputs.gallery_labels = duet_i32_vector(labels.data(), count);
   inputs.paired = 1;
-  if (!groups.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(groups.data(), count);
+  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(items.data(), count);
   const auto cutoffs = static_cast<int64_t>(kRecallCutoffs.size());
   inputs.cutoffs = duet_i64_vector(kRecallCutoffs.data(), cutoffs);
 
@@ -84,8 +84,21 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   return scores;
 }
 
+// The item that each row shows: its group, or, of a row of group -1, a number that no other row has. Empty: every row is an item of its own.
+std::vector<int64_t> items_of(const std::vector<int64_t>& groups) {
+  std::vector<int64_t> taken = groups, items = groups;
+  std::sort(taken.begin(), taken.end());
+  int64_t next = 0;
+  for (int64_t& item : items) {
+    if (item != -1) continue;
+    while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
+    item = next++;
+  }
+  return items;
+}
+
 // The share of rows that equal a row of another item, bit for bit.
-double coinciding(const data::Features& rows, const std::vector<int64_t>& groups) {
+double coinciding(const data::Features& rows, const std::vector<int64_t>& items) {
   struct Row {
     size_t hash;
     std::string_view bytes;
@@ -94,7 +107,7 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& groups
   std::vector<Row> sorted;
   for (int64_t i = 0; i < rows.rows; ++i) {
     const std::string_view bytes(reinterpret_cast<const char*>(rows.row(i)), static_cast<size_t>(rows.columns) * sizeof(float));
-    sorted.push_back({std::hash<std::string_view>()(bytes), bytes, groups.empty() ? i : groups[static_cast<size_t>(i)]});
+    sorted.push_back({std::hash<std::string_view>()(bytes), bytes, items.empty() ? i : items[static_cast<size_t>(i)]});
   }
   std::sort(sorted.begin(), sorted.end(),
             [](const Row& a, const Row& b) { return std::tie(a.hash, a.bytes, a.item) < std::tie(b.hash, b.bytes, b.item); });
@@ -110,7 +123,8 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& groups
 
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const std::vector<int32_t>& labels,
                     const std::vector<int64_t>& groups) {
-  return {rank(context, a, v, labels, groups), rank(context, v, a, labels, groups), {coinciding(a, groups), coinciding(v, groups)}};
+  const std::vector<int64_t> items = items_of(groups);
+  return {rank(context, a, v, labels, items), rank(context, v, a, labels, items), {coinciding(a, items), coinciding(v, items)}};
 }
 
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {

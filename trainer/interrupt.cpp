@@ -3,24 +3,38 @@
 namespace duet {
 namespace {
 
-volatile std::sig_atomic_t interrupt_requested = 0;
+constexpr std::array<int, 3> kSignals = {SIGINT, SIGTERM, SIGHUP};
 
-void request(int) { interrupt_requested = 1; }
+volatile std::sig_atomic_t requested_signal = 0;
+
+void request(int number) {
+  if (requested_signal != 0) {  // it ends the program when this handler has returned, until when it is blocked
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+  } else {
+    requested_signal = number;
+  }
+}
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
-  interrupt_requested = 0;
+  requested_signal = 0;
   struct sigaction action {};
   action.sa_handler = request;
-  // The handler serves once, so that a second signal has its default effect; writes under way are not cut short.
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  action.sa_flags = SA_RESTART;  // writes under way are not cut short
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &previous_);
+  for (const int number : kSignals) sigaddset(&action.sa_mask, number);
+  for (size_t k = 0; k < kSignals.size(); ++k) {
+    sigaction(kSignals[k], nullptr, &previous_[k]);
+    if (previous_[k].sa_handler != SIG_IGN) sigaction(kSignals[k], &action, nullptr);
+  }
 }
 
-InterruptGuard::~InterruptGuard() { sigaction(SIGINT, &previous_, nullptr); }
+InterruptGuard::~InterruptGuard() {
+  for (size_t k = 0; k < kSignals.size(); ++k) sigaction(kSignals[k], &previous_[k], nullptr);
+}
 
-bool InterruptGuard::requested() const { return interrupt_requested != 0; }
+int InterruptGuard::requested() const { return requested_signal; }
 
 }  // namespace duet

@@ -1,11 +1,13 @@
-// Ctrl-C as a request: the loop finishes its step, saves and ends. A second Ctrl-C ends the program at once.
+// Ctrl-C, SIGTERM and a hang-up as requests: the loop finishes its step, saves and ends. A second signal ends the program at once.
 #pragma once
 
+#include <array>
 #include <csignal>
 
 namespace duet {
 
-// While one lives, SIGINT only sets a flag. At most one at a time.
+// While one lives, the first SIGINT, SIGTERM or SIGHUP is only noted, the next one has its default effect. One that was ignored before stays
+// ignored, as nohup and a shell's background jobs want it. At most one guard at a time.
 class InterruptGuard {
  public:
   InterruptGuard();
@@ -13,10 +15,11 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 
-  bool requested() const;
+  // The number of the signal that came; 0: none.
+  int requested() const;
 
  private:
-  struct sigaction previous_;
+  std::array<struct sigaction, 3> previous_;
 };
 
 }  // namespace duet

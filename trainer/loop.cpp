@@ -1,8 +1,11 @@
 #include "trainer/loop.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "kernels/core/error.h"
 #include "trainer/evaluate.h"
 #include "trainer/method.h"
 
@@ -13,8 +16,23 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-void add_losses(nlohmann::ordered_json& line, const Losses& losses, double divisor) {
-  for (const LossName& name : kLossNames) line[name.key] = losses.*name.value / divisor;
+void add_losses(nlohmann::ordered_json& line, const Losses& losses) {
+  for (const LossName& name : kLossNames) line[name.key] = losses.*name.value;
+}
+
+using Sides = std::array<data::Features, data::kModalities>;
+
+// Rows of the training split that an epoch's model has to embed before it is saved: weights that overflow do so for about every row, and these cost
+// about a hundredth of an epoch of the built-in digits.
+constexpr int64_t kProbeRows = 64;
+
+Sides first_rows(const Sides& features, int64_t most) {
+  Sides out;
+  for (size_t side = 0; side < out.size(); ++side) {
+    out[side] = data::Features(std::min(most, features[side].rows), features[side].columns);
+    std::copy_n(features[side].values.begin(), out[side].values.size(), out[side].values.begin());
+  }
+  return out;
 }
 
 class Loop {
@@ -30,10 +48,11 @@ class Loop {
         interrupt_(interrupt),
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
-        step_(context, model, preparation.dataset.train, preparation.labels, schedule_steps_) {
+        step_(context, model, preparation.dataset.train, preparation.labels, preparation.evidence, schedule_steps_) {
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;
+    if (run_directory) probe_ = first_rows(preparation.dataset.train.features, kProbeRows);
   }
 
   TrainingResult run() {
@@ -42,13 +61,19 @@ class Loop {
     for (int64_t epoch = 0; epoch < epochs && !done(); ++epoch) {
       run_epoch(epoch);
       step_.require_finite();
-      if (run_directory_) model_.save(run_directory_->model_path());
-      if (interrupt_.requested() && !done()) {
-        result.interrupted = true;
-        break;
-      }
+      result.interrupted_by = done() ? 0 : interrupt_.requested();
       const bool last = epoch + 1 == epochs || done();
-      if (last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0)) result.evaluation = evaluate_now();
+      const bool due = last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0);
+      const bool evaluates = due && !result.interrupted_by;
+      // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking takes longer, and comes after.
+      Sides test;
+      if (evaluates)
+        test = embed(preparation_.dataset.test.features, "test");
+      else if (run_directory_)
+        embed(probe_, "training");
+      if (run_directory_) model_.save(run_directory_->model_path());
+      if (result.interrupted_by) break;
+      if (evaluates) result.evaluation = evaluate_now(test);
       progress_.epoch_done(state_);
     }
     progress_.clear();
@@ -71,15 +96,18 @@ class Loop {
     for (int64_t batch = 0; batch < preparation_.sampler->batches() && !done() && !interrupt_.requested(); ++batch) {
       const bool changed = step_.run(preparation_.sampler->batch(batch));
       ++state_.step;
-      const Losses losses = step_.losses();
+      const Losses losses = changed ? step_.losses() : kNoLosses;
       if (changed) {
         ++steps;
         for (const LossName& name : kLossNames) sum.*name.value += losses.*name.value;
       }
       if (run_directory_ && config_.log_every_steps > 0 && state_.step % config_.log_every_steps == 0) {
         nlohmann::ordered_json line = {{"step", state_.step}, {"epoch", state_.epoch}};
-        add_losses(line, losses, 1);
-        if (step_.has_state()) line["concord"] = step_.concord();
+        add_losses(line, losses);
+        if (step_.has_state()) {
+          line["concord"] = step_.concord();
+          line["pair_weight"] = step_.pair_weight();
+        }
         run_directory_->add_metrics(line);
       }
       if (progress_.due()) {
@@ -88,8 +116,7 @@ class Loop {
         progress_.draw(state_);
       }
     }
-    const double divisor = static_cast<double>(std::max<int64_t>(1, steps));
-    for (const LossName& name : kLossNames) state_.losses.*name.value = sum.*name.value / divisor;
+    for (const LossName& name : kLossNames) state_.losses.*name.value = steps > 0 ? sum.*name.value / static_cast<double>(steps) : kNoLoss;
     state_.elapsed_s = seconds_since(start_);
     if (!run_directory_ || state_.step == first_step) return;
     nlohmann::ordered_json line = {{"epoch", state_.epoch},
@@ -98,16 +125,29 @@ class Loop {
                                    {"learning_rate", step_.learning_rate()},
                                    {"ratio", annotated_ratio(config_, epoch)},
                                    {"rho", distillation_ramp(config_, epoch)}};
-    add_losses(line, sum, divisor);
+    add_losses(line, state_.losses);
     if (step_.has_state()) {
       line["concord"] = step_.concord();
+      line["pair_weight"] = step_.pair_weight();
       line["class_frequencies"] = step_.class_frequencies();
     }
     run_directory_->add_metrics(line);
   }
 
-  Evaluation evaluate_now() {
-    const Evaluation evaluation = evaluate(context_, model_, preparation_.dataset.test);
+  Sides embed(const Sides& features, const char* split) const {
+    Sides embeddings;
+    try {
+      for (size_t side = 0; side < features.size(); ++side)
+        embeddings[side] = model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows);
+    } catch (const EmbeddingNotFinite& error) {
+      throw std::runtime_error(text("after step ", state_.step, ": ", split, " split, ", error.what(), "; a lower learning_rate may help"));
+    }
+    return embeddings;
+  }
+
+  Evaluation evaluate_now(const Sides& embeddings) {
+    const data::Split& test = preparation_.dataset.test;
+    const Evaluation evaluation = evaluate(context_, embeddings[0], embeddings[1], test.labels, test.groups);
     state_.last_map = evaluation.mean_map();
     if (run_directory_) {
       nlohmann::ordered_json line = {{"epoch", state_.epoch}, {"step", state_.step}};
@@ -126,6 +166,7 @@ class Loop {
   const InterruptGuard& interrupt_;
   int64_t schedule_steps_, last_step_;
   TrainingStep step_;
+  Sides probe_;
   Clock::time_point start_ = Clock::now();
   ProgressState state_;
 };

@@ -13,7 +13,7 @@ struct TrainingResult {
   Evaluation evaluation;  // of the moving average after the last step; of an interrupted run nothing
   double seconds = 0;
   int64_t steps = 0;
-  bool interrupted = false;
+  int interrupted_by = 0;  // the signal that ended it early; 0: none
 };
 
 // Trains model, which was made from preparation.description. run_directory: null where nothing is to be written; it has been started.

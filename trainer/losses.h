@@ -1,13 +1,18 @@
-// The loss terms of a step as METHOD.md 6.10 names them, on the host: what the log, the progress line and the tests read.
+// The loss terms of a step as METHOD.md 6.11 names them, on the host: what the log, the progress line and the tests read.
 #pragma once
 
 #include <array>
+#include <limits>
 
 namespace duet {
 
 struct Losses {
   double total = 0, label = 0, soft = 0, cross = 0, kl = 0, pair = 0, dis = 0;
 };
+
+// Of a step without any term, and of an epoch of such steps: NaN, which is null in JSON.
+inline constexpr double kNoLoss = std::numeric_limits<double>::quiet_NaN();
+inline constexpr Losses kNoLosses = {kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss};
 
 // Names as metrics.jsonl has them ("loss_label") and as the progress line shortens them ("label").
 struct LossName {

@@ -57,12 +57,14 @@ double distillation_ramp(const Config& config, int64_t epoch) {
   return std::min(1.0, static_cast<double>(epoch) / (config.rho_epochs_share * static_cast<double>(config.epochs)));
 }
 
-TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, int64_t steps)
+TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, const Evidence& evidence,
+                           int64_t steps)
     : context_(context),
       model_(model),
       config_(model.description().config),
       train_(train),
       labels_(std::move(labels)),
+      evidence_(evidence),
       classes_(std::max<int64_t>(1, model.description().classes())),
       psd_(config_.method == "psd"),
       triplet_(config_.method == "triplet"),
@@ -81,6 +83,8 @@ TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Spli
   set(cross_weight_, config_.cross_weight);
   set(contrastive_weight_, config_.contrastive_weight);
   set(dis_weight_, config_.decorrelation_weight);
+  set(gradient_share_a_, evidence_.gradient_share[0]);
+  set(gradient_share_v_, evidence_.gradient_share[1]);
   std::vector<double> counts(static_cast<size_t>(classes_));
   double labelled = 0;
   for (const int32_t label : labels_) {
@@ -119,7 +123,8 @@ TrainingStep::Heads TrainingStep::read(const ParameterView& parameters, const Ba
   return {embeddings, model_.classifier().forward(tape_, parameters, embeddings.a), model_.classifier().forward(tape_, parameters, embeddings.v)};
 }
 
-// METHOD.md 6.4. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it they do not use.
+// METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it
+// they do not use.
 TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Heads& teacher) {
   const int64_t n = batch.rows.size;
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
@@ -138,12 +143,14 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   inputs.largest_lift = static_cast<float>(config_.largest_lift);
   inputs.unannotated_kappa = static_cast<float>(config_.unannotated_kappa);
   inputs.pair_weight_scale = static_cast<float>(config_.pair_weight);
+  inputs.unread = evidence_.unread;
+  inputs.generality = evidence_.pairs_generalise;
 
   duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
   state.predicted = predicted_.tensor().vector();
   state.concord = concord_.tensor().vector();
 
-  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {}, tape_.make(1)};
+  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {}, tape_.make(1), tape_.make(n)};
   const Tensor counts = tape_.make(2);
   made.annotated_count = counts.row_part(0, 1);
   made.other_count = counts.row_part(1, 1);
@@ -155,6 +162,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   outputs.hidden_trust = made.hidden_trust.vector();
   outputs.counts = counts.vector();
   outputs.pair_weight = made.pair_weight.vector();
+  outputs.anchor_weight = made.anchor_weight.vector();
   outputs.predicted = next_predicted_.tensor().vector();
   outputs.concord = next_concord_.tensor().vector();
   succeed(duet_supervision_forward(context_, &inputs, &state, &outputs, tape_.workspace(duet_supervision_workspace, inputs)));
@@ -184,7 +192,7 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
   return ops::triplet(tape_, x, y, options);
 }
 
-// METHOD.md 6.5 to 6.10.
+// METHOD.md 6.5 to 6.11.
 TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision) {
   Terms terms;
   std::array<ops::Term, 9> weighted;
@@ -219,10 +227,13 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
     options.paired = 1;
     terms.kl = add(ops::distillation(tape_, a, v, scale, options, supervision.trust, supervision.trust), kl_weight_);
   }
-  if (contrastive_ || (psd_ && config_.pair_weight > 0)) {
-    duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-    options.kind = DUET_INFONCE;
-    terms.pair = add(ops::contrastive(tape_, a, v, scale, {}, options), psd_ ? supervision.pair_weight : contrastive_weight_.tensor());
+  duet_contrastive_inputs pairs = DUET_CONTRASTIVE_INPUTS_INIT;
+  pairs.kind = DUET_INFONCE;
+  if (contrastive_) terms.pair = add(ops::contrastive(tape_, a, v, scale, {}, pairs), contrastive_weight_.tensor());
+  if (psd_ && config_.pair_weight > 0) {
+    pairs.grad_factor_a = gradient_share_a_.tensor().vector();
+    pairs.grad_factor_v = gradient_share_v_.tensor().vector();
+    terms.pair = add(ops::contrastive(tape_, a, v, scale, {}, pairs, supervision.anchor_weight, supervision.anchor_weight), supervision.pair_weight);
   }
   if (psd_ && config_.decorrelation_weight > 0) terms.dis = add(ops::decorrelation(tape_, a, v), dis_weight_);
   terms.total = ops::weighted_sum(tape_, std::span<const ops::Term>(weighted.data(), count));
@@ -246,7 +257,7 @@ void TrainingStep::commit_state() {
 
 // Names what is not finite, from the weights outward. A learning rate can be too high only where it has moved something.
 void TrainingStep::refuse_loss(const Heads& student, const Heads& teacher) const {
-  const std::string start = text("step ", step_ + 1, ": the loss is ", not_finite(terms_.total.item()), ": ");
+  const std::string start = text("step ", step_ + 1, ": the loss is ", not_finite_name(terms_.total.item()), ": ");
   const std::string advice = update_ > 0 ? "; a lower learning_rate may help" : "";
   const std::string weight = first_not_finite(model_.parameters(), ParameterKind::value);
   if (!weight.empty()) throw std::runtime_error(start + weight + advice);
@@ -256,7 +267,7 @@ void TrainingStep::refuse_loss(const Heads& student, const Heads& teacher) const
   const Losses parts = losses();
   for (const LossName& name : kLossNames)
     if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
-      throw std::runtime_error(text(start, name.key, " is ", not_finite(parts.*name.value), ", though every embedding and logit is finite"));
+      throw std::runtime_error(text(start, name.key, " is ", not_finite_name(parts.*name.value), ", though every embedding and logit is finite"));
   throw std::runtime_error(start + "the weighted sum of its terms is too large for float32, though each term is finite");
 }
 
@@ -269,8 +280,8 @@ void TrainingStep::require_finite() const {
           text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "", "; a lower learning_rate may help"));
   }
   const int64_t at = first_not_finite<float>(predicted_.data(), classes_);
-  if (at >= 0) throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite(predicted_.data()[at])));
-  if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite(concord())));
+  if (at >= 0) throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite_name(predicted_.data()[at])));
+  if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite_name(concord())));
 }
 
 bool TrainingStep::run(std::span<const int64_t> rows) {
@@ -295,6 +306,7 @@ bool TrainingStep::run(std::span<const int64_t> rows) {
   terms_ = add_up(batch, student, teacher, supervision);
   if (!std::isfinite(terms_.total.item())) refuse_loss(student, teacher);
   commit_state();
+  if (psd_) pair_weight_ = supervision.pair_weight.item();
   model_.parameters().clear_gradients();
   tape_.backward(terms_.total);
   ++update_;

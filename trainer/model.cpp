@@ -85,7 +85,7 @@ nlohmann::json read_config(const SafetensorsFile& file, const std::string& path)
   try {
     return read_json(metadata(file, path, "config"));
   } catch (const JsonError& error) {
-    throw UsageError(text(path, ": not a duet model: its config: ", error.key, error.key.empty() ? "" : ": ", error.what()));
+    throw UsageError(path + ": not a duet model: its config: " + error.with_key());
   }
 }
 
@@ -101,7 +101,9 @@ void require_finite(const ModelDescription& description) {
     for (const auto& [what, values] : {std::pair{"mean", &description.inputs[side].mean}, std::pair{"scale", &description.inputs[side].scale}}) {
       using Number = std::remove_cvref_t<decltype((*values)[0])>;
       const int64_t at = first_not_finite<Number>(values->data(), std::ssize(*values));
-      if (at >= 0) throw std::runtime_error(text(description.modalities[side], ": the ", what, " of column ", at, " is NaN or infinite"));
+      if (at >= 0)
+        throw std::runtime_error(
+            text(description.modalities[side], ": the ", what, " of column ", at, " is ", not_finite_name((*values)[static_cast<size_t>(at)])));
     }
 }
 
@@ -188,7 +190,7 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
     for (int64_t i = 0; i < rows; ++i) {
       std::copy_n(block.data + i * block.stride, embeddings.columns, embeddings.row(first + i));
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
-        throw std::runtime_error(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
+        throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
                                       ": its embedding is not finite: the model's weights are too large for it"));
     }
   }

@@ -2,7 +2,7 @@
 //
 // model.safetensors holds the moving average of the parameters, which is what is scored:
 //   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out (encoder_a.normK.gain, .offset with layer_norm)
-//   classifier.weight, classifier.bias                               classes x embedding_dim, classes
+//   classifier.weight, classifier.bias                               max(1, classes) x embedding_dim, max(1, classes)
 //   log_loss_scale                                                   ln(1 / temperature), where it was learned
 //   input_a.mean, input_a.scale, input_v.mean, input_v.scale         float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
 //   class_values                                                     int64, the label of each class, ascending
@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,12 @@ struct ModelDescription {
 // Scaled inputs are clipped to plus or minus this; infinite where they are not.
 double input_limit(const Config& config);
 
+// A row's embedding overflowed, though every weight of the model is finite.
+class EmbeddingNotFinite : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 class Model {
  public:
   // Draws the student from the config's seed; the teacher is its copy. Throws std::runtime_error, naming modality and column, where the mean or the
@@ -55,7 +62,8 @@ class Model {
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
 
-  // The teacher's embeddings of preprocessed features, block_rows at a time. Throws std::runtime_error, naming the row, where one is not finite.
+  // The teacher's embeddings of preprocessed features, block_rows at a time. Throws EmbeddingNotFinite, naming modality and row, where one is not
+  // finite.
   data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
 
  private:

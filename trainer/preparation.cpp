@@ -17,8 +17,12 @@ std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
   const auto seed = static_cast<uint64_t>(config.seed);
-  if (config.sampler == "balanced")
+  if (config.sampler == "balanced") {
+    // Hiding labels leaves every class some.
+    usage_require(config.balanced_classes <= preparation.dataset.classes, preparation.dataset.name, ": balanced_classes ", config.balanced_classes,
+                  " is more than the ", preparation.dataset.classes, " classes of the training split");
     return std::make_unique<data::BalancedBatches>(preparation.labels, config.balanced_classes, config.balanced_samples, seed);
+  }
   const int64_t rows = preparation.dataset.train.rows();
   usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows, " training rows are fewer than smallest_batch ",
                 config.smallest_batch);
@@ -38,8 +42,8 @@ Preparation prepare(const Config& config) {
                                        input_limit(config)};
     made.dataset = data::load_dataset(*files_in(config.data, config), config.modalities, inputs);
     made.labels = data::hide_labels(made.dataset.train.labels, config.labels, static_cast<uint64_t>(config.seed));
-    usage_require(config.method == "contrastive" || made.labelled() > 0, made.dataset.name, ": no labelled training sample, and method '",
-                  config.method, "' needs some (contrastive does without)");
+    usage_require(config.method == "contrastive" || config.method == "psd" || made.labelled() > 0, made.dataset.name,
+                  ": no labelled training sample, and method '", config.method, "' needs some (contrastive and psd do without)");
 
     ModelDescription& description = made.description;
     description.config = config;
@@ -50,6 +54,9 @@ Preparation prepare(const Config& config) {
     description.config.scaling_a = data::scaling_name(description.inputs[0].scaling);
     description.config.scaling_v = data::scaling_name(description.inputs[1].scaling);
     made.sampler = make_sampler(config, made);
+    made.has_evidence = config.method == "psd" && config.pair_evidence && config.pair_weight > 0;
+    const data::Split& train = made.dataset.train;
+    if (made.has_evidence) made.evidence = measure_evidence(train.features[0], train.features[1], made.labels, made.dataset.classes);
     return made;
   });
 }

@@ -7,6 +7,7 @@
 
 #include "data/dataset.h"
 #include "data/sampler.h"
+#include "trainer/evidence.h"
 #include "trainer/model.h"
 
 namespace duet {
@@ -16,6 +17,9 @@ struct Preparation {
   std::vector<int32_t> labels;  // of the training rows: those that the run may see
   std::unique_ptr<data::BatchSampler> sampler;
   ModelDescription description;  // with the config resolved: modalities and scaling as chosen
+  // Of METHOD.md 6.9, for psd; none where the config does not ask for it.
+  Evidence evidence;
+  bool has_evidence = false;
 
   int64_t labelled() const;
 };

@@ -50,9 +50,12 @@ std::string map_text(const ProgressState& state) { return std::isnan(state.last_
 std::string parts_text(const Losses& losses) {
   std::string parts;
   for (const LossName& name : kLossNames)
-    if (name.value != &Losses::total && losses.*name.value != 0) append(parts, " ", format("%s %.3f", name.word, losses.*name.value));
+    if (name.value != &Losses::total && losses.*name.value != 0 && !std::isnan(losses.*name.value))
+      append(parts, " ", format("%s %.3f", name.word, losses.*name.value));
   return parts;
 }
+
+std::string loss_text(const Losses& losses, int digits) { return std::isnan(losses.total) ? "loss -" : format("loss %.*f", digits, losses.total); }
 
 double rate(const ProgressState& state) { return state.elapsed_s > 0 ? static_cast<double>(state.step) / state.elapsed_s : 0; }
 
@@ -89,7 +92,7 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
   add(4, format("%.0f steps/s", per_s));
   add(1, per_s > 0 ? duration_text(left_s) + " left" : "");
   add(5, map_text(state));
-  add(3, format("loss %.3f", state.losses.total));
+  add(3, loss_text(state.losses, 3));
   add(6, parts_text(state.losses));
 
   std::vector<const Piece*> by_rank;
@@ -109,9 +112,10 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
 }
 
 std::string progress_line(const ProgressState& state) {
-  std::string line = state.title + format(" epoch %lld/%lld  step %lld  %.1f s  %.0f steps/s  loss %.4f", static_cast<long long>(state.epoch),
-                                          static_cast<long long>(state.epochs), static_cast<long long>(state.step), state.elapsed_s, rate(state),
-                                          state.losses.total);
+  std::string line = state.title +
+                     format(" epoch %lld/%lld  step %lld  %.1f s  %.0f steps/s  ", static_cast<long long>(state.epoch),
+                            static_cast<long long>(state.epochs), static_cast<long long>(state.step), state.elapsed_s, rate(state)) +
+                     loss_text(state.losses, 4);
   if (const std::string parts = parts_text(state.losses); !parts.empty()) line += " (" + parts + ")";
   if (const std::string map = map_text(state); !map.empty()) append(line, "  ", map);
   return line;

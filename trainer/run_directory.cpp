@@ -26,19 +26,22 @@ RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
     usage_require(empty, path.string(), ": the run directory is not empty");
   } else {
     made_ = fs::create_directories(path, error);
-    usage_require(!error, path.string(), ": cannot make the run directory: ", error.message());
+    if (error) refuse_output(text(path.string(), ": cannot make the run directory: ", error.message()), error.value());
   }
   // Another run may have found the same empty folder: whoever makes this file has it.
   metrics_ = ::open(metrics_path().c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
-  usage_require(metrics_ >= 0 || errno != EEXIST, path.string(), ": the run directory is not empty: another run has just started in it");
-  usage_require(metrics_ >= 0, path.string(), ": the run directory cannot be written to: ", std::strerror(errno));
+  if (metrics_ >= 0) return;
+  const int reason = errno;
+  if (made_) fs::remove(path, error);  // unless another run is in it
+  usage_require(reason != EEXIST, path.string(), ": the run directory is not empty: another run has just started in it");
+  refuse_output(text(path.string(), ": the run directory cannot be written to: ", std::strerror(reason)), reason);
 }
 
 RunDirectory::~RunDirectory() {
   ::close(metrics_);
   if (started_) return;
   std::error_code ignored;
-  for (const char* name : {"metrics.jsonl", "config.json", "machine.json"}) fs::remove(path_ / name, ignored);
+  for (const char* name : {"metrics.jsonl", "config.json", "machine.json", "evidence.json"}) fs::remove(path_ / name, ignored);
   if (made_) fs::remove(path_, ignored);
 }
 
@@ -51,10 +54,15 @@ void RunDirectory::write(const char* name, const nlohmann::ordered_json& content
   file.commit();
 }
 
-void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_json& machine) {
+void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence) {
   write("config.json", to_json(resolved), kConfigFormat);
   write("machine.json", machine, kMachineFormat);
-  add_metrics({{kFormatKey, kMetricsFormat}});
+  nlohmann::ordered_json first = {{kFormatKey, kMetricsFormat}};
+  if (!evidence.is_null()) {
+    write("evidence.json", evidence, kEvidenceFormat);
+    first["evidence"] = evidence;
+  }
+  add_metrics(first);
   started_ = true;
 }
 

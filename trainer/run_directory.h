@@ -1,6 +1,7 @@
 // The folder of one run:
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, BLAS core, threads
+//   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence alone
 //   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such step
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).
@@ -18,7 +19,7 @@ inline constexpr const char* kModelFile = "model.safetensors";
 class RunDirectory {
  public:
   // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at once one gets it. Throws
-  // UsageError.
+  // UsageError, Error(DUET_IO_ERROR) where the disk is full; a folder that it made is gone then.
   explicit RunDirectory(const std::filesystem::path& path);
   // What was not started leaves nothing behind.
   ~RunDirectory();
@@ -26,7 +27,8 @@ class RunDirectory {
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   // The calls below throw Error(DUET_IO_ERROR), naming the file, where the system refuses.
-  void write_start(const Config& resolved, const nlohmann::ordered_json& machine);
+  // evidence: null where there is none.
+  void write_start(const Config& resolved, const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence);
   // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken back.
   void add_metrics(const nlohmann::ordered_json& line);
   // The metrics are complete: brings them to the disk.

@@ -1,6 +1,7 @@
 // The two ways in which the program ends early, other than by a defect of its own.
 #pragma once
 
+#include <cerrno>
 #include <stdexcept>
 
 #include "kernels/core/error.h"
@@ -16,6 +17,13 @@ class UsageError : public std::runtime_error {
 template <class... Parts>
 void usage_require(bool condition, const Parts&... parts) {
   if (!condition) throw UsageError(text(parts...));
+}
+
+// Refuses what the caller asked to be made, and the system did not make for this reason, an errno: the caller's mistake, but not where the disk or
+// the quota is full.
+[[noreturn]] inline void refuse_output(const std::string& message, int reason) {
+  if (reason == ENOSPC || reason == EDQUOT) throw Error(DUET_IO_ERROR, message);
+  throw UsageError(message);
 }
 
 // Runs body, which reads what the caller gave: whatever it throws is the caller's mistake.

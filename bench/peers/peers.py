@@ -227,7 +227,7 @@ class Sitting:
         for threads in self.thread_counts():
             run = Path(scratch) / f"digits{threads}"
             rows.append(self.timed(RUN, DUET, threads, lambda: training.run_on_duet(self.program, folder, run, threads, 0.1, epochs), data=name, epochs=epochs))
-            rows.append(self.timed(RUN, EAGER, threads, lambda: training.run_on_torch(folder, 0.1, epochs), data=name, epochs=epochs))
+            rows.append(self.timed(RUN, EAGER, threads, lambda: training.run_on_torch(folder, 0.1, epochs, training.evidence_of(run)), data=name, epochs=epochs))
         return {"rows": rows}
 
     def run(self, name):

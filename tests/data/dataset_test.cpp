@@ -4,6 +4,7 @@
 
 #include "data/npy.h"
 #include "tests/data/npy_files.h"
+#include "tests/data/write_files.h"
 #include "tests/support/golden.h"
 
 using namespace duet::data;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "tests/data/npy_files.h"
+#include "tests/data/write_files.h"
 
 using namespace duet::data;
 using namespace duet::test;

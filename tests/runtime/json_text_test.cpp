@@ -32,6 +32,11 @@ TEST_CASE("JSON is read as the library reads it") {
   CHECK(read_json("[18446744073709551615]")[0].get<uint64_t>() == UINT64_MAX);
 }
 
+TEST_CASE("a JSON error says its key where it has one") {
+  CHECK(JsonError("too deep", "a").with_key() == "a: too deep");
+  CHECK(JsonError("not JSON", "").with_key() == "not JSON");
+}
+
 TEST_CASE("JSON that is none, too deep, too large or ambiguous is refused on one line that names the outermost key") {
   CHECK(failure("") == "|not JSON: line 1: it ends too early");
   CHECK(failure("{\"a\": [1,\n") == "|not JSON: line 2: it ends too early");

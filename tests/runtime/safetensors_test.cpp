@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <sstream>
 
 #include "kernels/core/error.h"
 
@@ -125,7 +126,7 @@ TEST_CASE("the first element that is not finite is named, wherever it lies") {
   const std::string nan("\0\0\xc0\x7f", 4);
   std::string bytes = file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}, "y":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", 12);
   put(path, bytes + nan);
-  CHECK(first_not_finite(SafetensorsFile(path).arrays()) == "tensor y: element 1 is NaN or infinite");
+  CHECK(first_not_finite(SafetensorsFile(path).arrays()) == "tensor y: element 1 is nan");
   put(path, bytes + std::string(4, '\1'));
   CHECK(first_not_finite(SafetensorsFile(path).arrays()).empty());
 }
@@ -148,9 +149,11 @@ TEST_CASE("what cannot be written is refused and leaves the old file alone") {
   refused({}, {{"key", "\xff"}});
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
     const float values[3] = {1, 2, bad};
+    std::ostringstream number;
+    number << bad;
     refused({{"x", DUET_F32, {1}, kWeights}, {"encoder.weight", DUET_F32, {1, 3}, values}});
     CHECK_THROWS_WITH_AS(write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_F32, {1, 3}, values}}),
-                         doctest::Contains("model.safetensors: not written: tensor encoder.weight: element 2 is NaN or infinite"), Error);
+                         doctest::Contains(("model.safetensors: not written: tensor encoder.weight: element 2 is " + number.str()).c_str()), Error);
   }
   CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "absent" / "model.safetensors", arrays()), doctest::Contains("cannot be created"), Error);
   fs::create_directory(folder.path / "taken");

@@ -69,7 +69,8 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
                        {"teacher_temperature", 0.1},
                        {"kl_weight", 0.5},
                        {"soft_weight", 0.5},
-                       {"pair_weight", 0.8},
+                       {"pair_weight", 1.0},
+                       {"pair_evidence", true},
                        {"decorrelation_weight", 0.0},
                        {"lift", true},
                        {"trust", true},
@@ -288,7 +289,7 @@ TEST_CASE("keys that do not fit together") {
   const std::string no_name = "modalities: expected the name of a .npy file without its ending, in UTF-8, got '";
   CHECK(error([](Config& c) { c.modalities = {"one", "../two"}; }) == no_name + "../two'");
   CHECK(error([](Config& c) { c.modalities = {"\xff", "two"}; }) == no_name + "\\xff'");
-  for (const std::string bad : {"", ".", "..", "a/b", "a\nb"}) CHECK_FALSE(is_modality_name(bad));
+  for (const std::string bad : {"", ".", "..", "a/b", "a\nb", "a\x7f", "\xc2\x85"}) CHECK_FALSE(is_modality_name(bad));
   CHECK_FALSE(is_modality_name(std::string(201, 'x')));
   CHECK(is_modality_name("Ton & Bild \xc3\xa4"));
   CHECK(error([](Config& c) { c.modalities = {"one", "one"}; }) == "modalities: expected two different names, got 'one' twice");

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "data/npy.h"
@@ -61,6 +62,21 @@ TEST_CASE("rows of one group are the same item") {
   CHECK(items.coinciding == std::array<double, 2>{0, 0});
 }
 
+TEST_CASE("a row of group -1 is an item of its own") {
+  const Context context = make_context(1);
+  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
+  const std::vector<int32_t> labels = {0, 0, 1, 1};
+  const auto measured = [&](const std::vector<int64_t>& groups) { return to_json(evaluate(context.get(), images, captions, labels, groups)).dump(); };
+  constexpr int64_t kLowest = std::numeric_limits<int64_t>::min();
+  // Groups -1 beside the same groups by numbers that differ.
+  CHECK(measured({7, 7, -1, -1}) == measured({7, 7, 8, 9}));
+  CHECK(measured({0, 0, -1, -1}) == measured({7, 7, 8, 9}));
+  CHECK(measured({kLowest, kLowest, -1, -1}) == measured({7, 7, 8, 9}));
+  CHECK(measured({-1, -1, 1, 0}) == measured({}));
+  CHECK(measured({-1, -1, -1, -1}) == measured({}));
+  CHECK(measured({7, 7, -1, -1}) != measured({7, 7, 8, 8}));
+}
+
 TEST_CASE("embeddings that coincide are counted bit for bit, and warned of past 1 %") {
   const Context context = make_context(1);
   data::Features rows(200, 2), others(200, 2);
@@ -83,7 +99,7 @@ TEST_CASE("train and eval say that embeddings coincide") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  data::write_features(data + "/test/visual.npy", data::Features(60, 20));
+  test::write_features(data + "/test/visual.npy", data::Features(60, 20));
   const Outcome trained = run_program({"train", "--data", data, "--run", run, "--epochs", "1", "--set", "hidden_units=32", "embedding_dim=16"});
   const Outcome measured = run_program({"eval", "--run", run, "--data", data, "--json"});
   for (const Outcome& outcome : {trained, measured}) {

@@ -12,6 +12,8 @@
 #include "data/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/trainer/program.h"
+#include "trainer/run_directory.h"
+#include "trainer/usage_error.h"
 
 using namespace duet;
 using namespace duet::testing;
@@ -142,8 +144,10 @@ TEST_CASE("a model with a number that is none yields no figure and no embedding"
     if (array.dtype != DUET_F32) continue;
     const auto element = static_cast<size_t>(array.size() - 1);
     constexpr std::array<float, 3> kBad = {kNaN, kInfinity, -kInfinity};
-    plant(made.run, array.name, element, kBad[static_cast<size_t>(planted++) % kBad.size()]);
-    const std::string words = model + ": tensor " + array.name + ": element " + std::to_string(element) + " is NaN or infinite";
+    constexpr std::array<const char*, 3> kNames = {"nan", "inf", "-inf"};
+    const size_t which = static_cast<size_t>(planted++) % kBad.size();
+    plant(made.run, array.name, element, kBad[which]);
+    const std::string words = model + ": tensor " + array.name + ": element " + std::to_string(element) + " is " + kNames[which] + "\n";
     check_refused(run_program({"eval", "--run", made.run, "--data", made.data, "--json"}), 1, words);
     if (planted == 1) check_refused(run_program(made.embed(made.out)), 1, words);
     write_text(model, sound);
@@ -162,7 +166,7 @@ TEST_CASE("a run that diverges keeps its metrics and its config, names what dive
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const std::set<std::string> without_model = {"config.json", "machine.json", "metrics.jsonl"};
+  const std::set<std::string> without_model = {"config.json", "evidence.json", "machine.json", "metrics.jsonl"};
   check_ended(run_program(train(data, run, {"--steps", "1", "--set", "learning_rate=1e38", "--log-every", "1"})), 1,
               "after step 1: encoder_a.layer0.weight: element 0 is ");
   CHECK(names_in(run) == without_model);
@@ -184,18 +188,86 @@ TEST_CASE("a run that diverges keeps its metrics and its config, names what dive
   }
 }
 
-TEST_CASE("the model of an earlier epoch stays where the run diverges in a later one") {
+TEST_CASE("weights that are finite and overflow are not saved, and the model of an earlier epoch stays") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  // One step an epoch. The first makes weights of 1e19, whose products with one another are no float32.
-  const Outcome outcome = run_program(train(data, run,
-                                            {"--set", "optimizer=sgd", "--set", "learning_rate=1e20", "--set", "batch_size=240", "--set",
-                                             "evaluate_every_epochs=0", "--set", "hidden_units=16,16"}));
-  check_ended(outcome, 1, "step 2: the loss is nan: the student's outputs are not finite; a lower learning_rate may help");
-  CHECK(names_in(run) == std::set<std::string>{"config.json", "machine.json", "metrics.jsonl", "model.safetensors"});
-  CHECK(first_not_finite(SafetensorsFile(run + "/model.safetensors").arrays()).empty());
-  check_refused(run_program({"eval", "--run", run, "--data", data}), 1, "row 0: its embedding is not finite");
+  const std::set<std::string> without_model = {"config.json", "evidence.json", "machine.json", "metrics.jsonl"};
+  std::set<std::string> with_model = without_model;
+  with_model.insert("model.safetensors");
+  const auto ended = [&](const std::vector<std::string>& settings, const std::string& words) {
+    std::vector<std::string> more = {"--set", "epochs=3", "--set", "batch_size=240", "--set", "hidden_units=16,16"};  // one step an epoch
+    more.insert(more.end(), settings.begin(), settings.end());
+    check_ended(run_program(train(data, run, more)), 1, words);
+  };
+  const std::string reason = "audio: row 0: its embedding is not finite: the model's weights are too large for it; a lower learning_rate may help";
+  // The first step makes weights of 1e19, whose products with one another are no float32.
+  ended({"--set", "optimizer=sgd", "learning_rate=1e20"}, "after step 1: training split, " + reason);
+  CHECK(names_in(run) == without_model);
+  // Every step multiplies the weights by 1e11: those of the first epoch do not overflow, those of the second do.
+  for (const std::string every : {"0", "1"}) {
+    fs::remove_all(run);
+    ended({"--set", "weight_decay=1e14", "evaluate_every_epochs=" + every},
+          std::string("after step 2: ") + (every == "0" ? "training" : "test") + " split, " + reason);
+    CHECK(names_in(run) == with_model);
+    CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
+  }
+}
+
+TEST_CASE("a signal during embed leaves both files or none") {
+  const Trained made;
+  for (const int number : {SIGINT, SIGTERM, SIGHUP})
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      const fs::path out = made.folder / ("out" + std::to_string(number) + std::to_string(attempt));
+      fs::create_directory(out);
+      const Program program(made.embed(out));
+      const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+      while (names_in(out).empty() && std::chrono::steady_clock::now() < limit) {  // then its files are being made
+      }
+      program.signal(number);
+      const Outcome outcome = program.wait();
+      INFO(outcome.err);
+      CHECK((outcome.code == 0 || outcome.code == 128 + number));
+      CHECK(names_in(out) == (outcome.code == 0 ? std::set<std::string>{"audio.npy", "visual.npy"} : std::set<std::string>{}));
+    }
+}
+
+TEST_CASE("embed without --force leaves a file alone that appears while it runs, and leaves none of its own") {
+  const Trained made;
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    const fs::path out = made.folder / ("out" + std::to_string(attempt)), visual = out / "visual.npy";
+    fs::create_directory(out);
+    const Program program(made.embed(out));
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (names_in(out).empty() && std::chrono::steady_clock::now() < limit) {  // then the check is past
+    }
+    const int file = open(visual.c_str(), O_CREAT | O_EXCL | O_WRONLY, 0600);
+    const bool first = file >= 0;
+    if (first) close(file);
+    const Outcome outcome = program.wait();
+    if (first) {
+      check_refused(outcome, 2, "visual.npy: not written: it is there already (--force writes over it)");
+      CHECK(fs::file_size(visual) == 0);
+      CHECK(names_in(out) == std::set<std::string>{"visual.npy"});
+    } else {
+      CHECK(outcome.code == 0);
+    }
+  }
+}
+
+TEST_CASE("what cannot be made is the caller's mistake, but not where the disk is full") {
+  for (const int full : {ENOSPC, EDQUOT}) CHECK_THROWS_WITH_AS(refuse_output("x: full", full), "x: full", Error);
+  CHECK_THROWS_WITH_AS(refuse_output("x: refused", EACCES), "x: refused", UsageError);
+  // No descriptor is left for the file by which a run takes its folder.
+  const TemporaryFolder folder;
+  rlimit before = {};
+  getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none = {0, before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &none);
+  CHECK_THROWS_WITH_AS(RunDirectory(folder / "new"), doctest::Contains("new: the run directory cannot be written to: Too many open files"),
+                       UsageError);
+  setrlimit(RLIMIT_NOFILE, &before);
+  CHECK_FALSE(fs::exists(folder / "new"));
 }
 
 TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
@@ -209,7 +281,7 @@ TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
   check_ended(run_program(train(data, run), {.largest_file = 700}), 1, run + "/config.json: cannot be written");
   CHECK(names_in(run).empty());
   check_ended(run_program(train(data, run), {.largest_file = 5000}), 1, run + "/model.safetensors: cannot be written");
-  CHECK(names_in(run) == std::set<std::string>{"config.json", "machine.json", "metrics.jsonl"});
+  CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl"});
   fs::remove_all(run);
   check_ended(
       run_program(train(data, run, {"--set", "log_every_steps=1", "--set", "epochs=40", "--set", "hidden_units=", "--set", "embedding_dim=1"}),
@@ -251,7 +323,7 @@ TEST_CASE("of two runs that want one folder at once one gets it") {
       if (outcomes[0].code != 0) std::swap(outcomes[0], outcomes[1]);
       CHECK(outcomes[0].code == 0);
       check_ended(outcomes[1], 2, run + ": the run directory is not empty");
-      CHECK(names_in(run) == std::set<std::string>{"config.json", "machine.json", "metrics.jsonl", "model.safetensors"});
+      CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl", "model.safetensors"});
     }
 }
 
@@ -263,7 +335,8 @@ TEST_CASE("every file says its format, and a newer one is refused by name") {
   };
   CHECK(json::parse(read_text(made.run + "/config.json"))["format"] == 1);
   CHECK(json::parse(read_text(made.run + "/machine.json"))["format"] == 1);
-  CHECK(first_line("metrics.jsonl") == "{\"format\":1}");
+  CHECK(json::parse(read_text(made.run + "/evidence.json"))["format"] == 1);
+  CHECK(json::parse(first_line("metrics.jsonl"))["format"] == 1);
   const std::string model = made.run + "/model.safetensors";
   CHECK(SafetensorsFile(model).metadata().at("format") == "1");
 
@@ -328,7 +401,14 @@ TEST_CASE("names that are no UTF-8 work, or are refused in a printable form") {
   CHECK(json::parse(evaluated.out)["map"]["mean"].is_number());
   CHECK(run_program({"embed", "--run", odd_run, "--data", odd_data, "--out", odd_out}).code == 0);
   CHECK(names_in(odd_out) == std::set<std::string>{"audio.npy", "visual.npy"});
-  CHECK(run_program(train(made.data, made.folder / "new\xfc")).code == 0);
+  const Outcome trained = run_program(train(made.data, made.folder / "new\xfc\n"));
+  CHECK(trained.code == 0);
+  CHECK(trained.out.find(R"(new\xfc\x0a)"
+                         "\n") != std::string::npos);
+  fs::copy(made.data, made.folder / "a\x1b[1m\n", fs::copy_options::recursive);
+  const Outcome noted = run_program({"train", "--data", made.folder / "a\x1b[1m\n", "--steps", "1"});
+  CHECK(noted.code == 0);
+  CHECK(noted.err.find(R"(a\x1b[1m\x0a: 240 training pairs)") != std::string::npos);
   check_refused(run_program(train(odd_data, made.folder / "refused")), 2, R"(data\xfe')");
   check_refused(run_program({"eval", "--run", made.folder / "none\xff\n"}), 2, R"(none\xff\x0a/model.safetensors: no such file)");
   write_text(made.folder / "odd\xff.json", "{\"epochs\": 0}");

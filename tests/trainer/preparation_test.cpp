@@ -20,7 +20,7 @@ Config write_set(const fs::path& folder) {
   dataset.label_values = {-9'000'000'000, -7, 4, int64_t{1} << 62, 5};
   dataset.test.labels[2] = 4;
   for (int64_t i = 0; i < dataset.test.rows(); ++i) dataset.test.groups.push_back((int64_t{1} << 50) + i / 5);
-  data::write_dataset(folder, dataset);
+  test::write_dataset(folder, dataset);
   Config config;
   config.data = folder;
   config.hidden_units = {24};

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "data/synthetic.h"
+#include "tests/data/write_files.h"
 
 namespace duet::testing {
 
@@ -55,6 +56,7 @@ struct Outcome {
 struct Surroundings {
   std::string standard_output;  // "": a file whose content is the outcome's
   rlim_t largest_file = RLIM_INFINITY;
+  bool ignores_hangup = false;  // as nohup starts it
 };
 
 class Program {
@@ -72,14 +74,16 @@ class Program {
       dup2(open(err.c_str(), O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
       const rlimit largest = {surroundings.largest_file, surroundings.largest_file};
       setrlimit(RLIMIT_FSIZE, &largest);
+      for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_DFL);  // whoever runs the tests may ignore them
+      std::signal(SIGHUP, surroundings.ignores_hangup ? SIG_IGN : SIG_DFL);
       execv(argv[0], argv.data());
       _exit(127);
     }
   }
 
-  void interrupt() const { kill(pid_, SIGINT); }
+  void signal(int number) const { kill(pid_, number); }
 
-  Outcome wait() {
+  Outcome wait() const {
     int status = 0;
     waitpid(pid_, &status, 0);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"), read_text(folder_ / "err")};
@@ -104,6 +108,6 @@ inline data::SyntheticOptions small_set() {
   return options;
 }
 
-inline void write_small_set(const fs::path& folder) { data::write_dataset(folder, data::synthetic_dataset(small_set())); }
+inline void write_small_set(const fs::path& folder) { test::write_dataset(folder, data::synthetic_dataset(small_set())); }
 
 }  // namespace duet::testing

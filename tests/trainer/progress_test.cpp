@@ -60,6 +60,9 @@ TEST_CASE("the first line knows neither rate nor MAP") {
 
 TEST_CASE("the line of a log") {
   CHECK(progress_line(state()) == "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss 1.5000 (label 0.250 cross 0.125 pair 0.500)  MAP 0.912");
+  ProgressState nothing = state();
+  nothing.losses = kNoLosses;
+  CHECK(progress_line(nothing) == "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss -  MAP 0.912");
 }
 
 TEST_CASE("durations") {

@@ -54,7 +54,12 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
   for (const char* fact : {"simd_target", "blas_core", "threads"}) CHECK(machine.contains(fact));
 
   const std::vector<json> lines = json_lines(run + "/metrics.jsonl");
-  CHECK(lines.front() == json{{"format", 1}});
+  const json evidence = json::parse(read_text(run + "/evidence.json"));
+  CHECK(evidence["format"] == 1);
+  const json& shown = lines.front()["evidence"];
+  CHECK(lines.front()["format"] == 1);
+  CHECK((shown["unread"] == evidence["unread"] && shown["gradient_share"] == evidence["gradient_share"]));
+  const double unread = evidence["unread"], generality = evidence["pairs_generalise"];
   int steps = 0, epochs = 0, evaluations = 0;
   double last_concord = 0;
   for (const json& line : lines) {
@@ -66,6 +71,7 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
     for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"}) CHECK(line.contains(key));
     if (line.contains("seconds")) {
       ++epochs;
+      CHECK(line["pair_weight"] > 0);
       CHECK(line["concord"] == last_concord);  // of the epoch's last step, which has a line of its own
       double frequencies = 0;
       for (const json& frequency : line["class_frequencies"]) frequencies += frequency.get<double>();
@@ -75,14 +81,16 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
       continue;
     }
     ++steps;
-    CHECK(line.size() == 10);
+    CHECK(line.size() == 11);
     CHECK(line["step"].get<int>() % 2 == 0);
-    // The total is the terms as METHOD.md 6.10 weighs them, each a float32 sum.
+    // The total is the terms as METHOD.md 6.11 weighs them, each a float32 sum.
     const double epoch = line["epoch"].get<double>() - 1, rho = std::min(1.0, epoch / (0.3 * 6));
     const double rest = line["loss"].get<double>() - line["loss_label"].get<double>() - line["loss_cross"].get<double>() -
                         0.5 * rho * (line["loss_kl"].get<double>() + line["loss_soft"].get<double>()) - 0.1 * line["loss_dis"].get<double>();
     const double concord = line["concord"].get<double>();
-    CHECK(std::abs(rest - 0.8 * std::pow(concord, 8) * line["loss_pair"].get<double>()) <= 1e-5 * line["loss"].get<double>());
+    const double weight = (1 + 2 * unread) * ((1 - concord) + std::pow(1 - generality, 2) * std::pow(concord, 8));
+    CHECK(line["pair_weight"].get<double>() == doctest::Approx(weight).epsilon(1e-5));
+    CHECK(std::abs(rest - weight * line["loss_pair"].get<double>()) <= 1e-5 * line["loss"].get<double>());
     last_concord = concord;
   }
   CHECK(last_concord > 0.2);  // half of the rows are never labelled
@@ -129,7 +137,7 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
 TEST_CASE("the offset and the unit of the inputs, and what the labels are called, do not matter") {
   const TemporaryFolder folder;
   const data::Dataset plain = data::synthetic_dataset(small_set());
-  data::write_dataset(folder / "plain", plain);
+  test::write_dataset(folder / "plain", plain);
   const auto run_of = [&](const std::string& name) {
     const Outcome outcome = run_program(train(folder / name, folder / (name + "_run"), {"--epochs", "4"}));
     INFO(outcome.err);
@@ -160,7 +168,7 @@ TEST_CASE("the offset and the unit of the inputs, and what the labels are called
     for (size_t side : {0, 1})
       for (float& value : split->features[side].values) value *= side == 0 ? 0x1p-20f : 0x1p-40f;
   same.label_values = {-2'000'000'007, -7, 3, 4'000'000'000};
-  data::write_dataset(folder / "same", same);
+  test::write_dataset(folder / "same", same);
   CHECK(run_of("same") == map);
   CHECK(weights_of("same") == weights);
 
@@ -168,7 +176,7 @@ TEST_CASE("the offset and the unit of the inputs, and what the labels are called
   data::Dataset stray = plain;
   stray.label_values.push_back(65535);
   stray.test.labels[5] = 4;
-  data::write_dataset(folder / "stray", stray);
+  test::write_dataset(folder / "stray", stray);
   run_of("stray");
   CHECK(weights_of("stray") == weights);
   const Outcome noted = run_program({"eval", "--run", folder / "stray_run", "--data", folder / "stray"});
@@ -273,7 +281,7 @@ TEST_CASE("a set without labels can be measured by its pairs") {
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
   REQUIRE(run_program(train(data, run, {"--epochs", "1"})).code == 0);
-  data::write_labels(data + "/test/labels.npy", std::vector<int32_t>(60, -1));
+  test::write_labels(data + "/test/labels.npy", std::vector<int32_t>(60, -1));
   const Outcome outcome = run_program({"eval", "--run", run, "--data", data, "--json"});
   REQUIRE(outcome.code == 0);
   const json evaluation = json::parse(outcome.out);
@@ -305,7 +313,7 @@ TEST_CASE("data that the model was not made for") {
   write_small_set(data);
   data::SyntheticOptions wider = small_set();
   wider.widths = {13, 20};
-  data::write_dataset(other, data::synthetic_dataset(wider));
+  test::write_dataset(other, data::synthetic_dataset(wider));
   REQUIRE(run_program(train(data, run, {"--epochs", "1"})).code == 0);
   const Outcome outcome = run_program({"eval", "--run", run, "--data", other});
   CHECK(outcome.code == 2);
@@ -313,19 +321,52 @@ TEST_CASE("data that the model was not made for") {
   CHECK(outcome.err.find("12") != std::string::npos);
 }
 
-TEST_CASE("an interrupt finishes the step, saves and exits with 130") {
+TEST_CASE("a signal finishes the step, saves and exits with 128 and its number") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data";
+  write_small_set(data);
+  const auto wait_for_more = [](const fs::path& run) {
+    const auto size = [&] { return fs::exists(run / "model.safetensors") ? fs::file_size(run / "metrics.jsonl") : 0; };
+    const uintmax_t before = size();
+    for (int i = 0; i < 600 && size() <= before; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    CHECK(size() > before);
+  };
+  for (const bool ignored : {false, true})
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+      if (ignored && number != SIGHUP) continue;
+      INFO(number, ignored);
+      const std::string run = folder / std::to_string(number + ignored * 100);
+      Program program(train(data, run, {"--epochs", "1000000"}), {.ignores_hangup = ignored});
+      wait_for_more(run);
+      program.signal(number);
+      if (ignored) {  // it goes on until another one ends it
+        wait_for_more(run);
+        program.signal(SIGTERM);
+      }
+      const Outcome outcome = program.wait();
+      INFO(outcome.err);
+      CHECK(outcome.code == 128 + (ignored ? SIGTERM : number));
+      CHECK(outcome.err.find("interrupted after step ") != std::string::npos);
+      CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
+      size_t files = 0;
+      for (const auto& entry : fs::directory_iterator(run)) files += entry.is_regular_file();
+      CHECK(files == 5);  // no temporary file is left
+    }
+}
+
+TEST_CASE("a step without any loss term has no loss, nor has an epoch of such steps") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  Program program(train(data, run, {"--epochs", "1000000"}));
-  for (int i = 0; i < 600 && !fs::exists(run + "/model.safetensors"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  program.interrupt();
-  const Outcome outcome = program.wait();
+  const Outcome outcome = run_program(train(data, run, {"--method", "label", "--epochs", "1", "--log-every", "1", "--set", "label_weight=0"}));
   INFO(outcome.err);
-  CHECK(outcome.code == 130);
-  CHECK(outcome.err.find("interrupted after step ") != std::string::npos);
-  CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
-  size_t files = 0;
-  for (const auto& entry : fs::directory_iterator(run)) files += entry.is_regular_file();
-  CHECK(files == 4);  // no temporary file is left
+  CHECK(outcome.code == 0);
+  CHECK(outcome.err.find("loss -") != std::string::npos);
+  int lines = 0;
+  for (const json& line : json_lines(run + "/metrics.jsonl")) {
+    if (!line.contains("loss")) continue;
+    ++lines;
+    for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"}) CHECK(line[key].is_null());
+  }
+  CHECK(lines == 5);  // 4 steps and their epoch
 }

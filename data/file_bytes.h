@@ -7,19 +7,19 @@
 
 namespace duet::data {
 
-class MappedFile {
+class FileBytes {
  public:
   // Throws DUET_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes while it is read; std::bad_alloc
   // where its bytes do not fit into memory.
-  explicit MappedFile(const std::filesystem::path& path);
-  ~MappedFile();
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
+  explicit FileBytes(const std::filesystem::path& path);
+  ~FileBytes();
+  FileBytes(FileBytes&& other) noexcept;
+  FileBytes& operator=(FileBytes&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return bytes_; }
 
  private:
-  MappedFile() = default;
+  FileBytes() = default;
 
   std::span<const std::byte> bytes_;
 };

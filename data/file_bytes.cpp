@@ -1,4 +1,4 @@
-#include "data/mapped_file.h"
+#include "data/file_bytes.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -28,7 +28,7 @@ struct Descriptor {
 
 }  // namespace
 
-MappedFile::MappedFile(const std::filesystem::path& path) : MappedFile() {
+FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.number < 0) refuse(path, errno);
   struct stat before = {}, after = {};
@@ -54,13 +54,13 @@ MappedFile::MappedFile(const std::filesystem::path& path) : MappedFile() {
   if (!same) throw Error(DUET_IO_ERROR, text(path.string(), ": changed while it was read"));
 }
 
-MappedFile::~MappedFile() {
+FileBytes::~FileBytes() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+FileBytes::FileBytes(FileBytes&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
 
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
   std::swap(bytes_, other.bytes_);
   return *this;
 }
