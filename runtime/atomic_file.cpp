@@ -21,8 +21,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
 }
 
 AtomicFile::~AtomicFile() {
-  if (temporary_.empty()) return;
   close_descriptor();
+  if (temporary_.empty()) return;
   ::unlink(temporary_.c_str());
 }
 
@@ -44,41 +44,38 @@ void AtomicFile::sync() {
   if (closed != 0) fail("cannot be closed");
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit() { place(true); }
+
+bool AtomicFile::commit_new() { return place(false); }
+
+bool AtomicFile::place(bool replaces) {
   if (descriptor_ >= 0) sync();
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be renamed into place");
-  renamed();
-}
-
-bool AtomicFile::commit_new() {
-  if (descriptor_ >= 0) sync();
-  if (!rename_to_new()) {
-    if (errno == EEXIST) return false;
-    fail("cannot be renamed into place");
-  }
-  renamed();
-  return true;
-}
-
-// false: errno says why. A file system that cannot refuse to replace a file in a rename does so when it makes a link.
-bool AtomicFile::rename_to_new() const {
-  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) return true;
-  if (errno != EINVAL && errno != ENOSYS) return false;
-  return ::link(temporary_.c_str(), path_.c_str()) == 0 && ::unlink(temporary_.c_str()) == 0;
-}
-
-void AtomicFile::renamed() {
-  temporary_.clear();
-  // The new name is an entry of the folder: without this a crash could bring the old file back.
+  // The new name is an entry of the folder: unless that is brought to the disk, a crash could bring the old file back.
   const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
   descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor_ < 0) fail("its folder cannot be opened");
+  if (replaces ? ::rename(temporary_.c_str(), path_.c_str()) != 0 : !rename_to_new()) {
+    if (!replaces && errno == EEXIST) return false;
+    fail("cannot be renamed into place");
+  }
+  temporary_.clear();
   const int synced = ::fsync(descriptor_);
   const int reason = errno;
   close_descriptor();
   errno = reason;
   // Some file systems refuse to sync a folder; there the rename is as durable as it gets.
   if (synced != 0 && reason != EINVAL) fail("its folder cannot be brought to the disk");
+  return true;
+}
+
+// false: errno says why. A file system that cannot refuse to replace a file in a rename does so when it makes a link; should the temporary name
+// outlive that, it is a second name of a whole file.
+bool AtomicFile::rename_to_new() const {
+  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) return true;
+  if (errno != EINVAL && errno != ENOSYS) return false;
+  if (::link(temporary_.c_str(), path_.c_str()) != 0) return false;
+  ::unlink(temporary_.c_str());
+  return true;
 }
 
 void AtomicFile::fail(const char* what) const {

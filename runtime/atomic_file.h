@@ -33,11 +33,13 @@ class AtomicFile {
   void commit();
   // The same but that a file of that name stays as it is, whenever it appeared: false then.
   [[nodiscard]] bool commit_new();
+  // Whether it has its name. commit() and commit_new() may still throw then: the name was not brought to the disk.
+  bool placed() const { return temporary_.empty(); }
 
  private:
   [[noreturn]] void fail(const char* what) const;
   void close_descriptor();
-  void renamed();
+  bool place(bool replaces);
   bool rename_to_new() const;
 
   std::filesystem::path path_, temporary_;

@@ -147,7 +147,8 @@ std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line,
   return files;
 }
 
-// Both or none: neither appears before both are on the disk.
+// Both or none: neither appears before both are on the disk. Where files are replaced, a system that refuses the second name leaves the first: what
+// it replaced is gone.
 class EmbeddingFiles {
  public:
   EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces) : paths_(paths), replaces_(replaces) {
@@ -164,17 +165,17 @@ class EmbeddingFiles {
   }
 
   void commit() {
-    size_t done = 0;
     try {
-      for (; done < files_.size(); ++done) {
+      for (size_t side = 0; side < files_.size(); ++side) {
         if (replaces_)
-          files_[done]->commit();
-        else if (!files_[done]->commit_new())
-          refuse_existing(paths_[done]);
+          files_[side]->commit();
+        else if (!files_[side]->commit_new())
+          refuse_existing(paths_[side]);
       }
     } catch (...) {
       std::error_code ignored;
-      for (size_t side = 0; side < done && !replaces_; ++side) fs::remove(paths_[side], ignored);  // it is ours
+      for (size_t side = 0; side < files_.size() && !replaces_; ++side)
+        if (files_[side]->placed()) fs::remove(paths_[side], ignored);  // it is ours
       throw;
     }
   }

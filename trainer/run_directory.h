@@ -1,7 +1,7 @@
 // The folder of one run:
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, BLAS core, threads
-//   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence alone
+//   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence and a pair_weight above 0
 //   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such step
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).

@@ -1,9 +1,9 @@
 /* Pairwise distances D = dist(X, Y), METHOD.md 1.
    inputs: x n x d, y m x d. distances n x m. No distance is negative, cosine is in [0, 2]; equal rows give exactly 0; close pairs are recomputed
    directly. Backward reads distances (as forward gave them) for euclidean, and for cosine where they are not null: gradients of close pairs then keep
-   their digits; null otherwise, or refused. It adds into grad_x (n x d) and grad_y (m x d); a null gradient is not computed. euclidean has gradient 0
-   where D = 0, cosine where a row's norm is below 1e-12. NaN in a row gives NaN in its distances. Same inputs, same bits. n = 0 or m = 0: nothing to
-   write. Workspace: duet_distance_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+   their digits; any other metric refuses them. It adds into grad_x (n x d) and grad_y (m x d); a null gradient is not computed. euclidean has
+   gradient 0 where D = 0, cosine where a row's norm is below 1e-12. NaN in a row gives NaN in its distances. Same inputs, same bits. n = 0 or m = 0:
+   nothing to write. Workspace: duet_distance_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DISTANCE_DISTANCE_H
 #define DUET_DISTANCE_DISTANCE_H
 

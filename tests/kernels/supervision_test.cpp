@@ -314,6 +314,15 @@ TEST_CASE("supervision weighs the pair term by evidence and concord") {
       }
 }
 
+TEST_CASE("supervision of a caller that knows nothing of evidence has none") {
+  Batch batch = draw_batch(71, 20, 3, 0.5);
+  State state(3), older(3);
+  Result expected = run(batch, state, 1);
+  batch.options.struct_size = offsetof(duet_supervision_inputs, unread);
+  batch.options.unread = 0.25, batch.options.generality = 0.5;  // behind the end of its struct
+  CHECK(run(batch, older, 1).same_bits(expected));
+}
+
 TEST_CASE("supervision: heads that know one class agree on nothing") {
   State state(1);
   state.concord.fill(0.5);

@@ -40,7 +40,9 @@ TEST_CASE("a file appears when it is committed, and not before") {
     AtomicFile file(path);
     file.write(content.data(), content.size());
     CHECK(content_of(path) != content);
+    CHECK_FALSE(file.placed());
     file.commit();
+    CHECK(file.placed());
     CHECK(content_of(path) == content);
   }
   CHECK(folder.files() == 1);
@@ -54,6 +56,7 @@ TEST_CASE("a new file leaves one alone that appears while it is written") {
     file.write("mine", 4);
     std::ofstream(path) << "theirs";
     CHECK_FALSE(file.commit_new());
+    CHECK_FALSE(file.placed());
   }
   CHECK(content_of(path) == "theirs");
   CHECK(folder.files() == 1);

@@ -224,6 +224,8 @@ TEST_CASE("the pair term weighs anchors, and reaches each side, as the evidence 
   check_times(shared.v, base.v, 1);
   // Of a batch that labels tell nothing of, unread moves the weight alone; of labelled samples it moves the loss too.
   Bench chooser("psd", only_pairs);
+  CHECK_FALSE(chooser.preparation.has_evidence);
+  CHECK(chooser.preparation.evidence == Evidence{});
   for (const bool labelled : {false, true}) {
     CAPTURE(labelled);
     const std::vector<int64_t> chosen = chooser.rows(labelled, 40);

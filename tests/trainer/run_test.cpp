@@ -235,6 +235,7 @@ TEST_CASE("every variant of the config runs") {
            {"--set", "sampler=balanced", "--set", "balanced_classes=3", "--set", "balanced_samples=5"},
            {"--set", "optimizer=sgd", "--set", "learning_rate=0.01", "--set", "schedule=cosine", "--set", "warmup_steps=3"},
            {"--set", "lift=false", "--set", "trust=false", "--set", "hide_labels=false", "--set", "pair_weight=0"},
+           {"--set", "pair_evidence=false"},
            {"--set", "learn_temperature=true", "--set", "activation=gelu", "--set", "layer_norm=true", "--set", "dropout=0"},
            {"--set", "hidden_units=", "--set", "scaling_a=norm", "--set", "scaling_v=none", "--set", "input_limit=0"},
            {"--set", "cross_weight=0", "--set", "kl_weight=0", "--set", "soft_weight=0", "--set", "label_weight=0"},
@@ -248,6 +249,8 @@ TEST_CASE("every variant of the config runs") {
     INFO(number, ": ", outcome.err);
     CHECK(outcome.code == 0);
     CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
+    const bool has_pairs = variant[0] != "--method" && variant.back() != "pair_weight=0" && variant.back() != "pair_evidence=false";
+    CHECK(fs::exists(run + "/evidence.json") == has_pairs);
   }
 }
 
@@ -338,8 +341,8 @@ TEST_CASE("a signal finishes the step, saves and exits with 128 and its number")
       const std::string run = folder / std::to_string(number + ignored * 100);
       Program program(train(data, run, {"--epochs", "1000000"}), {.ignores_hangup = ignored});
       wait_for_more(run);
-      program.signal(number);
-      if (ignored) {  // it goes on until another one ends it
+      for (int twice = 0; twice < 2; ++twice) program.signal(number);  // one request, as timeout makes it
+      if (ignored) {                                                   // it goes on until another one ends it
         wait_for_more(run);
         program.signal(SIGTERM);
       }
