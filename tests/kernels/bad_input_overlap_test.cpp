@@ -160,7 +160,8 @@ TEST_CASE("an optimizer's arrays lie apart, however many slots there are") {
   std::vector<duet_optimizer_slot> slots;
   for (int64_t k = 0; k < kSlots; ++k) slots.push_back({at(5 * k), at(5 * k + 1), at(5 * k + 2), at(5 * k + 3), at(5 * k + 4)});
   SUCCEED_CALL(duet_adamw_step(context, slots.data(), kSlots, &adamw, rate.vector(), step.vector()));
-  for (const auto& [first, second] : {std::pair<size_t, size_t>{0, 99}, {0, 100}, {99, 349}, {100, 199}, {150, 250}, {300, 349}, {200, 300}}) {
+  for (const auto& pair : {std::pair<size_t, size_t>{0, 99}, {0, 100}, {99, 349}, {100, 199}, {150, 250}, {300, 349}, {200, 300}}) {
+    const size_t first = pair.first, second = pair.second;
     CAPTURE(first);
     CAPTURE(second);
     const duet_vector before = slots[second].teacher;

@@ -104,7 +104,8 @@ TEST_CASE("factors of contrastive gradients multiply what each side gets, and no
       const Losses losses = forward(problem);
       const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
       const Gradients before = prefilled(problem), plain = backward(problem, losses, weights, 1, before);
-      for (const auto& [factor_a, factor_v] : values_of<Factors>({{0.3f, 2.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}})) {
+      for (const auto& factors : values_of<Factors>({{0.3f, 2.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}})) {
+        const float factor_a = factors.first, factor_v = factors.second;
         CAPTURE(factor_a);
         CAPTURE(factor_v);
         problem.factor_a = factor_a, problem.factor_v = factor_v;
