@@ -58,9 +58,9 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
   print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
   print_notes(class_notes(preparation.description));
   nlohmann::ordered_json evidence;
-  if (preparation.has_evidence) {
-    print_notes({evidence_note(preparation.evidence, preparation.description.modalities)});
-    evidence = evidence_facts(preparation.evidence, preparation.description.modalities);
+  if (preparation.evidence) {
+    print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
+    evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
   }
   if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads), evidence);
   Progress progress;

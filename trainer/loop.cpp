@@ -22,8 +22,8 @@ void add_losses(nlohmann::ordered_json& line, const Losses& losses) {
 
 using Sides = std::array<data::Features, data::kModalities>;
 
-// Rows of the training split that an epoch's model has to embed before it is saved: weights that overflow do so for about every row, and these cost
-// about a hundredth of an epoch of the built-in digits.
+// Rows of the training split that an epoch's model has to embed before it is saved. Of psd, whose epoch passes four times over the rows, all of them
+// would be a quarter of its products; of the built-in digits these are a hundredth.
 constexpr int64_t kProbeRows = 64;
 
 Sides first_rows(const Sides& features, int64_t most) {
@@ -48,7 +48,7 @@ class Loop {
         interrupt_(interrupt),
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
-        step_(context, model, preparation.dataset.train, preparation.labels, preparation.evidence, schedule_steps_) {
+        step_(context, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), schedule_steps_) {
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;

@@ -54,9 +54,9 @@ Preparation prepare(const Config& config) {
     description.config.scaling_a = data::scaling_name(description.inputs[0].scaling);
     description.config.scaling_v = data::scaling_name(description.inputs[1].scaling);
     made.sampler = make_sampler(config, made);
-    made.has_evidence = config.method == "psd" && config.pair_evidence && config.pair_weight > 0;
-    const data::Split& train = made.dataset.train;
-    if (made.has_evidence) made.evidence = measure_evidence(train.features[0], train.features[1], made.labels, made.dataset.classes);
+    const auto& [a, v] = made.dataset.train.features;
+    if (config.method == "psd" && config.pair_evidence && config.pair_weight > 0)
+      made.evidence = measure_evidence(a, v, made.labels, made.dataset.classes);
     return made;
   });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,10 +17,8 @@ struct Preparation {
   data::Dataset dataset;        // features scaled
   std::vector<int32_t> labels;  // of the training rows: those that the run may see
   std::unique_ptr<data::BatchSampler> sampler;
-  ModelDescription description;  // with the config resolved: modalities and scaling as chosen
-  // Of METHOD.md 6.9, for psd; none where the config does not ask for it.
-  Evidence evidence;
-  bool has_evidence = false;
+  ModelDescription description;      // with the config resolved: modalities and scaling as chosen
+  std::optional<Evidence> evidence;  // METHOD.md 6.9, for psd; none where the config does not ask for it
 
   int64_t labelled() const;
 };

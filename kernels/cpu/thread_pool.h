@@ -11,12 +11,14 @@
 // On a busy machine the kernel tends to wake a thread on its caller's core and to keep it there; it then moves to another, or leaves the work to the
 // caller where it is allowed no other. To wake a thread there can cost the caller its own turn on the core: where nobody came although a loop took
 // longer than kSpin, nobody is woken for kShortestPause, twice that the next time, up to kLongestPause. A thread that takes an item ends that, and so
-// does one that comes too late for the loop, but within kShortestPause and to a core of its own: on a quiet machine to wake can take 100 us.
+// does one that comes too late for the loop, but within kShortestPause and to a core of its own: on a quiet machine to wake can take longer than a
+// short loop does.
 //
-// Measured on 2 cores of a Xeon (Emerald Rapids), 2 threads, beside libgomp, which spins for milliseconds: a loop takes 0.7 us more than its items do
-// (libgomp 1.5), 4 us where the other thread slept. The rows of duet-bench at n = 128 take 0.92 of libgomp's time, 0.66 to 1.0. Beside 8 busy
-// processes of nice 19 training steps at n = 128 take 0.9 of what they take with OMP_WAIT_POLICY=passive, and took 1.2 while a thread stayed on its
-// caller's core. There a spin of 5 us gains nothing; on the quiet machine it costs 4 %.
+// Measured on 2 virtual cores of a Xeon (Emerald Rapids), 2 threads, beside libgomp, which spins for milliseconds: a loop takes 0.7 us more than its
+// items do (libgomp 1.5), 4 us where the other thread slept. The rows of duet-bench take 0.87 to 1.0 of libgomp's time at n = 128 and 1.04 to 1.08 at
+// 4096, by session; libgomp beside itself differs by 1.03 there. Beside 8 busy processes of nice 19 they take 0.8 and 0.5 of what they take with
+// OMP_WAIT_POLICY=passive (geometric means); training steps at n = 128 took 1.2 while a thread stayed on its caller's core. There a spin of 5 us
+// gains nothing; on the quiet machine it costs 4 %.
 #pragma once
 
 #include <pthread.h>

@@ -34,7 +34,7 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.unannotated_kappa = raw.unannotated_kappa;
   inputs.pair_weight_scale = raw.pair_weight_scale;
   // A caller that knows nothing of evidence has none.
-  inputs.unread = raw.struct_size > offsetof(duet_supervision_inputs, unread) ? raw.unread : 1;
+  inputs.unread = raw.struct_size > kFirstSize<duet_supervision_inputs> ? raw.unread : 1;
   inputs.generality = raw.generality;
   require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
   require(inputs.largest_lift > 0, "inputs.largest_lift: expected a positive number, got ", inputs.largest_lift);

@@ -1,5 +1,5 @@
-// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample of 10 classes takes 10
-// exponentials, 0.1 us.
+// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample takes an
+// exponential a class; naming a head's class takes none.
 #include <algorithm>
 #include <cmath>
 

@@ -35,7 +35,7 @@ class Bench {
     change(config);
     preparation = prepare(config);
     model.emplace(preparation.description, context.get());
-    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence, 100);
+    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 100);
   }
   explicit Bench(const std::string& method) : Bench(method, [](Config&) {}) {}
 
@@ -67,7 +67,7 @@ class Bench {
 
   // w of METHOD.md 6.10, but for its factor.
   double pair_weight(double concord) const {
-    const Evidence& evidence = preparation.evidence;
+    const Evidence evidence = preparation.evidence.value_or(Evidence{});
     return (1 + 2 * evidence.unread) * ((1 - concord) + std::pow(1 - evidence.pairs_generalise, 2) * std::pow(concord, 8));
   }
 
@@ -136,7 +136,7 @@ TEST_CASE("class frequencies, concord and the weight of the pair term are those 
   batch.sample_ids = rows;
   batch.momentum = 0.5;
   batch.pair_weight_scale = 20;
-  batch.unread = bench.preparation.evidence.unread, batch.generality = bench.preparation.evidence.pairs_generalise;
+  batch.unread = bench.preparation.evidence->unread, batch.generality = bench.preparation.evidence->pairs_generalise;
   double labelled = 0;
   batch.prior.assign(static_cast<size_t>(classes), 0);
   for (const int32_t label : bench.preparation.labels)
@@ -224,8 +224,7 @@ TEST_CASE("the pair term weighs anchors, and reaches each side, as the evidence 
   check_times(shared.v, base.v, 1);
   // Of a batch that labels tell nothing of, unread moves the weight alone; of labelled samples it moves the loss too.
   Bench chooser("psd", only_pairs);
-  CHECK_FALSE(chooser.preparation.has_evidence);
-  CHECK(chooser.preparation.evidence == Evidence{});
+  CHECK_FALSE(chooser.preparation.evidence);
   for (const bool labelled : {false, true}) {
     CAPTURE(labelled);
     const std::vector<int64_t> chosen = chooser.rows(labelled, 40);

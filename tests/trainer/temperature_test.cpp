@@ -29,7 +29,7 @@ struct Learner {
     validate(config);
     preparation = prepare(config);
     model.emplace(preparation.description, context.get());
-    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence, 1000);
+    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 1000);
   }
   void run(int steps) {
     std::vector<int64_t> rows(80);
