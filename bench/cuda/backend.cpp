@@ -47,7 +47,7 @@ class EventClock : public Stopwatch {
 };
 
 device::DeviceFacts facts_of_first() {
-  if (device::device_count() == 0) throw Error(DUET_UNSUPPORTED, "--device cuda: no CUDA device on this machine");
+  if (device::device_count() == 0) throw Error(DUET_UNSUPPORTED, "--device cuda: no CUDA device on this machine: " + device::no_device_reason());
   return device::device_facts(0);
 }
 

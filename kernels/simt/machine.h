@@ -60,7 +60,7 @@ struct Machine {
   int thread_count = 0, warp_count = 0, alive = 0;
   uint32_t ready_warps = 0;
   int current_warp = 0, starved_warp = 0;
-  uint64_t random = 0, stickiness = 0, launches = 0;
+  uint64_t random = 0, stickiness = 0, launches = 0, replays = 0;
 
   int waiting = 0, votes[2] = {};  // at the block's barrier
   unsigned barriers = 0;

@@ -31,7 +31,7 @@ Schedule& current_schedule() {
 Schedule schedule() { return current_schedule(); }
 void set_schedule(const Schedule& schedule) {
   current_schedule() = schedule;
-  machine.launches = 0;  // so that a run of this schedule alone repeats it
+  machine.launches = machine.replays = 0;  // so that a run of this schedule alone repeats it
 }
 
 std::string repeat_command() {

@@ -46,8 +46,19 @@ struct PlayedDevice {
   size_t shared_bytes = kSharedLimit;  // that a block may have, at most kSharedLimit
   bool has_code = true;                // whether the build does for it
 };
+inline constexpr PlayedDevice kLeastDevice{86, 99 * 1024, true};  // as sm_86: no device that the kernels run on gives less
 const PlayedDevice& played_device();
 void play(const PlayedDevice& device);
+
+// What the host has asked of the device, in calls that did not fail and were not captured. What stands for a library's call is one launch.
+struct DeviceCounts {
+  int64_t launches = 0, graph_launches = 0;  // a replay is one of the latter, whatever its graph holds
+  int64_t copies = 0, fills = 0;
+  int64_t allocations = 0, releases = 0;  // of the device, managed, pinned
+  int64_t waits = 0;                      // of the host: synchronize, synchronize_device, Event::wait(); Event::done is none
+};
+const DeviceCounts& device_counts();
+void reset_device_counts();
 
 struct Place {
   const char* file;
@@ -68,8 +79,9 @@ template <class... Parts>
 }
 inline std::ostream& operator<<(std::ostream& out, Place at) { return out << at.file << ':' << at.line; }
 
-// A launch, a copy or a fill: done at once, or recorded where the stream is being captured (device.cpp).
-void submit(void* stream, std::function<void()> work);
+// Work of the device, which reaches its memory: done at once, or a node of a graph where the stream is captured (device.cpp).
+enum class Task { kernel, copy, fill };
+void submit(void* stream, std::function<void()> work, Task task = Task::kernel);
 void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream, std::function<void()> thread);
 
 // Shared memory of the running block: poisoned when the block first names it.

@@ -1,4 +1,5 @@
 // A block of threads that visits several tiles: the same bits for any number of multiprocessors, and for any amount of shared memory to keep rows in.
+// Where that holds no tile of 128 x 256, others are walked over: the same bits again of whatever is no sum along rows or columns.
 #include "kernels/core/dispatch.h"
 #include "kernels/cuda/tiles.h"
 #include "tests/simt/schedules.h"
@@ -25,9 +26,13 @@ struct Outputs {
         positives(n, 1),
         negatives(m, 1) {}
   bool same_bits(const Outputs& other) const {
-    return distances.same_bits(other.distances) && lse_row.same_bits(other.lse_row) && lse_column.same_bits(other.lse_column) &&
-           row_loss.same_bits(other.row_loss) && column_loss.same_bits(other.column_loss) && row_statistics.same_bits(other.row_statistics) &&
-           column_statistics.same_bits(other.column_statistics) && positives.same_bits(other.positives) && negatives.same_bits(other.negatives);
+    return lse_row.same_bits(other.lse_row) && lse_column.same_bits(other.lse_column) && same_bits_of_any_tiles(other);
+  }
+  // The sums of alignment take a tile's columns (and rows) at once; distillation's tiles are 128 x 128 on every device.
+  bool same_bits_of_any_tiles(const Outputs& other) const {
+    return distances.same_bits(other.distances) && row_loss.same_bits(other.row_loss) && column_loss.same_bits(other.column_loss) &&
+           row_statistics.same_bits(other.row_statistics) && column_statistics.same_bits(other.column_statistics) &&
+           positives.same_bits(other.positives) && negatives.same_bits(other.negatives);
   }
 };
 
@@ -44,12 +49,17 @@ void call(duet_context& context, const Inputs& inputs, Measure measure, Call&& r
   SUCCEED_CALL(run(scratch.view()));
 }
 
-Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t shared_bytes) {
+duet_context context_of(duet_precision precision, int multiprocessors, int64_t shared_bytes) {
   duet_context context;
   context.device = DUET_CUDA;
   context.precision = precision;
   context.multiprocessors = multiprocessors;
   context.shared_bytes = shared_bytes;
+  return context;
+}
+
+Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t shared_bytes) {
+  duet_context context = context_of(precision, multiprocessors, shared_bytes);
   Outputs out(p.x.rows(), p.y.rows());
 
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
@@ -82,7 +92,9 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
 }  // namespace
 
 TEST_CASE("the way over the tiles decides no bit") {
-  constexpr int64_t kHopper = 227 * 1024, kAmpere = 163 * 1024, kManyMultiprocessors = 1000;
+  constexpr int64_t kHopper = 227 * 1024, kAmpere = 163 * 1024, kLeast = cuda::kLeastSharedBytes, kManyMultiprocessors = 1000;
+  using Wide = cuda::SingleTile<DUET_PRECISION_BF16>;
+  constexpr int64_t kLeastWide = Wide::kSharedBytes + Wide::kStaticBytes;  // no room to keep rows in
   const simt::Schedule before = simt::schedule();
   // Steps of k: too few to run on, all kept, some kept on the smaller device, some on the larger; the teacher's fewer, as many, more.
   const struct {
@@ -100,12 +112,42 @@ TEST_CASE("the way over the tiles decides no bit") {
                     draw.labels(n, 5),    draw.labels(m, 5)};
     problem.scale.fill(9);
     simt::set_schedule({simt::Order::forward, 0});
-    const Outputs apart = walk(problem, c.precision, kManyMultiprocessors, 0);
+    const Outputs apart = walk(problem, c.precision, kManyMultiprocessors, kLeastWide);
     simt::set_schedule({simt::Order::random, before.seed + static_cast<uint64_t>(c.steps)});
     INFO("repeat with: " << simt::repeat_command());
     CHECK(walk(problem, c.precision, 1, kAmpere).same_bits(apart));
     CHECK(walk(problem, c.precision, 1, kHopper).same_bits(apart));
     CHECK(walk(problem, c.precision, 2, kHopper).same_bits(apart));
+    if (cuda::is_exact(c.precision)) continue;  // its tiles fit everywhere
+    simt::play(simt::kLeastDevice);
+    const Outputs narrow_apart = walk(problem, c.precision, kManyMultiprocessors, kLeast);
+    CHECK(walk(problem, c.precision, 2, kLeast).same_bits(narrow_apart));
+    simt::play({});
+    CHECK(narrow_apart.same_bits_of_any_tiles(apart));
   }
   simt::set_schedule(before);
+}
+
+TEST_CASE("nor do the tiles of a gradient's products") {
+  constexpr int64_t kRows = 5, kColumns = 7, kWidth = 130;  // one tile of 256 columns, or two of 128
+  Draw draw(32);
+  Floats x = draw.normals(kRows, kWidth), y = draw.normals(kColumns, kWidth), upstream = draw.normals(kRows, kColumns);
+  duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
+  inputs.x = x.matrix(), inputs.y = y.matrix(), inputs.metric = DUET_COSINE;
+  const auto gradients = [&](const simt::PlayedDevice& device) {
+    simt::play(device);
+    duet_context context = context_of(DUET_PRECISION_BF16, 2, static_cast<int64_t>(device.shared_bytes));
+    Floats distances(kRows, kColumns);
+    std::pair<Floats, Floats> out{Floats(kRows, kWidth).fill(1), Floats(kColumns, kWidth).fill(1)};
+    call(context, inputs, duet_distance_workspace,
+         [&](duet_workspace scratch) { return duet_distance_forward(&context, &inputs, distances.matrix(), scratch); });
+    call(context, inputs, duet_distance_workspace, [&](duet_workspace scratch) {
+      return duet_distance_backward(&context, &inputs, distances.matrix(), upstream.matrix(), out.first.matrix(), out.second.matrix(), scratch);
+    });
+    simt::play({});
+    return out;
+  };
+  const auto narrow = gradients(simt::kLeastDevice), wide = gradients({});
+  CHECK(narrow.first.same_bits(wide.first));
+  CHECK(narrow.second.same_bits(wide.second));
 }
