@@ -7,7 +7,10 @@
 #include "alignment/alignment.h"
 #include "contrastive/contrastive.h"
 #include "core/context.h"
+#include "core/devices.h"
+#include "core/memory.h"
 #include "core/status.h"
+#include "core/stream.h"
 #include "core/view.h"
 #include "cross_entropy/cross_entropy.h"
 #include "decorrelation/decorrelation.h"
@@ -21,6 +24,7 @@
 #include "random/random.h"
 #include "reduction/reduction.h"
 #include "retrieval/retrieval.h"
+#include "step/step.h"
 #include "supervision/supervision.h"
 #include "triplet/triplet.h"
 

@@ -12,6 +12,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/core/outside.h"
 #if DUET_CPU_BACKEND
 #include <cblas.h>
 
@@ -20,6 +21,10 @@
 #endif
 
 namespace duet {
+
+template <>
+inline constexpr size_t kFirstSize<duet_context_options> = offsetof(duet_context_options, faults);
+
 namespace {
 
 // The cgroup's CPU quota in cores, or a large number where there is none (v2 first, then v1).
@@ -125,6 +130,9 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     made->threads = chosen.threads ? chosen.threads : allowed_threads();
     made->precision = precision;
     made->stream = chosen.stream;
+    made->faults = chosen.faults;
+    require(chosen.small_rows >= -1, "options.small_rows: expected -1 or more, got ", chosen.small_rows);
+    made->small_rows = chosen.small_rows == 0 ? kSmallRows : chosen.small_rows;
     if (device == DUET_CPU) require_cpu();
     if (device == DUET_CUDA) take_facts(*made, chosen.device_index);
     if (device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
@@ -139,6 +147,13 @@ void duet_context_destroy(duet_context* context) {
   // Pinned memory of the parent is not the child's to give back.
   if (context->process == process_number.load(std::memory_order_relaxed)) release_report(context->report);
   delete context;
+}
+
+duet_status duet_fault_check(const duet_fault* fault) {
+  return guard("fault_check", [&] {
+    require(fault != nullptr, "fault: null");
+    if (fault->argument != nullptr) throw Error(DUET_INVALID_ARGUMENT, fault_text(*fault));
+  });
 }
 
 int32_t duet_context_threads(const duet_context* context) { return context ? context->threads : 0; }

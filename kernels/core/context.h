@@ -25,6 +25,13 @@ typedef enum duet_precision { DUET_PRECISION_TF32X3 = 0, DUET_PRECISION_FP32 = 1
    duet_context_destroy; the child makes its own. */
 typedef struct duet_context duet_context;
 
+/* A value out of range that a kernel has met: argument[position] is value, and is expected within low ... high. */
+typedef struct duet_fault {
+  const char* argument; /* a text of the library; null: there is no fault */
+  int64_t position;     /* -1: the argument is a scalar */
+  double value, low, high;
+} duet_fault;
+
 typedef struct duet_context_options {
   size_t struct_size;
   duet_device device;
@@ -32,16 +39,26 @@ typedef struct duet_context_options {
   int32_t threads; /* CPU threads a call may use; 0: what the affinity mask and the cgroup's quota allow */
   duet_precision precision;
   void* stream; /* CUDA: the cudaStream_t to work on, borrowed; null: the default stream */
+  /* CUDA: where the first index, label or ratio out of range is noted, in the device's memory, filled with zeros; borrowed. Such a call then neither
+     waits for the device nor fails, and keeps to its memory whatever the values are. null: a call looks at its values and refuses them, which waits
+     for the device; while the stream is captured nothing is looked at. */
+  duet_fault* faults;
+  /* CUDA: operations on pairs and layers of at most so many rows (and columns) take forms of one launch a pass, where one is written; larger ones
+     work in tiles. 0: 256; -1: always in tiles. Another form may give other bits. */
+  int64_t small_rows;
 } duet_context_options;
 
 #define DUET_CONTEXT_OPTIONS_INIT \
   { sizeof(duet_context_options) }
 
 /* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in this build, no device, a GPU
-   for which this build holds no code or that gives a block less than 163 KiB of shared memory: the text names the GPU and the reason). */
+   for which this build holds no code or that gives a block less than 99 KiB of shared memory: the text names the GPU and the reason). */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
 DUET_API void duet_context_destroy(duet_context* context);
 DUET_API int32_t duet_context_threads(const duet_context* context);
+
+/* fault: a copy on the host of what options.faults names. DUET_INVALID_ARGUMENT, with the text of a call that had looked, where there is one. */
+DUET_API duet_status duet_fault_check(const duet_fault* fault);
 
 /* The SIMD target that this processor runs ("AVX3", "AVX2", "SSE4"), and the core that the linked BLAS chose for it ("SkylakeX"). */
 DUET_API const char* duet_simd_target(void);

@@ -15,6 +15,10 @@ namespace duet::cpu {
 class ThreadPool;
 }
 
+namespace duet {
+inline constexpr int64_t kSmallRows = 256;
+}
+
 struct duet_context {
   duet_device device = DUET_CPU;
   int32_t device_index = 0;
@@ -23,6 +27,8 @@ struct duet_context {
   int64_t shared_bytes = 0;     // of a block there; likewise
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
+  duet_fault* faults = nullptr;           // CUDA: where kernels note the first value out of range; null: calls look and wait
+  int64_t small_rows = duet::kSmallRows;  // CUDA: the most rows and columns of the forms of one launch a pass; -1: none
   void* report = nullptr;                 // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
   duet::cpu::ThreadPool* pool = nullptr;  // CPU: the threads beside the caller's; null where threads is 1
   uint32_t process = 0;                   // the process_number of the process that it was made in

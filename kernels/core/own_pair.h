@@ -4,6 +4,7 @@
 // softplus(-x). A row whose own pair is not among its columns has x = -inf; where there is nothing else x = inf. Everything is in nats.
 #pragma once
 
+#include <float.h>
 #include <math.h>
 
 #include "kernels/core/host_device.h"
@@ -26,6 +27,7 @@ struct OwnAndOthers {
   double own_loss;  // log(1 + e^-|x|): -log P where x > 0
   double lse;
 
+  OwnAndOthers() = default;  // unset
   DUET_HOST_DEVICE OwnAndOthers(double own_score, double log_sum_of_others, bool there)
       : own(own_score), others(log_sum_of_others < kLeftOut / 4 ? -HUGE_VAL : log_sum_of_others), has_own(there) {
     const bool without = !has_own || own == -HUGE_VAL, alone = others == -HUGE_VAL;
@@ -46,6 +48,10 @@ struct OtherPositives {
   double weight;  // sum pos
   double cross;   // sum pos (-s), or with entropy sum pos (log pos - s)
 };
+
+// Whether a row with this N, sum pos with the own pair, has a target. A sum below the smallest normal float counts as none, because its reciprocal
+// would be infinite; NaN has one, so that it shows.
+DUET_HOST_DEVICE inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 DUET_HOST_DEVICE inline double not_below_zero(double value) { return value < 0 ? 0 : value; }  // NaN stays
 

@@ -1,11 +1,14 @@
 #include "kernels/core/status.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <ostream>
+#include <sstream>
 #include <string>
 
 #include "kernels/core/check.h"
+#include "kernels/core/outside.h"
 
 namespace duet {
 namespace {
@@ -56,6 +59,22 @@ duet_status detail::report_exception(const char* operation) noexcept {
   } catch (...) {
     return report(operation, DUET_INTERNAL_ERROR, "unknown exception");
   }
+}
+
+std::string fault_text(const duet_fault& fault) {
+  std::ostringstream out;
+  // Indices as whole numbers, whatever their size.
+  const auto print = [&](double value) {
+    constexpr double kExact = 9007199254740992;
+    if (value == std::floor(value) && std::abs(value) <= kExact)
+      out << static_cast<int64_t>(value);
+    else
+      out << value;
+  };
+  out << fault.argument;
+  if (fault.position >= 0) out << '[' << fault.position << ']';
+  out << ": expected ", print(fault.low), out << " to ", print(fault.high), out << ", got ", print(fault.value);
+  return out.str();
 }
 
 bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need) {
