@@ -54,12 +54,13 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   typename T::Loop loop{shared, walk.kept_steps};
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
     const TilePlace place = walk.place(tile);
+    const bool bounded = is_bounded<T>(rows, place, *scale);  // before the scores, beside which its registers have no place
     typename T::Values scores;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
-    take_scores<T>(loop.scratch(), out, place, is_bounded<T>(rows, place, *scale), scores);
+    take_scores<T>(loop.scratch(), out, place, bounded, scores);
   }
 }
 
@@ -241,8 +242,8 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
   scratch.sums.begin(context);
-  with_precision(context.precision, [&](auto precision) {
-    using T = SingleTile<decltype(precision)::value>;
+  with_single_tile(context, [&](auto tile) {
+    using T = decltype(tile);
     for_each_block(inputs.a.rows, inputs.v.rows, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(alignment_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
@@ -273,8 +274,8 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  with_precision(context.precision, [&](auto precision) {
-    using T = SingleTile<decltype(precision)::value>;
+  with_single_tile(context, [&](auto tile) {
+    using T = decltype(tile);
     for_each_block(probabilities.rows, probabilities.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(probabilities_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)

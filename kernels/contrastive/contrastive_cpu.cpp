@@ -73,15 +73,6 @@ struct Scratch {
   double* slot_bias;   // slots
 };
 
-// Cross-entropy of one row or column against its normalised target, in nats, and its statistics.
-float finish(const ContrastiveInputs& in, const OwnAndOthers& parts, const TargetSum& target, float* statistics) {
-  const bool own_positive = in.paired && parts.has_own;
-  statistics[kLogSum] = static_cast<float>(parts.lse);
-  statistics[kPositives] = static_cast<float>(target.weight + own_positive);
-  statistics[kLogOdds] = static_cast<float>(parts.log_odds);
-  return has_target(statistics[kPositives]) ? static_cast<float>(target_loss(parts, own_positive, target, false)) : 0;
-}
-
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
   const float scale = in.scale[0], bound = std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v);
   const float factor = scratch.own.begin(scratch.agreement(), bound, scale);
@@ -102,11 +93,11 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
   constexpr int64_t kLosses = 512;  // of a work item
   parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i)
-      out.row_loss[i] = finish(in, scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
+      out.row_loss[i] = softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
   });
   parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t j = first; j < first + count; ++j)
-      out.column_loss[j] = finish(in, scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j), out.column_statistics.row(j));
+      out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j), out.column_statistics.row(j));
   });
 }
 

@@ -85,17 +85,10 @@ struct Finish {
   Matrix<float> statistics;
 };
 
-// Cross-entropy against the normalised target, in nats.
 __global__ void __launch_bounds__(kFinishThreads) finish_softmax_kernel(Finish to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
   if (i >= to.loss.size) return;
-  const OwnAndOthers parts = to.direction.parts(i, to.own, to.sums[i]);
-  const OtherPositives positives = to.direction.others(i);
-  float* statistics = to.statistics.data + i * to.statistics.stride;
-  statistics[kLogSum] = static_cast<float>(parts.lse);
-  statistics[kPositives] = static_cast<float>(positives.weight + (parts.has_own ? 1 : 0));
-  statistics[kLogOdds] = static_cast<float>(parts.log_odds);
-  to.loss.data[i] = has_target(statistics[kPositives]) ? static_cast<float>(target_loss(parts, parts.has_own, positives, false)) : 0;
+  to.loss[i] = softmax_loss(to.direction.parts(i, to.own, to.sums[i]), to.direction.others(i), to.statistics.row(i));
 }
 
 __global__ void __launch_bounds__(kFinishThreads) finish_sigmoid_kernel(const RunningSum* sums, Vector<float> loss) {
@@ -150,12 +143,14 @@ void sigmoid_forward(const duet_context& context, const ContrastiveView& view, c
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  if (contrastive_is_small(context, inputs)) return small_contrastive_workspace(inputs);
   Workspace measure;
   ContrastiveScratch(measure, context, inputs);
   return measure.used();
 }
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, const duet_workspace& workspace) {
+  if (contrastive_is_small(context, in)) return small_contrastive_forward(context, in, out);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   const ContrastiveView view = scratch.prepare(context, in);

@@ -74,4 +74,30 @@ struct Sigmoid {
   }
 };
 
+// What a row (or a column) pulls with: w (P - What), nothing without a target.
+struct ContrastivePullOf {
+  Matrix<const float> statistics;
+  Vector<const float> weight;  // without data: 0
+
+  __device__ Pull operator()(int64_t i) const {
+    Pull pull{};
+    if (!weight) return pull;
+    const float* of = statistics.row(i);
+    const float w = weight_of(of, weight, i);
+    pull.student_log_sum = of[kLogSum];
+    pull.student = taking_part(w, of[kLogSum]);
+    pull.target = w == 0 ? 0 : w / of[kPositives];
+    return pull;
+  }
+  // At its own pair.
+  __device__ double own(int64_t i) const { return own_pull(statistics.row(i), weight_of(statistics.row(i), weight, i)); }
+};
+
+// One launch a pass for small batches (contrastive_small_cuda.cu): whether it is for these, and then its passes.
+bool contrastive_is_small(const duet_context& context, const ContrastiveInputs& inputs);
+size_t small_contrastive_workspace(const ContrastiveInputs& inputs);
+void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs);
+void small_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
+                                Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace);
+
 }  // namespace duet::cuda

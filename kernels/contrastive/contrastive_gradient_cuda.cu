@@ -8,34 +8,6 @@
 namespace duet::cuda {
 namespace {
 
-// w (P - What), nothing for a row without a target.
-struct PullOf {
-  Matrix<const float> statistics;
-  const float* weight;  // null: 0
-
-  __device__ Pull operator()(int64_t i) const {
-    Pull pull{};
-    if (weight == nullptr) return pull;
-    const float* of = statistics.row(i);
-    const float w = weight_of(of, {weight, statistics.rows}, i);
-    pull.student_log_sum = of[kLogSum];
-    pull.student = taking_part(w, of[kLogSum]);
-    pull.target = w == 0 ? 0 : w / of[kPositives];
-    return pull;
-  }
-};
-
-// The same of an own pair, both directions.
-struct OwnOf {
-  Matrix<const float> row_statistics, column_statistics;
-  Vector<const float> row_weight, column_weight;
-
-  __device__ float operator()(int64_t i, int64_t j) const {
-    const float *row = row_statistics.row(i), *column = column_statistics.row(j);
-    return static_cast<float>(own_pull(row, weight_of(row, row_weight, i)) + own_pull(column, weight_of(column, column_weight, j)));
-  }
-};
-
 struct GradientTile {
   ContrastiveView view;
   PullView pull;            // softmax
@@ -102,6 +74,7 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
 void contrastive_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
                           Matrix<const float> column_statistics, const ContrastiveGradients& out, const duet_workspace& workspace) {
   if (!out.row_weight && !out.column_weight) return;
+  if (contrastive_is_small(context, in)) return small_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   GradientTile to{scratch.prepare(context, in), scratch.pulls.view(), out.row_weight.data, {}, scratch.scale_sums.data(), scratch.bias_sums.data()};
@@ -110,9 +83,10 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   scratch.bias_sums.begin(context);
   to.gradient = scratch.products.block();
   if (!scratch.sigmoid) {
-    set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view.scores, PullOf{row_statistics, out.row_weight.data});
-    set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view.scores, PullOf{column_statistics, out.column_weight.data});
-    set_own(context, to.pull, to.view.agreement, OwnOf{row_statistics, column_statistics, out.row_weight, out.column_weight});
+    const ContrastivePullOf of_rows{row_statistics, out.row_weight}, of_columns{column_statistics, out.column_weight};
+    set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view.scores, of_rows);
+    set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view.scores, of_columns);
+    set_own(context, to.pull, to.view.agreement, of_rows, of_columns);
   }
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;

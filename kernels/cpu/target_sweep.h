@@ -1,8 +1,6 @@
 // The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the pull towards them.
 #pragma once
 
-#include <cfloat>
-
 #include "kernels/core/own_pair.h"
 #include "kernels/cpu/agreement.h"
 
@@ -10,10 +8,6 @@ namespace duet::cpu {
 
 // Sums over positives, own pairs left out, carried in double; cross as target_sums has it.
 using TargetSum = OtherPositives;
-
-// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN
-// has one, so that it shows.
-inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 class TargetSweep {
  public:

@@ -3,21 +3,32 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/cross_entropy/cross_entropy.h"
 
 namespace duet {
+
+// One of the logits of a call, with what is its own; all have one target.
+struct CrossEntropyForward {
+  Matrix<const float> logits, targets;
+  Vector<float> row_loss;
+};
+struct CrossEntropyBackward {
+  Matrix<const float> logits, targets;
+  Vector<const float> row_weight;
+  Matrix<float> grad_logits;
+};
+
 namespace cpu {
 
-void cross_entropy_forward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<float> row_loss);
-void cross_entropy_backward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<const float> row_weight,
-                            Matrix<float> grad_logits);
+void cross_entropy_forward(const duet_context& context, const CrossEntropyForward& part);
+void cross_entropy_backward(const duet_context& context, const CrossEntropyBackward& part);
 
 }  // namespace cpu
 
 namespace cuda {
 
-void cross_entropy_forward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<float> row_loss);
-void cross_entropy_backward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<const float> row_weight,
-                            Matrix<float> grad_logits);
+void cross_entropy_forward(const duet_context& context, const CrossEntropyForward* parts, int64_t count);
+void cross_entropy_backward(const duet_context& context, const CrossEntropyBackward* parts, int64_t count);
 
 }  // namespace cuda
 }  // namespace duet

@@ -29,7 +29,9 @@ RowSums row_sums(const float* z, int64_t classes) {
 
 }  // namespace
 
-void cross_entropy_forward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<float> row_loss) {
+void cross_entropy_forward(const duet_context& context, const CrossEntropyForward& part) {
+  const auto &logits = part.logits, &targets = part.targets;
+  const auto& row_loss = part.row_loss;
   const int64_t classes = logits.columns;
   parallel_chunks(context, logits.rows, kRows, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
@@ -45,8 +47,10 @@ void cross_entropy_forward(const duet_context& context, Matrix<const float> logi
   });
 }
 
-void cross_entropy_backward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<const float> row_weight,
-                            Matrix<float> grad_logits) {
+void cross_entropy_backward(const duet_context& context, const CrossEntropyBackward& part) {
+  const auto &logits = part.logits, &targets = part.targets;
+  const auto& row_weight = part.row_weight;
+  const auto& grad_logits = part.grad_logits;
   const int64_t classes = logits.columns;
   parallel_chunks(context, logits.rows, kRows, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {

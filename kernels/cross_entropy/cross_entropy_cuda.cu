@@ -1,7 +1,7 @@
 // A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes: 8 a logit forward, 16
 // backward; the second and third reading of a row come from L1. An exponential in double is some 30 operations, forward one a logit, backward two: at
-// 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8 TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is two launches' worth of time,
-// whatever they do.
+// 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8 TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is a launch's time whatever it
+// does, so both modalities' logits go in one.
 #include "kernels/cross_entropy/cross_entropy_backends.h"
 #include "kernels/cuda/rows.h"
 
@@ -47,10 +47,7 @@ __device__ double mass_beside(const float* q, int64_t classes, int64_t left_out)
   });
 }
 
-struct Forward {
-  Matrix<const float> logits, targets;
-  Vector<float> row_loss;
-
+struct Forward : CrossEntropyForward {
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
     const float *const z = logits.row(i), *const q = targets.row(i);
@@ -69,11 +66,7 @@ struct Forward {
   }
 };
 
-struct Backward {
-  Matrix<const float> logits, targets;
-  Vector<const float> row_weight;
-  Matrix<float> grad_logits;
-
+struct Backward : CrossEntropyBackward {
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
     if (row_weight[i] == 0) return;  // takes no part, though its logits be NaN
@@ -96,17 +89,44 @@ struct Backward {
   }
 };
 
-}  // namespace
+// Several logits of one shape, row after row as if they lay one behind another.
+template <class Part>
+struct Parts {
+  Part at[DUET_CROSS_ENTROPY_LOGITS];
+  int64_t rows;  // of each
 
-void cross_entropy_forward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<float> row_loss) {
-  const bool wide = logits.columns % 4 == 0 && aligned(logits) && aligned(targets);
-  for_each_row(context, logits.rows, logits.columns, wide, Forward{logits, targets, row_loss});
+  template <class Team, int kWidth>
+  __device__ void run(int64_t i) const {
+    int part = 0;
+    for (; i >= rows; ++part) i -= rows;
+    at[part].template run<Team, kWidth>(i);
+  }
+};
+
+template <class Part, class Given>
+void run(const duet_context& context, const Given* given, int64_t count, bool (*is_wide)(const Given&)) {
+  const int64_t rows = given[0].logits.rows, columns = given[0].logits.columns;
+  Parts<Part> parts{};
+  parts.rows = rows;
+  bool wide = columns % 4 == 0;
+  for (int64_t k = 0; k < count; ++k) {
+    parts.at[k] = Part{given[k]};
+    wide &= is_wide(given[k]);
+  }
+  for_each_row(context, rows * count, columns, wide, parts);
 }
 
-void cross_entropy_backward(const duet_context& context, Matrix<const float> logits, Matrix<const float> targets, Vector<const float> row_weight,
-                            Matrix<float> grad_logits) {
-  const bool wide = logits.columns % 4 == 0 && aligned(logits) && aligned(targets) && aligned(grad_logits);
-  for_each_row(context, logits.rows, logits.columns, wide, Backward{logits, targets, row_weight, grad_logits});
+}  // namespace
+
+void cross_entropy_forward(const duet_context& context, const CrossEntropyForward* parts, int64_t count) {
+  run<Forward, CrossEntropyForward>(context, parts, count,
+                                    [](const CrossEntropyForward& part) { return aligned(part.logits) && aligned(part.targets); });
+}
+
+void cross_entropy_backward(const duet_context& context, const CrossEntropyBackward* parts, int64_t count) {
+  run<Backward, CrossEntropyBackward>(context, parts, count, [](const CrossEntropyBackward& part) {
+    return aligned(part.logits) && aligned(part.targets) && aligned(part.grad_logits);
+  });
 }
 
 }  // namespace duet::cuda

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads) pack_classes_kernel(PackClasses pack
   pack.to[group * pack.rows + i] = make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
   if (group > 0) return;
   const float t = !inside ? 0 : pack.trust ? pack.trust[i] : 1;
-  pack.trusts[i] = make_float2(t, t == 0 ? 0 : t * log2f(t));
+  pack.trusts[i] = trust_terms(t);
 }
 
 __global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, int64_t count, float* total) {

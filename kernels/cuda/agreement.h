@@ -6,8 +6,6 @@
 // reaches all its rows from one address. Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
 #pragma once
 
-#include <cfloat>
-
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
@@ -37,9 +35,21 @@ class AgreementRows {
   float2 *trust_a_ = nullptr, *trust_v_ = nullptr;
 };
 
-// Whether a row with this N has a target. A sum below the smallest normal float counts as none, because its reciprocal would be infinite; NaN has
-// one, so that it shows.
-__host__ __device__ inline bool has_target(float weight) { return !(weight < FLT_MIN); }
+__device__ __forceinline__ float2 trust_terms(float t) { return make_float2(t, t == 0 ? 0 : t * log2f(t)); }
+
+// What a positive of weight W and score s adds to the sums, W and cross, of a row whose other side has this trust: pos and pos (log2 pos - s), or
+// without entropy pos (-s). pos log pos = t W log W + W t log t.
+template <bool kEntropy>
+__device__ __forceinline__ float positive_cross(float w, float score) {
+  float log = 0;
+  if constexpr (kEntropy) log = w > 0 ? __log2f(w) : 0;
+  return w * (log - score);
+}
+template <bool kEntropy>
+__device__ __forceinline__ void add_positive(float2& sums, float2 trust, float w, float cross) {
+  sums = make_float2(fmaf(trust.x, w, sums.x), fmaf(trust.x, cross, sums.y));
+  if constexpr (kEntropy) sums.y = fmaf(trust.y, w, sums.y);
+}
 
 // Where a tile's own pairs lie: row r and column r + offset.
 struct OwnPairs {
@@ -152,18 +162,9 @@ __device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementVie
       for (int r = 0; r < kRows; ++r) {
         float w = weights[r][c];
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) w = 0;
-        // pos log pos = t W log W + W t log t
-        float log = 0;
-        if constexpr (kEntropy) log = w > 0 ? __log2f(w) : 0;
-        const float u = w * (log - scores(first + r, c));
-        float2& row = of_row[first + r];
-        float2& column = of_column[c];
-        row = make_float2(fmaf(trust_v.x, w, row.x), fmaf(trust_v.x, u, row.y));
-        column = make_float2(fmaf(trust_a[r].x, w, column.x), fmaf(trust_a[r].x, u, column.y));
-        if constexpr (kEntropy) {
-          row.y = fmaf(trust_v.y, w, row.y);
-          column.y = fmaf(trust_a[r].y, w, column.y);
-        }
+        const float cross = positive_cross<kEntropy>(w, scores(first + r, c));
+        add_positive<kEntropy>(of_row[first + r], trust_v, w, cross);
+        add_positive<kEntropy>(of_column[c], trust_a[r], w, cross);
       }
     }
   }
@@ -177,10 +178,15 @@ __device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementVie
 // Backward: what a row or a column pulls with.
 //   d loss/d score = student (P as it sees it) + teacher (P') - target pos, the weights with their signs
 // factor holds the weights and the trust; shift the log-sum-exps, in units of log 2, or infinity where the direction does not take part. Where scores
-// are bounded, e^-lse is in the weight and shift not looked at. packed_rows each, weights 0 past the end.
+// are bounded, e^-lse is in the weight and shift not looked at.
+struct PullTerms {
+  float4 factor;  // student, teacher, target, trust
+  float2 shift;   // student, teacher
+};
+// packed_rows each, weights 0 past the end.
 struct PullFactors {
-  float4* factor;  // student, teacher, target, trust
-  float2* shift;   // student, teacher
+  float4* factor;
+  float2* shift;
 };
 struct PullView {
   PullFactors rows, columns;
@@ -206,13 +212,26 @@ struct Pull {
   float student_log_sum, student, teacher_log_sum, teacher, target, trust;
 };
 __device__ __forceinline__ float probability(float x) { return ptx::exp2(fminf(x, 0)); }
-__device__ __forceinline__ void set_pull(const PullFactors& to, int64_t i, const Pull& pull, bool bounded) {
+__device__ __forceinline__ PullTerms pull_terms(const Pull& pull, bool bounded) {
   const auto weight = [&](float weight, float log_sum) {
     return bounded && weight != 0 ? static_cast<float>(weight * ::exp(-static_cast<double>(log_sum))) : weight;
   };
   const auto shift = [&](float weight, float log_sum) { return weight == 0 ? INFINITY : log_sum * kLog2E; };
-  to.factor[i] = make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum), pull.target, pull.trust);
-  to.shift[i] = make_float2(shift(pull.student, pull.student_log_sum), shift(pull.teacher, pull.teacher_log_sum));
+  return {make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum), pull.target, pull.trust),
+          make_float2(shift(pull.student, pull.student_log_sum), shift(pull.teacher, pull.teacher_log_sum))};
+}
+// d loss/d score of a pair that is no own pair, its scores s and with kTeacher t in units of log 2; of bounded scores no shift is looked at.
+template <bool kBounded, bool kTeacher>
+__device__ __forceinline__ float pull_of_pair(float s, float t, float w, const PullTerms& row, const PullTerms& column) {
+  const auto pulled = [](float x, float row_shift, float column_shift, float of_row, float of_column) {
+    if constexpr (kBounded)
+      return ptx::exp2(x) * (of_row + of_column);
+    else
+      return probability(x - row_shift) * of_row + probability(x - column_shift) * of_column;
+  };
+  float g = pulled(s, row.shift.x, column.shift.x, row.factor.x, column.factor.x);
+  if constexpr (kTeacher) g += pulled(t, row.shift.y, column.shift.y, row.factor.y, column.factor.y);
+  return g - w * fmaf(row.factor.z, column.factor.w, column.factor.z * row.factor.w);
 }
 
 // dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score times dot.
@@ -228,37 +247,26 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
-    float4 row[kRows];
-    float2 row_shift[kRows];
+    PullTerms row[kRows] = {};
     float own_gradient[kRows];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) {
       own_gradient[r] = own_pair.any ? pull.own[place.first_row + T::row(first + r)] : 0;
-      row[r] = pull.rows.factor[place.first_row + T::row(first + r)];
-      if constexpr (!kBounded) row_shift[r] = pull.rows.shift[place.first_row + T::row(first + r)];
+      row[r].factor = pull.rows.factor[place.first_row + T::row(first + r)];
+      if constexpr (!kBounded) row[r].shift = pull.rows.shift[place.first_row + T::row(first + r)];
     }
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
-      const float4 column = pull.columns.factor[place.first_column + T::column(c)];
-      float2 column_shift;
-      if constexpr (!kBounded) column_shift = pull.columns.shift[place.first_column + T::column(c)];
+      PullTerms column{};
+      column.factor = pull.columns.factor[place.first_column + T::column(c)];
+      if constexpr (!kBounded) column.shift = pull.columns.shift[place.first_column + T::column(c)];
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const float dot = dots(first + r, c), s = dot * factor;
-        float g;
-        if constexpr (kBounded)
-          g = ptx::exp2(s) * (row[r].x + column.x);
-        else
-          g = probability(s - row_shift[r].x) * row[r].x + probability(s - column_shift.x) * column.x;
-        if constexpr (kTeacher) {
-          const float t = teacher(first + r, c) * teacher_factor;
-          if constexpr (kBounded)
-            g += ptx::exp2(t) * (row[r].y + column.y);
-          else
-            g += probability(t - row_shift[r].y) * row[r].y + probability(t - column_shift.y) * column.y;
-        }
-        const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
-        g = own ? own_gradient[r] : g - weights[r][c] * fmaf(row[r].z, column.w, column.z * row[r].w);
+        const float dot = dots(first + r, c);
+        float t = 0;
+        if constexpr (kTeacher) t = teacher(first + r, c) * teacher_factor;
+        float g = pull_of_pair<kBounded, kTeacher>(dot * factor, t, weights[r][c], row[r], column);
+        if (own_pair.any && own_pair(T::row(first + r), T::column(c))) g = own_gradient[r];
         if (!whole && (T::row(first + r) >= place.rows || T::column(c) >= place.columns)) g = 0;
         sum = g == 0 ? sum : fmaf(g, dot, sum);  // the dot may be infinite
         dots(first + r, c) = g * scale;
@@ -280,7 +288,9 @@ __global__ void __launch_bounds__(kPullThreads)
     pull = pull_of(i);
     pull.trust = trust ? trust[i] : 1;
   }
-  set_pull(to, i, pull, view.bounded());
+  const PullTerms terms = pull_terms(pull, view.bounded());
+  to.factor[i] = terms.factor;
+  to.shift[i] = terms.shift;
 }
 // view: whose bounded() the tiles ask.
 template <class View, class PullOf>
@@ -291,17 +301,17 @@ void set_pulls(const duet_context& context, const PullFactors& to, int64_t count
   (to, count, padded, trust.data, view, pull_of);
 }
 
-// Every row's gradient of its own pair: own_of(i, j) of row i and column j.
-template <class OwnOf>
-__global__ void __launch_bounds__(kPullThreads) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, OwnOf own_of) {
+// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j).
+template <class PullOf>
+__global__ void __launch_bounds__(kPullThreads) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x, j = i + to_partner;
-  if (i < n) own[i] = j >= 0 && j < m ? own_of(i, j) : 0;
+  if (i < n) own[i] = j >= 0 && j < m ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
 }
-template <class OwnOf>
-void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const OwnOf& own_of) {
+template <class PullOf>
+void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const PullOf& rows, const PullOf& columns) {
   if (!agreement.paired) return;
-  DUET_LAUNCH(set_own_kernel<OwnOf>, (agreement.n + kPullThreads - 1) / kPullThreads, kPullThreads, 0, context.stream)
-  (pull.own, agreement.n, agreement.m, agreement.own, own_of);
+  DUET_LAUNCH(set_own_kernel<PullOf>, (agreement.n + kPullThreads - 1) / kPullThreads, kPullThreads, 0, context.stream)
+  (pull.own, agreement.n, agreement.m, agreement.own, rows, columns);
 }
 
 // A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order that the shapes decide.

@@ -22,19 +22,15 @@ struct ColumnTerms {
   double at[kTerms];
 };
 
-// terms(i, j): what element (i, j) adds to its column's sums. finish(j, sums): takes them.
-template <int kTerms, class Terms, class Finish>
-__global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
-    column_sums_kernel(ColumnRuns cut, Terms terms, Finish finish, double* partials) {
+// The sums of column j over the rows first ... end - 1, in the block's threads of the first lane; j may lie past the last column. All threads call.
+template <int kTerms, class Terms>
+__device__ ColumnTerms<kTerms> run_sums(int64_t first, int64_t end, int64_t j, int64_t columns, const Terms& terms) {
   constexpr int kColumns = ColumnRuns::kColumns, kLanes = ColumnRuns::kLanes;
   DUET_SHARED(double, sums, [kTerms][kLanes][kColumns]);
-  const unsigned across = static_cast<unsigned>((cut.columns + kColumns - 1) / kColumns);
-  const int64_t run = blockIdx.x / across, j = int64_t{blockIdx.x % across} * kColumns + threadIdx.x % kColumns;
   const int lane = static_cast<int>(threadIdx.x / kColumns), column = static_cast<int>(threadIdx.x % kColumns);
-  const int64_t end = (run + 1) * cut.rows_a_run < cut.rows ? (run + 1) * cut.rows_a_run : cut.rows;
   ColumnTerms<kTerms> mine{};
-  if (j < cut.columns)
-    for (int64_t i = run * cut.rows_a_run + lane; i < end; i += kLanes) {
+  if (j < columns)
+    for (int64_t i = first + lane; i < end; i += kLanes) {
       const ColumnTerms<kTerms> term = terms(i, j);
       DUET_UNROLL
       for (int t = 0; t < kTerms; ++t) mine.at[t] += term.at[t];
@@ -42,14 +38,27 @@ __global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
   DUET_UNROLL
   for (int t = 0; t < kTerms; ++t) sums[t][lane][column] = mine.at[t];
   __syncthreads();
-  if (lane != 0 || j >= cut.columns) return;
+  if (lane != 0) return mine;
   DUET_UNROLL
   for (int t = 0; t < kTerms; ++t) {
     DUET_UNROLL
     for (int l = 1; l < kLanes; ++l) mine.at[t] += sums[t][l][column];
-    if (cut.runs > 1) partials[(run * kTerms + t) * cut.columns + j] = mine.at[t];
   }
-  if (cut.runs == 1) finish(j, mine);
+  return mine;
+}
+
+// terms(i, j): what element (i, j) adds to its column's sums. finish(j, sums): takes them.
+template <int kTerms, class Terms, class Finish>
+__global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
+    column_sums_kernel(ColumnRuns cut, Terms terms, Finish finish, double* partials) {
+  const unsigned across = static_cast<unsigned>((cut.columns + ColumnRuns::kColumns - 1) / ColumnRuns::kColumns);
+  const int64_t run = blockIdx.x / across, j = int64_t{blockIdx.x % across} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
+  const int64_t end = (run + 1) * cut.rows_a_run < cut.rows ? (run + 1) * cut.rows_a_run : cut.rows;
+  const ColumnTerms<kTerms> sums = run_sums<kTerms>(run * cut.rows_a_run, end, j, cut.columns, terms);
+  if (threadIdx.x >= ColumnRuns::kColumns || j >= cut.columns) return;
+  if (cut.runs == 1) return finish(j, sums);
+  DUET_UNROLL
+  for (int t = 0; t < kTerms; ++t) partials[(run * kTerms + t) * cut.columns + j] = sums.at[t];
 }
 
 template <int kTerms, class Finish>

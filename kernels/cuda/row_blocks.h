@@ -34,9 +34,10 @@ struct LongRows {
   void* temporary;
   size_t bytes = 0;
 
-  LongRows(Workspace& workspace, const duet_context& context, int64_t n, int64_t m) : columns(m) {
+  // longest: the most columns of a row that shared memory sorts.
+  LongRows(Workspace& workspace, const duet_context& context, int64_t n, int64_t m, int64_t longest = kLargestSort) : columns(m) {
     constexpr int64_t kElements = kBlockElements / 4;
-    if (m > kLargestSort) rows = std::min(n, std::max<int64_t>(kElements / m, 1));
+    if (m > longest) rows = std::min(n, std::clamp<int64_t>(kElements / m, 1, kMostSortedRows));
     if (rows > 0) bytes = sort_rows_bytes(context, rows, m);
     keys = workspace.take<uint64_t>(rows * m);
     spare = workspace.take<uint64_t>(rows * m);

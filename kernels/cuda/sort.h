@@ -9,6 +9,10 @@
 
 namespace duet::cuda {
 
+// The most rows of a call. With more segments CUB brings their sizes to the host and waits, which a stream that is captured does not allow; 300 is
+// the least of its limits (cub/device/dispatch/tuning).
+inline constexpr int64_t kMostSortedRows = 300;
+
 // Bytes of temporary memory that sort_rows needs; at most 2^31 - 1 keys in all.
 size_t sort_rows_bytes(const duet_context& context, int64_t rows, int64_t columns);
 

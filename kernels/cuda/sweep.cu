@@ -121,7 +121,7 @@ void BlockGradients::add(const duet_context& context, const Block& block) const 
   };
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    if (gradient_columns(kPrecision, d) == SingleTile<kPrecision>::kColumns)
+    if (gradient_columns(kPrecision, d) == SingleTile<kPrecision>::kColumns && SingleTile<kPrecision>::fits(context.shared_bytes))
       launch(SingleTile<kPrecision>());
     else
       launch(DualTile<kPrecision>());

@@ -63,6 +63,21 @@ __device__ __forceinline__ typename T::Operands operands_of(const Packed& x, con
   return {x.row(place.first_row), x.stride, y.row(place.first_column), y.stride, place.rows > 0 ? x.steps() : 0, keeps_rows, place.same_rows};
 }
 
+// body(tile type) for the kernels that hold one product: SingleTile of the context's precision, or DualTile where the device gives a block too little
+// shared memory for that.
+template <class Body>
+void with_single_tile(const duet_context& context, Body&& body) {
+  with_precision(context.precision, [&](auto precision) {
+    using Wide = SingleTile<decltype(precision)::value>;
+    using Narrow = DualTile<decltype(precision)::value>;
+    static_assert(Narrow::fits(kLeastSharedBytes), "on every device");
+    if constexpr (!Wide::fits(kLeastSharedBytes)) {
+      if (!Wide::fits(context.shared_bytes)) return body(Narrow());
+    }
+    body(Wide());
+  });
+}
+
 // A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in the kernel
 //   typename T::Loop loop{shared, walk.kept_steps};
 //   for (int tile = walk.first(); tile < walk.end(); ++tile) ... walk.place(tile) ... walk.place(tile + 1), which may be none

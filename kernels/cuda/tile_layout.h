@@ -51,6 +51,9 @@ struct TileLayout {
     return places > kStages ? static_cast<int>(places) : kStages;
   }
   static constexpr size_t kSharedBytes = shared_bytes(kStages);
+  static constexpr size_t kStaticBytes = 1024;  // that a kernel may have beside them
+  // Whether a device gives a block of threads enough for a tile.
+  static constexpr bool fits(int64_t bytes) { return bytes >= static_cast<int64_t>(kSharedBytes + kStaticBytes); }
   // Areas for reductions, where a step of the columns was.
   static constexpr int kAreaWords = kWarpsAcross * kTileRows > 2 * kColumns ? kWarpsAcross* kTileRows : 2 * kColumns;
   static constexpr int kAreas = kColumnStepWords / kAreaWords;
@@ -58,8 +61,8 @@ struct TileLayout {
   static_assert(kWarpColumns == 64 || kWarpColumns == 32, "a warp's share in registers is built for these");
   static_assert(kWarpsAcross == 2 || kWarpsAcross == 4);
   static_assert(kColumns <= kThreads && kTileRows <= kThreads, "a thread for every total of a reduction");
-  static_assert(kBlocks * (kSharedBytes + 1024) <= 227 * 1024, "on a Hopper SM");
-  static_assert(kSharedBytes + 1024 <= kLeastSharedBytes, "one block on an A100 SM");
+  static_assert(kBlocks * (kSharedBytes + kStaticBytes) <= 227 * 1024, "on a Hopper SM");
+  static_assert(fits(163 * 1024), "one block on an A100 SM");
   static_assert(kAreas >= 8);
 
   struct Values {

@@ -15,6 +15,11 @@
 // rows stay in shared memory: as many as the device holds beside the columns' stages, 8 in 224 KiB on an H200 (d = 512 in bf16; of longer rows 5, as
 // 3 places serve the others), 4 or 1 in 160 KiB on an A100.
 //
+// Where a block may have 99 KiB (sm_86, sm_89, sm_120), three stages of 128 x 256 do not fit, and tf32 and bf16 take 128 x 128 in the same 8 warps,
+// 96 KiB. Two stages of 128 x 256 would fit, but a step's loads would have one step of products to arrive under. For as many products the narrow tile
+// asks L2 for 16 KiB where the wide one asks for 12; a multiprocessor of those devices multiplies at half of an A100's rate or less, and so asks less
+// a cycle.
+//
 // Figures for one H200 SM (132 at 1.75 GHz sustained; 128 B a cycle of shared memory; mma.sync at 5/8 of wgmma's 2048 bf16 or 1024 tf32 FMA a cycle;
 // L2 about 5.5 TB/s = 24 B a cycle and SM), a tile and 16 bf16 or 8 words of k:
 //   mma       256 of 2048 (1024) FMA: 256 / 4 x 6.4 = 410 cycles, and some 80 a step (of 4) from the barrier to the first fragments

@@ -1,10 +1,9 @@
 // Standardise both sides into scratch, R = A^T V / n in tiles; backward turns R into M = dL/dR / n and goes back through two products and
 // the standardisation. Sums over the batch are float64, a column's in the order of its rows.
-#include <cmath>
-
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/product.h"
 #include "kernels/decorrelation/decorrelation_backends.h"
+#include "kernels/decorrelation/decorrelation_formula.h"
 
 namespace duet::cpu {
 namespace {
@@ -38,9 +37,9 @@ void standardise(const duet_context& context, Matrix<const float> x, double eps,
     for (int64_t k = 0; k < count; ++k) mean[k] /= n;
     for (int64_t i = 0; i < x.rows; ++i)
       for (int64_t k = 0; k < count; ++k) square[k] += (x.row(i)[first + k] - mean[k]) * (x.row(i)[first + k] - mean[k]);
-    for (int64_t k = 0; k < count; ++k) deviation[first + k] = std::sqrt(square[k] / n + eps);
+    for (int64_t k = 0; k < count; ++k) deviation[first + k] = column_deviation(square[k], n, eps);
     for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t k = 0; k < count; ++k) out.row(i)[first + k] = static_cast<float>((x.row(i)[first + k] - mean[k]) / deviation[first + k]);
+      for (int64_t k = 0; k < count; ++k) out.row(i)[first + k] = standardised(x.row(i)[first + k], mean[k], deviation[first + k]);
   });
 }
 
@@ -53,8 +52,6 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
     product_tn(share, scratch.a.part(0, first, a.rows, count), scratch.v, 0, scratch.correlation.part(first, 0, count, a.columns));
   });
 }
-
-double pairs_of_columns(int64_t d) { return static_cast<double>(d) * static_cast<double>(d - 1); }
 
 // Adds what the gradient of the standardised columns, scratch's gradient, means for the columns themselves.
 void add_through_standardisation(const duet_context& context, Matrix<const float> gradient, Matrix<const float> x, Vector<const double> deviation,
@@ -71,7 +68,7 @@ void add_through_standardisation(const duet_context& context, Matrix<const float
     for (int64_t k = 0; k < count; ++k) mean[k] /= n, along[k] /= n;
     for (int64_t i = 0; i < x.rows; ++i)
       for (int64_t k = 0; k < count; ++k)
-        grad.row(i)[first + k] += static_cast<float>((gradient.row(i)[first + k] - mean[k] - x.row(i)[first + k] * along[k]) / deviation[first + k]);
+        grad.row(i)[first + k] += through_standardisation(gradient.row(i)[first + k], x.row(i)[first + k], mean[k], along[k], deviation[first + k]);
   });
 }
 

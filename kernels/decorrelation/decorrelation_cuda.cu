@@ -2,11 +2,13 @@
 // R = A^T V / n is a dense product (kernels/cuda/dense.h), its off-diagonal squares are summed a team a row (kernels/cuda/rows.h), then in one block.
 // Backward turns R into M = dL/dR / n in place and goes back through two products and the standardisation. 4096 x 512: each side is read three times
 // and written once forward (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen
-// launches, beside 2.1 GFLOP a product.
+// launches, beside 2.1 GFLOP a product. Small batches go another way (decorrelation_small_cuda.cu).
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/decorrelation/decorrelation_backends.h"
+#include "kernels/decorrelation/decorrelation_formula.h"
+#include "kernels/decorrelation/decorrelation_small_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -21,10 +23,10 @@ struct Side {
 struct Scratch {
   ColumnRuns cut;
   Side a, v;
-  Matrix<float> correlation;  // d x d: R, then M
-  Matrix<float> gradient;     // n x d, of a's or of v's standardised rows
-  double *mean, *along;       // d, of the gradient
-  double *row_loss, *partials;
+  Matrix<float> correlation;    // d x d: R, then M
+  Matrix<float> gradient;       // n x d, of a's or of v's standardised rows
+  double *mean, *along;         // d, of the gradient
+  double *row_loss, *partials;  // of R's rows, or of the small form's tiles; of columns
   char* dense;
 
   Scratch(Workspace& workspace, int64_t n, int64_t d)
@@ -35,7 +37,7 @@ struct Scratch {
         gradient(workspace.take_matrix<float>(n, d)),
         mean(workspace.take<double>(d)),
         along(workspace.take<double>(d)),
-        row_loss(workspace.take<double>(d)),
+        row_loss(workspace.take<double>(std::max(d, decorrelation_small_partials(d)))),
         partials(workspace.take<double>(cut.partials(2))),
         dense(workspace.take<char>(static_cast<int64_t>(dense_workspace()))) {}
 
@@ -71,7 +73,7 @@ struct KeepDeviation {
   double n, eps;
   double* deviation;
 
-  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const { deviation[j] = sqrt(sums.at[0] / n + eps); }
+  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const { deviation[j] = column_deviation(sums.at[0], n, eps); }
 };
 
 struct Standardise {
@@ -82,7 +84,7 @@ struct Standardise {
   __device__ void at(int64_t i, int64_t j) const {
     Pack<kWidth> value = load<kWidth>(x.row(i) + j);
     DUET_UNROLL
-    for (int k = 0; k < kWidth; ++k) value.at[k] = static_cast<float>((value.at[k] - to.mean[j + k]) / to.deviation[j + k]);
+    for (int k = 0; k < kWidth; ++k) value.at[k] = standardised(value.at[k], to.mean[j + k], to.deviation[j + k]);
     store(to.standardised.row(i) + j, value);
   }
 };
@@ -103,8 +105,6 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
                 scratch.dense);
 }
 
-double pairs_of_columns(int64_t d) { return static_cast<double>(d) * static_cast<double>(d - 1); }
-
 struct RowLoss {
   Matrix<const float> correlation;
   double* row_loss;
@@ -119,11 +119,11 @@ struct RowLoss {
 
 constexpr int kThreads = 256;
 
-__global__ void __launch_bounds__(kThreads) loss_kernel(const double* row_loss, int64_t d, double pairs, float* loss) {
+__global__ void __launch_bounds__(kThreads) loss_kernel(const double* row_loss, int64_t parts, double pairs, float* loss) {
   double sum = 0;
-  for (int64_t k = threadIdx.x; k < d; k += kThreads) sum += row_loss[k];
+  for (int64_t k = threadIdx.x; k < parts; k += kThreads) sum += row_loss[k];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) *loss = d > 0 ? static_cast<float>(sum / pairs) : 0;
+  if (threadIdx.x == 0) *loss = parts > 0 ? static_cast<float>(sum / pairs) : 0;
 }
 
 struct OfCorrelation {
@@ -169,7 +169,7 @@ struct AddGradient {
     const Pack<kWidth> g = load<kWidth>(gradient.row(i) + j), x = load<kWidth>(standardised.row(i) + j);
     Pack<kWidth> sum = load<kWidth>(grad.row(i) + j);
     DUET_UNROLL
-    for (int k = 0; k < kWidth; ++k) sum.at[k] += static_cast<float>((g.at[k] - mean[j + k] - x.at[k] * along[j + k]) / deviation[j + k]);
+    for (int k = 0; k < kWidth; ++k) sum.at[k] += through_standardisation(g.at[k], x.at[k], mean[j + k], along[j + k], deviation[j + k]);
     store(grad.row(i) + j, sum);
   }
 };
@@ -196,17 +196,23 @@ void decorrelation_forward(const duet_context& context, Matrix<const float> a, M
   const int64_t d = a.columns;
   const bool empty = a.rows == 0 || d <= 1;
   const Scratch scratch(workspace, a.rows, d);
-  if (!empty) {
+  int64_t parts = 0;  // of the loss
+  if (!empty && decorrelation_is_small(context, a.rows, d)) {
+    decorrelation_small_forward(context, a, v, eps, scratch.row_loss);
+    parts = decorrelation_small_partials(d);
+  } else if (!empty) {
     correlate(context, a, v, eps, scratch);
     for_each_row(context, d, d, false, RowLoss{scratch.correlation, scratch.row_loss});
+    parts = d;
   }
-  DUET_LAUNCH(loss_kernel, 1, kThreads, 0, context.stream)(scratch.row_loss, empty ? 0 : d, pairs_of_columns(d), loss.data);
+  DUET_LAUNCH(loss_kernel, 1, kThreads, 0, context.stream)(scratch.row_loss, parts, pairs_of_columns(d), loss.data);
 }
 
 void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<const float> grad_loss,
                             Matrix<float> grad_a, Matrix<float> grad_v, Workspace workspace) {
   const int64_t n = a.rows, d = a.columns;
   if (n == 0 || d <= 1 || (!grad_a && !grad_v)) return;
+  if (decorrelation_is_small(context, n, d)) return decorrelation_small_backward(context, a, v, eps, grad_loss.data, grad_a, grad_v);
   const Scratch scratch(workspace, n, d);
   correlate(context, a, v, eps, scratch);
   const double share = 2.0 / (pairs_of_columns(d) * static_cast<double>(n));

@@ -78,8 +78,8 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.x, inputs.y);
-  with_precision(context.precision, [&](auto precision) {
-    using T = SingleTile<decltype(precision)::value>;
+  with_single_tile(context, [&](auto tile) {
+    using T = decltype(tile);
     for_each_block(distances.rows, distances.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
       DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(scratch.rows.view(), walk, distances);

@@ -24,6 +24,13 @@ constexpr float closeness(duet_metric metric, double d) {
   return static_cast<float>(of_unit_rows > 0.01 ? of_unit_rows : 0.01);
 }
 
+// Whether a distance formed in float32 (of Euclidean ones the square) stands; what does not, NaN among it, is recomputed. larger_square: of the rows'
+// squared norms, of cosine 1.
+DUET_HOST_DEVICE inline bool is_told(float value, float near, float larger_square) {
+  constexpr float kLargest = 3.402823466e38f;
+  return (value <= kLargest) & (value > ::fmaxf(near * larger_square, kSmallestSquare));  // with && a branch an element
+}
+
 // The distance of rows, for cosine of unit rows, whose squared difference is `square`; norms: of the rows given, for cosine alone.
 DUET_HOST_DEVICE inline float distance_of_square(duet_metric metric, double square, double norm_x, double norm_y) {
   if (metric == DUET_COSINE) {

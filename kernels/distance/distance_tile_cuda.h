@@ -79,7 +79,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
       for (int c = 0; c < T::kThreadColumns; ++c) {
         const float value = fmaf(-factor, values(r, c), x + y[c]);
         if constexpr (kExact) {
-          mark(r, c, (value <= kLargest) & (value > fmaxf(rows.near * fmaxf(x, y[c]), kSmallestSquare)));  // with && a branch an element
+          mark(r, c, is_told(value, rows.near, fmaxf(x, y[c])));
         } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
           in_range &= value <= kLargest;
         }

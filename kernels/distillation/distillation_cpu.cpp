@@ -78,19 +78,6 @@ Agreement agreement_of(const DistillationInputs& in) {
 }
 Agreement own_pairs_of(const DistillationInputs& in) { return {{}, {}, in.paired, in.first_row, in.first_column}; }
 
-// One row's or column's loss in nats, and its statistics. mean: of the difference of the scores over the others, weighted by the teacher.
-float finish(const DistillationInputs& in, const OwnAndOthers& student, const OwnAndOthers& teacher, double mean, const TargetSum& target,
-             double kappa, float* statistics) {
-  const bool own_positive = student.has_own && in.class_a;
-  statistics[kStudentLogSum] = static_cast<float>(student.lse);
-  statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);
-  statistics[kPositives] = static_cast<float>(target.weight + own_positive);
-  statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
-  statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
-  const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, target, true) : 0;
-  return static_cast<float>(mixed_loss(kappa, teacher_loss(student, teacher, mean), to_target));
-}
-
 }  // namespace
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs) {
@@ -132,7 +119,7 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   const bool empty = scratch.n == 0 || scratch.m == 0;
   const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
                               Vector<const float> kappa, int64_t k, float* statistics) {
-    const float loss = finish(in, student, teacher, sum.cross / sum.sum, target, kappa ? kappa[k] : 0, statistics);
+    const float loss = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a), kappa ? kappa[k] : 0, statistics);
     return empty ? 0 : loss;
   };
   constexpr int64_t kLosses = 512;  // of a work item

@@ -73,18 +73,9 @@ __global__ void __launch_bounds__(kFinishThreads) finish_kernel(Finish to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
   if (i >= to.loss.size) return;
   const OwnAndOthers student = to.direction.parts(i, to.own_student, to.student[i]), teacher = to.direction.parts(i, to.own_teacher, to.teacher[i]);
-  const OtherPositives positives = to.direction.others(i);
-  const bool own_positive = student.has_own && to.own_positive;
-  float* statistics = to.statistics.data + i * to.statistics.stride;
-  statistics[kStudentLogSum] = static_cast<float>(student.lse);
-  statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);
-  statistics[kPositives] = static_cast<float>(positives.weight + (own_positive ? 1 : 0));
-  statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
-  statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
   const double kappa = to.kappa ? to.kappa[i] : 0, mean = to.teacher[i].cross / to.teacher[i].sum * kLn2;
-  const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, positives, true) : 0;
-  const double loss = mixed_loss(kappa, teacher_loss(student, teacher, mean), to_target);
-  to.loss.data[i] = to.direction.partners == 0 ? 0 : static_cast<float>(loss);
+  const float loss = distillation_loss(student, teacher, mean, to.direction.others(i), to.own_positive, kappa, to.statistics.row(i));
+  to.loss[i] = to.direction.partners == 0 ? 0 : loss;
 }
 
 void finish(const duet_context& context, const Finish& to) {
@@ -94,6 +85,7 @@ void finish(const duet_context& context, const Finish& to) {
 }  // namespace
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs) {
+  if (distillation_is_small(context, inputs)) return small_distillation_workspace(inputs);
   Workspace measure;
   DistillationScratch(measure, context, inputs);
   return measure.used();
@@ -101,6 +93,7 @@ size_t distillation_workspace(const duet_context& context, const DistillationInp
 
 void distillation_forward(const duet_context& context, const DistillationInputs& in, const DistillationOutputs& out,
                           const duet_workspace& workspace) {
+  if (distillation_is_small(context, in)) return small_distillation_forward(context, in, out);
   Workspace pieces(workspace);
   DistillationScratch scratch(pieces, context, in);
   const ForwardTile to{scratch.prepare(context, in),

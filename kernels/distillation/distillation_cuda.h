@@ -54,4 +54,35 @@ struct DistillationScratch {
   BlockGradients products;
 };
 
+// What a row (or a column) pulls with: w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a target.
+struct DistillationPullOf {
+  Matrix<const float> statistics;
+  const float *weight, *kappa;  // null: 0
+
+  __device__ Pull operator()(int64_t i) const {
+    Pull pull{};
+    if (weight == nullptr) return pull;
+    const float* of = statistics.row(i);
+    const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
+    pull.student_log_sum = of[kStudentLogSum];
+    pull.student = taking_part(parts.student, of[kStudentLogSum]);
+    pull.teacher_log_sum = of[kTeacherLogSum];
+    pull.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
+    pull.target = parts.target;
+    return pull;
+  }
+  // At its own pair.
+  __device__ double own(int64_t i) const {
+    if (weight == nullptr) return 0;
+    return DistillationPull(statistics.row(i), weight[i], kappa ? kappa[i] : 0).own(statistics.row(i));
+  }
+};
+
+// One launch a pass for small batches (distillation_small_cuda.cu): whether it is for these, and then its passes.
+bool distillation_is_small(const duet_context& context, const DistillationInputs& inputs);
+size_t small_distillation_workspace(const DistillationInputs& inputs);
+void small_distillation_forward(const duet_context& context, const DistillationInputs& inputs, const DistillationOutputs& outputs);
+void small_distillation_backward(const duet_context& context, const DistillationInputs& inputs, Matrix<const float> row_statistics,
+                                 Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
+
 }  // namespace duet::cuda

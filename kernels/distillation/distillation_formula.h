@@ -1,8 +1,6 @@
 // What both backends make of a row's (or column's) statistics.
 #pragma once
 
-#include <float.h>
-
 #include "kernels/core/own_pair.h"
 #include "kernels/distillation/distillation_backends.h"
 
@@ -11,8 +9,7 @@ namespace duet {
 // Where in a row of statistics: log-sum-exps, N = sum pos, log-odds of the own pair.
 enum DistillationStatistic { kStudentLogSum = 0, kTeacherLogSum = 1, kPositives = 2, kStudentLogOdds = 3, kTeacherLogOdds = 4 };
 
-// One row's share of d loss/d score, w ((1 - kappa)(P - P') + kappa (P - What)): what multiplies P, P' and -pos. A row has no target where its N
-// falls below the smallest normal float, whose reciprocal would be infinite; NaN counts as a target, so that it shows.
+// One row's share of d loss/d score, w ((1 - kappa)(P - P') + kappa (P - What)): what multiplies P, P' and -pos.
 struct DistillationPull {
   float student, teacher, target;
   double to_teacher, to_target;  // w (1 - kappa); w kappa, 0 without a target
@@ -20,12 +17,12 @@ struct DistillationPull {
   DUET_HOST_DEVICE DistillationPull(const float* statistics, float weight, float kappa) {
     if (weight == 0) kappa = 0;  // takes no part, though its kappa be NaN
     const float sum = statistics[kPositives];
-    const bool has_target = !(sum < FLT_MIN);
-    student = weight * ((1 - kappa) + (has_target ? kappa : 0));
+    const bool there = has_target(sum);
+    student = weight * ((1 - kappa) + (there ? kappa : 0));
     teacher = -weight * (1 - kappa);
-    target = has_target && weight != 0 ? static_cast<float>(static_cast<double>(weight) * kappa / sum) : 0;
+    target = there && weight != 0 ? static_cast<float>(static_cast<double>(weight) * kappa / sum) : 0;
     to_teacher = -static_cast<double>(teacher);
-    to_target = has_target ? static_cast<double>(weight) * kappa : 0;
+    to_target = there ? static_cast<double>(weight) * kappa : 0;
   }
 
   // The own pair's, a positive where the batch has classes.
@@ -43,6 +40,20 @@ struct DistillationPull {
 // (1 - kappa) of the loss against the teacher and kappa of that against the agreement; what has no weight takes no part, though it be infinite.
 DUET_HOST_DEVICE inline double mixed_loss(double kappa, double to_teacher, double to_target) {
   return (kappa == 1 ? 0 : (1 - kappa) * to_teacher) + (kappa == 0 ? 0 : kappa * to_target);
+}
+
+// One row's statistics, and its loss in nats. mean: of t - s over the others, weighted by the teacher; own_positive: own pairs are positives, as they
+// are where the batch has classes.
+DUET_HOST_DEVICE inline float distillation_loss(const OwnAndOthers& student, const OwnAndOthers& teacher, double mean, const OtherPositives& others,
+                                                bool own_positive, double kappa, float* statistics) {
+  own_positive = own_positive && student.has_own;
+  statistics[kStudentLogSum] = static_cast<float>(student.lse);
+  statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);
+  statistics[kPositives] = static_cast<float>(others.weight + (own_positive ? 1 : 0));
+  statistics[kStudentLogOdds] = static_cast<float>(student.log_odds);
+  statistics[kTeacherLogOdds] = static_cast<float>(teacher.log_odds);
+  const double to_target = has_target(statistics[kPositives]) ? target_loss(student, own_positive, others, true) : 0;
+  return static_cast<float>(mixed_loss(kappa, teacher_loss(student, teacher, mean), to_target));
 }
 
 }  // namespace duet

@@ -11,36 +11,6 @@
 namespace duet::cuda {
 namespace {
 
-// w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a target.
-struct PullOf {
-  Matrix<const float> statistics;
-  const float *weight, *kappa;  // null: 0
-
-  __device__ Pull operator()(int64_t i) const {
-    Pull pull{};
-    if (weight == nullptr) return pull;
-    const float* of = statistics.row(i);
-    const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
-    pull.student_log_sum = of[kStudentLogSum];
-    pull.student = taking_part(parts.student, of[kStudentLogSum]);
-    pull.teacher_log_sum = of[kTeacherLogSum];
-    pull.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
-    pull.target = parts.target;
-    return pull;
-  }
-  __device__ double own(int64_t i) const {
-    if (weight == nullptr) return 0;
-    return DistillationPull(statistics.row(i), weight[i], kappa ? kappa[i] : 0).own(statistics.row(i));
-  }
-};
-
-// The same of an own pair, both directions.
-struct OwnOf {
-  PullOf rows, columns;
-
-  __device__ float operator()(int64_t i, int64_t j) const { return static_cast<float>(rows.own(i) + columns.own(j)); }
-};
-
 struct GradientTile {
   DistillationView view;
   PullView pull;
@@ -73,16 +43,18 @@ __global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTil
 void distillation_backward(const duet_context& context, const DistillationInputs& in, Matrix<const float> row_statistics,
                            Matrix<const float> column_statistics, const DistillationGradients& out, const duet_workspace& workspace) {
   if (!out.row_weight && !out.column_weight) return;
+  if (distillation_is_small(context, in)) return small_distillation_backward(context, in, row_statistics, column_statistics, out, workspace);
   Workspace pieces(workspace);
   DistillationScratch scratch(pieces, context, in);
   GradientTile to{scratch.prepare(context, in), scratch.pulls.view(), {}, scratch.scale_sums.data()};
   scratch.products.begin(context, in.student_a, nullptr, in.student_v, nullptr, out.a, out.v);
   scratch.scale_sums.begin(context);
   to.gradient = scratch.products.block();
-  const PullOf of_rows{row_statistics, out.row_weight.data, in.kappa_a.data}, of_columns{column_statistics, out.column_weight.data, in.kappa_v.data};
+  const DistillationPullOf of_rows{row_statistics, out.row_weight.data, in.kappa_a.data},
+      of_columns{column_statistics, out.column_weight.data, in.kappa_v.data};
   set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view, of_rows);
   set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view, of_columns);
-  set_own(context, to.pull, to.view.agreement, OwnOf{of_rows, of_columns});
+  set_own(context, to.pull, to.view.agreement, of_rows, of_columns);
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = DistillationTile<kPrecision>;

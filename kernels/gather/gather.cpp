@@ -1,15 +1,42 @@
 #include "kernels/gather/gather.h"
 
+#include <iterator>
+
 #include "kernels/core/arguments.h"
-#include "kernels/core/outside.h"
 #include "kernels/gather/gather_backends.h"
 
 namespace duet {
 namespace {
 
 void check_indices(const duet_context* context, Vector<const int64_t> indices, int64_t rows) {
-  const auto found = first_outside<int64_t>(context, indices, 0, rows - 1);
-  require(!found, "indices[", found.position, "]: expected 0 to ", rows - 1, ", got ", found.value);
+  check_within(context, indices, index_range("indices", rows));
+}
+
+constexpr const char* kSourceNames[] = {"inputs.sources[0]", "inputs.sources[1]", "inputs.sources[2]", "inputs.sources[3]"};
+constexpr const char* kRowNames[] = {"rows[0]", "rows[1]", "rows[2]", "rows[3]"};
+static_assert(std::size(kSourceNames) == DUET_GATHER_SOURCES && std::size(kRowNames) == DUET_GATHER_SOURCES);
+
+GatherBatch check_batch(const duet_gather_inputs* inputs, const duet_matrix* rows, const duet_vector& labels) {
+  Arguments arguments;
+  const auto raw = load(inputs, "inputs");
+  GatherBatch batch{};
+  require(raw.source_count >= 1 && raw.source_count <= DUET_GATHER_SOURCES, "inputs.source_count: expected 1 to ", DUET_GATHER_SOURCES, ", got ",
+          raw.source_count);
+  require(raw.sources != nullptr, "inputs.sources: null for ", raw.source_count, " matrices");
+  require(rows != nullptr, "rows: null for ", raw.source_count, " matrices");
+  batch.source_count = raw.source_count;
+  batch.indices = arguments.vector<const int64_t>(raw.indices, "inputs.indices", kAny);
+  for (int64_t k = 0; k < raw.source_count; ++k) {
+    batch.sources[k] = arguments.matrix<const float>(raw.sources[k], kSourceNames[k], k == 0 ? kAny : batch.sources[0].rows, kAny);
+    batch.rows[k] = arguments.matrix<float>(rows[k], kRowNames[k], batch.indices.size, batch.sources[k].columns);
+  }
+  batch.labels = arguments.vector<const int32_t>(raw.labels, "inputs.labels", batch.sources[0].rows, Need::optional);
+  if (batch.labels)
+    batch.picked = arguments.vector<int32_t>(labels, "labels", batch.indices.size);
+  else
+    require_absent(labels, "labels", "without inputs.labels");
+  arguments.check();
+  return batch;
 }
 
 }  // namespace
@@ -53,5 +80,19 @@ duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_v
     check_indices(context, index, from.size);
     dispatch(
         context, [&] { cpu::gather_labels(*context, from, index, to); }, [&] { cuda::gather_labels(*context, from, index, to); });
+  });
+}
+
+duet_status duet_gather_batch(duet_context* context, const duet_gather_inputs* inputs, const duet_matrix* rows, duet_vector labels) {
+  return guard("gather_batch", [&] {
+    const GatherBatch batch = check_batch(inputs, rows, labels);
+    const bool kernel_looks = dispatch(
+        context, [] { return false; }, [&] { return context->faults != nullptr; });
+    if (!kernel_looks) check_within(context, batch.indices, index_range("inputs.indices", batch.sources[0].rows));
+    const auto on_cpu = [&] {
+      for (int64_t k = 0; k < batch.source_count; ++k) cpu::gather_forward(*context, batch.sources[k], batch.indices, batch.rows[k]);
+      if (batch.labels) cpu::gather_labels(*context, batch.labels, batch.indices, batch.picked);
+    };
+    dispatch(context, on_cpu, [&] { cuda::gather_batch(*context, batch); });
   });
 }

@@ -1,13 +1,16 @@
 // Forward: rows x columns elementwise (kernels/cuda/elementwise.h), one load and one store of 16 bytes a thread; 8 d + 8 bytes a row, so 4096 rows of
 // 512 take 17 MB: 3.5 us of bandwidth on an H200 (4.8 TB/s) and as much again to start.
-// Backward: the batch in pieces of at most 8192, one launch after another. Every block sorts the piece's keys (index, position) in shared memory for
-// itself, which asks for no workspace and no second launch, and then takes its share of the work: a warp adds the rows of one index, in the order of
-// their positions, to 128 columns of its row of grad_source, which it reads and writes once. So an element has one writer, and the sum is that of a
-// loop over the batch, to the bit. On an H200 a piece costs the sort, 34,000 clocks of shared memory (block_sort.h) or 19 us, and its bytes, 12 d + 8
-// a row: 8192 rows of 512 are 50 MB, 10.5 us, so 30 us against a limit of 10.5; 65536 rows 0.24 ms against 84 us; 4096 rows 8 + 5.2 us. Rows of one
-// index follow each other, four loads under way: 0.2 us a row, 1.6 ms where all 8192 have the same.
+// A batch of several sources: a warp owns 32 neighbouring packs of a row of one of them, a block 8 rows or 256 labels, and the first block looks at
+// the indices where the context notes faults: 128 rows of 128 + 1024 and their labels take one launch, the time of two reads that wait for each
+// other. Backward: the batch in pieces of at most 8192, one launch after another. Every block sorts the piece's keys (index, position) in shared
+// memory for itself, which asks for no workspace and no second launch, and then takes its share of the work: a warp adds the rows of one index, in
+// the order of their positions, to 128 columns of its row of grad_source, which it reads and writes once. So an element has one writer, and the sum
+// is that of a loop over the batch, to the bit. On an H200 a piece costs the sort, 34,000 clocks of shared memory (block_sort.h) or 19 us, and its
+// bytes, 12 d + 8 a row: 8192 rows of 512 are 50 MB, 10.5 us, so 30 us against a limit of 10.5; 65536 rows 0.24 ms against 84 us; 4096 rows 8 + 5.2
+// us. Rows of one index follow each other, four loads under way: 0.2 us a row, 1.6 ms where all 8192 have the same.
 #include "kernels/cuda/block_sort.h"
 #include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/outside.h"
 #include "kernels/gather/gather_backends.h"
 
 namespace duet::cuda {
@@ -41,6 +44,38 @@ struct CopyLabels {
     for (int64_t k = j; k < j + kWidth; ++k) labels[k] = indices[k] >= 0 && indices[k] < source.size ? source[indices[k]] : -1;
   }
 };
+
+constexpr int kBatchThreads = 256, kBatchRows = kBatchThreads / 32;
+
+struct CopyBatch {
+  CopyRows copies[DUET_GATHER_SOURCES];
+  CopyLabels labels;
+  unsigned blocks[DUET_GATHER_SOURCES], across[DUET_GATHER_SOURCES];  // of each source: blocks, and how many of them lie side by side
+  bool wide[DUET_GATHER_SOURCES];
+  int count;  // of sources
+};
+
+__global__ void __launch_bounds__(kBatchThreads) gather_batch_kernel(CopyBatch batch, duet_fault* faults, Range<int64_t> range) {
+  unsigned block = blockIdx.x;
+  if (faults) {
+    if (block == 0) return note_outside(faults, batch.labels.indices, range);
+    --block;
+  }
+  int k = 0;
+  while (k < batch.count && block >= batch.blocks[k]) block -= batch.blocks[k++];
+  if (k == batch.count) {
+    const int64_t position = int64_t{block} * kBatchThreads + threadIdx.x;
+    if (position < batch.labels.labels.size) batch.labels.at<1>(0, position);
+    return;
+  }
+  const CopyRows& copy = batch.copies[k];
+  const int width = batch.wide[k] ? 4 : 1;
+  const int64_t i = int64_t{block / batch.across[k]} * kBatchRows + warp_of_block(), columns = copy.rows.columns;
+  const int64_t j = int64_t{block % batch.across[k] * 32 + static_cast<unsigned>(lane_of_warp())} * width;
+  if (i >= copy.rows.rows) return;
+  if (width == 4 && j + 4 <= columns) return copy.at<4>(i, j);
+  for (int64_t c = j; c < j + width && c < columns; ++c) copy.at<1>(i, c);
+}
 
 // A piece of the batch: first is its first position.
 struct AddRows {
@@ -124,6 +159,24 @@ void gather_backward(const duet_context& context, Vector<const int64_t> indices,
 
 void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices, Vector<int32_t> labels) {
   for_each_element(context, 1, labels.size, true, false, CopyLabels{source, indices, labels});
+}
+
+void gather_batch(const duet_context& context, const GatherBatch& batch) {
+  const int64_t rows = batch.indices.size;
+  if (rows == 0) return;
+  CopyBatch copies{};
+  copies.labels = {batch.labels, batch.indices, batch.picked};
+  copies.count = static_cast<int>(batch.source_count);
+  int64_t grid = pieces(batch.picked.size, kBatchThreads) + (context.faults ? 1 : 0);
+  for (int k = 0; k < copies.count; ++k) {
+    copies.copies[k] = {batch.sources[k], batch.indices, batch.rows[k]};
+    copies.wide[k] = aligned(batch.sources[k]) && aligned(batch.rows[k]);
+    const int64_t across = pieces(batch.rows[k].columns, copies.wide[k] ? 128 : 32), blocks = across * pieces(rows, kBatchRows);
+    copies.across[k] = static_cast<unsigned>(across), copies.blocks[k] = static_cast<unsigned>(blocks);
+    grid += blocks;  // refused by the launch where 2^31 blocks are too few
+  }
+  DUET_LAUNCH(gather_batch_kernel, grid, kBatchThreads, 0, context.stream)
+  (copies, context.faults, index_range("inputs.indices", batch.sources[0].rows));
 }
 
 }  // namespace duet::cuda

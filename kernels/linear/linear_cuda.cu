@@ -1,13 +1,15 @@
-// The products are cuBLASLt's (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the bias
-// first. grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the
-// upstream gradient, read beside two products that read it too. ReLU and dropout are a pass over the outputs of our own, 8 bytes an element, and one
-// before backward's products, 12: cuBLASLt's RELU epilogue is documented as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it
-// does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32 products reach, 5 us in tf32 (limit of memory: 5
-// us); the bias sum moves 8.4 MB, 2 us and the start of two launches, ReLU with dropout 17 MB, 4 us, backward 25 MB, 5 us.
+// Small batches have kernels of their own, one a pass (linear_small_cuda.cu). Else the products are cuBLASLt's (kernels/cuda/dense.h), the bias fused
+// into the forward one; a factor other than 1 costs a launch that scales the bias first. grad_bias is summed in double (kernels/cuda/column_sums.h),
+// which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the upstream gradient, read beside two products that read it too. ReLU and
+// dropout are a pass over the outputs of our own, 8 bytes an element, and one before backward's products, 12: cuBLASLt's RELU epilogue is documented
+// as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the
+// H200's 50 TFLOP/s that fp32 products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches,
+// ReLU with dropout 17 MB, 4 us, backward 25 MB, 5 us.
 #include "kernels/activation/relu_dropout_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/linear/linear_backends.h"
+#include "kernels/linear/linear_small_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -116,6 +118,7 @@ size_t linear_workspace(const duet_context&, const LinearInputs& inputs) {
 void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
   const float scale = inputs.output_scale;
   if (outputs.rows == 0 || outputs.columns == 0) return;
+  if (fits_small(context, inputs)) return small_linear_forward(context, inputs, outputs);
   if (inputs.x.columns == 0) {
     for_each_element(context, outputs.rows, outputs.columns, false, false, FillWithBias{scale, inputs.bias, outputs});
     return activate(context, inputs, outputs);
@@ -134,6 +137,7 @@ void linear_backward(const duet_context& context, const LinearInputs& inputs, Ma
                      const LinearGradients& gradients, Workspace workspace) {
   const float scale = inputs.output_scale;
   if (grad_outputs.rows == 0 || grad_outputs.columns == 0) return;
+  if (fits_small(context, inputs)) return small_linear_backward(context, inputs, outputs, grad_outputs, gradients);
   const Scratch scratch(inputs, workspace);
   if (inputs.relu) {
     const Gate gate{outputs, grad_outputs, 1.0f - inputs.dropout.drop_probability, scratch.gated};

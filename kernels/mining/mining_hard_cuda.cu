@@ -164,8 +164,8 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   scratch.tiles.prepare(context, inputs.x, inputs.y);
   const HardLabels labels{inputs.labels_x.data, inputs.labels_y.data};
   const HardState of_rows = rows ? scratch.rows : HardState{}, of_columns = columns ? scratch.columns : HardState{};
-  with_precision(context.precision, [&](auto precision) {
-    using T = SingleTile<decltype(precision)::value>;
+  with_single_tile(context, [&](auto tile) {
+    using T = decltype(tile);
     for_each_block(n, m, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.tiles.view().x.steps());
       DUET_LAUNCH(mine_tiles<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)

@@ -1,15 +1,27 @@
 // What each backend implements of normalization, on checked arguments.
 #pragma once
 
+#include <cstddef>
+
+#include "kernels/activation/activation_backends.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/normalization/normalization.h"
 
 namespace duet {
+
+template <>
+inline constexpr size_t kFirstSize<duet_layer_norm_inputs> = offsetof(duet_layer_norm_inputs, dropout);
 
 struct LayerNormInputs {
   Matrix<const float> x;
   Vector<const float> gain, offset;  // each may be null
   float eps;
+  bool fuses;  // whether activation and dropout follow
+  duet_activation_kind activation;
+  Dropout dropout;  // drop_probability 0: none
+
+  bool drops() const { return dropout.drop_probability > 0; }
 };
 
 struct LayerNormGradients {
@@ -19,7 +31,7 @@ struct LayerNormGradients {
 
 namespace cpu {
 
-size_t normalization_workspace(Matrix<const float> x);
+size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
 void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
 void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x);
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
@@ -30,7 +42,7 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
 
 namespace cuda {
 
-size_t normalization_workspace(Matrix<const float> x);
+size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
 void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
 void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x);
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);

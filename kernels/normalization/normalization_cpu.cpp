@@ -167,11 +167,30 @@ struct Partials {
         offset(workspace.take<double>(runs * x.columns)) {}
 };
 
+// What backward needs of an activation and dropout that follow: the calls of their own, one after another.
+struct Followed {
+  Matrix<float> y, undropped, upstream;  // B x d each: the layer norm; its gradient before dropout, where there is one, and before the activation
+
+  Followed(Matrix<const float> x, bool fuses, bool drops, Workspace& workspace)
+      : y(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)),
+        undropped(workspace.take_matrix<float>(fuses && drops ? x.rows : 0, x.columns)),
+        upstream(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)) {}
+};
+
+void normalise(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs) {
+  const Matrix<const float> x = inputs.x;
+  const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row);
+  parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
+    for (int64_t i = first; i < first + count; ++i) run(x.row(i), inputs.gain.data, inputs.offset.data, outputs.row(i), x.columns, inputs.eps);
+  });
+}
+
 }  // namespace
 
-size_t normalization_workspace(Matrix<const float> x) {
+size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops) {
   Workspace measure;
   Partials(x, measure);
+  Followed(x, fuses, drops, measure);
   return measure.used();
 }
 
@@ -190,12 +209,10 @@ void unit_rows_backward(const duet_context& context, Matrix<const float> x, floa
 }
 
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs) {
-  const Matrix<const float> x = inputs.x;
-  if (x.columns == 0) return;
-  const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row);
-  parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i) run(x.row(i), inputs.gain.data, inputs.offset.data, outputs.row(i), x.columns, inputs.eps);
-  });
+  if (inputs.x.columns == 0) return;
+  normalise(context, inputs, outputs);
+  if (inputs.fuses) activation_forward(context, inputs.activation, outputs, outputs);
+  if (inputs.drops()) dropout_forward(context, inputs.dropout, outputs, outputs);
 }
 
 void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
@@ -204,6 +221,18 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
   const int64_t d = x.columns;
   if (d == 0) return;
   const Partials partials(x, workspace);
+  const Followed followed(x, inputs.fuses, inputs.drops(), workspace);
+  if (inputs.fuses) {
+    normalise(context, inputs, followed.y);
+    if (inputs.drops()) {
+      std::fill_n(followed.undropped.data, x.rows * d, 0.0f);
+      dropout_backward(context, inputs.dropout, grad_outputs, followed.undropped);
+      grad_outputs = followed.undropped;
+    }
+    std::fill_n(followed.upstream.data, x.rows * d, 0.0f);
+    activation_backward(context, inputs.activation, followed.y, grad_outputs, followed.upstream);
+    grad_outputs = followed.upstream;
+  }
   const bool sums = gradients.gain || gradients.offset;
   const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row_backward);
   parallel_for(context, partials.runs, [&](int64_t item, int) {

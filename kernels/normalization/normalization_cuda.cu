@@ -3,8 +3,11 @@
 // an element costs 2 to 8 double operations and conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the
 // limit:
 //   unit rows: 8 bytes an element forward, 16 backward; layer norm: 8 and 16. 65536 x 512: 56 us and 112 us at 4.8 TB/s.
+// An activation and dropout that follow a layer norm cost no bytes forward (apart, 16 an element); backward its gradient by y goes to the workspace
+// and is read back, 8 bytes.
 // grad_gain and grad_offset are sums over rows (kernels/cuda/column_sums.h) that read x and the upstream gradient once more, 8 bytes, with each row's
 // mean and scale left in the workspace; runs of rows leave partial sums there.
+#include "kernels/activation/activation_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/normalization/normalization_backends.h"
@@ -109,37 +112,87 @@ __device__ Moments moments(const float* x, int64_t size, double eps) {
   return {mean, 1 / sqrt(squares / count + eps)};
 }
 
-struct LayerNorm {
-  LayerNormInputs inputs;
-  Matrix<float> outputs;
+// y of neighbouring elements.
+template <int kWidth>
+__device__ Pack<kWidth> normalised(const LayerNormInputs& inputs, const float* from, int64_t k, const Moments& of) {
+  Pack<kWidth> value = load<kWidth>(from + k);
+  const Pack<kWidth> times = load_or<kWidth>(inputs.gain.data, k, 1), plus = load_or<kWidth>(inputs.offset.data, k, 0);
+  DUET_UNROLL
+  for (int e = 0; e < kWidth; ++e) value.at[e] = static_cast<float>((value.at[e] - of.mean) * of.scale * times.at[e] + plus.at[e]);
+  return value;
+}
 
+// What follows a layer norm. A thread comes back to its own elements for dropout, which beside the rest takes more registers than there are.
+struct Following {
+  duet_activation_kind activation;
+  bool drops;
+  Drop drop;
+
+  explicit Following(const LayerNormInputs& inputs) : activation(inputs.activation), drops(inputs.drops()), drop(inputs.dropout, inputs.x.columns) {}
+  // Row i of to from that of from.
   template <class Team, int kWidth>
-  __device__ void run(int64_t i) const {
-    const float *const from = inputs.x.row(i), *const gain = inputs.gain.data, *const offset = inputs.offset.data;
-    float* const to = outputs.row(i);
-    const Moments of = moments<Team, kWidth>(from, inputs.x.columns, inputs.eps);
-    Team::template each<kWidth>(inputs.x.columns, [=](int64_t k) {
+  __device__ void drop_row(int64_t i, int64_t columns, const float* from, float* to) const {
+    Team::template each<kWidth>(columns, [=, this](int64_t k) {
       Pack<kWidth> value = load<kWidth>(from + k);
-      const Pack<kWidth> times = load_or<kWidth>(gain, k, 1), plus = load_or<kWidth>(offset, k, 0);
-      DUET_UNROLL
-      for (int e = 0; e < kWidth; ++e) value.at[e] = static_cast<float>((value.at[e] - of.mean) * of.scale * times.at[e] + plus.at[e]);
+      drop.apply(i, k, value);
       store(to + k, value);
     });
   }
 };
 
+template <bool kFuses>
+struct LayerNorm {
+  LayerNormInputs inputs;
+  Following following;
+  Matrix<float> outputs;
+
+  template <class Team, int kWidth>
+  __device__ void run(int64_t i) const {
+    const float* const from = inputs.x.row(i);
+    float* const to = outputs.row(i);
+    const Moments of = moments<Team, kWidth>(from, inputs.x.columns, inputs.eps);
+    Team::template each<kWidth>(inputs.x.columns, [=, this](int64_t k) {
+      Pack<kWidth> value = normalised<kWidth>(inputs, from, k, of);
+      if constexpr (kFuses) {
+        DUET_UNROLL
+        for (int e = 0; e < kWidth; ++e) value.at[e] = activation_value(following.activation, value.at[e]);
+      }
+      store(to + k, value);
+    });
+    if constexpr (kFuses)
+      if (following.drops) following.drop_row<Team, kWidth>(i, inputs.x.columns, to, to);
+  }
+};
+
+template <bool kFuses>
 struct LayerNormBackward {
   LayerNormInputs inputs;
+  Following following;
+  Matrix<float> upstream;  // B x d of scratch, fused: the gradient by y
   Matrix<const float> grad_outputs;
   Matrix<float> grad_x;  // or null
   Moments* row_moments;  // or null
 
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
-    const float *const from = inputs.x.row(i), *const gain = inputs.gain.data, *const g = grad_outputs.row(i);
+    const float *const from = inputs.x.row(i), *const gain = inputs.gain.data, *const given = grad_outputs.row(i);
     const int64_t columns = inputs.x.columns;
     const double count = static_cast<double>(columns);
     const Moments of = moments<Team, kWidth>(from, columns, inputs.eps);
+    const float* g = given;
+    if constexpr (kFuses) {
+      float* const by_y = upstream.row(i);
+      if (following.drops) following.drop_row<Team, kWidth>(i, columns, given, by_y);
+      const float* const undropped = following.drops ? by_y : given;
+      Team::template each<kWidth>(columns, [=, this](int64_t k) {
+        const Pack<kWidth> y = normalised<kWidth>(inputs, from, k, of);
+        Pack<kWidth> grad = load<kWidth>(undropped + k);
+        DUET_UNROLL
+        for (int e = 0; e < kWidth; ++e) grad.at[e] = fmaf(activation_slope(following.activation, y.at[e]), grad.at[e], 0.0f);
+        store(by_y + k, grad);
+      });
+      g = by_y;
+    }
     if (row_moments && Team::thread() == 0) row_moments[i] = of;
     if (!grad_x) return;
     float* const to = grad_x.row(i);
@@ -192,9 +245,13 @@ struct Scratch {
   ColumnRuns cut;
   Moments* row_moments;
   double* partials;
+  Matrix<float> upstream;  // B x d where something is fused; aligned as well as the workspace is
 
-  Scratch(Matrix<const float> x, Workspace& workspace)
-      : cut(x.rows, x.columns), row_moments(workspace.take<Moments>(x.rows)), partials(workspace.take<double>(cut.partials(2))) {}
+  Scratch(Matrix<const float> x, bool fuses, Workspace& workspace)
+      : cut(x.rows, x.columns),
+        row_moments(workspace.take<Moments>(x.rows)),
+        partials(workspace.take<double>(cut.partials(2))),
+        upstream(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)) {}
 };
 
 // Rows of which every one is aligned and none has a rest.
@@ -206,9 +263,9 @@ bool wide_affine(const LayerNormInputs& inputs) { return aligned(inputs.gain.dat
 
 }  // namespace
 
-size_t normalization_workspace(Matrix<const float> x) {
+size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool) {
   Workspace measure;
-  Scratch(x, measure);
+  Scratch(x, fuses, measure);
   return measure.used();
 }
 
@@ -225,21 +282,30 @@ void unit_rows_backward(const duet_context& context, Matrix<const float> x, floa
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs) {
   const Matrix<const float> x = inputs.x;
   if (x.columns == 0) return;
-  for_each_row(context, x.rows, x.columns, wide_rows(x.columns, x, outputs) && wide_affine(inputs), LayerNorm{inputs, outputs});
+  const bool wide = wide_rows(x.columns, x, outputs) && wide_affine(inputs);
+  if (inputs.fuses)
+    for_each_row(context, x.rows, x.columns, wide, LayerNorm<true>{inputs, Following(inputs), outputs});
+  else
+    for_each_row(context, x.rows, x.columns, wide, LayerNorm<false>{inputs, Following(inputs), outputs});
 }
 
 void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
                          const LayerNormGradients& gradients, Workspace workspace) {
   const Matrix<const float> x = inputs.x;
   if (x.rows == 0 || x.columns == 0) return;
-  const Scratch scratch(x, workspace);
+  const Scratch scratch(x, inputs.fuses, workspace);
   const bool sums = gradients.gain || gradients.offset;
+  if (!sums && !gradients.x) return;
   const bool wide = wide_rows(x.columns, x, grad_outputs) && wide_affine(inputs) && (!gradients.x || aligned(gradients.x));
-  if (sums || gradients.x)
-    for_each_row(context, x.rows, x.columns, wide, LayerNormBackward{inputs, grad_outputs, gradients.x, sums ? scratch.row_moments : nullptr});
-  if (sums)
-    column_sums<2>(context, scratch.cut, GainTerms{x, grad_outputs, scratch.row_moments}, AddGain{gradients.gain, gradients.offset},
-                   scratch.partials);
+  Moments* const row_moments = sums ? scratch.row_moments : nullptr;
+  if (inputs.fuses)
+    for_each_row(context, x.rows, x.columns, wide,
+                 LayerNormBackward<true>{inputs, Following(inputs), scratch.upstream, grad_outputs, gradients.x, row_moments});
+  else
+    for_each_row(context, x.rows, x.columns, wide, LayerNormBackward<false>{inputs, Following(inputs), {}, grad_outputs, gradients.x, row_moments});
+  if (!sums) return;
+  const Matrix<const float> upstream = inputs.fuses ? Matrix<const float>(scratch.upstream) : grad_outputs;
+  column_sums<2>(context, scratch.cut, GainTerms{x, upstream, scratch.row_moments}, AddGain{gradients.gain, gradients.offset}, scratch.partials);
 }
 
 }  // namespace duet::cuda

@@ -11,6 +11,8 @@ namespace {
 
 enum class SecondMoment { used, unused };
 
+constexpr float kLargestDecay = 3e38f;
+
 // The arrays of a slot that a step uses: field(array, name, whether it is written) for each.
 template <class Field>
 void for_each_field(const duet_optimizer_slot& slot, SecondMoment second_moment, Field&& field) {
@@ -46,7 +48,7 @@ void check_apart(std::span<Piece> pieces) {
 // The same of all slots and of the arguments that are no slot's, from a list of fixed size: every two groups of slots meet in it. Up to 200 slots are
 // one list.
 void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
-  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 2;  // alone: learning rate and step
+  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 3;  // alone: learning rate, step and apply
   Piece pieces[2 * kGroup * kFields + kAlone];
   for (int64_t g = 0; g < slots.count; g += kGroup)
     for (int64_t h = g + kGroup; h < slots.count || h == kGroup; h += kGroup) {
@@ -65,7 +67,19 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
     }
 }
 
-OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment, Arguments& arguments) {
+// The numbers that the options hold for every slot.
+void check_numbers(const OptimizerSlots& slots) {
+  for (int64_t k = 0; k < slots.count; ++k) {
+    if (slots.decays)
+      require(slots.decays[k] >= 0 && slots.decays[k] <= kLargestDecay, "options.slot_decay[", k, "]: expected 0 or more and finite, got ",
+              slots.decays[k]);
+    require(slots.low(k) <= slots.high(k), "options.slot_low[", k, "]: expected at most slot_high, ", slots.high(k), ", got ", slots.low(k));
+  }
+}
+
+template <class Options>
+OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment, const Options& options,
+                           Arguments& arguments) {
   require(count >= 0, "slot_count: expected 0 or more, got ", count);
   require(slots != nullptr || count == 0, "slots: null for ", count, " slots");
   for (int64_t k = 0; k < count; ++k) {
@@ -76,14 +90,17 @@ OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, Seco
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
     });
   }
-  check_apart(OptimizerSlots{slots, count}, second_moment, arguments);
-  return {slots, count};
+  const auto apply = arguments.vector<const int32_t>(options.apply, "options.apply", 1, Need::optional);
+  const OptimizerSlots checked{slots, count, apply, options.slot_decay, options.slot_low, options.slot_high};
+  check_numbers(checked);
+  check_apart(checked, second_moment, arguments);
+  return checked;
 }
 
 void check_fraction(float value, const char* name) { require(value >= 0 && value < 1, name, ": expected 0 to below 1, got ", value); }
 
 void check_shared(float decay, float teacher_momentum) {
-  require(decay >= 0 && decay <= 3e38f, "options.decay: expected 0 or more and finite, got ", decay);
+  require(decay >= 0 && decay <= kLargestDecay, "options.decay: expected 0 or more and finite, got ", decay);
   require(teacher_momentum >= 0 && teacher_momentum <= 1, "options.teacher_momentum: expected 0 to 1, got ", teacher_momentum);
 }
 
@@ -103,9 +120,10 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
     check_shared(chosen.decay, chosen.teacher_momentum);
     const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
     const auto t = arguments.vector<const int64_t>(step, "step", 1);
+    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, chosen, arguments);
     // On the CPU the step can be read here; a device takes it as it is.
-    if (context != nullptr && context->device == DUET_CPU) require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, arguments);
+    if (context != nullptr && context->device == DUET_CPU && (!checked.apply || checked.apply[0] != 0))
+      require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
     dispatch(
         context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); }, [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
   });
@@ -119,7 +137,7 @@ duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slot
     check_fraction(chosen.momentum, "options.momentum");
     check_shared(chosen.decay, chosen.teacher_momentum);
     const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused, arguments);
+    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused, chosen, arguments);
     dispatch(
         context, [&] { cpu::sgd_step(*context, checked, chosen, rate); }, [&] { cuda::sgd_step(*context, checked, chosen, rate); });
   });

@@ -2,8 +2,12 @@
    adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), after
      theta -= rate decay theta (decoupled). sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
    then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
+   At last theta and teacher are moved into the slot's bounds, where it has any; NaN stays.
    learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No workspace.
-   Errors: DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0). */
+   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. null: it always applies.
+   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null: a slot's decay is options.decay slot_decay[k] (null:
+   1), its bounds are slot_low[k] and slot_high[k] (null, or infinite: none). Errors: DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas
+   outside [0, 1), eps not above 0, bounds out of order). */
 #ifndef DUET_OPTIMIZER_OPTIMIZER_H
 #define DUET_OPTIMIZER_OPTIMIZER_H
 
@@ -22,6 +26,8 @@ typedef struct duet_optimizer_slot {
 typedef struct duet_adamw_options {
   size_t struct_size;
   float beta1, beta2, eps, decay, teacher_momentum;
+  duet_vector apply;
+  const float *slot_decay, *slot_low, *slot_high;
 } duet_adamw_options;
 #define DUET_ADAMW_OPTIONS_INIT \
   { sizeof(duet_adamw_options), 0.9f, 0.999f, 1e-8f, 1e-3f, 0.95f }
@@ -29,6 +35,8 @@ typedef struct duet_adamw_options {
 typedef struct duet_sgd_options {
   size_t struct_size;
   float momentum, decay, teacher_momentum;
+  duet_vector apply;
+  const float *slot_decay, *slot_low, *slot_high;
 } duet_sgd_options;
 #define DUET_SGD_OPTIONS_INIT \
   { sizeof(duet_sgd_options), 0.9f, 1e-3f, 0.95f }

@@ -22,7 +22,7 @@ struct OptimizerRun {
   int64_t count;
 };
 
-// What a step's formulas need, worked out in double once a call.
+// What a step's formulas need, worked out in double; decay is each slot's.
 struct AdamwFactors {
   float beta1, gain1, beta2, gain2;  // gain: 1 - beta
   float step_size;                   // rate / (1 - beta1^t)
@@ -91,6 +91,11 @@ HWY_EXPORT(sgd_run);
 // Elements of a work item. The slots are cut as if they lay one behind another, so that many small ones (biases) make one item.
 constexpr int64_t kChunk = 16384;
 
+void clamp(float* values, int64_t count, float low, float high) {
+  for (int64_t k = 0; k < count; ++k) values[k] = clamped(values[k], low, high);
+}
+
+// body(slot number, elements): every element of every slot once; then the slot's bounds.
 template <class Body>
 void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body&& body) {
   int64_t total = 0;
@@ -105,7 +110,12 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
       }
       const auto at = [&](const duet_vector& view) { return view.data ? static_cast<float*>(view.data) + skip : nullptr; };
       const int64_t taken = std::min(count, slot.parameter.size - skip);
-      body(OptimizerRun{at(slot.parameter), at(slot.gradient), at(slot.first_moment), at(slot.second_moment), at(slot.teacher), taken});
+      const OptimizerRun run{at(slot.parameter), at(slot.gradient), at(slot.first_moment), at(slot.second_moment), at(slot.teacher), taken};
+      body(s, run);
+      if (const float low = slots.low(s), high = slots.high(s); low > -HUGE_VALF || high < HUGE_VALF) {
+        clamp(run.parameter, taken, low, high);
+        if (run.teacher) clamp(run.teacher, taken, low, high);
+      }
       count -= taken;
       skip = 0;
     }
@@ -116,6 +126,7 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
 
 void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options, Vector<const float> learning_rate,
                 Vector<const int64_t> step) {
+  if (!slots.applies()) return;
   const double beta1 = options.beta1, beta2 = options.beta2, rate = learning_rate[0], t = static_cast<double>(step[0]);
   const AdamwFactors factors{options.beta1,
                              static_cast<float>(1 - beta1),
@@ -124,18 +135,26 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
                              static_cast<float>(rate / (1 - std::pow(beta1, t))),
                              static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, t))),
                              options.eps,
-                             static_cast<float>(rate * options.decay),
+                             0,
                              options.teacher_momentum,
                              static_cast<float>(1 - double{options.teacher_momentum})};
   const auto run = HWY_DYNAMIC_DISPATCH(adamw_run);
-  for_each_run(context, slots, [&](const OptimizerRun& elements) { run(factors, elements); });
+  for_each_run(context, slots, [&](int64_t slot, const OptimizerRun& elements) {
+    AdamwFactors of_slot = factors;
+    of_slot.rate_decay = static_cast<float>(rate * slots.decay(slot, options.decay));
+    run(of_slot, elements);
+  });
 }
 
 void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate) {
-  const SgdFactors factors{options.momentum, options.decay, learning_rate[0], options.teacher_momentum,
-                           static_cast<float>(1 - double{options.teacher_momentum})};
+  if (!slots.applies()) return;
+  const SgdFactors factors{options.momentum, 0, learning_rate[0], options.teacher_momentum, static_cast<float>(1 - double{options.teacher_momentum})};
   const auto run = HWY_DYNAMIC_DISPATCH(sgd_run);
-  for_each_run(context, slots, [&](const OptimizerRun& elements) { run(factors, elements); });
+  for_each_run(context, slots, [&](int64_t slot, const OptimizerRun& elements) {
+    SgdFactors of_slot = factors;
+    of_slot.decay = slots.decay(slot, options.decay);
+    run(of_slot, elements);
+  });
 }
 
 }  // namespace duet::cpu

@@ -1,4 +1,4 @@
-// All tensors of a step in one launch (one for every 70): their pointers travel as kernel arguments, a block finds its tensor by its number,
+// All tensors of a step in one launch (one for every 54): their pointers travel as kernel arguments, a block finds its tensor by its number,
 // so that many small ones (biases) cost no launch each. A thread owns four neighbouring elements. AdamW moves 28 bytes an element (read 16, write
 // 12), 36 with a teacher; sgd 20 and 28. 25 M parameters with teachers: 0.9 GB, 0.19 ms at the 4.8 TB/s of an H200; some 15 operations an element are
 // nothing. The step's factors are powers in double: the first thread of a block works them out while the others' loads are on their way.
@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 4 * kThreads;  // elements of a block
-constexpr int kMostSlots = 70;        // 56 bytes each: what the 4 KiB of a kernel's arguments hold beside the factors
+constexpr int kMostSlots = 54;        // 72 bytes each: what the 4 KiB of a kernel's arguments hold beside the factors
 
 struct Slot {
   float* parameter;
@@ -18,6 +18,7 @@ struct Slot {
   float *first_moment, *second_moment, *teacher;  // second_moment null for sgd; teacher may be null
   int64_t size;
   unsigned first_block;
+  float decay, low, high;
   bool wide;  // every array is aligned
 };
 
@@ -41,7 +42,7 @@ struct Elements {
 };
 
 struct Adamw {
-  float beta1, beta2, eps, decay, teacher_momentum;
+  float beta1, beta2, eps, teacher_momentum;
   const float* rate;
   const int64_t* step;
 
@@ -51,7 +52,7 @@ struct Adamw {
     float root;          // 1 / sqrt(1 - beta2^t)
     float rate_decay;
   };
-  __device__ Factors factors() const {
+  __device__ Factors factors(float decay) const {
     const double t = static_cast<double>(*step), r = *rate;
     return {static_cast<float>(1 - double{beta1}), static_cast<float>(1 - double{beta2}), static_cast<float>(r / (1 - pow(double{beta1}, t))),
             static_cast<float>(1 / sqrt(1 - pow(double{beta2}, t))), static_cast<float>(r * decay)};
@@ -66,15 +67,15 @@ struct Adamw {
 };
 
 struct Sgd {
-  float momentum, decay, teacher_momentum;
+  float momentum, teacher_momentum;
   const float* rate;
 
   struct Factors {
-    float rate;
+    float rate, decay;
   };
-  __device__ Factors factors() const { return {*rate}; }
+  __device__ Factors factors(float decay) const { return {*rate, decay}; }
   __device__ void apply(const Factors& f, Elements& of, int k) const {
-    const float g = fmaf(decay, of.parameter.at[k], of.gradient.at[k]);
+    const float g = fmaf(f.decay, of.parameter.at[k], of.gradient.at[k]);
     const float b = of.first_moment.at[k] = fmaf(momentum, of.first_moment.at[k], g);
     of.parameter.at[k] = fmaf(-f.rate, b, of.parameter.at[k]);
   }
@@ -96,12 +97,13 @@ __device__ void write(float* to, int64_t at, const Pack<4>& value, int count, bo
 }
 
 template <class Rule>
-__global__ void __launch_bounds__(kThreads) step_kernel(Batch batch, Rule rule) {
+__global__ void __launch_bounds__(kThreads) step_kernel(Batch batch, Rule rule, const int32_t* apply) {
   DUET_SHARED(typename Rule::Factors, shared_factors, [1]);
   const Slot& slot = batch.of_block(blockIdx.x);
   const int64_t at = int64_t{blockIdx.x - slot.first_block} * kChunk + 4 * threadIdx.x, left = slot.size - at;
   const int count = left >= 4 ? 4 : static_cast<int>(left);  // 0 or less: none
   const bool wide = slot.wide && count == 4;
+  const bool applies = apply == nullptr || *apply != 0;
   Elements of{};
   if (count > 0) {
     of.parameter = read(slot.parameter, at, count, wide);
@@ -110,15 +112,16 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Batch batch, Rule rule) 
     if (slot.second_moment) of.second_moment = read(slot.second_moment, at, count, wide);
     if (slot.teacher) of.teacher = read(slot.teacher, at, count, wide);
   }
-  if (threadIdx.x == 0) shared_factors[0] = rule.factors();
+  if (threadIdx.x == 0) shared_factors[0] = rule.factors(slot.decay);
   __syncthreads();
-  if (count <= 0) return;
+  if (count <= 0 || !applies) return;
   const typename Rule::Factors factors = shared_factors[0];
   const float gain = static_cast<float>(1 - double{rule.teacher_momentum});
   DUET_UNROLL
   for (int k = 0; k < 4; ++k) {
     rule.apply(factors, of, k);
-    of.teacher.at[k] = fmaf(rule.teacher_momentum, of.teacher.at[k], gain * of.parameter.at[k]);
+    of.teacher.at[k] = clamped(fmaf(rule.teacher_momentum, of.teacher.at[k], gain * of.parameter.at[k]), slot.low, slot.high);
+    of.parameter.at[k] = clamped(of.parameter.at[k], slot.low, slot.high);
   }
   write(slot.parameter, at, of.parameter, count, wide);
   write(slot.first_moment, at, of.first_moment, count, wide);
@@ -127,15 +130,15 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Batch batch, Rule rule) 
 }
 
 template <class Rule>
-void run(const duet_context& context, const Batch& batch, const Rule& rule) {
-  static_assert(sizeof(Batch) + sizeof(Rule) <= 4096 - 16);
-  DUET_LAUNCH(step_kernel<Rule>, batch.blocks, kThreads, 0, context.stream)(batch, rule);
+void run(const duet_context& context, const Batch& batch, const Rule& rule, Vector<const int32_t> apply) {
+  static_assert(sizeof(Batch) + sizeof(Rule) + sizeof(void*) <= 4096 - 16);
+  DUET_LAUNCH(step_kernel<Rule>, batch.blocks, kThreads, 0, context.stream)(batch, rule, apply.data);
 }
 
 enum class SecondMoment { used, unused };
 
 template <class Rule>
-void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMoment second_moment, const Rule& rule) {
+void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMoment second_moment, float decay, const Rule& rule) {
   constexpr int64_t kMostBlocks = int64_t{1} << 30;
   Batch batch;
   for (int64_t s = 0; s < slots.count; ++s) {
@@ -143,7 +146,7 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
     const int64_t size = given.parameter.size, blocks = pieces(size, kChunk);
     if (size == 0) continue;
     if (batch.count == kMostSlots || (batch.count > 0 && batch.blocks + blocks > kMostBlocks)) {
-      run(context, batch, rule);
+      run(context, batch, rule, slots.apply);
       batch.count = 0, batch.blocks = 0;
     }
     const auto data = [](const duet_vector& view) { return static_cast<float*>(view.data); };
@@ -157,22 +160,25 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
                                   data(given.teacher),
                                   size,
                                   static_cast<unsigned>(batch.blocks),
+                                  slots.decay(s, decay),
+                                  slots.low(s),
+                                  slots.high(s),
                                   wide};
     batch.blocks += blocks;
   }
-  run(context, batch, rule);
+  run(context, batch, rule, slots.apply);
 }
 
 }  // namespace
 
 void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options, Vector<const float> learning_rate,
                 Vector<const int64_t> step) {
-  step_all(context, slots, SecondMoment::used,
-           Adamw{options.beta1, options.beta2, options.eps, options.decay, options.teacher_momentum, learning_rate.data, step.data});
+  step_all(context, slots, SecondMoment::used, options.decay,
+           Adamw{options.beta1, options.beta2, options.eps, options.teacher_momentum, learning_rate.data, step.data});
 }
 
 void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate) {
-  step_all(context, slots, SecondMoment::unused, Sgd{options.momentum, options.decay, options.teacher_momentum, learning_rate.data});
+  step_all(context, slots, SecondMoment::unused, options.decay, Sgd{options.momentum, options.teacher_momentum, learning_rate.data});
 }
 
 }  // namespace duet::cuda

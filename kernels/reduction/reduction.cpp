@@ -59,6 +59,72 @@ struct Scalars {
       if (written.at(i).meets(read.at(k))) require(false, written.name_of(i), ": shares memory with ", read.name_of(k));
 }
 
+// view(vector, size, need, name...) for every vector of the inputs; the name in parts, to be put together where it is told.
+template <class View>
+void for_each_vector(const TermsInputs& inputs, View&& view) {
+  for (int64_t k = 0; k < inputs.term_count; ++k) view(inputs.terms[k].weight, 1, Need::required, "inputs.terms[", k, "].weight");
+  for (int64_t m = 0; m < inputs.mean_count; ++m) {
+    const duet_mean& mean = inputs.means[m];
+    view(mean.values, kAny, Need::required, "inputs.means[", m, "].values");
+    view(mean.weights, mean.values.size, Need::optional, "inputs.means[", m, "].weights");
+    view(mean.divisor, 1, Need::optional, "inputs.means[", m, "].divisor");
+  }
+}
+
+template <class... Name>
+void check_floats(const duet_vector& view, int64_t size, Need need, const Name&... name) {
+  const bool absent = need == Need::optional && view.data == nullptr && view.size == 0;
+  const bool good = enum_value(view.dtype) == DUET_F32 && view.size >= 0 && view.size <= kMostElements && (size == kAny || view.size == size) &&
+                    (view.data != nullptr || view.size == 0);
+  if (!absent && !good) vector<float>(view, text(name...).c_str(), size, need);
+}
+
+bool share_floats(const duet_vector& a, const duet_vector& b) {
+  const auto first = [](const duet_vector& view) { return reinterpret_cast<uintptr_t>(view.data); };
+  const auto end = [&](const duet_vector& view) { return first(view) + static_cast<uintptr_t>(view.size) * sizeof(float); };
+  return a.size > 0 && b.size > 0 && first(a) < end(b) && first(b) < end(a);
+}
+
+TermsInputs check(const duet_terms_inputs* given) {
+  const duet_terms_inputs raw = load(given, "inputs");
+  const TermsInputs inputs{raw.terms, raw.term_count, raw.means, raw.mean_count};
+  require(inputs.term_count >= 0, "inputs.term_count: expected 0 or more, got ", inputs.term_count);
+  require(inputs.mean_count >= 0, "inputs.mean_count: expected 0 or more, got ", inputs.mean_count);
+  require(inputs.terms != nullptr || inputs.term_count == 0, "inputs.terms: null for ", inputs.term_count, " terms");
+  require(inputs.means != nullptr || inputs.mean_count == 0, "inputs.means: null for ", inputs.mean_count, " means");
+  int64_t means = 0;
+  for (int64_t k = 0; k < inputs.term_count; ++k) {
+    const int64_t of_term = inputs.terms[k].means;
+    require(of_term == 1 || of_term == 2, "inputs.terms[", k, "].means: expected 1 or 2, got ", of_term);
+    means += of_term;
+  }
+  require(inputs.mean_count == means, "inputs.mean_count: expected the ", means, " of the terms, got ", inputs.mean_count);
+  for_each_vector(inputs, [](const auto&... view) { check_floats(view...); });
+  return inputs;
+}
+
+// written: named by its parts too.
+template <class... Name>
+void require_apart_from(const TermsInputs& inputs, const duet_vector& written, const Name&... name) {
+  for_each_vector(inputs, [&](const duet_vector& read, int64_t, Need, const auto&... of_read) {
+    if (share_floats(written, read)) require(false, name..., ": shares memory with ", of_read...);
+  });
+}
+
+void check_gradients(const TermsInputs& inputs, const duet_vector* grads, const duet_vector& grad_total) {
+  require(grads != nullptr || inputs.mean_count == 0, "grad_values: null for ", inputs.mean_count, " vectors");
+  for (int64_t m = 0; m < inputs.mean_count; ++m) {
+    const duet_vector& grad = grads[m];
+    check_floats(grad, inputs.means[m].values.size, Need::optional, "grad_values[", m, "]");
+    if (grad.size == 0) continue;
+    require_apart_from(inputs, grad, "grad_values[", m, "]");
+    if (share_floats(grad, grad_total)) require(false, "grad_values[", m, "]: shares memory with grad_total");
+    for (int64_t other = 0; other < m; ++other)
+      if (share_floats(grad, grads[other]) && !(grad.data == grads[other].data && grad.size == grads[other].size))
+        require(false, "grad_values[", m, "]: shares a part of its memory with grad_values[", other, "]");
+  }
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -117,5 +183,29 @@ duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector*
     dispatch(
         context, [&] { cpu::weighted_sum_backward(weights, count, upstream, grad_terms); },
         [&] { cuda::weighted_sum_backward(*context, weights, count, upstream, grad_terms); });
+  });
+}
+
+duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses, duet_vector total) {
+  return guard("terms_forward", [&] {
+    const TermsInputs terms = check(inputs);
+    Arguments arguments;
+    const auto each = arguments.vector<float>(losses, "losses", terms.term_count, Need::optional);
+    const auto sum = arguments.vector<float>(total, "total", 1);
+    arguments.check();
+    require_apart_from(terms, losses, "losses");
+    require_apart_from(terms, total, "total");
+    dispatch(
+        context, [&] { cpu::terms_forward(terms, each, sum); }, [&] { cuda::terms_forward(*context, terms, each, sum); });
+  });
+}
+
+duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total, const duet_vector* grad_values) {
+  return guard("terms_backward", [&] {
+    const TermsInputs terms = check(inputs);
+    const auto upstream = vector<const float>(grad_total, "grad_total", 1);
+    check_gradients(terms, grad_values, grad_total);
+    dispatch(
+        context, [&] { cpu::terms_backward(terms, upstream, grad_values); }, [&] { cuda::terms_backward(*context, terms, upstream, grad_values); });
   });
 }

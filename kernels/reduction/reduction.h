@@ -3,8 +3,10 @@
      is 0. A value whose weight is 0 is left out, NaN or not. Backward adds grad_loss weights_i / divisor into grad_values.
    weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md 6.11); a term whose weight
      is 0 is left out. Backward adds grad_total weights_k into the k-th gradient (null: not computed); one gradient may stand in several places.
+   terms: a step's weighted sum of terms that are means, or half the sum of two (a loss over pairs), with the numbers that weighted_mean and
+     weighted_sum give one call after another, each rounded to float32; on a CUDA device one launch forward and one backward.
    Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_INVALID_ARGUMENT; DUET_UNSUPPORTED (CUDA: a sum of more
-   than 240 scalars). */
+   than 240 scalars, terms of more than 64 means). */
 #ifndef DUET_REDUCTION_REDUCTION_H
 #define DUET_REDUCTION_REDUCTION_H
 
@@ -24,6 +26,29 @@ DUET_API duet_status duet_weighted_sum_forward(duet_context* context, const duet
                                                duet_vector total);
 DUET_API duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count, duet_vector grad_total,
                                                 const duet_vector* grad_terms);
+
+typedef struct duet_mean {
+  duet_vector values, weights, divisor; /* as of weighted_mean; one value without weights and divisor is that value */
+} duet_mean;
+typedef struct duet_term {
+  duet_vector weight; /* 1: of the term in the total */
+  int64_t means;      /* 1: the term is a mean; 2: half the sum of two */
+} duet_term;
+typedef struct duet_terms_inputs {
+  size_t struct_size;
+  const duet_term* terms;
+  int64_t term_count;
+  const duet_mean* means; /* those of the first term, then those of the second, ... */
+  int64_t mean_count;
+} duet_terms_inputs;
+#define DUET_TERMS_INPUTS_INIT \
+  { sizeof(duet_terms_inputs) }
+
+/* losses: a value a term, or null. total: 1. grad_values: an array of mean_count vectors, added to from the last mean to the first, as a tape runs
+   backward; null: not computed. One gradient may stand in several places, whole. */
+DUET_API duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses, duet_vector total);
+DUET_API duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total,
+                                         const duet_vector* grad_values);
 
 #ifdef __cplusplus
 }

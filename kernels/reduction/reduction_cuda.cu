@@ -5,25 +5,20 @@
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/reduction/reduction_backends.h"
+#include "kernels/reduction/reduction_formula.h"
 
 namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 1024;
 
-__device__ double divisor_of(Vector<const float> divisor, int64_t count) { return divisor ? double{divisor[0]} : static_cast<double>(count); }
-
 __global__ void __launch_bounds__(kThreads)
     mean_kernel(Vector<const float> values, Vector<const float> weights, Vector<const float> divisor, float* loss) {
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < values.size; i += kThreads) {
-    const double weight = weights ? double{weights[i]} : 1;
-    if (weight != 0) sum += weight * values[i];
-  }
+  for (int64_t i = threadIdx.x; i < values.size; i += kThreads) sum = with_term(sum, weights ? weights[i] : 1, values[i]);
   const double total = block_sum(sum);
   if (threadIdx.x > 0) return;
-  const double over = divisor_of(divisor, values.size);
-  *loss = over == 0 ? 0 : static_cast<float>(total / over);
+  *loss = mean_of(total, divisor_of(divisor, values.size));
 }
 
 struct MeanBackward {
@@ -40,8 +35,7 @@ struct MeanBackward {
     for (int k = 0; k < kWidth; ++k) weight.at[k] = 1;
     if (weights) weight = load<kWidth>(weights.data + j);
     DUET_UNROLL
-    for (int k = 0; k < kWidth; ++k)
-      if (weight.at[k] != 0) grad.at[k] = static_cast<float>(grad.at[k] + share * double{weight.at[k]});
+    for (int k = 0; k < kWidth; ++k) grad.at[k] = with_share(grad.at[k], share, weight.at[k]);
     store(grad_values.data + j, grad);
   }
 };
@@ -68,10 +62,7 @@ static_assert(kScalarThreads >= kMostScalars);
 __global__ void __launch_bounds__(kScalarThreads) scalars_kernel(Scalars scalars, float* total) {
   DUET_SHARED(double, products, [kScalarThreads]);
   const int k = static_cast<int>(threadIdx.x);
-  double product = 0;
-  if (k < scalars.count)
-    if (const double weight = *scalars.at[k].weight; weight != 0) product = weight * *scalars.at[k].term;
-  products[k] = product;
+  products[k] = k < scalars.count ? with_term(0, *scalars.at[k].weight, *scalars.at[k].term) : 0;
   __syncthreads();
   if (k > 0) return;
   double sum = 0;
@@ -85,11 +76,9 @@ __global__ void __launch_bounds__(kScalarThreads) scalars_backward_kernel(Scalar
   for (int i = 0; i < k; ++i)
     if (scalars.at[i].term == scalars.at[k].term) return;
   float grad = *scalars.at[k].term;
-  const double upstream = *grad_total;
-  for (int i = k; i < scalars.count; ++i) {
-    if (scalars.at[i].term != scalars.at[k].term) continue;
-    if (const double weight = *scalars.at[i].weight; weight != 0) grad = static_cast<float>(grad + upstream * weight);
-  }
+  const float upstream = *grad_total;
+  for (int i = k; i < scalars.count; ++i)
+    if (scalars.at[i].term == scalars.at[k].term) grad = with_share(grad, upstream, *scalars.at[i].weight);
   *scalars.at[k].term = grad;
 }
 

@@ -250,7 +250,7 @@ constexpr size_t run_bytes(int64_t m) {
   return static_cast<size_t>(spread<uint64_t>(keys)) * sizeof(uint64_t) + static_cast<size_t>(keys) * 2 * sizeof(int32_t);
 }
 
-__global__ void __launch_bounds__(kThreads, 3)
+__global__ void __launch_bounds__(kThreads, 2)
     rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<const float> scores, int64_t first, bool ranks) {
   DUET_SHARED_DYNAMIC(uint64_t, shared);
   DUET_SHARED(Counts, counts, );

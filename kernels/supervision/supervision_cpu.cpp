@@ -71,18 +71,6 @@ void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vec
     next[c] = static_cast<float>(inputs.momentum * predicted[c] + (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
 }
 
-void fill_lift(const SupervisionInputs& inputs, Vector<const float> predicted, Vector<double> lift) {
-  for (int64_t c = 0; c < lift.size; ++c) {
-    const double prior = inputs.prior[c], u = predicted[c];
-    if (!inputs.lift)
-      lift[c] = 1;
-    else if (prior == 0 && u == 0)
-      lift[c] = 0;  // a class that is neither labelled nor predicted
-    else
-      lift[c] = prior / u > inputs.largest_lift ? inputs.largest_lift : prior / u;
-  }
-}
-
 bool heads_agree(const SupervisionInputs& inputs, int64_t i, Vector<const double> log_lift) {
   if (log_lift.size < kFewestClasses) return false;
   const int64_t a = named_class(inputs.logits_a.row(i), log_lift);
@@ -110,8 +98,10 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     softmax(classes, scratch.both.row(i), [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
   });
   move_predicted(inputs, scratch, state.predicted, state.next_predicted);
-  fill_lift(inputs, state.next_predicted, scratch.lift);
-  for (int64_t c = 0; c < classes; ++c) scratch.log_lift[c] = std::log(scratch.lift[c]);
+  for (int64_t c = 0; c < classes; ++c) {
+    scratch.lift[c] = lift_of(inputs, inputs.prior[c], state.next_predicted[c]);
+    scratch.log_lift[c] = std::log(scratch.lift[c]);
+  }
 
   const uint64_t threshold = coin_threshold(inputs.ratio[0]);
   const auto step = static_cast<uint32_t>(inputs.epoch[0]);

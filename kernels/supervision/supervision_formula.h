@@ -33,6 +33,13 @@ inline constexpr int64_t kFewestClasses = 2;
 // The class of the best candidate; -1 where its value is NaN.
 DUET_HOST_DEVICE inline int64_t class_of(const Candidate& found) { return found.value != found.value ? -1 : found.index; }
 
+// METHOD.md 6.4: what a class's probability is multiplied by, from its share among the labelled samples and u.
+DUET_HOST_DEVICE inline double lift_of(const SupervisionInputs& inputs, double prior, double u) {
+  if (!inputs.lift) return 1;
+  if (prior == 0 && u == 0) return 0;  // a class that is neither labelled nor predicted
+  return prior / u > inputs.largest_lift ? inputs.largest_lift : prior / u;
+}
+
 // METHOD.md 6.10: w, and how much a sample counts as row and as column of L_pair.
 DUET_HOST_DEVICE inline double pair_weight_of(const SupervisionInputs& inputs, double concord) {
   const double square = concord * concord, fourth = square * square, rest = 1 - inputs.generality;

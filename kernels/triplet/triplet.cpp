@@ -103,21 +103,14 @@ duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active,
     const auto weight = arguments.vector<const float>(active, "active", 1), upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
     const auto to_x = arguments.matrix<float>(grad_x, "grad_x", kAny, kAny, Need::optional),
                to_y = arguments.matrix<float>(grad_y, "grad_y", kAny, kAny, Need::optional);
-    Matrix<const float> of_x, of_y;
-    if (to_x) of_x = arguments.matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
-    if (to_y) of_y = arguments.matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
-    require(to_x.rows <= INT32_MAX && to_y.rows <= INT32_MAX, "grad_x, grad_y: expected below 2^31 rows, got ", to_x.rows, ", ", to_y.rows);
+    TripletSums x{{}, to_x}, y{{}, to_y};
+    if (to_x) x.sum = arguments.matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
+    if (to_y) y.sum = arguments.matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
+    require(to_x.rows + to_y.rows <= INT32_MAX, "grad_x, grad_y: expected below 2^31 rows, got ", to_x.rows, " and ", to_y.rows);
     arguments.check();
     dispatch(
-        context,
-        [&] {
-          if (to_x) cpu::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
-          if (to_y) cpu::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
-        },
-        [&] {
-          if (to_x) cuda::triplet_add_gradient(*context, weight, upstream, of_x, to_x);
-          if (to_y) cuda::triplet_add_gradient(*context, weight, upstream, of_y, to_y);
-        });
+        context, [&] { cpu::triplet_add_gradient(*context, weight, upstream, x, y); },
+        [&] { cuda::triplet_add_gradient(*context, weight, upstream, x, y); });
   });
 }
 

@@ -22,6 +22,12 @@ struct TripletInputs {
   MiningDraw draw;  // distance_weighted
 };
 
+// Derivatives of sum row_loss and the gradient that they are added to; without data: not wanted.
+struct TripletSums {
+  Matrix<const float> sum;
+  Matrix<float> grad;
+};
+
 namespace cpu {
 
 size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs);
@@ -29,8 +35,8 @@ size_t triplet_workspace(const duet_context& context, const TripletInputs& input
 void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
                      Matrix<float> sum_y, const duet_workspace& workspace);
 // grad += grad_loss / active sum
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
-                          Matrix<float> grad);
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
+                          const TripletSums& y);
 void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,
                   Vector<float> active);
 // active, grad_loss: 1; a gradient without data is not computed.
@@ -46,8 +52,8 @@ size_t triplet_workspace(const duet_context& context, const TripletInputs& input
 void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
                      Matrix<float> sum_y, const duet_workspace& workspace);
 // grad += grad_loss / active sum
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
-                          Matrix<float> grad);
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
+                          const TripletSums& y);
 void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,
                   Vector<float> active);
 // active, grad_loss: 1; a gradient without data is not computed.

@@ -184,16 +184,20 @@ void triplet_forward(const duet_context& context, const TripletInputs& inputs, V
     for_each_group(context, inputs, scratch, false, 0, write, [](const Block&) {});
 }
 
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
-                          Matrix<float> grad) {
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
+                          const TripletSums& y) {
   if (active[0] == 0) return;  // T = 0 (METHOD.md 3)
   const float factor = static_cast<float>(static_cast<double>(grad_loss[0]) / active[0]);
   constexpr int64_t kChunk = 65536;  // elements of a work item: some 10 us
-  for_each_run(context, grad.rows, grad.columns, contiguous(sum) && contiguous(grad), kChunk, [&](int64_t i, int64_t j, int64_t count) {
-    float* to = grad.row(i) + j;
-    const float* from = sum.row(i) + j;
-    for (int64_t k = 0; k < count; ++k) to[k] += factor * from[k];
-  });
+  for (const TripletSums& side : {x, y}) {
+    if (!side.grad) continue;
+    for_each_run(context, side.grad.rows, side.grad.columns, contiguous(side.sum) && contiguous(side.grad), kChunk,
+                 [&](int64_t i, int64_t j, int64_t count) {
+                   float* to = side.grad.row(i) + j;
+                   const float* from = side.sum.row(i) + j;
+                   for (int64_t k = 0; k < count; ++k) to[k] += factor * from[k];
+                 });
+  }
 }
 
 void triplet_loss(const duet_context&, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {

@@ -3,10 +3,12 @@
 // Rows are taken in blocks of at most 2^24 distances (at most 2048 rows), 64 MB. On the stream follow, for each block: its distances by the tile
 // kernels; where classes decide, its agreement Q_x Q_y^T, in fp32 as it decides by ones and zeros and is cheap (rank C); the row kernels
 // (triplet_all_cuda.cu, triplet_mined_cuda.cu), which turn the agreement into dL/dD in place; and, backward, the products of dL/dD with the rows by
-// the distance's backward. No n x m memory: 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels.
+// the distance's backward. No n x m memory: 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels. Small batches go another
+// way (triplet_small_cuda.cu).
 #include "kernels/cuda/warp.h"
 #include "kernels/distance/distance_backends.h"
 #include "kernels/triplet/triplet_rows_cuda.h"
+#include "kernels/triplet/triplet_small_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -44,38 +46,17 @@ struct Scratch {
   size_t tile_bytes;
 };
 
-// What a pass writes; without data: not wanted.
-struct Outputs {
-  Vector<float> row_loss, row_active;
-  Matrix<float> grad_x, grad_y;
-  const float *active = nullptr, *grad_loss = nullptr;  // null: the gradient of sum row_loss
-};
-
-TripletRows rows_of(const TripletInputs& in, const Scratch& scratch, const Outputs& to, int64_t first, int64_t count) {
-  const auto from = [first](const auto& vector) { return vector ? vector.data + first : nullptr; };
-  const int64_t m = in.y.rows;
-  TripletRows rows{};
-  rows.distances = scratch.distances.part(0, 0, count, m);
-  rows.g = scratch.g.part(0, 0, count, m);
-  rows.labels_x = from(in.labels_x), rows.labels_y = in.labels_y.data;
-  rows.trust_x = from(in.trust_x), rows.trust_y = in.trust_y.data;
-  rows.own = in.first_row + first - in.first_column;
-  rows.paired = in.paired;
-  rows.margin = in.margin;
-  rows.row_loss = from(to.row_loss), rows.row_active = from(to.row_active);
-  rows.active = to.active, rows.grad_loss = to.grad_loss;
-  return rows;
-}
-
-void run(const duet_context& context, const TripletInputs& in, const Outputs& to, const duet_workspace& workspace) {
+void run_in_tiles(const duet_context& context, const TripletInputs& in, const TripletOutputs& to, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const Scratch scratch(pieces, context, in);
   const int64_t m = in.y.rows, d = in.x.columns;
-  const bool gradient = to.grad_x || to.grad_y;
+  const bool gradient = to.gradient();
+  const TripletRows all = rows_of(in, to, {}, {});
   for_each_row_block(in.x.rows, scratch.height, [&](int64_t first, int64_t count) {
     const auto x = in.x.part(first, 0, count, d);
-    const TripletRows rows = rows_of(in, scratch, to, first, count);
     const auto distances = scratch.distances.part(0, 0, count, m), g = scratch.g.part(0, 0, count, m);
+    TripletRows rows = all.part(first, count);
+    rows.distances = distances, rows.g = g;
     distance_forward(context, {x, in.y, in.metric}, distances, scratch.tile_workspace());
     if (in.soft)
       distance_forward(Scratch::exact(context), {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_INNER}, g,
@@ -102,11 +83,14 @@ __global__ void __launch_bounds__(kThreads) clear_rows(Matrix<float> rows) {
   for (int64_t k = threadIdx.x; k < rows.columns; k += kThreads) rows.row(i)[k] = 0;
 }
 
-__global__ void __launch_bounds__(kThreads) add_scaled(const float* active, const float* grad_loss, Matrix<const float> sum, Matrix<float> grad) {
+// A block a row of x, then of y.
+__global__ void __launch_bounds__(kThreads) add_scaled(const float* active, const float* grad_loss, TripletSums x, TripletSums y) {
   if (*active == 0) return;  // T = 0 (METHOD.md 3)
   const auto factor = static_cast<float>(static_cast<double>(*grad_loss) / *active);
-  const int64_t i = blockIdx.x;
-  for (int64_t k = threadIdx.x; k < grad.columns; k += kThreads) grad.row(i)[k] += factor * sum.row(i)[k];
+  const bool is_x = blockIdx.x < x.grad.rows;
+  const TripletSums of = is_x ? x : y;
+  const int64_t i = is_x ? blockIdx.x : blockIdx.x - x.grad.rows;
+  for (int64_t k = threadIdx.x; k < of.grad.columns; k += kThreads) of.grad.row(i)[k] += factor * of.sum.row(i)[k];
 }
 
 // One block.
@@ -125,25 +109,29 @@ __global__ void __launch_bounds__(1024) sum_rows(Vector<const float> row_loss, V
 size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs) {
   Workspace measure;
   Scratch(measure, context, inputs);
-  return measure.used();
+  return std::max(measure.used(), small_triplets_workspace(inputs));
 }
 
 void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
                      Matrix<float> sum_y, const duet_workspace& workspace) {
+  const TripletOutputs to{row_loss, row_active, sum_x, sum_y};
+  if (is_small(context, inputs)) return small_triplets(context, inputs, to, workspace);
   for (const Matrix<float>& sum : {sum_x, sum_y})
     if (sum) DUET_LAUNCH(clear_rows, sum.rows, kThreads, 0, context.stream)(sum);
-  run(context, inputs, {row_loss, row_active, sum_x, sum_y}, workspace);
+  run_in_tiles(context, inputs, to, workspace);
 }
 
 void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
   if (!grad_x && !grad_y) return;
-  run(context, inputs, {{}, {}, grad_x, grad_y, active.data, grad_loss.data}, workspace);
+  const TripletOutputs to{{}, {}, grad_x, grad_y, active.data, grad_loss.data};
+  if (is_small(context, inputs)) return small_triplets(context, inputs, to, workspace);
+  run_in_tiles(context, inputs, to, workspace);
 }
 
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, Matrix<const float> sum,
-                          Matrix<float> grad) {
-  DUET_LAUNCH(add_scaled, grad.rows, kThreads, 0, context.stream)(active.data, grad_loss.data, sum, grad);
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
+                          const TripletSums& y) {
+  DUET_LAUNCH(add_scaled, x.grad.rows + y.grad.rows, kThreads, 0, context.stream)(active.data, grad_loss.data, x, y);
 }
 
 void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,

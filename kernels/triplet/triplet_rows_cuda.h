@@ -6,11 +6,20 @@
 
 namespace duet::cuda {
 
+// What a pass writes; without data: not wanted.
+struct TripletOutputs {
+  Vector<float> row_loss, row_active;
+  Matrix<float> grad_x, grad_y;
+  const float *active = nullptr, *grad_loss = nullptr;  // null: the gradient of sum row_loss
+
+  bool gradient() const { return grad_x || grad_y; }
+};
+
 // A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0, and then nobody
 // reads g), or 1 where active is null.
 struct TripletRows {
   Matrix<const float> distances;       // rows x m
-  Matrix<float> g;                     // rows x m; holds the agreement on entry where classes decide; without data in a forward of labels
+  Matrix<float> g;                     // rows x m; holds the agreement on entry where classes decide
   const int32_t *labels_x, *labels_y;  // rows, m; null where classes decide
   const float *trust_x, *trust_y;      // rows, m; null: 1
   int64_t own;                         // column of the first row's own pair, the next rows' follow
@@ -19,7 +28,7 @@ struct TripletRows {
   float *row_loss, *row_active;  // rows; null in backward
   const float *active, *grad_loss;
 
-  TripletRows part(int64_t first, int64_t count) const {
+  DUET_HOST_DEVICE TripletRows part(int64_t first, int64_t count) const {
     const auto from = [first](auto* pointer) { return pointer ? pointer + first : pointer; };
     TripletRows out = *this;
     out.distances = distances.part(first, 0, count, distances.columns);
@@ -30,6 +39,21 @@ struct TripletRows {
     return out;
   }
 };
+
+// All rows of a call, of which distances and g hold the first ones or all.
+inline TripletRows rows_of(const TripletInputs& in, const TripletOutputs& to, Matrix<const float> distances, Matrix<float> g) {
+  TripletRows rows{};
+  rows.distances = distances;
+  rows.g = g;
+  rows.labels_x = in.labels_x.data, rows.labels_y = in.labels_y.data;
+  rows.trust_x = in.trust_x.data, rows.trust_y = in.trust_y.data;
+  rows.own = in.first_row - in.first_column;
+  rows.paired = in.paired;
+  rows.margin = in.margin;
+  rows.row_loss = to.row_loss.data, rows.row_active = to.row_active.data;
+  rows.active = to.active, rows.grad_loss = to.grad_loss;
+  return rows;
+}
 
 struct TripletDraws {
   Matrix<const float> distances;  // rows x m, Euclidean
