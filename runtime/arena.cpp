@@ -4,40 +4,51 @@
 
 namespace duet {
 
-AlignedBytes allocate_aligned(size_t bytes) { return AlignedBytes(new (std::align_val_t{kAlignment}) std::byte[std::max<size_t>(bytes, 1)]); }
-
 void* Arena::allocate(size_t bytes) {
   bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  while (chunk_ < chunks_.size() && chunks_[chunk_].bytes - offset_ < bytes) {
+  while (chunk_ < chunks_.size() && chunks_[chunk_].bytes() - offset_ < bytes) {
     ++chunk_;
     offset_ = 0;
   }
   if (chunk_ == chunks_.size()) {
-    const size_t larger = chunks_.empty() ? first_chunk_bytes_ : 2 * chunks_.back().bytes;
-    const size_t size = std::max(larger, bytes);
-    chunks_.push_back({allocate_aligned(size), size});
+    const size_t larger = chunks_.empty() ? first_chunk_bytes_ : 2 * chunks_.back().bytes();
+    chunks_.emplace_back(context_, std::max({larger, bytes, kAlignment}));
   }
-  void* given = chunks_[chunk_].data.get() + offset_;
+  void* given = chunks_[chunk_].get() + offset_;
   offset_ += bytes;
   return given;
 }
 
+void Arena::clear(duet_context* context) const {
+  for (size_t k = 0; k < chunks_.size() && k <= chunk_; ++k) {
+    const size_t bytes = k < chunk_ ? chunks_[k].bytes() : offset_;
+    if (bytes > 0) fill_zero(context, chunks_[k].get(), bytes);
+  }
+}
+
 void Arena::reset() { chunk_ = 0, offset_ = 0; }
+
+void Arena::join() {
+  reset();
+  if (chunks_.size() < 2) return;
+  const size_t bytes = capacity();
+  chunks_.clear();
+  chunks_.emplace_back(context_, bytes);
+}
 
 size_t Arena::capacity() const {
   size_t total = 0;
-  for (const Chunk& chunk : chunks_) total += chunk.bytes;
+  for (const Memory& chunk : chunks_) total += chunk.bytes();
   return total;
 }
 
 void* GrowingBuffer::request(size_t bytes) {
-  if (!data_ || bytes > bytes_) {
+  if (!memory_ || bytes > memory_.bytes()) {
     // Twice the request: kernels choose their tiles by shape, so a somewhat smaller batch can ask for somewhat more.
-    data_.reset();
-    data_ = allocate_aligned(2 * bytes);
-    bytes_ = 2 * bytes;
+    memory_ = Memory();
+    memory_ = Memory(context_, std::max(2 * bytes, kAlignment));
   }
-  return data_.get();
+  return memory_.get();
 }
 
 }  // namespace duet

@@ -3,29 +3,23 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "runtime/memory.h"
+
 namespace duet {
 
-inline constexpr size_t kAlignment = 64;  // a cache line, and the widest SIMD register
-
-struct AlignedDelete {
-  void operator()(std::byte* data) const { ::operator delete[](data, std::align_val_t{kAlignment}); }
-};
-using AlignedBytes = std::unique_ptr<std::byte[], AlignedDelete>;
-
-// Uninitialised, aligned to kAlignment; never null, not even for 0 bytes.
-AlignedBytes allocate_aligned(size_t bytes);
-
-// A bump allocator over a chain of chunks. It grows in the first step and from then on replays: a step whose requests are each at most as
-// large as the first step's, one by one, lands in the same or earlier places and so allocates nothing.
+// A bump allocator over a chain of chunks of a context's memory. It grows in the first step and from then on replays: a step whose requests are each
+// at most as large as the first step's, one by one, lands in the same or earlier places and so allocates nothing.
 class Arena {
  public:
-  explicit Arena(size_t first_chunk_bytes = size_t{1} << 20) : first_chunk_bytes_(first_chunk_bytes) {}
+  static constexpr size_t kFirstChunk = size_t{1} << 20;
+  // context: whose memory, and it must outlive the arena; null: the host's.
+  explicit Arena(size_t first_chunk_bytes = kFirstChunk, duet_context* context = nullptr)
+      : first_chunk_bytes_(first_chunk_bytes), context_(context) {}
   Arena(Arena&&) = default;
   Arena& operator=(Arena&&) = default;
 
@@ -37,35 +31,38 @@ class Arena {
     static_assert(std::is_trivially_destructible_v<T>, "the arena runs no destructors");
     return static_cast<T*>(allocate(static_cast<size_t>(count) * sizeof(T)));
   }
+  // Of the host's memory.
   template <class T>
   T* make(T value) {
     return new (array<T>(1)) T(std::move(value));
   }
 
+  // Every byte handed out since reset() becomes 0, in the order of the stream of context, one of the arena's device.
+  void clear(duet_context* context) const;
   // Takes everything back; keeps the memory.
   void reset();
+  // Takes everything back, and makes one chunk of several, so that clear() is one fill.
+  void join();
 
   size_t capacity() const;  // bytes held
 
  private:
-  struct Chunk {
-    AlignedBytes data;
-    size_t bytes;
-  };
   size_t first_chunk_bytes_;
-  std::vector<Chunk> chunks_;
+  duet_context* context_;
+  std::vector<Memory> chunks_;
   size_t chunk_ = 0, offset_ = 0;  // where the next request goes
 };
 
 // One buffer that grows to the largest request: the kernels' workspace. What it held is gone after every request.
 class GrowingBuffer {
  public:
+  explicit GrowingBuffer(duet_context* context = nullptr) : context_(context) {}
   void* request(size_t bytes);
-  size_t capacity() const { return bytes_; }
+  size_t capacity() const { return memory_.bytes(); }
 
  private:
-  AlignedBytes data_;
-  size_t bytes_ = 0;
+  duet_context* context_;
+  Memory memory_;
 };
 
 }  // namespace duet

@@ -32,18 +32,28 @@ Tensor LayerNorm::forward(Tape& tape, const ParameterView& parameters, const Ten
   return ops::layer_norm(tape, x, parameters[gain_], parameters[offset_]);
 }
 
+Tensor LayerNorm::forward(Tape& tape, const ParameterView& parameters, const Tensor& x, duet_activation_kind activation,
+                          const ops::Dropout& dropout) const {
+  return ops::layer_norm(tape, x, parameters[gain_], parameters[offset_], activation, dropout);
+}
+
 LearnedScale::LearnedScale(ParameterStore& store, const std::string& name, double start)
     : number_(store.add_bounded(name, std::log(start), std::log(kLeast), std::log(kMost))) {}
 
 Tensor LearnedScale::forward(Tape& tape, const ParameterView& parameters) const {
   const Tensor logarithm = parameters[number_];
-  const Tensor scale = tape.constant(static_cast<float>(std::exp(double{logarithm.item()})));
-  return tape.record(scale, {logarithm}, [=](Tape&, const Tensor& output) { *logarithm.grad += *output.grad * output.item(); });
+  const Tensor scale = tape.make(1);
+  succeed(duet_step_scale_forward(tape.context(), logarithm.vector(), scale.vector()));
+  return tape.record(scale, {logarithm}, [=](Tape& tape, const Tensor& output) {
+    succeed(duet_step_scale_backward(tape.context(), output.vector(), output.grad_vector(), logarithm.grad_vector()));
+  });
 }
 
-void LearnedScale::set(const ParameterStore& store, ParameterKind kind, double scale) const {
+void LearnedScale::set(ParameterStore& store, ParameterKind kind, double scale) const {
   require(scale > 0, "learned scale: expected a number above 0, got ", scale);
-  *store.tensor(number_, kind).data = static_cast<float>(std::clamp(std::log(scale), std::log(kLeast), std::log(kMost)));
+  std::vector<float> values = store.read(kind);
+  values[static_cast<size_t>(store.parameter(number_).offset)] = static_cast<float>(std::clamp(std::log(scale), std::log(kLeast), std::log(kMost)));
+  store.write(kind, values);
 }
 
 Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& options, uint32_t first_dropout_layer)
@@ -68,7 +78,10 @@ Tensor Mlp::forward(Tape& tape, const ParameterView& parameters, Tensor x, const
       continue;
     }
     x = layers_[layer].forward(tape, parameters, x);
-    if (!norms_.empty()) x = norms_[layer].forward(tape, parameters, x);
+    if (!norms_.empty()) {
+      x = norms_[layer].forward(tape, parameters, x, activation_, dropout);
+      continue;
+    }
     x = ops::activation(tape, x, activation_);
     if (dropout.drop_probability > 0) x = ops::dropout(tape, x, dropout);
   }

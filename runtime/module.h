@@ -42,6 +42,8 @@ class LayerNorm {
  public:
   LayerNorm(ParameterStore& store, const std::string& name, int64_t width);
   Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const;
+  // dropout(activation(what forward() gives)).
+  Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x, duet_activation_kind activation, const ops::Dropout& dropout) const;
 
  private:
   int64_t gain_, offset_;
@@ -55,7 +57,7 @@ class LearnedScale {
   LearnedScale(ParameterStore& store, const std::string& name, double start);
   Tensor forward(Tape& tape, const ParameterView& parameters) const;
   // Makes one kind of the parameter say this scale, above 0.
-  void set(const ParameterStore& store, ParameterKind kind, double scale) const;
+  void set(ParameterStore& store, ParameterKind kind, double scale) const;
 
  private:
   int64_t number_;

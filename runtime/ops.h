@@ -6,6 +6,7 @@
 // divisor) is read when the kernel runs, so it may change from step to step. An absent tensor is Tensor{}.
 #pragma once
 
+#include <array>
 #include <initializer_list>
 #include <span>
 
@@ -60,9 +61,13 @@ Tensor dropout(Tape& tape, const Tensor& x, const Dropout& dropout);
 Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 1e-12f);
 // gain, offset: d values or absent.
 Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps = 1e-5f);
+// dropout(activation(layer norm)) with the bits of the three operations; what they would store in between is not there.
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_activation_kind activation, const Dropout& dropout);
 
 // B cross-entropies of logits (B x C) against targets (B x C, constant).
 Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targets);
+// The same of several logits of one shape, in one call: those of the first, then those of the second, ... row_part() takes them apart.
+Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, const Tensor& targets);
 // sum_i weights_i terms_i / divisor: a scalar, 0 where the divisor is 0. Absent weights: 1; absent divisor: B.
 Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& targets, const Tensor& weights = {}, const Tensor& divisor = {});
 
@@ -71,11 +76,30 @@ Tensor decorrelation(Tape& tape, const Tensor& a, const Tensor& v, float eps = 1
 
 // Rows of source by number; the indices must live until backward.
 Tensor gather(Tape& tape, const Tensor& source, Indices indices);
+// The same of several sources, which are constant, and of labels, in one call. labels: absent or as many as a source has rows; to: as many as
+// indices.
+std::array<Tensor, 2> gather_batch(Tape& tape, const std::array<Tensor, 2>& sources, Indices indices, Labels labels = {}, int32_t* to = nullptr);
 
 // sum_i weights_i values_i / divisor: a scalar, 0 where the divisor is 0. Weights and divisor are constant; absent: 1 and the number of values.
 Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights = {}, const Tensor& divisor = {});
 // 1/2 [weighted_mean(first n of terms) + weighted_mean(the rest)]: both directions of a loss over pairs.
 Tensor mean_of_directions(Tape& tape, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight);
+
+// The loss terms of a step and their weighted total (METHOD.md 6.11), in one call each way. A term is one mean, or half the sum of two; a mean of one
+// value without weights and divisor is that value. Weights and divisors are constant. total: a scalar; values: a value a term, constant.
+struct Mean {
+  Tensor values, weights, divisor;
+};
+struct LossTerm {
+  Tensor weight;
+  Mean first, second;  // second absent: one mean
+};
+struct LossTerms {
+  Tensor total, values;
+};
+LossTerms loss_terms(Tape& tape, std::span<const LossTerm> terms);
+// The two means of a loss over pairs, from its terms: the first n are the rows'. Absent weights: 1.
+LossTerm both_directions(const Tensor& weight, const Tensor& terms, int64_t n, const Tensor& row_weight = {}, const Tensor& column_weight = {});
 
 // sum_k weight_k value_k over scalars (METHOD.md 6.11); the weights are constant. A term whose weight is 0 is left out.
 struct Term {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/core/error.h"
 #include "runtime/finite.h"
@@ -11,9 +10,9 @@
 namespace duet {
 namespace {
 
-constexpr int64_t kAlignedFloats = kAlignment / sizeof(float);
+constexpr int64_t kAlignedFloats = 64 / sizeof(float);  // a cache line, and the widest SIMD register
 
-float* floats_of(const AlignedBytes& memory) { return reinterpret_cast<float*>(memory.get()); }
+float* floats_of(const Memory& memory) { return reinterpret_cast<float*>(memory.get()); }
 
 }  // namespace
 
@@ -51,9 +50,11 @@ int64_t ParameterStore::add(Parameter parameter) {
 
 void ParameterStore::initialise(duet_context* context, uint64_t seed) {
   require(!initialised_, "initialise: called twice");
-  for (AlignedBytes& memory : memory_) {
-    memory = allocate_aligned(static_cast<size_t>(floats_) * sizeof(float));
-    std::memset(memory.get(), 0, static_cast<size_t>(floats_) * sizeof(float));
+  context_ = context;
+  const size_t bytes = static_cast<size_t>(floats_) * sizeof(float);
+  for (Memory& memory : memory_) {
+    memory = Memory(context, bytes);
+    fill_zero(context, memory.get(), bytes);
   }
   initialised_ = true;
   for (int64_t number = 0; number < count(); ++number) {
@@ -62,10 +63,11 @@ void ParameterStore::initialise(duet_context* context, uint64_t seed) {
       const auto bound = static_cast<float>(parameter(number).bound);
       RandomDraw{seed, kStreamInitialisation, static_cast<uint32_t>(number)}.fill_uniform(context, -bound, bound, values);
     } else {
-      std::fill_n(values.data, values.size(), static_cast<float>(parameter(number).constant));
+      const std::vector<float> constant(static_cast<size_t>(values.size()), static_cast<float>(parameter(number).constant));
+      copy_to_device(context, values.data, std::span(constant));
     }
   }
-  std::memcpy(all(ParameterKind::teacher).data, all(ParameterKind::value).data, static_cast<size_t>(floats_) * sizeof(float));
+  copy_bytes(context, all(ParameterKind::teacher).data, all(ParameterKind::value).data, bytes);
 }
 
 int64_t ParameterStore::number(const std::string& name) const {
@@ -86,29 +88,31 @@ Tensor ParameterStore::all(ParameterKind kind) const {
   return Tensor::view(floats_of(memory_[static_cast<size_t>(kind)]), floats_);
 }
 
+std::vector<float> ParameterStore::read(ParameterKind kind) const {
+  std::vector<float> values(static_cast<size_t>(floats_));
+  copy_to_host(context_, std::span(values), static_cast<const float*>(all(kind).data));
+  return values;
+}
+
+void ParameterStore::write(ParameterKind kind, std::span<const float> values) {
+  require(std::ssize(values) == floats_, "parameters: expected ", floats_, " values, got ", values.size());
+  copy_to_device(context_, all(kind).data, values);
+}
+
 std::string first_not_finite(const ParameterStore& store, ParameterKind kind) {
+  const std::vector<float> values = store.read(kind);
   for (int64_t number = 0; number < store.count(); ++number) {
-    const Tensor values = store.tensor(number, kind);
-    const int64_t at = first_not_finite<float>(values.data, values.size());
-    if (at >= 0) return text(store.parameter(number).name, ": element ", at, " is ", not_finite_name(values.data[at]));
+    const Parameter& parameter = store.parameter(number);
+    const float* const own = values.data() + parameter.offset;
+    const int64_t at = first_not_finite<float>(own, parameter.rows() * parameter.columns());
+    if (at >= 0) return text(parameter.name, ": element ", at, " is ", not_finite_name(own[at]));
   }
   return "";
 }
 
-void ParameterStore::clamp() {
-  for (int64_t number = 0; number < count(); ++number) {
-    const Parameter& which = parameter(number);
-    if (std::isinf(which.low) && std::isinf(which.high)) continue;
-    for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
-      const Tensor values = tensor(number, kind);
-      for (int64_t e = 0; e < values.size(); ++e) values.data[e] = std::clamp(values.data[e], which.low, which.high);
-    }
-  }
-}
-
-void ParameterStore::clear_gradients() {
+void ParameterStore::clear_gradients(duet_context* context) {
   const Tensor gradients = all(ParameterKind::gradient);
-  std::memset(gradients.data, 0, static_cast<size_t>(gradients.size()) * sizeof(float));
+  fill_zero(context ? context : context_, gradients.data, static_cast<size_t>(gradients.size()) * sizeof(float));
 }
 
 }  // namespace duet

@@ -13,10 +13,11 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "runtime/arena.h"
+#include "runtime/memory.h"
 #include "runtime/tensor.h"
 
 namespace duet {
@@ -31,7 +32,7 @@ struct Parameter {
   double constant;             // ... or, where bound is 0, from this number
   int64_t offset = 0;          // floats from the start of each kind
   bool decays = true;          // whether weight decay applies
-  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();  // where clamp() keeps it
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();  // where optimizers keep it
 
   int64_t rows() const { return shape[0]; }
   int64_t columns() const { return shape.size() > 1 ? shape[1] : 1; }
@@ -63,7 +64,7 @@ class ParameterStore {
   // A scalar in [low, high] to which no weight decay applies; it starts from the number in there that is nearest to start.
   int64_t add_bounded(const std::string& name, double start, double low, double high);
 
-  // Draws the values, copies them to the teacher, clears the rest. Once.
+  // Draws the values, copies them to the teacher, clears the rest, all in the memory of the context, which must outlive the store. Once.
   void initialise(duet_context* context, uint64_t seed);
 
   int64_t count() const { return static_cast<int64_t>(parameters_.size()); }
@@ -77,16 +78,20 @@ class ParameterStore {
   Tensor tensor(int64_t number, ParameterKind kind) const;
   Tensor all(ParameterKind kind) const;
 
-  void clear_gradients();
-  // Moves the values of bounded parameters, and the teacher's, back into their bounds; NaN stays. Optimizers do after each update.
-  void clamp();
+  // All values of a kind on the host, as all() lies; and the way back. Parameter number n begins at parameter(n).offset.
+  std::vector<float> read(ParameterKind kind) const;
+  void write(ParameterKind kind, std::span<const float> values);
+
+  // context: in whose stream's order; null: that of initialise().
+  void clear_gradients(duet_context* context = nullptr);
 
  private:
   int64_t add(Parameter parameter);
 
   std::vector<Parameter> parameters_;
   int64_t floats_ = 0;  // of each kind
-  std::array<AlignedBytes, kParameterKinds> memory_;
+  duet_context* context_ = nullptr;
+  std::array<Memory, kParameterKinds> memory_;
   bool initialised_ = false;
 };
 

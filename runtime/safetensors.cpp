@@ -223,21 +223,23 @@ void SafetensorsFile::read(const std::string& name, duet_dtype dtype, const std:
   if (bytes > 0) std::memcpy(to, array->data, bytes);
 }
 
-std::vector<NamedArray> named_arrays(const ParameterStore& store, ParameterKind kind, const std::string& prefix) {
+std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<const float> values, const std::string& prefix) {
   std::vector<NamedArray> arrays;
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
-    arrays.push_back({prefix + parameter.name, DUET_F32, parameter.shape, store.tensor(number, kind).data});
+    arrays.push_back({prefix + parameter.name, DUET_F32, parameter.shape, values.data() + parameter.offset});
   }
   return arrays;
 }
 
 void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix, const std::string& except) {
+  std::vector<float> values = store.read(kind);
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
     if (parameter.name == except) continue;
-    file.read(prefix + parameter.name, DUET_F32, parameter.shape, store.tensor(number, kind).data);
+    file.read(prefix + parameter.name, DUET_F32, parameter.shape, values.data() + parameter.offset);
   }
+  store.write(kind, values);
 }
 
 }  // namespace duet

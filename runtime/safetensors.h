@@ -54,8 +54,8 @@ class SafetensorsFile {
   Metadata metadata_;
 };
 
-// The parameters of one kind as arrays to write, each name with this prefix ("teacher." ...); they point into the store.
-std::vector<NamedArray> named_arrays(const ParameterStore& store, ParameterKind kind, const std::string& prefix = "");
+// The store's parameters as arrays to write, each name with this prefix ("teacher." ...); they point into values, which ParameterStore::read() gave.
+std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<const float> values, const std::string& prefix = "");
 // The way back: reads every parameter of a kind, under the same names; but not the one of this name, where one is given.
 void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix = "",
                      const std::string& except = "");

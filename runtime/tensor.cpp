@@ -1,6 +1,6 @@
 #include "runtime/tensor.h"
 
-#include <cstring>
+#include <algorithm>
 
 #include "kernels/core/error.h"
 
@@ -43,19 +43,32 @@ float Tensor::item() const {
   return *data;
 }
 
-OwningTensor::OwningTensor(int64_t rows, int64_t columns, Gradient gradient) {
+OwningTensor::OwningTensor(int64_t rows, int64_t columns, Gradient gradient, duet_context* context) : context_(context) {
   require(rows >= 0 && columns >= 0, "tensor: expected a shape, got ", rows, " x ", columns);
   const auto bytes = static_cast<size_t>(rows * columns) * sizeof(float);
   const size_t aligned = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  const size_t total = gradient == Gradient::present ? aligned + bytes : bytes;
-  memory_ = allocate_aligned(total);
-  std::memset(memory_.get(), 0, total);
+  const size_t total = std::max(gradient == Gradient::present ? aligned + bytes : bytes, kAlignment);
+  memory_ = Memory(context, total);
+  fill_zero(context, memory_.get(), total);
   auto* grad = gradient == Gradient::present ? reinterpret_cast<float*>(memory_.get() + aligned) : nullptr;
   tensor_ = {reinterpret_cast<float*>(memory_.get()), grad, rows, columns, columns};
 }
 
+OwningTensor::OwningTensor(duet_context* context, int64_t rows, int64_t columns, std::span<const float> values)
+    : OwningTensor(rows, columns, Gradient::absent, context) {
+  require(std::ssize(values) == rows * columns, "tensor: expected ", rows * columns, " values, got ", values.size());
+  copy_to_device(context, tensor_.data, values);
+}
+
 void OwningTensor::clear_gradient() {
-  if (tensor_.grad) std::memset(tensor_.grad, 0, static_cast<size_t>(tensor_.size()) * sizeof(float));
+  if (tensor_.grad) fill_zero(context_, tensor_.grad, static_cast<size_t>(tensor_.size()) * sizeof(float));
+}
+
+std::vector<float> OwningTensor::read() const {
+  std::vector<float> values(static_cast<size_t>(tensor_.size()));
+  copy_bytes(context_, values.data(), tensor_.data, values.size() * sizeof(float));
+  if (context_) succeed(duet_context_synchronize(context_));
+  return values;
 }
 
 }  // namespace duet

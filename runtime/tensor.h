@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "kernels/duet.h"
-#include "runtime/arena.h"
+#include "runtime/memory.h"
 
 namespace duet {
 
@@ -35,7 +35,7 @@ struct Tensor {
   // The same values as a constant: nothing flows back through it.
   Tensor detached() const { return {data, nullptr, rows, columns, stride}; }
 
-  // The value of a tensor of one element (in host memory).
+  // The value of a tensor of one element, of the host's memory.
   float item() const;
 
   // A view of plain memory of the caller, rows without padding.
@@ -47,9 +47,14 @@ class OwningTensor {
  public:
   enum class Gradient { absent, present };
   OwningTensor() = default;
-  OwningTensor(int64_t rows, int64_t columns, Gradient gradient = Gradient::absent);
-  OwningTensor(OwningTensor&& other) noexcept : memory_(std::move(other.memory_)), tensor_(std::exchange(other.tensor_, {})) {}
+  // context: whose memory, and it must outlive the tensor; null: the host's.
+  OwningTensor(int64_t rows, int64_t columns, Gradient gradient = Gradient::absent, duet_context* context = nullptr);
+  // rows x columns of these values.
+  OwningTensor(duet_context* context, int64_t rows, int64_t columns, std::span<const float> values);
+  OwningTensor(OwningTensor&& other) noexcept
+      : context_(other.context_), memory_(std::move(other.memory_)), tensor_(std::exchange(other.tensor_, {})) {}
   OwningTensor& operator=(OwningTensor&& other) noexcept {
+    context_ = other.context_;
     memory_ = std::move(other.memory_);
     tensor_ = std::exchange(other.tensor_, {});
     return *this;
@@ -59,9 +64,12 @@ class OwningTensor {
   operator const Tensor&() const { return tensor_; }
   float* data() const { return tensor_.data; }
   void clear_gradient();
+  // The values, without padding. Waits for what was put on the context's stream.
+  std::vector<float> read() const;
 
  private:
-  AlignedBytes memory_;
+  duet_context* context_ = nullptr;
+  Memory memory_;
   Tensor tensor_;
 };
 

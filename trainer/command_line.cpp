@@ -59,6 +59,13 @@ void add_threads(CLI::App* command, Given& given) {
   add_text(command, "--threads", given.threads, "CPU threads; 0: what affinity mask and cgroup allow [0]", "N");
 }
 
+void add_device(CLI::App* command, CommandLine& line) {
+  command->add_option("--device", line.device.device, "auto, cpu, cuda or emulated; auto: CUDA where there is such a device [\"auto\"]")
+      ->type_name("DEVICE");
+  command->add_option("--precision", line.device.precision, "of a CUDA device's products: tf32x3, fp32, tf32 or bf16 [\"tf32x3\"]")
+      ->type_name("PRECISION");
+}
+
 void apply(const CLI::App* command, const char* option, const char* key, const std::string& value, Config& config) {
   if (command->count(option) > 0) set_from_text(config, key, value, option);
 }
@@ -115,6 +122,9 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
   train->add_option("--set", given.assignments, "any config keys; may be repeated")->type_name("KEY=VALUE");
 
+  add_device(train, line);
+  train->add_flag("--profile", line.profile, "time each phase of a step, waiting for it: a table at the end, and profile.json in the run directory");
+
   CLI::App* eval = add_command(program, "eval", "Measure a trained model on a test split");
   CLI::App* embed = add_command(program, "embed", "Write the embeddings of a split, a .npy a modality");
   for (CLI::App* command : {eval, embed}) {
@@ -122,6 +132,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
     add_text(command, "--data", given.data, "folder of the data set; without it the digits embedded in the program", "DIR");
     command->add_option("--split", line.split, "train or test [\"test\"]")->type_name("SPLIT")->check(CLI::IsMember({"train", "test"}));
     add_threads(command, given);
+    add_device(command, line);
   }
   eval->add_flag("--json", line.json, "print JSON");
   add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
@@ -133,6 +144,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
 
   CLI::App* demo = add_command(program, "demo", "Train triplet, then psd on the embedded digits with 10 % of the labels, and compare them");
   add_threads(demo, given);
+  add_device(demo, line);
   add_text(demo, "--seed", given.seed, "seed of every random draw [0]", "N");
   add_text(demo, "--epochs", given.epochs, "passes over the training rows [40]", "N");
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "trainer/config.h"
+#include "trainer/device_choice.h"
 
 namespace duet {
 
@@ -15,7 +16,8 @@ struct CommandLine {
   Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
   std::optional<std::filesystem::path> run, data, out;
   std::string split = "test";
-  bool json = false, keys = false, force = false;
+  bool json = false, keys = false, force = false, profile = false;
+  DeviceChoice device;
 };
 
 // Empty where the arguments asked for help or the version, which have been printed then.

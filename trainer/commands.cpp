@@ -1,6 +1,7 @@
 #include "trainer/commands.h"
 
 #include <csignal>
+#include <cstdio>
 #include <exception>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -10,7 +11,6 @@
 #include "runtime/atomic_file.h"
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
-#include "trainer/context.h"
 #include "trainer/evaluate.h"
 #include "trainer/input_files.h"
 #include "trainer/loop.h"
@@ -36,22 +36,38 @@ void print_notes(const std::vector<std::string>& lines) {
 
 std::string shown_path(const fs::path& path) { return printable(path.string()); }
 
+std::string device_words(const ChosenDevice& chosen, const Device& device) {
+  if (device.options().kind == DUET_CUDA) return text(chosen.name, ", ", chosen.precision);
+  const int threads = duet_context_threads(device.context());
+  return text(threads, threads == 1 ? " thread" : " threads", chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
+}
+
+// Of a command that says nothing else of where it works.
+void print_device(const ChosenDevice& chosen) {
+  if (chosen.options.kind == DUET_CUDA)
+    print_notes({text("on ", chosen.name, ", ", chosen.precision)});
+  else if (!chosen.reason.empty() && chosen.has_cuda)
+    print_notes({"on the CPU: " + chosen.reason});
+}
+
 struct Run {
   TrainingResult result;
   std::array<std::string, data::kModalities> modalities;
 };
 
-Run run_training(const Config& config, const std::optional<fs::path>& directory, bool announce) {
-  const Context context = make_context(config.threads);
-  const int threads = duet_context_threads(context.get());
+// times: null where no phase is timed.
+Run run_training(const Config& config, const DeviceChoice& choice, const std::optional<fs::path>& directory, bool announce,
+                 PhaseTimes* times = nullptr) {
+  const ChosenDevice chosen = choose_device(choice, config.threads);
+  Device device(chosen.options);
   Preparation preparation = prepare(config);
   validate(preparation.description.config);  // the names of modalities, which may come from the folder
   const InterruptGuard interrupt;            // from here on there may be files
   std::optional<RunDirectory> run_directory;
   if (directory) run_directory.emplace(*directory);
-  Model model(preparation.description, context.get());
+  Model model(preparation.description, device.context());
   if (announce) {
-    print_notes({text(describe(preparation), "; ", threads, threads == 1 ? " thread" : " threads")});
+    print_notes({text(describe(preparation), "; ", device_words(chosen, device))});
     if (!directory) print_notes({"no --run: nothing is written, the report is all that stays"});
   }
   print_notes(scaling_notes(preparation.description));
@@ -62,14 +78,17 @@ Run run_training(const Config& config, const std::optional<fs::path>& directory,
     print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
     evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
   }
-  if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(threads), evidence);
+  if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(chosen, device), evidence);
   Progress progress;
-  return {train(context.get(), model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt),
+  Run run{train(device, model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt, times),
           preparation.description.modalities};
+  if (times && run_directory) run_directory->write_profile(times->to_json());
+  return run;
 }
 
 int train_command(const CommandLine& line) {
-  const Run run = run_training(line.config, line.run, true);
+  PhaseTimes times;
+  const Run run = run_training(line.config, line.device, line.run, true, line.profile ? &times : nullptr);
   if (run.result.interrupted_by) {
     print_notes({text("interrupted after step ", run.result.steps, ": ",
                       line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept")});
@@ -77,6 +96,7 @@ int train_command(const CommandLine& line) {
   }
   std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0], run.modalities[1]);
   std::cerr << coincidence_warning(run.result.evaluation, run.modalities[0], run.modalities[1]);
+  if (line.profile) std::cout << times.table();
   if (line.run) std::cout << "written to " << shown_path(*line.run) << '\n';
   return kExitDone;
 }
@@ -88,7 +108,7 @@ int demo_command(const CommandLine& line) {
     Config config = line.config;
     config.method = method;
     config.labels = 0.1;
-    const Run run = run_training(config, std::nullopt, false);
+    const Run run = run_training(config, line.device, std::nullopt, false);
     if (run.result.interrupted_by) {
       std::cerr << "interrupted\n";
       return kExitSignal + run.result.interrupted_by;
@@ -109,12 +129,14 @@ std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context
 }
 
 int eval_command(const CommandLine& line) {
-  const Context context = make_context(line.config.threads);
-  const std::unique_ptr<Model> model = load_model(line, context.get());
+  const ChosenDevice chosen = choose_device(line.device, line.config.threads);
+  print_device(chosen);
+  const Device device(chosen.options);
+  const std::unique_ptr<Model> model = load_model(line, device.context());
   const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
   if (!line.json) print_notes(scaling_notes(model->description()));
   print_notes(label_notes(model->description(), split, line.split));
-  const Evaluation evaluation = evaluate(context.get(), *model, split);
+  const Evaluation evaluation = evaluate(device.context(), *model, split);
   const auto& [a, v] = model->description().modalities;
   std::cerr << coincidence_warning(evaluation, a, v);
   if (line.json) {
@@ -195,14 +217,17 @@ class EmbeddingFiles {
 };
 
 int embed_command(const CommandLine& line) {
-  const Context context = make_context(line.config.threads);
-  const std::unique_ptr<Model> model = load_model(line, context.get());
+  const ChosenDevice chosen = choose_device(line.device, line.config.threads);
+  print_device(chosen);
+  const Device device(chosen.options);
+  const std::unique_ptr<Model> model = load_model(line, device.context());
   const std::array<fs::path, data::kModalities> paths = embedding_files(line, *model);
   const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
   print_notes(scaling_notes(model->description()));
   std::array<data::Features, data::kModalities> embeddings;
   for (size_t side = 0; side < embeddings.size(); ++side)
-    embeddings[side] = model->embed(context.get(), static_cast<int>(side), split.features[side], model->description().config.evaluation_block_rows);
+    embeddings[side] =
+        model->embed(device.context(), static_cast<int>(side), split.features[side], model->description().config.evaluation_block_rows);
   const InterruptGuard interrupt;  // from here on there are files
   std::error_code error;
   fs::create_directories(*line.out, error);
@@ -220,18 +245,34 @@ int embed_command(const CommandLine& line) {
   return kExitDone;
 }
 
+// "device cuda: NVIDIA H200, compute capability 9.0, 140.0 of 141.2 GB free", "device cuda: not usable: no CUDA device on this machine".
+std::string device_line(const nlohmann::ordered_json& device) {
+  std::string line = "device " + device["device"].get<std::string>() + ": ";
+  if (device.contains("name")) {
+    char memory[64];
+    std::snprintf(memory, sizeof memory, "%.1f of %.1f GB free", 1e-9 * device["free_bytes"].get<double>(),
+                  1e-9 * device["memory_bytes"].get<double>());
+    line += text(device["name"].get<std::string>(), ", compute capability ", device["compute_capability"].get<std::string>(), ", ", memory);
+    if (device.contains("driver")) line += ", driver " + device["driver"].get<std::string>();
+  }
+  if (device.contains("threads")) line += text(device["threads"].get<int>(), device["threads"] == 1 ? " thread" : " threads");
+  if (device.contains("reason")) line += text(device.contains("name") ? "; " : "", "not usable: ", device["reason"].get<std::string>());
+  return line;
+}
+
 int info_command(const CommandLine& line) {
   if (line.keys) {
     std::cout << keys_table();
     return kExitDone;
   }
-  const Context context = make_context(0);
-  const nlohmann::ordered_json facts = machine_facts(duet_context_threads(context.get()));
+  nlohmann::ordered_json facts = program_facts();
+  facts["devices"] = device_facts();
   if (line.json) {
     std::cout << facts.dump(2) << '\n';
   } else {
     for (const auto& [name, value] : facts.items())
-      std::cout << name << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
+      if (name != "devices") std::cout << name << ": " << value.get<std::string>() << '\n';
+    for (const nlohmann::ordered_json& device : facts["devices"]) std::cout << device_line(device) << '\n';
   }
   return kExitDone;
 }

@@ -6,10 +6,12 @@
 #include <tuple>
 
 #include "kernels/core/error.h"
-#include "runtime/arena.h"
+#include "runtime/memory.h"
 
 namespace duet {
 namespace {
+
+constexpr int64_t kCurvePoints = 11;  // of precision over recall
 
 // The mean over the entries that count, in float64; NaN where none does.
 class Mean {
@@ -35,44 +37,56 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
 
 DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery, const std::vector<int32_t>& labels,
                      const std::vector<int64_t>& items) {
-  const size_t n = labels.size();
-  const auto count = static_cast<int64_t>(n);
+  const auto count = std::ssize(labels);
+  const auto cutoffs = std::ssize(kRecallCutoffs);
+  const auto matrix_of = [&](const DeviceArray<float>& array, int64_t columns) {
+    return duet_f32_matrix(array.data(), array.size() / columns, columns);
+  };
+  const DeviceArray<float> query_values(context, std::span(queries.values)), gallery_values(context, std::span(gallery.values));
+  const DeviceArray<int32_t> classes(context, std::span(labels));
+  const DeviceArray<int64_t> groups(context, std::span(items)), ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
-  inputs.queries = queries.view();
-  inputs.gallery = gallery.view();
-  inputs.query_labels = inputs.gallery_labels = duet_i32_vector(labels.data(), count);
+  inputs.queries = duet_f32_matrix(query_values.data(), queries.rows, queries.columns);
+  inputs.gallery = duet_f32_matrix(gallery_values.data(), gallery.rows, gallery.columns);
+  inputs.query_labels = inputs.gallery_labels = duet_i32_vector(classes.data(), count);
   inputs.paired = 1;
-  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(items.data(), count);
-  const auto cutoffs = static_cast<int64_t>(kRecallCutoffs.size());
-  inputs.cutoffs = duet_i64_vector(kRecallCutoffs.data(), cutoffs);
+  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(groups.data(), count);
+  inputs.cutoffs = duet_i64_vector(ks.data(), cutoffs);
 
-  std::vector<int32_t> relevant(n);
-  std::vector<float> ap(n), at_r(n), over_cutoffs(n), recall(n * kRecallCutoffs.size()), curves(n * 11), matching(n), pair_recall(recall.size());
+  const auto entries = [&](int64_t columns) { return DeviceArray<float>(context, count * columns); };
+  const DeviceArray<int32_t> relevant_items(context, count);
+  const DeviceArray<float> average_precision = entries(1), precision_at_r = entries(1), precision_over_cutoffs = entries(1),
+                           recall_at = entries(cutoffs), precision_recall = entries(kCurvePoints), matching_share = entries(1),
+                           pair_recall_at = entries(cutoffs);
   duet_retrieval_outputs outputs = DUET_RETRIEVAL_OUTPUTS_INIT;
-  outputs.relevant = duet_i32_vector(relevant.data(), count);
-  outputs.average_precision = duet_f32_vector(ap.data(), count);
-  outputs.precision_at_r = duet_f32_vector(at_r.data(), count);
-  outputs.precision_over_cutoffs = duet_f32_vector(over_cutoffs.data(), count);
-  outputs.recall = duet_f32_matrix(recall.data(), count, cutoffs);
-  outputs.precision_recall = duet_f32_matrix(curves.data(), count, 11);
-  outputs.matching = duet_f32_vector(matching.data(), count);
-  outputs.pair_recall = duet_f32_matrix(pair_recall.data(), count, cutoffs);
+  outputs.relevant = duet_i32_vector(relevant_items.data(), count);
+  outputs.average_precision = duet_f32_vector(average_precision.data(), count);
+  outputs.precision_at_r = duet_f32_vector(precision_at_r.data(), count);
+  outputs.precision_over_cutoffs = duet_f32_vector(precision_over_cutoffs.data(), count);
+  outputs.recall = matrix_of(recall_at, cutoffs);
+  outputs.precision_recall = matrix_of(precision_recall, kCurvePoints);
+  outputs.matching = duet_f32_vector(matching_share.data(), count);
+  outputs.pair_recall = matrix_of(pair_recall_at, cutoffs);
   size_t bytes = 0;
   succeed(duet_retrieval_workspace(context, &inputs, &bytes));
-  const AlignedBytes scratch = allocate_aligned(bytes);
+  const Memory scratch(context, bytes);
   succeed(duet_retrieval_forward(context, &inputs, &outputs, {scratch.get(), bytes}));
+  const std::vector<int32_t> relevant = relevant_items.read();
+  const std::vector<float> ap = average_precision.read(), at_r = precision_at_r.read(), over_cutoffs = precision_over_cutoffs.read(),
+                           recall = recall_at.read(), curves = precision_recall.read(), matching = matching_share.read(),
+                           pair_recall = pair_recall_at.read();
 
   DirectionScores scores;
   Mean map, map_at_r, map_over_cutoffs, match;
-  std::array<Mean, 11> curve;
-  for (size_t i = 0; i < n; ++i) {
+  std::array<Mean, kCurvePoints> curve;
+  for (size_t i = 0; i < labels.size(); ++i) {
     if (!std::isnan(matching[i])) match.add(matching[i]);
     if (relevant[i] == 0) continue;
     ++scores.queries;
     map.add(ap[i]);
     map_at_r.add(at_r[i]);
     map_over_cutoffs.add(over_cutoffs[i]);
-    for (size_t l = 0; l < curve.size(); ++l) curve[l].add(curves[i * 11 + l]);
+    for (size_t l = 0; l < curve.size(); ++l) curve[l].add(curves[i * kCurvePoints + l]);
   }
   scores.map = map.value();
   scores.map_at_r = map_at_r.value();

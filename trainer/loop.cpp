@@ -37,9 +37,9 @@ Sides first_rows(const Sides& features, int64_t most) {
 
 class Loop {
  public:
-  Loop(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
-       const InterruptGuard& interrupt)
-      : context_(context),
+  Loop(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress, const InterruptGuard& interrupt,
+       PhaseTimes* times)
+      : context_(device.context()),
         model_(model),
         preparation_(preparation),
         config_(model.description().config),
@@ -48,7 +48,9 @@ class Loop {
         interrupt_(interrupt),
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
-        step_(context, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), schedule_steps_) {
+        step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), schedule_steps_,
+              preparation.sampler->batch_rows()) {
+    step_.set_times(times);
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;
@@ -87,35 +89,22 @@ class Loop {
   bool done() const { return state_.step >= last_step_; }
 
   void run_epoch(int64_t epoch) {
+    const ProfilerRange range("epoch");
     preparation_.sampler->start_epoch(static_cast<uint32_t>(epoch));
     step_.start_epoch(epoch);
     state_.epoch = epoch + 1;
-    Losses sum;
     const int64_t first_step = state_.step;
-    int64_t steps = 0;  // that changed something
+    sum_ = {};
+    changes_ = 0;
+    // A step is looked at when the next one is on its way, and the last one before anything else is done.
     for (int64_t batch = 0; batch < preparation_.sampler->batches() && !done() && !interrupt_.requested(); ++batch) {
-      const bool changed = step_.run(preparation_.sampler->batch(batch));
+      step_.start(preparation_.sampler->batch(batch));
       ++state_.step;
-      const Losses losses = changed ? step_.losses() : kNoLosses;
-      if (changed) {
-        ++steps;
-        for (const LossName& name : kLossNames) sum.*name.value += losses.*name.value;
-      }
-      if (run_directory_ && config_.log_every_steps > 0 && state_.step % config_.log_every_steps == 0) {
-        nlohmann::ordered_json line = {{"step", state_.step}, {"epoch", state_.epoch}};
-        add_losses(line, losses);
-        if (step_.has_state()) {
-          line["concord"] = step_.concord();
-          line["pair_weight"] = step_.pair_weight();
-        }
-        run_directory_->add_metrics(line);
-      }
-      if (progress_.due()) {
-        state_.losses = losses;
-        state_.elapsed_s = seconds_since(start_);
-        progress_.draw(state_);
-      }
+      if (step_.unfinished() > 1) finish_step();
     }
+    while (step_.unfinished() > 0) finish_step();
+    const Losses sum = sum_;
+    const int64_t steps = changes_;
     for (const LossName& name : kLossNames) state_.losses.*name.value = steps > 0 ? sum.*name.value / static_cast<double>(steps) : kNoLoss;
     state_.elapsed_s = seconds_since(start_);
     if (!run_directory_ || state_.step == first_step) return;
@@ -134,6 +123,29 @@ class Loop {
     run_directory_->add_metrics(line);
   }
 
+  void finish_step() {
+    const StepResult result = step_.finish();
+    const Losses losses = result.changed ? result.losses : kNoLosses;
+    if (result.changed) {
+      ++changes_;
+      for (const LossName& name : kLossNames) sum_.*name.value += losses.*name.value;
+    }
+    if (run_directory_ && config_.log_every_steps > 0 && result.step % config_.log_every_steps == 0) {
+      nlohmann::ordered_json line = {{"step", result.step}, {"epoch", state_.epoch}};
+      add_losses(line, losses);
+      if (step_.has_state()) {
+        line["concord"] = result.concord;
+        line["pair_weight"] = result.pair_weight;
+      }
+      run_directory_->add_metrics(line);
+    }
+    if (progress_.due()) {
+      state_.losses = losses;
+      state_.elapsed_s = seconds_since(start_);
+      progress_.draw(state_);
+    }
+  }
+
   Sides embed(const Sides& features, const char* split) const {
     Sides embeddings;
     try {
@@ -146,6 +158,7 @@ class Loop {
   }
 
   Evaluation evaluate_now(const Sides& embeddings) {
+    const ProfilerRange range("evaluation");
     const data::Split& test = preparation_.dataset.test;
     const Evaluation evaluation = evaluate(context_, embeddings[0], embeddings[1], test.labels, test.groups);
     state_.last_map = evaluation.mean_map();
@@ -166,6 +179,8 @@ class Loop {
   const InterruptGuard& interrupt_;
   int64_t schedule_steps_, last_step_;
   TrainingStep step_;
+  Losses sum_;  // over the epoch's steps that changed something, changes_ of them
+  int64_t changes_ = 0;
   Sides probe_;
   Clock::time_point start_ = Clock::now();
   ProgressState state_;
@@ -173,9 +188,9 @@ class Loop {
 
 }  // namespace
 
-TrainingResult train(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
-                     const InterruptGuard& interrupt) {
-  return Loop(context, model, preparation, run_directory, progress, interrupt).run();
+TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+                     const InterruptGuard& interrupt, PhaseTimes* times) {
+  return Loop(device, model, preparation, run_directory, progress, interrupt, times).run();
 }
 
 }  // namespace duet

@@ -1,8 +1,10 @@
 // The loop: epochs of steps, with what happens around them: the log, the progress, the saved model, the evaluations, the early ends.
 #pragma once
 
+#include "runtime/device.h"
 #include "trainer/evaluation.h"
 #include "trainer/interrupt.h"
+#include "trainer/phase_times.h"
 #include "trainer/preparation.h"
 #include "trainer/progress.h"
 #include "trainer/run_directory.h"
@@ -16,8 +18,10 @@ struct TrainingResult {
   int interrupted_by = 0;  // the signal that ended it early; 0: none
 };
 
-// Trains model, which was made from preparation.description. run_directory: null where nothing is to be written; it has been started.
-TrainingResult train(duet_context* context, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
-                     const InterruptGuard& interrupt);
+// Trains model, which was made from preparation.description in the memory of device. run_directory: null where nothing is to be written; it has been
+// started.
+// times: null where no phase is timed.
+TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+                     const InterruptGuard& interrupt, PhaseTimes* times = nullptr);
 
 }  // namespace duet

@@ -1,5 +1,6 @@
 #include "trainer/method.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numbers>
@@ -7,22 +8,10 @@
 
 #include "kernels/core/error.h"
 #include "runtime/finite.h"
+#include "trainer/method_mail.h"
 
 namespace duet {
 namespace {
-
-Tensor constant_view(const data::Features& features) {
-  return Tensor::view(const_cast<float*>(features.values.data()), features.rows, features.columns);
-}
-
-void set(OwningTensor& scalar, double value) { *scalar.data() = static_cast<float>(value); }
-
-duet_triplet_mining mining_kind(const std::string& name) {
-  return name == "all"        ? DUET_TRIPLET_ALL
-         : name == "hard"     ? DUET_TRIPLET_HARD
-         : name == "semihard" ? DUET_TRIPLET_SEMIHARD
-                              : DUET_TRIPLET_DISTANCE_WEIGHTED;
-}
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& parameters) {
   if (config.optimizer == "sgd") {
@@ -41,10 +30,17 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& 
   return std::make_unique<AdamW>(parameters, options);
 }
 
-double value(const Tensor& term) { return term ? term.item() : 0.0; }
-
-// Of a tensor without padding between its rows, or an absent one.
-bool is_finite(const Tensor& tensor) { return !tensor || first_not_finite<float>(tensor.data, tensor.size()) < 0; }
+// In the order of Reported.
+Losses losses_of(const float* reported) {
+  const auto sum = [&](Reported first, Reported second) { return double{reported[first]} + double{reported[second]}; };
+  return {.total = reported[kTotal],
+          .label = sum(kLabelA, kLabelV),
+          .soft = sum(kSoftA, kSoftV),
+          .cross = sum(kCrossAv, kCrossVa),
+          .kl = reported[kKl],
+          .pair = reported[kPair],
+          .dis = reported[kDis]};
+}
 
 }  // namespace
 
@@ -57,214 +53,322 @@ double distillation_ramp(const Config& config, int64_t epoch) {
   return std::min(1.0, static_cast<double>(epoch) / (config.rho_epochs_share * static_cast<double>(config.epochs)));
 }
 
-TrainingStep::TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, const Evidence& evidence,
-                           int64_t steps)
-    : context_(context),
+TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels, const Evidence& evidence,
+                           int64_t steps, int64_t most_rows)
+    : device_(device),
       model_(model),
       config_(model.description().config),
-      train_(train),
-      labels_(std::move(labels)),
       evidence_(evidence),
       classes_(std::max<int64_t>(1, model.description().classes())),
       psd_(config_.method == "psd"),
       triplet_(config_.method == "triplet"),
       contrastive_(config_.method == "contrastive"),
-      tape_(context),
+      tape_(device.step_context(), device.branches()),
       optimizer_(make_optimizer(config_, model.parameters())),
       schedule_{config_.learning_rate, config_.schedule == "cosine" ? Decay::cosine : Decay::constant, config_.warmup_steps,
                 config_.learning_rate_final_share},
       steps_(steps),
-      prior_(classes_, 1),
-      predicted_(classes_, 1),
-      next_predicted_(classes_, 1) {
-  set(scale_, 1 / config_.temperature);
-  set(teacher_scale_, 1 / config_.teacher_temperature);
-  set(label_weight_, config_.label_weight);
-  set(cross_weight_, config_.cross_weight);
-  set(contrastive_weight_, config_.contrastive_weight);
-  set(dis_weight_, config_.decorrelation_weight);
-  set(gradient_share_a_, evidence_.gradient_share[0]);
-  set(gradient_share_v_, evidence_.gradient_share[1]);
+      most_rows_(most_rows),
+      train_(train),
+      resident_(device.holds(static_cast<int64_t>(sizeof(float)) * train.rows() * (train.features[0].columns + train.features[1].columns))),
+      labels_(context(), labels),
+      mail_values_(context(), kSlots * kMailValues),
+      mail_integers_(context(), kSlots * kMailIntegers),
+      mail_indices_(context(), kSlots * mail_rows()),
+      values_(kMailValues, 1, OwningTensor::Gradient::absent, context()),
+      integers_(context(), kMailIntegers),
+      indices_(context(), mail_rows()),
+      counters_(context(), kCounters),
+      apply_(context(), 1),
+      verdicts_(context(), kSlots),
+      reported_(context(), kSlots * kMostReported),
+      faults_(context(), kSlots) {
+  for (size_t side = 0; side < features_.size(); ++side) {
+    const data::Features& features = train.features[side];
+    if (resident_) {
+      features_[side] = OwningTensor(context(), features.rows, features.columns, features.values);
+    } else {
+      features_[side] = OwningTensor(kSlots * most_rows, features.columns, OwningTensor::Gradient::absent, context());
+      sent_[side].emplace(context(), kSlots * most_rows * features.columns);
+    }
+  }
+  counters_.clear();
+  device_.clear_fault();
+  const auto make_event = [&] {
+    duet_event* made = nullptr;
+    succeed(duet_event_create(context(), &made));
+    return made;
+  };
+  arrived_.reset(make_event());
+  // What is sent goes into memory that this stream takes and fills; the other one must not be ahead of it.
+  succeed(duet_event_record(context(), arrived_.get()));
+  succeed(duet_event_await(device_.upload_context(), arrived_.get()));
+  for (int64_t slot = 0; slot < kSlots; ++slot) done_.emplace_back(make_event());
+  std::array<float, kConstants> constants;
+  const auto set = [&](Constant which, double value) { constants[which] = static_cast<float>(value); };
+  set(kScale, 1 / config_.temperature);
+  set(kTeacherScale, 1 / config_.teacher_temperature);
+  set(kLabelWeight, config_.label_weight);
+  set(kCrossWeight, config_.cross_weight);
+  set(kContrastiveWeight, config_.contrastive_weight);
+  set(kDisWeight, config_.decorrelation_weight);
+  set(kGradientShareA, evidence_.gradient_share[0]);
+  set(kGradientShareV, evidence_.gradient_share[1]);
+  constants_ = OwningTensor(context(), kConstants, 1, constants);
+
   std::vector<double> counts(static_cast<size_t>(classes_));
   double labelled = 0;
-  for (const int32_t label : labels_) {
+  for (const int32_t label : labels) {
     if (label < 0) continue;
     counts[static_cast<size_t>(label)] += 1;
     labelled += 1;
   }
-  for (int64_t c = 0; c < classes_; ++c) {
-    prior_.data()[c] = static_cast<float>(labelled > 0 ? counts[static_cast<size_t>(c)] / labelled : 0);
-    predicted_.data()[c] = 1.0f / static_cast<float>(classes_);
-  }
+  std::vector<float> prior, uniform(static_cast<size_t>(classes_), 1.0f / static_cast<float>(classes_));
+  for (const double count : counts) prior.push_back(static_cast<float>(labelled > 0 ? count / labelled : 0));
+  prior_ = OwningTensor(context(), classes_, 1, prior);
+  predicted_ = OwningTensor(context(), classes_, 1, uniform);
+  next_predicted_ = OwningTensor(context(), classes_, 1, uniform);
+  concord_ = OwningTensor(1, 1, OwningTensor::Gradient::absent, context());
+  next_concord_ = OwningTensor(1, 1, OwningTensor::Gradient::absent, context());
+  if (!psd_) no_logits_ = OwningTensor(most_rows, classes_, OwningTensor::Gradient::absent, context());
+  added_.reserve(kMostTerms);
   start_epoch(0);
 }
 
-void TrainingStep::start_epoch(int64_t epoch) {
-  epoch_ = epoch;
-  const double rho = distillation_ramp(config_, epoch);
-  set(ratio_, annotated_ratio(config_, epoch));
-  set(kl_weight_, rho * config_.kl_weight);
-  set(soft_weight_, rho * config_.soft_weight);
+// What is under way reads and writes memory of this object.
+TrainingStep::~TrainingStep() {
+  duet_context_synchronize(device_.upload_context());
+  duet_context_synchronize(context());
 }
 
-TrainingStep::Batch TrainingStep::gather(std::span<const int64_t> rows) {
-  const Indices indices{rows.data(), static_cast<int64_t>(rows.size())};
-  auto* labels = tape_.array<int32_t>(indices.size);
-  const duet_vector source = duet_i32_vector(labels_.data(), static_cast<int64_t>(labels_.size()));
-  succeed(duet_gather_labels(context_, source, indices.vector(), duet_i32_vector(labels, indices.size)));
-  return {ops::gather(tape_, constant_view(train_.features[0]), indices),
-          ops::gather(tape_, constant_view(train_.features[1]), indices),
-          {labels, indices.size},
-          indices};
+void TrainingStep::start_epoch(int64_t epoch) { epoch_ = epoch; }
+
+void TrainingStep::start(std::span<const int64_t> rows) {
+  const auto n = std::ssize(rows);
+  require(n <= most_rows_, "rows: expected at most ", most_rows_, ", got ", n);
+  require(unfinished() < kSlots, "step: ", kSlots, " are under way already");
+  const int64_t slot = begun_ % kSlots;
+  const double rho = distillation_ramp(config_, epoch_);
+  float* const values = mail_values_.data() + slot * kMailValues;
+  values[kLearningRate] = static_cast<float>(duet::learning_rate(schedule_, begun_, steps_));
+  values[kRatio] = static_cast<float>(annotated_ratio(config_, epoch_));
+  values[kKlWeight] = static_cast<float>(rho * config_.kl_weight);
+  values[kSoftWeight] = static_cast<float>(rho * config_.soft_weight);
+  rows_of_[static_cast<size_t>(slot)] = n;
+  mail_integers_[slot * kMailIntegers + kStep] = begun_;
+  mail_integers_[slot * kMailIntegers + kEpoch] = epoch_;
+  std::ranges::copy(rows, mail_indices_.data() + slot * mail_rows());
+  if (!resident_) send(rows, slot);
+  // A slot whose step was refused holds what it held.
+  verdicts_[slot] = DUET_STEP_AFTER;
+  ++begun_;
+  const ProfilerRange range("training step");
+  try {
+    put_on_its_way(n, done_[static_cast<size_t>(slot)].get());
+  } catch (...) {
+    const Recovery recovery(*this);
+    throw;
+  }
 }
 
-TrainingStep::Heads TrainingStep::read(const ParameterView& parameters, const Batch& batch, const Mode& mode) {
-  const Embeddings embeddings = model_.encoders().forward(tape_, parameters, batch.x_a, batch.x_v, mode);
-  return {embeddings, model_.classifier().forward(tape_, parameters, embeddings.a), model_.classifier().forward(tape_, parameters, embeddings.v)};
+void TrainingStep::put_on_its_way(int64_t n, duet_event* done) {
+  const bool known = graphs_.contains(n);
+  if (!device_.captures() || times_) {
+    record(n);
+  } else if (known) {
+    succeed(duet_graph_launch(context(), graphs_[n].get()));
+  } else {
+    // The first step of so many rows grows the tape's memory, which a capture could not. Graphs of smaller batches lose theirs where it does.
+    if (!graphs_.empty() && n > graphs_.rbegin()->first) {
+      succeed(duet_context_synchronize(context()));
+      graphs_.clear();
+    }
+    record(n);
+  }
+  succeed(duet_event_record(context(), done));
+  if (device_.captures() && !times_ && !known) graphs_[n] = capture(n);
 }
 
-// METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it
-// they do not use.
-TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Heads& teacher) {
-  const int64_t n = batch.rows.size;
-  duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
-  inputs.labels = batch.labels.vector();
-  inputs.sample_ids = batch.rows.vector();
-  inputs.logits_a = teacher.logits_a.matrix();
-  inputs.logits_v = teacher.logits_v.matrix();
-  inputs.prior = prior_.tensor().vector();
-  inputs.ratio = ratio_.tensor().vector();
-  inputs.epoch = duet_i64_vector(&epoch_, 1);
-  inputs.seed = static_cast<uint64_t>(config_.seed);
-  inputs.hide = psd_ && config_.hide_labels;
-  inputs.lift = psd_ && config_.lift;
-  inputs.trust = psd_ && config_.trust;
-  inputs.momentum = static_cast<float>(config_.supervision_momentum);
-  inputs.largest_lift = static_cast<float>(config_.largest_lift);
-  inputs.unannotated_kappa = static_cast<float>(config_.unannotated_kappa);
-  inputs.pair_weight_scale = static_cast<float>(config_.pair_weight);
-  inputs.unread = evidence_.unread;
-  inputs.generality = evidence_.pairs_generalise;
+// On its way while the step before is under way.
+void TrainingStep::send(std::span<const int64_t> rows, int64_t slot) {
+  const auto n = std::ssize(rows);
+  const int64_t first = slot * most_rows_;
+  int64_t* const places = mail_indices_.data() + slot * mail_rows() + n;
+  for (int64_t i = 0; i < n; ++i) places[i] = first + i;
+  for (size_t side = 0; side < features_.size(); ++side) {
+    const data::Features& features = train_.features[side];
+    float* const from = sent_[side]->data() + first * features.columns;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t row = rows[static_cast<size_t>(i)];
+      require(row >= 0 && row < features.rows, "rows[", i, "]: expected 0 to ", features.rows - 1, ", got ", row);
+      std::copy_n(features.row(row), features.columns, from + i * features.columns);
+    }
+    copy_bytes(device_.upload_context(), features_[side].tensor().row_part(first, n).data, from,
+               static_cast<size_t>(n * features.columns) * sizeof(float));
+  }
+  succeed(duet_event_record(device_.upload_context(), arrived_.get()));
+  succeed(duet_event_await(context(), arrived_.get()));
+}
 
-  duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
-  state.predicted = predicted_.tensor().vector();
-  state.concord = concord_.tensor().vector();
+TrainingStep::Graph TrainingStep::capture(int64_t rows) {
+  tape_.reset_and_join();
+  duet_graph* made = nullptr;
+  succeed(duet_graph_begin(context()));
+  tape_.set_overlapping(true);
+  try {
+    record(rows);
+    tape_.set_overlapping(false);
+    succeed(duet_graph_end(context(), &made));
+  } catch (...) {
+    tape_.set_overlapping(false);
+    duet_graph_abandon(context());
+    throw;
+  }
+  return Graph(made);
+}
 
-  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {}, tape_.make(1), tape_.make(n)};
-  const Tensor counts = tape_.make(2);
-  made.annotated_count = counts.row_part(0, 1);
-  made.other_count = counts.row_part(1, 1);
-  duet_supervision_outputs outputs = DUET_SUPERVISION_OUTPUTS_INIT;
-  outputs.class_q = made.class_q.matrix();
-  outputs.trust = made.trust.vector();
-  outputs.kappa = made.kappa.vector();
-  outputs.annotated = made.annotated.vector();
-  outputs.hidden_trust = made.hidden_trust.vector();
-  outputs.counts = counts.vector();
-  outputs.pair_weight = made.pair_weight.vector();
-  outputs.anchor_weight = made.anchor_weight.vector();
-  outputs.predicted = next_predicted_.tensor().vector();
-  outputs.concord = next_concord_.tensor().vector();
-  succeed(duet_supervision_forward(context_, &inputs, &state, &outputs, tape_.workspace(duet_supervision_workspace, inputs)));
+TrainingState TrainingStep::state() const { return {begun_, counters_.read()[kUpdates], predicted_.read(), concord_.read()[0]}; }
+
+void TrainingStep::set_state(const TrainingState& state) {
+  require(unfinished() == 0, "state: a step is under way");
+  require(std::ssize(state.frequencies) == classes_, "state: expected ", classes_, " frequencies, got ", state.frequencies.size());
+  begun_ = finished_ = state.steps;
+  const std::array<int64_t, kCounters> counters = {state.steps, state.updates, 0};
+  copy_to_device(context(), counters_.data(), std::span<const int64_t>(counters));
+  copy_to_device(context(), predicted_.data(), std::span<const float>(state.frequencies));
+  copy_to_device(context(), concord_.data(), std::span<const float>(&state.concord, 1));
+}
+
+TrainingStep::GraphShape TrainingStep::graph_shape(int64_t rows) const {
+  GraphShape shape;
+  if (const auto found = graphs_.find(rows); found != graphs_.end())
+    succeed(duet_graph_shape(found->second.get(), &shape.nodes, &shape.longest_path));
+  return shape;
+}
+
+StepResult TrainingStep::finish() {
+  require(unfinished() > 0, "step: none is under way");
+  const int64_t slot = finished_ % kSlots;
+  duet_event* const done = done_[static_cast<size_t>(slot)].get();
+  int32_t is_done = 0;
+  succeed(duet_event_done(done, &is_done));
+  if (!is_done) succeed(duet_event_wait(done));
+  ++finished_;
+  const auto verdict = static_cast<duet_step_verdict>(verdicts_[slot]);
+  if (verdict != DUET_STEP_CHANGES && verdict != DUET_STEP_IDLE) {
+    const Recovery recovery(*this);
+    if (verdict == DUET_STEP_NOT_FINITE) refuse_loss(finished_ - 1);
+    succeed(duet_fault_check(&faults_[slot]));
+    throw Error(DUET_INTERNAL_ERROR, text("step ", finished_, ": its work was not done"));
+  }
+  const float* const reported = reported_.data() + slot * kMostReported;
+  last_.step = finished_;
+  last_.changed = verdict == DUET_STEP_CHANGES;
+  last_.losses = last_.changed ? losses_of(reported) : Losses{};
+  last_.concord = reported[kConcord];
+  if (last_.changed) {
+    if (psd_) last_.pair_weight = reported[kPairWeight];
+    last_rate_ = mail_values_[slot * kMailValues + kLearningRate];
+  }
+  return last_;
+}
+
+TrainingStep::Recovery::~Recovery() {
+  step_.finished_ = step_.begun_;
+  try {
+    duet_context* const context = step_.context();
+    constexpr int64_t kNone = 0;
+    succeed(duet_context_synchronize(context));
+    copy_to_device(context, step_.counters_.data() + kFailed, std::span(&kNone, 1));
+    copy_to_device(context, step_.counters_.data() + kBegun, std::span<const int64_t>(&step_.begun_, 1));
+    step_.device_.clear_fault();
+  } catch (const Error&) {  // a device that is lost: what is being told already is why
+  }
+}
+
+bool TrainingStep::run(std::span<const int64_t> rows) {
+  start(rows);
+  return finish().changed;
+}
+
+void TrainingStep::end_phase(const char* name) {
+  if (!times_) return;
+  succeed(duet_context_synchronize(context()));
+  times_->end_phase(name);
+}
+
+void TrainingStep::begin(int64_t rows) {
+  duet_step_mail mail = DUET_STEP_MAIL_INIT;
+  mail.values = duet_f32_matrix(mail_values_.data(), kSlots, kMailValues);
+  mail.integers = matrix_of(mail_integers_.data(), kSlots, kMailIntegers);
+  mail.indices = matrix_of(mail_indices_.data(), kSlots, mail_rows());
+  succeed(duet_step_begin(context(), &mail, duet_i64_vector(counters_.data() + kBegun, 1), values_.tensor().vector(),
+                          duet_i64_vector(integers_.data(), kMailIntegers), duet_i64_vector(indices_.data(), resident_ ? rows : 2 * rows)));
+}
+
+TrainingStep::Batch TrainingStep::gather(int64_t rows) {
+  const Indices numbers = rows_of_batch(rows), places = places_of_batch(rows);
+  auto* labels = tape_.array<int32_t>(rows);
+  const Labels all{labels_.data(), labels_.size()};
+  const std::array<Tensor, 2> sources = {features_[0], features_[1]};
+  if (resident_) {
+    const auto [x_a, x_v] = ops::gather_batch(tape_, sources, numbers, all, labels);
+    return {x_a, x_v, {labels, rows}, numbers};
+  }
+  succeed(duet_gather_labels(context(), all.vector(), numbers.vector(), duet_i32_vector(labels, rows)));
+  const auto [x_a, x_v] = ops::gather_batch(tape_, sources, places);
+  return {x_a, x_v, {labels, rows}, numbers};
+}
+
+TrainingStep::Forward TrainingStep::forward(int64_t rows) {
+  tape_.reset();
+  Forward made;
+  begin(rows);
+  tape_.aside([&] { model_.parameters().clear_gradients(tape_.context()); });
+  const Batch batch = gather(rows);
+  end_phase("gather");
+  read(batch, made.student, made.teacher);
+  end_phase("encoders");
+  made.supervision = supervise(batch, made.teacher);
+  end_phase("supervision");
+  made.terms = add_up(batch, made.student, made.teacher, made.supervision);
+  end_phase("losses");
   return made;
 }
 
-// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
-Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
-  duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
-  options.metric = DUET_SQEUCLIDEAN;
-  options.margin = static_cast<float>(config_.margin);
-  if (psd_) {
-    options.mining = DUET_TRIPLET_ALL;
-    options.class_x = options.class_y = supervision.class_q.matrix();
-    options.trust_x = options.trust_y = supervision.trust.vector();
-    options.paired = 1;
-  } else {
-    options.mining = mining_kind(config_.mining);
-    options.labels_x = options.labels_y = batch.labels.vector();
-    if (options.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
-      options.draw = DUET_MINING_DRAW_INIT;
-      options.draw.seed = static_cast<uint64_t>(config_.seed);
-      options.draw.step = duet_i64_vector(&step_, 1);
-      options.draw.slots = config_.mining_slots;
-    }
-  }
-  return ops::triplet(tape_, x, y, options);
+void TrainingStep::record(int64_t rows) {
+  if (times_) times_->begin_step();
+  const Forward made = forward(rows);
+  decide(made.supervision, made.terms);
+  end_phase("decision");
+  tape_.backward(made.terms.total);
+  end_phase("backward");
+  optimizer_->step(context(), mail_value(kLearningRate), {counters_.data() + kUpdates, 1}, duet_i32_vector(apply_.data(), 1));
+  end_phase("optimizer");
 }
 
-// METHOD.md 6.5 to 6.11.
-TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision) {
-  Terms terms;
-  std::array<ops::Term, 9> weighted;
-  size_t count = 0;
-  const auto add = [&](const Tensor& term, const Tensor& weight) {
-    weighted[count++] = {term, weight};
-    return term;
-  };
-  const auto& [a, v] = student.embeddings;
-  const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : scale_.tensor();
-
-  const Tensor ce_a = ops::cross_entropy_terms(tape_, student.logits_a, supervision.class_q);
-  const Tensor ce_v = ops::cross_entropy_terms(tape_, student.logits_v, supervision.class_q);
-  terms.label_a = add(ops::weighted_mean(tape_, ce_a, supervision.annotated, supervision.annotated_count), label_weight_);
-  terms.label_v = add(ops::weighted_mean(tape_, ce_v, supervision.annotated, supervision.annotated_count), label_weight_);
-  if (psd_ && config_.soft_weight > 0) {
-    terms.soft_a = add(ops::weighted_mean(tape_, ce_a, supervision.hidden_trust, supervision.other_count), soft_weight_);
-    terms.soft_v = add(ops::weighted_mean(tape_, ce_v, supervision.hidden_trust, supervision.other_count), soft_weight_);
-  }
-  if ((psd_ || triplet_) && config_.cross_weight > 0) {
-    terms.cross_av = add(triplet(a, v, batch, supervision), cross_weight_);
-    terms.cross_va = add(triplet(v, a, batch, supervision), cross_weight_);
-  }
-  if (psd_ && config_.kl_weight > 0) {
-    duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
-    options.teacher_a = teacher.embeddings.a.matrix();
-    options.teacher_v = teacher.embeddings.v.matrix();
-    options.class_a = options.class_v = supervision.class_q.matrix();
-    options.trust_a = options.trust_v = supervision.trust.vector();
-    options.kappa_a = options.kappa_v = supervision.kappa.vector();
-    options.teacher_scale = teacher_scale_.tensor().vector();
-    options.paired = 1;
-    terms.kl = add(ops::distillation(tape_, a, v, scale, options, supervision.trust, supervision.trust), kl_weight_);
-  }
-  duet_contrastive_inputs pairs = DUET_CONTRASTIVE_INPUTS_INIT;
-  pairs.kind = DUET_INFONCE;
-  if (contrastive_) terms.pair = add(ops::contrastive(tape_, a, v, scale, {}, pairs), contrastive_weight_.tensor());
-  if (psd_ && config_.pair_weight > 0) {
-    pairs.grad_factor_a = gradient_share_a_.tensor().vector();
-    pairs.grad_factor_v = gradient_share_v_.tensor().vector();
-    terms.pair = add(ops::contrastive(tape_, a, v, scale, {}, pairs, supervision.anchor_weight, supervision.anchor_weight), supervision.pair_weight);
-  }
-  if (psd_ && config_.decorrelation_weight > 0) terms.dis = add(ops::decorrelation(tape_, a, v), dis_weight_);
-  terms.total = ops::weighted_sum(tape_, std::span<const ops::Term>(weighted.data(), count));
-  return terms;
-}
-
-// A batch may lack everything that the method's terms look at: no label for `label`, and so on. Such a step changes nothing.
-bool TrainingStep::any_term_applies(const Supervision& supervision) const {
-  const float annotated = supervision.annotated_count.item(), others = supervision.other_count.item();
-  if (annotated > 0 && config_.label_weight > 0) return true;
-  if (contrastive_) return config_.contrastive_weight > 0;
-  if (triplet_) return annotated > 1 && config_.cross_weight > 0;
-  return psd_ && (config_.cross_weight > 0 || kl_weight_.tensor().item() > 0 || (others > 0 && soft_weight_.tensor().item() > 0) ||
-                  supervision.pair_weight.item() > 0 || config_.decorrelation_weight > 0);
-}
-
-void TrainingStep::commit_state() {
-  std::swap(predicted_, next_predicted_);
-  std::swap(concord_, next_concord_);
-}
-
-// Names what is not finite, from the weights outward. A learning rate can be too high only where it has moved something.
-void TrainingStep::refuse_loss(const Heads& student, const Heads& teacher) const {
-  const std::string start = text("step ", step_ + 1, ": the loss is ", not_finite_name(terms_.total.item()), ": ");
-  const std::string advice = update_ > 0 ? "; a lower learning_rate may help" : "";
+// Names what is not finite, from the weights outward. No step has changed anything since, so the forward pass can be made again: its draws depend on
+// the step's number alone, and its mail is still there. A learning rate can be too high only where it has moved something.
+void TrainingStep::refuse_loss(int64_t step) {
+  const int64_t slot = step % kSlots;
+  const float* const reported = reported_.data() + slot * kMostReported;
+  const std::string start = text("step ", step + 1, ": the loss is ", not_finite_name(reported[kTotal]), ": ");
+  succeed(duet_context_synchronize(context()));
+  const std::string advice = counters_.read()[kUpdates] > 0 ? "; a lower learning_rate may help" : "";
   const std::string weight = first_not_finite(model_.parameters(), ParameterKind::value);
   if (!weight.empty()) throw std::runtime_error(start + weight + advice);
-  for (const auto& [heads, whose] : {std::pair{&student, "student's"}, std::pair{&teacher, "teacher's"}})
+
+  copy_to_device(context(), counters_.data() + kBegun, std::span<const int64_t>(&step, 1));
+  const Forward made = forward(rows_of_[static_cast<size_t>(slot)]);
+  const auto is_finite = [&](const Tensor& tensor) {
+    std::vector<float> values(static_cast<size_t>(tensor.size()));
+    copy_to_host(context(), std::span(values), static_cast<const float*>(tensor.data));
+    return first_not_finite<float>(values.data(), tensor.size()) < 0;
+  };
+  for (const auto& [heads, whose] : {std::pair{&made.student, "student's"}, std::pair{&made.teacher, "teacher's"}})
     for (const Tensor& output : {heads->embeddings.a, heads->embeddings.v, heads->logits_a, heads->logits_v})
       if (!is_finite(output)) throw std::runtime_error(text(start, "the ", whose, " outputs are not finite", advice));
-  const Losses parts = losses();
+  const Losses parts = losses_of(reported);
   for (const LossName& name : kLossNames)
     if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
       throw std::runtime_error(text(start, name.key, " is ", not_finite_name(parts.*name.value), ", though every embedding and logit is finite"));
@@ -272,59 +376,18 @@ void TrainingStep::refuse_loss(const Heads& student, const Heads& teacher) const
 }
 
 void TrainingStep::require_finite() const {
-  const std::string start = text("after step ", step_ + 1, ": ");
+  const std::string start = text("after step ", finished_, ": ");
   for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
     const std::string weight = first_not_finite(model_.parameters(), kind);
     if (!weight.empty())
       throw std::runtime_error(
           text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "", "; a lower learning_rate may help"));
   }
-  const int64_t at = first_not_finite<float>(predicted_.data(), classes_);
-  if (at >= 0) throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite_name(predicted_.data()[at])));
+  const std::vector<float> frequencies = predicted_.read();
+  const int64_t at = first_not_finite<float>(frequencies.data(), classes_);
+  if (at >= 0)
+    throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite_name(frequencies[static_cast<size_t>(at)])));
   if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite_name(concord())));
 }
-
-bool TrainingStep::run(std::span<const int64_t> rows) {
-  tape_.reset();
-  terms_ = {};
-  ++step_;
-  const Batch batch = gather(rows);
-  const int64_t n = batch.rows.size;
-  Heads teacher;
-  if (psd_) {
-    const NoGradient no_gradient(tape_);
-    teacher = read(model_.parameters().teacher(), batch, Mode::evaluation());
-  } else {
-    if (no_logits_.tensor().rows < n) no_logits_ = OwningTensor(n, classes_);
-    teacher.logits_a = teacher.logits_v = no_logits_.tensor().row_part(0, n);
-  }
-  const Supervision supervision = supervise(batch, teacher);
-  if (!any_term_applies(supervision)) return false;
-
-  const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {&step_, 1});
-  const Heads student = read(model_.parameters().student(), batch, training);
-  terms_ = add_up(batch, student, teacher, supervision);
-  if (!std::isfinite(terms_.total.item())) refuse_loss(student, teacher);
-  commit_state();
-  if (psd_) pair_weight_ = supervision.pair_weight.item();
-  model_.parameters().clear_gradients();
-  tape_.backward(terms_.total);
-  ++update_;
-  set(learning_rate_, duet::learning_rate(schedule_, step_, steps_));
-  optimizer_->step(context_, learning_rate_, {&update_, 1});
-  return true;
-}
-
-Losses TrainingStep::losses() const {
-  return {.total = value(terms_.total),
-          .label = value(terms_.label_a) + value(terms_.label_v),
-          .soft = value(terms_.soft_a) + value(terms_.soft_v),
-          .cross = value(terms_.cross_av) + value(terms_.cross_va),
-          .kl = value(terms_.kl),
-          .pair = value(terms_.pair),
-          .dis = value(terms_.dis)};
-}
-
-double TrainingStep::learning_rate() const { return learning_rate_.tensor().item(); }
 
 }  // namespace duet

@@ -2,18 +2,23 @@
 // added up, the optimizer moves the student and the moving average follows. `label`, `triplet`, `contrastive` and `psd` differ in their terms.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "data/dataset.h"
+#include "runtime/device.h"
 #include "runtime/ops.h"
 #include "runtime/optimizer.h"
 #include "runtime/schedule.h"
 #include "trainer/evidence.h"
 #include "trainer/losses.h"
 #include "trainer/model.h"
+#include "trainer/phase_times.h"
 
 namespace duet {
 
@@ -21,29 +26,72 @@ namespace duet {
 double annotated_ratio(const Config& config, int64_t epoch);
 double distillation_ramp(const Config& config, int64_t epoch);
 
+// What a step did. All losses are 0 where it changed nothing.
+struct StepResult {
+  int64_t step = 0;      // its number, from 1
+  bool changed = false;  // false: no loss term applied; the step counts, but neither parameters nor state changed
+  Losses losses;
+  // After it: the state of METHOD.md 6.4 that psd alone moves and uses, and w of 6.10 in the last step that changed something (0 before).
+  double concord = 0, pair_weight = 0;
+};
+
+// What a run has come to beside its parameters: steps begun, updates made, and the state of METHOD.md 6.4.
+struct TrainingState {
+  int64_t steps = 0, updates = 0;
+  std::vector<float> frequencies;
+  float concord = 0;
+};
+
+// A step is a sequence of kernels and nothing else: no number of it is looked at on the host before the step is done. On a device it is captured once
+// for each number of rows, and replayed. What changes from step to step lies in memory that both sides reach (kernels/step/step.h).
 class TrainingStep {
  public:
-  // labels: those of train that the run may see, -1 for the others. Everything is borrowed but labels. steps: of the whole schedule.
-  // evidence: of METHOD.md 6.9; psd alone reads it.
-  TrainingStep(duet_context* context, Model& model, const data::Split& train, std::vector<int32_t> labels, const Evidence& evidence, int64_t steps);
+  // Steps that may be under way.
+  static constexpr int64_t kSlots = 4;
+
+  // labels: those of train that the run may see, -1 for the others. steps: of the whole schedule. most_rows: of a batch. evidence: of METHOD.md 6.9;
+  // psd alone reads it. device, model and train are borrowed; what a step reads of train lies in the device's memory, or is sent there batch by
+  // batch.
+  TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels, const Evidence& evidence, int64_t steps,
+               int64_t most_rows);
+  ~TrainingStep();
+
+  // From here on steps are timed phase by phase; times is borrowed. null: no longer.
+  void set_times(PhaseTimes* times) { times_ = times; }
 
   void start_epoch(int64_t epoch);
-  // One step on these rows of train. false: no loss term applied; the step counts, but neither parameters nor state changed. Throws
-  // std::runtime_error, naming the step and what is not finite, where the loss is not; neither changed then.
+  // Puts one step on these rows of train on its way. At most kSlots that finish() has not seen. On the CPU a step is done here, and an index or a
+  // label out of range is thrown here; where it throws, no step is under way.
+  void start(std::span<const int64_t> rows);
+  int64_t unfinished() const { return begun_ - finished_; }
+  // Waits for the oldest step under way. Throws std::runtime_error, naming the step and what is not finite, where its loss is not, and Error where an
+  // index or a label was out of range; then neither it nor any step after it changed anything.
+  StepResult finish();
+  // The two together; whether the step changed anything.
   bool run(std::span<const int64_t> rows);
-  // Throws std::runtime_error, naming the step and the first value, where the last step left something in the parameters or in the state of
-  // METHOD.md 6.4 that is NaN or infinite.
+  // Throws std::runtime_error, naming the step and the first value, where the steps so far left something in the parameters or in the state of
+  // METHOD.md 6.4 that is NaN or infinite. No step is under way.
   void require_finite() const;
 
-  // Of the last step; all zero where it changed nothing.
-  Losses losses() const;
-  double learning_rate() const;
-  // The state of METHOD.md 6.4 after the last step, which psd alone moves and uses: u, a number a class, and concord.
+  // Of the graph of a batch of so many rows; nothing where there is none: on the CPU, and before the first such batch.
+  struct GraphShape {
+    int64_t nodes = 0, longest_path = 0;
+  };
+  GraphShape graph_shape(int64_t rows) const;
+
+  // No step is under way.
+  TrainingState state() const;
+  void set_state(const TrainingState& state);
+
+  // What the last finish() gave, and the learning rate of the last step that changed something.
+  const StepResult& last() const { return last_; }
+  const Losses& losses() const { return last_.losses; }
+  double learning_rate() const { return last_rate_; }
+  double concord() const { return last_.concord; }
+  double pair_weight() const { return last_.pair_weight; }
+  // u of METHOD.md 6.4, a number a class. No step is under way.
   bool has_state() const { return psd_; }
-  std::span<const float> class_frequencies() const { return {predicted_.data(), static_cast<size_t>(classes_)}; }
-  double concord() const { return concord_.tensor().item(); }
-  // w of METHOD.md 6.10 in the last step of psd that changed something; 0 before.
-  double pair_weight() const { return pair_weight_; }
+  std::vector<float> class_frequencies() const { return predicted_.read(); }
 
  private:
   struct Batch {
@@ -61,41 +109,100 @@ class TrainingStep {
   struct Terms {
     Tensor total, label_a, label_v, soft_a, soft_v, cross_av, cross_va, kl, pair, dis;  // absent: not of this method
   };
+  static constexpr size_t kMostTerms = 9;
+  struct Forward {
+    Heads student, teacher;
+    Supervision supervision;
+    Terms terms;
+  };
+  struct DestroyGraph {
+    void operator()(duet_graph* graph) const { duet_graph_destroy(graph); }
+  };
+  struct DestroyEvent {
+    void operator()(duet_event* event) const { duet_event_destroy(event); }
+  };
+  using Graph = std::unique_ptr<duet_graph, DestroyGraph>;
+  // Leaves a step that failed behind, with those that came after it: at its end none is under way, and a new one may be started.
+  class Recovery {
+   public:
+    explicit Recovery(TrainingStep& step) : step_(step) {}
+    ~Recovery();
 
-  Batch gather(std::span<const int64_t> rows);
-  Heads read(const ParameterView& parameters, const Batch& batch, const Mode& mode);
+   private:
+    TrainingStep& step_;
+  };
+
+  // A batch of so many rows, whose mail is written.
+  void put_on_its_way(int64_t rows, duet_event* done);
+  // Everything from the mail to the loss, and the whole step.
+  Forward forward(int64_t rows);
+  void record(int64_t rows);
+  Graph capture(int64_t rows);
+
+  // Where the split does not lie on the device: sends these rows of it for a slot. The numbers of a batch's rows, and where they are gathered from.
+  void send(std::span<const int64_t> rows, int64_t slot);
+  int64_t mail_rows() const { return resident_ ? most_rows_ : 2 * most_rows_; }
+  Indices rows_of_batch(int64_t rows) const { return {indices_.data(), rows}; }
+  Indices places_of_batch(int64_t rows) const { return {indices_.data() + (resident_ ? 0 : rows), rows}; }
+
+  void end_phase(const char* name);
+  void begin(int64_t rows);
+  Batch gather(int64_t rows);
+  void read(const Batch& batch, Heads& student, Heads& teacher);
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
+  Tensor distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision);
+  Tensor contrastive(const Tensor& a, const Tensor& v, const Tensor& scale);
   Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);
-  bool any_term_applies(const Supervision& supervision) const;
-  // The moved state of the last supervise() becomes the state.
-  void commit_state();
-  [[noreturn]] void refuse_loss(const Heads& student, const Heads& teacher) const;
+  void decide(const Supervision& supervision, const Terms& terms);
+  [[noreturn]] void refuse_loss(int64_t step);
 
-  duet_context* context_;
+  duet_context* context() const { return device_.step_context(); }
+  Tensor mail_value(int64_t number) const { return values_.tensor().row_part(number, 1); }
+  Tensor constant(int64_t number) const { return constants_.tensor().row_part(number, 1); }
+
+  Device& device_;
   Model& model_;
   const Config& config_;
-  const data::Split& train_;
-  std::vector<int32_t> labels_;
   Evidence evidence_;
   int64_t classes_;
   bool psd_, triplet_, contrastive_;
   Tape tape_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
-  int64_t steps_;
+  int64_t steps_, most_rows_;
+  int64_t begun_ = 0, finished_ = 0, epoch_ = 0;
+  std::array<int64_t, kSlots> rows_of_ = {};  // the rows of each slot's batch
 
-  // What changes from step to step or epoch to epoch, each a length-1 view for the kernels.
-  int64_t step_ = -1, update_ = 0, epoch_ = 0;
-  OwningTensor learning_rate_{1, 1}, ratio_{1, 1}, kl_weight_{1, 1}, soft_weight_{1, 1};
-  // What a run keeps constant.
-  OwningTensor scale_{1, 1}, teacher_scale_{1, 1}, label_weight_{1, 1}, cross_weight_{1, 1}, contrastive_weight_{1, 1}, dis_weight_{1, 1};
-  OwningTensor gradient_share_a_{1, 1}, gradient_share_v_{1, 1};
-  OwningTensor prior_, no_logits_;
-  // The state of METHOD.md 6.4, and where supervise() writes it as moved: a step that is dropped leaves the state as it was.
-  OwningTensor predicted_, concord_{1, 1}, next_predicted_, next_concord_{1, 1};
-  double pair_weight_ = 0;
-  Terms terms_;
+  // Where a batch's rows are gathered from: the training split, or, where that is too large for the device, what was sent of it for each slot.
+  const data::Split& train_;
+  bool resident_;
+  std::array<OwningTensor, data::kModalities> features_;
+  std::array<std::optional<PinnedArray<float>>, data::kModalities> sent_;
+  std::unique_ptr<duet_event, DestroyEvent> arrived_;
+  DeviceArray<int32_t> labels_;
+
+  // The mail of kernels/step/step.h, in memory that both sides reach, and what a step has taken of it.
+  PinnedArray<float> mail_values_;
+  PinnedArray<int64_t> mail_integers_, mail_indices_;
+  OwningTensor values_;
+  DeviceArray<int64_t> integers_, indices_;
+  // Steps begun, updates made, the step that failed.
+  DeviceArray<int64_t> counters_;
+  DeviceArray<int32_t> apply_;
+  PinnedArray<int64_t> verdicts_;
+  PinnedArray<float> reported_;
+  PinnedArray<duet_fault> faults_;
+  std::vector<std::unique_ptr<duet_event, DestroyEvent>> done_;  // one a slot
+  std::map<int64_t, Graph> graphs_;                              // by the rows of a batch
+
+  OwningTensor constants_, prior_, no_logits_;
+  // The state of METHOD.md 6.4, and where supervise() writes it as moved: a step that changes nothing leaves the state as it was.
+  OwningTensor predicted_, concord_, next_predicted_, next_concord_;
+  std::vector<ops::LossTerm> added_;  // what add_up() adds up; kept, so that a step allocates nothing
+  PhaseTimes* times_ = nullptr;
+  StepResult last_;
+  double last_rate_ = 0;
 };
 
 }  // namespace duet

@@ -132,7 +132,8 @@ void Model::save(const std::filesystem::path& path) const {
     metadata["modality_" + name] = description_.modalities[side];
     metadata["scaling_" + name] = data::scaling_name(inputs.scaling);
   }
-  std::ranges::move(named_arrays(parameters_, ParameterKind::teacher), std::back_inserter(arrays));
+  const std::vector<float> values = parameters_.read(ParameterKind::teacher);
+  std::ranges::move(named_arrays(parameters_, values), std::back_inserter(arrays));
   write_safetensors(path, arrays, metadata);
 }
 
@@ -182,13 +183,13 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
   for (int64_t first = 0; first < features.rows; first += block_rows) {
     tape.reset();
     const int64_t rows = std::min(block_rows, features.rows - first);
-    // A tensor is a view that may be written through; this one is an input, which no operation writes.
-    const Tensor x = Tensor::view(const_cast<float*>(features.row(first)), rows, features.columns);
+    const Tensor x = tape.make(rows, features.columns);
+    copy_bytes(context, x.data, features.row(first), static_cast<size_t>(x.size()) * sizeof(float));
     const Mode mode = Mode::evaluation();
     const Tensor block =
         modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode) : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
+    copy_to_host(context, std::span(embeddings.row(first), static_cast<size_t>(block.size())), static_cast<const float*>(block.data));
     for (int64_t i = 0; i < rows; ++i) {
-      std::copy_n(block.data + i * block.stride, embeddings.columns, embeddings.row(first + i));
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
         throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
                                       ": its embedding is not finite: the model's weights are too large for it"));

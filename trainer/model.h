@@ -46,8 +46,8 @@ class EmbeddingNotFinite : public std::runtime_error {
 
 class Model {
  public:
-  // Draws the student from the config's seed; the teacher is its copy. Throws std::runtime_error, naming modality and column, where the mean or the
-  // scale of an input is not finite.
+  // Draws the student from the config's seed; the teacher is its copy. The parameters lie in the context's memory; it must outlive the model. Throws
+  // std::runtime_error, naming modality and column, where the mean or the scale of an input is not finite.
   Model(ModelDescription description, duet_context* context);
 
   // Throws UsageError, naming the file, unless it is a model of this program in a format that it knows; std::runtime_error, naming the tensor, where
@@ -62,8 +62,8 @@ class Model {
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
 
-  // The teacher's embeddings of preprocessed features, block_rows at a time. Throws EmbeddingNotFinite, naming modality and row, where one is not
-  // finite.
+  // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws EmbeddingNotFinite, naming
+  // modality and row, where one is not finite.
   data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
 
  private:

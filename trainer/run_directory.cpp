@@ -66,6 +66,8 @@ void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_j
   started_ = true;
 }
 
+void RunDirectory::write_profile(const nlohmann::ordered_json& profile) const { write("profile.json", profile, kProfileFormat); }
+
 void RunDirectory::add_metrics(const nlohmann::ordered_json& line) {
   const std::string words = line.dump() + '\n';
   const off_t before = ::lseek(metrics_, 0, SEEK_END);
@@ -89,10 +91,6 @@ void RunDirectory::finish() {
 
 void RunDirectory::fail(const char* what) const {
   throw Error(DUET_IO_ERROR, text(metrics_path().string(), ": ", what, " (", std::strerror(errno), ")"));
-}
-
-nlohmann::ordered_json machine_facts(int threads) {
-  return {{"version", duet_version()}, {"simd_target", duet_simd_target()}, {"blas_core", duet_blas_core()}, {"threads", threads}};
 }
 
 }  // namespace duet

@@ -1,8 +1,9 @@
 // The folder of one run:
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
-//   machine.json        what the run ran on: version, SIMD target, BLAS core, threads
+//   machine.json        what the run ran on: version, SIMD target, BLAS core, device, and its threads or precision
 //   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence and a pair_weight above 0
 //   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such step
+//   profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).
 #pragma once
@@ -29,6 +30,8 @@ class RunDirectory {
   // The calls below throw Error(DUET_IO_ERROR), naming the file, where the system refuses.
   // evidence: null where there is none.
   void write_start(const Config& resolved, const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence);
+  // profile.json, of a run with --profile.
+  void write_profile(const nlohmann::ordered_json& profile) const;
   // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken back.
   void add_metrics(const nlohmann::ordered_json& line);
   // The metrics are complete: brings them to the disk.
@@ -45,8 +48,5 @@ class RunDirectory {
   bool made_ = false, started_ = false;
   int metrics_ = -1;
 };
-
-// The facts of machine.json.
-nlohmann::ordered_json machine_facts(int threads);
 
 }  // namespace duet

@@ -11,6 +11,37 @@ Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targe
   });
 }
 
+Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, const Tensor& targets) {
+  const auto count = static_cast<int64_t>(logits.size());
+  const int64_t rows = targets.rows;
+  const Tensor terms = tape.make(count * rows);
+  auto* const views = tape.host_array<duet_matrix>(count);
+  auto* const parts = tape.host_array<duet_vector>(count);
+  // Of the logits that require a gradient, their numbers and what backward takes.
+  auto* const numbers = tape.host_array<int64_t>(count);
+  auto* const learned = tape.host_array<duet_matrix>(count);
+  auto* const gradients = tape.host_array<duet_matrix>(count);
+  auto* const upstream = tape.host_array<duet_vector>(count);
+  int64_t k = 0, learned_count = 0;
+  Tensor any;  // stands for them
+  for (const Tensor& each : logits) {
+    views[k] = each.matrix();
+    parts[k] = terms.row_part(k * rows, rows).vector();
+    if (each.requires_grad()) {
+      numbers[learned_count] = k;
+      learned[learned_count] = each.matrix();
+      gradients[learned_count++] = each.grad_matrix();
+      any = each;
+    }
+    ++k;
+  }
+  succeed(duet_cross_entropy_forward_all(tape.context(), views, count, targets.matrix(), parts));
+  return tape.record(terms, {any}, [=](Tape& tape, const Tensor& output) {
+    for (int64_t i = 0; i < learned_count; ++i) upstream[i] = output.row_part(numbers[i] * rows, rows).grad_vector();
+    succeed(duet_cross_entropy_backward_all(tape.context(), learned, learned_count, targets.matrix(), upstream, gradients));
+  });
+}
+
 Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& targets, const Tensor& weights, const Tensor& divisor) {
   return weighted_mean(tape, cross_entropy_terms(tape, logits, targets), weights, divisor);
 }

@@ -11,20 +11,34 @@ Tensor unit_rows(Tape& tape, const Tensor& x, float eps) {
   });
 }
 
-Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps) {
-  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+namespace {
+
+Tensor normalized(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_layer_norm_inputs inputs) {
   inputs.x = x.matrix();
   inputs.gain = gain.vector();
   inputs.offset = offset.vector();
-  inputs.eps = eps;
   const Tensor outputs = tape.make(x.rows, x.columns);
   succeed(duet_layer_norm_forward(tape.context(), &inputs, outputs.matrix()));
   return tape.record(outputs, {x, gain, offset}, [=](Tape& tape, const Tensor& output) {
-    size_t bytes = 0;
-    succeed(duet_normalization_workspace(tape.context(), inputs.x, &bytes));
     succeed(duet_layer_norm_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), gain.grad_vector(), offset.grad_vector(),
-                                     tape.workspace(bytes)));
+                                     tape.workspace(duet_layer_norm_workspace, inputs)));
   });
+}
+
+}  // namespace
+
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps) {
+  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+  inputs.eps = eps;
+  return normalized(tape, x, gain, offset, inputs);
+}
+
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_activation_kind activation, const Dropout& dropout) {
+  duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
+  inputs.fuses = 1;
+  inputs.activation = activation;
+  inputs.dropout = dropout.options();
+  return normalized(tape, x, gain, offset, inputs);
 }
 
 }  // namespace duet::ops

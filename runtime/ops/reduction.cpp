@@ -38,4 +38,38 @@ Tensor weighted_sum(Tape& tape, std::span<const Term> terms) {
   });
 }
 
+LossTerms loss_terms(Tape& tape, std::span<const LossTerm> terms) {
+  const auto count = std::ssize(terms);
+  auto* const kinds = tape.host_array<duet_term>(count);
+  auto* const means = tape.host_array<duet_mean>(2 * count);
+  auto* const gradients = tape.host_array<duet_vector>(2 * count);
+  int64_t mean_count = 0;
+  Tensor any;  // stands for the values that require a gradient, if there are any
+  const auto add = [&](const Mean& mean) {
+    means[mean_count] = {mean.values.vector(), mean.weights.vector(), mean.divisor.vector()};
+    gradients[mean_count++] = mean.values.grad_vector();
+    if (mean.values.requires_grad()) any = mean.values;
+  };
+  for (int64_t k = 0; k < count; ++k) {
+    const LossTerm& term = terms[static_cast<size_t>(k)];
+    const bool two = static_cast<bool>(term.second.values);
+    kinds[k] = {term.weight.vector(), two ? 2 : 1};
+    add(term.first);
+    if (two) add(term.second);
+  }
+  duet_terms_inputs inputs = DUET_TERMS_INPUTS_INIT;
+  inputs.terms = kinds, inputs.term_count = count;
+  inputs.means = means, inputs.mean_count = mean_count;
+  const Tensor values = tape.make(count), total = tape.make(1);
+  succeed(duet_terms_forward(tape.context(), &inputs, values.vector(), total.vector()));
+  return {
+      tape.record(total, {any},
+                  [=](Tape& tape, const Tensor& output) { succeed(duet_terms_backward(tape.context(), &inputs, output.grad_vector(), gradients)); }),
+      values};
+}
+
+LossTerm both_directions(const Tensor& weight, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight) {
+  return {weight, {terms.row_part(0, n), row_weight, {}}, {terms.row_part(n, terms.rows - n), column_weight, {}}};
+}
+
 }  // namespace duet::ops

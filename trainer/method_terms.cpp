@@ -1,0 +1,253 @@
+// METHOD.md 6.1 to 6.11 as calls of operations: what the student and the teacher say of a batch, what is taken for true, the loss terms, and whether
+// they may change anything.
+#include <algorithm>
+#include <array>
+#include <utility>
+#include <vector>
+
+#include "kernels/core/error.h"
+#include "trainer/method.h"
+#include "trainer/method_mail.h"
+
+namespace duet {
+namespace {
+
+duet_triplet_mining mining_kind(const std::string& name) {
+  return name == "all"        ? DUET_TRIPLET_ALL
+         : name == "hard"     ? DUET_TRIPLET_HARD
+         : name == "semihard" ? DUET_TRIPLET_SEMIHARD
+                              : DUET_TRIPLET_DISTANCE_WEIGHTED;
+}
+
+}  // namespace
+
+// The encoders side by side. Both modalities of the student share the classifier, into whose gradient one adds after the other.
+void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
+  const EncoderPair& encoders = model_.encoders();
+  const Classifier& classifier = model_.classifier();
+  const ParameterView of_student = model_.parameters().student(), of_teacher = model_.parameters().teacher();
+  const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}), evaluation = Mode::evaluation();
+  const auto student_a = [&] { student.embeddings.a = encoders.forward_a(tape_, of_student, batch.x_a, training); };
+  const auto student_v = [&] { student.embeddings.v = encoders.forward_v(tape_, of_student, batch.x_v, training); };
+  const auto teacher_a = [&] {
+    const NoGradient no_gradient(tape_);
+    teacher.embeddings.a = encoders.forward_a(tape_, of_teacher, batch.x_a, evaluation);
+    teacher.logits_a = classifier.forward(tape_, of_teacher, teacher.embeddings.a);
+  };
+  const auto teacher_v = [&] {
+    const NoGradient no_gradient(tape_);
+    teacher.embeddings.v = encoders.forward_v(tape_, of_teacher, batch.x_v, evaluation);
+    teacher.logits_v = classifier.forward(tape_, of_teacher, teacher.embeddings.v);
+  };
+  if (psd_) {
+    tape_.side_by_side(Tape::Passes::both, student_v, student_a, teacher_v, teacher_a);
+  } else {
+    tape_.side_by_side(Tape::Passes::both, student_v, student_a);
+    teacher.logits_a = teacher.logits_v = no_logits_.tensor().row_part(0, batch.rows.size);
+  }
+  student.logits_a = classifier.forward(tape_, of_student, student.embeddings.a);
+  student.logits_v = classifier.forward(tape_, of_student, student.embeddings.v);
+}
+
+// METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it
+// they do not use.
+TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Heads& teacher) {
+  const int64_t n = batch.rows.size;
+  duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
+  inputs.labels = batch.labels.vector();
+  inputs.sample_ids = batch.rows.vector();
+  inputs.logits_a = teacher.logits_a.matrix();
+  inputs.logits_v = teacher.logits_v.matrix();
+  inputs.prior = prior_.tensor().vector();
+  inputs.ratio = mail_value(kRatio).vector();
+  inputs.epoch = duet_i64_vector(integers_.data() + kEpoch, 1);
+  inputs.seed = static_cast<uint64_t>(config_.seed);
+  inputs.hide = psd_ && config_.hide_labels;
+  inputs.lift = psd_ && config_.lift;
+  inputs.trust = psd_ && config_.trust;
+  inputs.momentum = static_cast<float>(config_.supervision_momentum);
+  inputs.largest_lift = static_cast<float>(config_.largest_lift);
+  inputs.unannotated_kappa = static_cast<float>(config_.unannotated_kappa);
+  inputs.pair_weight_scale = static_cast<float>(config_.pair_weight);
+  inputs.unread = evidence_.unread;
+  inputs.generality = evidence_.pairs_generalise;
+
+  duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
+  state.predicted = predicted_.tensor().vector();
+  state.concord = concord_.tensor().vector();
+
+  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {}, tape_.make(1), tape_.make(n)};
+  const Tensor counts = tape_.make(2);
+  made.annotated_count = counts.row_part(0, 1);
+  made.other_count = counts.row_part(1, 1);
+  duet_supervision_outputs outputs = DUET_SUPERVISION_OUTPUTS_INIT;
+  outputs.class_q = made.class_q.matrix();
+  outputs.trust = made.trust.vector();
+  outputs.kappa = made.kappa.vector();
+  outputs.annotated = made.annotated.vector();
+  outputs.hidden_trust = made.hidden_trust.vector();
+  outputs.counts = counts.vector();
+  outputs.pair_weight = made.pair_weight.vector();
+  outputs.anchor_weight = made.anchor_weight.vector();
+  outputs.predicted = next_predicted_.tensor().vector();
+  outputs.concord = next_concord_.tensor().vector();
+  succeed(duet_supervision_forward(context(), &inputs, &state, &outputs, tape_.workspace(duet_supervision_workspace, inputs)));
+  return made;
+}
+
+// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
+Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
+  duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
+  options.metric = DUET_SQEUCLIDEAN;
+  options.margin = static_cast<float>(config_.margin);
+  if (psd_) {
+    options.mining = DUET_TRIPLET_ALL;
+    options.class_x = options.class_y = supervision.class_q.matrix();
+    options.trust_x = options.trust_y = supervision.trust.vector();
+    options.paired = 1;
+  } else {
+    options.mining = mining_kind(config_.mining);
+    options.labels_x = options.labels_y = batch.labels.vector();
+    if (options.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+      options.draw = DUET_MINING_DRAW_INIT;
+      options.draw.seed = static_cast<uint64_t>(config_.seed);
+      options.draw.step = duet_i64_vector(integers_.data() + kStep, 1);
+      options.draw.slots = config_.mining_slots;
+    }
+  }
+  return ops::triplet(tape_, x, y, options);
+}
+
+Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision) {
+  duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
+  options.teacher_a = teacher.embeddings.a.matrix();
+  options.teacher_v = teacher.embeddings.v.matrix();
+  options.class_a = options.class_v = supervision.class_q.matrix();
+  options.trust_a = options.trust_v = supervision.trust.vector();
+  options.kappa_a = options.kappa_v = supervision.kappa.vector();
+  options.teacher_scale = constant(kTeacherScale).vector();
+  options.paired = 1;
+  return ops::distillation_terms(tape_, student.embeddings.a, student.embeddings.v, scale, options);
+}
+
+Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor& scale) {
+  duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+  options.kind = DUET_INFONCE;
+  if (psd_) {
+    options.grad_factor_a = constant(kGradientShareA).vector();
+    options.grad_factor_v = constant(kGradientShareV).vector();
+  }
+  return ops::contrastive_terms(tape_, a, v, scale, {}, options);
+}
+
+// METHOD.md 6.5 to 6.11.
+TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision) {
+  Terms terms;
+  std::vector<ops::LossTerm>& added = added_;
+  added.clear();
+  std::array<Tensor*, kMostTerms> places;
+  const auto add = [&](Tensor& place, const ops::LossTerm& term) {
+    places[added.size()] = &place;
+    added.push_back(term);
+  };
+  const auto& [a, v] = student.embeddings;
+  const int64_t n = a.rows;
+  const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : constant(kScale);
+
+  const bool crosses = (psd_ || triplet_) && config_.cross_weight > 0, distils = psd_ && config_.kl_weight > 0;
+  const bool pairs = contrastive_ || (psd_ && config_.pair_weight > 0), decorrelates = psd_ && config_.decorrelation_weight > 0;
+  Tensor ce_a, ce_v, cross_av, cross_va, divergences, losses, correlation;
+  const auto by_class = [&] {
+    const Tensor both = ops::cross_entropy_terms(tape_, {student.logits_a, student.logits_v}, supervision.class_q);
+    ce_a = both.row_part(0, n);
+    ce_v = both.row_part(n, n);
+  };
+  const auto from_a = [&] {
+    if (crosses) cross_av = triplet(a, v, batch, supervision);
+  };
+  const auto from_v = [&] {
+    if (crosses) cross_va = triplet(v, a, batch, supervision);
+  };
+  const auto by_pair = [&] {
+    if (distils) divergences = distillation(student, teacher, scale, supervision);
+    if (pairs) losses = contrastive(a, v, scale);
+    if (decorrelates) correlation = ops::decorrelation(tape_, a, v);
+  };
+  // Their backward passes add into the gradients of the same embeddings, one after another.
+  tape_.side_by_side(Tape::Passes::forward, by_class, from_a, from_v, by_pair);
+
+  add(terms.label_a, {constant(kLabelWeight), {ce_a, supervision.annotated, supervision.annotated_count}, {}});
+  add(terms.label_v, {constant(kLabelWeight), {ce_v, supervision.annotated, supervision.annotated_count}, {}});
+  if (psd_ && config_.soft_weight > 0) {
+    add(terms.soft_a, {mail_value(kSoftWeight), {ce_a, supervision.hidden_trust, supervision.other_count}, {}});
+    add(terms.soft_v, {mail_value(kSoftWeight), {ce_v, supervision.hidden_trust, supervision.other_count}, {}});
+  }
+  if (crosses) {
+    add(terms.cross_av, {constant(kCrossWeight), {cross_av, {}, {}}, {}});
+    add(terms.cross_va, {constant(kCrossWeight), {cross_va, {}, {}}, {}});
+  }
+  if (distils) add(terms.kl, ops::both_directions(mail_value(kKlWeight), divergences, n, supervision.trust, supervision.trust));
+  if (contrastive_) add(terms.pair, ops::both_directions(constant(kContrastiveWeight), losses, n));
+  if (psd_ && pairs) add(terms.pair, ops::both_directions(supervision.pair_weight, losses, n, supervision.anchor_weight, supervision.anchor_weight));
+  if (decorrelates) add(terms.dis, {constant(kDisWeight), {correlation, {}, {}}, {}});
+  const auto [total, values] = ops::loss_terms(tape_, added);
+  terms.total = total;
+  for (size_t k = 0; k < added.size(); ++k) *places[k] = values.row_part(static_cast<int64_t>(k), 1);
+  return terms;
+}
+
+// A batch may lack everything that the method's terms look at: no label for `label`, and so on. Such a step changes nothing, nor does one whose loss
+// is not finite.
+void TrainingStep::decide(const Supervision& supervision, const Terms& terms) {
+  std::array<duet_step_reason, DUET_STEP_MOST_REASONS> reasons;
+  int64_t reason_count = 0;
+  // weight above 0, and value, where there is one, above more_than.
+  const auto reason = [&](const Tensor& weight, const Tensor& value = {}, float more_than = 0) {
+    reasons[static_cast<size_t>(reason_count++)] = {weight.vector(), value.vector(), more_than};
+  };
+  reason(constant(kLabelWeight), supervision.annotated_count);
+  if (contrastive_) reason(constant(kContrastiveWeight));
+  if (triplet_) reason(constant(kCrossWeight), supervision.annotated_count, 1);
+  if (psd_) {
+    reason(constant(kCrossWeight));
+    reason(mail_value(kKlWeight));
+    reason(mail_value(kSoftWeight), supervision.other_count);
+    reason(supervision.pair_weight);
+    reason(constant(kDisWeight));
+  }
+
+  const std::array<duet_step_move, 2> moves = {
+      {{predicted_.tensor().vector(), next_predicted_.tensor().vector()}, {concord_.tensor().vector(), next_concord_.tensor().vector()}}};
+  const Tensor none = tape_.constant(0);
+  std::array<duet_vector, kMostReported> reported;
+  for (const auto& [which, term] : std::initializer_list<std::pair<Reported, Tensor>>{{kTotal, terms.total},
+                                                                                      {kLabelA, terms.label_a},
+                                                                                      {kLabelV, terms.label_v},
+                                                                                      {kSoftA, terms.soft_a},
+                                                                                      {kSoftV, terms.soft_v},
+                                                                                      {kCrossAv, terms.cross_av},
+                                                                                      {kCrossVa, terms.cross_va},
+                                                                                      {kKl, terms.kl},
+                                                                                      {kPair, terms.pair},
+                                                                                      {kDis, terms.dis},
+                                                                                      {kConcord, concord_},
+                                                                                      {kPairWeight, supervision.pair_weight}})
+    reported[which] = (term ? term : none).vector();
+
+  duet_step_decision decision = DUET_STEP_DECISION_INIT;
+  decision.total = terms.total.vector();
+  decision.reasons = reasons.data(), decision.reason_count = reason_count;
+  decision.moves = moves.data(), decision.move_count = std::ssize(moves);
+  decision.reported = reported.data(), decision.reported_count = std::ssize(reported);
+  duet_step_counters counters = DUET_STEP_COUNTERS_INIT;
+  counters.begun = duet_i64_vector(counters_.data() + kBegun, 1);
+  counters.updates = duet_i64_vector(counters_.data() + kUpdates, 1);
+  counters.failed = duet_i64_vector(counters_.data() + kFailed, 1);
+  duet_step_report report = DUET_STEP_REPORT_INIT;
+  report.verdicts = matrix_of(verdicts_.data(), kSlots, 1);
+  report.values = duet_f32_matrix(reported_.data(), kSlots, kMostReported);
+  report.faults = faults_.data();
+  succeed(duet_step_decide(context(), &decision, &counters, duet_i32_vector(apply_.data(), 1), &report));
+}
+
+}  // namespace duet
