@@ -45,6 +45,8 @@ class Prepared {
   virtual void backward(int) {}
   virtual void verify_forward() = 0;  // set 0 against a few entries recomputed in double; throws Error
   virtual void verify_backward() {}
+  // Of what runs in a loop of a program: calls a second of the wall clock, so many one after another; 0: of the others.
+  virtual double loop_rate(int) { return 0; }
 
   Cost forward_cost, backward_cost;
   size_t extra_bytes = 0;  // the workspace asked for

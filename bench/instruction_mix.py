@@ -143,7 +143,7 @@ def count(code):
 def main():
     parser = argparse.ArgumentParser(prog="./dev instructions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kernel", default="", help="only kernels whose name holds this regular expression")
-    parser.add_argument("--target", default="sm_90a", choices=("sm_80", "sm_90a"))
+    parser.add_argument("--target", default="sm_90a", choices=("sm_80", "sm_86", "sm_90a"))
     parser.add_argument("--show", action="store_true", help="print the loop's instructions too")
     parser.add_argument("--objects", type=Path, default=ROOT / "build" / "release" / "cuda_gate")
     options = parser.parse_args()

@@ -69,6 +69,7 @@ Measurement measure(Prepared& prepared, Pass pass, int repeat, Yardsticks& yards
     std::sort(product_samples.begin(), product_samples.end());
     out.product_s = quantile(product_samples, 0.5);
   }
+  out.loop_rate = prepared.loop_rate(repeat);
   return out;
 }
 

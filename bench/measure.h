@@ -15,6 +15,7 @@ struct Measurement {
   double median_s = 0;
   double spread = 0;  // (upper quartile - lower quartile) / median
   double product_s = 0;
+  double loop_rate = 0;  // calls a second of the wall clock, of what runs in a loop of a program; 0: of the others
   Cost cost;
   double ratio() const { return median_s / (cost.products * product_s); }
 };

@@ -34,7 +34,7 @@ void print_table_head(std::ostream& out, const Shape& shape, duet_precision prec
       << ", m " << shape.m << ", d " << shape.d << ", classes " << shape.classes << "; limits " << number(roofline.flops_per_s * 1e-9) << " GFLOP/s, "
       << number(roofline.bytes_per_s * 1e-9) << " GB/s\n";
   print_cells(out, "operation", "variant", "pass", "median ms", "spread %", "GFLOP/s", "GB/s", "extra MiB", "product ms", "products", "ratio",
-              "limit ms", "limit %");
+              "limit ms", "limit %", "a second");
 }
 
 void print_table_row(std::ostream& out, const Line& line) {
@@ -44,7 +44,8 @@ void print_table_row(std::ostream& out, const Line& line) {
               fixed(measured.spread * 100, 1), number(measured.cost.flops / measured.median_s * 1e-9),
               number(measured.cost.bytes / measured.median_s * 1e-9), number(static_cast<double>(line.extra_bytes) / (1024 * 1024)),
               product ? number(measured.product_s * 1e3) : "-", product ? text(measured.cost.products) : "-",
-              product ? fixed(measured.ratio(), 2) : "-", number(line.limit_s() * 1e3), fixed(line.share() * 100, 1));
+              product ? fixed(measured.ratio(), 2) : "-", number(line.limit_s() * 1e3), fixed(line.share() * 100, 1),
+              measured.loop_rate > 0 ? number(measured.loop_rate) : "-");
 }
 
 void print_json(std::ostream& out, const Line& line) {
@@ -67,6 +68,7 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"product_s", nullptr},
                                  {"products", measured.cost.products},
                                  {"ratio", nullptr},
+                                 {"loop_rate", nullptr},
                                  {"limit_s", line.limit_s()},
                                  {"share", line.share()},
                                  {"flops_per_s", measured.cost.flops / measured.median_s},
@@ -81,6 +83,7 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"version", duet_version()}};
   if (line.memory.before > 0) json["memory_before_bytes"] = line.memory.before, json["memory_during_bytes"] = line.memory.during;
   if (measured.cost.products > 0) json["product_s"] = measured.product_s, json["ratio"] = measured.ratio();
+  if (measured.loop_rate > 0) json["loop_rate"] = measured.loop_rate;
   out << json.dump() << '\n' << std::flush;
 }
 

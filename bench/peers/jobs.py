@@ -133,6 +133,35 @@ def run(make, limits, check, compiles=False):
             return {"status": ENDED}
 
 
+def _reason(error):
+    return "failed: " + (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+
+
+def each(body, seconds):
+    """What body() yields within so many seconds, and how it ended: "ok", or why there is no more."""
+    values, end = [], time.monotonic() + seconds
+
+    def work(pipe):
+        try:
+            for value in body():
+                pipe.send(("answer", value))
+            pipe.send(("ended", "ok"))
+        except BaseException as error:
+            pipe.send(("ended", _reason(error)))
+
+    with _Child(work) as child:
+        try:
+            while True:
+                kind, value = child.receive(max(0, end - time.monotonic()))
+                if kind == "ended":
+                    return values, value
+                values.append(value)
+        except TimeoutError:
+            return values, f"over {seconds:.0f} s"
+        except EOFError:
+            return values, ENDED
+
+
 def once(body, seconds):
     """What body() returns, as "answer", for work that times itself."""
 
@@ -140,7 +169,7 @@ def once(body, seconds):
         try:
             pipe.send(("answer", body()))
         except BaseException as error:
-            pipe.send(("failed", "failed: " + (str(error).strip().splitlines() or [type(error).__name__])[0][:160]))
+            pipe.send(("failed", _reason(error)))
 
     with _Child(work) as child:
         try:

@@ -66,7 +66,7 @@ def losses(a, v, logits_a, logits_v, seen, shares, q, trust, kappa, anchor):
     D = squared_distances(a, v)
     scores, teacher_scores = a @ v.T / TAU, seen[0] @ seen[1].T / TAU
     agreement = positive / positive.sum(1, keepdim=True)
-    own = torch.arange(len(a))
+    own = torch.arange(len(a), device=a.device)
     pairs = reached_by(a, shares[0]) @ reached_by(v, shares[1]).T / TAU
     each_pair = F.cross_entropy(pairs, own, reduction="none") + F.cross_entropy(pairs.T, own, reduction="none")
     return {
@@ -92,13 +92,13 @@ class Trainer:
         self.model, self.teacher = model, copy.deepcopy(model).eval().requires_grad_(False)
         self.labels, self.epochs, self.hide, self.momentum = labels, epochs, hide, momentum
         self.optimizer = optimizer or torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-3)
-        self.losses = torch.compile(losses) if compiles else losses
-        self.forward = torch.compile(model) if compiles else model
+        if compiles:
+            self.loss = torch.compile(self.loss, dynamic=False)
         known = labels[labels >= 0]
         self.prior = known.bincount(minlength=classes) / len(known)
         self.unread, self.rest = evidence["unread"], 1 - evidence["pairs_generalise"]
         self.shares = [evidence["gradient_share"][name] for name in ("audio", "visual")]
-        self.predicted, self.concord = torch.full((classes,), 1 / classes), torch.zeros(())
+        self.predicted, self.concord = torch.full((classes,), 1 / classes, device=labels.device), torch.zeros((), device=labels.device)
 
     def start_epoch(self, epoch):
         fall = (1 + math.cos(math.pi * min(1, epoch / (0.6 * self.epochs)))) / 2
@@ -107,24 +107,28 @@ class Trainer:
     @torch.no_grad()
     def supervise(self, labels, logits_a, logits_v):
         labelled = labels >= 0
-        annotated = labelled & (torch.rand(len(labels)) < self.ratio) if self.hide else labelled
+        annotated = labelled & (torch.rand(len(labels), device=labels.device) < self.ratio) if self.hide else labelled
         p = F.softmax((logits_a + logits_v) / 2, 1)
         self.predicted.lerp_(p.mean(0), 0.05)
         lift = (self.prior / self.predicted).clamp(max=100)
         q = torch.where(annotated[:, None], F.one_hot(labels.clamp(min=0), p.shape[1]).float(), F.normalize(p * lift, p=1, dim=1))
         agree = ((F.softmax(logits_a, 1) * lift).argmax(1) == (F.softmax(logits_v, 1) * lift).argmax(1)).float()
-        if not labelled.all():
-            self.concord.lerp_(agree[~labelled].mean(), 0.05)
+        # By masks: a step on a GPU whose host looks at a number waits for it.
+        agreed = torch.where(labelled.all(), self.concord, masked_mean(agree, (~labelled).float()))
+        self.concord.lerp_(agreed, 0.05)
         return q, torch.where(annotated, 1.0, agree), torch.where(annotated, 1.0, 0.5), torch.where(labelled, self.unread**2, 1.0)
+
+    def loss(self, x_a, x_v, labels):
+        outputs = self.model(x_a, x_v)
+        with torch.no_grad():
+            *seen, logits_a, logits_v = self.teacher(x_a, x_v)
+        terms = losses(*outputs, seen, self.shares, *self.supervise(labels, logits_a, logits_v))
+        of_pairs = (1 + 2 * self.unread) * ((1 - self.concord) + self.rest**2 * self.concord**8)
+        return terms["label"] + terms["cross"] + 0.5 * self.rho * (terms["kl"] + terms["soft"]) + of_pairs * terms["pair"], terms
 
     def step(self, x_a, x_v, labels):
         self.model.train()
-        outputs = self.forward(x_a, x_v)
-        with torch.no_grad():
-            *seen, logits_a, logits_v = self.teacher(x_a, x_v)
-        terms = self.losses(*outputs, seen, self.shares, *self.supervise(labels, logits_a, logits_v))
-        of_pairs = (1 + 2 * self.unread) * ((1 - self.concord) + self.rest**2 * self.concord**8)
-        loss = terms["label"] + terms["cross"] + 0.5 * self.rho * (terms["kl"] + terms["soft"]) + of_pairs * terms["pair"]
+        loss, terms = self.loss(x_a, x_v, labels)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -198,10 +202,12 @@ def in_row_order(source, folder):
     return folder
 
 
-def train_on_duet(program, folder, run, threads, **config):
+def train_on_duet(program, folder, run, threads, device="cpu", **config):
+    """On a device other than the CPU with products in fp32, where a check holds it to PyTorch's."""
     settings = {"scaling_a": "zscore", "scaling_v": "zscore", "evaluate_every_epochs": 0, **config}
     start = time.perf_counter()
     done = subprocess.run([program, "train", "--data", folder, "--modalities", "audio,visual", "--threads", str(threads), "--run", run,
+                           "--device", device, "--precision", "fp32",
                            *(part for key, value in settings.items() for part in ("--set", f"{key}={value}"))], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip() or done.stdout.strip())
@@ -223,22 +229,24 @@ def parameters_of(run):
     return out
 
 
-def check(program, scratch):
+def check(program, scratch, device="cpu", torch_device="cpu"):
     """Two steps without chance (no dropout, nothing hidden) on one batch, by plain gradient descent: the losses of the second, and what it
-    moved, which is its gradient. "" where both sides agree to 1e-4."""
+    moved, which is its gradient. "" where both sides agree to 1e-4. device: duet's."""
     rate, folder = 0.1, Path(scratch) / "check"
     # A draw whose evidence lets V feel 0.87 of the pair term, and where no unit or triplet stands so near its edge that rounding decides.
     write_pairs(folder, 96, (40, 56), 5, 0.5, seed=7)
     fixed = dict(batch_size=96, epochs=2, dropout=0, hide_labels="false", optimizer="sgd", momentum=0, weight_decay=0, learning_rate=rate,
-                 log_every_steps=1)
+                 log_every_steps=1, device=device)
     train_on_duet(program, folder, folder / "start", 1, steps=1, teacher_momentum=1, **fixed)
     train_on_duet(program, folder, folder / "one", 1, steps=1, teacher_momentum=0, **fixed)
     _, lines = train_on_duet(program, folder, folder / "two", 1, steps=2, teacher_momentum=0, **fixed)
     expected = next(line for line in lines if line.get("step") == 2 and "loss_cross" in line)
     model = Pair((40, 56), 5, dropout=0)
     model.load_state_dict(parameters_of(folder / "start"))
+    model.to(torch_device)
     labels = torch.from_numpy(read(folder, "train", "labels"))
     (x_a,), (x_v,) = scaled(read(folder, "train", "audio")), scaled(read(folder, "train", "visual"))
+    x_a, x_v, labels = (each.to(torch_device) for each in (x_a, x_v, labels))
     trainer = Trainer(model, labels, 5, 2, evidence_of(folder / "two"), hide=False, momentum=0, optimizer=torch.optim.SGD(model.parameters(), rate))
     for epoch in range(2):
         before = [p.detach().clone() for p in model.parameters()]
@@ -249,7 +257,7 @@ def check(program, scratch):
             return f"loss_{name}: {term.item():.6f} there, {expected['loss_' + name]:.6f} here"
     one, two = parameters_of(folder / "one"), parameters_of(folder / "two")
     for (name, p), start in zip(model.named_parameters(), before):
-        ours, theirs = two[name] - one[name], p.detach() - start
+        ours, theirs = two[name] - one[name], (p.detach() - start).cpu()
         gap = (ours - theirs).abs().max() / theirs.abs().max()
         if not gap <= 1e-4:
             return f"gradient of {name} differs by {gap:.1e}"

@@ -84,6 +84,45 @@ inline std::string text_of(const Goal& goal) {
   return out.str();
 }
 
+// A training step beside PyTorch's of the same model, loss and optimizer on the same device: psd at the shapes of VEGAS
+// (bench/training_step_bench.cpp, bench/peers/step_rates.py), steps a second of the wall clock.
+enum class Peer {
+  eager,
+  best  // of all modes: graphs and what is compiled too
+};
+
+struct TrainingGoal {
+  int64_t batch;
+  Peer peer;
+  double bound;  // duet's steps a second over the peer's: at least
+};
+
+inline constexpr TrainingGoal kTrainingGoals[] = {{128, Peer::eager, 20}, {128, Peer::best, 3},    {512, Peer::eager, 20},
+                                                  {512, Peer::best, 3},   {4096, Peer::eager, 20}, {4096, Peer::best, 3}};
+
+inline std::string name_of(const TrainingGoal& goal) {
+  return "training step psd, batch " + std::to_string(goal.batch) + (goal.peer == Peer::eager ? ", eager PyTorch" : ", best PyTorch");
+}
+
+inline std::string text_of(const TrainingGoal& goal) {
+  std::ostringstream out;
+  out << "at least " << goal.bound << " x the steps a second of " << (goal.peer == Peer::eager ? "eager PyTorch" : "PyTorch's fastest mode");
+  return out.str();
+}
+
+// lines: of duet-bench and of step_rates.py; any_batch: duet's line may be of another batch. NaN where one of the two is not there.
+inline double figure_of(const TrainingGoal& goal, const nlohmann::ordered_json& lines, bool any_batch) {
+  double ours = NAN, theirs = NAN;
+  for (const nlohmann::ordered_json& line : lines) {
+    if (line.contains("loop_rate") && line["loop_rate"].is_number() && line["operation"] == "training_step" && line["variant"] == "psd" &&
+        (any_batch || line["n"] == goal.batch))
+      ours = line["loop_rate"];
+    if (line.contains("steps_per_s") && line["batch"] == goal.batch && (goal.peer == Peer::best || line["mode"] == "eager"))
+      theirs = std::fmax(theirs, line["steps_per_s"].get<double>());  // of NaN and a number it is the number
+  }
+  return ours / theirs;
+}
+
 inline bool reaches(const Goal& goal, double figure) { return goal.figure == Figure::product_share ? figure >= goal.bound : figure <= goal.bound; }
 
 }  // namespace duet::gpu

@@ -1,6 +1,7 @@
 // The last step of `./dev gpu-check`: what its steps left in a folder becomes one JSON, failures first. Exit status 0: everything passed.
 // With --goals alone: the lines of goals.h to run, a name and duet-bench's arguments each.
 #include <cctype>
+#include <cmath>
 #include <cstdio>
 #include <deque>
 #include <filesystem>
@@ -69,8 +70,9 @@ int print_goals() {
   return 0;
 }
 
-// Every goal with its figure, null where there is no line of it; missed ones first. They are judged on the device that they are for.
-Json goals_of(const Json& benchmarks, bool judged) {
+// Every goal with its figure, null where there is no line of it; missed ones first. They are judged on the device that they are for; those beside
+// PyTorch on every device, where there is PyTorch.
+Json goals_of(const Json& benchmarks, const Json& training, bool judged) {
   Json missed = Json::array(), others = Json::array();
   for (const duet::gpu::Goal& goal : duet::gpu::kGoals) {
     Json entry = {{"name", name_of(goal)}, {"goal", text_of(goal)}, {"figure", nullptr}, {"reached", nullptr}};
@@ -83,12 +85,22 @@ Json goals_of(const Json& benchmarks, bool judged) {
     }
     (entry["figure"].is_null() || entry["reached"] == false ? missed : others).push_back(entry);
   }
+  bool compared = false;
+  for (const Json& line : training) compared = compared || line.contains("mode");
+  for (const duet::gpu::TrainingGoal& goal : duet::gpu::kTrainingGoals) {
+    if (!compared) break;
+    Json entry = {{"name", name_of(goal)}, {"goal", text_of(goal)}, {"figure", nullptr}, {"reached", nullptr}};
+    const double figure = figure_of(goal, training, is_emulated());
+    if (!std::isnan(figure)) entry["figure"] = figure;
+    if (!is_emulated()) entry["reached"] = figure >= goal.bound;
+    (entry["reached"] == false ? missed : others).push_back(entry);
+  }
   for (const Json& entry : others) missed.push_back(entry);
   return missed;
 }
 
 int report(const fs::path& work, const fs::path& output, const std::string& commit, double seconds) {
-  Json failures = Json::array(), results = Json::array(), benchmarks = Json::array();
+  Json failures = Json::array(), results = Json::array(), benchmarks = Json::array(), training = Json::array();
   size_t passed = 0, skipped = 0;
   for (const std::string& line : lines_of(work / "results.tsv")) {
     std::istringstream fields(line);
@@ -100,21 +112,25 @@ int report(const fs::path& work, const fs::path& output, const std::string& comm
     passed += status == "passed";
     skipped += status == "skipped";
     if (status == "failed") failures.push_back({{"kind", kind}, {"name", name}, {"log", tail(said)}});
-    if (kind != "benchmark" && kind != "goal") continue;
-    for (const std::string& text : said)
-      if (text.starts_with('{')) benchmarks.push_back(Json::parse(text));
+    if (kind != "benchmark" && kind != "goal" && kind != "training") continue;
+    for (const std::string& text : said) {
+      if (!text.starts_with('{')) continue;
+      const Json read = Json::parse(text, nullptr, false);  // what PyTorch warns of may begin like an object
+      if (!read.is_discarded()) (kind == "training" ? training : benchmarks).push_back(read);
+    }
   }
   const Json facts = device(work);
   const std::string device_name = facts["name"];
-  const Json goals = goals_of(benchmarks, device_name.find(duet::gpu::kGoalDevice) != std::string::npos);
+  const Json goals = goals_of(benchmarks, training, device_name.find(duet::gpu::kGoalDevice) != std::string::npos);
   for (const Json& goal : goals) {
     if (!goal["figure"].is_null() && goal["reached"] != false) continue;
     const std::string found = goal["figure"].is_null() ? "no figure" : text(goal["figure"].get<double>());
     failures.push_back({{"kind", "goal"}, {"name", goal["name"]}, {"log", {text(goal["goal"].get<std::string>(), "; found: ", found)}}});
   }
   const bool all_passed = failures.empty() && passed > 0;
-  const Json document = {{"passed", all_passed}, {"failures", failures}, {"goals", goals},     {"device", facts},         {"version", duet_version()},
-                         {"commit", commit},     {"seconds", seconds},   {"results", results}, {"benchmarks", benchmarks}};
+  const Json document = {{"passed", all_passed},      {"failures", failures}, {"goals", goals},     {"device", facts},
+                         {"version", duet_version()}, {"commit", commit},     {"seconds", seconds}, {"results", results},
+                         {"benchmarks", benchmarks},  {"training", training}};
   const fs::path path = output / file_name(facts["name"]);
   std::ofstream file(path);
   file << document.dump(1) << '\n';
