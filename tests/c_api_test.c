@@ -183,6 +183,72 @@ static void test_misuse(duet_context* context) {
   expect_refused(duet_distillation_workspace(context, &distillation, &bytes), "inputs.kappa_a: expected null without inputs.class_a and class_v");
 }
 
+/* Memory of the context, the CPU's here, and a step's control in it: two slots of mail, a decision that moves a number and reports it. */
+static void test_step(duet_context* context) {
+  enum { kSlots = 2 };
+  const int64_t rows[kSlots * 2] = {3, 1, 4, 0}, zeros[3] = {0, 0, 0}, numbers[kSlots] = {7, 8};
+  const float rates[kSlots] = {0.25f, 0.5f}, start = 1, total = 2;
+  void *counters = NULL, *verdicts = NULL;
+  float rate = NAN, moved = 3, reported[kSlots] = {NAN, NAN};
+  int64_t number = -1, indices[2] = {-1, -1}, seen[3], verdict[kSlots];
+  int32_t apply = -1, done = -1, count = -1;
+  duet_step_reason reason = {{0}, {0}, 0};
+  duet_step_move move;
+  duet_vector report_of;
+  duet_step_mail mail = DUET_STEP_MAIL_INIT;
+  duet_step_decision decision = DUET_STEP_DECISION_INIT;
+  duet_step_counters counted = DUET_STEP_COUNTERS_INIT;
+  duet_step_report report = DUET_STEP_REPORT_INIT;
+  duet_device_facts facts = DUET_DEVICE_FACTS_INIT;
+  duet_fault fault = {0};
+  duet_event* event = NULL;
+  duet_graph* graph = NULL;
+
+  succeed(duet_device_count(DUET_CPU, &count), "duet_device_count");
+  if (count != 1) fail("the CPU is one device");
+  succeed(duet_device_describe(DUET_CPU, 0, &facts), "duet_device_describe");
+  if (strcmp(facts.name, "CPU") != 0) fail("the CPU's name");
+  succeed(duet_memory_allocate(context, sizeof zeros, &counters), "duet_memory_allocate");
+  succeed(duet_pinned_allocate(context, sizeof verdict, &verdicts), "duet_pinned_allocate");
+  succeed(duet_memory_fill(context, counters, 0, sizeof zeros), "duet_memory_fill");
+  mail.values = duet_f32_matrix(rates, kSlots, 1);
+  mail.integers.data = (void*)numbers, mail.integers.rows = kSlots, mail.integers.columns = mail.integers.row_stride = 1;
+  mail.indices.data = (void*)rows, mail.indices.rows = kSlots, mail.indices.columns = mail.indices.row_stride = 2;
+  mail.integers.dtype = mail.indices.dtype = DUET_I64;
+  counted.begun = duet_i64_vector(counters, 1);
+  counted.updates = duet_i64_vector((int64_t*)counters + 1, 1);
+  counted.failed = duet_i64_vector((int64_t*)counters + 2, 1);
+  move.to = duet_f32_vector(&moved, 1);
+  move.from = duet_f32_vector(&start, 1);
+  report_of = move.to;
+  decision.total = duet_f32_vector(&total, 1);
+  decision.reasons = &reason, decision.reason_count = 1;
+  decision.moves = &move, decision.move_count = 1;
+  decision.reported = &report_of, decision.reported_count = 1;
+  report.verdicts.data = verdicts, report.verdicts.rows = kSlots, report.verdicts.columns = report.verdicts.row_stride = 1;
+  report.verdicts.dtype = DUET_I64;
+  report.values = duet_f32_matrix(reported, kSlots, 1);
+  succeed(duet_event_create(context, &event), "duet_event_create");
+  for (count = 0; count < kSlots; ++count)
+    succeed(duet_step_begin(context, &mail, counted.begun, duet_f32_vector(&rate, 1), duet_i64_vector(&number, 1), duet_i64_vector(indices, 2)),
+            "duet_step_begin");
+  if (rate != 0.5f || number != 8 || indices[0] != 4 || indices[1] != 0) fail("the second slot's mail");
+  succeed(duet_step_decide(context, &decision, &counted, duet_i32_vector(&apply, 1), &report), "duet_step_decide");
+  succeed(duet_event_record(context, event), "duet_event_record");
+  succeed(duet_event_done(event, &done), "duet_event_done");
+  succeed(duet_context_synchronize(context), "duet_context_synchronize");
+  succeed(duet_memory_copy(context, seen, counters, sizeof seen), "duet_memory_copy");
+  succeed(duet_memory_copy(context, verdict, verdicts, sizeof verdict), "duet_memory_copy");
+  if (!done || apply != 1 || seen[0] != 2 || seen[1] != 1 || seen[2] != 0 || verdict[1] != DUET_STEP_CHANGES) fail("the verdict");
+  if (moved != 1 || reported[1] != 1) fail("what moves with a step");
+  succeed(duet_fault_check(&fault), "duet_fault_check");
+  if (duet_graph_begin(context) != DUET_UNSUPPORTED) fail("the CPU has no graphs");
+  duet_graph_destroy(graph);
+  duet_event_destroy(event);
+  succeed(duet_pinned_release(context, verdicts), "duet_pinned_release");
+  succeed(duet_memory_release(context, counters), "duet_memory_release");
+}
+
 int main(void) {
   duet_context* context = NULL;
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
@@ -194,6 +260,7 @@ int main(void) {
   test_distance(context);
   test_infonce(context);
   test_misuse(context);
+  test_step(context);
   duet_context_destroy(context);
   printf("duet %s through its C interface: SIMD %s, BLAS %s\n", duet_version(), duet_simd_target(), duet_blas_core());
   return 0;

@@ -48,7 +48,9 @@ void linear(Case& c) {
   c.expect([&](const Values& value) {
     const reference::Linear layer{batch, in, out, value(x), value(weight), has_bias ? value(bias) : Doubles(), inputs.output_scale};
     Doubles outputs = layer.forward(), upstream = value(g);
-    for (double& y : outputs) y = value.moved(y, static_cast<double>(in) * kLeast);  // products that underflow
+    // Products that underflow do so before they are scaled.
+    const double lost = static_cast<double>(in) * kLeast * std::max(std::abs(double{inputs.output_scale}), 1.0);
+    for (double& y : outputs) y = value.moved(y, lost);
     if (inputs.relu) {
       const Doubles factors = dropout.factors(batch, out);
       for (size_t k = 0; k < outputs.size(); ++k) {

@@ -18,6 +18,7 @@ void cross_entropy(Case& c);
 void gather(Case& c);
 void weighted_mean(Case& c);
 void weighted_sum(Case& c);
+void terms(Case& c);
 void random_draw(Case& c);
 void supervision(Case& c);
 void adamw(Case& c);

@@ -1,4 +1,7 @@
 // gather, reduction, random, supervision, optimizer: what a training step does beside its layers and losses.
+#include <algorithm>
+#include <limits>
+
 #include "tests/backends/operations.h"
 #include "tests/reference/gather.h"
 #include "tests/reference/optimizer.h"
@@ -13,11 +16,19 @@ void gather(Case& c) {
   Floats &source = c.rows(source_rows, columns), &g = c.weights(count, columns);
   Ints& labels = c.labels(source_rows, 9);
   Longs indices(count, 1);
+  Floats twice(source_rows, columns, 1);  // in rows that are not aligned
+  for (int64_t i = 0; i < source_rows; ++i)
+    for (int64_t k = 0; k < columns; ++k) twice.at(i, k) = 2 * source.at(i, k);
   std::vector<int64_t> list;
   for (int64_t i = 0; i < count; ++i) list.push_back(indices.at(i) = c.draw.integer(0, source_rows - 1));
   c.run([&](Run& run) {
     run.call(duet_gather_forward(run.context, source.matrix(), indices.vector(), run.output("rows", count, columns)));
     run.call(duet_gather_labels(run.context, labels.vector(), indices.vector(), run.integers("labels", count)));
+    const duet_matrix sources[] = {source.matrix(), twice.matrix()};
+    const duet_matrix rows[] = {run.output("batch_rows", count, columns), run.output("batch_twice", count, columns)};
+    duet_gather_inputs inputs = DUET_GATHER_INPUTS_INIT;
+    inputs.sources = sources, inputs.source_count = 2, inputs.labels = labels.vector(), inputs.indices = indices.vector();
+    run.call(duet_gather_batch(run.context, &inputs, rows, run.integers("batch_labels", count)));
     if (const duet_matrix grad = run.gradient("grad_source", source_rows, columns); grad.data)
       run.call(duet_gather_backward(run.context, indices.vector(), g.matrix(), grad));
   });
@@ -29,7 +40,13 @@ void gather(Case& c) {
       for (int64_t k = 0; k < columns; ++k)
         grad[static_cast<size_t>(list[static_cast<size_t>(i)] * columns + k)] += upstream[static_cast<size_t>(i * columns + k)];
     }
-    return std::vector<Expected>{{"rows", reference::gather(source.values(), columns, list)}, {"labels", of_labels}, {"grad_source", grad}};
+    const Doubles rows = reference::gather(source.values(), columns, list);
+    return std::vector<Expected>{{"rows", rows},
+                                 {"labels", of_labels},
+                                 {"grad_source", grad},
+                                 {"batch_rows", rows},
+                                 {"batch_twice", reference::gather(twice.values(), columns, list)},
+                                 {"batch_labels", of_labels}};
   });
 }
 
@@ -73,6 +90,79 @@ void weighted_sum(Case& c) {
     const Doubles t = value(terms), w = value(weights);
     std::vector<Expected> out{{"total", {reference::weighted_mean(t, w, 1)}}};
     for (size_t k = 0; k < w.size(); ++k) out.push_back({"grad_term" + std::to_string(k), {upstream.at(0) * w[k]}});
+    return out;
+  });
+}
+
+// Means over one number of rows, so that a gradient can stand in several of them.
+void terms(Case& c) {
+  const int64_t size = c.extent();
+  struct Mean {
+    Floats *values, *weights, *divisor;  // null: not given
+    std::string gradient;
+  };
+  std::vector<Mean> means;
+  std::vector<Floats*> of_terms;
+  std::vector<int64_t> means_of_term;
+  for (int64_t count = c.draw.integer(0, 6); count > 0; --count) {
+    of_terms.push_back(&c.constant(c.one_of({0.0, 1.0, -0.7, 3.0})));
+    means_of_term.push_back(c.draw.integer(1, 2));
+    for (int64_t m = 0; m < means_of_term.back(); ++m) {
+      Floats& rows = c.rows(size, 1);
+      Floats plain(size, 1);
+      plain.assign(rows.values());
+      const std::string gradient = !means.empty() && c.coin(0.3) ? means.back().gradient : "grad" + std::to_string(means.size());
+      means.push_back({&c.keep(std::move(plain)), c.coin(0.7) ? &c.weights(size) : nullptr,
+                       c.coin() ? &c.constant(c.one_of({0.0, 1.0, 17.5, -3.0})) : nullptr, gradient});
+    }
+  }
+  Floats& upstream = c.constant(c.draw.normal());
+  c.run([&](Run& run) {
+    std::vector<duet_term> terms;
+    std::vector<duet_mean> views;
+    std::vector<duet_vector> gradients;
+    for (size_t k = 0; k < of_terms.size(); ++k) terms.push_back({of_terms[k]->vector(), means_of_term[k]});
+    for (const Mean& mean : means) {
+      views.push_back(
+          {mean.values->vector(), mean.weights ? mean.weights->vector() : duet_vector{}, mean.divisor ? mean.divisor->vector() : duet_vector{}});
+      const bool again = !gradients.empty() && mean.gradient == (&mean - 1)->gradient;
+      gradients.push_back(again ? gradients.back() : run.gradient(mean.gradient, size));
+    }
+    duet_terms_inputs inputs = DUET_TERMS_INPUTS_INIT;
+    inputs.terms = terms.data(), inputs.term_count = static_cast<int64_t>(terms.size());
+    inputs.means = views.data(), inputs.mean_count = static_cast<int64_t>(views.size());
+    run.call(duet_terms_forward(run.context, &inputs, run.output("losses", inputs.term_count), run.output("total", 1)));
+    run.call(duet_terms_backward(run.context, &inputs, upstream.vector(), gradients.data()));
+  });
+  c.expect([&](const Values& value) {
+    const auto rounded = [](double x) { return double{static_cast<float>(x)}; };  // as losses are kept, so that they are infinite where those are
+    // What is added and may cancel is off by three roundings of its parts.
+    constexpr double kRoundings = 3 * 0x1p-24;
+    const auto off_by = [](double part) { return std::isfinite(part) ? kRoundings * std::abs(part) : 0; };
+    Expected losses{"losses", {}}, total{"total", {0}};
+    std::vector<Expected> grads;
+    for (size_t k = 0, m = 0; k < of_terms.size(); ++k) {
+      const double weight = of_terms[k]->at(0);
+      reference::Term term{weight, {}};
+      for (int64_t p = 0; p < means_of_term[k]; ++p, ++m)
+        term.means.push_back({value(*means[m].values), means[m].weights ? value(*means[m].weights) : Doubles(),
+                              means[m].divisor ? means[m].divisor->at(0) : static_cast<double>(size)});
+      const bool both = term.means.size() == 2;
+      const double first = rounded(term.means[0].value()), second = both ? rounded(term.means[1].value()) : 0;
+      losses.values.push_back(both ? rounded(0.5 * first + 0.5 * second) : first);
+      losses.floors.push_back(off_by(first) + off_by(second));
+      if (weight != 0) total.values[0] += weight * losses.values.back();
+      if (weight != 0) total.floor += std::abs(weight) * losses.floors.back();
+      for (size_t p = 0; p < term.means.size(); ++p) {
+        const std::string& name = means[m - term.means.size() + p].gradient;
+        const auto zeros = Doubles(static_cast<size_t>(size));
+        if (grads.empty() || grads.back().name != name) grads.push_back({name, zeros, 0, zeros});
+        const Doubles share = term.gradient(p, upstream.at(0));
+        for (size_t e = 0; e < share.size(); ++e) grads.back().values[e] += share[e], grads.back().floors[e] += off_by(share[e]);
+      }
+    }
+    std::vector<Expected> out{losses, total};
+    out.insert(out.end(), grads.begin(), grads.end());
     return out;
   });
 }
@@ -169,6 +259,9 @@ struct Slots {
   std::vector<int64_t> sizes;
   std::vector<Floats*> parameter, gradient, first, second, teacher;
   std::vector<bool> has_teacher;
+  std::vector<float> decays, lows, highs;  // of a call that has options for each slot; else empty
+  Ints apply = Ints(1, 1).fill(1);
+  bool has_apply = false;
   explicit Slots(Case& c) {
     for (int64_t slots = c.draw.integer(0, 4); slots > 0; --slots) {
       const int64_t size = c.extent();
@@ -183,6 +276,19 @@ struct Slots {
       for (int64_t k = 0; k < size; ++k) second.back()->at(k) = std::abs(second.back()->at(k));
     }
   }
+  template <class Options>
+  void draw_options(Case& c, Options& options) {
+    if (c.coin()) {
+      for (size_t k = 0; k < sizes.size(); ++k) {
+        decays.push_back(c.one_of({0.0f, 1.0f}));
+        lows.push_back(c.one_of({-std::numeric_limits<float>::infinity(), -0.5f})),
+            highs.push_back(c.one_of({std::numeric_limits<float>::infinity(), 0.25f}));
+      }
+      options.slot_decay = decays.data(), options.slot_low = lows.data(), options.slot_high = highs.data();
+    }
+    has_apply = c.coin();
+    if (has_apply) apply.at(0) = c.coin(0.7), options.apply = apply.vector();
+  }
   std::vector<duet_optimizer_slot> give(Run& run, bool second_moment) const {
     std::vector<duet_optimizer_slot> out;
     for (size_t k = 0; k < sizes.size(); ++k) {
@@ -196,12 +302,18 @@ struct Slots {
     }
     return out;
   }
-  std::vector<Expected> expected(const Values& value, const std::function<void(reference::OptimizerState&, const Doubles&)>& step) const {
+  std::vector<Expected> expected(const Values& value,
+                                 const std::function<void(reference::OptimizerState&, const Doubles&, float decays)>& step) const {
     std::vector<Expected> out;
     for (size_t k = 0; k < sizes.size(); ++k) {
       const std::string name = "slot" + std::to_string(k);
       reference::OptimizerState state{value(*parameter[k]), value(*first[k]), value(*second[k]), has_teacher[k] ? value(*teacher[k]) : Doubles()};
-      step(state, value(*gradient[k]));
+      if (apply.at(0) != 0) {
+        step(state, value(*gradient[k]), decays.empty() ? 1 : decays[k]);
+        for (Doubles* values : {&state.parameter, &state.teacher})
+          for (double& x : *values)
+            if (!lows.empty()) x = std::clamp<double>(x, lows[k], highs[k]);
+      }
       out.push_back({name + ".parameter", state.parameter});
       out.push_back({name + ".first_moment", state.first_moment});
       out.push_back({name + ".second_moment", state.second_moment});
@@ -214,33 +326,43 @@ struct Slots {
 }  // namespace
 
 void adamw(Case& c) {
-  const Slots slots(c);
+  Slots slots(c);
   Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
   Longs step(1, 1);
   step.fill(static_cast<double>(c.one_of<int64_t>({1, 2, 1000, 1'000'000})));
   duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
   options.beta1 = c.one_of({0.0f, 0.9f}), options.beta2 = c.one_of({0.5f, 0.999f}), options.decay = c.one_of({0.0f, 1e-3f});
   options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
+  slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, true);
     run.call(duet_adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector(), step.vector()));
   });
   c.expect([&](const Values& value) {
-    return slots.expected(value, [&](auto& state, const Doubles& g) { reference::adamw(state, g, options, rate.at(0), step.at(0)); });
+    return slots.expected(value, [&](auto& state, const Doubles& g, float decays) {
+      duet_adamw_options of_slot = options;
+      of_slot.decay *= decays;
+      reference::adamw(state, g, of_slot, rate.at(0), step.at(0));
+    });
   });
 }
 
 void sgd(Case& c) {
-  const Slots slots(c);
+  Slots slots(c);
   Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
   duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
   options.momentum = c.one_of({0.0f, 0.9f}), options.decay = c.one_of({0.0f, 1e-3f}), options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
+  slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, false);
     run.call(duet_sgd_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector()));
   });
   c.expect([&](const Values& value) {
-    return slots.expected(value, [&](auto& state, const Doubles& g) { reference::sgd(state, g, options, rate.at(0)); });
+    return slots.expected(value, [&](auto& state, const Doubles& g, float decays) {
+      duet_sgd_options of_slot = options;
+      of_slot.decay *= decays;
+      reference::sgd(state, g, of_slot, rate.at(0));
+    });
   });
 }
 

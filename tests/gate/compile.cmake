@@ -1,11 +1,15 @@
-# One source of the gate: compiled for both targets; what ptxas says of it to LOG, its PTX and its object beside it. LOG stands for success.
-# Of what the emulator's build compiles too, the device code alone (nvcc looks at the host code all the same).
+# One source of the gate: compiled for the targets of targets.txt that say always; what ptxas says of it to LOG, its PTX and its object beside it. LOG
+# stands for success. Of what the emulator's build compiles too, the device code alone (nvcc looks at the host code all the same).
 get_filename_component(name ${SOURCE} NAME)
 get_filename_component(stem ${SOURCE} NAME_WE)
 get_filename_component(dir ${LOG} DIRECTORY)
 set(kept ${dir}/${name}.files)
 file(REMOVE ${LOG})
+file(REMOVE_RECURSE ${kept})
 file(MAKE_DIRECTORY ${kept})
+file(STRINGS ${CMAKE_CURRENT_LIST_DIR}/targets.txt targets REGEX "^sm_[0-9a-z]+ +always ")
+list(TRANSFORM targets REPLACE " .*" "")
+list(JOIN targets "," targets)
 set(ptxas_options -v,-warn-spills,-Werror)
 if(name STREQUAL "sort_cub.cu")
   set(ptxas_options -v)  # the instantiations are CUB's
@@ -19,8 +23,7 @@ else()
 endif()
 execute_process(
   COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -Xptxas ${ptxas_options} -Werror all-warnings
-          -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE}
-          -o ${object}
+          -gencode arch=compute_80,code=[${targets}] --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE} -o ${object}
   OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE result)
 file(GLOB temporaries ${kept}/*)
 list(FILTER temporaries EXCLUDE REGEX "\\.ptx$")

@@ -9,27 +9,40 @@ end='<!-- end of cuda kernels -->'
 
 case $what in
   write)
-    # One row a kernel: over its instances, and sm_80 / sm_90a where they differ.
+    # One row a kernel: over its instances, and target after target where they differ. An occupancy of "-" is of what is not launched there.
     LC_ALL=C awk -F '\t' '
       function span(low, high) { return low == high ? low : low " to " high }
-      function pair(a, b) { return a == b ? a : a " / " b }
+      function over_targets(of,    k, differ, all) {
+        all = of[1]
+        for (k = 2; k <= targets; ++k) { all = all " / " of[k]; differ = differ || of[k] != of[1] }
+        return differ ? all : of[1]
+      }
       { name = $1; if (!(name in source)) { order[++count] = name; source[name] = $2 }
         if (index(source[name], $2) == 0) source[name] = source[name] ", " $2
-        key = name SUBSEP $3; occupancy = $9 + 0; known[name] = known[name] || $9 != "-"
+        if (!($3 in at)) { at[$3] = ++targets }
+        key = name SUBSEP at[$3]
         if (!(key in instances) || $4 < low[key]) low[key] = $4
         if (!(key in instances) || $4 > high[key]) high[key] = $4
-        if (!(key in instances) || occupancy < least[key]) least[key] = occupancy
-        if (!(key in instances) || occupancy > most[key]) most[key] = occupancy
         instances[key]++
-        if ($5 + $6 > shared[key]) shared[key] = $5 + $6
+        if ($9 != "-") {
+          occupancy = $9 + 0
+          if (!(key in least) || occupancy < least[key]) least[key] = occupancy
+          if (!(key in most) || occupancy > most[key]) most[key] = occupancy
+        }
+        if ($6 != "-" && $5 + $6 > shared[key]) shared[key] = $5 + $6
         if (!(name in threads) || threads[name] < $7) threads[name] = $7
         if ($10 > 0) mma[name] = "mma" }
       END {
         print "| kernel | source | instances | threads | registers | shared, bytes | occupancy, % | tensor cores |"
         print "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |"
-        for (k = 1; k <= count; ++k) { name = order[k]; a = name SUBSEP "sm_80"; b = name SUBSEP "sm_90a"
-          printf "| %s | %s | %d | %s | %s | %s | %s | %s |\n", name, source[name], instances[b], threads[name], pair(span(low[a], high[a]), span(low[b], high[b])), pair(shared[a] + 0, shared[b] + 0),
-                 known[name] ? pair(span(least[a], most[a]), span(least[b], most[b])) : "-", mma[name] } }' "$3/cuda_gate/kernels.tsv" >"$3/cuda_gate/summary.md"
+        for (i = 1; i <= count; ++i) {
+          name = order[i]
+          for (k = 1; k <= targets; ++k) {
+            key = name SUBSEP k
+            registers[k] = span(low[key], high[key]); bytes[k] = shared[key] + 0; occupancies[k] = key in least ? span(least[key], most[key]) : "-"
+          }
+          printf "| %s | %s | %d | %s | %s | %s | %s | %s |\n", name, source[name], instances[name, 1], threads[name], over_targets(registers),
+                 over_targets(bytes), over_targets(occupancies), mma[name] } }' "$3/cuda_gate/kernels.tsv" >"$3/cuda_gate/summary.md"
     awk -v begin="$begin" -v end="$end" -v table="$3/cuda_gate/summary.md" '
       $0 == begin { print; while ((getline line < table) > 0) print line; inside = 1; found = 1 }
       $0 == end { inside = 0 }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the gate must refuse, on a made-up kernel: lost and unlisted tensor cores, unlisted dynamic shared memory, rows for kernels that are gone.
+# What the gate must refuse, on a made-up kernel: lost and unlisted tensor cores, unlisted dynamic shared memory, more of it than a target gives, rows
+# for kernels that are gone.
 # With NVCC as the argument also a kernel that spills.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -7,12 +8,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/a.cu.files"
 plain=_ZN4duet4cuda5tilesIL14duet_precision3EEEvi
-write_kernel() { # BODY
-  for target in compute_80 compute_90a; do
-    printf '.visible .entry %s(\n)\n.maxntid 256, 1, 1\n{\n%s\n}\n' "$plain" "$1" >"$work/a.cu.files/a.$target.ptx"
-  done
-  for target in sm_80 sm_90a; do
-    printf "ptxas info    : Compiling entry function '%s' for '%s'\n    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\nptxas info    : Used 128 registers, used 1 barriers, 1024 bytes smem\n" \
+write_kernel() { # BODY [SPILLED]
+  printf '.visible .entry %s(\n)\n.maxntid 256, 1, 1\n{\n%s\n}\n' "$plain" "$1" >"$work/a.cu.files/a.ptx"
+  for target in sm_80 sm_86 sm_90a sm_120; do
+    printf "ptxas info    : Compiling entry function '%s' for '%s'\n    0 bytes stack frame, ${2:-0} bytes spill stores, 0 bytes spill loads\nptxas info    : Used 128 registers, used 1 barriers, 1024 bytes smem\n" \
            "$plain" "$target"
   done >"$work/a.cu.log"
 }
@@ -30,6 +29,7 @@ write_kernel 'add.f32 %f1, %f2, %f3;'
 accepts ''
 # 128 registers of 256 threads: two blocks, whatever the rest.
 grep -q '| a.cu | tiles<bf16> | sm_90a | 128 | 1024 | 0 | 0 | 0 | 256 | 2 | 25 % |' "$work/table.md"
+grep -q '| a.cu | tiles<bf16> | sm_86 | 128 | 1024 | 0 | 0 | 0 | 256 | 2 | 33 % |' "$work/table.md"
 refuses 'tensor tiles' 'holds no mma of bf16'
 refuses 'tensor other' 'no kernel other'
 refuses 'shared tiles 1024' 'it has none'
@@ -40,10 +40,21 @@ write_kernel 'mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}; mov.b32
 refuses 'tensor tiles' 'say "shared tiles BYTES"'
 accepts 'tensor tiles
 shared tiles 65536
-shared tiles<bf16 131072'
-grep -q '| 131072 | 0 | 0 | 256 | 1 | 12 % | bf16 |' "$work/table.md"
+shared tiles<bf16 -/131072/196608'
+grep -q 'sm_80 .* | 131072 | 0 | 0 | 256 | 1 | 12 % | bf16 |' "$work/table.md"
+grep -q 'sm_90a .* | 196608 | 0 | 0 | 256 | 1 | 12 % | bf16 |' "$work/table.md"
+grep -q 'sm_120 .* | - | 0 | 0 | 256 | - | - | bf16 |' "$work/table.md"
 refuses 'tensor tiles
-shared tiles 262144' 'fits no multiprocessor'
+shared tiles 131072' 'for sm_86: takes 132096 bytes of shared memory, a block may have 101376'
+refuses 'tensor tiles
+shared tiles 65536/131072' 'expected one number of bytes or 3'
+
+write_kernel 'add.f32 %f1, %f2, %f3;' 8
+refuses '' 'spills 8 bytes, plan.txt says 0'
+for bytes in 4 8; do printf 'spills tiles<bf16> %s '$bytes'\n' sm_80 sm_86 sm_90a sm_120 >"$work/spills.$bytes"; done
+refuses "$(cat "$work/spills.4")" 'spills 8 bytes, plan.txt says 4'
+accepts "$(cat "$work/spills.8")"
+refuses 'spills other<bf16> sm_120 4' 'no kernel other<bf16>'
 
 if [ $# -gt 0 ]; then
   cat >"$work/spills.cu" <<'CU'

@@ -1,4 +1,4 @@
-# Reads plan.txt, names (mangled, demangled), the PTX files and ptxas's logs; prints the table, or what is wrong and exits 1.
+# Reads targets.txt, plan.txt, names (mangled, demangled), the PTX files and ptxas's logs; prints the table, or what is wrong and exits 1.
 
 function wrong(what) { print "cuda gate: " what > "/dev/stderr"; failed = 1 }
 
@@ -19,7 +19,6 @@ function short(name) {
 function base(name) { sub(/<.*/, "", name); return name }
 # A name, or its beginning as far as into the template arguments; after * any part of them.
 function fits(part, name) { return substr(part, 1, 1) == "*" ? index(name, substr(part, 2)) > 0 : index(name, part) == 1 && base(part) == base(name) }
-function target_of(file) { return file ~ /compute_90a|sm_90a/ ? "sm_90a" : "sm_80" }
 function ceil_to(value, unit) { return int((value + unit - 1) / unit) * unit }
 function least(a, b) { return a < b ? a : b }
 
@@ -28,34 +27,49 @@ function least(a, b) { return a < b ? a : b }
 function blocks_of(target, threads, registers, shared,    warps, by_registers, by_shared) {
   warps = ceil_to(threads, 32) / 32
   by_registers = int(4 * int(16384 / ceil_to(32 * registers, 256)) / warps)
-  by_shared = int((target == "sm_90a" ? 228 : 164) * 1024 / ceil_to(shared + 1024, 128))
-  return least(least(32, int(64 / warps)), least(by_registers, by_shared))
+  by_shared = int(shared_of_multiprocessor[target] / ceil_to(shared + 1024, 128))
+  return least(least(most_blocks[target], int(most_warps[target] / warps)), least(by_registers, by_shared))
 }
 
 FNR == 1 {
-  kind = FILENAME ~ /\.ptx$/ ? "ptx" : FILENAME ~ /\.log$/ ? "log" : ++others == 1 ? "plan" : "names"
+  kind = FILENAME ~ /\.ptx$/ ? "ptx" : FILENAME ~ /\.log$/ ? "log" : ++others == 1 ? "targets" : others == 2 ? "plan" : "names"
   source = FILENAME
   if (kind == "ptx") sub(/\.files\/[^\/]*$/, "", source); else sub(/\.log$/, "", source)
   sub(/.*\//, "", source)
 }
 
+kind == "targets" && /^sm_/ {
+  shared_of_block[$1] = 1024 * $3; shared_of_multiprocessor[$1] = 1024 * $4; most_warps[$1] = $5; most_blocks[$1] = $6
+  if (!(1024 * $3 in sizes)) { sizes[1024 * $3]; ++size_count }
+}
+
 kind == "plan" && $1 == "tensor" { tensor[$2] = 1 }
 kind == "plan" && $1 == "shared" {
   name = $0
-  sub(/^shared +/, "", name); sub(/ +[0-9\/]+ *$/, "", name)
-  split($NF, each, "/")
-  stated[name, "sm_80"] = each[1]
-  stated[name, "sm_90a"] = each[2] ? each[2] : each[1]
+  sub(/^shared +/, "", name); sub(/ +[-0-9\/]+ *$/, "", name)
+  stated_sizes = split($NF, each, "/")
+  if (stated_sizes != 1 && stated_sizes != size_count) wrong("plan.txt:" FNR ": expected one number of bytes or " size_count ", got " $NF)
+  for (target in shared_of_block) {
+    smaller = 0
+    for (size in sizes) smaller += size + 0 < shared_of_block[target]
+    stated[name, target] = each[stated_sizes == 1 ? 1 : smaller + 1]
+  }
   prefixes[name]
 }
-kind == "plan" && NF && $1 !~ /^(#|tensor$|shared$)/ { wrong("plan.txt:" FNR ": expected tensor or shared, got " $1) }
+kind == "plan" && $1 == "spills" {
+  name = $0
+  sub(/^spills +/, "", name); sub(/ +sm_[0-9a-z]+ +[0-9]+ *$/, "", name)
+  may_spill[name, $(NF - 1)] = $NF
+  spilling[name]
+}
+kind == "plan" && NF && $1 !~ /^(#|tensor$|shared$|spills$)/ { wrong("plan.txt:" FNR ": expected tensor, shared or spills, got " $1) }
 
 kind == "names" { at = index($0, "\t"); names[substr($0, 1, at - 1)] = short(substr($0, at + 1)) }
 
 kind == "ptx" && /\.entry / {
   mangled = $0
   sub(/^.*\.entry /, "", mangled); sub(/[^A-Za-z0-9_$].*/, "", mangled)
-  key = names[mangled] == "" ? "" : source SUBSEP names[mangled] SUBSEP target_of(FILENAME)
+  key = names[mangled] == "" ? "" : source SUBSEP names[mangled]
 }
 kind == "ptx" && key != "" && /\.(maxntid|reqntid) / {
   numbers = $0
@@ -86,32 +100,43 @@ END {
     key = order[k]
     split(key, part, SUBSEP)
     name = part[2]; target = part[3]; of = base(name)
-    seen[of] = 1
+    seen[of] = instance[name] = 1
     where = part[1] ": " name " for " target
+    ptx = part[1] SUBSEP name
 
     precision = ""
     if (match(name, /[<, ](tf32x3|tf32|bf16|fp32)[,> ]/)) precision = substr(name, RSTART + 1, RLENGTH - 2)
-    has = (mma[key, "bf16"] ? "bf16" : "") (mma[key, "tf32"] ? "tf32" : "")
+    has = (mma[ptx, "bf16"] ? "bf16" : "") (mma[ptx, "tf32"] ? "tf32" : "")
     wants = precision == "tf32x3" ? "tf32" : precision
     if (of in tensor) {
-      if (precision == "fp32" && any_mma[key]) wrong(where ": fp32, but its PTX holds mma")
-      if (precision == "" && !any_mma[key]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma")
-      if (wants ~ /^(tf32|bf16)$/ && !mma[key, wants]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma of " wants)
-    } else if (any_mma[key]) wrong(where ": holds mma; say \"tensor " of "\" in tests/gate/plan.txt")
+      if (precision == "fp32" && any_mma[ptx]) wrong(where ": fp32, but its PTX holds mma")
+      if (precision == "" && !any_mma[ptx]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma")
+      if (wants ~ /^(tf32|bf16)$/ && !mma[ptx, wants]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma of " wants)
+    } else if (any_mma[ptx]) wrong(where ": holds mma; say \"tensor " of "\" in tests/gate/plan.txt")
 
     bytes = 0; longest = 0
     for (prefix in prefixes)
       if (length(prefix) > longest && fits(prefix, name)) { longest = length(prefix); bytes = stated[prefix, target]; used[prefix] = 1 }
-    if (dynamic[key] && !longest) wrong(where ": has dynamic shared memory; say \"shared " of " BYTES\" in tests/gate/plan.txt")
-    if (!dynamic[key] && longest) wrong(where ": plan.txt states dynamic shared memory, it has none")
-    if (threads[key]) { blocks = blocks_of(target, threads[key], registers[key], fixed[key] + bytes); occupied = sprintf("%.0f %%", 100 * blocks * ceil_to(threads[key], 32) / 2048) }
-    else { blocks = "-"; occupied = "-" }
-    if (blocks == 0) wrong(where ": fits no multiprocessor: " registers[key] " registers of " threads[key] " threads, " fixed[key] + bytes " bytes of shared memory")
-    printf "| %s | %s | %s | %d | %d | %s | %d | %d | %s | %s | %s | %s |\n", part[1], name, target, registers[key], fixed[key], dynamic[key] ? bytes : 0, spills[key], stacks[key], threads[key] ? threads[key] : "-", blocks, occupied, has
-    printf "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%d\n", of, part[1], target, registers[key], fixed[key], bytes, threads[key] ? threads[key] : "-", blocks, occupied, any_mma[key] > kernels
+    if (dynamic[ptx] && !longest) wrong(where ": has dynamic shared memory; say \"shared " of " BYTES\" in tests/gate/plan.txt")
+    if (!dynamic[ptx] && longest) wrong(where ": plan.txt states dynamic shared memory, it has none")
+    if (spills[key] != may_spill[name, target] + 0)
+      wrong(where ": spills " spills[key] " bytes, plan.txt says " may_spill[name, target] + 0)
+    launched = bytes != "-"
+    if (launched && fixed[key] + bytes > shared_of_block[target])
+      wrong(where ": takes " fixed[key] + bytes " bytes of shared memory, a block may have " shared_of_block[target])
+    blocks = occupied = "-"
+    if (threads[ptx] && launched) {
+      blocks = blocks_of(target, threads[ptx], registers[key], fixed[key] + bytes)
+      occupied = sprintf("%.0f %%", 100 * blocks * ceil_to(threads[ptx], 32) / 32 / most_warps[target])
+      if (blocks == 0) wrong(where ": fits no multiprocessor: " registers[key] " registers of " threads[ptx] " threads, " fixed[key] + bytes " bytes of shared memory")
+    }
+    of_threads = threads[ptx] ? threads[ptx] : "-"
+    printf "| %s | %s | %s | %d | %d | %s | %d | %d | %s | %s | %s | %s |\n", part[1], name, target, registers[key], fixed[key], bytes, spills[key], stacks[key], of_threads, blocks, occupied, has
+    printf "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\n", of, part[1], target, registers[key], fixed[key], bytes, of_threads, blocks, occupied, any_mma[ptx], name, spills[key] > kernels
   }
   for (file in foreign) printf "\n%s: %d kernels of CUB's, outside the spill gate.\n", file, foreign[file]
   for (name in tensor) if (!(name in seen)) wrong("plan.txt: no kernel " name)
   for (prefix in prefixes) if (!(prefix in used)) wrong("plan.txt: no kernel " prefix)
+  for (name in spilling) if (!(name in instance)) wrong("plan.txt: no kernel " name)
   if (failed) exit 1
 }

@@ -4,10 +4,11 @@ set -eu
 here=$(dirname "$0")
 plan=$1 folder=$2 output=$3
 shift 3
-ptx=$(for log; do find "${log%.log}.files" -name '*.ptx'; done | sort)
+# Of a source whose code for some targets was made from another's PTX there is none here.
+ptx=$(for log; do if [ -d "${log%.log}.files" ]; then find "${log%.log}.files" -name '*.ptx'; fi; done | sort)
 # Every mangled name once, with what it stands for.
 sed -n 's/^.*\.entry \([A-Za-z0-9_$]*\).*/\1/p' $ptx | sort -u >"$folder/mangled"
 c++filt -p <"$folder/mangled" | paste "$folder/mangled" - >"$folder/names"
 rm -f "$output"
-LC_ALL=C awk -f "$here/table.awk" -v kernels="$folder/kernels.tsv" "$plan" "$folder/names" $ptx "$@" >"$output.new"
+LC_ALL=C awk -f "$here/table.awk" -v kernels="$folder/kernels.tsv" "$here/targets.txt" "$plan" "$folder/names" $ptx "$@" >"$output.new"
 mv "$output.new" "$output"

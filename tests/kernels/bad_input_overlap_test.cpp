@@ -190,3 +190,24 @@ TEST_CASE("the scalars of a sum: what is written is none of those read; a gradie
   FAIL_CALL(duet_weighted_mean_forward(context, duet_f32_vector(&values.at(0), 4), {}, {}, at(3)), DUET_INVALID_ARGUMENT,
             "loss: shares memory with values");
 }
+
+TEST_CASE("the terms of a loss: what is written is none of what is read; a gradient may stand twice, whole") {
+  Context context(1);
+  Floats values = Floats(20, 1).fill(2);
+  const auto at = [&](int64_t k, int64_t size) { return duet_f32_vector(&values.at(k), size); };
+  const duet_mean means[] = {{at(0, 3), at(3, 3), at(6, 1)}, {at(0, 3), {}, {}}};
+  const duet_term terms[] = {{at(7, 1), 1}, {at(7, 1), 1}};
+  duet_terms_inputs in = DUET_TERMS_INPUTS_INIT;
+  in.terms = terms, in.term_count = 2, in.means = means, in.mean_count = 2;
+  SUCCEED_CALL(duet_terms_forward(context, &in, at(8, 2), at(10, 1)));
+  CHECK(values.at(10) == 16);
+  FAIL_CALL(duet_terms_forward(context, &in, at(8, 2), at(4, 1)), DUET_INVALID_ARGUMENT, "total: shares memory with inputs.means[0].weights");
+  FAIL_CALL(duet_terms_forward(context, &in, at(7, 2), at(10, 1)), DUET_INVALID_ARGUMENT, "losses: shares memory with inputs.terms[0].weight");
+  const duet_vector twice[] = {at(12, 3), at(12, 3)}, parts[] = {at(12, 3), at(14, 3)}, read[] = {{}, at(5, 3)};
+  SUCCEED_CALL(duet_terms_backward(context, &in, at(11, 1), twice));
+  CHECK(values.at(13) == doctest::Approx(2 + 4 + 4.0 / 3));
+  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), parts), DUET_INVALID_ARGUMENT,
+            "grad_values[1]: shares a part of its memory with grad_values[0]");
+  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), read), DUET_INVALID_ARGUMENT, "grad_values[1]: shares memory with inputs.terms[0].weight");
+  FAIL_CALL(duet_terms_backward(context, &in, at(13, 1), twice), DUET_INVALID_ARGUMENT, "grad_values[0]: shares memory with grad_total");
+}

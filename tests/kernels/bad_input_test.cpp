@@ -282,11 +282,59 @@ Outcome gather(const Call& call) {
                   });
 }
 
+Outcome cross_entropy_all(const Call& call) {
+  Caller c(call);
+  Given logits = c.given(c.draw.normals(call.n, call.d)), more = c.given(c.draw.normals(call.n, call.d));
+  Given targets = c.given(c.draw.distributions(call.n, call.d)), grad = c.gradient(call.n, call.d), grad_more = c.gradient(call.n, call.d);
+  Floats loss(call.n, 1), loss_more(call.n, 1), weight = c.draw.normals(call.n, 1);
+  duet_matrix all[] = {logits.matrix(), more.matrix()};
+  const duet_matrix grads[] = {grad.matrix(), grad_more.matrix()};
+  const duet_vector losses[] = {loss.vector(), loss_more.vector()}, weights[] = {weight.vector(), weight.vector()};
+  c.spoil(all[0], loss.data());
+  return c.finish({[&] { return duet_cross_entropy_forward_all(c.context, all, 2, targets.matrix(), losses); },
+                   [&] { return duet_cross_entropy_backward_all(c.context, all, 2, targets.matrix(), weights, grads); }},
+                  [&] {
+                    return std::vector<Doubles>{loss.values(), loss_more.values(), grad.values(), grad_more.values()};
+                  });
+}
+
+Outcome gather_batch(const Call& call) {
+  Caller c(call);
+  Given source = c.given(c.draw.normals(call.m, call.d)), other = c.given(c.draw.normals(call.m, 3));
+  Given rows = c.output(call.n, call.d), other_rows = c.output(call.n, 3);
+  Longs indices(call.n, 1);
+  for (int64_t i = 0; i < call.n; ++i) indices.at(i) = i / 2 % std::max<int64_t>(1, call.m);
+  duet_matrix sources[] = {source.matrix(), other.matrix()};
+  const duet_matrix to[] = {rows.matrix(), other_rows.matrix()};
+  duet_gather_inputs in = DUET_GATHER_INPUTS_INIT;
+  in.sources = sources, in.source_count = 2, in.indices = indices.vector();
+  c.spoil(sources[0], rows.matrix().data);
+  return c.finish({[&] { return duet_gather_batch(c.context, &in, to, {}); }}, [&] {
+    return std::vector<Doubles>{rows.values(), other_rows.values()};
+  });
+}
+
+Outcome step_begin(const Call& call) {
+  Caller c(call);
+  Given mailed = c.given(c.draw.normals(call.n, call.d));
+  Longs integers = Longs(call.n, 2).fill(1), numbers = Longs(call.n, call.m).fill(2), begun = Longs(1, 1).fill(1);
+  Floats values(call.d, 1);
+  Longs taken(2, 1), indices(call.m, 1);
+  duet_step_mail mail = DUET_STEP_MAIL_INIT;
+  mail.values = mailed.matrix(), mail.integers = integers.matrix(), mail.indices = numbers.matrix();
+  c.spoil(mail.values, values.data());
+  return c.finish({[&] { return duet_step_begin(c.context, &mail, begun.vector(), values.vector(), taken.vector(), indices.vector()); }}, [&] {
+    return std::vector<Doubles>{values.values(), taken.values(), indices.values(), begun.values()};
+  });
+}
+
 struct Family {
   const char* name;
   Outcome (*run)(const Call&);
   const char *input, *output;  // what its calls name the first of them
   bool scratch = true;         // whether it takes a workspace
+  bool pairs = true;           // whether rows of its inputs are numbered in int32
+  char needs = ' ';            // 'n' or 'm': of what it needs one at least, a slot to take or a row to gather from
 };
 const Family kFamilies[] = {{"distance", distance, "inputs.x", "distances"},
                             {"mining", mining, "inputs.x", "rows.negative_index"},
@@ -300,7 +348,10 @@ const Family kFamilies[] = {{"distance", distance, "inputs.x", "distances"},
                             {"normalization", normalization, "x", "outputs", false},
                             {"cross_entropy", cross_entropy, "logits", "row_loss", false},
                             {"decorrelation", decorrelation, "inputs.a", "loss"},
-                            {"gather", gather, "source", "rows", false}};
+                            {"gather", gather, "source", "rows", false, true, 'm'},
+                            {"cross_entropy_all", cross_entropy_all, "logits[0]", "row_loss[0]", false},
+                            {"gather_batch", gather_batch, "inputs.sources[0]", "rows[0]", false, false, 'm'},
+                            {"step_begin", step_begin, "mail.values", "values", false, false, 'n'}};
 
 bool same_values(const std::vector<Doubles>& a, const std::vector<Doubles>& b) {
   bool same = a.size() == b.size();
@@ -356,7 +407,7 @@ TEST_CASE("a single row needs no stride, and none is read") {
       CAPTURE(rows);
       Call call;
       call.n = call.m = rows;
-      if (rows == 0 && std::string(family.name) == "gather") continue;  // no row to gather from
+      if (rows == 0 && family.needs != ' ') continue;
       const Outcome plain = family.run(call);
       call.spoil = [](duet_matrix& view, void*, void*) { view.row_stride = 0; };
       const Outcome without = family.run(call);
@@ -372,7 +423,7 @@ TEST_CASE("a single row needs no stride, and none is read") {
 TEST_CASE("views past every memory are refused by name, and so are rows past int32 on a side of pairs") {
   check_refused(": expected at most 2^45 elements, got ", [](duet_matrix& view) { view.rows = int64_t{1} << 45; });
   for (const Family& family : kFamilies) {
-    if (std::string(family.input).find("inputs.") != 0) continue;  // rows alone
+    if (std::string(family.input).find("inputs.") != 0 || !family.pairs) continue;  // rows alone
     CAPTURE(family.name);
     Call call;
     call.spoil = [](duet_matrix& view, void*, void*) { view.rows = int64_t{1} << 31; };
@@ -406,7 +457,7 @@ TEST_CASE("n = 0, m = 0 and d = 0 are calls like others") {
     for (const std::array<int64_t, 3>& shape : {std::array<int64_t, 3>{0, 11, 5}, {9, 0, 5}, {0, 0, 5}, {9, 11, 0}}) {
       const int64_t n = shape[0], m = shape[1], d = shape[2];
       const std::string name = family.name;
-      if (m == 0 && name == "gather") continue;  // no row to gather from
+      if ((family.needs == 'n' && n == 0) || (family.needs == 'm' && m == 0)) continue;
       CAPTURE(name);
       CAPTURE(n);
       CAPTURE(m);

@@ -133,6 +133,11 @@ TEST_CASE("a dtype that is none is refused in every place where a view stands") 
     duet_vector terms[2] = {duet_f32_vector(&p.a.at(0), 1), duet_f32_vector(&p.a.at(1), 1)};
     put(terms[1].dtype, value);
     FAIL_CALL(duet_weighted_sum_forward(p.context, terms, terms, 2, p.scale.vector()), DUET_INVALID_ARGUMENT, "terms[1]: " + got);
+    const duet_mean mean = {p.one_a.vector(), {}, terms[1]};
+    const duet_term term = {terms[0], 1};
+    duet_terms_inputs loss = DUET_TERMS_INPUTS_INIT;
+    loss.terms = &term, loss.term_count = 1, loss.means = &mean, loss.mean_count = 1;
+    FAIL_CALL(duet_terms_forward(p.context, &loss, {}, p.scale.vector()), DUET_INVALID_ARGUMENT, "inputs.means[0].divisor: " + got);
     Floats moments(6, 1);
     duet_optimizer_slot slot = {duet_f32_vector(&p.a.at(0), 2), duet_f32_vector(&p.v.at(0), 2), duet_f32_vector(&moments.at(0), 2),
                                 duet_f32_vector(&moments.at(2), 2), duet_f32_vector(&moments.at(4), 2)};

@@ -67,6 +67,39 @@ TEST_CASE("contrastive losses beyond one sweep block") {
   }
 }
 
+TEST_CASE("contrastive losses about the limits of a device's form for small batches") {
+  struct Edge {
+    int64_t n, m, d, classes;
+  };
+  // It takes 256 rows and 512 columns, of embeddings and of classes, in parts of 4 rows by 128 and 64 columns.
+  for (const Edge& edge :
+       {Edge{256, 255, 4, 3}, {255, 257, 4, 3}, {4, 128, 64, 3}, {5, 129, 68, 3}, {4, 3, 512, 3}, {4, 3, 513, 3}, {6, 5, 3, 512}, {6, 5, 3, 513}}) {
+    if (!affordable_tiles(edge.n, edge.m, edge.d)) continue;
+    for (const Variant variant : kVariants) {
+      CAPTURE(static_cast<int>(variant));
+      CAPTURE(edge.n);
+      CAPTURE(edge.m);
+      CAPTURE(edge.d);
+      Draw draw(54);
+      Problem problem = draw_problem(draw, variant, edge.n, edge.m, edge.d, 10, edge.classes);
+      Losses losses = forward(problem, 1);
+      check_losses(problem, losses, problem.tolerance());
+      Weights weights{draw.choice(edge.n, {1, 0.3}), draw.choice(edge.m, {1, 0.3})};
+      const Gradients before = prefilled(problem), gradients = backward(problem, losses, weights, 1, before);
+      check_gradients(problem, weights, before, gradients);
+      // The scalars' gradients need neither side's.
+      Gradients scalars = before;
+      Call call(problem, 1);
+      const bool sigmoid = problem.is_sigmoid();
+      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, losses.row_statistics.matrix(), losses.column_statistics.matrix(),
+                                             weights.row.vector(), weights.column.vector(), {}, {}, scalars.scale.vector(),
+                                             sigmoid ? scalars.bias.vector() : duet_vector{}, call.workspace()));
+      CHECK(scalars.scale.same_bits(gradients.scale));
+      CHECK(scalars.bias.same_bits(gradients.bias));
+    }
+  }
+}
+
 TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
   for (const Variant variant : kVariants) {
     for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {

@@ -135,6 +135,74 @@ TEST_CASE("cross-entropy at the edges") {
   CHECK(grad.at(4, 0) == -1);
 }
 
+TEST_CASE("cross-entropy of several logits at once has the bits of one after another") {
+  struct Shape {
+    int64_t rows, classes, count, padding;
+  };
+  for (const Shape& shape :
+       {Shape{0, 3, 2, 0}, Shape{1, 1, 1, 0}, Shape{128, 10, 2, 0}, Shape{131, 12, 4, 0}, Shape{67, 12, 3, 4}, Shape{5, 2100, 2, 0}}) {
+    if (!affordable(2 * shape.count * shape.rows * (20 * shape.classes + 3000))) continue;
+    CAPTURE(shape.rows);
+    std::vector<Problem> problems;
+    std::vector<duet_matrix> logits, grads;
+    std::vector<duet_vector> row_loss, row_weight;
+    std::vector<Floats> losses_at_once, grads_at_once;
+    const Floats before = Draw(8).normals(shape.rows, shape.classes, 1, shape.padding);
+    for (int64_t k = 0; k < shape.count; ++k) {
+      problems.push_back(draw_problem(static_cast<uint64_t>(40 + k), shape.rows, shape.classes, 3, shape.padding));
+      problems.back().targets = problems[0].targets;
+      losses_at_once.emplace_back(shape.rows, 1), grads_at_once.push_back(before);
+      if (k == 1 && shape.rows > 0) problems.back().weight.at(0) = 0;
+    }
+    for (size_t k = 0; k < problems.size(); ++k) {
+      logits.push_back(problems[k].logits.matrix()), row_weight.push_back(problems[k].weight.vector());
+      row_loss.push_back(losses_at_once[k].vector()), grads.push_back(grads_at_once[k].matrix());
+    }
+    Context context(2);
+    const duet_matrix targets = problems[0].targets.matrix();
+    SUCCEED_CALL(duet_cross_entropy_forward_all(context, logits.data(), shape.count, targets, row_loss.data()));
+    SUCCEED_CALL(duet_cross_entropy_backward_all(context, logits.data(), shape.count, targets, row_weight.data(), grads.data()));
+    for (size_t k = 0; k < problems.size(); ++k) {
+      CHECK(losses_at_once[k].same_bits(losses(problems[k], 1)));
+      CHECK(grads_at_once[k].same_bits(gradient(problems[k], before, 1)));
+    }
+  }
+}
+
+TEST_CASE("cross-entropy of several logits refuses misuse") {
+  Context context;
+  Problem a = draw_problem(11, 4, 3, 1, 0), v = draw_problem(12, 4, 3, 1, 0);
+  Floats loss_a(4, 1), loss_v(4, 1), grad_a(4, 3), grad_v(4, 3), narrow(4, 2);
+  duet_matrix logits[] = {a.logits.matrix(), v.logits.matrix()}, grads[] = {grad_a.matrix(), grad_v.matrix()};
+  duet_vector row_loss[] = {loss_a.vector(), loss_v.vector()}, row_weight[] = {a.weight.vector(), v.weight.vector()};
+  const duet_matrix targets = a.targets.matrix();
+  const auto forward = [&](int64_t count, const std::string& part) {
+    FAIL_CALL(duet_cross_entropy_forward_all(context, logits, count, targets, row_loss), DUET_INVALID_ARGUMENT, part);
+  };
+  const auto backward = [&](const std::string& part) {
+    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads), DUET_INVALID_ARGUMENT, part);
+  };
+  for (const int64_t count : {-1, 0, 5}) forward(count, "count: expected 1 to 4, got " + std::to_string(count));
+  row_loss[1] = row_loss[0];
+  forward(2, "row_loss[1]: shares memory with row_loss[0]");
+  row_loss[1].size = 3;
+  forward(2, "row_loss[1]: expected 4 elements, got 3");
+  grads[1] = grads[0];
+  backward("grad_logits[1]: shares memory with grad_logits[0]");
+  grads[1] = narrow.matrix();
+  backward("grad_logits[1]: expected 4 x 3, got 4 x 2");
+  row_weight[0].size = 3;
+  backward("row_weight[0]: expected 4 elements, got 3");
+  logits[1] = narrow.matrix();
+  forward(2, "logits[1]: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_INVALID_ARGUMENT, "logits: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_INVALID_ARGUMENT, "row_loss: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_INVALID_ARGUMENT, "row_weight: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, nullptr), DUET_INVALID_ARGUMENT,
+            "grad_logits: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_INVALID_ARGUMENT, "context: null");
+}
+
 TEST_CASE("cross-entropy refuses misuse") {
   Context context;
   Problem problem = draw_problem(6, 4, 3, 1, 0);

@@ -81,8 +81,8 @@ TEST_CASE("decorrelation agrees with the double reference") {
   struct Shape {
     int64_t n, d, padding;
   };
-  for (const Shape& shape :
-       {Shape{0, 3, 0}, Shape{1, 4, 0}, Shape{5, 1, 1}, Shape{2, 2, 0}, Shape{37, 13, 2}, Shape{128, 64, 0}, Shape{67, 131, 3}, Shape{2100, 11, 0}}) {
+  for (const Shape& shape : {Shape{0, 3, 0}, Shape{1, 4, 0}, Shape{5, 1, 1}, Shape{2, 2, 0}, Shape{37, 13, 2}, Shape{128, 64, 0}, Shape{67, 131, 3},
+                             Shape{2100, 11, 0}, Shape{256, 17, 1}, Shape{257, 16, 0}, Shape{9, 256, 0}, Shape{9, 257, 0}}) {
     CAPTURE(shape.n);
     CAPTURE(shape.d);
     Problem problem = draw_problem(1, shape.n, shape.d, shape.padding);

@@ -122,6 +122,37 @@ TEST_CASE("the reference's distillation gradients are those of its losses") {
   check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {p.scale}), 1e-7, "scale");
 }
 
+TEST_CASE("distillation about the limits of a device's form for small batches") {
+  struct Edge {
+    int64_t n, m, d, classes;
+  };
+  // It takes 256 rows and 512 columns, of embeddings and of classes, in parts of 4 rows by 128 and 64 columns. The teacher has d + 2.
+  for (const Edge& edge :
+       {Edge{256, 255, 4, 3}, {255, 257, 4, 3}, {4, 128, 64, 3}, {5, 129, 62, 3}, {4, 3, 510, 3}, {4, 3, 511, 3}, {6, 5, 3, 512}, {6, 5, 3, 513}}) {
+    if (!affordable_tiles(edge.n, edge.m, 2 * edge.d)) continue;
+    for (const bool paired : {true, false}) {
+      CAPTURE(edge.n);
+      CAPTURE(edge.m);
+      CAPTURE(edge.d);
+      CAPTURE(paired);
+      Draw draw(40);
+      Problem problem = draw_problem(draw, edge.n, edge.m, edge.d, 10, 5, edge.classes);
+      problem.paired = paired;
+      Losses losses = forward(problem, 1);
+      check_losses(problem, losses, problem.tolerance());
+      Weights weights{draw.choice(edge.n, {1, 0.3}), draw.choice(edge.m, {1, 0.3})};
+      const Gradients before = prefilled(problem), gradients = backward(problem, losses, weights, 1, before);
+      check_gradients(problem, weights, before, gradients, problem.tolerance());
+      // The scale's gradient needs neither side's.
+      Gradients scale = before;
+      Call call(problem, 1);
+      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, losses.row_statistics.matrix(), losses.column_statistics.matrix(),
+                                              weights.row.vector(), weights.column.vector(), {}, {}, scale.scale.vector(), call.workspace()));
+      CHECK(scale.scale.same_bits(gradients.scale));
+    }
+  }
+}
+
 TEST_CASE("distillation agrees with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());

@@ -2,6 +2,7 @@
 
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/faults.h"
 
 using namespace duet::test;
 
@@ -83,6 +84,129 @@ TEST_CASE("gather backward leaves -0 and other rows' NaN where they are") {
   CHECK(std::isnan(grad_source.at(3, 3)));
   CHECK(grad_source.at(2, 0) == 0);
   CHECK(grad_source.at(4, 0) == 0);
+}
+
+namespace {
+
+// Sources of one data set, and where a batch of them goes.
+struct Set {
+  std::vector<Floats> sources, rows;
+  Ints labels, picked;
+  Longs indices;
+  std::vector<duet_matrix> from, to;
+
+  Set(Draw& draw, int64_t size, int64_t batch, const std::vector<int64_t>& columns, int64_t padding)
+      : labels(draw.labels(size, 5, 0.2)), picked(batch, 1), indices(draw_indices(draw, {size, 0, batch, 0})) {
+    for (const int64_t width : columns) {
+      sources.push_back(draw.normals(size, width, 1, padding)), rows.emplace_back(batch, width, padding);
+    }
+    for (size_t k = 0; k < sources.size(); ++k) from.push_back(sources[k].matrix()), to.push_back(rows[k].matrix());
+  }
+  duet_gather_inputs inputs() {
+    duet_gather_inputs in = DUET_GATHER_INPUTS_INIT;
+    in.sources = from.data(), in.source_count = static_cast<int64_t>(from.size());
+    in.labels = labels.vector(), in.indices = indices.vector();
+    return in;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("gather takes rows of several sources and their labels at once") {
+  struct Shape {
+    int64_t size, batch;
+    std::vector<int64_t> columns;
+    int64_t padding;
+  };
+  for (const Shape& shape : {Shape{1, 1, {1}, 0}, Shape{20, 0, {3, 5}, 0}, Shape{97, 128, {128, 1024}, 0}, Shape{97, 33, {7, 129, 0, 64}, 1},
+                             Shape{13, 261, {130, 4, 131}, 2}, Shape{1009, 2003, {5, 12}, 0}}) {
+    CAPTURE(shape.batch);
+    Draw draw(5);
+    Set set(draw, shape.size, shape.batch, shape.columns, shape.padding);
+    std::vector<int64_t> chosen;
+    for (int64_t i = 0; i < shape.batch; ++i) chosen.push_back(set.indices.at(i));
+    duet_gather_inputs inputs = set.inputs();
+    const auto check = [&] {
+      for (size_t k = 0; k < set.rows.size(); ++k)
+        check_close(set.rows[k].values(), duet::reference::gather(set.sources[k].values(), shape.columns[k], chosen), 0, "rows");
+    };
+    for (const int threads : thread_counts()) {
+      const Context context(threads);
+      for (Floats& rows : set.rows) rows.fill(kNaN);
+      set.picked.fill(-7);
+      SUCCEED_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()));
+      check();
+      check_close(set.picked.values(), duet::reference::gather(set.labels.values(), 1, chosen), 0, "labels");
+    }
+    for (Floats& rows : set.rows) rows.fill(kNaN);
+    inputs.labels = {};
+    SUCCEED_CALL(duet_gather_batch(Context(1), &inputs, set.to.data(), {}));
+    check();
+  }
+}
+
+TEST_CASE("gather of a batch notes the first index out of range where its context notes faults") {
+  NotingContext context;
+  Draw draw(6);
+  Set set(draw, 20, 300, {4, 9}, 0);
+  const duet_gather_inputs inputs = set.inputs();
+  SUCCEED_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()));
+  CHECK(context.taken() == "");
+  set.indices.at(271) = 20, set.indices.at(280) = int64_t{1} << 40, set.indices.at(299) = -1;
+  if (on_cpu()) {
+    FAIL_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+              "inputs.indices[271]: expected 0 to 19, got 20");
+    return;
+  }
+  SUCCEED_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()));
+  set.indices.at(3) = -5;  // a later call's: the first stays
+  SUCCEED_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()));
+  CHECK(context.taken() == "fault_check: inputs.indices[271]: expected 0 to 19, got 20");
+  for (const int64_t i : {3, 271, 280, 299}) CHECK((std::isnan(set.rows[0].at(i, 3)) && std::isnan(set.rows[1].at(i, 8)) && set.picked.at(i) == -1));
+  CHECK(set.rows[1].at(270, 8) == set.sources[1].at(set.indices.at(270), 8));
+  FAIL_CALL(duet_gather_batch(Context(1), &inputs, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+            "inputs.indices[3]: expected 0 to 19, got -5");
+}
+
+TEST_CASE("gather of a batch refuses misuse") {
+  Context context;
+  Draw draw(7);
+  Set set(draw, 6, 3, {4, 2}, 0);
+  const duet_gather_inputs good = set.inputs();
+  duet_gather_inputs wrong = good;
+  const auto fails = [&](const std::string& part) {
+    FAIL_CALL(duet_gather_batch(context, &wrong, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, part);
+    wrong = good;
+  };
+  for (const int64_t count : {0, 5, -1}) {
+    wrong.source_count = count;
+    fails("inputs.source_count: expected 1 to 4, got " + std::to_string(count));
+  }
+  wrong.sources = nullptr;
+  fails("inputs.sources: null for 2 matrices");
+  wrong.struct_size = 8;
+  fails("inputs.struct_size: expected ");
+  wrong.labels.size = 5;
+  fails("inputs.labels: expected 6 elements, got 5");
+  wrong.labels = {};
+  fails("labels: expected null without inputs.labels");
+  wrong.indices.dtype = DUET_I32;
+  fails("inputs.indices: expected dtype i64, got i32");
+  set.from[1].rows = 5;
+  fails("inputs.sources[1]: expected 6 x any, got 5 x 2");
+  set.from[1].rows = 6;
+  set.to[1].columns = 1;
+  fails("rows[1]: expected 3 x 2, got 3 x 1");
+  set.to[1] = set.to[0];
+  set.to[1].columns = 2;
+  fails("rows[1]: shares memory with rows[0]");
+  set.to[1] = set.rows[1].matrix();
+  set.to[0].data = set.sources[1].data();
+  fails("rows[0]: shares memory with inputs.sources[1]");
+  FAIL_CALL(duet_gather_batch(context, &good, nullptr, set.picked.vector()), DUET_INVALID_ARGUMENT, "rows: null for 2 matrices");
+  FAIL_CALL(duet_gather_batch(context, nullptr, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, "inputs: null");
+  set.to[0] = set.rows[0].matrix();
+  FAIL_CALL(duet_gather_batch(nullptr, &good, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, "context: null");
 }
 
 TEST_CASE("gather refuses misuse") {

@@ -1,69 +1,15 @@
-#include "tests/reference/linear.h"
-
+#include "tests/kernels/linear_problem.h"
 #include "tests/reference/activation.h"
-#include "tests/support/arrays.h"
-#include "tests/support/compare.h"
 
 using namespace duet::test;
+using namespace duet::test::linear;
 
 namespace {
 
-struct Case {
-  int64_t batch, in, out, padding;
-  bool bias;
-  float scale;
-};
 // Below and beyond one tile (64 to 256), no multiple of it, many rows (grad_weight's long side), nothing at all.
 const Case kCases[] = {{0, 7, 5, 0, true, 1},        {1, 1, 1, 0, true, 1},      {5, 0, 3, 0, true, 2},       {5, 0, 3, 0, false, 1},
                        {3, 4, 0, 0, true, 1},        {13, 67, 31, 5, true, 1},   {13, 67, 31, 0, false, 10},  {128, 300, 256, 0, true, 1},
                        {130, 257, 129, 3, true, 10}, {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}, {200, 300, 60, 0, true, 1}};
-
-template <class T>
-std::vector<T> as(const Doubles& values) {
-  return std::vector<T>(values.begin(), values.end());
-}
-
-struct Problem {
-  Floats x, weight, bias;
-  Case shape;
-
-  explicit Problem(const Case& given, Draw draw = Draw(1))
-      : x(draw.normals(given.batch, given.in, 1, given.padding)),
-        weight(draw.normals(given.out, given.in, 0.1, given.padding)),
-        bias(draw.normals(given.out, 1)),
-        shape(given) {}
-  duet_linear_inputs inputs() {
-    duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;
-    inputs.x = x.matrix();
-    inputs.weight = weight.matrix();
-    if (shape.bias) inputs.bias = bias.vector();
-    inputs.output_scale = shape.scale;
-    return inputs;
-  }
-  template <class T>
-  duet::reference::LinearOf<T> reference() const {
-    return {shape.batch, shape.in, shape.out, as<T>(x.values()), as<T>(weight.values()), shape.bias ? as<T>(bias.values()) : std::vector<T>(),
-            shape.scale};
-  }
-};
-
-Scratch scratch_for(duet_context* context, const duet_linear_inputs& inputs) {
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_linear_workspace(context, &inputs, &bytes));
-  return Scratch(bytes);
-}
-
-// Twice the error of the naive float32 loops, and an ulp of the largest entry for the addition to what was there.
-double tolerance(const Doubles& expected, const std::vector<float>& naive) {
-  double worst = 0;
-  for (size_t k = 0; k < expected.size(); ++k) worst = std::max(worst, std::abs(naive[k] - expected[k]));
-  return 2 * worst + 1.2e-7 * std::max(largest(expected), 4.0);
-}
-
-Doubles plus(Doubles a, const Doubles& b) {
-  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
-  return a;
-}
 
 }  // namespace
 
@@ -189,17 +135,6 @@ struct ReluCase {
 const ReluCase kReluCases[] = {{{0, 7, 5, 0, true, 1}, 0.2f, 0},       {{5, 0, 3, 0, true, 2}, 0.2f, 1},       {{3, 4, 0, 0, true, 1}, 0.2f, 0},
                                {{1, 1, 1, 0, true, 1}, 0.5f, 3},       {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 300, 64, 0, true, 1}, 0.2f, 7},
                                {{128, 300, 256, 0, true, 1}, 0.2f, 0}, {{300, 70, 131, 3, true, 10}, 0.9f, 5}, {{70, 40, 129, 0, true, 1}, 0, 0}};
-
-struct DropoutOf {
-  Longs step{1, 1};
-  duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
-
-  DropoutOf(float probability, int64_t first_row) {
-    step.fill(9);
-    options.drop_probability = probability, options.layer = 3, options.seed = 77, options.first_row = first_row;
-    if (probability > 0) options.step = step.vector();
-  }
-};
 
 struct Passes {
   Floats outputs, grad_x, grad_weight, grad_bias;

@@ -156,6 +156,84 @@ TEST_CASE("layer norm matches the reference, bit for bit on any number of thread
   }
 }
 
+namespace {
+
+// What the fused calls and those of their own leave, each gradient starting from what is there.
+struct Followed {
+  Floats outputs, x, gain, offset;
+
+  bool same_bits(const Followed& other) const {
+    return outputs.same_bits(other.outputs) && x.same_bits(other.x) && gain.same_bits(other.gain) && offset.same_bits(other.offset);
+  }
+};
+
+// Layer norm, activation and dropout by the calls of their own; as tapes run them, the gradients between them start from 0.
+void run_apart(duet_context* context, const duet_layer_norm_inputs& layer, duet_activation_kind kind, const duet_dropout_options& dropout, Floats& g,
+               Followed& to) {
+  const int64_t rows = to.outputs.rows(), columns = to.outputs.columns();
+  Floats y(rows, columns), grad_y(rows, columns), undropped(rows, columns);
+  grad_y.fill(0), undropped.fill(0);
+  SUCCEED_CALL(duet_layer_norm_forward(context, &layer, y.matrix()));
+  duet_activation_inputs activation = DUET_ACTIVATION_INPUTS_INIT;
+  activation.kind = kind, activation.x = y.matrix();
+  SUCCEED_CALL(duet_activation_forward(context, &activation, to.outputs.matrix()));
+  Floats* upstream = &g;
+  if (dropout.drop_probability > 0) {
+    SUCCEED_CALL(duet_dropout_forward(context, to.outputs.matrix(), &dropout, to.outputs.matrix()));
+    SUCCEED_CALL(duet_dropout_backward(context, &dropout, g.matrix(), undropped.matrix()));
+    upstream = &undropped;
+  }
+  SUCCEED_CALL(duet_activation_backward(context, &activation, upstream->matrix(), grad_y.matrix()));
+  SUCCEED_CALL(duet_layer_norm_backward(context, &layer, grad_y.matrix(), to.x.matrix(), to.gain.vector(), to.offset.vector(),
+                                        scratch_for(context, layer.x).view()));
+}
+
+}  // namespace
+
+TEST_CASE("layer norm with an activation and dropout is the three calls, bit for bit, forward and backward") {
+  for (const Shape& shape : kShapes) {
+    if (!affordable(shape.rows * (60 * shape.columns + 6000))) continue;  // emulated, a row takes so many steps of its threads
+    for (const duet_activation_kind kind : {DUET_RELU, DUET_TANH, DUET_GELU}) {
+      for (const float probability : {0.0f, 0.3f}) {
+        CAPTURE(shape.rows);
+        CAPTURE(shape.columns);
+        CAPTURE(kind);
+        CAPTURE(probability);
+        Draw draw(4);
+        Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+        // A row of NaN, of which some are dropped, and gradients that nothing stops.
+        if (shape.rows > 2 && shape.columns > 8)
+          x.at(1, 3) = g.at(2, 5) = static_cast<float>(kNaN), g.at(2, 7) = std::numeric_limits<float>::infinity();
+        Floats gain = draw.normals(shape.columns, 1), offset = draw.normals(shape.columns, 1);
+        Longs step(1, 1);
+        step.fill(9);
+        duet_layer_norm_inputs layer = DUET_LAYER_NORM_INPUTS_INIT;
+        layer.x = x.matrix(), layer.gain = gain.vector(), layer.offset = offset.vector();
+        duet_dropout_options dropout = DUET_DROPOUT_OPTIONS_INIT;
+        dropout.drop_probability = probability, dropout.layer = 2, dropout.seed = 5, dropout.step = step.vector(), dropout.first_row = 7;
+        duet_layer_norm_inputs fused = layer;
+        fused.fuses = 1, fused.activation = kind, fused.dropout = dropout;
+        const Followed before{Floats(shape.rows, shape.columns, shape.padding), draw.normals(shape.rows, shape.columns, 1, shape.padding),
+                              draw.normals(shape.columns, 1), draw.normals(shape.columns, 1)};
+        for (const int threads : thread_counts()) {
+          Context context(threads);
+          Followed apart = before, to = before;
+          run_apart(context, layer, kind, dropout, g, apart);
+          size_t bytes = 0;
+          SUCCEED_CALL(duet_layer_norm_workspace(context, &fused, &bytes));
+          const Scratch scratch(bytes);
+          SUCCEED_CALL(duet_layer_norm_forward(context, &fused, to.outputs.matrix()));
+          SUCCEED_CALL(duet_layer_norm_backward(context, &fused, g.matrix(), to.x.matrix(), to.gain.vector(), to.offset.vector(), scratch.view()));
+          CHECK(to.same_bits(apart));
+          Followed alone = before;
+          SUCCEED_CALL(duet_layer_norm_backward(context, &fused, g.matrix(), {}, alone.gain.vector(), {}, scratch.view()));
+          CHECK(alone.gain.same_bits(apart.gain));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("layer norm of constant, tiny, huge and NaN rows") {
   const float rows[][3] = {{7, 7, 7},
                            {1e30f, -1e30f, 2e30f},
@@ -226,4 +304,24 @@ TEST_CASE("normalization refuses misuse") {
   FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, little), DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
   inputs.gain = gain.vector();
   FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "gain: expected 3 elements, got 2");
+  inputs.gain = {};
+  // What follows is read where it is asked for.
+  inputs.dropout.drop_probability = 2;
+  SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
+  inputs.fuses = 1;
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "dropout.drop_probability: expected 0 to below 1, got 2");
+  inputs.dropout.drop_probability = 0;
+  const int unknown = 7;
+  std::memcpy(&inputs.activation, &unknown, sizeof unknown);
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "activation: unknown value 7");
+  inputs.activation = DUET_GELU;
+  size_t more = 0;
+  SUCCEED_CALL(duet_layer_norm_workspace(context, &inputs, &more));
+  CHECK(more > bytes);
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, scratch.view()), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_layer_norm_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+  // A caller of an older header, whose struct ends before what follows.
+  inputs.struct_size = 104;
+  SUCCEED_CALL(duet_layer_norm_workspace(context, &inputs, &more));
+  CHECK(more == bytes);
 }

@@ -1,5 +1,9 @@
 #include "tests/reference/optimizer.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
 
@@ -180,6 +184,162 @@ TEST_CASE("adamw over more tensors than a launch takes, some of them misaligned"
   reference::adamw(expected, gradients.values(), options, double{rate.at(0)}, 3);
   check_close(parameters.values(), expected.parameter, 7.2e-7, "parameter");  // three roundings of size 4
   check_close(second.values(), expected.second_moment, 1e-9, "second moment");
+}
+
+namespace {
+
+// Both optimizers on the same slots.
+struct Steps {
+  duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
+  duet_sgd_options sgd = DUET_SGD_OPTIONS_INIT;
+  Floats rate = Floats(1, 1).fill(0.1);
+  Longs step = Longs(1, 1).fill(2);
+
+  template <class Change>
+  void change(Change&& change) {
+    change(adamw), change(sgd);
+  }
+  duet_status run(bool with_adamw, const std::vector<duet_optimizer_slot>& slots) {
+    const Context context(2);
+    const auto count = static_cast<int64_t>(slots.size());
+    return with_adamw ? duet_adamw_step(context, slots.data(), count, &adamw, rate.vector(), step.vector())
+                      : duet_sgd_step(context, slots.data(), count, &sgd, rate.vector());
+  }
+};
+
+// Gradients, moments and parameters as they are in the middle of a run.
+std::vector<Tensor> tensors_under_way() {
+  std::vector<Tensor> all = tensors();
+  draw_gradients(all, 1);
+  Draw draw(5);
+  for (Tensor& tensor : all)
+    for (int64_t k = 0; k < tensor.parameter.rows(); ++k) {
+      tensor.first_moment.at(k) = static_cast<float>(0.1 * draw.normal());
+      tensor.second_moment.at(k) = static_cast<float>(draw.uniform(0, 0.1));
+    }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a step with decays and bounds of its slots has the bits of one call for each decay and a clamp") {
+  const float inf = std::numeric_limits<float>::infinity();
+  std::vector<float> decays, lows, highs;
+  for (size_t s = 0; s < std::size(kSizes); ++s) {
+    decays.push_back(s % 3 == 0 ? 0.0f : 1.0f);
+    lows.push_back(s % 2 == 0 ? -inf : -0.5f), highs.push_back(s % 4 < 2 ? 0.75f : inf);
+  }
+  for (const bool with_adamw : {true, false}) {
+    CAPTURE(with_adamw);
+    Steps steps;
+    steps.change([](auto& options) { options.decay = 0.1f; });
+    std::vector<Tensor> expected = tensors_under_way(), actual = tensors_under_way();
+    std::vector<duet_optimizer_slot> decaying, others;
+    for (size_t s = 0; s < expected.size(); ++s) (decays[s] > 0 ? decaying : others).push_back(expected[s].slot());
+    SUCCEED_CALL(steps.run(with_adamw, decaying));
+    steps.change([](auto& options) { options.decay = 0; });
+    SUCCEED_CALL(steps.run(with_adamw, others));
+    for (size_t s = 0; s < expected.size(); ++s)
+      for (Floats* values : {&expected[s].parameter, &expected[s].teacher})
+        for (int64_t k = 0; k < values->rows() && (values == &expected[s].parameter || expected[s].has_teacher); ++k)
+          values->at(k) = std::clamp(values->at(k), lows[s], highs[s]);
+    steps.change([&](auto& options) {
+      options.decay = 0.1f;
+      options.slot_decay = decays.data(), options.slot_low = lows.data(), options.slot_high = highs.data();
+    });
+    SUCCEED_CALL(steps.run(with_adamw, slots_of(actual)));
+    for (size_t s = 0; s < expected.size(); ++s) {
+      CAPTURE(s);
+      CHECK(actual[s].same_bits(expected[s]));
+    }
+    steps.change([](auto& options) { options.slot_decay = options.slot_high = nullptr; });  // each of them may be left out
+    std::vector<Tensor> low_alone = tensors_under_way();
+    SUCCEED_CALL(steps.run(with_adamw, slots_of(low_alone)));
+    CHECK(low_alone[1].parameter.at(0) >= -0.5f);
+  }
+}
+
+TEST_CASE("bounds leave NaN, and move infinities") {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN(), low = -1, high = 1;
+  Draw draw(6);
+  Tensor tensor(draw, 6, true);
+  tensor.parameter.assign({nan, inf, -inf, 3, -3, 0.5});
+  tensor.gradient.fill(0);
+  tensor.teacher.assign({0.5, 0.5, 0.5, nan, 0.5, 0.5});
+  Steps steps;
+  steps.change([&](auto& options) { options.decay = 0, options.slot_low = &low, options.slot_high = &high, options.teacher_momentum = 0.5f; });
+  SUCCEED_CALL(steps.run(false, {tensor.slot()}));
+  CHECK((std::isnan(tensor.parameter.at(0)) && std::isnan(tensor.teacher.at(0)) && std::isnan(tensor.teacher.at(3))));
+  // 0 times infinity, the decay's share, is NaN before any bound is looked at.
+  CHECK((std::isnan(tensor.parameter.at(1)) && std::isnan(tensor.parameter.at(2))));
+  CHECK((tensor.parameter.at(3) == 1 && tensor.parameter.at(4) == -1 && tensor.parameter.at(5) == 0.5f));
+  CHECK((tensor.teacher.at(4) == -1 && tensor.teacher.at(5) == 0.5f));  // of 0.5 and the -3 before its bound
+}
+
+TEST_CASE("a step that does not apply changes nothing, one that does is a step") {
+  for (const bool with_adamw : {true, false}) {
+    CAPTURE(with_adamw);
+    const float low = -0.01f, high = 0.01f;
+    const std::vector<float> lows(std::size(kSizes), low), highs(std::size(kSizes), high);
+    Steps steps;
+    Ints apply(1, 1);
+    const std::vector<Tensor> before = tensors_under_way();
+    std::vector<Tensor> plain = before, applied = before, left = before;
+    steps.change([&](auto& options) { options.slot_low = lows.data(), options.slot_high = highs.data(); });
+    SUCCEED_CALL(steps.run(with_adamw, slots_of(plain)));
+    steps.change([&](auto& options) { options.apply = apply.vector(); });
+    apply.at(0) = 0;
+    SUCCEED_CALL(steps.run(with_adamw, slots_of(left)));
+    apply.at(0) = 1;
+    SUCCEED_CALL(steps.run(with_adamw, slots_of(applied)));
+    for (size_t s = 0; s < before.size(); ++s) {
+      CHECK(left[s].same_bits(before[s]));
+      CHECK(applied[s].same_bits(plain[s]));
+    }
+    CHECK_FALSE(plain[1].same_bits(before[1]));
+  }
+}
+
+TEST_CASE("optimizers read the options of an older caller as far as they go") {
+  Steps steps;
+  std::vector<Tensor> expected = tensors_under_way(), actual = tensors_under_way();
+  SUCCEED_CALL(steps.run(true, slots_of(expected)));
+  SUCCEED_CALL(steps.run(false, slots_of(expected)));
+  Ints apply(1, 1);
+  apply.at(0) = 0;
+  const float wrong = -1;
+  steps.change([&](auto& options) { options.apply = apply.vector(), options.slot_decay = &wrong; });  // behind the end of its structs
+  steps.adamw.struct_size = offsetof(duet_adamw_options, apply), steps.sgd.struct_size = offsetof(duet_sgd_options, apply);
+  SUCCEED_CALL(steps.run(true, slots_of(actual)));
+  SUCCEED_CALL(steps.run(false, slots_of(actual)));
+  for (size_t s = 0; s < expected.size(); ++s) CHECK(actual[s].same_bits(expected[s]));
+}
+
+TEST_CASE("optimizers refuse wrong options of slots") {
+  Draw draw(7);
+  Tensor tensor(draw, 4, true), other(draw, 4, false);
+  const std::vector<duet_optimizer_slot> slots = {tensor.slot(), other.slot()};
+  const auto fails = [&](const std::string& part, auto&& change) {
+    for (const bool with_adamw : {true, false}) {
+      Steps steps;
+      steps.change(change);
+      FAIL_CALL(steps.run(with_adamw, slots), DUET_INVALID_ARGUMENT, part);
+    }
+  };
+  Ints apply(2, 1);
+  apply.fill(1);
+  fails("options.apply: expected 1 elements, got 2", [&](auto& options) { options.apply = apply.vector(); });
+  fails("options.apply: expected dtype i32, got f32", [&](auto& options) { options.apply = duet_f32_vector(tensor.gradient.data(), 1); });
+  fails("slots[1].parameter: shares memory with options.apply",
+        [&](auto& options) { options.apply = duet_i32_vector(reinterpret_cast<int32_t*>(&other.parameter.at(3)), 1); });
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float negative[] = {0, -0.5f}, not_number[] = {nan, 1}, one_zero[] = {1, 0}, halves[] = {0.5f, 0.5f};
+  fails("options.slot_decay[1]: expected 0 or more and finite, got -0.5", [&](auto& options) { options.slot_decay = negative; });
+  fails("options.slot_decay[0]: expected 0 or more and finite, got nan", [&](auto& options) { options.slot_decay = not_number; });
+  fails("options.slot_low[0]: expected at most slot_high, 0.5, got 1",
+        [&](auto& options) { options.slot_low = one_zero, options.slot_high = halves; });
+  fails("options.slot_low[0]: expected at most slot_high, inf, got nan", [&](auto& options) { options.slot_low = not_number; });
+  fails("options.slot_low[0]: expected at most slot_high, nan, got -inf", [&](auto& options) { options.slot_high = not_number; });
 }
 
 TEST_CASE("optimizers refuse misuse") {

@@ -6,27 +6,6 @@
 using namespace duet::test;
 using namespace duet::test::triplet;
 
-namespace {
-
-struct OnePass {
-  Floats loss, active;
-  Gradients sums;
-};
-
-OnePass one_pass(Batch& batch, int threads = 2) {
-  Context context(threads);
-  const duet_triplet_inputs inputs = batch.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
-  Scratch scratch(bytes);
-  OnePass out{Floats(batch.n(), 1), Floats(batch.n(), 1), {Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}};
-  SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(), out.sums.x.matrix(), out.sums.y.matrix(),
-                                             scratch.view()));
-  return out;
-}
-
-}  // namespace
-
 TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients up to their division") {
   for (const Shape& s : kShapes) {
     if (!affordable_rows(s.n, s.m)) continue;
@@ -109,7 +88,8 @@ TEST_CASE("parts of a batch give the whole's rows, and gradients that add up") {
 
 // A few positives among the columns, so that the reference, which takes every triplet, is quick.
 TEST_CASE("rows longer than shared memory, and more rows than a block holds") {
-  for (const auto& shape : {std::pair<int64_t, int64_t>{4, 8200}, {2060, 16}}) {
+  // 4100 columns are too long where a device gives a block less shared memory than sm_80 does.
+  for (const auto& shape : {std::pair<int64_t, int64_t>{2, 4100}, {4, 8200}, {2060, 16}}) {
     const int64_t n = shape.first, m = shape.second;
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);

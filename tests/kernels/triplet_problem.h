@@ -97,6 +97,23 @@ inline Gradients backward(Batch& batch, double active, double upstream, Gradient
   return into;
 }
 
+struct OnePass {
+  Floats loss, active;
+  Gradients sums;
+};
+
+inline OnePass one_pass(Batch& batch, int threads = 2) {
+  Context context(threads);
+  const duet_triplet_inputs inputs = batch.inputs();
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
+  Scratch scratch(bytes);
+  OnePass out{Floats(batch.n(), 1), Floats(batch.n(), 1), {Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}};
+  SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(), out.sums.x.matrix(), out.sums.y.matrix(),
+                                             scratch.view()));
+  return out;
+}
+
 inline reference::Labels list(const Ints& labels) {
   reference::Labels out;
   for (int64_t i = 0; i < labels.rows(); ++i) out.push_back(labels.at(i));

@@ -29,4 +29,31 @@ inline Doubles weighted_mean_backward(const Doubles& weights, std::size_t size, 
   return grad;
 }
 
+// A term of a loss: its mean, or half the sum of its two.
+struct Mean {
+  Doubles values, weights;
+  double divisor = 0;
+
+  double value() const { return weighted_mean(values, weights, divisor); }
+};
+struct Term {
+  double weight = 0;
+  std::vector<Mean> means;
+
+  double value() const { return means.size() == 2 ? 0.5 * means[0].value() + 0.5 * means[1].value() : means[0].value(); }
+  // Of the values of one of its means, for a gradient of the total.
+  Doubles gradient(std::size_t mean, double grad_total) const {
+    const Mean& of = means[mean];
+    const double share = weight == 0 ? 0 : grad_total * weight / static_cast<double>(means.size());
+    return weighted_mean_backward(of.weights, of.values.size(), of.divisor, share);
+  }
+};
+
+inline double terms_total(const std::vector<Term>& terms) {
+  double total = 0;
+  for (const Term& term : terms)
+    if (term.weight != 0) total += term.weight * term.value();
+  return total;
+}
+
 }  // namespace duet::reference

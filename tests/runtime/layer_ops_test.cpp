@@ -116,6 +116,30 @@ TEST_CASE("cross-entropy with weights and a divisor") {
       [&](const auto& in) { return reference::weighted_mean(reference::cross_entropy(in[0], targets.values(), 7, 3), weights.values(), 4); });
 }
 
+TEST_CASE("cross-entropies of several logits in one call") {
+  Draw draw(12);
+  Floats targets = draw.distributions(7, 3);
+  const auto expected = [&](const auto& in) {
+    Doubles all;
+    for (const Doubles& logits : in)
+      for (const double term : reference::cross_entropy(logits, targets.values(), 7, 3)) all.push_back(term);
+    return weigh(all);
+  };
+  // Each alone may need no gradient, as gradcheck goes through them.
+  gradcheck(
+      "two", {draw.normals(7, 3), draw.normals(7, 3)},
+      [&](Tape& tape, const auto& in) {
+        return weigh(tape, ops::cross_entropy_terms(tape, {in[0], in[1]}, Tensor::view(targets.data(), 7, 3)));
+      },
+      expected);
+  gradcheck(
+      "three", {draw.normals(7, 3), draw.normals(7, 3), draw.normals(7, 3)},
+      [&](Tape& tape, const auto& in) {
+        return weigh(tape, ops::cross_entropy_terms(tape, {in[0], in[1], in[2]}, Tensor::view(targets.data(), 7, 3)));
+      },
+      expected);
+}
+
 TEST_CASE("decorrelation") {
   Draw draw(10);
   gradcheck(
@@ -146,6 +170,44 @@ TEST_CASE("both directions of a loss over pairs") {
         return 0.5 * (reference::weighted_mean(rows, in[1], 3) + reference::weighted_mean(columns, in[2], 4));
       },
       2e-5, {true, false, false});
+}
+
+TEST_CASE("loss terms and their weighted total") {
+  Draw draw(13);
+  Floats weights = draw.choice(9, {0, 0.5, 1}), row_weight = draw.choice(4, {0, 0.5, 1}), column_weight = draw.choice(5, {0.5, 1});
+  const auto view = [](Floats& array) { return Tensor::view(array.data(), array.rows()); };
+  // Leaves: nine row losses, in two terms; a scalar; nine losses of 4 rows and 5 columns; a scalar whose weight is 0; a divisor; the same of 0.
+  gradcheck(
+      "loss terms", {draw.normals(9, 1), draw.normals(1, 1), draw.normals(9, 1), draw.normals(1, 1), Leaf(1, 1, {3}), Leaf(1, 1, {0})},
+      [&](Tape& tape, const auto& in) {
+        const Tensor two = tape.constant(2), half = tape.constant(0.5f), zero = tape.constant(0);
+        const ops::LossTerm terms[] = {{two, {in[0], view(weights), in[4]}, {}},
+                                       {half, {in[1], {}, {}}, {}},
+                                       ops::both_directions(two, in[2], 4, view(row_weight), view(column_weight)),
+                                       {half, {in[0], {}, {}}, {}},
+                                       {zero, {in[3], {}, {}}, {}},
+                                       {two, {in[0], view(weights), in[5]}, {}}};
+        const auto [total, values] = ops::loss_terms(tape, terms);
+        CHECK_FALSE(values.requires_grad());
+        REQUIRE(values.size() == 6);
+        CHECK(values.data[1] == in[1].item());
+        CHECK(values.data[4] == in[3].item());  // reported, though it does not count
+        CHECK(values.data[5] == 0);
+        const double sum = 2.0 * values.data[0] + 0.5 * values.data[1] + 2.0 * values.data[2] + 0.5 * values.data[3];
+        CHECK(std::abs(total.item() - sum) <= 1e-6 * 10);  // a few float32 roundings of terms of at most 10
+        return total;
+      },
+      [&](const auto& in) {
+        const Doubles rows(in[2].begin(), in[2].begin() + 4), columns(in[2].begin() + 4, in[2].end());
+        return 2 * reference::weighted_mean(in[0], weights.values(), in[4][0]) + 0.5 * in[1][0] +
+               (reference::weighted_mean(rows, row_weight.values(), 4) + reference::weighted_mean(columns, column_weight.values(), 5)) +
+               0.5 * reference::weighted_mean(in[0], {}, 9);
+      },
+      2e-5, {true, true, true, true, false, false});
+  Context context(1);
+  Tape tape(context);
+  const Tensor one = tape.constant(1);
+  CHECK_FALSE(ops::loss_terms(tape, std::array<ops::LossTerm, 1>{{{one, {one, {}, {}}, {}}}}).total.requires_grad());
 }
 
 TEST_CASE("a weighted sum of constants needs no gradient, and an error of a kernel is thrown with its text") {

@@ -114,6 +114,46 @@ TEST_CASE("a bounded parameter does not decay and is kept in its bounds, its mov
   check_bounded<Sgd>(duet_sgd_options DUET_SGD_OPTIONS_INIT);
 }
 
+// Steps that apply, and one in between that does not: as if that one were not there.
+template <class Optimizer>
+void check_apply() {
+  Context context(2);
+  Run applied(context), plain(context);
+  Optimizer flagged(applied.store), unflagged(plain.store);
+  Draw draw(6);
+  const auto all = [](const Run& run) {
+    std::vector<std::vector<float>> kinds;
+    for (const ParameterKind kind : {ParameterKind::value, ParameterKind::first_moment, ParameterKind::second_moment, ParameterKind::teacher})
+      kinds.push_back(run.store.read(kind));
+    return kinds;
+  };
+  float rate = 0.05f;
+  int64_t updates = 0;
+  for (const int32_t apply : {1, 0, 0, 1, 1}) {
+    std::vector<float> gradient = applied.store.read(ParameterKind::gradient);
+    for (int64_t number = 0; number < 2; ++number)
+      for (int64_t e = 0; e < applied.store.parameter(number).rows() * applied.store.parameter(number).columns(); ++e)
+        gradient[static_cast<size_t>(applied.store.parameter(number).offset + e)] = apply ? static_cast<float>(draw.normal()) : std::nanf("");
+    for (Run* each : {&applied, &plain}) each->store.write(ParameterKind::gradient, gradient);
+    const auto before = all(applied);
+    updates += apply;
+    flagged.step(context, Tensor::view(&rate, 1), {&updates, 1}, duet_i32_vector(&apply, 1));
+    if (apply) {
+      unflagged.step(context, Tensor::view(&rate, 1), {&updates, 1});
+      CHECK(all(applied) == all(plain));
+      CHECK(all(applied) != before);
+    } else {
+      CHECK(all(applied) == before);
+    }
+    CHECK_FALSE(std::isnan(applied.store.read(ParameterKind::value)[0]));
+  }
+}
+
+TEST_CASE("a step that does not apply changes nothing, whatever its gradients are") {
+  check_apply<AdamW>();
+  check_apply<Sgd>();
+}
+
 TEST_CASE("SGD over the store") {
   compare<Sgd>([](auto& state, const Doubles& gradient, float rate, int64_t) {
     const duet_sgd_options options = DUET_SGD_OPTIONS_INIT;

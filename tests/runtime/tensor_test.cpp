@@ -2,7 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "kernels/core/error.h"
+#include "runtime/arena.h"
+#include "tests/support/arrays.h"
 
 using namespace duet;
 
@@ -50,6 +54,26 @@ TEST_CASE("an owning tensor moves without moving its memory") {
   first = std::move(second);
   CHECK(first.tensor().data == view.data);
   CHECK(OwningTensor(0, 5).tensor().data != nullptr);
+}
+
+TEST_CASE("an owning tensor of values is read back") {
+  duet::test::Context context(1);
+  const std::vector<float> values = {1, -2, 3.5f, 4, 5, 6};
+  for (duet_context* const of : {static_cast<duet_context*>(nullptr), static_cast<duet_context*>(context)}) {
+    const OwningTensor tensor(of, 2, 3, values);
+    CHECK(tensor.read() == values);
+    CHECK((tensor.tensor().rows == 2 && tensor.tensor().columns == 3 && !tensor.tensor().requires_grad()));
+    tensor.data()[4] = 9;
+    CHECK(tensor.read()[4] == 9);
+    OwningTensor zeros(2, 3, OwningTensor::Gradient::present, of);
+    CHECK(zeros.read() == std::vector<float>(6));
+    std::fill_n(zeros.tensor().grad, 6, 7.0f);
+    CHECK(zeros.read() == std::vector<float>(6));
+    zeros.clear_gradient();
+    CHECK(std::all_of(zeros.tensor().grad, zeros.tensor().grad + 6, [](float value) { return value == 0; }));
+    CHECK(OwningTensor(0, 5, OwningTensor::Gradient::absent, of).read().empty());
+    CHECK_THROWS_WITH(OwningTensor(of, 2, 2, values), "tensor: expected 4 values, got 6");
+  }
 }
 
 TEST_CASE("misuse of tensors is named") {

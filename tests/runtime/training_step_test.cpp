@@ -1,8 +1,4 @@
-// A whole training step: it learns, its bits do not depend on the threads, and it allocates nothing after the first. Allocations are counted at
-// malloc and its kin, which operator new goes through: the program's own definitions stand before the C library's. Sanitizers bring theirs, and
-// there is nothing to count then.
-#include <atomic>
-#include <cerrno>
+// A whole training step: it learns, its bits do not depend on the threads, and it allocates nothing after the first.
 #include <memory>
 
 #include "runtime/module.h"
@@ -10,47 +6,7 @@
 #include "runtime/optimizer.h"
 #include "runtime/schedule.h"
 #include "tests/support/arrays.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define DUET_TEST_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define DUET_TEST_SANITIZED
-#endif
-
-#if defined(__GLIBC__) && !defined(DUET_TEST_SANITIZED)
-#define DUET_TEST_COUNTS_ALLOCATIONS
-
-namespace {
-std::atomic<bool> counting = false;
-std::atomic<int64_t> allocations = 0;
-void count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(size_t);
-void* __libc_calloc(size_t, size_t);
-void* __libc_realloc(void*, size_t);
-void* __libc_memalign(size_t, size_t);
-
-__attribute__((visibility("default"))) void* malloc(size_t bytes) noexcept { return count(), __libc_malloc(bytes); }
-__attribute__((visibility("default"))) void* calloc(size_t items, size_t bytes) noexcept { return count(), __libc_calloc(items, bytes); }
-__attribute__((visibility("default"))) void* realloc(void* data, size_t bytes) noexcept { return count(), __libc_realloc(data, bytes); }
-__attribute__((visibility("default"))) void* memalign(size_t alignment, size_t bytes) noexcept { return count(), __libc_memalign(alignment, bytes); }
-__attribute__((visibility("default"))) void* aligned_alloc(size_t alignment, size_t bytes) noexcept {
-  return count(), __libc_memalign(alignment, bytes);
-}
-__attribute__((visibility("default"))) int posix_memalign(void** data, size_t alignment, size_t bytes) noexcept {
-  count();
-  *data = __libc_memalign(alignment, bytes);
-  return *data ? 0 : ENOMEM;
-}
-}
-#endif
+#include "tests/support/count_allocations.h"
 
 using namespace duet;
 using namespace duet::test;
@@ -148,8 +104,8 @@ struct Training {
                {ops::decorrelation(tape, out.a, out.v), unit}});
     store.clear_gradients();
     tape.backward(loss);
-    const Tensor rate = tape.constant(static_cast<float>(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100)));
-    optimizer.step(context, rate, {step.data(), 1});
+    rate.fill(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100));
+    optimizer.step(context, of(rate), {step.data(), 1});
     return loss.item();
   }
 
@@ -164,7 +120,7 @@ struct Training {
   Draw draw{2};
   Ints labels = draw.labels(kSamples, kClasses, 0.3);
   Longs order{kSamples, 1}, epoch{1, 1}, step{1, 1};
-  Floats prior{kClasses, 1}, predicted{kClasses, 1}, concord{1, 1}, ratio{1, 1}, rho{1, 1}, one{1, 1};
+  Floats prior{kClasses, 1}, predicted{kClasses, 1}, concord{1, 1}, ratio{1, 1}, rho{1, 1}, one{1, 1}, rate{1, 1};
 };
 
 }  // namespace

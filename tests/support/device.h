@@ -17,6 +17,7 @@ struct Device {
   bool emulated = false;
   int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
   bool every_value = true;              // false: a schedule is what is tested, and values_of gives two
+  int64_t small_rows = 0;               // of the contexts' options: which shapes take forms of one launch a pass
   bool repeats = true;                  // whether a call is made again to compare bits; in a fixed order of the threads it would be the same call
   // Arrays and workspaces of the tests lie in memory that host and device both reach.
   void* (*allocate)(size_t bytes) = nullptr;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "kernels/cuda/device.h"
 #include "kernels/simt/simt.h"
 #include "tests/support/device.h"
 #include "tests/support/run.h"
@@ -59,6 +60,12 @@ int main(int argc, char** argv) {
     duet::simt::set_schedule(schedule);
     duet::test::device.every_value = schedule.order == Order::forward;
     duet::test::device.repeats = schedule.order == Order::random;
+    // Both forms of an operation that has two: small shapes in one launch a pass, and the same shapes in tiles.
+    const bool tiles = schedule.order == Order::reverse || (schedule.order == Order::random && schedule.seed % 2 == 1);
+    duet::test::device.small_rows = tiles ? -1 : 0;
+    // In half of the random schedules a device that gives a block the least shared memory that the kernels ask for, in the others the most.
+    const bool small_device = schedule.order == Order::random && schedule.seed / 2 % 2 == 1;
+    duet::simt::play(small_device ? duet::simt::kLeastDevice : duet::simt::PlayedDevice{});
     duet::test::device.most_operations = duet::test::device.every_value ? kForwardOperations : kOtherOperations;
     doctest::Context context(argc, argv);
     const int failed = duet::test::run_tests(context);
@@ -66,6 +73,11 @@ int main(int argc, char** argv) {
     if (failed) {
       std::printf("repeat with: %s\n", duet::simt::repeat_command().c_str());
       return failed;
+    }
+    // AddressSanitizer does not see it.
+    if (const size_t bytes = duet::cuda::memory_in_use(); bytes != 0) {
+      std::printf("%zu bytes of device memory were not released\nrepeat with: %s\n", bytes, duet::simt::repeat_command().c_str());
+      return 1;
     }
   }
   return 0;

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "data/npy.h"
+#include "runtime/device.h"
 #include "tests/trainer/program.h"
-#include "trainer/context.h"
 #include "trainer/report.h"
 
 using namespace duet;
@@ -26,11 +26,11 @@ data::Features rows_of(const std::vector<std::vector<float>>& rows) {
 }  // namespace
 
 TEST_CASE("rows that all coincide are measured as if they stood in random order") {
-  const Context context = make_context(1);
+  const Device device({.threads = 1});
   const data::Features rows(200, 3);
   std::vector<int32_t> mixed, sorted;
   for (int32_t i = 0; i < 200; ++i) mixed.push_back(i % 5), sorted.push_back(i / 40);
-  const Evaluation one = evaluate(context.get(), rows, rows, mixed), two = evaluate(context.get(), rows, rows, sorted);
+  const Evaluation one = evaluate(device.context(), rows, rows, mixed), two = evaluate(device.context(), rows, rows, sorted);
   // P@k rel_k of rank k is 1/5 (1 + 39 (k - 1) / 199) / k.
   double ap = 0;
   for (int k = 1; k <= 200; ++k) ap += 0.2 * (1 + 39.0 * (k - 1) / 199) / k / 40;
@@ -46,12 +46,12 @@ TEST_CASE("rows that all coincide are measured as if they stood in random order"
 }
 
 TEST_CASE("rows of one group are the same item") {
-  const Context context = make_context(1);
+  const Device device({.threads = 1});
   // Two images with two captions each; one caption of each is nearer to its image than the other.
   const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
-  const Evaluation rows = evaluate(context.get(), images, captions, labels),
-                   items = evaluate(context.get(), images, captions, labels, {7, 7, -2, -2});
+  const Evaluation rows = evaluate(device.context(), images, captions, labels),
+                   items = evaluate(device.context(), images, captions, labels, {7, 7, -2, -2});
   CHECK(rows.a_to_v.pair_recall[0] == doctest::Approx(0.5));
   CHECK(rows.v_to_a.pair_recall[0] == doctest::Approx(0.5));
   CHECK(items.a_to_v.pair_recall[0] == 1);
@@ -63,10 +63,12 @@ TEST_CASE("rows of one group are the same item") {
 }
 
 TEST_CASE("a row of group -1 is an item of its own") {
-  const Context context = make_context(1);
+  const Device device({.threads = 1});
   const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
-  const auto measured = [&](const std::vector<int64_t>& groups) { return to_json(evaluate(context.get(), images, captions, labels, groups)).dump(); };
+  const auto measured = [&](const std::vector<int64_t>& groups) {
+    return to_json(evaluate(device.context(), images, captions, labels, groups)).dump();
+  };
   constexpr int64_t kLowest = std::numeric_limits<int64_t>::min();
   // Groups -1 beside the same groups by numbers that differ.
   CHECK(measured({7, 7, -1, -1}) == measured({7, 7, 8, 9}));
@@ -78,16 +80,16 @@ TEST_CASE("a row of group -1 is an item of its own") {
 }
 
 TEST_CASE("embeddings that coincide are counted bit for bit, and warned of past 1 %") {
-  const Context context = make_context(1);
+  const Device device({.threads = 1});
   data::Features rows(200, 2), others(200, 2);
   for (int64_t i = 0; i < 200; ++i) rows.row(i)[0] = others.row(i)[1] = static_cast<float>(i + 1), rows.row(i)[1] = others.row(i)[0] = 1;
   rows.row(7)[0] = rows.row(3)[0];
   const std::vector<int32_t> labels(200, 0);
-  Evaluation evaluation = evaluate(context.get(), rows, others, labels);
+  Evaluation evaluation = evaluate(device.context(), rows, others, labels);
   CHECK(evaluation.coinciding == std::array<double, 2>{0.01, 0});
   CHECK(coincidence_warning(evaluation, "audio", "visual").empty());
   rows.row(8)[0] = rows.row(3)[0];
-  evaluation = evaluate(context.get(), rows, others, labels);
+  evaluation = evaluate(device.context(), rows, others, labels);
   CHECK(evaluation.coinciding == std::array<double, 2>{0.015, 0});
   const std::string warning = coincidence_warning(evaluation, "audio", "visual");
   CHECK(warning.find("warning: 1.5 % of the audio embeddings") == 0);

@@ -9,9 +9,9 @@
 #include <limits>
 #include <numeric>
 
+#include "runtime/device.h"
 #include "tests/reference/supervision.h"
 #include "tests/trainer/program.h"
-#include "trainer/context.h"
 #include "trainer/loop.h"
 #include "trainer/preparation.h"
 
@@ -34,8 +34,8 @@ class Bench {
     config.decorrelation_weight = 0.25;
     change(config);
     preparation = prepare(config);
-    model.emplace(preparation.description, context.get());
-    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 100);
+    model.emplace(preparation.description, device.context());
+    step.emplace(device, *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 100, 256);
   }
   explicit Bench(const std::string& method) : Bench(method, [](Config&) {}) {}
 
@@ -48,7 +48,7 @@ class Bench {
     const data::Features& all = preparation.dataset.train.features[static_cast<size_t>(side)];
     std::vector<float> x;
     for (const int64_t row : rows) x.insert(x.end(), all.row(row), all.row(row) + all.columns);
-    Tape tape(context.get());
+    Tape tape(device.context());
     const NoGradient no_gradient(tape);
     const Tensor inputs = Tensor::view(x.data(), static_cast<int64_t>(rows.size()), all.columns);
     const ParameterView teacher = model->parameters().teacher();
@@ -71,7 +71,7 @@ class Bench {
     return (1 + 2 * evidence.unread) * ((1 - concord) + std::pow(1 - evidence.pairs_generalise, 2) * std::pow(concord, 8));
   }
 
-  Context context = make_context(1);
+  Device device{{.threads = 1}};
   Preparation preparation;
   std::optional<Model> model;
   std::optional<TrainingStep> step;
@@ -152,7 +152,7 @@ TEST_CASE("class frequencies, concord and the weight of the pair term are those 
     const auto expected = reference::supervision(batch, frequencies, concord);
     bench.step->start_epoch(epoch);
     REQUIRE(bench.step->run(rows));
-    const std::span<const float> found = bench.step->class_frequencies();
+    const std::vector<float> found = bench.step->class_frequencies();
     REQUIRE(found.size() == frequencies.size());
     // The state is kept in float32, a rounding a step.
     for (size_t c = 0; c < found.size(); ++c) CHECK(std::abs(found[c] - frequencies[c]) <= 1e-6);
@@ -183,7 +183,7 @@ TEST_CASE("the pair term weighs anchors, and reaches each side, as the evidence 
   };
   const auto moved = [&](const Evidence& evidence, const std::vector<int64_t>& rows) {
     Bench bench("psd", only_pairs);
-    bench.step.emplace(bench.context.get(), *bench.model, bench.preparation.dataset.train, bench.preparation.labels, evidence, 100);
+    bench.step.emplace(bench.device, *bench.model, bench.preparation.dataset.train, bench.preparation.labels, evidence, 100, 256);
     const auto parameters = [&](const char* side) {
       std::vector<double> values;
       const ParameterStore& store = bench.model->parameters();
@@ -246,7 +246,7 @@ TEST_CASE("a step without any loss term leaves class frequencies and concord alo
   };
   Bench bench("psd", change), later("psd", change);
   const auto frequencies = [](const Bench& from) {
-    const std::span<const float> all = from.step->class_frequencies();
+    const std::vector<float> all = from.step->class_frequencies();
     return std::vector<float>(all.begin(), all.end());
   };
   const std::vector<float> start = frequencies(bench);
@@ -368,7 +368,7 @@ TEST_CASE("no model is made of inputs whose scaling is not finite") {
     ModelDescription description = bench.preparation.description;
     (scale ? description.inputs[1].scale : description.inputs[1].mean)[7] = std::nanf("");
     const std::string words = std::string("visual: the ") + (scale ? "scale" : "mean") + " of column 7 is nan";
-    CHECK_THROWS_WITH_AS(Model(description, bench.context.get()), words.c_str(), std::runtime_error);
+    CHECK_THROWS_WITH_AS(Model(description, bench.device.context()), words.c_str(), std::runtime_error);
   }
 }
 
@@ -399,7 +399,7 @@ TEST_CASE("an interrupt in the last step does not turn a finished run into an in
     bench.preparation.sampler = std::make_unique<Interrupting>(std::move(bench.preparation.sampler), step);
     Progress progress(Progress::Mode::quiet);
     const InterruptGuard interrupt;
-    const TrainingResult result = train(bench.context.get(), *bench.model, bench.preparation, nullptr, progress, interrupt);
+    const TrainingResult result = train(bench.device, *bench.model, bench.preparation, nullptr, progress, interrupt);
     CHECK(result.steps == step);
     CHECK(result.interrupted_by == (step < 4 ? SIGINT : 0));
     CHECK(std::isnan(result.evaluation.mean_map()) == (step < 4));

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "runtime/device.h"
 #include "runtime/safetensors.h"
 #include "tests/trainer/program.h"
-#include "trainer/context.h"
 
 using namespace duet;
 using namespace duet::testing;
@@ -56,9 +56,9 @@ TEST_CASE("a model scales, labels and groups a split as its run did") {
   const Config config = write_set(folder / "data");
   const Preparation preparation = prepare(config);
   CHECK(preparation.description.class_values == std::vector<int64_t>{-9'000'000'000, -7, 4, int64_t{1} << 62});
-  const Context context = make_context(1);
-  Model(preparation.description, context.get()).save(folder / "model.safetensors");
-  const auto model = Model::load(folder / "model.safetensors", context.get());
+  const Device device({.threads = 1});
+  Model(preparation.description, device.context()).save(folder / "model.safetensors");
+  const auto model = Model::load(folder / "model.safetensors", device.context());
   CHECK(model->description().class_values == preparation.description.class_values);
   for (const auto& [name, expected] : {std::pair{"train", &preparation.dataset.train}, std::pair{"test", &preparation.dataset.test}}) {
     const data::Split split = load_for(*model, config.data, name);
@@ -78,10 +78,10 @@ TEST_CASE("a model of 0.1.0 scales in float32, and its classes are 0 to C - 1") 
   const TemporaryFolder folder;
   const Config config = write_set(folder / "data");
   const Preparation preparation = prepare(config);
-  const Context context = make_context(1);
-  Model(preparation.description, context.get()).save(folder / "model.safetensors");
+  const Device device({.threads = 1});
+  Model(preparation.description, device.context()).save(folder / "model.safetensors");
   write_as_0_1_0(folder / "model.safetensors", folder / "old.safetensors");
-  const auto model = Model::load(folder / "old.safetensors", context.get());
+  const auto model = Model::load(folder / "old.safetensors", device.context());
   CHECK(model->description().class_values == std::vector<int64_t>{0, 1, 2, 3});
   const data::Split split = load_for(*model, config.data, "test");
   // By value: 4 was a class of training and is none of this model's, nor is any other but none.

@@ -56,13 +56,14 @@ struct Outcome {
 struct Surroundings {
   std::string standard_output;  // "": a file whose content is the outcome's
   rlim_t largest_file = RLIM_INFINITY;
-  bool ignores_hangup = false;  // as nohup starts it
+  bool ignores_hangup = false;   // as nohup starts it
+  std::string program = "duet";  // in the build's folder
 };
 
 class Program {
  public:
   explicit Program(const std::vector<std::string>& arguments, const Surroundings& surroundings = {}) {
-    std::vector<std::string> words = {DUET_BINARY_DIR "/duet"};
+    std::vector<std::string> words = {DUET_BINARY_DIR "/" + surroundings.program};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());

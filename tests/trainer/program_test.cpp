@@ -45,7 +45,8 @@ TEST_CASE("help and version everywhere") {
 TEST_CASE("info tells the machine's facts and every key") {
   const Outcome facts = run_program({"info"});
   CHECK(facts.code == 0);
-  for (const char* name : {"version: ", "simd_target: ", "blas_core: ", "threads: "}) CHECK(facts.out.find(name) != std::string::npos);
+  for (const char* name : {"version: ", "simd_target: ", "blas_core: ", "device cpu: "}) CHECK(facts.out.find(name) != std::string::npos);
+  CHECK(facts.out.find(" thread") != std::string::npos);
   CHECK(run_program({"info", "--keys"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);
 }
 
@@ -84,6 +85,16 @@ TEST_CASE("arguments that cannot be meant") {
   check_refused({"train", "--" + many}, "--" + std::string(58, 'x') + "...");
   check_refused({"eval", "--run", "x", "--split", many}, cut);
   check_refused({"eval", "--data", "x"}, "--run");
+  for (const char* command : {"train", "demo", "eval", "embed"}) {
+    std::vector<std::string> arguments = {command, "--device", "gpu"};
+    if (command[0] == 'e') arguments.insert(arguments.end(), {"--run", "/nowhere"});
+    if (command[1] == 'm') arguments.insert(arguments.end(), {"--out", "/nowhere/out"});
+    check_refused(arguments, "--device: expected auto, cpu, cuda or emulated, got 'gpu'");
+    arguments[2] = "cpu";
+    arguments.insert(arguments.end(), {"--precision", "nonsense"});
+    check_refused(arguments, "--precision: expected tf32x3, fp32, tf32 or bf16, got 'nonsense'");
+  }
+  check_refused({"info", "--device", "cpu"}, "--device");
   check_refused({"eval", "--run", "/nowhere"}, "/nowhere/model.safetensors: no such file");
   check_refused({"embed", "--run", "/nowhere"}, "--out");
 }

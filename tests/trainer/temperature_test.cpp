@@ -4,9 +4,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "runtime/device.h"
 #include "runtime/safetensors.h"
 #include "tests/trainer/program.h"
-#include "trainer/context.h"
 #include "trainer/method.h"
 #include "trainer/preparation.h"
 #include "trainer/usage_error.h"
@@ -28,8 +28,8 @@ struct Learner {
     change(config);
     validate(config);
     preparation = prepare(config);
-    model.emplace(preparation.description, context.get());
-    step.emplace(context.get(), *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 1000);
+    model.emplace(preparation.description, device.context());
+    step.emplace(device, *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 1000, 256);
   }
   void run(int steps) {
     std::vector<int64_t> rows(80);
@@ -43,7 +43,7 @@ struct Learner {
   }
 
   TemporaryFolder folder;
-  Context context = make_context(1);
+  Device device{{.threads = 1}};
   Preparation preparation;
   std::optional<Model> model;
   std::optional<TrainingStep> step;
@@ -99,16 +99,16 @@ TEST_CASE("a model keeps the logarithm, and one of 0.1.0 with the scale itself i
   const fs::path path = learner.folder / "model.safetensors", older = learner.folder / "older.safetensors";
   learner.model->save(path);
   const auto log_scale_of = [&](const fs::path& file) {
-    const auto model = Model::load(file, learner.context.get());
+    const auto model = Model::load(file, learner.device.context());
     return model->parameters().tensor(model->parameters().number("log_loss_scale"), ParameterKind::teacher).item();
   };
   CHECK(log_scale_of(path) == learner.logarithm(ParameterKind::teacher));
   for (const float scale : {9.955f, 1e-3f, 5000.0f}) {
     replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {1}, &scale});
     CHECK(log_scale_of(older) == static_cast<float>(std::log(std::clamp<double>(scale, 0.1, 1000))));
-    const auto now = Model::load(path, learner.context.get()), then = Model::load(older, learner.context.get());
+    const auto now = Model::load(path, learner.device.context()), then = Model::load(older, learner.device.context());
     const data::Features& inputs = learner.preparation.dataset.test.features[0];
-    CHECK(now->embed(learner.context.get(), 0, inputs, 32).values == then->embed(learner.context.get(), 0, inputs, 32).values);
+    CHECK(now->embed(learner.device.context(), 0, inputs, 32).values == then->embed(learner.device.context(), 0, inputs, 32).values);
   }
   for (const float scale : {0.0f, -1.0f}) {
     replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {1}, &scale});
