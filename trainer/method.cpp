@@ -85,12 +85,18 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       faults_(context(), kSlots) {
   for (size_t side = 0; side < features_.size(); ++side) {
     const data::Features& features = train.features[side];
+    if (device.options().kind == DUET_CPU) {
+      // A tensor is a view that may be written through; this one is an input, which no operation writes.
+      features_[side] = Tensor::view(const_cast<float*>(features.values.data()), features.rows, features.columns);
+      continue;
+    }
     if (resident_) {
-      features_[side] = OwningTensor(context(), features.rows, features.columns, features.values);
+      on_device_[side] = OwningTensor(context(), features.rows, features.columns, features.values);
     } else {
-      features_[side] = OwningTensor(kSlots * most_rows, features.columns, OwningTensor::Gradient::absent, context());
+      on_device_[side] = OwningTensor(kSlots * most_rows, features.columns, OwningTensor::Gradient::absent, context());
       sent_[side].emplace(context(), kSlots * most_rows * features.columns);
     }
+    features_[side] = on_device_[side];
   }
   counters_.clear();
   device_.clear_fault();
@@ -203,8 +209,7 @@ void TrainingStep::send(std::span<const int64_t> rows, int64_t slot) {
       require(row >= 0 && row < features.rows, "rows[", i, "]: expected 0 to ", features.rows - 1, ", got ", row);
       std::copy_n(features.row(row), features.columns, from + i * features.columns);
     }
-    copy_bytes(device_.upload_context(), features_[side].tensor().row_part(first, n).data, from,
-               static_cast<size_t>(n * features.columns) * sizeof(float));
+    copy_bytes(device_.upload_context(), features_[side].row_part(first, n).data, from, static_cast<size_t>(n * features.columns) * sizeof(float));
   }
   succeed(duet_event_record(device_.upload_context(), arrived_.get()));
   succeed(duet_event_await(context(), arrived_.get()));

@@ -174,10 +174,12 @@ class TrainingStep {
   int64_t begun_ = 0, finished_ = 0, epoch_ = 0;
   std::array<int64_t, kSlots> rows_of_ = {};  // the rows of each slot's batch
 
-  // Where a batch's rows are gathered from: the training split, or, where that is too large for the device, what was sent of it for each slot.
+  // Where a batch's rows are gathered from: the training split, on the CPU where it lies; or, where that is too large for the device, what was sent
+  // of it for each slot.
   const data::Split& train_;
   bool resident_;
-  std::array<OwningTensor, data::kModalities> features_;
+  std::array<Tensor, data::kModalities> features_;
+  std::array<OwningTensor, data::kModalities> on_device_;
   std::array<std::optional<PinnedArray<float>>, data::kModalities> sent_;
   std::unique_ptr<duet_event, DestroyEvent> arrived_;
   DeviceArray<int32_t> labels_;
