@@ -11,8 +11,9 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kThreads = 256, kBlocks = 2;  // blocks an SM: 128 rows a side are two for each of 128, and with more, registers would spill
-constexpr int kAtOnce = 8;                  // loads of a thread that are under way together
+constexpr int kThreads = 256;
+[[maybe_unused]] constexpr int kBlocks = 2;  // blocks an SM: 128 rows a side are two for each of 128, and with more, registers would spill
+constexpr int kAtOnce = 8;                   // loads of a thread that are under way together
 
 struct Pair {
   float weight;   // 0 of a pair that is added in float64

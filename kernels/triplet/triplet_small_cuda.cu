@@ -16,7 +16,8 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kThreads = 256, kBlocks = 2;  // blocks an SM: 256 rows are two for each of 128, and with more, registers would spill
+constexpr int kThreads = 256;
+[[maybe_unused]] constexpr int kBlocks = 2;  // blocks an SM: 256 rows are two for each of 128, and with more, registers would spill
 // Every block reads all rows of the other side: 256 x 256 rows of 512 elements are 134 MB from the second-level cache, 25 us, less than
 // the launches of the tiles.
 constexpr int64_t kMostColumns = 512;
