@@ -64,6 +64,12 @@ inline Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {
   return out;
 }
 
+inline Scratch scratch_for(duet_context* context, const duet_triplet_inputs& inputs) {
+  size_t bytes = 0;
+  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
+  return Scratch(bytes);
+}
+
 struct Forward {
   Floats loss, active, total, weight;  // rows', and duet_triplet_loss's
 };
@@ -71,9 +77,7 @@ struct Forward {
 inline Forward forward(Batch& batch, int threads = 2) {
   Context context(threads);
   const duet_triplet_inputs inputs = batch.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
-  Scratch scratch(bytes);
+  const Scratch scratch = scratch_for(context, inputs);
   Forward out{Floats(batch.n(), 1), Floats(batch.n(), 1), Floats(1, 1), Floats(1, 1)};
   SUCCEED_CALL(duet_triplet_forward(context, &inputs, out.loss.vector(), out.active.vector(), scratch.view()));
   SUCCEED_CALL(duet_triplet_loss(context, out.loss.vector(), out.active.vector(), out.total.vector(), out.weight.vector()));
@@ -89,9 +93,7 @@ inline Gradients zeros(const Batch& batch) { return {Floats(batch.n(), batch.d()
 inline Gradients backward(Batch& batch, double active, double upstream, Gradients into, int threads = 2) {
   Context context(threads);
   const duet_triplet_inputs inputs = batch.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
-  Scratch scratch(bytes);
+  const Scratch scratch = scratch_for(context, inputs);
   Floats weight = Floats(1, 1).fill(active), grad = Floats(1, 1).fill(upstream);
   SUCCEED_CALL(duet_triplet_backward(context, &inputs, weight.vector(), grad.vector(), into.x.matrix(), into.y.matrix(), scratch.view()));
   return into;
@@ -105,9 +107,7 @@ struct OnePass {
 inline OnePass one_pass(Batch& batch, int threads = 2) {
   Context context(threads);
   const duet_triplet_inputs inputs = batch.inputs();
-  size_t bytes = 0;
-  SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
-  Scratch scratch(bytes);
+  const Scratch scratch = scratch_for(context, inputs);
   OnePass out{Floats(batch.n(), 1), Floats(batch.n(), 1), {Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}};
   SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(), out.sums.x.matrix(), out.sums.y.matrix(),
                                              scratch.view()));
