@@ -28,17 +28,9 @@ Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, con
 
 // The terms of KL distillation: n row terms, then m column terms. student_a, student_v and scale of options are set here.
 Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, duet_distillation_inputs options);
-// L_kl = 1/2 [sum_i row_weight_i row_i / n + sum_j column_weight_j column_j / m] (METHOD.md 5): a scalar. Absent weights: 1.
-Tensor distillation(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, const duet_distillation_inputs& options,
-                    const Tensor& row_weight, const Tensor& column_weight);
-
 // The terms of a contrastive loss: n row terms, then m column terms (sigmoid: the n row terms alone). a, v, scale and bias of options are set
 // here; bias is read by sigmoid alone. The options' grad_factor_a and grad_factor_v, scalars that backward reads, multiply the gradients of a and v.
 Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, duet_contrastive_inputs options);
-// InfoNCE and multi-positive: 1/2 [sum_i row_weight_i row_i / n + sum_j column_weight_j column_j / m]. Sigmoid: sum_i row_weight_i row_i / n.
-Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
-                   const Tensor& row_weight = {}, const Tensor& column_weight = {});
-
 // Which elements a dropout drops: words of stream 5.
 struct Dropout {
   float drop_probability = 0;
@@ -68,9 +60,6 @@ Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor&
 Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targets);
 // The same of several logits of one shape, in one call: those of the first, then those of the second, ... row_part() takes them apart.
 Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, const Tensor& targets);
-// sum_i weights_i terms_i / divisor: a scalar, 0 where the divisor is 0. Absent weights: 1; absent divisor: B.
-Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& targets, const Tensor& weights = {}, const Tensor& divisor = {});
-
 // L_dis (METHOD.md 6.8): a scalar.
 Tensor decorrelation(Tape& tape, const Tensor& a, const Tensor& v, float eps = 1e-5f);
 
@@ -82,9 +71,6 @@ std::array<Tensor, 2> gather_batch(Tape& tape, const std::array<Tensor, 2>& sour
 
 // sum_i weights_i values_i / divisor: a scalar, 0 where the divisor is 0. Weights and divisor are constant; absent: 1 and the number of values.
 Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights = {}, const Tensor& divisor = {});
-// 1/2 [weighted_mean(first n of terms) + weighted_mean(the rest)]: both directions of a loss over pairs.
-Tensor mean_of_directions(Tape& tape, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight);
-
 // The loss terms of a step and their weighted total (METHOD.md 6.11), in one call each way. A term is one mean, or half the sum of two; a mean of one
 // value without weights and divisor is that value. Weights and divisors are constant. total: a scalar; values: a value a term, constant.
 struct Mean {
@@ -100,14 +86,5 @@ struct LossTerms {
 LossTerms loss_terms(Tape& tape, std::span<const LossTerm> terms);
 // The two means of a loss over pairs, from its terms: the first n are the rows'. Absent weights: 1.
 LossTerm both_directions(const Tensor& weight, const Tensor& terms, int64_t n, const Tensor& row_weight = {}, const Tensor& column_weight = {});
-
-// sum_k weight_k value_k over scalars (METHOD.md 6.11); the weights are constant. A term whose weight is 0 is left out.
-struct Term {
-  Tensor value, weight;
-};
-Tensor weighted_sum(Tape& tape, std::span<const Term> terms);
-inline Tensor weighted_sum(Tape& tape, std::initializer_list<Term> terms) {
-  return weighted_sum(tape, std::span<const Term>(terms.begin(), terms.size()));
-}
 
 }  // namespace duet::ops

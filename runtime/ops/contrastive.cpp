@@ -24,11 +24,4 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
   });
 }
 
-Tensor contrastive(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, const duet_contrastive_inputs& options,
-                   const Tensor& row_weight, const Tensor& column_weight) {
-  const Tensor terms = contrastive_terms(tape, a, v, scale, bias, options);
-  if (options.kind == DUET_SIGMOID) return weighted_mean(tape, terms, row_weight);
-  return mean_of_directions(tape, terms, a.rows, row_weight, column_weight);
-}
-
 }  // namespace duet::ops

@@ -42,8 +42,4 @@ Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, con
   });
 }
 
-Tensor cross_entropy(Tape& tape, const Tensor& logits, const Tensor& targets, const Tensor& weights, const Tensor& divisor) {
-  return weighted_mean(tape, cross_entropy_terms(tape, logits, targets), weights, divisor);
-}
-
 }  // namespace duet::ops

@@ -19,9 +19,4 @@ Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& stu
   });
 }
 
-Tensor distillation(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, const duet_distillation_inputs& options,
-                    const Tensor& row_weight, const Tensor& column_weight) {
-  return mean_of_directions(tape, distillation_terms(tape, student_a, student_v, scale, options), student_a.rows, row_weight, column_weight);
-}
-
 }  // namespace duet::ops

@@ -7,6 +7,7 @@
 #include "tests/reference/linear.h"
 #include "tests/reference/normalization.h"
 #include "tests/reference/reduction.h"
+#include "tests/runtime/total.h"
 #include "tests/support/gradcheck.h"
 
 using namespace duet;
@@ -111,7 +112,8 @@ TEST_CASE("cross-entropy with weights and a divisor") {
   gradcheck(
       "cross-entropy", {draw.normals(7, 3, 3)},
       [&](Tape& tape, const auto& in) {
-        return ops::cross_entropy(tape, in[0], Tensor::view(targets.data(), 7, 3), Tensor::view(weights.data(), 7), Tensor::view(divisor.data(), 1));
+        const Tensor terms = ops::cross_entropy_terms(tape, in[0], Tensor::view(targets.data(), 7, 3));
+        return ops::weighted_mean(tape, terms, Tensor::view(weights.data(), 7), Tensor::view(divisor.data(), 1));
       },
       [&](const auto& in) { return reference::weighted_mean(reference::cross_entropy(in[0], targets.values(), 7, 3), weights.values(), 4); });
 }
@@ -155,7 +157,7 @@ TEST_CASE("weighted mean and weighted sum") {
       [](Tape& tape, const auto& in) {
         const Tensor mean = ops::weighted_mean(tape, in[0], {}, in[3]);
         const Tensor two = tape.constant(2), half = tape.constant(0.5f), zero = tape.constant(0);
-        return ops::weighted_sum(tape, {{mean, two}, {in[1], half}, {mean, half}, {in[2], zero}, {tape.constant(5), half}});
+        return total(tape, {times(two, mean), times(half, in[1]), times(half, mean), times(zero, in[2]), times(half, tape.constant(5))});
       },
       [](const auto& in) { return 2.5 * reference::weighted_mean(in[0], {}, in[3][0]) + 0.5 * in[1][0] + 2.5; }, 2e-5, {true, true, true, false});
 }
@@ -163,8 +165,8 @@ TEST_CASE("weighted mean and weighted sum") {
 TEST_CASE("both directions of a loss over pairs") {
   Draw draw(8);
   gradcheck(
-      "mean of directions", {draw.normals(7, 1), draw.normals(3, 1), draw.normals(4, 1)},
-      [](Tape& tape, const auto& in) { return ops::mean_of_directions(tape, in[0], 3, in[1], in[2]); },
+      "both directions", {draw.normals(7, 1), draw.normals(3, 1), draw.normals(4, 1)},
+      [](Tape& tape, const auto& in) { return total(tape, {ops::both_directions(tape.constant(1), in[0], 3, in[1], in[2])}); },
       [](const auto& in) {
         const Doubles rows(in[0].begin(), in[0].begin() + 3), columns(in[0].begin() + 3, in[0].end());
         return 0.5 * (reference::weighted_mean(rows, in[1], 3) + reference::weighted_mean(columns, in[2], 4));
@@ -214,8 +216,8 @@ TEST_CASE("a weighted sum of constants needs no gradient, and an error of a kern
   Context context(1);
   Tape tape(context);
   const Tensor one = tape.constant(1);
-  CHECK_FALSE(ops::weighted_sum(tape, {{one, one}}).requires_grad());
-  CHECK(ops::weighted_sum(tape, std::span<const ops::Term>{}).item() == 0);
+  CHECK_FALSE(total(tape, {times(one, one)}).requires_grad());
+  CHECK(total(tape, {}).item() == 0);
   const Tensor x = tape.make(3, 4), y = tape.make(2, 5);
   CHECK_THROWS_WITH(ops::distance(tape, x, y, DUET_INNER), doctest::Contains("distance_workspace"));
   CHECK_THROWS_WITH(ops::linear(tape, x, y, {}), doctest::Contains("linear_workspace"));

@@ -4,6 +4,7 @@
 #include "tests/reference/contrastive.h"
 #include "tests/reference/distillation.h"
 #include "tests/reference/reduction.h"
+#include "tests/runtime/total.h"
 #include "tests/support/gradcheck.h"
 
 using namespace duet;
@@ -82,7 +83,8 @@ TEST_CASE("distillation, both directions weighted") {
     gradcheck(
         "distillation", {batch.a, batch.v, batch.scale},
         [&](Tape& tape, const auto& in) {
-          return ops::distillation(tape, in[0], in[1], in[2], options, constant(batch.trust_a), constant(batch.trust_v));
+          const Tensor terms = ops::distillation_terms(tape, in[0], in[1], in[2], options);
+          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
         },
         [&](const auto& in) {
           const Doubles s = scores(in[0], in[1], in[2][0]), t = scores(batch.teacher_a.values(), batch.teacher_v.values(), 8);
@@ -112,7 +114,8 @@ TEST_CASE("infonce and multi-positive, both directions") {
     gradcheck(
         "contrastive", {batch.a, batch.v, batch.scale},
         [&](Tape& tape, const auto& in) {
-          return ops::contrastive(tape, in[0], in[1], in[2], {}, options, constant(batch.trust_a), constant(batch.trust_v));
+          const Tensor terms = ops::contrastive_terms(tape, in[0], in[1], in[2], {}, options);
+          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
         },
         [&](const auto& in) {
           const Doubles s = scores(in[0], in[1], in[2][0]);
@@ -158,8 +161,10 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
       gradcheck(
           "stopped contrastive", {batch.a, batch.v, batch.scale},
           [&](Tape& tape, const auto& in) {
-            return ops::contrastive(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options, constant(batch.trust_a),
-                                    sigmoid ? Tensor{} : constant(batch.trust_v));
+            const Tensor terms = ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
+            const Tensor one = tape.constant(1);
+            if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
+            return total(tape, {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
           },
           [&](const auto& in) {
             return here + by_a * (loss(in[0], v, scale) - here) + by_v * (loss(a, in[1], scale) - here) + (loss(a, v, in[2][0]) - here);
@@ -180,7 +185,8 @@ TEST_CASE("a learned scale gets the gradient of its logarithm") {
     ParameterStore store;
     const LearnedScale scale(store, "log_scale", start);
     store.initialise(context, 1);
-    const Tensor loss = ops::contrastive(tape, constant(batch.a), constant(batch.v), scale.forward(tape, store.student()), {}, options);
+    const Tensor terms = ops::contrastive_terms(tape, constant(batch.a), constant(batch.v), scale.forward(tape, store.student()), {}, options);
+    const Tensor loss = total(tape, {ops::both_directions(tape.constant(1), terms, kRows)});
     tape.backward(loss);
     const double logarithm = store.tensor(0, ParameterKind::value).item();
     const auto in_double = [&](const Doubles& x) {
@@ -209,7 +215,10 @@ TEST_CASE("sigmoid, with scale and bias") {
     }
     gradcheck(
         "sigmoid", {batch.a, batch.v, batch.scale, batch.bias},
-        [&](Tape& tape, const auto& in) { return ops::contrastive(tape, in[0], in[1], in[2], in[3], options, constant(batch.trust_a)); },
+        [&](Tape& tape, const auto& in) {
+          const Tensor terms = ops::contrastive_terms(tape, in[0], in[1], in[2], in[3], options);
+          return total(tape, {{tape.constant(1), {terms, constant(batch.trust_a), {}}, {}}});
+        },
         [&](const auto& in) {
           Doubles x = scores(in[0], in[1], in[2][0]);
           for (double& entry : x) entry += in[3][0];

@@ -4,6 +4,7 @@
 #include "tests/reference/activation.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/normalization.h"
+#include "tests/runtime/total.h"
 #include "tests/support/gradcheck.h"
 
 using namespace duet;
@@ -100,8 +101,8 @@ TEST_CASE("both encoders and the classifier from end to end, every parameter's g
             model.encoders.forward(tape, view, Tensor::view(x_a.data(), kBatch, kInputsA), Tensor::view(x_v.data(), kBatch, kInputsV), mode);
         const Tensor logits_a = model.classifier.forward(tape, view, out.a), logits_v = model.classifier.forward(tape, view, out.v);
         const Tensor one = tape.constant(1), half = tape.constant(0.5f), quarter = tape.constant(0.25f);
-        return ops::weighted_sum(
-            tape, {{weigh(tape, out.a), one}, {weigh(tape, out.v), half}, {weigh(tape, logits_a), one}, {weigh(tape, logits_v), quarter}});
+        return total(tape, {times(one, weigh(tape, out.a)), times(half, weigh(tape, out.v)), times(one, weigh(tape, logits_a)),
+                            times(quarter, weigh(tape, logits_v))});
       };
       Tape tape(context);
       const Tensor loss = forward(tape, model.store.student());

@@ -5,6 +5,7 @@
 #include "runtime/ops.h"
 #include "runtime/optimizer.h"
 #include "runtime/schedule.h"
+#include "tests/runtime/total.h"
 #include "tests/support/arrays.h"
 #include "tests/support/count_allocations.h"
 
@@ -92,16 +93,20 @@ struct Training {
 
     const Tensor annotated = given.counts.row_part(0, 1), others = given.counts.row_part(1, 1), q = given.class_q;
     const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(tape, store.student());
-    const Tensor loss = ops::weighted_sum(
-        tape, {{ops::cross_entropy(tape, logits_a, q, given.annotated, annotated), unit},
-               {ops::cross_entropy(tape, logits_v, q, given.annotated, annotated), unit},
-               {ops::triplet(tape, out.a, out.v, triplet), unit},
-               {ops::triplet(tape, out.v, out.a, triplet), unit},
-               {ops::distillation(tape, out.a, out.v, temperature, distillation, given.trust, given.trust), half_rho},
-               {ops::cross_entropy(tape, logits_a, q, given.hidden_trust, others), half_rho},
-               {ops::cross_entropy(tape, logits_v, q, given.hidden_trust, others), half_rho},
-               {ops::contrastive(tape, out.a, out.v, temperature, {}, pair, given.anchor_weight, given.anchor_weight), given.pair_weight},
-               {ops::decorrelation(tape, out.a, out.v), unit}});
+    const Tensor entropies = ops::cross_entropy_terms(tape, {logits_a, logits_v}, q);
+    const Tensor ce_a = entropies.row_part(0, batch), ce_v = entropies.row_part(batch, batch);
+    const Tensor cross_av = ops::triplet(tape, out.a, out.v, triplet), cross_va = ops::triplet(tape, out.v, out.a, triplet);
+    const Tensor divergences = ops::distillation_terms(tape, out.a, out.v, temperature, distillation);
+    const Tensor pairs = ops::contrastive_terms(tape, out.a, out.v, temperature, {}, pair);
+    const Tensor loss = total(tape, {{unit, {ce_a, given.annotated, annotated}, {}},
+                                     {unit, {ce_v, given.annotated, annotated}, {}},
+                                     times(unit, cross_av),
+                                     times(unit, cross_va),
+                                     ops::both_directions(half_rho, divergences, batch, given.trust, given.trust),
+                                     {half_rho, {ce_a, given.hidden_trust, others}, {}},
+                                     {half_rho, {ce_v, given.hidden_trust, others}, {}},
+                                     ops::both_directions(given.pair_weight, pairs, batch, given.anchor_weight, given.anchor_weight),
+                                     times(unit, ops::decorrelation(tape, out.a, out.v))});
     store.clear_gradients();
     tape.backward(loss);
     rate.fill(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100));
