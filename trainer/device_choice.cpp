@@ -62,7 +62,7 @@ std::string refusal_of(const DeviceOptions& options) {
 // Whether this build has a backend for it, with or without a device on this machine.
 bool has_backend(duet_device kind) {
   int32_t count = 0;
-  return duet_device_count(kind, &count) == DUET_OK || reason_of_last_error().find("this build has no") == std::string::npos;
+  return duet_device_count(kind, &count) != DUET_UNSUPPORTED;
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct ChosenDevice {
   bool has_cuda = false;  // whether this build has a CUDA backend, so that a reason is news
 };
 
-// Throws UsageError, naming --device or --precision, where this build or this machine lacks what is asked for.
+// Throws, naming --device or --precision: UsageError where this build lacks what is asked for, std::runtime_error where this machine does.
 ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads);
 
 // version, simd_target, blas_core, for `duet info`; with the device, its precision and the threads, for machine.json.

@@ -22,7 +22,7 @@ duet_status duet_device_count(duet_device device, int32_t* count) {
     }
 #if DUET_CUDA_BACKEND
     *count = cuda::device_count();
-    if (*count == 0) throw Error(DUET_UNSUPPORTED, "no CUDA device on this machine: " + cuda::no_device_reason());
+    if (*count == 0) throw Error(DUET_CUDA_ERROR, "no CUDA device on this machine: " + cuda::no_device_reason());
 #else
     throw Error(DUET_UNSUPPORTED, "this build has no CUDA backend");
 #endif
