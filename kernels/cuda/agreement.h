@@ -301,9 +301,10 @@ void set_pulls(const duet_context& context, const PullFactors& to, int64_t count
   (to, count, padded, trust.data, view, pull_of);
 }
 
-// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j).
+// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j). With a number of blocks in its
+// launch bounds it does not spill on sm_120.
 template <class PullOf>
-__global__ void __launch_bounds__(kPullThreads) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
+__global__ void __launch_bounds__(kPullThreads, 1) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x, j = i + to_partner;
   if (i < n) own[i] = j >= 0 && j < m ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
 }
