@@ -14,6 +14,8 @@ struct Losses {
 inline constexpr double kNoLoss = std::numeric_limits<double>::quiet_NaN();
 inline constexpr Losses kNoLosses = {kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss, kNoLoss};
 
+// The place of each in kLossNames.
+enum class Loss { total, label, soft, cross, kl, pair, dis };
 // Names as metrics.jsonl has them ("loss_label") and as the progress line shortens them ("label").
 struct LossName {
   const char* key;

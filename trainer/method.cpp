@@ -8,7 +8,6 @@
 
 #include "kernels/core/error.h"
 #include "runtime/finite.h"
-#include "trainer/method_mail.h"
 
 namespace duet {
 namespace {
@@ -30,16 +29,11 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& 
   return std::make_unique<AdamW>(parameters, options);
 }
 
-// In the order of Reported.
 Losses losses_of(const float* reported) {
-  const auto sum = [&](Reported first, Reported second) { return double{reported[first]} + double{reported[second]}; };
-  return {.total = reported[kTotal],
-          .label = sum(kLabelA, kLabelV),
-          .soft = sum(kSoftA, kSoftV),
-          .cross = sum(kCrossAv, kCrossVa),
-          .kl = reported[kKl],
-          .pair = reported[kPair],
-          .dis = reported[kDis]};
+  Losses losses;
+  for (const LossName& name : kLossNames)
+    for (int64_t part = 0; part < kLossParts; ++part) losses.*name.value += double{*reported++};
+  return losses;
 }
 
 }  // namespace
@@ -137,7 +131,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
   concord_ = OwningTensor(1, 1, OwningTensor::Gradient::absent, context());
   next_concord_ = OwningTensor(1, 1, OwningTensor::Gradient::absent, context());
   if (!psd_) no_logits_ = OwningTensor(most_rows, classes_, OwningTensor::Gradient::absent, context());
-  added_.reserve(kMostTerms);
+  added_.reserve(kMostReported);
   start_epoch(0);
 }
 

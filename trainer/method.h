@@ -17,6 +17,7 @@
 #include "runtime/schedule.h"
 #include "trainer/evidence.h"
 #include "trainer/losses.h"
+#include "trainer/method_mail.h"
 #include "trainer/model.h"
 #include "trainer/phase_times.h"
 
@@ -107,9 +108,12 @@ class TrainingStep {
     Tensor class_q, trust, kappa, annotated, hidden_trust, annotated_count, other_count, pair_weight, anchor_weight;
   };
   struct Terms {
-    Tensor total, label_a, label_v, soft_a, soft_v, cross_av, cross_va, kl, pair, dis;  // absent: not of this method
+    Tensor total;
+    std::array<Tensor, kMostReported> reported;  // absent: not of this method
+    // Any of them makes the step one that changes something.
+    std::array<duet_step_reason, DUET_STEP_MOST_REASONS> reasons;
+    int64_t reason_count = 0;
   };
-  static constexpr size_t kMostTerms = 9;
   struct Forward {
     Heads student, teacher;
     Supervision supervision;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/duet.h"
+#include "trainer/losses.h"
 
 namespace duet {
 
@@ -23,8 +24,12 @@ enum Constant : int64_t {
   kConstants
 };
 enum Counter : int64_t { kBegun, kUpdates, kFailed, kCounters };
-// What a step answers: its loss terms, then concord and the weight of the pair term.
-enum Reported : int64_t { kTotal, kLabelA, kLabelV, kSoftA, kSoftV, kCrossAv, kCrossVa, kKl, kPair, kDis, kConcord, kPairWeight, kMostReported };
+// What a step answers: every loss in its parts (of either modality, or of either direction; 0 where there is none), then concord and the weight of
+// the pair term.
+inline constexpr int64_t kLossParts = 2;
+inline constexpr int64_t reported_at(Loss loss) { return kLossParts * static_cast<int64_t>(loss); }
+inline constexpr int64_t kTotal = reported_at(Loss::total);
+enum Reported : int64_t { kConcord = kLossParts * static_cast<int64_t>(kLossNames.size()), kPairWeight, kMostReported };
 
 inline duet_matrix matrix_of(int64_t* data, int64_t rows, int64_t columns) { return {data, rows, columns, columns, DUET_I64}; }
 

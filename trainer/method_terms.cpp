@@ -7,7 +7,6 @@
 
 #include "kernels/core/error.h"
 #include "trainer/method.h"
-#include "trainer/method_mail.h"
 
 namespace duet {
 namespace {
@@ -145,12 +144,21 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   Terms terms;
   std::vector<ops::LossTerm>& added = added_;
   added.clear();
-  std::array<Tensor*, kMostTerms> places;
-  const auto add = [&](Tensor& place, const ops::LossTerm& term) {
-    places[added.size()] = &place;
-    added.push_back(term);
+  std::array<int64_t, kMostReported> places;
+  // A loss in its parts. It is a reason for the step where its weight is above 0 and, where something is counted, that is above more_than.
+  struct Applies {
+    Tensor weight, counted = {};
+    float more_than = 0;
   };
-  const auto& [a, v] = student.embeddings;
+  const auto add = [&](Loss loss, const Applies& applies, std::initializer_list<ops::LossTerm> parts) {
+    terms.reasons[static_cast<size_t>(terms.reason_count++)] = {applies.weight.vector(), applies.counted.vector(), applies.more_than};
+    int64_t place = reported_at(loss);
+    for (const ops::LossTerm& part : parts) {
+      places[added.size()] = place++;
+      added.push_back(part);
+    }
+  };
+  const Tensor &a = student.embeddings.a, &v = student.embeddings.v;
   const int64_t n = a.rows;
   const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : constant(kScale);
 
@@ -176,67 +184,48 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   // Their backward passes add into the gradients of the same embeddings, one after another.
   tape_.side_by_side(Tape::Passes::forward, by_class, from_a, from_v, by_pair);
 
-  add(terms.label_a, {constant(kLabelWeight), {ce_a, supervision.annotated, supervision.annotated_count}, {}});
-  add(terms.label_v, {constant(kLabelWeight), {ce_v, supervision.annotated, supervision.annotated_count}, {}});
-  if (psd_ && config_.soft_weight > 0) {
-    add(terms.soft_a, {mail_value(kSoftWeight), {ce_a, supervision.hidden_trust, supervision.other_count}, {}});
-    add(terms.soft_v, {mail_value(kSoftWeight), {ce_v, supervision.hidden_trust, supervision.other_count}, {}});
-  }
+  // weight times the cross-entropy of either modality, over the rows that count.
+  const auto add_classes = [&](Loss loss, const Tensor& weight, const Tensor& rows, const Tensor& count) {
+    add(loss, {weight, count}, {{weight, {ce_a, rows, count}, {}}, {weight, {ce_v, rows, count}, {}}});
+  };
+  add_classes(Loss::label, constant(kLabelWeight), supervision.annotated, supervision.annotated_count);
+  if (psd_ && config_.soft_weight > 0) add_classes(Loss::soft, mail_value(kSoftWeight), supervision.hidden_trust, supervision.other_count);
   if (crosses) {
-    add(terms.cross_av, {constant(kCrossWeight), {cross_av, {}, {}}, {}});
-    add(terms.cross_va, {constant(kCrossWeight), {cross_va, {}, {}}, {}});
+    const Tensor weight = constant(kCrossWeight);
+    // Without agreement a triplet takes two rows whose labels are known.
+    const Applies applies = psd_ ? Applies{weight} : Applies{weight, supervision.annotated_count, 1};
+    add(Loss::cross, applies, {{weight, {cross_av, {}, {}}, {}}, {weight, {cross_va, {}, {}}, {}}});
   }
-  if (distils) add(terms.kl, ops::both_directions(mail_value(kKlWeight), divergences, n, supervision.trust, supervision.trust));
-  if (contrastive_) add(terms.pair, ops::both_directions(constant(kContrastiveWeight), losses, n));
-  if (psd_ && pairs) add(terms.pair, ops::both_directions(supervision.pair_weight, losses, n, supervision.anchor_weight, supervision.anchor_weight));
-  if (decorrelates) add(terms.dis, {constant(kDisWeight), {correlation, {}, {}}, {}});
+  if (distils) {
+    const Tensor weight = mail_value(kKlWeight);
+    add(Loss::kl, {weight}, {ops::both_directions(weight, divergences, n, supervision.trust, supervision.trust)});
+  }
+  if (pairs) {
+    const Tensor weight = psd_ ? supervision.pair_weight : constant(kContrastiveWeight);
+    const Tensor anchors = psd_ ? supervision.anchor_weight : Tensor();
+    add(Loss::pair, {weight}, {ops::both_directions(weight, losses, n, anchors, anchors)});
+  }
+  if (decorrelates) add(Loss::dis, {constant(kDisWeight)}, {{constant(kDisWeight), {correlation, {}, {}}, {}}});
   const auto [total, values] = ops::loss_terms(tape_, added);
-  terms.total = total;
-  for (size_t k = 0; k < added.size(); ++k) *places[k] = values.row_part(static_cast<int64_t>(k), 1);
+  terms.total = terms.reported[kTotal] = total;
+  for (size_t k = 0; k < added.size(); ++k) terms.reported[static_cast<size_t>(places[k])] = values.row_part(static_cast<int64_t>(k), 1);
   return terms;
 }
 
 // A batch may lack everything that the method's terms look at: no label for `label`, and so on. Such a step changes nothing, nor does one whose loss
 // is not finite.
 void TrainingStep::decide(const Supervision& supervision, const Terms& terms) {
-  std::array<duet_step_reason, DUET_STEP_MOST_REASONS> reasons;
-  int64_t reason_count = 0;
-  // weight above 0, and value, where there is one, above more_than.
-  const auto reason = [&](const Tensor& weight, const Tensor& value = {}, float more_than = 0) {
-    reasons[static_cast<size_t>(reason_count++)] = {weight.vector(), value.vector(), more_than};
-  };
-  reason(constant(kLabelWeight), supervision.annotated_count);
-  if (contrastive_) reason(constant(kContrastiveWeight));
-  if (triplet_) reason(constant(kCrossWeight), supervision.annotated_count, 1);
-  if (psd_) {
-    reason(constant(kCrossWeight));
-    reason(mail_value(kKlWeight));
-    reason(mail_value(kSoftWeight), supervision.other_count);
-    reason(supervision.pair_weight);
-    reason(constant(kDisWeight));
-  }
-
   const std::array<duet_step_move, 2> moves = {
       {{predicted_.tensor().vector(), next_predicted_.tensor().vector()}, {concord_.tensor().vector(), next_concord_.tensor().vector()}}};
   const Tensor none = tape_.constant(0);
   std::array<duet_vector, kMostReported> reported;
-  for (const auto& [which, term] : std::initializer_list<std::pair<Reported, Tensor>>{{kTotal, terms.total},
-                                                                                      {kLabelA, terms.label_a},
-                                                                                      {kLabelV, terms.label_v},
-                                                                                      {kSoftA, terms.soft_a},
-                                                                                      {kSoftV, terms.soft_v},
-                                                                                      {kCrossAv, terms.cross_av},
-                                                                                      {kCrossVa, terms.cross_va},
-                                                                                      {kKl, terms.kl},
-                                                                                      {kPair, terms.pair},
-                                                                                      {kDis, terms.dis},
-                                                                                      {kConcord, concord_},
-                                                                                      {kPairWeight, supervision.pair_weight}})
-    reported[which] = (term ? term : none).vector();
+  for (size_t k = 0; k < reported.size(); ++k) reported[k] = (terms.reported[k] ? terms.reported[k] : none).vector();
+  reported[kConcord] = concord_.tensor().vector();
+  reported[kPairWeight] = supervision.pair_weight.vector();
 
   duet_step_decision decision = DUET_STEP_DECISION_INIT;
   decision.total = terms.total.vector();
-  decision.reasons = reasons.data(), decision.reason_count = reason_count;
+  decision.reasons = terms.reasons.data(), decision.reason_count = terms.reason_count;
   decision.moves = moves.data(), decision.move_count = std::ssize(moves);
   decision.reported = reported.data(), decision.reported_count = std::ssize(reported);
   duet_step_counters counters = DUET_STEP_COUNTERS_INIT;

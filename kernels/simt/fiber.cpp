@@ -10,6 +10,7 @@
 #include <ucontext.h>
 #endif
 #ifdef DUET_SIMT_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -21,6 +22,7 @@ constexpr size_t kStackBytes = 256 * 1024;
 constexpr size_t kGuardBytes = 4096;
 constexpr size_t kStackStep = kStackBytes + kGuardBytes;
 constexpr size_t kColour = 320;  // successive stack tops differ by this: at the same offset in their pages they would share a few sets of the cache
+constexpr int kColours = 12;
 
 char* stacks() {
   static char* const first = [] {
@@ -60,8 +62,13 @@ __attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, voi
 #ifdef DUET_SIMT_TSAN
   if (!fiber.identity) fiber.identity = __tsan_create_fiber(0);
 #endif
+#ifdef DUET_SIMT_ASAN
+  // A thread never returns from its first functions: what AddressSanitizer holds of their frames is of the thread before.
+  constexpr size_t kFirstFrames = 4096 + kColours * kColour;
+  __asan_unpoison_memory_region(fiber.stack + kStackBytes - kFirstFrames, kFirstFrames);
+#endif
 #ifdef __x86_64__
-  const uintptr_t top = reinterpret_cast<uintptr_t>(fiber.stack) + kStackBytes - 64 - static_cast<size_t>(slot % 12) * kColour;
+  const uintptr_t top = reinterpret_cast<uintptr_t>(fiber.stack) + kStackBytes - 64 - static_cast<size_t>(slot % kColours) * kColour;
   void** pointer = reinterpret_cast<void**>(top & ~uintptr_t{63});
   *--pointer = nullptr;  // where entry would return to; keeps the alignment that a call leaves
   *--pointer = reinterpret_cast<void*>(entry);
@@ -109,14 +116,17 @@ __attribute__((no_sanitize("address"), noinline)) void switch_fiber(Fiber& from,
 
 bool is_stack(const void* address) { return static_cast<size_t>(static_cast<const char*>(address) - stacks()) < kStackStep * kThreadLimit; }
 
+void abandon([[maybe_unused]] Fiber& fiber, [[maybe_unused]] Fiber& host, [[maybe_unused]] void* address) {
+#ifdef DUET_SIMT_ASAN
+  __asan_unpoison_memory_region(fiber.stack, fiber.stack_bytes);
+#endif
 #ifdef DUET_SIMT_TSAN
-void abandon(Fiber& fiber, Fiber& host, void* address) {
   __tsan_switch_to_fiber(fiber.identity, __tsan_switch_to_fiber_no_sync);
   __tsan_release(address);
   __tsan_switch_to_fiber(host.identity, __tsan_switch_to_fiber_no_sync);
   __tsan_destroy_fiber(fiber.identity);
   fiber.identity = nullptr;
-}
 #endif
+}
 
 }  // namespace duet::simt

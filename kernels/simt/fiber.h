@@ -35,11 +35,11 @@ void switch_fiber(Fiber& from, Fiber& to);
 bool is_stack(const void* address);
 
 // What happened before release(p) happened before what follows acquire(p). `abandon`, called by the host, is the release of a fiber that was given up
-// in the middle of its work. Unseen: accesses that the emulator makes in a thread's name, through code that is checked.
+// in the middle of its work, whose frames go. Unseen: accesses that the emulator makes in a thread's name, through code that is checked.
+void abandon(Fiber& fiber, Fiber& host, void* address);
 #ifdef DUET_SIMT_TSAN
 inline void release(void* address) { __tsan_release(address); }
 inline void acquire(void* address) { __tsan_acquire(address); }
-void abandon(Fiber& fiber, Fiber& host, void* address);
 struct Unseen {
   Unseen() { __tsan_ignore_thread_begin(); }
   ~Unseen() { __tsan_ignore_thread_end(); }
@@ -47,7 +47,6 @@ struct Unseen {
 #else
 inline void release(void*) {}
 inline void acquire(void*) {}
-inline void abandon(Fiber&, Fiber&, void*) {}
 struct Unseen {
   Unseen() {}
 };

@@ -17,12 +17,6 @@
 #include "kernels/cpu/parallel.h"
 #include "tests/support/arrays.h"
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define DUET_TEST_UNDER_TSAN
-#endif
-#endif
-
 using namespace duet::test;
 using duet::cpu::parallel_for;
 using namespace std::chrono_literals;

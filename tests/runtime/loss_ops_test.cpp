@@ -128,7 +128,8 @@ TEST_CASE("infonce and multi-positive, both directions") {
 
 TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)") {
   for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID})
-    for (const auto& [g_a, g_v] : {std::pair{0.25f, 2.0f}, {1.0f, 0.0f}, {0.0f, 1.0f}}) {
+    for (const auto& factors : {std::pair{0.25f, 2.0f}, {1.0f, 0.0f}, {0.0f, 1.0f}}) {
+      const float g_a = factors.first, g_v = factors.second;
       CAPTURE(kind);
       CAPTURE(g_a);
       CAPTURE(g_v);

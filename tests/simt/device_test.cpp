@@ -130,7 +130,7 @@ TEST_CASE("what was released faults, where that costs nothing inside a kernel to
   if (simt::global_memory_has_key()) CHECK(end_of([&] { DUET_LAUNCH(add, 1, 32, 0, nullptr)(memory, 1.0f); }) != 0);
 }
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef DUET_TEST_UNDER_ASAN
 TEST_CASE("AddressSanitizer sees a kernel that leaves a block of device memory") {
   const Buffer memory(kBytes), page(2 * 4096);
   CHECK(end_of([&] { DUET_LAUNCH(add, 1, 32, 0, nullptr)(memory.data, 1.0f); }) == 0);

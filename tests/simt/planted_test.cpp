@@ -15,12 +15,6 @@
 #include "kernels/cuda/warp.h"
 #include "tests/simt/schedules.h"
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define DUET_UNDER_TSAN 1
-#endif
-#endif
-
 namespace duet::simt {
 namespace {
 
@@ -225,7 +219,7 @@ TEST_CASE("the kernels without a bug pass in every schedule") {
   });
 }
 
-#ifdef DUET_UNDER_TSAN
+#ifdef DUET_TEST_UNDER_TSAN
 
 // The child: DUET_SIMT_PLANTED says which.
 TEST_CASE("planted bug in a process of its own" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") == nullptr)) {

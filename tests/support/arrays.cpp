@@ -25,6 +25,10 @@ Context::Context(int threads, duet_precision precision) {
 }
 Context::~Context() { duet_context_destroy(context_); }
 
+double Draw::uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
+double Draw::normal() { return std::normal_distribution<double>()(engine_); }
+int64_t Draw::integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine_); }
+
 Floats Draw::normals(int64_t rows, int64_t columns, double deviation, int64_t padding) {
   Floats out(rows, columns, padding);
   for (int64_t i = 0; i < rows; ++i)

@@ -154,9 +154,9 @@ class Context {
 class Draw {
  public:
   explicit Draw(uint64_t seed) : engine_(seed) {}
-  double uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
-  double normal() { return std::normal_distribution<double>()(engine_); }
-  int64_t integer(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(engine_); }
+  double uniform(double low, double high);
+  double normal();
+  int64_t integer(int64_t low, int64_t high);
 
   Floats normals(int64_t rows, int64_t columns, double deviation = 1, int64_t padding = 0);
   Floats unit_rows(int64_t rows, int64_t columns, int64_t padding = 0);

@@ -7,16 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define DUET_TEST_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define DUET_TEST_SANITIZED
-#endif
-
-#if defined(__GLIBC__) && !defined(DUET_TEST_SANITIZED)
+#if defined(__GLIBC__) && !defined(DUET_TEST_UNDER_ASAN) && !defined(DUET_TEST_UNDER_TSAN)
 #define DUET_TEST_COUNTS_ALLOCATIONS
 
 namespace {

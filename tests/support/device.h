@@ -47,7 +47,7 @@ std::vector<T> values_of(std::initializer_list<T> values) {
 // Whatever these are, a result's bits are the same; AddressSanitizer sees no more in eight threads than in four. A CUDA context takes no notice of
 // them: there a call is just repeated.
 inline std::vector<int> thread_counts() {
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef DUET_TEST_UNDER_ASAN
   if (on_cpu()) return {1, 4};
 #endif
   if (on_cpu()) return {1, 2, 4, 8};

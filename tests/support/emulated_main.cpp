@@ -1,10 +1,11 @@
-// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, reverse, and eight random ones whose seeds change from run to
-// run; under a sanitizer or the emulator's checker fewer. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints
-// does.
+// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, in both forms of an operation that has two; reverse; and four
+// random ones whose seeds change from run to run. Under a sanitizer or the emulator's checker there are fewer. DUET_SIMT_SCHEDULES=forward and =other
+// choose some of them. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints does.
 #include <doctest/doctest.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -14,16 +15,11 @@
 
 namespace {
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define DUET_UNDER_TSAN 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef DUET_TEST_UNDER_ASAN
 constexpr int64_t kSlowdown = 8;
 constexpr bool kForward = true, kReverse = false;
 constexpr uint64_t kRandom = 1;
-#elif defined(DUET_UNDER_TSAN)
+#elif defined(DUET_TEST_UNDER_TSAN)
 constexpr int64_t kSlowdown = 12;
 constexpr bool kForward = false, kReverse = false;
 constexpr uint64_t kRandom = 1;
@@ -34,7 +30,7 @@ constexpr uint64_t kRandom = 0;
 #else
 constexpr int64_t kSlowdown = 1;
 constexpr bool kForward = true, kReverse = true;
-constexpr uint64_t kRandom = 8;
+constexpr uint64_t kRandom = 4;
 #endif
 
 // What a run over one operation's tests may cost: shapes about a tile, and one larger in forward order where nothing slows it.
@@ -42,30 +38,52 @@ constexpr int64_t kForwardOperations = 30'000'000 / kSlowdown, kOtherOperations 
 
 using duet::simt::Order;
 
+struct Run {
+  duet::simt::Schedule schedule;
+  bool tiles;         // not the forms for small batches, where an operation has both
+  bool small_device;  // which gives a block the least shared memory that the kernels ask for
+  bool every_value;   // of the parameters that a test goes through, and larger shapes
+};
+
+// Four random schedules in a row go through both forms on both devices.
+Run run_in(const duet::simt::Schedule& schedule) {
+  const bool random = schedule.order == Order::random;
+  return {.schedule = schedule,
+          .tiles = schedule.order == Order::reverse || (random && schedule.seed % 2 == 1),
+          .small_device = random && schedule.seed / 2 % 2 == 1,
+          .every_value = schedule.order == Order::forward};
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<duet::simt::Schedule> schedules;
+  std::vector<Run> runs;
   if (std::getenv("DUET_SIMT_ORDER")) {
-    schedules.push_back(duet::simt::schedule());
+    runs.push_back(run_in(duet::simt::schedule()));
   } else {
-    if (kForward) schedules.push_back({Order::forward, 1});
-    if (kReverse) schedules.push_back({Order::reverse, 1});
+    const char* const chosen = std::getenv("DUET_SIMT_SCHEDULES");
+    const bool forward = !chosen || !std::strcmp(chosen, "forward"), other = !chosen || !std::strcmp(chosen, "other");
+    if (!forward && !other) {
+      std::fprintf(stderr, "DUET_SIMT_SCHEDULES: expected forward or other, got '%s'\n", chosen);
+      return 2;
+    }
+    if (kForward && forward) runs.push_back(run_in({Order::forward, 1}));
+    if (kForward && kReverse && forward)
+      runs.push_back({.schedule = {Order::forward, 1}, .tiles = true, .small_device = false, .every_value = false});
+    if (kReverse && other) runs.push_back(run_in({Order::reverse, 1}));
     const uint64_t first = duet::simt::schedule().seed;  // of the clock
-    for (uint64_t k = 0; k < kRandom; ++k) schedules.push_back({Order::random, first + k});
+    // Where there is a forward run and one random one, the latter takes the tiles.
+    const uint64_t odd = kForward && kRandom == 1;
+    for (uint64_t k = 0; other && k < kRandom; ++k) runs.push_back(run_in({Order::random, (first + k) | odd}));
   }
   duet::test::device.kind = DUET_CUDA;
   duet::test::device.emulated = true;
-  for (const duet::simt::Schedule& schedule : schedules) {
-    duet::simt::set_schedule(schedule);
-    duet::test::device.every_value = schedule.order == Order::forward;
-    duet::test::device.repeats = schedule.order == Order::random;
-    // Both forms of an operation that has two: small shapes in one launch a pass, and the same shapes in tiles.
-    const bool tiles = schedule.order == Order::reverse || (schedule.order == Order::random && schedule.seed % 2 == 1);
-    duet::test::device.small_rows = tiles ? -1 : 0;
-    // In half of the random schedules a device that gives a block the least shared memory that the kernels ask for, in the others the most.
-    const bool small_device = schedule.order == Order::random && schedule.seed / 2 % 2 == 1;
-    duet::simt::play(small_device ? duet::simt::kLeastDevice : duet::simt::PlayedDevice{});
+  for (const Run& run : runs) {
+    duet::simt::set_schedule(run.schedule);
+    duet::test::device.every_value = run.every_value;
+    duet::test::device.repeats = run.schedule.order == Order::random;
+    duet::test::device.small_rows = run.tiles ? -1 : 0;
+    duet::simt::play(run.small_device ? duet::simt::kLeastDevice : duet::simt::PlayedDevice{});
     duet::test::device.most_operations = duet::test::device.every_value ? kForwardOperations : kOtherOperations;
     doctest::Context context(argc, argv);
     const int failed = duet::test::run_tests(context);
