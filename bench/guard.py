@@ -28,8 +28,8 @@ SHORT = 0.2  # bare products below which a time is too short to compare
 RATIO_OPERATIONS = ("distance", "alignment", "contrastive", "distillation", "mining", "triplet", "retrieval")
 RATIO_SHAPE = ("--n", 1152, "--m", 1152, "--d", 128, "--repeat", 9)
 # What is quick under callgrind, which slows a call fifty-fold.
-COUNT_OPERATIONS = (*RATIO_OPERATIONS, "linear", "normalization", "activation", "cross_entropy", "decorrelation", "gather", "optimizer", "random", "reduction",
-                    "supervision")
+COUNT_OPERATIONS = (*RATIO_OPERATIONS, "linear", "head", "normalization", "activation", "cross_entropy", "decorrelation", "gather", "optimizer", "random",
+                    "reduction", "supervision")
 # One tile and a bit of the next, so that the edges are counted too.
 COUNT_SHAPE = ("--n", 200, "--m", 168, "--d", 48, "--threads", 1)
 

@@ -17,6 +17,7 @@
 #include "distance/distance.h"
 #include "distillation/distillation.h"
 #include "gather/gather.h"
+#include "head/head.h"
 #include "linear/linear.h"
 #include "mining/mining.h"
 #include "normalization/normalization.h"

@@ -12,13 +12,12 @@ double start_bound(int64_t inputs) { return 1 / std::sqrt(static_cast<double>(in
 
 }  // namespace
 
-Linear::Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs, float output_scale)
+Linear::Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs)
     : weight_(store.add_uniform(name + ".weight", {outputs, inputs}, start_bound(inputs))),
-      bias_(store.add_uniform(name + ".bias", {outputs}, start_bound(inputs))),
-      output_scale_(output_scale) {}
+      bias_(store.add_uniform(name + ".bias", {outputs}, start_bound(inputs))) {}
 
 Tensor Linear::forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const {
-  return ops::linear(tape, x, parameters[weight_], parameters[bias_], output_scale_);
+  return ops::linear(tape, x, parameters[weight_], parameters[bias_]);
 }
 
 Tensor Linear::forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x, const ops::Dropout& dropout) const {
@@ -93,17 +92,29 @@ EncoderPair::EncoderPair(ParameterStore& store, const MlpOptions& a, const MlpOp
   require(a.outputs == v.outputs, "encoders: expected outputs of one size, got ", a.outputs, " and ", v.outputs);
 }
 
-Embeddings EncoderPair::forward(Tape& tape, const ParameterView& parameters, const Tensor& x_a, const Tensor& x_v, const Mode& mode) const {
-  const Tensor a = forward_a(tape, parameters, x_a, mode);
-  return {a, forward_v(tape, parameters, x_v, mode)};
+Tensor EncoderPair::outputs_a(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
+  return a_.forward(tape, parameters, x, mode);
+}
+
+Tensor EncoderPair::outputs_v(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
+  return v_.forward(tape, parameters, x, mode);
 }
 
 Tensor EncoderPair::forward_a(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
-  return ops::unit_rows(tape, a_.forward(tape, parameters, x, mode));
+  return ops::unit_rows(tape, outputs_a(tape, parameters, x, mode));
 }
 
 Tensor EncoderPair::forward_v(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const {
-  return ops::unit_rows(tape, v_.forward(tape, parameters, x, mode));
+  return ops::unit_rows(tape, outputs_v(tape, parameters, x, mode));
+}
+
+Classifier::Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes, float output_scale)
+    : weight_(store.add_uniform(name + ".weight", {classes, inputs}, start_bound(inputs))),
+      bias_(store.add_uniform(name + ".bias", {classes}, start_bound(inputs))),
+      output_scale_(output_scale) {}
+
+std::span<const ops::Head> Classifier::forward(Tape& tape, const ParameterView& parameters, std::initializer_list<Tensor> x) const {
+  return ops::head(tape, x, parameters[weight_], parameters[bias_], output_scale_);
 }
 
 }  // namespace duet

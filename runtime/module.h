@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,17 +26,16 @@ struct Mode {
   static Mode train(uint64_t seed, Step step, int64_t first_row = 0) { return {true, seed, step, first_row}; }
 };
 
-// output_scale (x weight^T + bias). Parameters "<name>.weight" (outputs x inputs) and "<name>.bias", both from U(+-1/sqrt(inputs)).
+// x weight^T + bias. Parameters "<name>.weight" (outputs x inputs) and "<name>.bias", both from U(+-1/sqrt(inputs)).
 class Linear {
  public:
-  Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs, float output_scale = 1);
+  Linear(ParameterStore& store, const std::string& name, int64_t inputs, int64_t outputs);
   Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const;
-  // dropout(relu(x weight^T + bias)), of a layer whose output_scale is 1.
+  // dropout(relu(x weight^T + bias)).
   Tensor forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x, const ops::Dropout& dropout) const;
 
  private:
   int64_t weight_, bias_;
-  float output_scale_;
 };
 
 // gain (x - mean) / deviation + offset over each row. Parameters "<name>.gain", from 1, and "<name>.offset", from 0.
@@ -88,16 +89,15 @@ class Mlp {
   uint32_t first_dropout_layer_;
 };
 
-struct Embeddings {
-  Tensor a, v;
-};
-
-// Two encoders into one space: an Mlp each ("encoder_a", "encoder_v"), every output row scaled to norm 1. Their dropout layers are distinct.
+// Two encoders into one space: an Mlp each ("encoder_a", "encoder_v"), whose output rows, scaled to norm 1, are the embeddings. Their dropout layers
+// are distinct.
 class EncoderPair {
  public:
   EncoderPair(ParameterStore& store, const MlpOptions& a, const MlpOptions& v);
-  Embeddings forward(Tape& tape, const ParameterView& parameters, const Tensor& x_a, const Tensor& x_v, const Mode& mode) const;
-  // One side alone: evaluation may hold different numbers of rows on either side.
+  // The outputs, as a classifier takes them.
+  Tensor outputs_a(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const;
+  Tensor outputs_v(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const;
+  // The embeddings alone.
   Tensor forward_a(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const;
   Tensor forward_v(Tape& tape, const ParameterView& parameters, const Tensor& x, const Mode& mode) const;
 
@@ -105,15 +105,17 @@ class EncoderPair {
   Mlp a_, v_;
 };
 
-// The classifier that both sides share: logits = 10 (W x + b) (METHOD.md 6.1). Parameters "<name>.weight", "<name>.bias".
+// The classifier that both sides share: of an encoder's outputs x the embeddings u, x scaled to norm 1 by rows, and logits = output_scale (W u + b)
+// (METHOD.md 6.1). Parameters "<name>.weight" (classes x inputs) and "<name>.bias", both from U(+-1/sqrt(inputs)).
 class Classifier {
  public:
-  Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes, float output_scale = 10)
-      : linear_(store, name, inputs, classes, output_scale) {}
-  Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const { return linear_.forward(tape, parameters, x); }
+  Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes, float output_scale = 10);
+  // Of the outputs of 1 to DUET_HEAD_MODALITIES encoders, in one call each way.
+  std::span<const ops::Head> forward(Tape& tape, const ParameterView& parameters, std::initializer_list<Tensor> x) const;
 
  private:
-  Linear linear_;
+  int64_t weight_, bias_;
+  float output_scale_;
 };
 
 }  // namespace duet

@@ -42,8 +42,8 @@ struct Dropout {
   duet_dropout_options options() const;
 };
 
-// output_scale (x weight^T + bias): x B x in, weight out x in, bias out or absent.
-Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, float output_scale = 1);
+// x weight^T + bias: x B x in, weight out x in, bias out or absent.
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias);
 // dropout(relu(x weight^T + bias)) with the bits of the three operations; what they would store in between is not there.
 Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dropout& dropout = {});
 
@@ -55,6 +55,14 @@ Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 1e-12f);
 Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps = 1e-5f);
 // dropout(activation(layer norm)) with the bits of the three operations; what they would store in between is not there.
 Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_activation_kind activation, const Dropout& dropout);
+
+// What a classification head says of a modality: unit rows (B x d) and logits (B x C).
+struct Head {
+  Tensor embeddings, logits;
+};
+// The heads of 1 to DUET_HEAD_MODALITIES modalities, B x d each, that share a classifier, in one call each way: unit rows u of each x, and
+// output_scale (u weight^T + bias). weight C x d, bias C or absent. The list of heads is the tape's, of this step.
+std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Tensor& weight, const Tensor& bias, float output_scale = 1);
 
 // B cross-entropies of logits (B x C) against targets (B x C, constant).
 Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targets);

@@ -365,7 +365,7 @@ void TrainingStep::refuse_loss(int64_t step) {
     return first_not_finite<float>(values.data(), tensor.size()) < 0;
   };
   for (const auto& [heads, whose] : {std::pair{&made.student, "student's"}, std::pair{&made.teacher, "teacher's"}})
-    for (const Tensor& output : {heads->embeddings.a, heads->embeddings.v, heads->logits_a, heads->logits_v})
+    for (const Tensor& output : {heads->a.embeddings, heads->v.embeddings, heads->a.logits, heads->v.logits})
       if (!is_finite(output)) throw std::runtime_error(text(start, "the ", whose, " outputs are not finite", advice));
   const Losses parts = losses_of(reported);
   for (const LossName& name : kLossNames)

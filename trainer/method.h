@@ -101,8 +101,7 @@ class TrainingStep {
     Indices rows;
   };
   struct Heads {
-    Embeddings embeddings;
-    Tensor logits_a, logits_v;
+    ops::Head a, v;
   };
   struct Supervision {
     Tensor class_q, trust, kappa, annotated, hidden_trust, annotated_count, other_count, pair_weight, anchor_weight;

@@ -20,32 +20,39 @@ duet_triplet_mining mining_kind(const std::string& name) {
 
 }  // namespace
 
-// The encoders side by side. Both modalities of the student share the classifier, into whose gradient one adds after the other.
+// The encoders side by side, then the heads of both modalities at once: the student's, and beside it the teacher's.
 void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
   const EncoderPair& encoders = model_.encoders();
-  const Classifier& classifier = model_.classifier();
   const ParameterView of_student = model_.parameters().student(), of_teacher = model_.parameters().teacher();
   const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}), evaluation = Mode::evaluation();
-  const auto student_a = [&] { student.embeddings.a = encoders.forward_a(tape_, of_student, batch.x_a, training); };
-  const auto student_v = [&] { student.embeddings.v = encoders.forward_v(tape_, of_student, batch.x_v, training); };
-  const auto teacher_a = [&] {
+  Tensor student_a, student_v, teacher_a, teacher_v;
+  const auto read_student_a = [&] { student_a = encoders.outputs_a(tape_, of_student, batch.x_a, training); };
+  const auto read_student_v = [&] { student_v = encoders.outputs_v(tape_, of_student, batch.x_v, training); };
+  const auto read_teacher_a = [&] {
     const NoGradient no_gradient(tape_);
-    teacher.embeddings.a = encoders.forward_a(tape_, of_teacher, batch.x_a, evaluation);
-    teacher.logits_a = classifier.forward(tape_, of_teacher, teacher.embeddings.a);
+    teacher_a = encoders.outputs_a(tape_, of_teacher, batch.x_a, evaluation);
   };
-  const auto teacher_v = [&] {
+  const auto read_teacher_v = [&] {
     const NoGradient no_gradient(tape_);
-    teacher.embeddings.v = encoders.forward_v(tape_, of_teacher, batch.x_v, evaluation);
-    teacher.logits_v = classifier.forward(tape_, of_teacher, teacher.embeddings.v);
+    teacher_v = encoders.outputs_v(tape_, of_teacher, batch.x_v, evaluation);
+  };
+  const auto classify = [&](const ParameterView& parameters, const Tensor& a, const Tensor& v) {
+    const std::span<const ops::Head> heads = model_.classifier().forward(tape_, parameters, {a, v});
+    return Heads{heads[0], heads[1]};
+  };
+  const auto student_heads = [&] { student = classify(of_student, student_a, student_v); };
+  const auto teacher_heads = [&] {
+    const NoGradient no_gradient(tape_);
+    teacher = classify(of_teacher, teacher_a, teacher_v);
   };
   if (psd_) {
-    tape_.side_by_side(Tape::Passes::both, student_v, student_a, teacher_v, teacher_a);
+    tape_.side_by_side(Tape::Passes::both, read_student_v, read_student_a, read_teacher_v, read_teacher_a);
+    tape_.side_by_side(Tape::Passes::forward, teacher_heads, student_heads);
   } else {
-    tape_.side_by_side(Tape::Passes::both, student_v, student_a);
-    teacher.logits_a = teacher.logits_v = no_logits_.tensor().row_part(0, batch.rows.size);
+    tape_.side_by_side(Tape::Passes::both, read_student_v, read_student_a);
+    student_heads();
+    teacher.a.logits = teacher.v.logits = no_logits_.tensor().row_part(0, batch.rows.size);
   }
-  student.logits_a = classifier.forward(tape_, of_student, student.embeddings.a);
-  student.logits_v = classifier.forward(tape_, of_student, student.embeddings.v);
 }
 
 // METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it
@@ -55,8 +62,8 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
   inputs.labels = batch.labels.vector();
   inputs.sample_ids = batch.rows.vector();
-  inputs.logits_a = teacher.logits_a.matrix();
-  inputs.logits_v = teacher.logits_v.matrix();
+  inputs.logits_a = teacher.a.logits.matrix();
+  inputs.logits_v = teacher.v.logits.matrix();
   inputs.prior = prior_.tensor().vector();
   inputs.ratio = mail_value(kRatio).vector();
   inputs.epoch = duet_i64_vector(integers_.data() + kEpoch, 1);
@@ -119,14 +126,14 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
 
 Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision) {
   duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
-  options.teacher_a = teacher.embeddings.a.matrix();
-  options.teacher_v = teacher.embeddings.v.matrix();
+  options.teacher_a = teacher.a.embeddings.matrix();
+  options.teacher_v = teacher.v.embeddings.matrix();
   options.class_a = options.class_v = supervision.class_q.matrix();
   options.trust_a = options.trust_v = supervision.trust.vector();
   options.kappa_a = options.kappa_v = supervision.kappa.vector();
   options.teacher_scale = constant(kTeacherScale).vector();
   options.paired = 1;
-  return ops::distillation_terms(tape_, student.embeddings.a, student.embeddings.v, scale, options);
+  return ops::distillation_terms(tape_, student.a.embeddings, student.v.embeddings, scale, options);
 }
 
 Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor& scale) {
@@ -158,7 +165,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
       added.push_back(part);
     }
   };
-  const Tensor &a = student.embeddings.a, &v = student.embeddings.v;
+  const Tensor &a = student.a.embeddings, &v = student.v.embeddings;
   const int64_t n = a.rows;
   const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : constant(kScale);
 
@@ -166,7 +173,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   const bool pairs = contrastive_ || (psd_ && config_.pair_weight > 0), decorrelates = psd_ && config_.decorrelation_weight > 0;
   Tensor ce_a, ce_v, cross_av, cross_va, divergences, losses, correlation;
   const auto by_class = [&] {
-    const Tensor both = ops::cross_entropy_terms(tape_, {student.logits_a, student.logits_v}, supervision.class_q);
+    const Tensor both = ops::cross_entropy_terms(tape_, {student.a.logits, student.v.logits}, supervision.class_q);
     ce_a = both.row_part(0, n);
     ce_v = both.row_part(n, n);
   };

@@ -11,6 +11,7 @@
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/normalization/normalization_backends.h"
+#include "kernels/normalization/unit_row_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -23,13 +24,6 @@ __device__ double sum_of(const Pack<kWidth>& a) {
   return sum;
 }
 template <int kWidth>
-__device__ double dot(const Pack<kWidth>& a, const Pack<kWidth>& b) {
-  double sum = 0;
-  DUET_UNROLL
-  for (int e = 0; e < kWidth; ++e) sum += double{a.at[e]} * double{b.at[e]};
-  return sum;
-}
-template <int kWidth>
 __device__ Pack<kWidth> load_or(const float* from, int64_t k, float otherwise) {
   if (from) return load<kWidth>(from + k);
   Pack<kWidth> pack;
@@ -38,15 +32,6 @@ __device__ Pack<kWidth> load_or(const float* from, int64_t k, float otherwise) {
   return pack;
 }
 
-template <class Team, int kWidth>
-__device__ double norm(const float* x, int64_t size) {
-  return sqrt(Team::template sum_over<kWidth>(size, [=](int64_t k) {
-    const Pack<kWidth> value = load<kWidth>(x + k);
-    return dot(value, value);
-  }));
-}
-
-// Written so that a NaN norm is not clipped.
 struct UnitRows {
   Matrix<const float> x;
   double eps;
@@ -54,15 +39,8 @@ struct UnitRows {
 
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
-    const float* const from = x.row(i);
     float* const to = outputs.row(i);
-    const double length = norm<Team, kWidth>(from, x.columns), scale = 1 / (length < eps ? eps : length);
-    Team::template each<kWidth>(x.columns, [=](int64_t k) {
-      Pack<kWidth> value = load<kWidth>(from + k);
-      DUET_UNROLL
-      for (int e = 0; e < kWidth; ++e) value.at[e] = static_cast<float>(value.at[e] * scale);
-      store(to + k, value);
-    });
+    unit_row<Team, kWidth>(x.row(i), x.columns, eps, [=](int64_t k, const Pack<kWidth>& value) { store(to + k, value); });
   }
 };
 
@@ -74,23 +52,7 @@ struct UnitRowsBackward {
 
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
-    const float *const from = x.row(i), *const g = grad_outputs.row(i);
-    float* const to = grad_x.row(i);
-    const double length = norm<Team, kWidth>(from, x.columns);
-    const bool clipped = length < eps;
-    const double scale = 1 / (clipped ? eps : length);
-    const double product = Team::template sum_over<kWidth>(x.columns, [=](int64_t k) { return dot(load<kWidth>(from + k), load<kWidth>(g + k)); });
-    const double along = scale * scale * product;
-    Team::template each<kWidth>(x.columns, [=](int64_t k) {
-      const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k);
-      Pack<kWidth> grad = load<kWidth>(to + k);
-      DUET_UNROLL
-      for (int e = 0; e < kWidth; ++e) {
-        const double direction = clipped ? double{upstream.at[e]} : upstream.at[e] - value.at[e] * along;
-        grad.at[e] = static_cast<float>(direction * scale + grad.at[e]);
-      }
-      store(to + k, grad);
-    });
+    unit_row_backward<Team, kWidth>(x.row(i), grad_outputs.row(i), x.columns, eps, grad_x.row(i));
   }
 };
 

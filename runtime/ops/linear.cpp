@@ -18,11 +18,7 @@ Tensor layer(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bi
 
 }  // namespace
 
-Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, float output_scale) {
-  duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;
-  inputs.output_scale = output_scale;
-  return layer(tape, x, weight, bias, inputs);
-}
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) { return layer(tape, x, weight, bias, DUET_LINEAR_INPUTS_INIT); }
 
 Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dropout& dropout) {
   duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;

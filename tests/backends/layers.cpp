@@ -1,8 +1,9 @@
-// linear, activation, dropout: the layers of an encoder.
+// linear, head, activation, dropout: the layers of an encoder and of its classifier.
 #include <cmath>
 
 #include "tests/backends/operations.h"
 #include "tests/reference/activation.h"
+#include "tests/reference/head.h"
 #include "tests/reference/linear.h"
 
 namespace duet::test::backends {
@@ -23,6 +24,16 @@ struct Dropout {
                                       rows, columns);
   }
 };
+
+Doubles squared(Doubles values) {
+  for (double& x : values) x *= x;
+  return values;
+}
+// Sums whose terms cancel are off by the root of the squared terms.
+Doubles moved_sums(const Values& value, Doubles sums, const Doubles& of_squares, double lost = 0) {
+  for (size_t k = 0; k < sums.size(); ++k) sums[k] = value.moved(sums[k], std::sqrt(of_squares[k]) + lost, k);
+  return sums;
+}
 
 }  // namespace
 
@@ -63,18 +74,92 @@ void linear(Case& c) {
     }
     auto grad = layer.backward(upstream);
     if (c.kind == Kind::ties) {  // where equal values move alike, terms that cancel, cancel to 0: each sum is moved by the root of its squared terms
-      const auto squares = [](Doubles values) {
-        for (double& x : values) x *= x;
-        return values;
-      };
-      const reference::Linear of_squares{batch, in, out, squares(layer.x), squares(layer.weight), {}, layer.scale * layer.scale};
-      const auto terms = of_squares.backward(squares(upstream));
-      const auto move = [&](Doubles& sums, const Doubles& squared) {
-        for (size_t k = 0; k < sums.size(); ++k) sums[k] = value.moved(sums[k], std::sqrt(squared[k]), k);
-      };
-      move(grad.x, terms.x), move(grad.weight, terms.weight), move(grad.bias, terms.bias);
+      const reference::Linear of_squares{batch, in, out, squared(layer.x), squared(layer.weight), {}, layer.scale * layer.scale};
+      const auto terms = of_squares.backward(squared(upstream));
+      grad = {moved_sums(value, grad.x, terms.x), moved_sums(value, grad.weight, terms.weight), moved_sums(value, grad.bias, terms.bias)};
     }
     return std::vector<Expected>{{"outputs", outputs}, {"grad_x", grad.x}, {"grad_weight", grad.weight}, {"grad_bias", grad.bias}};
+  });
+}
+
+void head(Case& c) {
+  const int64_t count = c.draw.integer(1, DUET_HEAD_MODALITIES), batch = c.extent(), width = c.extent(), classes = c.extent();
+  struct Modality {
+    Floats *x, *by_u, *by_logits;
+    bool has_u, has_logits;
+  };
+  std::vector<Modality> all;
+  for (int64_t k = 0; k < count; ++k)
+    all.push_back({&c.rows(batch, width), &c.weights(batch, width), &c.weights(batch, classes), c.coin(0.8), c.coin(0.8)});
+  Floats &weight = c.rows(classes, width), &bias = c.weights(classes);
+  const bool has_bias = c.coin();
+  std::vector<duet_matrix> x, by_u, by_logits;
+  for (const Modality& of : all) {
+    x.push_back(of.x->matrix());
+    by_u.push_back(of.has_u ? of.by_u->matrix() : duet_matrix{});
+    by_logits.push_back(of.has_logits ? of.by_logits->matrix() : duet_matrix{});
+  }
+  duet_head_inputs inputs = DUET_HEAD_INPUTS_INIT;
+  inputs.x = x.data(), inputs.count = count, inputs.weight = weight.matrix(), inputs.eps = c.one_of({1e-12f, 0.1f});
+  inputs.output_scale = c.one_of({1.0f, 10.0f, -0.3f});
+  if (has_bias) inputs.bias = bias.vector();
+  const auto name = [](const char* what, int64_t k) { return text(what, k); };
+  c.run([&](Run& run) {
+    const auto scratch = run.workspace([&](size_t* bytes) { return duet_head_workspace(run.context, &inputs, bytes); });
+    std::vector<duet_matrix> u, logits, grad_x;
+    for (int64_t k = 0; k < count; ++k) {
+      u.push_back(run.output(name("u", k), batch, width)), logits.push_back(run.output(name("logits", k), batch, classes));
+      grad_x.push_back(run.gradient(name("grad_x", k), batch, width));
+    }
+    run.call(duet_head_forward(run.context, &inputs, u.data(), logits.data(), scratch));
+    const duet_matrix grad_weight = run.gradient("grad_weight", classes, width);
+    run.call(duet_head_backward(run.context, &inputs, u.data(), by_u.data(), by_logits.data(), grad_x.data(), grad_weight,
+                                run.gradient("grad_bias", classes), scratch));
+  });
+  c.expect([&](const Values& value) {
+    reference::Head head{batch, width, classes, {}, value(weight), has_bias ? value(bias) : Doubles(), inputs.eps, inputs.output_scale};
+    std::vector<Doubles> of_u, of_logits;
+    for (const Modality& of : all) {
+      head.x.push_back(value(*of.x));
+      of_u.push_back(of.has_u && of.by_u->rows() * width > 0 ? value(*of.by_u) : Doubles());
+      of_logits.push_back(of.has_logits && of.by_logits->rows() * classes > 0 ? value(*of.by_logits) : Doubles());
+    }
+    const auto out = head.forward();
+    const auto grad = head.backward(of_u, of_logits);
+    std::vector<Expected> expected;
+    Doubles weight_terms(grad.weight.size()), bias_terms(grad.bias.size());
+    for (int64_t k = 0; k < count; ++k) {
+      const auto at = static_cast<size_t>(k);
+      const reference::Linear terms{batch, width, classes, squared(out.u[at]), squared(head.weight), squared(head.bias), head.scale * head.scale};
+      // A product that underflows does so before it is scaled.
+      const double lost = static_cast<double>(width) * kLeast * std::max(std::abs(head.scale), 1.0);
+      expected.push_back({name("u", k), out.u[at]});
+      expected.push_back({name("logits", k), moved_sums(value, out.logits[at], terms.forward(), lost)});
+      Doubles g_terms = of_u[at].empty() ? Doubles(head.x[at].size()) : squared(of_u[at]);
+      if (!of_logits[at].empty()) {
+        const auto of_layer = terms.backward(squared(of_logits[at]));
+        for (size_t e = 0; e < g_terms.size(); ++e) g_terms[e] += of_layer.x[e];
+        for (size_t e = 0; e < weight_terms.size(); ++e) weight_terms[e] += of_layer.weight[e];
+        for (size_t e = 0; e < bias_terms.size(); ++e) bias_terms[e] += of_layer.bias[e];
+      }
+      // What came back, rounded, and g - (g.u) u of it, which cancels; both divided by the norm.
+      Doubles grad_x = grad.x[at];
+      for (int64_t i = 0; i < batch; ++i) {
+        double square = 0, along = 0;
+        for (int64_t j = i * width; j < (i + 1) * width; ++j) {
+          const auto e = static_cast<size_t>(j);
+          square += head.x[at][e] * head.x[at][e], along += std::sqrt(g_terms[e]) * std::abs(out.u[at][e]);
+        }
+        for (int64_t j = i * width; j < (i + 1) * width; ++j) {
+          const auto e = static_cast<size_t>(j);
+          grad_x[e] = value.moved(grad_x[e], (std::sqrt(g_terms[e]) + along) / std::max(std::sqrt(square), double{inputs.eps}), e);
+        }
+      }
+      expected.push_back({name("grad_x", k), of_u[at].empty() && of_logits[at].empty() ? Doubles(grad_x.size()) : grad_x});
+    }
+    expected.push_back({"grad_weight", moved_sums(value, grad.weight, weight_terms)});
+    expected.push_back({"grad_bias", moved_sums(value, grad.bias, bias_terms)});
+    return expected;
   });
 }
 

@@ -9,6 +9,7 @@ namespace duet::test::backends {
 namespace reference = duet::reference;
 
 void linear(Case& c);
+void head(Case& c);
 void activation(Case& c);
 void dropout(Case& c);
 void unit_rows(Case& c);

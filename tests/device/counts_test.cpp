@@ -48,7 +48,7 @@ TEST_CASE("a step's nodes and its longest path do not grow") {
     const char* method;
     int64_t nodes, longest_path;
   };
-  for (const Bound& bound : {Bound{"psd", 54, 28}, {"triplet", 40, 25}, {"contrastive", 34, 22}, {"label", 32, 21}}) {
+  for (const Bound& bound : {Bound{"psd", 45, 23}, {"triplet", 34, 21}, {"contrastive", 28, 18}, {"label", 26, 17}}) {
     Config config;
     config.method = bound.method;
     const TrainingStep::GraphShape shape = shape_of_step(config, {});

@@ -17,6 +17,7 @@ namespace duet::test::backends {
 
 const std::vector<Operation>& operations() {
   static const std::vector<Operation> all{{"linear", linear},
+                                          {"head", head},
                                           {"activation", activation},
                                           {"dropout", dropout},
                                           {"unit_rows", unit_rows},
@@ -107,7 +108,7 @@ class Runs {
   std::map<std::string, Count> counts_;
 };
 
-constexpr uint64_t kFixedSeeds = 40, kFreshSeeds = 8;  // of each of the 26 operations: 1,040 and 208 cases
+constexpr uint64_t kFixedSeeds = 40, kFreshSeeds = 8;  // of each of the 27 operations: 1,080 and 216 cases
 
 void run_fixed(uint64_t first) {
   Runs runs;

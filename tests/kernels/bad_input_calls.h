@@ -217,6 +217,32 @@ inline Outcome linear(const Call& call) {
                   });
 }
 
+// Of n rows, m columns of the logits.
+inline Outcome head(const Call& call) {
+  Caller c(call);
+  Given x = c.given(c.draw.normals(call.n, call.d)), other = c.given(c.draw.normals(call.n, call.d)),
+        weight = c.given(c.draw.normals(call.m, call.d));
+  Given u = c.output(call.n, call.d), other_u = c.output(call.n, call.d), logits = c.output(call.n, call.m), other_logits = c.output(call.n, call.m);
+  Given g = c.given(c.draw.normals(call.n, call.d)), of_logits = c.given(c.draw.normals(call.n, call.m));
+  Given grad = c.gradient(call.n, call.d), other_grad = c.gradient(call.n, call.d), grad_weight = c.gradient(call.m, call.d);
+  Floats bias = c.draw.normals(call.m, 1), grad_bias = Floats(call.m, 1).fill(0);
+  duet_matrix from[] = {x.matrix(), other.matrix()};
+  const duet_matrix to_u[] = {u.matrix(), other_u.matrix()}, to_logits[] = {logits.matrix(), other_logits.matrix()};
+  const duet_matrix by_u[] = {g.matrix(), g.matrix()}, by_logits[] = {of_logits.matrix(), of_logits.matrix()};
+  const duet_matrix to_x[] = {grad.matrix(), other_grad.matrix()};
+  duet_head_inputs in = DUET_HEAD_INPUTS_INIT;
+  in.x = from, in.count = 2, in.weight = weight.matrix(), in.bias = bias.vector();
+  const duet_workspace scratch = c.workspace([&](size_t* bytes) { return duet_head_workspace(c.context, &in, bytes); });
+  c.spoil(from[0], u.matrix().data);
+  return c.finish(
+      {[&] { return duet_head_forward(c.context, &in, to_u, to_logits, scratch); },
+       [&] { return duet_head_backward(c.context, &in, to_u, by_u, by_logits, to_x, grad_weight.matrix(), grad_bias.vector(), scratch); }},
+      [&] {
+        return std::vector<Doubles>{u.values(),    other_u.values(),    logits.values(),      other_logits.values(),
+                                    grad.values(), other_grad.values(), grad_weight.values(), grad_bias.values()};
+      });
+}
+
 inline Outcome activation(const Call& call) {
   Caller c(call);
   Given x = c.given(c.draw.normals(call.n, call.d)), g = c.given(c.draw.normals(call.n, call.d));
@@ -350,6 +376,7 @@ inline const Family kFamilies[] = {{"distance", calls::distance, "inputs.x", "di
                                    {"contrastive", calls::contrastive, "inputs.a", "row_loss"},
                                    {"retrieval", calls::retrieval, "inputs.queries", "indices"},
                                    {"linear", calls::linear, "x", "outputs"},
+                                   {"head", calls::head, "inputs.x[0]", "u[0]", true, false},
                                    {"activation", calls::activation, "x", "grad_x", false},
                                    {"normalization", calls::normalization, "x", "outputs", false},
                                    {"cross_entropy", calls::cross_entropy, "logits", "row_loss", false},

@@ -4,6 +4,7 @@
 #include "tests/reference/decorrelation.h"
 #include "tests/reference/distance.h"
 #include "tests/reference/gather.h"
+#include "tests/reference/head.h"
 #include "tests/reference/linear.h"
 #include "tests/reference/normalization.h"
 #include "tests/reference/reduction.h"
@@ -17,9 +18,9 @@ TEST_CASE("linear") {
   Draw draw(1);
   const std::vector<Leaf> leaves = {draw.normals(7, 5), draw.normals(3, 5), draw.normals(3, 1)};
   gradcheck(
-      "linear", leaves, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], in[2], 10)); },
+      "linear", leaves, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], in[2])); },
       [](const auto& in) {
-        return weigh(reference::Linear{7, 5, 3, in[0], in[1], in[2], 10}.forward());
+        return weigh(reference::Linear{7, 5, 3, in[0], in[1], in[2]}.forward());
       });
   gradcheck(
       "linear without bias", {leaves[0], leaves[1]}, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], {})); },
@@ -82,6 +83,41 @@ TEST_CASE("unit_rows and layer_norm") {
       [](const auto& in) {
         return weigh(reference::LayerNorm{5, in[1], in[2], 1e-5f}.forward(in[0]));
       });
+}
+
+TEST_CASE("a head of modalities that share a classifier") {
+  Draw draw(14);
+  const std::vector<Leaf> leaves = {draw.normals(7, 5), draw.normals(7, 5), draw.normals(3, 5), draw.normals(3, 1)};
+  const auto on_tape = [](Tape& tape, std::span<const ops::Head> heads) {
+    const Tensor one = tape.constant(1), half = tape.constant(0.5f), quarter = tape.constant(0.25f), two = tape.constant(2);
+    return total(tape, {times(one, weigh(tape, heads[0].embeddings)), times(half, weigh(tape, heads[1].embeddings)),
+                        times(quarter, weigh(tape, heads[0].logits)), times(two, weigh(tape, heads[1].logits))});
+  };
+  const auto in_double = [](const auto& in, const Doubles& bias) {
+    const auto out = reference::Head{7, 5, 3, {in[0], in[1]}, in[2], bias, 1e-12, 10}.forward();
+    return weigh(out.u[0]) + 0.5 * weigh(out.u[1]) + 0.25 * weigh(out.logits[0]) + 2 * weigh(out.logits[1]);
+  };
+  gradcheck(
+      "head", leaves,
+      [&](Tape& tape, const auto& in) {
+        return on_tape(tape, ops::head(tape, {in[0], in[1]}, in[2], in[3], 10));
+      },
+      [&](const auto& in) { return in_double(in, in[3]); });
+  gradcheck(
+      "head without bias", {leaves[0], leaves[1], leaves[2]},
+      [&](Tape& tape, const auto& in) {
+        return on_tape(tape, ops::head(tape, {in[0], in[1]}, in[2], {}, 10));
+      },
+      [&](const auto& in) { return in_double(in, {}); });
+  Context context(1);
+  Tape tape(context);
+  const Tensor x = tape.make(3, 4), weight = tape.make(2, 4), narrow = tape.make(3, 5);
+  for (const ops::Head& head : ops::head(tape, {x, x}, weight, {})) {
+    CHECK_FALSE(head.embeddings.requires_grad());
+    CHECK_FALSE(head.logits.requires_grad());
+  }
+  CHECK_THROWS_WITH(ops::head(tape, {}, weight, {}), doctest::Contains("head: expected a modality, got none"));
+  CHECK_THROWS_WITH(ops::head(tape, {x, narrow}, weight, {}), doctest::Contains("head_workspace: inputs.x[1]: expected 3 x 4, got 3 x 5"));
 }
 
 TEST_CASE("gather") {

@@ -25,6 +25,11 @@ struct Model {
       : encoders(store, options(kInputsA, layer_norm), options(kInputsV, layer_norm)), classifier(store, "classifier", kOutputs, kClasses) {
     store.initialise(context, 21);
   }
+  // The heads of both sides.
+  std::span<const ops::Head> forward(Tape& tape, const ParameterView& view, Floats& x_a, Floats& x_v, const Mode& mode) const {
+    const Tensor a = encoders.outputs_a(tape, view, Tensor::view(x_a.data(), kBatch, kInputsA), mode);
+    return classifier.forward(tape, view, {a, encoders.outputs_v(tape, view, Tensor::view(x_v.data(), kBatch, kInputsV), mode)});
+  }
 };
 
 // The parameters in the order of the store, taken one after another.
@@ -97,12 +102,10 @@ TEST_CASE("both encoders and the classifier from end to end, every parameter's g
         return weigh(a) + 0.5 * weigh(v) + weigh(logits_a) + 0.25 * weigh(linear(reader, v, kOutputs, kClasses, 10));
       };
       const auto forward = [&](Tape& tape, const ParameterView& view) {
-        const Embeddings out =
-            model.encoders.forward(tape, view, Tensor::view(x_a.data(), kBatch, kInputsA), Tensor::view(x_v.data(), kBatch, kInputsV), mode);
-        const Tensor logits_a = model.classifier.forward(tape, view, out.a), logits_v = model.classifier.forward(tape, view, out.v);
+        const std::span<const ops::Head> heads = model.forward(tape, view, x_a, x_v, mode);
         const Tensor one = tape.constant(1), half = tape.constant(0.5f), quarter = tape.constant(0.25f);
-        return total(tape, {times(one, weigh(tape, out.a)), times(half, weigh(tape, out.v)), times(one, weigh(tape, logits_a)),
-                            times(quarter, weigh(tape, logits_v))});
+        return total(tape, {times(one, weigh(tape, heads[0].embeddings)), times(half, weigh(tape, heads[1].embeddings)),
+                            times(one, weigh(tape, heads[0].logits)), times(quarter, weigh(tape, heads[1].logits))});
       };
       Tape tape(context);
       const Tensor loss = forward(tape, model.store.student());
@@ -173,16 +176,21 @@ TEST_CASE("one side alone, and an empty batch") {
   Tape tape(context);
   const Tensor x_a = Tensor::view(x.data(), kBatch, kInputsA), x_v = Tensor::view(y.data(), kBatch, kInputsV);
   const Mode mode = Mode::evaluation();
-  const Embeddings both = model.encoders.forward(tape, model.store.teacher(), x_a, x_v, mode);
+  const std::span<const ops::Head> both = model.forward(tape, model.store.teacher(), x, y, mode);
   const Tensor a = model.encoders.forward_a(tape, model.store.teacher(), x_a, mode),
                v = model.encoders.forward_v(tape, model.store.teacher(), x_v, mode);
   for (int64_t e = 0; e < a.size(); ++e) {
-    CHECK(a.data[e] == both.a.data[e]);
-    CHECK(v.data[e] == both.v.data[e]);
+    CHECK(a.data[e] == both[0].embeddings.data[e]);
+    CHECK(v.data[e] == both[1].embeddings.data[e]);
   }
   const Tensor none = model.encoders.forward_a(tape, model.store.student(), x_a.row_part(0, 0), mode);
   CHECK(none.rows == 0);
   CHECK(none.columns == kOutputs);
+  const std::span<const ops::Head> of_none = model.classifier.forward(tape, model.store.student(), {none});
+  REQUIRE(of_none.size() == 1);
+  CHECK(of_none[0].embeddings.columns == kOutputs);
+  CHECK(of_none[0].logits.rows == 0);
+  CHECK(of_none[0].logits.columns == kClasses);
 }
 
 TEST_CASE("a learned scale is the exponential of its parameter, kept in its bounds") {

@@ -66,23 +66,25 @@ struct Training {
     step.at(0) += 1;
     const Indices rows{order.data() + first, batch};
     const Tensor x_a = ops::gather(tape, of(samples_a), rows), x_v = ops::gather(tape, of(samples_v), rows);
-    Embeddings taught;
-    Tensor taught_a, taught_v;
+    const auto read = [&](const ParameterView& view, const Mode& mode) {
+      const Tensor last_a = encoders.outputs_a(tape, view, x_a, mode);
+      return classifier.forward(tape, view, {last_a, encoders.outputs_v(tape, view, x_v, mode)});
+    };
+    std::span<const ops::Head> taught;
     {
       const NoGradient teacher(tape);
-      taught = encoders.forward(tape, store.teacher(), x_a, x_v, Mode::evaluation());
-      taught_a = classifier.forward(tape, store.teacher(), taught.a), taught_v = classifier.forward(tape, store.teacher(), taught.v);
+      taught = read(store.teacher(), Mode::evaluation());
     }
-    const Supervision given = supervise(first, batch, taught_a, taught_v);
-    const Embeddings out = encoders.forward(tape, store.student(), x_a, x_v, Mode::train(3, {step.data(), 1}));
-    const Tensor logits_a = classifier.forward(tape, store.student(), out.a), logits_v = classifier.forward(tape, store.student(), out.v);
+    const Supervision given = supervise(first, batch, taught[0].logits, taught[1].logits);
+    const std::span<const ops::Head> out = read(store.student(), Mode::train(3, {step.data(), 1}));
+    const Tensor &a = out[0].embeddings, &v = out[1].embeddings;
 
     duet_triplet_inputs triplet = DUET_TRIPLET_INPUTS_INIT;
     triplet.class_x = triplet.class_y = given.class_q.matrix();
     triplet.trust_x = triplet.trust_y = given.trust.vector();
     triplet.margin = 0.2f, triplet.paired = 1;
     duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
-    distillation.teacher_a = taught.a.matrix(), distillation.teacher_v = taught.v.matrix();
+    distillation.teacher_a = taught[0].embeddings.matrix(), distillation.teacher_v = taught[1].embeddings.matrix();
     distillation.class_a = distillation.class_v = given.class_q.matrix();
     distillation.trust_a = distillation.trust_v = given.trust.vector();
     distillation.kappa_a = distillation.kappa_v = given.kappa.vector();
@@ -93,11 +95,11 @@ struct Training {
 
     const Tensor annotated = given.counts.row_part(0, 1), others = given.counts.row_part(1, 1), q = given.class_q;
     const Tensor unit = of(one), half_rho = of(rho), temperature = scale.forward(tape, store.student());
-    const Tensor entropies = ops::cross_entropy_terms(tape, {logits_a, logits_v}, q);
+    const Tensor entropies = ops::cross_entropy_terms(tape, {out[0].logits, out[1].logits}, q);
     const Tensor ce_a = entropies.row_part(0, batch), ce_v = entropies.row_part(batch, batch);
-    const Tensor cross_av = ops::triplet(tape, out.a, out.v, triplet), cross_va = ops::triplet(tape, out.v, out.a, triplet);
-    const Tensor divergences = ops::distillation_terms(tape, out.a, out.v, temperature, distillation);
-    const Tensor pairs = ops::contrastive_terms(tape, out.a, out.v, temperature, {}, pair);
+    const Tensor cross_av = ops::triplet(tape, a, v, triplet), cross_va = ops::triplet(tape, v, a, triplet);
+    const Tensor divergences = ops::distillation_terms(tape, a, v, temperature, distillation);
+    const Tensor pairs = ops::contrastive_terms(tape, a, v, temperature, {}, pair);
     const Tensor loss = total(tape, {{unit, {ce_a, given.annotated, annotated}, {}},
                                      {unit, {ce_v, given.annotated, annotated}, {}},
                                      times(unit, cross_av),
@@ -106,7 +108,7 @@ struct Training {
                                      {half_rho, {ce_a, given.hidden_trust, others}, {}},
                                      {half_rho, {ce_v, given.hidden_trust, others}, {}},
                                      ops::both_directions(given.pair_weight, pairs, batch, given.anchor_weight, given.anchor_weight),
-                                     times(unit, ops::decorrelation(tape, out.a, out.v))});
+                                     times(unit, ops::decorrelation(tape, a, v))});
     store.clear_gradients();
     tape.backward(loss);
     rate.fill(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100));

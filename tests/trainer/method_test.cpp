@@ -52,9 +52,9 @@ class Bench {
     const NoGradient no_gradient(tape);
     const Tensor inputs = Tensor::view(x.data(), static_cast<int64_t>(rows.size()), all.columns);
     const ParameterView teacher = model->parameters().teacher();
-    const Tensor embeddings = side == 0 ? model->encoders().forward_a(tape, teacher, inputs, Mode::evaluation())
-                                        : model->encoders().forward_v(tape, teacher, inputs, Mode::evaluation());
-    const Tensor logits = model->classifier().forward(tape, teacher, embeddings);
+    const Tensor outputs = side == 0 ? model->encoders().outputs_a(tape, teacher, inputs, Mode::evaluation())
+                                     : model->encoders().outputs_v(tape, teacher, inputs, Mode::evaluation());
+    const Tensor logits = model->classifier().forward(tape, teacher, {outputs})[0].logits;
     return {logits.data, logits.data + logits.size()};
   }
   // The first count rows whose label the run may see, or may not.
