@@ -66,16 +66,26 @@ HWY_INLINE void block(const Operands& o) {
     low[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row) : hn::Zero(f);
     high[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row + lanes) : hn::Zero(f);
   }
-  const float* a = o.a;
+  // Of every third row a pointer, the rows between by address arithmetic: offsets of 12 rows from one pointer are more than the registers hold, and
+  // those that go into vector registers come back on the port of a multiply-add. The compiler must not see that the pointers keep their distances.
+  constexpr int kGroups = (R + 2) / 3;
+  const float* a[kGroups];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+    a[g] = o.a + 3 * g * o.a_row;
+    asm("" : "+r"(a[g]));
+  }
   const float* b = o.b;
-  for (int64_t k = 0; k < o.depth; ++k, a += o.a_step, b += o.b_step) {
+  for (int64_t k = 0; k < o.depth; ++k, b += o.b_step) {
     const FloatVector b_low = hn::LoadU(f, b), b_high = hn::LoadU(f, b + lanes);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const FloatVector value = hn::Set(f, a[r * o.a_row]);
+      const FloatVector value = hn::Set(f, a[r / 3][r % 3 * o.a_row]);
       low[r] = hn::MulAdd(value, b_low, low[r]);
       high[r] = hn::MulAdd(value, b_high, high[r]);
     }
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) a[g] += o.a_step;
   }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {

@@ -10,12 +10,13 @@
 namespace duet::cpu {
 namespace {
 
-// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing. It decides on Adding too: not to be
+// changed without the bits of the gradients.
 constexpr double kSmall = 2e6;        // floating-point operations
 constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
 constexpr int64_t kBlockRows = 12;    // a whole block, and two of the 6 rows that narrower vectors take
 constexpr int64_t kItemRows = 22 * kBlockRows;
-constexpr int64_t kStripDepth = 256;   // of an operand that is packed at a time: with 64 columns 64 KB, which stay in L2 beside the other operand
+constexpr int64_t kStripDepth = 512;   // of an operand that backward packs at a time
 constexpr int64_t kGateChunk = 16384;  // elements
 
 double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
@@ -77,22 +78,8 @@ void add_column_sums(Matrix<const float> g, int64_t first, int64_t count, float 
 
 // Floats of a thread's strip: whole panels, as deep as forward or backward needs them.
 int64_t strip_size(const LinearInputs& inputs) {
-  return kItemColumns * std::min(kStripDepth, std::max({inputs.x.rows, inputs.x.columns, inputs.weight.rows}));
-}
-
-// out = x weight^T, by way of strip.
-void product(Matrix<const float> x, Matrix<const float> weight, float* strip, Matrix<float> out) {
-  int64_t k = 0;
-  do {
-    const int64_t depth = std::min(kStripDepth, x.columns - k);
-    const PackedRows packed = pack_rows(weight.part(0, k, weight.rows, depth), strip);
-    const auto part = x.part(0, k, x.rows, depth);
-    if (k == 0)
-      tile_product(part, packed, 0, out);
-    else
-      add_product_nn(part, {packed.data, depth, weight.rows}, 0, out);
-    k += depth;
-  } while (k < x.columns);
+  const int64_t backward = std::min(kStripDepth, std::max(inputs.x.rows, inputs.weight.rows));
+  return kItemColumns * std::max(inputs.x.columns, backward);
 }
 
 struct Scratch {
@@ -126,7 +113,8 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   const Items parts{outputs.rows, outputs.columns, halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};
   for_each_item(context, work, parts.count(), [&](int64_t item, int thread) {
     parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-      product(inputs.x.part(i, 0, rows, in), inputs.weight.part(j, 0, columns, in), scratch.of(thread), outputs.part(i, j, rows, columns));
+      const PackedRows packed = pack_rows(inputs.weight.part(j, 0, columns, in), scratch.of(thread));
+      tile_product(inputs.x.part(i, 0, rows, in), packed, 0, outputs.part(i, j, rows, columns));
       epilogue.apply(outputs, i, rows, j, columns);
     });
   });
