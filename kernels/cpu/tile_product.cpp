@@ -258,7 +258,16 @@ PackedRows pack_rows(Matrix<const float> y, float* storage) {
   return {storage, y.rows, y.columns};
 }
 
+namespace {
+
+// Elements that one thread packs in about 2 us, which is what handing out parts of them costs, and the other threads' reading what they have not in
+// their caches.
+constexpr int64_t kPackedAlone = 16384;
+
+}  // namespace
+
 PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* storage) {
+  if (y.rows * y.columns <= kPackedAlone) return pack_rows(y, storage);
   parallel_chunks(context, y.rows, panel_width(),
                   [&](int64_t first, int64_t count, int) { pack_rows(y.part(first, 0, count, y.columns), storage + first * y.columns); });
   return {storage, y.rows, y.columns};
@@ -272,6 +281,7 @@ PackedColumns pack_columns(Matrix<const float> v, float* storage, float factor) 
 }
 
 PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor) {
+  if (v.rows * v.columns <= kPackedAlone) return pack_columns(v, storage, factor);
   constexpr int64_t kRowsOfItem = 64;
   parallel_chunks(context, v.rows, kRowsOfItem, [&](int64_t first, int64_t count, int) {
     HWY_DYNAMIC_DISPATCH(target_pack_columns)(v.part(first, 0, count, v.columns), factor, first, v.rows, storage);
