@@ -10,7 +10,7 @@ if(count LESS 17)
   message(FATAL_ERROR "expected a line an operation at least, got ${count}")
 endif()
 foreach(line IN LISTS lines)
-  foreach(key operation variant pass n m d threads median_s spread flops bytes extra_bytes product_s products ratio loop_rate limit_s share peak_flops_per_s peak_bytes_per_s simd blas version)
+  foreach(key operation variant pass n m d threads median_s spread flops bytes extra_bytes product_s products ratio loop_rate limit_s share peak_flops_per_s peak_bytes_per_s simd version)
     string(JSON ${key} GET "${line}" ${key})  # an error where the line does not parse or lacks the key
   endforeach()
   if(NOT median_s GREATER 0 OR NOT bytes GREATER 0)

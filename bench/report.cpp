@@ -79,7 +79,6 @@ void print_json(std::ostream& out, const Line& line) {
                                  {"machine", backend().name()},
                                  {"precision", backend().device() == DUET_CUDA ? kPrecisionNames[line.precision] : "fp32"},
                                  {"simd", duet_simd_target()},
-                                 {"blas", duet_blas_core()},
                                  {"version", duet_version()}};
   if (line.memory.before > 0) json["memory_before_bytes"] = line.memory.before, json["memory_during_bytes"] = line.memory.during;
   if (measured.cost.products > 0) json["product_s"] = measured.product_s, json["ratio"] = measured.ratio();

@@ -262,6 +262,6 @@ int main(void) {
   test_misuse(context);
   test_step(context);
   duet_context_destroy(context);
-  printf("duet %s through its C interface: SIMD %s, BLAS %s\n", duet_version(), duet_simd_target(), duet_blas_core());
+  printf("duet %s through its C interface: SIMD %s\n", duet_version(), duet_simd_target());
   return 0;
 }

@@ -102,7 +102,7 @@ ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads) {
   return chosen;
 }
 
-nlohmann::ordered_json program_facts() { return {{"version", duet_version()}, {"simd_target", duet_simd_target()}, {"blas_core", duet_blas_core()}}; }
+nlohmann::ordered_json program_facts() { return {{"version", duet_version()}, {"simd_target", duet_simd_target()}}; }
 
 nlohmann::ordered_json machine_facts(const ChosenDevice& chosen, const Device& device) {
   nlohmann::ordered_json facts = program_facts();

@@ -24,7 +24,7 @@ struct ChosenDevice {
 // Throws, naming --device or --precision: UsageError where this build lacks what is asked for, std::runtime_error where this machine does.
 ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads);
 
-// version, simd_target, blas_core, for `duet info`; with the device, its precision and the threads, for machine.json.
+// version, simd_target, for `duet info`; with the device, its precision and the threads, for machine.json.
 nlohmann::ordered_json program_facts();
 nlohmann::ordered_json machine_facts(const ChosenDevice& chosen, const Device& device);
 // Every device that there is, or why there is none.

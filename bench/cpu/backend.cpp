@@ -24,7 +24,7 @@ class WallClock : public Stopwatch {
 class CpuBackend : public Backend {
  public:
   duet_device device() const override { return DUET_CPU; }
-  std::string name() const override { return text("SIMD ", duet_simd_target(), ", BLAS ", duet_blas_core()); }
+  std::string name() const override { return text("SIMD ", duet_simd_target(), ", OpenBLAS ", blas_core()); }
   std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<WallClock>(); }
   std::unique_ptr<Product> product(const ProductShape& shape, const duet_context& context) override { return make_product(shape, context); }
   Roofline roofline(const duet_context& context) override { return measure_roofline(context); }

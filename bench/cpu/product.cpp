@@ -1,5 +1,3 @@
-#include "kernels/cpu/product.h"
-
 #include <chrono>
 
 #include "bench/cpu/backend.h"
@@ -82,7 +80,7 @@ void CpuProduct::run(const TileShape& tile) {
       if (tile.packed)
         duet::cpu::tile_product(x_part, packed, j, to);
       else
-        duet::cpu::product_nt(1, x_part, y.part(j, 0, columns, shape_.inner), 0, to);
+        blas_product(x_part, y.part(j, 0, columns, shape_.inner), to);
     });
   }
 }

@@ -1,5 +1,7 @@
 #include "kernels/activation/activation.h"
 
+#include <cstdio>
+
 #include "kernels/activation/activation_backends.h"
 #include "kernels/core/arguments.h"
 #include "kernels/core/philox.h"
@@ -32,7 +34,9 @@ Dropout duet::check_dropout(const duet_context* context, const duet_dropout_opti
   check_first(options.first_row, rows, name, ".first_row");
   require(columns == 0 || options.first_row + rows <= INT64_MAX / columns, name, ".first_row: expected element numbers below 2^63, got ",
           options.first_row, " of ", columns, " columns");
-  const auto step = vector<const int64_t>(options.step, text(name, ".step").c_str(), 1);
+  char step_name[32];  // built on the stack: every call of a layer comes here
+  std::snprintf(step_name, sizeof step_name, "%s.step", name);
+  const auto step = vector<const int64_t>(options.step, step_name, 1);
   arguments.add(name, step);
   // On the CPU the step can be read here; a device takes its low 32 bits as they are.
   if (context != nullptr && context->device == DUET_CPU)

@@ -14,8 +14,6 @@
 #include "kernels/core/dispatch.h"
 #include "kernels/core/outside.h"
 #if DUET_CPU_BACKEND
-#include <cblas.h>
-
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/thread_pool.h"
 #endif
@@ -160,8 +158,6 @@ int32_t duet_context_threads(const duet_context* context) { return context ? con
 
 #if DUET_CPU_BACKEND
 const char* duet_simd_target(void) { return cpu::simd_target(); }
-const char* duet_blas_core(void) { return openblas_get_corename(); }
 #else
 const char* duet_simd_target(void) { return "none"; }
-const char* duet_blas_core(void) { return "none"; }
 #endif

@@ -60,9 +60,8 @@ DUET_API int32_t duet_context_threads(const duet_context* context);
 /* fault: a copy on the host of what options.faults names. DUET_INVALID_ARGUMENT, with the text of a call that had looked, where there is one. */
 DUET_API duet_status duet_fault_check(const duet_fault* fault);
 
-/* The SIMD target that this processor runs ("AVX3", "AVX2", "SSE4"), and the core that the linked BLAS chose for it ("SkylakeX"). */
+/* The SIMD target that this processor runs: "AVX3", "AVX2", "SSE4"; "none" without the CPU backend. */
 DUET_API const char* duet_simd_target(void);
-DUET_API const char* duet_blas_core(void);
 
 #ifdef __cplusplus
 }

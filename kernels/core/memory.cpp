@@ -4,6 +4,7 @@
 #include <new>
 
 #include "kernels/core/dispatch.h"
+#include "kernels/cpu/fill.h"
 #include "kernels/cuda/device.h"
 
 namespace duet {
@@ -20,9 +21,6 @@ void* allocate(size_t bytes) {
   return data;
 }
 void release(void* data) { ::operator delete(data, kAlignment); }
-void fill(void* data, int32_t byte, size_t bytes) {
-  if (bytes != 0) std::memset(data, byte, bytes);
-}
 void copy(void* to, const void* from, size_t bytes) {
   if (bytes != 0) std::memcpy(to, from, bytes);
 }
@@ -61,7 +59,7 @@ duet_status duet_memory_fill(duet_context* context, void* data, int32_t byte, si
     check_pointer(data, bytes, "data");
     require(byte >= 0 && byte <= 255, "byte: expected 0 to 255, got ", byte);
     dispatch(
-        context, [&] { cpu::fill(data, byte, bytes); }, [&] { cuda::fill(data, byte, bytes, context->stream); });
+        context, [&] { cpu::fill(*context, data, byte, bytes); }, [&] { cuda::fill(data, byte, bytes, context->stream); });
   });
 }
 

@@ -1,5 +1,8 @@
 #include "kernels/cpu/tile_product.h"
 
+#include <hwy/cache_control.h>
+
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -7,6 +10,22 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/tile_product.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+
+#ifndef DUET_TILE_PRODUCT_LEFT
+#define DUET_TILE_PRODUCT_LEFT
+namespace duet::cpu {
+
+// The left factor of a product that is added: element (r, k), k < depth, at data[r * row + k * step].
+struct Left {
+  int64_t depth;
+  const float* data;
+  int64_t row, step;
+};
+inline Left rows_of(Matrix<const float> g) { return {g.columns, g.data, g.stride, 1}; }
+inline Left columns_of(Matrix<const float> g) { return {g.rows, g.data, 1, g.stride}; }
+
+}  // namespace duet::cpu
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -29,45 +48,68 @@ struct Operands {
   int64_t b_step;
   float* c;
   int64_t c_row;
+  float factor = 1;  // with Sum::apart
 };
 
-// c (R x 2 vectors) = a b, or += with kAdd.
-template <int R, bool kAdd>
+// What becomes of c: a b, the chain of c's element goes on, or c + factor (a b).
+enum class Sum { fresh, chained, apart };
+
+// c is R x 2 vectors.
+template <int R, Sum kSum>
 HWY_INLINE void block(const Operands& o) {
   const Float f;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(f));
   FloatVector low[R], high[R];
+  // Unrolled, so that the accumulators are registers from load to store.
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
-    low[r] = kAdd ? hn::LoadU(f, o.c + r * o.c_row) : hn::Zero(f);
-    high[r] = kAdd ? hn::LoadU(f, o.c + r * o.c_row + lanes) : hn::Zero(f);
+    low[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row) : hn::Zero(f);
+    high[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row + lanes) : hn::Zero(f);
   }
-  const float* a = o.a;
+  // Of every third row a pointer, the rows between by address arithmetic: offsets of 12 rows from one pointer are more than the registers hold, and
+  // those that go into vector registers come back on the port of a multiply-add. The compiler must not see that the pointers keep their distances.
+  constexpr int kGroups = (R + 2) / 3;
+  const float* a[kGroups];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+    a[g] = o.a + 3 * g * o.a_row;
+    asm("" : "+r"(a[g]));
+  }
   const float* b = o.b;
-  for (int64_t k = 0; k < o.depth; ++k, a += o.a_step, b += o.b_step) {
+  for (int64_t k = 0; k < o.depth; ++k, b += o.b_step) {
     const FloatVector b_low = hn::LoadU(f, b), b_high = hn::LoadU(f, b + lanes);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const FloatVector value = hn::Set(f, a[r * o.a_row]);
+      const FloatVector value = hn::Set(f, a[r / 3][r % 3 * o.a_row]);
       low[r] = hn::MulAdd(value, b_low, low[r]);
       high[r] = hn::MulAdd(value, b_high, high[r]);
     }
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) a[g] += o.a_step;
   }
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
-    hn::StoreU(low[r], f, o.c + r * o.c_row);
-    hn::StoreU(high[r], f, o.c + r * o.c_row + lanes);
+    float* const c = o.c + r * o.c_row;
+    if (kSum == Sum::apart) {
+      const FloatVector factor = hn::Set(f, o.factor);
+      low[r] = hn::MulAdd(factor, low[r], hn::LoadU(f, c));
+      high[r] = hn::MulAdd(factor, high[r], hn::LoadU(f, c + lanes));
+    }
+    hn::StoreU(low[r], f, c);
+    hn::StoreU(high[r], f, c + lanes);
   }
 }
 
-template <bool kAdd, int... R>
+template <Sum kSum, int... R>
 HWY_INLINE void last_rows(int64_t rows, const Operands& o, std::integer_sequence<int, R...>) {
-  (void)((rows == R + 1 ? (block<R + 1, kAdd>(o), true) : false) || ...);
+  (void)((rows == R + 1 ? (block<R + 1, kSum>(o), true) : false) || ...);
 }
 
 // c (rows x 2 vectors), kRows rows at a time.
-template <bool kAdd>
+template <Sum kSum>
 HWY_INLINE void panel(int64_t rows, Operands o) {
-  for (; rows >= kRows; rows -= kRows, o.a += kRows * o.a_row, o.c += kRows * o.c_row) block<kRows, kAdd>(o);
-  last_rows<kAdd>(rows, o, std::make_integer_sequence<int, kRows - 1>());
+  for (; rows >= kRows; rows -= kRows, o.a += kRows * o.a_row, o.c += kRows * o.c_row) block<kRows, kSum>(o);
+  last_rows<kSum>(rows, o, std::make_integer_sequence<int, kRows - 1>());
 }
 
 }  // namespace
@@ -79,7 +121,7 @@ void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t fir
   for (int64_t column = 0; column < out.columns; column += width) {
     Operands o{y.k, x.data, x.stride, 1, y.data + (first_row + column) * y.k, width, out.data + column, out.stride};
     if (column + width <= out.columns) {
-      panel<false>(out.rows, o);
+      panel<Sum::fresh>(out.rows, o);
       continue;
     }
     HWY_ALIGN float edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];  // the last panel is padded: its product does not fit the tile
@@ -88,33 +130,107 @@ void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t fir
       o.a = x.row(row);
       o.c = edge;
       o.c_row = width;
-      panel<false>(rows, o);
+      panel<Sum::fresh>(rows, o);
       for (int64_t i = 0; i < rows; ++i) std::memcpy(out.row(row + i) + column, edge + i * width, sizeof(float) * (out.columns - column));
     }
   }
 }
 
-void target_add_product(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+namespace {
+
+template <Sum kSum>
+HWY_INLINE void add_product(const Left& a, const PackedColumns& v, int64_t first_row, float factor, Matrix<float> out) {
   const int64_t width = target_panel_width();
   HWY_ALIGN float edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];
-  for (int64_t k = 0; k < depth; k += kDepth) {
-    const int64_t steps = std::min(kDepth, depth - k);
+  for (int64_t k = 0; k < a.depth; k += kDepth) {
+    const int64_t steps = std::min(kDepth, a.depth - k);
     for (int64_t column = 0; column < out.columns; column += width) {
-      Operands o{steps, a + k * a_step, a_row, a_step, v.data + column * v.rows + (first_row + k) * width, width, out.data + column, out.stride};
+      const float* const b = v.data + column * v.rows + (first_row + k) * width;
+      Operands o{steps, a.data + k * a.step, a.row, a.step, b, width, out.data + column, out.stride, factor};
       if (column + width <= out.columns) {
-        panel<true>(out.rows, o);
+        panel<kSum>(out.rows, o);
         continue;
       }
       const size_t bytes = sizeof(float) * static_cast<size_t>(out.columns - column);
       for (int64_t row = 0; row < out.rows; row += kRows) {  // as in tile_product, with what is there already
         const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
-        o.a = a + k * a_step + row * a_row;
+        o.a = a.data + k * a.step + row * a.row;
         o.c = edge;
         o.c_row = width;
         std::memset(edge, 0, sizeof edge);
         for (int64_t i = 0; i < rows; ++i) std::memcpy(edge + i * width, out.row(row + i) + column, bytes);
-        panel<true>(rows, o);
+        panel<kSum>(rows, o);
         for (int64_t i = 0; i < rows; ++i) std::memcpy(out.row(row + i) + column, edge + i * width, bytes);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void target_add_product(const Left& a, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  add_product<Sum::chained>(a, v, first_row, 1, out);
+}
+
+void target_add_scaled(const Left& a, const PackedColumns& v, int64_t first_row, float factor, Matrix<float> out) {
+  add_product<Sum::apart>(a, v, first_row, factor, out);
+}
+
+// 4 x 4 at a time, kPackDepth columns of all rows before the next: what is written stays in L1, and a row is read in runs that the processor
+// foresees.
+void target_pack_rows(Matrix<const float> y, float* storage) {
+  const hn::FixedTag<float, 4> four;
+  const hn::FixedTag<double, 2> pairs;
+  constexpr int64_t kPackDepth = 64, kLine = 16, kAhead = 8;
+  const int64_t width = target_panel_width(), depth = y.columns;
+  for (int64_t start = 0; start < y.rows; start += width) {
+    float* const panel = storage + start * depth;
+    const int64_t rows = std::min(width, y.rows - start);
+    for (int64_t k = 0; k < depth; k += kPackDepth) {
+      const int64_t end = std::min(depth, k + kPackDepth);
+      int64_t j = 0;
+      for (; j + 4 <= rows; j += 4) {
+        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
+        // Rows are too many streams for the processor to foresee; beyond the panel's last row those of the next columns, or of the next panel.
+        const bool wraps = j + kAhead >= rows;
+        const int64_t ahead = wraps ? j + kAhead - rows : j + kAhead, ahead_k = wraps ? end : k;
+        for (int64_t r = ahead; r < std::min(rows, ahead + 4); ++r)
+          for (int64_t line = ahead_k; line < std::min(depth, ahead_k + kPackDepth); line += kLine) hwy::Prefetch(y.row(start + r) + line);
+        int64_t c = k;
+        for (; c + 4 <= end; c += 4) {
+          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), g = hn::LoadU(four, r3 + c);
+          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)), ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
+          const auto eg_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, g)), eg_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, g));
+          float* to = panel + c * width + j;
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_low, eg_low)), four, to);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_low, eg_low)), four, to + width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_high, eg_high)), four, to + 2 * width);
+          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_high, eg_high)), four, to + 3 * width);
+        }
+        for (; c < end; ++c)
+          for (int64_t r = 0; r < 4; ++r) panel[c * width + j + r] = y.row(start + j + r)[c];
+      }
+      for (; j < width; ++j)
+        for (int64_t c = k; c < end; ++c) panel[c * width + j] = j < rows ? y.row(start + j)[c] : 0;
+    }
+  }
+}
+
+// Rows first ... of the panels' height.
+void target_pack_columns(Matrix<const float> v, float factor, int64_t first, int64_t height, float* storage) {
+  const Float f;
+  const int64_t width = target_panel_width(), lanes = static_cast<int64_t>(hn::Lanes(f));
+  const auto scale = hn::Set(f, factor);
+  for (int64_t column = 0; column < v.columns; column += width) {
+    const int64_t columns = std::min(width, v.columns - column);
+    float* to = storage + column * height + first * width;
+    for (int64_t i = 0; i < v.rows; ++i, to += width) {
+      const float* from = v.row(i) + column;
+      if (columns == width) {
+        hn::StoreU(hn::Mul(scale, hn::LoadU(f, from)), f, to);
+        hn::StoreU(hn::Mul(scale, hn::LoadU(f, from + lanes)), f, to + lanes);
+      } else {
+        for (int64_t j = 0; j < width; ++j) to[j] = j < columns ? factor * from[j] : 0;
       }
     }
   }
@@ -129,42 +245,46 @@ namespace duet::cpu {
 HWY_EXPORT(target_panel_width);
 HWY_EXPORT(target_tile_product);
 HWY_EXPORT(target_add_product);
+HWY_EXPORT(target_add_scaled);
+HWY_EXPORT(target_pack_rows);
+HWY_EXPORT(target_pack_columns);
 
 int64_t panel_width() { return HWY_DYNAMIC_DISPATCH(target_panel_width)(); }
 
 int64_t packed_size(int64_t rows, int64_t k) { return ceil_div(rows, panel_width()) * panel_width() * k; }
 
+PackedRows pack_rows(Matrix<const float> y, float* storage) {
+  HWY_DYNAMIC_DISPATCH(target_pack_rows)(y, storage);
+  return {storage, y.rows, y.columns};
+}
+
+namespace {
+
+// Elements that one thread packs in about 2 us, which is what handing out parts of them costs, and the other threads' reading what they have not in
+// their caches.
+constexpr int64_t kPackedAlone = 16384;
+
+}  // namespace
+
 PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* storage) {
-  const int64_t width = panel_width();
-  parallel_chunks(context, y.rows, width, [&](int64_t first, int64_t count, int) {
-    float* panel = storage + first * y.columns;
-    for (int64_t k = 0; k < y.columns; ++k, panel += width) {  // the rows stay in L1, and lines are written whole
-      for (int64_t j = 0; j < count; ++j) panel[j] = y.row(first + j)[k];
-      for (int64_t j = count; j < width; ++j) panel[j] = 0;
-    }
-  });
+  if (y.rows * y.columns <= kPackedAlone) return pack_rows(y, storage);
+  parallel_chunks(context, y.rows, panel_width(),
+                  [&](int64_t first, int64_t count, int) { pack_rows(y.part(first, 0, count, y.columns), storage + first * y.columns); });
   return {storage, y.rows, y.columns};
 }
 
 int64_t packed_columns_size(int64_t rows, int64_t columns) { return packed_size(columns, rows); }
 
+PackedColumns pack_columns(Matrix<const float> v, float* storage, float factor) {
+  HWY_DYNAMIC_DISPATCH(target_pack_columns)(v, factor, 0, v.rows, storage);
+  return {storage, v.rows, v.columns};
+}
+
 PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor) {
+  if (v.rows * v.columns <= kPackedAlone) return pack_columns(v, storage, factor);
   constexpr int64_t kRowsOfItem = 64;
-  const int64_t width = panel_width();
   parallel_chunks(context, v.rows, kRowsOfItem, [&](int64_t first, int64_t count, int) {
-    for (int64_t column = 0; column < v.columns; column += width) {
-      const int64_t columns = std::min(width, v.columns - column);
-      for (int64_t i = first; i < first + count; ++i) {
-        float* to = storage + column * v.rows + i * width;
-        std::copy_n(v.row(i) + column, columns, to);
-        std::fill(to + columns, to + width, 0.0f);
-      }
-      if (factor == 1) continue;
-      for (int64_t i = first; i < first + count; ++i) {
-        float* to = storage + column * v.rows + i * width;
-        std::transform(to, to + columns, to, [factor](float x) { return factor * x; });
-      }
-    }
+    HWY_DYNAMIC_DISPATCH(target_pack_columns)(v.part(first, 0, count, v.columns), factor, first, v.rows, storage);
   });
   return {storage, v.rows, v.columns};
 }
@@ -174,11 +294,19 @@ void tile_product(Matrix<const float> x, const PackedRows& y, int64_t first_row,
 }
 
 void add_product_nn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
-  HWY_DYNAMIC_DISPATCH(target_add_product)(g.columns, g.data, g.stride, 1, v, first_row, out);
+  HWY_DYNAMIC_DISPATCH(target_add_product)(rows_of(g), v, first_row, out);
 }
 
 void add_product_tn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
-  HWY_DYNAMIC_DISPATCH(target_add_product)(g.rows, g.data, 1, g.stride, v, first_row, out);
+  HWY_DYNAMIC_DISPATCH(target_add_product)(columns_of(g), v, first_row, out);
+}
+
+void add_scaled_nn(float factor, Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  HWY_DYNAMIC_DISPATCH(target_add_scaled)(rows_of(g), v, first_row, factor, out);
+}
+
+void add_scaled_tn(float factor, Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out) {
+  HWY_DYNAMIC_DISPATCH(target_add_scaled)(columns_of(g), v, first_row, factor, out);
 }
 
 }  // namespace duet::cpu

@@ -1,7 +1,9 @@
 // Standardise both sides into scratch, R = A^T V / n in tiles; backward turns R into M = dL/dR / n and goes back through two products and
 // the standardisation. Sums over the batch are float64, a column's in the order of its rows.
+#include <algorithm>
+
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/product.h"
+#include "kernels/cpu/tile_product.h"
 #include "kernels/decorrelation/decorrelation_backends.h"
 #include "kernels/decorrelation/decorrelation_formula.h"
 
@@ -16,6 +18,7 @@ struct Scratch {
   Matrix<float> a, v;         // n x d, standardised
   Matrix<float> correlation;  // d x d: R, then M
   Matrix<float> gradient;     // n x d, of a's or of v's standardised rows
+  float* packed;              // an operand of a product: v, or M
   Vector<double> deviation_a, deviation_v, row_loss;
 
   Scratch(Workspace& workspace, int64_t n, int64_t d)
@@ -23,6 +26,7 @@ struct Scratch {
         v(workspace.take_matrix<float>(n, d)),
         correlation(workspace.take_matrix<float>(d, d)),
         gradient(workspace.take_matrix<float>(n, d)),
+        packed(workspace.take<float>(std::max(packed_columns_size(n, d), packed_size(d, d)))),
         deviation_a{workspace.take<double>(d), d},
         deviation_v{workspace.take<double>(d), d},
         row_loss{workspace.take<double>(d), d} {}
@@ -48,8 +52,11 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
   standardise(context, a, eps, scratch.a, scratch.deviation_a);
   standardise(context, v, eps, scratch.v, scratch.deviation_v);
   const float share = static_cast<float>(1.0 / static_cast<double>(a.rows));
+  const PackedColumns packed = pack_columns(context, scratch.v, scratch.packed, share);
   parallel_chunks(context, a.columns, kCorrelations, [&](int64_t first, int64_t count, int) {
-    product_tn(share, scratch.a.part(0, first, a.rows, count), scratch.v, 0, scratch.correlation.part(first, 0, count, a.columns));
+    const auto part = scratch.correlation.part(first, 0, count, a.columns);
+    std::fill_n(part.data, count * a.columns, 0.0f);
+    add_product_tn(scratch.a.part(0, first, a.rows, count), packed, 0, part);
   });
 }
 
@@ -114,14 +121,18 @@ void decorrelation_backward(const duet_context& context, Matrix<const float> a, 
     for (int64_t l = 0; l < d; ++l) row[l] = l == k ? 0 : static_cast<float>(factor * row[l]);
   });
   if (grad_a) {
+    const PackedRows packed = pack_rows(context, scratch.correlation, scratch.packed);
     parallel_chunks(context, n, kGradients, [&](int64_t first, int64_t count, int) {
-      product_nt(1, scratch.v.part(first, 0, count, d), scratch.correlation, 0, scratch.gradient.part(first, 0, count, d));
+      tile_product(scratch.v.part(first, 0, count, d), packed, 0, scratch.gradient.part(first, 0, count, d));
     });
     add_through_standardisation(context, scratch.gradient, scratch.a, scratch.deviation_a, grad_a);
   }
   if (grad_v) {
+    const PackedColumns packed = pack_columns(context, scratch.correlation, scratch.packed);
     parallel_chunks(context, n, kGradients, [&](int64_t first, int64_t count, int) {
-      product_nn(1, scratch.a.part(first, 0, count, d), scratch.correlation, 0, scratch.gradient.part(first, 0, count, d));
+      const auto part = scratch.gradient.part(first, 0, count, d);
+      std::fill_n(part.data, count * d, 0.0f);
+      add_product_nn(scratch.a.part(first, 0, count, d), packed, 0, part);
     });
     add_through_standardisation(context, scratch.gradient, scratch.v, scratch.deviation_v, grad_v);
   }

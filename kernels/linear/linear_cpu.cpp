@@ -1,12 +1,8 @@
 // Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at most 264 x 64; its thread packs
 // the 64 columns' operand for itself, which costs a twentieth of the product and no barrier.
-#include <hwy/cache_control.h>
-#include <hwy/highway.h>
-
 #include <algorithm>
 
 #include "kernels/cpu/elementwise.h"
-#include "kernels/cpu/product.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/linear/linear_backends.h"
 #include "kernels/linear/linear_epilogue.h"
@@ -14,12 +10,13 @@
 namespace duet::cpu {
 namespace {
 
-// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing, nor does packing.
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing. It decides on Adding too: not to be
+// changed without the bits of the gradients.
 constexpr double kSmall = 2e6;        // floating-point operations
 constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
 constexpr int64_t kBlockRows = 12;    // a whole block, and two of the 6 rows that narrower vectors take
 constexpr int64_t kItemRows = 22 * kBlockRows;
-constexpr int64_t kStripRows = 512;    // of an operand that backward packs at a time
+constexpr int64_t kStripDepth = 512;   // of an operand that backward packs at a time
 constexpr int64_t kGateChunk = 16384;  // elements
 
 double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
@@ -44,66 +41,26 @@ void for_each_item(const duet_context& context, double work, int64_t count, Body
   for (int64_t item = 0; item < count; ++item) body(item, 0);
 }
 
-// The rows of y in panels, the layout of PackedRows: 4 x 4 at a time, 64 columns of all rows before the next, so that what is written stays in L1.
-void pack_panels(Matrix<const float> y, float* packed) {
-  namespace hn = hwy::HWY_NAMESPACE;
-  const hn::FixedTag<float, 4> four;
-  const hn::FixedTag<double, 2> pairs;
-  constexpr int64_t kDepth = 64, kLine = 16;
-  const int64_t width = panel_width(), depth = y.columns;
-  for (int64_t start = 0; start < y.rows; start += width) {
-    float* panel = packed + start * depth;
-    const int64_t rows = std::min(width, y.rows - start);
-    for (int64_t k = 0; k < depth; k += kDepth) {
-      const int64_t end = std::min(depth, k + kDepth);
-      int64_t j = 0;
-      for (; j + 4 <= rows; j += 4) {
-        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
-        for (int64_t ahead = j + 4; ahead < std::min(rows, j + 8); ++ahead)  // too many streams for the processor to foresee
-          for (int64_t line = k; line < end; line += kLine) hwy::Prefetch(y.row(start + ahead) + line);
-        int64_t c = k;
-        for (; c + 4 <= end; c += 4) {
-          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), f = hn::LoadU(four, r3 + c);
-          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)), ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
-          const auto ef_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, f)), ef_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, f));
-          float* to = panel + c * width + j;
-          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_low, ef_low)), four, to);
-          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_low, ef_low)), four, to + width);
-          hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_high, ef_high)), four, to + 2 * width);
-          hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_high, ef_high)), four, to + 3 * width);
-        }
-        for (; c < end; ++c)
-          for (int64_t r = 0; r < 4; ++r) panel[c * width + j + r] = y.row(start + j + r)[c];
-      }
-      for (; j < width; ++j)
-        for (int64_t c = k; c < end; ++c) panel[c * width + j] = j < rows ? y.row(start + j)[c] : 0;
-    }
-  }
-}
+// How a gradient is added to: as one chain of multiply-adds with what is there; or, in a small layer and in one with a factor (a classifier), as sums
+// of their own, times the factor.
+struct Adding {
+  bool chained;
+  float factor;
+};
 
-// v in panels of columns, the layout of PackedColumns.
-void pack_strip(Matrix<const float> v, float* packed) {
-  const int64_t width = panel_width();
-  for (int64_t column = 0; column < v.columns; column += width) {
-    const int64_t columns = std::min(width, v.columns - column);
-    for (int64_t i = 0; i < v.rows; ++i) {
-      float* to = packed + column * v.rows + i * width;
-      std::copy_n(v.row(i) + column, columns, to);
-      std::fill(to + columns, to + width, 0.0f);
-    }
-  }
-}
-
-// out += g v, or g^T v, by way of strip.
+// out += factor g v, or factor g^T v, by way of strip.
 template <bool kTransposed>
-void add_product(Matrix<const float> g, Matrix<const float> v, float* strip, Matrix<float> out) {
-  for (int64_t k = 0; k < v.rows; k += kStripRows) {
-    const int64_t depth = std::min(kStripRows, v.rows - k);
-    pack_strip(v.part(k, 0, depth, v.columns), strip);
-    if constexpr (kTransposed)
-      add_product_tn(g.part(k, 0, depth, g.columns), {strip, depth, v.columns}, 0, out);
-    else
-      add_product_nn(g.part(0, k, g.rows, depth), {strip, depth, v.columns}, 0, out);
+void add_product(Adding adding, Matrix<const float> g, Matrix<const float> v, float* strip, Matrix<float> out) {
+  for (int64_t k = 0; k < v.rows; k += kStripDepth) {
+    const int64_t depth = std::min(kStripDepth, v.rows - k);
+    const PackedColumns packed = pack_columns(v.part(k, 0, depth, v.columns), strip);
+    if constexpr (kTransposed) {
+      const auto left = g.part(k, 0, depth, g.columns);
+      adding.chained ? add_product_tn(left, packed, 0, out) : add_scaled_tn(adding.factor, left, packed, 0, out);
+    } else {
+      const auto left = g.part(0, k, g.rows, depth);
+      adding.chained ? add_product_nn(left, packed, 0, out) : add_scaled_nn(adding.factor, left, packed, 0, out);
+    }
   }
 }
 
@@ -121,7 +78,7 @@ void add_column_sums(Matrix<const float> g, int64_t first, int64_t count, float 
 
 // Floats of a thread's strip: whole panels, as deep as forward or backward needs them.
 int64_t strip_size(const LinearInputs& inputs) {
-  const int64_t backward = std::min(kStripRows, std::max(inputs.x.rows, inputs.weight.rows));
+  const int64_t backward = std::min(kStripDepth, std::max(inputs.x.rows, inputs.weight.rows));
   return kItemColumns * std::max(inputs.x.columns, backward);
 }
 
@@ -156,9 +113,8 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   const Items parts{outputs.rows, outputs.columns, halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};
   for_each_item(context, work, parts.count(), [&](int64_t item, int thread) {
     parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
-      float* const packed = scratch.of(thread);
-      pack_panels(inputs.weight.part(j, 0, columns, in), packed);
-      tile_product(inputs.x.part(i, 0, rows, in), {packed, columns, in}, 0, outputs.part(i, j, rows, columns));
+      const PackedRows packed = pack_rows(inputs.weight.part(j, 0, columns, in), scratch.of(thread));
+      tile_product(inputs.x.part(i, 0, rows, in), packed, 0, outputs.part(i, j, rows, columns));
       epilogue.apply(outputs, i, rows, j, columns);
     });
   });
@@ -180,21 +136,18 @@ void linear_backward(const duet_context& context, const LinearInputs& inputs, Ma
   }
   const Items weight_parts{gradients.weight ? out : 0, in}, x_parts{gradients.x ? batch : 0, in};
   const int64_t weight_items = weight_parts.count(), x_items = x_parts.count();
+  const Adding adding{scale == 1 && operations(batch, in, out) >= kSmall, scale};
   const int64_t bias_items = gradients.bias ? ceil_div(out, kBiasColumns) : 0;
-  // BLAS takes what is small, and a layer with a factor: a classifier.
-  const bool packs = scale == 1 && operations(batch, in, out) >= kSmall;
   const auto body = [&](int64_t item, int thread) {
     if (item < weight_items) {
       weight_parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
         const auto g = grad_outputs.part(0, i, batch, rows), x = inputs.x.part(0, j, batch, columns);
-        const auto to = gradients.weight.part(i, j, rows, columns);
-        packs ? add_product<true>(g, x, scratch.of(thread), to) : product_tn(scale, g, x, 1, to);
+        add_product<true>(adding, g, x, scratch.of(thread), gradients.weight.part(i, j, rows, columns));
       });
     } else if (item < weight_items + x_items) {
       x_parts.visit(item - weight_items, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
         const auto g = grad_outputs.part(i, 0, rows, out), weight = inputs.weight.part(0, j, out, columns);
-        const auto to = gradients.x.part(i, j, rows, columns);
-        packs ? add_product<false>(g, weight, scratch.of(thread), to) : product_nn(scale, g, weight, 1, to);
+        add_product<false>(adding, g, weight, scratch.of(thread), gradients.x.part(i, j, rows, columns));
       });
     } else {
       const int64_t first = (item - weight_items - x_items) * kBiasColumns;

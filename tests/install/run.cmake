@@ -1,6 +1,6 @@
 # cmake -DBUILD_DIR=... -DGENERATOR=... -DC_COMPILER=... -DNM=... -P run.cmake
 # Installs the component `kernels` of a build into a prefix of its own, builds the consumer against that, outside the tree, and runs it; then
-# reads what the library exports: the C interface and nothing else.
+# reads what the library exports, the C interface and nothing else, and that it holds no BLAS.
 function(run)
   execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
   if(NOT result EQUAL 0)
@@ -36,5 +36,10 @@ foreach(symbol IN LISTS symbols)
 endforeach()
 if(exported LESS 40)
   message(FATAL_ERROR "the C interface has more than ${exported} calls")
+endif()
+# The rival of the benchmark (bench/cpu/blas.cpp) is no part of the library.
+run(${NM} ${libraries})
+if(output MATCHES "sgemm|openblas")
+  message(FATAL_ERROR "the library contains OpenBLAS")
 endif()
 file(REMOVE_RECURSE ${work})

@@ -96,6 +96,17 @@ TEST_CASE("a fill and a copy take the bytes that they are given, and no others")
   CHECK(memory.read() == expected);
 }
 
+TEST_CASE("more bytes than a thread fills alone are filled, and no others") {
+  Context context(3);
+  const size_t bytes = 5 * 128 * 1024 + 7;
+  const Bytes memory(context, bytes + 2);
+  SUCCEED_CALL(duet_memory_fill(context, memory.data(), 255, bytes + 2));
+  SUCCEED_CALL(duet_memory_fill(context, memory.data() + 1, 3, bytes));
+  std::vector<unsigned char> expected(bytes + 2, 3);
+  expected.front() = expected.back() = 255;
+  CHECK(memory.read() == expected);
+}
+
 TEST_CASE("pageable memory of the host is the caller's again when a copy from it returns, and kernels see what was copied before them") {
   Context context(1);
   const Bytes source(context, 12 * sizeof(float)), rows(context, 6 * sizeof(float)), indices(context, 2 * sizeof(int64_t));

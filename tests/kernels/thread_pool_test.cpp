@@ -355,7 +355,6 @@ TEST_CASE("a fork in the midst of another thread's calls") {
     const Context context(2);
     while (!stop) wrong += !gives_the_bits(context);
   });
-  // A layer's products go through BLAS, whose lock the fork must not copy while it is held.
   const auto layer_works = [] {
     Draw own(8);
     Floats x = own.normals(64, 64), weight = own.normals(64, 64), outputs(64, 64);

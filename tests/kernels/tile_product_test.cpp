@@ -80,15 +80,21 @@ TEST_CASE("products of a backward tile are added") {
     for (const bool transposed : {false, true}) {
       Exact exact = product(
           s.rows, s.columns, s.depth, [&](int64_t i, int64_t k) { return double{transposed ? gt.at(k, i) : g.at(i, k)}; }, b);
-      for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += start[k];
-      Floats out = before;
-      const Matrix<float> to{out.data(), s.rows, s.columns, s.columns + 5};
       std::vector<float> storage(static_cast<size_t>(cpu::packed_columns_size(s.depth, s.columns)));
       const cpu::PackedColumns values = cpu::pack_columns(context, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
-      if (transposed)
-        cpu::add_product_tn({gt.data(), s.depth, s.rows, s.rows + 4}, values, 0, to);
-      else
-        cpu::add_product_nn({g.data(), s.rows, s.depth, s.depth + 1}, values, 0, to);
+      const Matrix<const float> left =
+          transposed ? Matrix<const float>{gt.data(), s.depth, s.rows, s.rows + 4} : Matrix<const float>{g.data(), s.rows, s.depth, s.depth + 1};
+      Floats scaled = before;
+      (transposed ? cpu::add_scaled_tn : cpu::add_scaled_nn)(-3, left, values, 0, {scaled.data(), s.rows, s.columns, s.columns + 5});
+      Doubles expected = start;
+      for (size_t k = 0; k < expected.size(); ++k) expected[k] -= 3 * exact.value[k];
+      // A sum of at most 128 terms rounds as a chain does, and each is added to out once.
+      const double additions = static_cast<double>(s.depth / 128 + 1) * 6e-8 * (3 * exact.scale + largest(start));
+      check_close(scaled.values(), expected, 3 * tolerance(std::min<int64_t>(s.depth, 128), exact.scale) + additions, "scaled");
+
+      for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += start[k];
+      Floats out = before;
+      (transposed ? cpu::add_product_tn : cpu::add_product_nn)(left, values, 0, {out.data(), s.rows, s.columns, s.columns + 5});
       check_close(out.values(), exact.value, tolerance(s.depth, exact.scale + largest(before.values())), transposed ? "g^T v" : "g v");
     }
   }

@@ -316,7 +316,7 @@ TEST_CASE("the triplets of the baseline are those of its labelled rows alone") {
   const std::vector<int64_t> others = both.rows(false, 24);
   rows.insert(rows.end(), others.begin(), others.end());
   REQUIRE(both.step->run(rows));
-  // The same rows in a larger batch: BLAS may round their embeddings differently, a few units of 6e-8.
+  // The same rows in a larger batch: the sums of the loss have other parts, which differ by a few units of 6e-8.
   CHECK(both.step->losses().cross == doctest::Approx(labelled.step->losses().cross).epsilon(1e-5));
   CHECK(both.step->losses().label == doctest::Approx(labelled.step->losses().label).epsilon(1e-5));
 }

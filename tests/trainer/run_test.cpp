@@ -51,7 +51,7 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
   CHECK(config["scaling_a"] != "auto");
   const json machine = json::parse(read_text(run + "/machine.json"));
   CHECK(machine["version"] == duet_version());
-  for (const char* fact : {"simd_target", "blas_core", "threads"}) CHECK(machine.contains(fact));
+  for (const char* fact : {"simd_target", "threads"}) CHECK(machine.contains(fact));
 
   const std::vector<json> lines = json_lines(run + "/metrics.jsonl");
   const json evidence = json::parse(read_text(run + "/evidence.json"));
