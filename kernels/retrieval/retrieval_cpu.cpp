@@ -103,12 +103,12 @@ void for_each_query(const duet_context& context, const RetrievalInputs& inputs, 
       normalise(query, norm_of(query, d), d, own.queries + r * d);
       std::fill_n(own.scores + r * padded + items, kPadding, kLastScore);
     }
-    for (int64_t j = 0; j < items; j += kPackedRows)
-      tile_product({own.queries, count, d, d}, gallery, j, {own.scores + j, count, std::min(kPackedRows, items - j), padded});
-    for (int64_t r = 0; r < count; ++r) {
-      retrieval_clean(own.scores + r * padded, items);
-      body(first + r, own.scores + r * padded, own);
+    for (int64_t j = 0; j < items; j += kPackedRows) {
+      const int64_t columns = std::min(kPackedRows, items - j);
+      tile_product({own.queries, count, d, d}, gallery, j, {own.scores + j, count, columns, padded});
+      for (int64_t r = 0; r < count; ++r) retrieval_clean(own.scores + r * padded + j, columns);  // while the tile is in L1
     }
+    for (int64_t r = 0; r < count; ++r) body(first + r, own.scores + r * padded, own);
   });
 }
 

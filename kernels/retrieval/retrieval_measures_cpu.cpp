@@ -31,16 +31,23 @@ void write_found(Matrix<float> to, int64_t i, const Vector<const int64_t>& cutof
   for (int64_t k = 0; to && k < cutoffs.size; ++k) to.row(i)[k] = static_cast<float>(group.found(cutoffs[k]));
 }
 
+// The largest of count values, 0 where all are less. Four maxima at once, each of which waits for its own last comparison alone.
+double largest(const double* values, int64_t count) {
+  double best[4] = {0, 0, 0, 0};
+  int64_t r = 0;
+  for (; r + 4 <= count; r += 4)
+    for (int64_t k = 0; k < 4; ++k) best[k] = std::max(best[k], values[r + k]);
+  for (; r < count; ++r) best[0] = std::max(best[0], values[r]);
+  return std::max(std::max(best[0], best[1]), std::max(best[2], best[3]));
+}
+
 // Where no relevant item ties with another item: each rank is its own, and only the relevant ones' precisions are needed.
-void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision) {
+// total: the sum of the precisions.
+void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision, double total) {
   const int64_t relevant = ranks.size;
   const int32_t* const rank = ranks.ranks;
   const double count = static_cast<double>(relevant);
-  if (outputs.average_precision) {
-    double sum = 0;
-    for (int64_t r = 0; r < relevant; ++r) sum += precision[r];
-    outputs.average_precision[i] = static_cast<float>(sum / count);
-  }
+  if (outputs.average_precision) outputs.average_precision[i] = static_cast<float>(total / count);
   if (outputs.precision_at_r) {
     double sum = 0;
     for (int64_t r = 0; r < relevant && rank[r] < relevant; ++r) sum += precision[r];
@@ -60,7 +67,7 @@ void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks
     int64_t end = relevant;
     for (int64_t point = kRecallPoints - 1; point >= 0; --point) {
       const int64_t begin = std::max<int64_t>(ceil_div(relevant * point, kRecallPoints - 1), 1) - 1;
-      for (int64_t r = begin; r < end; ++r) best = std::max(best, precision[r]);
+      best = std::max(best, largest(precision + begin, end - begin));
       end = begin;
       outputs.precision_recall.row(i)[point] = static_cast<float>(best);
     }
@@ -107,7 +114,7 @@ void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, 
   double best = 0;  // of the groups behind
   int64_t point = kRecallPoints - 1;
   for (int64_t r = relevant; r > 0;) {
-    const bool alone = ranks.tied[r - 1] == 0 && (r == 1 || ranks.keys[r - 2] != ranks.keys[r - 1]);
+    const bool alone = ranks.tied[r - 1] == 0 && (r == 1 || ranks.scores[r - 2] != ranks.scores[r - 1]);
     const TieGroup group = alone ? TieGroup{ranks.ranks[r - 1], r - 1, 1, 1} : ranks.group(r - 1);
     const double peak = alone ? precision[r - 1] : group.peak();
     for (; point > 0 && relevant * point > (kRecallPoints - 1) * group.hits_before; --point)
@@ -169,11 +176,15 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
   } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall || outputs.precision_recall) {
     const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, last);
     double* const precision = scratch.precision;
-    for (int64_t r = 0; r < relevant; ++r) precision[r] = static_cast<double>(static_cast<int32_t>(r) + 1) / static_cast<double>(ranks.ranks[r] + 1);
+    double total = 0;  // in the loop that divides: neither waits for the other
+    for (int64_t r = 0; r < relevant; ++r) {
+      precision[r] = static_cast<double>(static_cast<int32_t>(r) + 1) / static_cast<double>(ranks.ranks[r] + 1);
+      total += precision[r];
+    }
     if (ranks.tied)
       write_tied(outputs, i, ranks, order.items, precision);
     else
-      write_untied(outputs, i, ranks, order.items, precision);
+      write_untied(outputs, i, ranks, order.items, precision, total);
     if (outputs.recall) write_found(outputs.recall, i, inputs.cutoffs, ranks.group(0));
   }
   if (outputs.matching || outputs.pair_recall)

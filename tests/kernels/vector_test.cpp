@@ -47,6 +47,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <doctest/doctest.h>
 
+#include "tests/support/simd_targets.h"
+
 namespace duet::cpu {
 HWY_EXPORT(exp_of);
 HWY_EXPORT(bounded_exp_of);
@@ -60,20 +62,6 @@ namespace {
 
 using namespace duet::cpu;
 const float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
-
-template <class Body>
-void for_each_target(Body&& body) {
-  const int64_t supported = hwy::SupportedTargets();
-  for (int64_t rest = supported & HWY_TARGETS; rest != 0; rest &= rest - 1) {
-    const int64_t target = rest & -rest;
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    CAPTURE(hwy::TargetName(target));
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
 
 // Floats from low to high, evenly spaced in their bits (0 < low < high), every step-th of them.
 std::vector<float> floats_between(float low, float high, uint32_t step) {
@@ -105,7 +93,7 @@ double largest_ulps(const std::vector<float>& in, const std::vector<float>& out,
 }  // namespace
 
 TEST_CASE("the exponential of a bounded score") {
-  for_each_target([] {
+  duet::test::for_each_simd_target([] {
     const auto run = HWY_DYNAMIC_DISPATCH(bounded_exp_of);
     for (const float sign : {1.0f, -1.0f}) {
       std::vector<float> in = floats_between(1e-9f, 40.0f / 3, 1009);
@@ -119,7 +107,7 @@ TEST_CASE("the exponential of a bounded score") {
 }
 
 TEST_CASE("vector exp is within 1.1 ulp and right at the edges") {
-  for_each_target([] {
+  duet::test::for_each_simd_target([] {
     const auto run = HWY_DYNAMIC_DISPATCH(exp_of);
     for (const float sign : {1.0f, -1.0f}) {
       std::vector<float> in = floats_between(1e-9f, sign > 0 ? 88.7f : 86.9f, 1009);
@@ -148,7 +136,7 @@ TEST_CASE("vector exp is within 1.1 ulp and right at the edges") {
 }
 
 TEST_CASE("vector log is within 1.5 ulp, denormals included, and right at the edges") {
-  for_each_target([] {
+  duet::test::for_each_simd_target([] {
     const auto run = HWY_DYNAMIC_DISPATCH(log_of);
     for (const auto& [low, high, step] : {std::tuple{1e-45f, 3.4e38f, 4001u}, std::tuple{0.5f, 2.0f, 11u}}) {
       const std::vector<float> in = floats_between(low, high, step);
@@ -171,7 +159,7 @@ TEST_CASE("vector log is within 1.5 ulp, denormals included, and right at the ed
 }
 
 TEST_CASE("vector log(1 + u) is within 2 ulp on [0, 1]") {
-  for_each_target([] {
+  duet::test::for_each_simd_target([] {
     const auto run = HWY_DYNAMIC_DISPATCH(log_1_plus_of);
     const std::vector<float> in = floats_between(1.2e-38f, 1.0f, 1009);
     std::vector<float> out(in.size());
@@ -186,7 +174,7 @@ TEST_CASE("vector log(1 + u) is within 2 ulp on [0, 1]") {
 }
 
 TEST_CASE("the vector maximum keeps NaN on either side, the sum takes every lane") {
-  for_each_target([] {
+  duet::test::for_each_simd_target([] {
     const auto larger = HWY_DYNAMIC_DISPATCH(larger_of);
     CHECK(larger(1, 2) == 2);
     CHECK(larger(2, 1) == 2);
