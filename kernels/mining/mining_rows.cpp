@@ -4,14 +4,11 @@
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-// after highway.h
-#include <hwy/contrib/math/math-inl.h>
 
 #include <algorithm>
 #include <limits>
 
-#include "kernels/core/philox.h"
-#include "kernels/cpu/philox-inl.h"
+#include "kernels/cpu/compress-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
@@ -151,56 +148,96 @@ void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int
   hard_tile_of<false>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
 }
 
-// log w of METHOD.md 3 for every column that may be drawn, -inf for the others. Returns whether there is one.
-bool log_weights(const float* euclidean, int32_t label, const int32_t* labels, int64_t m, int64_t dimension, double* out) {
-  const hn::ScalableTag<double> tag;
-  const hn::CappedTag<double, 1> one;
+// The columns of the positives, in order, and the range of their distances, inf and -inf without one. NaN counts for nothing in it.
+int64_t gather_positives(const float* distances, int32_t label, const int32_t* labels, int64_t m, int32_t* columns, float* lowest, float* highest) {
+  const hn::ScalableTag<float> tag;
+  const IndexTag<decltype(tag)> integers;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const double a = 2.0 - static_cast<double>(dimension), b = 0.5 * (static_cast<double>(dimension) - 3);
-  bool any = false;
-  for (int64_t j = 0; j < m; ++j) {  // E, or 0 for what may not be drawn; NaN compares false
-    const bool candidate = labels[j] >= 0 && labels[j] != label && euclidean[j] < 1.4f;
-    out[j] = candidate ? std::max(0.5, static_cast<double>(euclidean[j])) : 0;
-    any |= candidate;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const auto own = hn::Set(integers, label);
+  auto low = hn::Set(tag, kInfinity), high = hn::Set(tag, -kInfinity);
+  auto at = hn::Iota(integers, 0);
+  int64_t count = 0, j = 0;
+  for (; j + lanes <= m; j += lanes, at = hn::Add(at, hn::Set(integers, static_cast<int32_t>(lanes)))) {
+    const auto same = hn::Eq(hn::LoadU(integers, labels + j), own);
+    if (hn::AllFalse(integers, same)) continue;
+    const auto d = hn::LoadU(tag, distances + j);
+    const auto number = hn::And(hn::RebindMask(tag, same), hn::Eq(d, d));
+    low = hn::Min(low, hn::IfThenElse(number, d, low));
+    high = hn::Max(high, hn::IfThenElse(number, d, high));
+    const Compressor front(hn::RebindMask(tag, same));
+    front.store(at, columns + count);
+    count += front.count();
   }
-  const auto weigh = [&](auto t, int64_t j) {
-    const auto e = hn::LoadU(t, out + j);
-    const auto rest = hn::Max(hn::NegMulAdd(hn::Mul(e, hn::Set(t, 0.25)), e, hn::Set(t, 1.0)), hn::Set(t, 1e-8));
-    const auto weight = hn::Sub(hn::Mul(hn::Set(t, a), hn::Log(t, hn::Max(e, hn::Set(t, 0.5)))), hn::Mul(hn::Set(t, b), hn::Log(t, rest)));
-    hn::StoreU(hn::IfThenElse(hn::Gt(e, hn::Zero(t)), weight, hn::Set(t, -std::numeric_limits<double>::infinity())), t, out + j);
-  };
-  int64_t j = 0;
-  for (; j + lanes <= m; j += lanes) weigh(tag, j);
-  for (; j < m; ++j) weigh(one, j);
-  return any;
+  *lowest = hn::GetLane(hn::MinOfLanes(tag, low));
+  *highest = hn::GetLane(hn::MaxOfLanes(tag, high));
+  for (; j < m; ++j) {
+    if (labels[j] != label) continue;
+    columns[count++] = static_cast<int32_t>(j);
+    if (distances[j] < *lowest) *lowest = distances[j];
+    if (distances[j] > *highest) *highest = distances[j];
+  }
+  return count;
 }
 
-// The column of the largest log w - log(-log u), the first of equals.
-int64_t largest_gumbel(const double* log_weight, const uint32_t* words, int64_t m) {
-  const hn::ScalableTag<double> tag;
-  const hn::CappedTag<double, 1> one;
+// The negatives of lowest < D < limit: distances and columns. Vectors are written whole, the next overwrites what is too much.
+int64_t gather_negatives(const float* distances, int32_t label, const int32_t* labels, int64_t m, float lowest, float limit, float* out,
+                         int32_t* columns) {
+  const hn::ScalableTag<float> tag;
+  const IndexTag<decltype(tag)> integers;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  double best = -std::numeric_limits<double>::infinity();
-  int64_t where = -1;
-  HWY_ALIGN double scores[HWY_MAX_BYTES / sizeof(double)];
-  const auto score = [&](auto t, int64_t j) {
-    HWY_ALIGN double word[HWY_MAX_BYTES / sizeof(double)];
-    for (size_t lane = 0; lane < hn::Lanes(t); ++lane) word[lane] = uniform(words[j + static_cast<int64_t>(lane)]);
-    const auto gumbel = hn::Log(t, hn::Neg(hn::Log(t, hn::LoadU(t, word))));
-    const auto value = hn::Sub(hn::LoadU(t, log_weight + j), gumbel);
-    if (hn::AllFalse(t, hn::Gt(value, hn::Set(t, best)))) return;
-    hn::StoreU(value, t, scores);
-    for (size_t lane = 0; lane < hn::Lanes(t); ++lane)
-      if (scores[lane] > best) best = scores[lane], where = j + static_cast<int64_t>(lane);
-  };
-  int64_t j = 0;
-  for (; j + lanes <= m; j += lanes) score(tag, j);
-  for (; j < m; ++j) score(one, j);
-  return where;
+  const auto own = hn::Set(integers, label), unknown = hn::Set(integers, -1);
+  auto at = hn::Iota(integers, 0);
+  int64_t count = 0, j = 0;
+  for (; j + lanes <= m; j += lanes, at = hn::Add(at, hn::Set(integers, static_cast<int32_t>(lanes)))) {
+    const auto d = hn::LoadU(tag, distances + j);
+    const auto other = hn::LoadU(integers, labels + j);
+    const auto negative = hn::AndNot(hn::Eq(other, own), hn::Gt(other, unknown));
+    const auto taken = hn::And(hn::RebindMask(tag, negative), hn::And(hn::Gt(d, hn::Set(tag, lowest)), hn::Lt(d, hn::Set(tag, limit))));
+    const Compressor front(taken);
+    front.store(d, out + count);
+    front.store(at, columns + count);
+    count += front.count();
+  }
+  for (; j < m; ++j) {
+    out[count] = distances[j];
+    columns[count] = static_cast<int32_t>(j);
+    count += (labels[j] >= 0) & (labels[j] != label) & (distances[j] > lowest) & (distances[j] < limit);
+  }
+  return count;
 }
 
-void draw_words(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_block, int64_t blocks, uint32_t* words) {
-  philox_blocks(seed, stream, step, first_block, blocks, words);
+// The negative that each positive is mined with, or -1: of kWindow keys from where the bin of its distance begins, the smallest beyond it, where that
+// one's bin ends among them. False where bins are too crowded to be searched.
+bool search_bins(const DealtKeys& dealt, const float* distances, const int32_t* positives, int64_t count, float margin, int32_t* nearest) {
+  constexpr int64_t kWindow = 8;
+  static_assert(kWindow <= RowSorter::kPadding);
+  const hn::CappedTag<int64_t, kWindow> tag;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
+  const auto* keys = reinterpret_cast<const int64_t*>(dealt.keys);  // as numbers with a sign, none below 0
+  const auto none = hn::Set(tag, static_cast<int64_t>(kNoKey));
+  int64_t steps_left = 8 * (count + dealt.count);
+  for (int64_t p = 0; p < count; ++p) {
+    const float d = distances[positives[p]];
+    if (!(d < dealt.high)) {
+      nearest[p] = -1;
+      continue;
+    }
+    const int64_t bin = d < dealt.low ? 0 : dealt.bin_of(d), start = bin > 0 ? dealt.ends[bin - 1] : 0;
+    const auto reached = hn::Set(tag, static_cast<int64_t>(sort_key(d, 0xFFFFFFFF)));
+    auto best = none;
+    for (int64_t k = 0; k < kWindow; k += lanes) {
+      const auto key = hn::LoadU(tag, keys + start + k);
+      best = hn::Min(best, hn::IfThenElse(hn::Gt(key, reached), key, none));
+    }
+    auto found = static_cast<uint64_t>(hn::GetLane(hn::MinOfLanes(tag, best)));
+    if (HWY_UNLIKELY(found == kNoKey || dealt.ends[dealt.bin_of(key_distance(found))] > start + kWindow)) {
+      found = nearest_beyond(dealt, d, steps_left);
+      if (steps_left < 0) return false;
+    }
+    nearest[p] = key_distance(found) < d + margin ? static_cast<int32_t>(key_column(found)) : -1;
+  }
+  return true;
 }
 
 }  // namespace
@@ -211,11 +248,9 @@ HWY_AFTER_NAMESPACE();
 namespace duet::cpu {
 namespace {
 HWY_EXPORT(hard_tile);
-HWY_EXPORT(log_weights);
-HWY_EXPORT(largest_gumbel);
-HWY_EXPORT(draw_words);
-
-constexpr int64_t kPhiloxPadding = HWY_STATIC_DISPATCH(kPhiloxGroup);  // blocks
+HWY_EXPORT(gather_positives);
+HWY_EXPORT(gather_negatives);
+HWY_EXPORT(search_bins);
 
 void take_if(bool better, float* distance, int32_t* index, float later_distance, int32_t later_index) {
   if (later_index < 0 || (*index >= 0 && !better)) return;
@@ -240,47 +275,33 @@ void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, cons
 }
 
 SemihardScratch::SemihardScratch(Workspace& workspace, int64_t m)
-    : distances(workspace.take<float>(m)),
-      columns(workspace.take<int32_t>(m)),
-      keys(workspace.take<uint64_t>(m)),
+    : positives(workspace.take<int32_t>(m + RowSorter::kPadding)),
       nearest(workspace.take<int32_t>(m)),
+      distances(workspace.take<float>(m + RowSorter::kPadding)),
+      columns(workspace.take<int32_t>(m + RowSorter::kPadding)),
+      keys(workspace.take<uint64_t>(m + RowSorter::kPadding)),
       sorter(workspace, m) {}
 
-void find_nearest_beyond(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, const SemihardScratch& scratch) {
-  int64_t count = 0;
-  for (int64_t j = 0; j < m; ++j) {
-    scratch.distances[count] = distances[j];
-    scratch.columns[count] = static_cast<int32_t>(j);
-    scratch.nearest[j] = -1;
-    count += (labels_y[j] >= 0) & (distances[j] == distances[j]);
+int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch) {
+  float lowest, highest;
+  const int64_t positives = HWY_DYNAMIC_DISPATCH(gather_positives)(distances, label, labels_y, m, scratch.positives, &lowest, &highest);
+  std::fill_n(scratch.nearest, positives, -1);
+  if (positives == 0 || !(lowest <= highest)) return positives;
+  const int64_t negatives =
+      HWY_DYNAMIC_DISPATCH(gather_negatives)(distances, label, labels_y, m, lowest, highest + margin, scratch.distances, scratch.columns);
+  if (negatives == 0) return positives;
+  DealtKeys dealt;
+  if (scratch.sorter.deal(scratch.distances, scratch.columns, negatives, scratch.keys, &dealt) &&
+      HWY_DYNAMIC_DISPATCH(search_bins)(dealt, distances, scratch.positives, positives, margin, scratch.nearest))
+    return positives;
+  scratch.sorter.sort(scratch.distances, scratch.columns, negatives, scratch.keys);
+  for (int64_t k = 0; k < positives; ++k) {
+    const float d = distances[scratch.positives[k]];
+    const uint64_t* beyond = std::upper_bound(scratch.keys, scratch.keys + negatives, sort_key(d, 0xFFFFFFFF));
+    const bool found = beyond < scratch.keys + negatives && key_distance(*beyond) < d + margin;  // no where d is NaN
+    scratch.nearest[k] = found ? static_cast<int32_t>(key_column(*beyond)) : -1;
   }
-  scratch.sorter.sort(scratch.distances, scratch.columns, count, scratch.keys);
-  // From the farthest inwards: the negative seen last is the nearest, and of equals the lowest; it lies beyond once the distance has changed.
-  int32_t last = -1, beyond = -1;
-  float distance_before = std::numeric_limits<float>::infinity();
-  for (int64_t r = count - 1; r >= 0; --r) {
-    const auto j = static_cast<int32_t>(key_column(scratch.keys[r]));
-    const float distance = key_distance(scratch.keys[r]);
-    beyond = distance != distance_before ? last : beyond;
-    last = labels_y[j] != label ? j : last;
-    distance_before = distance;
-    scratch.nearest[j] = beyond;
-  }
-}
-
-DrawScratch::DrawScratch(Workspace& workspace, int64_t m)
-    : log_weight(workspace.take<double>(m)), words(workspace.take<uint32_t>(m + 8 * kPhiloxPadding)) {}
-
-void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,
-                    int32_t* negatives) {
-  std::fill_n(negatives, draw.slots, -1);
-  if (label < 0 || !HWY_DYNAMIC_DISPATCH(log_weights)(euclidean, label, labels_y, m, draw.dimension, scratch.log_weight)) return;
-  for (int64_t slot = 0; slot < draw.slots; ++slot) {
-    const auto stream = kStreamDistanceWeighted + 256 * static_cast<uint32_t>(slot);
-    const int64_t skip = static_cast<int64_t>(draw.first_element % 4);
-    HWY_DYNAMIC_DISPATCH(draw_words)(draw.seed, stream, draw.step, draw.first_element / 4, (skip + m + 3) / 4, scratch.words);
-    negatives[slot] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(largest_gumbel)(scratch.log_weight, scratch.words + skip, m));
-  }
+  return positives;
 }
 
 }  // namespace duet::cpu

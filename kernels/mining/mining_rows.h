@@ -31,29 +31,26 @@ void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, cons
 
 // What semihard needs of a row of m columns.
 struct SemihardScratch {
-  float* distances;  // of the columns that take part
-  int32_t* columns;  // theirs
-  uint64_t* keys;    // sorted
-  int32_t* nearest;  // of each column: the nearest negative beyond it, or -1
+  int32_t *positives, *nearest;  // columns, in order, and of each the negative it is mined with, or -1
+  float* distances;              // of the negatives that may be
+  int32_t* columns;              // theirs
+  uint64_t* keys;                // theirs
   RowSorter sorter;
 
   SemihardScratch(Workspace& workspace, int64_t m);
 };
 
-// Fills scratch.nearest of the positives of a row: the negative with the least D_n > D_p, the lowest index of equals; -1 for none.
-void find_nearest_beyond(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, const SemihardScratch& scratch);
+// Fills scratch.positives and scratch.nearest, the negative with the least D_p < D_n < fl(D_p + margin), the lowest index of equals; -1 for none.
+// Returns the number of positives.
+int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch);
 
 // body(p, n) for every positive p of a row in order, n the nearest negative with D_p < D_n < fl(D_p + margin) or -1.
 template <class Body>
 void mine_semihard_row(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch,
                        Body&& body) {
   if (label < 0) return;
-  find_nearest_beyond(distances, label, labels_y, m, scratch);
-  for (int64_t p = 0; p < m; ++p) {
-    if (labels_y[p] != label) continue;
-    const int64_t n = scratch.nearest[p];
-    body(p, n >= 0 && distances[n] < distances[p] + margin ? n : int64_t{-1});
-  }
+  const int64_t positives = find_semihard(distances, label, labels_y, m, margin, scratch);
+  for (int64_t k = 0; k < positives; ++k) body(int64_t{scratch.positives[k]}, int64_t{scratch.nearest[k]});
 }
 
 // distance_weighted's draws for one anchor.
@@ -65,8 +62,8 @@ struct RowDraw {
   uint64_t first_element;  // global index of the anchor times M plus that of the first column
 };
 struct DrawScratch {
-  double* log_weight;  // m
-  uint32_t* words;     // m and whole groups of blocks
+  float *log_weight, *bound;  // m and a vector: of log p, and of log p - log(-log u)
+  uint32_t* words;            // m and whole groups of blocks
 
   DrawScratch(Workspace& workspace, int64_t m);
 };

@@ -1,10 +1,11 @@
-// Rows are taken in blocks of at most 128, a block's rows in groups of 16 spread over the threads. A group's distances and agreement are products;
-// each row is then mined or sorted on its own and leaves its loss, or its row of dL/dD, from which the block's products make the gradients.
-// Forward and backward take the same groups, so that both see the same distances to the last bit.
+// Rows are taken in blocks of at most 128. A block's distances and agreement are products; then its rows are spread over the threads in groups of 16,
+// each row is mined or sorted on its own and leaves its loss, or its row of dL/dD, from which the block's products make the gradients. Forward and
+// backward take the same blocks, so that both see the same distances to the last bit.
 #include <algorithm>
 #include <limits>
 
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/row_block.h"
 #include "kernels/cpu/thread_scratch.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/distance/distance_gradient.h"
@@ -14,27 +15,22 @@
 namespace duet::cpu {
 namespace {
 
-constexpr int64_t kGroupRows = 16;  // a batch of 128 gives 8 threads a group each
-
-// Fewer rows where they are long: distances and dL/dD of a block stay below 34 MB up to m = 2^18.
-int64_t block_rows(int64_t m) { return kGroupRows * std::clamp<int64_t>((1 << 18) / std::max<int64_t>(m, 1), 1, 8); }
-
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const TripletInputs& in)
       : n(in.x.rows),
         m(in.y.rows),
         draws(in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED),
-        height(std::min(n, block_rows(m))),
+        height(row_block_rows(n, m)),
         tiles(workspace, in.metric, n, m, in.x.columns),
         gradients(workspace, in.metric, n, m, in.x.columns, height, m),
-        distances(workspace.take_matrix<float>(height, m)),
-        g(workspace.take_matrix<float>(height, m)),
+        distances(workspace.take_matrix<float>(height, row_block_stride(m))),
+        g(workspace.take_matrix<float>(height, row_block_stride(m))),
         class_storage(workspace.take<float>(in.soft ? packed_size(m, in.class_y.columns) : 0)),
-        rows(workspace, context.threads, m),
+        rows(workspace, context.threads, in.mining == DUET_TRIPLET_ALL ? m : 0),
         semihard(workspace, context.threads, in.mining == DUET_TRIPLET_SEMIHARD ? m : 0),
         draw(workspace, context.threads, draws ? m : 0),
         euclidean(workspace, draws ? DUET_EUCLIDEAN : DUET_INNER, n, m, in.x.columns),
-        draw_distances(workspace.take_matrix<float>(draws ? context.threads * kGroupRows : 0, m)),
+        draw_distances(workspace.take_matrix<float>(draws ? height : 0, row_block_stride(m))),
         negatives(workspace.take_matrix<int32_t>(draws ? context.threads : 0, draws ? in.draw.slots : 0)) {}
 
   int64_t n, m;
@@ -50,7 +46,7 @@ struct Scratch {
   ThreadScratch<DrawScratch> draw;
   // distance_weighted alone
   DistanceTiles euclidean;
-  Matrix<float> draw_distances;  // a group for each thread
+  Matrix<float> draw_distances;  // a block's
   Matrix<int32_t> negatives;     // slots for each thread
 };
 
@@ -98,21 +94,23 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
 
 RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
   const TripletRowScratch own = scratch.rows.of(row.thread);
+  const bool all = in.mining == DUET_TRIPLET_ALL;
+  int64_t weighing = 0;
   if (in.soft) {
     const int64_t pair = in.first_row + row.i - in.first_column;
-    soft_weights(row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1, scratch.m, own);
-  } else {
-    label_weights(in.labels_x[row.i], in.labels_y.data, scratch.m, own);
+    weighing = gather_soft(row.distances, row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1, scratch.m, own);
+  } else if (all) {
+    weighing = gather_labelled(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m, own);
+  } else if (nan_decides(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m)) {
+    weighing = -1;
   }
-  const WeightsOfRow weights = look_at_weights(row.distances, scratch.m, own);
-  if (weights.nan) {
+  if (weighing < 0) {
     constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
     if (row.gradient) std::fill_n(row.g, scratch.m, kNaN);
     return {kNaN, kNaN};
   }
-  if (in.mining != DUET_TRIPLET_ALL) return mined_triplets(in, scratch, row, scale);
-  return triplets_all(row.distances, scratch.m, weights.all, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr,
-                      own);
+  if (!all) return mined_triplets(in, scratch, row, scale);
+  return triplets_all(scratch.m, weighing, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr, own);
 }
 
 // use(group as a tile, the sums of its rows) for every group, then finish(block). gradient: rows of g become scale dL/dD.
@@ -121,19 +119,20 @@ void for_each_group(const duet_context& context, const TripletInputs& in, Scratc
   for (int64_t first = 0; first < scratch.n; first += scratch.height) {
     const int64_t rows = std::min(scratch.height, scratch.n - first);
     const Block block{first, rows, 0, scratch.m, ceil_div(rows, kGroupRows)};
+    for_each_tile_of_rows(context, rows, scratch.m, [&](int64_t row, int64_t row_count, int64_t column, int64_t columns) {
+      scratch.tiles.fill(first + row, column, scratch.distances.part(row, column, row_count, columns));
+      if (scratch.draws) scratch.euclidean.fill(first + row, column, scratch.draw_distances.part(row, column, row_count, columns));
+      if (in.soft)
+        tile_product(in.class_x.part(first + row, 0, row_count, in.class_x.columns), scratch.classes, column,
+                     scratch.g.part(row, column, row_count, columns));
+    });
     parallel_chunks(context, rows, kGroupRows, [&](int64_t start, int64_t count, int thread) {
-      const auto distances = scratch.distances.part(start, 0, count, scratch.m), g = scratch.g.part(start, 0, count, scratch.m);
-      scratch.tiles.fill(first + start, 0, distances);
-      if (in.soft) tile_product(in.class_x.part(first + start, 0, count, in.class_x.columns), scratch.classes, 0, g);
-      Matrix<float> draw_distances;
-      if (scratch.draws) {
-        draw_distances = scratch.draw_distances.part(thread * kGroupRows, 0, count, scratch.m);
-        scratch.euclidean.fill(first + start, 0, draw_distances);
-      }
       RowSums sums[kGroupRows];
-      for (int64_t i = 0; i < count; ++i)
-        sums[i] = triplets_of_row(
-            in, scratch, {first + start + i, distances.row(i), scratch.draws ? draw_distances.row(i) : nullptr, g.row(i), gradient, thread}, scale);
+      for (int64_t i = start; i < start + count; ++i)
+        sums[i - start] = triplets_of_row(
+            in, scratch,
+            {first + i, scratch.distances.row(i), scratch.draws ? scratch.draw_distances.row(i) : nullptr, scratch.g.row(i), gradient, thread},
+            scale);
       use(Tile{first + start, count, 0, scratch.m, start / kGroupRows, start, 0}, sums);
     });
     finish(block);

@@ -13,33 +13,33 @@ struct RowSums {
   double loss = 0, active = 0;
 };
 
-// One thread's, for rows of m columns. Arrays in sorted order hold the columns that weigh, nearest first.
+// One thread's, for rows of m columns. The columns that weigh are numbered in their order; arrays in sorted order hold them nearest first.
 struct TripletRowScratch {
-  static constexpr int64_t kPadding = 64;  // behind the sorted distances: whole vectors are compared
+  static constexpr int64_t kPadding = 64;  // whole vectors are written, and of sorted distances compared
 
-  float *positive, *negative;  // m: the weights of the row's columns
-  uint64_t* keys;              // m, sorted
-  float *sorted_distance, *sorted_positive, *sorted_negative;
-  double *negatives_below, *distances_below, *positives_below;  // m + 1, sorted: S0 and S1 of the nearer negatives, S0 of the nearer positives
+  int32_t* column;                        // m: of each that weighs
+  float *distance, *positive, *negative;  // m: theirs
+  uint64_t* keys;                         // m, sorted: distance and number
+  double* term;                           // 2 m: neg and neg d of each that weighs
+  float *sorted_distance, *sorted_positive;
+  double* negatives_below;    // 2 (m + 1), sorted: S0 and S1 of the nearer negatives, in turn
+  double* positives_below;    // m + 1, sorted: S0 of the nearer positives
   int32_t *reached, *passed;  // of each as a positive: columns within its reach; as a negative: columns whose reach falls short of it
   RowSorter sorter;
 
   TripletRowScratch(Workspace& workspace, int64_t m);
 };
 
-// Weights of METHOD.md 2 of a row's columns; agreement: W of the row; trust without data: 1; own: the anchor's pair, or -1.
-void soft_weights(const float* agreement, Vector<const float> trust, int64_t own, int64_t m, const TripletRowScratch& scratch);
-void label_weights(int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch);
+// Numbers the columns that weigh, by the weights of METHOD.md 2; returns how many there are, or -1 where NaN decides: as a weight, or as the distance
+// of a column that weighs. agreement: W of the row; trust without data: 1; own: the anchor's pair, or -1.
+int64_t gather_soft(const float* distances, const float* agreement, Vector<const float> trust, int64_t own, int64_t m,
+                    const TripletRowScratch& scratch);
+int64_t gather_labelled(const float* distances, int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch);
+// Whether gather_labelled would find NaN.
+bool nan_decides(const float* distances, int32_t label, const int32_t* labels, int64_t m);
 
-struct WeightsOfRow {
-  bool nan;  // decides something: it is a weight, or the distance of a column that weighs
-  bool all;  // columns weigh
-};
-WeightsOfRow look_at_weights(const float* distances, int64_t m, const TripletRowScratch& scratch);
-
-// all_weigh: as WeightsOfRow says.
-RowSums triplets_all(const float* distances, int64_t m, bool all_weigh, float margin, double trust, double scale, float* grad,
-                     const TripletRowScratch& scratch);
+// Of the count columns that weigh.
+RowSums triplets_all(int64_t m, int64_t count, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch);
 
 // Of mined triplets every one weighs 1.
 class MinedRow {

@@ -1,53 +1,12 @@
-#include "tests/reference/mining.h"
-
-#include "tests/support/arrays.h"
+// Mining against the reference and the golden cases; mining_edges_test.cpp has what depends on how a row is searched.
+#include "tests/kernels/mining_problem.h"
 #include "tests/support/compare.h"
 #include "tests/support/golden.h"
 
 using namespace duet::test;
-namespace reference = duet::reference;
+using namespace duet::test::mining;
 
 namespace {
-
-struct Batch {
-  Floats x, y;
-  Ints labels_x, labels_y;
-  duet_metric metric = DUET_SQEUCLIDEAN;
-  int64_t first_row = 0, first_column = 0;
-
-  int64_t n() const { return x.rows(); }
-  int64_t m() const { return y.rows(); }
-  duet_mining_inputs inputs() {
-    duet_mining_inputs out = DUET_MINING_INPUTS_INIT;
-    out.x = x.matrix(), out.y = y.matrix(), out.labels_x = labels_x.vector(), out.labels_y = labels_y.vector();
-    out.metric = metric, out.first_row = first_row, out.first_column = first_column;
-    return out;
-  }
-  Scratch scratch(duet_context* context) {
-    const duet_mining_inputs in = inputs();
-    size_t bytes = 0;
-    SUCCEED_CALL(duet_mining_workspace(context, &in, &bytes));
-    return Scratch(bytes);
-  }
-  // The distances as the kernels see them: what is mined is decided in float32.
-  Doubles distances(duet_metric of) {
-    Context context(1);
-    duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
-    in.x = x.matrix(), in.y = y.matrix(), in.metric = of;
-    size_t bytes = 0;
-    SUCCEED_CALL(duet_distance_workspace(context, &in, &bytes));
-    Scratch scratch(bytes);
-    Floats out(n(), m());
-    SUCCEED_CALL(duet_distance_forward(context, &in, out.matrix(), scratch.view()));
-    return out.values();
-  }
-};
-
-reference::Labels list(const Ints& labels) {
-  reference::Labels out;
-  for (int64_t i = 0; i < labels.rows(); ++i) out.push_back(labels.at(i));
-  return out;
-}
 
 struct Hard {
   Ints positive, negative;
@@ -77,39 +36,6 @@ BothSides mine_hard(Batch& batch, int threads) {
   BothSides out{Hard(batch.n()), Hard(batch.m())};
   const duet_mining_hard_outputs rows = out.rows.outputs(), columns = out.columns.outputs();
   SUCCEED_CALL(duet_mining_hard(context, &inputs, &rows, &columns, scratch.view()));
-  return out;
-}
-
-struct Semihard {
-  Ints triplets;
-  Floats distances;
-};
-
-Semihard mine_semihard(Batch& batch, float margin, int threads) {
-  Context context(threads);
-  Scratch scratch = batch.scratch(context);
-  const duet_mining_inputs inputs = batch.inputs();
-  Longs count(1, 1);
-  SUCCEED_CALL(duet_mining_semihard_count(context, &inputs, count.vector(), scratch.view()));
-  Semihard out{Ints(count.at(0), 3), Floats(count.at(0), 2)};
-  SUCCEED_CALL(duet_mining_semihard(context, &inputs, margin, out.triplets.matrix(), out.distances.matrix(), scratch.view()));
-  return out;
-}
-
-struct Drawn {
-  Ints negatives;
-  Floats distances;
-};
-
-Drawn draw_negatives(Batch& batch, int64_t slots, int64_t total, int64_t step, int threads, uint64_t seed = 12345) {
-  Context context(threads);
-  Scratch scratch = batch.scratch(context);
-  const duet_mining_inputs inputs = batch.inputs();
-  Longs step_view = Longs(1, 1).fill(static_cast<double>(step));
-  duet_mining_draw draw = DUET_MINING_DRAW_INIT;
-  draw.seed = seed, draw.step = step_view.vector(), draw.slots = slots, draw.total_columns = total;
-  Drawn out{Ints(batch.n(), slots), Floats(batch.n(), slots)};
-  SUCCEED_CALL(duet_mining_distance_weighted(context, &inputs, &draw, out.negatives.matrix(), out.distances.matrix(), scratch.view()));
   return out;
 }
 

@@ -288,3 +288,25 @@ TEST_CASE("triplet refuses misuse") {
   inputs = batch.inputs(), inputs.draw.slots = 0;
   FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.draw.slots: expected at least 1, got 0");
 }
+
+TEST_CASE("triplets of rows about a vector, a walk and a tile long") {
+  for (const int64_t m : {2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 1023, 1024, 1161}) {
+    const int64_t n = m < 100 ? 11 : 3;
+    if (!affordable_rows(n, m) || (!on_cpu() && m > 100)) continue;
+    CAPTURE(m);
+    Batch batch = batch_of({n, m, 6, 3, true, 0.3}, static_cast<uint64_t>(50 + m));
+    for (const bool soft : {true, false}) {
+      batch.soft = soft;
+      const auto expected = expected_of(batch);
+      const double weight = weight_of(expected);
+      const Forward first = forward(batch, 1);
+      check_rows(first, expected);
+      const Gradients gradients = backward(batch, weight, 0.7, zeros(batch), 1);
+      check_gradients(gradients, batch, expected, weight, 0.7, "all");
+      for (const int threads : other_thread_counts()) {
+        CHECK(forward(batch, threads).loss.same_bits(first.loss));
+        CHECK(backward(batch, weight, 0.7, zeros(batch), threads).y.same_bits(gradients.y));
+      }
+    }
+  }
+}
