@@ -48,7 +48,8 @@ DUET_HOST_DEVICE constexpr uint32_t random_word(uint64_t seed, uint32_t stream, 
 // Uniform in (0, 1).
 DUET_HOST_DEVICE constexpr double uniform(uint32_t word) { return (word + 0.5) / 4294967296.0; }
 
-// A coin of probability p is word < coin_threshold(p), a test on integers and so the same on every backend.
-DUET_HOST_DEVICE constexpr uint64_t coin_threshold(double p) { return static_cast<uint64_t>(p * 4294967296.0 + 0.5); }
+// A coin of probability p is word < coin_threshold(p), a test on integers and so the same on every backend. What is no probability, which a context
+// that notes faults may come to see, counts as the nearest one; NaN as 0.
+DUET_HOST_DEVICE constexpr uint64_t coin_threshold(double p) { return static_cast<uint64_t>((p > 0 ? (p < 1 ? p : 1) : 0) * 4294967296.0 + 0.5); }
 
 }  // namespace duet

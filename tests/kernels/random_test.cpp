@@ -1,5 +1,7 @@
 #include "tests/reference/random.h"
 
+#include <limits>
+
 #include "kernels/core/philox.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -88,6 +90,9 @@ TEST_CASE("random uniforms are rounded once") {
 TEST_CASE("random coins") {
   CHECK(duet::coin_threshold(0) == 0);
   CHECK(duet::coin_threshold(1) == uint64_t{1} << 32);
+  CHECK(duet::coin_threshold(-0.25) == 0);
+  CHECK(duet::coin_threshold(1e300) == uint64_t{1} << 32);
+  CHECK(duet::coin_threshold(std::numeric_limits<double>::quiet_NaN()) == 0);
   CHECK(duet::coin_threshold(0.5) == uint64_t{1} << 31);
 }
 
