@@ -71,7 +71,7 @@ Batch batch_of(int64_t n, int64_t m, int64_t classes, Kind kind, uint64_t seed) 
 TEST_CASE("semihard mining finds the nearest negative beyond, however a row's distances lie") {
   int64_t ran = 0;
   for (const int64_t m : {1, 7, 8, 9, 15, 16, 17, 33, 255, 1023, 1024, 1030})
-    for (const int64_t classes : {1, 2, 10, 500}) {
+    for (const int64_t classes : values_of<int64_t>({1, 2, 10, 500})) {
       constexpr int64_t kRows = 5;
       if (!affordable(kRows * m * 400) || (!on_cpu() && m > 300)) continue;
       for (const Kind kind : {Kind::spread, Kind::ties, Kind::outliers, Kind::equal, Kind::nan}) {
@@ -79,7 +79,7 @@ TEST_CASE("semihard mining finds the nearest negative beyond, however a row's di
         CAPTURE(classes);
         CAPTURE(std::string(kKindNames[static_cast<int>(kind)]));
         Batch batch = batch_of(kRows, m, classes, kind, 61);
-        for (const float margin : {0.0f, 3.0f, 5000.0f, std::numeric_limits<float>::infinity()}) check_semihard_exactly(batch, margin);
+        for (const float margin : values_of({0.0f, 3.0f, 5000.0f, std::numeric_limits<float>::infinity()})) check_semihard_exactly(batch, margin);
         ++ran;
       }
     }
