@@ -15,14 +15,4 @@ Scratch::~Scratch() {
   for (size_t k = bytes_; k < data_.size() * sizeof(Line); ++k) CHECK_MESSAGE(data[k] == 0xA5, "a call wrote past its workspace");
 }
 
-Context::Context(int threads, duet_precision precision) {
-  duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-  options.threads = threads;
-  options.device = device.kind;
-  options.precision = precision;
-  options.small_rows = device.small_rows;
-  REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
-}
-Context::~Context() { duet_context_destroy(context_); }
-
 }  // namespace duet::test
