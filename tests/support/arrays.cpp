@@ -1,7 +1,5 @@
 #include "tests/support/arrays.h"
 
-#include <algorithm>
-
 namespace duet::test {
 
 template class Array<float>;
