@@ -36,6 +36,17 @@ void refuse_while_capturing(const char* what) {
 void refuse_captured(const EmulatedEvent& event, const char* what) {
   if (event.capture) refuse(what, "the event was recorded in a capture");
 }
+// DUET_SIMT_LOST_AFTER=n: the replay of a graph after n of them loses the device, as a fault of its hardware does. From then on it does nothing that
+// it is asked for; what is released is forgotten.
+std::atomic<bool> is_lost = false;
+void lose_when_due() {
+  static const char* const after = std::getenv("DUET_SIMT_LOST_AFTER");
+  static std::atomic<int64_t> left = after ? std::atoll(after) : 0;
+  if (after && left.fetch_sub(1) <= 0) is_lost = true;
+}
+void refuse_when_lost(const char* what) {
+  if (is_lost) refuse(what, "the device is lost");
+}
 void require_first(int device, const char* what) {
   if (device != 0) throw Error(DUET_CUDA_ERROR, text(what, device, ": the emulator has one, 0"));
 }
@@ -58,6 +69,7 @@ void release_any(void* memory) noexcept {
 }
 void* allocate_global(size_t bytes) {
   if (bytes == 0) return nullptr;
+  refuse_when_lost("allocating");
   void* const memory = simt::allocate_global(bytes);
   if (!memory) {
     const size_t available = simt::kGlobalBytes - simt::global_in_use();
@@ -80,6 +92,7 @@ void submit(void* stream, std::function<void()> work, Task task) {
     stream_of(stream)->add(task, std::move(work));
     return;
   }
+  refuse_when_lost(task == Task::kernel ? "launching a kernel" : task == Task::copy ? "copying" : "filling memory");
   {
     const Reach reach;
     work();
@@ -131,6 +144,7 @@ void release(void* memory, void* stream) {
   refuse_while_captured(stream, "releasing");
   if (!memory) return;
   if (!simt::release_global(memory)) refuse("releasing", "this is not the device's memory");
+  refuse_when_lost("releasing");
   count(counts.releases);
 }
 void release_pinned(void* memory) noexcept { release_any(memory); }
@@ -148,10 +162,12 @@ void fill(void* to, int byte, size_t bytes, void* stream) {
 void synchronize(void* stream) {
   refuse_while_captured(stream, "waiting for a stream");
   refuse_while_capturing("waiting for a stream");
+  refuse_when_lost("waiting for a stream");
   count(counts.waits);
 }
 void synchronize_device() {
   refuse_while_capturing("waiting for the device");
+  refuse_when_lost("waiting for the device");
   count(counts.waits);
 }
 bool capturing(void* stream) { return stream && stream_of(stream)->captured(); }
@@ -179,6 +195,7 @@ void Event::record(void* stream) {
 void Event::wait() {
   refuse_captured(event_of(handle_), "waiting for an event");
   refuse_while_capturing("waiting for an event");
+  refuse_when_lost("waiting for an event");
   count(counts.waits);
 }
 void Event::wait(void* stream) const {
@@ -201,6 +218,7 @@ void Event::wait(void* stream) const {
 bool Event::done() const {
   refuse_captured(event_of(handle_), "asking an event");
   refuse_while_capturing("asking an event");
+  refuse_when_lost("asking an event");
   return true;
 }
 float Event::elapsed_ms(const Event& start) const {
@@ -228,6 +246,8 @@ void abandon_capture(void* stream) noexcept {
 Graph::~Graph() { delete static_cast<Nodes*>(handle_); }
 void Graph::replay(void* stream) const {
   refuse_while_captured(stream, "replaying a graph");
+  lose_when_due();
+  refuse_when_lost("replaying a graph");
   const simt::Reach reach;
   simt::replay(*static_cast<const Nodes*>(handle_));
   count(counts.graph_launches);

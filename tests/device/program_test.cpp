@@ -262,3 +262,26 @@ TEST_CASE("a run that diverges on the emulator ends with one line, and the model
   REQUIRE(fs::exists(name + "/model.safetensors"));
   CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
 }
+
+TEST_CASE("a device that is lost in the midst of a run ends it with one line, and the model of the epoch before stays") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", name = folder / "run";
+  write_small_set(data);
+  const auto lose_after = [&](const char* replays) {
+    fs::remove_all(name);
+    setenv("DUET_SIMT_LOST_AFTER", replays, 1);
+    const Outcome outcome = run(kEmulated, train(data, name, {"--device", "emulated", "--epochs", "5", "--method", "psd"}));
+    unsetenv("DUET_SIMT_LOST_AFTER");
+    INFO(outcome.err);
+    CHECK(outcome.code == 1);
+    CHECK(outcome.out.empty());
+    CHECK(outcome.err.find("duet: ") == outcome.err.rfind("duet: "));
+    CHECK(last_line(outcome.err).find("the device is lost") != std::string::npos);
+  };
+  lose_after("0");
+  CHECK_FALSE(fs::exists(name + "/model.safetensors"));
+  lose_after("12");  // five steps an epoch, the first of each size done at once: in the third
+  REQUIRE(fs::exists(name + "/model.safetensors"));
+  CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
+  CHECK(json_lines(name + "/metrics.jsonl").size() >= 2);
+}
