@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <limits>
 
 namespace duet {
@@ -29,5 +30,6 @@ inline constexpr std::array<LossName, 7> kLossNames = {{{"loss", "loss", &Losses
                                                         {"loss_kl", "kl", &Losses::kl},
                                                         {"loss_pair", "pair", &Losses::pair},
                                                         {"loss_dis", "dis", &Losses::dis}}};
+static_assert(kLossNames[static_cast<size_t>(Loss::dis)].value == &Losses::dis && kLossNames.size() == static_cast<size_t>(Loss::dis) + 1);
 
 }  // namespace duet
