@@ -30,7 +30,8 @@ class Activation : public Rotating<Set> {
     // Dropout: a Philox block is about 70 integer operations for four elements.
     const double operations = kind == Kind::relu ? 1 : kind == Kind::tanh ? 1 : kind == Kind::gelu ? 4 : 20;
     forward_cost = {operations * elements, bytes_of(s.x, s.outputs), 0};
-    backward_cost = {(operations + 3) * elements, s.grad_outputs.bytes() + (kind == Kind::dropout ? 0 : s.x.bytes()) + 2 * s.grad_x.bytes(), 0};
+    backward_cost = {(operations + 3) * elements,
+                     s.grad_outputs.bytes() + (kind == Kind::dropout ? 0 : s.x.bytes()) + 2 * s.grad_x.bytes(), 0};
   }
 
   void forward(int k) override {
@@ -56,7 +57,8 @@ class Activation : public Rotating<Set> {
   void verify_forward() override {
     const Set& s = set(0);
     for (const int64_t i : spots(s.x.rows()))
-      for (int64_t k = 0; k < s.x.columns(); ++k) expect_close("outputs", i, s.outputs.row(i)[k], value(s.x.row(i)[k], i, k));
+      for (int64_t k = 0; k < s.x.columns(); ++k)
+        expect_close("outputs", i, s.outputs.row(i)[k], value(s.x.row(i)[k], i, k));
   }
 
   void verify_backward() override {
@@ -110,7 +112,8 @@ class Activation : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"activation", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Activation>(setting, kind); }};
+  return {"activation", name, Passes::forward_and_backward,
+          [kind](const Setting& setting) { return std::make_unique<Activation>(setting, kind); }};
 }
 const Registration kVariants[] = {variant("relu", Kind::relu), variant("tanh", Kind::tanh), variant("gelu", Kind::gelu),
                                   variant("dropout", Kind::dropout)};

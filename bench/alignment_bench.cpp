@@ -9,7 +9,8 @@ enum class Kind { log_sum_exp, probabilities };
 constexpr double kScale = 10;  // tau 0.1, as METHOD.md 6.6 has it
 
 struct Set {
-  Floats a, v, lse_row, lse_column, grad_lse_row, grad_lse_column, probabilities, grad_probabilities, grad_a, grad_v, grad_scale;
+  Floats a, v, lse_row, lse_column, grad_lse_row, grad_lse_column, probabilities, grad_probabilities, grad_a, grad_v,
+      grad_scale;
 };
 
 class Alignment : public Rotating<Set> {
@@ -31,20 +32,25 @@ class Alignment : public Rotating<Set> {
                      Floats(m, d),
                      Floats(1)};
         },
-        [](const Set& s) { return bytes_of(s.a, s.v, s.lse_row, s.lse_column, s.probabilities, s.grad_probabilities, s.grad_a, s.grad_v); });
+        [](const Set& s) {
+          return bytes_of(s.a, s.v, s.lse_row, s.lse_column, s.probabilities, s.grad_probabilities, s.grad_a, s.grad_v);
+        });
     const duet_alignment_inputs in = inputs(set(0));
     size_t bytes = 0;
     succeed(duet_alignment_workspace(context_, &in, &bytes));
     scratch_ = Scratch(extra_bytes = bytes);
-    for (int k = 0; k < sets() && stores(); ++k) log_sum_exps(set(k));  // the probabilities are formed from their rows' sums
+    for (int k = 0; k < sets() && stores(); ++k)
+      log_sum_exps(set(k));  // the probabilities are formed from their rows' sums
 
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
     const double read = bytes_of(s.a, s.v), gradients = 2 * bytes_of(s.grad_a, s.grad_v, s.grad_scale);
-    // A score is scaled, compared, exponentiated and added, by row and by column; its gradient is two exponentials times their weights.
+    // A score is scaled, compared, exponentiated and added, by row and by column; its gradient is two exponentials
+    // times their weights.
     if (stores()) {
       forward_cost = {2 * pairs * d + 5 * pairs, read + bytes_of(s.lse_row, s.probabilities), 1};
-      backward_cost = {4 * pairs * d + 4 * pairs, read + bytes_of(s.probabilities, s.grad_probabilities) + gradients, 2};
+      backward_cost = {4 * pairs * d + 4 * pairs, read + bytes_of(s.probabilities, s.grad_probabilities) + gradients,
+                       2};
     } else {
       forward_cost = {2 * pairs * d + 8 * pairs, read + bytes_of(s.lse_row, s.lse_column), 1};
       backward_cost = {6 * pairs * d + 8 * pairs, read + 2 * bytes_of(s.lse_row, s.lse_column) + gradients, 3};
@@ -63,17 +69,20 @@ class Alignment : public Rotating<Set> {
     Set& s = set(k);
     const duet_alignment_inputs in = inputs(s);
     if (stores())
-      succeed(duet_alignment_probabilities_backward(context_, &in, s.probabilities.matrix(), s.grad_probabilities.matrix(), s.grad_a.matrix(),
-                                                    s.grad_v.matrix(), s.grad_scale.vector(), scratch_.view()));
+      succeed(duet_alignment_probabilities_backward(context_, &in, s.probabilities.matrix(),
+                                                    s.grad_probabilities.matrix(), s.grad_a.matrix(), s.grad_v.matrix(),
+                                                    s.grad_scale.vector(), scratch_.view()));
     else
-      succeed(duet_alignment_backward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), s.grad_lse_row.vector(), s.grad_lse_column.vector(),
-                                      s.grad_a.matrix(), s.grad_v.matrix(), s.grad_scale.vector(), scratch_.view()));
+      succeed(duet_alignment_backward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), s.grad_lse_row.vector(),
+                                      s.grad_lse_column.vector(), s.grad_a.matrix(), s.grad_v.matrix(),
+                                      s.grad_scale.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
     const Set& s = set(0);
     if (!stores()) {
-      for (const int64_t j : spots(s.v.rows())) expect_close("lse_column", j, s.lse_column[j], log_sum_exp(scores(kScale, s.v.row(j), s.a)));
+      for (const int64_t j : spots(s.v.rows()))
+        expect_close("lse_column", j, s.lse_column[j], log_sum_exp(scores(kScale, s.v.row(j), s.a)));
     }
     for (const int64_t i : spots(s.a.rows())) {
       Doubles row = scores(kScale, s.a.row(i), s.v);
@@ -91,12 +100,13 @@ class Alignment : public Rotating<Set> {
     for (const int64_t i : spots(s.a.rows())) {
       const Doubles row = scores(kScale, s.a.row(i), s.v);
       double mean = 0;  // of the upstream gradient under P
-      for (int64_t j = 0; j < m && stores(); ++j) mean += double{s.probabilities.row(i)[j]} * s.grad_probabilities.row(i)[j];
+      for (int64_t j = 0; j < m && stores(); ++j)
+        mean += double{s.probabilities.row(i)[j]} * s.grad_probabilities.row(i)[j];
       Doubles expected(static_cast<size_t>(d));
       for (int64_t j = 0; j < m; ++j) {
         const double score = row[static_cast<size_t>(j)], p = std::exp(score - s.lse_row[i]);
-        const double g =
-            stores() ? p * (s.grad_probabilities.row(i)[j] - mean) : p * s.grad_lse_row[i] + std::exp(score - s.lse_column[j]) * s.grad_lse_column[j];
+        const double g = stores() ? p * (s.grad_probabilities.row(i)[j] - mean)
+                                  : p * s.grad_lse_row[i] + std::exp(score - s.lse_column[j]) * s.grad_lse_column[j];
         add_distance_gradient(DUET_INNER, s.a.row(i), s.v.row(j), d, kScale * g, expected);
       }
       expect_row("grad_a", i, s.grad_a.row(i), expected);
@@ -126,9 +136,11 @@ class Alignment : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"alignment", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Alignment>(setting, kind); }};
+  return {"alignment", name, Passes::forward_and_backward,
+          [kind](const Setting& setting) { return std::make_unique<Alignment>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("log_sum_exp", Kind::log_sum_exp), variant("probabilities", Kind::probabilities)};
+const Registration kVariants[] = {variant("log_sum_exp", Kind::log_sum_exp),
+                                  variant("probabilities", Kind::probabilities)};
 
 }  // namespace
 }  // namespace duet::bench

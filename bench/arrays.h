@@ -1,4 +1,5 @@
-// Arrays for benchmarks, 64-byte aligned and contiguous, in the host's memory and, on a CUDA device, in its own; and the seeded draws that fill them.
+// Arrays for benchmarks, 64-byte aligned and contiguous, in the host's memory and, on a CUDA device, in its own; and
+// the seeded draws that fill them.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,8 @@
 
 namespace duet::bench {
 
-// The memory that the benchmarks' calls work on where that is not the host's; main chooses. Copies are done when they return.
+// The memory that the benchmarks' calls work on where that is not the host's; main chooses. Copies are done when they
+// return.
 struct DeviceMemory {
   void* (*allocate)(size_t bytes) = nullptr;
   void (*release)(void* data) = nullptr;
@@ -23,7 +25,8 @@ struct DeviceMemory {
 };
 inline DeviceMemory device_memory;
 
-// What of it was in use when all but the workspace of a benchmark had been taken, and at most while its calls were under way; 0 on the host.
+// What of it was in use when all but the workspace of a benchmark had been taken, and at most while its calls were
+// under way; 0 on the host.
 struct MemoryInUse {
   size_t before = 0, during = 0;
 };
@@ -38,15 +41,17 @@ inline double past_cache_bytes = 64.0 * 1024 * 1024;  // so many bytes read once
 class DeviceBytes {
  public:
   DeviceBytes() = default;
-  explicit DeviceBytes(size_t bytes) : data_(device_memory.allocate ? device_memory.allocate(bytes) : nullptr, device_memory.release) {}
+  explicit DeviceBytes(size_t bytes)
+      : data_(device_memory.allocate ? device_memory.allocate(bytes) : nullptr, device_memory.release) {}
   void* get() const { return data_.get(); }
 
  private:
   std::unique_ptr<void, void (*)(void*)> data_{nullptr, [](void*) {}};
 };
 
-// rows x columns of T, zero to begin with: gradients may be added into, and every page has been touched before anything is timed. On a device the
-// values are where they were asked for last: row() and [] bring them to the host, matrix() and vector() to the device.
+// rows x columns of T, zero to begin with: gradients may be added into, and every page has been touched before anything
+// is timed. On a device the values are where they were asked for last: row() and [] bring them to the host, matrix()
+// and vector() to the device.
 template <class T>
 class Array {
  public:
@@ -130,7 +135,9 @@ class Draw {
   explicit Draw(uint64_t seed) : engine_(seed) {}
 
   double uniform(double low, double high) { return std::uniform_real_distribution<double>(low, high)(engine_); }
-  int64_t below(int64_t bound) { return static_cast<int64_t>(engine_() % static_cast<uint64_t>(std::max<int64_t>(1, bound))); }
+  int64_t below(int64_t bound) {
+    return static_cast<int64_t>(engine_() % static_cast<uint64_t>(std::max<int64_t>(1, bound)));
+  }
 
   // Past the first 16 million the same again: drawing n x m of them would take longer than timing what reads them.
   Floats uniforms(int64_t rows, int64_t columns, double low, double high) {
@@ -138,7 +145,8 @@ class Draw {
     Floats out(rows, columns);
     float* const to = out.row(0);
     for (int64_t k = 0; k < out.size(); ++k)
-      to[k] = k < kDrawn ? static_cast<float>(low + (high - low) * static_cast<double>(engine_() >> 40) * 0x1p-24) : to[k - kDrawn];
+      to[k] = k < kDrawn ? static_cast<float>(low + (high - low) * static_cast<double>(engine_() >> 40) * 0x1p-24)
+                         : to[k - kDrawn];
     return out;
   }
   Floats normals(int64_t rows, int64_t columns, double deviation = 1) {
@@ -153,7 +161,8 @@ class Draw {
     for (int64_t i = 0; i < rows; ++i) {
       double square = 0;
       for (int64_t k = 0; k < columns; ++k) square += double{out.row(i)[k]} * out.row(i)[k];
-      for (int64_t k = 0; k < columns; ++k) out.row(i)[k] = static_cast<float>(out.row(i)[k] / std::sqrt(std::max(square, 1e-30)));
+      for (int64_t k = 0; k < columns; ++k)
+        out.row(i)[k] = static_cast<float>(out.row(i)[k] / std::sqrt(std::max(square, 1e-30)));
     }
     return out;
   }

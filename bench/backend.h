@@ -1,4 +1,5 @@
-// Where the benchmarks run: the CPU, or a CUDA device. Which of them a program has is decided by which of cpu/ and cuda/ it is built from.
+// Where the benchmarks run: the CPU, or a CUDA device. Which of them a program has is decided by which of cpu/ and
+// cuda/ it is built from.
 #pragma once
 
 #include "bench/product.h"
@@ -35,7 +36,9 @@ inline std::vector<BackendFactory>& backends() {
   return factories;
 }
 struct BackendRegistration {
-  BackendRegistration(std::string name, std::function<std::unique_ptr<Backend>()> make) { backends().push_back({std::move(name), std::move(make)}); }
+  BackendRegistration(std::string name, std::function<std::unique_ptr<Backend>()> make) {
+    backends().push_back({std::move(name), std::move(make)});
+  }
 };
 
 // The one that this run of the program works on.

@@ -1,4 +1,5 @@
-// What a benchmark is: one variant of one operation, prepared on one shape, with its passes, what they cost at least, and its own check.
+// What a benchmark is: one variant of one operation, prepared on one shape, with its passes, what they cost at least,
+// and its own check.
 // A file an operation; each registers its variants, so adding an operation adds a file and no line elsewhere.
 #pragma once
 
@@ -26,7 +27,8 @@ struct Setting {
 // What a pass costs at least. An exponential, a logarithm or a root counts as one operation.
 struct Cost {
   double flops = 0;
-  double bytes = 0;  // every input read once, every output written once; a gradient that is added into is read and written
+  double bytes =
+      0;  // every input read once, every output written once; a gradient that is added into is read and written
   int products = 0;  // how many bare products of the shape below it replaces
 };
 
@@ -53,7 +55,8 @@ class Prepared {
   ProductShape product;
 };
 
-// The sets of a variant: as many as it takes to pass the cache, at most 4, so that small inputs do not stay in it from call to call.
+// The sets of a variant: as many as it takes to pass the cache, at most 4, so that small inputs do not stay in it from
+// call to call.
 template <class Set>
 class Rotating : public Prepared {
  public:

@@ -42,26 +42,30 @@ class Contrastive : public Rotating<Set> {
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
     const double written = sigmoid() ? s.a.loss.bytes() : bytes_of(s.a.loss, s.v.loss, s.a.statistics, s.v.statistics);
-    const double upstream = sigmoid() ? s.a.weight.bytes() : bytes_of(s.a.weight, s.v.weight, s.a.statistics, s.v.statistics);
-    // A score is scaled, compared, exponentiated and added, by row and by column; the agreement is a product of rank C with its sums.
+    const double upstream =
+        sigmoid() ? s.a.weight.bytes() : bytes_of(s.a.weight, s.v.weight, s.a.statistics, s.v.statistics);
+    // A score is scaled, compared, exponentiated and added, by row and by column; the agreement is a product of rank C
+    // with its sums.
     const double labels = with_classes() ? 2.0 * static_cast<double>(classes) + 6 : 0;
     forward_cost = {2 * pairs * d + (8 + labels) * pairs, read(s.a) + read(s.v) + written, 1};
-    backward_cost = {6 * pairs * d + (8 + labels) * pairs, read(s.a) + read(s.v) + upstream + 2 * bytes_of(s.a.grad, s.v.grad), 3};
+    backward_cost = {6 * pairs * d + (8 + labels) * pairs,
+                     read(s.a) + read(s.v) + upstream + 2 * bytes_of(s.a.grad, s.v.grad), 3};
     product = {n, m, d};
   }
 
   void forward(int k) override {
     Set& s = set(k);
     const duet_contrastive_inputs in = inputs(s);
-    succeed(duet_contrastive_forward(context_, &in, s.a.loss.vector(), sigmoid() ? duet_vector{} : s.v.loss.vector(), statistics(s.a),
-                                     statistics(s.v), scratch_.view()));
+    succeed(duet_contrastive_forward(context_, &in, s.a.loss.vector(), sigmoid() ? duet_vector{} : s.v.loss.vector(),
+                                     statistics(s.a), statistics(s.v), scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_contrastive_inputs in = inputs(s);
     succeed(duet_contrastive_backward(context_, &in, statistics(s.a), statistics(s.v), s.a.weight.vector(),
-                                      sigmoid() ? duet_vector{} : s.v.weight.vector(), s.a.grad.matrix(), s.v.grad.matrix(), s.grad_scale.vector(),
+                                      sigmoid() ? duet_vector{} : s.v.weight.vector(), s.a.grad.matrix(),
+                                      s.v.grad.matrix(), s.grad_scale.vector(),
                                       sigmoid() ? s.grad_bias.vector() : duet_vector{}, scratch_.view()));
   }
 
@@ -84,14 +88,17 @@ class Contrastive : public Rotating<Set> {
       expect_row("grad_a", i, s.a.grad.row(i), expected);
     }
     expect_balanced(s.a.rows, s.a.grad, s.v.rows, s.v.grad);
-    expect_close("grad_scale", 0, s.grad_scale[0], dot(s.a.rows, s.a.grad) / kScale, absolute_dot(s.a.rows, s.a.grad) / kScale);
+    expect_close("grad_scale", 0, s.grad_scale[0], dot(s.a.rows, s.a.grad) / kScale,
+                 absolute_dot(s.a.rows, s.a.grad) / kScale);
   }
 
  private:
   bool sigmoid() const { return kind_ == DUET_SIGMOID; }
   bool with_classes() const { return kind_ == DUET_MULTI_POSITIVE; }
   duet_matrix statistics(const Side& side) const { return sigmoid() ? duet_matrix{} : side.statistics.matrix(); }
-  double read(const Side& side) const { return side.rows.bytes() + (with_classes() ? bytes_of(side.classes, side.trust) : 0); }
+  double read(const Side& side) const {
+    return side.rows.bytes() + (with_classes() ? bytes_of(side.classes, side.trust) : 0);
+  }
 
   duet_contrastive_inputs inputs(const Set& s) const {
     duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
@@ -135,7 +142,8 @@ class Contrastive : public Rotating<Set> {
   double pull(const Side& own, int64_t i, const Side& other, int64_t j, double score) const {
     const float* statistics = own.statistics.row(i);
     if (!(statistics[1] > 0)) return 0;
-    const double target = with_classes() ? positive_weight(own.classes.row(i), other.classes.row(j), own.classes.columns(), other.trust[j], i == j)
+    const double target = with_classes() ? positive_weight(own.classes.row(i), other.classes.row(j),
+                                                           own.classes.columns(), other.trust[j], i == j)
                                          : (i == j ? 1.0 : 0.0);
     return own.weight[i] * (std::exp(score - statistics[0]) - target / statistics[1]);
   }
@@ -147,9 +155,11 @@ class Contrastive : public Rotating<Set> {
 };
 
 Registration variant(const char* name, duet_contrastive_kind kind) {
-  return {"contrastive", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Contrastive>(setting, kind); }};
+  return {"contrastive", name, Passes::forward_and_backward,
+          [kind](const Setting& setting) { return std::make_unique<Contrastive>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("infonce", DUET_INFONCE), variant("multi_positive", DUET_MULTI_POSITIVE), variant("sigmoid", DUET_SIGMOID)};
+const Registration kVariants[] = {variant("infonce", DUET_INFONCE), variant("multi_positive", DUET_MULTI_POSITIVE),
+                                  variant("sigmoid", DUET_SIGMOID)};
 
 }  // namespace
 }  // namespace duet::bench

@@ -15,7 +15,8 @@ class CrossEntropy : public Rotating<Set> {
     const int64_t n = setting.shape.n, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
-          return Set{draw.normals(n, classes, 3), draw.distributions(n, classes), Floats(n), draw.uniforms(n, 1, 0, 1), Floats(n, classes)};
+          return Set{draw.normals(n, classes, 3), draw.distributions(n, classes), Floats(n), draw.uniforms(n, 1, 0, 1),
+                     Floats(n, classes)};
         },
         [](const Set& s) { return bytes_of(s.logits, s.targets, s.grad_logits); });
     const Set& s = set(0);
@@ -31,7 +32,8 @@ class CrossEntropy : public Rotating<Set> {
 
   void backward(int k) override {
     Set& s = set(k);
-    succeed(duet_cross_entropy_backward(context_, s.logits.matrix(), s.targets.matrix(), s.row_weight.vector(), s.grad_logits.matrix()));
+    succeed(duet_cross_entropy_backward(context_, s.logits.matrix(), s.targets.matrix(), s.row_weight.vector(),
+                                        s.grad_logits.matrix()));
   }
 
   void verify_forward() override {

@@ -41,7 +41,8 @@ class Decorrelation : public Rotating<Set> {
   void backward(int k) override {
     Set& s = set(k);
     const duet_decorrelation_inputs in = inputs(s);
-    succeed(duet_decorrelation_backward(context_, &in, grad_loss_.vector(), s.grad_a.matrix(), s.grad_v.matrix(), scratch_.view()));
+    succeed(duet_decorrelation_backward(context_, &in, grad_loss_.vector(), s.grad_a.matrix(), s.grad_v.matrix(),
+                                        scratch_.view()));
   }
 
   void verify_forward() override { expect_close("loss", 0, set(0).loss[0], Sides(set(0)).loss); }
@@ -69,11 +70,14 @@ class Decorrelation : public Rotating<Set> {
       for (int64_t i = 0; i < n; ++i)
         for (int64_t k = 0; k < d; ++k) {
           const double factor = a[static_cast<size_t>(i * d + k)] / static_cast<double>(n);
-          for (int64_t l = 0; l < d; ++l) r[static_cast<size_t>(k * d + l)] += factor * v[static_cast<size_t>(i * d + l)];
+          for (int64_t l = 0; l < d; ++l)
+            r[static_cast<size_t>(k * d + l)] += factor * v[static_cast<size_t>(i * d + l)];
         }
       for (int64_t k = 0; k < d; ++k)
         for (int64_t l = 0; l < d; ++l)
-          if (k != l) loss += r[static_cast<size_t>(k * d + l)] * r[static_cast<size_t>(k * d + l)] / static_cast<double>(d * (d - 1));
+          if (k != l)
+            loss += r[static_cast<size_t>(k * d + l)] * r[static_cast<size_t>(k * d + l)] /
+                    static_cast<double>(d * (d - 1));
     }
 
     static void standardise(const Floats& x, Doubles& out, Doubles& scale) {
@@ -82,7 +86,8 @@ class Decorrelation : public Rotating<Set> {
       for (int64_t k = 0; k < d; ++k) {
         double mean = 0, variance = 0;
         for (int64_t i = 0; i < n; ++i) mean += x.row(i)[k] / static_cast<double>(n);
-        for (int64_t i = 0; i < n; ++i) variance += (x.row(i)[k] - mean) * (x.row(i)[k] - mean) / static_cast<double>(n);
+        for (int64_t i = 0; i < n; ++i)
+          variance += (x.row(i)[k] - mean) * (x.row(i)[k] - mean) / static_cast<double>(n);
         scale.push_back(std::sqrt(variance + kEps));
         for (int64_t i = 0; i < n; ++i) out[static_cast<size_t>(i * d + k)] = (x.row(i)[k] - mean) / scale.back();
       }
@@ -96,14 +101,16 @@ class Decorrelation : public Rotating<Set> {
       for (int64_t i = 0; i < n; ++i) {
         double& g = out[static_cast<size_t>(i)];
         for (int64_t l = 0; l < d; ++l)
-          if (l != k) g += 2 * r[static_cast<size_t>(of_a ? k * d + l : l * d + k)] * other[static_cast<size_t>(i * d + l)];
+          if (l != k)
+            g += 2 * r[static_cast<size_t>(of_a ? k * d + l : l * d + k)] * other[static_cast<size_t>(i * d + l)];
         g /= static_cast<double>(n) * static_cast<double>(d * (d - 1));
         if (d == 1) g = 0;
         mean += g / static_cast<double>(n), along += g * own[static_cast<size_t>(i * d + k)] / static_cast<double>(n);
       }
       const double scale = (of_a ? a_scale : v_scale)[static_cast<size_t>(k)];
       for (int64_t i = 0; i < n; ++i)
-        out[static_cast<size_t>(i)] = (out[static_cast<size_t>(i)] - mean - along * own[static_cast<size_t>(i * d + k)]) / scale;
+        out[static_cast<size_t>(i)] =
+            (out[static_cast<size_t>(i)] - mean - along * own[static_cast<size_t>(i * d + k)]) / scale;
       return out;
     }
   };

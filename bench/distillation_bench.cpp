@@ -46,26 +46,31 @@ class Distillation : public Rotating<Set> {
 
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
-    // Two scores: two exponentials and the sum of their differences each way; the agreement: its product of rank C, a logarithm, two sums.
+    // Two scores: two exponentials and the sum of their differences each way; the agreement: its product of rank C, a
+    // logarithm, two sums.
     const double labels = kind == Kind::agreement ? 2.0 * static_cast<double>(classes) + 8 : 0;
-    forward_cost = {4 * pairs * d + (20 + labels) * pairs, read(s.a) + read(s.v) + bytes_of(s.a.loss, s.v.loss, s.a.statistics, s.v.statistics), 2};
+    forward_cost = {4 * pairs * d + (20 + labels) * pairs,
+                    read(s.a) + read(s.v) + bytes_of(s.a.loss, s.v.loss, s.a.statistics, s.v.statistics), 2};
     backward_cost = {8 * pairs * d + (12 + labels) * pairs,
-                     read(s.a) + read(s.v) + bytes_of(s.a.statistics, s.v.statistics, s.a.weight, s.v.weight) + 2 * bytes_of(s.a.grad, s.v.grad), 4};
+                     read(s.a) + read(s.v) + bytes_of(s.a.statistics, s.v.statistics, s.a.weight, s.v.weight) +
+                         2 * bytes_of(s.a.grad, s.v.grad),
+                     4};
     product = {n, m, d};
   }
 
   void forward(int k) override {
     Set& s = set(k);
     const duet_distillation_inputs in = inputs(s);
-    succeed(duet_distillation_forward(context_, &in, s.a.loss.vector(), s.v.loss.vector(), s.a.statistics.matrix(), s.v.statistics.matrix(),
-                                      scratch_.view()));
+    succeed(duet_distillation_forward(context_, &in, s.a.loss.vector(), s.v.loss.vector(), s.a.statistics.matrix(),
+                                      s.v.statistics.matrix(), scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_distillation_inputs in = inputs(s);
-    succeed(duet_distillation_backward(context_, &in, s.a.statistics.matrix(), s.v.statistics.matrix(), s.a.weight.vector(), s.v.weight.vector(),
-                                       s.a.grad.matrix(), s.v.grad.matrix(), s.grad_scale.vector(), scratch_.view()));
+    succeed(duet_distillation_backward(context_, &in, s.a.statistics.matrix(), s.v.statistics.matrix(),
+                                       s.a.weight.vector(), s.v.weight.vector(), s.a.grad.matrix(), s.v.grad.matrix(),
+                                       s.grad_scale.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
@@ -87,12 +92,14 @@ class Distillation : public Rotating<Set> {
       expect_row("grad_a", i, s.a.grad.row(i), expected);
     }
     expect_balanced(s.a.student, s.a.grad, s.v.student, s.v.grad);
-    expect_close("grad_scale", 0, s.grad_scale[0], dot(s.a.student, s.a.grad) / kScale, absolute_dot(s.a.student, s.a.grad) / kScale);
+    expect_close("grad_scale", 0, s.grad_scale[0], dot(s.a.student, s.a.grad) / kScale,
+                 absolute_dot(s.a.student, s.a.grad) / kScale);
   }
 
  private:
   double read(const Side& side) const {
-    return bytes_of(side.student, side.teacher) + (kind_ == Kind::agreement ? bytes_of(side.classes, side.trust, side.kappa) : 0);
+    return bytes_of(side.student, side.teacher) +
+           (kind_ == Kind::agreement ? bytes_of(side.classes, side.trust, side.kappa) : 0);
   }
 
   duet_distillation_inputs inputs(const Set& s) const {
@@ -113,11 +120,13 @@ class Distillation : public Rotating<Set> {
   // The losses and statistics of one direction, its anchors in own.
   void verify_side(const char* name, const Side& own, const Side& other) const {
     for (const int64_t i : spots(own.student.rows())) {
-      const Doubles student = scores(kScale, own.student.row(i), other.student), teacher = scores(kTeacherScale, own.teacher.row(i), other.teacher);
+      const Doubles student = scores(kScale, own.student.row(i), other.student),
+                    teacher = scores(kTeacherScale, own.teacher.row(i), other.teacher);
       const double lse = log_sum_exp(student), lse_teacher = log_sum_exp(teacher), share = kappa(own, i);
       double expected = 0;
       for (size_t j = 0; j < student.size(); ++j)
-        expected += (1 - share) * std::exp(teacher[j] - lse_teacher) * ((teacher[j] - lse_teacher) - (student[j] - lse));
+        expected +=
+            (1 - share) * std::exp(teacher[j] - lse_teacher) * ((teacher[j] - lse_teacher) - (student[j] - lse));
       expect_close("lse_s", i, own.statistics.row(i)[0], lse);
       expect_close("lse_t", i, own.statistics.row(i)[1], lse_teacher);
       if (kind_ == Kind::agreement) {
@@ -125,7 +134,8 @@ class Distillation : public Rotating<Set> {
         const double total = sum(positive);
         expect_close("N", i, own.statistics.row(i)[2], total);
         for (size_t j = 0; j < positive.size(); ++j)
-          if (positive[j] > 0) expected += share * positive[j] / total * (std::log(positive[j] / total) - (student[j] - lse));
+          if (positive[j] > 0)
+            expected += share * positive[j] / total * (std::log(positive[j] / total) - (student[j] - lse));
       }
       expect_close(name, i, own.loss[i], expected);
     }
@@ -137,7 +147,8 @@ class Distillation : public Rotating<Set> {
     const double share = kappa(own, i), p = std::exp(student - statistics[0]);
     double g = (1 - share) * (p - std::exp(teacher - statistics[1]));
     if (share > 0 && statistics[2] > 0) {
-      const double w = positive_weight(own.classes.row(i), other.classes.row(j), own.classes.columns(), other.trust[j], i == j);
+      const double w =
+          positive_weight(own.classes.row(i), other.classes.row(j), own.classes.columns(), other.trust[j], i == j);
       g += share * (p - w / statistics[2]);
     }
     return own.weight[i] * g;

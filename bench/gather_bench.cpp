@@ -50,7 +50,8 @@ class Gather : public Rotating<Set> {
     for (const int64_t r : spots(s.source.rows())) {
       Doubles expected(static_cast<size_t>(s.rows.columns()));
       for (int64_t i = 0; i < s.indices.size(); ++i)
-        for (int64_t k = 0; k < s.rows.columns() && s.indices[i] == r; ++k) expected[static_cast<size_t>(k)] += s.grad_rows.row(i)[k];
+        for (int64_t k = 0; k < s.rows.columns() && s.indices[i] == r; ++k)
+          expected[static_cast<size_t>(k)] += s.grad_rows.row(i)[k];
       expect_row("grad_source", r, s.grad_source.row(r), expected);
     }
   }
@@ -59,7 +60,8 @@ class Gather : public Rotating<Set> {
   duet_context* context_;
 };
 
-const Registration kVariant("gather", "rows", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<Gather>(setting); });
+const Registration kVariant("gather", "rows", Passes::forward_and_backward,
+                            [](const Setting& setting) { return std::make_unique<Gather>(setting); });
 
 }  // namespace
 }  // namespace duet::bench

@@ -26,7 +26,11 @@ class Head : public Rotating<Set> {
     draw_sets(
         [&](Draw& draw) {
           const auto modality = [&] {
-            return Modality{draw.normals(n, d), Floats(n, d), Floats(n, classes), draw.uniforms(n, d, -1, 1), draw.uniforms(n, classes, -1, 1),
+            return Modality{draw.normals(n, d),
+                            Floats(n, d),
+                            Floats(n, classes),
+                            draw.uniforms(n, d, -1, 1),
+                            draw.uniforms(n, classes, -1, 1),
                             Floats(n, d)};
           };
           return Set{{modality(), modality()},
@@ -37,7 +41,8 @@ class Head : public Rotating<Set> {
         },
         [](const Set& s) {
           double bytes = bytes_of(s.weight, s.grad_weight);
-          for (const Modality& of : s.modalities) bytes += bytes_of(of.x, of.u, of.logits, of.grad_u, of.grad_logits, of.grad_x);
+          for (const Modality& of : s.modalities)
+            bytes += bytes_of(of.x, of.u, of.logits, of.grad_u, of.grad_logits, of.grad_x);
           return bytes;
         });
     const Set& s = set(0);
@@ -49,10 +54,11 @@ class Head : public Rotating<Set> {
 
     const double rows = static_cast<double>(kModalities * n), width = static_cast<double>(d), logits = rows * classes;
     const Modality& of = s.modalities[0];
-    forward_cost = {2 * logits * width + 3 * rows * width, kModalities * bytes_of(of.x, of.u, of.logits) + bytes_of(s.weight, s.bias), kModalities};
+    forward_cost = {2 * logits * width + 3 * rows * width,
+                    kModalities * bytes_of(of.x, of.u, of.logits) + bytes_of(s.weight, s.bias), kModalities};
     backward_cost = {4 * logits * width + 8 * rows * width,
-                     kModalities * (bytes_of(of.x, of.u, of.grad_u, of.grad_logits) + 2 * of.grad_x.bytes()) + s.weight.bytes() +
-                         2 * bytes_of(s.grad_weight, s.grad_bias),
+                     kModalities * (bytes_of(of.x, of.u, of.grad_u, of.grad_logits) + 2 * of.grad_x.bytes()) +
+                         s.weight.bytes() + 2 * bytes_of(s.grad_weight, s.grad_bias),
                      2 * kModalities};
     product = {n, classes, d};
   }
@@ -69,8 +75,8 @@ class Head : public Rotating<Set> {
     const Views x = views(s, &Modality::x), u = views(s, &Modality::u), grad_x = views(s, &Modality::grad_x);
     const Views grad_u = views(s, &Modality::grad_u), grad_logits = views(s, &Modality::grad_logits);
     const duet_head_inputs in = inputs(s, x);
-    succeed(duet_head_backward(context_, &in, u.data(), grad_u.data(), grad_logits.data(), grad_x.data(), s.grad_weight.matrix(),
-                               s.grad_bias.vector(), scratch_.view()));
+    succeed(duet_head_backward(context_, &in, u.data(), grad_u.data(), grad_logits.data(), grad_x.data(),
+                               s.grad_weight.matrix(), s.grad_bias.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
@@ -94,11 +100,13 @@ class Head : public Rotating<Set> {
       for (const int64_t i : spots(of.x.rows())) {
         Doubles g(of.grad_u.row(i), of.grad_u.row(i) + d);
         for (int64_t c = 0; c < classes; ++c)
-          add_distance_gradient(DUET_INNER, s.weight.row(c), s.weight.row(c), d, double{kScale} * of.grad_logits.row(i)[c], g);
+          add_distance_gradient(DUET_INNER, s.weight.row(c), s.weight.row(c), d,
+                                double{kScale} * of.grad_logits.row(i)[c], g);
         const double length = norm(of, i);
         double along = 0;
         for (int64_t k = 0; k < d; ++k) along += g[static_cast<size_t>(k)] * of.x.row(i)[k] / (length * length);
-        for (int64_t k = 0; k < d; ++k) g[static_cast<size_t>(k)] = (g[static_cast<size_t>(k)] - along * of.x.row(i)[k]) / length;
+        for (int64_t k = 0; k < d; ++k)
+          g[static_cast<size_t>(k)] = (g[static_cast<size_t>(k)] - along * of.x.row(i)[k]) / length;
         expect_row("grad_x", i, of.grad_x.row(i), g);
       }
     for (const int64_t c : spots(classes)) {
@@ -124,7 +132,8 @@ class Head : public Rotating<Set> {
   }
   duet_head_inputs inputs(const Set& s, const Views& x) const {
     duet_head_inputs in = DUET_HEAD_INPUTS_INIT;
-    in.x = x.data(), in.count = kModalities, in.weight = s.weight.matrix(), in.bias = s.bias.vector(), in.output_scale = kScale;
+    in.x = x.data(), in.count = kModalities, in.weight = s.weight.matrix(), in.bias = s.bias.vector(),
+    in.output_scale = kScale;
     return in;
   }
 

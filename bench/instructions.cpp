@@ -14,7 +14,8 @@ bool counts_instructions() {
 #endif
 }
 
-void count_instructions([[maybe_unused]] Prepared& prepared, [[maybe_unused]] Pass pass, [[maybe_unused]] const std::string& name) {
+void count_instructions([[maybe_unused]] Prepared& prepared, [[maybe_unused]] Pass pass,
+                        [[maybe_unused]] const std::string& name) {
 #ifdef DUET_CALLGRIND
   CALLGRIND_START_INSTRUMENTATION;  // the run starts without: what prepares a call is not slowed down
   CALLGRIND_ZERO_STATS;

@@ -18,7 +18,8 @@ struct Set {
 // n samples of d features into m units.
 class Linear : public Rotating<Set> {
  public:
-  Linear(const Setting& setting, Epilogue epilogue) : context_(setting.context), epilogue_(epilogue), step_(whole_scalar(kStep)) {
+  Linear(const Setting& setting, Epilogue epilogue)
+      : context_(setting.context), epilogue_(epilogue), step_(whole_scalar(kStep)) {
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
@@ -43,7 +44,8 @@ class Linear : public Rotating<Set> {
     // Dropout: a Philox block is about 70 integer operations for four elements.
     forward_cost = {2 * pairs * d + (drops ? 21 : 1) * pairs, bytes_of(s.x, s.weight, s.bias, s.outputs), 1};
     backward_cost = {4 * pairs * d + (drops ? 2 : 1) * pairs,
-                     bytes_of(s.x, s.weight, s.grad_outputs) + (drops ? s.outputs.bytes() : 0) + 2 * bytes_of(s.grad_x, s.grad_weight, s.grad_bias),
+                     bytes_of(s.x, s.weight, s.grad_outputs) + (drops ? s.outputs.bytes() : 0) +
+                         2 * bytes_of(s.grad_x, s.grad_weight, s.grad_bias),
                      2};
     product = {n, m, d};
   }
@@ -56,8 +58,8 @@ class Linear : public Rotating<Set> {
   void backward(int k) override {
     Set& s = set(k);
     const duet_linear_inputs in = inputs(s);
-    succeed(duet_linear_backward(context_, &in, s.outputs.matrix(), s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_weight.matrix(),
-                                 s.grad_bias.vector(), scratch_.view()));
+    succeed(duet_linear_backward(context_, &in, s.outputs.matrix(), s.grad_outputs.matrix(), s.grad_x.matrix(),
+                                 s.grad_weight.matrix(), s.grad_bias.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
@@ -78,7 +80,8 @@ class Linear : public Rotating<Set> {
     const int64_t d = s.x.columns();
     for (const int64_t i : spots(s.x.rows())) {
       Doubles expected(static_cast<size_t>(d));
-      for (int64_t j = 0; j < s.weight.rows(); ++j) add_distance_gradient(DUET_INNER, s.x.row(i), s.weight.row(j), d, gated(i, j), expected);
+      for (int64_t j = 0; j < s.weight.rows(); ++j)
+        add_distance_gradient(DUET_INNER, s.x.row(i), s.weight.row(j), d, gated(i, j), expected);
       expect_row("grad_x", i, s.grad_x.row(i), expected);
     }
     for (const int64_t j : spots(s.weight.rows())) {
@@ -105,7 +108,8 @@ class Linear : public Rotating<Set> {
   }
 
   double keep(int64_t i, int64_t j) {
-    const uint32_t word = random_word(kSeed, kStreamDropout, kStep, static_cast<uint64_t>(i * set(0).weight.rows() + j));
+    const uint32_t word =
+        random_word(kSeed, kStreamDropout, kStep, static_cast<uint64_t>(i * set(0).weight.rows() + j));
     return word < coin_threshold(kDropProbability) ? 0 : 1 / (1 - double{kDropProbability});
   }
   // The gradient before ReLU and dropout; which side of 0 an element is on, the forward pass says.
@@ -121,7 +125,8 @@ class Linear : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Epilogue epilogue) {
-  return {"linear", name, Passes::forward_and_backward, [epilogue](const Setting& setting) { return std::make_unique<Linear>(setting, epilogue); }};
+  return {"linear", name, Passes::forward_and_backward,
+          [epilogue](const Setting& setting) { return std::make_unique<Linear>(setting, epilogue); }};
 }
 const Registration kVariants[] = {variant("bias", Epilogue::bias), variant("relu_dropout", Epilogue::relu_dropout)};
 

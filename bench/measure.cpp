@@ -13,13 +13,16 @@ double quantile(const std::vector<double>& sorted, double share) {
 Cost cost_of(const Prepared& prepared, Pass pass) {
   if (pass == Pass::forward) return prepared.forward_cost;
   if (pass == Pass::backward) return prepared.backward_cost;
-  return {prepared.forward_cost.flops + prepared.backward_cost.flops, prepared.forward_cost.bytes + prepared.backward_cost.bytes,
+  return {prepared.forward_cost.flops + prepared.backward_cost.flops,
+          prepared.forward_cost.bytes + prepared.backward_cost.bytes,
           prepared.forward_cost.products + prepared.backward_cost.products};
 }
 
 }  // namespace
 
-const char* pass_name(Pass pass) { return pass == Pass::forward ? "forward" : pass == Pass::backward ? "backward" : "both"; }
+const char* pass_name(Pass pass) {
+  return pass == Pass::forward ? "forward" : pass == Pass::backward ? "backward" : "both";
+}
 
 Product& Yardsticks::of(const ProductShape& shape) {
   std::unique_ptr<Product>& product = products_[shape];

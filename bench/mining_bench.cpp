@@ -15,7 +15,8 @@ struct Chosen {
   Ints positive, negative;
   Floats positive_distance, negative_distance;
 
-  explicit Chosen(int64_t anchors) : positive(anchors), negative(anchors), positive_distance(anchors), negative_distance(anchors) {}
+  explicit Chosen(int64_t anchors)
+      : positive(anchors), negative(anchors), positive_distance(anchors), negative_distance(anchors) {}
   duet_mining_hard_outputs outputs() const {
     duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
     out.positive_index = positive.vector(), out.negative_index = negative.vector();
@@ -41,12 +42,22 @@ class Mining : public Rotating<Set> {
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
-          Set s{draw.unit_rows(n, d), draw.unit_rows(m, d), draw.labels(n, classes), draw.labels(m, classes), Chosen(n), Chosen(m), {}, {}};
+          Set s{draw.unit_rows(n, d),
+                draw.unit_rows(m, d),
+                draw.labels(n, classes),
+                draw.labels(m, classes),
+                Chosen(n),
+                Chosen(m),
+                {},
+                {}};
           const int64_t rows = kind == Kind::semihard ? positive_pairs(s, classes) : n;
-          s.list = Ints(rows, kind == Kind::semihard ? 3 : 1), s.list_distances = Floats(rows, kind == Kind::semihard ? 2 : 1);
+          s.list = Ints(rows, kind == Kind::semihard ? 3 : 1),
+          s.list_distances = Floats(rows, kind == Kind::semihard ? 2 : 1);
           return s;
         },
-        [](const Set& s) { return s.inputs_bytes() + s.rows.bytes() + s.columns.bytes() + bytes_of(s.list, s.list_distances); });
+        [](const Set& s) {
+          return s.inputs_bytes() + s.rows.bytes() + s.columns.bytes() + bytes_of(s.list, s.list_distances);
+        });
     const duet_mining_inputs in = inputs(set(0));
     size_t bytes = 0;
     succeed(duet_mining_workspace(context_, &in, &bytes));
@@ -68,11 +79,13 @@ class Mining : public Rotating<Set> {
       const duet_mining_hard_outputs rows = s.rows.outputs(), columns = s.columns.outputs();
       succeed(duet_mining_hard(context_, &in, &rows, &columns, scratch_.view()));
     } else if (kind_ == Kind::semihard) {
-      succeed(duet_mining_semihard(context_, &in, kMargin, s.list.matrix(), s.list_distances.matrix(), scratch_.view()));
+      succeed(
+          duet_mining_semihard(context_, &in, kMargin, s.list.matrix(), s.list_distances.matrix(), scratch_.view()));
     } else {
       duet_mining_draw draw = DUET_MINING_DRAW_INIT;
       draw.seed = kSeed, draw.step = step_.vector(), draw.slots = 1;
-      succeed(duet_mining_distance_weighted(context_, &in, &draw, s.list.matrix(), s.list_distances.matrix(), scratch_.view()));
+      succeed(duet_mining_distance_weighted(context_, &in, &draw, s.list.matrix(), s.list_distances.matrix(),
+                                            scratch_.view()));
     }
   }
 
@@ -106,12 +119,15 @@ class Mining : public Rotating<Set> {
 
   static Doubles row_distances(duet_metric metric, const float* anchor, const Floats& others) {
     Doubles out;
-    for (int64_t j = 0; j < others.rows(); ++j) out.push_back(distance(metric, anchor, others.row(j), others.columns()));
+    for (int64_t j = 0; j < others.rows(); ++j)
+      out.push_back(distance(metric, anchor, others.row(j), others.columns()));
     return out;
   }
 
-  // The chosen index has the right label, its distance is the one reported, and no candidate is better by more than a tie.
-  static void verify_hard(const Floats& anchors, const Floats& others, const Ints& labels, const Ints& other_labels, const Chosen& chosen) {
+  // The chosen index has the right label, its distance is the one reported, and no candidate is better by more than a
+  // tie.
+  static void verify_hard(const Floats& anchors, const Floats& others, const Ints& labels, const Ints& other_labels,
+                          const Chosen& chosen) {
     for (const int64_t i : spots(anchors.rows())) {
       const Doubles distances = row_distances(DUET_SQEUCLIDEAN, anchors.row(i), others);
       double farthest = -INFINITY, nearest = INFINITY;
@@ -122,11 +138,13 @@ class Mining : public Rotating<Set> {
       const int32_t p = chosen.positive[i], q = chosen.negative[i];
       expect((p >= 0) == std::isfinite(farthest) && (q >= 0) == std::isfinite(nearest), "index", i);
       if (p >= 0) {
-        expect(other_labels[p] == labels[i] && distances[static_cast<size_t>(p)] >= farthest - exactness.tie, "positive_index", i);
+        expect(other_labels[p] == labels[i] && distances[static_cast<size_t>(p)] >= farthest - exactness.tie,
+               "positive_index", i);
         expect_close("positive_distance", i, chosen.positive_distance[i], farthest);
       }
       if (q >= 0) {
-        expect(other_labels[q] != labels[i] && distances[static_cast<size_t>(q)] <= nearest + exactness.tie, "negative_index", i);
+        expect(other_labels[q] != labels[i] && distances[static_cast<size_t>(q)] <= nearest + exactness.tie,
+               "negative_index", i);
         expect_close("negative_distance", i, chosen.negative_distance[i], nearest);
       }
     }
@@ -134,7 +152,8 @@ class Mining : public Rotating<Set> {
 
   static void verify_semihard(const Set& s, int64_t row) {
     const int32_t anchor = s.list.row(row)[0], positive = s.list.row(row)[1], negative = s.list.row(row)[2];
-    expect(anchor >= 0 && anchor < s.x.rows() && positive >= 0 && positive < s.y.rows() && negative < s.y.rows(), "triplets", row);
+    expect(anchor >= 0 && anchor < s.x.rows() && positive >= 0 && positive < s.y.rows() && negative < s.y.rows(),
+           "triplets", row);
     expect(s.labels_x[anchor] == s.labels_y[positive], "positive", row);
     const Doubles distances = row_distances(DUET_SQEUCLIDEAN, s.x.row(anchor), s.y);
     const double own = distances[static_cast<size_t>(positive)];
@@ -146,23 +165,27 @@ class Mining : public Rotating<Set> {
     }
     if (negative < 0) return expect(nearest == INFINITY, "negative", row);
     const double value = distances[static_cast<size_t>(negative)];
-    expect(s.labels_y[negative] != s.labels_x[anchor] && value > own - exactness.tie && value < own + kMargin + exactness.tie &&
-               value <= nearest + exactness.tie,
+    expect(s.labels_y[negative] != s.labels_x[anchor] && value > own - exactness.tie &&
+               value < own + kMargin + exactness.tie && value <= nearest + exactness.tie,
            "negative", row);
   }
 
   void verify_drawn(const Set& s, int64_t i) const {
     const int64_t d = s.x.columns();
     const Doubles distances = row_distances(DUET_EUCLIDEAN, s.x.row(i), s.y);
-    const auto key = [&](int64_t j) { return distance_weighted_key(distances[static_cast<size_t>(j)], d, kSeed, kStep, i * s.y.rows() + j); };
+    const auto key = [&](int64_t j) {
+      return distance_weighted_key(distances[static_cast<size_t>(j)], d, kSeed, kStep, i * s.y.rows() + j);
+    };
     double best = -INFINITY;
     for (int64_t j = 0; j < s.y.rows(); ++j)
-      if (s.labels_y[j] != s.labels_x[i] && distances[static_cast<size_t>(j)] < 1.4 - exactness.tie) best = std::max(best, key(j));
+      if (s.labels_y[j] != s.labels_x[i] && distances[static_cast<size_t>(j)] < 1.4 - exactness.tie)
+        best = std::max(best, key(j));
     const int32_t drawn = s.list[i];
     if (drawn < 0) return expect(best == -INFINITY, "negatives", i);
     // log q moves d times as far as a distance does.
-    expect(drawn < s.y.rows() && s.labels_y[drawn] != s.labels_x[i] && key(drawn) >= best - static_cast<double>(d + 1) * exactness.tie, "negatives",
-           i);
+    expect(drawn < s.y.rows() && s.labels_y[drawn] != s.labels_x[i] &&
+               key(drawn) >= best - static_cast<double>(d + 1) * exactness.tie,
+           "negatives", i);
     expect_close("distances", i, s.list_distances[i], distances[static_cast<size_t>(drawn)]);
   }
 
@@ -173,7 +196,8 @@ class Mining : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"mining", name, Passes::forward_only, [kind](const Setting& setting) { return std::make_unique<Mining>(setting, kind); }};
+  return {"mining", name, Passes::forward_only,
+          [kind](const Setting& setting) { return std::make_unique<Mining>(setting, kind); }};
 }
 const Registration kVariants[] = {variant("hard", Kind::hard), variant("semihard", Kind::semihard),
                                   variant("distance_weighted", Kind::distance_weighted)};

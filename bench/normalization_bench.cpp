@@ -39,7 +39,8 @@ class Normalization : public Rotating<Set> {
     const bool layer = kind == Kind::layer_norm;
     forward_cost = {(layer ? 7 : 3) * elements, bytes_of(s.x, s.outputs) + (layer ? bytes_of(s.gain, s.offset) : 0), 0};
     backward_cost = {(layer ? 14 : 8) * elements,
-                     bytes_of(s.x, s.grad_outputs) + 2 * s.grad_x.bytes() + (layer ? s.gain.bytes() + 2 * bytes_of(s.grad_gain, s.grad_offset) : 0),
+                     bytes_of(s.x, s.grad_outputs) + 2 * s.grad_x.bytes() +
+                         (layer ? s.gain.bytes() + 2 * bytes_of(s.grad_gain, s.grad_offset) : 0),
                      0};
   }
 
@@ -58,8 +59,8 @@ class Normalization : public Rotating<Set> {
     if (kind_ == Kind::unit_rows)
       succeed(duet_unit_rows_backward(context_, s.x.matrix(), kUnitEps, s.grad_outputs.matrix(), s.grad_x.matrix()));
     else
-      succeed(duet_layer_norm_backward(context_, &in, s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_gain.vector(), s.grad_offset.vector(),
-                                       scratch_.view()));
+      succeed(duet_layer_norm_backward(context_, &in, s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_gain.vector(),
+                                       s.grad_offset.vector(), scratch_.view()));
   }
 
   void verify_forward() override {
@@ -78,7 +79,8 @@ class Normalization : public Rotating<Set> {
     for (const int64_t i : spots(s.x.rows())) {
       const Row row = standardised(i);
       Doubles g;
-      double along = 0, mean = 0;  // of the upstream gradient along the row, and along the constant where the mean was taken out
+      double along = 0,
+             mean = 0;  // of the upstream gradient along the row, and along the constant where the mean was taken out
       for (int64_t k = 0; k < d; ++k) {
         g.push_back(s.grad_outputs.row(i)[k] * (kind_ == Kind::layer_norm ? double{s.gain[k]} : 1));
         along += g.back() * row.row[static_cast<size_t>(k)], mean += g.back() / static_cast<double>(d);
@@ -117,8 +119,8 @@ class Normalization : public Rotating<Set> {
     for (int64_t k = 0; k < d && kind_ == Kind::layer_norm; ++k) mean += x[k] / static_cast<double>(d);
     for (int64_t k = 0; k < d; ++k) square += (x[k] - mean) * (x[k] - mean);
     Row out;
-    out.scale =
-        kind_ == Kind::layer_norm ? 1 / std::sqrt(square / static_cast<double>(d) + kLayerEps) : 1 / std::max(std::sqrt(square), double{kUnitEps});
+    out.scale = kind_ == Kind::layer_norm ? 1 / std::sqrt(square / static_cast<double>(d) + kLayerEps)
+                                          : 1 / std::max(std::sqrt(square), double{kUnitEps});
     for (int64_t k = 0; k < d; ++k) out.row.push_back((x[k] - mean) * out.scale);
     return out;
   }

@@ -16,11 +16,13 @@ struct Set {
 // One slot of n x d parameters, with the teacher's moving average.
 class Optimizer : public Rotating<Set> {
  public:
-  Optimizer(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), rate_(scalar(kRate)), step_(whole_scalar(kStep)) {
+  Optimizer(const Setting& setting, Kind kind)
+      : context_(setting.context), kind_(kind), rate_(scalar(kRate)), step_(whole_scalar(kStep)) {
     const int64_t n = setting.shape.n, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
-          return Set{draw.normals(n, d), draw.normals(n, d), draw.normals(n, d, 0.1), draw.uniforms(n, d, 0, 1), draw.normals(n, d)};
+          return Set{draw.normals(n, d), draw.normals(n, d), draw.normals(n, d, 0.1), draw.uniforms(n, d, 0, 1),
+                     draw.normals(n, d)};
         },
         [](const Set& s) { return bytes_of(s.parameter, s.gradient, s.first_moment, s.second_moment, s.teacher); });
     for (const int64_t k : spots(n * d)) before_.push_back(at(k));
@@ -28,13 +30,15 @@ class Optimizer : public Rotating<Set> {
     const double elements = static_cast<double>(n) * d;
     const bool adamw = kind == Kind::adamw;
     forward_cost = {(adamw ? 18 : 9) * elements,
-                    s.gradient.bytes() + 2 * (bytes_of(s.parameter, s.first_moment, s.teacher) + (adamw ? s.second_moment.bytes() : 0)), 0};
+                    s.gradient.bytes() +
+                        2 * (bytes_of(s.parameter, s.first_moment, s.teacher) + (adamw ? s.second_moment.bytes() : 0)),
+                    0};
   }
 
   void forward(int k) override {
     Set& s = set(k);
-    const duet_optimizer_slot slot = {s.parameter.vector(), s.gradient.vector(), s.first_moment.vector(), s.second_moment.vector(),
-                                      s.teacher.vector()};
+    const duet_optimizer_slot slot = {s.parameter.vector(), s.gradient.vector(), s.first_moment.vector(),
+                                      s.second_moment.vector(), s.teacher.vector()};
     if (kind_ == Kind::adamw)
       succeed(duet_adamw_step(context_, &slot, 1, &adamw_, rate_.vector(), step_.vector()));
     else
@@ -70,7 +74,8 @@ class Optimizer : public Rotating<Set> {
     e.first_moment = beta1 * e.first_moment + (1 - beta1) * e.gradient;
     e.second_moment = beta2 * e.second_moment + (1 - beta2) * e.gradient * e.gradient;
     e.parameter -= kRate * adamw_.decay * e.parameter;
-    e.parameter -= kRate * (e.first_moment / (1 - std::pow(beta1, step))) / (std::sqrt(e.second_moment / (1 - std::pow(beta2, step))) + adamw_.eps);
+    e.parameter -= kRate * (e.first_moment / (1 - std::pow(beta1, step))) /
+                   (std::sqrt(e.second_moment / (1 - std::pow(beta2, step))) + adamw_.eps);
     e.teacher = adamw_.teacher_momentum * e.teacher + (1 - double{adamw_.teacher_momentum}) * e.parameter;
     return e;
   }
@@ -92,7 +97,8 @@ class Optimizer : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"optimizer", name, Passes::forward_only, [kind](const Setting& setting) { return std::make_unique<Optimizer>(setting, kind); }};
+  return {"optimizer", name, Passes::forward_only,
+          [kind](const Setting& setting) { return std::make_unique<Optimizer>(setting, kind); }};
 }
 const Registration kVariants[] = {variant("adamw", Kind::adamw), variant("sgd", Kind::sgd)};
 

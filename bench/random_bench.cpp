@@ -60,7 +60,8 @@ class Random : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"random", name, Passes::forward_only, [kind](const Setting& setting) { return std::make_unique<Random>(setting, kind); }};
+  return {"random", name, Passes::forward_only,
+          [kind](const Setting& setting) { return std::make_unique<Random>(setting, kind); }};
 }
 const Registration kVariants[] = {variant("words", Kind::words), variant("uniform", Kind::uniform)};
 

@@ -19,8 +19,12 @@ class Reduction : public Rotating<Set> {
     const int64_t size = kind == Kind::weighted_mean ? setting.shape.n : kTerms;
     draw_sets(
         [&](Draw& draw) {
-          return Set{
-              draw.uniforms(size, 1, 0, 1), draw.uniforms(size, 1, 0, 1), scalar(static_cast<double>(size)), Floats(1), scalar(0.5), Floats(size)};
+          return Set{draw.uniforms(size, 1, 0, 1),
+                     draw.uniforms(size, 1, 0, 1),
+                     scalar(static_cast<double>(size)),
+                     Floats(1),
+                     scalar(0.5),
+                     Floats(size)};
         },
         [](const Set& s) { return bytes_of(s.values, s.weights, s.grad_values); });
     const Set& s = set(0);
@@ -32,7 +36,8 @@ class Reduction : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     if (kind_ == Kind::weighted_mean)
-      return succeed(duet_weighted_mean_forward(context_, s.values.vector(), s.weights.vector(), s.divisor.vector(), s.total.vector()));
+      return succeed(duet_weighted_mean_forward(context_, s.values.vector(), s.weights.vector(), s.divisor.vector(),
+                                                s.total.vector()));
     const auto terms = scalars(s.values), weights = scalars(s.weights);
     succeed(duet_weighted_sum_forward(context_, terms.data(), weights.data(), kTerms, s.total.vector()));
   }
@@ -40,16 +45,20 @@ class Reduction : public Rotating<Set> {
   void backward(int k) override {
     Set& s = set(k);
     if (kind_ == Kind::weighted_mean)
-      return succeed(duet_weighted_mean_backward(context_, s.weights.vector(), s.divisor.vector(), s.grad_total.vector(), s.grad_values.vector()));
+      return succeed(duet_weighted_mean_backward(context_, s.weights.vector(), s.divisor.vector(),
+                                                 s.grad_total.vector(), s.grad_values.vector()));
     const auto weights = scalars(s.weights), gradients = scalars(s.grad_values);
     succeed(duet_weighted_sum_backward(context_, weights.data(), kTerms, s.grad_total.vector(), gradients.data()));
   }
 
-  void verify_forward() override { expect_close("total", 0, set(0).total[0], dot(set(0).values, set(0).weights) / divisor()); }
+  void verify_forward() override {
+    expect_close("total", 0, set(0).total[0], dot(set(0).values, set(0).weights) / divisor());
+  }
 
   void verify_backward() override {
     const Set& s = set(0);
-    for (const int64_t i : spots(s.values.size())) expect_close("gradient", i, s.grad_values[i] * divisor(), double{s.grad_total[0]} * s.weights[i]);
+    for (const int64_t i : spots(s.values.size()))
+      expect_close("gradient", i, s.grad_values[i] * divisor(), double{s.grad_total[0]} * s.weights[i]);
   }
 
  private:
@@ -66,9 +75,11 @@ class Reduction : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"reduction", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Reduction>(setting, kind); }};
+  return {"reduction", name, Passes::forward_and_backward,
+          [kind](const Setting& setting) { return std::make_unique<Reduction>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("weighted_mean", Kind::weighted_mean), variant("weighted_sum", Kind::weighted_sum)};
+const Registration kVariants[] = {variant("weighted_mean", Kind::weighted_mean),
+                                  variant("weighted_sum", Kind::weighted_sum)};
 
 }  // namespace
 }  // namespace duet::bench

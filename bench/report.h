@@ -25,7 +25,8 @@ struct Line {
   double share() const { return limit_s() / measurement.median_s; }
 };
 
-void print_table_head(std::ostream& out, const Shape& shape, duet_precision precision, int threads, const Roofline& roofline);
+void print_table_head(std::ostream& out, const Shape& shape, duet_precision precision, int threads,
+                      const Roofline& roofline);
 void print_table_row(std::ostream& out, const Line& line);
 void print_json(std::ostream& out, const Line& line);
 

@@ -22,7 +22,8 @@ struct Set {
   Floats queries, gallery;
   Ints query_labels, gallery_labels, relevant, indices;
   Longs cutoffs;
-  Floats average_precision, precision_at_r, precision_over_cutoffs, recall, precision_recall, matching, pair_recall, scores;
+  Floats average_precision, precision_at_r, precision_over_cutoffs, recall, precision_recall, matching, pair_recall,
+      scores;
 };
 
 class Retrieval : public Rotating<Set> {
@@ -58,10 +59,12 @@ class Retrieval : public Rotating<Set> {
     const Set& s = set(0);
     // A full ranking sorts m keys a query; the best few take a comparison an item.
     const double entry = kind != Kind::top_k ? std::log2(static_cast<double>(std::max<int64_t>(2, m))) + 8 : 1;
-    const double written = kind == Kind::measures ? bytes_of(s.relevant, s.average_precision, s.precision_at_r, s.precision_over_cutoffs, s.recall,
-                                                             s.precision_recall, s.matching, s.pair_recall, s.query_labels, s.gallery_labels)
-                           : kind == Kind::average_precision ? bytes_of(s.average_precision, s.query_labels, s.gallery_labels)
-                                                             : bytes_of(s.indices, s.scores);
+    const double written =
+        kind == Kind::measures
+            ? bytes_of(s.relevant, s.average_precision, s.precision_at_r, s.precision_over_cutoffs, s.recall,
+                       s.precision_recall, s.matching, s.pair_recall, s.query_labels, s.gallery_labels)
+        : kind == Kind::average_precision ? bytes_of(s.average_precision, s.query_labels, s.gallery_labels)
+                                          : bytes_of(s.indices, s.scores);
     forward_cost = {2 * pairs * d + entry * pairs, bytes_of(s.queries, s.gallery) + written, 1};
     product = {n, m, d};
   }
@@ -69,13 +72,15 @@ class Retrieval : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     const duet_retrieval_inputs in = inputs(s);
-    if (kind_ == Kind::top_k) return succeed(duet_retrieval_top_k(context_, &in, s.indices.matrix(), s.scores.matrix(), scratch_.view()));
+    if (kind_ == Kind::top_k)
+      return succeed(duet_retrieval_top_k(context_, &in, s.indices.matrix(), s.scores.matrix(), scratch_.view()));
     duet_retrieval_outputs out = DUET_RETRIEVAL_OUTPUTS_INIT;
     out.average_precision = s.average_precision.vector();
     if (kind_ == Kind::average_precision) return succeed(duet_retrieval_forward(context_, &in, &out, scratch_.view()));
     out.relevant = s.relevant.vector(), out.precision_at_r = s.precision_at_r.vector();
     out.precision_over_cutoffs = s.precision_over_cutoffs.vector(), out.recall = s.recall.matrix();
-    out.precision_recall = s.precision_recall.matrix(), out.matching = s.matching.vector(), out.pair_recall = s.pair_recall.matrix();
+    out.precision_recall = s.precision_recall.matrix(), out.matching = s.matching.vector(),
+    out.pair_recall = s.pair_recall.matrix();
     succeed(duet_retrieval_forward(context_, &in, &out, scratch_.view()));
   }
 
@@ -87,8 +92,9 @@ class Retrieval : public Rotating<Set> {
         similarity.push_back(1 - distance(DUET_COSINE, s.queries.row(i), s.gallery.row(j), s.queries.columns()));
       std::vector<int32_t> order(similarity.size());
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(),
-                       [&](int32_t a, int32_t b) { return similarity[static_cast<size_t>(a)] > similarity[static_cast<size_t>(b)]; });
+      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        return similarity[static_cast<size_t>(a)] > similarity[static_cast<size_t>(b)];
+      });
       kind_ == Kind::top_k ? verify_best(i, similarity, order) : verify_measures(i, similarity, order);
     }
   }
@@ -130,7 +136,8 @@ class Retrieval : public Rotating<Set> {
       expect_close("average_precision", i, s.average_precision[i], average / total, 1);
       if (kind_ == Kind::average_precision) return;
       expect_close("precision_at_r", i, s.precision_at_r[i], at_r / total, 1);
-      expect_close("precision_over_cutoffs", i, s.precision_over_cutoffs[i], over / static_cast<double>(order.size()), 1);
+      expect_close("precision_over_cutoffs", i, s.precision_over_cutoffs[i], over / static_cast<double>(order.size()),
+                   1);
     }
     if (kind_ == Kind::average_precision || i >= s.gallery.rows()) return;
     double below = 0, others = 0;
@@ -149,10 +156,11 @@ class Retrieval : public Rotating<Set> {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"retrieval", name, Passes::forward_only, [kind](const Setting& setting) { return std::make_unique<Retrieval>(setting, kind); }};
+  return {"retrieval", name, Passes::forward_only,
+          [kind](const Setting& setting) { return std::make_unique<Retrieval>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("measures", Kind::measures), variant("average_precision", Kind::average_precision),
-                                  variant("top_k", Kind::top_k)};
+const Registration kVariants[] = {variant("measures", Kind::measures),
+                                  variant("average_precision", Kind::average_precision), variant("top_k", Kind::top_k)};
 
 }  // namespace
 }  // namespace duet::bench

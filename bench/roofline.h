@@ -6,7 +6,8 @@
 namespace duet::bench {
 
 struct Roofline {
-  double flops_per_s = 0;  // CPU: fused multiply-adds in registers, two operations each; CUDA: a large product in the context's precision
+  double flops_per_s = 0;  // CPU: fused multiply-adds in registers, two operations each; CUDA: a large product in the
+                           // context's precision
   double bytes_per_s = 0;  // a copy past the cache, bytes read plus bytes written
 
   // Inputs that stay in the cache can beat the second term, on small shapes alone.

@@ -19,7 +19,11 @@ struct Set {
 class Supervision : public Rotating<Set> {
  public:
   explicit Supervision(const Setting& setting)
-      : context_(setting.context), classes_(setting.shape.classes), prior_(classes_), ratio_(scalar(kRatio)), epoch_(whole_scalar(kEpoch)) {
+      : context_(setting.context),
+        classes_(setting.shape.classes),
+        prior_(classes_),
+        ratio_(scalar(kRatio)),
+        epoch_(whole_scalar(kEpoch)) {
     const int64_t n = setting.shape.n;
     const float even = 1 / static_cast<float>(classes_);
     for (int64_t c = 0; c < classes_; ++c) prior_[c] = even;
@@ -50,8 +54,8 @@ class Supervision : public Rotating<Set> {
     const Set& s = set(0);
     // A softmax a sample, a class named by each of two heads, and the lift.
     forward_cost = {20 * static_cast<double>(n) * classes_,
-                    bytes_of(s.labels, s.sample_ids, s.logits_a, s.logits_v, prior_, s.class_q, s.trust, s.kappa, s.annotated, s.hidden_trust,
-                             s.counts, s.pair_weight) +
+                    bytes_of(s.labels, s.sample_ids, s.logits_a, s.logits_v, prior_, s.class_q, s.trust, s.kappa,
+                             s.annotated, s.hidden_trust, s.counts, s.pair_weight) +
                         2 * bytes_of(s.predicted, s.concord),
                     0};
   }
@@ -62,8 +66,10 @@ class Supervision : public Rotating<Set> {
     duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
     state.predicted = s.predicted.vector(), state.concord = s.concord.vector();
     duet_supervision_outputs out = DUET_SUPERVISION_OUTPUTS_INIT;
-    out.class_q = s.class_q.matrix(), out.trust = s.trust.vector(), out.kappa = s.kappa.vector(), out.annotated = s.annotated.vector();
-    out.hidden_trust = s.hidden_trust.vector(), out.counts = s.counts.vector(), out.pair_weight = s.pair_weight.vector();
+    out.class_q = s.class_q.matrix(), out.trust = s.trust.vector(), out.kappa = s.kappa.vector(),
+    out.annotated = s.annotated.vector();
+    out.hidden_trust = s.hidden_trust.vector(), out.counts = s.counts.vector(),
+    out.pair_weight = s.pair_weight.vector();
     succeed(duet_supervision_forward(context_, &in, &state, &out, scratch_.view()));
   }
 
@@ -101,18 +107,21 @@ class Supervision : public Rotating<Set> {
       const bool trusted = is_annotated(i) || largest(softmax(i, 1, 0), lift) == largest(softmax(i, 0, 1), lift);
       expect(s.trust[i] == float(trusted) && s.hidden_trust[i] == float(trusted && !is_annotated(i)), "trust", i);
     }
-    expect_close("pair_weight", 0, s.pair_weight[0], 3 * ((1 - double{s.concord[0]}) + std::pow(double{s.concord[0]}, 8)));
+    expect_close("pair_weight", 0, s.pair_weight[0],
+                 3 * ((1 - double{s.concord[0]}) + std::pow(double{s.concord[0]}, 8)));
   }
 
  private:
   bool is_annotated(int64_t i) {
-    return set(0).labels[i] >= 0 && random_word(kSeed, kStreamAnnotatedSplit, kEpoch, static_cast<uint64_t>(i)) < coin_threshold(float(kRatio));
+    return set(0).labels[i] >= 0 &&
+           random_word(kSeed, kStreamAnnotatedSplit, kEpoch, static_cast<uint64_t>(i)) < coin_threshold(float(kRatio));
   }
 
   // Of a share of one head's logits and a share of the other's.
   Doubles softmax(int64_t i, double share_a, double share_v) {
     Doubles out;
-    for (int64_t c = 0; c < classes_; ++c) out.push_back(share_a * set(0).logits_a.row(i)[c] + share_v * set(0).logits_v.row(i)[c]);
+    for (int64_t c = 0; c < classes_; ++c)
+      out.push_back(share_a * set(0).logits_a.row(i)[c] + share_v * set(0).logits_v.row(i)[c]);
     const double lse = log_sum_exp(out);
     for (double& value : out) value = std::exp(value - lse);
     return out;
@@ -125,7 +134,8 @@ class Supervision : public Rotating<Set> {
 
   duet_supervision_inputs inputs(const Set& s) const {
     duet_supervision_inputs in = DUET_SUPERVISION_INPUTS_INIT;
-    in.labels = s.labels.vector(), in.sample_ids = s.sample_ids.vector(), in.logits_a = s.logits_a.matrix(), in.logits_v = s.logits_v.matrix();
+    in.labels = s.labels.vector(), in.sample_ids = s.sample_ids.vector(), in.logits_a = s.logits_a.matrix(),
+    in.logits_v = s.logits_v.matrix();
     in.prior = prior_.vector(), in.ratio = ratio_.vector(), in.epoch = epoch_.vector(), in.seed = kSeed, in.hide = 1;
     return in;
   }

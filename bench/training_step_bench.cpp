@@ -1,4 +1,5 @@
-// One step of a method, METHOD.md 6, on a batch of n pairs of VEGAS' widths (audio 128, visual 1024): gather, both passes, the optimizer.
+// One step of a method, METHOD.md 6, on a batch of n pairs of VEGAS' widths (audio 128, visual 1024): gather, both
+// passes, the optimizer.
 #include <chrono>
 
 #include "bench/bench.h"
@@ -11,11 +12,13 @@ namespace {
 
 constexpr int64_t kWidthA = 128, kWidthV = 1024;
 constexpr int64_t kBatches = 8;
-constexpr int64_t kEpoch = 12;  // of 40: half of the labels are hidden, and everything that is distilled has its full weight
+constexpr int64_t kEpoch =
+    12;  // of 40: half of the labels are hidden, and everything that is distilled has its full weight
 
 class TrainingStepBench : public Prepared {
  public:
-  TrainingStepBench(const Setting& setting, const char* method) : device_(options_of(*setting.context)), batch_(setting.shape.n) {
+  TrainingStepBench(const Setting& setting, const char* method)
+      : device_(options_of(*setting.context)), batch_(setting.shape.n) {
     data::SyntheticOptions options;
     options.train_rows = kBatches * batch_;
     options.test_rows = 1;
@@ -25,7 +28,8 @@ class TrainingStepBench : public Prepared {
     ModelDescription description;
     description.config.method = method;
     description.modalities = dataset_.modalities;
-    for (int side = 0; side < data::kModalities; ++side) description.inputs[static_cast<size_t>(side)].mean.resize(dataset_.width(side));
+    for (int side = 0; side < data::kModalities; ++side)
+      description.inputs[static_cast<size_t>(side)].mean.resize(dataset_.width(side));
     description.class_values.assign(dataset_.class_values().begin(), dataset_.class_values().end());
     model_ = std::make_unique<Model>(std::move(description), device_.context());
     const auto& train = dataset_.train;
@@ -57,7 +61,8 @@ class TrainingStepBench : public Prepared {
     step_->start(std::span(rows_).subspan(static_cast<size_t>(set * batch_), static_cast<size_t>(batch_)));
     if (step_->unfinished() > 1) finish();
   }
-  // tests/trainer/method_test.cpp holds a step to METHOD.md; here it is enough that the loss is a number, which finish() checks.
+  // tests/trainer/method_test.cpp holds a step to METHOD.md; here it is enough that the loss is a number, which
+  // finish() checks.
   void verify_forward() override { finish_all(); }
 
   double loop_rate(int steps) override {

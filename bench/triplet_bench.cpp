@@ -18,7 +18,8 @@ struct Set {
 
 class Triplet : public Rotating<Set> {
  public:
-  Triplet(const Setting& setting, Kind kind) : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)), grad_loss_(scalar(1)) {
+  Triplet(const Setting& setting, Kind kind)
+      : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)), grad_loss_(scalar(1)) {
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
@@ -51,11 +52,14 @@ class Triplet : public Rotating<Set> {
     const double pairs = static_cast<double>(n) * m;
     const Set& s = set(0);
     const bool all = soft() || kind == Kind::all_hard_labels;
-    // A sort of m keys is m log2 m comparisons; an entry has its distance, its weights and its place in the prefix sums.
-    const double entry = (all ? 12 + std::log2(static_cast<double>(std::max<int64_t>(2, m))) : 8) + (soft() ? 2.0 * static_cast<double>(classes) : 0);
+    // A sort of m keys is m log2 m comparisons; an entry has its distance, its weights and its place in the prefix
+    // sums.
+    const double entry = (all ? 12 + std::log2(static_cast<double>(std::max<int64_t>(2, m))) : 8) +
+                         (soft() ? 2.0 * static_cast<double>(classes) : 0);
     const bool dense = kind != Kind::hard;  // hard has two entries a row to scatter, the others a matrix of them
     forward_cost = {2 * pairs * d + entry * pairs, read(s) + bytes_of(s.row_loss, s.row_active), 1};
-    backward_cost = {(dense ? 6 : 2) * pairs * d + entry * pairs, read(s) + 2 * bytes_of(s.grad_x, s.grad_y), dense ? 3 : 1};
+    backward_cost = {(dense ? 6 : 2) * pairs * d + entry * pairs, read(s) + 2 * bytes_of(s.grad_x, s.grad_y),
+                     dense ? 3 : 1};
     product = {n, m, d};
   }
 
@@ -63,13 +67,15 @@ class Triplet : public Rotating<Set> {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
     succeed(duet_triplet_forward(context_, &in, s.row_loss.vector(), s.row_active.vector(), scratch_.view()));
-    succeed(duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
+    succeed(
+        duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
-    succeed(duet_triplet_backward(context_, &in, s.active.vector(), grad_loss_.vector(), s.grad_x.matrix(), s.grad_y.matrix(), scratch_.view()));
+    succeed(duet_triplet_backward(context_, &in, s.active.vector(), grad_loss_.vector(), s.grad_x.matrix(),
+                                  s.grad_y.matrix(), scratch_.view()));
   }
 
   void verify_forward() override {
@@ -93,7 +99,8 @@ class Triplet : public Rotating<Set> {
       Doubles expected(static_cast<size_t>(d));
       if (s.active[0] > 0)
         for (int64_t j = 0; j < s.y.rows(); ++j)
-          add_distance_gradient(metric(), s.x.row(i), s.y.row(j), d, anchor.grad[static_cast<size_t>(j)] / s.active[0], expected);
+          add_distance_gradient(metric(), s.x.row(i), s.y.row(j), d, anchor.grad[static_cast<size_t>(j)] / s.active[0],
+                                expected);
       expect_row("grad_x", i, s.grad_x.row(i), expected);
     }
     // Moving every row by the same vector changes no distance, so the two gradients cancel column by column.
@@ -140,11 +147,13 @@ class Triplet : public Rotating<Set> {
   };
 
   bool soft() const { return kind_ == Kind::all_soft; }
-  // distance_weighted draws by the Euclidean distance, so that is what its loss is measured in; the others as METHOD.md 6.5 has it.
+  // distance_weighted draws by the Euclidean distance, so that is what its loss is measured in; the others as METHOD.md
+  // 6.5 has it.
   duet_metric metric() const { return kind_ == Kind::distance_weighted ? DUET_EUCLIDEAN : DUET_SQEUCLIDEAN; }
 
   double read(const Set& s) const {
-    return bytes_of(s.x, s.y) + (soft() ? bytes_of(s.class_x, s.class_y, s.trust_x, s.trust_y) : bytes_of(s.labels_x, s.labels_y));
+    return bytes_of(s.x, s.y) +
+           (soft() ? bytes_of(s.class_x, s.class_y, s.trust_x, s.trust_y) : bytes_of(s.labels_x, s.labels_y));
   }
 
   // The brute force is quadratic in m.
@@ -161,7 +170,9 @@ class Triplet : public Rotating<Set> {
     for (int64_t j = 0; j < m; ++j) {
       distances.push_back(distance(metric(), s.x.row(i), s.y.row(j), d));
       double agreement = s.labels_x[i] == s.labels_y[j], trust = 1;
-      if (soft()) agreement = i == j ? 1 : dot(s.class_x.row(i), s.class_y.row(j), s.class_x.columns()), trust = i == j ? 1 : s.trust_y[j];
+      if (soft())
+        agreement = i == j ? 1 : dot(s.class_x.row(i), s.class_y.row(j), s.class_x.columns()),
+        trust = i == j ? 1 : s.trust_y[j];
       positive.push_back(agreement * trust), negative.push_back((1 - agreement) * trust);
     }
     Anchor out;
@@ -194,7 +205,8 @@ class Triplet : public Rotating<Set> {
       if (kind_ == Kind::semihard) {
         nearest = none;
         for (size_t n = 0; n < columns; ++n)
-          if (negative[n] > 0 && distances[n] > distances[p] && (nearest == none || distances[n] < distances[nearest])) nearest = n;
+          if (negative[n] > 0 && distances[n] > distances[p] && (nearest == none || distances[n] < distances[nearest]))
+            nearest = n;
       }
       if (nearest != none) add(p, nearest);
     }
@@ -225,14 +237,15 @@ class OnePass : public Triplet {
   void forward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
+    succeed(duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(),
+                                          sum_y_.matrix(), scratch_.view()));
     succeed(
-        duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(), sum_y_.matrix(), scratch_.view()));
-    succeed(duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
+        duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
   }
   void backward(int k) override {
     Set& s = set(k);
-    succeed(duet_triplet_add_gradient(context_, s.active.vector(), grad_loss_.vector(), sum_x_.matrix(), sum_y_.matrix(), s.grad_x.matrix(),
-                                      s.grad_y.matrix()));
+    succeed(duet_triplet_add_gradient(context_, s.active.vector(), grad_loss_.vector(), sum_x_.matrix(),
+                                      sum_y_.matrix(), s.grad_x.matrix(), s.grad_y.matrix()));
   }
 
  private:
@@ -240,15 +253,16 @@ class OnePass : public Triplet {
 };
 
 Registration variant(const char* name, Kind kind) {
-  return {"triplet", name, Passes::forward_and_backward, [kind](const Setting& setting) { return std::make_unique<Triplet>(setting, kind); }};
+  return {"triplet", name, Passes::forward_and_backward,
+          [kind](const Setting& setting) { return std::make_unique<Triplet>(setting, kind); }};
 }
-const Registration kVariants[] = {
-    variant("all_soft", Kind::all_soft),
-    variant("all_hard_labels", Kind::all_hard_labels),
-    {"triplet", "all_soft_one_pass", Passes::forward_and_backward, [](const Setting& setting) { return std::make_unique<OnePass>(setting); }},
-    variant("hard", Kind::hard),
-    variant("semihard", Kind::semihard),
-    variant("distance_weighted", Kind::distance_weighted)};
+const Registration kVariants[] = {variant("all_soft", Kind::all_soft),
+                                  variant("all_hard_labels", Kind::all_hard_labels),
+                                  {"triplet", "all_soft_one_pass", Passes::forward_and_backward,
+                                   [](const Setting& setting) { return std::make_unique<OnePass>(setting); }},
+                                  variant("hard", Kind::hard),
+                                  variant("semihard", Kind::semihard),
+                                  variant("distance_weighted", Kind::distance_weighted)};
 
 }  // namespace
 }  // namespace duet::bench

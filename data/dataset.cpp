@@ -12,7 +12,9 @@ namespace {
 // Arrays that are no modality.
 constexpr const char *kLabels = "labels", *kGroups = "groups";
 
-std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) { return folder / (stem + ".npy"); }
+std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) {
+  return folder / (stem + ".npy");
+}
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
@@ -20,19 +22,25 @@ std::string joined(const std::vector<std::string>& words) {
   return out.empty() ? "none" : out;
 }
 
-bool contains(const std::vector<std::string>& words, const std::string& word) { return std::ranges::find(words, word) != words.end(); }
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::ranges::find(words, word) != words.end();
+}
 
-std::array<std::string, kModalities> choose(const DatasetFiles& files, const std::string& split, const std::vector<std::string>& wanted) {
+std::array<std::string, kModalities> choose(const DatasetFiles& files, const std::string& split,
+                                            const std::vector<std::string>& wanted) {
   std::vector<std::string> found = files.arrays(split);
   std::erase_if(found, [](const std::string& array) { return array == kLabels || array == kGroups; });
   if (wanted.empty()) {
-    require(found.size() == kModalities, files.place(split), ": expected ", kModalities, " modalities (.npy files beside labels.npy), found ",
-            joined(found), found.size() > kModalities ? "; choose two with --modalities A,B" : "");
+    require(found.size() == kModalities, files.place(split), ": expected ", kModalities,
+            " modalities (.npy files beside labels.npy), found ", joined(found),
+            found.size() > kModalities ? "; choose two with --modalities A,B" : "");
     return {found[0], found[1]};
   }
-  require(wanted.size() == kModalities, "modalities: expected two names, got ", wanted.size(), " (", joined(wanted), ")");
+  require(wanted.size() == kModalities, "modalities: expected two names, got ", wanted.size(), " (", joined(wanted),
+          ")");
   require(wanted[0] != wanted[1], "modalities: expected two different names, got ", wanted[0], " twice");
-  for (const std::string& name : wanted) require(contains(found, name), files.place(split), ": no modality '", name, "'; found ", joined(found));
+  for (const std::string& name : wanted)
+    require(contains(found, name), files.place(split), ": no modality '", name, "'; found ", joined(found));
   return {wanted[0], wanted[1]};
 }
 
@@ -43,18 +51,20 @@ struct Rows {
 
 Rows read_rows(const DatasetFiles& files, const std::string& split) {
   const std::vector<std::string> arrays = files.arrays(split);
-  require(contains(arrays, kLabels), files.place(split), ": no labels.npy; expected a label a row, -1 where there is none");
+  require(contains(arrays, kLabels), files.place(split),
+          ": no labels.npy; expected a label a row, -1 where there is none");
   Rows rows;
   rows.labels = read_labels(files.open(split, kLabels).view);
   if (!contains(arrays, kGroups)) return rows;
   const NpyFile groups = files.open(split, kGroups);
   rows.groups = read_labels(groups.view);
-  require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ", rows.labels.size(),
-          " as in labels.npy");
+  require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ",
+          rows.labels.size(), " as in labels.npy");
   return rows;
 }
 
-FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality, int64_t rows) {
+FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality,
+                            int64_t rows) {
   FeatureSource source(files.open(split, modality), files.order());
   require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in labels.npy");
   return source;
@@ -75,15 +85,20 @@ std::vector<int64_t> others(std::span<const int64_t> labels, std::span<const int
 }
 
 // Place of value in ascending values that hold it.
-int64_t place_of(int64_t value, std::span<const int64_t> values) { return std::ranges::lower_bound(values, value) - values.begin(); }
+int64_t place_of(int64_t value, std::span<const int64_t> values) {
+  return std::ranges::lower_bound(values, value) - values.begin();
+}
 
-std::vector<int32_t> ids_of(std::span<const int64_t> labels, std::span<const int64_t> classes, std::span<const int64_t> beyond) {
+std::vector<int32_t> ids_of(std::span<const int64_t> labels, std::span<const int64_t> classes,
+                            std::span<const int64_t> beyond) {
   require(classes.size() + beyond.size() <= INT32_MAX, "labels: more than 2^31 - 1 distinct values");
   std::vector<int32_t> ids;
   ids.reserve(labels.size());
   for (const int64_t label : labels) {
     const bool known = std::ranges::binary_search(classes, label);
-    const int64_t id = label == -1 ? -1 : known ? place_of(label, classes) : std::ssize(classes) + place_of(label, beyond);
+    const int64_t id = label == -1 ? -1
+                       : known     ? place_of(label, classes)
+                                   : std::ssize(classes) + place_of(label, beyond);
     ids.push_back(static_cast<int32_t>(id));
   }
   return ids;
@@ -101,14 +116,18 @@ std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   std::filesystem::directory_iterator entry(folder_ / split, refused), end;
   for (; !refused && entry != end; entry.increment(refused))
     if (entry->path().extension() == ".npy") found.push_back(entry->path().stem().string());
-  if (refused) throw Error(DUET_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
+  if (refused)
+    throw Error(DUET_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
   std::sort(found.begin(), found.end());
   return found;
 }
 
-NpyFile FolderFiles::open(const std::string& split, const std::string& array) const { return open_npy(npy(folder_ / split, array)); }
+NpyFile FolderFiles::open(const std::string& split, const std::string& array) const {
+  return open_npy(npy(folder_ / split, array));
+}
 
-Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities, const InputOptions& options) {
+Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities,
+                     const InputOptions& options) {
   Dataset dataset;
   dataset.name = files.name();
   dataset.modalities = choose(files, "train", modalities);
@@ -127,14 +146,15 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
       dataset.train.features[side] = inputs.apply(train);
     }  // its bytes are gone before the next file's come
     const FeatureSource test = open_features(files, "test", name, dataset.test.rows());
-    require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(), " columns in test; expected ",
-            dataset.width(static_cast<int>(side)), " as in train");
+    require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(),
+            " columns in test; expected ", dataset.width(static_cast<int>(side)), " as in train");
     dataset.test.features[side] = inputs.apply(test);
   }
   return dataset;
 }
 
-Split load_split(const DatasetFiles& files, const std::string& split, const std::array<std::string, kModalities>& modalities,
+Split load_split(const DatasetFiles& files, const std::string& split,
+                 const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values) {
   choose(files, split, {modalities.begin(), modalities.end()});
   Rows rows = read_rows(files, split);

@@ -1,5 +1,5 @@
-// A data set: a folder with train/ and test/, each with one .npy a modality, labels.npy (-1: unlabelled) and, where several rows show one item,
-// groups.npy (-1: a row of no group). Rows with the same number are a pair.
+// A data set: a folder with train/ and test/, each with one .npy a modality, labels.npy (-1: unlabelled) and, where
+// several rows show one item, groups.npy (-1: a row of no group). Rows with the same number are a pair.
 #pragma once
 
 #include <array>
@@ -21,9 +21,11 @@ inline constexpr int kModalities = 2;
 
 struct Split {
   std::array<Features, kModalities> features;  // equal rows
-  // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label that the training split lacks.
+  // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
+  // that the training split lacks.
   std::vector<int32_t> labels;
-  std::vector<int64_t> groups;  // as the file has them: rows of one group are one item, -1: in none; empty: every row is an item of its own
+  std::vector<int64_t> groups;  // as the file has them: rows of one group are one item, -1: in none; empty: every row
+                                // is an item of its own
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
@@ -57,7 +59,8 @@ class DatasetFiles {
 // Errors: DUET_IO_ERROR where the system refuses a file or folder.
 class FolderFiles final : public DatasetFiles {
  public:
-  explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse) : folder_(std::move(folder)), order_(order) {}
+  explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse)
+      : folder_(std::move(folder)), order_(order) {}
   std::string name() const override { return folder_.string(); }
   std::string place(const std::string& split) const override { return (folder_ / split).string(); }
   std::vector<std::string> arrays(const std::string& split) const override;
@@ -77,12 +80,17 @@ struct InputOptions {
 // The values as they are, rounded to float32.
 inline constexpr InputOptions kUnscaled = {{Scaling::none, Scaling::none}, std::numeric_limits<double>::infinity()};
 
-// Loads, checks and scales a whole data set, one array at a time. modalities: two names, or empty for the set's own two in alphabetical order.
-// Errors: those of files and of Preprocessing; DUET_INVALID_ARGUMENT, one line that names the file: not a readable .npy, unequal rows, unequal
-// widths of train and test, a value that is not finite, a modality that is not there or is one of more than two and none was chosen.
-Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {}, const InputOptions& options = {});
-// One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values (ascending).
-Split load_split(const DatasetFiles& files, const std::string& split, const std::array<std::string, kModalities>& modalities,
+// Loads, checks and scales a whole data set, one array at a time. modalities: two names, or empty for the set's own two
+// in alphabetical order.
+// Errors: those of files and of Preprocessing; DUET_INVALID_ARGUMENT, one line that names the file: not a readable
+// .npy, unequal rows, unequal widths of train and test, a value that is not finite, a modality that is not there or is
+// one of more than two and none was chosen.
+Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {},
+                     const InputOptions& options = {});
+// One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values
+// (ascending).
+Split load_split(const DatasetFiles& files, const std::string& split,
+                 const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values);
 
 // Sets classes, label_values and both splits' labels from label values, -1 for none.

@@ -11,9 +11,12 @@ namespace duet::data {
 FeatureSource::FeatureSource(NpyFile file, FortranOrder order) : file_(std::move(file)) {
   const NpyView& view = file_.view;
   require(!view.fortran_order || order == FortranOrder::accept, view.name,
-          ": Fortran order; expected C order (save numpy.ascontiguousarray of it, or set the key accept_fortran_order to true)");
-  require(view.shape.size() == 2, view.name, ": shape ", shape_text(view.shape), "; expected features of two dimensions, rows x columns");
-  require(view.shape[0] > 0 && view.shape[1] > 0, view.name, ": shape ", shape_text(view.shape), "; expected at least one row and one column");
+          ": Fortran order; expected C order (save numpy.ascontiguousarray of it, or set the key accept_fortran_order "
+          "to true)");
+  require(view.shape.size() == 2, view.name, ": shape ", shape_text(view.shape),
+          "; expected features of two dimensions, rows x columns");
+  require(view.shape[0] > 0 && view.shape[1] > 0, view.name, ": shape ", shape_text(view.shape),
+          "; expected at least one row and one column");
 }
 
 double FeatureSource::rounding() const {
@@ -26,7 +29,8 @@ double FeatureSource::rounding() const {
 }
 
 void FeatureSource::read_row(int64_t i, std::span<double> out) const {
-  const int64_t row_step = file_.view.fortran_order ? 1 : columns(), column_step = file_.view.fortran_order ? rows() : 1;
+  const int64_t row_step = file_.view.fortran_order ? 1 : columns(),
+                column_step = file_.view.fortran_order ? rows() : 1;
   bool good = true;
   with_elements(file_.view, [&](auto value) {
     for (size_t k = 0; k < out.size(); ++k) {
@@ -37,8 +41,8 @@ void FeatureSource::read_row(int64_t i, std::span<double> out) const {
   if (good) return;
   size_t k = 0;
   while (std::abs(out[k]) <= kLargestValue) ++k;
-  throw Error(DUET_INVALID_ARGUMENT,
-              text(name(), ": row ", i, ", column ", k, " is ", out[k], "; expected a finite number, of at most ", kLargestValue, " in magnitude"));
+  throw Error(DUET_INVALID_ARGUMENT, text(name(), ": row ", i, ", column ", k, " is ", out[k],
+                                          "; expected a finite number, of at most ", kLargestValue, " in magnitude"));
 }
 
 }  // namespace duet::data

@@ -14,11 +14,15 @@ struct Features {
 
   Features() = default;
   Features(int64_t row_count, int64_t column_count)
-      : rows(row_count), columns(column_count), values(static_cast<size_t>(row_count) * static_cast<size_t>(column_count)) {}
+      : rows(row_count),
+        columns(column_count),
+        values(static_cast<size_t>(row_count) * static_cast<size_t>(column_count)) {}
 
   float* row(int64_t i) { return values.data() + i * columns; }
   const float* row(int64_t i) const { return values.data() + i * columns; }
-  duet_matrix view() const { return duet_f32_matrix(values.data(), rows, columns); }  // an input of kernels: never written through
+  duet_matrix view() const {
+    return duet_f32_matrix(values.data(), rows, columns);
+  }  // an input of kernels: never written through
 };
 
 }  // namespace duet::data

@@ -45,12 +45,13 @@ FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() {
     const ssize_t got = ::pread(file.number, static_cast<char*>(start) + done, size - done, static_cast<off_t>(done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) refuse(path, errno);
-    if (got == 0) throw Error(DUET_IO_ERROR, text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
+    if (got == 0)
+      throw Error(DUET_IO_ERROR, text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
     done += static_cast<size_t>(got);
   }
   if (::fstat(file.number, &after) != 0) refuse(path, errno);
-  const bool same =
-      after.st_size == before.st_size && after.st_mtim.tv_sec == before.st_mtim.tv_sec && after.st_mtim.tv_nsec == before.st_mtim.tv_nsec;
+  const bool same = after.st_size == before.st_size && after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
+                    after.st_mtim.tv_nsec == before.st_mtim.tv_nsec;
   if (!same) throw Error(DUET_IO_ERROR, text(path.string(), ": changed while it was read"));
 }
 

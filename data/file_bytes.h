@@ -1,4 +1,5 @@
-// A file's bytes in memory of our own. They are read and not mapped from the file: a mapped file that someone truncates ends the reader by a signal.
+// A file's bytes in memory of our own. They are read and not mapped from the file: a mapped file that someone truncates
+// ends the reader by a signal.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +10,8 @@ namespace duet::data {
 
 class FileBytes {
  public:
-  // Throws DUET_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes while it is read; std::bad_alloc
-  // where its bytes do not fit into memory.
+  // Throws DUET_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes while
+  // it is read; std::bad_alloc where its bytes do not fit into memory.
   explicit FileBytes(const std::filesystem::path& path);
   ~FileBytes();
   FileBytes(FileBytes&& other) noexcept;

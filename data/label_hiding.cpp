@@ -29,7 +29,8 @@ std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, 
   require(share >= 0 && share <= 1, "labelled share: expected 0 to 1, got ", share);
   std::vector<Sample> samples;
   for (size_t i = 0; i < labels.size(); ++i)
-    if (labels[i] >= 0) samples.push_back({labels[i], random_word(seed, kStreamLabelHiding, 0, i), static_cast<int64_t>(i)});
+    if (labels[i] >= 0)
+      samples.push_back({labels[i], random_word(seed, kStreamLabelHiding, 0, i), static_cast<int64_t>(i)});
   std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
     return a.label != b.label ? a.label < b.label : a.word != b.word ? a.word < b.word : a.row < b.row;
   });
@@ -38,7 +39,8 @@ std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, 
     while (next < samples.size() && samples[next].label == samples[first].label) ++next;
     const auto count = static_cast<int64_t>(next - first);
     const int64_t kept = std::max<int64_t>(1, round_half_even(share * static_cast<double>(count)));
-    for (size_t k = first; k < first + static_cast<size_t>(kept); ++k) out[static_cast<size_t>(samples[k].row)] = samples[k].label;
+    for (size_t k = first; k < first + static_cast<size_t>(kept); ++k)
+      out[static_cast<size_t>(samples[k].row)] = samples[k].label;
   }
   return out;
 }

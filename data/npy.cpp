@@ -31,10 +31,13 @@ const char* advice(const std::string& kind) {
 TypeFacts type_of(const std::string& descr, const std::string& name) {
   constexpr const char* kExpected = "; expected float16, float32, float64 or an integer of 8 to 64 bits, little-endian";
   constexpr const char* kSwap = " (save x.astype(x.dtype.newbyteorder('<')))";
-  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected, " (save its columns as one array of numpy.float32)");
+  require(descr.empty() || descr[0] != '[', name, ": structured dtype ", descr, kExpected,
+          " (save its columns as one array of numpy.float32)");
   require(descr.find('O') == std::string::npos, name, ": object dtype '", descr, "'", kExpected, advice(descr));
-  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr, "'", kExpected, kSwap);
-  const std::string kind = !descr.empty() && std::string_view("<|=>").find(descr[0]) != std::string_view::npos ? descr.substr(1) : descr;
+  require(descr.size() < 2 || descr[0] != '>' || descr == ">u1" || descr == ">i1", name, ": big-endian dtype '", descr,
+          "'", kExpected, kSwap);
+  const std::string kind =
+      !descr.empty() && std::string_view("<|=>").find(descr[0]) != std::string_view::npos ? descr.substr(1) : descr;
   if (kind == "f2") return {NpyType::f2, 2};
   if (kind == "f4") return {NpyType::f4, 4};
   if (kind == "f8") return {NpyType::f8, 8};
@@ -67,21 +70,24 @@ NpyView parse_npy(std::span<const std::byte> file, const std::string& name) {
   require(version >= 1 && version <= 3, name, ": .npy version ", version, ".", byte(7), "; expected 1, 2 or 3");
   const size_t start = version == 1 ? 10 : 12;
   require(all.size() >= start, name, ": truncated inside the .npy header: ", all.size(), " bytes");
-  const size_t length = version == 1 ? byte(8) | byte(9) << 8 : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
-  require(length <= all.size() - start, name, ": the .npy header is said to be ", length, " bytes long, but only ", all.size() - start, " follow");
+  const size_t length =
+      version == 1 ? byte(8) | byte(9) << 8 : byte(8) | byte(9) << 8 | byte(10) << 16 | byte(11) << 24;
+  require(length <= all.size() - start, name, ": the .npy header is said to be ", length, " bytes long, but only ",
+          all.size() - start, " follow");
 
   const NpyHeader header = parse_npy_header(all.substr(start, length), name);
   const TypeFacts facts = type_of(header.descr, name);
   int64_t bytes = facts.bytes;
   for (const int64_t extent : header.shape) {
-    require(extent == 0 || bytes <= std::numeric_limits<int64_t>::max() / extent, name, ": shape ", shape_text(header.shape),
-            " is beyond 2^63 bytes");
+    require(extent == 0 || bytes <= std::numeric_limits<int64_t>::max() / extent, name, ": shape ",
+            shape_text(header.shape), " is beyond 2^63 bytes");
     bytes *= extent;
   }
   const auto values = file.subspan(start + length);
-  require(static_cast<uint64_t>(bytes) <= values.size(), name, ": truncated: shape ", shape_text(header.shape), " of '", header.descr, "' needs ",
-          bytes, " bytes of values, ", values.size(), " are there");
-  return {name, facts.type, header.shape, header.fortran_order && header.shape.size() > 1, values.first(static_cast<size_t>(bytes))};
+  require(static_cast<uint64_t>(bytes) <= values.size(), name, ": truncated: shape ", shape_text(header.shape), " of '",
+          header.descr, "' needs ", bytes, " bytes of values, ", values.size(), " are there");
+  return {name, facts.type, header.shape, header.fortran_order && header.shape.size() > 1,
+          values.first(static_cast<size_t>(bytes))};
 }
 
 NpyFile open_npy(const std::filesystem::path& path) {
@@ -91,7 +97,8 @@ NpyFile open_npy(const std::filesystem::path& path) {
 }
 
 std::vector<int64_t> read_labels(const NpyView& view) {
-  require(view.shape.size() == 1, view.name, ": shape ", shape_text(view.shape), "; expected whole numbers of one dimension");
+  require(view.shape.size() == 1, view.name, ": shape ", shape_text(view.shape),
+          "; expected whole numbers of one dimension");
   require(view.shape[0] > 0, view.name, ": no rows; expected at least one");
   std::vector<int64_t> out(static_cast<size_t>(view.shape[0]));
   with_elements(view, [&](auto value) {
@@ -101,10 +108,11 @@ std::vector<int64_t> read_labels(const NpyView& view) {
       // Compared in the file's own type: 1e30 must not be cast first, and NaN fails.
       if constexpr (std::is_floating_point_v<Label>) {
         constexpr int64_t kEnd = int64_t{1} << std::numeric_limits<Label>::digits;
-        require(label == std::floor(label) && std::abs(label) < static_cast<Label>(kEnd), view.name, ": row ", i, " is ", label,
-                "; expected a whole number, below ", kEnd, " in magnitude in a float of this size");
+        require(label == std::floor(label) && std::abs(label) < static_cast<Label>(kEnd), view.name, ": row ", i,
+                " is ", label, "; expected a whole number, below ", kEnd, " in magnitude in a float of this size");
       } else {
-        require(std::in_range<int64_t>(label), view.name, ": row ", i, " is ", +label, "; expected a whole number below 2^63");
+        require(std::in_range<int64_t>(label), view.name, ": row ", i, " is ", +label,
+                "; expected a whole number below 2^63");
       }
       out[static_cast<size_t>(i)] = static_cast<int64_t>(label);
     }

@@ -13,8 +13,11 @@ namespace duet::data {
 static_assert(std::endian::native == std::endian::little, "values are read as they lie in the file");
 
 inline float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16, exponent = (half >> 10) & 31u, fraction = half & 0x3FFu;
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(static_cast<float>(fraction) * 0x1p-24f));  // 0 and subnormals
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16, exponent = (half >> 10) & 31u,
+                 fraction = half & 0x3FFu;
+  if (exponent == 0)
+    return std::bit_cast<float>(sign |
+                                std::bit_cast<uint32_t>(static_cast<float>(fraction) * 0x1p-24f));  // 0 and subnormals
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | fraction << 13);
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }

@@ -1,4 +1,5 @@
-// The text of a .npy header, a Python dictionary literal: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }. Internal to npy.cpp.
+// The text of a .npy header, a Python dictionary literal: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }.
+// Internal to npy.cpp.
 #pragma once
 
 #include <cstdint>

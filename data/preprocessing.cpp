@@ -104,7 +104,8 @@ Statistics measure(const FeatureSource& train) {
     // The second sum would be 0 but for the mean's own rounding, which it takes out.
     const double variance = std::max(0.0, column.square - column.sum * column.sum / count) / (count - 1);
     column.deviation = std::sqrt(variance) * column.unit;
-    column.constant = column.low == column.high || column.deviation <= 4 * train.rounding() * column.magnitude() || std::isinf(1 / column.deviation);
+    column.constant = column.low == column.high || column.deviation <= 4 * train.rounding() * column.magnitude() ||
+                      std::isinf(1 / column.deviation);
   }
   return out;
 }
@@ -144,26 +145,32 @@ Preprocessing Preprocessing::fit(const FeatureSource& train, Scaling scaling) {
   require(train.rows() > 1, train.name(), ": a single row; expected at least two to scale by");
   const Statistics facts = measure(train);
   const int64_t constant = facts.constant();
-  require(constant < train.columns(), train.name(), ": all ", train.columns(), " columns are constant; expected one that tells the rows apart");
+  require(constant < train.columns(), train.name(), ": all ", train.columns(),
+          " columns are constant; expected one that tells the rows apart");
   std::string why = "as configured";
   if (scaling == Scaling::automatic) std::tie(scaling, why) = choose(facts);
   if (constant > 0 && scaling != Scaling::none)
-    why += text("; ", constant, " of ", train.columns(), constant == 1 ? " columns is constant and becomes 0" : " columns are constant and become 0");
+    why += text("; ", constant, " of ", train.columns(),
+                constant == 1 ? " columns is constant and becomes 0" : " columns are constant and become 0");
 
   Preprocessing out;
   out.scaling = scaling;
   out.reason = text(scaling_name(scaling), " (", why, ")");
-  const double by_norm = std::min(std::sqrt(static_cast<double>(train.columns())) / facts.mean_norm, std::numeric_limits<double>::max());
+  const double by_norm =
+      std::min(std::sqrt(static_cast<double>(train.columns())) / facts.mean_norm, std::numeric_limits<double>::max());
   for (const Column& column : facts.columns) {
     out.mean.push_back(scaling == Scaling::zscore ? column.mean : 0);
-    out.scale.push_back(scaling == Scaling::none ? 1 : column.constant ? 0 : scaling == Scaling::norm ? by_norm : 1 / column.deviation);
+    out.scale.push_back(scaling == Scaling::none   ? 1
+                        : column.constant          ? 0
+                        : scaling == Scaling::norm ? by_norm
+                                                   : 1 / column.deviation);
   }
   return out;
 }
 
 Features Preprocessing::apply(const FeatureSource& features) const {
-  require(features.columns() == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), features.name(), ": ", features.columns(),
-          " columns; expected ", mean.size(), " as in training");
+  require(features.columns() == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), features.name(), ": ",
+          features.columns(), " columns; expected ", mean.size(), " as in training");
   Features out(features.rows(), features.columns());
   std::vector<double> row(mean.size());
   for (int64_t i = 0; i < out.rows; ++i) {
@@ -182,8 +189,8 @@ Features Preprocessing::apply(const FeatureSource& features) const {
     if (finite) continue;
     size_t k = 0;
     while (std::isfinite(to[k])) ++k;
-    throw Error(DUET_INVALID_ARGUMENT, text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ", to[k],
-                                            "; expected a number that is finite in float32"));
+    throw Error(DUET_INVALID_ARGUMENT, text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ",
+                                            to[k], "; expected a number that is finite in float32"));
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Which rows make a batch. Everything depends on (seed, epoch, batch) alone: a run that resumes, or splits a batch over devices, sees the same rows.
+// Which rows make a batch. Everything depends on (seed, epoch, batch) alone: a run that resumes, or splits a batch over
+// devices, sees the same rows.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ class BatchSampler {
   virtual std::span<const int64_t> batch(int64_t batch) = 0;
 };
 
-// All rows, in the order of (word, row), word = the row's element of the shuffle stream; a last batch of under smallest rows is left out
-// (METHOD.md 6). Allocates in its constructor alone.
+// All rows, in the order of (word, row), word = the row's element of the shuffle stream; a last batch of under smallest
+// rows is left out (METHOD.md 6). Allocates in its constructor alone.
 class ShuffledBatches final : public BatchSampler {
  public:
   static constexpr int64_t kSmallestBatch = 8;
@@ -46,12 +47,14 @@ class ShuffledBatches final : public BatchSampler {
   std::vector<int64_t> order_;
 };
 
-// P classes x K samples of the labelled rows: distinct classes, and distinct samples where a class has K; a smaller class gives every sample it
-// has before one repeats. Batches of an epoch: rows / (P K) rounded up, unless given. Allocates in its constructor alone.
+// P classes x K samples of the labelled rows: distinct classes, and distinct samples where a class has K; a smaller
+// class gives every sample it has before one repeats. Batches of an epoch: rows / (P K) rounded up, unless given.
+// Allocates in its constructor alone.
 class BalancedBatches final : public BatchSampler {
  public:
   // labels: -1 is passed over. Errors: DUET_INVALID_ARGUMENT (P or K below 1, fewer than P classes with a label).
-  BalancedBatches(std::span<const int32_t> labels, int64_t classes_per_batch, int64_t samples_per_class, uint64_t seed, int64_t batches = 0);
+  BalancedBatches(std::span<const int32_t> labels, int64_t classes_per_batch, int64_t samples_per_class, uint64_t seed,
+                  int64_t batches = 0);
 
   void start_epoch(uint32_t epoch) override { epoch_ = epoch; }
   int64_t batches() const override { return batches_; }

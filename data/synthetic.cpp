@@ -22,7 +22,8 @@ class Normals {
     if (next_ % 4 == 0) {
       const PhiloxBlock words = random_block(seed_, kStreamSynthetic, step_, next_ / 4);
       for (size_t k = 0; k < 4; k += 2) {
-        const double radius = std::sqrt(-2 * std::log(uniform(words[k]))), angle = 2 * std::numbers::pi * uniform(words[k + 1]);
+        const double radius = std::sqrt(-2 * std::log(uniform(words[k]))),
+                     angle = 2 * std::numbers::pi * uniform(words[k + 1]);
         values_[k] = radius * std::cos(angle);
         values_[k + 1] = radius * std::sin(angle);
       }
@@ -68,7 +69,8 @@ class Generator {
       const int64_t all = options.factors + options.own_factors;
       view.width = options.widths[side];
       view.hidden = 2 * all;
-      // The first map's deviation keeps tanh between its linear part and its ends, where the view would be linear or a pattern of signs.
+      // The first map's deviation keeps tanh between its linear part and its ends, where the view would be linear or a
+      // pattern of signs.
       view.first = normals(draw, all * view.hidden, 1.2 / std::sqrt(static_cast<double>(all)));
       view.second = normals(draw, view.hidden * view.width, 1 / std::sqrt(static_cast<double>(view.hidden)));
     }
@@ -94,21 +96,25 @@ class Generator {
   void fill(Step step, int64_t row, Split& out) const {
     const uint64_t start = static_cast<uint64_t>(row) * row_elements();
     const auto label = static_cast<int32_t>(row % options_.classes);
-    const bool hidden = step == kTrain && random_word(options_.seed, kStreamSynthetic, step, start) < coin_threshold(options_.unlabelled);
+    const bool hidden = step == kTrain &&
+                        random_word(options_.seed, kStreamSynthetic, step, start) < coin_threshold(options_.unlabelled);
     out.labels[static_cast<size_t>(row)] = hidden ? -1 : label;
     Normals draw(options_.seed, step, start + 4);
     std::vector<double> pair = normals(draw, options_.factors, options_.pair_spread);
-    for (int64_t k = 0; k < options_.factors; ++k) pair[static_cast<size_t>(k)] += centres_[static_cast<size_t>(label * options_.factors + k)];
+    for (int64_t k = 0; k < options_.factors; ++k)
+      pair[static_cast<size_t>(k)] += centres_[static_cast<size_t>(label * options_.factors + k)];
     for (size_t side = 0; side < kModalities; ++side) {
       const View& view = views_[side];
       std::vector<double> factors = pair;
       const std::vector<double> own = normals(draw, options_.own_factors, options_.own_spread);
       factors.insert(factors.end(), own.begin(), own.end());
-      std::vector<double> inner(static_cast<size_t>(view.hidden), 0.0), values = normals(draw, view.width, options_.noise);
+      std::vector<double> inner(static_cast<size_t>(view.hidden), 0.0),
+          values = normals(draw, view.width, options_.noise);
       multiply_add(factors, view.first, inner);
       for (double& value : inner) value = std::tanh(value);
       multiply_add(inner, view.second, values);
-      for (int64_t k = 0; k < view.width; ++k) out.features[side].row(row)[k] = static_cast<float>(values[static_cast<size_t>(k)]);
+      for (int64_t k = 0; k < view.width; ++k)
+        out.features[side].row(row)[k] = static_cast<float>(values[static_cast<size_t>(k)]);
     }
   }
 
@@ -128,8 +134,10 @@ void check(const SyntheticOptions& options) {
   at_least("factors", options.factors, 1);
   at_least("own_factors", options.own_factors, 0);
   for (const double spread : {options.class_spread, options.pair_spread, options.own_spread, options.noise})
-    require(spread >= 0 && std::isfinite(spread), "synthetic data: expected spreads and noise of at least 0, got ", spread);
-  require(options.unlabelled >= 0 && options.unlabelled <= 1, "synthetic data, unlabelled: expected 0 to 1, got ", options.unlabelled);
+    require(spread >= 0 && std::isfinite(spread), "synthetic data: expected spreads and noise of at least 0, got ",
+            spread);
+  require(options.unlabelled >= 0 && options.unlabelled <= 1, "synthetic data, unlabelled: expected 0 to 1, got ",
+          options.unlabelled);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
-// A data set with a known structure at any size, for scale tests. A pair has hidden factors: its class's centre plus its own deviation, which both
-// modalities share. Each modality shows them through a fixed random two-layer map together with factors of its own that the other never sees,
-// and adds noise to every value. Every number is a function of (seed, split, row, column), so rows do not depend on how many there are.
+// A data set with a known structure at any size, for scale tests. A pair has hidden factors: its class's centre plus
+// its own deviation, which both modalities share. Each modality shows them through a fixed random two-layer map
+// together with factors of its own that the other never sees, and adds noise to every value. Every number is a function
+// of (seed, split, row, column), so rows do not depend on how many there are.
 #pragma once
 
 #include <array>

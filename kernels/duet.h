@@ -1,5 +1,6 @@
-/* The C interface of duet: everything an engine needs. C99 and C++; every call returns a duet_status, every array is a view of the caller's
-   memory, nothing is allocated but the context. See each operation's header for its formula, shapes, workspace and errors. */
+/* The C interface of duet: everything an engine needs. C99 and C++; every call returns a duet_status, every array is a
+   view of the caller's memory, nothing is allocated but the context. See each operation's header for its formula,
+   shapes, workspace and errors. */
 #ifndef DUET_DUET_H
 #define DUET_DUET_H
 

@@ -12,8 +12,9 @@
 
 namespace duet {
 
-// A bump allocator over a chain of chunks of a context's memory. It grows in the first step and from then on replays: a step whose requests are each
-// at most as large as the first step's, one by one, lands in the same or earlier places and so allocates nothing.
+// A bump allocator over a chain of chunks of a context's memory. It grows in the first step and from then on replays: a
+// step whose requests are each at most as large as the first step's, one by one, lands in the same or earlier places
+// and so allocates nothing.
 class Arena {
  public:
   static constexpr size_t kFirstChunk = size_t{1} << 20;

@@ -11,7 +11,8 @@
 namespace duet {
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path) {
-  // A name that no other writer of the same file has, nor one that died: the process's number, and a count where that is taken.
+  // A name that no other writer of the same file has, nor one that died: the process's number, and a count where that
+  // is taken.
   for (int attempt = 0; descriptor_ < 0; ++attempt) {
     const std::filesystem::path name = text(path.string(), ".", ::getpid(), ".", attempt, ".part");
     descriptor_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -68,8 +69,8 @@ bool AtomicFile::place(bool replaces) {
   return true;
 }
 
-// false: errno says why. A file system that cannot refuse to replace a file in a rename does so when it makes a link; should the temporary name
-// outlive that, it is a second name of a whole file.
+// false: errno says why. A file system that cannot refuse to replace a file in a rename does so when it makes a link;
+// should the temporary name outlive that, it is a second name of a whole file.
 bool AtomicFile::rename_to_new() const {
   if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_NOREPLACE) == 0) return true;
   if (errno != EINVAL && errno != ENOSYS) return false;

@@ -1,4 +1,5 @@
-// A file that appears whole or not at all: written under another name in the same folder, brought to the disk, then renamed.
+// A file that appears whole or not at all: written under another name in the same folder, brought to the disk, then
+// renamed.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,8 @@ class FileError : public Error {
   int reason_;
 };
 
-// Every failure throws FileError naming the file. Destroyed without commit(): the old file stands and nothing is left behind.
+// Every failure throws FileError naming the file. Destroyed without commit(): the old file stands and nothing is left
+// behind.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -27,7 +29,8 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(const void* data, size_t bytes);
-  // What was written is on the disk, under its temporary name: of several files that belong together, each is brought there before any appears.
+  // What was written is on the disk, under its temporary name: of several files that belong together, each is brought
+  // there before any appears.
   void sync();
   // Brings it to the disk unless sync() has, and gives it its name; a file of that name is replaced.
   void commit();

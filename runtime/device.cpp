@@ -4,7 +4,9 @@
 
 namespace duet {
 
-Device::Stream::Stream(duet_device device, int32_t index) : device(device) { succeed(duet_stream_create(device, index, &handle)); }
+Device::Stream::Stream(duet_device device, int32_t index) : device(device) {
+  succeed(duet_stream_create(device, index, &handle));
+}
 Device::Stream::~Stream() { duet_stream_destroy(device, handle); }
 
 Device::Device(const DeviceOptions& options) : options_(options) {

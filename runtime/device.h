@@ -17,13 +17,15 @@ struct DeviceOptions {
   duet_precision precision = DUET_PRECISION_TF32X3;
   int64_t small_rows = 0;  // of duet_context_options
   void* stream = nullptr;  // CUDA: the stream of context() and step_context(), borrowed; null: one of its own
-  // CUDA: bytes that a data set may take of the device's memory; a larger one stays on the host and is sent batch by batch. 0: half of what is free.
+  // CUDA: bytes that a data set may take of the device's memory; a larger one stays on the host and is sent batch by
+  // batch. 0: half of what is free.
   int64_t data_bytes = 0;
 };
 
 class Device {
  public:
-  // Both encoders of the student and of the teacher run side by side, three streams beside the first, and what nobody waits for on one more.
+  // Both encoders of the student and of the teacher run side by side, three streams beside the first, and what nobody
+  // waits for on one more.
   static constexpr int kBranches = 4;
 
   // Throws Error: DUET_UNSUPPORTED where there is no such device.

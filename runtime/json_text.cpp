@@ -49,7 +49,8 @@ class Reader final : public nlohmann::json_sax<Json> {
 
  private:
   [[noreturn]] void refuse_number(const std::string& raw) const {
-    throw JsonError(text("expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got ", shown(raw)), shown(outermost_));
+    throw JsonError(text("expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got ", shown(raw)),
+                    shown(outermost_));
   }
 
   bool put(Json value) {

@@ -1,5 +1,5 @@
-// JSON from outside, read with what the library's own reader lacks: a bound on the depth (values are printed and destroyed by recursion), a refusal
-// of numbers that a float64 does not hold, and of names given twice.
+// JSON from outside, read with what the library's own reader lacks: a bound on the depth (values are printed and
+// destroyed by recursion), a refusal of numbers that a float64 does not hold, and of names given twice.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -11,7 +11,8 @@ namespace duet {
 
 inline constexpr int kDeepestJson = 8;  // objects and lists within one another; our own files have 3
 
-// One line without the file's name. key: the name in the outermost object whose value is at fault, "" where there is none.
+// One line without the file's name. key: the name in the outermost object whose value is at fault, "" where there is
+// none.
 class JsonError : public std::runtime_error {
  public:
   JsonError(const std::string& message, std::string key) : std::runtime_error(message), key(std::move(key)) {}

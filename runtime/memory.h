@@ -1,5 +1,5 @@
-// Memory that a context's kernels reach, as objects: the host's for a CPU context, the device's for CUDA. What lies in a device's memory is read and
-// written by kernels and copies alone.
+// Memory that a context's kernels reach, as objects: the host's for a CPU context, the device's for CUDA. What lies in
+// a device's memory is read and written by kernels and copies alone.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +13,18 @@
 
 namespace duet {
 
-inline constexpr size_t kAlignment = 256;  // the most that a product asks of its operands: where an array lies in a step changes none of its bits
+inline constexpr size_t kAlignment =
+    256;  // the most that a product asks of its operands: where an array lies in a step changes none of its bits
 
-// Uninitialised bytes of a context, which must outlive them; without a context the host's. Never null but where nothing was asked for.
+// Uninitialised bytes of a context, which must outlive them; without a context the host's. Never null but where nothing
+// was asked for.
 class Memory {
  public:
   Memory() = default;
   Memory(duet_context* context, size_t bytes);
   ~Memory() { release(); }
-  Memory(Memory&& other) noexcept : context_(other.context_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Memory(Memory&& other) noexcept
+      : context_(other.context_), data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   Memory& operator=(Memory&& other) noexcept;
 
   std::byte* get() const { return static_cast<std::byte*>(data_); }
@@ -59,7 +62,8 @@ class DeviceArray {
  public:
   DeviceArray() = default;
   // Uninitialised.
-  DeviceArray(duet_context* context, int64_t size) : context_(context), memory_(context, static_cast<size_t>(size) * sizeof(T)), size_(size) {}
+  DeviceArray(duet_context* context, int64_t size)
+      : context_(context), memory_(context, static_cast<size_t>(size) * sizeof(T)), size_(size) {}
   DeviceArray(duet_context* context, std::span<const T> values) : DeviceArray(context, std::ssize(values)) {
     copy_to_device(context, data(), values);
   }

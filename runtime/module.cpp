@@ -20,12 +20,14 @@ Tensor Linear::forward(Tape& tape, const ParameterView& parameters, const Tensor
   return ops::linear(tape, x, parameters[weight_], parameters[bias_]);
 }
 
-Tensor Linear::forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x, const ops::Dropout& dropout) const {
+Tensor Linear::forward_relu(Tape& tape, const ParameterView& parameters, const Tensor& x,
+                            const ops::Dropout& dropout) const {
   return ops::linear_relu(tape, x, parameters[weight_], parameters[bias_], dropout);
 }
 
 LayerNorm::LayerNorm(ParameterStore& store, const std::string& name, int64_t width)
-    : gain_(store.add_constant(name + ".gain", {width}, 1)), offset_(store.add_constant(name + ".offset", {width}, 0)) {}
+    : gain_(store.add_constant(name + ".gain", {width}, 1)),
+      offset_(store.add_constant(name + ".offset", {width}, 0)) {}
 
 Tensor LayerNorm::forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const {
   return ops::layer_norm(tape, x, parameters[gain_], parameters[offset_]);
@@ -51,14 +53,17 @@ Tensor LearnedScale::forward(Tape& tape, const ParameterView& parameters) const 
 void LearnedScale::set(ParameterStore& store, ParameterKind kind, double scale) const {
   require(scale > 0, "learned scale: expected a number above 0, got ", scale);
   std::vector<float> values = store.read(kind);
-  values[static_cast<size_t>(store.parameter(number_).offset)] = static_cast<float>(std::clamp(std::log(scale), std::log(kLeast), std::log(kMost)));
+  values[static_cast<size_t>(store.parameter(number_).offset)] =
+      static_cast<float>(std::clamp(std::log(scale), std::log(kLeast), std::log(kMost)));
   store.write(kind, values);
 }
 
 Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& options, uint32_t first_dropout_layer)
-    : activation_(options.activation), drop_probability_(options.drop_probability), first_dropout_layer_(first_dropout_layer) {
-  require(options.drop_probability >= 0 && options.drop_probability < 1, name, ": expected a drop probability in [0, 1), got ",
-          options.drop_probability);
+    : activation_(options.activation),
+      drop_probability_(options.drop_probability),
+      first_dropout_layer_(first_dropout_layer) {
+  require(options.drop_probability >= 0 && options.drop_probability < 1, name,
+          ": expected a drop probability in [0, 1), got ", options.drop_probability);
   int64_t width = options.inputs;
   for (size_t layer = 0; layer < options.hidden.size(); ++layer) {
     layers_.emplace_back(store, text(name, ".layer", layer), width, options.hidden[layer]);
@@ -71,7 +76,9 @@ Mlp::Mlp(ParameterStore& store, const std::string& name, const MlpOptions& optio
 Tensor Mlp::forward(Tape& tape, const ParameterView& parameters, Tensor x, const Mode& mode) const {
   for (size_t layer = 0; layer + 1 < layers_.size(); ++layer) {
     ops::Dropout dropout;
-    if (mode.training) dropout = {drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step, mode.first_row};
+    if (mode.training)
+      dropout = {drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step,
+                 mode.first_row};
     if (activation_ == DUET_RELU && norms_.empty()) {
       x = layers_[layer].forward_relu(tape, parameters, x, dropout);
       continue;
@@ -108,12 +115,14 @@ Tensor EncoderPair::forward_v(Tape& tape, const ParameterView& parameters, const
   return ops::unit_rows(tape, outputs_v(tape, parameters, x, mode));
 }
 
-Classifier::Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes, float output_scale)
+Classifier::Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes,
+                       float output_scale)
     : weight_(store.add_uniform(name + ".weight", {classes, inputs}, start_bound(inputs))),
       bias_(store.add_uniform(name + ".bias", {classes}, start_bound(inputs))),
       output_scale_(output_scale) {}
 
-std::span<const ops::Head> Classifier::forward(Tape& tape, const ParameterView& parameters, std::initializer_list<Tensor> x) const {
+std::span<const ops::Head> Classifier::forward(Tape& tape, const ParameterView& parameters,
+                                               std::initializer_list<Tensor> x) const {
   return ops::head(tape, x, parameters[weight_], parameters[bias_], output_scale_);
 }
 

@@ -1,4 +1,5 @@
-// Modules: which parameters there are and which operations run over them. They own nothing; the store has the values, the tape the step.
+// Modules: which parameters there are and which operations run over them. They own nothing; the store has the values,
+// the tape the step.
 // The same module reads the student (with gradients) or the teacher (without), as the ParameterView says.
 #pragma once
 
@@ -44,13 +45,15 @@ class LayerNorm {
   LayerNorm(ParameterStore& store, const std::string& name, int64_t width);
   Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x) const;
   // dropout(activation(what forward() gives)).
-  Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x, duet_activation_kind activation, const ops::Dropout& dropout) const;
+  Tensor forward(Tape& tape, const ParameterView& parameters, const Tensor& x, duet_activation_kind activation,
+                 const ops::Dropout& dropout) const;
 
  private:
   int64_t gain_, offset_;
 };
 
-// The scale 1/tau of a loss, learned by its logarithm (METHOD.md 4): the parameter "<name>" of shape 1 holds ln(1/tau), in [ln kLeast, ln kMost].
+// The scale 1/tau of a loss, learned by its logarithm (METHOD.md 4): the parameter "<name>" of shape 1 holds ln(1/tau),
+// in [ln kLeast, ln kMost].
 class LearnedScale {
  public:
   static constexpr double kLeast = 0.1, kMost = 1000;
@@ -73,8 +76,10 @@ struct MlpOptions {
   bool layer_norm = false;
 };
 
-// For each hidden width: Linear, LayerNorm if asked for, activation, dropout; then Linear to the outputs (METHOD.md 6.1).
-// Names: "<name>.layer0.weight", "<name>.layer0.bias", "<name>.norm0.gain", ...; the last Linear is layer number hidden.size().
+// For each hidden width: Linear, LayerNorm if asked for, activation, dropout; then Linear to the outputs (METHOD.md
+// 6.1).
+// Names: "<name>.layer0.weight", "<name>.layer0.bias", "<name>.norm0.gain", ...; the last Linear is layer number
+// hidden.size().
 class Mlp {
  public:
   // first_dropout_layer: the number of its first dropout in stream 5; it uses hidden.size() of them.
@@ -89,8 +94,8 @@ class Mlp {
   uint32_t first_dropout_layer_;
 };
 
-// Two encoders into one space: an Mlp each ("encoder_a", "encoder_v"), whose output rows, scaled to norm 1, are the embeddings. Their dropout layers
-// are distinct.
+// Two encoders into one space: an Mlp each ("encoder_a", "encoder_v"), whose output rows, scaled to norm 1, are the
+// embeddings. Their dropout layers are distinct.
 class EncoderPair {
  public:
   EncoderPair(ParameterStore& store, const MlpOptions& a, const MlpOptions& v);
@@ -105,13 +110,15 @@ class EncoderPair {
   Mlp a_, v_;
 };
 
-// The classifier that both sides share: of an encoder's outputs x the embeddings u, x scaled to norm 1 by rows, and logits = output_scale (W u + b)
-// (METHOD.md 6.1). Parameters "<name>.weight" (classes x inputs) and "<name>.bias", both from U(+-1/sqrt(inputs)).
+// The classifier that both sides share: of an encoder's outputs x the embeddings u, x scaled to norm 1 by rows, and
+// logits = output_scale (W u + b) (METHOD.md 6.1). Parameters "<name>.weight" (classes x inputs) and "<name>.bias",
+// both from U(+-1/sqrt(inputs)).
 class Classifier {
  public:
   Classifier(ParameterStore& store, const std::string& name, int64_t inputs, int64_t classes, float output_scale = 10);
   // Of the outputs of 1 to DUET_HEAD_MODALITIES encoders, in one call each way.
-  std::span<const ops::Head> forward(Tape& tape, const ParameterView& parameters, std::initializer_list<Tensor> x) const;
+  std::span<const ops::Head> forward(Tape& tape, const ParameterView& parameters,
+                                     std::initializer_list<Tensor> x) const;
 
  private:
   int64_t weight_, bias_;

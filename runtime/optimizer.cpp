@@ -7,7 +7,9 @@
 namespace duet {
 namespace {
 
-bool is_like(const Parameter& a, const Parameter& b) { return a.decays == b.decays && a.low == b.low && a.high == b.high; }
+bool is_like(const Parameter& a, const Parameter& b) {
+  return a.decays == b.decays && a.low == b.low && a.high == b.high;
+}
 
 }  // namespace
 
@@ -18,7 +20,9 @@ void ParameterSlots::collect() {
     const Parameter& parameter = store_.parameter(first);
     while (next < store_.count() && is_like(store_.parameter(next), parameter)) ++next;
     const int64_t end = next < store_.count() ? store_.parameter(next).offset : all[0].rows;
-    const auto part = [&](ParameterKind kind) { return all[static_cast<size_t>(kind)].row_part(parameter.offset, end - parameter.offset).vector(); };
+    const auto part = [&](ParameterKind kind) {
+      return all[static_cast<size_t>(kind)].row_part(parameter.offset, end - parameter.offset).vector();
+    };
     slots_.push_back({part(ParameterKind::value), part(ParameterKind::gradient), part(ParameterKind::first_moment),
                       part(ParameterKind::second_moment), part(ParameterKind::teacher)});
     decay_.push_back(parameter.decays ? 1.0f : 0.0f);

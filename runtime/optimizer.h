@@ -1,5 +1,5 @@
-// Optimizers over a ParameterStore: one kernel call updates every parameter, its moments and the teacher's moving average (METHOD.md 6.2), and moves
-// bounded parameters back into their bounds.
+// Optimizers over a ParameterStore: one kernel call updates every parameter, its moments and the teacher's moving
+// average (METHOD.md 6.2), and moves bounded parameters back into their bounds.
 #pragma once
 
 #include <vector>
@@ -12,13 +12,13 @@ namespace duet {
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
-  // One step with the gradients as they stand; they are not cleared. learning_rate: a scalar; step: the number of this update, from 1. apply: an
-  // int32 in the context's memory, 0 where nothing may change; null: everything does.
+  // One step with the gradients as they stand; they are not cleared. learning_rate: a scalar; step: the number of this
+  // update, from 1. apply: an int32 in the context's memory, 0 where nothing may change; null: everything does.
   virtual void step(duet_context* context, const Tensor& learning_rate, Step step, duet_vector apply = {}) = 0;
 };
 
-// A store's parameters as the kernels take them, from the first step on: the updates are elementwise, so neighbours of one kind are one slot, and the
-// zeros between them stay zeros.
+// A store's parameters as the kernels take them, from the first step on: the updates are elementwise, so neighbours of
+// one kind are one slot, and the zeros between them stay zeros.
 class ParameterSlots {
  public:
   explicit ParameterSlots(ParameterStore& store) : store_(store) {}
@@ -43,7 +43,8 @@ class ParameterSlots {
 
 class AdamW : public Optimizer {
  public:
-  explicit AdamW(ParameterStore& store, const duet_adamw_options& options = DUET_ADAMW_OPTIONS_INIT) : slots_(store), options_(options) {}
+  explicit AdamW(ParameterStore& store, const duet_adamw_options& options = DUET_ADAMW_OPTIONS_INIT)
+      : slots_(store), options_(options) {}
   void step(duet_context* context, const Tensor& learning_rate, Step step, duet_vector apply = {}) override;
 
  private:
@@ -54,7 +55,8 @@ class AdamW : public Optimizer {
 // Momentum lies in the first moment; the second is not used.
 class Sgd : public Optimizer {
  public:
-  explicit Sgd(ParameterStore& store, const duet_sgd_options& options = DUET_SGD_OPTIONS_INIT) : slots_(store), options_(options) {}
+  explicit Sgd(ParameterStore& store, const duet_sgd_options& options = DUET_SGD_OPTIONS_INIT)
+      : slots_(store), options_(options) {}
   void step(duet_context* context, const Tensor& learning_rate, Step step, duet_vector apply = {}) override;
 
  private:

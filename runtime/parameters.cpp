@@ -38,10 +38,12 @@ int64_t ParameterStore::add_bounded(const std::string& name, double start, doubl
 
 int64_t ParameterStore::add(Parameter parameter) {
   require(!initialised_, "parameter ", parameter.name, ": the store is initialised");
-  require(parameter.shape.size() == 1 || parameter.shape.size() == 2, "parameter ", parameter.name, ": expected one or two extents, got ",
-          parameter.shape.size());
-  for (const int64_t extent : parameter.shape) require(extent > 0, "parameter ", parameter.name, ": expected extents above 0, got ", extent);
-  for (const Parameter& other : parameters_) require(other.name != parameter.name, "parameter ", parameter.name, ": added twice");
+  require(parameter.shape.size() == 1 || parameter.shape.size() == 2, "parameter ", parameter.name,
+          ": expected one or two extents, got ", parameter.shape.size());
+  for (const int64_t extent : parameter.shape)
+    require(extent > 0, "parameter ", parameter.name, ": expected extents above 0, got ", extent);
+  for (const Parameter& other : parameters_)
+    require(other.name != parameter.name, "parameter ", parameter.name, ": added twice");
   parameter.offset = floats_;
   floats_ += (parameter.rows() * parameter.columns() + kAlignedFloats - 1) / kAlignedFloats * kAlignedFloats;
   parameters_.push_back(std::move(parameter));
@@ -61,9 +63,11 @@ void ParameterStore::initialise(duet_context* context, uint64_t seed) {
     const Tensor values = tensor(number, ParameterKind::value);
     if (parameter(number).bound > 0) {
       const auto bound = static_cast<float>(parameter(number).bound);
-      RandomDraw{seed, kStreamInitialisation, static_cast<uint32_t>(number)}.fill_uniform(context, -bound, bound, values);
+      RandomDraw{seed, kStreamInitialisation, static_cast<uint32_t>(number)}.fill_uniform(context, -bound, bound,
+                                                                                          values);
     } else {
-      const std::vector<float> constant(static_cast<size_t>(values.size()), static_cast<float>(parameter(number).constant));
+      const std::vector<float> constant(static_cast<size_t>(values.size()),
+                                        static_cast<float>(parameter(number).constant));
       copy_to_device(context, values.data, std::span(constant));
     }
   }

@@ -5,7 +5,8 @@
 namespace duet {
 namespace {
 
-// Bytes of the character that starts at `at`, 0 where they are no UTF-8: overlong forms, halves of surrogates and what is beyond U+10FFFF are none.
+// Bytes of the character that starts at `at`, 0 where they are no UTF-8: overlong forms, halves of surrogates and what
+// is beyond U+10FFFF are none.
 size_t character_length(std::string_view raw, size_t at) {
   const auto byte = [&](size_t k) { return static_cast<uint8_t>(raw[at + k]); };
   const uint8_t first = byte(0);

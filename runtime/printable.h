@@ -1,5 +1,5 @@
-// Words of others in our messages: file names, config values, names in a file. A message stays one line of UTF-8 of a bounded length, whatever
-// they hold.
+// Words of others in our messages: file names, config values, names in a file. A message stays one line of UTF-8 of a
+// bounded length, whatever they hold.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Random streams, METHOD.md section 0: element e of a draw is a function of seed, stream, step and e, never of what was drawn before, so
-// nothing depends on an order.
+// Random streams, METHOD.md section 0: element e of a draw is a function of seed, stream, step and e, never of what was
+// drawn before, so nothing depends on an order.
 #pragma once
 
 #include <cstdint>

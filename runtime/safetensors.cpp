@@ -62,13 +62,14 @@ int64_t checked_size(const std::vector<int64_t>& shape, int64_t element_bytes) {
   return empty ? 0 : bytes / element_bytes;
 }
 
-std::vector<int64_t> integers_of(const Json& list, const std::filesystem::path& path, const std::string& name, const char* what) {
+std::vector<int64_t> integers_of(const Json& list, const std::filesystem::path& path, const std::string& name,
+                                 const char* what) {
   require_file(list.is_array(), path, "tensor ", name, ": expected a list of integers as ", what);
   std::vector<int64_t> out;
   for (const Json& entry : list) {
     // An unsigned number above the largest int64 would wrap: no extent and no offset is that large.
-    require_file(entry.is_number_integer() && (!entry.is_number_unsigned() || entry.get<uint64_t>() <= INT64_MAX), path, "tensor ", name,
-                 ": expected integers as ", what, ", got ", shown_json(entry));
+    require_file(entry.is_number_integer() && (!entry.is_number_unsigned() || entry.get<uint64_t>() <= INT64_MAX), path,
+                 "tensor ", name, ": expected integers as ", what, ", got ", shown_json(entry));
     out.push_back(entry.get<int64_t>());
   }
   return out;
@@ -102,8 +103,8 @@ Json parse_header(const std::vector<std::byte>& bytes, const std::filesystem::pa
   require_file(bytes.size() >= 8, path, "expected at least 8 bytes, got ", bytes.size());
   uint64_t length = 0;
   for (size_t k = 0; k < 8; ++k) length |= uint64_t{std::to_integer<uint8_t>(bytes[k])} << (8 * k);
-  require_file(length <= kLargestHeader && length <= bytes.size() - 8, path, "its header claims ", length, " bytes, the file holds ",
-               bytes.size() - 8);
+  require_file(length <= kLargestHeader && length <= bytes.size() - 8, path, "its header claims ", length,
+               " bytes, the file holds ", bytes.size() - 8);
   data_start = 8 + static_cast<size_t>(length);
   const auto* start = reinterpret_cast<const char*>(bytes.data()) + 8;
   Json header;
@@ -127,13 +128,17 @@ int64_t NamedArray::size() const {
 std::string first_not_finite(std::span<const NamedArray> arrays) {
   for (const NamedArray& array : arrays) {
     const DtypeName* dtype = by_dtype(array.dtype);
-    const int64_t at = dtype != nullptr && dtype->first_not_finite != nullptr ? dtype->first_not_finite(array.data, array.size()) : -1;
-    if (at >= 0) return text("tensor ", shown(array.name), ": element ", at, " is ", not_finite_name(dtype->value(array.data, at)));
+    const int64_t at =
+        dtype != nullptr && dtype->first_not_finite != nullptr ? dtype->first_not_finite(array.data, array.size()) : -1;
+    if (at >= 0)
+      return text("tensor ", shown(array.name), ": element ", at, " is ",
+                  not_finite_name(dtype->value(array.data, at)));
   }
   return "";
 }
 
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays, const Metadata& metadata) {
+void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays,
+                       const Metadata& metadata) {
   // Keys in the order of their data, as readers of the format expect them.
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
@@ -142,7 +147,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedA
     const DtypeName* dtype = by_dtype(array.dtype);
     require(dtype != nullptr, "tensor ", array.name, ": expected f32, f64, i32 or i64");
     require(array.name != kMetadata && !header.contains(array.name), "tensor ", array.name, ": its name is taken");
-    require(checked_size(array.shape, dtype->bytes) >= 0, "tensor ", array.name, ": expected a shape, got ", shape_text(array.shape));
+    require(checked_size(array.shape, dtype->bytes) >= 0, "tensor ", array.name, ": expected a shape, got ",
+            shape_text(array.shape));
     require(array.data != nullptr || array.size() == 0, "tensor ", array.name, ": null data");
     const int64_t end = offset + array.size() * dtype->bytes;
     header[array.name] = {{"dtype", dtype->name}, {"shape", array.shape}, {"data_offsets", {offset, end}}};
@@ -157,7 +163,8 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedA
   for (size_t k = 0; k < 8; ++k) length[k] = static_cast<unsigned char>(text.size() >> (8 * k));
   file.write(length, sizeof length);
   file.write(text.data(), text.size());
-  for (const NamedArray& array : arrays) file.write(array.data, static_cast<size_t>(array.size() * by_dtype(array.dtype)->bytes));
+  for (const NamedArray& array : arrays)
+    file.write(array.data, static_cast<size_t>(array.size() * by_dtype(array.dtype)->bytes));
   file.commit();
 }
 
@@ -179,28 +186,31 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
       }
       continue;
     }
-    require_file(
-        entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() && entry.contains("shape") && entry.contains("data_offsets"), path,
-        "tensor ", name, ": expected dtype, shape and data_offsets");
+    require_file(entry.is_object() && entry.contains("dtype") && entry["dtype"].is_string() &&
+                     entry.contains("shape") && entry.contains("data_offsets"),
+                 path, "tensor ", name, ": expected dtype, shape and data_offsets");
     const auto dtype_text = entry["dtype"].get<std::string>();
     const DtypeName* dtype = by_name(dtype_text);
-    require_file(dtype != nullptr, path, "tensor ", name, ": expected dtype F32, F64, I32 or I64, got ", shown(dtype_text));
+    require_file(dtype != nullptr, path, "tensor ", name, ": expected dtype F32, F64, I32 or I64, got ",
+                 shown(dtype_text));
     NamedArray array{key, dtype->dtype, integers_of(entry["shape"], path, name, "shape"), nullptr};
     const std::vector<int64_t> offsets = integers_of(entry["data_offsets"], path, name, "data_offsets");
     const int64_t size = checked_size(array.shape, dtype->bytes);
     require_file(size >= 0, path, "tensor ", name, ": impossible shape ", shape_text(array.shape));
-    require_file(offsets.size() == 2 && offsets[0] >= 0 && offsets[0] <= offsets[1] && offsets[1] <= data_bytes, path, "tensor ", name,
-                 ": expected data_offsets within ", data_bytes, " bytes, got ", shape_text(offsets));
-    require_file(offsets[1] - offsets[0] == size * dtype->bytes, path, "tensor ", name, ": expected ", size * dtype->bytes, " bytes for shape ",
-                 shape_text(array.shape), ", got ", offsets[1] - offsets[0]);
+    require_file(offsets.size() == 2 && offsets[0] >= 0 && offsets[0] <= offsets[1] && offsets[1] <= data_bytes, path,
+                 "tensor ", name, ": expected data_offsets within ", data_bytes, " bytes, got ", shape_text(offsets));
+    require_file(offsets[1] - offsets[0] == size * dtype->bytes, path, "tensor ", name, ": expected ",
+                 size * dtype->bytes, " bytes for shape ", shape_text(array.shape), ", got ", offsets[1] - offsets[0]);
     array.data = bytes_.data() + data_start + offsets[0];
     found.push_back({{offsets[0], offsets[1]}, std::move(array)});
   }
-  std::sort(found.begin(), found.end(),
-            [](const auto& x, const auto& y) { return x.first.begin != y.first.begin ? x.first.begin < y.first.begin : x.first.end < y.first.end; });
+  std::sort(found.begin(), found.end(), [](const auto& x, const auto& y) {
+    return x.first.begin != y.first.begin ? x.first.begin < y.first.begin : x.first.end < y.first.end;
+  });
   int64_t expected = 0;
   for (auto& [span, array] : found) {
-    require_file(span.begin == expected, path, "tensor ", shown(array.name), ": its data starts at ", span.begin, ", expected ", expected);
+    require_file(span.begin == expected, path, "tensor ", shown(array.name), ": its data starts at ", span.begin,
+                 ", expected ", expected);
     expected = span.end;
     arrays_.push_back(std::move(array));
   }
@@ -208,22 +218,27 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
 }
 
 const NamedArray* SafetensorsFile::find(const std::string& name) const {
-  const auto at = std::find_if(arrays_.begin(), arrays_.end(), [&](const NamedArray& array) { return array.name == name; });
+  const auto at =
+      std::find_if(arrays_.begin(), arrays_.end(), [&](const NamedArray& array) { return array.name == name; });
   return at == arrays_.end() ? nullptr : &*at;
 }
 
-void SafetensorsFile::read(const std::string& name, duet_dtype dtype, const std::vector<int64_t>& shape, void* to) const {
+void SafetensorsFile::read(const std::string& name, duet_dtype dtype, const std::vector<int64_t>& shape,
+                           void* to) const {
   const NamedArray* array = find(name);
   require_file(array != nullptr, path_, "tensor ", name, " is missing");
   const DtypeName* wanted = by_dtype(dtype);
   require(wanted != nullptr, "tensor ", name, ": expected f32, f64, i32 or i64");
-  require_file(array->dtype == dtype, path_, "tensor ", name, ": expected dtype ", wanted->name, ", got ", by_dtype(array->dtype)->name);
-  require_file(array->shape == shape, path_, "tensor ", name, ": expected shape ", shape_text(shape), ", got ", shape_text(array->shape));
+  require_file(array->dtype == dtype, path_, "tensor ", name, ": expected dtype ", wanted->name, ", got ",
+               by_dtype(array->dtype)->name);
+  require_file(array->shape == shape, path_, "tensor ", name, ": expected shape ", shape_text(shape), ", got ",
+               shape_text(array->shape));
   const auto bytes = static_cast<size_t>(array->size() * wanted->bytes);
   if (bytes > 0) std::memcpy(to, array->data, bytes);
 }
 
-std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<const float> values, const std::string& prefix) {
+std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<const float> values,
+                                     const std::string& prefix) {
   std::vector<NamedArray> arrays;
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
@@ -232,7 +247,8 @@ std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<cons
   return arrays;
 }
 
-void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix, const std::string& except) {
+void read_parameters(const SafetensorsFile& file, ParameterStore& store, ParameterKind kind, const std::string& prefix,
+                     const std::string& except) {
   std::vector<float> values = store.read(kind);
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);

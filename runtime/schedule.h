@@ -14,8 +14,8 @@ struct Schedule {
   double final_share = 0;    // cosine: the share of rate that is left after the last step
 };
 
-// The rate of step (from 0) of total_steps. cosine, after the warm-up: rate (f + (1 - f) (1 + cos(pi p)) / 2), f = final_share, p the share of
-// the steps after the warm-up that is done; steps past the end keep the last rate.
+// The rate of step (from 0) of total_steps. cosine, after the warm-up: rate (f + (1 - f) (1 + cos(pi p)) / 2), f =
+// final_share, p the share of the steps after the warm-up that is done; steps past the end keep the last rate.
 double learning_rate(const Schedule& schedule, int64_t step, int64_t total_steps);
 
 }  // namespace duet

@@ -7,7 +7,10 @@
 namespace duet {
 
 Tape::Tape(duet_context* context, std::span<duet_context* const> branches)
-    : context_(context), values_(Arena::kFirstChunk, context), gradients_(Arena::kFirstChunk, context), nodes_(size_t{1} << 14) {
+    : context_(context),
+      values_(Arena::kFirstChunk, context),
+      gradients_(Arena::kFirstChunk, context),
+      nodes_(size_t{1} << 14) {
   require(context != nullptr, "context: null");
   // Workspaces are taken from the first context's stream, which every branch has waited for.
   branches_.push_back({context, GrowingBuffer(context)});
@@ -64,7 +67,8 @@ size_t Tape::memory_bytes() const {
 void Tape::check(duet_status status) { succeed(status); }
 
 bool Tape::needs_gradient(std::initializer_list<Tensor> inputs) const {
-  return recording_ && std::any_of(inputs.begin(), inputs.end(), [](const Tensor& input) { return input.requires_grad(); });
+  return recording_ &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Tensor& input) { return input.requires_grad(); });
 }
 
 Tensor Tape::with_gradient(Tensor output) {
@@ -98,7 +102,8 @@ void Tape::part_streams(int count) {
   if (!overlapping_) return;
   duet_event* const here = next_event();
   check(duet_event_record(context_, here));
-  for (size_t k = 1; k + 1 < branches_.size() && k < static_cast<size_t>(count); ++k) check(duet_event_await(branches_[k].context, here));
+  for (size_t k = 1; k + 1 < branches_.size() && k < static_cast<size_t>(count); ++k)
+    check(duet_event_await(branches_[k].context, here));
 }
 
 void Tape::meet_streams(int count) {

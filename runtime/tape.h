@@ -1,15 +1,17 @@
-// The tape: what the operations of a step were, so that their gradients can be run backward. It also holds the step's memory.
+// The tape: what the operations of a step were, so that their gradients can be run backward. It also holds the step's
+// memory.
 //
 //   Tape tape(context);
 //   for (each step) {
 //     tape.reset();                                   // forgets the last step; its memory serves this one
-//     Tensor loss = ops::...(tape, ...);              // every operation records itself where an input requires a gradient
-//     tape.backward(loss);                            // adds into the gradients of whatever the loss came from
+//     Tensor loss = ops::...(tape, ...);              // every operation records itself where an input requires a
+//     gradient tape.backward(loss);                            // adds into the gradients of whatever the loss came
+//     from
 //   }
 //
-// Nodes are plain structs in an arena: a pointer to a function and the operation's inputs. A node does not capture its own output; the tape hands
-// it over. Every output of a recorded operation gets its gradient when it is recorded; backward() clears all of them at once before it begins, so
-// that any number of users can add to one.
+// Nodes are plain structs in an arena: a pointer to a function and the operation's inputs. A node does not capture its
+// own output; the tape hands it over. Every output of a recorded operation gets its gradient when it is recorded;
+// backward() clears all of them at once before it begins, so that any number of users can add to one.
 #pragma once
 
 #include <deque>
@@ -26,8 +28,8 @@ namespace duet {
 
 class Tape {
  public:
-  // Borrows the contexts; the tape and they belong to one thread at a time. branches: contexts of the same device on streams of their own, the last
-  // of them for aside(), the others for side_by_side(); none: one after another.
+  // Borrows the contexts; the tape and they belong to one thread at a time. branches: contexts of the same device on
+  // streams of their own, the last of them for aside(), the others for side_by_side(); none: one after another.
   explicit Tape(duet_context* context, std::span<duet_context* const> branches = {});
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
@@ -35,19 +37,23 @@ class Tape {
   // That of the branch that is under way.
   duet_context* context() const { return branches_[overlapping_ ? branch_ : 0].context; }
 
-  // Forgets nodes, outputs and whatever else came from this tape's memory since the last reset. Allocates nothing and frees nothing.
+  // Forgets nodes, outputs and whatever else came from this tape's memory since the last reset. Allocates nothing and
+  // frees nothing.
   void reset();
-  // The same, and puts the gradients of the next recording side by side, so that clearing them is one fill. May allocate.
+  // The same, and puts the gradients of the next recording side by side, so that clearing them is one fill. May
+  // allocate.
   void reset_and_join();
-  // Whether side_by_side() and aside() use the branches' streams; at first they do not. While a step grows its memory, which comes from the first
-  // context's stream, they must not.
+  // Whether side_by_side() and aside() use the branches' streams; at first they do not. While a step grows its memory,
+  // which comes from the first context's stream, they must not.
   void set_overlapping(bool overlapping) { overlapping_ = overlapping; }
 
-  // d loss / d everything recorded since reset(), added into the gradients of leaves; loss is a scalar that requires a gradient.
+  // d loss / d everything recorded since reset(), added into the gradients of leaves; loss is a scalar that requires a
+  // gradient.
   void backward(const Tensor& loss);
 
-  // Runs the parts, which read what there was before and write what is their own, side by side. passes: which of a part's passes may overlap the
-  // others'. Where backward passes do, no two parts add into the gradient of one tensor. A part within a part is just run.
+  // Runs the parts, which read what there was before and write what is their own, side by side. passes: which of a
+  // part's passes may overlap the others'. Where backward passes do, no two parts add into the gradient of one tensor.
+  // A part within a part is just run.
   enum class Passes { forward, both };
   template <class... Parts>
   void side_by_side(Passes passes, const Parts&... parts) {
@@ -59,8 +65,8 @@ class Tape {
     end_parts(passes, count);
   }
 
-  // Runs what nobody reads before backward() beside everything that comes in between, such as clearing the gradients of parameters. Within a
-  // part it is just run.
+  // Runs what nobody reads before backward() beside everything that comes in between, such as clearing the gradients of
+  // parameters. Within a part it is just run.
   template <class Work>
   void aside(const Work& work) {
     if (branches_.size() < 2 || inside_) return work();
@@ -73,7 +79,8 @@ class Tape {
   Tensor make(int64_t rows, int64_t columns = 1);
   // A scalar, kept for as long as the tape: for the few numbers that formulas hold.
   Tensor constant(float value);
-  // Uninitialised memory of this step: in the context's memory, for kernels; on the host, for operations' lists of views.
+  // Uninitialised memory of this step: in the context's memory, for kernels; on the host, for operations' lists of
+  // views.
   template <class T>
   T* array(int64_t count) {
     return values_.array<T>(count);
@@ -83,7 +90,8 @@ class Tape {
     return nodes_.array<T>(count);
   }
 
-  // Scratch of a kernel call, valid until the next request. The second form asks the operation's own ..._workspace call first.
+  // Scratch of a kernel call, valid until the next request. The second form asks the operation's own ..._workspace call
+  // first.
   duet_workspace workspace(size_t bytes) { return {branches_[branch_].workspace.request(bytes), bytes}; }
   template <class Inputs>
   duet_workspace workspace(duet_status (*ask)(const duet_context*, const Inputs*, size_t*), const Inputs& inputs) {
@@ -92,8 +100,9 @@ class Tape {
     return workspace(bytes);
   }
 
-  // For operations: output came from inputs, and backward(tape, output) adds output.grad's share into their gradients. Returns output, with a
-  // gradient where one is needed; otherwise nothing is recorded. backward is copied into the arena: it holds tensors and numbers by value.
+  // For operations: output came from inputs, and backward(tape, output) adds output.grad's share into their gradients.
+  // Returns output, with a gradient where one is needed; otherwise nothing is recorded. backward is copied into the
+  // arena: it holds tensors and numbers by value.
   template <class Backward>
   Tensor record(Tensor output, std::initializer_list<Tensor> inputs, const Backward& backward) {
     static_assert(std::is_trivially_destructible_v<Backward>, "the arena runs no destructors");

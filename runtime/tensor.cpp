@@ -9,7 +9,8 @@ namespace {
 
 duet_vector vector_of(const Tensor& tensor, float* data) {
   if (data == nullptr) return {};
-  require(tensor.stride == tensor.columns, "tensor: expected rows without padding, got ", tensor.columns, " columns with stride ", tensor.stride);
+  require(tensor.stride == tensor.columns, "tensor: expected rows without padding, got ", tensor.columns,
+          " columns with stride ", tensor.stride);
   return {data, tensor.size(), DUET_F32};
 }
 
@@ -23,18 +24,20 @@ duet_vector Tensor::vector() const { return vector_of(*this, data); }
 duet_vector Tensor::grad_vector() const { return vector_of(*this, grad); }
 
 Tensor Tensor::row_part(int64_t first, int64_t count) const {
-  require(first >= 0 && count >= 0 && count <= rows - first, "row_part: expected rows within ", rows, ", got ", count, " from ", first);
+  require(first >= 0 && count >= 0 && count <= rows - first, "row_part: expected rows within ", rows, ", got ", count,
+          " from ", first);
   return shifted(*this, first * stride, count, columns);
 }
 
 Tensor Tensor::column_part(int64_t first, int64_t count) const {
-  require(first >= 0 && count >= 0 && count <= columns - first, "column_part: expected columns within ", columns, ", got ", count, " from ", first);
+  require(first >= 0 && count >= 0 && count <= columns - first, "column_part: expected columns within ", columns,
+          ", got ", count, " from ", first);
   return shifted(*this, first, rows, count);
 }
 
 Tensor Tensor::reshaped(int64_t new_rows, int64_t new_columns) const {
-  require(stride == columns && new_rows >= 0 && new_columns >= 0 && new_rows * new_columns == size(), "reshaped: expected ", size(),
-          " elements without padding, got ", new_rows, " x ", new_columns);
+  require(stride == columns && new_rows >= 0 && new_columns >= 0 && new_rows * new_columns == size(),
+          "reshaped: expected ", size(), " elements without padding, got ", new_rows, " x ", new_columns);
   return {data, grad, new_rows, new_columns, new_columns};
 }
 
@@ -43,7 +46,8 @@ float Tensor::item() const {
   return *data;
 }
 
-OwningTensor::OwningTensor(int64_t rows, int64_t columns, Gradient gradient, duet_context* context) : context_(context) {
+OwningTensor::OwningTensor(int64_t rows, int64_t columns, Gradient gradient, duet_context* context)
+    : context_(context) {
   require(rows >= 0 && columns >= 0, "tensor: expected a shape, got ", rows, " x ", columns);
   const auto bytes = static_cast<size_t>(rows * columns) * sizeof(float);
   const size_t aligned = (bytes + kAlignment - 1) / kAlignment * kAlignment;

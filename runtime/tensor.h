@@ -1,4 +1,5 @@
-// Tensors: float32, row-major, of one or two dimensions. A Tensor is a view, small and copied freely; an OwningTensor holds the memory.
+// Tensors: float32, row-major, of one or two dimensions. A Tensor is a view, small and copied freely; an OwningTensor
+// holds the memory.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,11 @@
 
 namespace duet {
 
-// rows x columns floats at data; element (i, j) is data[i * stride + j]. A vector has one column, a scalar one element. data is null where an
-// optional argument is not given. grad, of the same shape and stride, is where backward adds d loss / d this; null: no gradient is wanted.
-// The memory belongs to an arena (valid until its reset), an OwningTensor or a ParameterStore. Operations never write the data of an input.
+// rows x columns floats at data; element (i, j) is data[i * stride + j]. A vector has one column, a scalar one element.
+// data is null where an optional argument is not given. grad, of the same shape and stride, is where backward adds d
+// loss / d this; null: no gradient is wanted.
+// The memory belongs to an arena (valid until its reset), an OwningTensor or a ParameterStore. Operations never write
+// the data of an input.
 struct Tensor {
   float* data = nullptr;
   float* grad = nullptr;
@@ -27,7 +30,8 @@ struct Tensor {
   duet_vector vector() const;
   duet_vector grad_vector() const;
 
-  // Rows [first, first + count) and columns [first, first + count): views of the same data and the same gradient, so no operation is recorded.
+  // Rows [first, first + count) and columns [first, first + count): views of the same data and the same gradient, so no
+  // operation is recorded.
   Tensor row_part(int64_t first, int64_t count) const;
   Tensor column_part(int64_t first, int64_t count) const;
   // The same values as another shape of the same size; needs rows without padding.
@@ -39,7 +43,9 @@ struct Tensor {
   float item() const;
 
   // A view of plain memory of the caller, rows without padding.
-  static Tensor view(float* data, int64_t rows, int64_t columns = 1, float* grad = nullptr) { return {data, grad, rows, columns, columns}; }
+  static Tensor view(float* data, int64_t rows, int64_t columns = 1, float* grad = nullptr) {
+    return {data, grad, rows, columns, columns};
+  }
 };
 
 // A tensor with memory of its own, zero at first, for what outlives a step. Moves; copies of its tensor() are views.
@@ -73,7 +79,8 @@ class OwningTensor {
   Tensor tensor_;
 };
 
-// Integers as kernels take them: labels and mined indices are int32, row numbers and steps int64. A view; data null: not given.
+// Integers as kernels take them: labels and mined indices are int32, row numbers and steps int64. A view; data null:
+// not given.
 template <class T>
 struct IntegerView {
   const T* data = nullptr;

@@ -1,4 +1,5 @@
-/* The C interface as an engine meets it: C99, the installed headers and library, nothing of the tree. Exits non-zero on the first wrong answer. */
+/* The C interface as an engine meets it: C99, the installed headers and library, nothing of the tree. Exits non-zero on
+   the first wrong answer. */
 #include <duet/duet.h>
 #include <math.h>
 #include <stdio.h>
@@ -78,10 +79,12 @@ static void test_distance(duet_context* context) {
 
   /* Misuse is a status and a text that names argument, expected and actual. */
   out.columns = kColumns - 1;
-  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT) fail("a wrong shape was accepted");
+  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT)
+    fail("a wrong shape was accepted");
   if (strstr(duet_last_error(), "distances: expected 5 x 7, got 5 x 6") == NULL) fail("a wrong shape was not named");
   out.columns = kColumns;
-  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT) fail("a null context was accepted");
+  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT)
+    fail("a null context was accepted");
   if (strcmp(duet_status_name(DUET_INVALID_ARGUMENT), "DUET_INVALID_ARGUMENT") != 0) fail("duet_status_name");
 }
 
@@ -108,9 +111,9 @@ static void test_infonce(duet_context* context) {
   inputs.scale = duet_f32_vector(&scale, 1);
   succeed(duet_contrastive_workspace(context, &inputs, &bytes), "duet_contrastive_workspace");
   scratch = workspace(bytes);
-  succeed(
-      duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows), duet_f32_vector(column_loss, kColumns), rows, columns, scratch),
-      "duet_contrastive_forward");
+  succeed(duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows),
+                                   duet_f32_vector(column_loss, kColumns), rows, columns, scratch),
+          "duet_contrastive_forward");
   for (k = 0; k < kRows * kWidth; ++k) grad_a[k] = 1; /* backward adds */
   succeed(duet_contrastive_backward(context, &inputs, rows, columns, duet_f32_vector(row_weight, kRows), no_vector,
                                     duet_f32_matrix(grad_a, kRows, kWidth), no_matrix, no_vector, no_vector, scratch),
@@ -128,7 +131,8 @@ static void test_infonce(duet_context* context) {
 
   if (bytes > 0) {
     scratch.bytes = bytes - 1;
-    if (duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows), duet_f32_vector(column_loss, kColumns), rows, columns,
+    if (duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows),
+                                 duet_f32_vector(column_loss, kColumns), rows, columns,
                                  scratch) != DUET_WORKSPACE_TOO_SMALL)
       fail("a small workspace was accepted");
   }
@@ -140,7 +144,8 @@ static void expect_refused(duet_status status, const char* part) {
   fail("misuse");
 }
 
-/* What a C compiler lets a caller do: numbers that are no enumerator, a struct without its _INIT, one array in two places, arguments nobody reads. */
+/* What a C compiler lets a caller do: numbers that are no enumerator, a struct without its _INIT, one array in two
+   places, arguments nobody reads. */
 static void test_misuse(duet_context* context) {
   float scale = 2, out[kRows * kColumns], kappa[kRows] = {0};
   size_t bytes = 0;
@@ -165,9 +170,11 @@ static void test_misuse(duet_context* context) {
     memcpy(&wrong.v.dtype, &numbers[k], sizeof wrong.v.dtype);
     expect_refused(duet_alignment_workspace(context, &wrong, &bytes), "inputs.v: expected dtype f32, got ");
   }
-  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(out, kRows), duet_f32_vector(out + kRows - 1, kColumns), scratch),
+  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(out, kRows),
+                                        duet_f32_vector(out + kRows - 1, kColumns), scratch),
                  "lse_column: shares memory with lse_row");
-  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(a, kRows), no_vector, scratch), "lse_row: shares memory with inputs.a");
+  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(a, kRows), no_vector, scratch),
+                 "lse_row: shares memory with inputs.a");
   alignment.struct_size = 0;
   expect_refused(duet_alignment_workspace(context, &alignment, &bytes), "inputs.struct_size: expected ");
   expect_refused(duet_alignment_workspace(context, &alignment, &bytes), " as the struct's _INIT sets it, got 0");
@@ -177,13 +184,16 @@ static void test_misuse(duet_context* context) {
   distillation.scale = distillation.teacher_scale = alignment.scale;
   succeed(duet_distillation_workspace(context, &distillation, &bytes), "duet_distillation_workspace");
   distillation.first_column = -1;
-  expect_refused(duet_distillation_workspace(context, &distillation, &bytes), "inputs.first_column: expected 0 or more, got -1");
+  expect_refused(duet_distillation_workspace(context, &distillation, &bytes),
+                 "inputs.first_column: expected 0 or more, got -1");
   distillation.first_column = 0;
   distillation.kappa_a = duet_f32_vector(kappa, kRows);
-  expect_refused(duet_distillation_workspace(context, &distillation, &bytes), "inputs.kappa_a: expected null without inputs.class_a and class_v");
+  expect_refused(duet_distillation_workspace(context, &distillation, &bytes),
+                 "inputs.kappa_a: expected null without inputs.class_a and class_v");
 }
 
-/* Memory of the context, the CPU's here, and a step's control in it: two slots of mail, a decision that moves a number and reports it. */
+/* Memory of the context, the CPU's here, and a step's control in it: two slots of mail, a decision that moves a number
+   and reports it. */
 static void test_step(duet_context* context) {
   enum { kSlots = 2 };
   const int64_t rows[kSlots * 2] = {3, 1, 4, 0}, zeros[3] = {0, 0, 0}, numbers[kSlots] = {7, 8};
@@ -212,7 +222,8 @@ static void test_step(duet_context* context) {
   succeed(duet_pinned_allocate(context, sizeof verdict, &verdicts), "duet_pinned_allocate");
   succeed(duet_memory_fill(context, counters, 0, sizeof zeros), "duet_memory_fill");
   mail.values = duet_f32_matrix(rates, kSlots, 1);
-  mail.integers.data = (void*)numbers, mail.integers.rows = kSlots, mail.integers.columns = mail.integers.row_stride = 1;
+  mail.integers.data = (void*)numbers, mail.integers.rows = kSlots,
+  mail.integers.columns = mail.integers.row_stride = 1;
   mail.indices.data = (void*)rows, mail.indices.rows = kSlots, mail.indices.columns = mail.indices.row_stride = 2;
   mail.integers.dtype = mail.indices.dtype = DUET_I64;
   counted.begun = duet_i64_vector(counters, 1);
@@ -225,12 +236,14 @@ static void test_step(duet_context* context) {
   decision.reasons = &reason, decision.reason_count = 1;
   decision.moves = &move, decision.move_count = 1;
   decision.reported = &report_of, decision.reported_count = 1;
-  report.verdicts.data = verdicts, report.verdicts.rows = kSlots, report.verdicts.columns = report.verdicts.row_stride = 1;
+  report.verdicts.data = verdicts, report.verdicts.rows = kSlots,
+  report.verdicts.columns = report.verdicts.row_stride = 1;
   report.verdicts.dtype = DUET_I64;
   report.values = duet_f32_matrix(reported, kSlots, 1);
   succeed(duet_event_create(context, &event), "duet_event_create");
   for (count = 0; count < kSlots; ++count)
-    succeed(duet_step_begin(context, &mail, counted.begun, duet_f32_vector(&rate, 1), duet_i64_vector(&number, 1), duet_i64_vector(indices, 2)),
+    succeed(duet_step_begin(context, &mail, counted.begun, duet_f32_vector(&rate, 1), duet_i64_vector(&number, 1),
+                            duet_i64_vector(indices, 2)),
             "duet_step_begin");
   if (rate != 0.5f || number != 8 || indices[0] != 4 || indices[1] != 0) fail("the second slot's mail");
   succeed(duet_step_decide(context, &decision, &counted, duet_i32_vector(&apply, 1), &report), "duet_step_decide");
@@ -239,7 +252,8 @@ static void test_step(duet_context* context) {
   succeed(duet_context_synchronize(context), "duet_context_synchronize");
   succeed(duet_memory_copy(context, seen, counters, sizeof seen), "duet_memory_copy");
   succeed(duet_memory_copy(context, verdict, verdicts, sizeof verdict), "duet_memory_copy");
-  if (!done || apply != 1 || seen[0] != 2 || seen[1] != 1 || seen[2] != 0 || verdict[1] != DUET_STEP_CHANGES) fail("the verdict");
+  if (!done || apply != 1 || seen[0] != 2 || seen[1] != 1 || seen[2] != 0 || verdict[1] != DUET_STEP_CHANGES)
+    fail("the verdict");
   if (moved != 1 || reported[1] != 1) fail("what moves with a step");
   succeed(duet_fault_check(&fault), "duet_fault_check");
   if (duet_graph_begin(context) != DUET_UNSUPPORTED) fail("the CPU has no graphs");

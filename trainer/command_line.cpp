@@ -60,9 +60,13 @@ void add_threads(CLI::App* command, Given& given) {
 }
 
 void add_device(CLI::App* command, CommandLine& line) {
-  command->add_option("--device", line.device.device, "auto, cpu, cuda or emulated; auto: CUDA where there is such a device [\"auto\"]")
+  command
+      ->add_option("--device", line.device.device,
+                   "auto, cpu, cuda or emulated; auto: CUDA where there is such a device [\"auto\"]")
       ->type_name("DEVICE");
-  command->add_option("--precision", line.device.precision, "of a CUDA device's products: tf32x3, fp32, tf32 or bf16 [\"tf32x3\"]")
+  command
+      ->add_option("--precision", line.device.precision,
+                   "of a CUDA device's products: tf32x3, fp32, tf32 or bf16 [\"tf32x3\"]")
       ->type_name("PRECISION");
 }
 
@@ -86,7 +90,8 @@ Config train_config(const CLI::App* train, const Given& given) {
     set_from_file(config, given.config_file);
     misfit_of_file = misfit(config);
   }
-  for (size_t i = 0; i < std::size(kShorthands); ++i) apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
+  for (size_t i = 0; i < std::size(kShorthands); ++i)
+    apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
   for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
   // Keys that do not fit together may come from several places; where the file's own do not, it is named.
   const std::string fault = misfit(config);
@@ -98,7 +103,8 @@ Config train_config(const CLI::App* train, const Given& given) {
 std::string one_line(std::string words, int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i], cut = shown(argument);
-    for (size_t at = words.find(argument); argument.size() > kLongestShown && at != std::string::npos; at = words.find(argument, at + cut.size()))
+    for (size_t at = words.find(argument); argument.size() > kLongestShown && at != std::string::npos;
+         at = words.find(argument, at + cut.size()))
       words.replace(at, argument.size(), cut);
   }
   for (char& c : words)
@@ -111,7 +117,9 @@ std::string one_line(std::string words, int argc, char** argv) {
 std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   CommandLine line;
   Given given;
-  CLI::App program{"duet trains a pair of encoders that share one space, by cross-modal triplets and progressive self-distillation.", "duet"};
+  CLI::App program{
+      "duet trains a pair of encoders that share one space, by cross-modal triplets and progressive self-distillation.",
+      "duet"};
   program.set_version_flag("--version", version_text());
   program.require_subcommand(1);
 
@@ -123,14 +131,19 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   train->add_option("--set", given.assignments, "any config keys; may be repeated")->type_name("KEY=VALUE");
 
   add_device(train, line);
-  train->add_flag("--profile", line.profile, "time each phase of a step, waiting for it: a table at the end, and profile.json in the run directory");
+  train->add_flag(
+      "--profile", line.profile,
+      "time each phase of a step, waiting for it: a table at the end, and profile.json in the run directory");
 
   CLI::App* eval = add_command(program, "eval", "Measure a trained model on a test split");
   CLI::App* embed = add_command(program, "embed", "Write the embeddings of a split, a .npy a modality");
   for (CLI::App* command : {eval, embed}) {
     add_text(command, "--run", given.run, "run directory of duet train", "DIR")->required();
-    add_text(command, "--data", given.data, "folder of the data set; without it the digits embedded in the program", "DIR");
-    command->add_option("--split", line.split, "train or test [\"test\"]")->type_name("SPLIT")->check(CLI::IsMember({"train", "test"}));
+    add_text(command, "--data", given.data, "folder of the data set; without it the digits embedded in the program",
+             "DIR");
+    command->add_option("--split", line.split, "train or test [\"test\"]")
+        ->type_name("SPLIT")
+        ->check(CLI::IsMember({"train", "test"}));
     add_threads(command, given);
     add_device(command, line);
   }
@@ -142,7 +155,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   info->add_flag("--json", line.json, "print JSON");
   info->add_flag("--keys", line.keys, "print every config key with type, default, values and meaning");
 
-  CLI::App* demo = add_command(program, "demo", "Train triplet, then psd on the embedded digits with 10 % of the labels, and compare them");
+  CLI::App* demo = add_command(
+      program, "demo", "Train triplet, then psd on the embedded digits with 10 % of the labels, and compare them");
   add_threads(demo, given);
   add_device(demo, line);
   add_text(demo, "--seed", given.seed, "seed of every random draw [0]", "N");

@@ -1,4 +1,5 @@
-// The program's arguments: which command, told what. CLI11 does the reading; its mistakes come out as UsageError like everyone else's.
+// The program's arguments: which command, told what. CLI11 does the reading; its mistakes come out as UsageError like
+// everyone else's.
 #pragma once
 
 #include <filesystem>

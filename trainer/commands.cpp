@@ -24,9 +24,9 @@ namespace fs = std::filesystem;
 
 std::string describe(const Preparation& preparation) {
   const data::Dataset& dataset = preparation.dataset;
-  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ", dataset.test.rows(),
-              " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ", dataset.width(0), ", ", dataset.modalities[1], " ",
-              dataset.width(1));
+  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ",
+              dataset.test.rows(), " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ",
+              dataset.width(0), ", ", dataset.modalities[1], " ", dataset.width(1));
 }
 
 // Lines of ours may hold a path or a name in a file, which may hold anything.
@@ -39,7 +39,8 @@ std::string shown_path(const fs::path& path) { return printable(path.string()); 
 std::string device_words(const ChosenDevice& chosen, const Device& device) {
   if (device.options().kind == DUET_CUDA) return text(chosen.name, ", ", chosen.precision);
   const int threads = duet_context_threads(device.context());
-  return text(threads, threads == 1 ? " thread" : " threads", chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
+  return text(threads, threads == 1 ? " thread" : " threads",
+              chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
 }
 
 // Of a command that says nothing else of where it works.
@@ -56,8 +57,8 @@ struct Run {
 };
 
 // times: null where no phase is timed.
-Run run_training(const Config& config, const DeviceChoice& choice, const std::optional<fs::path>& directory, bool announce,
-                 PhaseTimes* times = nullptr) {
+Run run_training(const Config& config, const DeviceChoice& choice, const std::optional<fs::path>& directory,
+                 bool announce, PhaseTimes* times = nullptr) {
   const ChosenDevice chosen = choose_device(choice, config.threads);
   Device device(chosen.options);
   Preparation preparation = prepare(config);
@@ -78,7 +79,8 @@ Run run_training(const Config& config, const DeviceChoice& choice, const std::op
     print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
     evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
   }
-  if (run_directory) run_directory->write_start(preparation.description.config, machine_facts(chosen, device), evidence);
+  if (run_directory)
+    run_directory->write_start(preparation.description.config, machine_facts(chosen, device), evidence);
   Progress progress;
   Run run{train(device, model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt, times),
           preparation.description.modalities};
@@ -90,11 +92,13 @@ int train_command(const CommandLine& line) {
   PhaseTimes times;
   const Run run = run_training(line.config, line.device, line.run, true, line.profile ? &times : nullptr);
   if (run.result.interrupted_by) {
-    print_notes({text("interrupted after step ", run.result.steps, ": ",
-                      line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept")});
+    print_notes(
+        {text("interrupted after step ", run.result.steps, ": ",
+              line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept")});
     return kExitSignal + run.result.interrupted_by;
   }
-  std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0], run.modalities[1]);
+  std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0],
+                            run.modalities[1]);
   std::cerr << coincidence_warning(run.result.evaluation, run.modalities[0], run.modalities[1]);
   if (line.profile) std::cout << times.table();
   if (line.run) std::cout << "written to " << shown_path(*line.run) << '\n';
@@ -124,7 +128,8 @@ std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context
   const fs::path path = *line.run / kModelFile;
   std::error_code refused;
   const bool there = fs::exists(path, refused);
-  usage_require(there, path.string(), ": ", refused ? refused.message() : "no such file", "; --run takes the run directory of duet train");
+  usage_require(there, path.string(), ": ", refused ? refused.message() : "no such file",
+                "; --run takes the run directory of duet train");
   return Model::load(path, context);
 }
 
@@ -143,7 +148,8 @@ int eval_command(const CommandLine& line) {
     std::cout << to_json(evaluation).dump(2) << '\n';
   } else {
     std::cout << evaluation_table(evaluation, a, v);
-    if (evaluation.a_to_v.queries == 0) std::cerr << "no query with a label and a relevant item: measures by label are left out\n";
+    if (evaluation.a_to_v.queries == 0)
+      std::cerr << "no query with a label and a relevant item: measures by label are left out\n";
   }
   return kExitDone;
 }
@@ -152,7 +158,8 @@ int eval_command(const CommandLine& line) {
   throw UsageError(path.string() + ": not written: it is there already (--force writes over it)");
 }
 
-// The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over where --force says so.
+// The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over
+// where --force says so.
 std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
   InputFiles inputs;
   inputs.add(*line.run);
@@ -169,11 +176,12 @@ std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line,
   return files;
 }
 
-// Both or none: neither appears before both are on the disk. Where files are replaced, a system that refuses the second name leaves the first: what
-// it replaced is gone.
+// Both or none: neither appears before both are on the disk. Where files are replaced, a system that refuses the second
+// name leaves the first: what it replaced is gone.
 class EmbeddingFiles {
  public:
-  EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces) : paths_(paths), replaces_(replaces) {
+  EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces)
+      : paths_(paths), replaces_(replaces) {
     for (size_t side = 0; side < files_.size(); ++side) make(side);
   }
 
@@ -226,12 +234,13 @@ int embed_command(const CommandLine& line) {
   print_notes(scaling_notes(model->description()));
   std::array<data::Features, data::kModalities> embeddings;
   for (size_t side = 0; side < embeddings.size(); ++side)
-    embeddings[side] =
-        model->embed(device.context(), static_cast<int>(side), split.features[side], model->description().config.evaluation_block_rows);
+    embeddings[side] = model->embed(device.context(), static_cast<int>(side), split.features[side],
+                                    model->description().config.evaluation_block_rows);
   const InterruptGuard interrupt;  // from here on there are files
   std::error_code error;
   fs::create_directories(*line.out, error);
-  if (error) refuse_output(text(line.out->string(), ": cannot make the output folder: ", error.message()), error.value());
+  if (error)
+    refuse_output(text(line.out->string(), ": cannot make the output folder: ", error.message()), error.value());
   usage_require(fs::is_directory(*line.out, error), line.out->string(), ": cannot make the output folder");
   EmbeddingFiles files(paths, line.force);
   files.write(embeddings);
@@ -245,18 +254,22 @@ int embed_command(const CommandLine& line) {
   return kExitDone;
 }
 
-// "device cuda: NVIDIA H200, compute capability 9.0, 140.0 of 141.2 GB free", "device cuda: not usable: no CUDA device on this machine".
+// "device cuda: NVIDIA H200, compute capability 9.0, 140.0 of 141.2 GB free", "device cuda: not usable: no CUDA device
+// on this machine".
 std::string device_line(const nlohmann::ordered_json& device) {
   std::string line = "device " + device["device"].get<std::string>() + ": ";
   if (device.contains("name")) {
     char memory[64];
     std::snprintf(memory, sizeof memory, "%.1f of %.1f GB free", 1e-9 * device["free_bytes"].get<double>(),
                   1e-9 * device["memory_bytes"].get<double>());
-    line += text(device["name"].get<std::string>(), ", compute capability ", device["compute_capability"].get<std::string>(), ", ", memory);
+    line += text(device["name"].get<std::string>(), ", compute capability ",
+                 device["compute_capability"].get<std::string>(), ", ", memory);
     if (device.contains("driver")) line += ", driver " + device["driver"].get<std::string>();
   }
-  if (device.contains("threads")) line += text(device["threads"].get<int>(), device["threads"] == 1 ? " thread" : " threads");
-  if (device.contains("reason")) line += text(device.contains("name") ? "; " : "", "not usable: ", device["reason"].get<std::string>());
+  if (device.contains("threads"))
+    line += text(device["threads"].get<int>(), device["threads"] == 1 ? " thread" : " threads");
+  if (device.contains("reason"))
+    line += text(device.contains("name") ? "; " : "", "not usable: ", device["reason"].get<std::string>());
   return line;
 }
 

@@ -27,11 +27,14 @@ std::string json_type(const json& value) {
 }
 
 [[noreturn]] void wrong_type(const ConfigKey& key, const json& value, const std::string& place) {
-  throw UsageError(text(place, ": expected ", type_name(key), ", got ", json_type(value), value.is_null() ? "" : " " + shown_json(value)));
+  throw UsageError(text(place, ": expected ", type_name(key), ", got ", json_type(value),
+                        value.is_null() ? "" : " " + shown_json(value)));
 }
 
-void check_range(const ConfigKey& key, bool holds, const json& value, const std::string& place, const std::string& reason = "") {
-  usage_require(holds, place, ": expected a value ", std::isinf(key.range.high) ? "" : "in ", range_text(key), ", got ", shown_json(value), reason);
+void check_range(const ConfigKey& key, bool holds, const json& value, const std::string& place,
+                 const std::string& reason = "") {
+  usage_require(holds, place, ": expected a value ", std::isinf(key.range.high) ? "" : "in ", range_text(key), ", got ",
+                shown_json(value), reason);
 }
 
 template <class Integer>
@@ -40,7 +43,8 @@ Integer integer(const ConfigKey& key, const json& value, const std::string& plac
   // An integer of more than 64 bits is read as a float: its type is right, its range is not.
   const bool huge = value.is_number_float() && std::abs(value.get<double>()) >= 0x1p63;
   if (!value.is_number_integer() && !huge) wrong_type(key, value, place);
-  const bool fits = !huge && (!value.is_number_unsigned() || value.get<uint64_t>() <= static_cast<uint64_t>(Limits::max()));
+  const bool fits =
+      !huge && (!value.is_number_unsigned() || value.get<uint64_t>() <= static_cast<uint64_t>(Limits::max()));
   check_range(key, key.range.holds(value.get<double>()) && (fits || std::isinf(key.range.high)), value, place);
   usage_require(fits, place, ": expected a value of at most ", Limits::max(), ", got ", shown_json(value));
   return value.get<Integer>();
@@ -50,10 +54,11 @@ double real(const ConfigKey& key, const json& value, const std::string& place) {
   if (!value.is_number()) wrong_type(key, value, place);
   const auto number = value.get<double>();
   check_range(key, std::isfinite(number) && key.range.holds(number), value, place);
-  usage_require(std::abs(number) <= std::numeric_limits<float>::max(), place, ": expected a value of at most 3.4e38, got ", shown_json(value));
+  usage_require(std::abs(number) <= std::numeric_limits<float>::max(), place,
+                ": expected a value of at most 3.4e38, got ", shown_json(value));
   const auto single = static_cast<float>(number);
-  usage_require(single != 0 || number == 0, place, ": expected ", key.range.holds(0) ? "0 or " : "", "a value of at least 1.4e-45, got ",
-                shown_json(value));
+  usage_require(single != 0 || number == 0, place, ": expected ", key.range.holds(0) ? "0 or " : "",
+                "a value of at least 1.4e-45, got ", shown_json(value));
   check_range(key, key.range.holds(single), value, place, text(", which as a float32 is ", single));
   return number;
 }
@@ -113,7 +118,8 @@ std::string place_of(const std::string& name, const std::string& source) {
 
 void set(Config& config, const std::string& name, const json& value, const std::string& source) {
   const ConfigKey* key = find_key(name);
-  usage_require(key != nullptr, source, ": unknown config key '", shown(name), "' (did you mean '", nearest_key(shown(name)).name, "'?)");
+  usage_require(key != nullptr, source, ": unknown config key '", shown(name), "' (did you mean '",
+                nearest_key(shown(name)).name, "'?)");
   const std::string place = place_of(name, source);
   std::visit(Store{config, *key, value, place}, key->member);
 }
@@ -128,7 +134,8 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
-// A number of the command line as JSON: an integer where it reads as one, else a number, else the text, which then has the wrong type.
+// A number of the command line as JSON: an integer where it reads as one, else a number, else the text, which then has
+// the wrong type.
 json number(const std::string& value, const std::string& place) {
   const char* end = value.data() + value.size();
   int64_t whole = 0;
@@ -137,8 +144,8 @@ json number(const std::string& value, const std::string& place) {
   if (auto [stop, error] = std::from_chars(value.data(), end, large); error == std::errc() && stop == end) return large;
   double real = 0;
   const auto [stop, error] = std::from_chars(value.data(), end, real);
-  usage_require(error != std::errc::result_out_of_range || stop != end, place, ": expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got ",
-                shown(value));
+  usage_require(error != std::errc::result_out_of_range || stop != end, place,
+                ": expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got ", shown(value));
   if (error == std::errc() && stop == end && std::isfinite(real)) return real;
   return value;
 }
@@ -148,7 +155,9 @@ struct Read {
   const std::string& value;
   const std::string& place;
 
-  json operator()(bool Config::*) const { return value == "true" ? json(true) : value == "false" ? json(false) : json(value); }
+  json operator()(bool Config::*) const {
+    return value == "true" ? json(true) : value == "false" ? json(false) : json(value);
+  }
   json operator()(int64_t Config::*) const { return number(value, place); }
   json operator()(uint64_t Config::*) const { return number(value, place); }
   json operator()(double Config::*) const { return number(value, place); }
@@ -203,27 +212,33 @@ void set_from_assignment(Config& config, const std::string& assignment) {
 }
 
 bool is_modality_name(const std::string& name) {
-  constexpr size_t kLongest = 200;  // bytes; with ".npy" and what marks a file that is being written it stays below a file name's 255
+  constexpr size_t kLongest =
+      200;  // bytes; with ".npy" and what marks a file that is being written it stays below a file name's 255
   // What is printed otherwise than it is has a control character or is no UTF-8.
-  return printable(name) == name && !name.empty() && name != "." && name != ".." && name.size() <= kLongest && name.find('/') == std::string::npos;
+  return printable(name) == name && !name.empty() && name != "." && name != ".." && name.size() <= kLongest &&
+         name.find('/') == std::string::npos;
 }
 
 std::string misfit(const Config& config) {
   const auto& modalities = config.modalities;
-  if (!modalities.empty() && modalities.size() != 2) return text("modalities: expected two names, got ", modalities.size());
+  if (!modalities.empty() && modalities.size() != 2)
+    return text("modalities: expected two names, got ", modalities.size());
   for (const std::string& name : modalities)
-    if (!is_modality_name(name)) return text("modalities: expected the name of a .npy file without its ending, in UTF-8, got '", shown(name), "'");
+    if (!is_modality_name(name))
+      return text("modalities: expected the name of a .npy file without its ending, in UTF-8, got '", shown(name), "'");
   if (!modalities.empty() && modalities[0] == modalities[1])
     return text("modalities: expected two different names, got '", shown(modalities[0]), "' twice");
   if (config.learn_temperature && !(1 / config.temperature >= LearnedScale::kLeast))
-    return text("temperature: with learn_temperature expected at most ", 1 / LearnedScale::kLeast, ", got ", config.temperature);
+    return text("temperature: with learn_temperature expected at most ", 1 / LearnedScale::kLeast, ", got ",
+                config.temperature);
   const auto left_out = [&](const char* what, int64_t rows) {
-    return rows >= config.smallest_batch
-               ? ""
-               : text(what, ": ", rows, " is below smallest_batch ", config.smallest_batch, ", so that every batch would be left out");
+    return rows >= config.smallest_batch ? ""
+                                         : text(what, ": ", rows, " is below smallest_batch ", config.smallest_batch,
+                                                ", so that every batch would be left out");
   };
-  return config.sampler == "shuffled" ? left_out("batch_size", config.batch_size)
-                                      : left_out("balanced_classes times balanced_samples", config.balanced_classes * config.balanced_samples);
+  return config.sampler == "shuffled"
+             ? left_out("batch_size", config.batch_size)
+             : left_out("balanced_classes times balanced_samples", config.balanced_classes * config.balanced_samples);
 }
 
 void validate(const Config& config) {
@@ -233,7 +248,8 @@ void validate(const Config& config) {
 
 nlohmann::ordered_json to_json(const Config& config) {
   nlohmann::ordered_json object;
-  for (const ConfigKey& key : config_keys()) std::visit([&](auto member) { object[key.name] = config.*member; }, key.member);
+  for (const ConfigKey& key : config_keys())
+    std::visit([&](auto member) { object[key.name] = config.*member; }, key.member);
   return object;
 }
 

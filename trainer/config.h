@@ -1,5 +1,6 @@
-// What a training run can be told. One table (config_keys.cpp) names every key, its type, range and meaning; parsing, validation, the resolved
-// config of a run, `duet info --keys` and docs/CONFIG.md all read it. The defaults are those of METHOD.md section 6 and stand here alone.
+// What a training run can be told. One table (config_keys.cpp) names every key, its type, range and meaning; parsing,
+// validation, the resolved config of a run, `duet info --keys` and docs/CONFIG.md all read it. The defaults are those
+// of METHOD.md section 6 and stand here alone.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +54,8 @@ struct Config {
   int64_t mining_slots = 1;
   double temperature = 0.1, teacher_temperature = 0.1;
   bool learn_temperature = false;
-  double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 1, contrastive_weight = 1, decorrelation_weight = 0;
+  double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 1,
+         contrastive_weight = 1, decorrelation_weight = 0;
   bool hide_labels = true, lift = true, trust = true, pair_evidence = true;
   double largest_lift = 100, unannotated_kappa = 0.5, supervision_momentum = 0.95;
 
@@ -68,8 +70,9 @@ struct Range {
 };
 
 struct ConfigKey {
-  using Member = std::variant<bool Config::*, int64_t Config::*, uint64_t Config::*, double Config::*, std::string Config::*,
-                              std::vector<int64_t> Config::*, std::vector<std::string> Config::*>;
+  using Member =
+      std::variant<bool Config::*, int64_t Config::*, uint64_t Config::*, double Config::*, std::string Config::*,
+                   std::vector<int64_t> Config::*, std::vector<std::string> Config::*>;
   const char* name;
   Member member;
   Range range;  // of numbers, or of each number of a list
@@ -84,14 +87,16 @@ const ConfigKey& nearest_key(const std::string& name);
 std::string type_name(const ConfigKey& key);
 std::string range_text(const ConfigKey& key);
 
-// Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it was. A number of any key must
-// keep to its range as a float32, which is what the kernels take: 1e-300 is no value above 0 there. Objects from files may have the key "format".
+// Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it
+// was. A number of any key must keep to its range as a float32, which is what the kernels take: 1e-300 is no value
+// above 0 there. Objects from files may have the key "format".
 void set_from_json(Config& config, const nlohmann::json& object, const std::string& source);
 void set_from_file(Config& config, const std::string& path);
 void set_from_text(Config& config, const std::string& name, const std::string& value, const std::string& source);
 void set_from_assignment(Config& config, const std::string& assignment);  // "key=value", from --set
 
-// What no key alone can tell, that the keys fit together: one line, or "" where they do. validate() throws it as UsageError.
+// What no key alone can tell, that the keys fit together: one line, or "" where they do. validate() throws it as
+// UsageError.
 std::string misfit(const Config& config);
 void validate(const Config& config);
 // A modality is the stem of its .npy file, and stands in config.json and in the model.

@@ -12,8 +12,10 @@ namespace duet {
 namespace {
 
 duet_precision parse_precision(const std::string& word) {
-  constexpr std::array<std::pair<const char*, duet_precision>, 4> kWords = {
-      {{"tf32x3", DUET_PRECISION_TF32X3}, {"fp32", DUET_PRECISION_FP32}, {"tf32", DUET_PRECISION_TF32}, {"bf16", DUET_PRECISION_BF16}}};
+  constexpr std::array<std::pair<const char*, duet_precision>, 4> kWords = {{{"tf32x3", DUET_PRECISION_TF32X3},
+                                                                             {"fp32", DUET_PRECISION_FP32},
+                                                                             {"tf32", DUET_PRECISION_TF32},
+                                                                             {"bf16", DUET_PRECISION_BF16}}};
   for (const auto& [name, precision] : kWords)
     if (word == name) return precision;
   throw UsageError("--precision: expected tf32x3, fp32, tf32 or bf16, got '" + word + "'");
@@ -26,8 +28,8 @@ std::string without_call(const std::string& words) {
 }
 std::string reason_of_last_error() { return without_call(duet_last_error()); }
 
-// The devices of a kind that can say what they are, and why another cannot or there is none. Asking one takes it into use, so that a command which
-// works on the first asks no other.
+// The devices of a kind that can say what they are, and why another cannot or there is none. Asking one takes it into
+// use, so that a command which works on the first asks no other.
 struct Found {
   std::vector<duet_device_facts> devices;
   std::string reason;
@@ -74,14 +76,15 @@ ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads) {
   chosen.precision = choice.precision;
   chosen.has_cuda = has_backend(DUET_CUDA);
   const std::string& word = choice.device;
-  usage_require(word == "auto" || word == "cpu" || word == "cuda" || word == "emulated", "--device: expected auto, cpu, cuda or emulated, got '",
-                word, "'");
+  usage_require(word == "auto" || word == "cpu" || word == "cuda" || word == "emulated",
+                "--device: expected auto, cpu, cuda or emulated, got '", word, "'");
   if (word != "cpu") {
     const Found found = find(DUET_CUDA, 1);
     const bool there = !found.devices.empty(), emulated = there && found.devices[0].emulated;
     chosen.options.kind = DUET_CUDA;
     if (word == "emulated") {
-      usage_require(emulated, "--device emulated: this build has no emulator (cmake --preset emulate makes one that has)");
+      usage_require(emulated,
+                    "--device emulated: this build has no emulator (cmake --preset emulate makes one that has)");
       chosen.name = "emulator";
       return chosen;
     }
@@ -97,7 +100,8 @@ ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads) {
     chosen.reason = reason;
   }
   const Found cpu = find(DUET_CPU, 1);
-  usage_require(!cpu.devices.empty(), "--device ", word, ": ", cpu.reason, chosen.reason.empty() ? "" : "; CUDA: " + chosen.reason);
+  usage_require(!cpu.devices.empty(), "--device ", word, ": ", cpu.reason,
+                chosen.reason.empty() ? "" : "; CUDA: " + chosen.reason);
   chosen.name = "cpu";
   return chosen;
 }

@@ -1,4 +1,5 @@
-// Which device a command works on: --device and --precision. They are no config keys: machine.json says what a run ran on.
+// Which device a command works on: --device and --precision. They are no config keys: machine.json says what a run ran
+// on.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -21,7 +22,8 @@ struct ChosenDevice {
   bool has_cuda = false;  // whether this build has a CUDA backend, so that a reason is news
 };
 
-// Throws, naming --device or --precision: UsageError where this build lacks what is asked for, std::runtime_error where this machine does.
+// Throws, naming --device or --precision: UsageError where this build lacks what is asked for, std::runtime_error where
+// this machine does.
 ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads);
 
 // version, simd_target, for `duet info`; with the device, its precision and the threads, for machine.json.

@@ -35,14 +35,15 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
   return {means[0].value(), means[1].value(), means[2].value()};
 }
 
-DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery, const std::vector<int32_t>& labels,
-                     const std::vector<int64_t>& items) {
+DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery,
+                     const std::vector<int32_t>& labels, const std::vector<int64_t>& items) {
   const auto count = std::ssize(labels);
   const auto cutoffs = std::ssize(kRecallCutoffs);
   const auto matrix_of = [&](const DeviceArray<float>& array, int64_t columns) {
     return duet_f32_matrix(array.data(), array.size() / columns, columns);
   };
-  const DeviceArray<float> query_values(context, std::span(queries.values)), gallery_values(context, std::span(gallery.values));
+  const DeviceArray<float> query_values(context, std::span(queries.values)),
+      gallery_values(context, std::span(gallery.values));
   const DeviceArray<int32_t> classes(context, std::span(labels));
   const DeviceArray<int64_t> groups(context, std::span(items)), ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
@@ -55,8 +56,9 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
 
   const auto entries = [&](int64_t columns) { return DeviceArray<float>(context, count * columns); };
   const DeviceArray<int32_t> relevant_items(context, count);
-  const DeviceArray<float> average_precision = entries(1), precision_at_r = entries(1), precision_over_cutoffs = entries(1),
-                           recall_at = entries(cutoffs), precision_recall = entries(kCurvePoints), matching_share = entries(1),
+  const DeviceArray<float> average_precision = entries(1), precision_at_r = entries(1),
+                           precision_over_cutoffs = entries(1), recall_at = entries(cutoffs),
+                           precision_recall = entries(kCurvePoints), matching_share = entries(1),
                            pair_recall_at = entries(cutoffs);
   duet_retrieval_outputs outputs = DUET_RETRIEVAL_OUTPUTS_INIT;
   outputs.relevant = duet_i32_vector(relevant_items.data(), count);
@@ -72,8 +74,9 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   const Memory scratch(context, bytes);
   succeed(duet_retrieval_forward(context, &inputs, &outputs, {scratch.get(), bytes}));
   const std::vector<int32_t> relevant = relevant_items.read();
-  const std::vector<float> ap = average_precision.read(), at_r = precision_at_r.read(), over_cutoffs = precision_over_cutoffs.read(),
-                           recall = recall_at.read(), curves = precision_recall.read(), matching = matching_share.read(),
+  const std::vector<float> ap = average_precision.read(), at_r = precision_at_r.read(),
+                           over_cutoffs = precision_over_cutoffs.read(), recall = recall_at.read(),
+                           curves = precision_recall.read(), matching = matching_share.read(),
                            pair_recall = pair_recall_at.read();
 
   DirectionScores scores;
@@ -98,7 +101,8 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   return scores;
 }
 
-// The item that each row shows: its group, or, of a row of group -1, a number that no other row has. Empty: every row is an item of its own.
+// The item that each row shows: its group, or, of a row of group -1, a number that no other row has. Empty: every row
+// is an item of its own.
 std::vector<int64_t> items_of(const std::vector<int64_t>& groups) {
   std::vector<int64_t> taken = groups, items = groups;
   std::sort(taken.begin(), taken.end());
@@ -120,14 +124,17 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& items)
   };
   std::vector<Row> sorted;
   for (int64_t i = 0; i < rows.rows; ++i) {
-    const std::string_view bytes(reinterpret_cast<const char*>(rows.row(i)), static_cast<size_t>(rows.columns) * sizeof(float));
+    const std::string_view bytes(reinterpret_cast<const char*>(rows.row(i)),
+                                 static_cast<size_t>(rows.columns) * sizeof(float));
     sorted.push_back({std::hash<std::string_view>()(bytes), bytes, items.empty() ? i : items[static_cast<size_t>(i)]});
   }
-  std::sort(sorted.begin(), sorted.end(),
-            [](const Row& a, const Row& b) { return std::tie(a.hash, a.bytes, a.item) < std::tie(b.hash, b.bytes, b.item); });
+  std::sort(sorted.begin(), sorted.end(), [](const Row& a, const Row& b) {
+    return std::tie(a.hash, a.bytes, a.item) < std::tie(b.hash, b.bytes, b.item);
+  });
   Mean share;
   for (size_t begin = 0, end = 0; begin < sorted.size(); begin = end) {
-    while (end < sorted.size() && sorted[end].hash == sorted[begin].hash && sorted[end].bytes == sorted[begin].bytes) ++end;
+    while (end < sorted.size() && sorted[end].hash == sorted[begin].hash && sorted[end].bytes == sorted[begin].bytes)
+      ++end;
     for (size_t k = begin; k < end; ++k) share.add(sorted[begin].item != sorted[end - 1].item);
   }
   return sorted.empty() ? 0 : share.value();
@@ -135,16 +142,18 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& items)
 
 }  // namespace
 
-Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const std::vector<int32_t>& labels,
-                    const std::vector<int64_t>& groups) {
+Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
+                    const std::vector<int32_t>& labels, const std::vector<int64_t>& groups) {
   const std::vector<int64_t> items = items_of(groups);
-  return {rank(context, a, v, labels, items), rank(context, v, a, labels, items), {coinciding(a, items), coinciding(v, items)}};
+  return {rank(context, a, v, labels, items),
+          rank(context, v, a, labels, items),
+          {coinciding(a, items), coinciding(v, items)}};
 }
 
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {
   const int64_t block_rows = model.description().config.evaluation_block_rows;
-  return evaluate(context, model.embed(context, 0, split.features[0], block_rows), model.embed(context, 1, split.features[1], block_rows),
-                  split.labels, split.groups);
+  return evaluate(context, model.embed(context, 0, split.features[0], block_rows),
+                  model.embed(context, 1, split.features[1], block_rows), split.labels, split.groups);
 }
 
 }  // namespace duet

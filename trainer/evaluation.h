@@ -27,8 +27,8 @@ struct Evaluation {
 };
 
 // {"map": {"a_to_v", "v_to_a", "mean"}, "map_at_r", "map_over_cutoffs" likewise, "recall": {"1": {...}, "5", "10"},
-// "matching": {"matching_1_of_2": {...}, "pair_recall": {"1": {...}, ...}}, "precision_recall": {"a_to_v": [11], "v_to_a": [11]}, "queries": {...},
-// "coinciding": {"a", "v"}};
+// "matching": {"matching_1_of_2": {...}, "pair_recall": {"1": {...}, ...}}, "precision_recall": {"a_to_v": [11],
+// "v_to_a": [11]}, "queries": {...}, "coinciding": {"a", "v"}};
 // null where there is nothing to measure.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
 

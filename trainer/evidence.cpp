@@ -21,8 +21,8 @@ using Rows = std::vector<int64_t>;
 
 constexpr int64_t kMostRows = 256;
 constexpr double kRidge = 0.3, kUnitEps = 1e-12;
-// Of an entry of H the error is at most n times the condition of K + 0.3 I times the rounding: 256 x 855 x 1.1e-16 = 2.4e-11 of its largest, 3.3, and
-// the scores divide by H_ii >= 0.77 and sum.
+// Of an entry of H the error is at most n times the condition of K + 0.3 I times the rounding: 256 x 855 x 1.1e-16 =
+// 2.4e-11 of its largest, 3.3, and the scores divide by H_ii >= 0.77 and sum.
 constexpr double kEqualScores = 1e-9;
 constexpr double kLeastGenerality = 0.001, kLeastHeight = 0.05;
 constexpr double kWhole = 0.95, kNothing = 0.05;  // shares of a gradient that a note rounds to all and to none
@@ -35,7 +35,8 @@ Rows spaced(int64_t rows, Belongs&& belongs) {
   const int64_t most = std::min(count, kMostRows);
   Rows taken;
   for (int64_t i = 0; i < rows; ++i)
-    if (belongs(i) && passed++ == static_cast<int64_t>(taken.size()) * count / std::max<int64_t>(most, 1)) taken.push_back(i);
+    if (belongs(i) && passed++ == static_cast<int64_t>(taken.size()) * count / std::max<int64_t>(most, 1))
+      taken.push_back(i);
   return taken;
 }
 
@@ -46,7 +47,8 @@ Matrix gram(const data::Features& features, const Rows& rows) {
   std::vector<double> lengths;
   for (const int64_t row : rows) {
     double square = 0;
-    for (int64_t k = 0; k < features.columns; ++k) square += static_cast<double>(features.row(row)[k]) * static_cast<double>(features.row(row)[k]);
+    for (int64_t k = 0; k < features.columns; ++k)
+      square += static_cast<double>(features.row(row)[k]) * static_cast<double>(features.row(row)[k]);
     lengths.push_back(std::max(std::sqrt(square), kUnitEps));
   }
   Matrix product = Matrix::Zero(count, count), unit;
@@ -83,8 +85,10 @@ int64_t below(double other, double own) {
   return other < own ? 2 : 0;
 }
 
-// R of each row: the share of the other classes that score below its own. ids: 0 to present - 1, one a row; the absent classes score 0.
-std::vector<double> class_shares(const Matrix& weights, const std::vector<Eigen::Index>& ids, Eigen::Index present, int64_t classes) {
+// R of each row: the share of the other classes that score below its own. ids: 0 to present - 1, one a row; the absent
+// classes score 0.
+std::vector<double> class_shares(const Matrix& weights, const std::vector<Eigen::Index>& ids, Eigen::Index present,
+                                 int64_t classes) {
   const Eigen::Index count = weights.rows();
   Matrix scores = Matrix::Zero(count, present);
   for (Eigen::Index j = 0; j < count; ++j) scores.col(ids[static_cast<size_t>(j)]) += weights.col(j);
@@ -137,9 +141,11 @@ std::string number(double value) {
 
 }  // namespace
 
-Evidence measure_evidence(const data::Features& a, const data::Features& v, std::span<const int32_t> labels, int64_t classes) {
+Evidence measure_evidence(const data::Features& a, const data::Features& v, std::span<const int32_t> labels,
+                          int64_t classes) {
   const auto count = static_cast<int64_t>(labels.size());
-  require(a.rows == count && v.rows == count, "evidence: expected as many rows as labels, ", count, ", got ", a.rows, " and ", v.rows);
+  require(a.rows == count && v.rows == count, "evidence: expected as many rows as labels, ", count, ", got ", a.rows,
+          " and ", v.rows);
   for (int64_t i = 0; i < count; ++i) {
     const int32_t label = labels[static_cast<size_t>(i)];
     require(label >= -1 && label < classes, "evidence: label ", i, ": expected -1 to ", classes - 1, ", got ", label);
@@ -160,7 +166,8 @@ Evidence measure_evidence(const data::Features& a, const data::Features& v, std:
     read(labelled);
     std::vector<Eigen::Index> ids;
     for (const int64_t row : labelled)
-      ids.push_back(std::lower_bound(present.begin(), present.end(), labels[static_cast<size_t>(row)]) - present.begin());
+      ids.push_back(std::lower_bound(present.begin(), present.end(), labels[static_cast<size_t>(row)]) -
+                    present.begin());
     std::array<std::vector<double>, 2> shares;
     for (const size_t side : {0, 1}) {
       shares[side] = class_shares(sides[side].weights, ids, static_cast<Eigen::Index>(present.size()), classes);
@@ -174,13 +181,15 @@ Evidence measure_evidence(const data::Features& a, const data::Features& v, std:
   if (all.size() >= 3) {
     if (present.size() < 2 || all != labelled) read(all);
     const auto& [side_a, side_v] = sides;
-    generality = std::max(generality, pair_share(side_a.weights, side_v.kernel) + pair_share(side_v.weights, side_a.kernel) - 1);
+    generality =
+        std::max(generality, pair_share(side_a.weights, side_v.kernel) + pair_share(side_v.weights, side_a.kernel) - 1);
   }
   evidence.pairs_generalise = generality;
 
   const double height = (evidence.labels_read[0] + evidence.labels_read[1]) / 2 + kLeastHeight;
   const double ratio = std::max(height + delta / 2, kLeastHeight) / std::max(height - delta / 2, kLeastHeight);
-  // A power of up to 1998 may overflow to infinity, whose minimum with 1 is 1, or vanish to 0; no NaN, for ratio is finite and above 0.
+  // A power of up to 1998 may overflow to infinity, whose minimum with 1 is 1, or vanish to 0; no NaN, for ratio is
+  // finite and above 0.
   const double power = 2 * (1 - generality) / generality;
   evidence.gradient_share = {std::min(1.0, std::pow(ratio, power)), std::min(1.0, std::pow(ratio, -power))};
   return evidence;
@@ -194,8 +203,8 @@ std::string evidence_note(const Evidence& evidence, const std::array<std::string
     ending = modalities[learner] + " learns from " + modalities[other];
     if (share >= kNothing) ending += ", " + modalities[other] + " by " + number(share) + " from " + modalities[learner];
   }
-  return "labels read " + modalities[0] + " " + number(evidence.labels_read[0]) + ", " + modalities[1] + " " + number(evidence.labels_read[1]) +
-         "; pairs generalise " + number(evidence.pairs_generalise) + ": " + ending;
+  return "labels read " + modalities[0] + " " + number(evidence.labels_read[0]) + ", " + modalities[1] + " " +
+         number(evidence.labels_read[1]) + "; pairs generalise " + number(evidence.pairs_generalise) + ": " + ending;
 }
 
 nlohmann::ordered_json evidence_facts(const Evidence& evidence, const std::array<std::string, 2>& modalities) {

@@ -12,7 +12,8 @@ namespace fs = std::filesystem;
 
 void InputFiles::add_file(const fs::path& path) {
   struct stat facts = {};
-  if (::stat(path.c_str(), &facts) == 0 && S_ISREG(facts.st_mode)) files_.emplace(std::pair(facts.st_dev, facts.st_ino), path);
+  if (::stat(path.c_str(), &facts) == 0 && S_ISREG(facts.st_mode))
+    files_.emplace(std::pair(facts.st_dev, facts.st_ino), path);
 }
 
 void InputFiles::add(const fs::path& path) {

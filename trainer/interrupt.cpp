@@ -21,7 +21,8 @@ void request(int number) {
   if (requested_signal == 0) {
     requested_at = at;
     requested_signal = number;
-  } else if (at - requested_at >= kSameRequest) {  // it ends the program when this handler has returned, until when it is blocked
+  } else if (at - requested_at >=
+             kSameRequest) {  // it ends the program when this handler has returned, until when it is blocked
     std::signal(number, SIG_DFL);
     std::raise(number);
   }

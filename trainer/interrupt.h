@@ -1,6 +1,6 @@
-// Ctrl-C, SIGTERM and a hang-up as requests: the loop finishes its step, saves and ends. Another signal half a second later, or more, ends the
-// program at once; what comes sooner is the same request, which many senders make twice: timeout to the process and to its group, a closed terminal
-// by the shell and by the kernel.
+// Ctrl-C, SIGTERM and a hang-up as requests: the loop finishes its step, saves and ends. Another signal half a second
+// later, or more, ends the program at once; what comes sooner is the same request, which many senders make twice:
+// timeout to the process and to its group, a closed terminal by the shell and by the kernel.
 #pragma once
 
 #include <array>
@@ -8,8 +8,9 @@
 
 namespace duet {
 
-// While one lives, the first SIGINT, SIGTERM or SIGHUP is only noted, and so are others within half a second; a later one has its default effect. One
-// that was ignored before stays ignored, as nohup and a shell's background jobs want it. At most one guard at a time.
+// While one lives, the first SIGINT, SIGTERM or SIGHUP is only noted, and so are others within half a second; a later
+// one has its default effect. One that was ignored before stays ignored, as nohup and a shell's background jobs want
+// it. At most one guard at a time.
 class InterruptGuard {
  public:
   InterruptGuard();

@@ -22,8 +22,8 @@ void add_losses(nlohmann::ordered_json& line, const Losses& losses) {
 
 using Sides = std::array<data::Features, data::kModalities>;
 
-// Rows of the training split that an epoch's model has to embed before it is saved. Of psd, whose epoch passes four times over the rows, all of them
-// would be a quarter of its products; of the built-in digits these are a hundredth.
+// Rows of the training split that an epoch's model has to embed before it is saved. Of psd, whose epoch passes four
+// times over the rows, all of them would be a quarter of its products; of the built-in digits these are a hundredth.
 constexpr int64_t kProbeRows = 64;
 
 Sides first_rows(const Sides& features, int64_t most) {
@@ -37,8 +37,8 @@ Sides first_rows(const Sides& features, int64_t most) {
 
 class Loop {
  public:
-  Loop(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress, const InterruptGuard& interrupt,
-       PhaseTimes* times)
+  Loop(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+       const InterruptGuard& interrupt, PhaseTimes* times)
       : context_(device.context()),
         model_(model),
         preparation_(preparation),
@@ -48,8 +48,8 @@ class Loop {
         interrupt_(interrupt),
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
-        step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), schedule_steps_,
-              preparation.sampler->batch_rows()) {
+        step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}),
+              schedule_steps_, preparation.sampler->batch_rows()) {
     step_.set_times(times);
     state_.title = config_.method;
     state_.epochs = config_.epochs;
@@ -67,7 +67,8 @@ class Loop {
       const bool last = epoch + 1 == epochs || done();
       const bool due = last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0);
       const bool evaluates = due && !result.interrupted_by;
-      // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking takes longer, and comes after.
+      // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking
+      // takes longer, and comes after.
       Sides test;
       if (evaluates)
         test = embed(preparation_.dataset.test.features, "test");
@@ -105,7 +106,8 @@ class Loop {
     while (step_.unfinished() > 0) finish_step();
     const Losses sum = sum_;
     const int64_t steps = changes_;
-    for (const LossName& name : kLossNames) state_.losses.*name.value = steps > 0 ? sum.*name.value / static_cast<double>(steps) : kNoLoss;
+    for (const LossName& name : kLossNames)
+      state_.losses.*name.value = steps > 0 ? sum.*name.value / static_cast<double>(steps) : kNoLoss;
     state_.elapsed_s = seconds_since(start_);
     if (!run_directory_ || state_.step == first_step) return;
     nlohmann::ordered_json line = {{"epoch", state_.epoch},
@@ -150,9 +152,11 @@ class Loop {
     Sides embeddings;
     try {
       for (size_t side = 0; side < features.size(); ++side)
-        embeddings[side] = model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows);
+        embeddings[side] =
+            model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows);
     } catch (const EmbeddingNotFinite& error) {
-      throw std::runtime_error(text("after step ", state_.step, ": ", split, " split, ", error.what(), "; a lower learning_rate may help"));
+      throw std::runtime_error(
+          text("after step ", state_.step, ": ", split, " split, ", error.what(), "; a lower learning_rate may help"));
     }
     return embeddings;
   }
@@ -188,8 +192,8 @@ class Loop {
 
 }  // namespace
 
-TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
-                     const InterruptGuard& interrupt, PhaseTimes* times) {
+TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory,
+                     Progress& progress, const InterruptGuard& interrupt, PhaseTimes* times) {
   return Loop(device, model, preparation, run_directory, progress, interrupt, times).run();
 }
 

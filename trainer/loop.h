@@ -1,4 +1,5 @@
-// The loop: epochs of steps, with what happens around them: the log, the progress, the saved model, the evaluations, the early ends.
+// The loop: epochs of steps, with what happens around them: the log, the progress, the saved model, the evaluations,
+// the early ends.
 #pragma once
 
 #include "runtime/device.h"
@@ -18,10 +19,10 @@ struct TrainingResult {
   int interrupted_by = 0;  // the signal that ended it early; 0: none
 };
 
-// Trains model, which was made from preparation.description in the memory of device. run_directory: null where nothing is to be written; it has been
-// started.
+// Trains model, which was made from preparation.description in the memory of device. run_directory: null where nothing
+// is to be written; it has been started.
 // times: null where no phase is timed.
-TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
-                     const InterruptGuard& interrupt, PhaseTimes* times = nullptr);
+TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory,
+                     Progress& progress, const InterruptGuard& interrupt, PhaseTimes* times = nullptr);
 
 }  // namespace duet

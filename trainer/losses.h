@@ -1,4 +1,5 @@
-// The loss terms of a step as METHOD.md 6.11 names them, on the host: what the log, the progress line and the tests read.
+// The loss terms of a step as METHOD.md 6.11 names them, on the host: what the log, the progress line and the tests
+// read.
 #pragma once
 
 #include <array>
@@ -30,6 +31,7 @@ inline constexpr std::array<LossName, 7> kLossNames = {{{"loss", "loss", &Losses
                                                         {"loss_kl", "kl", &Losses::kl},
                                                         {"loss_pair", "pair", &Losses::pair},
                                                         {"loss_dis", "dis", &Losses::dis}}};
-static_assert(kLossNames[static_cast<size_t>(Loss::dis)].value == &Losses::dis && kLossNames.size() == static_cast<size_t>(Loss::dis) + 1);
+static_assert(kLossNames[static_cast<size_t>(Loss::dis)].value == &Losses::dis &&
+              kLossNames.size() == static_cast<size_t>(Loss::dis) + 1);
 
 }  // namespace duet

@@ -39,7 +39,8 @@ Losses losses_of(const float* reported) {
 }  // namespace
 
 double annotated_ratio(const Config& config, int64_t epoch) {
-  const double progress = std::min(1.0, static_cast<double>(epoch) / (config.ratio_epochs_share * static_cast<double>(config.epochs)));
+  const double progress =
+      std::min(1.0, static_cast<double>(epoch) / (config.ratio_epochs_share * static_cast<double>(config.epochs)));
   return config.ratio_end + (1 - config.ratio_end) * (1 + std::cos(std::numbers::pi * progress)) / 2;
 }
 
@@ -47,8 +48,8 @@ double distillation_ramp(const Config& config, int64_t epoch) {
   return std::min(1.0, static_cast<double>(epoch) / (config.rho_epochs_share * static_cast<double>(config.epochs)));
 }
 
-TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels, const Evidence& evidence,
-                           int64_t steps, int64_t most_rows)
+TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels,
+                           const Evidence& evidence, int64_t steps, int64_t most_rows)
     : device_(device),
       model_(model),
       config_(model.description().config),
@@ -59,12 +60,13 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       contrastive_(config_.method == "contrastive"),
       tape_(device.step_context(), device.branches()),
       optimizer_(make_optimizer(config_, model.parameters())),
-      schedule_{config_.learning_rate, config_.schedule == "cosine" ? Decay::cosine : Decay::constant, config_.warmup_steps,
-                config_.learning_rate_final_share},
+      schedule_{config_.learning_rate, config_.schedule == "cosine" ? Decay::cosine : Decay::constant,
+                config_.warmup_steps, config_.learning_rate_final_share},
       steps_(steps),
       most_rows_(most_rows),
       train_(train),
-      resident_(device.holds(static_cast<int64_t>(sizeof(float)) * train.rows() * (train.features[0].columns + train.features[1].columns))),
+      resident_(device.holds(static_cast<int64_t>(sizeof(float)) * train.rows() *
+                             (train.features[0].columns + train.features[1].columns))),
       labels_(context(), labels),
       mail_values_(context(), kSlots * kMailValues),
       mail_integers_(context(), kSlots * kMailIntegers),
@@ -178,7 +180,8 @@ void TrainingStep::put_on_its_way(int64_t n, duet_event* done) {
   } else if (known) {
     succeed(duet_graph_launch(context(), graphs_[n].get()));
   } else {
-    // The first step of so many rows grows the tape's memory, which a capture could not. Graphs of smaller batches lose theirs where it does.
+    // The first step of so many rows grows the tape's memory, which a capture could not. Graphs of smaller batches lose
+    // theirs where it does.
     if (!graphs_.empty() && n > graphs_.rbegin()->first) {
       succeed(duet_context_synchronize(context()));
       graphs_.clear();
@@ -203,7 +206,8 @@ void TrainingStep::send(std::span<const int64_t> rows, int64_t slot) {
       require(row >= 0 && row < features.rows, "rows[", i, "]: expected 0 to ", features.rows - 1, ", got ", row);
       std::copy_n(features.row(row), features.columns, from + i * features.columns);
     }
-    copy_bytes(device_.upload_context(), features_[side].row_part(first, n).data, from, static_cast<size_t>(n * features.columns) * sizeof(float));
+    copy_bytes(device_.upload_context(), features_[side].row_part(first, n).data, from,
+               static_cast<size_t>(n * features.columns) * sizeof(float));
   }
   succeed(duet_event_record(device_.upload_context(), arrived_.get()));
   succeed(duet_event_await(context(), arrived_.get()));
@@ -226,11 +230,14 @@ TrainingStep::Graph TrainingStep::capture(int64_t rows) {
   return Graph(made);
 }
 
-TrainingState TrainingStep::state() const { return {begun_, counters_.read()[kUpdates], predicted_.read(), concord_.read()[0]}; }
+TrainingState TrainingStep::state() const {
+  return {begun_, counters_.read()[kUpdates], predicted_.read(), concord_.read()[0]};
+}
 
 void TrainingStep::set_state(const TrainingState& state) {
   require(unfinished() == 0, "state: a step is under way");
-  require(std::ssize(state.frequencies) == classes_, "state: expected ", classes_, " frequencies, got ", state.frequencies.size());
+  require(std::ssize(state.frequencies) == classes_, "state: expected ", classes_, " frequencies, got ",
+          state.frequencies.size());
   begun_ = finished_ = state.steps;
   const std::array<int64_t, kCounters> counters = {state.steps, state.updates, 0};
   copy_to_device(context(), counters_.data(), std::span<const int64_t>(counters));
@@ -302,7 +309,8 @@ void TrainingStep::begin(int64_t rows) {
   mail.integers = matrix_of(mail_integers_.data(), kSlots, kMailIntegers);
   mail.indices = matrix_of(mail_indices_.data(), kSlots, mail_rows());
   succeed(duet_step_begin(context(), &mail, duet_i64_vector(counters_.data() + kBegun, 1), values_.tensor().vector(),
-                          duet_i64_vector(integers_.data(), kMailIntegers), duet_i64_vector(indices_.data(), resident_ ? rows : 2 * rows)));
+                          duet_i64_vector(integers_.data(), kMailIntegers),
+                          duet_i64_vector(indices_.data(), resident_ ? rows : 2 * rows)));
 }
 
 TrainingStep::Batch TrainingStep::gather(int64_t rows) {
@@ -342,12 +350,14 @@ void TrainingStep::record(int64_t rows) {
   end_phase("decision");
   tape_.backward(made.terms.total);
   end_phase("backward");
-  optimizer_->step(context(), mail_value(kLearningRate), {counters_.data() + kUpdates, 1}, duet_i32_vector(apply_.data(), 1));
+  optimizer_->step(context(), mail_value(kLearningRate), {counters_.data() + kUpdates, 1},
+                   duet_i32_vector(apply_.data(), 1));
   end_phase("optimizer");
 }
 
-// Names what is not finite, from the weights outward. No step has changed anything since, so the forward pass can be made again: its draws depend on
-// the step's number alone, and its mail is still there. A learning rate can be too high only where it has moved something.
+// Names what is not finite, from the weights outward. No step has changed anything since, so the forward pass can be
+// made again: its draws depend on the step's number alone, and its mail is still there. A learning rate can be too high
+// only where it has moved something.
 void TrainingStep::refuse_loss(int64_t step) {
   const int64_t slot = step % kSlots;
   const float* const reported = reported_.data() + slot * kMostReported;
@@ -370,8 +380,10 @@ void TrainingStep::refuse_loss(int64_t step) {
   const Losses parts = losses_of(reported);
   for (const LossName& name : kLossNames)
     if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
-      throw std::runtime_error(text(start, name.key, " is ", not_finite_name(parts.*name.value), ", though every embedding and logit is finite"));
-  throw std::runtime_error(start + "the weighted sum of its terms is too large for float32, though each term is finite");
+      throw std::runtime_error(text(start, name.key, " is ", not_finite_name(parts.*name.value),
+                                    ", though every embedding and logit is finite"));
+  throw std::runtime_error(start +
+                           "the weighted sum of its terms is too large for float32, though each term is finite");
 }
 
 void TrainingStep::require_finite() const {
@@ -379,13 +391,14 @@ void TrainingStep::require_finite() const {
   for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
     const std::string weight = first_not_finite(model_.parameters(), kind);
     if (!weight.empty())
-      throw std::runtime_error(
-          text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "", "; a lower learning_rate may help"));
+      throw std::runtime_error(text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "",
+                                    "; a lower learning_rate may help"));
   }
   const std::vector<float> frequencies = predicted_.read();
   const int64_t at = first_not_finite<float>(frequencies.data(), classes_);
   if (at >= 0)
-    throw std::runtime_error(text(start, "the running frequency of class ", at, " is ", not_finite_name(frequencies[static_cast<size_t>(at)])));
+    throw std::runtime_error(text(start, "the running frequency of class ", at, " is ",
+                                  not_finite_name(frequencies[static_cast<size_t>(at)])));
   if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite_name(concord())));
 }
 

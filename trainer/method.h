@@ -1,5 +1,6 @@
-// One training step, METHOD.md section 6: the student and the teacher read a batch, the supervision is decided, the method's loss terms are
-// added up, the optimizer moves the student and the moving average follows. `label`, `triplet`, `contrastive` and `psd` differ in their terms.
+// One training step, METHOD.md section 6: the student and the teacher read a batch, the supervision is decided, the
+// method's loss terms are added up, the optimizer moves the student and the moving average follows. `label`, `triplet`,
+// `contrastive` and `psd` differ in their terms.
 #pragma once
 
 #include <array>
@@ -32,7 +33,8 @@ struct StepResult {
   int64_t step = 0;      // its number, from 1
   bool changed = false;  // false: no loss term applied; the step counts, but neither parameters nor state changed
   Losses losses;
-  // After it: the state of METHOD.md 6.4 that psd alone moves and uses, and w of 6.10 in the last step that changed something (0 before).
+  // After it: the state of METHOD.md 6.4 that psd alone moves and uses, and w of 6.10 in the last step that changed
+  // something (0 before).
   double concord = 0, pair_weight = 0;
 };
 
@@ -43,35 +45,37 @@ struct TrainingState {
   float concord = 0;
 };
 
-// A step is a sequence of kernels and nothing else: no number of it is looked at on the host before the step is done. On a device it is captured once
-// for each number of rows, and replayed. What changes from step to step lies in memory that both sides reach (kernels/step/step.h).
+// A step is a sequence of kernels and nothing else: no number of it is looked at on the host before the step is done.
+// On a device it is captured once for each number of rows, and replayed. What changes from step to step lies in memory
+// that both sides reach (kernels/step/step.h).
 class TrainingStep {
  public:
   // Steps that may be under way.
   static constexpr int64_t kSlots = 4;
 
-  // labels: those of train that the run may see, -1 for the others. steps: of the whole schedule. most_rows: of a batch. evidence: of METHOD.md 6.9;
-  // psd alone reads it. device, model and train are borrowed; what a step reads of train lies in the device's memory, or is sent there batch by
-  // batch.
-  TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels, const Evidence& evidence, int64_t steps,
-               int64_t most_rows);
+  // labels: those of train that the run may see, -1 for the others. steps: of the whole schedule. most_rows: of a
+  // batch. evidence: of METHOD.md 6.9; psd alone reads it. device, model and train are borrowed; what a step reads of
+  // train lies in the device's memory, or is sent there batch by batch.
+  TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels,
+               const Evidence& evidence, int64_t steps, int64_t most_rows);
   ~TrainingStep();
 
   // From here on steps are timed phase by phase; times is borrowed. null: no longer.
   void set_times(PhaseTimes* times) { times_ = times; }
 
   void start_epoch(int64_t epoch);
-  // Puts one step on these rows of train on its way. At most kSlots that finish() has not seen. On the CPU a step is done here, and an index or a
-  // label out of range is thrown here; where it throws, no step is under way.
+  // Puts one step on these rows of train on its way. At most kSlots that finish() has not seen. On the CPU a step is
+  // done here, and an index or a label out of range is thrown here; where it throws, no step is under way.
   void start(std::span<const int64_t> rows);
   int64_t unfinished() const { return begun_ - finished_; }
-  // Waits for the oldest step under way. Throws std::runtime_error, naming the step and what is not finite, where its loss is not, and Error where an
-  // index or a label was out of range; then neither it nor any step after it changed anything.
+  // Waits for the oldest step under way. Throws std::runtime_error, naming the step and what is not finite, where its
+  // loss is not, and Error where an index or a label was out of range; then neither it nor any step after it changed
+  // anything.
   StepResult finish();
   // The two together; whether the step changed anything.
   bool run(std::span<const int64_t> rows);
-  // Throws std::runtime_error, naming the step and the first value, where the steps so far left something in the parameters or in the state of
-  // METHOD.md 6.4 that is NaN or infinite. No step is under way.
+  // Throws std::runtime_error, naming the step and the first value, where the steps so far left something in the
+  // parameters or in the state of METHOD.md 6.4 that is NaN or infinite. No step is under way.
   void require_finite() const;
 
   // Of the graph of a batch of so many rows; nothing where there is none: on the CPU, and before the first such batch.
@@ -125,7 +129,8 @@ class TrainingStep {
     void operator()(duet_event* event) const { duet_event_destroy(event); }
   };
   using Graph = std::unique_ptr<duet_graph, DestroyGraph>;
-  // Leaves a step that failed behind, with those that came after it: at its end none is under way, and a new one may be started.
+  // Leaves a step that failed behind, with those that came after it: at its end none is under way, and a new one may be
+  // started.
   class Recovery {
    public:
     explicit Recovery(TrainingStep& step) : step_(step) {}
@@ -142,7 +147,8 @@ class TrainingStep {
   void record(int64_t rows);
   Graph capture(int64_t rows);
 
-  // Where the split does not lie on the device: sends these rows of it for a slot. The numbers of a batch's rows, and where they are gathered from.
+  // Where the split does not lie on the device: sends these rows of it for a slot. The numbers of a batch's rows, and
+  // where they are gathered from.
   void send(std::span<const int64_t> rows, int64_t slot);
   int64_t mail_rows() const { return resident_ ? most_rows_ : 2 * most_rows_; }
   Indices rows_of_batch(int64_t rows) const { return {indices_.data(), rows}; }
@@ -177,8 +183,8 @@ class TrainingStep {
   int64_t begun_ = 0, finished_ = 0, epoch_ = 0;
   std::array<int64_t, kSlots> rows_of_ = {};  // the rows of each slot's batch
 
-  // Where a batch's rows are gathered from: the training split, on the CPU where it lies; or, where that is too large for the device, what was sent
-  // of it for each slot.
+  // Where a batch's rows are gathered from: the training split, on the CPU where it lies; or, where that is too large
+  // for the device, what was sent of it for each slot.
   const data::Split& train_;
   bool resident_;
   std::array<Tensor, data::kModalities> features_;
@@ -202,7 +208,8 @@ class TrainingStep {
   std::map<int64_t, Graph> graphs_;                              // by the rows of a batch
 
   OwningTensor constants_, prior_, no_logits_;
-  // The state of METHOD.md 6.4, and where supervise() writes it as moved: a step that changes nothing leaves the state as it was.
+  // The state of METHOD.md 6.4, and where supervise() writes it as moved: a step that changes nothing leaves the state
+  // as it was.
   OwningTensor predicted_, concord_, next_predicted_, next_concord_;
   std::vector<ops::LossTerm> added_;  // what add_up() adds up; kept, so that a step allocates nothing
   PhaseTimes* times_ = nullptr;

@@ -24,13 +24,15 @@ enum Constant : int64_t {
   kConstants
 };
 enum Counter : int64_t { kBegun, kUpdates, kFailed, kCounters };
-// What a step answers: every loss in its parts (of either modality, or of either direction; 0 where there is none), then concord and the weight of
-// the pair term.
+// What a step answers: every loss in its parts (of either modality, or of either direction; 0 where there is none),
+// then concord and the weight of the pair term.
 inline constexpr int64_t kLossParts = 2;
 inline constexpr int64_t reported_at(Loss loss) { return kLossParts * static_cast<int64_t>(loss); }
 inline constexpr int64_t kTotal = reported_at(Loss::total);
 enum Reported : int64_t { kConcord = kLossParts * static_cast<int64_t>(kLossNames.size()), kPairWeight, kMostReported };
 
-inline duet_matrix matrix_of(int64_t* data, int64_t rows, int64_t columns) { return {data, rows, columns, columns, DUET_I64}; }
+inline duet_matrix matrix_of(int64_t* data, int64_t rows, int64_t columns) {
+  return {data, rows, columns, columns, DUET_I64};
+}
 
 }  // namespace duet

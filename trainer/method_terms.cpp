@@ -1,5 +1,5 @@
-// METHOD.md 6.1 to 6.11 as calls of operations: what the student and the teacher say of a batch, what is taken for true, the loss terms, and whether
-// they may change anything.
+// METHOD.md 6.1 to 6.11 as calls of operations: what the student and the teacher say of a batch, what is taken for
+// true, the loss terms, and whether they may change anything.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -24,7 +24,8 @@ duet_triplet_mining mining_kind(const std::string& name) {
 void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
   const EncoderPair& encoders = model_.encoders();
   const ParameterView of_student = model_.parameters().student(), of_teacher = model_.parameters().teacher();
-  const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}), evaluation = Mode::evaluation();
+  const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}),
+             evaluation = Mode::evaluation();
   Tensor student_a, student_v, teacher_a, teacher_v;
   const auto read_student_a = [&] { student_a = encoders.outputs_a(tape_, of_student, batch.x_a, training); };
   const auto read_student_v = [&] { student_v = encoders.outputs_v(tape_, of_student, batch.x_v, training); };
@@ -55,8 +56,8 @@ void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
   }
 }
 
-// METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and what they would hear of it
-// they do not use.
+// METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and
+// what they would hear of it they do not use.
 TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Heads& teacher) {
   const int64_t n = batch.rows.size;
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
@@ -82,7 +83,8 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   state.predicted = predicted_.tensor().vector();
   state.concord = concord_.tensor().vector();
 
-  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {}, tape_.make(1), tape_.make(n)};
+  Supervision made{tape_.make(n, classes_), tape_.make(n), tape_.make(n), tape_.make(n), tape_.make(n), {}, {},
+                   tape_.make(1),           tape_.make(n)};
   const Tensor counts = tape_.make(2);
   made.annotated_count = counts.row_part(0, 1);
   made.other_count = counts.row_part(1, 1);
@@ -97,7 +99,8 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   outputs.anchor_weight = made.anchor_weight.vector();
   outputs.predicted = next_predicted_.tensor().vector();
   outputs.concord = next_concord_.tensor().vector();
-  succeed(duet_supervision_forward(context(), &inputs, &state, &outputs, tape_.workspace(duet_supervision_workspace, inputs)));
+  succeed(duet_supervision_forward(context(), &inputs, &state, &outputs,
+                                   tape_.workspace(duet_supervision_workspace, inputs)));
   return made;
 }
 
@@ -124,7 +127,8 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
   return ops::triplet(tape_, x, y, options);
 }
 
-Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision) {
+Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale,
+                                  const Supervision& supervision) {
   duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
   options.teacher_a = teacher.a.embeddings.matrix();
   options.teacher_v = teacher.v.embeddings.matrix();
@@ -147,18 +151,21 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
 }
 
 // METHOD.md 6.5 to 6.11.
-TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision) {
+TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& student, const Heads& teacher,
+                                         const Supervision& supervision) {
   Terms terms;
   std::vector<ops::LossTerm>& added = added_;
   added.clear();
   std::array<int64_t, kMostReported> places;
-  // A loss in its parts. It is a reason for the step where its weight is above 0 and, where something is counted, that is above more_than.
+  // A loss in its parts. It is a reason for the step where its weight is above 0 and, where something is counted, that
+  // is above more_than.
   struct Applies {
     Tensor weight, counted = {};
     float more_than = 0;
   };
   const auto add = [&](Loss loss, const Applies& applies, std::initializer_list<ops::LossTerm> parts) {
-    terms.reasons[static_cast<size_t>(terms.reason_count++)] = {applies.weight.vector(), applies.counted.vector(), applies.more_than};
+    terms.reasons[static_cast<size_t>(terms.reason_count++)] = {applies.weight.vector(), applies.counted.vector(),
+                                                                applies.more_than};
     int64_t place = reported_at(loss);
     for (const ops::LossTerm& part : parts) {
       places[added.size()] = place++;
@@ -167,10 +174,12 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   };
   const Tensor &a = student.a.embeddings, &v = student.v.embeddings;
   const int64_t n = a.rows;
-  const Tensor scale = model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : constant(kScale);
+  const Tensor scale =
+      model_.learned_scale() ? model_.learned_scale()->forward(tape_, model_.parameters().student()) : constant(kScale);
 
   const bool crosses = (psd_ || triplet_) && config_.cross_weight > 0, distils = psd_ && config_.kl_weight > 0;
-  const bool pairs = contrastive_ || (psd_ && config_.pair_weight > 0), decorrelates = psd_ && config_.decorrelation_weight > 0;
+  const bool pairs = contrastive_ || (psd_ && config_.pair_weight > 0),
+             decorrelates = psd_ && config_.decorrelation_weight > 0;
   Tensor ce_a, ce_v, cross_av, cross_va, divergences, losses, correlation;
   const auto by_class = [&] {
     const Tensor both = ops::cross_entropy_terms(tape_, {student.a.logits, student.v.logits}, supervision.class_q);
@@ -196,7 +205,8 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
     add(loss, {weight, count}, {{weight, {ce_a, rows, count}, {}}, {weight, {ce_v, rows, count}, {}}});
   };
   add_classes(Loss::label, constant(kLabelWeight), supervision.annotated, supervision.annotated_count);
-  if (psd_ && config_.soft_weight > 0) add_classes(Loss::soft, mail_value(kSoftWeight), supervision.hidden_trust, supervision.other_count);
+  if (psd_ && config_.soft_weight > 0)
+    add_classes(Loss::soft, mail_value(kSoftWeight), supervision.hidden_trust, supervision.other_count);
   if (crosses) {
     const Tensor weight = constant(kCrossWeight);
     // Without agreement a triplet takes two rows whose labels are known.
@@ -215,15 +225,16 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   if (decorrelates) add(Loss::dis, {constant(kDisWeight)}, {{constant(kDisWeight), {correlation, {}, {}}, {}}});
   const auto [total, values] = ops::loss_terms(tape_, added);
   terms.total = terms.reported[kTotal] = total;
-  for (size_t k = 0; k < added.size(); ++k) terms.reported[static_cast<size_t>(places[k])] = values.row_part(static_cast<int64_t>(k), 1);
+  for (size_t k = 0; k < added.size(); ++k)
+    terms.reported[static_cast<size_t>(places[k])] = values.row_part(static_cast<int64_t>(k), 1);
   return terms;
 }
 
-// A batch may lack everything that the method's terms look at: no label for `label`, and so on. Such a step changes nothing, nor does one whose loss
-// is not finite.
+// A batch may lack everything that the method's terms look at: no label for `label`, and so on. Such a step changes
+// nothing, nor does one whose loss is not finite.
 void TrainingStep::decide(const Supervision& supervision, const Terms& terms) {
-  const std::array<duet_step_move, 2> moves = {
-      {{predicted_.tensor().vector(), next_predicted_.tensor().vector()}, {concord_.tensor().vector(), next_concord_.tensor().vector()}}};
+  const std::array<duet_step_move, 2> moves = {{{predicted_.tensor().vector(), next_predicted_.tensor().vector()},
+                                                {concord_.tensor().vector(), next_concord_.tensor().vector()}}};
   const Tensor none = tape_.constant(0);
   std::array<duet_vector, kMostReported> reported;
   for (size_t k = 0; k < reported.size(); ++k) reported[k] = (terms.reported[k] ? terms.reported[k] : none).vector();

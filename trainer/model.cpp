@@ -23,10 +23,16 @@ constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
 constexpr const char* kLogLossScale = "log_loss_scale";
 constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
-duet_activation_kind activation_kind(const std::string& name) { return name == "relu" ? DUET_RELU : name == "tanh" ? DUET_TANH : DUET_GELU; }
+duet_activation_kind activation_kind(const std::string& name) {
+  return name == "relu" ? DUET_RELU : name == "tanh" ? DUET_TANH : DUET_GELU;
+}
 
 MlpOptions mlp_options(const Config& config, int64_t inputs) {
-  return {inputs,           config.hidden_units, config.embedding_dim, activation_kind(config.activation), static_cast<float>(config.dropout),
+  return {inputs,
+          config.hidden_units,
+          config.embedding_dim,
+          activation_kind(config.activation),
+          static_cast<float>(config.dropout),
           config.layer_norm};
 }
 
@@ -64,9 +70,10 @@ std::vector<int64_t> read_class_values(const SafetensorsFile& file, const std::s
     return values;
   }
   std::vector<int64_t> values = read_vector<int64_t>(file, find_vector(file, path, "class_values"), DUET_I64);
-  usage_require(std::max<int64_t>(1, std::ssize(values)) == outputs, path, ": class_values has ", values.size(), " values, classifier.bias ",
-                outputs);
-  usage_require(std::ranges::adjacent_find(values, std::greater_equal()) == values.end(), path, ": class_values are not ascending");
+  usage_require(std::max<int64_t>(1, std::ssize(values)) == outputs, path, ": class_values has ", values.size(),
+                " values, classifier.bias ", outputs);
+  usage_require(std::ranges::adjacent_find(values, std::greater_equal()) == values.end(), path,
+                ": class_values are not ascending");
   return values;
 }
 
@@ -77,7 +84,8 @@ void check_format(const SafetensorsFile& file, const std::string& path) {
   int64_t number = 0;
   const char* end = found->second.data() + found->second.size();
   const auto [stop, error] = std::from_chars(found->second.data(), end, number);
-  usage_require(error == std::errc() && stop == end, path, ": format: expected a whole number, got '", shown(found->second), "'");
+  usage_require(error == std::errc() && stop == end, path, ": format: expected a whole number, got '",
+                shown(found->second), "'");
   require_known_format(number, kModelFormat, path);
 }
 
@@ -91,19 +99,22 @@ nlohmann::json read_config(const SafetensorsFile& file, const std::string& path)
 
 }  // namespace
 
-double input_limit(const Config& config) { return config.input_limit > 0 ? config.input_limit : std::numeric_limits<double>::infinity(); }
+double input_limit(const Config& config) {
+  return config.input_limit > 0 ? config.input_limit : std::numeric_limits<double>::infinity();
+}
 
 namespace {
 
 // Throws std::runtime_error, naming the column, where an input cannot be scaled.
 void require_finite(const ModelDescription& description) {
   for (size_t side = 0; side < kSides.size(); ++side)
-    for (const auto& [what, values] : {std::pair{"mean", &description.inputs[side].mean}, std::pair{"scale", &description.inputs[side].scale}}) {
+    for (const auto& [what, values] :
+         {std::pair{"mean", &description.inputs[side].mean}, std::pair{"scale", &description.inputs[side].scale}}) {
       using Number = std::remove_cvref_t<decltype((*values)[0])>;
       const int64_t at = first_not_finite<Number>(values->data(), std::ssize(*values));
       if (at >= 0)
-        throw std::runtime_error(
-            text(description.modalities[side], ": the ", what, " of column ", at, " is ", not_finite_name((*values)[static_cast<size_t>(at)])));
+        throw std::runtime_error(text(description.modalities[side], ": the ", what, " of column ", at, " is ",
+                                      not_finite_name((*values)[static_cast<size_t>(at)])));
     }
 }
 
@@ -111,18 +122,23 @@ void require_finite(const ModelDescription& description) {
 
 Model::Model(ModelDescription description, duet_context* context)
     : description_(std::move(description)),
-      encoders_(parameters_, mlp_options(description_.config, description_.width(0)), mlp_options(description_.config, description_.width(1))),
-      classifier_(parameters_, "classifier", description_.config.embedding_dim, std::max<int64_t>(1, description_.classes()),
-                  static_cast<float>(description_.config.logit_scale)) {
+      encoders_(parameters_, mlp_options(description_.config, description_.width(0)),
+                mlp_options(description_.config, description_.width(1))),
+      classifier_(parameters_, "classifier", description_.config.embedding_dim,
+                  std::max<int64_t>(1, description_.classes()), static_cast<float>(description_.config.logit_scale)) {
   require_finite(description_);
-  if (description_.config.learn_temperature) learned_scale_.emplace(parameters_, kLogLossScale, 1 / description_.config.temperature);
+  if (description_.config.learn_temperature)
+    learned_scale_.emplace(parameters_, kLogLossScale, 1 / description_.config.temperature);
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
 }
 
 void Model::save(const std::filesystem::path& path) const {
   // Values of eight bytes first: they and those of four then lie at multiples of their size.
-  std::vector<NamedArray> arrays = {{"class_values", DUET_I64, {description_.classes()}, description_.class_values.data()}};
-  Metadata metadata = {{kFormatKey, std::to_string(kModelFormat)}, {"duet_version", duet_version()}, {"config", to_json(description_.config).dump()}};
+  std::vector<NamedArray> arrays = {
+      {"class_values", DUET_I64, {description_.classes()}, description_.class_values.data()}};
+  Metadata metadata = {{kFormatKey, std::to_string(kModelFormat)},
+                       {"duet_version", duet_version()},
+                       {"config", to_json(description_.config).dump()}};
   for (size_t side = 0; side < kSides.size(); ++side) {
     const data::Preprocessing& inputs = description_.inputs[side];
     const std::string name = kSides[side];
@@ -143,25 +159,28 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
     const std::string name = path.string();
     check_format(file, name);
     // Not the caller's mistake, so no UsageError: the file is of the right kind and broken.
-    if (const std::string fault = first_not_finite(file.arrays()); !fault.empty()) throw std::runtime_error(name + ": " + fault);
+    if (const std::string fault = first_not_finite(file.arrays()); !fault.empty())
+      throw std::runtime_error(name + ": " + fault);
     ModelDescription description;
     set_from_json(description.config, read_config(file, name), name);
     for (size_t side = 0; side < kSides.size(); ++side) {
       const std::string suffix = kSides[side];
       data::Preprocessing& inputs = description.inputs[side];
       description.modalities[side] = metadata(file, name, "modality_" + suffix);
-      usage_require(is_modality_name(description.modalities[side]) && description.modalities[side] != description.modalities[1 - side], name,
-                    ": modality_", suffix, ": expected a file's name without an ending, one a modality, got '", shown(description.modalities[side]),
-                    "'");
-      inputs.scaling = data::parse_scaling(shown(metadata(file, name, "scaling_" + suffix)), name + ": scaling_" + suffix);
+      usage_require(is_modality_name(description.modalities[side]) &&
+                        description.modalities[side] != description.modalities[1 - side],
+                    name, ": modality_", suffix, ": expected a file's name without an ending, one a modality, got '",
+                    shown(description.modalities[side]), "'");
+      inputs.scaling =
+          data::parse_scaling(shown(metadata(file, name, "scaling_" + suffix)), name + ": scaling_" + suffix);
       inputs.limit = input_limit(description.config);
       inputs.reason = text(data::scaling_name(inputs.scaling), " (as in training)");
       const NamedArray& mean = find_vector(file, name, "input_" + suffix + ".mean");
       inputs.single_precision = mean.dtype == DUET_F32;
       inputs.mean = read_statistics(file, mean);
       inputs.scale = read_statistics(file, find_vector(file, name, "input_" + suffix + ".scale"));
-      usage_require(!inputs.mean.empty() && inputs.mean.size() == inputs.scale.size(), name, ": input_", suffix, ".mean has ", inputs.mean.size(),
-                    " values, input_", suffix, ".scale ", inputs.scale.size());
+      usage_require(!inputs.mean.empty() && inputs.mean.size() == inputs.scale.size(), name, ": input_", suffix,
+                    ".mean has ", inputs.mean.size(), " values, input_", suffix, ".scale ", inputs.scale.size());
     }
     description.class_values = read_class_values(file, name);
     auto model = std::make_unique<Model>(std::move(description), context);
@@ -176,7 +195,8 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
   });
 }
 
-data::Features Model::embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const {
+data::Features Model::embed(duet_context* context, int modality, const data::Features& features,
+                            int64_t block_rows) const {
   data::Features embeddings(features.rows, description_.config.embedding_dim);
   Tape tape(context);
   const NoGradient no_gradient(tape);
@@ -186,9 +206,10 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
     const Tensor x = tape.make(rows, features.columns);
     copy_bytes(context, x.data, features.row(first), static_cast<size_t>(x.size()) * sizeof(float));
     const Mode mode = Mode::evaluation();
-    const Tensor block =
-        modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode) : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
-    copy_to_host(context, std::span(embeddings.row(first), static_cast<size_t>(block.size())), static_cast<const float*>(block.data));
+    const Tensor block = modality == 0 ? encoders_.forward_a(tape, parameters_.teacher(), x, mode)
+                                       : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
+    copy_to_host(context, std::span(embeddings.row(first), static_cast<size_t>(block.size())),
+                 static_cast<const float*>(block.data));
     for (int64_t i = 0; i < rows; ++i) {
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
         throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,

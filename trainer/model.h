@@ -1,14 +1,16 @@
 // A model: two encoders and the classifier they share (METHOD.md 6.1), with all that is needed to use it on new files.
 //
 // model.safetensors holds the moving average of the parameters, which is what is scored:
-//   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out (encoder_a.normK.gain, .offset with layer_norm)
-//   classifier.weight, classifier.bias                               max(1, classes) x embedding_dim, max(1, classes)
-//   log_loss_scale                                                   ln(1 / temperature), where it was learned
-//   input_a.mean, input_a.scale, input_v.mean, input_v.scale         float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
-//   class_values                                                     int64, the label of each class, ascending
-// and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v.
-// A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0 to C - 1. It holds
-// loss_scale, 1 / temperature, for log_loss_scale.
+//   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out
+//   (encoder_a.normK.gain, .offset with layer_norm) classifier.weight, classifier.bias
+//   max(1, classes) x embedding_dim, max(1, classes) log_loss_scale
+//   ln(1 / temperature), where it was learned input_a.mean, input_a.scale, input_v.mean, input_v.scale         float64,
+//   a value a column of the inputs: clip((x - mean) scale, +-limit) class_values
+//                int64, the label of each class, ascending
+// and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a,
+// scaling_v.
+// A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0
+// to C - 1. It holds loss_scale, 1 / temperature, for log_loss_scale.
 #pragma once
 
 #include <array>
@@ -46,14 +48,16 @@ class EmbeddingNotFinite : public std::runtime_error {
 
 class Model {
  public:
-  // Draws the student from the config's seed; the teacher is its copy. The parameters lie in the context's memory; it must outlive the model. Throws
-  // std::runtime_error, naming modality and column, where the mean or the scale of an input is not finite.
+  // Draws the student from the config's seed; the teacher is its copy. The parameters lie in the context's memory; it
+  // must outlive the model. Throws std::runtime_error, naming modality and column, where the mean or the scale of an
+  // input is not finite.
   Model(ModelDescription description, duet_context* context);
 
-  // Throws UsageError, naming the file, unless it is a model of this program in a format that it knows; std::runtime_error, naming the tensor, where
-  // one of its numbers is NaN or infinite.
+  // Throws UsageError, naming the file, unless it is a model of this program in a format that it knows;
+  // std::runtime_error, naming the tensor, where one of its numbers is NaN or infinite.
   static std::unique_ptr<Model> load(const std::filesystem::path& path, duet_context* context);
-  // Under a temporary name, synced, renamed: whoever reads path sees a whole model. Refuses to write a number that is NaN or infinite.
+  // Under a temporary name, synced, renamed: whoever reads path sees a whole model. Refuses to write a number that is
+  // NaN or infinite.
   void save(const std::filesystem::path& path) const;
 
   const ModelDescription& description() const { return description_; }
@@ -62,8 +66,8 @@ class Model {
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
 
-  // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws EmbeddingNotFinite, naming
-  // modality and row, where one is not finite.
+  // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
+  // EmbeddingNotFinite, naming modality and row, where one is not finite.
   data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
 
  private:

@@ -55,7 +55,8 @@ std::string PhaseTimes::table() const {
 
 nlohmann::ordered_json PhaseTimes::to_json() const {
   nlohmann::ordered_json phases = nlohmann::ordered_json::array();
-  for (const Row& row : rows()) phases.push_back({{"phase", row.name}, {"milliseconds", row.milliseconds}, {"share", row.share}});
+  for (const Row& row : rows())
+    phases.push_back({{"phase", row.name}, {"milliseconds", row.milliseconds}, {"share", row.share}});
   return {{"steps", steps_}, {"phases", phases}};
 }
 

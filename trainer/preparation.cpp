@@ -12,20 +12,23 @@ namespace {
 // folder empty: the digits embedded in the program.
 std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder, const Config& config) {
   if (folder.empty()) return std::make_unique<data::SampleFiles>();
-  return std::make_unique<data::FolderFiles>(folder, config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse);
+  return std::make_unique<data::FolderFiles>(
+      folder, config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse);
 }
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
   const auto seed = static_cast<uint64_t>(config.seed);
   if (config.sampler == "balanced") {
     // Hiding labels leaves every class some.
-    usage_require(config.balanced_classes <= preparation.dataset.classes, preparation.dataset.name, ": balanced_classes ", config.balanced_classes,
-                  " is more than the ", preparation.dataset.classes, " classes of the training split");
-    return std::make_unique<data::BalancedBatches>(preparation.labels, config.balanced_classes, config.balanced_samples, seed);
+    usage_require(config.balanced_classes <= preparation.dataset.classes, preparation.dataset.name,
+                  ": balanced_classes ", config.balanced_classes, " is more than the ", preparation.dataset.classes,
+                  " classes of the training split");
+    return std::make_unique<data::BalancedBatches>(preparation.labels, config.balanced_classes, config.balanced_samples,
+                                                   seed);
   }
   const int64_t rows = preparation.dataset.train.rows();
-  usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows, " training rows are fewer than smallest_batch ",
-                config.smallest_batch);
+  usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows,
+                " training rows are fewer than smallest_batch ", config.smallest_batch);
   return std::make_unique<data::ShuffledBatches>(rows, config.batch_size, seed, config.smallest_batch);
 }
 
@@ -38,12 +41,14 @@ int64_t Preparation::labelled() const {
 Preparation prepare(const Config& config) {
   return reading_input([&] {
     Preparation made;
-    const data::InputOptions inputs = {{data::parse_scaling(config.scaling_a, "scaling_a"), data::parse_scaling(config.scaling_v, "scaling_v")},
-                                       input_limit(config)};
+    const data::InputOptions inputs = {
+        {data::parse_scaling(config.scaling_a, "scaling_a"), data::parse_scaling(config.scaling_v, "scaling_v")},
+        input_limit(config)};
     made.dataset = data::load_dataset(*files_in(config.data, config), config.modalities, inputs);
     made.labels = data::hide_labels(made.dataset.train.labels, config.labels, static_cast<uint64_t>(config.seed));
     usage_require(config.method == "contrastive" || config.method == "psd" || made.labelled() > 0, made.dataset.name,
-                  ": no labelled training sample, and method '", config.method, "' needs some (contrastive and psd do without)");
+                  ": no labelled training sample, and method '", config.method,
+                  "' needs some (contrastive and psd do without)");
 
     ModelDescription& description = made.description;
     description.config = config;
@@ -64,17 +69,20 @@ Preparation prepare(const Config& config) {
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
-    return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs, description.class_values);
+    return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs,
+                            description.class_values);
   });
 }
 
 std::vector<std::string> scaling_notes(const ModelDescription& description) {
   std::vector<std::string> lines;
-  for (size_t side = 0; side < data::kModalities; ++side) lines.push_back(description.modalities[side] + ": " + description.inputs[side].reason);
+  for (size_t side = 0; side < data::kModalities; ++side)
+    lines.push_back(description.modalities[side] + ": " + description.inputs[side].reason);
   return lines;
 }
 
-std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split, const std::string& split_name) {
+std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split,
+                                     const std::string& split_name) {
   const int64_t rows = split.rows_beyond(description.classes());
   if (rows == 0) return {};
   return {text(rows, " of ", split.rows(), " rows of the ", split_name,
@@ -84,7 +92,8 @@ std::vector<std::string> label_notes(const ModelDescription& description, const 
 std::vector<std::string> class_notes(const ModelDescription& description) {
   constexpr int64_t kManyClasses = 20'000;
   if (description.classes() < kManyClasses) return {};
-  return {text("warning: ", description.classes(), " classes; time and memory of a step grow with them (are the labels classes?)")};
+  return {text("warning: ", description.classes(),
+               " classes; time and memory of a step grow with them (are the labels classes?)")};
 }
 
 }  // namespace duet

@@ -1,4 +1,5 @@
-// From a config to all that a run needs: the data, its inputs scaled, its labels hidden, its batches; and every check that needs the data.
+// From a config to all that a run needs: the data, its inputs scaled, its labels hidden, its batches; and every check
+// that needs the data.
 #pragma once
 
 #include <memory>
@@ -28,10 +29,11 @@ Preparation prepare(const Config& config);
 // A split for a model that is there already; data empty: the digits embedded in the program.
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split);
 
-// What a command says of its inputs, none or some lines: how each modality is scaled and why; how many rows have labels that the training split
-// lacks; a warning from 20,000 classes on.
+// What a command says of its inputs, none or some lines: how each modality is scaled and why; how many rows have labels
+// that the training split lacks; a warning from 20,000 classes on.
 std::vector<std::string> scaling_notes(const ModelDescription& description);
-std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split, const std::string& split_name);
+std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split,
+                                     const std::string& split_name);
 std::vector<std::string> class_notes(const ModelDescription& description);
 
 }  // namespace duet

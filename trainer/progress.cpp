@@ -29,7 +29,9 @@ void append(std::string& line, std::string_view separator, std::string_view piec
   line += piece;
 }
 
-bool is_terminal(FILE* stream) { return isatty(fileno(stream)) && environment("TERM") != "dumb" && !environment("TERM").empty(); }
+bool is_terminal(FILE* stream) {
+  return isatty(fileno(stream)) && environment("TERM") != "dumb" && !environment("TERM").empty();
+}
 
 ProgressStyle style_of(FILE* stream) {
   ProgressStyle style;
@@ -45,7 +47,9 @@ ProgressStyle style_of(FILE* stream) {
   return style;
 }
 
-std::string map_text(const ProgressState& state) { return std::isnan(state.last_map) ? "" : format("MAP %.3f", state.last_map); }
+std::string map_text(const ProgressState& state) {
+  return std::isnan(state.last_map) ? "" : format("MAP %.3f", state.last_map);
+}
 
 std::string parts_text(const Losses& losses) {
   std::string parts;
@@ -55,14 +59,19 @@ std::string parts_text(const Losses& losses) {
   return parts;
 }
 
-std::string loss_text(const Losses& losses, int digits) { return std::isnan(losses.total) ? "loss -" : format("loss %.*f", digits, losses.total); }
+std::string loss_text(const Losses& losses, int digits) {
+  return std::isnan(losses.total) ? "loss -" : format("loss %.*f", digits, losses.total);
+}
 
-double rate(const ProgressState& state) { return state.elapsed_s > 0 ? static_cast<double>(state.step) / state.elapsed_s : 0; }
+double rate(const ProgressState& state) {
+  return state.elapsed_s > 0 ? static_cast<double>(state.step) / state.elapsed_s : 0;
+}
 
 std::string bar(double share, int width, const ProgressStyle& style) {
   const int filled = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * width));
   std::string done, rest;
-  for (int i = 0; i < width; ++i) (i < filled ? done : rest) += style.unicode ? (i < filled || style.colour ? "━" : "─") : (i < filled ? "=" : "-");
+  for (int i = 0; i < width; ++i)
+    (i < filled ? done : rest) += style.unicode ? (i < filled || style.colour ? "━" : "─") : (i < filled ? "=" : "-");
   return style.colour ? "\x1b[36m" + done + "\x1b[90m" + rest + "\x1b[0m" : done + rest;
 }
 
@@ -70,13 +79,15 @@ std::string bar(double share, int width, const ProgressStyle& style) {
 
 std::string duration_text(double seconds) {
   const auto whole = static_cast<long long>(std::ceil(std::max(0.0, seconds)));
-  return whole < 3600 ? format("%lld:%02lld", whole / 60, whole % 60) : format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+  return whole < 3600 ? format("%lld:%02lld", whole / 60, whole % 60)
+                      : format("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 std::string progress_bar(const ProgressState& state, const ProgressStyle& style) {
   const double per_s = rate(state);
   const double left_s = per_s > 0 ? static_cast<double>(state.steps - state.step) / per_s : 0;
-  const std::string head = state.title + format(" %lld/%lld", static_cast<long long>(state.epoch), static_cast<long long>(state.epochs));
+  const std::string head =
+      state.title + format(" %lld/%lld", static_cast<long long>(state.epoch), static_cast<long long>(state.epochs));
   constexpr int kBarWidth = 20;
   // In the order of the line; rank is the order in which they are given room.
   struct Piece {
@@ -88,7 +99,9 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
     if (!text.empty()) pieces.push_back({rank, static_cast<int>(text.size()), text});
   };
   add(0, head);
-  pieces.push_back({2, kBarWidth, bar(state.steps > 0 ? static_cast<double>(state.step) / static_cast<double>(state.steps) : 0, kBarWidth, style)});
+  pieces.push_back({2, kBarWidth,
+                    bar(state.steps > 0 ? static_cast<double>(state.step) / static_cast<double>(state.steps) : 0,
+                        kBarWidth, style)});
   add(4, format("%.0f steps/s", per_s));
   add(1, per_s > 0 ? duration_text(left_s) + " left" : "");
   add(5, map_text(state));
@@ -112,10 +125,11 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
 }
 
 std::string progress_line(const ProgressState& state) {
-  std::string line = state.title +
-                     format(" epoch %lld/%lld  step %lld  %.1f s  %.0f steps/s  ", static_cast<long long>(state.epoch),
-                            static_cast<long long>(state.epochs), static_cast<long long>(state.step), state.elapsed_s, rate(state)) +
-                     loss_text(state.losses, 4);
+  std::string line =
+      state.title +
+      format(" epoch %lld/%lld  step %lld  %.1f s  %.0f steps/s  ", static_cast<long long>(state.epoch),
+             static_cast<long long>(state.epochs), static_cast<long long>(state.step), state.elapsed_s, rate(state)) +
+      loss_text(state.losses, 4);
   if (const std::string parts = parts_text(state.losses); !parts.empty()) line += " (" + parts + ")";
   if (const std::string map = map_text(state); !map.empty()) append(line, "  ", map);
   return line;

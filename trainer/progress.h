@@ -1,4 +1,5 @@
-// What a run shows while it runs: a bar where there is a terminal, plain lines elsewhere. Nothing here knows how to train.
+// What a run shows while it runs: a bar where there is a terminal, plain lines elsewhere. Nothing here knows how to
+// train.
 #pragma once
 
 #include <chrono>
@@ -26,7 +27,8 @@ struct ProgressStyle {
   bool unicode = false;
 };
 
-// One line of at most style.columns characters: what does not fit is left out, the losses' parts first, then MAP, the rate, the bar.
+// One line of at most style.columns characters: what does not fit is left out, the losses' parts first, then MAP, the
+// rate, the bar.
 std::string progress_bar(const ProgressState& state, const ProgressStyle& style);
 // The line of one epoch for a log.
 std::string progress_line(const ProgressState& state);

@@ -22,7 +22,8 @@ std::string number(double value, int digits) {
 std::string table(const std::vector<Cells>& rows) {
   std::vector<size_t> widths(rows.front().size());
   for (const Cells& row : rows)
-    for (size_t column = 0; column < row.size(); ++column) widths[column] = std::max(widths[column], row[column].size());
+    for (size_t column = 0; column < row.size(); ++column)
+      widths[column] = std::max(widths[column], row[column].size());
   std::string lines;
   for (const Cells& row : rows) {
     for (size_t column = 0; column < row.size(); ++column) {
@@ -34,26 +35,32 @@ std::string table(const std::vector<Cells>& rows) {
   return lines;
 }
 
-nlohmann::ordered_json directions(double a_to_v, double v_to_a) { return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}}; }
+nlohmann::ordered_json directions(double a_to_v, double v_to_a) {
+  return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}};
+}
 
 nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::array<double, 3>& v_to_a) {
   nlohmann::ordered_json object;
-  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) object[std::to_string(kRecallCutoffs[k])] = directions(a_to_v[k], v_to_a[k]);
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
+    object[std::to_string(kRecallCutoffs[k])] = directions(a_to_v[k], v_to_a[k]);
   return object;
 }
 
 }  // namespace
 
-std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a, const std::string& modality_v) {
-  std::vector<Cells> cells = {
-      {"method", "MAP " + modality_a + " to " + modality_v, "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
+std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
+                         const std::string& modality_v) {
+  std::vector<Cells> cells = {{"method", "MAP " + modality_a + " to " + modality_v,
+                               "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
   for (const ReportRow& row : rows)
-    cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3), number(row.evaluation.mean_map(), 3),
-                     number(row.evaluation.mean_recall_at_1(), 3), number(row.seconds, 1)});
+    cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3),
+                     number(row.evaluation.mean_map(), 3), number(row.evaluation.mean_recall_at_1(), 3),
+                     number(row.seconds, 1)});
   return table(cells);
 }
 
-std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v) {
+std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a,
+                             const std::string& modality_v) {
   std::vector<Cells> cells = {{"measure", modality_a + " to " + modality_v, modality_v + " to " + modality_a, "mean"}};
   const auto add = [&](const std::string& name, double a_to_v, double v_to_a) {
     cells.push_back({name, number(a_to_v, 4), number(v_to_a, 4), number((a_to_v + v_to_a) / 2, 4)});
@@ -62,15 +69,19 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
   add("MAP", a.map, v.map);
   add("MAP@R", a.map_at_r, v.map_at_r);
   add("map_over_cutoffs", a.map_over_cutoffs, v.map_over_cutoffs);
-  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("recall@" + std::to_string(kRecallCutoffs[k]), a.recall[k], v.recall[k]);
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
+    add("recall@" + std::to_string(kRecallCutoffs[k]), a.recall[k], v.recall[k]);
   add("matching_1_of_2", a.matching_1_of_2, v.matching_1_of_2);
-  for (size_t k = 0; k < kRecallCutoffs.size(); ++k) add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
+    add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
   return table(cells);
 }
 
-std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v) {
+std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,
+                                const std::string& modality_v) {
   std::string lines;
-  for (const auto& [modality, share] : {std::pair{modality_a, evaluation.coinciding[0]}, std::pair{modality_v, evaluation.coinciding[1]}})
+  for (const auto& [modality, share] :
+       {std::pair{modality_a, evaluation.coinciding[0]}, std::pair{modality_v, evaluation.coinciding[1]}})
     if (share > kManyCoincide)
       lines += "warning: " + number(100 * share, 1) + " % of the " + modality +
                " embeddings equal another item's; a measure is then its mean over the orders of equal scores\n";
@@ -79,15 +90,16 @@ std::string coincidence_warning(const Evaluation& evaluation, const std::string&
 
 nlohmann::ordered_json to_json(const Evaluation& evaluation) {
   const DirectionScores &a = evaluation.a_to_v, &v = evaluation.v_to_a;
-  return {
-      {"map", directions(a.map, v.map)},
-      {"map_at_r", directions(a.map_at_r, v.map_at_r)},
-      {"map_over_cutoffs", directions(a.map_over_cutoffs, v.map_over_cutoffs)},
-      {"recall", cutoffs(a.recall, v.recall)},
-      {"matching", {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)}, {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
-      {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
-      {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}},
-      {"coinciding", {{"a", evaluation.coinciding[0]}, {"v", evaluation.coinciding[1]}}}};
+  return {{"map", directions(a.map, v.map)},
+          {"map_at_r", directions(a.map_at_r, v.map_at_r)},
+          {"map_over_cutoffs", directions(a.map_over_cutoffs, v.map_over_cutoffs)},
+          {"recall", cutoffs(a.recall, v.recall)},
+          {"matching",
+           {{"matching_1_of_2", directions(a.matching_1_of_2, v.matching_1_of_2)},
+            {"pair_recall", cutoffs(a.pair_recall, v.pair_recall)}}},
+          {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
+          {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}},
+          {"coinciding", {{"a", evaluation.coinciding[0]}, {"v", evaluation.coinciding[1]}}}};
 }
 
 }  // namespace duet

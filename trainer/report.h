@@ -15,11 +15,14 @@ struct ReportRow {
 };
 
 // One row a run: MAP in both directions and their mean, recall at 1, seconds.
-std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a, const std::string& modality_v);
+std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
+                         const std::string& modality_v);
 // Every measure of one evaluation, a row each.
-std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v);
+std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a,
+                             const std::string& modality_v);
 
 // A line for each side of which over 1 % of the embeddings coincide; empty where there is none.
-std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a, const std::string& modality_v);
+std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,
+                                const std::string& modality_v);
 
 }  // namespace duet

@@ -33,7 +33,8 @@ RunDirectory::RunDirectory(const fs::path& path) : path_(path) {
   if (metrics_ >= 0) return;
   const int reason = errno;
   if (made_) fs::remove(path, error);  // unless another run is in it
-  usage_require(reason != EEXIST, path.string(), ": the run directory is not empty: another run has just started in it");
+  usage_require(reason != EEXIST, path.string(),
+                ": the run directory is not empty: another run has just started in it");
   refuse_output(text(path.string(), ": the run directory cannot be written to: ", std::strerror(reason)), reason);
 }
 
@@ -41,7 +42,8 @@ RunDirectory::~RunDirectory() {
   ::close(metrics_);
   if (started_) return;
   std::error_code ignored;
-  for (const char* name : {"metrics.jsonl", "config.json", "machine.json", "evidence.json"}) fs::remove(path_ / name, ignored);
+  for (const char* name : {"metrics.jsonl", "config.json", "machine.json", "evidence.json"})
+    fs::remove(path_ / name, ignored);
   if (made_) fs::remove(path_, ignored);
 }
 
@@ -54,7 +56,8 @@ void RunDirectory::write(const char* name, const nlohmann::ordered_json& content
   file.commit();
 }
 
-void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence) {
+void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_json& machine,
+                               const nlohmann::ordered_json& evidence) {
   write("config.json", to_json(resolved), kConfigFormat);
   write("machine.json", machine, kMachineFormat);
   nlohmann::ordered_json first = {{kFormatKey, kMetricsFormat}};
@@ -66,7 +69,9 @@ void RunDirectory::write_start(const Config& resolved, const nlohmann::ordered_j
   started_ = true;
 }
 
-void RunDirectory::write_profile(const nlohmann::ordered_json& profile) const { write("profile.json", profile, kProfileFormat); }
+void RunDirectory::write_profile(const nlohmann::ordered_json& profile) const {
+  write("profile.json", profile, kProfileFormat);
+}
 
 void RunDirectory::add_metrics(const nlohmann::ordered_json& line) {
   const std::string words = line.dump() + '\n';

@@ -1,9 +1,9 @@
 // The folder of one run:
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, device, and its threads or precision
-//   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence and a pair_weight above 0
-//   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such step
-//   profile.json        how long the phases of a step take; of a run with --profile
+//   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence
+//   and a pair_weight above 0 metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with
+//   log_every_steps, per such step profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).
 #pragma once
@@ -19,8 +19,9 @@ inline constexpr const char* kModelFile = "model.safetensors";
 
 class RunDirectory {
  public:
-  // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at once one gets it. Throws
-  // UsageError, Error(DUET_IO_ERROR) where the disk is full; a folder that it made is gone then.
+  // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at
+  // once one gets it. Throws UsageError, Error(DUET_IO_ERROR) where the disk is full; a folder that it made is gone
+  // then.
   explicit RunDirectory(const std::filesystem::path& path);
   // What was not started leaves nothing behind.
   ~RunDirectory();
@@ -29,10 +30,12 @@ class RunDirectory {
 
   // The calls below throw Error(DUET_IO_ERROR), naming the file, where the system refuses.
   // evidence: null where there is none.
-  void write_start(const Config& resolved, const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence);
+  void write_start(const Config& resolved, const nlohmann::ordered_json& machine,
+                   const nlohmann::ordered_json& evidence);
   // profile.json, of a run with --profile.
   void write_profile(const nlohmann::ordered_json& profile) const;
-  // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken back.
+  // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken
+  // back.
   void add_metrics(const nlohmann::ordered_json& line);
   // The metrics are complete: brings them to the disk.
   void finish();

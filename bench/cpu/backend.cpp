@@ -26,7 +26,9 @@ class CpuBackend : public Backend {
   duet_device device() const override { return DUET_CPU; }
   std::string name() const override { return text("SIMD ", duet_simd_target(), ", OpenBLAS ", blas_core()); }
   std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<WallClock>(); }
-  std::unique_ptr<Product> product(const ProductShape& shape, const duet_context& context) override { return make_product(shape, context); }
+  std::unique_ptr<Product> product(const ProductShape& shape, const duet_context& context) override {
+    return make_product(shape, context);
+  }
   Roofline roofline(const duet_context& context) override { return measure_roofline(context); }
 };
 

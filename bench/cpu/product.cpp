@@ -38,7 +38,8 @@ CpuProduct::CpuProduct(const ProductShape& shape, const duet_context& context)
       context_(context),
       x_(Draw(1).normals(shape.rows, shape.inner)),
       y_(Draw(2).normals(shape.columns, shape.inner)),
-      band_rows_(std::clamp<int64_t>(kBandElements / std::max<int64_t>(1, shape.columns), 1, std::max<int64_t>(1, shape.rows))),
+      band_rows_(std::clamp<int64_t>(kBandElements / std::max<int64_t>(1, shape.columns), 1,
+                                     std::max<int64_t>(1, shape.rows))),
       result_(band_rows_, shape.columns),
       packed_(static_cast<size_t>(duet::cpu::packed_size(shape.columns, shape.inner))),
       tile_{128, 256, false} {
@@ -65,7 +66,8 @@ CpuProduct::CpuProduct(const ProductShape& shape, const duet_context& context)
 }
 
 void CpuProduct::run(const TileShape& tile) {
-  const Matrix<const float> x{x_.row(0), shape_.rows, shape_.inner, shape_.inner}, y{y_.row(0), shape_.columns, shape_.inner, shape_.inner};
+  const Matrix<const float> x{x_.row(0), shape_.rows, shape_.inner, shape_.inner},
+      y{y_.row(0), shape_.columns, shape_.inner, shape_.inner};
   const Matrix<float> result{result_.row(0), band_rows_, shape_.columns, shape_.columns};
   duet::cpu::PackedRows packed;
   if (tile.packed) packed = duet::cpu::pack_rows(context_, y, packed_.data());
@@ -87,6 +89,8 @@ void CpuProduct::run(const TileShape& tile) {
 
 }  // namespace
 
-std::unique_ptr<Product> make_product(const ProductShape& shape, const duet_context& context) { return std::make_unique<CpuProduct>(shape, context); }
+std::unique_ptr<Product> make_product(const ProductShape& shape, const duet_context& context) {
+  return std::make_unique<CpuProduct>(shape, context);
+}
 
 }  // namespace duet::bench::cpu

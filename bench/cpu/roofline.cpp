@@ -12,7 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::bench::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Ten independent chains: two units of four cycles' latency want eight, and AVX2's sixteen registers hold ten and the two factors.
+// Ten independent chains: two units of four cycles' latency want eight, and AVX2's sixteen registers hold ten and the
+// two factors.
 // Returns the operations done; sink (one vector) keeps the compiler from leaving them out.
 double multiply_add(int64_t rounds, float factor, float* sink) {
   const hn::ScalableTag<float> tag;
@@ -22,10 +23,13 @@ double multiply_add(int64_t rounds, float factor, float* sink) {
   auto a = start(0), b = start(1), c = start(2), d = start(3), e = start(4);
   auto g = start(5), h = start(6), i = start(7), j = start(8), k = start(9);
   for (int64_t round = 0; round < rounds; ++round) {
-    a = hn::MulAdd(a, f, s), b = hn::MulAdd(b, f, s), c = hn::MulAdd(c, f, s), d = hn::MulAdd(d, f, s), e = hn::MulAdd(e, f, s);
-    g = hn::MulAdd(g, f, s), h = hn::MulAdd(h, f, s), i = hn::MulAdd(i, f, s), j = hn::MulAdd(j, f, s), k = hn::MulAdd(k, f, s);
+    a = hn::MulAdd(a, f, s), b = hn::MulAdd(b, f, s), c = hn::MulAdd(c, f, s), d = hn::MulAdd(d, f, s),
+    e = hn::MulAdd(e, f, s);
+    g = hn::MulAdd(g, f, s), h = hn::MulAdd(h, f, s), i = hn::MulAdd(i, f, s), j = hn::MulAdd(j, f, s),
+    k = hn::MulAdd(k, f, s);
   }
-  const auto sum = hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, g), hn::Add(hn::Add(h, i), hn::Add(j, k))));
+  const auto sum =
+      hn::Add(hn::Add(hn::Add(a, b), hn::Add(c, d)), hn::Add(hn::Add(e, g), hn::Add(hn::Add(h, i), hn::Add(j, k))));
   hn::StoreU(sum, tag, sink);
   return 20.0 * static_cast<double>(rounds) * static_cast<double>(hn::Lanes(tag));
 }
@@ -63,14 +67,16 @@ double best_seconds(int tries, Body&& body) {
 Roofline measure_roofline(const duet_context& context) {
   Roofline out;
   const int64_t threads = std::max(1, context.threads);
-  constexpr int64_t kRounds = 100'000;  // a quarter of a millisecond: short beside a time slice, so that some tries run undisturbed
+  constexpr int64_t kRounds =
+      100'000;  // a quarter of a millisecond: short beside a time slice, so that some tries run undisturbed
   constexpr int kTries = 200;
   constexpr int64_t kLine = 64;  // a vector is at most this many floats
   Floats sinks(threads, kLine);
   std::vector<double> flops_per_s(static_cast<size_t>(threads));
   duet::cpu::parallel_for(context, threads, [&](int64_t item, int) {
     double operations = 0;
-    const double seconds = best_seconds(kTries, [&] { operations = HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, 0.5f, sinks.row(item)); });
+    const double seconds =
+        best_seconds(kTries, [&] { operations = HWY_DYNAMIC_DISPATCH(multiply_add)(kRounds, 0.5f, sinks.row(item)); });
     flops_per_s[static_cast<size_t>(item)] = operations / seconds;
   });
   for (const double each : flops_per_s) out.flops_per_s += each;

@@ -12,11 +12,12 @@ namespace device = duet::cuda;
 
 constexpr double kCacheTimes = 4;  // so many times the L2 cache is read or written to push out what it held
 
-// Before each call a fill runs over several times the L2 cache: the call finds its inputs in memory, and the host has put it on the stream before the
-// fill is done, so that the time between the two events is the device's alone.
+// Before each call a fill runs over several times the L2 cache: the call finds its inputs in memory, and the host has
+// put it on the stream before the fill is done, so that the time between the two events is the device's alone.
 class EventClock : public Stopwatch {
  public:
-  EventClock(void* stream, const DeviceBytes& flushed, size_t flushed_bytes) : stream_(stream), flushed_(flushed), flushed_bytes_(flushed_bytes) {}
+  EventClock(void* stream, const DeviceBytes& flushed, size_t flushed_bytes)
+      : stream_(stream), flushed_(flushed), flushed_bytes_(flushed_bytes) {}
 
   void time(const std::function<void()>& call) override {
     laps_.emplace_back();
@@ -47,7 +48,8 @@ class EventClock : public Stopwatch {
 };
 
 device::DeviceFacts facts_of_first() {
-  if (device::device_count() == 0) throw Error(DUET_UNSUPPORTED, "--device cuda: no CUDA device on this machine: " + device::no_device_reason());
+  if (device::device_count() == 0)
+    throw Error(DUET_UNSUPPORTED, "--device cuda: no CUDA device on this machine: " + device::no_device_reason());
   return device::device_facts(0);
 }
 
@@ -79,13 +81,16 @@ class CudaBackend : public Backend {
   // The peak is what a product of a large cube reaches in the context's precision. tf32x3 does three products of tf32.
   Roofline roofline(const duet_context& context) override {
     const bool triple = context.precision == DUET_PRECISION_TF32X3;
-    const auto large = make_product({kPeakSize, kPeakSize, kPeakSize}, triple ? DUET_PRECISION_TF32 : context.precision, stream_.get());
-    const double operations = 2.0 * static_cast<double>(kPeakSize) * static_cast<double>(kPeakSize) * static_cast<double>(kPeakSize);
+    const auto large = make_product({kPeakSize, kPeakSize, kPeakSize}, triple ? DUET_PRECISION_TF32 : context.precision,
+                                    stream_.get());
+    const double operations =
+        2.0 * static_cast<double>(kPeakSize) * static_cast<double>(kPeakSize) * static_cast<double>(kPeakSize);
     Roofline out;
     out.flops_per_s = operations / best([&] { large->run(); }) / (triple ? 3 : 1);
     const size_t bytes = kPeakSize > 1024 ? size_t{1} << 30 : size_t{1} << 20;
     const DeviceBytes from(bytes), to(bytes);
-    out.bytes_per_s = 2 * static_cast<double>(bytes) / best([&] { device::copy(to.get(), from.get(), bytes, stream_.get()); });
+    out.bytes_per_s =
+        2 * static_cast<double>(bytes) / best([&] { device::copy(to.get(), from.get(), bytes, stream_.get()); });
     return out;
   }
 

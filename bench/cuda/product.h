@@ -1,4 +1,5 @@
-// The bare product on a CUDA device: cublasLt's (product_cublas.cpp), or under the emulator plain loops (product_plain.cpp).
+// The bare product on a CUDA device: cublasLt's (product_cublas.cpp), or under the emulator plain loops
+// (product_plain.cpp).
 #pragma once
 
 #include "bench/product.h"
@@ -6,7 +7,8 @@
 
 namespace duet::bench::cuda {
 
-// In the precision that the library has nearest to the context's: fp32 for tf32x3. Operands are stored as that precision reads them.
+// In the precision that the library has nearest to the context's: fp32 for tf32x3. Operands are stored as that
+// precision reads them.
 std::unique_ptr<Product> make_product(const ProductShape& shape, duet_precision precision, void* stream);
 
 // The side of the cube whose product is the measured peak: large enough to fill the device.

@@ -14,7 +14,8 @@ namespace {
 namespace device = duet::cuda;
 
 void check(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw Error(DUET_CUDA_ERROR, text("cublasLt: ", what, ": ", cublasLtGetStatusString(status)));
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw Error(DUET_CUDA_ERROR, text("cublasLt: ", what, ": ", cublasLtGetStatusString(status)));
 }
 
 // A handle of cublasLt with the function that gives it back.
@@ -23,7 +24,8 @@ using Owned = std::unique_ptr<std::remove_pointer_t<T>, cublasStatus_t (*)(T)>;
 
 Owned<cublasLtMatrixLayout_t> layout(cudaDataType type, int64_t rows, int64_t columns) {
   cublasLtMatrixLayout_t made = nullptr;
-  check(cublasLtMatrixLayoutCreate(&made, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), rows), "a layout");
+  check(cublasLtMatrixLayoutCreate(&made, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), rows),
+        "a layout");
   return {made, cublasLtMatrixLayoutDestroy};
 }
 
@@ -40,12 +42,14 @@ uint16_t bf16(float value) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Row-major x y^T is, column by column, y x^T: cublasLt's first operand is y, transposed, its second x, and the result's columns are our rows.
+// Row-major x y^T is, column by column, y x^T: cublasLt's first operand is y, transposed, its second x, and the
+// result's columns are our rows.
 class CublasProduct : public Product {
  public:
   CublasProduct(const ProductShape& shape, duet_precision precision, void* stream) : stream_(stream) {
     // Alignments that the fast algorithms ask for, whatever the shape.
-    const int64_t inner = round_up(std::max<int64_t>(1, shape.inner), 8), columns = round_up(std::max<int64_t>(1, shape.columns), 8);
+    const int64_t inner = round_up(std::max<int64_t>(1, shape.inner), 8),
+                  columns = round_up(std::max<int64_t>(1, shape.columns), 8);
     const int64_t rows = std::max<int64_t>(1, shape.rows);
     bands_ = (rows + std::max<int64_t>(1, kBandElements / columns) - 1) / std::max<int64_t>(1, kBandElements / columns);
     const int64_t band_rows = (rows + bands_ - 1) / bands_;
@@ -63,10 +67,12 @@ class CublasProduct : public Product {
     handle_ = {handle, cublasLtDestroy};
     cublasLtMatmulDesc_t description = nullptr;
     const bool tf32 = precision == DUET_PRECISION_TF32;
-    check(cublasLtMatmulDescCreate(&description, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F), "a description");
+    check(cublasLtMatmulDescCreate(&description, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
+          "a description");
     description_ = {description, cublasLtMatmulDescDestroy};
     const cublasOperation_t transposed = CUBLAS_OP_T;
-    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed), "a description");
+    check(cublasLtMatmulDescSetAttribute(description, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
+          "a description");
     y_layout_ = layout(type, inner, columns);
     x_layout_ = layout(type, inner, band_rows);
     result_layout_ = layout(CUDA_R_32F, columns, band_rows);
@@ -98,11 +104,14 @@ class CublasProduct : public Product {
     cublasLtMatmulPreference_t made = nullptr;
     check(cublasLtMatmulPreferenceCreate(&made), "a preference");
     const Owned<cublasLtMatmulPreference_t> preference(made, cublasLtMatmulPreferenceDestroy);
-    check(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspace, sizeof kWorkspace), "a preference");
+    check(cublasLtMatmulPreferenceSetAttribute(made, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspace,
+                                               sizeof kWorkspace),
+          "a preference");
     std::array<cublasLtMatmulHeuristicResult_t, kCandidates> candidates;
     int found = 0;
-    check(cublasLtMatmulAlgoGetHeuristic(handle_.get(), description_.get(), y_layout_.get(), x_layout_.get(), result_layout_.get(),
-                                         result_layout_.get(), made, kCandidates, candidates.data(), &found),
+    check(cublasLtMatmulAlgoGetHeuristic(handle_.get(), description_.get(), y_layout_.get(), x_layout_.get(),
+                                         result_layout_.get(), result_layout_.get(), made, kCandidates,
+                                         candidates.data(), &found),
           "an algorithm");
     if (found == 0) throw Error(DUET_CUDA_ERROR, "cublasLt: no algorithm for the bare product");
     float best = INFINITY;
@@ -127,9 +136,9 @@ class CublasProduct : public Product {
   void multiply(int64_t band) {
     const float one = 1, zero = 0;
     const char* x = static_cast<const char*>(x_.get()) + static_cast<size_t>(band) * band_bytes_;
-    check(cublasLtMatmul(handle_.get(), description_.get(), &one, y_.get(), y_layout_.get(), x, x_layout_.get(), &zero, result_.get(),
-                         result_layout_.get(), result_.get(), result_layout_.get(), &algorithm_, workspace_.get(), kWorkspace,
-                         static_cast<cudaStream_t>(stream_)),
+    check(cublasLtMatmul(handle_.get(), description_.get(), &one, y_.get(), y_layout_.get(), x, x_layout_.get(), &zero,
+                         result_.get(), result_layout_.get(), result_.get(), result_layout_.get(), &algorithm_,
+                         workspace_.get(), kWorkspace, static_cast<cudaStream_t>(stream_)),
           "the bare product");
   }
 
@@ -139,7 +148,8 @@ class CublasProduct : public Product {
   DeviceBytes x_, y_, result_, workspace_;
   Owned<cublasLtHandle_t> handle_{nullptr, nullptr};
   Owned<cublasLtMatmulDesc_t> description_{nullptr, nullptr};
-  Owned<cublasLtMatrixLayout_t> y_layout_{nullptr, nullptr}, x_layout_{nullptr, nullptr}, result_layout_{nullptr, nullptr};
+  Owned<cublasLtMatrixLayout_t> y_layout_{nullptr, nullptr}, x_layout_{nullptr, nullptr},
+      result_layout_{nullptr, nullptr};
   cublasLtMatmulAlgo_t algorithm_{};
 };
 

@@ -3,8 +3,9 @@
 #include "kernels/core/error.h"
 
 // The files themselves, between two symbols each, in the read-only data of the program. DUET_DIGITS is their folder.
-#define EMBED(symbol, file)                                                                                                                        \
-  asm(".pushsection .rodata\n.balign 64\nduet_" #symbol ":\n.incbin \"" DUET_DIGITS "/" file "\"\nduet_" #symbol "_end:\n.byte 0\n.popsection\n"); \
+#define EMBED(symbol, file)                                                                                      \
+  asm(".pushsection .rodata\n.balign 64\nduet_" #symbol ":\n.incbin \"" DUET_DIGITS "/" file "\"\nduet_" #symbol \
+      "_end:\n.byte 0\n.popsection\n");                                                                          \
   extern "C" __attribute__((visibility("hidden"))) const std::byte duet_##symbol[], duet_##symbol##_end[];
 
 EMBED(digits_train_audio, "train/audio.npy")
@@ -39,7 +40,8 @@ std::vector<std::string> SampleFiles::arrays(const std::string& split) const {
 
 NpyFile SampleFiles::open(const std::string& split, const std::string& name) const {
   for (const Array& array : kArrays)
-    if (split == array.split && name == array.name) return {std::nullopt, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
+    if (split == array.split && name == array.name)
+      return {std::nullopt, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
   throw Error(DUET_INVALID_ARGUMENT, text(place(split), ": no array '", name, "'"));
 }
 

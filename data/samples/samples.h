@@ -1,4 +1,5 @@
-// The sample set that is linked into the program: spoken digits and drawn digits, made by samples/make_digits.py. It needs no path.
+// The sample set that is linked into the program: spoken digits and drawn digits, made by samples/make_digits.py. It
+// needs no path.
 #pragma once
 
 #include "data/dataset.h"

@@ -25,15 +25,15 @@ ActivationInputs check_inputs(const duet_activation_inputs* given, Arguments& ar
 
 using namespace duet;
 
-Dropout duet::check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows, int64_t columns,
-                            Arguments& arguments) {
+Dropout duet::check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name,
+                            int64_t rows, int64_t columns, Arguments& arguments) {
   const auto options = load(given, name);
-  require(options.drop_probability >= 0 && options.drop_probability < 1, name, ".drop_probability: expected 0 to below 1, got ",
-          options.drop_probability);
+  require(options.drop_probability >= 0 && options.drop_probability < 1, name,
+          ".drop_probability: expected 0 to below 1, got ", options.drop_probability);
   require(options.layer < (1u << 24), name, ".layer: expected below 2^24, got ", options.layer);
   check_first(options.first_row, rows, name, ".first_row");
-  require(columns == 0 || options.first_row + rows <= INT64_MAX / columns, name, ".first_row: expected element numbers below 2^63, got ",
-          options.first_row, " of ", columns, " columns");
+  require(columns == 0 || options.first_row + rows <= INT64_MAX / columns, name,
+          ".first_row: expected element numbers below 2^63, got ", options.first_row, " of ", columns, " columns");
   char step_name[32];  // built on the stack: every call of a layer comes here
   std::snprintf(step_name, sizeof step_name, "%s.step", name);
   const auto step = vector<const int64_t>(options.step, step_name, 1);
@@ -56,11 +56,13 @@ duet_status duet_activation_forward(duet_context* context, const duet_activation
   });
 }
 
-duet_status duet_activation_backward(duet_context* context, const duet_activation_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x) {
+duet_status duet_activation_backward(duet_context* context, const duet_activation_inputs* inputs,
+                                     duet_matrix grad_outputs, duet_matrix grad_x) {
   return guard("activation_backward", [&] {
     Arguments arguments;
     const ActivationInputs checked = check_inputs(inputs, arguments);
-    const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
+    const auto upstream =
+        arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
     const auto to = arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns);
     arguments.check();
     dispatch(
@@ -69,7 +71,8 @@ duet_status duet_activation_backward(duet_context* context, const duet_activatio
   });
 }
 
-duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const duet_dropout_options* options, duet_matrix outputs) {
+duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const duet_dropout_options* options,
+                                 duet_matrix outputs) {
   return guard("dropout_forward", [&] {
     Arguments arguments;
     const auto from = arguments.matrix<const float>(x, "x", kAny, kAny);
@@ -77,11 +80,13 @@ duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const due
     const auto to = arguments.in_place<float>(outputs, "outputs", from);
     arguments.check();
     dispatch(
-        context, [&] { cpu::dropout_forward(*context, dropout, from, to); }, [&] { cuda::dropout_forward(*context, dropout, from, to); });
+        context, [&] { cpu::dropout_forward(*context, dropout, from, to); },
+        [&] { cuda::dropout_forward(*context, dropout, from, to); });
   });
 }
 
-duet_status duet_dropout_backward(duet_context* context, const duet_dropout_options* options, duet_matrix grad_outputs, duet_matrix grad_x) {
+duet_status duet_dropout_backward(duet_context* context, const duet_dropout_options* options, duet_matrix grad_outputs,
+                                  duet_matrix grad_x) {
   return guard("dropout_backward", [&] {
     Arguments arguments;
     const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", kAny, kAny);
@@ -89,6 +94,7 @@ duet_status duet_dropout_backward(duet_context* context, const duet_dropout_opti
     const auto to = arguments.matrix<float>(grad_x, "grad_x", upstream.rows, upstream.columns);
     arguments.check();
     dispatch(
-        context, [&] { cpu::dropout_backward(*context, dropout, upstream, to); }, [&] { cuda::dropout_backward(*context, dropout, upstream, to); });
+        context, [&] { cpu::dropout_backward(*context, dropout, upstream, to); },
+        [&] { cuda::dropout_backward(*context, dropout, upstream, to); });
   });
 }

@@ -1,7 +1,10 @@
-/* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself (a part of it is refused).
+/* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself (a part of
+   it is refused).
    relu max(x, 0), NaN stays NaN, derivative 0 at 0; tanh; gelu x Phi(x), exact (erf).
-   dropout: element e = (first_row + i) columns + j is dropped where word e of stream 5 + 256 layer is below coin_threshold(drop_probability);
-   the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same words: no mask is stored.
+   dropout: element e = (first_row + i) columns + j is dropped where word e of stream 5 + 256 layer is below
+   coin_threshold(drop_probability);
+   the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same
+   words: no mask is stored.
    Backward adds into grad_x: activation from the inputs x (not the outputs). No workspace. Same inputs, same bits.
    Errors: DUET_INVALID_ARGUMENT (drop_probability outside [0, 1)). */
 #ifndef DUET_ACTIVATION_ACTIVATION_H
@@ -35,11 +38,14 @@ typedef struct duet_dropout_options {
 #define DUET_DROPOUT_OPTIONS_INIT \
   { sizeof(duet_dropout_options) }
 
-DUET_API duet_status duet_activation_forward(duet_context* context, const duet_activation_inputs* inputs, duet_matrix outputs);
-DUET_API duet_status duet_activation_backward(duet_context* context, const duet_activation_inputs* inputs, duet_matrix grad_outputs,
-                                              duet_matrix grad_x);
-DUET_API duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const duet_dropout_options* options, duet_matrix outputs);
-DUET_API duet_status duet_dropout_backward(duet_context* context, const duet_dropout_options* options, duet_matrix grad_outputs, duet_matrix grad_x);
+DUET_API duet_status duet_activation_forward(duet_context* context, const duet_activation_inputs* inputs,
+                                             duet_matrix outputs);
+DUET_API duet_status duet_activation_backward(duet_context* context, const duet_activation_inputs* inputs,
+                                              duet_matrix grad_outputs, duet_matrix grad_x);
+DUET_API duet_status duet_dropout_forward(duet_context* context, duet_matrix x, const duet_dropout_options* options,
+                                          duet_matrix outputs);
+DUET_API duet_status duet_dropout_backward(duet_context* context, const duet_dropout_options* options,
+                                           duet_matrix grad_outputs, duet_matrix grad_x);
 
 #ifdef __cplusplus
 }

@@ -18,26 +18,30 @@ struct Dropout {
 };
 
 // Checks the options of a dropout of rows x columns elements; name: how the argument is called.
-Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows, int64_t columns,
-                      Arguments& arguments);
+Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows,
+                      int64_t columns, Arguments& arguments);
 
 namespace cpu {
 
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs);
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
-                         Matrix<float> grad_x);
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                        Matrix<float> outputs);
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                         Matrix<const float> grad_outputs, Matrix<float> grad_x);
 void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
-void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs,
+                      Matrix<float> grad_x);
 
 }  // namespace cpu
 
 namespace cuda {
 
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs);
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
-                         Matrix<float> grad_x);
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                        Matrix<float> outputs);
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                         Matrix<const float> grad_outputs, Matrix<float> grad_x);
 void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
-void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs,
+                      Matrix<float> grad_x);
 
 }  // namespace cuda
 }  // namespace duet

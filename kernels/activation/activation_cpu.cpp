@@ -62,7 +62,8 @@ struct Gelu {
   }
 };
 
-// The rest of a run that does not fill a vector goes through one that is filled up, so that an element's bits do not depend on its place.
+// The rest of a run that does not fill a vector goes through one that is filled up, so that an element's bits do not
+// depend on its place.
 template <class F>
 void forward(F f, const float* x, float* y, int64_t count) {
   const D d;
@@ -119,17 +120,20 @@ HWY_EXPORT(activate_backward);
 int64_t chunk_of(duet_activation_kind kind) { return kind == DUET_RELU ? 65536 : 16384; }
 }  // namespace
 
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs) {
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                        Matrix<float> outputs) {
   const auto run = HWY_DYNAMIC_DISPATCH(activate);
   for_each_run(context, x.rows, x.columns, contiguous(x) && contiguous(outputs), chunk_of(kind),
                [&](int64_t i, int64_t j, int64_t count) { run(kind, x.row(i) + j, outputs.row(i) + j, count); });
 }
 
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
-                         Matrix<float> grad_x) {
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                         Matrix<const float> grad_outputs, Matrix<float> grad_x) {
   const auto run = HWY_DYNAMIC_DISPATCH(activate_backward);
-  for_each_run(context, x.rows, x.columns, contiguous(x) && contiguous(grad_outputs) && contiguous(grad_x), chunk_of(kind),
-               [&](int64_t i, int64_t j, int64_t count) { run(kind, x.row(i) + j, grad_outputs.row(i) + j, grad_x.row(i) + j, count); });
+  for_each_run(context, x.rows, x.columns, contiguous(x) && contiguous(grad_outputs) && contiguous(grad_x),
+               chunk_of(kind), [&](int64_t i, int64_t j, int64_t count) {
+                 run(kind, x.row(i) + j, grad_outputs.row(i) + j, grad_x.row(i) + j, count);
+               });
 }
 
 }  // namespace duet::cpu

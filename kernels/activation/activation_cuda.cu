@@ -1,6 +1,6 @@
-// Elementwise (kernels/cuda/elementwise.h): a thread owns four neighbouring elements. Forward moves 8 bytes an element, backward 16: at 4.8 TB/s of
-// an H200 an element is due every 0.21 ns a device, that is 50 operations of its 29.6 T/s; tanh and gelu take some 30 and 25 with their exponential,
-// so bandwidth stays the limit.
+// Elementwise (kernels/cuda/elementwise.h): a thread owns four neighbouring elements. Forward moves 8 bytes an element,
+// backward 16: at 4.8 TB/s of an H200 an element is due every 0.21 ns a device, that is 50 operations of its 29.6 T/s;
+// tanh and gelu take some 30 and 25 with their exponential, so bandwidth stays the limit.
 #include "kernels/activation/activation_cuda.h"
 
 namespace duet::cuda {
@@ -37,11 +37,13 @@ struct Backward {
 
 template <class F>
 void forward(const duet_context& context, Matrix<const float> x, Matrix<float> outputs) {
-  for_each_element(context, x.rows, x.columns, contiguous(x) && contiguous(outputs), aligned(x) && aligned(outputs), Forward<F>{x, outputs});
+  for_each_element(context, x.rows, x.columns, contiguous(x) && contiguous(outputs), aligned(x) && aligned(outputs),
+                   Forward<F>{x, outputs});
 }
 
 template <class F>
-void backward(const duet_context& context, Matrix<const float> x, Matrix<const float> grad_outputs, Matrix<float> grad_x) {
+void backward(const duet_context& context, Matrix<const float> x, Matrix<const float> grad_outputs,
+              Matrix<float> grad_x) {
   const bool flat = contiguous(x) && contiguous(grad_outputs) && contiguous(grad_x);
   const bool wide = aligned(x) && aligned(grad_outputs) && aligned(grad_x);
   for_each_element(context, x.rows, x.columns, flat, wide, Backward<F>{x, grad_outputs, grad_x});
@@ -49,14 +51,15 @@ void backward(const duet_context& context, Matrix<const float> x, Matrix<const f
 
 }  // namespace
 
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<float> outputs) {
+void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                        Matrix<float> outputs) {
   if (kind == DUET_RELU) return forward<Relu>(context, x, outputs);
   if (kind == DUET_TANH) return forward<Tanh>(context, x, outputs);
   forward<Gelu>(context, x, outputs);
 }
 
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x, Matrix<const float> grad_outputs,
-                         Matrix<float> grad_x) {
+void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
+                         Matrix<const float> grad_outputs, Matrix<float> grad_x) {
   if (kind == DUET_RELU) return backward<Relu>(context, x, grad_outputs, grad_x);
   if (kind == DUET_TANH) return backward<Tanh>(context, x, grad_outputs, grad_x);
   backward<Gelu>(context, x, grad_outputs, grad_x);

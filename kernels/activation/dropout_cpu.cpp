@@ -24,7 +24,9 @@ void drop_run(const DropoutDraw& given, uint64_t first, const float* source, flo
   });
 }
 
-void drop_forward(const DropoutDraw& draw, uint64_t first, const float* x, float* y, int64_t count) { drop_run<false>(draw, first, x, y, count); }
+void drop_forward(const DropoutDraw& draw, uint64_t first, const float* x, float* y, int64_t count) {
+  drop_run<false>(draw, first, x, y, count);
+}
 void drop_backward(const DropoutDraw& draw, uint64_t first, const float* g, float* grad, int64_t count) {
   drop_run<true>(draw, first, g, grad, count);
 }
@@ -39,22 +41,27 @@ namespace {
 HWY_EXPORT(drop_forward);
 HWY_EXPORT(drop_backward);
 
-constexpr int64_t kChunk = 16384;  // elements of a work item: some 10 us, several times what handing it to a second thread costs
+constexpr int64_t kChunk =
+    16384;  // elements of a work item: some 10 us, several times what handing it to a second thread costs
 
 template <class Run>
-void run_dropout(const duet_context& context, const Dropout& dropout, Matrix<const float> source, Matrix<float> target, Run drop) {
+void run_dropout(const duet_context& context, const Dropout& dropout, Matrix<const float> source, Matrix<float> target,
+                 Run drop) {
   const DropoutDraw draw(dropout);
-  for_each_run(context, source.rows, source.columns, contiguous(source) && contiguous(target), kChunk, [&](int64_t i, int64_t j, int64_t count) {
-    drop(draw, draw.element(i, j, source.columns), source.row(i) + j, target.row(i) + j, count);
-  });
+  for_each_run(context, source.rows, source.columns, contiguous(source) && contiguous(target), kChunk,
+               [&](int64_t i, int64_t j, int64_t count) {
+                 drop(draw, draw.element(i, j, source.columns), source.row(i) + j, target.row(i) + j, count);
+               });
 }
 }  // namespace
 
-void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs) {
+void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x,
+                     Matrix<float> outputs) {
   run_dropout(context, dropout, x, outputs, HWY_DYNAMIC_DISPATCH(drop_forward));
 }
 
-void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs, Matrix<float> grad_x) {
+void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs,
+                      Matrix<float> grad_x) {
   run_dropout(context, dropout, grad_outputs, grad_x, HWY_DYNAMIC_DISPATCH(drop_backward));
 }
 

@@ -39,8 +39,8 @@ HWY_INLINE hn::Vec<D> drop(D d, const DropoutDraw& draw, const uint32_t* words, 
   return hn::IfThenZeroElse(dropped, hn::Div(value, hn::Set(d, draw.keep_probability)));
 }
 
-// body(start, count, words) for the pieces of count elements from number first on: words[k] is that of element first + start + k, in a buffer that
-// stays in the first-level cache.
+// body(start, count, words) for the pieces of count elements from number first on: words[k] is that of element first +
+// start + k, in a buffer that stays in the first-level cache.
 template <class Body>
 HWY_INLINE void for_each_drawn(const DropoutDraw& draw, uint64_t first, int64_t count, Body&& body) {
   constexpr int64_t kPiece = 1024;

@@ -27,14 +27,16 @@ struct Drop {
         first_element(static_cast<uint64_t>(dropout.first_row) * static_cast<uint64_t>(across)),
         columns(across),
         stream(dropout.stream),
-        threshold(static_cast<uint32_t>(coin_threshold(dropout.drop_probability))),  // a float below 1 is at most 1 - 2^-24: it fits
+        threshold(static_cast<uint32_t>(
+            coin_threshold(dropout.drop_probability))),  // a float below 1 is at most 1 - 2^-24: it fits
         keep_probability(1.0f - dropout.drop_probability),
         step(dropout.step.data) {}
 
   // The elements (i, j) ... of value: divided by keep_probability, or 0 where their word is below the threshold.
   template <int kWidth>
   __device__ void apply(int64_t i, int64_t j, Pack<kWidth>& value) const {
-    const uint64_t element = first_element + static_cast<uint64_t>(i) * static_cast<uint64_t>(columns) + static_cast<uint64_t>(j);
+    const uint64_t element =
+        first_element + static_cast<uint64_t>(i) * static_cast<uint64_t>(columns) + static_cast<uint64_t>(j);
     const uint32_t draw = static_cast<uint32_t>(*step), skip = static_cast<uint32_t>(element % 4);
     const PhiloxBlock block = random_block(seed, stream, draw, element / 4);
     const PhiloxBlock next = kWidth > 1 && skip > 0 ? random_block(seed, stream, draw, element / 4 + 1) : block;

@@ -11,11 +11,12 @@ AlignmentInputs check(const duet_alignment_inputs* given, Arguments& arguments) 
   const duet_alignment_inputs inputs = load(given, "inputs");
   const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_SQEUCLIDEAN, DUET_INNER);
   const auto a = arguments.side(inputs.a, "inputs.a", kAny);
-  return {score, a, arguments.side(inputs.v, "inputs.v", a.columns), arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};
+  return {score, a, arguments.side(inputs.v, "inputs.v", a.columns),
+          arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};
 }
 
-AlignmentGradients check(const AlignmentInputs& inputs, const duet_matrix& grad_a, const duet_matrix& grad_v, const duet_vector& grad_scale,
-                         Arguments& arguments) {
+AlignmentGradients check(const AlignmentInputs& inputs, const duet_matrix& grad_a, const duet_matrix& grad_v,
+                         const duet_vector& grad_scale, Arguments& arguments) {
   return {arguments.matrix<float>(grad_a, "grad_a", inputs.a.rows, inputs.a.columns, Need::optional),
           arguments.matrix<float>(grad_v, "grad_v", inputs.v.rows, inputs.v.columns, Need::optional),
           arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
@@ -23,7 +24,8 @@ AlignmentGradients check(const AlignmentInputs& inputs, const duet_matrix& grad_
 
 size_t needed(const duet_context* context, const AlignmentInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::alignment_workspace(*context, inputs); }, [&] { return cuda::alignment_workspace(*context, inputs); });
+      context, [&] { return cpu::alignment_workspace(*context, inputs); },
+      [&] { return cuda::alignment_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -37,8 +39,8 @@ duet_status duet_alignment_workspace(const duet_context* context, const duet_ali
   });
 }
 
-duet_status duet_alignment_forward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row, duet_vector lse_column,
-                                   duet_workspace workspace) {
+duet_status duet_alignment_forward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row,
+                                   duet_vector lse_column, duet_workspace workspace) {
   return guard("alignment_forward", [&] {
     Arguments arguments;
     const AlignmentInputs checked = check(inputs, arguments);
@@ -51,26 +53,31 @@ duet_status duet_alignment_forward(duet_context* context, const duet_alignment_i
   });
 }
 
-duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row, duet_vector lse_column,
-                                    duet_vector grad_lse_row, duet_vector grad_lse_column, duet_matrix grad_a, duet_matrix grad_v,
-                                    duet_vector grad_scale, duet_workspace workspace) {
+duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row,
+                                    duet_vector lse_column, duet_vector grad_lse_row, duet_vector grad_lse_column,
+                                    duet_matrix grad_a, duet_matrix grad_v, duet_vector grad_scale,
+                                    duet_workspace workspace) {
   return guard("alignment_backward", [&] {
     Arguments arguments;
     const AlignmentInputs checked = check(inputs, arguments);
     const auto grad_row = arguments.vector<const float>(grad_lse_row, "grad_lse_row", checked.a.rows, Need::optional);
-    const auto grad_column = arguments.vector<const float>(grad_lse_column, "grad_lse_column", checked.v.rows, Need::optional);
-    const auto row = arguments.vector<const float>(lse_row, "lse_row", checked.a.rows, grad_row ? Need::required : Need::optional);
-    const auto column = arguments.vector<const float>(lse_column, "lse_column", checked.v.rows, grad_column ? Need::required : Need::optional);
+    const auto grad_column =
+        arguments.vector<const float>(grad_lse_column, "grad_lse_column", checked.v.rows, Need::optional);
+    const auto row =
+        arguments.vector<const float>(lse_row, "lse_row", checked.a.rows, grad_row ? Need::required : Need::optional);
+    const auto column = arguments.vector<const float>(lse_column, "lse_column", checked.v.rows,
+                                                      grad_column ? Need::required : Need::optional);
     const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale, arguments);
     arguments.check(workspace, needed(context, checked));
     dispatch(
-        context, [&] { cpu::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); },
+        context,
+        [&] { cpu::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); },
         [&] { cuda::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); });
   });
 }
 
-duet_status duet_alignment_probabilities(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row, duet_matrix probabilities,
-                                         duet_workspace workspace) {
+duet_status duet_alignment_probabilities(duet_context* context, const duet_alignment_inputs* inputs,
+                                         duet_vector lse_row, duet_matrix probabilities, duet_workspace workspace) {
   return guard("alignment_probabilities", [&] {
     Arguments arguments;
     const AlignmentInputs checked = check(inputs, arguments);
@@ -83,14 +90,16 @@ duet_status duet_alignment_probabilities(duet_context* context, const duet_align
   });
 }
 
-duet_status duet_alignment_probabilities_backward(duet_context* context, const duet_alignment_inputs* inputs, duet_matrix probabilities,
-                                                  duet_matrix grad_probabilities, duet_matrix grad_a, duet_matrix grad_v, duet_vector grad_scale,
+duet_status duet_alignment_probabilities_backward(duet_context* context, const duet_alignment_inputs* inputs,
+                                                  duet_matrix probabilities, duet_matrix grad_probabilities,
+                                                  duet_matrix grad_a, duet_matrix grad_v, duet_vector grad_scale,
                                                   duet_workspace workspace) {
   return guard("alignment_probabilities_backward", [&] {
     Arguments arguments;
     const AlignmentInputs checked = check(inputs, arguments);
     const auto p = arguments.matrix<const float>(probabilities, "probabilities", checked.a.rows, checked.v.rows);
-    const auto grad = arguments.matrix<const float>(grad_probabilities, "grad_probabilities", checked.a.rows, checked.v.rows);
+    const auto grad =
+        arguments.matrix<const float>(grad_probabilities, "grad_probabilities", checked.a.rows, checked.v.rows);
     const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale, arguments);
     arguments.check(workspace, needed(context, checked));
     dispatch(

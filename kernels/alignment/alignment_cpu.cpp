@@ -75,11 +75,14 @@ float score_bound(const duet_context& context, const DistanceTiles& tiles, float
 }
 
 // A distance counts negatively.
-float signed_scale(const AlignmentInputs& inputs) { return inputs.score == DUET_INNER ? inputs.scale[0] : -inputs.scale[0]; }
+float signed_scale(const AlignmentInputs& inputs) {
+  return inputs.score == DUET_INNER ? inputs.scale[0] : -inputs.scale[0];
+}
 
 // What all backward passes share; form(tile, thread, dots, gradient) writes d loss/d score.
 template <class Form>
-void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Form&& form) {
+void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out,
+              Scratch& scratch, Form&& form) {
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(scratch.tiles, out.a, out.v);
@@ -94,7 +97,9 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });
   scratch.gradients.finish(context);
-  if (out.scale) out.scale[0] += static_cast<float>(inputs.score == DUET_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
+  if (out.scale)
+    out.scale[0] +=
+        static_cast<float>(inputs.score == DUET_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
 }
 
 }  // namespace
@@ -105,8 +110,8 @@ size_t alignment_workspace(const duet_context& context, const AlignmentInputs& i
   return measure.used();
 }
 
-void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row, Vector<float> lse_column,
-                       const duet_workspace& workspace) {
+void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row,
+                       Vector<float> lse_column, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
@@ -126,8 +131,9 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
     });
 }
 
-void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Vector<const float> lse_column,
-                        Vector<const float> grad_lse_row, Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
+void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
+                        Vector<const float> lse_column, Vector<const float> grad_lse_row,
+                        Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
                         const duet_workspace& workspace) {
   if (!grad_lse_row && !grad_lse_column) return;
   Workspace pieces(workspace);
@@ -138,13 +144,14 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   if (grad_lse_column)
     for (int64_t j = 0; j < scratch.m; ++j) scratch.pull.set_column(j, lse_column[j], grad_lse_column[j]);
   const float scale = signed_scale(inputs);
-  backward(context, inputs, gradients, scratch, [&](const Tile& tile, int thread, Matrix<const float> dots, Matrix<float> gradient) {
-    scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
-  });
+  backward(context, inputs, gradients, scratch,
+           [&](const Tile& tile, int thread, Matrix<const float> dots, Matrix<float> gradient) {
+             scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+           });
 }
 
-void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Matrix<float> probabilities,
-                             const duet_workspace& workspace) {
+void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
+                             Matrix<float> probabilities, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
@@ -157,27 +164,33 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
         const Matrix<float> p = scratch.fill(tile, thread);
         scratch.pull.add(tile, thread, p, scale, Accumulate::no, p);
         for (int64_t r = 0; r < tile.rows; ++r)
-          std::memcpy(probabilities.row(tile.first_row + r) + tile.first_column, p.row(r), sizeof(float) * static_cast<size_t>(tile.columns));
+          std::memcpy(probabilities.row(tile.first_row + r) + tile.first_column, p.row(r),
+                      sizeof(float) * static_cast<size_t>(tile.columns));
       },
       [](const Block&) {});
 }
 
-void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs, Matrix<const float> probabilities,
-                                      Matrix<const float> grad_probabilities, const AlignmentGradients& gradients, const duet_workspace& workspace) {
+void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs,
+                                      Matrix<const float> probabilities, Matrix<const float> grad_probabilities,
+                                      const AlignmentGradients& gradients, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   constexpr int64_t kRows = 64;  // of a work item
   parallel_chunks(context, scratch.n, kRows, [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i) scratch.rows[i] = probability_row(probabilities.row(i), grad_probabilities.row(i), scratch.m);
+    for (int64_t i = first; i < first + count; ++i)
+      scratch.rows[i] = probability_row(probabilities.row(i), grad_probabilities.row(i), scratch.m);
   });
-  backward(context, inputs, gradients, scratch, [&](const Tile& tile, int, Matrix<const float>, Matrix<float> gradient) {
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      const int64_t i = tile.first_row + r;
-      const float *p = probabilities.row(i) + tile.first_column, *grad = grad_probabilities.row(i) + tile.first_column;
-      const ProbabilityRow row = scratch.rows[i];
-      for (int64_t c = 0; c < tile.columns; ++c) gradient.row(r)[c] = p[c] * ((grad[c] - row.pivot) + row.rest);
-    }
-  });
+  backward(context, inputs, gradients, scratch,
+           [&](const Tile& tile, int, Matrix<const float>, Matrix<float> gradient) {
+             for (int64_t r = 0; r < tile.rows; ++r) {
+               const int64_t i = tile.first_row + r;
+               const float *p = probabilities.row(i) + tile.first_column,
+                           *grad = grad_probabilities.row(i) + tile.first_column;
+               const ProbabilityRow row = scratch.rows[i];
+               for (int64_t c = 0; c < tile.columns; ++c)
+                 gradient.row(r)[c] = p[c] * ((grad[c] - row.pivot) + row.rest);
+             }
+           });
 }
 
 }  // namespace duet::cpu

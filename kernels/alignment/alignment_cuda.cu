@@ -1,10 +1,11 @@
-// Plan. Forward: a walk over tiles of scores (distance_tile_cuda.h), their exponentials summed along rows and columns at once (softmax_sweep.h),
-// nothing of them stored: one product, at n = m = 16384, d = 512 275 GFLOP. The epilogue is some 6 instructions and one ex2 an element, with the
-// reductions 1,100 a warp: 3,000 cycles of an SM in tf32 and bf16, of which the ex2 are 2,050, and 2 % of a tf32x3 tile. Cycles a tile in bf16: mma
-// 13,700 + 3,000, L2 11,000: 17,400, 64 tiles for each of 128 SMs 0.64 ms, packing, merge and five small launches 0.04. tf32: 27,500 + 3,000, L2
-// 29,400: 32,000. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.23 (224), bf16 0.68 (405).
-// Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three products, 825 GFLOP and 3 GB
-// through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
+// Plan. Forward: a walk over tiles of scores (distance_tile_cuda.h), their exponentials summed along rows and columns
+// at once (softmax_sweep.h), nothing of them stored: one product, at n = m = 16384, d = 512 275 GFLOP. The epilogue is
+// some 6 instructions and one ex2 an element, with the reductions 1,100 a warp: 3,000 cycles of an SM in tf32 and bf16,
+// of which the ex2 are 2,050, and 2 % of a tf32x3 tile. Cycles a tile in bf16: mma 13,700 + 3,000, L2 11,000: 17,400,
+// 64 tiles for each of 128 SMs 0.64 ms, packing, merge and five small launches 0.04. tf32: 27,500 + 3,000, L2 29,400:
+// 32,000. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.23 (224), bf16 0.68 (405).
+// Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three
+// products, 825 GFLOP and 3 GB through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
 #include "kernels/alignment/alignment_backends.h"
 #include "kernels/core/own_pair.h"
 #include "kernels/cuda/softmax_sweep.h"
@@ -29,7 +30,9 @@ struct Scratch {
 };
 
 // A distance counts negatively.
-__device__ __forceinline__ float signed_scale(duet_metric score, const float* scale) { return score == DUET_INNER ? *scale : -*scale; }
+__device__ __forceinline__ float signed_scale(duet_metric score, const float* scale) {
+  return score == DUET_INNER ? *scale : -*scale;
+}
 
 // Whether no score of the tile can be larger in size than kBoundedScore, by its rows' norms; the same for all threads.
 template <class T>
@@ -54,7 +57,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   typename T::Loop loop{shared, walk.kept_steps};
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
     const TilePlace place = walk.place(tile);
-    const bool bounded = is_bounded<T>(rows, place, *scale);  // before the scores, beside which its registers have no place
+    const bool bounded =
+        is_bounded<T>(rows, place, *scale);  // before the scores, beside which its registers have no place
     typename T::Values scores;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
     const float factor = kLog2E * signed_scale(rows.metric, scale);
@@ -64,8 +68,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   }
 }
 
-// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream weight, NaN where that finds no
-// softmax. So e^min(x, 0) may drop a NaN.
+// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream
+// weight, NaN where that finds no softmax. So e^min(x, 0) may drop a NaN.
 struct Pull {
   float log_sum = INFINITY, weight = 0;
 
@@ -91,12 +95,14 @@ struct PulledScores {
     const PulledScores& of;
     bool inside;
     Pull column;
-    // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly does.
+    // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly
+    // does.
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       const float score = of.scale * kLog2E * distance;
       const float g = of.rows[r].of(score) + column.of(score);
       const bool taken = inside && T::row(r) < of.place.rows;
-      *of.scale_sum = taken && g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
+      *of.scale_sum =
+          taken && g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, taken ? of.scale * g : 0};
     }
   };
@@ -114,8 +120,9 @@ __device__ __forceinline__ void store_scale(float sum, duet_metric score, double
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    alignment_gradient_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row, Vector<const float> lse_column,
-                              Vector<const float> weight_row, Vector<const float> weight_column, DistanceGradientView out, double* scale_tiles) {
+    alignment_gradient_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row,
+                              Vector<const float> lse_column, Vector<const float> weight_row,
+                              Vector<const float> weight_column, DistanceGradientView out, double* scale_tiles) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
@@ -123,14 +130,16 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   float scale_sum = 0;
   PulledScores<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
   DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) scores.rows[r] = pull_of(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
+  for (int r = 0; r < T::kThreadRows; ++r)
+    scores.rows[r] = pull_of(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
   take_gradient<T>(shared, rows, out, place, scores, values);
   store_scale(scale_sum, rows.metric, scale_tiles);
 }
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_kernel(DistanceView rows, const float* scale, Walk<T> walk, Vector<const float> lse_row, Matrix<float> probabilities) {
+    probabilities_kernel(DistanceView rows, const float* scale, Walk<T> walk, Vector<const float> lse_row,
+                         Matrix<float> probabilities) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   typename T::Loop loop{shared, walk.kept_steps};
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
@@ -140,18 +149,21 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
-      const float lse = T::row(r) < place.rows ? __ldg(lse_row.data + place.first_row + T::row(r)) : 0, one = taking_part(1, lse);
+      const float lse = T::row(r) < place.rows ? __ldg(lse_row.data + place.first_row + T::row(r)) : 0,
+                  one = taking_part(1, lse);
       DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));
+      for (int c = 0; c < T::kThreadColumns; ++c)
+        values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));
     }
-    T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column, probabilities.stride, place.rows,
-             place.columns);
+    T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column,
+             probabilities.stride, place.rows, place.columns);
   }
 }
 
 // A warp a row.
 constexpr int kRowThreads = 128;
-__global__ void __launch_bounds__(kRowThreads) row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ProbabilityRow* rows) {
+__global__ void __launch_bounds__(kRowThreads)
+    row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ProbabilityRow* rows) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kRowThreads / 32) + threadIdx.x / 32;
   if (i >= p.rows) return;
   const float *const of = p.row(i), *const given = grad.row(i);
@@ -181,7 +193,8 @@ struct StoredProbabilities {
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       if (T::row(r) >= of.place.rows || column >= of.place.columns) return {1, 0};
       const int64_t i = of.place.first_row + T::row(r), j = of.place.first_column + column;
-      const float g = __ldg(of.p.data + i * of.p.stride + j) * ((__ldg(of.grad.data + i * of.grad.stride + j) - of.rows[r].pivot) + of.rows[r].rest);
+      const float g = __ldg(of.p.data + i * of.p.stride + j) *
+                      ((__ldg(of.grad.data + i * of.grad.stride + j) - of.rows[r].pivot) + of.rows[r].rest);
       *of.scale_sum = g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, of.scale * g};
     }
@@ -191,8 +204,9 @@ struct StoredProbabilities {
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_gradient_kernel(DistanceView rows, const float* scale, Block block, Matrix<const float> p, Matrix<const float> grad_p,
-                                  const ProbabilityRow* row_sums, DistanceGradientView out, double* scale_tiles) {
+    probabilities_gradient_kernel(DistanceView rows, const float* scale, Block block, Matrix<const float> p,
+                                  Matrix<const float> grad_p, const ProbabilityRow* row_sums, DistanceGradientView out,
+                                  double* scale_tiles) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
@@ -200,15 +214,17 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   float scale_sum = 0;
   StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
   DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
+  for (int r = 0; r < T::kThreadRows; ++r)
+    scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
   take_gradient<T>(shared, rows, out, place, scores, values);
   store_scale(scale_sum, rows.metric, scale_tiles);
 }
 
-// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. On half tiles: a whole one and what marks its close
-// pairs do not fit the registers.
+// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. On half tiles: a whole one
+// and what marks its close pairs do not fit the registers.
 template <class Launch>
-void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out, Scratch& scratch, Launch&& launch) {
+void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out,
+              Scratch& scratch, Launch&& launch) {
   scratch.rows.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(context, scratch.rows, inputs.a, inputs.v, out.a, out.v);
   scratch.scale.begin(context);
@@ -236,8 +252,8 @@ size_t alignment_workspace(const duet_context& context, const AlignmentInputs& i
   return measure.used();
 }
 
-void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row, Vector<float> lse_column,
-                       const duet_workspace& workspace) {
+void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row,
+                       Vector<float> lse_column, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
@@ -254,8 +270,9 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   scratch.sums.finish(context, lse_row, lse_column);
 }
 
-void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Vector<const float> lse_column,
-                        Vector<const float> grad_lse_row, Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
+void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
+                        Vector<const float> lse_column, Vector<const float> grad_lse_row,
+                        Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
                         const duet_workspace& workspace) {
   if ((!grad_lse_row && !grad_lse_column) || nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
@@ -263,13 +280,13 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
     using T = decltype(tile);
     DUET_LAUNCH(alignment_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-    (scratch.rows.view(), inputs.scale.data, block, lse_row, lse_column, grad_lse_row, grad_lse_column, scratch.gradients.view(),
-     scratch.scale.tiles());
+    (scratch.rows.view(), inputs.scale.data, block, lse_row, lse_column, grad_lse_row, grad_lse_column,
+     scratch.gradients.view(), scratch.scale.tiles());
   });
 }
 
-void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row, Matrix<float> probabilities,
-                             const duet_workspace& workspace) {
+void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
+                             Matrix<float> probabilities, const duet_workspace& workspace) {
   if (probabilities.rows == 0 || probabilities.columns == 0) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
@@ -284,18 +301,20 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   });
 }
 
-void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs, Matrix<const float> probabilities,
-                                      Matrix<const float> grad_probabilities, const AlignmentGradients& gradients, const duet_workspace& workspace) {
+void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs,
+                                      Matrix<const float> probabilities, Matrix<const float> grad_probabilities,
+                                      const AlignmentGradients& gradients, const duet_workspace& workspace) {
   if (nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  DUET_LAUNCH(row_sums_kernel, (probabilities.rows + kRowThreads / 32 - 1) / (kRowThreads / 32), kRowThreads, 0, context.stream)
+  DUET_LAUNCH(row_sums_kernel, (probabilities.rows + kRowThreads / 32 - 1) / (kRowThreads / 32), kRowThreads, 0,
+              context.stream)
   (probabilities, grad_probabilities, scratch.row_sums);
   backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
     using T = decltype(tile);
     DUET_LAUNCH(probabilities_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_sums, scratch.gradients.view(),
-     scratch.scale.tiles());
+    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_sums,
+     scratch.gradients.view(), scratch.scale.tiles());
   });
 }
 

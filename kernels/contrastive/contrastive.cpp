@@ -34,7 +34,8 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
     out.bias = arguments.vector<const float>(in.bias, "inputs.bias", 1);
   else
     require_absent(in.bias, "inputs.bias", "without sigmoid");
-  out.paired = out.kind == DUET_INFONCE || (out.kind == DUET_MULTI_POSITIVE && in.paired != 0) || (out.kind == DUET_SIGMOID && !given_classes);
+  out.paired = out.kind == DUET_INFONCE || (out.kind == DUET_MULTI_POSITIVE && in.paired != 0) ||
+               (out.kind == DUET_SIGMOID && !given_classes);
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
@@ -46,12 +47,14 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
 
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::contrastive_workspace(*context, inputs); }, [&] { return cuda::contrastive_workspace(*context, inputs); });
+      context, [&] { return cpu::contrastive_workspace(*context, inputs); },
+      [&] { return cuda::contrastive_workspace(*context, inputs); });
 }
 
 }  // namespace
 
-duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs, size_t* bytes) {
+duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs,
+                                       size_t* bytes) {
   return guard("contrastive_workspace", [&] {
     Arguments arguments;
     const ContrastiveInputs checked = check(inputs, arguments);
@@ -60,8 +63,9 @@ duet_status duet_contrastive_workspace(const duet_context* context, const duet_c
   });
 }
 
-duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs, duet_vector row_loss, duet_vector column_loss,
-                                     duet_matrix row_statistics, duet_matrix column_statistics, duet_workspace workspace) {
+duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs, duet_vector row_loss,
+                                     duet_vector column_loss, duet_matrix row_statistics, duet_matrix column_statistics,
+                                     duet_workspace workspace) {
   return guard("contrastive_forward", [&] {
     Arguments arguments;
     const ContrastiveInputs checked = check(inputs, arguments);
@@ -70,8 +74,10 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
     outputs.row_loss = arguments.vector<float>(row_loss, "row_loss", n);
     if (checked.kind != DUET_SIGMOID) {
       outputs.column_loss = arguments.vector<float>(column_loss, "column_loss", m);
-      outputs.row_statistics = arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
-      outputs.column_statistics = arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
+      outputs.row_statistics =
+          arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
+      outputs.column_statistics =
+          arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
     arguments.check(workspace, needed(context, checked));
     dispatch(
@@ -80,9 +86,10 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
   });
 }
 
-duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs, duet_matrix row_statistics,
-                                      duet_matrix column_statistics, duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
-                                      duet_matrix grad_v, duet_vector grad_scale, duet_vector grad_bias, duet_workspace workspace) {
+duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
+                                      duet_matrix row_statistics, duet_matrix column_statistics, duet_vector row_weight,
+                                      duet_vector column_weight, duet_matrix grad_a, duet_matrix grad_v,
+                                      duet_vector grad_scale, duet_vector grad_bias, duet_workspace workspace) {
   return guard("contrastive_backward", [&] {
     Arguments arguments;
     const ContrastiveInputs checked = check(inputs, arguments);

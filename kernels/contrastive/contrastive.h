@@ -1,20 +1,26 @@
 /* Contrastive losses over all pairs, streamed (METHOD.md 5). inputs: a n x d, v m x d, scale 1 (1/temperature).
-   infonce: row_loss[i] = lse_i - s_ii, the cross-entropy of row i against its own pair (equal global indices; a row whose pair is not among the
-     columns has no target: loss and gradient 0); column_loss[j] likewise.
-   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from class_a n x C, class_v m x C, trust_a n, trust_v m, paired.
-   sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias (1); W the identity (class_* null) or
-     W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the statistics are not touched and may be null.
-   What a kind does not read is null, else the call is refused: classes with infonce, trust without multi_positive, bias and grad_bias without
-   sigmoid.
-   row_statistics n x DUET_CONTRASTIVE_STATISTICS: lse, N (infonce: N is 1 where the row has a target, else 0), and the log-odds of the own pair where
-     the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns, inf where nothing else is);
-     column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise; backward reads them.
-   Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale (1), grad_bias (1, sigmoid
-   alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null: 1. Never n x m memory.
-   grad_factor_a, grad_factor_v (1 each, null: 1) multiply what backward adds into grad_a and into grad_v, and nothing else: no loss, statistic,
-     grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of
-     factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken; NaN shows in the side's gradient.
-   Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+   infonce: row_loss[i] = lse_i - s_ii, the cross-entropy of row i against its own pair (equal global indices; a row
+     whose pair is not among the columns has no target: loss and gradient 0); column_loss[j] likewise.
+   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from class_a n x C, class_v m x C,
+   trust_a n, trust_v m, paired.
+   sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias (1); W the
+     identity (class_* null) or W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the
+     statistics are not touched and may be null.
+   What a kind does not read is null, else the call is refused: classes with infonce, trust without multi_positive, bias
+   and grad_bias without sigmoid.
+   row_statistics n x DUET_CONTRASTIVE_STATISTICS: lse, N (infonce: N is 1 where the row has a target, else 0), and the
+     log-odds of the own pair where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it
+     is not among the columns, inf where nothing else is); column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise;
+     backward reads them.
+   Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale
+   (1), grad_bias (1, sigmoid alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null:
+   1. Never n x m memory.
+   grad_factor_a, grad_factor_v (1 each, null: 1) multiply what backward adds into grad_a and into grad_v, and nothing
+     else: no loss, statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the
+     rows hold. So one pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken;
+     NaN shows in the side's gradient.
+   Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT,
+   DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
 
@@ -25,7 +31,11 @@
 extern "C" {
 #endif
 
-typedef enum duet_contrastive_kind { DUET_INFONCE = 0, DUET_MULTI_POSITIVE = 1, DUET_SIGMOID = 2 } duet_contrastive_kind;
+typedef enum duet_contrastive_kind {
+  DUET_INFONCE = 0,
+  DUET_MULTI_POSITIVE = 1,
+  DUET_SIGMOID = 2
+} duet_contrastive_kind;
 
 enum { DUET_CONTRASTIVE_STATISTICS = 3 };
 
@@ -43,13 +53,16 @@ typedef struct duet_contrastive_inputs {
 #define DUET_CONTRASTIVE_INPUTS_INIT \
   { sizeof(duet_contrastive_inputs) }
 
-DUET_API duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs, size_t* bytes);
-DUET_API duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs, duet_vector row_loss,
-                                              duet_vector column_loss, duet_matrix row_statistics, duet_matrix column_statistics,
-                                              duet_workspace workspace);
-DUET_API duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs, duet_matrix row_statistics,
-                                               duet_matrix column_statistics, duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
-                                               duet_matrix grad_v, duet_vector grad_scale, duet_vector grad_bias, duet_workspace workspace);
+DUET_API duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs,
+                                                size_t* bytes);
+DUET_API duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs,
+                                              duet_vector row_loss, duet_vector column_loss, duet_matrix row_statistics,
+                                              duet_matrix column_statistics, duet_workspace workspace);
+DUET_API duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
+                                               duet_matrix row_statistics, duet_matrix column_statistics,
+                                               duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
+                                               duet_matrix grad_v, duet_vector grad_scale, duet_vector grad_bias,
+                                               duet_workspace workspace);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-// What each backend implements of contrastive, on checked arguments. Inputs without data are absent, outputs without data not wanted.
+// What each backend implements of contrastive, on checked arguments. Inputs without data are absent, outputs without
+// data not wanted.
 #pragma once
 
 #include <cstddef>
@@ -37,22 +38,24 @@ struct ContrastiveGradients {
 namespace cpu {
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
-                         const duet_workspace& workspace);
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
 // The statistics are read by infonce and multi_positive.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
-                          Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace);
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace cpu
 
 namespace cuda {
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
-                         const duet_workspace& workspace);
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
 // The statistics are read by infonce and multi_positive.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
-                          Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace);
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace cuda
 }  // namespace duet

@@ -54,7 +54,9 @@ struct Scratch {
     return out;
   }
 
-  Agreement agreement() const { return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column}; }
+  Agreement agreement() const {
+    return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+  }
 
   const ContrastiveInputs& inputs;
   int64_t n, m;
@@ -73,7 +75,8 @@ struct Scratch {
   double* slot_bias;   // slots
 };
 
-void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
+void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
+                     Scratch& scratch) {
   const float scale = in.scale[0], bound = std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v);
   const float factor = scratch.own.begin(scratch.agreement(), bound, scale);
   scratch.sums.begin(bound, factor);
@@ -93,11 +96,13 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
   constexpr int64_t kLosses = 512;  // of a work item
   parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i)
-      out.row_loss[i] = softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
+      out.row_loss[i] =
+          softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
   });
   parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t j = first; j < first + count; ++j)
-      out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j), out.column_statistics.row(j));
+      out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j),
+                                        out.column_statistics.row(j));
   });
 }
 
@@ -133,7 +138,8 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
           const int64_t i = tile.first_row + r, j = tile.first_column + c;
           const float *row = row_statistics.row(i), *column = column_statistics.row(j);
           if (!confident(row) && !confident(column)) return;
-          const double sum = own_pull(row, weight_of(row, out.row_weight, i)) + own_pull(column, weight_of(column, out.column_weight, j));
+          const double sum = own_pull(row, weight_of(row, out.row_weight, i)) +
+                             own_pull(column, weight_of(column, out.column_weight, j));
           gradient.row(r)[c] = static_cast<float>(sum);
         });
         scratch.gradient.close(tile, dots, scale);
@@ -142,7 +148,8 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
 }
 
-void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, Scratch& scratch) {
+void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
+                     Scratch& scratch) {
   scratch.begin(context);
   std::fill_n(scratch.row_sum, scratch.n, 0.0);
   scratch.sweep.run(
@@ -156,7 +163,8 @@ void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, c
   for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = static_cast<float>(scratch.row_sum[i]);
 }
 
-void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveGradients& out, Scratch& scratch) {
+void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveGradients& out,
+                      Scratch& scratch) {
   if (!out.row_weight) return;
   const float scale = in.scale[0];
   scratch.gradient.begin();
@@ -167,8 +175,8 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
       context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread);
-        const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread), out.row_weight.data + tile.first_row,
-                                            scratch.gradient.tile(tile));
+        const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread),
+                                            out.row_weight.data + tile.first_row, scratch.gradient.tile(tile));
         scratch.slot_bias[tile.slot] = tile.block_column == 0 ? sum : scratch.slot_bias[tile.slot] + sum;
         scratch.gradient.close(tile, dots, scale);
       },
@@ -188,8 +196,8 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
   return measure.used();
 }
 
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
-                         const duet_workspace& workspace) {
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                         const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   if (inputs.kind == DUET_SIGMOID)
@@ -198,8 +206,9 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
     softmax_forward(context, inputs, outputs, scratch);
 }
 
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
-                          Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace) {
+void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                          const ContrastiveGradients& gradients, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   if (inputs.kind == DUET_SIGMOID)

@@ -1,12 +1,14 @@
-// Plan of the forward pass, 1 product. A block walks over tiles of 128 x 128 pairs, its rows kept (in fp32 and tf32x3 a tile of 128 x 64, two blocks
-// an SM), and passes over a tile's dots once for the exponentials (or softplus) and once for the sums over positives; what it says of its rows and
-// columns is merged as in distillation. InfoNCE has no second pass: the own score of a row is written by the tile that holds it. Tiles of 128 x 256
-// would leave too few registers for the sums: they spilled.
+// Plan of the forward pass, 1 product. A block walks over tiles of 128 x 128 pairs, its rows kept (in fp32 and tf32x3 a
+// tile of 128 x 64, two blocks an SM), and passes over a tile's dots once for the exponentials (or softplus) and once
+// for the sums over positives; what it says of its rows and columns is merged as in distillation. InfoNCE has no second
+// pass: the own score of a row is written by the tile that holds it. Tiles of 128 x 256 would leave too few registers
+// for the sums: they spilled.
 //
-// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile (figures of tiles.h): mma and barriers 7,200; L2 5,500 beside it; epilogue about 600
-// instructions a warp, 2,000 at 0.6 a cycle and scheduler: 9,500 in all, 65,536 tiles in 16 x 32 rounds 2.8 ms, merges 0.15: 370 TFLOP/s.
-// multi_positive: 1,700 instructions, 13,300 cycles, 4.1 ms. Sigmoid: 3 special functions and a division a pair, some 35 instructions, 15,000
-// cycles: 4.5 ms.
+// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile (figures of tiles.h): mma and barriers 7,200; L2 5,500
+// beside it; epilogue about 600 instructions a warp, 2,000 at 0.6 a cycle and scheduler: 9,500 in all, 65,536 tiles in
+// 16 x 32 rounds 2.8 ms, merges 0.15: 370 TFLOP/s.
+// multi_positive: 1,700 instructions, 13,300 cycles, 4.1 ms. Sigmoid: 3 special functions and a division a pair, some
+// 35 instructions, 15,000 cycles: 4.5 ms.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {
@@ -29,7 +31,8 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
     const TilePlace place = walk.place(tile);
     typename T::Values scores;
-    T::multiply(loop, dots_of<T>(to.view.scores, place, true), dots_of<T>(to.view.scores, walk.place(tile + 1), true), scores);
+    T::multiply(loop, dots_of<T>(to.view.scores, place, true), dots_of<T>(to.view.scores, walk.place(tile + 1), true),
+                scores);
     scale_dots<T>(to.view.scores.factor(), place, scores);
     const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
     take_own_scores<T>(own_pair, place, scores, to.own);
@@ -38,7 +41,8 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
     else
       take_exponentials<T, false, false>(loop.scratch(), place, scores, scores, to.rows, to.columns);
     if (to.view.agreement.groups > 0)
-      target_sums<T, false>(loop.scratch(), to.view.agreement, place, own_pair, scores, to.target_rows, to.target_columns);
+      target_sums<T, false>(loop.scratch(), to.view.agreement, place, own_pair, scores, to.target_rows,
+                            to.target_columns);
   }
 }
 
@@ -98,7 +102,8 @@ __global__ void __launch_bounds__(kFinishThreads) finish_sigmoid_kernel(const Ru
 
 int64_t finish_blocks(Vector<float> loss) { return (loss.size + kFinishThreads - 1) / kFinishThreads; }
 
-void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {
+void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
+                     const ContrastiveScratch& scratch) {
   const PairSums* target = view.agreement.groups > 0 ? &scratch.target_sums : nullptr;
   const ForwardTile to{view,
                        scratch.sums.row_partials(),
@@ -112,7 +117,8 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
     using T = ContrastiveTile<kPrecision>;
     for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, view.scores.a.steps());
-      DUET_LAUNCH(softmax_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(to, walk);
+      DUET_LAUNCH(softmax_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (to, walk);
       if (target)
         merge_sums(context, block, T::kColumns, {&scratch.sums, target});
       else
@@ -123,10 +129,12 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
     DUET_LAUNCH(finish_softmax_kernel, finish_blocks(side.loss), kFinishThreads, 0, context.stream)(side);
   };
   finish({scratch.sums.rows(), scratch.own, row_direction(view.agreement, target), out.row_loss, out.row_statistics});
-  finish({scratch.sums.columns(), scratch.own, column_direction(view.agreement, target), out.column_loss, out.column_statistics});
+  finish({scratch.sums.columns(), scratch.own, column_direction(view.agreement, target), out.column_loss,
+          out.column_statistics});
 }
 
-void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out, const ContrastiveScratch& scratch) {
+void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
+                     const ContrastiveScratch& scratch) {
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
     using T = ContrastiveTile<kPrecision>;
@@ -137,7 +145,8 @@ void sigmoid_forward(const duet_context& context, const ContrastiveView& view, c
       merge_sums(context, block, T::kColumns, {&scratch.sums});
     });
   });
-  DUET_LAUNCH(finish_sigmoid_kernel, finish_blocks(out.row_loss), kFinishThreads, 0, context.stream)(scratch.sums.rows(), out.row_loss);
+  DUET_LAUNCH(finish_sigmoid_kernel, finish_blocks(out.row_loss), kFinishThreads, 0, context.stream)
+  (scratch.sums.rows(), out.row_loss);
 }
 
 }  // namespace
@@ -149,7 +158,8 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
   return measure.used();
 }
 
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out, const duet_workspace& workspace) {
+void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
+                         const duet_workspace& workspace) {
   if (contrastive_is_small(context, in)) return small_contrastive_forward(context, in, out);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);

@@ -1,4 +1,5 @@
-// What forward and backward of the contrastive losses share on the GPU: the pieces of the workspace, and the view that their kernels read.
+// What forward and backward of the contrastive losses share on the GPU: the pieces of the workspace, and the view that
+// their kernels read.
 #pragma once
 
 #include "kernels/contrastive/contrastive_formula.h"
@@ -10,7 +11,8 @@ namespace duet::cuda {
 template <duet_precision P>
 using ContrastiveTile = DualTile<P>;
 constexpr int contrastive_columns(duet_precision precision) {
-  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32>::kColumns : ContrastiveTile<DUET_PRECISION_BF16>::kColumns;
+  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32>::kColumns
+                             : ContrastiveTile<DUET_PRECISION_BF16>::kColumns;
 }
 
 struct ContrastiveView {
@@ -27,19 +29,24 @@ struct ContrastiveScratch {
         sigmoid(in.kind == DUET_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
         agreement(workspace, n, m, in.class_a.columns),
-        sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no, sigmoid ? Directions::rows : Directions::both),
-        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no, Cross::yes),
+        sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no,
+             sigmoid ? Directions::rows : Directions::both),
+        target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no,
+                    Cross::yes),
         own(workspace.take<float>(n)),
         pulls(workspace, sigmoid ? 0 : n, sigmoid ? 0 : m),
         scale_sums(workspace, n, m, tile_columns),
         bias_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.a.columns) {}
 
-  static bool has_target_sums(const ContrastiveInputs& in) { return in.kind == DUET_MULTI_POSITIVE && in.class_a.columns > 0; }
+  static bool has_target_sums(const ContrastiveInputs& in) {
+    return in.kind == DUET_MULTI_POSITIVE && in.class_a.columns > 0;
+  }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {
     scores.prepare(context, in.a, in.v, in.scale);
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column);
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row,
+                      in.first_column);
     return {scores.view(), agreement.view(), in.bias.data};
   }
 
@@ -56,7 +63,8 @@ struct ContrastiveScratch {
   BlockGradients products;
 };
 
-// W softplus(-x) + (1 - W) softplus(x), and its derivative by x, (1 - W) sigmoid(x) - W sigmoid(-x), both through e^-|x|: no 1 - sigmoid.
+// W softplus(-x) + (1 - W) softplus(x), and its derivative by x, (1 - W) sigmoid(x) - W sigmoid(-x), both through
+// e^-|x|: no 1 - sigmoid.
 struct Sigmoid {
   float x, decay;
 
@@ -64,7 +72,8 @@ struct Sigmoid {
   __device__ explicit Sigmoid(float at) : x(at) {
     constexpr float kLog2ELow = 1.92596303e-8f, kMost = 200;  // e^-kMost is 0
     const float size = fabsf(x) > kMost ? kMost : fabsf(x);   // NaN stays
-    const float high = __fmul_rn(size, -kLog2E), low = fmaf(size, -kLog2ELow, fmaf(size, -kLog2E, -high)), e = ptx::exp2(high);
+    const float high = __fmul_rn(size, -kLog2E), low = fmaf(size, -kLog2ELow, fmaf(size, -kLog2E, -high)),
+                e = ptx::exp2(high);
     decay = fmaf(e, low * static_cast<float>(kLn2), e);
   }
   __device__ float loss(float weight) const { return fmaf(x < 0 ? weight : 1 - weight, fabsf(x), log1pf(decay)); }
@@ -90,14 +99,18 @@ struct ContrastivePullOf {
     return pull;
   }
   // At its own pair.
-  __device__ double own(int64_t i) const { return own_pull(statistics.row(i), weight_of(statistics.row(i), weight, i)); }
+  __device__ double own(int64_t i) const {
+    return own_pull(statistics.row(i), weight_of(statistics.row(i), weight, i));
+  }
 };
 
 // One launch a pass for small batches (contrastive_small_cuda.cu): whether it is for these, and then its passes.
 bool contrastive_is_small(const duet_context& context, const ContrastiveInputs& inputs);
 size_t small_contrastive_workspace(const ContrastiveInputs& inputs);
-void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs);
-void small_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
-                                Matrix<const float> column_statistics, const ContrastiveGradients& gradients, const duet_workspace& workspace);
+void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                               const ContrastiveOutputs& outputs);
+void small_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                                Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                const ContrastiveGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace duet::cuda

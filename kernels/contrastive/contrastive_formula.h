@@ -9,7 +9,8 @@ namespace duet {
 // Where in a row of statistics: log-sum-exp, N = sum pos, log-odds of the own pair.
 enum ContrastiveStatistic { kLogSum = 0, kPositives = 1, kLogOdds = 2 };
 
-// One row's statistics, and its loss in nats: cross-entropy against its normalised positives, the own pair and the others.
+// One row's statistics, and its loss in nats: cross-entropy against its normalised positives, the own pair and the
+// others.
 DUET_HOST_DEVICE inline float softmax_loss(const OwnAndOthers& parts, const OtherPositives& others, float* statistics) {
   statistics[kLogSum] = static_cast<float>(parts.lse);
   statistics[kPositives] = static_cast<float>(others.weight + (parts.has_own ? 1 : 0));

@@ -1,11 +1,13 @@
-// Plan of both passes at n = m = 128, d = 64, 10 classes (kernels/cuda/small_pairs.h): 64 blocks own 4 rows of a or of v each and read all 128 of the
-// other side, 32 KB of embeddings and 5 KB of classes a block, 2.4 MB from L2. Products: forward 2 x 1.0 million multiply-adds of scores and
-// 2 x 0.16 of W, backward the same and 2 x 1.0 with G. A block runs alone on its SM.
+// Plan of both passes at n = m = 128, d = 64, 10 classes (kernels/cuda/small_pairs.h): 64 blocks own 4 rows of a or of
+// v each and read all 128 of the other side, 32 KB of embeddings and 5 KB of classes a block, 2.4 MB from L2. Products:
+// forward 2 x 1.0 million multiply-adds of scores and 2 x 0.16 of W, backward the same and 2 x 1.0 with G. A block runs
+// alone on its SM.
 //
-// An H100, cycles: a part's way from L2 900; its product 16 steps of 4 reads of 16 bytes by 32 lanes and 4 by one, 600; W another 1,000; a row's
-// statistics 250, its logarithms and exponentials in double by one lane 1,300. Forward InfoNCE 3,100 cycles, 1.8 us, multi-positive 2.4 us, sigmoid
-// 1.4 us. Backward: the own pairs in double 1,300 over the part's way, product 600, G 350, its product 500: 2,800 cycles, 1.6 us, with W 2.0 us,
-// sigmoid 1.3 us. A launch of 1.5 to 2.5 us beside each.
+// An H100, cycles: a part's way from L2 900; its product 16 steps of 4 reads of 16 bytes by 32 lanes and 4 by one, 600;
+// W another 1,000; a row's statistics 250, its logarithms and exponentials in double by one lane 1,300. Forward InfoNCE
+// 3,100 cycles, 1.8 us, multi-positive 2.4 us, sigmoid 1.4 us. Backward: the own pairs in double 1,300 over the part's
+// way, product 600, G 350, its product 500: 2,800 cycles, 1.6 us, with W 2.0 us, sigmoid 1.3 us. A launch of 1.5 to 2.5
+// us beside each.
 #include "kernels/contrastive/contrastive_cuda.h"
 #include "kernels/cuda/small_pairs_backward.h"
 #include "kernels/cuda/small_pairs_forward.h"
@@ -46,7 +48,10 @@ struct FinishSigmoid {
   __device__ void operator()(int, int64_t i, const SmallRow& row, const SmallScalars& scalars) const {
     float sum = 0;
     for (int j = lane_of_warp(); j < row.count; j += 32)
-      sum += Sigmoid(fmaf(row.scores[j], scalars.scale, scalars.bias)).loss(j == row.own ? 1 : row.weights ? row.weights[j] : 0);
+      sum += Sigmoid(fmaf(row.scores[j], scalars.scale, scalars.bias))
+                 .loss(j == row.own  ? 1
+                       : row.weights ? row.weights[j]
+                                     : 0);
     const double total = warp_sum(static_cast<double>(sum));
     if (lane_of_warp() == 0) loss[i] = static_cast<float>(total);
   }
@@ -58,8 +63,11 @@ struct SmallSigmoid {
   using Terms = float;
   const float* row_weight;
 
-  __device__ __forceinline__ float terms(int side, int64_t i, const float*) const { return side == 0 ? row_weight[i] : 1; }
-  __device__ __forceinline__ float of_pair(float dot, float, float w, float own, float other, const SmallScalars& scalars) const {
+  __device__ __forceinline__ float terms(int side, int64_t i, const float*) const {
+    return side == 0 ? row_weight[i] : 1;
+  }
+  __device__ __forceinline__ float of_pair(float dot, float, float w, float own, float other,
+                                           const SmallScalars& scalars) const {
     const float weight = own * other;
     // What has no weight takes no part, though x be NaN.
     return weight == 0 ? 0 : weight * Sigmoid(fmaf(dot, scalars.scale, scalars.bias)).gradient(w);
@@ -78,27 +86,32 @@ size_t small_contrastive_workspace(const ContrastiveInputs& in) {
   return measure.used();
 }
 
-void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out) {
+void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& in,
+                               const ContrastiveOutputs& out) {
   if (in.kind == DUET_SIGMOID)
     small_forward(context, pairs_of(in), false, FinishSigmoid{out.row_loss});
   else
-    small_forward(context, pairs_of(in), true, FinishSoftmax{{out.row_loss, out.row_statistics}, {out.column_loss, out.column_statistics}});
+    small_forward(context, pairs_of(in), true,
+                  FinishSoftmax{{out.row_loss, out.row_statistics}, {out.column_loss, out.column_statistics}});
 }
 
-void small_contrastive_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
-                                Matrix<const float> column_statistics, const ContrastiveGradients& out, const duet_workspace& workspace) {
+void small_contrastive_backward(const duet_context& context, const ContrastiveInputs& in,
+                                Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                const ContrastiveGradients& out, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const SmallSums sums(pieces, in.a.rows);
   const auto run = [&](const auto& form) {
-    small_backward(context,
-                   SmallBackward<std::decay_t<decltype(form)>>{
-                       pairs_of(in), form, {out.a, out.v}, {in.grad_factor_a.data, in.grad_factor_v.data}, nullptr, nullptr},
-                   sums, out.scale.data, out.bias.data);
+    small_backward(
+        context,
+        SmallBackward<std::decay_t<decltype(form)>>{
+            pairs_of(in), form, {out.a, out.v}, {in.grad_factor_a.data, in.grad_factor_v.data}, nullptr, nullptr},
+        sums, out.scale.data, out.bias.data);
   };
   if (in.kind == DUET_SIGMOID)
     run(SmallSigmoid{out.row_weight.data});
   else
-    run(SmallSoftmax<ContrastivePullOf, false>{{{row_statistics, out.row_weight}, {column_statistics, out.column_weight}}});
+    run(SmallSoftmax<ContrastivePullOf, false>{
+        {{row_statistics, out.row_weight}, {column_statistics, out.column_weight}}});
 }
 
 }  // namespace duet::cuda

@@ -9,8 +9,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 
-void sigmoid_sums_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, float* row_sum) {
-  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag), one = hn::Set(kTag, 1.0f);
+void sigmoid_sums_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights,
+                         float* row_sum) {
+  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag),
+             one = hn::Set(kTag, 1.0f);
   for (int64_t i = 0; i < dots.rows; ++i) {
     auto sum = zero;
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
@@ -18,15 +20,17 @@ void sigmoid_sums_target(Matrix<const float> dots, float scale, float bias, Matr
       const auto w = hn::LoadU(kTag, weights.row(i) + j);
       // softplus(+-x) = max(+-x, 0) + log(1 + e^-|x|), of which the side with the wrong sign has the first term
       const auto wrong = hn::IfThenElse(hn::Lt(x, zero), w, hn::Sub(one, w));
-      sum = hn::Add(sum, counted(hn::NegMulAdd(wrong, below, log_1_plus(kTag, exp(kTag, below))), dots.columns - j, last));
+      sum = hn::Add(sum,
+                    counted(hn::NegMulAdd(wrong, below, log_1_plus(kTag, exp(kTag, below))), dots.columns - j, last));
     });
     row_sum[i] = sum_of_lanes(kTag, sum);
   }
 }
 
-double sigmoid_gradient_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, const float* row_weight,
-                               Matrix<float> gradient) {
-  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag), one = hn::Set(kTag, 1.0f);
+double sigmoid_gradient_target(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights,
+                               const float* row_weight, Matrix<float> gradient) {
+  const auto factor = hn::Set(kTag, scale), offset = hn::Set(kTag, bias), zero = hn::Zero(kTag),
+             one = hn::Set(kTag, 1.0f);
   double total = 0;
   for (int64_t i = 0; i < dots.rows; ++i) {
     const auto weight = hn::Set(kTag, row_weight[i]);
@@ -61,8 +65,8 @@ void sigmoid_sums(Matrix<const float> dots, float scale, float bias, Matrix<cons
   HWY_DYNAMIC_DISPATCH(sigmoid_sums_target)(dots, scale, bias, weights, row_sum);
 }
 
-double sigmoid_gradient(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, const float* row_weight,
-                        Matrix<float> gradient) {
+double sigmoid_gradient(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights,
+                        const float* row_weight, Matrix<float> gradient) {
   return HWY_DYNAMIC_DISPATCH(sigmoid_gradient_target)(dots, scale, bias, weights, row_weight, gradient);
 }
 

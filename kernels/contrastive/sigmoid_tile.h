@@ -9,7 +9,7 @@ namespace duet::cpu {
 void sigmoid_sums(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, float* row_sum);
 
 // gradient_ij = row_weight_i (sigmoid(x) - W); returns the sum over the tile, which is d loss/d bias.
-double sigmoid_gradient(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights, const float* row_weight,
-                        Matrix<float> gradient);
+double sigmoid_gradient(Matrix<const float> dots, float scale, float bias, Matrix<const float> weights,
+                        const float* row_weight, Matrix<float> gradient);
 
 }  // namespace duet::cpu

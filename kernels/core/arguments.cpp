@@ -19,7 +19,8 @@ bool share_memory(const Region& a, const Region& b) {
   const auto shift = static_cast<int64_t>(b.first - a.first);
   if (a.stride == b.stride) {  // row j of b begins `within` bytes into the stride of row j + down of a
     const int64_t down = floor_div(shift, a.stride), within = shift - down * a.stride;
-    return (within < a.bytes && meet(a.rows, down, b.rows)) || (within + b.bytes > a.stride && meet(a.rows, down + 1, b.rows));
+    return (within < a.bytes && meet(a.rows, down, b.rows)) ||
+           (within + b.bytes > a.stride && meet(a.rows, down + 1, b.rows));
   }
   if (b.rows == 1) {  // the last row of a that begins before b's end
     const int64_t last = std::min(a.rows - 1, floor_div(shift + b.bytes - 1, a.stride));

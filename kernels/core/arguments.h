@@ -1,5 +1,5 @@
-// The arguments of one call: each is checked, then all against each other. What a call writes shares no memory with anything else, so that no result
-// depends on the order in which a kernel reads and writes.
+// The arguments of one call: each is checked, then all against each other. What a call writes shares no memory with
+// anything else, so that no result depends on the order in which a kernel reads and writes.
 //   Arguments arguments;
 //   const auto x = arguments.matrix<const float>(x_view, "x", kAny, kAny);            // const: an input
 //   const auto y = arguments.matrix<float>(y_view, "y", x.rows, x.columns);           // else an output
@@ -27,7 +27,8 @@ bool share_memory(const Region& a, const Region& b);
 class Arguments {
  public:
   template <class T>
-  Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
+  Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns,
+                   Need need = Need::required) {
     const Matrix<T> given = duet::matrix<T>(view, name, rows, columns, need);
     add(name, given);
     return given;
@@ -86,7 +87,8 @@ class Arguments {
     if (count_ == kMost) throw Error(DUET_INTERNAL_ERROR, text(name, ": more than ", kMost, " arguments"));
     if (bytes == stride) bytes = stride *= rows, rows = 1;
     const auto first = reinterpret_cast<uintptr_t>(data);
-    regions_[count_++] = {name, written, first, first + static_cast<uintptr_t>((rows - 1) * stride + bytes), rows, bytes, stride};
+    regions_[count_++] = {name, written, first, first + static_cast<uintptr_t>((rows - 1) * stride + bytes),
+                          rows, bytes,   stride};
   }
   void become_output(const void* data, const char* name);
   Clash clash() const;

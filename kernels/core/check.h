@@ -1,4 +1,5 @@
-// What the argument checks of every operation share: the typed form of a view, the options struct of an older caller, the workspace.
+// What the argument checks of every operation share: the typed form of a view, the options struct of an older caller,
+// the workspace.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,9 @@ struct Matrix {
     return {row(i) + j, part_rows, part_columns, stride};
   }
   template <class U>
-  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Matrix<U>() const { return {data, rows, columns, stride}; }
+  requires std::is_same_v<U, const T> DUET_HOST_DEVICE operator Matrix<U>() const {
+    return {data, rows, columns, stride};
+  }
 };
 
 template <class T>
@@ -61,14 +64,16 @@ constexpr duet_dtype dtype_of<uint32_t>() {
 inline constexpr int64_t kAny = -1;  // accepts any extent
 enum class Need { required, optional };
 
-// No view has more elements, and no sum of a few such sizes overflows: of 4 bytes they fill the 2^47 bytes that a process can address.
+// No view has more elements, and no sum of a few such sizes overflows: of 4 bytes they fill the 2^47 bytes that a
+// process can address.
 inline constexpr int64_t kMostElements = int64_t{1} << 45;
 
 // Whether an argument was given; throws with its name where it is not of this type and shape.
 bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need);
 bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need);
 
-// Whether a view says where the next row begins; a single row or none needs no stride, and whatever it holds is not read.
+// Whether a view says where the next row begins; a single row or none needs no stride, and whatever it holds is not
+// read.
 inline bool has_stride(const duet_matrix& view) { return view.rows > 1 && view.columns > 0; }
 
 // rows x columns of T, checked; without data where it is optional and was not given.
@@ -83,8 +88,8 @@ Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need n
   return {static_cast<T*>(view.data), view.size};
 }
 
-// The size of a struct of the C interface in the first version that had it. A struct that has grown since specialises this to the end of its first
-// version's fields.
+// The size of a struct of the C interface in the first version that had it. A struct that has grown since specialises
+// this to the end of its first version's fields.
 template <class Struct>
 inline constexpr size_t kFirstSize = sizeof(Struct);
 
@@ -92,7 +97,8 @@ namespace detail {
 [[noreturn]] void refuse_struct_size(const char* name, size_t first, size_t last, size_t given);
 }
 
-// The caller's struct, or the fields it knows of, the rest zero: a caller compiled against an older header passes a smaller struct_size.
+// The caller's struct, or the fields it knows of, the rest zero: a caller compiled against an older header passes a
+// smaller struct_size.
 template <class Struct>
 Struct load(const Struct* given, const char* name) {
   require(given != nullptr, name, ": null");
@@ -103,7 +109,8 @@ Struct load(const Struct* given, const char* name) {
   return value;
 }
 
-// What an enumeration of the C interface holds, which may be none of its values; to read such a one as an enumeration is undefined.
+// What an enumeration of the C interface holds, which may be none of its values; to read such a one as an enumeration
+// is undefined.
 template <class Enum>
 int enum_value(const Enum& given) {
   static_assert(sizeof(Enum) == sizeof(int));
@@ -119,14 +126,17 @@ Enum enumerator(const Enum& given, const char* name, Enum first, Enum last) {
   return static_cast<Enum>(value);
 }
 
-// A global index of a call's first row or column, of count: at least 0, and the last one's index does not overflow. Named name and field together.
+// A global index of a call's first row or column, of count: at least 0, and the last one's index does not overflow.
+// Named name and field together.
 void check_first(int64_t first, int64_t count, const char* name, const char* field);
 
-// Hands out aligned pieces of a workspace. Built without memory it only adds up: the same code that uses a workspace also sizes it.
+// Hands out aligned pieces of a workspace. Built without memory it only adds up: the same code that uses a workspace
+// also sizes it.
 class Workspace {
  public:
   Workspace() = default;  // measures
-  explicit Workspace(const duet_workspace& given) : data_(static_cast<char*>(given.data)), bytes_(given.bytes), measuring_(false) {}
+  explicit Workspace(const duet_workspace& given)
+      : data_(static_cast<char*>(given.data)), bytes_(given.bytes), measuring_(false) {}
 
   // Throws DUET_OUT_OF_MEMORY where the pieces are more than memory can hold, so that no size wraps round.
   template <class T>
@@ -140,12 +150,14 @@ class Workspace {
   template <class T>
   Matrix<T> take_matrix(int64_t rows, int64_t columns) {
     int64_t count = 0;
-    if (__builtin_mul_overflow(rows, columns, &count)) refuse(static_cast<double>(rows) * static_cast<double>(columns), sizeof(T));
+    if (__builtin_mul_overflow(rows, columns, &count))
+      refuse(static_cast<double>(rows) * static_cast<double>(columns), sizeof(T));
     return {take<T>(count), rows, columns, columns};
   }
   size_t used() const { return used_; }
 
-  // Throws DUET_WORKSPACE_TOO_SMALL where fewer than needed bytes were given, DUET_INVALID_ARGUMENT where they are not aligned to 64.
+  // Throws DUET_WORKSPACE_TOO_SMALL where fewer than needed bytes were given, DUET_INVALID_ARGUMENT where they are not
+  // aligned to 64.
   void check(size_t needed) const;
 
  private:

@@ -29,7 +29,8 @@ namespace {
 double quota_cores() {
   std::string quota;
   double period = 0;
-  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period && quota != "max" && period > 0) return std::stod(quota) / period;
+  if (std::ifstream file("/sys/fs/cgroup/cpu.max"); file >> quota >> period && quota != "max" && period > 0)
+    return std::stod(quota) / period;
   double quota_us = 0;
   std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
   if (quota_file >> quota_us && period_file >> period && quota_us > 0 && period > 0) return quota_us / period;
@@ -48,7 +49,8 @@ constexpr int32_t kMaxThreads = 1024;
 // From here on process_number counts.
 void count_forks() {
   static const bool counting = [] {
-    if (pthread_atfork(nullptr, nullptr, [] { process_number.fetch_add(1, std::memory_order_relaxed); }) != 0) throw std::bad_alloc();
+    if (pthread_atfork(nullptr, nullptr, [] { process_number.fetch_add(1, std::memory_order_relaxed); }) != 0)
+      throw std::bad_alloc();
     return true;
   }();
   static_cast<void>(counting);
@@ -77,14 +79,16 @@ void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t
 #if DUET_CUDA_BACKEND
   const int devices = cuda::device_count();
   if (devices == 0) throw Error(DUET_UNSUPPORTED, "options.device: no CUDA device on this machine");
-  require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ", device_index);
+  require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ",
+          device_index);
   const cuda::DeviceFacts facts = cuda::device_facts(device_index);
   const auto refuse = [&](const auto&... why) {
-    throw Error(DUET_UNSUPPORTED,
-                text("options.device_index: ", facts.name, " (compute capability ", facts.capability / 10, ".", facts.capability % 10, ") ", why...));
+    throw Error(DUET_UNSUPPORTED, text("options.device_index: ", facts.name, " (compute capability ",
+                                       facts.capability / 10, ".", facts.capability % 10, ") ", why...));
   };
   if (facts.shared_bytes_of_block < cuda::kLeastSharedBytes)
-    refuse("gives a block ", facts.shared_bytes_of_block, " bytes of shared memory, the kernels need ", cuda::kLeastSharedBytes);
+    refuse("gives a block ", facts.shared_bytes_of_block, " bytes of shared memory, the kernels need ",
+           cuda::kLeastSharedBytes);
   if (!cuda::runs_on(device_index)) refuse("is none that this build holds code for");
   context.multiprocessors = facts.multiprocessors;
   context.shared_bytes = facts.shared_bytes_of_block;
@@ -116,10 +120,13 @@ using namespace duet;
 duet_status duet_context_create(const duet_context_options* options, duet_context** context) {
   return guard("context_create", [&] {
     require(context != nullptr, "context: null");
-    const duet_context_options chosen = options ? load(options, "options") : duet_context_options DUET_CONTEXT_OPTIONS_INIT;
-    require(chosen.threads >= 0 && chosen.threads <= kMaxThreads, "options.threads: expected 0 to ", kMaxThreads, ", got ", chosen.threads);
+    const duet_context_options chosen =
+        options ? load(options, "options") : duet_context_options DUET_CONTEXT_OPTIONS_INIT;
+    require(chosen.threads >= 0 && chosen.threads <= kMaxThreads, "options.threads: expected 0 to ", kMaxThreads,
+            ", got ", chosen.threads);
     const duet_device device = enumerator(chosen.device, "options.device", DUET_CPU, DUET_CUDA);
-    const duet_precision precision = enumerator(chosen.precision, "options.precision", DUET_PRECISION_TF32X3, DUET_PRECISION_BF16);
+    const duet_precision precision =
+        enumerator(chosen.precision, "options.precision", DUET_PRECISION_TF32X3, DUET_PRECISION_BF16);
     count_forks();
     auto made = std::make_unique<duet_context>();
     made->process = process_number.load(std::memory_order_relaxed);

@@ -1,4 +1,5 @@
-/* The context: on which device, stream and number of threads a call runs. It touches no global setting of the host program. */
+/* The context: on which device, stream and number of threads a call runs. It touches no global setting of the host
+   program. */
 #ifndef DUET_CORE_CONTEXT_H
 #define DUET_CORE_CONTEXT_H
 
@@ -13,15 +14,21 @@ extern "C" {
 
 typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
 
-/* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default), plain fp32, one TF32
-   product, one BF16 product. Three TF32 products make NaN of an infinite element, because it leaves no finite rest. The CPU computes in fp32
-   whatever is asked. */
-typedef enum duet_precision { DUET_PRECISION_TF32X3 = 0, DUET_PRECISION_FP32 = 1, DUET_PRECISION_TF32 = 2, DUET_PRECISION_BF16 = 3 } duet_precision;
+/* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default),
+   plain fp32, one TF32 product, one BF16 product. Three TF32 products make NaN of an infinite element, because it
+   leaves no finite rest. The CPU computes in fp32 whatever is asked. */
+typedef enum duet_precision {
+  DUET_PRECISION_TF32X3 = 0,
+  DUET_PRECISION_FP32 = 1,
+  DUET_PRECISION_TF32 = 2,
+  DUET_PRECISION_BF16 = 3
+} duet_precision;
 
-/* Any number of contexts may exist; each is used by one thread at a time, not always the same. A CPU context of more than one thread has threads of
-   its own: the first call that needs them starts them, with every signal blocked but those of faults, and fails with DUET_OUT_OF_MEMORY where one
-   cannot be started (a later call tries again; outputs are then as any failed call leaves them); without work they sleep; destroying the context
-   joins them. In a child made by fork() a context of the parent is refused with DUET_INVALID_ARGUMENT by everything but duet_context_threads and
+/* Any number of contexts may exist; each is used by one thread at a time, not always the same. A CPU context of more
+   than one thread has threads of its own: the first call that needs them starts them, with every signal blocked but
+   those of faults, and fails with DUET_OUT_OF_MEMORY where one cannot be started (a later call tries again; outputs are
+   then as any failed call leaves them); without work they sleep; destroying the context joins them. In a child made by
+   fork() a context of the parent is refused with DUET_INVALID_ARGUMENT by everything but duet_context_threads and
    duet_context_destroy; the child makes its own. */
 typedef struct duet_context duet_context;
 
@@ -39,25 +46,28 @@ typedef struct duet_context_options {
   int32_t threads; /* CPU threads a call may use; 0: what the affinity mask and the cgroup's quota allow */
   duet_precision precision;
   void* stream; /* CUDA: the cudaStream_t to work on, borrowed; null: the default stream */
-  /* CUDA: where the first index, label or ratio out of range is noted, in the device's memory, filled with zeros; borrowed. Such a call then neither
-     waits for the device nor fails, and keeps to its memory whatever the values are. null: a call looks at its values and refuses them, which waits
-     for the device; while the stream is captured nothing is looked at. */
+  /* CUDA: where the first index, label or ratio out of range is noted, in the device's memory, filled with zeros;
+     borrowed. Such a call then neither waits for the device nor fails, and keeps to its memory whatever the values are.
+     null: a call looks at its values and refuses them, which waits for the device; while the stream is captured nothing
+     is looked at. */
   duet_fault* faults;
-  /* CUDA: operations on pairs and layers of at most so many rows (and columns) take forms of one launch a pass, where one is written; larger ones
-     work in tiles. 0: 256; -1: always in tiles. Another form may give other bits. */
+  /* CUDA: operations on pairs and layers of at most so many rows (and columns) take forms of one launch a pass, where
+     one is written; larger ones work in tiles. 0: 256; -1: always in tiles. Another form may give other bits. */
   int64_t small_rows;
 } duet_context_options;
 
 #define DUET_CONTEXT_OPTIONS_INIT \
   { sizeof(duet_context_options) }
 
-/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in this build, no device, a GPU
-   for which this build holds no code or that gives a block less than 99 KiB of shared memory: the text names the GPU and the reason). */
+/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in
+   this build, no device, a GPU for which this build holds no code or that gives a block less than 99 KiB of shared
+   memory: the text names the GPU and the reason). */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
 DUET_API void duet_context_destroy(duet_context* context);
 DUET_API int32_t duet_context_threads(const duet_context* context);
 
-/* fault: a copy on the host of what options.faults names. DUET_INVALID_ARGUMENT, with the text of a call that had looked, where there is one. */
+/* fault: a copy on the host of what options.faults names. DUET_INVALID_ARGUMENT, with the text of a call that had
+   looked, where there is one. */
 DUET_API duet_status duet_fault_check(const duet_fault* fault);
 
 /* The SIMD target that this processor runs: "AVX3", "AVX2", "SSE4"; "none" without the CPU backend. */

@@ -36,7 +36,9 @@ duet_status duet_device_describe(duet_device device, int32_t index, duet_device_
     const duet_device_facts known = load(static_cast<const duet_device_facts*>(facts), "facts");
     require(index >= 0 && index < count, "index: expected 0 to ", count - 1, ", got ", index);
     duet_device_facts found = DUET_DEVICE_FACTS_INIT;
-    const auto name_it = [&](const std::string& name) { name.copy(found.name, std::min(name.size(), sizeof found.name - 1)); };
+    const auto name_it = [&](const std::string& name) {
+      name.copy(found.name, std::min(name.size(), sizeof found.name - 1));
+    };
     if (device == DUET_CPU) name_it("CPU");
 #if DUET_CUDA_BACKEND
     if (device == DUET_CUDA) {

@@ -27,9 +27,9 @@ struct duet_context {
   int64_t shared_bytes = 0;     // of a block there; likewise
   duet_precision precision = DUET_PRECISION_TF32X3;
   void* stream = nullptr;
-  duet_fault* faults = nullptr;           // CUDA: where kernels note the first value out of range; null: calls look and wait
+  duet_fault* faults = nullptr;  // CUDA: where kernels note the first value out of range; null: calls look and wait
   int64_t small_rows = duet::kSmallRows;  // CUDA: the most rows and columns of the forms of one launch a pass; -1: none
-  void* report = nullptr;                 // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
+  void* report = nullptr;  // CUDA: kReportBytes of pinned memory, where a kernel leaves what the call must tell
   duet::cpu::ThreadPool* pool = nullptr;  // CPU: the threads beside the caller's; null where threads is 1
   uint32_t process = 0;                   // the process_number of the process that it was made in
 };
@@ -41,12 +41,14 @@ inline constexpr size_t kReportBytes = 64;
 // The forks between the process that made the first context and this one. A child has none of its parent's threads.
 inline std::atomic<uint32_t> process_number = 0;
 
-// The build system says which backends there are to the files that choose; one that is left out is not even referred to.
+// The build system says which backends there are to the files that choose; one that is left out is not even referred
+// to.
 template <class Cpu, class Cuda>
 auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_unused]] Cuda&& cuda) {
   require(context != nullptr, "context: null");
   require(context->process == process_number.load(std::memory_order_relaxed),
-          "context: expected one made in this process, got one made before fork(), whose threads are the parent's; make another here");
+          "context: expected one made in this process, got one made before fork(), whose threads are the parent's; "
+          "make another here");
 #if DUET_CUDA_BACKEND
   if (context->device == DUET_CUDA) {
     const duet::cuda::DeviceScope current(context->device_index);

@@ -20,9 +20,11 @@ class Error : public std::runtime_error {
 };
 
 namespace detail {
-// What a part is passed on as: a literal as a pointer, so that messages are compiled once for what they print, not for how long their words are.
+// What a part is passed on as: a literal as a pointer, so that messages are compiled once for what they print, not for
+// how long their words are.
 template <class Part>
-using Passed = std::conditional_t<std::is_array_v<Part>, const char*, std::conditional_t<std::is_scalar_v<Part>, Part, const Part&>>;
+using Passed = std::conditional_t<std::is_array_v<Part>, const char*,
+                                  std::conditional_t<std::is_scalar_v<Part>, Part, const Part&>>;
 template <class... Parts>
 [[gnu::cold, gnu::noinline]] std::string joined(Parts... parts) {
   std::ostringstream out;
@@ -41,7 +43,8 @@ std::string text(const Parts&... parts) {
   return detail::joined<detail::Passed<Parts>...>(parts...);
 }
 
-// Throws Error(DUET_INVALID_ARGUMENT) unless condition holds. Write the condition so that NaN fails it: require(temperature > 0, ...).
+// Throws Error(DUET_INVALID_ARGUMENT) unless condition holds. Write the condition so that NaN fails it:
+// require(temperature > 0, ...).
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
   if (!condition) detail::refuse<detail::Passed<Parts>...>(parts...);
@@ -53,7 +56,8 @@ inline void succeed(duet_status status) {
 }
 
 namespace detail {
-duet_status report_exception(const char* operation) noexcept;  // the one that is being handled; keeps its text for duet_last_error()
+duet_status report_exception(
+    const char* operation) noexcept;  // the one that is being handled; keeps its text for duet_last_error()
 }
 
 // The only catch at the C boundary: runs body, names the operation in whatever it throws.

@@ -1,4 +1,5 @@
-// DUET_HOST_DEVICE marks what CUDA kernels call as well as the CPU: the counting of random numbers, the address of a row.
+// DUET_HOST_DEVICE marks what CUDA kernels call as well as the CPU: the counting of random numbers, the address of a
+// row.
 #pragma once
 
 #if defined(__CUDACC__)

@@ -59,7 +59,8 @@ duet_status duet_memory_fill(duet_context* context, void* data, int32_t byte, si
     check_pointer(data, bytes, "data");
     require(byte >= 0 && byte <= 255, "byte: expected 0 to 255, got ", byte);
     dispatch(
-        context, [&] { cpu::fill(*context, data, byte, bytes); }, [&] { cuda::fill(data, byte, bytes, context->stream); });
+        context, [&] { cpu::fill(*context, data, byte, bytes); },
+        [&] { cuda::fill(data, byte, bytes, context->stream); });
   });
 }
 
@@ -76,7 +77,8 @@ duet_status duet_pinned_allocate(duet_context* context, size_t bytes, void** dat
   return guard("pinned_allocate", [&] {
     require(data != nullptr, "data: null");
     *data = dispatch(
-        context, [&] { return cpu::allocate(bytes); }, [&] { return bytes == 0 ? nullptr : cuda::allocate_pinned(bytes); });
+        context, [&] { return cpu::allocate(bytes); },
+        [&] { return bytes == 0 ? nullptr : cuda::allocate_pinned(bytes); });
   });
 }
 

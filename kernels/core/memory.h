@@ -1,6 +1,6 @@
-/* Memory that a context's kernels reach: the host's for the CPU, the device's for CUDA. Fills, copies, allocations and releases happen in the order
-   of the context's stream, and return before they are done where that is a device's. All of them are refused with DUET_INVALID_ARGUMENT where context
-   is null; CUDA's own failures are DUET_CUDA_ERROR. */
+/* Memory that a context's kernels reach: the host's for the CPU, the device's for CUDA. Fills, copies, allocations and
+   releases happen in the order of the context's stream, and return before they are done where that is a device's. All
+   of them are refused with DUET_INVALID_ARGUMENT where context is null; CUDA's own failures are DUET_CUDA_ERROR. */
 #ifndef DUET_CORE_MEMORY_H
 #define DUET_CORE_MEMORY_H
 
@@ -14,7 +14,8 @@
 extern "C" {
 #endif
 
-/* Uninitialised, aligned to 256 bytes; null for 0 bytes. CUDA: from the device's stream-ordered pool, and not while the stream is captured.
+/* Uninitialised, aligned to 256 bytes; null for 0 bytes. CUDA: from the device's stream-ordered pool, and not while the
+   stream is captured.
    Errors: DUET_OUT_OF_MEMORY (the text says how much was asked for, and of a device how much is free). */
 DUET_API duet_status duet_memory_allocate(duet_context* context, size_t bytes, void** data);
 /* data may be null. Work put on the context's stream before may still use it. */
@@ -22,16 +23,17 @@ DUET_API duet_status duet_memory_release(duet_context* context, void* data);
 
 /* Every one of bytes becomes byte (0 to 255). data may be null where bytes is 0. */
 DUET_API duet_status duet_memory_fill(duet_context* context, void* data, int32_t byte, size_t bytes);
-/* Either end in the context's memory or the host's; the two do not overlap. Of pageable memory of the host CUDA takes a copy first, or waits; with
-   pinned memory neither. */
+/* Either end in the context's memory or the host's; the two do not overlap. Of pageable memory of the host CUDA takes a
+   copy first, or waits; with pinned memory neither. */
 DUET_API duet_status duet_memory_copy(duet_context* context, void* to, const void* from, size_t bytes);
 
-/* Memory of the host, aligned to 256 bytes, that a device copies to and from without waiting: page-locked for CUDA, plain for the CPU. Uninitialised;
-   null for 0 bytes. Errors: DUET_OUT_OF_MEMORY. */
+/* Memory of the host, aligned to 256 bytes, that a device copies to and from without waiting: page-locked for CUDA,
+   plain for the CPU. Uninitialised; null for 0 bytes. Errors: DUET_OUT_OF_MEMORY. */
 DUET_API duet_status duet_pinned_allocate(duet_context* context, size_t bytes, void** data);
 DUET_API duet_status duet_pinned_release(duet_context* context, void* data);
 
-/* Returns when all that was put on the context's stream is done. Errors: DUET_CUDA_ERROR, also where a kernel has failed since. */
+/* Returns when all that was put on the context's stream is done. Errors: DUET_CUDA_ERROR, also where a kernel has
+   failed since. */
 DUET_API duet_status duet_context_synchronize(duet_context* context);
 
 #ifdef __cplusplus

@@ -28,8 +28,9 @@ template <class T>
 duet_fault first_outside(Vector<const T> values, const Range<T>& range);
 }
 namespace cuda {
-// Waits for the stream; but where the context notes faults, a kernel does that and nothing is found now. While the stream of another context is
-// captured nothing can be looked at: then nothing is found either, and kernels must keep to their memory whatever the values are.
+// Waits for the stream; but where the context notes faults, a kernel does that and nothing is found now. While the
+// stream of another context is captured nothing can be looked at: then nothing is found either, and kernels must keep
+// to their memory whatever the values are.
 template <class T>
 duet_fault first_outside(const duet_context& context, Vector<const T> values, const Range<T>& range);
 }  // namespace cuda
@@ -38,7 +39,8 @@ duet_fault first_outside(const duet_context& context, Vector<const T> values, co
 template <class T>
 void check_within(const duet_context* context, Vector<const T> values, const Range<T>& range) {
   const duet_fault found = dispatch(
-      context, [&] { return cpu::first_outside(values, range); }, [&] { return cuda::first_outside(*context, values, range); });
+      context, [&] { return cpu::first_outside(values, range); },
+      [&] { return cuda::first_outside(*context, values, range); });
   if (found.argument) throw Error(DUET_INVALID_ARGUMENT, fault_text(found));
 }
 

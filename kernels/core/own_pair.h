@@ -1,7 +1,9 @@
-// A softmax whose own pair is kept apart from the others (METHOD.md 5): what loss and gradient make of the two, without 1 - p of a confident p.
+// A softmax whose own pair is kept apart from the others (METHOD.md 5): what loss and gradient make of the two, without
+// 1 - p of a confident p.
 //
-// With s the own pair's score, L the log-sum-exp of the other scores and x = s - L, its log-odds: P = sigmoid(x), 1 - P = sigmoid(-x), lse - s =
-// softplus(-x). A row whose own pair is not among its columns has x = -inf; where there is nothing else x = inf. Everything is in nats.
+// With s the own pair's score, L the log-sum-exp of the other scores and x = s - L, its log-odds: P = sigmoid(x), 1 - P
+// = sigmoid(-x), lse - s = softplus(-x). A row whose own pair is not among its columns has x = -inf; where there is
+// nothing else x = inf. Everything is in nats.
 #pragma once
 
 #include <float.h>
@@ -11,11 +13,14 @@
 
 namespace duet {
 
-// What a weight counts for in a row (or column) with this log-sum-exp: nothing where it is 0, whatever the row holds; NaN in all its columns where
-// there is a weight but no softmax.
-DUET_HOST_DEVICE inline float taking_part(float weight, float log_sum) { return weight == 0 ? 0 : weight + (log_sum - log_sum); }
+// What a weight counts for in a row (or column) with this log-sum-exp: nothing where it is 0, whatever the row holds;
+// NaN in all its columns where there is a weight but no softmax.
+DUET_HOST_DEVICE inline float taking_part(float weight, float log_sum) {
+  return weight == 0 ? 0 : weight + (log_sum - log_sum);
+}
 
-// A score that is left out of a sum, e^it being nothing beside any other's, while its difference with any of them is finite.
+// A score that is left out of a sum, e^it being nothing beside any other's, while its difference with any of them is
+// finite.
 inline constexpr float kLeftOut = -1e37f;
 
 // One row or one column. Others of less than a quarter of kLeftOut are none: what was left out is all there is.
@@ -49,14 +54,16 @@ struct OtherPositives {
   double cross;   // sum pos (-s), or with entropy sum pos (log pos - s)
 };
 
-// Whether a row with this N, sum pos with the own pair, has a target. A sum below the smallest normal float counts as none, because its reciprocal
-// would be infinite; NaN has one, so that it shows.
+// Whether a row with this N, sum pos with the own pair, has a target. A sum below the smallest normal float counts as
+// none, because its reciprocal would be infinite; NaN has one, so that it shows.
 DUET_HOST_DEVICE inline bool has_target(float weight) { return !(weight < FLT_MIN); }
 
 DUET_HOST_DEVICE inline double not_below_zero(double value) { return value < 0 ? 0 : value; }  // NaN stays
 
-// Cross-entropy of a row against its normalised positives; with entropy KL(What || P). own_positive: the own pair counts as one with pos = 1.
-DUET_HOST_DEVICE inline double target_loss(const OwnAndOthers& row, bool own_positive, const OtherPositives& positives, bool entropy) {
+// Cross-entropy of a row against its normalised positives; with entropy KL(What || P). own_positive: the own pair
+// counts as one with pos = 1.
+DUET_HOST_DEVICE inline double target_loss(const OwnAndOthers& row, bool own_positive, const OtherPositives& positives,
+                                           bool entropy) {
   const double total = positives.weight + (own_positive ? 1 : 0);
   if (own_positive && row.log_odds > 0) {  // everything relative to the own pair, which cancels by itself
     const double rest = positives.weight == 0 ? 0 : (positives.cross + positives.weight * row.own) / total;
@@ -89,6 +96,8 @@ DUET_HOST_DEVICE inline double own_against_positives(double x, double positives)
   return own_difference(x, 1 / positives, (positives - 1) / positives);
 }
 // And against a teacher's P', by its log-odds.
-DUET_HOST_DEVICE inline double own_against_teacher(double x, double teacher) { return own_difference(x, sigmoid(teacher), sigmoid(-teacher)); }
+DUET_HOST_DEVICE inline double own_against_teacher(double x, double teacher) {
+  return own_difference(x, sigmoid(teacher), sigmoid(-teacher));
+}
 
 }  // namespace duet

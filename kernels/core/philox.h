@@ -1,4 +1,5 @@
-// Philox4x32-10 (Salmon et al., SC 2011), counted as METHOD.md section 0 counts it: the same word on every backend, in any order.
+// Philox4x32-10 (Salmon et al., SC 2011), counted as METHOD.md section 0 counts it: the same word on every backend, in
+// any order.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +38,8 @@ DUET_HOST_DEVICE constexpr PhiloxBlock philox(PhiloxBlock counter, uint32_t key0
 
 // The four words of block number block (elements 4 block ... 4 block + 3) of a draw.
 DUET_HOST_DEVICE constexpr PhiloxBlock random_block(uint64_t seed, uint32_t stream, uint32_t step, uint64_t block) {
-  return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), step, stream}, static_cast<uint32_t>(seed),
-                static_cast<uint32_t>(seed >> 32));
+  return philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), step, stream},
+                static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
 }
 
 DUET_HOST_DEVICE constexpr uint32_t random_word(uint64_t seed, uint32_t stream, uint32_t step, uint64_t element) {
@@ -48,8 +49,10 @@ DUET_HOST_DEVICE constexpr uint32_t random_word(uint64_t seed, uint32_t stream, 
 // Uniform in (0, 1).
 DUET_HOST_DEVICE constexpr double uniform(uint32_t word) { return (word + 0.5) / 4294967296.0; }
 
-// A coin of probability p is word < coin_threshold(p), a test on integers and so the same on every backend. What is no probability, which a context
-// that notes faults may come to see, counts as the nearest one; NaN as 0.
-DUET_HOST_DEVICE constexpr uint64_t coin_threshold(double p) { return static_cast<uint64_t>((p > 0 ? (p < 1 ? p : 1) : 0) * 4294967296.0 + 0.5); }
+// A coin of probability p is word < coin_threshold(p), a test on integers and so the same on every backend. What is no
+// probability, which a context that notes faults may come to see, counts as the nearest one; NaN as 0.
+DUET_HOST_DEVICE constexpr uint64_t coin_threshold(double p) {
+  return static_cast<uint64_t>((p > 0 ? (p < 1 ? p : 1) : 0) * 4294967296.0 + 0.5);
+}
 
 }  // namespace duet

@@ -24,7 +24,8 @@ duet_status report(const char* operation, duet_status status, const char* messag
   return status;
 }
 
-// As messages print them. Types of their own, so that a check that holds formats nothing. A caller's dtype may be no enumerator.
+// As messages print them. Types of their own, so that a check that holds formats nothing. A caller's dtype may be no
+// enumerator.
 struct Dtype {
   int value;
   friend std::ostream& operator<<(std::ostream& out, Dtype dtype) {
@@ -42,7 +43,9 @@ struct Dtype {
 };
 struct Extent {
   int64_t size;
-  friend std::ostream& operator<<(std::ostream& out, Extent extent) { return extent.size == kAny ? out << "any" : out << extent.size; }
+  friend std::ostream& operator<<(std::ostream& out, Extent extent) {
+    return extent.size == kAny ? out << "any" : out << extent.size;
+  }
 };
 
 }  // namespace
@@ -81,17 +84,21 @@ bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64
   if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return false;
   const int given = enum_value(view.dtype);
   require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
-  require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) && (columns == kAny || view.columns == columns), name,
-          ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
+  require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) &&
+              (columns == kAny || view.columns == columns),
+          name, ": expected ", Extent{rows}, " x ", Extent{columns}, ", got ", view.rows, " x ", view.columns);
   require(view.columns <= INT32_MAX, name, ": expected below 2^31 columns, got ", view.columns);
   int64_t apart = std::max<int64_t>(view.columns, 1);
   if (has_stride(view)) {
-    require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ", view.row_stride);
+    require(view.row_stride >= view.columns, name, ": expected a row stride of at least ", view.columns, ", got ",
+            view.row_stride);
     require(view.row_stride <= INT32_MAX, name, ": expected a row stride below 2^31, got ", view.row_stride);
     apart = view.row_stride;
   }
-  require(view.rows <= kMostElements / apart, name, ": expected at most 2^45 elements, got ", view.rows, " rows of ", apart);
-  require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ", view.columns);
+  require(view.rows <= kMostElements / apart, name, ": expected at most 2^45 elements, got ", view.rows, " rows of ",
+          apart);
+  require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ",
+          view.columns);
   return true;
 }
 
@@ -99,7 +106,8 @@ bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64
   if (need == Need::optional && view.data == nullptr && view.size == 0) return false;
   const int given = enum_value(view.dtype);
   require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
-  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ", view.size);
+  require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ",
+          view.size);
   require(view.size <= kMostElements, name, ": expected at most 2^45 elements, got ", view.size);
   require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
   return true;
@@ -107,16 +115,19 @@ bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64
 
 void detail::refuse_struct_size(const char* name, size_t first, size_t last, size_t given) {
   const std::string expected = first == last ? text(last) : text(first, " to ", last);
-  throw Error(DUET_INVALID_ARGUMENT, text(name, ".struct_size: expected ", expected, " as the struct's _INIT sets it, got ", given));
+  throw Error(DUET_INVALID_ARGUMENT,
+              text(name, ".struct_size: expected ", expected, " as the struct's _INIT sets it, got ", given));
 }
 
 void check_first(int64_t first, int64_t count, const char* name, const char* field) {
   require(first >= 0, name, field, ": expected 0 or more, got ", first);
-  require(first <= INT64_MAX - count, name, field, ": expected an index below 2^63 after ", count, " more, got ", first);
+  require(first <= INT64_MAX - count, name, field, ": expected an index below 2^63 after ", count, " more, got ",
+          first);
 }
 
 void Workspace::refuse(double count, size_t element_bytes) {
-  throw Error(DUET_OUT_OF_MEMORY, text("workspace: ", count, " elements of ", element_bytes, " bytes are more than memory can hold"));
+  throw Error(DUET_OUT_OF_MEMORY,
+              text("workspace: ", count, " elements of ", element_bytes, " bytes are more than memory can hold"));
 }
 
 void Workspace::check(size_t needed) const {

@@ -14,7 +14,8 @@ extern "C" {
 
 typedef enum duet_status {
   DUET_OK = 0,
-  DUET_INVALID_ARGUMENT = 1,    /* a shape, a null, a dtype, a value out of range: the text names argument, expected and actual */
+  DUET_INVALID_ARGUMENT =
+      1, /* a shape, a null, a dtype, a value out of range: the text names argument, expected and actual */
   DUET_WORKSPACE_TOO_SMALL = 2, /* the text names the bytes needed and the bytes given */
   DUET_UNSUPPORTED = 3,         /* valid, but not on this device or in this build */
   DUET_CUDA_ERROR = 4,
@@ -26,7 +27,8 @@ typedef enum duet_status {
 /* "DUET_INVALID_ARGUMENT" for DUET_INVALID_ARGUMENT, and so on; "unknown status" for a number that is none. */
 DUET_API const char* duet_status_name(duet_status status);
 
-/* What the last failed call on this thread had to say; "" before the first failure. Valid until the next failure on this thread. */
+/* What the last failed call on this thread had to say; "" before the first failure. Valid until the next failure on
+   this thread. */
 DUET_API const char* duet_last_error(void);
 
 /* "major.minor.patch" of the library that is loaded. */

@@ -154,7 +154,8 @@ void duet_graph_abandon([[maybe_unused]] duet_context* context) {
 #endif
 }
 
-duet_status duet_graph_shape([[maybe_unused]] const duet_graph* graph, [[maybe_unused]] int64_t* nodes, [[maybe_unused]] int64_t* longest_path) {
+duet_status duet_graph_shape([[maybe_unused]] const duet_graph* graph, [[maybe_unused]] int64_t* nodes,
+                             [[maybe_unused]] int64_t* longest_path) {
   return guard("graph_shape", [&] {
     require(graph != nullptr, "graph: null");
 #if DUET_CUDA_BACKEND

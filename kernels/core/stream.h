@@ -1,6 +1,7 @@
-/* Streams, events and graphs of a CUDA device, so that an engine without CUDA's headers can let calls of several contexts run side by side, and
-   record a sequence of calls once and replay it. On the CPU a call is done when it returns: its streams are null, its events are done at once, and
-   there are no graphs. Errors: DUET_INVALID_ARGUMENT (a null), DUET_UNSUPPORTED (no CUDA backend in this build, no graphs), DUET_CUDA_ERROR. */
+/* Streams, events and graphs of a CUDA device, so that an engine without CUDA's headers can let calls of several
+   contexts run side by side, and record a sequence of calls once and replay it. On the CPU a call is done when it
+   returns: its streams are null, its events are done at once, and there are no graphs. Errors: DUET_INVALID_ARGUMENT (a
+   null), DUET_UNSUPPORTED (no CUDA backend in this build, no graphs), DUET_CUDA_ERROR. */
 #ifndef DUET_CORE_STREAM_H
 #define DUET_CORE_STREAM_H
 
@@ -25,27 +26,30 @@ DUET_API void duet_event_destroy(duet_event* event); /* event may be null */
 DUET_API duet_status duet_event_record(duet_context* context, duet_event* event);
 /* What is put on the context's stream from now on waits for the event as it was last recorded. */
 DUET_API duet_status duet_event_await(duet_context* context, duet_event* event);
-/* done: 1 where what was recorded is done, 0 where it is not; asks without waiting. An event that was never recorded is done. */
+/* done: 1 where what was recorded is done, 0 where it is not; asks without waiting. An event that was never recorded is
+   done. */
 DUET_API duet_status duet_event_done(duet_event* event, int32_t* done);
 /* The caller waits until it is. */
 DUET_API duet_status duet_event_wait(duet_event* event);
 
-/* Calls that were recorded instead of done. Between begin and end every call of this context, and of contexts whose streams awaited an event of its
-   stream, becomes a part of the graph; a stream that was drawn in must be awaited by this one before the end. What such calls read and write lies in
-   the same places in every replay. The context's stream must not be the default one. */
+/* Calls that were recorded instead of done. Between begin and end every call of this context, and of contexts whose
+   streams awaited an event of its stream, becomes a part of the graph; a stream that was drawn in must be awaited by
+   this one before the end. What such calls read and write lies in the same places in every replay. The context's stream
+   must not be the default one. */
 typedef struct duet_graph duet_graph;
 DUET_API duet_status duet_graph_begin(duet_context* context);
 DUET_API duet_status duet_graph_end(duet_context* context, duet_graph** graph);
 /* Gives up what was begun, where a call failed in between. */
 DUET_API void duet_graph_abandon(duet_context* context);
-/* The nodes of a graph, as CUDA counts them: kernels, copies and fills; and how many of them the longest chain has in which each depends on the one
-   before. Either may be null. */
+/* The nodes of a graph, as CUDA counts them: kernels, copies and fills; and how many of them the longest chain has in
+   which each depends on the one before. Either may be null. */
 DUET_API duet_status duet_graph_shape(const duet_graph* graph, int64_t* nodes, int64_t* longest_path);
 DUET_API duet_status duet_graph_launch(duet_context* context, const duet_graph* graph);
 DUET_API void duet_graph_destroy(duet_graph* graph); /* graph may be null */
 
-/* Names what the calling thread does from here on in a profiler's time line (NVTX, where the build has the CUDA backend), until the matching end;
-   ranges lie one in another, at most DUET_MOST_RANGES deep, and deeper ones are left out. name must live until then. */
+/* Names what the calling thread does from here on in a profiler's time line (NVTX, where the build has the CUDA
+   backend), until the matching end; ranges lie one in another, at most DUET_MOST_RANGES deep, and deeper ones are left
+   out. name must live until then. */
 enum { DUET_MOST_RANGES = 16 };
 DUET_API void duet_range_begin(const char* name);
 DUET_API void duet_range_end(void);

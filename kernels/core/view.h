@@ -1,4 +1,5 @@
-/* Views: where an array lies and what its shape is. They own nothing; int64 throughout, because n x m never fits in int. */
+/* Views: where an array lies and what its shape is. They own nothing; int64 throughout, because n x m never fits in
+   int. */
 #ifndef DUET_CORE_VIEW_H
 #define DUET_CORE_VIEW_H
 
@@ -19,11 +20,12 @@ typedef enum duet_dtype {
   DUET_F64 = 6 /* of tensors in model files: every operation refuses it */
 } duet_dtype;
 
-/* Row-major; element (i, j) is data[i * row_stride + j], row_stride in elements, at least columns and below 2^31; it is not read where rows is 0
-   or 1 or columns is 0. columns is below 2^31. data may be null where rows or columns is 0, and wherever an operation says that an argument is
-   optional. Inputs are never written through a view, and what a call writes (outputs, gradients, the workspace) shares no memory with any
-   other of its arguments: such a call is refused, but where an operation says that it works in place. Inputs may share memory, and the
-   columns of one buffer may be arguments of their own. */
+/* Row-major; element (i, j) is data[i * row_stride + j], row_stride in elements, at least columns and below 2^31; it is
+   not read where rows is 0 or 1 or columns is 0. columns is below 2^31. data may be null where rows or columns is 0,
+   and wherever an operation says that an argument is optional. Inputs are never written through a view, and what a call
+   writes (outputs, gradients, the workspace) shares no memory with any other of its arguments: such a call is refused,
+   but where an operation says that it works in place. Inputs may share memory, and the columns of one buffer may be
+   arguments of their own. */
 typedef struct duet_matrix {
   void* data;
   int64_t rows, columns, row_stride;
@@ -37,8 +39,8 @@ typedef struct duet_vector {
   duet_dtype dtype;
 } duet_vector;
 
-/* Scratch memory of the caller, 64-byte aligned, in the context's memory; its content is undefined before and after a call. Shapes for which it
-   would be larger than any memory are DUET_OUT_OF_MEMORY. */
+/* Scratch memory of the caller, 64-byte aligned, in the context's memory; its content is undefined before and after a
+   call. Shapes for which it would be larger than any memory are DUET_OUT_OF_MEMORY. */
 typedef struct duet_workspace {
   void* data;
   size_t bytes;

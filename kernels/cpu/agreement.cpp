@@ -13,8 +13,8 @@ namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
 template <Entropy kEntropy>
-void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Trust row_trust, Trust column_trust, TargetSums rows,
-          TargetSums columns) {
+void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Trust row_trust, Trust column_trust,
+          TargetSums rows, TargetSums columns) {
   const auto factor = hn::Set(kTag, scale), zero = hn::Zero(kTag);
   fill(columns.weight, padded(dots.columns), 0);
   fill(columns.cross, padded(dots.columns), 0);
@@ -46,21 +46,22 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
 
 }  // namespace
 
-void target_sums_target(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust, Trust column_trust,
-                        TargetSums rows, TargetSums columns) {
+void target_sums_target(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy,
+                        Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns) {
   if (entropy == Entropy::yes)
     sums<Entropy::yes>(weights, dots, scale, row_trust, column_trust, rows, columns);
   else
     sums<Entropy::no>(weights, dots, scale, row_trust, column_trust, rows, columns);
 }
 
-void target_gradient_target(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull, const float* column_pull,
-                            Matrix<float> gradient) {
+void target_gradient_target(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
+                            const float* column_pull, Matrix<float> gradient) {
   for (int64_t i = 0; i < weights.rows; ++i) {
     const auto pull_i = hn::Set(kTag, row_pull[i]), t_i = hn::Set(kTag, row_trust.value[i]);
     float* to = gradient.row(i);
     for_each_vector(weights.columns, [&](int64_t j, auto) HWY_ATTR {
-      const auto pull = hn::MulAdd(hn::LoadU(kTag, column_pull + j), t_i, hn::Mul(pull_i, hn::LoadU(kTag, column_trust.value + j)));
+      const auto pull =
+          hn::MulAdd(hn::LoadU(kTag, column_pull + j), t_i, hn::Mul(pull_i, hn::LoadU(kTag, column_trust.value + j)));
       hn::StoreU(hn::NegMulAdd(hn::LoadU(kTag, weights.row(i) + j), pull, hn::LoadU(kTag, to + j)), kTag, to + j);
     });
   }
@@ -77,19 +78,20 @@ HWY_EXPORT(target_gradient_target);
 
 void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const Tile& tile, Matrix<float> weights) {
   if (agreement.class_a && class_v.data)
-    tile_product(agreement.class_a.part(tile.first_row, 0, tile.rows, agreement.class_a.columns), class_v, tile.first_column, weights);
+    tile_product(agreement.class_a.part(tile.first_row, 0, tile.rows, agreement.class_a.columns), class_v,
+                 tile.first_column, weights);
   else
     for (int64_t i = 0; i < tile.rows; ++i) std::fill_n(weights.row(i), tile.columns, 0.0f);
   for_each_own_pair(agreement, tile, [&](int64_t r, int64_t c) { weights.row(r)[c] = 0; });
 }
 
-void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust, Trust column_trust,
-                 TargetSums rows, TargetSums columns) {
+void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust,
+                 Trust column_trust, TargetSums rows, TargetSums columns) {
   HWY_DYNAMIC_DISPATCH(target_sums_target)(weights, dots, scale, entropy, row_trust, column_trust, rows, columns);
 }
 
-void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull, const float* column_pull,
-                     Matrix<float> gradient) {
+void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
+                     const float* column_pull, Matrix<float> gradient) {
   HWY_DYNAMIC_DISPATCH(target_gradient_target)(weights, row_trust, column_trust, row_pull, column_pull, gradient);
 }
 

@@ -1,8 +1,10 @@
-// Agreement of classes (METHOD.md 2) over one tile, and the two things the losses make of it: sums over a row's or column's positives, and
-// the part of a gradient that pulls towards them.
+// Agreement of classes (METHOD.md 2) over one tile, and the two things the losses make of it: sums over a row's or
+// column's positives, and the part of a gradient that pulls towards them.
 //
-// A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, since a pair weighs differently as seen from its row and its column.
-// Own pairs have pos = 1 whatever their trust: their W is set to 0 and whoever sums adds them by hand (for_each_own_pair).
+// A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, since a pair weighs differently as seen from
+// its row and its column.
+// Own pairs have pos = 1 whatever their trust: their W is set to 0 and whoever sums adds them by hand
+// (for_each_own_pair).
 #pragma once
 
 #include <cmath>
@@ -56,11 +58,11 @@ struct TargetSums {
 enum class Entropy { no, yes };
 
 // row_trust and column_trust begin at the tile's first row and column.
-void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust, Trust column_trust,
-                 TargetSums rows, TargetSums columns);
+void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust,
+                 Trust column_trust, TargetSums rows, TargetSums columns);
 
 // gradient_ij -= W_ij (row_pull_i t_j + column_pull_j t_i); own pairs left out.
-void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull, const float* column_pull,
-                     Matrix<float> gradient);
+void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
+                     const float* column_pull, Matrix<float> gradient);
 
 }  // namespace duet::cpu

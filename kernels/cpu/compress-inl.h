@@ -16,7 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Of vectors of floats or int32 under one mask. Highway's own table for 8 lanes is an automatic array, which GCC 12 copies to the stack each time.
+// Of vectors of floats or int32 under one mask. Highway's own table for 8 lanes is an automatic array, which GCC 12
+// copies to the stack each time.
 class Compressor {
  public:
   using Float = hn::ScalableTag<float>;
@@ -39,7 +40,9 @@ class Compressor {
     hn::StoreU(hn::Compress(values, taken_), Float(), to);
 #endif
   }
-  HWY_INLINE void store(hn::Vec<Integer> values, int32_t* to) const { store(hn::BitCast(Float(), values), reinterpret_cast<float*>(to)); }
+  HWY_INLINE void store(hn::Vec<Integer> values, int32_t* to) const {
+    store(hn::BitCast(Float(), values), reinterpret_cast<float*>(to));
+  }
 
  private:
   hn::Mask<Float> taken_;

@@ -1,4 +1,5 @@
-// How elementwise work on matrices is cut: into runs of neighbouring elements, whole matrices where their rows follow each other without a gap.
+// How elementwise work on matrices is cut: into runs of neighbouring elements, whole matrices where their rows follow
+// each other without a gap.
 #pragma once
 
 #include "kernels/core/check.h"
@@ -11,8 +12,9 @@ bool contiguous(Matrix<T> x) {
   return x.stride == x.columns || x.rows <= 1;
 }
 
-// Calls body(i, j, count) for runs (i, j) ... (i, j + count - 1) that cover rows x columns once, about chunk elements a work item. flat: every
-// matrix that body reads is contiguous; then i is 0 and j runs over rows * columns. A problem of at most chunk elements stays on one thread.
+// Calls body(i, j, count) for runs (i, j) ... (i, j + count - 1) that cover rows x columns once, about chunk elements a
+// work item. flat: every matrix that body reads is contiguous; then i is 0 and j runs over rows * columns. A problem of
+// at most chunk elements stays on one thread.
 template <class Body>
 void for_each_run(const duet_context& context, int64_t rows, int64_t columns, bool flat, int64_t chunk, Body&& body) {
   if (rows == 0 || columns == 0) return;

@@ -1,5 +1,6 @@
-// A sum of exponentials carried from tile to tile as sum * e^reference, in double: the tiles' own sums are short, so float32 is enough there,
-// while a row of 10^5 columns keeps its last digits here. Double's range also means that the reference hardly ever has to move.
+// A sum of exponentials carried from tile to tile as sum * e^reference, in double: the tiles' own sums are short, so
+// float32 is enough there, while a row of 10^5 columns keeps its last digits here. Double's range also means that the
+// reference hardly ever has to move.
 #pragma once
 
 #include <cmath>
@@ -7,7 +8,8 @@
 
 namespace duet::cpu {
 
-// e^{from - to}, remembered while both stay what they were: along a tile with one shift every row asks for the same one.
+// e^{from - to}, remembered while both stay what they were: along a tile with one shift every row asks for the same
+// one.
 class ShiftFactor {
  public:
   double operator()(double from, double to) {

@@ -6,7 +6,8 @@ template <class T>
 duet_fault first_outside(Vector<const T> values, const Range<T>& range) {
   for (int64_t i = 0; i < values.size; ++i)
     if (!range.holds(values[i]))
-      return {range.name, range.is_scalar ? -1 : i, static_cast<double>(values[i]), static_cast<double>(range.low), static_cast<double>(range.high)};
+      return {range.name, range.is_scalar ? -1 : i, static_cast<double>(values[i]), static_cast<double>(range.low),
+              static_cast<double>(range.high)};
   return {};
 }
 

@@ -1,5 +1,5 @@
-// The partition of work over threads. What a work item is depends on the problem alone and each item writes its own outputs, so that the
-// bits do not depend on how many threads there are or which of them takes which item.
+// The partition of work over threads. What a work item is depends on the problem alone and each item writes its own
+// outputs, so that the bits do not depend on how many threads there are or which of them takes which item.
 #pragma once
 
 #include <algorithm>
@@ -19,9 +19,10 @@ using ItemCall = void (*)(void* closure, int64_t item, int thread) noexcept;
 // What parallel_for does where it has threads; thread_pool.cpp.
 void run_items(ThreadPool& pool, int64_t count, ItemCall call, void* closure);
 
-// Calls body(item, thread) for every item in [0, count); thread < min(context.threads, count) numbers the caller's scratch. body does not throw,
-// holds no loop of this kind, and waits for no other item, which may come after it. The first such loop of a context starts its threads: throws
-// DUET_OUT_OF_MEMORY where one cannot be started, before any item. A context without a pool has one thread.
+// Calls body(item, thread) for every item in [0, count); thread < min(context.threads, count) numbers the caller's
+// scratch. body does not throw, holds no loop of this kind, and waits for no other item, which may come after it. The
+// first such loop of a context starts its threads: throws DUET_OUT_OF_MEMORY where one cannot be started, before any
+// item. A context without a pool has one thread.
 template <class Body>
 void parallel_for(const duet_context& context, int64_t count, Body&& body) {
   if (context.pool == nullptr || count <= 1) {
@@ -31,13 +32,15 @@ void parallel_for(const duet_context& context, int64_t count, Body&& body) {
   using Closure = std::remove_reference_t<Body>;
   void* closure = const_cast<void*>(static_cast<const void*>(std::addressof(body)));
   run_items(
-      *context.pool, count, [](void* own, int64_t item, int thread) noexcept { (*static_cast<Closure*>(own))(item, thread); }, closure);
+      *context.pool, count,
+      [](void* own, int64_t item, int thread) noexcept { (*static_cast<Closure*>(own))(item, thread); }, closure);
 }
 
 // The same over pieces of [0, size), chunk elements each but the last: body(first, count, thread).
 template <class Body>
 void parallel_chunks(const duet_context& context, int64_t size, int64_t chunk, Body&& body) {
-  parallel_for(context, ceil_div(size, chunk), [&](int64_t item, int thread) { body(item * chunk, std::min(chunk, size - item * chunk), thread); });
+  parallel_for(context, ceil_div(size, chunk),
+               [&](int64_t item, int thread) { body(item * chunk, std::min(chunk, size - item * chunk), thread); });
 }
 
 }  // namespace duet::cpu

@@ -17,9 +17,11 @@ namespace {
 // Blocks are written a vector at a time: words must have room for blocks rounded up to a multiple of this.
 constexpr int64_t kPhiloxGroup = 16;
 
-// words[4 b + w] = random_block(seed, stream, step, first_block + b)[w]. Each 64-bit lane holds one word of one block in its low half; what is
-// left in the high half is never read, so a round is two multiplications, two shifts and four exclusive ors.
-inline void philox_blocks(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_block, int64_t blocks, uint32_t* HWY_RESTRICT words) {
+// words[4 b + w] = random_block(seed, stream, step, first_block + b)[w]. Each 64-bit lane holds one word of one block
+// in its low half; what is left in the high half is never read, so a round is two multiplications, two shifts and four
+// exclusive ors.
+inline void philox_blocks(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_block, int64_t blocks,
+                          uint32_t* HWY_RESTRICT words) {
   namespace hn = hwy::HWY_NAMESPACE;
   const hn::ScalableTag<uint64_t> d;
   const hn::Repartition<uint32_t, decltype(d)> d32;
@@ -29,7 +31,8 @@ inline void philox_blocks(uint64_t seed, uint32_t stream, uint32_t step, uint64_
   const auto low = hn::Set(d, 0xFFFFFFFFu), m0 = hn::Set(d, 0xD2511F53u), m1 = hn::Set(d, 0xCD9E8D57u);
   // Two vectors side by side: the rounds of one are a chain of multiplications that leaves the multiplier idle.
   for (int64_t b = 0; b < blocks; b += 2 * lanes) {
-    const auto number = hn::Iota(d, first_block + static_cast<uint64_t>(b)), next = hn::Add(number, hn::Set(d, static_cast<uint64_t>(lanes)));
+    const auto number = hn::Iota(d, first_block + static_cast<uint64_t>(b)),
+               next = hn::Add(number, hn::Set(d, static_cast<uint64_t>(lanes)));
     auto c0 = number, c1 = hn::ShiftRight<32>(number), c2 = hn::Set(d, step), c3 = hn::Set(d, stream);
     auto e0 = next, e1 = hn::ShiftRight<32>(next), e2 = c2, e3 = c3;
     uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
@@ -47,7 +50,8 @@ inline void philox_blocks(uint64_t seed, uint32_t stream, uint32_t step, uint64_
       key1 += 0xBB67AE85u;
     }
     const auto store = [&](auto w0, auto w1, auto w2, auto w3, int64_t at) HWY_ATTR {
-      const auto first = hn::Or(hn::And(w0, low), hn::ShiftLeft<32>(w1)), second = hn::Or(hn::And(w2, low), hn::ShiftLeft<32>(w3));
+      const auto first = hn::Or(hn::And(w0, low), hn::ShiftLeft<32>(w1)),
+                 second = hn::Or(hn::And(w2, low), hn::ShiftLeft<32>(w3));
       hn::StoreInterleaved2(first, second, d, reinterpret_cast<uint64_t*>(words + 4 * at));
     };
     store(c0, c1, c2, c3, b);

@@ -1,5 +1,5 @@
-// Blocks of whole rows of an n x m matrix that is never stored, for operations that sort or mine a row from end to end: a block's elements are
-// products, made tile by tile for all of its rows; then each row is read on its own.
+// Blocks of whole rows of an n x m matrix that is never stored, for operations that sort or mine a row from end to end:
+// a block's elements are products, made tile by tile for all of its rows; then each row is read on its own.
 #pragma once
 
 #include <algorithm>
@@ -12,24 +12,29 @@ namespace duet::cpu {
 // Rows of a block that one work item reads: a batch of 128 gives 8 threads an item each.
 constexpr int64_t kGroupRows = 16;
 
-// Rows of a block, of n rows of m columns. Fewer where rows are long: a block of float32 stays below 17 MB up to m = 2^18.
+// Rows of a block, of n rows of m columns. Fewer where rows are long: a block of float32 stays below 17 MB up to m =
+// 2^18.
 constexpr int64_t row_block_rows(int64_t n, int64_t m) {
   return std::min(n, kGroupRows * std::clamp<int64_t>((1 << 18) / std::max<int64_t>(m, 1), 1, 8));
 }
 
-// Elements from a row of a block to the next. Rows a multiple of 4 KB apart would share the few places of one set of the cache.
+// Elements from a row of a block to the next. Rows a multiple of 4 KB apart would share the few places of one set of
+// the cache.
 constexpr int64_t row_block_stride(int64_t m) { return ceil_div(m, 16) * 16 + 16; }
 
-// body(first row, rows, first column, columns) for the tiles of a block, spread over the threads. A tile of a long row is narrow and as high as the
-// block, so that the second operand of its product, which may not fit a core's cache, is read once a block. Of short rows there would be too few of
-// those for the threads: a tile is then some whole rows, whose number suits the products (12 or 6 at a time). First columns are multiples of 128.
+// body(first row, rows, first column, columns) for the tiles of a block, spread over the threads. A tile of a long row
+// is narrow and as high as the block, so that the second operand of its product, which may not fit a core's cache, is
+// read once a block. Of short rows there would be too few of those for the threads: a tile is then some whole rows,
+// whose number suits the products (12 or 6 at a time). First columns are multiples of 128.
 template <class Body>
 void for_each_tile_of_rows(const duet_context& context, int64_t rows, int64_t columns, Body&& body) {
   constexpr int64_t kLongRow = 1024, kTileColumns = 128, kTileRows = 24;
   if (columns >= kLongRow)
-    parallel_chunks(context, columns, kTileColumns, [&](int64_t first, int64_t count, int) { body(0, rows, first, count); });
+    parallel_chunks(context, columns, kTileColumns,
+                    [&](int64_t first, int64_t count, int) { body(0, rows, first, count); });
   else
-    parallel_chunks(context, rows, kTileRows, [&](int64_t first, int64_t count, int) { body(first, count, 0, columns); });
+    parallel_chunks(context, rows, kTileRows,
+                    [&](int64_t first, int64_t count, int) { body(first, count, 0, columns); });
 }
 
 }  // namespace duet::cpu

@@ -1,4 +1,5 @@
-// Facts about the SIMD side of the CPU backend, for files that are compiled once (vector-inl.h is for those compiled once a target).
+// Facts about the SIMD side of the CPU backend, for files that are compiled once (vector-inl.h is for those compiled
+// once a target).
 #pragma once
 
 namespace duet::cpu {

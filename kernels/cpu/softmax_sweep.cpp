@@ -8,7 +8,11 @@ constexpr int64_t kMergeColumns = 128;  // of a work item in merge
 }  // namespace
 
 SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
-    : n_(n), m_(m), tile_rows_(sweep.tile_rows()), column_tiles_(sweep.column_tiles()), slot_stride_(padded(sweep.block_columns())) {
+    : n_(n),
+      m_(m),
+      tile_rows_(sweep.tile_rows()),
+      column_tiles_(sweep.column_tiles()),
+      slot_stride_(padded(sweep.block_columns())) {
   rows_ = workspace.take<LogSum>(n);
   columns_ = workspace.take<LogSum>(m);
   thread_sums_ = workspace.take<float>(context.threads * 3 * tile_rows_);
@@ -62,7 +66,8 @@ float SoftmaxSweep::take(const Tile& tile, int thread, Matrix<const float> dots)
   return largest;
 }
 
-void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale, float centre) {
+void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other,
+                              float other_scale, float centre) {
   const ExpSums rows = row_sums(thread);
   if (bounded_) {
     centre = 0;
@@ -80,12 +85,15 @@ void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool c
     for (int64_t slot = 0; slot < block.slots; ++slot) {
       const int64_t at = slot * slot_stride_;
       if (bounded_) {
-        for (int64_t j = first; j < first + count; ++j) columns_[block.first_column + j].add(slot_sum_[at + j], cross ? slot_cross_[at + j] : 0);
+        for (int64_t j = first; j < first + count; ++j)
+          columns_[block.first_column + j].add(slot_sum_[at + j], cross ? slot_cross_[at + j] : 0);
         continue;
       }
       for (int64_t j = first; j < first + count; ++j) {
         const double shift = double{scale_} * slot_shift_[at + j], sum = slot_sum_[at + j];
-        const double tile_cross = cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * column_tiles_ + j / Sweep::kTileColumns]) * sum : 0;
+        const double tile_cross =
+            cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * column_tiles_ + j / Sweep::kTileColumns]) * sum
+                  : 0;
         columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
       }
     }
@@ -101,7 +109,8 @@ float OwnScores::begin(const Agreement& pairs, float bound, float scale) {
   scale_ = scale;
   shrink_ = 1;
   if (!pairs.paired) return scale_;
-  // Of a smaller scale no dot makes the score that is left out: the dots take over a power of 2, which costs them no digit, or all of a scale of 0.
+  // Of a smaller scale no dot makes the score that is left out: the dots take over a power of 2, which costs them no
+  // digit, or all of a scale of 0.
   const float least = bounded ? 1e-30f : 1.0f;
   if (std::abs(scale) < least) {
     int exponent = 0;
@@ -136,9 +145,11 @@ SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, cons
   factors_ = workspace.take<float>(context.threads * factors_size_);
 }
 
-void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate, Matrix<float> gradient) const {
+void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate,
+                      Matrix<float> gradient) const {
   const SoftmaxWeights rows{row_log_sum_ + tile.first_row, has_rows_ ? row_weight_ + tile.first_row : nullptr};
-  const SoftmaxWeights columns{column_log_sum_ + tile.first_column, has_columns_ ? column_weight_ + tile.first_column : nullptr};
+  const SoftmaxWeights columns{column_log_sum_ + tile.first_column,
+                               has_columns_ ? column_weight_ + tile.first_column : nullptr};
   softmax_gradient(dots, scale, rows, columns, accumulate, factors_ + thread * factors_size_, gradient);
 }
 

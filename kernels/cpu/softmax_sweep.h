@@ -1,4 +1,5 @@
-// The state of a softmax over a sweep: forward, log-sum-exps of rows and columns; backward, what pulls each row and column towards its own.
+// The state of a softmax over a sweep: forward, log-sum-exps of rows and columns; backward, what pulls each row and
+// column towards its own.
 #pragma once
 
 #include <cmath>
@@ -15,13 +16,18 @@ class SoftmaxSweep {
  public:
   SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
-  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none. scale: of the scores.
+  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none. scale:
+  // of the scores.
   void begin(float bound, float scale);
-  // Takes in a tile of scores, scale * dots; returns a number near every row's and column's largest, 0 where there is none.
+  // Takes in a tile of scores, scale * dots; returns a number near every row's and column's largest, 0 where there is
+  // none.
   float take(const Tile& tile, int thread, Matrix<const float> dots);
-  // The same, and carries in LogSum::cross the sum of e^score (score - other score). centre: any number near the other scores.
-  void take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale, float centre);
-  // Takes what the tiles of a finished block said of their columns, in the order of the row tiles; cross: they were taken by take_cross.
+  // The same, and carries in LogSum::cross the sum of e^score (score - other score). centre: any number near the other
+  // scores.
+  void take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale,
+                  float centre);
+  // Takes what the tiles of a finished block said of their columns, in the order of the row tiles; cross: they were
+  // taken by take_cross.
   void merge(const duet_context& context, const Block& block, bool cross = false);
 
   const LogSum& row(int64_t i) const { return rows_[i]; }
@@ -41,12 +47,14 @@ class SoftmaxSweep {
   double* slot_centre_;                          // slots x column tiles of a block
 };
 
-// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept. So it is for every scale, 0 included.
+// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept. So it is for
+// every scale, 0 included.
 class OwnScores {
  public:
   OwnScores(Workspace& workspace, int64_t n, int64_t m) : n_(n), m_(m), dots_(workspace.take<float>(n)) {}
 
-  // bound as the sums know it; without pairs nothing is left out. Returns the scale of the dots as leave_out leaves them, which the sums are to know.
+  // bound as the sums know it; without pairs nothing is left out. Returns the scale of the dots as leave_out leaves
+  // them, which the sums are to know.
   float begin(const Agreement& pairs, float bound, float scale);
   void leave_out(const Tile& tile, Matrix<float> dots) const;
 
@@ -71,10 +79,15 @@ class SoftmaxPull {
 
   // Which directions take part; set their entries before the sweep.
   void begin(bool rows, bool columns) { has_rows_ = rows, has_columns_ = columns; }
-  void set_row(int64_t i, float log_sum, float weight) { row_log_sum_[i] = log_sum, row_weight_[i] = taking_part(weight, log_sum); }
-  void set_column(int64_t j, float log_sum, float weight) { column_log_sum_[j] = log_sum, column_weight_[j] = taking_part(weight, log_sum); }
+  void set_row(int64_t i, float log_sum, float weight) {
+    row_log_sum_[i] = log_sum, row_weight_[i] = taking_part(weight, log_sum);
+  }
+  void set_column(int64_t j, float log_sum, float weight) {
+    column_log_sum_[j] = log_sum, column_weight_[j] = taking_part(weight, log_sum);
+  }
 
-  void add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate, Matrix<float> gradient) const;
+  void add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate,
+           Matrix<float> gradient) const;
 
  private:
   int64_t factors_size_;
@@ -89,7 +102,9 @@ class ScoreGradient {
   ScoreGradient(Workspace& workspace, const Sweep& sweep);
 
   void begin() { scale_ = 0; }
-  Matrix<float> tile(const Tile& tile) const { return block_.part(tile.block_row, tile.block_column, tile.rows, tile.columns); }
+  Matrix<float> tile(const Tile& tile) const {
+    return block_.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
+  }
   // The tile holds d loss/d score and is complete: turns it into d loss/d dots.
   void close(const Tile& tile, Matrix<const float> dots, float scale);
   // The finished block's gradient.

@@ -16,7 +16,8 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
-// Dots and the scale with their signs exchanged where the scale is negative, so that the largest dot makes the largest score.
+// Dots and the scale with their signs exchanged where the scale is negative, so that the largest dot makes the largest
+// score.
 struct Signed {
   float sign, size;
 
@@ -32,7 +33,8 @@ void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_
     auto largest = lowest;
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
       auto x = hn::Mul(hn::LoadU(kTag, row + j), factor);
-      if constexpr (decltype(last)::value) x = hn::IfThenElse(hn::FirstN(kTag, static_cast<size_t>(dots.columns - j)), x, lowest);
+      if constexpr (decltype(last)::value)
+        x = hn::IfThenElse(hn::FirstN(kTag, static_cast<size_t>(dots.columns - j)), x, lowest);
       x = hn::IfThenElse(hn::Eq(x, x), x, lowest);
       largest = hn::Max(largest, x);
       hn::StoreU(hn::Max(hn::LoadU(kTag, column_max + j), x), kTag, column_max + j);
@@ -41,7 +43,8 @@ void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_
   }
 }
 
-// Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the scale.
+// Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the
+// scale.
 bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float* column_shift, float& largest) {
   constexpr float kWidest = 60;
   largest = -std::numeric_limits<float>::infinity();
@@ -63,10 +66,11 @@ bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float
   return one;
 }
 
-// One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too. The shift is taken from the dots, before the scale:
-// scores as large as 10^10 are rounded by more than they differ.
+// One pass, for the rows' sums, for the columns' or for both. kCross: the cross sums too. The shift is taken from the
+// dots, before the scale: scores as large as 10^10 are rounded by more than they differ.
 template <bool kRows, bool kColumns, bool kCross>
-void sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
+void sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre,
+          ExpSums rows, ExpSums columns) {
   const Signed of(scale);
   const auto sign = hn::Set(kTag, of.sign), size = hn::Set(kTag, of.size), other_factor = hn::Set(kTag, other_scale);
   const auto middle = hn::Set(kTag, centre);
@@ -78,10 +82,12 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
     const auto row_shift = hn::Set(kTag, kRows ? rows.shift[i] : 0);
     auto sum = hn::Zero(kTag), cross_sum = hn::Zero(kTag);
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
-      const auto x = hn::Mul(hn::MulSub(hn::LoadU(kTag, row + j), sign, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j)), size);
+      const auto x = hn::Mul(
+          hn::MulSub(hn::LoadU(kTag, row + j), sign, kRows ? row_shift : hn::LoadU(kTag, columns.shift + j)), size);
       const auto e = exp(kTag, x);
       if constexpr (kRows) sum = hn::Add(sum, counted(e, dots.columns - j, last));
-      // All loads before the stores: the arrays lie a multiple of 4 KB apart, and a load is held up by a store to the same place in a page.
+      // All loads before the stores: the arrays lie a multiple of 4 KB apart, and a load is held up by a store to the
+      // same place in a page.
       FloatVector column_sum, column_cross;
       if constexpr (kColumns) column_sum = hn::Add(hn::LoadU(kTag, columns.sum + j), e);
       if constexpr (kCross) {
@@ -99,8 +105,8 @@ void sums(Matrix<const float> dots, float scale, Matrix<const float> other, floa
 
 // Sums of R rows from row i on, every shift 0. One load and store of the columns' sums serves all of them.
 template <int R, bool kCross>
-HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exponential, float scale, Matrix<const float> other, float other_scale,
-                             ExpSums rows, ExpSums columns) {
+HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exponential, float scale,
+                             Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns) {
   const auto factor = hn::Set(kTag, scale), other_factor = hn::Set(kTag, other_scale);
   const float *row[R], *other_row[R];
   FloatVector sum[R], cross_sum[R];
@@ -110,7 +116,8 @@ HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exp
     sum[r] = cross_sum[r] = hn::Zero(kTag);
   }
   for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
-    auto column_sum = hn::LoadU(kTag, columns.sum + j), column_cross = kCross ? hn::LoadU(kTag, columns.cross + j) : hn::Zero(kTag);
+    auto column_sum = hn::LoadU(kTag, columns.sum + j),
+         column_cross = kCross ? hn::LoadU(kTag, columns.cross + j) : hn::Zero(kTag);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const auto x = hn::LoadU(kTag, row[r] + j);
@@ -118,7 +125,8 @@ HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exp
       sum[r] = hn::Add(sum[r], counted(e, dots.columns - j, last));
       column_sum = hn::Add(column_sum, e);
       if constexpr (kCross) {
-        const auto weighted = hn::Mul(e, hn::NegMulAdd(hn::LoadU(kTag, other_row[r] + j), other_factor, hn::Mul(x, factor)));
+        const auto weighted =
+            hn::Mul(e, hn::NegMulAdd(hn::LoadU(kTag, other_row[r] + j), other_factor, hn::Mul(x, factor)));
         cross_sum[r] = hn::Add(cross_sum[r], counted(weighted, dots.columns - j, last));
         column_cross = hn::Add(column_cross, weighted);
       }
@@ -133,7 +141,8 @@ HWY_INLINE void bounded_rows(Matrix<const float> dots, int64_t i, BoundedExp exp
 }
 
 template <bool kCross>
-void bounded_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns) {
+void bounded_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows,
+                  ExpSums columns) {
   constexpr int kRows = 4;
   fill(rows.shift, dots.rows, 0);
   fill(columns.shift, dots.columns, 0);
@@ -141,12 +150,14 @@ void bounded_sums(Matrix<const float> dots, float scale, Matrix<const float> oth
   if constexpr (kCross) fill(columns.cross, padded(dots.columns), 0);
   const BoundedExp exponential(scale);
   int64_t i = 0;
-  for (; i + kRows <= dots.rows; i += kRows) bounded_rows<kRows, kCross>(dots, i, exponential, scale, other, other_scale, rows, columns);
+  for (; i + kRows <= dots.rows; i += kRows)
+    bounded_rows<kRows, kCross>(dots, i, exponential, scale, other, other_scale, rows, columns);
   for (; i < dots.rows; ++i) bounded_rows<1, kCross>(dots, i, exponential, scale, other, other_scale, rows, columns);
 }
 
 template <bool kCross>
-float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows, ExpSums columns) {
+float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre,
+                   ExpSums rows, ExpSums columns) {
   const Signed of(scale);
   maxima(dots, of.sign, rows.shift, columns.shift);
   float largest = 0;
@@ -162,11 +173,12 @@ float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> ot
   return std::isfinite(score) ? score : 0;
 }
 
-// One pass of the gradient; with both directions the shift is one number for the tile and the weights are already relative to it. An exponential is
-// at most e^most: a probability is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though it be NaN or infinite.
+// One pass of the gradient; with both directions the shift is one number for the tile and the weights are already
+// relative to it. An exponential is at most e^most: a probability is at most 1 however its log-sum-exp was rounded, and
+// what has no weight adds nothing though it be NaN or infinite.
 template <bool kRows, bool kColumns, Accumulate kAccumulate>
-void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift, const float* column_shift, float shift, const float* row_weight,
-                   const float* column_weight, Matrix<float> gradient) {
+void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift, const float* column_shift,
+                   float shift, const float* row_weight, const float* column_weight, Matrix<float> gradient) {
   constexpr float kMost = kRows && kColumns ? 60 : 0;
   const auto factor = hn::Set(kTag, scale), most = hn::Set(kTag, kMost);
   for (int64_t i = 0; i < dots.rows; ++i) {
@@ -178,16 +190,20 @@ void gradient_pass(Matrix<const float> dots, float scale, const float* row_shift
       const auto x = hn::MulSub(hn::LoadU(kTag, row + j), factor, kRows ? shift_i : hn::LoadU(kTag, column_shift + j));
       const auto e = exp_at_most(kTag, x, most);
       auto weight = weight_i;
-      if constexpr (kColumns) weight = kRows ? hn::Add(weight_i, hn::LoadU(kTag, column_weight + j)) : hn::LoadU(kTag, column_weight + j);
-      hn::StoreU(kAccumulate == Accumulate::yes ? hn::MulAdd(e, weight, hn::LoadU(kTag, to + j)) : hn::Mul(e, weight), kTag, to + j);
+      if constexpr (kColumns)
+        weight = kRows ? hn::Add(weight_i, hn::LoadU(kTag, column_weight + j)) : hn::LoadU(kTag, column_weight + j);
+      hn::StoreU(kAccumulate == Accumulate::yes ? hn::MulAdd(e, weight, hn::LoadU(kTag, to + j)) : hn::Mul(e, weight),
+                 kTag, to + j);
     });
   }
 }
 
-// weight e^{shift - log_sum}, 0 without a weight; reads and writes padded(count) elements in steps of a vector, so log_sum is copied in first.
+// weight e^{shift - log_sum}, 0 without a weight; reads and writes padded(count) elements in steps of a vector, so
+// log_sum is copied in first.
 void shift_weights(SoftmaxWeights side, float shift, int64_t count, float* out) {
   const auto weigh = [shift](auto log_sum, auto weight) HWY_ATTR {
-    return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(kTag)), hn::Mul(exp(kTag, hn::Sub(hn::Set(kTag, shift), log_sum)), weight));
+    return hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(kTag)),
+                              hn::Mul(exp(kTag, hn::Sub(hn::Set(kTag, shift), log_sum)), weight));
   };
   for_each_vector(count, [&](int64_t k, auto last) HWY_ATTR {
     const size_t rest = static_cast<size_t>(count - k);
@@ -203,11 +219,16 @@ void shift_weights(SoftmaxWeights side, float shift, int64_t count, float* out) 
 }
 
 template <Accumulate kAccumulate>
-void gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, float* factors, Matrix<float> out) {
-  if (!columns.weight) return gradient_pass<true, false, kAccumulate>(dots, scale, rows.log_sum, nullptr, 0, rows.weight, nullptr, out);
-  if (!rows.weight) return gradient_pass<false, true, kAccumulate>(dots, scale, nullptr, columns.log_sum, 0, nullptr, columns.weight, out);
-  // A score is at most its row's and its column's log-sum-exp. With those within 2 * 40 of each other and the shift in the middle, exponentials
-  // stay below e^40 and the weights' factors within e^+-40: no overflow, and what underflows was below e^-47 of a probability.
+void gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, float* factors,
+              Matrix<float> out) {
+  if (!columns.weight)
+    return gradient_pass<true, false, kAccumulate>(dots, scale, rows.log_sum, nullptr, 0, rows.weight, nullptr, out);
+  if (!rows.weight)
+    return gradient_pass<false, true, kAccumulate>(dots, scale, nullptr, columns.log_sum, 0, nullptr, columns.weight,
+                                                   out);
+  // A score is at most its row's and its column's log-sum-exp. With those within 2 * 40 of each other and the shift in
+  // the middle, exponentials stay below e^40 and the weights' factors within e^+-40: no overflow, and what underflows
+  // was below e^-47 of a probability.
   // Of large ones rounding alone would make probabilities beyond 1, which passes of their own cut off.
   constexpr float kWidest = 80, kLargest = 1e4f;
   float low = std::numeric_limits<float>::infinity(), high = -low;
@@ -256,8 +277,8 @@ void bounded_exp_sums_target(Matrix<const float> dots, float scale, ExpSums rows
   bounded_sums<false>(dots, scale, {}, 0, rows, columns);
 }
 
-void bounded_exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows,
-                                   ExpSums columns) {
+void bounded_exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
+                                   ExpSums rows, ExpSums columns) {
   bounded_sums<true>(dots, scale, other, other_scale, rows, columns);
 }
 
@@ -265,13 +286,13 @@ float exp_sums_target(Matrix<const float> dots, float scale, ExpSums rows, ExpSu
   return shifted_sums<false>(dots, scale, {}, 0, 0, rows, columns);
 }
 
-void exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
-                           ExpSums columns) {
+void exp_cross_sums_target(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
+                           float centre, ExpSums rows, ExpSums columns) {
   shifted_sums<true>(dots, scale, other, other_scale, centre, rows, columns);
 }
 
-void softmax_gradient_target(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, Accumulate accumulate,
-                             float* factors, Matrix<float> out) {
+void softmax_gradient_target(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns,
+                             Accumulate accumulate, float* factors, Matrix<float> out) {
   if (accumulate == Accumulate::yes)
     gradient<Accumulate::yes>(dots, scale, rows, columns, factors, out);
   else
@@ -285,7 +306,8 @@ double scale_gradient_target(Matrix<const float> dots, float scale, Matrix<float
     auto sum = hn::Zero(kTag);
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
       const auto g = hn::LoadU(kTag, out.row(i) + j);
-      const auto term = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(kTag)), hn::Mul(g, hn::LoadU(kTag, dots.row(i) + j)));  // the dot may be infinite
+      const auto term = hn::IfThenZeroElse(hn::Eq(g, hn::Zero(kTag)),
+                                           hn::Mul(g, hn::LoadU(kTag, dots.row(i) + j)));  // the dot may be infinite
       sum = hn::Add(sum, counted(term, dots.columns - j, last));
       hn::StoreU(hn::Mul(g, factor), kTag, out.row(i) + j);
     });
@@ -326,7 +348,8 @@ void bounded_exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSu
   HWY_DYNAMIC_DISPATCH(bounded_exp_sums_target)(dots, scale, rows, columns);
 }
 
-void bounded_exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, ExpSums rows, ExpSums columns) {
+void bounded_exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale,
+                            ExpSums rows, ExpSums columns) {
   HWY_DYNAMIC_DISPATCH(bounded_exp_cross_sums_target)(dots, scale, other, other_scale, rows, columns);
 }
 
@@ -334,13 +357,13 @@ float exp_sums(Matrix<const float> dots, float scale, ExpSums rows, ExpSums colu
   return HWY_DYNAMIC_DISPATCH(exp_sums_target)(dots, scale, rows, columns);
 }
 
-void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre, ExpSums rows,
-                    ExpSums columns) {
+void exp_cross_sums(Matrix<const float> dots, float scale, Matrix<const float> other, float other_scale, float centre,
+                    ExpSums rows, ExpSums columns) {
   HWY_DYNAMIC_DISPATCH(exp_cross_sums_target)(dots, scale, other, other_scale, centre, rows, columns);
 }
 
-void softmax_gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns, Accumulate accumulate, float* factors,
-                      Matrix<float> gradient) {
+void softmax_gradient(Matrix<const float> dots, float scale, SoftmaxWeights rows, SoftmaxWeights columns,
+                      Accumulate accumulate, float* factors, Matrix<float> gradient) {
   HWY_DYNAMIC_DISPATCH(softmax_gradient_target)(dots, scale, rows, columns, accumulate, factors, gradient);
 }
 

@@ -13,7 +13,8 @@ BlockGradients::BlockGradients(Workspace& workspace, int64_t block_rows, int64_t
     : a_{workspace.take<float>(packed_columns_size(block_rows, d)), {}, 1, {}, 0, 0},
       v_{workspace.take<float>(packed_columns_size(block_columns, d)), {}, 1, {}, 0, 0} {}
 
-void BlockGradients::begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v, float factor_a, float factor_v) {
+void BlockGradients::begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v,
+                           float factor_a, float factor_v) {
   a_.rows = a;
   v_.rows = v;
   v_.factor = factor_a;
@@ -28,14 +29,17 @@ void BlockGradients::add(const duet_context& context, const Block& block, Matrix
   if (grad_v_) a_.pack(context, block.first_row, block.rows);
   // Work items of at most 64 rows of a gradient: a training batch of 128 still gives two threads something each.
   constexpr int64_t kRows = 64;
-  const int64_t row_items = grad_a_ ? ceil_div(block.rows, kRows) : 0, column_items = grad_v_ ? ceil_div(block.columns, kRows) : 0;
+  const int64_t row_items = grad_a_ ? ceil_div(block.rows, kRows) : 0,
+                column_items = grad_v_ ? ceil_div(block.columns, kRows) : 0;
   parallel_for(context, row_items + column_items, [&](int64_t item, int) {
     if (item < row_items) {
       const int64_t r = item * kRows, rows = std::min(kRows, block.rows - r);
-      add_product_nn(g.part(r, 0, rows, block.columns), v_.packed, 0, grad_a_.part(block.first_row + r, 0, rows, grad_a_.columns));
+      add_product_nn(g.part(r, 0, rows, block.columns), v_.packed, 0,
+                     grad_a_.part(block.first_row + r, 0, rows, grad_a_.columns));
     } else {
       const int64_t c = (item - row_items) * kRows, columns = std::min(kRows, block.columns - c);
-      add_product_tn(g.part(0, c, block.rows, columns), a_.packed, 0, grad_v_.part(block.first_column + c, 0, columns, grad_v_.columns));
+      add_product_tn(g.part(0, c, block.rows, columns), a_.packed, 0,
+                     grad_v_.part(block.first_column + c, 0, columns, grad_v_.columns));
     }
   });
 }

@@ -1,10 +1,11 @@
 // The tile sweep: how an n x m matrix that is never stored is visited.
 //
-// The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another, row-major; within a block
-// the row tiles are spread over the threads, and one thread takes all column tiles of its row tile in order. So a row's state has one writer
-// and one order. What a tile has to say of its columns goes to a partial buffer of its row tile ("slot"), and when the block is done the
-// partials are merged in slot order. The memory for that is a constant number of buffers, whatever n and m, and the order of every sum depends
-// on the shapes alone: same inputs, same bits, any number of threads.
+// The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another,
+// row-major; within a block the row tiles are spread over the threads, and one thread takes all column tiles of its row
+// tile in order. So a row's state has one writer and one order. What a tile has to say of its columns goes to a partial
+// buffer of its row tile ("slot"), and when the block is done the partials are merged in slot order. The memory for
+// that is a constant number of buffers, whatever n and m, and the order of every sum depends on the shapes alone: same
+// inputs, same bits, any number of threads.
 #pragma once
 
 #include "kernels/core/check.h"
@@ -28,9 +29,9 @@ struct Block {
 class Sweep {
  public:
   static constexpr int64_t kBlockRows = 2048;
-  // Columns of a block, by times on an EPYC (Zen 4). A wide one reads and writes the rows of an n x m matrix in long runs: 256 columns cost distance
-  // forward 4 to 11 % there. A narrow one packs its operands for itself and holds a quarter of G: a loss whose matrix nobody sees takes a quarter of
-  // the memory in the same time.
+  // Columns of a block, by times on an EPYC (Zen 4). A wide one reads and writes the rows of an n x m matrix in long
+  // runs: 256 columns cost distance forward 4 to 11 % there. A narrow one packs its operands for itself and holds a
+  // quarter of G: a loss whose matrix nobody sees takes a quarter of the memory in the same time.
   enum Width : int64_t { kNarrow = 256, kWide = 1024 };
   // A tile is 256 KB at most, two of them fit the 1 MB L2.
   static constexpr int64_t kTileColumns = 512;
@@ -45,8 +46,8 @@ class Sweep {
   int64_t column_tiles() const { return width_ / std::min<int64_t>(width_, kTileColumns); }  // of a block, at most
   int64_t slots() const { return ceil_div(block_rows(), tile_rows()); }
 
-  // Block after block: start(block), body(tile, thread) for each of its tiles, finish(block), the first and the last on the calling thread. None
-  // of them throws.
+  // Block after block: start(block), body(tile, thread) for each of its tiles, finish(block), the first and the last on
+  // the calling thread. None of them throws.
   template <class Start, class Body, class Finish>
   void run(const duet_context& context, Start&& start, Body&& body, Finish&& finish) const {
     for (int64_t row = 0; row < n_; row += kBlockRows) {
@@ -77,7 +78,8 @@ class Sweep {
 // The second operand of a block's scores: the rows of v that are its columns, packed for it alone.
 class BlockScores {
  public:
-  BlockScores(Workspace& workspace, const Sweep& sweep, int64_t d) : storage_(workspace.take<float>(packed_size(sweep.block_columns(), d))) {}
+  BlockScores(Workspace& workspace, const Sweep& sweep, int64_t d)
+      : storage_(workspace.take<float>(packed_size(sweep.block_columns(), d))) {}
 
   void pack(const duet_context& context, const Block& block, Matrix<const float> v) {
     packed_ = pack_rows(context, v.part(block.first_column, 0, block.columns, v.columns), storage_);
@@ -92,15 +94,18 @@ class BlockScores {
   PackedRows packed_;
 };
 
-// The two products that end every backward sweep, block after block, for a block's G (block.rows x block.columns, kept in scratch):
-// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. The block's rows of a and v are packed where the block before it had
-// others.
+// The two products that end every backward sweep, block after block, for a block's G (block.rows x block.columns, kept
+// in scratch):
+// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. The block's rows of a and v are packed
+// where the block before it had others.
 class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d);
 
-  // A gradient without data is not computed. What is added to one is multiplied by its factor; of factor 0 nothing is computed.
-  void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v, float factor_a = 1, float factor_v = 1);
+  // A gradient without data is not computed. What is added to one is multiplied by its factor; of factor 0 nothing is
+  // computed.
+  void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v,
+             float factor_a = 1, float factor_v = 1);
   void add(const duet_context& context, const Block& block, Matrix<const float> g);
 
  private:

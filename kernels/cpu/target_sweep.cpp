@@ -6,7 +6,8 @@
 
 namespace duet::cpu {
 
-TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, int64_t classes)
+TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m,
+                         int64_t classes)
     : n_(n),
       m_(m),
       tile_rows_(sweep.tile_rows()),
@@ -27,7 +28,8 @@ TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, cons
   thread_sums_ = workspace.take<float>(context.threads * 2 * tile_rows_);
 }
 
-void TargetSweep::begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v) {
+void TargetSweep::begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a,
+                        Vector<const float> trust_v) {
   agreement_ = agreement;
   std::fill_n(rows_, n_, TargetSum{0, 0});
   std::fill_n(columns_, m_, TargetSum{0, 0});
@@ -49,7 +51,8 @@ void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, f
   fill(tile, w);
   float* sums = thread_sums_ + thread * 2 * tile_rows_;
   const TargetSums rows{sums, sums + tile_rows_};
-  target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows, column_sums(tile));
+  target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows,
+              column_sums(tile));
   for (int64_t r = 0; r < tile.rows; ++r) {
     rows_[tile.first_row + r].weight += rows.weight[r];
     rows_[tile.first_row + r].cross += rows.cross[r];
@@ -74,9 +77,11 @@ void TargetSweep::subtract(const Tile& tile, int thread, Matrix<float> gradient)
   if (classes_) {
     const Matrix<float> w = weights(tile, thread);
     fill(tile, w);
-    target_gradient(w, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull, column_pull, gradient);
+    target_gradient(w, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull, column_pull,
+                    gradient);
   }
-  for_each_own_pair(agreement_, tile, [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });
+  for_each_own_pair(agreement_, tile,
+                    [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });
 }
 
 }  // namespace duet::cpu

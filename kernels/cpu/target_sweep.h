@@ -1,4 +1,5 @@
-// The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the pull towards them.
+// The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the pull
+// towards them.
 #pragma once
 
 #include "kernels/core/own_pair.h"
@@ -12,9 +13,11 @@ using TargetSum = OtherPositives;
 class TargetSweep {
  public:
   // classes: how many; with none there is nothing to sum, as own pairs are the only positives.
-  TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, int64_t classes);
+  TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m,
+              int64_t classes);
 
-  void begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a, Vector<const float> trust_v);
+  void begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a,
+             Vector<const float> trust_v);
   // weights (tile.rows x tile.columns) = the agreement, 0 at own pairs.
   void fill(const Tile& tile, Matrix<float> weights) const { agreement_tile(agreement_, packed_, tile, weights); }
   void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
@@ -30,7 +33,9 @@ class TargetSweep {
   void subtract(const Tile& tile, int thread, Matrix<float> gradient) const;
 
  private:
-  Matrix<float> weights(const Tile& tile, int thread) const { return {tiles_ + thread * tile_rows_ * stride_, tile.rows, tile.columns, stride_}; }
+  Matrix<float> weights(const Tile& tile, int thread) const {
+    return {tiles_ + thread * tile_rows_ * stride_, tile.rows, tile.columns, stride_};
+  }
   TargetSums column_sums(const Tile& tile) const;
 
   Agreement agreement_;

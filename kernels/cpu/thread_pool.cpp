@@ -14,14 +14,16 @@
 namespace duet::cpu {
 namespace {
 
-// Sleeps while word holds expected, or returns early. The call itself, because std::atomic::wait of libstdc++ yields the processor first: beside busy
-// programs of low priority that costs a time slice of theirs.
+// Sleeps while word holds expected, or returns early. The call itself, because std::atomic::wait of libstdc++ yields
+// the processor first: beside busy programs of low priority that costs a time slice of theirs.
 void sleep_while(const std::atomic<uint32_t>& word, uint32_t expected) {
   static_assert(sizeof word == sizeof(uint32_t) && std::atomic<uint32_t>::is_always_lock_free);
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
 }
 
-void wake(const std::atomic<uint32_t>& word, int sleepers) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, sleepers, nullptr, nullptr, 0); }
+void wake(const std::atomic<uint32_t>& word, int sleepers) {
+  syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, sleepers, nullptr, nullptr, 0);
+}
 
 void relax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -31,7 +33,8 @@ void relax() {
 #endif
 }
 
-// Moves the calling thread off a core, and allows it afterwards what it was allowed before. False where that is this core alone.
+// Moves the calling thread off a core, and allows it afterwards what it was allowed before. False where that is this
+// core alone.
 bool leave(int core) {
   cpu_set_t allowed, others;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
@@ -42,8 +45,8 @@ bool leave(int core) {
   return true;
 }
 
-// The threads that are started meanwhile get no signal of the host program: its handlers run where they did before. Faults stay what they are, so
-// that what the host does about a crash sees one in a kernel too.
+// The threads that are started meanwhile get no signal of the host program: its handlers run where they did before.
+// Faults stay what they are, so that what the host does about a crash sees one in a kernel too.
 class BlockedSignals {
  public:
   BlockedSignals() {
@@ -64,7 +67,10 @@ class BlockedSignals {
 void run_items(ThreadPool& pool, int64_t count, ItemCall call, void* closure) { pool.run(count, call, closure); }
 
 ThreadPool::ThreadPool(int threads, bool spins)
-    : threads_(threads), spins_(spins), process_(process_number.load(std::memory_order_relaxed)), workers_(static_cast<size_t>(threads - 1)) {
+    : threads_(threads),
+      spins_(spins),
+      process_(process_number.load(std::memory_order_relaxed)),
+      workers_(static_cast<size_t>(threads - 1)) {
   for (size_t k = 0; k < workers_.size(); ++k) workers_[k] = {this, static_cast<int>(k) + 1, {}};
 }
 
@@ -88,8 +94,8 @@ void ThreadPool::start() {
     }
   }
   if (failure != 0)
-    throw Error(DUET_OUT_OF_MEMORY,
-                text("context: cannot start thread ", started_ + 2, " of ", threads_, ": ", std::generic_category().message(failure)));
+    throw Error(DUET_OUT_OF_MEMORY, text("context: cannot start thread ", started_ + 2, " of ", threads_, ": ",
+                                         std::generic_category().message(failure)));
 }
 
 void* ThreadPool::enter(void* worker) {
@@ -105,7 +111,8 @@ void ThreadPool::serve(int index) {
     const auto news = [&] { return loop_.published.load(std::memory_order_acquire) != seen; };
     bool slept = false;
     if (!(spins_ && apart ? spin(news) : news())) {
-      // Counted before the futex looks: who publishes after that sees a sleeper, who published before has changed what the futex compares.
+      // Counted before the futex looks: who publishes after that sees a sleeper, who published before has changed what
+      // the futex compares.
       loop_.sleepers.fetch_add(1);
       while (!news()) sleep_while(loop_.published, seen);
       loop_.sleepers.fetch_sub(1);
@@ -116,7 +123,9 @@ void ThreadPool::serve(int index) {
     // On the caller's core it would only take the caller's time.
     const int core = loop_.core.load(std::memory_order_relaxed);
     apart = !spins_ || sched_getcpu() != core;
-    if (slept && apart && Clock::now().time_since_epoch().count() - woken_.load(std::memory_order_relaxed) < Clock::duration(kShortestPause).count())
+    if (slept && apart &&
+        Clock::now().time_since_epoch().count() - woken_.load(std::memory_order_relaxed) <
+            Clock::duration(kShortestPause).count())
       came_.store(true, std::memory_order_relaxed);
     apart = apart || leave(core);
     if (apart) work(index);
@@ -205,7 +214,8 @@ void ThreadPool::run(int64_t count, ItemCall call, void* closure) {
   }
 }
 
-// Wakes threads for so many items and says when, or does not, and returns the epoch: where none sleeps, or it is too early after one in vain.
+// Wakes threads for so many items and says when, or does not, and returns the epoch: where none sleeps, or it is too
+// early after one in vain.
 ThreadPool::Clock::time_point ThreadPool::wake_in_time(int64_t items) {
   if (items == 0 || loop_.sleepers.load() == 0) return {};
   const auto now = Clock::now();

@@ -1,24 +1,29 @@
 // The threads of a context, beside the one that calls.
 //
-// A loop of n items is published by writing its closure, then n - 1 as the number of items that nobody has taken; the caller keeps the first for
-// itself. Everyone, the caller included, takes items by lowering that number by one. Who gets a positive number has an item, and until it is
-// reported done the loop cannot end: only then is the closure read. Who gets another number has nothing and touches nothing more, so a thread that
-// comes late, even into a later loop, is harmless.
-// The caller works until no item is left, then waits for the items that others have taken and not yet reported. A thread that has taken none is not
-// waited for: where the cores are busy with other programs, the caller does all the work alone.
-// A thread without work looks for kSpin whether there is some and then sleeps (futex); the caller that waits does the same. Sleepers are woken two at
-// a time, by the caller and by each of those while items are left. Where a context has more threads than there are cores, nobody spins.
-// On a busy machine the kernel tends to wake a thread on its caller's core and to keep it there; it then moves to another, or leaves the work to the
-// caller where it is allowed no other. To wake a thread there can cost the caller its own turn on the core: where nobody came although a loop took
-// longer than kSpin, nobody is woken for kShortestPause, twice that the next time, up to kLongestPause. A thread that takes an item ends that, and so
-// does one that comes too late for the loop, but within kShortestPause and to a core of its own: on a quiet machine to wake can take longer than a
-// short loop does.
+// A loop of n items is published by writing its closure, then n - 1 as the number of items that nobody has taken; the
+// caller keeps the first for itself. Everyone, the caller included, takes items by lowering that number by one. Who
+// gets a positive number has an item, and until it is reported done the loop cannot end: only then is the closure read.
+// Who gets another number has nothing and touches nothing more, so a thread that comes late, even into a later loop, is
+// harmless.
+// The caller works until no item is left, then waits for the items that others have taken and not yet reported. A
+// thread that has taken none is not waited for: where the cores are busy with other programs, the caller does all the
+// work alone.
+// A thread without work looks for kSpin whether there is some and then sleeps (futex); the caller that waits does the
+// same. Sleepers are woken two at a time, by the caller and by each of those while items are left. Where a context has
+// more threads than there are cores, nobody spins.
+// On a busy machine the kernel tends to wake a thread on its caller's core and to keep it there; it then moves to
+// another, or leaves the work to the caller where it is allowed no other. To wake a thread there can cost the caller
+// its own turn on the core: where nobody came although a loop took longer than kSpin, nobody is woken for
+// kShortestPause, twice that the next time, up to kLongestPause. A thread that takes an item ends that, and so does one
+// that comes too late for the loop, but within kShortestPause and to a core of its own: on a quiet machine to wake can
+// take longer than a short loop does.
 //
-// Measured on 2 virtual cores of a Xeon (Emerald Rapids), 2 threads, beside libgomp, which spins for milliseconds: a loop takes 0.7 us more than its
-// items do (libgomp 1.5), 4 us where the other thread slept. The rows of duet-bench take 0.87 to 1.0 of libgomp's time at n = 128 and 1.04 to 1.08 at
-// 4096, by session; libgomp beside itself differs by 1.03 there. Beside 8 busy processes of nice 19 they take 0.8 and 0.5 of what they take with
-// OMP_WAIT_POLICY=passive (geometric means); training steps at n = 128 took 1.2 while a thread stayed on its caller's core. There a spin of 5 us
-// gains nothing; on the quiet machine it costs 4 %.
+// Measured on 2 virtual cores of a Xeon (Emerald Rapids), 2 threads, beside libgomp, which spins for milliseconds: a
+// loop takes 0.7 us more than its items do (libgomp 1.5), 4 us where the other thread slept. The rows of duet-bench
+// take 0.87 to 1.0 of libgomp's time at n = 128 and 1.04 to 1.08 at 4096, by session; libgomp beside itself differs by
+// 1.03 there. Beside 8 busy processes of nice 19 they take 0.8 and 0.5 of what they take with OMP_WAIT_POLICY=passive
+// (geometric means); training steps at n = 128 took 1.2 while a thread stayed on its caller's core. There a spin of 5
+// us gains nothing; on the quiet machine it costs 4 %.
 #pragma once
 
 #include <pthread.h>
@@ -42,7 +47,8 @@ class ThreadPool {
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
 
-  // As parallel_for; count >= 2. Where a thread cannot be started those that run stay and wait for work; the next call starts the rest.
+  // As parallel_for; count >= 2. Where a thread cannot be started those that run stay and wait for work; the next call
+  // starts the rest.
   void run(int64_t count, ItemCall call, void* closure);
 
  private:
@@ -66,14 +72,15 @@ class ThreadPool {
   template <class Ready>
   bool spin(Ready&& ready) const;
 
-  // The loop: all of it in one line of the cache, which is what travels from the caller to a thread. Written by the caller alone while no item is
-  // out.
+  // The loop: all of it in one line of the cache, which is what travels from the caller to a thread. Written by the
+  // caller alone while no item is out.
   struct alignas(64) Loop {
     std::atomic<int64_t> left = 0;  // items that nobody has taken; 0 and below: none
     int64_t count = 0;
     ItemCall call = nullptr;
     void* closure = nullptr;
-    std::atomic<int> numbers = 1;  // threads that have taken an item, where a loop has fewer items than there are threads
+    std::atomic<int> numbers =
+        1;  // threads that have taken an item, where a loop has fewer items than there are threads
     std::atomic<int> sleepers = 0;
     std::atomic<int> core = -1;  // where the caller ran when it published the loop
     Word published = 0;          // loops so far: what threads without work look at

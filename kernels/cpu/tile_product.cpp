@@ -35,9 +35,11 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Float = hn::ScalableTag<float>;
 using FloatVector = hn::Vec<Float>;
 
-// Rows of accumulators: two vectors each, two more for the loads and one for the broadcast must fit the register file (32 or 16).
+// Rows of accumulators: two vectors each, two more for the loads and one for the broadcast must fit the register file
+// (32 or 16).
 constexpr int kRows = HWY_TARGET == HWY_AVX3 ? 12 : 6;
-// Steps over k between a load and a store of the accumulators in a backward product: so much of a panel is half of a 32 KB L1.
+// Steps over k between a load and a store of the accumulators in a backward product: so much of a panel is half of a 32
+// KB L1.
 constexpr int64_t kDepth = 128;
 
 struct Operands {
@@ -66,8 +68,9 @@ HWY_INLINE void block(const Operands& o) {
     low[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row) : hn::Zero(f);
     high[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row + lanes) : hn::Zero(f);
   }
-  // Of every third row a pointer, the rows between by address arithmetic: offsets of 12 rows from one pointer are more than the registers hold, and
-  // those that go into vector registers come back on the port of a multiply-add. The compiler must not see that the pointers keep their distances.
+  // Of every third row a pointer, the rows between by address arithmetic: offsets of 12 rows from one pointer are more
+  // than the registers hold, and those that go into vector registers come back on the port of a multiply-add. The
+  // compiler must not see that the pointers keep their distances.
   constexpr int kGroups = (R + 2) / 3;
   const float* a[kGroups];
 #pragma GCC unroll 4
@@ -124,14 +127,16 @@ void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t fir
       panel<Sum::fresh>(out.rows, o);
       continue;
     }
-    HWY_ALIGN float edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];  // the last panel is padded: its product does not fit the tile
+    HWY_ALIGN float
+        edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];  // the last panel is padded: its product does not fit the tile
     for (int64_t row = 0; row < out.rows; row += kRows) {
       const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
       o.a = x.row(row);
       o.c = edge;
       o.c_row = width;
       panel<Sum::fresh>(rows, o);
-      for (int64_t i = 0; i < rows; ++i) std::memcpy(out.row(row + i) + column, edge + i * width, sizeof(float) * (out.columns - column));
+      for (int64_t i = 0; i < rows; ++i)
+        std::memcpy(out.row(row + i) + column, edge + i * width, sizeof(float) * (out.columns - column));
     }
   }
 }
@@ -176,8 +181,8 @@ void target_add_scaled(const Left& a, const PackedColumns& v, int64_t first_row,
   add_product<Sum::apart>(a, v, first_row, factor, out);
 }
 
-// 4 x 4 at a time, kPackDepth columns of all rows before the next: what is written stays in L1, and a row is read in runs that the processor
-// foresees.
+// 4 x 4 at a time, kPackDepth columns of all rows before the next: what is written stays in L1, and a row is read in
+// runs that the processor foresees.
 void target_pack_rows(Matrix<const float> y, float* storage) {
   const hn::FixedTag<float, 4> four;
   const hn::FixedTag<double, 2> pairs;
@@ -190,17 +195,23 @@ void target_pack_rows(Matrix<const float> y, float* storage) {
       const int64_t end = std::min(depth, k + kPackDepth);
       int64_t j = 0;
       for (; j + 4 <= rows; j += 4) {
-        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2), *r3 = y.row(start + j + 3);
-        // Rows are too many streams for the processor to foresee; beyond the panel's last row those of the next columns, or of the next panel.
+        const float *r0 = y.row(start + j), *r1 = y.row(start + j + 1), *r2 = y.row(start + j + 2),
+                    *r3 = y.row(start + j + 3);
+        // Rows are too many streams for the processor to foresee; beyond the panel's last row those of the next
+        // columns, or of the next panel.
         const bool wraps = j + kAhead >= rows;
         const int64_t ahead = wraps ? j + kAhead - rows : j + kAhead, ahead_k = wraps ? end : k;
         for (int64_t r = ahead; r < std::min(rows, ahead + 4); ++r)
-          for (int64_t line = ahead_k; line < std::min(depth, ahead_k + kPackDepth); line += kLine) hwy::Prefetch(y.row(start + r) + line);
+          for (int64_t line = ahead_k; line < std::min(depth, ahead_k + kPackDepth); line += kLine)
+            hwy::Prefetch(y.row(start + r) + line);
         int64_t c = k;
         for (; c + 4 <= end; c += 4) {
-          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c), g = hn::LoadU(four, r3 + c);
-          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)), ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
-          const auto eg_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, g)), eg_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, g));
+          const auto a = hn::LoadU(four, r0 + c), b = hn::LoadU(four, r1 + c), e = hn::LoadU(four, r2 + c),
+                     g = hn::LoadU(four, r3 + c);
+          const auto ab_low = hn::BitCast(pairs, hn::InterleaveLower(four, a, b)),
+                     ab_high = hn::BitCast(pairs, hn::InterleaveUpper(four, a, b));
+          const auto eg_low = hn::BitCast(pairs, hn::InterleaveLower(four, e, g)),
+                     eg_high = hn::BitCast(pairs, hn::InterleaveUpper(four, e, g));
           float* to = panel + c * width + j;
           hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, ab_low, eg_low)), four, to);
           hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, ab_low, eg_low)), four, to + width);
@@ -260,16 +271,17 @@ PackedRows pack_rows(Matrix<const float> y, float* storage) {
 
 namespace {
 
-// Elements that one thread packs in about 2 us, which is what handing out parts of them costs, and the other threads' reading what they have not in
-// their caches.
+// Elements that one thread packs in about 2 us, which is what handing out parts of them costs, and the other threads'
+// reading what they have not in their caches.
 constexpr int64_t kPackedAlone = 16384;
 
 }  // namespace
 
 PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* storage) {
   if (y.rows * y.columns <= kPackedAlone) return pack_rows(y, storage);
-  parallel_chunks(context, y.rows, panel_width(),
-                  [&](int64_t first, int64_t count, int) { pack_rows(y.part(first, 0, count, y.columns), storage + first * y.columns); });
+  parallel_chunks(context, y.rows, panel_width(), [&](int64_t first, int64_t count, int) {
+    pack_rows(y.part(first, 0, count, y.columns), storage + first * y.columns);
+  });
   return {storage, y.rows, y.columns};
 }
 

@@ -1,5 +1,6 @@
 // Vector mathematics of the CPU kernels, compiled once per SIMD target inside the files that use foreach_target.
-// Polynomials are minimax fits in double of our own, rounded to float; the stated errors are measured by tests/kernels/vector_test.cpp.
+// Polynomials are minimax fits in double of our own, rounded to float; the stated errors are measured by
+// tests/kernels/vector_test.cpp.
 #if defined(DUET_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DUET_CPU_VECTOR_INL_H_
 #undef DUET_CPU_VECTOR_INL_H_
@@ -16,14 +17,17 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// At most 16 lanes: scratch rows are padded to that (kLanePadding), so that only sums along a row need a mask at its end.
+// At most 16 lanes: scratch rows are padded to that (kLanePadding), so that only sums along a row need a mask at its
+// end.
 using FloatTag = hn::CappedTag<float, 16>;
 using FloatVector = hn::Vec<FloatTag>;
 
-inline constexpr float kLn2High = 0.693145751953125f;  // 16 significant bits: exact times any exponent, also where there is no FMA
+inline constexpr float kLn2High =
+    0.693145751953125f;  // 16 significant bits: exact times any exponent, also where there is no FMA
 inline constexpr float kLn2Low = 1.42860677e-6f;
 
-// e^x within 1 ulp (1.1 where there is no FMA) for x of at most 89; 0 for results below 1.7e-38 and for -inf, NaN for NaN.
+// e^x within 1 ulp (1.1 where there is no FMA) for x of at most 89; 0 for results below 1.7e-38 and for -inf, NaN for
+// NaN.
 HWY_INLINE FloatVector exp_below_89(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;
   constexpr float kLowest = -86.98f;                  // 2^(n-1) of the last step stays a normal number
@@ -48,14 +52,18 @@ HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
 }
 
 // e^x, and e^most where x is more or NaN; most <= 89.
-HWY_INLINE FloatVector exp_at_most(FloatTag d, FloatVector x, FloatVector most) { return exp_below_89(d, hn::IfThenElse(hn::Lt(x, most), x, most)); }
+HWY_INLINE FloatVector exp_at_most(FloatTag d, FloatVector x, FloatVector most) {
+  return exp_below_89(d, hn::IfThenElse(hn::Lt(x, most), x, most));
+}
 
-// e^(x scale) for |x scale| <= 40, on the way by 2^(x scale log2 e), its constant in two parts: no shift, no case at the edges. x is no NaN.
+// e^(x scale) for |x scale| <= 40, on the way by 2^(x scale log2 e), its constant in two parts: no shift, no case at
+// the edges. x is no NaN.
 // Within 1 ulp, 24 where there is no FMA.
 class BoundedExp {
  public:
   explicit BoundedExp(float scale)
-      : high_(static_cast<float>(scale * kLog2E)), low_(static_cast<float>(scale * kLog2E - static_cast<double>(high_))) {}
+      : high_(static_cast<float>(scale * kLog2E)),
+        low_(static_cast<float>(scale * kLog2E - static_cast<double>(high_))) {}
 
   HWY_INLINE FloatVector operator()(FloatTag d, FloatVector x) const {
     const hn::RebindToSigned<FloatTag> di;
@@ -84,7 +92,8 @@ HWY_INLINE FloatVector log(FloatTag d, FloatVector x) {
   const auto bits = hn::BitCast(di, hn::IfThenElse(tiny, hn::Mul(x, hn::Set(d, 8388608.0f)), x));
   constexpr int32_t kSqrtHalf = 0x3F3504F3;
   const auto exponent = hn::ShiftRight<23>(hn::Sub(bits, hn::Set(di, kSqrtHalf)));
-  const auto f = hn::Sub(hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<23>(exponent))), hn::Set(d, 1.0f));  // in [sqrt(1/2) - 1, sqrt(2) - 1)
+  const auto f = hn::Sub(hn::BitCast(d, hn::Sub(bits, hn::ShiftLeft<23>(exponent))),
+                         hn::Set(d, 1.0f));  // in [sqrt(1/2) - 1, sqrt(2) - 1)
   const auto e = hn::Sub(hn::ConvertTo(d, exponent), hn::IfThenElseZero(tiny, hn::Set(d, 23.0f)));
   // log(1 + f) = f - f^2/2 + f^3 p(f)
   auto p = hn::MulAdd(hn::Set(d, 0.06746641057f), f, hn::Set(d, -0.11675651971f));
@@ -100,7 +109,8 @@ HWY_INLINE FloatVector log(FloatTag d, FloatVector x) {
   y = hn::Add(hn::NegMulAdd(f2, hn::Set(d, 0.5f), y), f);
   y = hn::MulAdd(e, hn::Set(d, kLn2High), y);
   const auto edge =
-      hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), hn::IfThenElse(hn::Lt(x, zero), hn::Set(d, std::numeric_limits<float>::quiet_NaN()), x));
+      hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity),
+                     hn::IfThenElse(hn::Lt(x, zero), hn::Set(d, std::numeric_limits<float>::quiet_NaN()), x));
   return hn::IfThenElse(hn::And(hn::Gt(x, zero), hn::Lt(x, infinity)), y, edge);
 }
 
@@ -115,8 +125,11 @@ HWY_INLINE FloatVector log_1_plus(FloatTag d, FloatVector u) {
   return hn::MulAdd(hn::Mul(z2, z), p, hn::Add(z, z));
 }
 
-// The larger of two, NaN where either is NaN, whichever way the processor's own maximum treats it. (Ne is no test for NaN: it is ordered.)
-HWY_INLINE FloatVector max_or_nan(FloatVector a, FloatVector b) { return hn::IfThenElse(hn::And(hn::Eq(a, a), hn::Not(hn::Gt(a, b))), b, a); }
+// The larger of two, NaN where either is NaN, whichever way the processor's own maximum treats it. (Ne is no test for
+// NaN: it is ordered.)
+HWY_INLINE FloatVector max_or_nan(FloatVector a, FloatVector b) {
+  return hn::IfThenElse(hn::And(hn::Eq(a, a), hn::Not(hn::Gt(a, b))), b, a);
+}
 
 HWY_INLINE float sum_of_lanes(FloatTag d, FloatVector x) { return hn::GetLane(hn::SumOfLanes(d, x)); }
 

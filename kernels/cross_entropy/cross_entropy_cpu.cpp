@@ -64,7 +64,8 @@ void cross_entropy_backward(const duet_context& context, const CrossEntropyBackw
       const double share = (classes == 0 ? 0 : other_mass + q[sums.at]) / (1 + sums.others);
       for (int64_t c = 0; c < classes; ++c) {
         // P mass - q of the largest is what is left of both for the other classes.
-        const double pull = c == sums.at ? other_mass - sums.others * share : std::exp(z[c] - sums.largest) * share - q[c];
+        const double pull =
+            c == sums.at ? other_mass - sums.others * share : std::exp(z[c] - sums.largest) * share - q[c];
         grad[c] += static_cast<float>(row_weight[i] * pull);
       }
     }

@@ -1,7 +1,8 @@
-// A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes: 8 a logit forward, 16
-// backward; the second and third reading of a row come from L1. An exponential in double is some 30 operations, forward one a logit, backward two: at
-// 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8 TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is a launch's time whatever it
-// does, so both modalities' logits go in one.
+// A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes:
+// 8 a logit forward, 16 backward; the second and third reading of a row come from L1. An exponential in double is some
+// 30 operations, forward one a logit, backward two: at 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8
+// TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is a launch's time whatever it does, so both modalities' logits go in
+// one.
 #include "kernels/cross_entropy/cross_entropy_backends.h"
 #include "kernels/cuda/rows.h"
 
@@ -59,7 +60,8 @@ struct Forward : CrossEntropyForward {
       double part = 0;
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e)
-        if (target.at[e] != 0) part += target.at[e] * (sums.largest - logit.at[e]);  // 0 log 0 = 0, also where the logit is -inf
+        if (target.at[e] != 0)
+          part += target.at[e] * (sums.largest - logit.at[e]);  // 0 log 0 = 0, also where the logit is -inf
       return part;
     });
     if (Team::thread() == 0) row_loss[i] = classes == 0 ? 0 : static_cast<float>(mass * log1p(sums.others) + inner);
@@ -73,7 +75,8 @@ struct Backward : CrossEntropyBackward {
     const float *const z = logits.row(i), *const q = targets.row(i);
     float* const to = grad_logits.row(i);
     const RowSums sums = row_sums<Team, kWidth>(z, logits.columns);
-    const double other_mass = mass_beside<Team, kWidth>(q, logits.columns, sums.at), own_mass = sums.at < logits.columns ? q[sums.at] : 0;
+    const double other_mass = mass_beside<Team, kWidth>(q, logits.columns, sums.at),
+                 own_mass = sums.at < logits.columns ? q[sums.at] : 0;
     const double weight = row_weight[i], share = (other_mass + own_mass) / (1 + sums.others);
     Team::template each<kWidth>(logits.columns, [=](int64_t c) {
       const Pack<kWidth> logit = load<kWidth>(z + c), target = load<kWidth>(q + c);
@@ -81,7 +84,8 @@ struct Backward : CrossEntropyBackward {
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e) {
         // P mass - q of the largest is what is left of both for the other classes.
-        const double pull = c + e == sums.at ? other_mass - sums.others * share : exp(logit.at[e] - sums.largest) * share - target.at[e];
+        const double pull = c + e == sums.at ? other_mass - sums.others * share
+                                             : exp(logit.at[e] - sums.largest) * share - target.at[e];
         grad.at[e] += static_cast<float>(weight * pull);
       }
       store(to + c, grad);
@@ -119,8 +123,9 @@ void run(const duet_context& context, const Given* given, int64_t count, bool (*
 }  // namespace
 
 void cross_entropy_forward(const duet_context& context, const CrossEntropyForward* parts, int64_t count) {
-  run<Forward, CrossEntropyForward>(context, parts, count,
-                                    [](const CrossEntropyForward& part) { return aligned(part.logits) && aligned(part.targets); });
+  run<Forward, CrossEntropyForward>(context, parts, count, [](const CrossEntropyForward& part) {
+    return aligned(part.logits) && aligned(part.targets);
+  });
 }
 
 void cross_entropy_backward(const duet_context& context, const CrossEntropyBackward* parts, int64_t count) {

@@ -1,5 +1,5 @@
-// Plan. Packing of classes and trust: a thread four, 4 (C + 2) bytes a row read and written once a call. TileSums: at most 2048 numbers, one
-// block, in the end.
+// Plan. Packing of classes and trust: a thread four, 4 (C + 2) bytes a row read and written once a call. TileSums: at
+// most 2048 numbers, one block, in the end.
 #include "kernels/cuda/agreement.h"
 
 namespace duet::cuda {
@@ -19,8 +19,11 @@ __global__ void __launch_bounds__(kThreads) pack_classes_kernel(PackClasses pack
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, group = blockIdx.y;
   if (i >= pack.rows) return;
   const bool inside = i < pack.classes.rows;
-  const auto element = [&](int64_t c) { return inside && c < pack.classes.columns ? pack.classes.data[i * pack.classes.stride + c] : 0; };
-  pack.to[group * pack.rows + i] = make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
+  const auto element = [&](int64_t c) {
+    return inside && c < pack.classes.columns ? pack.classes.data[i * pack.classes.stride + c] : 0;
+  };
+  pack.to[group * pack.rows + i] =
+      make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
   if (group > 0) return;
   const float t = !inside ? 0 : pack.trust ? pack.trust[i] : 1;
   pack.trusts[i] = trust_terms(t);
@@ -33,10 +36,12 @@ __global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, 
   if (threadIdx.x == 0) *total += static_cast<float>(sum);
 }
 
-void pack(const duet_context& context, Matrix<const float> classes, Vector<const float> trust, int groups, float4* to, float2* trusts) {
+void pack(const duet_context& context, Matrix<const float> classes, Vector<const float> trust, int groups, float4* to,
+          float2* trusts) {
   const int64_t rows = packed_rows(classes.rows);
   const dim3 grid(static_cast<unsigned>((rows + kThreads - 1) / kThreads), static_cast<unsigned>(groups));
-  DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)(PackClasses{classes, trust.data, to, trusts, rows});
+  DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)
+  (PackClasses{classes, trust.data, to, trusts, rows});
 }
 
 }  // namespace
@@ -56,8 +61,9 @@ AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t
   trust_v_ = workspace.take<float2>(view_.rows_v);
 }
 
-void AgreementRows::prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v, Vector<const float> trust_a,
-                            Vector<const float> trust_v, bool paired, int64_t first_row, int64_t first_column) {
+void AgreementRows::prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v,
+                            Vector<const float> trust_a, Vector<const float> trust_v, bool paired, int64_t first_row,
+                            int64_t first_column) {
   view_.paired = paired;
   view_.own = first_row - first_column;
   if (view_.groups == 0) return;
@@ -67,7 +73,8 @@ void AgreementRows::prepare(const duet_context& context, Matrix<const float> cla
 }
 
 TileSums::TileSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns)
-    : count_(std::min(packed_rows(n), kBlockRows) / kTileRows * (std::min(packed_rows(m), kBackwardColumns) / tile_columns)),
+    : count_(std::min(packed_rows(n), kBlockRows) / kTileRows *
+             (std::min(packed_rows(m), kBackwardColumns) / tile_columns)),
       sums_(workspace.take<double>(count_)) {}
 
 void TileSums::add_to(const duet_context& context, float* total) const {

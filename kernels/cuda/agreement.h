@@ -1,9 +1,11 @@
-// Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums over a row's or column's
-// positives (target_sums), and d loss/d score of a tile, softmax and target together (pull_tile).
+// Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums
+// over a row's or column's positives (target_sums), and d loss/d score of a tile, softmax and target together
+// (pull_tile).
 //
-// W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the precision: it is small beside
-// d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a group one after another: 8 rows are 128 bytes, and a thread
-// reaches all its rows from one address. Own pairs have pos = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
+// W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the
+// precision: it is small beside d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a
+// group one after another: 8 rows are 128 bytes, and a thread reaches all its rows from one address. Own pairs have pos
+// = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
 #pragma once
 
 #include "kernels/cuda/scores.h"
@@ -25,8 +27,9 @@ class AgreementRows {
   AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes);
 
   // Classes without data: none. Trust without data: 1.
-  void prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v, Vector<const float> trust_a,
-               Vector<const float> trust_v, bool paired, int64_t first_row, int64_t first_column);
+  void prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v,
+               Vector<const float> trust_a, Vector<const float> trust_v, bool paired, int64_t first_row,
+               int64_t first_column);
   const AgreementView& view() const { return view_; }
 
  private:
@@ -37,8 +40,8 @@ class AgreementRows {
 
 __device__ __forceinline__ float2 trust_terms(float t) { return make_float2(t, t == 0 ? 0 : t * log2f(t)); }
 
-// What a positive of weight W and score s adds to the sums, W and cross, of a row whose other side has this trust: pos and pos (log2 pos - s), or
-// without entropy pos (-s). pos log pos = t W log W + W t log t.
+// What a positive of weight W and score s adds to the sums, W and cross, of a row whose other side has this trust: pos
+// and pos (log2 pos - s), or without entropy pos (-s). pos log pos = t W log W + W t log t.
 template <bool kEntropy>
 __device__ __forceinline__ float positive_cross(float w, float score) {
   float log = 0;
@@ -67,7 +70,8 @@ __device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, co
 
 // own[i] = the score of row i with its own column, where that lies in the tile, which from then on is without it.
 template <class T>
-__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place, typename T::Values& scores, float* own) {
+__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place,
+                                                typename T::Values& scores, float* own) {
   if (!own_pair.any) return;
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
@@ -80,12 +84,14 @@ __device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const 
   }
 }
 
-// One direction when all tiles have been merged: the own pair's score beside the sums over the others, and the sums over other positives.
+// One direction when all tiles have been merged: the own pair's score beside the sums over the others, and the sums
+// over other positives.
 struct Direction {
   const RunningSum* positives;  // sum pos and sum pos (log2 pos - s); null: no others
   bool paired;
-  int64_t to_partner, partners;  // element i is paired with i + to_partner of the other side, which has `partners` elements
-  int64_t to_row;                // own scores lie at their row, i + to_row
+  int64_t to_partner,
+      partners;    // element i is paired with i + to_partner of the other side, which has `partners` elements
+  int64_t to_row;  // own scores lie at their row, i + to_row
 
   __device__ OtherPositives others(int64_t i) const {
     if (!positives) return {0, 0};
@@ -141,11 +147,12 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
   }
 }
 
-// For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum pos (-s); own pairs left
-// out. All threads of the block.
+// For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum
+// pos (-s); own pairs left out. All threads of the block.
 template <class T, bool kEntropy>
-__device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementView& agreement, const TilePlace& place, const OwnPairs& own_pair,
-                                            const typename T::Values& scores, const SumPartials& rows, const SumPartials& columns) {
+__device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementView& agreement, const TilePlace& place,
+                                            const OwnPairs& own_pair, const typename T::Values& scores,
+                                            const SumPartials& rows, const SumPartials& columns) {
   constexpr int kRows = kRowsOfSums<T>;
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
@@ -171,14 +178,15 @@ __device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementVie
   const int k = static_cast<int>(threadIdx.x);
   const float2* row_sums = T::reduce_rows(T::template area<float2>(shared, kRowSumArea), of_row, SumPairs());
   if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, row_sums[k], 0);
-  const float2* column_sums = T::reduce_columns(T::template area<float2>(shared, kColumnSumArea), of_column, SumPairs());
+  const float2* column_sums =
+      T::reduce_columns(T::template area<float2>(shared, kColumnSumArea), of_column, SumPairs());
   if (k < place.columns) write_sum(columns, place.row_tile, place.block_column + k, column_sums[k], 0);
 }
 
 // Backward: what a row or a column pulls with.
 //   d loss/d score = student (P as it sees it) + teacher (P') - target pos, the weights with their signs
-// factor holds the weights and the trust; shift the log-sum-exps, in units of log 2, or infinity where the direction does not take part. Where scores
-// are bounded, e^-lse is in the weight and shift not looked at.
+// factor holds the weights and the trust; shift the log-sum-exps, in units of log 2, or infinity where the direction
+// does not take part. Where scores are bounded, e^-lse is in the weight and shift not looked at.
 struct PullTerms {
   float4 factor;  // student, teacher, target, trust
   float2 shift;   // student, teacher
@@ -205,9 +213,10 @@ class Pulls {
   PullView view_;
 };
 
-// A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none. The weights are taking_part's: where
-// there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a probability is at most 1 however its log-sum-exp was rounded, and what has
-// no weight adds nothing though its score be NaN or infinite.
+// A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none. The
+// weights are taking_part's: where there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a probability
+// is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though its score be NaN or
+// infinite.
 struct Pull {
   float student_log_sum, student, teacher_log_sum, teacher, target, trust;
 };
@@ -217,12 +226,15 @@ __device__ __forceinline__ PullTerms pull_terms(const Pull& pull, bool bounded) 
     return bounded && weight != 0 ? static_cast<float>(weight * ::exp(-static_cast<double>(log_sum))) : weight;
   };
   const auto shift = [&](float weight, float log_sum) { return weight == 0 ? INFINITY : log_sum * kLog2E; };
-  return {make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum), pull.target, pull.trust),
+  return {make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum),
+                      pull.target, pull.trust),
           make_float2(shift(pull.student, pull.student_log_sum), shift(pull.teacher, pull.teacher_log_sum))};
 }
-// d loss/d score of a pair that is no own pair, its scores s and with kTeacher t in units of log 2; of bounded scores no shift is looked at.
+// d loss/d score of a pair that is no own pair, its scores s and with kTeacher t in units of log 2; of bounded scores
+// no shift is looked at.
 template <bool kBounded, bool kTeacher>
-__device__ __forceinline__ float pull_of_pair(float s, float t, float w, const PullTerms& row, const PullTerms& column) {
+__device__ __forceinline__ float pull_of_pair(float s, float t, float w, const PullTerms& row,
+                                              const PullTerms& column) {
   const auto pulled = [](float x, float row_shift, float column_shift, float of_row, float of_column) {
     if constexpr (kBounded)
       return ptx::exp2(x) * (of_row + of_column);
@@ -234,10 +246,12 @@ __device__ __forceinline__ float pull_of_pair(float s, float t, float w, const P
   return g - w * fmaf(row.factor.z, column.factor.w, column.factor.z * row.factor.w);
 }
 
-// dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score times dot.
+// dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score
+// times dot.
 template <class T, bool kBounded, bool kTeacher>
-__device__ __forceinline__ float pull_tile(const AgreementView& agreement, const PullView& pull, const TilePlace& place, float scale,
-                                           float teacher_factor, typename T::Values& dots, const typename T::Values& teacher) {
+__device__ __forceinline__ float pull_tile(const AgreementView& agreement, const PullView& pull, const TilePlace& place,
+                                           float scale, float teacher_factor, typename T::Values& dots,
+                                           const typename T::Values& teacher) {
   constexpr int kRows = kRowsOfPull<T>;
   const float factor = scale * kLog2E;
   const OwnPairs own_pair = own_pairs<T>(agreement, place);
@@ -276,7 +290,8 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
   return sum;
 }
 
-// Every row's or column's factors: pull_of(i) says what element i < count pulls with, its trust apart (null: 1); past the end 0.
+// Every row's or column's factors: pull_of(i) says what element i < count pulls with, its trust apart (null: 1); past
+// the end 0.
 constexpr int kPullThreads = 128;
 template <class View, class PullOf>
 __global__ void __launch_bounds__(kPullThreads)
@@ -294,28 +309,31 @@ __global__ void __launch_bounds__(kPullThreads)
 }
 // view: whose bounded() the tiles ask.
 template <class View, class PullOf>
-void set_pulls(const duet_context& context, const PullFactors& to, int64_t count, Vector<const float> trust, const View& view,
-               const PullOf& pull_of) {
+void set_pulls(const duet_context& context, const PullFactors& to, int64_t count, Vector<const float> trust,
+               const View& view, const PullOf& pull_of) {
   const int64_t padded = packed_rows(count);
   DUET_LAUNCH((set_pulls_kernel<View, PullOf>), padded / kPullThreads, kPullThreads, 0, context.stream)
   (to, count, padded, trust.data, view, pull_of);
 }
 
-// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j). With a number of blocks in its
-// launch bounds it does not spill on sm_120.
+// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j). With a
+// number of blocks in its launch bounds it does not spill on sm_120.
 template <class PullOf>
-__global__ void __launch_bounds__(kPullThreads, 1) set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
+__global__ void __launch_bounds__(kPullThreads, 1)
+    set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x, j = i + to_partner;
   if (i < n) own[i] = j >= 0 && j < m ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
 }
 template <class PullOf>
-void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const PullOf& rows, const PullOf& columns) {
+void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const PullOf& rows,
+             const PullOf& columns) {
   if (!agreement.paired) return;
   DUET_LAUNCH(set_own_kernel<PullOf>, (agreement.n + kPullThreads - 1) / kPullThreads, kPullThreads, 0, context.stream)
   (pull.own, agreement.n, agreement.m, agreement.own, rows, columns);
 }
 
-// A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order that the shapes decide.
+// A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order
+// that the shapes decide.
 class TileSums {
  public:
   TileSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns);

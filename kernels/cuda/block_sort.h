@@ -1,4 +1,5 @@
-// For kernels that give each row to a block: the order of distances as integers, and a bitonic sort of a row's keys in shared memory.
+// For kernels that give each row to a block: the order of distances as integers, and a bitonic sort of a row's keys in
+// shared memory.
 #pragma once
 
 #include <cstdint>
@@ -16,20 +17,23 @@ __device__ inline uint32_t rising_bits(float value) {
 }
 __device__ inline float rising_value(uint32_t bits) { return __uint_as_float(bits ^ (bits >> 31 ? 1u << 31 : ~0u)); }
 
-// A value of a row and its column as one integer: in order of value, equal ones by column. The bits are rising ones, or falling (their complement).
+// A value of a row and its column as one integer: in order of value, equal ones by column. The bits are rising ones, or
+// falling (their complement).
 inline constexpr uint64_t kNoKey = ~uint64_t{0};
-__device__ inline uint64_t row_key(uint32_t bits, int64_t column) { return uint64_t{bits} << 32 | static_cast<uint32_t>(column); }
+__device__ inline uint64_t row_key(uint32_t bits, int64_t column) {
+  return uint64_t{bits} << 32 | static_cast<uint32_t>(column);
+}
 __device__ inline uint32_t key_bits(uint64_t key) { return static_cast<uint32_t>(key >> 32); }
 __device__ inline int32_t key_column(uint64_t key) { return static_cast<int32_t>(key & 0xFFFFFFFFu); }
 __device__ inline float key_value(uint64_t key) { return rising_value(key_bits(key)); }
 
-// Keys that a thread holds in registers, and so strides that one pass through shared memory serves: 8 keys, 3 strides. A pass costs 16 bytes a
-// key, 128 bytes a clock: 8192 keys take 33 passes, 34,000 clocks.
+// Keys that a thread holds in registers, and so strides that one pass through shared memory serves: 8 keys, 3 strides.
+// A pass costs 16 bytes a key, 128 bytes a clock: 8192 keys take 33 passes, 34,000 clocks.
 inline constexpr int kSortRun = 8;
 inline constexpr int kLargestSort = 8192;  // keys: 68 KB of the 99 KB that every device gives a block
 
-// Where element i of an array lies in shared memory: one place after every 128 bytes stays free, so that threads which each read a run of
-// 8 elements meet in no bank.
+// Where element i of an array lies in shared memory: one place after every 128 bytes stays free, so that threads which
+// each read a run of 8 elements meet in no bank.
 template <class T>
 DUET_HOST_DEVICE constexpr int64_t spread(int64_t i) {
   return i + i / static_cast<int64_t>(128 / sizeof(T));
@@ -56,7 +60,8 @@ __device__ inline void order(uint64_t& low, uint64_t& high, bool rising) {
   high = swap ? a : b;
 }
 
-// The strides stride * 2^(kLevels - 1), ..., stride of the phase that makes sorted runs of `phase` keys, by turns rising and falling.
+// The strides stride * 2^(kLevels - 1), ..., stride of the phase that makes sorted runs of `phase` keys, by turns
+// rising and falling.
 template <int kLevels>
 __device__ inline void merge(uint64_t* keys, int size, int phase, int stride) {
   constexpr int kRun = 1 << kLevels;
@@ -91,7 +96,8 @@ __device__ inline void sort_runs(uint64_t* keys, int size) {
 
 }  // namespace sorting
 
-// Sorts keys[spread(0 .. size)], rising; size = sort_size(...). For whole blocks, after a barrier behind the keys' writes; ends with one.
+// Sorts keys[spread(0 .. size)], rising; size = sort_size(...). For whole blocks, after a barrier behind the keys'
+// writes; ends with one.
 __device__ inline void sort_block(uint64_t* keys, int size) {
   sorting::sort_runs(keys, size);
   for (int phase = 2 * kSortRun; phase <= size; phase *= 2) {

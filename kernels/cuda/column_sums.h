@@ -1,5 +1,6 @@
-// Sums over the rows of a matrix, a few a column, in double. A block of 256 threads owns 32 columns of a run of neighbouring rows: thread (r, c)
-// takes every eighth row of its column, then the eight are added in order; runs are fixed by the shape and merged in order by a second launch.
+// Sums over the rows of a matrix, a few a column, in double. A block of 256 threads owns 32 columns of a run of
+// neighbouring rows: thread (r, c) takes every eighth row of its column, then the eight are added in order; runs are
+// fixed by the shape and merged in order by a second launch.
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
@@ -7,12 +8,14 @@
 namespace duet::cuda {
 
 struct ColumnRuns {
-  static constexpr int kColumns = 32, kLanes = 8;         // of a block: columns, and rows at a time
-  static constexpr int64_t kLeastRows = 256, kMost = 64;  // a run's rows, runs: enough blocks to fill the device, few enough to merge
+  static constexpr int kColumns = 32, kLanes = 8;  // of a block: columns, and rows at a time
+  static constexpr int64_t kLeastRows = 256,
+                           kMost = 64;  // a run's rows, runs: enough blocks to fill the device, few enough to merge
 
   int64_t rows, columns, rows_a_run, runs;
 
-  ColumnRuns(int64_t r, int64_t c) : rows(r), columns(c), rows_a_run(std::max(kLeastRows, pieces(r, kMost))), runs(pieces(r, rows_a_run)) {}
+  ColumnRuns(int64_t r, int64_t c)
+      : rows(r), columns(c), rows_a_run(std::max(kLeastRows, pieces(r, kMost))), runs(pieces(r, rows_a_run)) {}
   // Doubles of scratch for sums of so many terms; a single run needs none.
   int64_t partials(int terms) const { return runs > 1 ? runs * terms * columns : 0; }
 };
@@ -22,7 +25,8 @@ struct ColumnTerms {
   double at[kTerms];
 };
 
-// The sums of column j over the rows first ... end - 1, in the block's threads of the first lane; j may lie past the last column. All threads call.
+// The sums of column j over the rows first ... end - 1, in the block's threads of the first lane; j may lie past the
+// last column. All threads call.
 template <int kTerms, class Terms>
 __device__ ColumnTerms<kTerms> run_sums(int64_t first, int64_t end, int64_t j, int64_t columns, const Terms& terms) {
   constexpr int kColumns = ColumnRuns::kColumns, kLanes = ColumnRuns::kLanes;
@@ -52,7 +56,8 @@ template <int kTerms, class Terms, class Finish>
 __global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
     column_sums_kernel(ColumnRuns cut, Terms terms, Finish finish, double* partials) {
   const unsigned across = static_cast<unsigned>((cut.columns + ColumnRuns::kColumns - 1) / ColumnRuns::kColumns);
-  const int64_t run = blockIdx.x / across, j = int64_t{blockIdx.x % across} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
+  const int64_t run = blockIdx.x / across,
+                j = int64_t{blockIdx.x % across} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
   const int64_t end = (run + 1) * cut.rows_a_run < cut.rows ? (run + 1) * cut.rows_a_run : cut.rows;
   const ColumnTerms<kTerms> sums = run_sums<kTerms>(run * cut.rows_a_run, end, j, cut.columns, terms);
   if (threadIdx.x >= ColumnRuns::kColumns || j >= cut.columns) return;
@@ -62,7 +67,8 @@ __global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
 }
 
 template <int kTerms, class Finish>
-__global__ void __launch_bounds__(kElementThreads) column_merge_kernel(ColumnRuns cut, Finish finish, const double* partials) {
+__global__ void __launch_bounds__(kElementThreads)
+    column_merge_kernel(ColumnRuns cut, Finish finish, const double* partials) {
   const int64_t j = int64_t{blockIdx.x} * kElementThreads + threadIdx.x;
   if (j >= cut.columns) return;
   ColumnTerms<kTerms> total{};
@@ -75,12 +81,15 @@ __global__ void __launch_bounds__(kElementThreads) column_merge_kernel(ColumnRun
 
 // No rows: finish is not called.
 template <int kTerms, class Terms, class Finish>
-void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms& terms, const Finish& finish, double* partials) {
+void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms& terms, const Finish& finish,
+                 double* partials) {
   const int64_t grid = cut.runs * pieces(cut.columns, ColumnRuns::kColumns);
-  DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0, context.stream)
+  DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0,
+              context.stream)
   (cut, terms, finish, partials);
   if (cut.runs <= 1) return;
-  DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0, context.stream)
+  DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0,
+              context.stream)
   (cut, finish, partials);
 }
 

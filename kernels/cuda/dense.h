@@ -1,4 +1,5 @@
-// Products of the dense layers, row-major: cuBLASLt on a device (dense_cublas.cpp), plain loops in the emulator (simt/dense_plain.cpp).
+// Products of the dense layers, row-major: cuBLASLt on a device (dense_cublas.cpp), plain loops in the emulator
+// (simt/dense_plain.cpp).
 #pragma once
 
 #include "kernels/core/check.h"
@@ -6,8 +7,8 @@
 
 namespace duet::cuda {
 
-// out = alpha op(x) op(y) + beta out + bias in every row. op is the transpose where asked for; beta = 0 does not read out; bias, as long as a row of
-// out, or null. Neither out nor what is summed over is empty.
+// out = alpha op(x) op(y) + beta out + bias in every row. op is the transpose where asked for; beta = 0 does not read
+// out; bias, as long as a row of out, or null. Neither out nor what is summed over is empty.
 struct DenseProduct {
   enum class Operand { as_it_is, transposed };
   float alpha;
@@ -24,7 +25,8 @@ struct DenseProduct {
 
 // Scratch of any one product, in bytes.
 size_t dense_workspace();
-// In the context's precision: fp32 and tf32x3 multiply in float32, tf32 and bf16 round the operands; sums are float32. Same inputs, same bits.
+// In the context's precision: fp32 and tf32x3 multiply in float32, tf32 and bf16 round the operands; sums are float32.
+// Same inputs, same bits.
 void dense_product(const duet_context& context, const DenseProduct& product, void* workspace);
 
 }  // namespace duet::cuda

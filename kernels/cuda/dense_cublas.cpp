@@ -57,7 +57,9 @@ Operation describe(const DenseProduct& product, duet_precision precision) {
   check(cublasLtMatmulDescCreate(&made, compute_type(precision), CUDA_R_32F), "describing a product");
   Operation operation(made);
   // Column-major, a row-major matrix is its own transpose: out^T = op(y)^T op(x)^T, y first, transposed as it is here.
-  const auto transpose = [](DenseProduct::Operand is) { return is == DenseProduct::Operand::transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  const auto transpose = [](DenseProduct::Operand is) {
+    return is == DenseProduct::Operand::transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+  };
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, transpose(product.y_is));
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, transpose(product.x_is));
   if (product.bias) {
@@ -70,7 +72,8 @@ Operation describe(const DenseProduct& product, duet_precision precision) {
 template <class T>
 Layout layout_of(Matrix<T> matrix) {
   cublasLtMatrixLayout_t made = nullptr;
-  check(cublasLtMatrixLayoutCreate(&made, CUDA_R_32F, static_cast<uint64_t>(matrix.columns), static_cast<uint64_t>(matrix.rows), matrix.stride),
+  check(cublasLtMatrixLayoutCreate(&made, CUDA_R_32F, static_cast<uint64_t>(matrix.columns),
+                                   static_cast<uint64_t>(matrix.rows), matrix.stride),
         "describing a matrix");
   return Layout(made);
 }
@@ -101,23 +104,23 @@ Key key_of(const DenseProduct& product, duet_precision precision) {
           alignment_of(product.out.data)};
 }
 
-// A device's handle and the algorithms chosen on it, one a shape. Both outlive the calls: a handle takes milliseconds to make, a choice tens of
-// microseconds, and a step has the same shapes as the one before.
+// A device's handle and the algorithms chosen on it, one a shape. Both outlive the calls: a handle takes milliseconds
+// to make, a choice tens of microseconds, and a step has the same shapes as the one before.
 class Device {
  public:
   void multiply(const duet_context& context, const DenseProduct& product, void* workspace) {
     const Operation operation = describe(product, context.precision);
     const Layout a = layout_of(product.y), b = layout_of(product.x), out = layout_of(product.out);
     const cublasLtMatmulAlgo_t algorithm = choose(context, product, operation, a, b, out);
-    check(cublasLtMatmul(handle_.get(), operation.get(), &product.alpha, product.y.data, a.get(), product.x.data, b.get(), &product.beta,
-                         product.out.data, out.get(), product.out.data, out.get(), &algorithm, workspace, kWorkspace,
-                         static_cast<cudaStream_t>(context.stream)),
+    check(cublasLtMatmul(handle_.get(), operation.get(), &product.alpha, product.y.data, a.get(), product.x.data,
+                         b.get(), &product.beta, product.out.data, out.get(), product.out.data, out.get(), &algorithm,
+                         workspace, kWorkspace, static_cast<cudaStream_t>(context.stream)),
           "multiplying");
   }
 
  private:
-  cublasLtMatmulAlgo_t choose(const duet_context& context, const DenseProduct& product, const Operation& operation, const Layout& a, const Layout& b,
-                              const Layout& out) {
+  cublasLtMatmulAlgo_t choose(const duet_context& context, const DenseProduct& product, const Operation& operation,
+                              const Layout& a, const Layout& b, const Layout& out) {
     const std::lock_guard<std::mutex> hold(mutex_);
     if (!handle_) {
       cublasLtHandle_t made = nullptr;
@@ -130,7 +133,8 @@ class Device {
     check(cublasLtMatmulPreferenceCreate(&made), "stating a preference");
     const Preference preference(made);
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
-      check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value), "stating a preference");
+      check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+            "stating a preference");
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
     // Partial sums meet in the workspace, in order; never in place by atomics.
@@ -141,8 +145,8 @@ class Device {
     prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(product.out.data));
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
-    const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation.get(), a.get(), b.get(), out.get(), out.get(), preference.get(), 1, &found, &count);
+    const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+        handle_.get(), operation.get(), a.get(), b.get(), out.get(), out.get(), preference.get(), 1, &found, &count);
     if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
       algorithms_.erase(chosen);
       check(status == CUBLAS_STATUS_SUCCESS ? CUBLAS_STATUS_NOT_SUPPORTED : status, "choosing an algorithm");
@@ -159,7 +163,8 @@ Device& device_of(int32_t index) {
   constexpr int kMostDevices = 64;
   // Never destroyed: at exit the driver may be gone before it.
   static auto& devices = *new std::array<Device, kMostDevices>;
-  if (index >= kMostDevices) throw Error(DUET_UNSUPPORTED, text("device ", index, ": dense products know ", kMostDevices));
+  if (index >= kMostDevices)
+    throw Error(DUET_UNSUPPORTED, text("device ", index, ": dense products know ", kMostDevices));
   return devices[static_cast<size_t>(index)];
 }
 

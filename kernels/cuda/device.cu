@@ -31,7 +31,8 @@ std::string shortage(size_t bytes) {
   return text("allocating ", bytes, " bytes, ", available, " of ", total, " are free");
 }
 
-// Of the current device: ours, so that the host program's own is left as it is; null where the device has none. For the life of the program.
+// Of the current device: ours, so that the host program's own is left as it is; null where the device has none. For the
+// life of the program.
 cudaMemPool_t pool() {
   static std::mutex one_at_a_time;
   static std::map<int, cudaMemPool_t> pools;
@@ -48,7 +49,8 @@ cudaMemPool_t pool() {
     properties.location.type = cudaMemLocationTypeDevice;
     properties.location.id = device;
     check(cudaMemPoolCreate(&made, &properties), "making a memory pool");
-    uint64_t keeps = UINT64_MAX;  // whatever was released: a step must not go to the driver for what the last one gave back
+    uint64_t keeps =
+        UINT64_MAX;  // whatever was released: a step must not go to the driver for what the last one gave back
     const cudaError_t status = cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &keeps);
     if (status != cudaSuccess) cudaMemPoolDestroy(made);
     check(status, "making a memory pool");
@@ -74,7 +76,8 @@ const Devices& devices() {
     if (status == cudaSuccess && devices.count > 0) return devices;
     cudaGetLastError();  // taken: the next call shall not report it again
     devices.count = 0;
-    devices.reason = status == cudaSuccess ? "the driver shows no device" : text(cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+    devices.reason = status == cudaSuccess ? "the driver shows no device"
+                                           : text(cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
     return devices;
   }();
   return found;
@@ -191,7 +194,8 @@ void release_pinned(void* memory) noexcept {
 }
 
 void copy(void* to, const void* from, size_t bytes, void* stream) {
-  if (bytes != 0) check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(stream)), "copying ", bytes, " bytes");
+  if (bytes != 0)
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(stream)), "copying ", bytes, " bytes");
 }
 void fill(void* to, int byte, size_t bytes, void* stream) {
   if (bytes != 0) check(cudaMemsetAsync(to, byte, bytes, stream_of(stream)), "filling ", bytes, " bytes");
@@ -225,9 +229,13 @@ Event::Event() {
 Event::~Event() {
   if (handle_) cudaEventDestroy(static_cast<cudaEvent_t>(handle_));
 }
-void Event::record(void* stream) { check(cudaEventRecord(static_cast<cudaEvent_t>(handle_), stream_of(stream)), "recording an event"); }
+void Event::record(void* stream) {
+  check(cudaEventRecord(static_cast<cudaEvent_t>(handle_), stream_of(stream)), "recording an event");
+}
 void Event::wait() { check(cudaEventSynchronize(static_cast<cudaEvent_t>(handle_)), "waiting for an event"); }
-void Event::wait(void* stream) const { check(cudaStreamWaitEvent(stream_of(stream), static_cast<cudaEvent_t>(handle_), 0), "making a stream wait"); }
+void Event::wait(void* stream) const {
+  check(cudaStreamWaitEvent(stream_of(stream), static_cast<cudaEvent_t>(handle_), 0), "making a stream wait");
+}
 bool Event::done() const {
   const cudaError_t status = cudaEventQuery(static_cast<cudaEvent_t>(handle_));
   if (status == cudaErrorNotReady) {
@@ -239,11 +247,14 @@ bool Event::done() const {
 }
 float Event::elapsed_ms(const Event& start) const {
   float elapsed = 0;
-  check(cudaEventElapsedTime(&elapsed, static_cast<cudaEvent_t>(start.handle_), static_cast<cudaEvent_t>(handle_)), "time between two events");
+  check(cudaEventElapsedTime(&elapsed, static_cast<cudaEvent_t>(start.handle_), static_cast<cudaEvent_t>(handle_)),
+        "time between two events");
   return elapsed;
 }
 
-void begin_capture(void* stream) { check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "beginning a capture"); }
+void begin_capture(void* stream) {
+  check(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal), "beginning a capture");
+}
 Graph end_capture(void* stream) {
   cudaGraph_t graph = nullptr;
   check(cudaStreamEndCapture(stream_of(stream), &graph), "ending a capture");
@@ -268,7 +279,9 @@ Graph::~Graph() {
   cudaGraphDestroy(captured_of(handle_).graph);
   delete static_cast<Captured*>(handle_);
 }
-void Graph::replay(void* stream) const { check(cudaGraphLaunch(captured_of(handle_).executable, stream_of(stream)), "replaying a graph"); }
+void Graph::replay(void* stream) const {
+  check(cudaGraphLaunch(captured_of(handle_).executable, stream_of(stream)), "replaying a graph");
+}
 
 GraphShape Graph::shape() const {
   const cudaGraph_t graph = captured_of(handle_).graph;

@@ -1,6 +1,7 @@
-// The host's side of a device: memory, streams, events, captured graphs, facts. Implemented for CUDA in device.cu and for the emulator in
-// simt/device.cpp, without a CUDA header here. Everything works on the current device (DeviceScope chooses it) and throws Error: DUET_OUT_OF_MEMORY
-// where memory is short, DUET_CUDA_ERROR otherwise. A stream is a cudaStream_t as void*; null is the default stream.
+// The host's side of a device: memory, streams, events, captured graphs, facts. Implemented for CUDA in device.cu and
+// for the emulator in simt/device.cpp, without a CUDA header here. Everything works on the current device (DeviceScope
+// chooses it) and throws Error: DUET_OUT_OF_MEMORY where memory is short, DUET_CUDA_ERROR otherwise. A stream is a
+// cudaStream_t as void*; null is the default stream.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,9 @@ std::string no_device_reason();  // why there is none; empty where there is one
 DeviceFacts device_facts(int device);
 // Whether this build holds machine code for the device; facts alone do not say.
 bool runs_on(int device);
-// Shared memory that a block must be able to have, which is what sm_86, sm_89 and sm_120 give. Where a kernel takes more, its launch has another form
-// for the devices that give less: narrower tiles (sweep.h), fewer of a walk's rows kept, shorter rows sorted (triplet_all_cuda.cu).
+// Shared memory that a block must be able to have, which is what sm_86, sm_89 and sm_120 give. Where a kernel takes
+// more, its launch has another form for the devices that give less: narrower tiles (sweep.h), fewer of a walk's rows
+// kept, shorter rows sorted (triplet_all_cuda.cu).
 inline constexpr int64_t kLeastSharedBytes = 99 * 1024;
 size_t memory_in_use();  // of the current device, whoever took it, by the device's own accounting
 struct MemoryInfo {
@@ -46,15 +48,17 @@ class DeviceScope {
   int before_;
 };
 
-// The host reads and writes memory of `allocate` by `copy` and `fill` alone; on the emulator whatever else it does with it faults. The pool keeps
-// what was released for the next allocation; a device without pools takes and gives back at once, and waits. Both forms stand outside of captures,
-// but that with a stream asks no more than that this stream is not captured.
-void* allocate(size_t bytes);                // of the device, aligned to 256; null for 0 bytes
-void* allocate(size_t bytes, void* stream);  // the same from the device's pool, usable by what comes later on the stream
-void* allocate_managed(size_t bytes);        // the host reads and writes it too, between synchronize and the next launch
-void* allocate_pinned(size_t bytes);         // of the host, for copies that do not wait
-void release(void* memory) noexcept;         // of allocate without a stream, or allocate_managed
-void release(void* memory, void* stream);    // of allocate with a stream; what is on this stream may still use it
+// The host reads and writes memory of `allocate` by `copy` and `fill` alone; on the emulator whatever else it does with
+// it faults. The pool keeps what was released for the next allocation; a device without pools takes and gives back at
+// once, and waits. Both forms stand outside of captures, but that with a stream asks no more than that this stream is
+// not captured.
+void* allocate(size_t bytes);  // of the device, aligned to 256; null for 0 bytes
+void* allocate(size_t bytes,
+               void* stream);              // the same from the device's pool, usable by what comes later on the stream
+void* allocate_managed(size_t bytes);      // the host reads and writes it too, between synchronize and the next launch
+void* allocate_pinned(size_t bytes);       // of the host, for copies that do not wait
+void release(void* memory) noexcept;       // of allocate without a stream, or allocate_managed
+void release(void* memory, void* stream);  // of allocate with a stream; what is on this stream may still use it
 void release_pinned(void* memory) noexcept;
 
 // In the order of the stream; either end on the host or the device. Of 0 bytes nothing is done or captured.
@@ -82,7 +86,8 @@ class Stream {
   void* handle_;
 };
 
-// Names what the host does while it lives, for a profiler's time line (NVTX; nothing on the emulator). Ranges of a thread lie one in another.
+// Names what the host does while it lives, for a profiler's time line (NVTX; nothing on the emulator). Ranges of a
+// thread lie one in another.
 class ProfilerRange {
  public:
   explicit ProfilerRange(const char* name);
@@ -117,9 +122,10 @@ struct GraphShape {
   int64_t kernels = 0, copies = 0, fills = 0;
 };
 
-// Work recorded instead of done: between begin_capture and end_capture everything put on the stream (not the default one) becomes a graph. A stream
-// that waits for an event recorded in the capture joins it: what is put on it is a parallel branch, until the first stream waits for an event
-// recorded after it, which it must. Meanwhile the thread neither waits, nor asks an event, nor takes or gives memory outside of a stream's pool.
+// Work recorded instead of done: between begin_capture and end_capture everything put on the stream (not the default
+// one) becomes a graph. A stream that waits for an event recorded in the capture joins it: what is put on it is a
+// parallel branch, until the first stream waits for an event recorded after it, which it must. Meanwhile the thread
+// neither waits, nor asks an event, nor takes or gives memory outside of a stream's pool.
 class Graph {
  public:
   explicit Graph(void* handle) : handle_(handle) {}
@@ -136,7 +142,8 @@ class Graph {
   void* handle_;
 };
 void begin_capture(void* stream);
-// In the thread that began it. Throws DUET_CUDA_ERROR where a branch was not joined, or where the thread did meanwhile what it must not.
+// In the thread that began it. Throws DUET_CUDA_ERROR where a branch was not joined, or where the thread did meanwhile
+// what it must not.
 Graph end_capture(void* stream);
 void abandon_capture(void* stream) noexcept;  // where there is one; what was recorded is gone
 

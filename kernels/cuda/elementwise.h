@@ -1,5 +1,6 @@
-// Elementwise work on matrices: a block of 256 threads owns a tile of them, each thread four neighbouring elements of one row (16 bytes a load
-// where rows are aligned for it, else one by one). Matrices whose rows follow each other without a gap are one long row.
+// Elementwise work on matrices: a block of 256 threads owns a tile of them, each thread four neighbouring elements of
+// one row (16 bytes a load where rows are aligned for it, else one by one). Matrices whose rows follow each other
+// without a gap are one long row.
 #pragma once
 
 #include <algorithm>
@@ -65,16 +66,18 @@ __global__ void __launch_bounds__(kElementThreads) elements_kernel(ElementTiles 
   for (int64_t k = j; k < tiles.columns; ++k) body.template at<1>(i, k);
 }
 
-// body.at<kWidth>(i, j) for every element (i, j) ... (i, j + kWidth - 1) of rows x columns once. flat: whatever body touches is contiguous; then i is
-// 0 and j runs over rows * columns. wide: every row is aligned.
+// body.at<kWidth>(i, j) for every element (i, j) ... (i, j + kWidth - 1) of rows x columns once. flat: whatever body
+// touches is contiguous; then i is 0 and j runs over rows * columns. wide: every row is aligned.
 template <class Body>
-void for_each_element(const duet_context& context, int64_t rows, int64_t columns, bool flat, bool wide, const Body& body) {
+void for_each_element(const duet_context& context, int64_t rows, int64_t columns, bool flat, bool wide,
+                      const Body& body) {
   if (rows == 0 || columns == 0) return;
   if (flat) columns *= rows, rows = 1;
   const int width = wide ? 4 : 1;
   int lanes_log2 = 0;
   while ((width << lanes_log2) < columns && (1 << lanes_log2) < kElementThreads) ++lanes_log2;
-  const int64_t across = pieces(columns, int64_t{width} << lanes_log2), down = pieces(rows, kElementThreads >> lanes_log2);
+  const int64_t across = pieces(columns, int64_t{width} << lanes_log2),
+                down = pieces(rows, kElementThreads >> lanes_log2);
   const ElementTiles tiles{rows, columns, static_cast<unsigned>(across), lanes_log2};
   const int64_t grid = across * down;  // refused by the launch where 2^31 blocks are too few, across with it
   if (wide)

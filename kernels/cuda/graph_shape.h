@@ -7,7 +7,8 @@
 
 namespace duet::cuda {
 
-// The number of nodes on the longest path through an acyclic graph; an edge (a, b) says that node b, counted from 0, comes after node a.
+// The number of nodes on the longest path through an acyclic graph; an edge (a, b) says that node b, counted from 0,
+// comes after node a.
 inline int64_t longest_path(int64_t nodes, const std::vector<std::pair<int64_t, int64_t>>& edges) {
   std::vector<int64_t> lengths(static_cast<size_t>(nodes), 1);  // of the longest path that ends in a node
   int64_t longest = nodes > 0 ? 1 : 0;

@@ -1,6 +1,6 @@
-// One block looks through the values, every thread at each 1024th: 65536 indices are half a megabyte, some 5 us of what one SM draws, less than the
-// host's wait for the answer, which the block leaves in the context's pinned memory. Where the context notes faults nobody waits: the first one
-// stays.
+// One block looks through the values, every thread at each 1024th: 65536 indices are half a megabyte, some 5 us of what
+// one SM draws, less than the host's wait for the answer, which the block leaves in the context's pinned memory. Where
+// the context notes faults nobody waits: the first one stays.
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/outside.h"
 
@@ -10,7 +10,8 @@ namespace {
 constexpr int kThreads = 1024;
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) outside_kernel(Vector<const T> values, Range<T> range, duet_fault* fault, bool notes) {
+__global__ void __launch_bounds__(kThreads)
+    outside_kernel(Vector<const T> values, Range<T> range, duet_fault* fault, bool notes) {
   if (notes) return note_outside(fault, values, range);
   const int64_t first = first_outside_of_block(values, range);
   if (threadIdx.x > 0) return;

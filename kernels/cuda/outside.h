@@ -6,7 +6,8 @@
 
 namespace duet::cuda {
 
-// The first of values that the range does not hold, looked for by all threads of the block, which lie in a row; values.size where it holds all.
+// The first of values that the range does not hold, looked for by all threads of the block, which lie in a row;
+// values.size where it holds all.
 template <class T>
 __device__ int64_t first_outside_of_block(Vector<const T> values, const Range<T>& range) {
   int64_t first = values.size;
@@ -29,7 +30,8 @@ __device__ void write_fault(duet_fault* fault, const Range<T>& range, T value, i
 template <class T>
 __device__ void note_outside(duet_fault* faults, Vector<const T> values, const Range<T>& range) {
   const int64_t first = first_outside_of_block(values, range);
-  if (threadIdx.x == 0 && first < values.size && faults->argument == nullptr) write_fault(faults, range, values[first], first);
+  if (threadIdx.x == 0 && first < values.size && faults->argument == nullptr)
+    write_fault(faults, range, values[first], first);
 }
 
 }  // namespace duet::cuda

@@ -1,6 +1,6 @@
-// Plan. Rows: a warp a row, twice over it (norm, then words), the second time from the cache: (n + m) d floats read once, as many words written,
-// 0.02 ms for 2 x 16384 x 512 at 4 TB/s, 1 % of the product that follows. Columns: tiles of 32 words x 32 columns through shared memory, so that both
-// sides are read and written 128 bytes a warp.
+// Plan. Rows: a warp a row, twice over it (norm, then words), the second time from the cache: (n + m) d floats read
+// once, as many words written, 0.02 ms for 2 x 16384 x 512 at 4 TB/s, 1 % of the product that follows. Columns: tiles
+// of 32 words x 32 columns through shared memory, so that both sides are read and written 128 bytes a warp.
 #include "kernels/cuda/pack.h"
 
 namespace duet::cuda {
@@ -16,7 +16,8 @@ __device__ __forceinline__ uint32_t word_of(float first, float second) {
 }
 
 template <duet_precision P>
-__global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float> x, RowNorms norms, Packed to, int64_t rows) {
+__global__ void __launch_bounds__(kThreads)
+    pack_rows_kernel(Matrix<const float> x, RowNorms norms, Packed to, int64_t rows) {
   constexpr int kElements = elements_of_word(P);
   const int lane = static_cast<int>(threadIdx.x) & 31;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
@@ -52,7 +53,8 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(Matrix<const float>
 
 // A block: 32 words of 32 columns. Blocks beside each other share rows of x.
 template <duet_precision P>
-__global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const float> x, const double* inverse, Packed to, int64_t blocks_across) {
+__global__ void __launch_bounds__(kThreads)
+    pack_columns_kernel(Matrix<const float> x, const double* inverse, Packed to, int64_t blocks_across) {
   constexpr int kElements = elements_of_word(P), kRows = 32 * kElements;
   DUET_SHARED(float, tile, [kRows][33]);
   const int lane = static_cast<int>(threadIdx.x) & 31, warp = static_cast<int>(threadIdx.x) / 32;
@@ -65,7 +67,8 @@ __global__ void __launch_bounds__(kThreads) pack_columns_kernel(Matrix<const flo
   }
   __syncthreads();
   for (int c = warp; c < 32; c += kWarps)
-    to.words[(column + c) * to.stride + first_word + lane] = word_of<P>(tile[kElements * lane][c], tile[kElements * lane + kElements - 1][c]);
+    to.words[(column + c) * to.stride + first_word + lane] =
+        word_of<P>(tile[kElements * lane][c], tile[kElements * lane + kElements - 1][c]);
 }
 
 }  // namespace
@@ -92,7 +95,8 @@ void pack_columns(const duet_context& context, Matrix<const float> x, const doub
   const int64_t across = rounded_up(x.columns, gradient_columns(context.precision, x.columns)) / 32;
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    DUET_LAUNCH(pack_columns_kernel<kPrecision>, across * (to.stride / 32), kThreads, 0, context.stream)(x, inverse, to, across);
+    DUET_LAUNCH(pack_columns_kernel<kPrecision>, across * (to.stride / 32), kThreads, 0, context.stream)
+    (x, inverse, to, across);
   });
 }
 

@@ -1,4 +1,5 @@
-// Operands of tile products, packed once a call: the only place that meets odd strides, misaligned rows and a d that is no multiple of anything.
+// Operands of tile products, packed once a call: the only place that meets odd strides, misaligned rows and a d that is
+// no multiple of anything.
 #pragma once
 
 #include "kernels/core/check.h"
@@ -17,8 +18,8 @@ constexpr int64_t packed_stride(duet_precision precision, int64_t d) {
 
 // Facts of the rows, packed_rows(n) each; null: not wanted.
 struct RowNorms {
-  float* square = nullptr;   // |x|^2, summed in float64: a distance's expansion is as accurate as its norms are; past the end 1, so that
-                             // nothing there looks like a close pair
+  float* square = nullptr;   // |x|^2, summed in float64: a distance's expansion is as accurate as its norms are; past
+                             // the end 1, so that nothing there looks like a close pair
   float* norm = nullptr;     // of the rows as given
   double* length = nullptr;  // the same in full
   // 1 / max(length, kSmallestNorm); where given, the unit rows are packed, rounded once, and square is theirs.
@@ -29,10 +30,11 @@ struct RowNorms {
 Packed take_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d);
 void pack_rows(const duet_context& context, Matrix<const float> x, const RowNorms& norms, const Packed& to);
 
-// n x d as columns, d rows of n: the second operand of a backward product, in tiles of gradient_columns() columns. inverse: of the rows, for unit
-// rows rounded as pack_rows rounds them; null for 1.
+// n x d as columns, d rows of n: the second operand of a backward product, in tiles of gradient_columns() columns.
+// inverse: of the rows, for unit rows rounded as pack_rows rounds them; null for 1.
 constexpr int gradient_columns(duet_precision precision, int64_t d) {
-  const int wide = is_exact(precision) ? SingleTile<DUET_PRECISION_FP32>::kColumns : SingleTile<DUET_PRECISION_BF16>::kColumns;
+  const int wide =
+      is_exact(precision) ? SingleTile<DUET_PRECISION_FP32>::kColumns : SingleTile<DUET_PRECISION_BF16>::kColumns;
   return d <= wide / 2 ? wide / 2 : wide;
 }
 Packed take_columns(Workspace& workspace, duet_precision precision, int64_t n, int64_t d);

@@ -1,5 +1,5 @@
-// Work on whole rows: 32 threads own a row of up to 2048 elements, 256 a longer one. Sums are in double, in an order that the row's length fixes:
-// each thread its own elements, then a butterfly of the warp, then the warps in order.
+// Work on whole rows: 32 threads own a row of up to 2048 elements, 256 a longer one. Sums are in double, in an order
+// that the row's length fixes: each thread its own elements, then a butterfly of the warp, then the warps in order.
 #pragma once
 
 #include "kernels/cuda/elementwise.h"
@@ -32,7 +32,8 @@ struct RowTeam {
   }
   __device__ static double sum(double value) { return reduce(value, Sum{}); }
 
-  // The sum of term(k) over a row of columns elements, handed out kWidth at a time: term(k) is that of k ... k + kWidth - 1.
+  // The sum of term(k) over a row of columns elements, handed out kWidth at a time: term(k) is that of k ... k + kWidth
+  // - 1.
   template <int kWidth, class Term>
   __device__ static double sum_over(int64_t columns, Term&& term) {
     double total = 0;
@@ -45,7 +46,8 @@ struct RowTeam {
   }
 };
 
-// body.run<Team, kWidth>(i) by the team of every row i. Three blocks an SM leave a thread 80 registers; with four, exponentials in double spill.
+// body.run<Team, kWidth>(i) by the team of every row i. Three blocks an SM leave a thread 80 registers; with four,
+// exponentials in double spill.
 template <int kTeam, int kWidth, class Body>
 __global__ void __launch_bounds__(kRowThreads, 3) rows_kernel(int64_t rows, Body body) {
   const int64_t i = RowTeam<kTeam>::row();

@@ -1,6 +1,6 @@
-// Plan. The longest row: a block a side over the norms that packing left, 4 bytes a row. Merge: 8 warps take an eighth of a position's tiles each, 32
-// positions a block, reads of 128 bytes a warp: a forward block's partials are at most 12 bytes x 4096 x 256 and as many again, some 25 MB that lie
-// in L2, under 1 % of the block's products at d = 512.
+// Plan. The longest row: a block a side over the norms that packing left, 4 bytes a row. Merge: 8 warps take an eighth
+// of a position's tiles each, 32 positions a block, reads of 128 bytes a warp: a forward block's partials are at most
+// 12 bytes x 4096 x 256 and as many again, some 25 MB that lie in L2, under 1 % of the block's products at d = 512.
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
@@ -47,7 +47,8 @@ __global__ void __launch_bounds__(kParts* kPositions) merge_kernel(Merges merges
     const int end = merge.tiles * (part + 1) / kParts;
     for (int tile = merge.tiles * part / kParts; tile < end; ++tile) {
       const int64_t at = tile * merge.partials.stride + position;
-      sum.add(merge.partials.shift ? merge.partials.shift[at] : 0, merge.partials.sum[at], merge.partials.cross ? merge.partials.cross[at] : 0);
+      sum.add(merge.partials.shift ? merge.partials.shift[at] : 0, merge.partials.sum[at],
+              merge.partials.cross ? merge.partials.cross[at] : 0);
     }
   }
   parts[part][lane] = sum;
@@ -76,7 +77,8 @@ ScoreRows::ScoreRows(Workspace& workspace, duet_precision precision, int64_t n, 
   view_.longest = longest_;
 }
 
-void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matrix<const float> v, Vector<const float> scale) {
+void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matrix<const float> v,
+                        Vector<const float> scale) {
   view_.scale = scale.data;
   RowNorms of_a, of_v;
   of_a.norm = norm_a_;
@@ -86,7 +88,8 @@ void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matr
   DUET_LAUNCH(longest_kernel, 2, kThreads, 0, context.stream)(Longest{{norm_a_, norm_v_}, {a.rows, v.rows}}, longest_);
 }
 
-PairSums::PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross, Directions directions)
+PairSums::PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
+                   Directions directions)
     : n_(n), m_(directions == Directions::both ? m : 0), directions_(directions) {
   const int64_t rows = std::min(packed_rows(n), kBlockRows), columns = std::min(packed_rows(m), kForwardColumns);
   row_partials_ = take_partials(workspace, columns / tile_columns, rows, shift, cross);
@@ -101,13 +104,16 @@ void PairSums::begin(const duet_context& context) const {
   DUET_LAUNCH(reset_kernel, (m_ + kThreads - 1) / kThreads, kThreads, 0, context.stream)(columns_, m_);
 }
 
-void merge_sums(const duet_context& context, const Block& block, int tile_columns, std::initializer_list<const PairSums*> sums) {
+void merge_sums(const duet_context& context, const Block& block, int tile_columns,
+                std::initializer_list<const PairSums*> sums) {
   Merges merges{};
   unsigned count = 0;
   for (const PairSums* pair : sums) {
-    merges.merge[count++] = {pair->row_partials(), pair->rows() + block.first_row, (block.columns + tile_columns - 1) / tile_columns, block.rows};
+    merges.merge[count++] = {pair->row_partials(), pair->rows() + block.first_row,
+                             (block.columns + tile_columns - 1) / tile_columns, block.rows};
     if (pair->directions() == Directions::rows) continue;
-    merges.merge[count++] = {pair->column_partials(), pair->columns() + block.first_column, (block.rows + kTileRows - 1) / kTileRows, block.columns};
+    merges.merge[count++] = {pair->column_partials(), pair->columns() + block.first_column,
+                             (block.rows + kTileRows - 1) / kTileRows, block.columns};
   }
   const auto across = static_cast<unsigned>((std::max(block.rows, block.columns) + kPositions - 1) / kPositions);
   DUET_LAUNCH(merge_kernel, dim3(across, count), kParts * kPositions, 0, context.stream)(merges);

@@ -1,13 +1,15 @@
-// Scores scale a_i.v_j of one pair of operands on the GPU, and their sums of exponentials along rows and columns (METHOD.md 4 and 5).
+// Scores scale a_i.v_j of one pair of operands on the GPU, and their sums of exponentials along rows and columns
+// (METHOD.md 4 and 5).
 //
-// Tiles hold scores in units of log 2, so that an exponential is one ex2; nats come back where a loss is written. Where the rows are so short that
-// no score exceeds kBoundedScore, which the longest row of either side tells before the sweep, every shift is 0: no maxima, and one exponential
-// serves a row and a column. Else (a temperature near 0.01 or below, wild norms) every row and column of a tile has a shift of its own.
+// Tiles hold scores in units of log 2, so that an exponential is one ex2; nats come back where a loss is written. Where
+// the rows are so short that no score exceeds kBoundedScore, which the longest row of either side tells before the
+// sweep, every shift is 0: no maxima, and one exponential serves a row and a column. Else (a temperature near 0.01 or
+// below, wild norms) every row and column of a tile has a shift of its own.
 //
-// A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the tiles to sums that are carried
-// in double, so that a row of 10^5 columns keeps its last digits. Host:
-//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then merge_sums(context, block, tile_columns,
-//   {&sums});
+// A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the
+// tiles to sums that are carried in double, so that a row of 10^5 columns keeps its last digits. Host:
+//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then
+//   merge_sums(context, block, tile_columns, {&sums});
 #pragma once
 
 #include <initializer_list>
@@ -19,7 +21,8 @@ namespace duet::cuda {
 
 inline constexpr float kLog2E = 1.44269504f;
 inline constexpr double kLn2 = 0.69314718055994531;
-inline constexpr float kBoundedScore = 40;   // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
+inline constexpr float kBoundedScore =
+    40;  // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
 inline constexpr float kOutside = kLeftOut;  // a score outside the matrix
 inline constexpr float kLargestFloat = 3.402823466e38f;
 
@@ -46,16 +49,18 @@ class ScoreRows {
 
 // The product of a tile's dots, for a loop of several.
 template <class T>
-__device__ __forceinline__ typename T::Operands dots_of(const ScoreView& scores, const TilePlace& place, bool keeps_rows = false) {
+__device__ __forceinline__ typename T::Operands dots_of(const ScoreView& scores, const TilePlace& place,
+                                                        bool keeps_rows = false) {
   return operands_of<T>(scores.a, scores.v, place, keeps_rows);
 }
 // values = the dots of one tile alone. All threads of the block.
 template <class T>
-__device__ __forceinline__ void fill_dots(uint32_t* shared, const ScoreView& scores, const TilePlace& place, typename T::Values& values) {
+__device__ __forceinline__ void fill_dots(uint32_t* shared, const ScoreView& scores, const TilePlace& place,
+                                          typename T::Values& values) {
   T::multiply(shared, operands_of<T>(scores.a, scores.v, place), values);
 }
-// The dots of one tile, its scores from now on. Rounded as they stand: a product fused into what follows would lie beside its own shift, by e^2000
-// where scores are near 10^10.
+// The dots of one tile, its scores from now on. Rounded as they stand: a product fused into what follows would lie
+// beside its own shift, by e^2000 where scores are near 10^10.
 template <class T>
 __device__ __forceinline__ void scale_dots(float factor, const TilePlace& place, typename T::Values& values) {
   DUET_UNROLL
@@ -74,7 +79,8 @@ struct SumPartials {
   int64_t stride;
 };
 
-// A sum under way: sum 2^reference and cross 2^reference. Double's range means that the reference hardly ever has to move.
+// A sum under way: sum 2^reference and cross 2^reference. Double's range means that the reference hardly ever has to
+// move.
 struct RunningSum {
   double reference, sum, cross;
 
@@ -104,7 +110,8 @@ enum class Directions { rows, both };
 class PairSums {
  public:
   // Directions::rows: the columns have no sums.
-  PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross, Directions directions = Directions::both);
+  PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
+           Directions directions = Directions::both);
 
   void begin(const duet_context& context) const;
   const SumPartials& row_partials() const { return row_partials_; }
@@ -121,7 +128,8 @@ class PairSums {
 };
 
 // The sums of a finished block, both directions of up to three PairSums.
-void merge_sums(const duet_context& context, const Block& block, int tile_columns, std::initializer_list<const PairSums*> sums);
+void merge_sums(const duet_context& context, const Block& block, int tile_columns,
+                std::initializer_list<const PairSums*> sums);
 
 struct SumPairs {
   __device__ float2 operator()(float2 a, float2 b) const { return make_float2(a.x + b.x, a.y + b.y); }
@@ -130,8 +138,8 @@ struct SumPairs {
 // A shift that leaves infinities and NaN to the exponentials.
 __device__ __forceinline__ float finite_or_zero(float largest) { return fabsf(largest) <= kLargestFloat ? largest : 0; }
 
-// The areas of shared memory that the sums of a tile use: shifts of rows and columns, then (two each) sums of rows and columns. A function that
-// has written one is followed by two barriers before the next writes it.
+// The areas of shared memory that the sums of a tile use: shifts of rows and columns, then (two each) sums of rows and
+// columns. A function that has written one is followed by two barriers before the next writes it.
 enum Area { kRowShiftArea = 0, kColumnShiftArea = 1, kRowSumArea = 2, kColumnSumArea = 4 };
 
 __device__ __forceinline__ void write_sum(const SumPartials& to, int tile, int position, float2 total, float shift) {
@@ -141,10 +149,12 @@ __device__ __forceinline__ void write_sum(const SumPartials& to, int tile, int p
   if (to.shift) to.shift[at] = shift;
 }
 
-// sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y. All threads of the block.
+// sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y. All
+// threads of the block.
 template <class T, bool kBounded, bool kCross>
-__device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePlace& place, const typename T::Values& x, const typename T::Values& y,
-                                                  const SumPartials& rows, const SumPartials& columns) {
+__device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePlace& place, const typename T::Values& x,
+                                                  const typename T::Values& y, const SumPartials& rows,
+                                                  const SumPartials& columns) {
   using Sums = std::conditional_t<kCross, float2, float>;
   using Add = std::conditional_t<kCross, SumPairs, Sum>;
   float row_shift[T::kThreadRows] = {}, column_shift[T::kThreadColumns] = {};
@@ -194,10 +204,13 @@ __device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePl
   };
   const int k = static_cast<int>(threadIdx.x);
   const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, Add());
-  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]), kBounded ? 0 : finite_or_zero(largest_of_row[k]));
+  if (k < place.rows)
+    write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]),
+              kBounded ? 0 : finite_or_zero(largest_of_row[k]));
   const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, Add());
   if (k < place.columns)
-    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]), kBounded ? 0 : finite_or_zero(largest_of_column[k]));
+    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]),
+              kBounded ? 0 : finite_or_zero(largest_of_column[k]));
 }
 
 }  // namespace duet::cuda

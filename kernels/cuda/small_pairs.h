@@ -1,8 +1,10 @@
-// All pairs of two small sides in one launch a pass, both directions: no operand is packed, nothing is reset, merged or finished by another launch.
+// All pairs of two small sides in one launch a pass, both directions: no operand is packed, nothing is reset, merged or
+// finished by another launch.
 //
-// A block owns 4 rows of one side and sees all rows of the other, 128 of them and 64 of their elements at a time in shared memory; the blocks of the
-// other direction do the same with the sides exchanged. So each product is formed twice, in float32 whatever the precision, a row's statistics are
-// one warp's and its gradient one block's, in an order that the shapes alone decide.
+// A block owns 4 rows of one side and sees all rows of the other, 128 of them and 64 of their elements at a time in
+// shared memory; the blocks of the other direction do the same with the sides exchanged. So each product is formed
+// twice, in float32 whatever the precision, a row's statistics are one warp's and its gradient one block's, in an order
+// that the shapes alone decide.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +15,19 @@
 
 namespace duet::cuda {
 
-inline constexpr int kSmallThreads = 128;          // of a block; a part's rows of the other side, one a thread
-inline constexpr int kSmallOwners = 4;             // a block's rows: a warp each, and one float4 of d loss/d score a pair
-inline constexpr int kSmallBlocks = 2;             // of an SM: there are 128 at most, and for more registers would be short
-inline constexpr int kSmallDepth = 64;             // of a part's elements: what training embeds in
-inline constexpr int kMostSmallRows = 256;         // of a side: the scores of a block's rows fit into 48 KB beside a part
-inline constexpr int64_t kMostSmallColumns = 512;  // of a product: past it the other side's parts, one after another, take longer than tiles
+inline constexpr int kSmallThreads = 128;   // of a block; a part's rows of the other side, one a thread
+inline constexpr int kSmallOwners = 4;      // a block's rows: a warp each, and one float4 of d loss/d score a pair
+inline constexpr int kSmallBlocks = 2;      // of an SM: there are 128 at most, and for more registers would be short
+inline constexpr int kSmallDepth = 64;      // of a part's elements: what training embeds in
+inline constexpr int kMostSmallRows = 256;  // of a side: the scores of a block's rows fit into 48 KB beside a part
+inline constexpr int64_t kMostSmallColumns =
+    512;  // of a product: past it the other side's parts, one after another, take longer than tiles
 static_assert(kSmallThreads == 32 * kSmallOwners && kSmallThreads == 2 * kSmallDepth);
 
 // Whether sides of n and m rows are small; columns: of all that is multiplied.
 inline bool are_small(const duet_context& context, int64_t n, int64_t m, std::initializer_list<int64_t> columns) {
-  return std::max(n, m) <= std::min<int64_t>(context.small_rows, kMostSmallRows) && std::max(columns) <= kMostSmallColumns;
+  return std::max(n, m) <= std::min<int64_t>(context.small_rows, kMostSmallRows) &&
+         std::max(columns) <= kMostSmallColumns;
 }
 
 struct SmallOperand {
@@ -34,7 +38,7 @@ struct SmallOperand {
 struct SmallSide {
   SmallOperand student, teacher, classes;
   const float *trust_own, *trust_other;  // null: 1
-  int64_t to_partner;                    // own row i and the other side's row i + to_partner are a pair, where the batch is paired
+  int64_t to_partner;  // own row i and the other side's row i + to_partner are a pair, where the batch is paired
 };
 
 struct SmallPairs {
@@ -43,8 +47,8 @@ struct SmallPairs {
   bool paired;
   int row_blocks;  // the blocks of sides[0]; all others are of sides[1]
 
-  SmallPairs(const SmallOperand& student, const SmallOperand& teacher, const SmallOperand& classes, Vector<const float> trust_a,
-             Vector<const float> trust_v, int64_t to_partner)
+  SmallPairs(const SmallOperand& student, const SmallOperand& teacher, const SmallOperand& classes,
+             Vector<const float> trust_a, Vector<const float> trust_v, int64_t to_partner)
       : sides{{student, teacher, classes, trust_a.data, trust_v.data, to_partner},
               {turned(student), turned(teacher), turned(classes), trust_v.data, trust_a.data, -to_partner}},
         scale(nullptr),
@@ -77,7 +81,8 @@ struct SmallPlace {
 };
 __device__ __forceinline__ SmallPlace place_of(const SmallPairs& pairs) {
   const int block = static_cast<int>(blockIdx.x), side = block >= pairs.row_blocks ? 1 : 0;
-  const int64_t first = int64_t{block - (side ? pairs.row_blocks : 0)} * kSmallOwners, left = pairs.sides[side].student.own.rows - first;
+  const int64_t first = int64_t{block - (side ? pairs.row_blocks : 0)} * kSmallOwners,
+                left = pairs.sides[side].student.own.rows - first;
   return {side, first, left < kSmallOwners ? static_cast<int>(left) : kSmallOwners};
 }
 
@@ -87,10 +92,11 @@ struct SmallPart {
   float own[kSmallOwners][kSmallDepth];
 };
 
-// to[r][k] = element first_k + k of row first + r, for r < rows and k < depth rounded up to 4; 0 outside the matrix. Complete after complete_part().
+// to[r][k] = element first_k + k of row first + r, for r < rows and k < depth rounded up to 4; 0 outside the matrix.
+// Complete after complete_part().
 template <int kStride>
-__device__ __forceinline__ void begin_copy(const Matrix<const float>& from, int64_t first, int rows, int64_t first_k, int depth,
-                                           float (*to)[kStride]) {
+__device__ __forceinline__ void begin_copy(const Matrix<const float>& from, int64_t first, int rows, int64_t first_k,
+                                           int depth, float (*to)[kStride]) {
   const int thread = static_cast<int>(threadIdx.x);
   if (reinterpret_cast<uintptr_t>(from.data) % 16 == 0 && from.stride % 4 == 0) {
     constexpr int kGroups = kSmallDepth / 4;
@@ -98,7 +104,8 @@ __device__ __forceinline__ void begin_copy(const Matrix<const float>& from, int6
     if (k >= depth) return;
     for (int r = thread / kGroups; r < rows; r += kSmallThreads / kGroups) {
       const bool inside = first + r < from.rows;
-      ptx::cp_async16(&to[r][k], inside ? from.row(first + r) + first_k + k : from.data, inside ? 4 * min(4, depth - k) : 0);
+      ptx::cp_async16(&to[r][k], inside ? from.row(first + r) + first_k + k : from.data,
+                      inside ? 4 * min(4, depth - k) : 0);
     }
   } else {
     const int k = thread % kSmallDepth;
@@ -110,8 +117,10 @@ __device__ __forceinline__ void begin_copy(const Matrix<const float>& from, int6
 __device__ __forceinline__ int depth_at(int64_t columns, int64_t first_k) {
   return columns - first_k < kSmallDepth ? static_cast<int>(columns - first_k) : kSmallDepth;
 }
-// A part's elements from first_k on, with the other side's rows from first on: on their way, and there. All threads of the block.
-__device__ __forceinline__ void begin_part(SmallPart& part, const SmallOperand& of, const SmallPlace& place, int first, int64_t first_k) {
+// A part's elements from first_k on, with the other side's rows from first on: on their way, and there. All threads of
+// the block.
+__device__ __forceinline__ void begin_part(SmallPart& part, const SmallOperand& of, const SmallPlace& place, int first,
+                                           int64_t first_k) {
   const int depth = depth_at(of.own.columns, first_k);
   begin_copy(of.own, place.first, kSmallOwners, first_k, depth, part.own);
   begin_copy(of.other, first, min(kSmallThreads, static_cast<int>(of.other.rows) - first), first_k, depth, part.other);
@@ -122,15 +131,17 @@ __device__ __forceinline__ void complete_part() {
   __syncthreads();
 }
 // Both, where what stood there may have been read until now.
-__device__ __forceinline__ void fill_part(SmallPart& part, const SmallOperand& of, const SmallPlace& place, int first, int64_t first_k) {
+__device__ __forceinline__ void fill_part(SmallPart& part, const SmallOperand& of, const SmallPlace& place, int first,
+                                          int64_t first_k) {
   __syncthreads();
   begin_part(part, of, place, first, first_k);
   complete_part();
 }
 
-// dots[r] += own row r times row first + thread of the other side, where there is one. begun: the first part is on its way. All threads of the block.
-__device__ __forceinline__ void add_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place, int first, float (&dots)[kSmallOwners],
-                                             bool begun = false) {
+// dots[r] += own row r times row first + thread of the other side, where there is one. begun: the first part is on its
+// way. All threads of the block.
+__device__ __forceinline__ void add_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place,
+                                             int first, float (&dots)[kSmallOwners], bool begun = false) {
   const bool inside = first + static_cast<int>(threadIdx.x) < of.other.rows;
   for (int64_t first_k = 0; first_k < of.own.columns; first_k += kSmallDepth) {
     if (begun && first_k == 0)

@@ -1,4 +1,5 @@
-// Plan. A warp owns the scale's sums and a warp the bias', at most 64 doubles each: 1 KB, no product. It runs only where one of the two is learned.
+// Plan. A warp owns the scale's sums and a warp the bias', at most 64 doubles each: 1 KB, no product. It runs only
+// where one of the two is learned.
 #include "kernels/cuda/small_pairs_backward.h"
 
 namespace duet::cuda {
@@ -20,7 +21,8 @@ __global__ void __launch_bounds__(64) small_sums_kernel(ScalarSums of, int count
 }  // namespace
 
 void SmallSums::add_to(const duet_context& context, float* scale_total, float* bias_total) const {
-  DUET_LAUNCH(small_sums_kernel, 1, 64, 0, context.stream)(ScalarSums{{scale, bias}, {scale_total, bias_total}}, static_cast<int>(count_));
+  DUET_LAUNCH(small_sums_kernel, 1, 64, 0, context.stream)
+  (ScalarSums{{scale, bias}, {scale_total, bias_total}}, static_cast<int>(count_));
 }
 
 }  // namespace duet::cuda

@@ -1,6 +1,6 @@
-// The backward pass over small pairs: scores again, d loss/d score of a pair in its thread (Form), then the product with the other side's rows, which
-// are still there where one part holds them all. d loss/d scale and d loss/d bias are a sum a block of rows, added by a second launch where they are
-// wanted.
+// The backward pass over small pairs: scores again, d loss/d score of a pair in its thread (Form), then the product
+// with the other side's rows, which are still there where one part holds them all. d loss/d scale and d loss/d bias are
+// a sum a block of rows, added by a second launch where they are wanted.
 #pragma once
 
 #include "kernels/cuda/small_pairs.h"
@@ -33,8 +33,9 @@ struct SmallBackward {
   double *scale_sums, *bias_sums;  // a number a block of rows; null: not wanted
 };
 
-// Form: kTeacher; Terms, what a row of either side is to its pairs, and terms(side, i, trust); of_pair(dot, teacher's dot, W, own terms, the other's,
-// scalars), d loss/d score; kOwnApart: at its own pair each of the two adds own(side, i) instead, else W is 1 there.
+// Form: kTeacher; Terms, what a row of either side is to its pairs, and terms(side, i, trust); of_pair(dot, teacher's
+// dot, W, own terms, the other's, scalars), d loss/d score; kOwnApart: at its own pair each of the two adds own(side,
+// i) instead, else W is 1 there.
 template <class Form>
 __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_kernel(SmallBackward<Form> to) {
   DUET_SHARED(SmallPart, part, [1]);
@@ -54,7 +55,8 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
   begin_part(part[0], has_classes ? of.classes : Form::kTeacher ? of.teacher : of.student, place, 0, 0);
   const int64_t first_partner = place.first + of.to_partner;
   if (thread < kSmallOwners) {
-    const typename Form::Terms terms = thread < place.rows ? to.form.terms(place.side, place.first + thread, of.trust_own) : typename Form::Terms{};
+    const typename Form::Terms terms =
+        thread < place.rows ? to.form.terms(place.side, place.first + thread, of.trust_own) : typename Form::Terms{};
     own_terms[thread] = terms;
   }
   if constexpr (Form::kOwnApart) {
@@ -62,7 +64,8 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
     const int at = thread - 32, r = at / 2;
     if (to.pairs.paired && at >= 0 && r < place.rows && first_partner + r >= 0 && first_partner + r < count) {
       const bool of_partner = at % 2 != 0;
-      own_parts[r][at % 2] = to.form.own(of_partner ? 1 - place.side : place.side, (of_partner ? first_partner : place.first) + r);
+      own_parts[r][at % 2] =
+          to.form.own(of_partner ? 1 - place.side : place.side, (of_partner ? first_partner : place.first) + r);
     }
   }
   __syncthreads();
@@ -94,7 +97,8 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
     gradients[j] = make_float4(g[0], g[1], g[2], g[3]);
   }
   if (sums) {
-    const double2 total = block_reduce(make_double2(scale_sum, bias_sum), [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
+    const double2 total = block_reduce(make_double2(scale_sum, bias_sum),
+                                       [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
     if (thread == 0) to.scale_sums[blockIdx.x] = total.x, to.bias_sums[blockIdx.x] = total.y;
   }
   if (!multiplies) return;
@@ -133,7 +137,8 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
 
 // grad_a, grad_v, scale and bias += their gradients; without data or null: not wanted.
 template <class Form>
-void small_backward(const duet_context& context, SmallBackward<Form> to, const SmallSums& sums, float* scale, float* bias) {
+void small_backward(const duet_context& context, SmallBackward<Form> to, const SmallSums& sums, float* scale,
+                    float* bias) {
   const SmallOperand& student = to.pairs.sides[0].student;
   if (student.own.rows == 0 || student.other.rows == 0) return;
   const bool wants_sums = scale != nullptr || bias != nullptr;
@@ -157,7 +162,8 @@ struct SmallSoftmax {
   }
   __device__ __forceinline__ float of_pair(float dot, float teacher, float w, const Terms& own, const Terms& other,
                                            const SmallScalars& scalars) const {
-    return pull_of_pair<false, kTeacher>(dot * (scalars.scale * kLog2E), teacher * (scalars.teacher_scale * kLog2E), w, own, other);
+    return pull_of_pair<false, kTeacher>(dot * (scalars.scale * kLog2E), teacher * (scalars.teacher_scale * kLog2E), w,
+                                         own, other);
   }
   __device__ __forceinline__ double own(int side, int64_t i) const { return of[side].own(i); }
 };

@@ -1,14 +1,15 @@
-// The forward pass over small pairs: a thread a row of the other side makes the scores of a block's own rows, then a warp a row takes them in
-// (Finish).
+// The forward pass over small pairs: a thread a row of the other side makes the scores of a block's own rows, then a
+// warp a row takes them in (Finish).
 #pragma once
 
 #include "kernels/cuda/small_pairs.h"
 
 namespace duet::cuda {
 
-// to[r][j] = factor times the product of own row r and the other side's row j, rounded as it stands (scale_dots()). All threads of the block.
-__device__ __forceinline__ void fill_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place, float factor,
-                                              float (*to)[kMostSmallRows]) {
+// to[r][j] = factor times the product of own row r and the other side's row j, rounded as it stands (scale_dots()). All
+// threads of the block.
+__device__ __forceinline__ void fill_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place,
+                                              float factor, float (*to)[kMostSmallRows]) {
   for (int first = 0; first < of.other.rows; first += kSmallThreads) {
     float dots[kSmallOwners] = {};
     add_products(part, of, place, first, dots);
@@ -19,8 +20,8 @@ __device__ __forceinline__ void fill_products(SmallPart& part, const SmallOperan
   }
 }
 
-// One own row of the forward pass, in the hands of a warp: all lanes call, all get the result. Sums over the other side's rows but the own pair:
-// float32 over a lane's 8 at most, double over the lanes.
+// One own row of the forward pass, in the hands of a warp: all lanes call, all get the result. Sums over the other
+// side's rows but the own pair: float32 over a lane's 8 at most, double over the lanes.
 struct SmallRow {
   const float *scores, *teacher, *weights;  // of count rows; null: none
   const float* trust;                       // of the other side; null: 1
@@ -32,7 +33,8 @@ struct SmallRow {
       if (j != own) body(j);
   }
   __device__ static double2 total(float2 sums) {
-    return warp_reduce(make_double2(sums.x, sums.y), [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
+    return warp_reduce(make_double2(sums.x, sums.y),
+                       [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
   }
   // sum 2^x, and with kCross sum 2^x (x - y), y the scores.
   template <bool kCross>
@@ -54,8 +56,10 @@ struct SmallRow {
   __device__ OtherPositives positives() const {
     if (weights == nullptr) return {0, 0};
     float2 sums{};
-    for_others(
-        [&](int j) { add_positive<kEntropy>(sums, trust_terms(trust ? trust[j] : 1), weights[j], positive_cross<kEntropy>(weights[j], scores[j])); });
+    for_others([&](int j) {
+      add_positive<kEntropy>(sums, trust_terms(trust ? trust[j] : 1), weights[j],
+                             positive_cross<kEntropy>(weights[j], scores[j]));
+    });
     const double2 all = total(sums);
     return {all.x, all.y * kLn2};
   }
@@ -76,12 +80,18 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_forward_ker
   const SmallScalars scalars = scalars_of(pairs);
   const bool has_classes = of.classes.own.columns > 0;
   if (has_classes) fill_products(part[0], of.classes, place, 1, products[1]);
-  if constexpr (Finish::kTeacher) fill_products(part[0], of.teacher, place, scalars.teacher_scale * kLog2E, products[2]);
+  if constexpr (Finish::kTeacher)
+    fill_products(part[0], of.teacher, place, scalars.teacher_scale * kLog2E, products[2]);
   fill_products(part[0], of.student, place, Finish::factor(scalars), products[0]);
   __syncthreads();
   const int r = warp_of_block();
   if (r >= place.rows) return;
-  SmallRow row{products[0][r], nullptr, has_classes ? products[1][r] : nullptr, of.trust_other, static_cast<int>(of.student.other.rows), -1};
+  SmallRow row{products[0][r],
+               nullptr,
+               has_classes ? products[1][r] : nullptr,
+               of.trust_other,
+               static_cast<int>(of.student.other.rows),
+               -1};
   if constexpr (Finish::kTeacher) row.teacher = products[2][r];
   const int64_t partner = place.first + r + of.to_partner;
   if (pairs.paired && partner >= 0 && partner < row.count) row.own = static_cast<int>(partner);

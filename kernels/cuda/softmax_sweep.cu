@@ -1,5 +1,6 @@
-// Plan. A thread merges a row's (or column's) sums in the order of the tiles: at most 16384 x 128 of 8 bytes a block, 17 MB from the L2, some 10 us
-// beside the block's 0.65 ms (bf16) to 3.5 ms (tf32x3, in four) at d = 512; threads beside each other read beside each other.
+// Plan. A thread merges a row's (or column's) sums in the order of the tiles: at most 16384 x 128 of 8 bytes a block,
+// 17 MB from the L2, some 10 us beside the block's 0.65 ms (bf16) to 3.5 ms (tf32x3, in four) at d = 512; threads
+// beside each other read beside each other.
 #include <algorithm>
 
 #include "kernels/cuda/softmax_sweep.h"
@@ -9,7 +10,8 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kBatch = 16;  // tiles whose sums are on their way at once: a wait for L2 in 16
-constexpr int64_t kFewestColumns = SingleTile<DUET_PRECISION_FP32>::kColumns, kFewestHalfColumns = DualTile<DUET_PRECISION_FP32>::kColumns;
+constexpr int64_t kFewestColumns = SingleTile<DUET_PRECISION_FP32>::kColumns,
+                  kFewestHalfColumns = DualTile<DUET_PRECISION_FP32>::kColumns;
 
 int64_t blocks_for(int64_t threads) { return (threads + kThreads - 1) / kThreads; }
 
@@ -18,7 +20,8 @@ __global__ void __launch_bounds__(kThreads) begin_kernel(RunningLogSum* sums, in
   if (i < count) sums[i] = {-INFINITY, 0};
 }
 
-__global__ void __launch_bounds__(kThreads) merge_kernel(const TileSum* partials, int tiles, int64_t stride, int count, RunningLogSum* sums) {
+__global__ void __launch_bounds__(kThreads)
+    merge_kernel(const TileSum* partials, int tiles, int64_t stride, int count, RunningLogSum* sums) {
   const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (i >= count) return;
   RunningLogSum sum = sums[i];
@@ -67,9 +70,11 @@ void SoftmaxSums::begin(const duet_context& context) const {
 
 void SoftmaxSums::merge(const duet_context& context, const Block& block, int tile_columns) const {
   DUET_LAUNCH(merge_kernel, blocks_for(block.rows), kThreads, 0, context.stream)
-  (view_.rows, (block.columns + tile_columns - 1) / tile_columns, view_.row_stride, block.rows, rows_ + block.first_row);
+  (view_.rows, (block.columns + tile_columns - 1) / tile_columns, view_.row_stride, block.rows,
+   rows_ + block.first_row);
   DUET_LAUNCH(merge_kernel, blocks_for(block.columns), kThreads, 0, context.stream)
-  (view_.columns, (block.rows + kTileRows - 1) / kTileRows, view_.column_stride, block.columns, columns_ + block.first_column);
+  (view_.columns, (block.rows + kTileRows - 1) / kTileRows, view_.column_stride, block.columns,
+   columns_ + block.first_column);
 }
 
 void SoftmaxSums::finish(const duet_context& context, Vector<float> lse_row, Vector<float> lse_column) const {

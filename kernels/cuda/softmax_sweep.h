@@ -1,9 +1,12 @@
-// Log-sum-exps of rows and columns from one sweep of tiles, and the derivative by the scale that comes with a backward sweep.
+// Log-sum-exps of rows and columns from one sweep of tiles, and the derivative by the scale that comes with a backward
+// sweep.
 //
-// Scores are in units of log2 e, so that an exponential is one ex2. A tile's exponentials are relative to a shift: 0 where no score exceeds
-// kBoundedScore, which the rows' norms tell; else the tile's largest, which serves rows and columns alike where all their maxima lie within 60 of
-// it (in natural units: e^-60 more than 10^26 times is nothing); else every row's and column's own, and two exponentials an element.
-// 16 ex2 a cycle and SM: 128 x 128 are 1,024 cycles, against 13,000 of a bf16 and 39,000 of a tf32x3 product at d = 512.
+// Scores are in units of log2 e, so that an exponential is one ex2. A tile's exponentials are relative to a shift: 0
+// where no score exceeds kBoundedScore, which the rows' norms tell; else the tile's largest, which serves rows and
+// columns alike where all their maxima lie within 60 of it (in natural units: e^-60 more than 10^26 times is nothing);
+// else every row's and column's own, and two exponentials an element.
+// 16 ex2 a cycle and SM: 128 x 128 are 1,024 cycles, against 13,000 of a bf16 and 39,000 of a tf32x3 product at d =
+// 512.
 // The tiles' sums are short, so float32 is enough for them; from tile to tile they are carried in float64.
 #pragma once
 
@@ -69,10 +72,11 @@ class ScaleGradient {
   double *tiles_, *total_;
 };
 
-// Takes in a tile of scores times log2 e, -inf outside the matrix. bounded: none is beyond kBoundedScore or NaN. All threads of the block.
+// Takes in a tile of scores times log2 e, -inf outside the matrix. bounded: none is beyond kBoundedScore or NaN. All
+// threads of the block.
 template <class T>
-__device__ __forceinline__ void take_scores(uint32_t* shared, const SoftmaxSumsView& out, const TilePlace& place, bool bounded,
-                                            const typename T::Values& scores) {
+__device__ __forceinline__ void take_scores(uint32_t* shared, const SoftmaxSumsView& out, const TilePlace& place,
+                                            bool bounded, const typename T::Values& scores) {
   constexpr float kWidest = 60 * kLog2E;
   const float *row_largest = nullptr, *column_largest = nullptr;
   float shift = 0;
@@ -133,9 +137,11 @@ __device__ __forceinline__ void take_scores(uint32_t* shared, const SoftmaxSumsV
   const float* of_columns = T::reduce_columns(T::template area<float>(shared, 3), column_sum, Sum());
   const int k = static_cast<int>(threadIdx.x);
   if (k < place.rows)
-    out.rows[place.column_tile * out.row_stride + place.block_row + k] = {common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
+    out.rows[place.column_tile * out.row_stride + place.block_row + k] = {
+        common ? shift : finite_or_zero(row_largest[k]), of_rows[k]};
   if (k < place.columns)
-    out.columns[place.row_tile * out.column_stride + place.block_column + k] = {common ? shift : finite_or_zero(column_largest[k]), of_columns[k]};
+    out.columns[place.row_tile * out.column_stride + place.block_column + k] = {
+        common ? shift : finite_or_zero(column_largest[k]), of_columns[k]};
 }
 
 }  // namespace duet::cuda

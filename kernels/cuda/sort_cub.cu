@@ -1,5 +1,5 @@
-// CUB's DeviceSegmentedSort behind kernels/cuda/sort.h: DeviceSegmentedRadixSort spills registers on sm_90a, this one does not. A file of its own,
-// outside the spill gate, because the instantiations are CUB's.
+// CUB's DeviceSegmentedSort behind kernels/cuda/sort.h: DeviceSegmentedRadixSort spills registers on sm_90a, this one
+// does not. A file of its own, outside the spill gate, because the instantiations are CUB's.
 #include <thrust/iterator/counting_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
 
@@ -16,11 +16,12 @@ struct RowStart {
   __host__ __device__ int64_t operator()(int64_t row) const { return row * columns; }
 };
 
-uint64_t* run(const duet_context& context, uint64_t* keys, uint64_t* spare, int64_t rows, int64_t columns, void* temporary, size_t& bytes) {
+uint64_t* run(const duet_context& context, uint64_t* keys, uint64_t* spare, int64_t rows, int64_t columns,
+              void* temporary, size_t& bytes) {
   cub::DoubleBuffer<uint64_t> buffers(keys, spare);
   const auto starts = thrust::make_transform_iterator(thrust::make_counting_iterator(int64_t{0}), RowStart{columns});
-  const cudaError_t status = cub::DeviceSegmentedSort::SortKeys(temporary, bytes, buffers, rows * columns, rows, starts, starts + 1,
-                                                                static_cast<cudaStream_t>(context.stream));
+  const cudaError_t status = cub::DeviceSegmentedSort::SortKeys(temporary, bytes, buffers, rows * columns, rows, starts,
+                                                                starts + 1, static_cast<cudaStream_t>(context.stream));
   if (status != cudaSuccess) throw Error(DUET_CUDA_ERROR, text("sort_rows: ", cudaGetErrorString(status)));
   return buffers.Current();
 }
@@ -33,7 +34,8 @@ size_t sort_rows_bytes(const duet_context& context, int64_t rows, int64_t column
   return bytes;
 }
 
-uint64_t* sort_rows(const duet_context& context, uint64_t* keys, uint64_t* spare, int64_t rows, int64_t columns, void* temporary, size_t bytes) {
+uint64_t* sort_rows(const duet_context& context, uint64_t* keys, uint64_t* spare, int64_t rows, int64_t columns,
+                    void* temporary, size_t bytes) {
   return run(context, keys, spare, rows, columns, temporary, bytes);
 }
 

@@ -15,7 +15,8 @@ __global__ void __launch_bounds__(kFillThreads) fill_kernel(V* data, int64_t cou
 
 template <class V>
 void fill_with(const duet_context& context, V* data, int64_t count, V value) {
-  DUET_LAUNCH(fill_kernel<V>, (count + kFillThreads - 1) / kFillThreads, kFillThreads, 0, context.stream)(data, count, value);
+  DUET_LAUNCH(fill_kernel<V>, (count + kFillThreads - 1) / kFillThreads, kFillThreads, 0, context.stream)
+  (data, count, value);
 }
 
 // to (rows x columns) += factor a b^T over `steps` steps.
@@ -27,9 +28,12 @@ struct GradientProduct {
   int tiles_down = 0, tiles = 0;
 };
 
-// Of k in one chain of sums. Tensor cores cut what they add to float32 where an addition would round: over 4096 of k and the three parts of tf32x3
-// that is a bias of 4e-5 of a sum of like signs, over 1024 1e-5. TF32 and bf16 have rounded more than that away before.
-constexpr int64_t longest_chain(duet_precision precision) { return precision == DUET_PRECISION_TF32X3 ? 1024 : kBlockRows; }
+// Of k in one chain of sums. Tensor cores cut what they add to float32 where an addition would round: over 4096 of k
+// and the three parts of tf32x3 that is a bias of 4e-5 of a sum of like signs, over 1024 1e-5. TF32 and bf16 have
+// rounded more than that away before.
+constexpr int64_t longest_chain(duet_precision precision) {
+  return precision == DUET_PRECISION_TF32X3 ? 1024 : kBlockRows;
+}
 
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
@@ -43,7 +47,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
   const int64_t row = static_cast<int64_t>(tile % product.tiles_down) * kTileRows,
                 column = static_cast<int64_t>(tile / product.tiles_down) * T::kColumns;
   typename T::Values values;
-  T::multiply(shared, {product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps}, values);
+  T::multiply(shared, {product.a.row(row), product.a.stride, product.b.row(column), product.b.stride, product.steps},
+              values);
   if (product.factor != nullptr) {
     const float factor = *product.factor;
     DUET_UNROLL
@@ -58,11 +63,13 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
 }
 
 template <class T>
-GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k, int64_t first_k, int64_t count_k, Matrix<float> to,
-                           const float* factor) {
+GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k, int64_t first_k, int64_t count_k,
+                           Matrix<float> to, const float* factor) {
   if (!to || to.columns == 0 || count_k <= 0) return {};
   constexpr int kElements = elements_of_word(T::kPrecision);
-  GradientProduct product{g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, factor, 0, 0};
+  GradientProduct product{
+      g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, factor,
+      0, 0};
   product.a.words += first_k / kElements;
   product.b.words += (block_k + first_k) / kElements;
   product.tiles_down = static_cast<int>(rounded_up(to.rows, kTileRows) / kTileRows);
@@ -74,21 +81,28 @@ int64_t capacity(int64_t count, int64_t most) { return std::min(packed_rows(coun
 
 }  // namespace
 
-void fill(const duet_context& context, float* data, int64_t count, float value) { fill_with(context, data, count, value); }
-void fill(const duet_context& context, double* data, int64_t count, double value) { fill_with(context, data, count, value); }
-void fill(const duet_context& context, unsigned* data, int64_t count, unsigned value) { fill_with(context, data, count, value); }
+void fill(const duet_context& context, float* data, int64_t count, float value) {
+  fill_with(context, data, count, value);
+}
+void fill(const duet_context& context, double* data, int64_t count, double value) {
+  fill_with(context, data, count, value);
+}
+void fill(const duet_context& context, unsigned* data, int64_t count, unsigned value) {
+  fill_with(context, data, count, value);
+}
 void fill(const duet_context& context, int* data, int64_t count, int value) { fill_with(context, data, count, value); }
 
 BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d)
     : a_(take_columns(workspace, precision, n, d)), v_(take_columns(workspace, precision, m, d)) {
-  const int64_t rows = capacity(n, kBlockRows), columns = capacity(m, kBackwardColumns), elements = elements_of_word(precision);
+  const int64_t rows = capacity(n, kBlockRows), columns = capacity(m, kBackwardColumns),
+                elements = elements_of_word(precision);
   g_ = {workspace.take<uint32_t>(rows * columns / elements), columns / elements};
   transposed_ = {workspace.take<uint32_t>(rows * columns / elements), rows / elements};
 }
 
-void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v,
-                           const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero, const float* factor_a,
-                           const float* factor_v) {
+void BlockGradients::begin(const duet_context& context, Matrix<const float> a, const double* inverse_a,
+                           Matrix<const float> v, const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v,
+                           const float* unless_zero, const float* factor_a, const float* factor_v) {
   unless_zero_ = unless_zero;
   factor_a_ = factor_a;
   factor_v_ = factor_v;
@@ -113,15 +127,18 @@ void BlockGradients::add(const duet_context& context, const Block& block) const 
     using T = decltype(tile);
     const int64_t chain = longest_chain(T::kPrecision), longest = std::max(block.rows, block.columns);
     for (int64_t k = 0; k < longest; k += chain) {
-      const GradientProduct first = product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a, factor_a_);
-      const GradientProduct second = product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v, factor_v_);
+      const GradientProduct first =
+          product_of<T>(g_, v_, block.first_column, k, std::min(chain, block.columns - k), to_a, factor_a_);
+      const GradientProduct second =
+          product_of<T>(transposed_, a_, block.first_row, k, std::min(chain, block.rows - k), to_v, factor_v_);
       DUET_LAUNCH(gradient_product_kernel<T>, first.tiles + second.tiles, T::kThreads, T::kSharedBytes, context.stream)
       (first, second, unless_zero_);
     }
   };
   with_precision(context.precision, [&](auto precision) {
     constexpr duet_precision kPrecision = decltype(precision)::value;
-    if (gradient_columns(kPrecision, d) == SingleTile<kPrecision>::kColumns && SingleTile<kPrecision>::fits(context.shared_bytes))
+    if (gradient_columns(kPrecision, d) == SingleTile<kPrecision>::kColumns &&
+        SingleTile<kPrecision>::fits(context.shared_bytes))
       launch(SingleTile<kPrecision>());
     else
       launch(DualTile<kPrecision>());

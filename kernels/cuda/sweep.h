@@ -1,15 +1,18 @@
-// How an n x m matrix that is never stored is visited on the GPU: in blocks, a launch each; and the two products that end every backward sweep.
+// How an n x m matrix that is never stored is visited on the GPU: in blocks, a launch each; and the two products that
+// end every backward sweep.
 //
-// A block's tiles run in any order. What a tile has to say of its rows and columns goes to partial buffers, a place for every tile, which a small
-// kernel merges in the order of the tiles before the next block overwrites them: memory of a constant size, sums in an order that the shapes alone
-// decide. Forward blocks are 16384 x 16384, or 4096 high where a tile says much, and walked: as many blocks of threads as the device runs at once,
-// each along a run of neighbours in a row of tiles. So its rows can stay in shared memory, the next tile's first steps come under the epilogue of
-// the present one (tiles.h), and where runs begin together, all read the same few columns from L2. 128 x 64 tiles of 128 x 256 are 64 for each of 128
-// of 132 SMs.
+// A block's tiles run in any order. What a tile has to say of its rows and columns goes to partial buffers, a place for
+// every tile, which a small kernel merges in the order of the tiles before the next block overwrites them: memory of a
+// constant size, sums in an order that the shapes alone decide. Forward blocks are 16384 x 16384, or 4096 high where a
+// tile says much, and walked: as many blocks of threads as the device runs at once, each along a run of neighbours in a
+// row of tiles. So its rows can stay in shared memory, the next tile's first steps come under the epilogue of the
+// present one (tiles.h), and where runs begin together, all read the same few columns from L2. 128 x 64 tiles of 128 x
+// 256 are 64 for each of 128 of 132 SMs.
 //
-// Backward blocks are 4096 x 4096: the block of d loss/d score is packed twice, as G and as G^T (32 MB each in bf16, 64 MB in float32: partly in the
-// 50 MB of L2), and its products are one launch of 2 x 32 x d/128 tiles, at d = 512 one wave. A block of threads takes a tile, rows running fastest,
-// so that tiles which run together share their columns' rows and the block's 4096 x d words stay in L2.
+// Backward blocks are 4096 x 4096: the block of d loss/d score is packed twice, as G and as G^T (32 MB each in bf16, 64
+// MB in float32: partly in the 50 MB of L2), and its products are one launch of 2 x 32 x d/128 tiles, at d = 512 one
+// wave. A block of threads takes a tile, rows running fastest, so that tiles which run together share their columns'
+// rows and the block's 4096 x d words stay in L2.
 #pragma once
 
 #include "kernels/cuda/pack.h"
@@ -59,12 +62,15 @@ __device__ __forceinline__ TilePlace tile_of(const Block& block, unsigned index)
 
 // The product of a tile; none for a place without rows.
 template <class T>
-__device__ __forceinline__ typename T::Operands operands_of(const Packed& x, const Packed& y, const TilePlace& place, bool keeps_rows = false) {
-  return {x.row(place.first_row), x.stride, y.row(place.first_column), y.stride, place.rows > 0 ? x.steps() : 0, keeps_rows, place.same_rows};
+__device__ __forceinline__ typename T::Operands operands_of(const Packed& x, const Packed& y, const TilePlace& place,
+                                                            bool keeps_rows = false) {
+  return {
+      x.row(place.first_row), x.stride, y.row(place.first_column), y.stride, place.rows > 0 ? x.steps() : 0, keeps_rows,
+      place.same_rows};
 }
 
-// body(tile type) for the kernels that hold one product: SingleTile of the context's precision, or DualTile where the device gives a block too little
-// shared memory for that.
+// body(tile type) for the kernels that hold one product: SingleTile of the context's precision, or DualTile where the
+// device gives a block too little shared memory for that.
 template <class Body>
 void with_single_tile(const duet_context& context, Body&& body) {
   with_precision(context.precision, [&](auto precision) {
@@ -78,10 +84,10 @@ void with_single_tile(const duet_context& context, Body&& body) {
   });
 }
 
-// A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in the kernel
-//   typename T::Loop loop{shared, walk.kept_steps};
-//   for (int tile = walk.first(); tile < walk.end(); ++tile) ... walk.place(tile) ... walk.place(tile + 1), which may be none
-// Where an SM runs two blocks (!kRuns) a tile a block is all: the registers have no room for more.
+// A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in
+//   the kernel typename T::Loop loop{shared, walk.kept_steps};
+//   for (int tile = walk.first(); tile < walk.end(); ++tile) ... walk.place(tile) ... walk.place(tile + 1), which may
+// be none Where an SM runs two blocks (!kRuns) a tile a block is all: the registers have no room for more.
 template <class T>
 struct Walk {
   static constexpr bool kRuns = T::kRuns;
@@ -93,7 +99,8 @@ struct Walk {
   bool all_kept;
 
   // steps: of the product that keeps its rows; alone: the loop has no other.
-  Walk(const duet_context& context, const Block& block, int steps, bool alone = true) : block(block), run(1), kept_steps(0), all_kept(false) {
+  Walk(const duet_context& context, const Block& block, int steps, bool alone = true)
+      : block(block), run(1), kept_steps(0), all_kept(false) {
     if (!kRuns) return;
     const int64_t tiles = tiles_of<T>(block), at_once = std::max(context.multiprocessors, 1);
     const int across = static_cast<int>(rounded_up(block.columns, T::kColumns) / T::kColumns);
@@ -132,7 +139,8 @@ template <class Body>
 void for_each_block(int64_t n, int64_t m, int64_t block_rows, int64_t block_columns, Body&& body) {
   for (int64_t row = 0; row < n; row += block_rows)
     for (int64_t column = 0; column < m; column += block_columns)
-      body(Block{row, column, static_cast<int>(std::min(block_rows, n - row)), static_cast<int>(std::min(block_columns, m - column))});
+      body(Block{row, column, static_cast<int>(std::min(block_rows, n - row)),
+                 static_cast<int>(std::min(block_columns, m - column))});
 }
 
 // data[0 .. count) = value
@@ -148,12 +156,16 @@ struct GradientBlock {
 
 // Takes a tile (a TileProduct's Values; 0 outside the matrix) into the block. All lanes of every warp.
 template <class T>
-__device__ __forceinline__ void take_tile(const GradientBlock& block, const TilePlace& place, const typename T::Values& values) {
+__device__ __forceinline__ void take_tile(const GradientBlock& block, const TilePlace& place,
+                                          const typename T::Values& values) {
   constexpr int kElements = elements_of_word(T::kPrecision);
-  if (block.g.words) T::store_packed(values, block.g.words + place.block_row * block.g.stride + place.block_column / kElements, block.g.stride);
+  if (block.g.words)
+    T::store_packed(values, block.g.words + place.block_row * block.g.stride + place.block_column / kElements,
+                    block.g.stride);
   if (block.transposed.words)
-    T::store_packed_transposed(values, block.transposed.words + place.block_column * block.transposed.stride + place.block_row / kElements,
-                               block.transposed.stride);
+    T::store_packed_transposed(
+        values, block.transposed.words + place.block_column * block.transposed.stride + place.block_row / kElements,
+        block.transposed.stride);
 }
 
 // For factors that lie in device memory: where one is 0 nothing is added, not even 0 times a NaN. Null: no such factor.
@@ -164,11 +176,12 @@ class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);
 
-  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see points_to_zero(). What is
-  // added to a gradient is multiplied by its factor in device memory, null for 1; of factor 0 nothing is added, as with unless_zero.
-  void begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v, const double* inverse_v,
-             Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr, const float* factor_a = nullptr,
-             const float* factor_v = nullptr);
+  // A gradient without data is not computed. The rows count times their inverse (pack.h), null for 1. unless_zero: see
+  // points_to_zero(). What is added to a gradient is multiplied by its factor in device memory, null for 1; of factor 0
+  // nothing is added, as with unless_zero.
+  void begin(const duet_context& context, Matrix<const float> a, const double* inverse_a, Matrix<const float> v,
+             const double* inverse_v, Matrix<float> grad_a, Matrix<float> grad_v, const float* unless_zero = nullptr,
+             const float* factor_a = nullptr, const float* factor_v = nullptr);
   const GradientBlock& block() const { return block_; }  // what the kernel that forms G fills
   void add(const duet_context& context, const Block& block) const;
 

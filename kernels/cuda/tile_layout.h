@@ -1,5 +1,6 @@
-// Which thread of a block owns which elements of a tile, and what epilogues do with them: reductions over rows and columns, loads and stores,
-// whatever the precision. The elements lie as mma.sync leaves its results; the tile product itself is in tiles.h, with how to use both.
+// Which thread of a block owns which elements of a tile, and what epilogues do with them: reductions over rows and
+// columns, loads and stores, whatever the precision. The elements lie as mma.sync leaves its results; the tile product
+// itself is in tiles.h, with how to use both.
 #pragma once
 
 #include "kernels/core/context.h"
@@ -13,7 +14,9 @@ namespace duet::cuda {
 inline constexpr int kTileRows = 128;
 inline constexpr int kStepWords = 32;  // 128 bytes of k: one row of shared memory passes all banks once
 
-__host__ __device__ constexpr int elements_of_word(duet_precision precision) { return precision == DUET_PRECISION_BF16 ? 2 : 1; }
+__host__ __device__ constexpr int elements_of_word(duet_precision precision) {
+  return precision == DUET_PRECISION_BF16 ? 2 : 1;
+}
 
 // As close to float32 as METHOD.md 1 asks of fp32 and tf32x3.
 __host__ __device__ constexpr bool is_exact(duet_precision precision) {
@@ -38,14 +41,18 @@ struct TileLayout {
   static constexpr int kColumns = kTileColumns;
   static constexpr int kThreads = 2 * kWarpsAcross * 32;
   static constexpr int kBlocks = 256 / kThreads;  // an SM's 64 K registers at 255 a thread
-  static constexpr bool kRuns = kBlocks == 1;     // from tile to tile, where no other block's products run under the epilogue
+  static constexpr bool kRuns =
+      kBlocks == 1;  // from tile to tile, where no other block's products run under the epilogue
   static constexpr int kWarpRows = kTileRows / 2, kWarpColumns = kColumns / kWarpsAcross;
   static constexpr int kStages = 3;
   static constexpr int kRowStepWords = kTileRows * kStepWords, kColumnStepWords = kColumns * kStepWords;
   static constexpr int kThreadRows = kWarpRows / 8, kThreadColumns = kWarpColumns / 4;
   static constexpr int kValues = kThreadRows * kThreadColumns;
-  // Shared memory: kStages steps of the columns, then places for as many steps of the rows as the device holds, but at least kStages.
-  static constexpr size_t shared_bytes(int row_places) { return sizeof(uint32_t) * (kStages * kColumnStepWords + row_places * kRowStepWords); }
+  // Shared memory: kStages steps of the columns, then places for as many steps of the rows as the device holds, but at
+  // least kStages.
+  static constexpr size_t shared_bytes(int row_places) {
+    return sizeof(uint32_t) * (kStages * kColumnStepWords + row_places * kRowStepWords);
+  }
   static constexpr int row_places(int64_t bytes) {
     const int64_t places = (bytes / 4 - kStages * kColumnStepWords) / kRowStepWords;
     return places > kStages ? static_cast<int>(places) : kStages;
@@ -68,18 +75,23 @@ struct TileLayout {
   struct Values {
     float tile[kThreadRows / 2][kThreadColumns / 2][4];  // as mma.sync holds its 16 x 8 results
     __device__ __forceinline__ float& operator()(int r, int c) { return tile[r >> 1][c >> 1][(r & 1) * 2 + (c & 1)]; }
-    __device__ __forceinline__ float operator()(int r, int c) const { return tile[r >> 1][c >> 1][(r & 1) * 2 + (c & 1)]; }
+    __device__ __forceinline__ float operator()(int r, int c) const {
+      return tile[r >> 1][c >> 1][(r & 1) * 2 + (c & 1)];
+    }
   };
 
   static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) & 31; }
   static __device__ __forceinline__ int warp_row() { return static_cast<int>(threadIdx.x) / (32 * kWarpsAcross); }
   static __device__ __forceinline__ int warp_column() { return static_cast<int>(threadIdx.x) / 32 % kWarpsAcross; }
-  // The thread's rows and columns of the tile: r < kThreadRows, c < kThreadColumns. Columns c, c + 1 (c even) are neighbours.
+  // The thread's rows and columns of the tile: r < kThreadRows, c < kThreadColumns. Columns c, c + 1 (c even) are
+  // neighbours.
   static __device__ __forceinline__ int row(int r) { return warp_row() * kWarpRows + 8 * r + (lane() >> 2); }
-  static __device__ __forceinline__ int column(int c) { return warp_column() * kWarpColumns + 8 * (c >> 1) + 2 * (lane() & 3) + (c & 1); }
+  static __device__ __forceinline__ int column(int c) {
+    return warp_column() * kWarpColumns + 8 * (c >> 1) + 2 * (lane() & 3) + (c & 1);
+  }
 
-  // Shared memory for one reduction; index < kAreas, and 8-byte numbers take two of them, from an even index on. It is free again behind the next
-  // barrier after the last read of its totals.
+  // Shared memory for one reduction; index < kAreas, and 8-byte numbers take two of them, from an even index on. It is
+  // free again behind the next barrier after the last read of its totals.
   template <class V>
   static __device__ __forceinline__ V* area(uint32_t* scratch, int index) {
     static_assert(sizeof(V) == 4 || sizeof(V) == 8);
@@ -100,19 +112,23 @@ struct TileLayout {
   // partial[c]: of the thread's part of column(c), destroyed. Returns the tile's kColumns totals, in area.
   template <class V, class Combine>
   static __device__ __forceinline__ const V* reduce_columns(V* area, V (&partial)[kThreadColumns], Combine combine) {
-    // Each step a lane hands half of its columns to a partner and takes the partner's part of the other half: 14 shuffles, not 48.
-    const int first = keep_half<kThreadColumns / 2>(16, partial, combine) + keep_half<kThreadColumns / 4>(8, partial, combine) +
+    // Each step a lane hands half of its columns to a partner and takes the partner's part of the other half: 14
+    // shuffles, not 48.
+    const int first = keep_half<kThreadColumns / 2>(16, partial, combine) +
+                      keep_half<kThreadColumns / 4>(8, partial, combine) +
                       keep_half<kThreadColumns / 8>(4, partial, combine);
     DUET_UNROLL
     for (int k = 0; k < kThreadColumns / 8; ++k) area[warp_row() * kColumns + column(first + k)] = partial[k];
     return add_warps(area, kColumns, 2, combine);
   }
 
-  // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set becomes
-  // recompute(row, column). Registers have no index. Where close pairs are recomputed, every thread's values go through places of its own in shared,
-  // all of which is free then; where NaN alone is, each register is asked whether it is the one.
+  // For the rare element that its product cannot tell: value (r, c) with bit r * kThreadColumns + c of flags set
+  // becomes recompute(row, column). Registers have no index. Where close pairs are recomputed, every thread's values go
+  // through places of its own in shared, all of which is free then; where NaN alone is, each register is asked whether
+  // it is the one.
   template <class Recompute>
-  static __device__ __forceinline__ void replace([[maybe_unused]] uint32_t* shared, const unsigned (&flags)[kValues / 32], Recompute recompute,
+  static __device__ __forceinline__ void replace([[maybe_unused]] uint32_t* shared,
+                                                 const unsigned (&flags)[kValues / 32], Recompute recompute,
                                                  Values& values) {
     [[maybe_unused]] float* places = reinterpret_cast<float*>(shared) + threadIdx.x;
     if constexpr (is_exact(P)) {
@@ -165,9 +181,11 @@ struct TileLayout {
     }
   }
 
-  // out (rows x columns of the tile, any alignment and stride) = values, or += with kAdd. A quad of lanes writes 32 bytes, a whole sector.
+  // out (rows x columns of the tile, any alignment and stride) = values, or += with kAdd. A quad of lanes writes 32
+  // bytes, a whole sector.
   template <bool kAdd = false>
-  static __device__ __forceinline__ void store(const Values& values, float* out, int64_t stride, int rows, int columns) {
+  static __device__ __forceinline__ void store(const Values& values, float* out, int64_t stride, int rows,
+                                               int columns) {
     const bool whole = rows >= kTileRows && columns >= kColumns;
     const bool aligned = reinterpret_cast<uintptr_t>(out) % sizeof(float2) == 0 && stride % 2 == 0;
     if (whole && aligned) {
@@ -199,18 +217,20 @@ struct TileLayout {
   }
 
   // values = rows x columns from there, `outside` elsewhere.
-  static __device__ __forceinline__ void load(const float* from, int64_t stride, int rows, int columns, float outside, Values& values) {
+  static __device__ __forceinline__ void load(const float* from, int64_t stride, int rows, int columns, float outside,
+                                              Values& values) {
     const bool whole = rows >= kTileRows && columns >= kColumns;
     DUET_UNROLL
     for (int r = 0; r < kThreadRows; ++r) {
       const float* at = from + row(r) * stride;
       DUET_UNROLL
-      for (int c = 0; c < kThreadColumns; ++c) values(r, c) = whole || (row(r) < rows && column(c) < columns) ? __ldg(at + column(c)) : outside;
+      for (int c = 0; c < kThreadColumns; ++c)
+        values(r, c) = whole || (row(r) < rows && column(c) < columns) ? __ldg(at + column(c)) : outside;
     }
   }
 
-  // The tile as an operand of the next product: element (i, j) at k = j of row i of `to`, whose first word is the tile's. The whole tile is
-  // written: what is outside the matrix must be 0.
+  // The tile as an operand of the next product: element (i, j) at k = j of row i of `to`, whose first word is the
+  // tile's. The whole tile is written: what is outside the matrix must be 0.
   static __device__ __forceinline__ void store_packed(const Values& values, uint32_t* to, int64_t stride) {
     uint32_t* words = to + row(0) * stride + column(0) / elements_of_word(P);
     DUET_UNROLL

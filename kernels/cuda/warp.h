@@ -1,5 +1,6 @@
-// Reductions over a warp, a part of one, or a block. Every lane gets the result, with the same bits: values are combined in the order of the lanes,
-// whatever the schedule. All lanes of the warp (all threads of the block) must call; blocks are whole warps.
+// Reductions over a warp, a part of one, or a block. Every lane gets the result, with the same bits: values are
+// combined in the order of the lanes, whatever the schedule. All lanes of the warp (all threads of the block) must
+// call; blocks are whole warps.
 #pragma once
 
 #include <cstring>
@@ -11,7 +12,9 @@ namespace duet::cuda {
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kMostWarps = 32;  // of a block
 
-__device__ __forceinline__ int thread_of_block() { return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)); }
+__device__ __forceinline__ int thread_of_block() {
+  return static_cast<int>(threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z));
+}
 __device__ __forceinline__ int threads_of_block() { return static_cast<int>(blockDim.x * blockDim.y * blockDim.z); }
 __device__ __forceinline__ int lane_of_warp() { return thread_of_block() & 31; }
 __device__ __forceinline__ int warp_of_block() { return thread_of_block() >> 5; }
@@ -62,7 +65,8 @@ __device__ __forceinline__ T shuffle_xor(const T& value, int bits) {
   return other;
 }
 
-// Over groups of kLanes neighbouring lanes (a power of two): 32 the warp, 4 the lanes that hold one row of an mma's result.
+// Over groups of kLanes neighbouring lanes (a power of two): 32 the warp, 4 the lanes that hold one row of an mma's
+// result.
 template <int kLanes = 32, class T, class Combine>
 __device__ __forceinline__ T warp_reduce(T value, const Combine& combine) {
   static_assert(kLanes >= 1 && kLanes <= 32 && (kLanes & (kLanes - 1)) == 0);
@@ -87,7 +91,8 @@ __device__ __forceinline__ T warp_min(T value) {
   return warp_reduce<kLanes>(value, Min{});
 }
 
-// Two barriers: the first shows the warps' values to all, the second lets the next call (and whoever used shared memory before) go on.
+// Two barriers: the first shows the warps' values to all, the second lets the next call (and whoever used shared memory
+// before) go on.
 template <class T, class Combine>
 __device__ __forceinline__ T block_reduce(T value, const Combine& combine) {
   static_assert(std::is_trivially_copyable_v<T> && alignof(T) <= 16);

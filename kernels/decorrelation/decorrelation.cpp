@@ -30,7 +30,8 @@ size_t workspace_bytes(const duet_context* context, const Pairs& pairs) {
 
 using namespace duet;
 
-duet_status duet_decorrelation_workspace(const duet_context* context, const duet_decorrelation_inputs* inputs, size_t* bytes) {
+duet_status duet_decorrelation_workspace(const duet_context* context, const duet_decorrelation_inputs* inputs,
+                                         size_t* bytes) {
   return guard("decorrelation_workspace", [&] {
     Arguments arguments;
     require(bytes != nullptr, "bytes: null");
@@ -38,7 +39,8 @@ duet_status duet_decorrelation_workspace(const duet_context* context, const duet
   });
 }
 
-duet_status duet_decorrelation_forward(duet_context* context, const duet_decorrelation_inputs* inputs, duet_vector loss, duet_workspace workspace) {
+duet_status duet_decorrelation_forward(duet_context* context, const duet_decorrelation_inputs* inputs, duet_vector loss,
+                                       duet_workspace workspace) {
   return guard("decorrelation_forward", [&] {
     Arguments arguments;
     const Pairs pairs = check(inputs, arguments);
@@ -51,8 +53,9 @@ duet_status duet_decorrelation_forward(duet_context* context, const duet_decorre
   });
 }
 
-duet_status duet_decorrelation_backward(duet_context* context, const duet_decorrelation_inputs* inputs, duet_vector grad_loss, duet_matrix grad_a,
-                                        duet_matrix grad_v, duet_workspace workspace) {
+duet_status duet_decorrelation_backward(duet_context* context, const duet_decorrelation_inputs* inputs,
+                                        duet_vector grad_loss, duet_matrix grad_a, duet_matrix grad_v,
+                                        duet_workspace workspace) {
   return guard("decorrelation_backward", [&] {
     Arguments arguments;
     const Pairs pairs = check(inputs, arguments);
@@ -62,7 +65,8 @@ duet_status duet_decorrelation_backward(duet_context* context, const duet_decorr
     arguments.check(workspace, workspace_bytes(context, pairs));
     const Workspace scratch(workspace);
     dispatch(
-        context, [&] { cpu::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); },
+        context,
+        [&] { cpu::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); },
         [&] { cuda::decorrelation_backward(*context, pairs.a, pairs.v, pairs.eps, upstream, to_a, to_v, scratch); });
   });
 }

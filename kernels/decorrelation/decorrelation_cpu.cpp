@@ -1,5 +1,5 @@
-// Standardise both sides into scratch, R = A^T V / n in tiles; backward turns R into M = dL/dR / n and goes back through two products and
-// the standardisation. Sums over the batch are float64, a column's in the order of its rows.
+// Standardise both sides into scratch, R = A^T V / n in tiles; backward turns R into M = dL/dR / n and goes back
+// through two products and the standardisation. Sums over the batch are float64, a column's in the order of its rows.
 #include <algorithm>
 
 #include "kernels/cpu/parallel.h"
@@ -32,7 +32,8 @@ struct Scratch {
         row_loss{workspace.take<double>(d), d} {}
 };
 
-void standardise(const duet_context& context, Matrix<const float> x, double eps, Matrix<float> out, Vector<double> deviation) {
+void standardise(const duet_context& context, Matrix<const float> x, double eps, Matrix<float> out,
+                 Vector<double> deviation) {
   const double n = static_cast<double>(x.rows);
   parallel_chunks(context, x.columns, kColumns, [&](int64_t first, int64_t count, int) {
     double mean[kColumns] = {}, square[kColumns] = {};
@@ -40,15 +41,18 @@ void standardise(const duet_context& context, Matrix<const float> x, double eps,
       for (int64_t k = 0; k < count; ++k) mean[k] += x.row(i)[first + k];
     for (int64_t k = 0; k < count; ++k) mean[k] /= n;
     for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t k = 0; k < count; ++k) square[k] += (x.row(i)[first + k] - mean[k]) * (x.row(i)[first + k] - mean[k]);
+      for (int64_t k = 0; k < count; ++k)
+        square[k] += (x.row(i)[first + k] - mean[k]) * (x.row(i)[first + k] - mean[k]);
     for (int64_t k = 0; k < count; ++k) deviation[first + k] = column_deviation(square[k], n, eps);
     for (int64_t i = 0; i < x.rows; ++i)
-      for (int64_t k = 0; k < count; ++k) out.row(i)[first + k] = standardised(x.row(i)[first + k], mean[k], deviation[first + k]);
+      for (int64_t k = 0; k < count; ++k)
+        out.row(i)[first + k] = standardised(x.row(i)[first + k], mean[k], deviation[first + k]);
   });
 }
 
 // Leaves both sides standardised and R in scratch.
-void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, const Scratch& scratch) {
+void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+               const Scratch& scratch) {
   standardise(context, a, eps, scratch.a, scratch.deviation_a);
   standardise(context, v, eps, scratch.v, scratch.deviation_v);
   const float share = static_cast<float>(1.0 / static_cast<double>(a.rows));
@@ -61,8 +65,8 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
 }
 
 // Adds what the gradient of the standardised columns, scratch's gradient, means for the columns themselves.
-void add_through_standardisation(const duet_context& context, Matrix<const float> gradient, Matrix<const float> x, Vector<const double> deviation,
-                                 Matrix<float> grad) {
+void add_through_standardisation(const duet_context& context, Matrix<const float> gradient, Matrix<const float> x,
+                                 Vector<const double> deviation, Matrix<float> grad) {
   const double n = static_cast<double>(x.rows);
   parallel_chunks(context, x.columns, kColumns, [&](int64_t first, int64_t count, int) {
     double mean[kColumns] = {}, along[kColumns] = {};
@@ -75,7 +79,8 @@ void add_through_standardisation(const duet_context& context, Matrix<const float
     for (int64_t k = 0; k < count; ++k) mean[k] /= n, along[k] /= n;
     for (int64_t i = 0; i < x.rows; ++i)
       for (int64_t k = 0; k < count; ++k)
-        grad.row(i)[first + k] += through_standardisation(gradient.row(i)[first + k], x.row(i)[first + k], mean[k], along[k], deviation[first + k]);
+        grad.row(i)[first + k] += through_standardisation(gradient.row(i)[first + k], x.row(i)[first + k], mean[k],
+                                                          along[k], deviation[first + k]);
   });
 }
 
@@ -87,8 +92,8 @@ size_t decorrelation_workspace(int64_t n, int64_t d) {
   return measure.used();
 }
 
-void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<float> loss,
-                           Workspace workspace) {
+void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps,
+                           Vector<float> loss, Workspace workspace) {
   const int64_t d = a.columns;
   if (a.rows == 0 || d <= 1) {
     loss[0] = 0;
@@ -109,8 +114,9 @@ void decorrelation_forward(const duet_context& context, Matrix<const float> a, M
   loss[0] = static_cast<float>(sum / pairs_of_columns(d));
 }
 
-void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<const float> grad_loss,
-                            Matrix<float> grad_a, Matrix<float> grad_v, Workspace workspace) {
+void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps,
+                            Vector<const float> grad_loss, Matrix<float> grad_a, Matrix<float> grad_v,
+                            Workspace workspace) {
   const int64_t n = a.rows, d = a.columns;
   if (n == 0 || d <= 1 || (!grad_a && !grad_v)) return;
   const Scratch scratch(workspace, n, d);

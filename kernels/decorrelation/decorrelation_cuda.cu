@@ -1,7 +1,8 @@
-// Columns are summed over the batch in double (kernels/cuda/column_sums.h): means, then squared deviations; both sides are standardised into scratch,
-// R = A^T V / n is a dense product (kernels/cuda/dense.h), its off-diagonal squares are summed a team a row (kernels/cuda/rows.h), then in one block.
-// Backward turns R into M = dL/dR / n in place and goes back through two products and the standardisation. 4096 x 512: each side is read three times
-// and written once forward (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen
+// Columns are summed over the batch in double (kernels/cuda/column_sums.h): means, then squared deviations; both sides
+// are standardised into scratch, R = A^T V / n is a dense product (kernels/cuda/dense.h), its off-diagonal squares are
+// summed a team a row (kernels/cuda/rows.h), then in one block. Backward turns R into M = dL/dR / n in place and goes
+// back through two products and the standardisation. 4096 x 512: each side is read three times and written once forward
+// (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen
 // launches, beside 2.1 GFLOP a product. Small batches go another way (decorrelation_small_cuda.cu).
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
@@ -73,7 +74,9 @@ struct KeepDeviation {
   double n, eps;
   double* deviation;
 
-  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const { deviation[j] = column_deviation(sums.at[0], n, eps); }
+  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const {
+    deviation[j] = column_deviation(sums.at[0], n, eps);
+  }
 };
 
 struct Standardise {
@@ -89,19 +92,31 @@ struct Standardise {
   }
 };
 
-void standardise(const duet_context& context, const Scratch& scratch, Matrix<const float> x, double eps, const Side& to) {
+void standardise(const duet_context& context, const Scratch& scratch, Matrix<const float> x, double eps,
+                 const Side& to) {
   const double n = static_cast<double>(x.rows);
   column_sums<1>(context, scratch.cut, Value{x}, KeepMean{n, to.mean}, scratch.partials);
-  column_sums<1>(context, scratch.cut, SquaredDeviation{x, to.mean}, KeepDeviation{n, eps, to.deviation}, scratch.partials);
-  for_each_element(context, x.rows, x.columns, false, aligned(x) && aligned(Matrix<const float>(to.standardised)), Standardise{x, to});
+  column_sums<1>(context, scratch.cut, SquaredDeviation{x, to.mean}, KeepDeviation{n, eps, to.deviation},
+                 scratch.partials);
+  for_each_element(context, x.rows, x.columns, false, aligned(x) && aligned(Matrix<const float>(to.standardised)),
+                   Standardise{x, to});
 }
 
 // Leaves both sides standardised and R in scratch.
-void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, const Scratch& scratch) {
+void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+               const Scratch& scratch) {
   standardise(context, scratch, a, eps, scratch.a);
   standardise(context, scratch, v, eps, scratch.v);
   const float share = static_cast<float>(1.0 / static_cast<double>(a.rows));
-  dense_product(context, {share, scratch.a.standardised, Operand::transposed, scratch.v.standardised, Operand::as_it_is, 0, scratch.correlation, {}},
+  dense_product(context,
+                {share,
+                 scratch.a.standardised,
+                 Operand::transposed,
+                 scratch.v.standardised,
+                 Operand::as_it_is,
+                 0,
+                 scratch.correlation,
+                 {}},
                 scratch.dense);
 }
 
@@ -112,14 +127,16 @@ struct RowLoss {
   template <class Team, int kWidth>
   __device__ void run(int64_t k) const {
     const float* const row = correlation.row(k);
-    const double sum = Team::template sum_over<1>(correlation.columns, [=](int64_t l) { return l == k ? 0 : double{row[l]} * row[l]; });
+    const double sum = Team::template sum_over<1>(correlation.columns,
+                                                  [=](int64_t l) { return l == k ? 0 : double{row[l]} * row[l]; });
     if (Team::thread() == 0) row_loss[k] = sum;
   }
 };
 
 constexpr int kThreads = 256;
 
-__global__ void __launch_bounds__(kThreads) loss_kernel(const double* row_loss, int64_t parts, double pairs, float* loss) {
+__global__ void __launch_bounds__(kThreads)
+    loss_kernel(const double* row_loss, int64_t parts, double pairs, float* loss) {
   double sum = 0;
   for (int64_t k = threadIdx.x; k < parts; k += kThreads) sum += row_loss[k];
   sum = block_sum(sum);
@@ -169,16 +186,19 @@ struct AddGradient {
     const Pack<kWidth> g = load<kWidth>(gradient.row(i) + j), x = load<kWidth>(standardised.row(i) + j);
     Pack<kWidth> sum = load<kWidth>(grad.row(i) + j);
     DUET_UNROLL
-    for (int k = 0; k < kWidth; ++k) sum.at[k] += through_standardisation(g.at[k], x.at[k], mean[j + k], along[j + k], deviation[j + k]);
+    for (int k = 0; k < kWidth; ++k)
+      sum.at[k] += through_standardisation(g.at[k], x.at[k], mean[j + k], along[j + k], deviation[j + k]);
     store(grad.row(i) + j, sum);
   }
 };
 
 // Adds what scratch's gradient, of the standardised columns, means for the columns themselves.
-void add_through_standardisation(const duet_context& context, const Scratch& scratch, const Side& side, Matrix<float> grad) {
+void add_through_standardisation(const duet_context& context, const Scratch& scratch, const Side& side,
+                                 Matrix<float> grad) {
   const Matrix<const float> gradient = scratch.gradient, standardised = side.standardised;
   const double n = static_cast<double>(gradient.rows);
-  column_sums<2>(context, scratch.cut, GradientTerms{gradient, standardised}, KeepMeans{n, scratch.mean, scratch.along}, scratch.partials);
+  column_sums<2>(context, scratch.cut, GradientTerms{gradient, standardised}, KeepMeans{n, scratch.mean, scratch.along},
+                 scratch.partials);
   for_each_element(context, grad.rows, grad.columns, false, aligned(gradient) && aligned(standardised) && aligned(grad),
                    AddGradient{gradient, standardised, scratch.mean, scratch.along, side.deviation, grad});
 }
@@ -191,8 +211,8 @@ size_t decorrelation_workspace(int64_t n, int64_t d) {
   return measure.used();
 }
 
-void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<float> loss,
-                           Workspace workspace) {
+void decorrelation_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps,
+                           Vector<float> loss, Workspace workspace) {
   const int64_t d = a.columns;
   const bool empty = a.rows == 0 || d <= 1;
   const Scratch scratch(workspace, a.rows, d);
@@ -208,17 +228,21 @@ void decorrelation_forward(const duet_context& context, Matrix<const float> a, M
   DUET_LAUNCH(loss_kernel, 1, kThreads, 0, context.stream)(scratch.row_loss, parts, pairs_of_columns(d), loss.data);
 }
 
-void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps, Vector<const float> grad_loss,
-                            Matrix<float> grad_a, Matrix<float> grad_v, Workspace workspace) {
+void decorrelation_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, float eps,
+                            Vector<const float> grad_loss, Matrix<float> grad_a, Matrix<float> grad_v,
+                            Workspace workspace) {
   const int64_t n = a.rows, d = a.columns;
   if (n == 0 || d <= 1 || (!grad_a && !grad_v)) return;
-  if (decorrelation_is_small(context, n, d)) return decorrelation_small_backward(context, a, v, eps, grad_loss.data, grad_a, grad_v);
+  if (decorrelation_is_small(context, n, d))
+    return decorrelation_small_backward(context, a, v, eps, grad_loss.data, grad_a, grad_v);
   const Scratch scratch(workspace, n, d);
   correlate(context, a, v, eps, scratch);
   const double share = 2.0 / (pairs_of_columns(d) * static_cast<double>(n));
-  for_each_element(context, d, d, false, aligned(scratch.correlation), OfCorrelation{share, grad_loss.data, scratch.correlation});
+  for_each_element(context, d, d, false, aligned(scratch.correlation),
+                   OfCorrelation{share, grad_loss.data, scratch.correlation});
   const auto multiply = [&](const Side& side, Operand is) {
-    dense_product(context, {1, side.standardised, Operand::as_it_is, scratch.correlation, is, 0, scratch.gradient, {}}, scratch.dense);
+    dense_product(context, {1, side.standardised, Operand::as_it_is, scratch.correlation, is, 0, scratch.gradient, {}},
+                  scratch.dense);
   };
   if (grad_a) {
     multiply(scratch.v, Operand::transposed);

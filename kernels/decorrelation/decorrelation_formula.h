@@ -9,8 +9,12 @@
 namespace duet {
 
 // square: sum of the squared deviations from the mean; the variance is the biased one.
-DUET_HOST_DEVICE inline double column_deviation(double square, double n, double eps) { return ::sqrt(square / n + eps); }
-DUET_HOST_DEVICE inline float standardised(double value, double mean, double deviation) { return static_cast<float>((value - mean) / deviation); }
+DUET_HOST_DEVICE inline double column_deviation(double square, double n, double eps) {
+  return ::sqrt(square / n + eps);
+}
+DUET_HOST_DEVICE inline float standardised(double value, double mean, double deviation) {
+  return static_cast<float>((value - mean) / deviation);
+}
 
 // Of a value from g, the gradient of its standardised value x; means over the column of g and of g x.
 DUET_HOST_DEVICE inline float through_standardisation(double g, double x, double mean, double along, double deviation) {
@@ -18,6 +22,8 @@ DUET_HOST_DEVICE inline float through_standardisation(double g, double x, double
 }
 
 // d (d - 1): of the off-diagonal correlations the loss is the mean square.
-DUET_HOST_DEVICE inline double pairs_of_columns(int64_t d) { return static_cast<double>(d) * static_cast<double>(d - 1); }
+DUET_HOST_DEVICE inline double pairs_of_columns(int64_t d) {
+  return static_cast<double>(d) * static_cast<double>(d - 1);
+}
 
 }  // namespace duet

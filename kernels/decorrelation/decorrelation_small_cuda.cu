@@ -1,9 +1,11 @@
-// A block of 256 threads standardises the columns that it needs by itself, 16 of a side at a time, into shared memory: nothing is stored but results.
-// Forward: a block a tile of 16 x 16 correlations. Backward: a block 16 columns of one side's gradient, 16 elements a thread in registers; it walks
-// over the other side's columns, correlates 16 of them with its own and multiplies them by what their correlations come to.
-// n = 128, d = 64, both sides: forward 16 blocks, 1 MFLOP in the products; each reads 16 KB and divides 4096 values in float64, some 3 us; backward 8
-// blocks of 1 MFLOP, 4 steps of 1 us. Expected on an H100: 4 us forward with the sum of the tiles' parts, 6 us backward; the form for large batches
-// takes 9 and 14 launches.
+// A block of 256 threads standardises the columns that it needs by itself, 16 of a side at a time, into shared memory:
+// nothing is stored but results.
+// Forward: a block a tile of 16 x 16 correlations. Backward: a block 16 columns of one side's gradient, 16 elements a
+// thread in registers; it walks over the other side's columns, correlates 16 of them with its own and multiplies them
+// by what their correlations come to.
+// n = 128, d = 64, both sides: forward 16 blocks, 1 MFLOP in the products; each reads 16 KB and divides 4096 values in
+// float64, some 3 us; backward 8 blocks of 1 MFLOP, 4 steps of 1 us. Expected on an H100: 4 us forward with the sum of
+// the tiles' parts, 6 us backward; the form for large batches takes 9 and 14 launches.
 #include "kernels/cuda/warp.h"
 #include "kernels/decorrelation/decorrelation_formula.h"
 #include "kernels/decorrelation/decorrelation_small_cuda.h"
@@ -19,7 +21,8 @@ constexpr int64_t kMostColumns = 256;                          // 16 steps backw
 __device__ int row_lane() { return static_cast<int>(threadIdx.x) / kColumns; }
 __device__ int column_lane() { return static_cast<int>(threadIdx.x) % kColumns; }
 
-// The sum over the threads of a column, in the order of their rows. For whole blocks; sums: kRowLanes x kColumns, scratch.
+// The sum over the threads of a column, in the order of their rows. For whole blocks; sums: kRowLanes x kColumns,
+// scratch.
 __device__ double column_sum(double value, double (*sums)[kColumns]) {
   sums[row_lane()][column_lane()] = value;
   __syncthreads();
@@ -29,9 +32,10 @@ __device__ double column_sum(double value, double (*sums)[kColumns]) {
   return sum;
 }
 
-// to (n x kColumns) = the columns of x from `first` on, standardised, 0 past the last; returns the deviation of the thread's column. For whole
-// blocks; ends with a barrier.
-__device__ double standardise(Matrix<const float> x, int64_t first, double eps, float (*to)[kColumns], double (*sums)[kColumns]) {
+// to (n x kColumns) = the columns of x from `first` on, standardised, 0 past the last; returns the deviation of the
+// thread's column. For whole blocks; ends with a barrier.
+__device__ double standardise(Matrix<const float> x, int64_t first, double eps, float (*to)[kColumns],
+                              double (*sums)[kColumns]) {
   const int n = static_cast<int>(x.rows), c = column_lane();
   const bool inside = first + c < x.columns;
   double sum = 0, square = 0;
@@ -57,7 +61,8 @@ __device__ float correlation(const float (*one)[kColumns], const float (*other)[
   return sum * static_cast<float>(1.0 / n);
 }
 
-__global__ void __launch_bounds__(kThreads) small_correlation_kernel(Matrix<const float> a, Matrix<const float> v, double eps, double* partials) {
+__global__ void __launch_bounds__(kThreads)
+    small_correlation_kernel(Matrix<const float> a, Matrix<const float> v, double eps, double* partials) {
   DUET_SHARED(float, of_a, [kMostRows][kColumns]);
   DUET_SHARED(float, of_v, [kMostRows][kColumns]);
   DUET_SHARED(double, sums, [kRowLanes][kColumns]);
@@ -74,8 +79,8 @@ __global__ void __launch_bounds__(kThreads) small_correlation_kernel(Matrix<cons
 
 // Blocks of a's columns, then of v's. share: 2 / (d (d - 1) n).
 __global__ void __launch_bounds__(kThreads)
-    small_decorrelation_gradient_kernel(Matrix<const float> a, Matrix<const float> v, double eps, double share, const float* grad_loss,
-                                        Matrix<float> grad_a, Matrix<float> grad_v) {
+    small_decorrelation_gradient_kernel(Matrix<const float> a, Matrix<const float> v, double eps, double share,
+                                        const float* grad_loss, Matrix<float> grad_a, Matrix<float> grad_v) {
   DUET_SHARED(float, own, [kMostRows][kColumns]);
   DUET_SHARED(float, other, [kMostRows][kColumns]);
   DUET_SHARED(double, sums, [kRowLanes][kColumns]);
@@ -114,7 +119,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int e = 0; e < kEach; ++e) {
     const int i = row_lane() + e * kRowLanes;
     if (i < n && first + column_lane() < d)
-      grad.row(i)[first + column_lane()] += through_standardisation(g[e], own[i][column_lane()], mean, along, deviation);
+      grad.row(i)[first + column_lane()] +=
+          through_standardisation(g[e], own[i][column_lane()], mean, along, deviation);
   }
 }
 
@@ -126,14 +132,18 @@ bool decorrelation_is_small(const duet_context& context, int64_t n, int64_t d) {
   return n <= context.small_rows && n <= kMostRows && d <= kMostColumns;
 }
 
-int64_t decorrelation_small_partials(int64_t d) { return d <= kMostColumns ? blocks_of_columns(d) * blocks_of_columns(d) : 0; }
-
-void decorrelation_small_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, double* partials) {
-  DUET_LAUNCH(small_correlation_kernel, decorrelation_small_partials(a.columns), kThreads, 0, context.stream)(a, v, eps, partials);
+int64_t decorrelation_small_partials(int64_t d) {
+  return d <= kMostColumns ? blocks_of_columns(d) * blocks_of_columns(d) : 0;
 }
 
-void decorrelation_small_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, const float* grad_loss,
-                                  Matrix<float> grad_a, Matrix<float> grad_v) {
+void decorrelation_small_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+                                 double* partials) {
+  DUET_LAUNCH(small_correlation_kernel, decorrelation_small_partials(a.columns), kThreads, 0, context.stream)
+  (a, v, eps, partials);
+}
+
+void decorrelation_small_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+                                  const float* grad_loss, Matrix<float> grad_a, Matrix<float> grad_v) {
   const int64_t d = a.columns, sides = (grad_a ? 1 : 0) + (grad_v ? 1 : 0);
   const double share = 2.0 / (pairs_of_columns(d) * static_cast<double>(a.rows));
   DUET_LAUNCH(small_decorrelation_gradient_kernel, sides * blocks_of_columns(d), kThreads, 0, context.stream)

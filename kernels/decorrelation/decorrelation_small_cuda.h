@@ -10,9 +10,10 @@ namespace duet::cuda {
 bool decorrelation_is_small(const duet_context& context, int64_t n, int64_t d);
 int64_t decorrelation_small_partials(int64_t d);  // 0 where no call of d columns takes this form
 // partials[0 .. decorrelation_small_partials(d)): the sums of R's off-diagonal squares over tiles. One launch.
-void decorrelation_small_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, double* partials);
+void decorrelation_small_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+                                 double* partials);
 // Adds to gradients that have data. One launch.
-void decorrelation_small_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps, const float* grad_loss,
-                                  Matrix<float> grad_a, Matrix<float> grad_v);
+void decorrelation_small_backward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
+                                  const float* grad_loss, Matrix<float> grad_a, Matrix<float> grad_v);
 
 }  // namespace duet::cuda

@@ -16,7 +16,8 @@ DistanceInputs check(const duet_distance_inputs* given, Arguments& arguments) {
 
 size_t needed(const duet_context* context, const DistanceInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::distance_workspace(*context, inputs); }, [&] { return cuda::distance_workspace(*context, inputs); });
+      context, [&] { return cpu::distance_workspace(*context, inputs); },
+      [&] { return cuda::distance_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ duet_status duet_distance_workspace(const duet_context* context, const duet_dist
   });
 }
 
-duet_status duet_distance_forward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances, duet_workspace workspace) {
+duet_status duet_distance_forward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances,
+                                  duet_workspace workspace) {
   return guard("distance_forward", [&] {
     Arguments arguments;
     const DistanceInputs checked = check(inputs, arguments);
@@ -42,15 +44,17 @@ duet_status duet_distance_forward(duet_context* context, const duet_distance_inp
   });
 }
 
-duet_status duet_distance_backward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances, duet_matrix grad_distances,
-                                   duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace) {
+duet_status duet_distance_backward(duet_context* context, const duet_distance_inputs* inputs, duet_matrix distances,
+                                   duet_matrix grad_distances, duet_matrix grad_x, duet_matrix grad_y,
+                                   duet_workspace workspace) {
   return guard("distance_backward", [&] {
     Arguments arguments;
     const DistanceInputs checked = check(inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
     Matrix<const float> values;
     if (checked.metric == DUET_EUCLIDEAN) values = arguments.matrix<const float>(distances, "distances", n, m);
-    if (checked.metric == DUET_COSINE) values = arguments.matrix<const float>(distances, "distances", n, m, Need::optional);
+    if (checked.metric == DUET_COSINE)
+      values = arguments.matrix<const float>(distances, "distances", n, m, Need::optional);
     if (checked.metric == DUET_SQEUCLIDEAN || checked.metric == DUET_INNER)
       require_absent(distances, "distances", "for a metric that does not read them");
     const auto grad = arguments.matrix<const float>(grad_distances, "grad_distances", n, m);

@@ -30,11 +30,13 @@ size_t distance_workspace(const duet_context& context, const DistanceInputs& inp
   return measure.used();
 }
 
-void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace) {
+void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances,
+                      const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
-  constexpr int64_t kCacheElements = int64_t{1} << 20;  // 4 MB: a smaller result is likely to be read from the cache next
+  constexpr int64_t kCacheElements = int64_t{1}
+                                     << 20;  // 4 MB: a smaller result is likely to be read from the cache next
   const bool past_cache = distances.rows * distances.columns > kCacheElements;
   scratch.sweep.run(
       context,
@@ -42,15 +44,17 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
         const auto out = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
         if (past_cache)
           scratch.tiles.store(tile.first_row, tile.first_column,
-                              scratch.products.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns), out);
+                              scratch.products.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns),
+                              out);
         else
           scratch.tiles.fill(tile.first_row, tile.first_column, out);
       },
       [](const Block&) {});
 }
 
-void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
-                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances,
+                       Matrix<const float> grad_distances, Matrix<float> grad_x, Matrix<float> grad_y,
+                       const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
@@ -61,9 +65,12 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
         const auto g = scratch.g.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
         Matrix<const float> values;
         if (distances) values = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
-        scratch.gradients.take_tile(tile, values, grad_distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns), g);
+        scratch.gradients.take_tile(tile, values,
+                                    grad_distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns), g);
       },
-      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
+      [&](const Block& block) {
+        scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns));
+      });
   scratch.gradients.finish(context);
 }
 

@@ -1,13 +1,17 @@
-// Plan. Forward: both sides packed with their norms, then a walk over tiles: the product (tiles.h), the metric on the registers, stored once.
-// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, under the products: of the other block where there are two
-// an SM, else of the next tile. The epilogue is some 8 instructions an element in fp32 and tf32x3 (9 with a root), 1,300 to 1,500 cycles of a
-// tile's 65,000 and 39,000. In tf32 and bf16 it is 6 and half a store: 970 a warp are 2,400 cycles at 0.8 a cycle and scheduler, 2,800 with a root.
-// Cycles of an SM a tile in bf16: mma 13,700 + 2,800; L2 264 KB of operands, the rows kept, and 131 KB of D, counted in full though stores go the
-// other way: 16,500. The two meet: 17,300, 64 tiles for each of 128 SMs 0.63 ms, packing 0.03. tf32: mma 27,500 + 2,800; L2 706 + 131 KB: 34,900,
-// which binds: 36,600. Expected: fp32 6.3 ms (44 TFLOP/s), tf32x3 3.5 (78), tf32 1.38 (200), bf16 0.66 (415).
-// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads and 5 d float64 operations a pair, of one
-// thread. Backward: dL/dD is read once, turned into the products' factor and packed block after block (sweep.h): two products of the bare product's
-// size each, 3.2 GB read and written for it. Expected in tf32x3: 7.8 ms.
+// Plan. Forward: both sides packed with their norms, then a walk over tiles: the product (tiles.h), the metric on the
+// registers, stored once.
+// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, under the products: of the
+// other block where there are two an SM, else of the next tile. The epilogue is some 8 instructions an element in fp32
+// and tf32x3 (9 with a root), 1,300 to 1,500 cycles of a tile's 65,000 and 39,000. In tf32 and bf16 it is 6 and half a
+// store: 970 a warp are 2,400 cycles at 0.8 a cycle and scheduler, 2,800 with a root.
+// Cycles of an SM a tile in bf16: mma 13,700 + 2,800; L2 264 KB of operands, the rows kept, and 131 KB of D, counted in
+// full though stores go the other way: 16,500. The two meet: 17,300, 64 tiles for each of 128 SMs 0.63 ms, packing
+// 0.03. tf32: mma 27,500 + 2,800; L2 706 + 131 KB: 34,900, which binds: 36,600. Expected: fp32 6.3 ms (44 TFLOP/s),
+// tf32x3 3.5 (78), tf32 1.38 (200), bf16 0.66 (415).
+// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads and 5 d float64
+// operations a pair, of one thread. Backward: dL/dD is read once, turned into the products' factor and packed block
+// after block (sweep.h): two products of the bare product's size each, 3.2 GB read and written for it. Expected in
+// tf32x3: 7.8 ms.
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient_cuda.h"
 
@@ -24,14 +28,16 @@ struct Scratch {
 };
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_kernel(DistanceView rows, Walk<T> walk, Matrix<float> distances) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    distance_kernel(DistanceView rows, Walk<T> walk, Matrix<float> distances) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   typename T::Loop loop{shared, walk.kept_steps};
   for (int tile = walk.first(); tile < walk.end(); ++tile) {
     const TilePlace place = walk.place(tile);
     typename T::Values values;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
-    T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride, place.rows, place.columns);
+    T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride,
+             place.rows, place.columns);
   }
 }
 
@@ -54,15 +60,18 @@ struct StoredDistances {
 };
 
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) distance_gradient_kernel(DistanceView rows, Block block, Matrix<const float> distances,
-                                                                                    Matrix<const float> grad_distances, DistanceGradientView out) {
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    distance_gradient_kernel(DistanceView rows, Block block, Matrix<const float> distances,
+                             Matrix<const float> grad_distances, DistanceGradientView out) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   const TilePlace place = tile_of<T>(block, blockIdx.x);
   typename T::Values values;
-  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride, place.rows, place.columns, 0,
-          values);
-  const float* corner = distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
-  take_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns}, values);
+  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride,
+          place.rows, place.columns, 0, values);
+  const float* corner =
+      distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
+  take_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns},
+                   values);
 }
 
 }  // namespace
@@ -73,7 +82,8 @@ size_t distance_workspace(const duet_context& context, const DistanceInputs& inp
   return measure.used();
 }
 
-void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances, const duet_workspace& workspace) {
+void distance_forward(const duet_context& context, const DistanceInputs& inputs, Matrix<float> distances,
+                      const duet_workspace& workspace) {
   if (distances.rows == 0 || distances.columns == 0) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
@@ -82,13 +92,15 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
     using T = decltype(tile);
     for_each_block(distances.rows, distances.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
       const Walk<T> walk(context, block, scratch.rows.view().x.steps());
-      DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)(scratch.rows.view(), walk, distances);
+      DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
+      (scratch.rows.view(), walk, distances);
     });
   });
 }
 
-void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances, Matrix<const float> grad_distances,
-                       Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace, const float* unless_zero) {
+void distance_backward(const duet_context& context, const DistanceInputs& inputs, Matrix<const float> distances,
+                       Matrix<const float> grad_distances, Matrix<float> grad_x, Matrix<float> grad_y,
+                       const duet_workspace& workspace, const float* unless_zero) {
   if (grad_distances.rows == 0 || grad_distances.columns == 0 || (!grad_x && !grad_y)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);

@@ -32,10 +32,10 @@ double factor_row(const float* g, int64_t count, float* out) {
   return total;
 }
 
-// The same for euclidean: G -> -G / D, but -G of close pairs and 0 where D = 0; and on the way whether a pair of the row is close (by_difference()).
-// The sum is then of no use.
-double factor_row_and_look(const float* g, const float* distances, float square_x, const float* squares_y, float near, int64_t count, float* out,
-                           bool* any_close) {
+// The same for euclidean: G -> -G / D, but -G of close pairs and 0 where D = 0; and on the way whether a pair of the
+// row is close (by_difference()). The sum is then of no use.
+double factor_row_and_look(const float* g, const float* distances, float square_x, const float* squares_y, float near,
+                           int64_t count, float* out, bool* any_close) {
   const hn::ScalableTag<float> tag;
   const hn::CappedTag<float, 1> one;
   const hn::Half<decltype(tag)> half;
@@ -75,7 +75,8 @@ bool any_below(const float* distances, float near, int64_t count) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   auto found = hn::FirstN(tag, 0);
   int64_t j = 0;
-  for (; j + lanes <= count; j += lanes) found = hn::Or(found, hn::Lt(hn::LoadU(tag, distances + j), hn::Set(tag, near)));
+  for (; j + lanes <= count; j += lanes)
+    found = hn::Or(found, hn::Lt(hn::LoadU(tag, distances + j), hn::Set(tag, near)));
   bool any = !hn::AllFalse(tag, found);
   for (; j < count; ++j) any |= distances[j] < near;
   return any;
@@ -111,7 +112,8 @@ HWY_EXPORT(add_columns);
 constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
 
 // grad_i += -sum_i x_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
-void subtract_scaled_rows(const duet_context& context, const double* sums, Matrix<const float> rows, Matrix<float> grad) {
+void subtract_scaled_rows(const duet_context& context, const double* sums, Matrix<const float> rows,
+                          Matrix<float> grad) {
   if (!grad) return;
   parallel_chunks(context, rows.rows, kChunk, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
@@ -122,7 +124,8 @@ void subtract_scaled_rows(const duet_context& context, const double* sums, Matri
 }
 
 // grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
-void project(const duet_context& context, Matrix<const float> g, Matrix<const float> rows, const double* norm, Matrix<float> grad) {
+void project(const duet_context& context, Matrix<const float> g, Matrix<const float> rows, const double* norm,
+             Matrix<float> grad) {
   if (!grad) return;
   parallel_chunks(context, rows.rows, kChunk, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
@@ -131,15 +134,16 @@ void project(const duet_context& context, Matrix<const float> g, Matrix<const fl
       const float* row = rows.row(i);
       double along = 0;
       for (int64_t k = 0; k < rows.columns; ++k) along += g.row(i)[k] * (row[k] * inverse);
-      for (int64_t k = 0; k < rows.columns; ++k) grad.row(i)[k] -= static_cast<float>((g.row(i)[k] - along * (row[k] * inverse)) * inverse);
+      for (int64_t k = 0; k < rows.columns; ++k)
+        grad.row(i)[k] -= static_cast<float>((g.row(i)[k] - along * (row[k] * inverse)) * inverse);
     }
   });
 }
 
 }  // namespace
 
-DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
-                                     int64_t block_columns)
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d,
+                                     int64_t block_rows, int64_t block_columns)
     : metric_(metric), products_(workspace, block_rows, block_columns, d) {
   if (metric == DUET_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
@@ -158,7 +162,9 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
   tiles_ = &tiles;
   grad_x_ = grad_x;
   grad_y_ = grad_y;
-  const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) { return grad && metric_ == DUET_COSINE ? unit : grad; };
+  const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) {
+    return grad && metric_ == DUET_COSINE ? unit : grad;
+  };
   products_.begin(tiles.x(), tiles.y(), wanted(grad_x, unit_x_), wanted(grad_y, unit_y_));
   if (metric_ == DUET_COSINE) {
     std::fill_n(unit_x_.data, unit_x_.rows * unit_x_.columns, 0.0f);
@@ -170,13 +176,15 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
   if (has_close_) std::fill_n(has_close_, close_.rows, uint8_t{0});
 }
 
-void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given, Matrix<float> g) {
+void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given,
+                                  Matrix<float> g) {
   const bool plain = metric_ == DUET_COSINE || metric_ == DUET_INNER;
   for (int64_t i = 0; i < g.rows; ++i) {
     const int64_t row = tile.first_row + i;
     if (plain) {
       if (given.row(i) != g.row(i)) std::memcpy(g.row(i), given.row(i), sizeof(float) * static_cast<size_t>(g.columns));
-      if (metric_ == DUET_COSINE && distances && HWY_DYNAMIC_DISPATCH(any_below)(distances.row(i), tiles_->near(), g.columns))
+      if (metric_ == DUET_COSINE && distances &&
+          HWY_DYNAMIC_DISPATCH(any_below)(distances.row(i), tiles_->near(), g.columns))
         mark_close(tile, i, distances.row(i), g.row(i));
       continue;
     }
@@ -186,7 +194,8 @@ void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distance
     }
     bool any_close = false;
     double sum = HWY_DYNAMIC_DISPATCH(factor_row_and_look)(given.row(i), distances.row(i), tiles_->squares_x()[row],
-                                                           tiles_->squares_y() + tile.first_column, tiles_->near(), g.columns, g.row(i), &any_close);
+                                                           tiles_->squares_y() + tile.first_column, tiles_->near(),
+                                                           g.columns, g.row(i), &any_close);
     if (any_close) sum = mark_close(tile, i, distances.row(i), g.row(i));
     row_sum_[row] += sum;
   }
@@ -210,8 +219,8 @@ double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* d
   return sum;
 }
 
-// A close pair's share of the gradient of x_i: factor times (x_i - y_j) / D, of cosine u_i - w_j for the gradient of u_i, which project() takes
-// across u_i.
+// A close pair's share of the gradient of x_i: factor times (x_i - y_j) / D, of cosine u_i - w_j for the gradient of
+// u_i, which project() takes across u_i.
 void DistanceGradients::add_close_pair(float factor, const CloseRow& x, const CloseRow& y, float* grad) const {
   const int64_t d = tiles_->x().columns;
   double times = factor;
@@ -227,8 +236,12 @@ void DistanceGradients::add_close_pair(float factor, const CloseRow& x, const Cl
 void DistanceGradients::add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g) {
   if (std::none_of(has_close_, has_close_ + block.rows, [](uint8_t has) { return has != 0; })) return;
   const bool cosine = metric_ == DUET_COSINE;
-  const auto row_x = [&](int64_t i) { return CloseRow{tiles_->given_x().row(i), cosine ? inverse_norm(tiles_->norms_x()[i]) : 1}; };
-  const auto row_y = [&](int64_t j) { return CloseRow{tiles_->given_y().row(j), cosine ? inverse_norm(tiles_->norms_y()[j]) : 1}; };
+  const auto row_x = [&](int64_t i) {
+    return CloseRow{tiles_->given_x().row(i), cosine ? inverse_norm(tiles_->norms_x()[i]) : 1};
+  };
+  const auto row_y = [&](int64_t j) {
+    return CloseRow{tiles_->given_y().row(j), cosine ? inverse_norm(tiles_->norms_y()[j]) : 1};
+  };
   const Matrix<float> to_x = grad_x_ && cosine ? unit_x_ : grad_x_, to_y = grad_y_ && cosine ? unit_y_ : grad_y_;
   const auto each_bit = [](uint64_t word, auto&& body) {
     for (; word; word &= word - 1) body(std::countr_zero(word));
@@ -261,8 +274,9 @@ void DistanceGradients::add_block(const duet_context& context, const Block& bloc
   if (has_close_) add_close_pairs(context, block, g);
   if (grad_y_ && column_sum_) {
     const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
-    parallel_chunks(context, block.columns, kChunk,
-                    [&](int64_t first, int64_t count, int) { add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first); });
+    parallel_chunks(context, block.columns, kChunk, [&](int64_t first, int64_t count, int) {
+      add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first);
+    });
   }
   products_.add(context, block, g);
 }

@@ -1,6 +1,8 @@
-// Plan. The tile kernel leaves the factor of the products, -dL/dD times what the metric adds, in the block (sweep.h) and its sums in partial buffers.
-// Here: sums merged in the order of the tiles, in float64; close pairs of euclidean and cosine added by differences, a warp a row, in the order of
-// columns; after the last block what the products leave out (a warp a row, once over n x d: 1 % of a block's products).
+// Plan. The tile kernel leaves the factor of the products, -dL/dD times what the metric adds, in the block (sweep.h)
+// and its sums in partial buffers.
+// Here: sums merged in the order of the tiles, in float64; close pairs of euclidean and cosine added by differences, a
+// warp a row, in the order of columns; after the last block what the products leave out (a warp a row, once over n x d:
+// 1 % of a block's products).
 #include <algorithm>
 
 #include "kernels/distance/distance_gradient_cuda.h"
@@ -16,7 +18,8 @@ __device__ __forceinline__ int64_t warp_index() { return static_cast<int64_t>(bl
 __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) & 31; }
 
 // sums[i] += the tiles' partials, in their order.
-__global__ void __launch_bounds__(kThreads) add_partial_sums_kernel(const float* partials, int tiles, int64_t stride, int count, double* sums) {
+__global__ void __launch_bounds__(kThreads)
+    add_partial_sums_kernel(const float* partials, int tiles, int64_t stride, int count, double* sums) {
   const int i = static_cast<int>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
   if (i >= count) return;
   double sum = sums[i];
@@ -34,10 +37,11 @@ struct CloseRows {
   __device__ double factor(int64_t i) const { return inverse ? inverse[i] : 1; }
 };
 
-// to_i -= factor_ij (row_i - other_j) / D_ij for the close pairs of the block, of cosine without D for the gradient of unit rows, which
-// project_kernel takes across the row; their factor becomes 0, and so do bits and marks.
-__global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, CloseRows rows, CloseRows others,
-                                                                   bool euclidean, Matrix<float> to, const float* unless_zero) {
+// to_i -= factor_ij (row_i - other_j) / D_ij for the close pairs of the block, of cosine without D for the gradient of
+// unit rows, which project_kernel takes across the row; their factor becomes 0, and so do bits and marks.
+__global__ void __launch_bounds__(kThreads)
+    add_close_pairs_kernel(unsigned* bits, int* marks, Packed factors, CloseRows rows, CloseRows others, bool euclidean,
+                           Matrix<float> to, const float* unless_zero) {
   const int64_t i = warp_index(), columns = rows.rows.columns;
   const int lane = lane_index();
   if (i >= rows.rows.rows || marks[i] == 0 || points_to_zero(unless_zero)) return;
@@ -65,7 +69,8 @@ __global__ void __launch_bounds__(kThreads) add_close_pairs_kernel(unsigned* bit
           square = warp_sum(square);
           factor = square == 0 ? 0 : factor / sqrt(square);
         }
-        for (int64_t k = lane; k < columns; k += 32) sum[k] -= static_cast<float>(factor * (row[k] * of_row - other[k] * of_other));
+        for (int64_t k = lane; k < columns; k += 32)
+          sum[k] -= static_cast<float>(factor * (row[k] * of_row - other[k] * of_other));
       }
     }
     bits[i * kBitWords + first + lane] = 0;
@@ -80,12 +85,14 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = warp_index();
   if (i >= rows.rows || points_to_zero(unless_zero)) return;
   const float sum = static_cast<float>(sums[i]);
-  for (int64_t k = lane_index(); k < rows.columns; k += 32) grad.data[i * grad.stride + k] -= sum * rows.data[i * rows.stride + k];
+  for (int64_t k = lane_index(); k < rows.columns; k += 32)
+    grad.data[i * grad.stride + k] -= sum * rows.data[i * rows.stride + k];
 }
 
 // grad_i -= (g_i - (g_i.u_i) u_i) / norm_i, g_i the gradient of u_i.w_j; nothing for a row without direction.
 __global__ void __launch_bounds__(kThreads)
-    project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad, const float* unless_zero) {
+    project_kernel(Matrix<const float> g, RowNorms norms, Matrix<const float> rows, Matrix<float> grad,
+                   const float* unless_zero) {
   const int64_t i = warp_index();
   if (i >= rows.rows || norms.length[i] < kSmallestNorm || points_to_zero(unless_zero)) return;
   const float *row = rows.data + i * rows.stride, *of_unit = g.data + i * g.stride;
@@ -106,7 +113,8 @@ DistanceGradients::Side DistanceGradients::take(Workspace& workspace, int64_t ro
   } else if (metric_ != DUET_INNER) {
     constexpr int64_t kFewestColumns = 64;  // of a tile
     side.sum = workspace.take<double>(rows);
-    side.partial_sums = workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / kFewestColumns * kBlockRows);
+    side.partial_sums =
+        workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / kFewestColumns * kBlockRows);
   }
   if ((metric_ == DUET_EUCLIDEAN || metric_ == DUET_COSINE) && is_exact(precision_)) {
     const int64_t of_block = std::min(packed_rows(rows), kBlockRows);
@@ -116,11 +124,17 @@ DistanceGradients::Side DistanceGradients::take(Workspace& workspace, int64_t ro
   return side;
 }
 
-DistanceGradients::DistanceGradients(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m, int64_t d)
-    : metric_(metric), precision_(precision), x_(take(workspace, n, m, d)), y_(take(workspace, m, n, d)), products_(workspace, precision, n, m, d) {}
+DistanceGradients::DistanceGradients(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n,
+                                     int64_t m, int64_t d)
+    : metric_(metric),
+      precision_(precision),
+      x_(take(workspace, n, m, d)),
+      y_(take(workspace, m, n, d)),
+      products_(workspace, precision, n, m, d) {}
 
-void DistanceGradients::begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y,
-                              Matrix<float> grad_x, Matrix<float> grad_y, const float* unless_zero) {
+void DistanceGradients::begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x,
+                              Matrix<const float> y, Matrix<float> grad_x, Matrix<float> grad_y,
+                              const float* unless_zero) {
   unless_zero_ = unless_zero;
   const auto prepare = [&](Side& side, Matrix<const float> given, Matrix<float> grad, const RowNorms& norms) {
     side.rows = given;
@@ -152,12 +166,15 @@ void DistanceGradients::add(const duet_context& context, const Block& block, int
   };
   merge(x_, block.first_row, block.rows, block.columns, tile_columns);
   merge(y_, block.first_column, block.columns, block.rows, kTileRows);
-  const CloseRows x(x_.rows, x_.norms.inverse, block.first_row, block.rows), y(y_.rows, y_.norms.inverse, block.first_column, block.columns);
-  const auto close = [&](const Side& side, const Packed& factors, int64_t first, int count, const CloseRows& rows, const CloseRows& others) {
+  const CloseRows x(x_.rows, x_.norms.inverse, block.first_row, block.rows),
+      y(y_.rows, y_.norms.inverse, block.first_column, block.columns);
+  const auto close = [&](const Side& side, const Packed& factors, int64_t first, int count, const CloseRows& rows,
+                         const CloseRows& others) {
     if (!side.grad || !side.bits) return;
     const Matrix<float> to = side.unit ? side.unit : side.grad;
     DUET_LAUNCH(add_close_pairs_kernel, blocks_for(count), kThreads, 0, context.stream)
-    (side.bits, side.marks, factors, rows, others, metric_ == DUET_EUCLIDEAN, to.part(first, 0, count, to.columns), unless_zero_);
+    (side.bits, side.marks, factors, rows, others, metric_ == DUET_EUCLIDEAN, to.part(first, 0, count, to.columns),
+     unless_zero_);
   };
   close(x_, view_.block.g, block.first_row, block.rows, x, y);
   close(y_, view_.block.transposed, block.first_column, block.columns, y, x);
@@ -168,8 +185,10 @@ void DistanceGradients::finish(const duet_context& context) {
   for (const Side* side : {&x_, &y_}) {
     if (!side->grad) continue;
     const int64_t blocks = blocks_for(side->rows.rows);
-    if (side->unit) DUET_LAUNCH(project_kernel, blocks, kThreads, 0, context.stream)(side->unit, side->norms, side->rows, side->grad, unless_zero_);
-    if (side->sum) DUET_LAUNCH(subtract_rows_kernel, blocks, kThreads, 0, context.stream)(side->sum, side->rows, side->grad, unless_zero_);
+    if (side->unit) DUET_LAUNCH(project_kernel, blocks, kThreads, 0, context.stream)
+    (side->unit, side->norms, side->rows, side->grad, unless_zero_);
+    if (side->sum) DUET_LAUNCH(subtract_rows_kernel, blocks, kThreads, 0, context.stream)
+    (side->sum, side->rows, side->grad, unless_zero_);
   }
 }
 

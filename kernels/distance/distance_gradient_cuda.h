@@ -1,5 +1,6 @@
-// From dL/dD to the gradients of the rows (METHOD.md 1) on the GPU, block after block: what the backward passes of distance, triplet and alignment
-// share. A kernel of the caller's hands dL/dD of a tile to take_gradient(); then add(block), and after the last block finish().
+// From dL/dD to the gradients of the rows (METHOD.md 1) on the GPU, block after block: what the backward passes of
+// distance, triplet and alignment share. A kernel of the caller's hands dL/dD of a tile to take_gradient(); then
+// add(block), and after the last block finish().
 #pragma once
 
 #include "kernels/distance/distance_tile_cuda.h"
@@ -9,8 +10,10 @@ namespace duet::cuda {
 // What a kernel fills; null: not wanted.
 struct DistanceGradientView {
   GradientBlock block;
-  float *row_sums = nullptr, *column_sums = nullptr;  // of the factor: column tiles x kBlockRows, row tiles x kBackwardColumns
-  // Pairs whose gradient is formed from the difference of their rows, by_difference(). A bit each, and a mark for rows and columns with any.
+  float *row_sums = nullptr,
+        *column_sums = nullptr;  // of the factor: column tiles x kBlockRows, row tiles x kBackwardColumns
+  // Pairs whose gradient is formed from the difference of their rows, by_difference(). A bit each, and a mark for rows
+  // and columns with any.
   unsigned *row_bits = nullptr, *column_bits = nullptr;
   int *row_marks = nullptr, *column_marks = nullptr;
 };
@@ -20,11 +23,12 @@ static_assert(kBackwardColumns == kBlockRows, "the words of a row's bits and of 
 
 class DistanceGradients {
  public:
-  DistanceGradients(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m, int64_t d);
+  DistanceGradients(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m,
+                    int64_t d);
 
   // x and y as rows were prepared from; a gradient without data is not computed. unless_zero: see points_to_zero().
-  void begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y, Matrix<float> grad_x,
-             Matrix<float> grad_y, const float* unless_zero = nullptr);
+  void begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y,
+             Matrix<float> grad_x, Matrix<float> grad_y, const float* unless_zero = nullptr);
   const DistanceGradientView& view() const { return view_; }
   // Once the block's tiles, tile_columns columns each, were taken.
   void add(const duet_context& context, const Block& block, int tile_columns);
@@ -57,11 +61,13 @@ struct PairGradient {
   float distance, g;
 };
 
-// Forms the factors of the products of a tile and takes them into the block. source.column(c) gives what pair(r, value) needs of a column of the
-// thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r, c), the distance read for euclidean and cosine (1 where
-// it is not known). All threads of the block; values and shared are scratch afterwards.
+// Forms the factors of the products of a tile and takes them into the block. source.column(c) gives what pair(r, value)
+// needs of a column of the thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r,
+// c), the distance read for euclidean and cosine (1 where it is not known). All threads of the block; values and shared
+// are scratch afterwards.
 template <class T, class Source>
-__device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceView& rows, const DistanceGradientView& out, const TilePlace& place,
+__device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceView& rows,
+                                              const DistanceGradientView& out, const TilePlace& place,
                                               const Source& source, typename T::Values& values) {
   constexpr float kSmallestFloat = 1.40129846e-45f, kSmallestNormal = 1.17549435e-38f;
   const bool euclidean = rows.metric == DUET_EUCLIDEAN, summed = euclidean || rows.metric == DUET_SQEUCLIDEAN;
@@ -72,7 +78,8 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) x[r] = marked ? rows.square_x[place.first_row + T::row(r)] : 0;
   DUET_UNROLL
-  for (int c = 0; c < T::kThreadColumns; ++c) {  // columns outside: what is known of a column is in registers for one at a time
+  for (int c = 0; c < T::kThreadColumns;
+       ++c) {  // columns outside: what is known of a column is in registers for one at a time
     const auto pair = source.column(c);
     const float y = marked ? rows.square_y[place.first_column + T::column(c)] : 0;
     DUET_UNROLL
@@ -84,7 +91,9 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       const bool is_close = is_exact(T::kPrecision) && (factor != 0) & ((square < bound) | (d > rows.far));
       // In TF32 and bf16 a pair at less than float32's smallest normal distance has no direction.
       if (euclidean)
-        factor = d < (is_exact(T::kPrecision) ? kSmallestFloat : kSmallestNormal) ? 0 : is_close ? -factor : -factor * ptx::reciprocal(d);
+        factor = d < (is_exact(T::kPrecision) ? kSmallestFloat : kSmallestNormal) ? 0
+                 : is_close                                                       ? -factor
+                                                                                  : -factor * ptx::reciprocal(d);
       const int k = r * T::kThreadColumns + c;
       close[k / 32] |= is_close ? 1u << k % 32 : 0;
       values(r, c) = factor;
@@ -122,7 +131,8 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       for (int w = 0; w < T::kValues / 32; ++w) bits = w == word ? close[w] : bits;
       for (; bits; bits &= bits - 1) {
         const int k = 32 * word + __ffs(static_cast<int>(bits)) - 1;
-        const int row = place.block_row + T::row(k / T::kThreadColumns), column = place.block_column + T::column(k % T::kThreadColumns);
+        const int row = place.block_row + T::row(k / T::kThreadColumns),
+                  column = place.block_column + T::column(k % T::kThreadColumns);
         if (out.row_bits) {
           atomicOr(&out.row_bits[row * kBitWords + column / 32], 1u << column % 32);
           atomicOr(&out.row_marks[row], 1);

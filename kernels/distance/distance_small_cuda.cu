@@ -1,8 +1,9 @@
-// Plan. A block of 256 threads owns a row of x or of y, so that both gradients are one launch: it keeps in shared memory what each pair weighs, and
-// min(256, d) threads across, the rest beside each other, sum w_j (x - y_j) / D_j over the pairs; the parts are added in a fixed order. Differences
-// as they are need no correction by sums of weights. Pairs whose difference float32 cannot hold, or not to its last digits, are rare: float64.
-// At n = m = 128, d = 64, both sides: 8 MFLOP; each block reads the other side, 32 KB, from the second-level cache, 8 MB in all, 1.6 us at 5 TB/s;
-// a thread's 32 loads, 8 at a time, are 4 latencies of 0.3 us. Expected on an H100: 2 us.
+// Plan. A block of 256 threads owns a row of x or of y, so that both gradients are one launch: it keeps in shared
+// memory what each pair weighs, and min(256, d) threads across, the rest beside each other, sum w_j (x - y_j) / D_j
+// over the pairs; the parts are added in a fixed order. Differences as they are need no correction by sums of weights.
+// Pairs whose difference float32 cannot hold, or not to its last digits, are rare: float64.
+// At n = m = 128, d = 64, both sides: 8 MFLOP; each block reads the other side, 32 KB, from the second-level cache, 8
+// MB in all, 1.6 us at 5 TB/s; a thread's 32 loads, 8 at a time, are 4 latencies of 0.3 us. Expected on an H100: 2 us.
 #include <algorithm>
 
 #include "kernels/cuda/sweep.h"
@@ -12,8 +13,9 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-[[maybe_unused]] constexpr int kBlocks = 2;  // blocks an SM: 128 rows a side are two for each of 128, and with more, registers would spill
-constexpr int kAtOnce = 8;                   // loads of a thread that are under way together
+[[maybe_unused]] constexpr int kBlocks =
+    2;  // blocks an SM: 128 rows a side are two for each of 128, and with more, registers would spill
+constexpr int kAtOnce = 8;  // loads of a thread that are under way together
 
 struct Pair {
   float weight;   // 0 of a pair that is added in float64
@@ -32,7 +34,8 @@ __device__ bool needs_double(duet_metric metric, float distance, float near) {
   return metric == DUET_COSINE && by_difference(metric, distance, near, 1);
 }
 
-__global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_kernel(SmallDistanceGradients in, float near) {
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    small_distance_gradient_kernel(SmallDistanceGradients in, float near) {
   DUET_SHARED_DYNAMIC(Pair, pairs);
   DUET_SHARED(float, parts, [kThreads]);
   if (points_to_zero(in.unless_zero)) return;
@@ -51,7 +54,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_ker
   auto* const factors = reinterpret_cast<double*>(pairs + count);  // of pairs that are added in float64
   double* const inverses = factors + count;                        // of the others' norms; cosine
   auto* const sums = reinterpret_cast<float*>(inverses + count);   // d; cosine
-  const double length = cosine ? (is_x ? in.length_x : in.length_y)[row] : 1, inverse = cosine ? inverse_norm(length) : 1;
+  const double length = cosine ? (is_x ? in.length_x : in.length_y)[row] : 1,
+               inverse = cosine ? inverse_norm(length) : 1;
   const float* const own = rows.row(row);
 
   bool weighs = false, needs = false;
@@ -85,7 +89,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_ker
 
   int lanes = 32;
   while (lanes < kThreads && lanes < d) lanes *= 2;
-  const int groups = kThreads / lanes, lane = static_cast<int>(threadIdx.x) % lanes, group = static_cast<int>(threadIdx.x) / lanes;
+  const int groups = kThreads / lanes, lane = static_cast<int>(threadIdx.x) % lanes,
+            group = static_cast<int>(threadIdx.x) / lanes;
   for (int64_t first = 0; first < d; first += lanes) {
     const int64_t k = first + lane;
     float sum = 0;
@@ -106,7 +111,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_ker
         }
       }
       for (int64_t j = group; any_needs && j < count; j += groups)
-        if (pairs[j].inverse == 0) sum += static_cast<float>(factors[j] * (own[k] * inverse - others.row(j)[k] * (cosine ? inverses[j] : 1)));
+        if (pairs[j].inverse == 0)
+          sum += static_cast<float>(factors[j] * (own[k] * inverse - others.row(j)[k] * (cosine ? inverses[j] : 1)));
       if (!any_weighs && !cosine && group == 0) sum = fmaf(0.0f, a, sum);
     }
     parts[threadIdx.x] = sum;
@@ -126,7 +132,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_ker
   for (int64_t k = threadIdx.x; k < d; k += kThreads) along += sums[k] * (own[k] * inverse);
   along = block_sum(along);
   for (int64_t k = threadIdx.x; k < d; k += kThreads) {
-    const float value = length < kSmallestNorm ? 0 : static_cast<float>((sums[k] - along * (own[k] * inverse)) * inverse);
+    const float value =
+        length < kSmallestNorm ? 0 : static_cast<float>((sums[k] - along * (own[k] * inverse)) * inverse);
     to[k] = in.adds ? to[k] + value : value;
   }
 }
@@ -135,8 +142,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_distance_gradient_ker
 
 void small_distance_gradients(const duet_context& context, const SmallDistanceGradients& in) {
   const int64_t n = in.x.rows, m = in.y.rows, d = in.x.columns;
-  DUET_LAUNCH(small_distance_gradient_kernel, (in.grad_x ? n : 0) + (in.grad_y ? m : 0), kThreads, shared_bytes(in.metric, std::max(n, m), d),
-              context.stream)
+  DUET_LAUNCH(small_distance_gradient_kernel, (in.grad_x ? n : 0) + (in.grad_y ? m : 0), kThreads,
+              shared_bytes(in.metric, std::max(n, m), d), context.stream)
   (in, closeness(in.metric, static_cast<double>(d)));
 }
 

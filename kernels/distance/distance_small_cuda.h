@@ -1,7 +1,9 @@
-// Distances of one row to all rows of the other side, and the gradients of few rows (METHOD.md 1), where a launch costs more than its products:
-// rows are read as given, nothing is packed or merged, and everything is formed from differences of rows, which cancel nothing.
-//   DistanceRow row(metric, near, shared, x.row(i), d);   distances_of_row(row, y, distances, lengths);   in a kernel, whole blocks
-//   small_distance_gradients(context, SmallDistanceGradients{...});                                       on the host, one launch
+// Distances of one row to all rows of the other side, and the gradients of few rows (METHOD.md 1), where a launch costs
+// more than its products: rows are read as given, nothing is packed or merged, and everything is formed from
+// differences of rows, which cancel nothing.
+//   DistanceRow row(metric, near, shared, x.row(i), d);   distances_of_row(row, y, distances, lengths);   in a kernel,
+//   whole blocks small_distance_gradients(context, SmallDistanceGradients{...});
+//   on the host, one launch
 #pragma once
 
 #include "kernels/core/check.h"
@@ -11,13 +13,16 @@
 
 namespace duet::cuda {
 
-// Lanes that share a column: one load of theirs is 32 bytes of its row, a sector, and three exchanges add up what they have.
+// Lanes that share a column: one load of theirs is 32 bytes of its row, a sector, and three exchanges add up what they
+// have.
 inline constexpr int kColumnLanes = 8;
 
-// body(j, part, inside) for the kColumnLanes threads of each column; all lanes of a warp go round together, those past m with the last column.
+// body(j, part, inside) for the kColumnLanes threads of each column; all lanes of a warp go round together, those past
+// m with the last column.
 template <class Body>
 __device__ __forceinline__ void for_each_column(int64_t m, const Body& body) {
-  const int column = thread_of_block() / kColumnLanes, part = thread_of_block() % kColumnLanes, columns = threads_of_block() / kColumnLanes;
+  const int column = thread_of_block() / kColumnLanes, part = thread_of_block() % kColumnLanes,
+            columns = threads_of_block() / kColumnLanes;
   for (int64_t first = column - lane_of_warp() / kColumnLanes; first < m; first += columns) {
     const int64_t j = first + lane_of_warp() / kColumnLanes;
     body(j < m ? j : m - 1, part, j < m);
@@ -48,7 +53,9 @@ struct DistanceRow {
   float square;       // its square; of cosine 1
 
   // Floats that construction fills.
-  DUET_HOST_DEVICE static constexpr int64_t floats(duet_metric metric, int64_t d) { return metric == DUET_COSINE ? 2 * d : d; }
+  DUET_HOST_DEVICE static constexpr int64_t floats(duet_metric metric, int64_t d) {
+    return metric == DUET_COSINE ? 2 * d : d;
+  }
 
   // For whole blocks; ends with a barrier. shared: floats(metric, d).
   __device__ DistanceRow(duet_metric of_metric, float closeness, float* shared, const float* given, int64_t d)
@@ -66,11 +73,15 @@ struct DistanceRow {
   }
 
   // The same row for Euclidean distances.
-  __device__ void as_euclidean(float closeness) { metric = DUET_EUCLIDEAN, near = closeness, square = static_cast<float>(length * length); }
+  __device__ void as_euclidean(float closeness) {
+    metric = DUET_EUCLIDEAN, near = closeness, square = static_cast<float>(length * length);
+  }
 };
 
-// distances[j] = that of the row to y_j. Where lengths is not null, cosine leaves the norms of y there. For whole blocks, without a barrier.
-__device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float> y, float* distances, double* lengths) {
+// distances[j] = that of the row to y_j. Where lengths is not null, cosine leaves the norms of y there. For whole
+// blocks, without a barrier.
+__device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float> y, float* distances,
+                                        double* lengths) {
   const int64_t d = y.columns;
   for_each_column(y.rows, [&](int64_t j, int part, bool inside) {
     const float* const other = y.row(j);
@@ -81,7 +92,9 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
       for_each_of_part(other, d, part, [&](int64_t, float y_k) { sum += static_cast<double>(y_k) * y_k; });
       length = sqrt(warp_sum<kColumnLanes>(sum));
       factor_x = inverse_norm(x.length), factor_y = inverse_norm(length);
-      for_each_of_part(other, d, part, [&](int64_t k, float y_k) { value = fmaf(x.unit[k], static_cast<float>(y_k * factor_y), value); });
+      for_each_of_part(other, d, part, [&](int64_t k, float y_k) {
+        value = fmaf(x.unit[k], static_cast<float>(y_k * factor_y), value);
+      });
       value = 1 - warp_sum<kColumnLanes>(value);
     } else {
       for_each_of_part(other, d, part, [&](int64_t k, float y_k) {
@@ -103,7 +116,8 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
       sum = warp_sum<kColumnLanes>(sum);
       if (!told) distance = distance_of_square(x.metric, sum, x.length, length);
     }
-    if (x.metric == DUET_COSINE && distance > 2) distance = 2;  // opposite rows by the rounding of their product; NaN stays
+    if (x.metric == DUET_COSINE && distance > 2)
+      distance = 2;  // opposite rows by the rounding of their product; NaN stays
     if (!inside || part != 0) return;
     distances[j] = distance;
     if (lengths != nullptr && x.metric == DUET_COSINE) lengths[j] = length;
@@ -114,13 +128,15 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
 __device__ inline void products_of_row(const float* row, Matrix<const float> others, float* products) {
   for_each_column(others.rows, [&](int64_t j, int part, bool inside) {
     float product = 0;
-    for_each_of_part(others.row(j), others.columns, part, [&](int64_t k, float other) { product = fmaf(row[k], other, product); });
+    for_each_of_part(others.row(j), others.columns, part,
+                     [&](int64_t k, float other) { product = fmaf(row[k], other, product); });
     product = warp_sum<kColumnLanes>(product);
     if (inside && part == 0) products[j] = product;
   });
 }
 
-inline constexpr int64_t kMostSmallPairs = 1024;  // rows and columns: 24 bytes of shared memory for each that a row is paired with
+inline constexpr int64_t kMostSmallPairs =
+    1024;  // rows and columns: 24 bytes of shared memory for each that a row is paired with
 
 // dL/dD of n x m pairs and D, to the gradients of the rows.
 struct SmallDistanceGradients {

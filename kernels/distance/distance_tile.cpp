@@ -26,7 +26,8 @@ double squared_norm(const float* x, int64_t d) {
   auto even = hn::Zero(wide), odd = hn::Zero(wide);
   int64_t k = 0;
   for (; k + 2 * lanes <= d; k += 2 * lanes) {
-    const auto a = hn::PromoteTo(wide, hn::LoadU(narrow, x + k)), b = hn::PromoteTo(wide, hn::LoadU(narrow, x + k + lanes));
+    const auto a = hn::PromoteTo(wide, hn::LoadU(narrow, x + k)),
+               b = hn::PromoteTo(wide, hn::LoadU(narrow, x + k + lanes));
     even = hn::MulAdd(a, a, even);
     odd = hn::MulAdd(b, b, odd);
   }
@@ -42,7 +43,8 @@ double squared_difference_of(const float* x, double factor_x, const float* y, do
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
   const auto at_x = hn::Set(wide, factor_x), at_y = hn::Set(wide, factor_y);
   const auto difference = [&](int64_t k) HWY_ATTR {
-    return hn::Sub(hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, x + k)), at_x), hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, y + k)), at_y));
+    return hn::Sub(hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, x + k)), at_x),
+                   hn::Mul(hn::PromoteTo(wide, hn::LoadU(narrow, y + k)), at_y));
   };
   auto even = hn::Zero(wide), odd = hn::Zero(wide);
   int64_t k = 0;
@@ -64,12 +66,15 @@ float direct_distance(duet_metric metric, const DistanceRows& rows, int64_t i, i
   const bool cosine = metric == DUET_COSINE;
   const double norm_x = cosine ? rows.norm_x[i] : 1, norm_y = cosine ? rows.norm_y[j] : 1;
   const double factor_x = cosine ? inverse_norm(norm_x) : 1, factor_y = cosine ? inverse_norm(norm_y) : 1;
-  return distance_of_square(metric, squared_difference_of(rows.x.row(i), factor_x, rows.y.row(j), factor_y, rows.x.columns), norm_x, norm_y);
+  return distance_of_square(
+      metric, squared_difference_of(rows.x.row(i), factor_x, rows.y.row(j), factor_y, rows.x.columns), norm_x, norm_y);
 }
 
-// A vector of a row of products x.y to distances; told: the lanes that need not be recomputed, so written that NaN is not told.
+// A vector of a row of products x.y to distances; told: the lanes that need not be recomputed, so written that NaN is
+// not told.
 template <duet_metric metric, class D>
-HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const float* square_y, float near, hn::Mask<D>& told) {
+HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const float* square_y, float near,
+                             hn::Mask<D>& told) {
   if constexpr (metric == DUET_INNER) {
     return product;
   } else if constexpr (metric == DUET_COSINE) {
@@ -77,9 +82,11 @@ HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const fl
     told = hn::Gt(value, hn::Set(tag, near));
     return hn::Min(value, hn::Set(tag, 2.0f));  // opposite rows by the rounding of their product
   } else {
-    const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y), limit_x = hn::Set(tag, std::max(near * square_x, kSmallestSquare));
+    const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y),
+               limit_x = hn::Set(tag, std::max(near * square_x, kSmallestSquare));
     const auto value = hn::NegMulAdd(hn::Set(tag, 2.0f), product, hn::Add(x, y));
-    told = hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
+    told =
+        hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
     return metric == DUET_EUCLIDEAN ? hn::Sqrt(value) : value;
   }
 }
@@ -96,7 +103,8 @@ void expand_tile(const DistanceRows& rows, Matrix<const float> products, Matrix<
     const float square_x = metric == DUET_INNER ? 0 : rows.square_x[i];
     const auto take = [&](auto t, int64_t j, auto once) HWY_ATTR {
       auto told = hn::FirstN(t, hn::Lanes(t));
-      auto value = expand<metric>(t, hn::LoadU(t, from + j), square_x, rows.square_y + (metric == DUET_INNER ? 0 : j), rows.near, told);
+      auto value = expand<metric>(t, hn::LoadU(t, from + j), square_x, rows.square_y + (metric == DUET_INNER ? 0 : j),
+                                  rows.near, told);
       if (metric != DUET_INNER && HWY_UNLIKELY(!hn::AllTrue(t, told))) {
         uint8_t bits[HWY_MAX_BYTES / 32 + 8] = {};
         HWY_ALIGN float lane[HWY_MAX_BYTES / sizeof(float)];
@@ -126,7 +134,8 @@ void expand_metric(duet_metric metric, const DistanceRows& rows, Matrix<const fl
   expand_tile<DUET_COSINE, kOnce>(rows, products, out);
 }
 
-void expand_tile_of(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, bool once, Matrix<float> out) {
+void expand_tile_of(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, bool once,
+                    Matrix<float> out) {
   constexpr uintptr_t kLine = 64;
   const bool aligned = reinterpret_cast<uintptr_t>(out.data) % kLine == 0 && out.stride * sizeof(float) % kLine == 0;
   if (once && aligned) return expand_metric<true>(metric, rows, products, out);
@@ -145,7 +154,8 @@ HWY_EXPORT(squared_difference_of);
 HWY_EXPORT(expand_tile_of);
 }  // namespace
 
-DistanceTiles::DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d) : metric_(metric) {
+DistanceTiles::DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d)
+    : metric_(metric) {
   near_ = closeness(metric, static_cast<double>(d));
   x_ = take(workspace, n, d);
   y_ = take(workspace, m, d);
@@ -203,7 +213,8 @@ void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float>
   expand(first_row, first_column, scratch, true, out);
 }
 
-void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const {
+void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once,
+                           Matrix<float> out) const {
   const bool squares = metric_ != DUET_INNER, cosine = metric_ == DUET_COSINE;
   const DistanceRows rows{x_.given.part(first_row, 0, out.rows, x_.given.columns),
                           y_.given.part(first_column, 0, out.columns, y_.given.columns),

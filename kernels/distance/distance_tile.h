@@ -18,17 +18,18 @@ struct DistanceRows {
 
 class DistanceTiles {
  public:
-  // Takes what the rows of one call need: their squared norms, for cosine unit copies of them as well. On a measuring workspace it is only good
-  // for its size.
+  // Takes what the rows of one call need: their squared norms, for cosine unit copies of them as well. On a measuring
+  // workspace it is only good for its size.
   DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d);
 
   // Reads x (n x d) and y (m x d); both must outlive the tiles.
   void prepare(const duet_context& context, Matrix<const float> x, Matrix<const float> y);
 
-  // out (r x c) = the distances of rows first_row.. of x to rows first_column.. of y; inner: their products. Any thread, any tile; first_column
-  // a multiple of panel_width().
+  // out (r x c) = the distances of rows first_row.. of x to rows first_column.. of y; inner: their products. Any
+  // thread, any tile; first_column a multiple of panel_width().
   void fill(int64_t first_row, int64_t first_column, Matrix<float> out) const;
-  // The same by way of scratch (r x c), for an out that is written once and not read soon: where its rows are aligned, past the caches.
+  // The same by way of scratch (r x c), for an out that is written once and not read soon: where its rows are aligned,
+  // past the caches.
   void store(int64_t first_row, int64_t first_column, Matrix<float> scratch, Matrix<float> out) const;
 
   duet_metric metric() const { return metric_; }
@@ -55,7 +56,8 @@ class DistanceTiles {
   };
   Side take(Workspace& workspace, int64_t rows, int64_t d) const;
   void prepare(const duet_context& context, Side& side, Matrix<const float> given) const;
-  void expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once, Matrix<float> out) const;
+  void expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once,
+              Matrix<float> out) const;
 
   duet_metric metric_;
   float near_;

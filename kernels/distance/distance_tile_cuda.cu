@@ -2,7 +2,8 @@
 
 namespace duet::cuda {
 
-DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m, int64_t d) {
+DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_metric metric, int64_t n, int64_t m,
+                           int64_t d) {
   const auto norms = [&](int64_t rows) {
     RowNorms of_rows;
     of_rows.square = workspace.take<float>(packed_rows(rows));

@@ -1,7 +1,9 @@
-// One tile of pairwise distances on the GPU (METHOD.md 1): what distance, mining, triplet, alignment and retrieval share.
+// One tile of pairwise distances on the GPU (METHOD.md 1): what distance, mining, triplet, alignment and retrieval
+// share.
 //   DistanceRows rows(workspace, context.precision, metric, n, m, d);  rows.prepare(context, x, y);     on the host
-//   fill_distances<T>(shared, rows.view(), place, values);                                              in a kernel, all threads of the block
-//   fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);               in one that walks (sweep.h)
+//   fill_distances<T>(shared, rows.view(), place, values);                                              in a kernel,
+//   all threads of the block fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);
+//            in one that walks (sweep.h)
 #pragma once
 
 #include "kernels/cuda/sweep.h"
@@ -9,13 +11,14 @@
 
 namespace duet::cuda {
 
-// What a kernel needs of both sides' rows. Every metric is constant_x + constant_y - factor x.y, and the root of it for euclidean.
+// What a kernel needs of both sides' rows. Every metric is constant_x + constant_y - factor x.y, and the root of it for
+// euclidean.
 struct DistanceView {
   Packed x, y;                       // of unit rows for cosine
   const float *square_x, *square_y;  // squared norms of the packed rows
   float near;                        // closeness()
-  // by_difference() of every metric in one form, distance (euclidean ? distance : one) < max(near larger square, least) or distance > far: arguments
-  // of a kernel take no register of its.
+  // by_difference() of every metric in one form, distance (euclidean ? distance : one) < max(near larger square, least)
+  // or distance > far: arguments of a kernel take no register of its.
   float one, least, far;
   duet_metric metric;
   // For the pairs that the products cannot tell: the rows as given and, for cosine alone, null otherwise, their norms.
@@ -38,7 +41,8 @@ class DistanceRows {
   RowNorms norms_x_, norms_y_;
 };
 
-// A pair that the product cannot tell: too close, outside float32's range on the way, or NaN. In float64, for rare pairs, beside a tile in registers.
+// A pair that the product cannot tell: too close, outside float32's range on the way, or NaN. In float64, for rare
+// pairs, beside a tile in registers.
 __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64_t i, int64_t j) {
   if (i >= rows.given_x.rows || j >= rows.given_y.rows) return 0;  // what pads a tile beside a NaN
   const float *x = rows.given_x.row(i), *y = rows.given_y.row(j);
@@ -55,8 +59,8 @@ __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64
 
 // The products of a tile become its distances, in place. All threads of the block; shared as the products have left it.
 template <class T>
-__device__ __forceinline__ void distances_of_products(uint32_t* shared, const DistanceView& rows, const TilePlace& place,
-                                                      typename T::Values& values) {
+__device__ __forceinline__ void distances_of_products(uint32_t* shared, const DistanceView& rows,
+                                                      const TilePlace& place, typename T::Values& values) {
   constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
   if (rows.metric == DUET_INNER) return;
@@ -103,22 +107,27 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
   for (int k = 0; k < T::kValues / 32; ++k) any |= untold[k];
   if (any) {
     T::replace(
-        shared, untold, [&](int r, int c) { return direct_distance(rows, place.first_row + r, place.first_column + c); }, values);
+        shared, untold,
+        [&](int r, int c) { return direct_distance(rows, place.first_row + r, place.first_column + c); }, values);
   }
-  if (cosine) T::for_each(values, [](float& value) { value = value > 2 ? 2 : value; });  // opposite rows by the rounding of their product; NaN stays
-  if constexpr (kExact) __syncthreads();                                                 // what replaced pairs went through
+  if (cosine)
+    T::for_each(values, [](float& value) {
+      value = value > 2 ? 2 : value;
+    });                                   // opposite rows by the rounding of their product; NaN stays
+  if constexpr (kExact) __syncthreads();  // what replaced pairs went through
 }
 
 // values = the distances of a tile; inner: their products. The next tile's loads begin. All threads of the block.
 template <class T>
-__device__ __forceinline__ void fill_distances(typename T::Loop& loop, const DistanceView& rows, const TilePlace& place, const TilePlace& next,
-                                               typename T::Values& values) {
+__device__ __forceinline__ void fill_distances(typename T::Loop& loop, const DistanceView& rows, const TilePlace& place,
+                                               const TilePlace& next, typename T::Values& values) {
   T::multiply(loop, operands_of<T>(rows.x, rows.y, place, true), operands_of<T>(rows.x, rows.y, next, true), values);
   distances_of_products<T>(loop.shared, rows, place, values);
 }
 // One tile alone.
 template <class T>
-__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, const TilePlace& place, typename T::Values& values) {
+__device__ __forceinline__ void fill_distances(uint32_t* shared, const DistanceView& rows, const TilePlace& place,
+                                               typename T::Values& values) {
   T::multiply(shared, operands_of<T>(rows.x, rows.y, place), values);
   distances_of_products<T>(shared, rows, place, values);
 }

@@ -42,12 +42,14 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
 
 size_t needed(const duet_context* context, const DistillationInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::distillation_workspace(*context, inputs); }, [&] { return cuda::distillation_workspace(*context, inputs); });
+      context, [&] { return cpu::distillation_workspace(*context, inputs); },
+      [&] { return cuda::distillation_workspace(*context, inputs); });
 }
 
 }  // namespace
 
-duet_status duet_distillation_workspace(const duet_context* context, const duet_distillation_inputs* inputs, size_t* bytes) {
+duet_status duet_distillation_workspace(const duet_context* context, const duet_distillation_inputs* inputs,
+                                        size_t* bytes) {
   return guard("distillation_workspace", [&] {
     Arguments arguments;
     const DistillationInputs checked = check(inputs, arguments);
@@ -56,15 +58,17 @@ duet_status duet_distillation_workspace(const duet_context* context, const duet_
   });
 }
 
-duet_status duet_distillation_forward(duet_context* context, const duet_distillation_inputs* inputs, duet_vector row_loss, duet_vector column_loss,
-                                      duet_matrix row_statistics, duet_matrix column_statistics, duet_workspace workspace) {
+duet_status duet_distillation_forward(duet_context* context, const duet_distillation_inputs* inputs,
+                                      duet_vector row_loss, duet_vector column_loss, duet_matrix row_statistics,
+                                      duet_matrix column_statistics, duet_workspace workspace) {
   return guard("distillation_forward", [&] {
     Arguments arguments;
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows;
-    const DistillationOutputs outputs{arguments.vector<float>(row_loss, "row_loss", n), arguments.vector<float>(column_loss, "column_loss", m),
-                                      arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_DISTILLATION_STATISTICS),
-                                      arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS)};
+    const DistillationOutputs outputs{
+        arguments.vector<float>(row_loss, "row_loss", n), arguments.vector<float>(column_loss, "column_loss", m),
+        arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_DISTILLATION_STATISTICS),
+        arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS)};
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
@@ -72,20 +76,23 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
   });
 }
 
-duet_status duet_distillation_backward(duet_context* context, const duet_distillation_inputs* inputs, duet_matrix row_statistics,
-                                       duet_matrix column_statistics, duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
+duet_status duet_distillation_backward(duet_context* context, const duet_distillation_inputs* inputs,
+                                       duet_matrix row_statistics, duet_matrix column_statistics,
+                                       duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
                                        duet_matrix grad_v, duet_vector grad_scale, duet_workspace workspace) {
   return guard("distillation_backward", [&] {
     Arguments arguments;
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows, d = checked.student_a.columns;
     const auto rows = arguments.matrix<const float>(row_statistics, "row_statistics", n, DUET_DISTILLATION_STATISTICS);
-    const auto columns = arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS);
-    const DistillationGradients gradients{arguments.vector<const float>(row_weight, "row_weight", n, Need::optional),
-                                          arguments.vector<const float>(column_weight, "column_weight", m, Need::optional),
-                                          arguments.matrix<float>(grad_a, "grad_a", n, d, Need::optional),
-                                          arguments.matrix<float>(grad_v, "grad_v", m, d, Need::optional),
-                                          arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
+    const auto columns =
+        arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS);
+    const DistillationGradients gradients{
+        arguments.vector<const float>(row_weight, "row_weight", n, Need::optional),
+        arguments.vector<const float>(column_weight, "column_weight", m, Need::optional),
+        arguments.matrix<float>(grad_a, "grad_a", n, d, Need::optional),
+        arguments.matrix<float>(grad_v, "grad_v", m, d, Need::optional),
+        arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },

@@ -1,4 +1,5 @@
-// What each backend implements of distillation, on checked arguments. Inputs without data are absent, outputs without data not wanted.
+// What each backend implements of distillation, on checked arguments. Inputs without data are absent, outputs without
+// data not wanted.
 #pragma once
 
 #include "kernels/core/check.h"
@@ -18,7 +19,8 @@ struct DistillationInputs {
 
 struct DistillationOutputs {
   Vector<float> row_loss, column_loss;
-  Matrix<float> row_statistics, column_statistics;  // n x 5, m x 5: lse_s, lse_t, N, log-odds of the own pair by student and teacher
+  Matrix<float> row_statistics,
+      column_statistics;  // n x 5, m x 5: lse_s, lse_t, N, log-odds of the own pair by student and teacher
 };
 
 struct DistillationGradients {
@@ -30,20 +32,22 @@ struct DistillationGradients {
 namespace cpu {
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs);
-void distillation_forward(const duet_context& context, const DistillationInputs& inputs, const DistillationOutputs& outputs,
-                          const duet_workspace& workspace);
-void distillation_backward(const duet_context& context, const DistillationInputs& inputs, Matrix<const float> row_statistics,
-                           Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
+void distillation_forward(const duet_context& context, const DistillationInputs& inputs,
+                          const DistillationOutputs& outputs, const duet_workspace& workspace);
+void distillation_backward(const duet_context& context, const DistillationInputs& inputs,
+                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                           const DistillationGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace cpu
 
 namespace cuda {
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs);
-void distillation_forward(const duet_context& context, const DistillationInputs& inputs, const DistillationOutputs& outputs,
-                          const duet_workspace& workspace);
-void distillation_backward(const duet_context& context, const DistillationInputs& inputs, Matrix<const float> row_statistics,
-                           Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
+void distillation_forward(const duet_context& context, const DistillationInputs& inputs,
+                          const DistillationOutputs& outputs, const duet_workspace& workspace);
+void distillation_backward(const duet_context& context, const DistillationInputs& inputs,
+                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                           const DistillationGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace cuda
 }  // namespace duet

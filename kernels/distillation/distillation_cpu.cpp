@@ -93,7 +93,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   ForwardScratch scratch(pieces, context, in);
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
-  const float teacher_bound = std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
+  const float teacher_bound =
+      std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
   const float common_bound = bound <= kBoundedScore ? teacher_bound : bound;
   const float student_factor = scratch.own_student.begin(own_pairs_of(in), bound, scale);
   const float teacher_factor = scratch.own_teacher.begin(own_pairs_of(in), common_bound, teacher_scale);
@@ -117,27 +118,31 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
         scratch.target.merge(context, block);
       });
   const bool empty = scratch.n == 0 || scratch.m == 0;
-  const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
-                              Vector<const float> kappa, int64_t k, float* statistics) {
-    const float loss = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a), kappa ? kappa[k] : 0, statistics);
+  const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum,
+                              const TargetSum& target, Vector<const float> kappa, int64_t k, float* statistics) {
+    const float loss = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a),
+                                         kappa ? kappa[k] : 0, statistics);
     return empty ? 0 : loss;
   };
   constexpr int64_t kLosses = 512;  // of a work item
   parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i)
-      out.row_loss[i] = finish_one(scratch.own_student.row(i, scratch.student.row(i)), scratch.own_teacher.row(i, scratch.teacher.row(i)),
-                                   scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
+      out.row_loss[i] = finish_one(scratch.own_student.row(i, scratch.student.row(i)),
+                                   scratch.own_teacher.row(i, scratch.teacher.row(i)), scratch.teacher.row(i),
+                                   scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
   });
   parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
     for (int64_t j = first; j < first + count; ++j)
       out.column_loss[j] =
-          finish_one(scratch.own_student.column(j, scratch.student.column(j)), scratch.own_teacher.column(j, scratch.teacher.column(j)),
-                     scratch.teacher.column(j), scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
+          finish_one(scratch.own_student.column(j, scratch.student.column(j)),
+                     scratch.own_teacher.column(j, scratch.teacher.column(j)), scratch.teacher.column(j),
+                     scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
   });
 }
 
-void distillation_backward(const duet_context& context, const DistillationInputs& in, Matrix<const float> row_statistics,
-                           Matrix<const float> column_statistics, const DistillationGradients& out, const duet_workspace& workspace) {
+void distillation_backward(const duet_context& context, const DistillationInputs& in,
+                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                           const DistillationGradients& out, const duet_workspace& workspace) {
   const bool rows = bool(out.row_weight), columns = bool(out.column_weight);
   if (!rows && !columns) return;
   Workspace pieces(workspace);
@@ -152,7 +157,8 @@ void distillation_backward(const duet_context& context, const DistillationInputs
     return DistillationPull(row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0);
   };
   const auto column_pull = [&](int64_t j) {
-    return DistillationPull(column_statistics.row(j), columns ? out.column_weight[j] : 0, in.kappa_v ? in.kappa_v[j] : 0);
+    return DistillationPull(column_statistics.row(j), columns ? out.column_weight[j] : 0,
+                            in.kappa_v ? in.kappa_v[j] : 0);
   };
   for (int64_t i = 0; i < scratch.n; ++i) {
     const DistillationPull pull = row_pull(i);
@@ -179,7 +185,8 @@ void distillation_backward(const duet_context& context, const DistillationInputs
         for_each_own_pair(own_pairs_of(in), tile, [&](int64_t r, int64_t c) {
           const int64_t i = tile.first_row + r, j = tile.first_column + c;
           const float *row = row_statistics.row(i), *column = column_statistics.row(j);
-          if (confident(row) || confident(column)) g.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
+          if (confident(row) || confident(column))
+            g.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
         });
         scratch.gradient.close(tile, s, scale);
       },

@@ -1,4 +1,5 @@
-// What forward and backward of distillation share on the GPU: the pieces of the workspace, and the view that their kernels read.
+// What forward and backward of distillation share on the GPU: the pieces of the workspace, and the view that their
+// kernels read.
 #pragma once
 
 #include "kernels/cuda/agreement.h"
@@ -9,7 +10,8 @@ namespace duet::cuda {
 template <duet_precision P>
 using DistillationTile = DualTile<P>;
 constexpr int distillation_tile_columns(duet_precision precision) {
-  return is_exact(precision) ? DistillationTile<DUET_PRECISION_FP32>::kColumns : DistillationTile<DUET_PRECISION_BF16>::kColumns;
+  return is_exact(precision) ? DistillationTile<DUET_PRECISION_FP32>::kColumns
+                             : DistillationTile<DUET_PRECISION_BF16>::kColumns;
 }
 
 struct DistillationView {
@@ -39,7 +41,8 @@ struct DistillationScratch {
   DistillationView prepare(const duet_context& context, const DistillationInputs& in) {
     student.prepare(context, in.student_a, in.student_v, in.scale);
     teacher.prepare(context, in.teacher_a, in.teacher_v, in.teacher_scale);
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column);
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row,
+                      in.first_column);
     return {student.view(), teacher.view(), agreement.view()};
   }
 
@@ -54,7 +57,8 @@ struct DistillationScratch {
   BlockGradients products;
 };
 
-// What a row (or a column) pulls with: w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a target.
+// What a row (or a column) pulls with: w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a
+// target.
 struct DistillationPullOf {
   Matrix<const float> statistics;
   const float *weight, *kappa;  // null: 0
@@ -81,8 +85,10 @@ struct DistillationPullOf {
 // One launch a pass for small batches (distillation_small_cuda.cu): whether it is for these, and then its passes.
 bool distillation_is_small(const duet_context& context, const DistillationInputs& inputs);
 size_t small_distillation_workspace(const DistillationInputs& inputs);
-void small_distillation_forward(const duet_context& context, const DistillationInputs& inputs, const DistillationOutputs& outputs);
-void small_distillation_backward(const duet_context& context, const DistillationInputs& inputs, Matrix<const float> row_statistics,
-                                 Matrix<const float> column_statistics, const DistillationGradients& gradients, const duet_workspace& workspace);
+void small_distillation_forward(const duet_context& context, const DistillationInputs& inputs,
+                                const DistillationOutputs& outputs);
+void small_distillation_backward(const duet_context& context, const DistillationInputs& inputs,
+                                 Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                 const DistillationGradients& gradients, const duet_workspace& workspace);
 
 }  // namespace duet::cuda

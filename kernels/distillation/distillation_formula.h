@@ -7,7 +7,13 @@
 namespace duet {
 
 // Where in a row of statistics: log-sum-exps, N = sum pos, log-odds of the own pair.
-enum DistillationStatistic { kStudentLogSum = 0, kTeacherLogSum = 1, kPositives = 2, kStudentLogOdds = 3, kTeacherLogOdds = 4 };
+enum DistillationStatistic {
+  kStudentLogSum = 0,
+  kTeacherLogSum = 1,
+  kPositives = 2,
+  kStudentLogOdds = 3,
+  kTeacherLogOdds = 4
+};
 
 // One row's share of d loss/d score, w ((1 - kappa)(P - P') + kappa (P - What)): what multiplies P, P' and -pos.
 struct DistillationPull {
@@ -30,22 +36,25 @@ struct DistillationPull {
     const double x = statistics[kStudentLogOdds];
     double sum = 0;
     if (to_teacher != 0)
-      sum +=
-          taking_part(1, statistics[kStudentLogSum] + statistics[kTeacherLogSum]) * to_teacher * own_against_teacher(x, statistics[kTeacherLogOdds]);
-    if (to_target != 0) sum += taking_part(1, statistics[kStudentLogSum]) * to_target * own_against_positives(x, statistics[kPositives]);
+      sum += taking_part(1, statistics[kStudentLogSum] + statistics[kTeacherLogSum]) * to_teacher *
+             own_against_teacher(x, statistics[kTeacherLogOdds]);
+    if (to_target != 0)
+      sum += taking_part(1, statistics[kStudentLogSum]) * to_target * own_against_positives(x, statistics[kPositives]);
     return sum;
   }
 };
 
-// (1 - kappa) of the loss against the teacher and kappa of that against the agreement; what has no weight takes no part, though it be infinite.
+// (1 - kappa) of the loss against the teacher and kappa of that against the agreement; what has no weight takes no
+// part, though it be infinite.
 DUET_HOST_DEVICE inline double mixed_loss(double kappa, double to_teacher, double to_target) {
   return (kappa == 1 ? 0 : (1 - kappa) * to_teacher) + (kappa == 0 ? 0 : kappa * to_target);
 }
 
-// One row's statistics, and its loss in nats. mean: of t - s over the others, weighted by the teacher; own_positive: own pairs are positives, as they
-// are where the batch has classes.
-DUET_HOST_DEVICE inline float distillation_loss(const OwnAndOthers& student, const OwnAndOthers& teacher, double mean, const OtherPositives& others,
-                                                bool own_positive, double kappa, float* statistics) {
+// One row's statistics, and its loss in nats. mean: of t - s over the others, weighted by the teacher; own_positive:
+// own pairs are positives, as they are where the batch has classes.
+DUET_HOST_DEVICE inline float distillation_loss(const OwnAndOthers& student, const OwnAndOthers& teacher, double mean,
+                                                const OtherPositives& others, bool own_positive, double kappa,
+                                                float* statistics) {
   own_positive = own_positive && student.has_own;
   statistics[kStudentLogSum] = static_cast<float>(student.lse);
   statistics[kTeacherLogSum] = static_cast<float>(teacher.lse);

@@ -1,10 +1,12 @@
-// Plan of both passes at n = m = 128, d = d' = 64, 10 classes (kernels/cuda/small_pairs.h): 64 blocks own 4 rows of either side and read all 128 of
-// the other's, 2 x 32 KB of embeddings and 5 KB of classes a block, 4.4 MB from L2. Products: forward 4 x 1.0 million multiply-adds of scores and
-// 2 x 0.16 of W, backward the same and 2 x 1.0 with G. A block runs alone on its SM.
+// Plan of both passes at n = m = 128, d = d' = 64, 10 classes (kernels/cuda/small_pairs.h): 64 blocks own 4 rows of
+// either side and read all 128 of the other's, 2 x 32 KB of embeddings and 5 KB of classes a block, 4.4 MB from L2.
+// Products: forward 4 x 1.0 million multiply-adds of scores and 2 x 0.16 of W, backward the same and 2 x 1.0 with G. A
+// block runs alone on its SM.
 //
-// An H100, cycles: a part's way from L2 900 and its product 600, of student and teacher, W 1,000: 4,000. Forward: a row's statistics 500, its
-// logarithms and exponentials in double, student and teacher in two lanes, 2,000: 6,500 cycles, 3.7 us. Backward: the own pairs in double 2,000, 900
-// of them under the first part's way, G of 4 exponentials a pair 500, its product 500: 6,100 cycles, 3.5 us. A launch of 1.5 to 2.5 us beside each.
+// An H100, cycles: a part's way from L2 900 and its product 600, of student and teacher, W 1,000: 4,000. Forward: a
+// row's statistics 500, its logarithms and exponentials in double, student and teacher in two lanes, 2,000: 6,500
+// cycles, 3.7 us. Backward: the own pairs in double 2,000, 900 of them under the first part's way, G of 4 exponentials
+// a pair 500, its product 500: 6,100 cycles, 3.5 us. A launch of 1.5 to 2.5 us beside each.
 #include "kernels/cuda/small_pairs_backward.h"
 #include "kernels/cuda/small_pairs_forward.h"
 #include "kernels/distillation/distillation_cuda.h"
@@ -13,8 +15,8 @@ namespace duet::cuda {
 namespace {
 
 SmallPairs pairs_of(const DistillationInputs& in) {
-  SmallPairs pairs({in.student_a, in.student_v}, {in.teacher_a, in.teacher_v}, {in.class_a, in.class_v}, in.trust_a, in.trust_v,
-                   in.first_row - in.first_column);
+  SmallPairs pairs({in.student_a, in.student_v}, {in.teacher_a, in.teacher_v}, {in.class_a, in.class_v}, in.trust_a,
+                   in.trust_v, in.first_row - in.first_column);
   pairs.scale = in.scale.data;
   pairs.teacher_scale = in.teacher_scale.data;
   pairs.paired = in.paired;
@@ -32,7 +34,8 @@ struct FinishDistillation {
 
   __device__ static float factor(const SmallScalars& scalars) { return scalars.scale * kLog2E; }
   __device__ void operator()(int side, int64_t i, const SmallRow& row, const SmallScalars&) const {
-    const RunningSum student_sum = row.exponentials<false>(row.scores), teacher_sum = row.exponentials<true>(row.teacher);
+    const RunningSum student_sum = row.exponentials<false>(row.scores),
+                     teacher_sum = row.exponentials<true>(row.teacher);
     const OtherPositives positives = row.positives<true>();
     const int lane = lane_of_warp();
     OwnAndOthers parts{};  // of the student in lane 0, of the teacher in lane 1
@@ -43,7 +46,8 @@ struct FinishDistillation {
     if (lane > 0) return;
     const double mean = teacher_sum.cross / teacher_sum.sum * kLn2;
     const Side to = side == 0 ? rows : columns;
-    const float loss = distillation_loss(parts, teacher, mean, positives, own_positive, to.kappa ? to.kappa[i] : 0, to.statistics.row(i));
+    const float loss = distillation_loss(parts, teacher, mean, positives, own_positive, to.kappa ? to.kappa[i] : 0,
+                                         to.statistics.row(i));
     to.loss[i] = row.count == 0 ? 0 : loss;
   }
 };
@@ -51,7 +55,8 @@ struct FinishDistillation {
 }  // namespace
 
 bool distillation_is_small(const duet_context& context, const DistillationInputs& in) {
-  return are_small(context, in.student_a.rows, in.student_v.rows, {in.student_a.columns, in.teacher_a.columns, in.class_a.columns});
+  return are_small(context, in.student_a.rows, in.student_v.rows,
+                   {in.student_a.columns, in.teacher_a.columns, in.class_a.columns});
 }
 
 size_t small_distillation_workspace(const DistillationInputs& in) {
@@ -60,19 +65,24 @@ size_t small_distillation_workspace(const DistillationInputs& in) {
   return measure.used();
 }
 
-void small_distillation_forward(const duet_context& context, const DistillationInputs& in, const DistillationOutputs& out) {
-  small_forward(
-      context, pairs_of(in), true,
-      FinishDistillation{{in.kappa_a, out.row_loss, out.row_statistics}, {in.kappa_v, out.column_loss, out.column_statistics}, bool(in.class_a)});
+void small_distillation_forward(const duet_context& context, const DistillationInputs& in,
+                                const DistillationOutputs& out) {
+  small_forward(context, pairs_of(in), true,
+                FinishDistillation{{in.kappa_a, out.row_loss, out.row_statistics},
+                                   {in.kappa_v, out.column_loss, out.column_statistics},
+                                   bool(in.class_a)});
 }
 
-void small_distillation_backward(const duet_context& context, const DistillationInputs& in, Matrix<const float> row_statistics,
-                                 Matrix<const float> column_statistics, const DistillationGradients& out, const duet_workspace& workspace) {
+void small_distillation_backward(const duet_context& context, const DistillationInputs& in,
+                                 Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                 const DistillationGradients& out, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const SmallSums sums(pieces, in.student_a.rows);
   using Form = SmallSoftmax<DistillationPullOf, true>;
-  const Form form{{{row_statistics, out.row_weight.data, in.kappa_a.data}, {column_statistics, out.column_weight.data, in.kappa_v.data}}};
-  small_backward(context, SmallBackward<Form>{pairs_of(in), form, {out.a, out.v}, {}, nullptr, nullptr}, sums, out.scale.data, nullptr);
+  const Form form{{{row_statistics, out.row_weight.data, in.kappa_a.data},
+                   {column_statistics, out.column_weight.data, in.kappa_v.data}}};
+  small_backward(context, SmallBackward<Form>{pairs_of(in), form, {out.a, out.v}, {}, nullptr, nullptr}, sums,
+                 out.scale.data, nullptr);
 }
 
 }  // namespace duet::cuda

@@ -12,7 +12,8 @@ void check_indices(const duet_context* context, Vector<const int64_t> indices, i
   check_within(context, indices, index_range("indices", rows));
 }
 
-constexpr const char* kSourceNames[] = {"inputs.sources[0]", "inputs.sources[1]", "inputs.sources[2]", "inputs.sources[3]"};
+constexpr const char* kSourceNames[] = {"inputs.sources[0]", "inputs.sources[1]", "inputs.sources[2]",
+                                        "inputs.sources[3]"};
 constexpr const char* kRowNames[] = {"rows[0]", "rows[1]", "rows[2]", "rows[3]"};
 static_assert(std::size(kSourceNames) == DUET_GATHER_SOURCES && std::size(kRowNames) == DUET_GATHER_SOURCES);
 
@@ -20,14 +21,15 @@ GatherBatch check_batch(const duet_gather_inputs* inputs, const duet_matrix* row
   Arguments arguments;
   const auto raw = load(inputs, "inputs");
   GatherBatch batch{};
-  require(raw.source_count >= 1 && raw.source_count <= DUET_GATHER_SOURCES, "inputs.source_count: expected 1 to ", DUET_GATHER_SOURCES, ", got ",
-          raw.source_count);
+  require(raw.source_count >= 1 && raw.source_count <= DUET_GATHER_SOURCES, "inputs.source_count: expected 1 to ",
+          DUET_GATHER_SOURCES, ", got ", raw.source_count);
   require(raw.sources != nullptr, "inputs.sources: null for ", raw.source_count, " matrices");
   require(rows != nullptr, "rows: null for ", raw.source_count, " matrices");
   batch.source_count = raw.source_count;
   batch.indices = arguments.vector<const int64_t>(raw.indices, "inputs.indices", kAny);
   for (int64_t k = 0; k < raw.source_count; ++k) {
-    batch.sources[k] = arguments.matrix<const float>(raw.sources[k], kSourceNames[k], k == 0 ? kAny : batch.sources[0].rows, kAny);
+    batch.sources[k] =
+        arguments.matrix<const float>(raw.sources[k], kSourceNames[k], k == 0 ? kAny : batch.sources[0].rows, kAny);
     batch.rows[k] = arguments.matrix<float>(rows[k], kRowNames[k], batch.indices.size, batch.sources[k].columns);
   }
   batch.labels = arguments.vector<const int32_t>(raw.labels, "inputs.labels", batch.sources[0].rows, Need::optional);
@@ -53,11 +55,13 @@ duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_
     arguments.check();
     check_indices(context, index, from.rows);
     dispatch(
-        context, [&] { cpu::gather_forward(*context, from, index, to); }, [&] { cuda::gather_forward(*context, from, index, to); });
+        context, [&] { cpu::gather_forward(*context, from, index, to); },
+        [&] { cuda::gather_forward(*context, from, index, to); });
   });
 }
 
-duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows, duet_matrix grad_source) {
+duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows,
+                                 duet_matrix grad_source) {
   return guard("gather_backward", [&] {
     Arguments arguments;
     const auto index = arguments.vector<const int64_t>(indices, "indices", kAny);
@@ -66,7 +70,8 @@ duet_status duet_gather_backward(duet_context* context, duet_vector indices, due
     arguments.check();
     check_indices(context, index, to.rows);
     dispatch(
-        context, [&] { cpu::gather_backward(*context, index, from, to); }, [&] { cuda::gather_backward(*context, index, from, to); });
+        context, [&] { cpu::gather_backward(*context, index, from, to); },
+        [&] { cuda::gather_backward(*context, index, from, to); });
   });
 }
 
@@ -79,18 +84,21 @@ duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_v
     arguments.check();
     check_indices(context, index, from.size);
     dispatch(
-        context, [&] { cpu::gather_labels(*context, from, index, to); }, [&] { cuda::gather_labels(*context, from, index, to); });
+        context, [&] { cpu::gather_labels(*context, from, index, to); },
+        [&] { cuda::gather_labels(*context, from, index, to); });
   });
 }
 
-duet_status duet_gather_batch(duet_context* context, const duet_gather_inputs* inputs, const duet_matrix* rows, duet_vector labels) {
+duet_status duet_gather_batch(duet_context* context, const duet_gather_inputs* inputs, const duet_matrix* rows,
+                              duet_vector labels) {
   return guard("gather_batch", [&] {
     const GatherBatch batch = check_batch(inputs, rows, labels);
     const bool kernel_looks = dispatch(
         context, [] { return false; }, [&] { return context->faults != nullptr; });
     if (!kernel_looks) check_within(context, batch.indices, index_range("inputs.indices", batch.sources[0].rows));
     const auto on_cpu = [&] {
-      for (int64_t k = 0; k < batch.source_count; ++k) cpu::gather_forward(*context, batch.sources[k], batch.indices, batch.rows[k]);
+      for (int64_t k = 0; k < batch.source_count; ++k)
+        cpu::gather_forward(*context, batch.sources[k], batch.indices, batch.rows[k]);
       if (batch.labels) cpu::gather_labels(*context, batch.labels, batch.indices, batch.picked);
     };
     dispatch(context, on_cpu, [&] { cuda::gather_batch(*context, batch); });

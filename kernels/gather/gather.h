@@ -1,9 +1,10 @@
 /* Rows of a data set by index: rows[i] = source[index[i]]. source N x d, indices B (int64, each in [0, N)), rows B x d.
-   Backward adds grad_rows[i] into grad_source[index[i]], in the order of i, so repeated indices add up the same way every time.
+   Backward adds grad_rows[i] into grad_source[index[i]], in the order of i, so repeated indices add up the same way
+   every time.
    duet_gather_labels does the same for int32 labels, duet_gather_batch for up to four sources and the labels at once.
    No workspace. Errors: DUET_INVALID_ARGUMENT (an index out of range is named).
-   CUDA: to name it a call waits for the stream. Where its context notes faults, or the stream is captured, it does not: then rows out of range come
-   out NaN, labels -1, and backward leaves them out. duet_gather_batch is one launch. */
+   CUDA: to name it a call waits for the stream. Where its context notes faults, or the stream is captured, it does not:
+   then rows out of range come out NaN, labels -1, and backward leaves them out. duet_gather_batch is one launch. */
 #ifndef DUET_GATHER_GATHER_H
 #define DUET_GATHER_GATHER_H
 
@@ -14,9 +15,12 @@
 extern "C" {
 #endif
 
-DUET_API duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_vector indices, duet_matrix rows);
-DUET_API duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows, duet_matrix grad_source);
-DUET_API duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_vector indices, duet_vector labels);
+DUET_API duet_status duet_gather_forward(duet_context* context, duet_matrix source, duet_vector indices,
+                                         duet_matrix rows);
+DUET_API duet_status duet_gather_backward(duet_context* context, duet_vector indices, duet_matrix grad_rows,
+                                          duet_matrix grad_source);
+DUET_API duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_vector indices,
+                                        duet_vector labels);
 
 #define DUET_GATHER_SOURCES 4 /* the most of a batch */
 typedef struct duet_gather_inputs {
@@ -29,8 +33,10 @@ typedef struct duet_gather_inputs {
 #define DUET_GATHER_INPUTS_INIT \
   { sizeof(duet_gather_inputs) }
 
-/* rows: an array of source_count matrices, B x the columns of their source. labels: B (int32), null where inputs has none. */
-DUET_API duet_status duet_gather_batch(duet_context* context, const duet_gather_inputs* inputs, const duet_matrix* rows, duet_vector labels);
+/* rows: an array of source_count matrices, B x the columns of their source. labels: B (int32), null where inputs has
+   none. */
+DUET_API duet_status duet_gather_batch(duet_context* context, const duet_gather_inputs* inputs, const duet_matrix* rows,
+                                       duet_vector labels);
 
 #ifdef __cplusplus
 }

@@ -1,13 +1,15 @@
-// Forward: rows x columns elementwise (kernels/cuda/elementwise.h), one load and one store of 16 bytes a thread; 8 d + 8 bytes a row, so 4096 rows of
-// 512 take 17 MB: 3.5 us of bandwidth on an H200 (4.8 TB/s) and as much again to start.
-// A batch of several sources: a warp owns 32 neighbouring packs of a row of one of them, a block 8 rows or 256 labels, and the first block looks at
-// the indices where the context notes faults: 128 rows of 128 + 1024 and their labels take one launch, the time of two reads that wait for each
-// other. Backward: the batch in pieces of at most 8192, one launch after another. Every block sorts the piece's keys (index, position) in shared
-// memory for itself, which asks for no workspace and no second launch, and then takes its share of the work: a warp adds the rows of one index, in
-// the order of their positions, to 128 columns of its row of grad_source, which it reads and writes once. So an element has one writer, and the sum
-// is that of a loop over the batch, to the bit. On an H200 a piece costs the sort, 34,000 clocks of shared memory (block_sort.h) or 19 us, and its
-// bytes, 12 d + 8 a row: 8192 rows of 512 are 50 MB, 10.5 us, so 30 us against a limit of 10.5; 65536 rows 0.24 ms against 84 us; 4096 rows 8 + 5.2
-// us. Rows of one index follow each other, four loads under way: 0.2 us a row, 1.6 ms where all 8192 have the same.
+// Forward: rows x columns elementwise (kernels/cuda/elementwise.h), one load and one store of 16 bytes a thread; 8 d +
+// 8 bytes a row, so 4096 rows of 512 take 17 MB: 3.5 us of bandwidth on an H200 (4.8 TB/s) and as much again to start.
+// A batch of several sources: a warp owns 32 neighbouring packs of a row of one of them, a block 8 rows or 256 labels,
+// and the first block looks at the indices where the context notes faults: 128 rows of 128 + 1024 and their labels take
+// one launch, the time of two reads that wait for each other. Backward: the batch in pieces of at most 8192, one launch
+// after another. Every block sorts the piece's keys (index, position) in shared memory for itself, which asks for no
+// workspace and no second launch, and then takes its share of the work: a warp adds the rows of one index, in the order
+// of their positions, to 128 columns of its row of grad_source, which it reads and writes once. So an element has one
+// writer, and the sum is that of a loop over the batch, to the bit. On an H200 a piece costs the sort, 34,000 clocks of
+// shared memory (block_sort.h) or 19 us, and its bytes, 12 d + 8 a row: 8192 rows of 512 are 50 MB, 10.5 us, so 30 us
+// against a limit of 10.5; 65536 rows 0.24 ms against 84 us; 4096 rows 8 + 5.2 us. Rows of one index follow each other,
+// four loads under way: 0.2 us a row, 1.6 ms where all 8192 have the same.
 #include "kernels/cuda/block_sort.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/outside.h"
@@ -41,7 +43,8 @@ struct CopyLabels {
 
   template <int kWidth>
   __device__ void at(int64_t, int64_t j) const {
-    for (int64_t k = j; k < j + kWidth; ++k) labels[k] = indices[k] >= 0 && indices[k] < source.size ? source[indices[k]] : -1;
+    for (int64_t k = j; k < j + kWidth; ++k)
+      labels[k] = indices[k] >= 0 && indices[k] < source.size ? source[indices[k]] : -1;
   }
 };
 
@@ -50,12 +53,14 @@ constexpr int kBatchThreads = 256, kBatchRows = kBatchThreads / 32;
 struct CopyBatch {
   CopyRows copies[DUET_GATHER_SOURCES];
   CopyLabels labels;
-  unsigned blocks[DUET_GATHER_SOURCES], across[DUET_GATHER_SOURCES];  // of each source: blocks, and how many of them lie side by side
+  unsigned blocks[DUET_GATHER_SOURCES],
+      across[DUET_GATHER_SOURCES];  // of each source: blocks, and how many of them lie side by side
   bool wide[DUET_GATHER_SOURCES];
   int count;  // of sources
 };
 
-__global__ void __launch_bounds__(kBatchThreads) gather_batch_kernel(CopyBatch batch, duet_fault* faults, Range<int64_t> range) {
+__global__ void __launch_bounds__(kBatchThreads)
+    gather_batch_kernel(CopyBatch batch, duet_fault* faults, Range<int64_t> range) {
   unsigned block = blockIdx.x;
   if (faults) {
     if (block == 0) return note_outside(faults, batch.labels.indices, range);
@@ -85,15 +90,20 @@ struct AddRows {
   int64_t first;
   int count, size;  // keys, and rounded up for the sort
 
-  // An index with its position in the piece, in this order; none for a row out of range, which can be met in a captured graph alone.
+  // An index with its position in the piece, in this order; none for a row out of range, which can be met in a captured
+  // graph alone.
   static constexpr int kPositionBits = 13;
   static_assert(kLargestSort == 1 << kPositionBits);
   __device__ uint64_t key(int position) const {
     const int64_t index = position < count ? indices[first + position] : -1;
-    return index >= 0 && index < grad_source.rows ? static_cast<uint64_t>(index) << kPositionBits | static_cast<uint64_t>(position) : kNoKey;
+    return index >= 0 && index < grad_source.rows
+               ? static_cast<uint64_t>(index) << kPositionBits | static_cast<uint64_t>(position)
+               : kNoKey;
   }
   __device__ static int64_t index_of(uint64_t key) { return static_cast<int64_t>(key >> kPositionBits); }
-  __device__ const float* row_of(uint64_t key) const { return grad_rows.row(first + static_cast<int64_t>(key & ((1 << kPositionBits) - 1))); }
+  __device__ const float* row_of(uint64_t key) const {
+    return grad_rows.row(first + static_cast<int64_t>(key & ((1 << kPositionBits) - 1)));
+  }
 };
 
 constexpr int kLoads = 4;  // rows of one index that are under way at a time
@@ -101,10 +111,12 @@ constexpr int kLoads = 4;  // rows of one index that are under way at a time
 template <int kWidth>
 __global__ void __launch_bounds__(1024) add_rows_kernel(AddRows piece) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
-  for (int k = static_cast<int>(threadIdx.x); k < piece.size; k += static_cast<int>(blockDim.x)) keys[spread<uint64_t>(k)] = piece.key(k);
+  for (int k = static_cast<int>(threadIdx.x); k < piece.size; k += static_cast<int>(blockDim.x))
+    keys[spread<uint64_t>(k)] = piece.key(k);
   __syncthreads();
   sort_block(keys, piece.size);
-  const int64_t columns = piece.grad_rows.columns, lane = threadIdx.x % 32, warps = int64_t{gridDim.x} * blockDim.x / 32;
+  const int64_t columns = piece.grad_rows.columns, lane = threadIdx.x % 32,
+                warps = int64_t{gridDim.x} * blockDim.x / 32;
   const int64_t items = piece.count * ((columns + 32 * kWidth - 1) / (32 * kWidth));
   for (int64_t item = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32; item < items; item += warps) {
     int place = static_cast<int>(item % piece.count);
@@ -136,15 +148,19 @@ __global__ void __launch_bounds__(1024) add_rows_kernel(AddRows piece) {
 
 }  // namespace
 
-void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices, Matrix<float> rows) {
-  for_each_element(context, rows.rows, rows.columns, false, aligned(source) && aligned(rows), CopyRows{source, indices, rows});
+void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices,
+                    Matrix<float> rows) {
+  for_each_element(context, rows.rows, rows.columns, false, aligned(source) && aligned(rows),
+                   CopyRows{source, indices, rows});
 }
 
-void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows, Matrix<float> grad_source) {
+void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows,
+                     Matrix<float> grad_source) {
   if (grad_rows.columns == 0) return;
   const bool wide = aligned(grad_rows) && aligned(grad_source) && grad_rows.columns % 4 == 0;
   for (int64_t first = 0; first < indices.size; first += kLargestSort) {
-    const int count = static_cast<int>(std::min<int64_t>(kLargestSort, indices.size - first)), size = sort_size(count), threads = sort_threads(count);
+    const int count = static_cast<int>(std::min<int64_t>(kLargestSort, indices.size - first)), size = sort_size(count),
+              threads = sort_threads(count);
     const AddRows piece{indices, grad_rows, grad_source, first, count, size};
     // One block of 1024 threads an SM: two would share the memory that the sort is limited by.
     const int64_t items = count * pieces(grad_rows.columns, wide ? 128 : 32);
@@ -157,7 +173,8 @@ void gather_backward(const duet_context& context, Vector<const int64_t> indices,
   }
 }
 
-void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices, Vector<int32_t> labels) {
+void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices,
+                   Vector<int32_t> labels) {
   for_each_element(context, 1, labels.size, true, false, CopyLabels{source, indices, labels});
 }
 
@@ -171,7 +188,8 @@ void gather_batch(const duet_context& context, const GatherBatch& batch) {
   for (int k = 0; k < copies.count; ++k) {
     copies.copies[k] = {batch.sources[k], batch.indices, batch.rows[k]};
     copies.wide[k] = aligned(batch.sources[k]) && aligned(batch.rows[k]);
-    const int64_t across = pieces(batch.rows[k].columns, copies.wide[k] ? 128 : 32), blocks = across * pieces(rows, kBatchRows);
+    const int64_t across = pieces(batch.rows[k].columns, copies.wide[k] ? 128 : 32),
+                  blocks = across * pieces(rows, kBatchRows);
     copies.across[k] = static_cast<unsigned>(across), copies.blocks[k] = static_cast<unsigned>(blocks);
     grid += blocks;  // refused by the launch where 2^31 blocks are too few
   }

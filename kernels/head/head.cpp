@@ -11,19 +11,23 @@ namespace {
 // What a call names the matrices of an array.
 using Names = const char* const[kMostModalities];
 constexpr Names kX{"inputs.x[0]", "inputs.x[1]", "inputs.x[2]", "inputs.x[3]"}, kU{"u[0]", "u[1]", "u[2]", "u[3]"},
-    kLogits{"logits[0]", "logits[1]", "logits[2]", "logits[3]"}, kGradU{"grad_u[0]", "grad_u[1]", "grad_u[2]", "grad_u[3]"},
-    kGradLogits{"grad_logits[0]", "grad_logits[1]", "grad_logits[2]", "grad_logits[3]"}, kGradX{"grad_x[0]", "grad_x[1]", "grad_x[2]", "grad_x[3]"};
+    kLogits{"logits[0]", "logits[1]", "logits[2]", "logits[3]"},
+    kGradU{"grad_u[0]", "grad_u[1]", "grad_u[2]", "grad_u[3]"},
+    kGradLogits{"grad_logits[0]", "grad_logits[1]", "grad_logits[2]", "grad_logits[3]"},
+    kGradX{"grad_x[0]", "grad_x[1]", "grad_x[2]", "grad_x[3]"};
 
 HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
-  require(inputs.count >= 1 && inputs.count <= kMostModalities, "inputs.count: expected 1 to ", kMostModalities, ", got ", inputs.count);
+  require(inputs.count >= 1 && inputs.count <= kMostModalities, "inputs.count: expected 1 to ", kMostModalities,
+          ", got ", inputs.count);
   require(inputs.x != nullptr, "inputs.x: null for ", inputs.count, " matrices");
   require(inputs.eps > 0 && inputs.eps <= 3e38f, "inputs.eps: expected above 0 and finite, got ", inputs.eps);
   // 0 is refused too: it is what a struct holds that was not set by its _INIT.
-  require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0, "inputs.output_scale: expected a finite number other than 0, got ",
-          inputs.output_scale);
-  HeadInputs checked{inputs.count, {},         arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny),
-                     {},           inputs.eps, inputs.output_scale};
+  require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0,
+          "inputs.output_scale: expected a finite number other than 0, got ", inputs.output_scale);
+  HeadInputs checked{
+      inputs.count, {},         arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny),
+      {},           inputs.eps, inputs.output_scale};
   checked.bias = arguments.vector<const float>(inputs.bias, "inputs.bias", checked.classes(), Need::optional);
   for (int64_t k = 0; k < inputs.count; ++k)
     checked.x[k] = arguments.matrix<const float>(inputs.x[k], kX[k], k == 0 ? kAny : checked.rows(), checked.columns());
@@ -32,8 +36,8 @@ HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
 
 // B x columns of every modality. What is optional is none where the array is null or has no columns.
 template <class T>
-void take(Arguments& arguments, const HeadInputs& inputs, const duet_matrix* given, const char* name, Names names, int64_t columns, Need need,
-          Matrix<T>* to) {
+void take(Arguments& arguments, const HeadInputs& inputs, const duet_matrix* given, const char* name, Names names,
+          int64_t columns, Need need, Matrix<T>* to) {
   require(given != nullptr || need == Need::optional, name, ": null for ", inputs.count, " matrices");
   for (int64_t k = 0; given && k < inputs.count; ++k) {
     const auto checked = arguments.matrix<T>(given[k], names[k], inputs.rows(), columns, need);
@@ -43,7 +47,8 @@ void take(Arguments& arguments, const HeadInputs& inputs, const duet_matrix* giv
 
 size_t workspace_bytes(const duet_context* context, const HeadInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::head_workspace(*context, inputs); }, [&] { return cuda::head_workspace(*context, inputs); });
+      context, [&] { return cpu::head_workspace(*context, inputs); },
+      [&] { return cuda::head_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -59,8 +64,8 @@ duet_status duet_head_workspace(const duet_context* context, const duet_head_inp
   });
 }
 
-duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u, const duet_matrix* logits,
-                              duet_workspace workspace) {
+duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u,
+                              const duet_matrix* logits, duet_workspace workspace) {
   return guard("head_forward", [&] {
     Arguments arguments;
     const HeadInputs checked = check_inputs(inputs, arguments);
@@ -70,23 +75,26 @@ duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inp
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(
-        context, [&] { cpu::head_forward(*context, checked, outputs, scratch); }, [&] { cuda::head_forward(*context, checked, outputs, scratch); });
+        context, [&] { cpu::head_forward(*context, checked, outputs, scratch); },
+        [&] { cuda::head_forward(*context, checked, outputs, scratch); });
   });
 }
 
-duet_status duet_head_backward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u, const duet_matrix* grad_u,
-                               const duet_matrix* grad_logits, const duet_matrix* grad_x, duet_matrix grad_weight, duet_vector grad_bias,
-                               duet_workspace workspace) {
+duet_status duet_head_backward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u,
+                               const duet_matrix* grad_u, const duet_matrix* grad_logits, const duet_matrix* grad_x,
+                               duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
   return guard("head_backward", [&] {
     Arguments arguments;
     const HeadInputs checked = check_inputs(inputs, arguments);
     HeadUpstream upstream;
     take(arguments, checked, u, "u", kU, checked.columns(), Need::required, upstream.u);
     take(arguments, checked, grad_u, "grad_u", kGradU, checked.columns(), Need::optional, upstream.by_u);
-    take(arguments, checked, grad_logits, "grad_logits", kGradLogits, checked.classes(), Need::optional, upstream.by_logits);
+    take(arguments, checked, grad_logits, "grad_logits", kGradLogits, checked.classes(), Need::optional,
+         upstream.by_logits);
     HeadGradients gradients;
     take(arguments, checked, grad_x, "grad_x", kGradX, checked.columns(), Need::optional, gradients.x);
-    gradients.weight = arguments.matrix<float>(grad_weight, "grad_weight", checked.classes(), checked.columns(), Need::optional);
+    gradients.weight =
+        arguments.matrix<float>(grad_weight, "grad_weight", checked.classes(), checked.columns(), Need::optional);
     gradients.bias = arguments.vector<float>(grad_bias, "grad_bias", checked.classes(), Need::optional);
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);

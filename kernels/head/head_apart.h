@@ -30,16 +30,18 @@ struct HeadApart {
     return measure.used();
   }
 
-  static void forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs, Workspace workspace) {
+  static void forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
+                      Workspace workspace) {
     const HeadApart scratch(context, inputs, workspace);
     for (int64_t k = 0; k < inputs.count; ++k) {
       Backend::unit_rows_forward(context, inputs.x[k], inputs.eps, outputs.u[k]);
-      Backend::linear_forward(context, classifier_of(inputs, outputs.u[k]), outputs.logits[k], Workspace(scratch.layer));
+      Backend::linear_forward(context, classifier_of(inputs, outputs.u[k]), outputs.logits[k],
+                              Workspace(scratch.layer));
     }
   }
 
-  static void backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients,
-                       Workspace workspace) {
+  static void backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                       const HeadGradients& gradients, Workspace workspace) {
     const HeadApart scratch(context, inputs, workspace);
     for (int64_t k = inputs.count - 1; k >= 0; --k) {
       Matrix<const float> by_u = upstream.by_u[k];
@@ -49,7 +51,8 @@ struct HeadApart {
           Backend::copy(context, by_u, scratch.upstream);
           by_u = layer.x = scratch.upstream;
         }
-        Backend::linear_backward(context, classifier_of(inputs, upstream.u[k]), {}, upstream.by_logits[k], layer, Workspace(scratch.layer));
+        Backend::linear_backward(context, classifier_of(inputs, upstream.u[k]), {}, upstream.by_logits[k], layer,
+                                 Workspace(scratch.layer));
       }
       if (gradients.x[k] && by_u) Backend::unit_rows_backward(context, inputs.x[k], inputs.eps, by_u, gradients.x[k]);
     }

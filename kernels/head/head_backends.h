@@ -41,18 +41,20 @@ struct HeadGradients {
 namespace cpu {
 
 size_t head_workspace(const duet_context& context, const HeadInputs& inputs);
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs, Workspace workspace);
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients,
-                   Workspace workspace);
+void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
+                  Workspace workspace);
+void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                   const HeadGradients& gradients, Workspace workspace);
 
 }  // namespace cpu
 
 namespace cuda {
 
 size_t head_workspace(const duet_context& context, const HeadInputs& inputs);
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs, Workspace workspace);
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients,
-                   Workspace workspace);
+void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
+                  Workspace workspace);
+void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                   const HeadGradients& gradients, Workspace workspace);
 
 }  // namespace cuda
 }  // namespace duet

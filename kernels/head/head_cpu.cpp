@@ -26,14 +26,17 @@ struct Backend {
 
 }  // namespace
 
-size_t head_workspace(const duet_context& context, const HeadInputs& inputs) { return HeadApart<Backend>::workspace(context, inputs); }
+size_t head_workspace(const duet_context& context, const HeadInputs& inputs) {
+  return HeadApart<Backend>::workspace(context, inputs);
+}
 
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs, Workspace workspace) {
+void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
+                  Workspace workspace) {
   HeadApart<Backend>::forward(context, inputs, outputs, workspace);
 }
 
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients,
-                   Workspace workspace) {
+void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                   const HeadGradients& gradients, Workspace workspace) {
   HeadApart<Backend>::backward(context, inputs, upstream, gradients, workspace);
 }
 

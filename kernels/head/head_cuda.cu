@@ -33,16 +33,19 @@ struct Backend {
 
 }  // namespace
 
-size_t head_workspace(const duet_context& context, const HeadInputs& inputs) { return HeadApart<Backend>::workspace(context, inputs); }
+size_t head_workspace(const duet_context& context, const HeadInputs& inputs) {
+  return HeadApart<Backend>::workspace(context, inputs);
+}
 
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs, Workspace workspace) {
+void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
+                  Workspace workspace) {
   if (inputs.rows() == 0) return;
   if (fits_small(context, inputs)) return small_head_forward(context, inputs, outputs);
   HeadApart<Backend>::forward(context, inputs, outputs, workspace);
 }
 
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients,
-                   Workspace workspace) {
+void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                   const HeadGradients& gradients, Workspace workspace) {
   if (inputs.rows() == 0) return;
   if (fits_small(context, inputs)) return small_head_backward(context, inputs, upstream, gradients);
   HeadApart<Backend>::backward(context, inputs, upstream, gradients, workspace);

@@ -43,10 +43,11 @@ struct Forward : HeadInputs {
     const Place place(blockIdx.x, x[0].rows);
     if (place.modality >= count) return;
     float* const to = outputs.u[place.modality].row(place.row);
-    unit_row<Warp, kWidth>(x[place.modality].row(place.row), weight.columns, eps, [=](int64_t k, const Pack<kWidth>& value) {
-      store(to + k, value);
-      store(row + k, value);  // read by the thread that wrote it
-    });
+    unit_row<Warp, kWidth>(x[place.modality].row(place.row), weight.columns, eps,
+                           [=](int64_t k, const Pack<kWidth>& value) {
+                             store(to + k, value);
+                             store(row + k, value);  // read by the thread that wrote it
+                           });
     const int classes = static_cast<int>(weight.rows);
     for (int first = 0; first < classes; first += H::kTogether) {
       float sums[H::kTogether] = {};
@@ -64,7 +65,8 @@ struct Forward : HeadInputs {
       for (int c = 0; c < H::kTogether; ++c) {
         const float sum = warp_sum(sums[c]);
         if (Warp::thread() == c && first + c < classes)
-          outputs.logits[place.modality].row(place.row)[first + c] = output_scale * (bias ? sum + bias[first + c] : sum);
+          outputs.logits[place.modality].row(place.row)[first + c] =
+              output_scale * (bias ? sum + bias[first + c] : sum);
       }
     }
   }
@@ -73,7 +75,8 @@ struct Forward : HeadInputs {
 struct Backward : HeadInputs {
   HeadUpstream upstream;
   HeadGradients gradients;
-  int row_blocks, column_blocks;  // of grad_x, and of a few classes of grad_weight; all further blocks are of the latter's
+  int row_blocks,
+      column_blocks;  // of grad_x, and of a few classes of grad_weight; all further blocks are of the latter's
 
   template <int kWidth>
   __device__ void add_x(float* row) const {
@@ -111,7 +114,8 @@ struct Backward : HeadInputs {
   __device__ void add_sums(int block, Sums (*shared)[SmallHead::kColumns]) const {
     using H = SmallHead;
     const int lane = Warp::thread(), warp = static_cast<int>(threadIdx.x / 32);
-    const int64_t first = int64_t{block / column_blocks} * H::kClasses, column = int64_t{block % column_blocks} * H::kColumns + lane;
+    const int64_t first = int64_t{block / column_blocks} * H::kClasses,
+                  column = int64_t{block % column_blocks} * H::kColumns + lane;
     const int64_t classes = weight.rows - first < H::kClasses ? weight.rows - first : H::kClasses, rows = x[0].rows;
     const bool inside = gradients.weight && column < weight.columns;
     Sums mine{};
@@ -142,7 +146,8 @@ struct Backward : HeadInputs {
     if (warp != 0) return;
     for (int w = 1; w < H::kWarps; ++w) {
       DUET_UNROLL
-      for (int c = 0; c < H::kClasses; ++c) mine.weight[c] += shared[w][lane].weight[c], mine.bias[c] += shared[w][lane].bias[c];
+      for (int c = 0; c < H::kClasses; ++c)
+        mine.weight[c] += shared[w][lane].weight[c], mine.bias[c] += shared[w][lane].bias[c];
     }
     for (int64_t c = 0; c < classes; ++c) {
       if (inside) gradients.weight.row(first + c)[column] += output_scale * mine.weight[c];
@@ -172,7 +177,9 @@ template <class T>
 bool all_aligned(const Matrix<T>* matrices, int64_t count) {
   return std::all_of(matrices, matrices + count, [](const Matrix<T>& matrix) { return aligned(matrix); });
 }
-bool is_wide(const HeadInputs& inputs) { return inputs.columns() % 4 == 0 && aligned(inputs.weight) && all_aligned(inputs.x, inputs.count); }
+bool is_wide(const HeadInputs& inputs) {
+  return inputs.columns() % 4 == 0 && aligned(inputs.weight) && all_aligned(inputs.x, inputs.count);
+}
 
 }  // namespace
 
@@ -190,7 +197,8 @@ void small_head_forward(const duet_context& context, const HeadInputs& inputs, c
     DUET_LAUNCH(small_head_kernel<1>, grid, SmallHead::kThreads, 0, context.stream)(head);
 }
 
-void small_head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients) {
+void small_head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                         const HeadGradients& gradients) {
   using H = SmallHead;
   const auto has_some = [&](const auto* matrices) {
     return std::any_of(matrices, matrices + inputs.count, [](const auto& matrix) { return static_cast<bool>(matrix); });

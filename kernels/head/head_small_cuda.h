@@ -12,6 +12,7 @@ bool fits_small(const duet_context& context, const HeadInputs& inputs);
 
 // On arguments of which fits_small holds, of batches that are not empty. No workspace.
 void small_head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs);
-void small_head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream, const HeadGradients& gradients);
+void small_head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
+                         const HeadGradients& gradients);
 
 }  // namespace duet::cuda

@@ -1,10 +1,14 @@
-/* Dense layer: outputs = output_scale (x weight^T + bias). x B x in, weight out x in, bias out (may be null), outputs B x out.
-   With relu: outputs = dropout(relu(output_scale (x weight^T + bias))), METHOD.md 6.1, by the formulas and words of activation.h: the same bits as
-   those calls one after another. dropout comes with relu alone; drop_probability 0: none, and its other fields are not read.
-   Backward adds into grad_x (B x in), grad_weight (out x in), grad_bias (out); null: not computed. With relu it reads the forward pass's outputs
-   (else they may be an empty view) and draws nothing: grad_outputs / (1 - drop_probability) goes on where outputs > 0, NaN where they are NaN, else 0
-   (so where a NaN was dropped, too). Same inputs, same bits. B = 0: nothing to write, gradients unchanged.
-   Workspace: duet_linear_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+/* Dense layer: outputs = output_scale (x weight^T + bias). x B x in, weight out x in, bias out (may be null), outputs B
+   x out.
+   With relu: outputs = dropout(relu(output_scale (x weight^T + bias))), METHOD.md 6.1, by the formulas and words of
+   activation.h: the same bits as those calls one after another. dropout comes with relu alone; drop_probability 0:
+   none, and its other fields are not read.
+   Backward adds into grad_x (B x in), grad_weight (out x in), grad_bias (out); null: not computed. With relu it reads
+   the forward pass's outputs (else they may be an empty view) and draws nothing: grad_outputs / (1 - drop_probability)
+   goes on where outputs > 0, NaN where they are NaN, else 0 (so where a NaN was dropped, too). Same inputs, same bits.
+   B = 0: nothing to write, gradients unchanged.
+   Workspace: duet_linear_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL.
+   */
 #ifndef DUET_LINEAR_LINEAR_H
 #define DUET_LINEAR_LINEAR_H
 
@@ -27,10 +31,13 @@ typedef struct duet_linear_inputs {
 #define DUET_LINEAR_INPUTS_INIT \
   { sizeof(duet_linear_inputs), {0}, {0}, {0}, 1.0f, 0, DUET_DROPOUT_OPTIONS_INIT }
 
-DUET_API duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes);
-DUET_API duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_workspace workspace);
-DUET_API duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs, duet_matrix grad_outputs,
-                                          duet_matrix grad_x, duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace);
+DUET_API duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs,
+                                           size_t* bytes);
+DUET_API duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
+                                         duet_workspace workspace);
+DUET_API duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
+                                          duet_matrix grad_outputs, duet_matrix grad_x, duet_matrix grad_weight,
+                                          duet_vector grad_bias, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

@@ -25,18 +25,20 @@ struct LinearGradients {
 namespace cpu {
 
 size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                     const LinearGradients& gradients, Workspace workspace);
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
+                    Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace);
 
 }  // namespace cpu
 
 namespace cuda {
 
 size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                     const LinearGradients& gradients, Workspace workspace);
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
+                    Workspace workspace);
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace);
 
 }  // namespace cuda
 }  // namespace duet

@@ -1,5 +1,6 @@
-// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at most 264 x 64; its thread packs
-// the 64 columns' operand for itself, which costs a twentieth of the product and no barrier.
+// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at
+// most 264 x 64; its thread packs the 64 columns' operand for itself, which costs a twentieth of the product and no
+// barrier.
 #include <algorithm>
 
 #include "kernels/cpu/elementwise.h"
@@ -10,8 +11,8 @@
 namespace duet::cpu {
 namespace {
 
-// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing. It decides on Adding too: not to be
-// changed without the bits of the gradients.
+// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing. It
+// decides on Adding too: not to be changed without the bits of the gradients.
 constexpr double kSmall = 2e6;        // floating-point operations
 constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
 constexpr int64_t kBlockRows = 12;    // a whole block, and two of the 6 rows that narrower vectors take
@@ -19,7 +20,9 @@ constexpr int64_t kItemRows = 22 * kBlockRows;
 constexpr int64_t kStripDepth = 512;   // of an operand that backward packs at a time
 constexpr int64_t kGateChunk = 16384;  // elements
 
-double operations(int64_t a, int64_t b, int64_t c) { return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c); }
+double operations(int64_t a, int64_t b, int64_t c) {
+  return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);
+}
 
 // The parts of an output, rows x columns.
 struct Items {
@@ -41,8 +44,8 @@ void for_each_item(const duet_context& context, double work, int64_t count, Body
   for (int64_t item = 0; item < count; ++item) body(item, 0);
 }
 
-// How a gradient is added to: as one chain of multiply-adds with what is there; or, in a small layer and in one with a factor (a classifier), as sums
-// of their own, times the factor.
+// How a gradient is added to: as one chain of multiply-adds with what is there; or, in a small layer and in one with a
+// factor (a classifier), as sums of their own, times the factor.
 struct Adding {
   bool chained;
   float factor;
@@ -102,7 +105,8 @@ size_t linear_workspace(const duet_context& context, const LinearInputs& inputs)
   return measure.used();
 }
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
+                    Workspace workspace) {
   const int64_t in = inputs.x.columns;
   const Scratch scratch(context, inputs, workspace);
   const LinearEpilogue epilogue(inputs);
@@ -110,7 +114,8 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   const double work = operations(outputs.rows, ceil_div(outputs.columns, panel_width()) * panel_width(), in);
   // What would be one item is made two, for two threads.
   const bool halves = work >= kSmall && outputs.rows <= kItemRows && outputs.columns <= kItemColumns;
-  const Items parts{outputs.rows, outputs.columns, halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};
+  const Items parts{outputs.rows, outputs.columns,
+                    halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};
   for_each_item(context, work, parts.count(), [&](int64_t item, int thread) {
     parts.visit(item, [&](int64_t i, int64_t rows, int64_t j, int64_t columns) {
       const PackedRows packed = pack_rows(inputs.weight.part(j, 0, columns, in), scratch.of(thread));
@@ -120,8 +125,8 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   });
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                     const LinearGradients& gradients, Workspace workspace) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace) {
   const float scale = inputs.output_scale;
   const int64_t batch = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
   if (batch == 0) return;

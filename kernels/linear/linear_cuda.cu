@@ -1,10 +1,12 @@
-// Small batches have kernels of their own, one a pass (linear_small_cuda.cu). Else the products are cuBLASLt's (kernels/cuda/dense.h), the bias fused
-// into the forward one; a factor other than 1 costs a launch that scales the bias first. grad_bias is summed in double (kernels/cuda/column_sums.h),
-// which cuBLASLt's own epilogue for it does not do: 4 bytes an element of the upstream gradient, read beside two products that read it too. ReLU and
-// dropout are a pass over the outputs of our own, 8 bytes an element, and one before backward's products, 12: cuBLASLt's RELU epilogue is documented
-// as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it does not have. 4096 x 512 x 512: 2.1 GFLOP a product, 43 us at the
-// H200's 50 TFLOP/s that fp32 products reach, 5 us in tf32 (limit of memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches,
-// ReLU with dropout 17 MB, 4 us, backward 25 MB, 5 us.
+// Small batches have kernels of their own, one a pass (linear_small_cuda.cu). Else the products are cuBLASLt's
+// (kernels/cuda/dense.h), the bias fused into the forward one; a factor other than 1 costs a launch that scales the
+// bias first. grad_bias is summed in double (kernels/cuda/column_sums.h), which cuBLASLt's own epilogue for it does not
+// do: 4 bytes an element of the upstream gradient, read beside two products that read it too. ReLU and dropout are a
+// pass over the outputs of our own, 8 bytes an element, and one before backward's products, 12: cuBLASLt's RELU
+// epilogue is documented as max(x, 0) and not for NaN, which our ReLU keeps, and dropout's words it does not have. 4096
+// x 512 x 512: 2.1 GFLOP a product, 43 us at the H200's 50 TFLOP/s that fp32 products reach, 5 us in tf32 (limit of
+// memory: 5 us); the bias sum moves 8.4 MB, 2 us and the start of two launches, ReLU with dropout 17 MB, 4 us, backward
+// 25 MB, 5 us.
 #include "kernels/activation/relu_dropout_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
@@ -60,7 +62,9 @@ struct Activate {
 void activate(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs) {
   if (!inputs.relu) return;
   const Drop drop(inputs.dropout, outputs.columns);
-  const auto run = [&](const auto& body) { for_each_element(context, outputs.rows, outputs.columns, contiguous(outputs), aligned(outputs), body); };
+  const auto run = [&](const auto& body) {
+    for_each_element(context, outputs.rows, outputs.columns, contiguous(outputs), aligned(outputs), body);
+  };
   inputs.drops() ? run(Activate<true>{drop, outputs}) : run(Activate<false>{drop, outputs});
 }
 
@@ -89,7 +93,9 @@ struct AddBias {
   float factor;
   float* grad_bias;
 
-  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const { grad_bias[j] = static_cast<float>(grad_bias[j] + factor * sums.at[0]); }
+  __device__ void operator()(int64_t j, const ColumnTerms<1>& sums) const {
+    grad_bias[j] = static_cast<float>(grad_bias[j] + factor * sums.at[0]);
+  }
 };
 
 struct Scratch {
@@ -115,7 +121,8 @@ size_t linear_workspace(const duet_context&, const LinearInputs& inputs) {
   return measure.used();
 }
 
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs, Workspace workspace) {
+void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
+                    Workspace workspace) {
   const float scale = inputs.output_scale;
   if (outputs.rows == 0 || outputs.columns == 0) return;
   if (fits_small(context, inputs)) return small_linear_forward(context, inputs, outputs);
@@ -129,12 +136,13 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
     for_each_element(context, 1, bias.size, true, aligned(bias.data), Scale{scale, bias.data, scratch.bias});
     bias.data = scratch.bias;
   }
-  dense_product(context, {scale, inputs.x, Operand::as_it_is, inputs.weight, Operand::transposed, 0, outputs, bias}, scratch.dense);
+  dense_product(context, {scale, inputs.x, Operand::as_it_is, inputs.weight, Operand::transposed, 0, outputs, bias},
+                scratch.dense);
   activate(context, inputs, outputs);
 }
 
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                     const LinearGradients& gradients, Workspace workspace) {
+void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace) {
   const float scale = inputs.output_scale;
   if (grad_outputs.rows == 0 || grad_outputs.columns == 0) return;
   if (fits_small(context, inputs)) return small_linear_backward(context, inputs, outputs, grad_outputs, gradients);
@@ -146,10 +154,15 @@ void linear_backward(const duet_context& context, const LinearInputs& inputs, Ma
     grad_outputs = scratch.gated;
   }
   if (inputs.x.columns > 0 && gradients.weight)
-    dense_product(context, {scale, grad_outputs, Operand::transposed, inputs.x, Operand::as_it_is, 1, gradients.weight, {}}, scratch.dense);
+    dense_product(context,
+                  {scale, grad_outputs, Operand::transposed, inputs.x, Operand::as_it_is, 1, gradients.weight, {}},
+                  scratch.dense);
   if (inputs.x.columns > 0 && gradients.x)
-    dense_product(context, {scale, grad_outputs, Operand::as_it_is, inputs.weight, Operand::as_it_is, 1, gradients.x, {}}, scratch.dense);
-  if (gradients.bias) column_sums<1>(context, scratch.cut, Upstream{grad_outputs}, AddBias{scale, gradients.bias.data}, scratch.partials);
+    dense_product(context,
+                  {scale, grad_outputs, Operand::as_it_is, inputs.weight, Operand::as_it_is, 1, gradients.x, {}},
+                  scratch.dense);
+  if (gradients.bias)
+    column_sums<1>(context, scratch.cut, Upstream{grad_outputs}, AddBias{scale, gradients.bias.data}, scratch.partials);
 }
 
 }  // namespace duet::cuda

@@ -12,7 +12,8 @@ namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
 // y, count elements from number first on; words: of their dropout, or null.
-HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* words, float* y, int64_t count) {
+HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const uint32_t* words, float* y,
+                       int64_t count) {
   over_elements(count, [&](auto d, int64_t k) HWY_ATTR {
     auto value = hn::LoadU(d, y + k);
     if (bias) value = hn::Add(value, hn::LoadU(d, bias + k));
@@ -23,7 +24,8 @@ HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const 
   });
 }
 
-void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, int64_t rows, int64_t j, int64_t columns) {
+void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, int64_t rows, int64_t j,
+                int64_t columns) {
   const LinearEpilogue epilogue = given;  // its own: no store to outputs can change it
   const float* const bias = epilogue.bias ? epilogue.bias + j : nullptr;
   for (int64_t row = i; row < i + rows; ++row) {
@@ -38,7 +40,8 @@ void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, i
   }
 }
 
-void gate_run(const LinearEpilogue& epilogue, const float* outputs, const float* grad_outputs, float* gated, int64_t count) {
+void gate_run(const LinearEpilogue& epilogue, const float* outputs, const float* grad_outputs, float* gated,
+              int64_t count) {
   const float keep_probability = epilogue.draw.keep_probability;
   over_elements(count, [&](auto d, int64_t k) HWY_ATTR {
     const auto kept = hn::Div(hn::LoadU(d, grad_outputs + k), hn::Set(d, keep_probability));

@@ -1,4 +1,5 @@
-// What follows a layer's product on the CPU: outputs = dropout(relu(output_scale (product + bias))), in place and vectorised.
+// What follows a layer's product on the CPU: outputs = dropout(relu(output_scale (product + bias))), in place and
+// vectorised.
 #pragma once
 
 #include "kernels/activation/relu_dropout_cpu.h"

@@ -20,10 +20,11 @@ namespace {
 // for 32 multiply-adds.
 struct SmallTile {
   static constexpr int kRows = 16, kColumns = 32, kThreads = 256;
-  static constexpr int kThreadRows = 8, kThreadColumns = 4;                                    // 32 sums: two blocks an SM have registers for more
-  static constexpr int kParts = kThreads / (kRows / kThreadRows * kColumns / kThreadColumns);  // of the terms: half warps
-  static constexpr int kDepth = 4 * kParts;                                                    // terms at a time
-  static constexpr int kStage = (kRows + kColumns) * kDepth;                                   // floats
+  static constexpr int kThreadRows = 8, kThreadColumns = 4;  // 32 sums: two blocks an SM have registers for more
+  static constexpr int kParts =
+      kThreads / (kRows / kThreadRows * kColumns / kThreadColumns);  // of the terms: half warps
+  static constexpr int kDepth = 4 * kParts;                          // terms at a time
+  static constexpr int kStage = (kRows + kColumns) * kDepth;         // floats
   static constexpr int kShared = std::max(2 * kStage, kParts* kRows* kColumns);
   // linear_small_cuda.h says why.
   static constexpr int64_t kMostWidth = 4096;
@@ -39,7 +40,8 @@ struct Plain {
   int rows, columns;
 
   using Staged = Pack<4>;
-  explicit Plain(Matrix<const float> of) : data(of.data), stride(of.stride), rows(static_cast<int>(of.rows)), columns(static_cast<int>(of.columns)) {}
+  explicit Plain(Matrix<const float> of)
+      : data(of.data), stride(of.stride), rows(static_cast<int>(of.rows)), columns(static_cast<int>(of.columns)) {}
   __device__ const Pack<4>& value(const Staged& staged) const { return staged; }
   __device__ Pack<4> at(int i, int j) const {
     Pack<4> value{};
@@ -116,7 +118,8 @@ struct Operand {
     DUET_UNROLL
     for (int p = 0; p < kPieces; ++p) {
       const int piece = static_cast<int>(threadIdx.x) + p * kThreads;
-      store(shared + (kAlong == Along::terms ? place(piece / kQuads, piece % kQuads) : 4 * piece), source.value(staged[p]));
+      store(shared + (kAlong == Along::terms ? place(piece / kQuads, piece % kQuads) : 4 * piece),
+            source.value(staged[p]));
     }
   }
   // Four terms of the elements of a thread, of[element].at[term].
@@ -243,7 +246,8 @@ struct Forward {
         drop(inputs.dropout, to.columns) {}
   __device__ void run(float* shared, int tile) const {
     tile_product(shared, RowOperand<Along::terms, Plain<kWide>>(x, outputs.row(tile)),
-                 ColumnOperand<Along::terms, Plain<kWide>>(weight, outputs.column(tile)), x.columns, [this](int i, int j, Pack<4> value) {
+                 ColumnOperand<Along::terms, Plain<kWide>>(weight, outputs.column(tile)), x.columns,
+                 [this](int i, int j, Pack<4> value) {
                    DUET_UNROLL
                    for (int e = 0; e < 4; ++e) {
                      if (bias && j + e < bias.size) value.at[e] += bias[j + e];
@@ -292,7 +296,8 @@ struct Backward {
     const int64_t j = int64_t{block} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
     const auto term = [this](int64_t i, int64_t column) { return ColumnTerms<1>{{double{upstream.one(i, column)}}}; };
     const double sum = run_sums<1>(0, x.rows, j, grad_bias.size, term).at[0];
-    if (threadIdx.x < ColumnRuns::kColumns && j < grad_bias.size) grad_bias[j] = static_cast<float>(grad_bias[j] + scale * sum);
+    if (threadIdx.x < ColumnRuns::kColumns && j < grad_bias.size)
+      grad_bias[j] = static_cast<float>(grad_bias[j] + scale * sum);
   }
 };
 
@@ -304,7 +309,8 @@ __global__ void __launch_bounds__(SmallTile::kThreads, 2) small_layer_kernel(For
 
 // The tiles of the most terms first. Two blocks an SM, but where four loads stand for one, whose addresses would spill.
 template <bool kWide>
-__global__ void __launch_bounds__(SmallTile::kThreads, kWide ? 2 : 1) small_layer_backward_kernel(Backward<kWide> layer) {
+__global__ void __launch_bounds__(SmallTile::kThreads, kWide ? 2 : 1)
+    small_layer_backward_kernel(Backward<kWide> layer) {
   DUET_SHARED(float, shared, [SmallTile::kShared]);
   int block = static_cast<int>(blockIdx.x);
   if (block < layer.grad_x.count) return layer.add_x(shared, block);
@@ -337,8 +343,8 @@ void small_linear_forward(const duet_context& context, const LinearInputs& input
   run(context, Forward<false>(inputs, outputs));
 }
 
-void small_linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                           const LinearGradients& gradients) {
+void small_linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                           Matrix<const float> grad_outputs, const LinearGradients& gradients) {
   if (is_wide(inputs.x) && is_wide(inputs.weight) && is_wide(outputs) && is_wide(grad_outputs))
     return run(context, Backward<true>(inputs, outputs, grad_outputs, gradients));
   run(context, Backward<false>(inputs, outputs, grad_outputs, gradients));

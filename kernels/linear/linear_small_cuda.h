@@ -12,7 +12,7 @@ bool fits_small(const duet_context& context, const LinearInputs& inputs);
 
 // On arguments of which fits_small holds, neither batch nor outputs empty. No workspace.
 void small_linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs);
-void small_linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs, Matrix<const float> grad_outputs,
-                           const LinearGradients& gradients);
+void small_linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
+                           Matrix<const float> grad_outputs, const LinearGradients& gradients);
 
 }  // namespace duet::cuda

@@ -9,16 +9,16 @@ namespace {
 constexpr int64_t kMostSlots = 1 << 24;  // each has a random stream of its own, 6 + 256 slot, and streams are 32 bits
 }
 
-MiningDraw duet::check_draw(const duet_context* context, const duet_mining_draw* given, const char* name, int64_t end_row, int64_t end_column,
-                            int64_t m, Arguments& arguments) {
+MiningDraw duet::check_draw(const duet_context* context, const duet_mining_draw* given, const char* name,
+                            int64_t end_row, int64_t end_column, int64_t m, Arguments& arguments) {
   const duet_mining_draw draw = load(given, name);
   require(draw.slots >= 1, name, ".slots: expected at least 1, got ", draw.slots);
   require(draw.slots <= kMostSlots, name, ".slots: expected at most 2^24, got ", draw.slots);
-  require(draw.total_columns == 0 || draw.total_columns >= end_column, name, ".total_columns: expected 0 or at least ", end_column, ", got ",
-          draw.total_columns);
+  require(draw.total_columns == 0 || draw.total_columns >= end_column, name, ".total_columns: expected 0 or at least ",
+          end_column, ", got ", draw.total_columns);
   const int64_t columns = draw.total_columns ? draw.total_columns : m;
-  require(columns == 0 || end_row <= INT64_MAX / columns, name, ".total_columns: expected at most 2^63 - 1 elements in ", end_row, " rows, got ",
-          columns, " columns");
+  require(columns == 0 || end_row <= INT64_MAX / columns, name,
+          ".total_columns: expected at most 2^63 - 1 elements in ", end_row, " rows, got ", columns, " columns");
   const auto step = vector<const int64_t>(draw.step, text(name, ".step").c_str(), 1);
   arguments.add(name, step);
   // On the CPU the step can be read here; a device takes its low 32 bits as they are.
@@ -49,11 +49,14 @@ MiningInputs check(const duet_mining_inputs* given, Arguments& arguments) {
 struct SideNames {
   const char *side, *positive_index, *negative_index, *positive_distance, *negative_distance;
 };
-constexpr SideNames kRows{"rows", "rows.positive_index", "rows.negative_index", "rows.positive_distance", "rows.negative_distance"};
-constexpr SideNames kColumns{"columns", "columns.positive_index", "columns.negative_index", "columns.positive_distance", "columns.negative_distance"};
+constexpr SideNames kRows{"rows", "rows.positive_index", "rows.negative_index", "rows.positive_distance",
+                          "rows.negative_distance"};
+constexpr SideNames kColumns{"columns", "columns.positive_index", "columns.negative_index", "columns.positive_distance",
+                             "columns.negative_distance"};
 
 // Null outputs are none.
-MiningHardOutputs check(const duet_mining_hard_outputs* given, const SideNames& names, int64_t size, Arguments& arguments) {
+MiningHardOutputs check(const duet_mining_hard_outputs* given, const SideNames& names, int64_t size,
+                        Arguments& arguments) {
   if (given == nullptr) return {};
   const duet_mining_hard_outputs outputs = load(given, names.side);
   return {arguments.vector<int32_t>(outputs.positive_index, names.positive_index, size, Need::optional),
@@ -64,7 +67,8 @@ MiningHardOutputs check(const duet_mining_hard_outputs* given, const SideNames& 
 
 size_t needed(const duet_context* context, const MiningInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::mining_workspace(*context, inputs); }, [&] { return cuda::mining_workspace(*context, inputs); });
+      context, [&] { return cpu::mining_workspace(*context, inputs); },
+      [&] { return cuda::mining_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -78,12 +82,14 @@ duet_status duet_mining_workspace(const duet_context* context, const duet_mining
   });
 }
 
-duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* inputs, const duet_mining_hard_outputs* rows,
-                             const duet_mining_hard_outputs* columns, duet_workspace workspace) {
+duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* inputs,
+                             const duet_mining_hard_outputs* rows, const duet_mining_hard_outputs* columns,
+                             duet_workspace workspace) {
   return guard("mining_hard", [&] {
     Arguments arguments;
     const MiningInputs checked = check(inputs, arguments);
-    const MiningHardOutputs of_rows = check(rows, kRows, checked.x.rows, arguments), of_columns = check(columns, kColumns, checked.y.rows, arguments);
+    const MiningHardOutputs of_rows = check(rows, kRows, checked.x.rows, arguments),
+                            of_columns = check(columns, kColumns, checked.y.rows, arguments);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::mining_hard(*context, checked, of_rows, of_columns, workspace); },
@@ -91,7 +97,8 @@ duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* in
   });
 }
 
-duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs, duet_vector count, duet_workspace workspace) {
+duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs, duet_vector count,
+                                       duet_workspace workspace) {
   return guard("mining_semihard_count", [&] {
     Arguments arguments;
     const MiningInputs checked = check(inputs, arguments);
@@ -103,8 +110,8 @@ duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_
   });
 }
 
-duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs, float margin, duet_matrix triplets, duet_matrix distances,
-                                 duet_workspace workspace) {
+duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs, float margin,
+                                 duet_matrix triplets, duet_matrix distances, duet_workspace workspace) {
   return guard("mining_semihard", [&] {
     Arguments arguments;
     const MiningInputs checked = check(inputs, arguments);
@@ -122,13 +129,14 @@ duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs
   });
 }
 
-duet_status duet_mining_distance_weighted(duet_context* context, const duet_mining_inputs* inputs, const duet_mining_draw* draw,
-                                          duet_matrix negatives, duet_matrix distances, duet_workspace workspace) {
+duet_status duet_mining_distance_weighted(duet_context* context, const duet_mining_inputs* inputs,
+                                          const duet_mining_draw* draw, duet_matrix negatives, duet_matrix distances,
+                                          duet_workspace workspace) {
   return guard("mining_distance_weighted", [&] {
     Arguments arguments;
     const MiningInputs checked = check(inputs, arguments);
-    const MiningDraw drawn =
-        check_draw(context, draw, "draw", checked.first_row + checked.x.rows, checked.first_column + checked.y.rows, checked.y.rows, arguments);
+    const MiningDraw drawn = check_draw(context, draw, "draw", checked.first_row + checked.x.rows,
+                                        checked.first_column + checked.y.rows, checked.y.rows, arguments);
     const auto indices = arguments.matrix<int32_t>(negatives, "negatives", checked.x.rows, drawn.slots);
     const auto values = arguments.matrix<float>(distances, "distances", checked.x.rows, drawn.slots, Need::optional);
     arguments.check(workspace, needed(context, checked));

@@ -86,11 +86,12 @@ size_t mining_workspace(const duet_context& context, const MiningInputs& inputs)
   return std::max({hard.used(), rows.used(), draws.used()});
 }
 
-void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
-                 const duet_workspace& workspace) {
+void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows,
+                 const MiningHardOutputs& columns, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   HardScratch scratch(pieces, context, inputs);
-  const int64_t n = inputs.x.rows, m = inputs.y.rows, width = scratch.sweep.block_columns(), height = scratch.sweep.tile_rows();
+  const int64_t n = inputs.x.rows, m = inputs.y.rows, width = scratch.sweep.block_columns(),
+                height = scratch.sweep.tile_rows();
   scratch.tiles.prepare(context, inputs.x, inputs.y);
   scratch.rows.clear(n);
   scratch.columns.clear(m);
@@ -104,56 +105,62 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
           partial = scratch.partials.at(tile.slot * width + tile.block_column);
           partial.clear(tile.columns);
         }
-        mine_hard_tile(distances, inputs.labels_x.data + tile.first_row, inputs.labels_y.data + tile.first_column, tile.first_row, tile.first_column,
-                       scratch.rows.at(tile.first_row), partial);
+        mine_hard_tile(distances, inputs.labels_x.data + tile.first_row, inputs.labels_y.data + tile.first_column,
+                       tile.first_row, tile.first_column, scratch.rows.at(tile.first_row), partial);
       },
       [&](const Block& block) {
         if (!columns) return;
         for (int64_t slot = 0; slot < block.slots; ++slot)
-          for (int64_t j = 0; j < block.columns; ++j) scratch.columns.merge(block.first_column + j, scratch.partials, slot * width + j);
+          for (int64_t j = 0; j < block.columns; ++j)
+            scratch.columns.merge(block.first_column + j, scratch.partials, slot * width + j);
       });
   write(scratch.rows, n, rows);
   write(scratch.columns, m, columns);
 }
 
-void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count, const duet_workspace& workspace) {
+void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count,
+                           const duet_workspace& workspace) {
   count[0] = mining_semihard_length(context, inputs, workspace);
 }
 
-int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace) {
+int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs,
+                               const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, inputs.metric);
   return count_pairs(context, inputs, scratch.offsets);
 }
 
-void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
-                     const duet_workspace& workspace) {
+void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets,
+                     Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets);
   for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
     int64_t at = scratch.offsets[i];
-    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.semihard.of(thread), [&](int64_t p, int64_t n) {
-      int32_t* triplet = triplets.row(at);
-      triplet[0] = static_cast<int32_t>(i), triplet[1] = static_cast<int32_t>(p), triplet[2] = static_cast<int32_t>(n);
-      if (distances) {
-        distances.row(at)[0] = row[p];
-        distances.row(at)[1] = n < 0 ? std::numeric_limits<float>::quiet_NaN() : row[n];
-      }
-      ++at;
-    });
+    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.semihard.of(thread),
+                      [&](int64_t p, int64_t n) {
+                        int32_t* triplet = triplets.row(at);
+                        triplet[0] = static_cast<int32_t>(i), triplet[1] = static_cast<int32_t>(p),
+                        triplet[2] = static_cast<int32_t>(n);
+                        if (distances) {
+                          distances.row(at)[0] = row[p];
+                          distances.row(at)[1] = n < 0 ? std::numeric_limits<float>::quiet_NaN() : row[n];
+                        }
+                        ++at;
+                      });
   });
 }
 
-void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw, Matrix<int32_t> negatives,
-                              Matrix<float> distances, const duet_workspace& workspace) {
+void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
+                              Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, DUET_EUCLIDEAN);
   for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
-    const RowDraw of_row{
-        draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
-        static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) + static_cast<uint64_t>(inputs.first_column)};
-    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread), negatives.row(i));
+    const RowDraw of_row{draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
+                         static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) +
+                             static_cast<uint64_t>(inputs.first_column)};
+    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread),
+                   negatives.row(i));
     for (int64_t slot = 0; distances && slot < draw.slots; ++slot) {
       const int32_t j = negatives.row(i)[slot];
       distances.row(i)[slot] = j < 0 ? std::numeric_limits<float>::quiet_NaN() : row[j];

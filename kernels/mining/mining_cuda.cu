@@ -1,14 +1,15 @@
 // Semihard and distance_weighted mining; hard mining is in mining_hard_cuda.cu.
 //
-// Rows are taken in blocks of at most 2^24 distances, which the tile kernels leave in the workspace (and so in the second-level cache) and which
-// are read once from there: one block of threads a row.
-//   semihard: the row's negatives are sorted as keys (distance, column) in shared memory (past 8192 columns by sort_rows); each positive is then a
-//     binary search for the first key beyond it. Its place in the list is the row's offset plus the positives before it: a count of every row and
-//     one scan come first.
-//   distance_weighted: a Philox word, three logarithms in float64 and a comparison for each column and slot; the block takes the maximum.
-// Expected on an H200 at n = m = 8192, d = 512: distances 69 GFLOP, 0.9 ms in tf32x3; semihard sorts 8192 rows of 8192 keys at 34,000 clocks of
-// shared memory each on 132 SMs, 1.2 ms, as much again for comparisons; the searches of 10 % positives 0.3 ms. One slot of distance_weighted
-// costs about 250 float64 operations a pair, 1 ms.
+// Rows are taken in blocks of at most 2^24 distances, which the tile kernels leave in the workspace (and so in the
+// second-level cache) and which are read once from there: one block of threads a row.
+//   semihard: the row's negatives are sorted as keys (distance, column) in shared memory (past 8192 columns by
+//     sort_rows); each positive is then a binary search for the first key beyond it. Its place in the list is the row's
+//     offset plus the positives before it: a count of every row and one scan come first.
+//   distance_weighted: a Philox word, three logarithms in float64 and a comparison for each column and slot; the block
+//   takes the maximum.
+// Expected on an H200 at n = m = 8192, d = 512: distances 69 GFLOP, 0.9 ms in tf32x3; semihard sorts 8192 rows of 8192
+// keys at 34,000 clocks of shared memory each on 132 SMs, 1.2 ms, as much again for comparisons; the searches of 10 %
+// positives 0.3 ms. One slot of distance_weighted costs about 250 float64 operations a pair, 1 ms.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/row_blocks.h"
@@ -21,7 +22,8 @@ namespace {
 constexpr int kThreads = 128;
 
 // offsets[i + 1] = the positives of row i. One warp a row.
-__global__ void __launch_bounds__(kThreads) count_positives(Vector<const int32_t> labels_x, Vector<const int32_t> labels_y, int64_t* offsets) {
+__global__ void __launch_bounds__(kThreads)
+    count_positives(Vector<const int32_t> labels_x, Vector<const int32_t> labels_y, int64_t* offsets) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
   if (i >= labels_x.size) return;
   const int32_t label = labels_x[i];
@@ -56,12 +58,15 @@ struct SemihardList {
   Matrix<int32_t> triplets;
   Matrix<float> values;  // without data: not wanted
 
-  __device__ Anchor anchor(int64_t row) const { return {distances.row(row), labels_y, distances.columns, labels_x[row]}; }
+  __device__ Anchor anchor(int64_t row) const {
+    return {distances.row(row), labels_y, distances.columns, labels_x[row]};
+  }
 };
 
 // For whole blocks.
 template <bool kShared>
-__device__ void list_row(const SemihardList& list, int64_t row, const Anchor& anchor, const SortedRow<kShared>& negatives) {
+__device__ void list_row(const SemihardList& list, int64_t row, const Anchor& anchor,
+                         const SortedRow<kShared>& negatives) {
   int64_t at = list.offsets[row];
   for (int64_t first = 0; first < anchor.m; first += blockDim.x) {
     const int64_t p = first + threadIdx.x;
@@ -96,7 +101,8 @@ __global__ void __launch_bounds__(kThreads) list_long_rows(SemihardList list, co
 
 __global__ void __launch_bounds__(kThreads) write_negative_keys(SemihardList list, uint64_t* keys) {
   const Anchor anchor = list.anchor(blockIdx.x);
-  for (int64_t j = threadIdx.x; j < anchor.m; j += blockDim.x) keys[blockIdx.x * anchor.m + j] = negative_key(anchor, j);
+  for (int64_t j = threadIdx.x; j < anchor.m; j += blockDim.x)
+    keys[blockIdx.x * anchor.m + j] = negative_key(anchor, j);
 }
 
 struct Draws {
@@ -144,11 +150,13 @@ struct Scratch {
 
 // body(first row, the distances of rows from there on)
 template <class Body>
-void for_each_distance_block(const duet_context& context, const MiningInputs& in, duet_metric metric, const Scratch& scratch, Body&& body) {
+void for_each_distance_block(const duet_context& context, const MiningInputs& in, duet_metric metric,
+                             const Scratch& scratch, Body&& body) {
   if (in.y.rows == 0) return;
   for_each_row_block(in.x.rows, scratch.height, [&](int64_t first, int64_t rows) {
     const auto distances = scratch.distances.part(0, 0, rows, in.y.rows);
-    distance_forward(context, {in.x.part(first, 0, rows, in.x.columns), in.y, metric}, distances, {scratch.tiles, scratch.tile_bytes});
+    distance_forward(context, {in.x.part(first, 0, rows, in.x.columns), in.y, metric}, distances,
+                     {scratch.tiles, scratch.tile_bytes});
     body(first, distances);
   });
 }
@@ -170,13 +178,15 @@ size_t mining_workspace(const duet_context& context, const MiningInputs& inputs)
   return std::max({rows.used(), draws.used(), mining_hard_workspace(context, inputs)});
 }
 
-void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count, const duet_workspace& workspace) {
+void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count,
+                           const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets, count.data);
 }
 
-int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs, const duet_workspace& workspace) {
+int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs,
+                               const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets, scratch.count);
@@ -186,8 +196,8 @@ int64_t mining_semihard_length(const duet_context& context, const MiningInputs& 
   return count;
 }
 
-void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets, Matrix<float> distances,
-                     const duet_workspace& workspace) {
+void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets,
+                     Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets, scratch.count);
@@ -218,15 +228,18 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
   });
 }
 
-void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw, Matrix<int32_t> negatives,
-                              Matrix<float> distances, const duet_workspace& workspace) {
+void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
+                              Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs, DUET_EUCLIDEAN);
   const auto total = static_cast<uint64_t>(draw.total_columns);
-  const auto part = [](auto matrix, int64_t first, int64_t rows) { return matrix ? matrix.part(first, 0, rows, matrix.columns) : matrix; };
+  const auto part = [](auto matrix, int64_t first, int64_t rows) {
+    return matrix ? matrix.part(first, 0, rows, matrix.columns) : matrix;
+  };
   const auto draw_from = [&](int64_t first, Matrix<const float> euclidean, int64_t rows) {
-    const RowDraw of_row{draw.seed, 0, inputs.x.columns,
-                         static_cast<uint64_t>(inputs.first_row + first) * total + static_cast<uint64_t>(inputs.first_column)};
+    const RowDraw of_row{
+        draw.seed, 0, inputs.x.columns,
+        static_cast<uint64_t>(inputs.first_row + first) * total + static_cast<uint64_t>(inputs.first_column)};
     const Draws draws{euclidean, inputs.labels_x.data + first, inputs.labels_y.data,        of_row, draw.step.data,
                       total,     part(negatives, first, rows), part(distances, first, rows)};
     DUET_LAUNCH(draw_rows, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)(draws);

@@ -19,16 +19,20 @@ namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// A draw takes the largest log p - log(-log u), three logarithms in float64 a column. All but a few columns are ruled out by a bound from above:
-// log p in float32, and -log(-log u) <= -log(1 - u), whose logarithm is at least its exponent plus its fraction, log2(1 + f) >= f. The bound is
-// looser than the value by 0.06 where u is near 1, as it is for whoever wins, so that the values of one or two columns a draw are formed.
+// A draw takes the largest log p - log(-log u), three logarithms in float64 a column. All but a few columns are ruled
+// out by a bound from above: log p in float32, and -log(-log u) <= -log(1 - u), whose logarithm is at least its
+// exponent plus its fraction, log2(1 + f) >= f. The bound is looser than the value by 0.06 where u is near 1, as it is
+// for whoever wins, so that the values of one or two columns a draw are formed.
 
-// The bounds of log p, -inf for a column that may not be drawn, for whole vectors. Returns whether there is one that may.
-bool bound_log_weights(const float* euclidean, int32_t label, const int32_t* labels, int64_t m, int64_t dimension, float* out) {
+// The bounds of log p, -inf for a column that may not be drawn, for whole vectors. Returns whether there is one that
+// may.
+bool bound_log_weights(const float* euclidean, int32_t label, const int32_t* labels, int64_t m, int64_t dimension,
+                       float* out) {
   const FloatTag tag;
   const hn::RebindToSigned<FloatTag> integers;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  const auto a = hn::Set(tag, static_cast<float>(2 - dimension)), b = hn::Set(tag, 0.5f * static_cast<float>(dimension - 3));
+  const auto a = hn::Set(tag, static_cast<float>(2 - dimension)),
+             b = hn::Set(tag, 0.5f * static_cast<float>(dimension - 3));
   const auto none = hn::Set(tag, -std::numeric_limits<float>::infinity());
   const auto own = hn::Set(integers, label), unknown = hn::Set(integers, -1);
   auto any = hn::FirstN(tag, 0);
@@ -56,8 +60,9 @@ bool bound_log_weights(const float* euclidean, int32_t label, const int32_t* lab
   return !hn::AllFalse(tag, any);
 }
 
-// What float32 may take off a bound: 1.5 ulp a logarithm, of which none is larger than 0.7, and the rounding of 1 - E^2/4 >= 0.5 before the second,
-// of the products and the sum; the exponent and fraction of 1 - u as one float32, below 160.
+// What float32 may take off a bound: 1.5 ulp a logarithm, of which none is larger than 0.7, and the rounding of 1 -
+// E^2/4 >= 0.5 before the second, of the products and the sum; the exponent and fraction of 1 - u as one float32, below
+// 160.
 float bound_slack(int64_t dimension) { return 4e-7f * static_cast<float>(2 * dimension + 3) + 3e-5f; }
 
 // The bounds of a slot's values, -inf where log p's are, for whole vectors; returns the largest.
@@ -73,7 +78,8 @@ float bound_scores(const float* log_weight, const uint32_t* words, int64_t m, fl
     const auto half = hn::BitCast(integers, hn::ShiftRight<1>(hn::Not(hn::LoadU(bits, words + j))));
     const auto rest = hn::Add(hn::ConvertTo(tag, half), hn::Set(tag, 0.25f));
     const auto exponent_and_fraction = hn::ConvertTo(tag, hn::BitCast(integers, rest));
-    const auto gumbel = hn::NegMulAdd(exponent_and_fraction, hn::Set(tag, kLn2 / 8388608), hn::Set(tag, kLn2 * (31 + 127)));
+    const auto gumbel =
+        hn::NegMulAdd(exponent_and_fraction, hn::Set(tag, kLn2 / 8388608), hn::Set(tag, kLn2 * (31 + 127)));
     const auto bound = hn::Add(hn::LoadU(tag, log_weight + j), gumbel);
     hn::StoreU(bound, tag, out + j);
     largest = hn::Max(largest, bound);
@@ -93,14 +99,16 @@ double gumbel_score(float euclidean, uint32_t word, int64_t dimension) {
 }
 
 // The column of the largest value, the first of equals.
-int64_t largest_gumbel(const float* euclidean, const DrawScratch& scratch, const uint32_t* words, int64_t m, int64_t dimension) {
+int64_t largest_gumbel(const float* euclidean, const DrawScratch& scratch, const uint32_t* words, int64_t m,
+                       int64_t dimension) {
   const FloatTag tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   const float largest = bound_scores(scratch.log_weight, words, m, scratch.bound);
   int64_t where = 0;
   while (scratch.bound[where] != largest) ++where;
   double best = gumbel_score(euclidean[where], words[where], dimension);
-  const auto enough = hn::Set(tag, static_cast<float>(best) - (bound_slack(dimension) + 1e-6f * std::abs(static_cast<float>(best))));
+  const auto enough =
+      hn::Set(tag, static_cast<float>(best) - (bound_slack(dimension) + 1e-6f * std::abs(static_cast<float>(best))));
   for (int64_t j = 0; j < m; j += lanes) {
     if (HWY_LIKELY(hn::AllFalse(tag, hn::Ge(hn::LoadU(tag, scratch.bound + j), enough)))) continue;
     for (int64_t k = j; k < std::min(m, j + lanes); ++k) {
@@ -136,15 +144,19 @@ DrawScratch::DrawScratch(Workspace& workspace, int64_t m)
       bound(workspace.take<float>(m + kLanes)),
       words(workspace.take<uint32_t>(m + 8 * kPhiloxPadding)) {}
 
-void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,
-                    int32_t* negatives) {
+void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw,
+                    const DrawScratch& scratch, int32_t* negatives) {
   std::fill_n(negatives, draw.slots, -1);
-  if (label < 0 || !HWY_DYNAMIC_DISPATCH(bound_log_weights)(euclidean, label, labels_y, m, draw.dimension, scratch.log_weight)) return;
+  if (label < 0 ||
+      !HWY_DYNAMIC_DISPATCH(bound_log_weights)(euclidean, label, labels_y, m, draw.dimension, scratch.log_weight))
+    return;
   for (int64_t slot = 0; slot < draw.slots; ++slot) {
     const auto stream = kStreamDistanceWeighted + 256 * static_cast<uint32_t>(slot);
     const int64_t skip = static_cast<int64_t>(draw.first_element % 4);
-    HWY_DYNAMIC_DISPATCH(draw_words)(draw.seed, stream, draw.step, draw.first_element / 4, (skip + m + 3) / 4, scratch.words);
-    negatives[slot] = static_cast<int32_t>(HWY_DYNAMIC_DISPATCH(largest_gumbel)(euclidean, scratch, scratch.words + skip, m, draw.dimension));
+    HWY_DYNAMIC_DISPATCH(draw_words)
+    (draw.seed, stream, draw.step, draw.first_element / 4, (skip + m + 3) / 4, scratch.words);
+    negatives[slot] = static_cast<int32_t>(
+        HWY_DYNAMIC_DISPATCH(largest_gumbel)(euclidean, scratch, scratch.words + skip, m, draw.dimension));
   }
 }
 

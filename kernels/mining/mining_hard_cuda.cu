@@ -1,11 +1,13 @@
 // Hard mining, rows and columns from one sweep over tiles of distances that are never stored.
 //
-// A block of threads owns a tile; its distances stay in the registers in which the product leaves them (distance_tile_cuda.h). They become integers
-// that rise as they do, each thread picks the best positive and negative of its rows and columns, the block reduces these, and a minimum of 64-bit
-// keys merges the tiles: (distance, index) for the nearest negative, (its complement, index) for the farthest positive. So one atomic minimum of an
-// integer settles distance, ties and NaN, in any order of the tiles. Expected on an H200 at n = m = 16384, d = 512: the product, 275 GFLOP, as
-// distance forward without its store: 3.5 ms in tf32x3. The epilogue is some 28 instructions an element: 128 x 128 x 28 / 4 / 32 = 3,600 cycles of a
-// tile's 39,000; 4 x 128 atomics a tile, 8 million in all, run beside it.
+// A block of threads owns a tile; its distances stay in the registers in which the product leaves them
+// (distance_tile_cuda.h). They become integers that rise as they do, each thread picks the best positive and negative
+// of its rows and columns, the block reduces these, and a minimum of 64-bit keys merges the tiles: (distance, index)
+// for the nearest negative, (its complement, index) for the farthest positive. So one atomic minimum of an integer
+// settles distance, ties and NaN, in any order of the tiles. Expected on an H200 at n = m = 16384, d = 512: the
+// product, 275 GFLOP, as distance forward without its store: 3.5 ms in tf32x3. The epilogue is some 28 instructions an
+// element: 128 x 128 x 28 / 4 / 32 = 3,600 cycles of a tile's 39,000; 4 x 128 atomics a tile, 8 million in all, run
+// beside it.
 #include "kernels/distance/distance_tile_cuda.h"
 #include "kernels/mining/mining_rows_cuda.h"
 
@@ -18,10 +20,14 @@ constexpr int kThreads = 256;
 struct HardState {
   uint64_t *positive, *negative;
 
-  static HardState take(Workspace& workspace, int64_t size) { return {workspace.take<uint64_t>(size), workspace.take<uint64_t>(size)}; }
+  static HardState take(Workspace& workspace, int64_t size) {
+    return {workspace.take<uint64_t>(size), workspace.take<uint64_t>(size)};
+  }
 };
 
-__device__ __forceinline__ void merge(uint64_t* state, uint64_t key) { atomicMin(reinterpret_cast<unsigned long long*>(state), key); }
+__device__ __forceinline__ void merge(uint64_t* state, uint64_t key) {
+  atomicMin(reinterpret_cast<unsigned long long*>(state), key);
+}
 
 struct HardLabels {
   const int32_t *x, *y;
@@ -33,7 +39,8 @@ __device__ __forceinline__ uint32_t bits_of(const typename T::Values& values, in
   return __float_as_uint(values(r, c));
 }
 
-// Whether a pair counts: a positive one, or a negative one. Nothing is -1 in rows and -2 in columns, and so equal to nothing.
+// Whether a pair counts: a positive one, or a negative one. Nothing is -1 in rows and -2 in columns, and so equal to
+// nothing.
 template <bool kPositive>
 __device__ __forceinline__ bool counts(int32_t x, int32_t y) {
   return kPositive ? x == y : x != y && x >= 0 && y >= 0;
@@ -44,11 +51,14 @@ template <bool kPositive>
 __device__ __forceinline__ uint32_t rank_of(uint32_t bits, bool candidate) {
   return candidate && bits != ~0u ? (kPositive ? ~bits : bits) : ~0u;
 }
-__device__ __forceinline__ uint64_t best_key(uint32_t rank, int64_t index) { return rank == ~0u ? kNoKey : row_key(rank, index); }
+__device__ __forceinline__ uint64_t best_key(uint32_t rank, int64_t index) {
+  return rank == ~0u ? kNoKey : row_key(rank, index);
+}
 
 template <class T, bool kPositive>
 __device__ __forceinline__ void mine_rows(uint32_t* shared, const typename T::Values& bits, const TilePlace& place,
-                                          const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns], uint64_t* state) {
+                                          const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns],
+                                          uint64_t* state) {
   uint64_t best[T::kThreadRows];
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
@@ -69,7 +79,8 @@ __device__ __forceinline__ void mine_rows(uint32_t* shared, const typename T::Va
 
 template <class T, bool kPositive>
 __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T::Values& bits, const TilePlace& place,
-                                             const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns], uint64_t* state) {
+                                             const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns],
+                                             uint64_t* state) {
   uint64_t best[T::kThreadColumns];
   DUET_UNROLL
   for (int c = 0; c < T::kThreadColumns; ++c) {
@@ -153,8 +164,8 @@ size_t mining_hard_workspace(const duet_context& context, const MiningInputs& in
   return measure.used();
 }
 
-void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows, const MiningHardOutputs& columns,
-                 const duet_workspace& workspace) {
+void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows,
+                 const MiningHardOutputs& columns, const duet_workspace& workspace) {
   if (!rows && !columns) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);

@@ -26,7 +26,8 @@ struct Best {
 
   // No candidate is NaN.
   HWY_INLINE void update(D tag, hn::Vec<D> d, hn::Vec<IndexTag<D>> at, hn::Mask<D> candidate) {
-    const auto not_better = kFarthest ? hn::Le(d, distance) : hn::Ge(d, distance);  // false against NaN: anything beats none
+    const auto not_better =
+        kFarthest ? hn::Le(d, distance) : hn::Ge(d, distance);  // false against NaN: anything beats none
     const auto better = hn::AndNot(not_better, candidate);
     distance = hn::IfThenElse(better, d, distance);
     index = hn::IfThenElse(hn::RebindMask(IndexTag<D>(), better), at, index);
@@ -34,7 +35,8 @@ struct Best {
   }
   // Lanes into one state; equal distances to the lowest index.
   HWY_INLINE void reduce(D tag, float* best, int32_t* best_index) const {
-    const auto known = hn::Set(tag, *best);  // of lower indices: only what is better counts, which after the first tiles is rare
+    const auto known =
+        hn::Set(tag, *best);  // of lower indices: only what is better counts, which after the first tiles is rare
     if (*best_index >= 0 && hn::AllFalse(tag, kFarthest ? hn::Gt(distance, known) : hn::Lt(distance, known))) return;
     HWY_ALIGN float distances[HWY_MAX_BYTES / sizeof(float)];
     HWY_ALIGN int32_t indices[HWY_MAX_BYTES / sizeof(int32_t)];
@@ -57,7 +59,8 @@ struct RowBest {
   Best<false, D> negative;
 
   HWY_INLINE explicit RowBest(D tag = D())
-      : positive{hn::Set(tag, std::numeric_limits<float>::quiet_NaN()), hn::Set(IndexTag<D>(), -1)}, negative{positive.distance, positive.index} {}
+      : positive{hn::Set(tag, std::numeric_limits<float>::quiet_NaN()), hn::Set(IndexTag<D>(), -1)},
+        negative{positive.distance, positive.index} {}
 };
 
 // Rows of a tile that are mined together, so that the state of the columns is loaded and stored once for all of them.
@@ -69,8 +72,8 @@ struct RowGroup {
 };
 
 template <int R, bool kColumns, class D>
-HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labels, int32_t column, int64_t j, RowBest<D>* best,
-                            const HardState& columns) {
+HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labels, int32_t column, int64_t j,
+                            RowBest<D>* best, const HardState& columns) {
   const IndexTag<D> integers;
   const auto other = hn::LoadU(integers, labels + j), at = hn::Iota(integers, static_cast<int32_t>(column + j));
   const auto known = hn::Gt(other, hn::Set(integers, -1));
@@ -83,7 +86,8 @@ HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labe
   for (int r = 0; r < R; ++r) {
     const auto d = hn::LoadU(tag, group.distances[r] + j);
     const auto number = hn::Eq(d, d), equal = hn::RebindMask(tag, hn::Eq(other, hn::Set(integers, group.label[r])));
-    const auto same = hn::And(equal, number), different = hn::AndNot(equal, hn::And(hn::RebindMask(tag, known), number));
+    const auto same = hn::And(equal, number),
+               different = hn::AndNot(equal, hn::And(hn::RebindMask(tag, known), number));
     best[r].positive.update(tag, d, at, same);
     best[r].negative.update(tag, d, at, different);
     if constexpr (kColumns) {
@@ -101,7 +105,8 @@ HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labe
 }
 
 template <int R, bool kColumns>
-void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, int32_t column, const HardState& rows, const HardState& columns) {
+void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, int32_t column, const HardState& rows,
+                const HardState& columns) {
   const hn::ScalableTag<float> tag;
   const hn::CappedTag<float, 1> one;
   using One = hn::CappedTag<float, 1>;
@@ -121,8 +126,8 @@ void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, 
 }
 
 template <bool kColumns>
-void hard_tile_of(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
-                  const HardState& rows, const HardState& columns) {
+void hard_tile_of(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
+                  int64_t first_column, const HardState& rows, const HardState& columns) {
   constexpr int kRows = 4;
   RowGroup<kRows> group{};
   int filled = 0;
@@ -138,18 +143,21 @@ void hard_tile_of(Matrix<const float> distances, const int32_t* labels_x, const 
     filled = 0;
   }
   for (int r = 0; r < filled; ++r)
-    mine_group<1, kColumns>({{group.distances[r]}, {group.label[r]}, {group.index[r]}, {group.row[r]}}, distances.columns, labels_y, column, rows,
-                            columns);
+    mine_group<1, kColumns>({{group.distances[r]}, {group.label[r]}, {group.index[r]}, {group.row[r]}},
+                            distances.columns, labels_y, column, rows, columns);
 }
 
-void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
-               const HardState& rows, const HardState& columns) {
-  if (columns.positive) return hard_tile_of<true>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
+void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
+               int64_t first_column, const HardState& rows, const HardState& columns) {
+  if (columns.positive)
+    return hard_tile_of<true>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
   hard_tile_of<false>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
 }
 
-// The columns of the positives, in order, and the range of their distances, inf and -inf without one. NaN counts for nothing in it.
-int64_t gather_positives(const float* distances, int32_t label, const int32_t* labels, int64_t m, int32_t* columns, float* lowest, float* highest) {
+// The columns of the positives, in order, and the range of their distances, inf and -inf without one. NaN counts for
+// nothing in it.
+int64_t gather_positives(const float* distances, int32_t label, const int32_t* labels, int64_t m, int32_t* columns,
+                         float* lowest, float* highest) {
   const hn::ScalableTag<float> tag;
   const IndexTag<decltype(tag)> integers;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -180,9 +188,10 @@ int64_t gather_positives(const float* distances, int32_t label, const int32_t* l
   return count;
 }
 
-// The negatives of lowest < D < limit: distances and columns. Vectors are written whole, the next overwrites what is too much.
-int64_t gather_negatives(const float* distances, int32_t label, const int32_t* labels, int64_t m, float lowest, float limit, float* out,
-                         int32_t* columns) {
+// The negatives of lowest < D < limit: distances and columns. Vectors are written whole, the next overwrites what is
+// too much.
+int64_t gather_negatives(const float* distances, int32_t label, const int32_t* labels, int64_t m, float lowest,
+                         float limit, float* out, int32_t* columns) {
   const hn::ScalableTag<float> tag;
   const IndexTag<decltype(tag)> integers;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -193,7 +202,8 @@ int64_t gather_negatives(const float* distances, int32_t label, const int32_t* l
     const auto d = hn::LoadU(tag, distances + j);
     const auto other = hn::LoadU(integers, labels + j);
     const auto negative = hn::AndNot(hn::Eq(other, own), hn::Gt(other, unknown));
-    const auto taken = hn::And(hn::RebindMask(tag, negative), hn::And(hn::Gt(d, hn::Set(tag, lowest)), hn::Lt(d, hn::Set(tag, limit))));
+    const auto taken = hn::And(hn::RebindMask(tag, negative),
+                               hn::And(hn::Gt(d, hn::Set(tag, lowest)), hn::Lt(d, hn::Set(tag, limit))));
     const Compressor front(taken);
     front.store(d, out + count);
     front.store(at, columns + count);
@@ -207,9 +217,10 @@ int64_t gather_negatives(const float* distances, int32_t label, const int32_t* l
   return count;
 }
 
-// The negative that each positive is mined with, or -1: of kWindow keys from where the bin of its distance begins, the smallest beyond it, where that
-// one's bin ends among them. False where bins are too crowded to be searched.
-bool search_bins(const DealtKeys& dealt, const float* distances, const int32_t* positives, int64_t count, float margin, int32_t* nearest) {
+// The negative that each positive is mined with, or -1: of kWindow keys from where the bin of its distance begins, the
+// smallest beyond it, where that one's bin ends among them. False where bins are too crowded to be searched.
+bool search_bins(const DealtKeys& dealt, const float* distances, const int32_t* positives, int64_t count, float margin,
+                 int32_t* nearest) {
   constexpr int64_t kWindow = 8;
   static_assert(kWindow <= RowSorter::kPadding);
   const hn::CappedTag<int64_t, kWindow> tag;
@@ -260,17 +271,20 @@ void take_if(bool better, float* distance, int32_t* index, float later_distance,
 }  // namespace
 
 void HardState::clear(int64_t size) const {
-  for (float* distances : {positive_distance, negative_distance}) std::fill_n(distances, size, std::numeric_limits<float>::quiet_NaN());
+  for (float* distances : {positive_distance, negative_distance})
+    std::fill_n(distances, size, std::numeric_limits<float>::quiet_NaN());
   for (int32_t* indices : {positive, negative}) std::fill_n(indices, size, -1);
 }
 
 void HardState::merge(int64_t k, const HardState& later, int64_t of) const {
-  take_if(later.positive_distance[of] > positive_distance[k], positive_distance + k, positive + k, later.positive_distance[of], later.positive[of]);
-  take_if(later.negative_distance[of] < negative_distance[k], negative_distance + k, negative + k, later.negative_distance[of], later.negative[of]);
+  take_if(later.positive_distance[of] > positive_distance[k], positive_distance + k, positive + k,
+          later.positive_distance[of], later.positive[of]);
+  take_if(later.negative_distance[of] < negative_distance[k], negative_distance + k, negative + k,
+          later.negative_distance[of], later.negative[of]);
 }
 
-void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
-                    const HardState& rows, const HardState& columns) {
+void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
+                    int64_t first_column, const HardState& rows, const HardState& columns) {
   HWY_DYNAMIC_DISPATCH(hard_tile)(distances, labels_x, labels_y, first_row, first_column, rows, columns);
 }
 
@@ -282,13 +296,15 @@ SemihardScratch::SemihardScratch(Workspace& workspace, int64_t m)
       keys(workspace.take<uint64_t>(m + RowSorter::kPadding)),
       sorter(workspace, m) {}
 
-int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch) {
+int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin,
+                      const SemihardScratch& scratch) {
   float lowest, highest;
-  const int64_t positives = HWY_DYNAMIC_DISPATCH(gather_positives)(distances, label, labels_y, m, scratch.positives, &lowest, &highest);
+  const int64_t positives =
+      HWY_DYNAMIC_DISPATCH(gather_positives)(distances, label, labels_y, m, scratch.positives, &lowest, &highest);
   std::fill_n(scratch.nearest, positives, -1);
   if (positives == 0 || !(lowest <= highest)) return positives;
-  const int64_t negatives =
-      HWY_DYNAMIC_DISPATCH(gather_negatives)(distances, label, labels_y, m, lowest, highest + margin, scratch.distances, scratch.columns);
+  const int64_t negatives = HWY_DYNAMIC_DISPATCH(gather_negatives)(
+      distances, label, labels_y, m, lowest, highest + margin, scratch.distances, scratch.columns);
   if (negatives == 0) return positives;
   DealtKeys dealt;
   if (scratch.sorter.deal(scratch.distances, scratch.columns, negatives, scratch.keys, &dealt) &&

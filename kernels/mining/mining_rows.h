@@ -1,4 +1,5 @@
-// What is mined from rows of distances (METHOD.md 3): shared by the mining calls and the triplet loss, which stores no list.
+// What is mined from rows of distances (METHOD.md 3): shared by the mining calls and the triplet loss, which stores no
+// list.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +9,8 @@
 
 namespace duet::cpu {
 
-// Rows whose distances to all columns are held at once, by one thread: fewer where a row is long, so that this stays below 16 MB.
+// Rows whose distances to all columns are held at once, by one thread: fewer where a row is long, so that this stays
+// below 16 MB.
 constexpr int64_t rows_at_once(int64_t m) { return m <= (1 << 17) ? 32 : m <= (1 << 19) ? 8 : 2; }
 
 // The best positives and negatives so far, of rows or of columns: distance NaN and index -1 where there is none.
@@ -17,7 +19,8 @@ struct HardState {
   int32_t *positive = nullptr, *negative = nullptr;
 
   static HardState take(Workspace& workspace, int64_t size) {
-    return {workspace.take<float>(size), workspace.take<float>(size), workspace.take<int32_t>(size), workspace.take<int32_t>(size)};
+    return {workspace.take<float>(size), workspace.take<float>(size), workspace.take<int32_t>(size),
+            workspace.take<int32_t>(size)};
   }
   HardState at(int64_t k) const { return {positive_distance + k, negative_distance + k, positive + k, negative + k}; }
   void clear(int64_t size) const;
@@ -25,9 +28,10 @@ struct HardState {
   void merge(int64_t k, const HardState& later, int64_t of) const;
 };
 
-// Updates rows and columns (neither, where its pointers are null) with a tile's distances; row i has index first_row + i, column j likewise.
-void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row, int64_t first_column,
-                    const HardState& rows, const HardState& columns);
+// Updates rows and columns (neither, where its pointers are null) with a tile's distances; row i has index first_row +
+// i, column j likewise.
+void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
+                    int64_t first_column, const HardState& rows, const HardState& columns);
 
 // What semihard needs of a row of m columns.
 struct SemihardScratch {
@@ -40,14 +44,15 @@ struct SemihardScratch {
   SemihardScratch(Workspace& workspace, int64_t m);
 };
 
-// Fills scratch.positives and scratch.nearest, the negative with the least D_p < D_n < fl(D_p + margin), the lowest index of equals; -1 for none.
-// Returns the number of positives.
-int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch);
+// Fills scratch.positives and scratch.nearest, the negative with the least D_p < D_n < fl(D_p + margin), the lowest
+// index of equals; -1 for none. Returns the number of positives.
+int64_t find_semihard(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin,
+                      const SemihardScratch& scratch);
 
 // body(p, n) for every positive p of a row in order, n the nearest negative with D_p < D_n < fl(D_p + margin) or -1.
 template <class Body>
-void mine_semihard_row(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin, const SemihardScratch& scratch,
-                       Body&& body) {
+void mine_semihard_row(const float* distances, int32_t label, const int32_t* labels_y, int64_t m, float margin,
+                       const SemihardScratch& scratch, Body&& body) {
   if (label < 0) return;
   const int64_t positives = find_semihard(distances, label, labels_y, m, margin, scratch);
   for (int64_t k = 0; k < positives; ++k) body(int64_t{scratch.positives[k]}, int64_t{scratch.nearest[k]});
@@ -68,7 +73,7 @@ struct DrawScratch {
   DrawScratch(Workspace& workspace, int64_t m);
 };
 // negatives: slots indices, -1 for none. euclidean: the row's Euclidean distances.
-void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw, const DrawScratch& scratch,
-                    int32_t* negatives);
+void draw_negatives(const float* euclidean, int32_t label, const int32_t* labels_y, int64_t m, const RowDraw& draw,
+                    const DrawScratch& scratch, int32_t* negatives);
 
 }  // namespace duet::cpu

@@ -1,4 +1,5 @@
-// What a block of threads mines from the distances of one anchor (METHOD.md 3): shared by the mining calls and the triplet loss.
+// What a block of threads mines from the distances of one anchor (METHOD.md 3): shared by the mining calls and the
+// triplet loss.
 #pragma once
 
 #include "kernels/core/philox.h"
@@ -50,7 +51,8 @@ __device__ inline uint64_t negative_key(const Anchor& anchor, int64_t j) {
 
 // Writes and sorts them in shared memory: spread(size) keys.
 __device__ inline SortedRow<true> sort_negatives(const Anchor& anchor, uint64_t* keys, int size) {
-  for (int64_t j = threadIdx.x; j < size; j += blockDim.x) keys[spread<uint64_t>(j)] = j < anchor.m ? negative_key(anchor, j) : kNoKey;
+  for (int64_t j = threadIdx.x; j < size; j += blockDim.x)
+    keys[spread<uint64_t>(j)] = j < anchor.m ? negative_key(anchor, j) : kNoKey;
   __syncthreads();
   sort_block(keys, size);
   return {keys, anchor.m};

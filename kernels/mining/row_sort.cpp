@@ -42,11 +42,14 @@ void bins_of(const float* distances, int64_t count, float low, float scale, int3
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   int64_t j = 0;
   for (; j + lanes <= count; j += lanes)
-    hn::StoreU(hn::ConvertTo(integers, hn::Mul(hn::Sub(hn::LoadU(tag, distances + j), hn::Set(tag, low)), hn::Set(tag, scale))), integers, bins + j);
+    hn::StoreU(hn::ConvertTo(integers,
+                             hn::Mul(hn::Sub(hn::LoadU(tag, distances + j), hn::Set(tag, low)), hn::Set(tag, scale))),
+               integers, bins + j);
   for (; j < count; ++j) bins[j] = static_cast<int32_t>((distances[j] - low) * scale);
 }
 
-// Numbers of keys to where each bin's begin. Four at a time, so that one addition in four waits for the last; bins is a multiple of 4.
+// Numbers of keys to where each bin's begin. Four at a time, so that one addition in four waits for the last; bins is a
+// multiple of 4.
 void starts_of(int32_t* places, int64_t bins) {
   const hn::CappedTag<int32_t, 4> tag;
   static_assert(hn::MaxLanes(tag) == 4);
@@ -60,8 +63,8 @@ void starts_of(int32_t* places, int64_t bins) {
   }
 }
 
-// Exchanges neighbours that stand the wrong way round, pairs of a vector at a time: first those that begin at an even place, then the others, twice.
-// Puts right what shares a bin with one or two others, without a branch to mispredict.
+// Exchanges neighbours that stand the wrong way round, pairs of a vector at a time: first those that begin at an even
+// place, then the others, twice. Puts right what shares a bin with one or two others, without a branch to mispredict.
 void exchange_neighbours(uint64_t* keys, int64_t count) {
   const hn::ScalableTag<uint64_t> tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -88,25 +91,34 @@ HWY_EXPORT(exchange_neighbours);
 constexpr int64_t kMostBins = int64_t{1} << 16;
 
 // bins: for each key.
-int64_t bins_for(int64_t count, int64_t bins) { return std::clamp<int64_t>(bins * ((count + 3) / 4 * 4), 4, kMostBins); }
+int64_t bins_for(int64_t count, int64_t bins) {
+  return std::clamp<int64_t>(bins * ((count + 3) / 4 * 4), 4, kMostBins);
+}
 constexpr int64_t kBinsToSearch = 1, kBinsToSort = 2;
 
-uint64_t key_of(const float* distances, const int32_t* columns, int64_t k) { return sort_key(distances[k], columns ? columns[k] : k); }
+uint64_t key_of(const float* distances, const int32_t* columns, int64_t k) {
+  return sort_key(distances[k], columns ? columns[k] : k);
+}
 
-// Keys are all different, so the order does not depend on the pivots that VQSort draws. Its Sorter holds no memory on fixed-size vectors.
-void sort_by_comparison(uint64_t* keys, int64_t count) { hwy::Sorter()(keys, static_cast<size_t>(count), hwy::SortAscending()); }
+// Keys are all different, so the order does not depend on the pivots that VQSort draws. Its Sorter holds no memory on
+// fixed-size vectors.
+void sort_by_comparison(uint64_t* keys, int64_t count) {
+  hwy::Sorter()(keys, static_cast<size_t>(count), hwy::SortAscending());
+}
 
 }  // namespace
 
 RowSorter::RowSorter(Workspace& workspace, int64_t size)
     : bins_(workspace.take<int32_t>(size)), places_(workspace.take<int32_t>(bins_for(size, kBinsToSort))) {}
 
-bool RowSorter::deal(const float* distances, const int32_t* columns, int64_t count, uint64_t* keys, DealtKeys* dealt) const {
+bool RowSorter::deal(const float* distances, const int32_t* columns, int64_t count, uint64_t* keys,
+                     DealtKeys* dealt) const {
   std::fill_n(keys + count, kPadding, kNoKey);
   return deal_into(bins_for(count, kBinsToSearch), distances, columns, count, keys, dealt);
 }
 
-bool RowSorter::deal_into(int64_t bins, const float* distances, const int32_t* columns, int64_t count, uint64_t* keys, DealtKeys* dealt) const {
+bool RowSorter::deal_into(int64_t bins, const float* distances, const int32_t* columns, int64_t count, uint64_t* keys,
+                          DealtKeys* dealt) const {
   float low, high;
   HWY_DYNAMIC_DISPATCH(range_of)(distances, count, &low, &high);
   constexpr float kSmallestRange = 1e-30f;  // below, and from infinity on, bins tell nothing

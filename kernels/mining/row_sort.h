@@ -1,8 +1,9 @@
 // Sorts a row of distances with their columns, several times faster than by comparisons.
 //
-// Keys are dealt into about twice as many bins as there are keys, of equal width over the row's range, so that most bins hold one key or none;
-// exchanges of neighbours and one pass of insertion put right what shares a bin. Rows that crowd into few bins (an outlier stretches the range) are
-// left to VQSort. Who needs no more than the keys near some distances searches the bins and leaves them as they were dealt.
+// Keys are dealt into about twice as many bins as there are keys, of equal width over the row's range, so that most
+// bins hold one key or none; exchanges of neighbours and one pass of insertion put right what shares a bin. Rows that
+// crowd into few bins (an outlier stretches the range) are left to VQSort. Who needs no more than the keys near some
+// distances searches the bins and leaves them as they were dealt.
 #pragma once
 
 #include <bit>
@@ -12,7 +13,8 @@
 
 namespace duet::cpu {
 
-// A distance and its column as one integer, in order of (distance, column). Distances are never negative; NaN sorts last.
+// A distance and its column as one integer, in order of (distance, column). Distances are never negative; NaN sorts
+// last.
 inline uint64_t sort_key(float distance, int64_t column) {
   return static_cast<uint64_t>(std::bit_cast<uint32_t>(distance) & 0x7FFFFFFFu) << 32 | static_cast<uint32_t>(column);
 }
@@ -40,21 +42,24 @@ class RowSorter {
   RowSorter() = default;
   RowSorter(Workspace& workspace, int64_t size);
 
-  // sorted[0 .. count) = the keys of distances[k] and columns[k], ascending; columns null: k itself. No distance is NaN.
+  // sorted[0 .. count) = the keys of distances[k] and columns[k], ascending; columns null: k itself. No distance is
+  // NaN.
   void sort(const float* distances, const int32_t* columns, int64_t count, uint64_t* sorted) const;
 
-  // keys[0 .. count) in order of their bins, behind them kPadding times kNoKey. False, and keys mean nothing, where bins tell nothing: the range of
-  // the distances is empty or infinite. count is at least 1, no distance is NaN.
+  // keys[0 .. count) in order of their bins, behind them kPadding times kNoKey. False, and keys mean nothing, where
+  // bins tell nothing: the range of the distances is empty or infinite. count is at least 1, no distance is NaN.
   bool deal(const float* distances, const int32_t* columns, int64_t count, uint64_t* keys, DealtKeys* dealt) const;
 
  private:
-  bool deal_into(int64_t bins, const float* distances, const int32_t* columns, int64_t count, uint64_t* keys, DealtKeys* dealt) const;
+  bool deal_into(int64_t bins, const float* distances, const int32_t* columns, int64_t count, uint64_t* keys,
+                 DealtKeys* dealt) const;
 
   int32_t* bins_ = nullptr;    // of each key
   int32_t* places_ = nullptr;  // of each bin: where its next key goes
 };
 
-// The smallest key of a distance beyond d, which is less than dealt.high. steps: how many keys were looked at is taken off.
+// The smallest key of a distance beyond d, which is less than dealt.high. steps: how many keys were looked at is taken
+// off.
 uint64_t nearest_beyond(const DealtKeys& dealt, float d, int64_t& steps);
 
 }  // namespace duet::cpu

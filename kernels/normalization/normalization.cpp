@@ -21,13 +21,15 @@ LayerNormInputs check_inputs(const duet_context* context, const duet_layer_norm_
                           {}};
   if (!checked.fuses) return checked;
   checked.activation = enumerator(inputs.activation, "activation", DUET_RELU, DUET_GELU);
-  if (inputs.dropout.drop_probability != 0) checked.dropout = check_dropout(context, &inputs.dropout, "dropout", x.rows, x.columns, arguments);
+  if (inputs.dropout.drop_probability != 0)
+    checked.dropout = check_dropout(context, &inputs.dropout, "dropout", x.rows, x.columns, arguments);
   return checked;
 }
 
 size_t workspace_bytes(const duet_context* context, Matrix<const float> x, bool fuses, bool drops) {
   return dispatch(
-      context, [&] { return cpu::layer_norm_workspace(x, fuses, drops); }, [&] { return cuda::layer_norm_workspace(x, fuses, drops); });
+      context, [&] { return cpu::layer_norm_workspace(x, fuses, drops); },
+      [&] { return cuda::layer_norm_workspace(x, fuses, drops); });
 }
 size_t workspace_bytes(const duet_context* context, const LayerNormInputs& inputs) {
   return workspace_bytes(context, inputs.x, inputs.fuses, inputs.drops());
@@ -55,11 +57,13 @@ duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float e
     const auto to = arguments.matrix<float>(outputs, "outputs", from.rows, from.columns);
     arguments.check();
     dispatch(
-        context, [&] { cpu::unit_rows_forward(*context, from, eps, to); }, [&] { cuda::unit_rows_forward(*context, from, eps, to); });
+        context, [&] { cpu::unit_rows_forward(*context, from, eps, to); },
+        [&] { cuda::unit_rows_forward(*context, from, eps, to); });
   });
 }
 
-duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float eps, duet_matrix grad_outputs, duet_matrix grad_x) {
+duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float eps, duet_matrix grad_outputs,
+                                    duet_matrix grad_x) {
   return guard("unit_rows_backward", [&] {
     Arguments arguments;
     const auto from = arguments.matrix<const float>(x, "x", kAny, kAny);
@@ -73,7 +77,8 @@ duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float 
   });
 }
 
-duet_status duet_layer_norm_workspace(const duet_context* context, const duet_layer_norm_inputs* inputs, size_t* bytes) {
+duet_status duet_layer_norm_workspace(const duet_context* context, const duet_layer_norm_inputs* inputs,
+                                      size_t* bytes) {
   return guard("layer_norm_workspace", [&] {
     Arguments arguments;
     require(bytes != nullptr, "bytes: null");
@@ -88,19 +93,23 @@ duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm
     const auto to = arguments.matrix<float>(outputs, "outputs", checked.x.rows, checked.x.columns);
     arguments.check();
     dispatch(
-        context, [&] { cpu::layer_norm_forward(*context, checked, to); }, [&] { cuda::layer_norm_forward(*context, checked, to); });
+        context, [&] { cpu::layer_norm_forward(*context, checked, to); },
+        [&] { cuda::layer_norm_forward(*context, checked, to); });
   });
 }
 
-duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_norm_inputs* inputs, duet_matrix grad_outputs, duet_matrix grad_x,
-                                     duet_vector grad_gain, duet_vector grad_offset, duet_workspace workspace) {
+duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_norm_inputs* inputs,
+                                     duet_matrix grad_outputs, duet_matrix grad_x, duet_vector grad_gain,
+                                     duet_vector grad_offset, duet_workspace workspace) {
   return guard("layer_norm_backward", [&] {
     Arguments arguments;
     const LayerNormInputs checked = check_inputs(context, inputs, arguments);
-    const auto upstream = arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
-    const LayerNormGradients gradients{arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
-                                       arguments.vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
-                                       arguments.vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
+    const auto upstream =
+        arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.x.columns);
+    const LayerNormGradients gradients{
+        arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
+        arguments.vector<float>(grad_gain, "grad_gain", checked.x.columns, Need::optional),
+        arguments.vector<float>(grad_offset, "grad_offset", checked.x.columns, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(

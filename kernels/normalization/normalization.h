@@ -1,9 +1,13 @@
-/* Row normalizations of x (B x d). unit_rows: y = x / max(|x|, eps) (METHOD.md 1 and 6.1); below eps the gradient is that of the scaling by 1/eps.
-   layer_norm: y = gain (x - mean) / sqrt(variance + eps) + offset over each row, biased variance; gain, offset d, null: 1 and 0.
-   With fuses: y = dropout(activation(layer norm)), by the formulas and words of activation.h: the same bits as those calls one after another.
-   Backward reads x again and adds into grad_x (B x d), grad_gain, grad_offset (d); null: not computed. Same inputs, same bits.
-   Workspace: duet_normalization_workspace(x), enough for every call here that fuses nothing; duet_layer_norm_workspace(), which reads shapes and what
-   is fused. Errors: DUET_INVALID_ARGUMENT (eps not above 0), DUET_WORKSPACE_TOO_SMALL. */
+/* Row normalizations of x (B x d). unit_rows: y = x / max(|x|, eps) (METHOD.md 1 and 6.1); below eps the gradient is
+   that of the scaling by 1/eps.
+   layer_norm: y = gain (x - mean) / sqrt(variance + eps) + offset over each row, biased variance; gain, offset d, null:
+   1 and 0.
+   With fuses: y = dropout(activation(layer norm)), by the formulas and words of activation.h: the same bits as those
+   calls one after another. Backward reads x again and adds into grad_x (B x d), grad_gain, grad_offset (d); null: not
+   computed. Same inputs, same bits.
+   Workspace: duet_normalization_workspace(x), enough for every call here that fuses nothing;
+   duet_layer_norm_workspace(), which reads shapes and what is fused. Errors: DUET_INVALID_ARGUMENT (eps not above 0),
+   DUET_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_NORMALIZATION_NORMALIZATION_H
 #define DUET_NORMALIZATION_NORMALIZATION_H
 
@@ -29,11 +33,15 @@ typedef struct duet_layer_norm_inputs {
 
 DUET_API duet_status duet_normalization_workspace(const duet_context* context, duet_matrix x, size_t* bytes);
 DUET_API duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float eps, duet_matrix outputs);
-DUET_API duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float eps, duet_matrix grad_outputs, duet_matrix grad_x);
-DUET_API duet_status duet_layer_norm_workspace(const duet_context* context, const duet_layer_norm_inputs* inputs, size_t* bytes);
-DUET_API duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm_inputs* inputs, duet_matrix outputs);
-DUET_API duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_norm_inputs* inputs, duet_matrix grad_outputs,
-                                              duet_matrix grad_x, duet_vector grad_gain, duet_vector grad_offset, duet_workspace workspace);
+DUET_API duet_status duet_unit_rows_backward(duet_context* context, duet_matrix x, float eps, duet_matrix grad_outputs,
+                                             duet_matrix grad_x);
+DUET_API duet_status duet_layer_norm_workspace(const duet_context* context, const duet_layer_norm_inputs* inputs,
+                                               size_t* bytes);
+DUET_API duet_status duet_layer_norm_forward(duet_context* context, const duet_layer_norm_inputs* inputs,
+                                             duet_matrix outputs);
+DUET_API duet_status duet_layer_norm_backward(duet_context* context, const duet_layer_norm_inputs* inputs,
+                                              duet_matrix grad_outputs, duet_matrix grad_x, duet_vector grad_gain,
+                                              duet_vector grad_offset, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

@@ -33,7 +33,8 @@ namespace cpu {
 
 size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
 void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
+                        Matrix<float> grad_x);
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
 void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
                          const LayerNormGradients& gradients, Workspace workspace);
@@ -44,7 +45,8 @@ namespace cuda {
 
 size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
 void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x);
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
+                        Matrix<float> grad_x);
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
 void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
                          const LayerNormGradients& gradients, Workspace workspace);

@@ -12,7 +12,8 @@
 #ifndef DUET_NORMALIZATION_ROW
 #define DUET_NORMALIZATION_ROW
 namespace duet::cpu {
-// One row of layer norm's backward. grad_x may be null; gain_sums and offset_sums (d each, null together) take up the row's terms.
+// One row of layer norm's backward. grad_x may be null; gain_sums and offset_sums (d each, null together) take up the
+// row's terms.
 struct LayerNormRow {
   const float *x, *gain, *grad_outputs;
   float* grad_x;
@@ -23,7 +24,8 @@ struct LayerNormRow {
 }  // namespace duet::cpu
 #endif
 
-// Everything within a row is in double: 1e19 squared is too much for a float, and a mean of 1e4 leaves no digits to a variance of 1.
+// Everything within a row is in double: 1e19 squared is too much for a float, and a mean of 1e4 leaves no digits to a
+// variance of 1.
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
@@ -87,7 +89,9 @@ void unit_row_backward(const float* x, const float* g, float* grad, int64_t size
   const double length = norm(x, size);
   const bool clipped = length < eps;
   const double scale = 1 / (clipped ? eps : length);
-  const double along = clipped ? 0 : scale * scale * sum(size, [=](auto d, int64_t k) HWY_ATTR { return hn::Mul(read(d, x + k), read(d, g + k)); });
+  const double along = clipped ? 0 : scale * scale * sum(size, [=](auto d, int64_t k) HWY_ATTR {
+                                       return hn::Mul(read(d, x + k), read(d, g + k));
+                                     });
   each(size, [=](auto d, int64_t k) HWY_ATTR {
     const auto direction = clipped ? read(d, g + k) : hn::NegMulAdd(read(d, x + k), hn::Set(d, along), read(d, g + k));
     write(d, hn::MulAdd(direction, hn::Set(d, scale), read(d, grad + k)), grad + k);
@@ -120,13 +124,18 @@ void layer_norm_row(const float* x, const float* gain, const float* offset, floa
 void layer_norm_row_backward(const LayerNormRow& row) {
   const Moments of_row = moments(row.x, row.size, row.eps);
   const double mean = of_row.mean, scale = of_row.scale, count = static_cast<double>(row.size);
-  const auto standardised = [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(hn::Sub(read(d, row.x + k), hn::Set(d, mean)), hn::Set(d, scale)); };
-  const auto upstream = [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(read(d, row.grad_outputs + k), read_or(d, row.gain, k, 1)); };
+  const auto standardised = [&](auto d, int64_t k) HWY_ATTR {
+    return hn::Mul(hn::Sub(read(d, row.x + k), hn::Set(d, mean)), hn::Set(d, scale));
+  };
+  const auto upstream = [&](auto d, int64_t k)
+                            HWY_ATTR { return hn::Mul(read(d, row.grad_outputs + k), read_or(d, row.gain, k, 1)); };
   if (row.grad_x) {
     const double mean_g = sum(row.size, [&](auto d, int64_t k) HWY_ATTR { return upstream(d, k); }) / count;
-    const double mean_gx = sum(row.size, [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(upstream(d, k), standardised(d, k)); }) / count;
+    const double mean_gx =
+        sum(row.size, [&](auto d, int64_t k) HWY_ATTR { return hn::Mul(upstream(d, k), standardised(d, k)); }) / count;
     each(row.size, [&](auto d, int64_t k) HWY_ATTR {
-      const auto left = hn::NegMulAdd(standardised(d, k), hn::Set(d, mean_gx), hn::Sub(upstream(d, k), hn::Set(d, mean_g)));
+      const auto left =
+          hn::NegMulAdd(standardised(d, k), hn::Set(d, mean_gx), hn::Sub(upstream(d, k), hn::Set(d, mean_g)));
       write(d, hn::MulAdd(left, hn::Set(d, scale), read(d, row.grad_x + k)), row.grad_x + k);
     });
   }
@@ -154,7 +163,8 @@ HWY_EXPORT(layer_norm_row_backward);
 constexpr int64_t kChunk = 16384;
 int64_t rows_an_item(int64_t columns) { return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns)); }
 
-// Sums over the rows of the batch: runs of neighbouring rows, at most kRuns of them, leave their sums side by side; they are added in order.
+// Sums over the rows of the batch: runs of neighbouring rows, at most kRuns of them, leave their sums side by side;
+// they are added in order.
 struct Partials {
   static constexpr int64_t kRuns = 64;
   int64_t rows_a_run, runs;
@@ -169,7 +179,8 @@ struct Partials {
 
 // What backward needs of an activation and dropout that follow: the calls of their own, one after another.
 struct Followed {
-  Matrix<float> y, undropped, upstream;  // B x d each: the layer norm; its gradient before dropout, where there is one, and before the activation
+  Matrix<float> y, undropped, upstream;  // B x d each: the layer norm; its gradient before dropout, where there is one,
+                                         // and before the activation
 
   Followed(Matrix<const float> x, bool fuses, bool drops, Workspace& workspace)
       : y(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)),
@@ -181,7 +192,8 @@ void normalise(const duet_context& context, const LayerNormInputs& inputs, Matri
   const Matrix<const float> x = inputs.x;
   const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row);
   parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i) run(x.row(i), inputs.gain.data, inputs.offset.data, outputs.row(i), x.columns, inputs.eps);
+    for (int64_t i = first; i < first + count; ++i)
+      run(x.row(i), inputs.gain.data, inputs.offset.data, outputs.row(i), x.columns, inputs.eps);
   });
 }
 
@@ -201,7 +213,8 @@ void unit_rows_forward(const duet_context& context, Matrix<const float> x, float
   });
 }
 
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x) {
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
+                        Matrix<float> grad_x) {
   const auto run = HWY_DYNAMIC_DISPATCH(unit_row_backward);
   parallel_chunks(context, x.rows, rows_an_item(x.columns), [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) run(x.row(i), grad_outputs.row(i), grad_x.row(i), x.columns, eps);
@@ -243,8 +256,8 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
     }
     const int64_t first = item * partials.rows_a_run;
     for (int64_t i = first; i < std::min(x.rows, first + partials.rows_a_run); ++i)
-      run({x.row(i), inputs.gain.data, grad_outputs.row(i), gradients.x ? gradients.x.row(i) : nullptr, sums ? gain_sums : nullptr, offset_sums, d,
-           inputs.eps});
+      run({x.row(i), inputs.gain.data, grad_outputs.row(i), gradients.x ? gradients.x.row(i) : nullptr,
+           sums ? gain_sums : nullptr, offset_sums, d, inputs.eps});
   });
 
   const auto merge = [&](const double* from, Vector<float> to, int64_t first, int64_t count) {

@@ -1,12 +1,13 @@
-// A warp owns a row of up to 2048 columns, a block a longer one (kernels/cuda/rows.h). A row comes from memory once; what is read a second or third
-// time comes from L1 while a block's eight rows fit it (up to some 1000 columns), else from L2. Everything within a row is in double, as on the CPU:
-// an element costs 2 to 8 double operations and conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the
-// limit:
-//   unit rows: 8 bytes an element forward, 16 backward; layer norm: 8 and 16. 65536 x 512: 56 us and 112 us at 4.8 TB/s.
-// An activation and dropout that follow a layer norm cost no bytes forward (apart, 16 an element); backward its gradient by y goes to the workspace
-// and is read back, 8 bytes.
-// grad_gain and grad_offset are sums over rows (kernels/cuda/column_sums.h) that read x and the upstream gradient once more, 8 bytes, with each row's
-// mean and scale left in the workspace; runs of rows leave partial sums there.
+// A warp owns a row of up to 2048 columns, a block a longer one (kernels/cuda/rows.h). A row comes from memory once;
+// what is read a second or third time comes from L1 while a block's eight rows fit it (up to some 1000 columns), else
+// from L2. Everything within a row is in double, as on the CPU: an element costs 2 to 8 double operations and
+// conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the limit:
+//   unit rows: 8 bytes an element forward, 16 backward; layer norm: 8 and 16. 65536 x 512: 56 us and 112 us at 4.8
+//   TB/s.
+// An activation and dropout that follow a layer norm cost no bytes forward (apart, 16 an element); backward its
+// gradient by y goes to the workspace and is read back, 8 bytes.
+// grad_gain and grad_offset are sums over rows (kernels/cuda/column_sums.h) that read x and the upstream gradient once
+// more, 8 bytes, with each row's mean and scale left in the workspace; runs of rows leave partial sums there.
 #include "kernels/activation/activation_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
@@ -40,7 +41,8 @@ struct UnitRows {
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
     float* const to = outputs.row(i);
-    unit_row<Team, kWidth>(x.row(i), x.columns, eps, [=](int64_t k, const Pack<kWidth>& value) { store(to + k, value); });
+    unit_row<Team, kWidth>(x.row(i), x.columns, eps,
+                           [=](int64_t k, const Pack<kWidth>& value) { store(to + k, value); });
   }
 };
 
@@ -63,7 +65,8 @@ struct Moments {
 template <class Team, int kWidth>
 __device__ Moments moments(const float* x, int64_t size, double eps) {
   const double count = static_cast<double>(size);
-  const double mean = Team::template sum_over<kWidth>(size, [=](int64_t k) { return sum_of(load<kWidth>(x + k)); }) / count;
+  const double mean =
+      Team::template sum_over<kWidth>(size, [=](int64_t k) { return sum_of(load<kWidth>(x + k)); }) / count;
   const double squares = Team::template sum_over<kWidth>(size, [=](int64_t k) {
     const Pack<kWidth> value = load<kWidth>(x + k);
     double sum = 0;
@@ -80,17 +83,20 @@ __device__ Pack<kWidth> normalised(const LayerNormInputs& inputs, const float* f
   Pack<kWidth> value = load<kWidth>(from + k);
   const Pack<kWidth> times = load_or<kWidth>(inputs.gain.data, k, 1), plus = load_or<kWidth>(inputs.offset.data, k, 0);
   DUET_UNROLL
-  for (int e = 0; e < kWidth; ++e) value.at[e] = static_cast<float>((value.at[e] - of.mean) * of.scale * times.at[e] + plus.at[e]);
+  for (int e = 0; e < kWidth; ++e)
+    value.at[e] = static_cast<float>((value.at[e] - of.mean) * of.scale * times.at[e] + plus.at[e]);
   return value;
 }
 
-// What follows a layer norm. A thread comes back to its own elements for dropout, which beside the rest takes more registers than there are.
+// What follows a layer norm. A thread comes back to its own elements for dropout, which beside the rest takes more
+// registers than there are.
 struct Following {
   duet_activation_kind activation;
   bool drops;
   Drop drop;
 
-  explicit Following(const LayerNormInputs& inputs) : activation(inputs.activation), drops(inputs.drops()), drop(inputs.dropout, inputs.x.columns) {}
+  explicit Following(const LayerNormInputs& inputs)
+      : activation(inputs.activation), drops(inputs.drops()), drop(inputs.dropout, inputs.x.columns) {}
   // Row i of to from that of from.
   template <class Team, int kWidth>
   __device__ void drop_row(int64_t i, int64_t columns, const float* from, float* to) const {
@@ -150,7 +156,8 @@ struct LayerNormBackward {
         const Pack<kWidth> y = normalised<kWidth>(inputs, from, k, of);
         Pack<kWidth> grad = load<kWidth>(undropped + k);
         DUET_UNROLL
-        for (int e = 0; e < kWidth; ++e) grad.at[e] = fmaf(activation_slope(following.activation, y.at[e]), grad.at[e], 0.0f);
+        for (int e = 0; e < kWidth; ++e)
+          grad.at[e] = fmaf(activation_slope(following.activation, y.at[e]), grad.at[e], 0.0f);
         store(by_y + k, grad);
       });
       g = by_y;
@@ -159,25 +166,30 @@ struct LayerNormBackward {
     if (!grad_x) return;
     float* const to = grad_x.row(i);
     const double mean_g =
-        Team::template sum_over<kWidth>(columns, [=](int64_t k) { return dot(load<kWidth>(g + k), load_or<kWidth>(gain, k, 1)); }) / count;
-    const double mean_gx = Team::template sum_over<kWidth>(columns,
-                                                           [=](int64_t k) {
-                                                             const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k),
-                                                                                times = load_or<kWidth>(gain, k, 1);
-                                                             double sum = 0;
-                                                             DUET_UNROLL
-                                                             for (int e = 0; e < kWidth; ++e)
-                                                               sum += double{upstream.at[e]} * times.at[e] * ((value.at[e] - of.mean) * of.scale);
-                                                             return sum;
-                                                           }) /
+        Team::template sum_over<kWidth>(
+            columns, [=](int64_t k) { return dot(load<kWidth>(g + k), load_or<kWidth>(gain, k, 1)); }) /
+        count;
+    const double mean_gx = Team::template sum_over<kWidth>(
+                               columns,
+                               [=](int64_t k) {
+                                 const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k),
+                                                    times = load_or<kWidth>(gain, k, 1);
+                                 double sum = 0;
+                                 DUET_UNROLL
+                                 for (int e = 0; e < kWidth; ++e)
+                                   sum += double{upstream.at[e]} * times.at[e] * ((value.at[e] - of.mean) * of.scale);
+                                 return sum;
+                               }) /
                            count;
     Team::template each<kWidth>(columns, [=](int64_t k) {
-      const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k), times = load_or<kWidth>(gain, k, 1);
+      const Pack<kWidth> value = load<kWidth>(from + k), upstream = load<kWidth>(g + k),
+                         times = load_or<kWidth>(gain, k, 1);
       Pack<kWidth> grad = load<kWidth>(to + k);
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e) {
         const double standardised = (value.at[e] - of.mean) * of.scale;
-        grad.at[e] = static_cast<float>((double{upstream.at[e]} * times.at[e] - mean_g - standardised * mean_gx) * of.scale + grad.at[e]);
+        grad.at[e] = static_cast<float>(
+            (double{upstream.at[e]} * times.at[e] - mean_g - standardised * mean_gx) * of.scale + grad.at[e]);
       }
       store(to + k, grad);
     });
@@ -236,9 +248,11 @@ void unit_rows_forward(const duet_context& context, Matrix<const float> x, float
   for_each_row(context, x.rows, x.columns, wide_rows(x.columns, x, outputs), UnitRows{x, eps, outputs});
 }
 
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs, Matrix<float> grad_x) {
+void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
+                        Matrix<float> grad_x) {
   if (x.columns == 0) return;
-  for_each_row(context, x.rows, x.columns, wide_rows(x.columns, x, grad_outputs, grad_x), UnitRowsBackward{x, eps, grad_outputs, grad_x});
+  for_each_row(context, x.rows, x.columns, wide_rows(x.columns, x, grad_outputs, grad_x),
+               UnitRowsBackward{x, eps, grad_outputs, grad_x});
 }
 
 void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs) {
@@ -258,16 +272,20 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
   const Scratch scratch(x, inputs.fuses, workspace);
   const bool sums = gradients.gain || gradients.offset;
   if (!sums && !gradients.x) return;
-  const bool wide = wide_rows(x.columns, x, grad_outputs) && wide_affine(inputs) && (!gradients.x || aligned(gradients.x));
+  const bool wide =
+      wide_rows(x.columns, x, grad_outputs) && wide_affine(inputs) && (!gradients.x || aligned(gradients.x));
   Moments* const row_moments = sums ? scratch.row_moments : nullptr;
   if (inputs.fuses)
-    for_each_row(context, x.rows, x.columns, wide,
-                 LayerNormBackward<true>{inputs, Following(inputs), scratch.upstream, grad_outputs, gradients.x, row_moments});
+    for_each_row(
+        context, x.rows, x.columns, wide,
+        LayerNormBackward<true>{inputs, Following(inputs), scratch.upstream, grad_outputs, gradients.x, row_moments});
   else
-    for_each_row(context, x.rows, x.columns, wide, LayerNormBackward<false>{inputs, Following(inputs), {}, grad_outputs, gradients.x, row_moments});
+    for_each_row(context, x.rows, x.columns, wide,
+                 LayerNormBackward<false>{inputs, Following(inputs), {}, grad_outputs, gradients.x, row_moments});
   if (!sums) return;
   const Matrix<const float> upstream = inputs.fuses ? Matrix<const float>(scratch.upstream) : grad_outputs;
-  column_sums<2>(context, scratch.cut, GainTerms{x, upstream, scratch.row_moments}, AddGain{gradients.gain, gradients.offset}, scratch.partials);
+  column_sums<2>(context, scratch.cut, GainTerms{x, upstream, scratch.row_moments},
+                 AddGain{gradients.gain, gradients.offset}, scratch.partials);
 }
 
 }  // namespace duet::cuda

@@ -40,7 +40,8 @@ __device__ void unit_row_backward(const float* x, const float* g, int64_t size, 
   const double length = norm<Team, kWidth>(x, size);
   const bool clipped = length < eps;
   const double scale = 1 / (clipped ? eps : length);
-  const double product = Team::template sum_over<kWidth>(size, [=](int64_t k) { return dot(load<kWidth>(x + k), load<kWidth>(g + k)); });
+  const double product =
+      Team::template sum_over<kWidth>(size, [=](int64_t k) { return dot(load<kWidth>(x + k), load<kWidth>(g + k)); });
   const double along = scale * scale * product;
   Team::template each<kWidth>(size, [=](int64_t k) {
     const Pack<kWidth> value = load<kWidth>(x + k), upstream = load<kWidth>(g + k);

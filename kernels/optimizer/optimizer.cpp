@@ -33,20 +33,24 @@ struct Piece {
   std::string name() const { return slot < 0 ? field : text("slots[", slot, "].", field); }
 };
 
-// That no array of these which is written shares memory with another: sorted by where they begin, so that many cost little.
+// That no array of these which is written shares memory with another: sorted by where they begin, so that many cost
+// little.
 void check_apart(std::span<Piece> pieces) {
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.first < b.first; });
   const Piece *written = nullptr, *read = nullptr;  // those that reach furthest so far
-  const auto further = [](const Piece* reached, const Piece& piece) { return reached && reached->end > piece.end ? reached : &piece; };
+  const auto further = [](const Piece* reached, const Piece& piece) {
+    return reached && reached->end > piece.end ? reached : &piece;
+  };
   for (const Piece& piece : pieces) {
     if (written && written->end > piece.first) require(false, written->name(), ": shares memory with ", piece.name());
-    if (piece.written && read && read->end > piece.first) require(false, piece.name(), ": shares memory with ", read->name());
+    if (piece.written && read && read->end > piece.first)
+      require(false, piece.name(), ": shares memory with ", read->name());
     (piece.written ? written : read) = further(piece.written ? written : read, piece);
   }
 }
 
-// The same of all slots and of the arguments that are no slot's, from a list of fixed size: every two groups of slots meet in it. Up to 200 slots are
-// one list.
+// The same of all slots and of the arguments that are no slot's, from a list of fixed size: every two groups of slots
+// meet in it. Up to 200 slots are one list.
 void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
   constexpr int64_t kGroup = 100, kFields = 5, kAlone = 3;  // alone: learning rate, step and apply
   Piece pieces[2 * kGroup * kFields + kAlone];
@@ -57,12 +61,14 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
         for (int64_t k = begin; k < std::min(begin + kGroup, slots.count); ++k)
           for_each_field(slots.slots[k], second_moment, [&](const duet_vector& array, const char* name, bool written) {
             const auto first = reinterpret_cast<uintptr_t>(array.data);
-            if (array.size > 0) pieces[count++] = {first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k};
+            if (array.size > 0)
+              pieces[count++] = {first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k};
           });
       };
       add_group(g);
       add_group(h);
-      for (const Region& region : alone.regions()) pieces[count++] = {region.first, region.end, region.written, region.name, -1};
+      for (const Region& region : alone.regions())
+        pieces[count++] = {region.first, region.end, region.written, region.name, -1};
       check_apart({pieces, count});
     }
 }
@@ -71,22 +77,24 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
 void check_numbers(const OptimizerSlots& slots) {
   for (int64_t k = 0; k < slots.count; ++k) {
     if (slots.decays)
-      require(slots.decays[k] >= 0 && slots.decays[k] <= kLargestDecay, "options.slot_decay[", k, "]: expected 0 or more and finite, got ",
-              slots.decays[k]);
-    require(slots.low(k) <= slots.high(k), "options.slot_low[", k, "]: expected at most slot_high, ", slots.high(k), ", got ", slots.low(k));
+      require(slots.decays[k] >= 0 && slots.decays[k] <= kLargestDecay, "options.slot_decay[", k,
+              "]: expected 0 or more and finite, got ", slots.decays[k]);
+    require(slots.low(k) <= slots.high(k), "options.slot_low[", k, "]: expected at most slot_high, ", slots.high(k),
+            ", got ", slots.low(k));
   }
 }
 
 template <class Options>
-OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment, const Options& options,
-                           Arguments& arguments) {
+OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment,
+                           const Options& options, Arguments& arguments) {
   require(count >= 0, "slot_count: expected 0 or more, got ", count);
   require(slots != nullptr || count == 0, "slots: null for ", count, " slots");
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
     for_each_field(slots[k], second_moment, [&](const duet_vector& given, const char* field, bool) {
       // The name is put together only for an array that is refused.
-      if (enum_value(given.dtype) != DUET_F32 || given.size != size || size < 0 || size > kMostElements || (given.data == nullptr && size > 0))
+      if (enum_value(given.dtype) != DUET_F32 || given.size != size || size < 0 || size > kMostElements ||
+          (given.data == nullptr && size > 0))
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
     });
   }
@@ -97,11 +105,14 @@ OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, Seco
   return checked;
 }
 
-void check_fraction(float value, const char* name) { require(value >= 0 && value < 1, name, ": expected 0 to below 1, got ", value); }
+void check_fraction(float value, const char* name) {
+  require(value >= 0 && value < 1, name, ": expected 0 to below 1, got ", value);
+}
 
 void check_shared(float decay, float teacher_momentum) {
   require(decay >= 0 && decay <= kLargestDecay, "options.decay: expected 0 or more and finite, got ", decay);
-  require(teacher_momentum >= 0 && teacher_momentum <= 1, "options.teacher_momentum: expected 0 to 1, got ", teacher_momentum);
+  require(teacher_momentum >= 0 && teacher_momentum <= 1, "options.teacher_momentum: expected 0 to 1, got ",
+          teacher_momentum);
 }
 
 }  // namespace
@@ -109,8 +120,8 @@ void check_shared(float decay, float teacher_momentum) {
 
 using namespace duet;
 
-duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_adamw_options* options,
-                            duet_vector learning_rate, duet_vector step) {
+duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
+                            const duet_adamw_options* options, duet_vector learning_rate, duet_vector step) {
   return guard("adamw_step", [&] {
     Arguments arguments;
     const auto chosen = load(options, "options");
@@ -125,12 +136,13 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
     if (context != nullptr && context->device == DUET_CPU && (!checked.apply || checked.apply[0] != 0))
       require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
     dispatch(
-        context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); }, [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
+        context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); },
+        [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
   });
 }
 
-duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_sgd_options* options,
-                          duet_vector learning_rate) {
+duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
+                          const duet_sgd_options* options, duet_vector learning_rate) {
   return guard("sgd_step", [&] {
     Arguments arguments;
     const auto chosen = load(options, "options");
@@ -139,6 +151,7 @@ duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slot
     const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
     const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused, chosen, arguments);
     dispatch(
-        context, [&] { cpu::sgd_step(*context, checked, chosen, rate); }, [&] { cuda::sgd_step(*context, checked, chosen, rate); });
+        context, [&] { cpu::sgd_step(*context, checked, chosen, rate); },
+        [&] { cuda::sgd_step(*context, checked, chosen, rate); });
   });
 }

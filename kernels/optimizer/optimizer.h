@@ -1,13 +1,18 @@
-/* One optimizer step over any number of parameter tensors, with the teacher's moving average in the same pass (METHOD.md 6.2 and its optimizer).
-   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), after
-     theta -= rate decay theta (decoupled). sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
+/* One optimizer step over any number of parameter tensors, with the teacher's moving average in the same pass
+   (METHOD.md 6.2 and its optimizer).
+   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 -
+     beta2^t)) + eps), after theta -= rate decay theta (decoupled). sgd: b = momentum b + g + decay theta, theta -= rate
+     b; second_moment is not read.
    then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
    At last theta and teacher are moved into the slot's bounds, where it has any; NaN stays.
-   learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No workspace.
-   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. null: it always applies.
-   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null: a slot's decay is options.decay slot_decay[k] (null:
-   1), its bounds are slot_low[k] and slot_high[k] (null, or infinite: none). Errors: DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas
-   outside [0, 1), eps not above 0, bounds out of order). */
+   learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No
+   workspace.
+   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. null: it always
+   applies.
+   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null: a slot's decay is
+   options.decay slot_decay[k] (null: 1), its bounds are slot_low[k] and slot_high[k] (null, or infinite: none). Errors:
+   DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0, bounds out of order).
+   */
 #ifndef DUET_OPTIMIZER_OPTIMIZER_H
 #define DUET_OPTIMIZER_OPTIMIZER_H
 
@@ -41,10 +46,10 @@ typedef struct duet_sgd_options {
 #define DUET_SGD_OPTIONS_INIT \
   { sizeof(duet_sgd_options), 0.9f, 1e-3f, 0.95f }
 
-DUET_API duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_adamw_options* options,
-                                     duet_vector learning_rate, duet_vector step);
-DUET_API duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count, const duet_sgd_options* options,
-                                   duet_vector learning_rate);
+DUET_API duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
+                                     const duet_adamw_options* options, duet_vector learning_rate, duet_vector step);
+DUET_API duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
+                                   const duet_sgd_options* options, duet_vector learning_rate);
 
 #ifdef __cplusplus
 }

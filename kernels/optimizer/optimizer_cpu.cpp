@@ -50,12 +50,14 @@ template <class D>
 void adamw_at(D d, const AdamwFactors& f, const OptimizerRun& run, int64_t k) {
   const auto g = hn::LoadU(d, run.gradient + k);
   const auto m = hn::MulAdd(hn::Set(d, f.beta1), hn::LoadU(d, run.first_moment + k), hn::Mul(hn::Set(d, f.gain1), g));
-  const auto v = hn::MulAdd(hn::Set(d, f.beta2), hn::LoadU(d, run.second_moment + k), hn::Mul(hn::Mul(hn::Set(d, f.gain2), g), g));
+  const auto v =
+      hn::MulAdd(hn::Set(d, f.beta2), hn::LoadU(d, run.second_moment + k), hn::Mul(hn::Mul(hn::Set(d, f.gain2), g), g));
   hn::StoreU(m, d, run.first_moment + k);
   hn::StoreU(v, d, run.second_moment + k);
   auto theta = hn::LoadU(d, run.parameter + k);
   theta = hn::NegMulAdd(hn::Set(d, f.rate_decay), theta, theta);
-  theta = hn::Sub(theta, hn::Div(hn::Mul(hn::Set(d, f.step_size), m), hn::MulAdd(hn::Sqrt(v), hn::Set(d, f.root), hn::Set(d, f.eps))));
+  theta = hn::Sub(theta, hn::Div(hn::Mul(hn::Set(d, f.step_size), m),
+                                 hn::MulAdd(hn::Sqrt(v), hn::Set(d, f.root), hn::Set(d, f.eps))));
   hn::StoreU(theta, d, run.parameter + k);
   if (run.teacher) move_teacher(d, run.teacher + k, theta, f.teacher_momentum, f.teacher_gain);
 }
@@ -88,7 +90,8 @@ namespace {
 HWY_EXPORT(adamw_run);
 HWY_EXPORT(sgd_run);
 
-// Elements of a work item. The slots are cut as if they lay one behind another, so that many small ones (biases) make one item.
+// Elements of a work item. The slots are cut as if they lay one behind another, so that many small ones (biases) make
+// one item.
 constexpr int64_t kChunk = 16384;
 
 void clamp(float* values, int64_t count, float low, float high) {
@@ -108,9 +111,12 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
         skip -= slot.parameter.size;
         continue;
       }
-      const auto at = [&](const duet_vector& view) { return view.data ? static_cast<float*>(view.data) + skip : nullptr; };
+      const auto at = [&](const duet_vector& view) {
+        return view.data ? static_cast<float*>(view.data) + skip : nullptr;
+      };
       const int64_t taken = std::min(count, slot.parameter.size - skip);
-      const OptimizerRun run{at(slot.parameter), at(slot.gradient), at(slot.first_moment), at(slot.second_moment), at(slot.teacher), taken};
+      const OptimizerRun run{at(slot.parameter),     at(slot.gradient), at(slot.first_moment),
+                             at(slot.second_moment), at(slot.teacher),  taken};
       body(s, run);
       if (const float low = slots.low(s), high = slots.high(s); low > -HUGE_VALF || high < HUGE_VALF) {
         clamp(run.parameter, taken, low, high);
@@ -124,8 +130,8 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
 
 }  // namespace
 
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options, Vector<const float> learning_rate,
-                Vector<const int64_t> step) {
+void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
+                Vector<const float> learning_rate, Vector<const int64_t> step) {
   if (!slots.applies()) return;
   const double beta1 = options.beta1, beta2 = options.beta2, rate = learning_rate[0], t = static_cast<double>(step[0]);
   const AdamwFactors factors{options.beta1,
@@ -146,9 +152,11 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
   });
 }
 
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate) {
+void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
+              Vector<const float> learning_rate) {
   if (!slots.applies()) return;
-  const SgdFactors factors{options.momentum, 0, learning_rate[0], options.teacher_momentum, static_cast<float>(1 - double{options.teacher_momentum})};
+  const SgdFactors factors{options.momentum, 0, learning_rate[0], options.teacher_momentum,
+                           static_cast<float>(1 - double{options.teacher_momentum})};
   const auto run = HWY_DYNAMIC_DISPATCH(sgd_run);
   for_each_run(context, slots, [&](int64_t slot, const OptimizerRun& elements) {
     SgdFactors of_slot = factors;

@@ -1,7 +1,8 @@
-// All tensors of a step in one launch (one for every 54): their pointers travel as kernel arguments, a block finds its tensor by its number,
-// so that many small ones (biases) cost no launch each. A thread owns four neighbouring elements. AdamW moves 28 bytes an element (read 16, write
-// 12), 36 with a teacher; sgd 20 and 28. 25 M parameters with teachers: 0.9 GB, 0.19 ms at the 4.8 TB/s of an H200; some 15 operations an element are
-// nothing. The step's factors are powers in double: the first thread of a block works them out while the others' loads are on their way.
+// All tensors of a step in one launch (one for every 54): their pointers travel as kernel arguments, a block finds its
+// tensor by its number, so that many small ones (biases) cost no launch each. A thread owns four neighbouring elements.
+// AdamW moves 28 bytes an element (read 16, write 12), 36 with a teacher; sgd 20 and 28. 25 M parameters with teachers:
+// 0.9 GB, 0.19 ms at the 4.8 TB/s of an H200; some 15 operations an element are nothing. The step's factors are powers
+// in double: the first thread of a block works them out while the others' loads are on their way.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/optimizer/optimizer_backends.h"
 
@@ -54,7 +55,8 @@ struct Adamw {
   };
   __device__ Factors factors(float decay) const {
     const double t = static_cast<double>(*step), r = *rate;
-    return {static_cast<float>(1 - double{beta1}), static_cast<float>(1 - double{beta2}), static_cast<float>(r / (1 - pow(double{beta1}, t))),
+    return {static_cast<float>(1 - double{beta1}), static_cast<float>(1 - double{beta2}),
+            static_cast<float>(r / (1 - pow(double{beta1}, t))),
             static_cast<float>(1 / sqrt(1 - pow(double{beta2}, t))), static_cast<float>(r * decay)};
   }
   __device__ void apply(const Factors& f, Elements& of, int k) const {
@@ -120,7 +122,8 @@ __global__ void __launch_bounds__(kThreads) step_kernel(Batch batch, Rule rule, 
   DUET_UNROLL
   for (int k = 0; k < 4; ++k) {
     rule.apply(factors, of, k);
-    of.teacher.at[k] = clamped(fmaf(rule.teacher_momentum, of.teacher.at[k], gain * of.parameter.at[k]), slot.low, slot.high);
+    of.teacher.at[k] =
+        clamped(fmaf(rule.teacher_momentum, of.teacher.at[k], gain * of.parameter.at[k]), slot.low, slot.high);
     of.parameter.at[k] = clamped(of.parameter.at[k], slot.low, slot.high);
   }
   write(slot.parameter, at, of.parameter, count, wide);
@@ -138,7 +141,8 @@ void run(const duet_context& context, const Batch& batch, const Rule& rule, Vect
 enum class SecondMoment { used, unused };
 
 template <class Rule>
-void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMoment second_moment, float decay, const Rule& rule) {
+void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMoment second_moment, float decay,
+              const Rule& rule) {
   constexpr int64_t kMostBlocks = int64_t{1} << 30;
   Batch batch;
   for (int64_t s = 0; s < slots.count; ++s) {
@@ -151,8 +155,8 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
     }
     const auto data = [](const duet_vector& view) { return static_cast<float*>(view.data); };
     float* const second = second_moment == SecondMoment::used ? data(given.second_moment) : nullptr;
-    const bool wide = aligned(given.parameter.data) && aligned(given.gradient.data) && aligned(given.first_moment.data) && aligned(second) &&
-                      aligned(given.teacher.data);
+    const bool wide = aligned(given.parameter.data) && aligned(given.gradient.data) &&
+                      aligned(given.first_moment.data) && aligned(second) && aligned(given.teacher.data);
     batch.slots[batch.count++] = {data(given.parameter),
                                   data(given.gradient),
                                   data(given.first_moment),
@@ -171,14 +175,16 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
 
 }  // namespace
 
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options, Vector<const float> learning_rate,
-                Vector<const int64_t> step) {
+void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
+                Vector<const float> learning_rate, Vector<const int64_t> step) {
   step_all(context, slots, SecondMoment::used, options.decay,
            Adamw{options.beta1, options.beta2, options.eps, options.teacher_momentum, learning_rate.data, step.data});
 }
 
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options, Vector<const float> learning_rate) {
-  step_all(context, slots, SecondMoment::unused, options.decay, Sgd{options.momentum, options.teacher_momentum, learning_rate.data});
+void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
+              Vector<const float> learning_rate) {
+  step_all(context, slots, SecondMoment::unused, options.decay,
+           Sgd{options.momentum, options.teacher_momentum, learning_rate.data});
 }
 
 }  // namespace duet::cuda

@@ -15,12 +15,15 @@ duet_status duet_random_words(duet_context* context, const duet_random_draw* dra
   });
 }
 
-duet_status duet_random_uniform(duet_context* context, const duet_random_draw* draw, float low, float high, duet_vector values) {
+duet_status duet_random_uniform(duet_context* context, const duet_random_draw* draw, float low, float high,
+                                duet_vector values) {
   return guard("random_uniform", [&] {
     const auto chosen = load(draw, "draw");
-    require(std::isfinite(low) && std::isfinite(high) && low <= high, "low, high: expected finite bounds, low <= high, got ", low, ", ", high);
+    require(std::isfinite(low) && std::isfinite(high) && low <= high,
+            "low, high: expected finite bounds, low <= high, got ", low, ", ", high);
     const auto to = vector<float>(values, "values", kAny);
     dispatch(
-        context, [&] { cpu::random_uniform(*context, chosen, low, high, to); }, [&] { cuda::random_uniform(*context, chosen, low, high, to); });
+        context, [&] { cpu::random_uniform(*context, chosen, low, high, to); },
+        [&] { cuda::random_uniform(*context, chosen, low, high, to); });
   });
 }

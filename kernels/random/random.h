@@ -1,5 +1,7 @@
-/* Random numbers that depend on nothing but seed, stream, step and element (METHOD.md 0): Philox4x32-10, the same words on every backend.
-   words[e] is word first_element + e of the draw; uniform[e] = low + (high - low) (word + 0.5) / 2^32, computed in float64, rounded once.
+/* Random numbers that depend on nothing but seed, stream, step and element (METHOD.md 0): Philox4x32-10, the same words
+   on every backend.
+   words[e] is word first_element + e of the draw; uniform[e] = low + (high - low) (word + 0.5) / 2^32, computed in
+   float64, rounded once.
    No workspace. Errors: DUET_INVALID_ARGUMENT. */
 #ifndef DUET_RANDOM_RANDOM_H
 #define DUET_RANDOM_RANDOM_H
@@ -21,7 +23,8 @@ typedef struct duet_random_draw {
   { sizeof(duet_random_draw) }
 
 DUET_API duet_status duet_random_words(duet_context* context, const duet_random_draw* draw, duet_vector words);
-DUET_API duet_status duet_random_uniform(duet_context* context, const duet_random_draw* draw, float low, float high, duet_vector values);
+DUET_API duet_status duet_random_uniform(duet_context* context, const duet_random_draw* draw, float low, float high,
+                                         duet_vector values);
 
 #ifdef __cplusplus
 }

@@ -26,8 +26,10 @@ void random_words(const duet_context& context, const duet_random_draw& draw, Vec
   for_each_word(context, draw, words.size, [&](int64_t e, uint32_t word) { words[e] = word; });
 }
 
-void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high, Vector<float> values) {
-  for_each_word(context, draw, values.size, [&](int64_t e, uint32_t word) { values[e] = static_cast<float>(low + (high - low) * uniform(word)); });
+void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high,
+                    Vector<float> values) {
+  for_each_word(context, draw, values.size,
+                [&](int64_t e, uint32_t word) { values[e] = static_cast<float>(low + (high - low) * uniform(word)); });
 }
 
 }  // namespace duet::cpu

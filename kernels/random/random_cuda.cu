@@ -1,5 +1,6 @@
-// A thread owns one Philox block, four neighbouring words of the draw, and writes what of them lies in the range: 16 bytes for some 100 operations,
-// of which an H200 does 29.6 T/s, so that 1 G words take 0.9 ms by operations as by bandwidth (4.8 TB/s).
+// A thread owns one Philox block, four neighbouring words of the draw, and writes what of them lies in the range: 16
+// bytes for some 100 operations, of which an H200 does 29.6 T/s, so that 1 G words take 0.9 ms by operations as by
+// bandwidth (4.8 TB/s).
 #include "kernels/core/philox.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/random/random_backends.h"
@@ -21,7 +22,9 @@ struct Uniforms {
   double low, range;
   float* to;
 
-  __device__ float value(uint32_t word) const { return static_cast<float>(__dadd_rn(low, __dmul_rn(range, uniform(word)))); }
+  __device__ float value(uint32_t word) const {
+    return static_cast<float>(__dadd_rn(low, __dmul_rn(range, uniform(word))));
+  }
   __device__ void write(int64_t e, uint32_t word) const { to[e] = value(word); }
   __device__ void write(int64_t e, const PhiloxBlock& block) const {
     store<4>(to + e, {{value(block[0]), value(block[1]), value(block[2]), value(block[3])}});
@@ -33,7 +36,8 @@ constexpr int kThreads = 256;
 // skip: how many words of the first block lie before the range. wide: it is none, and to is aligned.
 template <class Write>
 __global__ void __launch_bounds__(kThreads)
-    draw_kernel(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_element, int64_t skip, int64_t size, bool wide, Write write) {
+    draw_kernel(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_element, int64_t skip, int64_t size,
+                bool wide, Write write) {
   const int64_t first = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4 - skip;
   if (first >= size) return;
   const PhiloxBlock block = random_block(seed, stream, step, (first_element + static_cast<uint64_t>(first)) / 4);
@@ -57,7 +61,8 @@ void random_words(const duet_context& context, const duet_random_draw& given, Ve
   draw(context, given, words.size, Words{words.data});
 }
 
-void random_uniform(const duet_context& context, const duet_random_draw& given, double low, double high, Vector<float> values) {
+void random_uniform(const duet_context& context, const duet_random_draw& given, double low, double high,
+                    Vector<float> values) {
   draw(context, given, values.size, Uniforms{low, high - low, values.data});
 }
 

@@ -12,11 +12,16 @@ namespace {
 struct Span {
   uintptr_t low = UINTPTR_MAX, high = 0;
 
-  void add(const void* data) { low = std::min(low, reinterpret_cast<uintptr_t>(data)), high = std::max(high, reinterpret_cast<uintptr_t>(data)); }
-  bool meets(const Span& other) const { return high != 0 && other.high != 0 && low < other.high + sizeof(float) && other.low < high + sizeof(float); }
+  void add(const void* data) {
+    low = std::min(low, reinterpret_cast<uintptr_t>(data)), high = std::max(high, reinterpret_cast<uintptr_t>(data));
+  }
+  bool meets(const Span& other) const {
+    return high != 0 && other.high != 0 && low < other.high + sizeof(float) && other.low < high + sizeof(float);
+  }
 };
 
-// Every element of an array of views: one float each. Adds those that are given to a span, where the caller asks for one.
+// Every element of an array of views: one float each. Adds those that are given to a span, where the caller asks for
+// one.
 template <class... Spans>
 void check_scalars(const duet_vector* given, const char* name, int64_t count, Need need, Spans&... span) {
   require(count >= 0, "count: expected 0 or more, got ", count);
@@ -33,7 +38,8 @@ void check_scalars(const duet_vector* given, const char* name, int64_t count, Ne
 bool shared_by_any(const float* one, const duet_vector* given, int64_t count) {
   const auto last = reinterpret_cast<uintptr_t>(one) + sizeof(float) - 1;
   bool shared = false;
-  for (int64_t k = 0; k < count; ++k) shared |= last - reinterpret_cast<uintptr_t>(given[k].data) < 2 * sizeof(float) - 1;
+  for (int64_t k = 0; k < count; ++k)
+    shared |= last - reinterpret_cast<uintptr_t>(given[k].data) < 2 * sizeof(float) - 1;
   return shared;
 }
 
@@ -52,17 +58,20 @@ struct Scalars {
   std::string name_of(int64_t k) const { return count < 0 ? name : text(name, "[", k, "]"); }
 };
 
-// Each of those written against each of those read: for spans that meet, as they do where scalars of both kinds lie side by side.
+// Each of those written against each of those read: for spans that meet, as they do where scalars of both kinds lie
+// side by side.
 [[gnu::noinline]] void require_apart(const Scalars& written, const Scalars& read) {
   for (int64_t i = 0; i < written.size(); ++i)
     for (int64_t k = 0; k < read.size(); ++k)
       if (written.at(i).meets(read.at(k))) require(false, written.name_of(i), ": shares memory with ", read.name_of(k));
 }
 
-// view(vector, size, need, name...) for every vector of the inputs; the name in parts, to be put together where it is told.
+// view(vector, size, need, name...) for every vector of the inputs; the name in parts, to be put together where it is
+// told.
 template <class View>
 void for_each_vector(const TermsInputs& inputs, View&& view) {
-  for (int64_t k = 0; k < inputs.term_count; ++k) view(inputs.terms[k].weight, 1, Need::required, "inputs.terms[", k, "].weight");
+  for (int64_t k = 0; k < inputs.term_count; ++k)
+    view(inputs.terms[k].weight, 1, Need::required, "inputs.terms[", k, "].weight");
   for (int64_t m = 0; m < inputs.mean_count; ++m) {
     const duet_mean& mean = inputs.means[m];
     view(mean.values, kAny, Need::required, "inputs.means[", m, "].values");
@@ -74,14 +83,16 @@ void for_each_vector(const TermsInputs& inputs, View&& view) {
 template <class... Name>
 void check_floats(const duet_vector& view, int64_t size, Need need, const Name&... name) {
   const bool absent = need == Need::optional && view.data == nullptr && view.size == 0;
-  const bool good = enum_value(view.dtype) == DUET_F32 && view.size >= 0 && view.size <= kMostElements && (size == kAny || view.size == size) &&
-                    (view.data != nullptr || view.size == 0);
+  const bool good = enum_value(view.dtype) == DUET_F32 && view.size >= 0 && view.size <= kMostElements &&
+                    (size == kAny || view.size == size) && (view.data != nullptr || view.size == 0);
   if (!absent && !good) vector<float>(view, text(name...).c_str(), size, need);
 }
 
 bool share_floats(const duet_vector& a, const duet_vector& b) {
   const auto first = [](const duet_vector& view) { return reinterpret_cast<uintptr_t>(view.data); };
-  const auto end = [&](const duet_vector& view) { return first(view) + static_cast<uintptr_t>(view.size) * sizeof(float); };
+  const auto end = [&](const duet_vector& view) {
+    return first(view) + static_cast<uintptr_t>(view.size) * sizeof(float);
+  };
   return a.size > 0 && b.size > 0 && first(a) < end(b) && first(b) < end(a);
 }
 
@@ -98,7 +109,8 @@ TermsInputs check(const duet_terms_inputs* given) {
     require(of_term == 1 || of_term == 2, "inputs.terms[", k, "].means: expected 1 or 2, got ", of_term);
     means += of_term;
   }
-  require(inputs.mean_count == means, "inputs.mean_count: expected the ", means, " of the terms, got ", inputs.mean_count);
+  require(inputs.mean_count == means, "inputs.mean_count: expected the ", means, " of the terms, got ",
+          inputs.mean_count);
   for_each_vector(inputs, [](const auto&... view) { check_floats(view...); });
   return inputs;
 }
@@ -130,7 +142,8 @@ void check_gradients(const TermsInputs& inputs, const duet_vector* grads, const 
 
 using namespace duet;
 
-duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values, duet_vector weights, duet_vector divisor, duet_vector loss) {
+duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values, duet_vector weights,
+                                       duet_vector divisor, duet_vector loss) {
   return guard("weighted_mean_forward", [&] {
     Arguments arguments;
     const auto from = arguments.vector<const float>(values, "values", kAny);
@@ -139,12 +152,13 @@ duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values
     const auto to = arguments.vector<float>(loss, "loss", 1);
     arguments.check();
     dispatch(
-        context, [&] { cpu::weighted_mean_forward(from, weight, over, to); }, [&] { cuda::weighted_mean_forward(*context, from, weight, over, to); });
+        context, [&] { cpu::weighted_mean_forward(from, weight, over, to); },
+        [&] { cuda::weighted_mean_forward(*context, from, weight, over, to); });
   });
 }
 
-duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weights, duet_vector divisor, duet_vector grad_loss,
-                                        duet_vector grad_values) {
+duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weights, duet_vector divisor,
+                                        duet_vector grad_loss, duet_vector grad_values) {
   return guard("weighted_mean_backward", [&] {
     Arguments arguments;
     const auto to = arguments.vector<float>(grad_values, "grad_values", kAny);
@@ -158,7 +172,8 @@ duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weigh
   });
 }
 
-duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* terms, const duet_vector* weights, int64_t count, duet_vector total) {
+duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* terms, const duet_vector* weights,
+                                      int64_t count, duet_vector total) {
   return guard("weighted_sum_forward", [&] {
     check_scalars(terms, "terms", count, Need::required);
     check_scalars(weights, "weights", count, Need::required);
@@ -171,22 +186,24 @@ duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* 
   });
 }
 
-duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count, duet_vector grad_total,
-                                       const duet_vector* grad_terms) {
+duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count,
+                                       duet_vector grad_total, const duet_vector* grad_terms) {
   return guard("weighted_sum_backward", [&] {
     Span read, written;
     check_scalars(weights, "weights", count, Need::required, read);
     check_scalars(grad_terms, "grad_terms", count, Need::optional, written);
     const auto upstream = vector<const float>(grad_total, "grad_total", 1);
     if (written.meets(read)) require_apart({grad_terms, "grad_terms", count}, {weights, "weights", count});
-    if (shared_by_any(upstream.data, grad_terms, count)) require_apart({grad_terms, "grad_terms", count}, {&grad_total, "grad_total"});
+    if (shared_by_any(upstream.data, grad_terms, count))
+      require_apart({grad_terms, "grad_terms", count}, {&grad_total, "grad_total"});
     dispatch(
         context, [&] { cpu::weighted_sum_backward(weights, count, upstream, grad_terms); },
         [&] { cuda::weighted_sum_backward(*context, weights, count, upstream, grad_terms); });
   });
 }
 
-duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses, duet_vector total) {
+duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses,
+                               duet_vector total) {
   return guard("terms_forward", [&] {
     const TermsInputs terms = check(inputs);
     Arguments arguments;
@@ -196,16 +213,19 @@ duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* i
     require_apart_from(terms, losses, "losses");
     require_apart_from(terms, total, "total");
     dispatch(
-        context, [&] { cpu::terms_forward(terms, each, sum); }, [&] { cuda::terms_forward(*context, terms, each, sum); });
+        context, [&] { cpu::terms_forward(terms, each, sum); },
+        [&] { cuda::terms_forward(*context, terms, each, sum); });
   });
 }
 
-duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total, const duet_vector* grad_values) {
+duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total,
+                                const duet_vector* grad_values) {
   return guard("terms_backward", [&] {
     const TermsInputs terms = check(inputs);
     const auto upstream = vector<const float>(grad_total, "grad_total", 1);
     check_gradients(terms, grad_values, grad_total);
     dispatch(
-        context, [&] { cpu::terms_backward(terms, upstream, grad_values); }, [&] { cuda::terms_backward(*context, terms, upstream, grad_values); });
+        context, [&] { cpu::terms_backward(terms, upstream, grad_values); },
+        [&] { cuda::terms_backward(*context, terms, upstream, grad_values); });
   });
 }

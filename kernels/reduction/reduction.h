@@ -1,12 +1,16 @@
-/* Small sums that turn per-row terms into a loss; on their own, so that several parts of a batch can add up before the division.
-   weighted_mean: loss[0] = sum_i weights_i values_i / divisor[0]; weights null: 1; divisor (1) null: the number of values; 0 where the divisor
-     is 0. A value whose weight is 0 is left out, NaN or not. Backward adds grad_loss weights_i / divisor into grad_values.
-   weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md 6.11); a term whose weight
-     is 0 is left out. Backward adds grad_total weights_k into the k-th gradient (null: not computed); one gradient may stand in several places.
-   terms: a step's weighted sum of terms that are means, or half the sum of two (a loss over pairs), with the numbers that weighted_mean and
-     weighted_sum give one call after another, each rounded to float32; on a CUDA device one launch forward and one backward.
-   Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_INVALID_ARGUMENT; DUET_UNSUPPORTED (CUDA: a sum of more
-   than 240 scalars, terms of more than 64 means). */
+/* Small sums that turn per-row terms into a loss; on their own, so that several parts of a batch can add up before the
+   division.
+   weighted_mean: loss[0] = sum_i weights_i values_i / divisor[0]; weights null: 1; divisor (1) null: the number of
+     values; 0 where the divisor is 0. A value whose weight is 0 is left out, NaN or not. Backward adds grad_loss
+     weights_i / divisor into grad_values.
+   weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md
+     6.11); a term whose weight is 0 is left out. Backward adds grad_total weights_k into the k-th gradient (null: not
+     computed); one gradient may stand in several places.
+   terms: a step's weighted sum of terms that are means, or half the sum of two (a loss over pairs), with the numbers
+     that weighted_mean and weighted_sum give one call after another, each rounded to float32; on a CUDA device one
+     launch forward and one backward.
+   Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_INVALID_ARGUMENT;
+   DUET_UNSUPPORTED (CUDA: a sum of more than 240 scalars, terms of more than 64 means). */
 #ifndef DUET_REDUCTION_REDUCTION_H
 #define DUET_REDUCTION_REDUCTION_H
 
@@ -17,15 +21,15 @@
 extern "C" {
 #endif
 
-DUET_API duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values, duet_vector weights, duet_vector divisor,
-                                                duet_vector loss);
-DUET_API duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weights, duet_vector divisor, duet_vector grad_loss,
-                                                 duet_vector grad_values);
+DUET_API duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values, duet_vector weights,
+                                                duet_vector divisor, duet_vector loss);
+DUET_API duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weights, duet_vector divisor,
+                                                 duet_vector grad_loss, duet_vector grad_values);
 /* terms, weights, grad_terms: arrays of count vectors of size 1. */
-DUET_API duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* terms, const duet_vector* weights, int64_t count,
-                                               duet_vector total);
-DUET_API duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count, duet_vector grad_total,
-                                                const duet_vector* grad_terms);
+DUET_API duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* terms,
+                                               const duet_vector* weights, int64_t count, duet_vector total);
+DUET_API duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count,
+                                                duet_vector grad_total, const duet_vector* grad_terms);
 
 typedef struct duet_mean {
   duet_vector values, weights, divisor; /* as of weighted_mean; one value without weights and divisor is that value */
@@ -44,9 +48,10 @@ typedef struct duet_terms_inputs {
 #define DUET_TERMS_INPUTS_INIT \
   { sizeof(duet_terms_inputs) }
 
-/* losses: a value a term, or null. total: 1. grad_values: an array of mean_count vectors, added to from the last mean to the first, as a tape runs
-   backward; null: not computed. One gradient may stand in several places, whole. */
-DUET_API duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses, duet_vector total);
+/* losses: a value a term, or null. total: 1. grad_values: an array of mean_count vectors, added to from the last mean
+   to the first, as a tape runs backward; null: not computed. One gradient may stand in several places, whole. */
+DUET_API duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses,
+                                        duet_vector total);
 DUET_API duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total,
                                          const duet_vector* grad_values);
 

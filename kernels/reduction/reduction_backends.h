@@ -7,7 +7,8 @@
 
 namespace duet {
 
-// The caller's terms, checked: the means of all terms are one array, a term's one or two after those of the term before.
+// The caller's terms, checked: the means of all terms are one array, a term's one or two after those of the term
+// before.
 struct TermsInputs {
   const duet_term* terms;
   int64_t term_count;
@@ -16,15 +17,20 @@ struct TermsInputs {
 };
 
 // Where a term's only mean is that of a plain number: its gradient is the number's, without a mean's rounding between.
-inline bool is_scalar(const duet_mean& mean) { return mean.values.size == 1 && mean.weights.data == nullptr && mean.divisor.data == nullptr; }
+inline bool is_scalar(const duet_mean& mean) {
+  return mean.values.size == 1 && mean.weights.data == nullptr && mean.divisor.data == nullptr;
+}
 
 namespace cpu {
 
-void weighted_mean_forward(Vector<const float> values, Vector<const float> weights, Vector<const float> divisor, Vector<float> loss);
-void weighted_mean_backward(Vector<const float> weights, Vector<const float> divisor, Vector<const float> grad_loss, Vector<float> grad_values);
+void weighted_mean_forward(Vector<const float> values, Vector<const float> weights, Vector<const float> divisor,
+                           Vector<float> loss);
+void weighted_mean_backward(Vector<const float> weights, Vector<const float> divisor, Vector<const float> grad_loss,
+                            Vector<float> grad_values);
 // Arrays of count checked views of size 1; a grad_terms[k] without data is not computed.
 void weighted_sum_forward(const duet_vector* terms, const duet_vector* weights, int64_t count, Vector<float> total);
-void weighted_sum_backward(const duet_vector* weights, int64_t count, Vector<const float> grad_total, const duet_vector* grad_terms);
+void weighted_sum_backward(const duet_vector* weights, int64_t count, Vector<const float> grad_total,
+                           const duet_vector* grad_terms);
 // losses may be without data; grad_values: a view a mean, without data where it is not computed.
 void terms_forward(const TermsInputs& inputs, Vector<float> losses, Vector<float> total);
 void terms_backward(const TermsInputs& inputs, Vector<const float> grad_total, const duet_vector* grad_values);
@@ -33,17 +39,19 @@ void terms_backward(const TermsInputs& inputs, Vector<const float> grad_total, c
 
 namespace cuda {
 
-void weighted_mean_forward(const duet_context& context, Vector<const float> values, Vector<const float> weights, Vector<const float> divisor,
-                           Vector<float> loss);
-void weighted_mean_backward(const duet_context& context, Vector<const float> weights, Vector<const float> divisor, Vector<const float> grad_loss,
-                            Vector<float> grad_values);
+void weighted_mean_forward(const duet_context& context, Vector<const float> values, Vector<const float> weights,
+                           Vector<const float> divisor, Vector<float> loss);
+void weighted_mean_backward(const duet_context& context, Vector<const float> weights, Vector<const float> divisor,
+                            Vector<const float> grad_loss, Vector<float> grad_values);
 // Arrays of count checked views of size 1; a grad_terms[k] without data is not computed.
-void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights, int64_t count, Vector<float> total);
-void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count, Vector<const float> grad_total,
-                           const duet_vector* grad_terms);
+void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights,
+                          int64_t count, Vector<float> total);
+void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count,
+                           Vector<const float> grad_total, const duet_vector* grad_terms);
 // losses may be without data; grad_values: a view a mean, without data where it is not computed.
 void terms_forward(const duet_context& context, const TermsInputs& inputs, Vector<float> losses, Vector<float> total);
-void terms_backward(const duet_context& context, const TermsInputs& inputs, Vector<const float> grad_total, const duet_vector* grad_values);
+void terms_backward(const duet_context& context, const TermsInputs& inputs, Vector<const float> grad_total,
+                    const duet_vector* grad_values);
 
 }  // namespace cuda
 }  // namespace duet

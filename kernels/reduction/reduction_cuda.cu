@@ -1,7 +1,8 @@
-// The sums run over the rows of a batch. weighted_mean forward: one block of 1024 threads, each thread every 1024th value in double, then a fixed
-// tree; 65536 values are half a megabyte, some 5 us of what one SM draws. Its backward is elementwise, 8 to 12 bytes a value. weighted_sum: the
-// pointers travel as kernel arguments, one thread a scalar reads its own, so that a step waits for memory once or twice (about 2 us in all). Where a
-// gradient is named several times, the first thread that has it adds for all, in order.
+// The sums run over the rows of a batch. weighted_mean forward: one block of 1024 threads, each thread every 1024th
+// value in double, then a fixed tree; 65536 values are half a megabyte, some 5 us of what one SM draws. Its backward is
+// elementwise, 8 to 12 bytes a value. weighted_sum: the pointers travel as kernel arguments, one thread a scalar reads
+// its own, so that a step waits for memory once or twice (about 2 us in all). Where a gradient is named several times,
+// the first thread that has it adds for all, in order.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/reduction/reduction_backends.h"
@@ -15,7 +16,8 @@ constexpr int kThreads = 1024;
 __global__ void __launch_bounds__(kThreads)
     mean_kernel(Vector<const float> values, Vector<const float> weights, Vector<const float> divisor, float* loss) {
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < values.size; i += kThreads) sum = with_term(sum, weights ? weights[i] : 1, values[i]);
+  for (int64_t i = threadIdx.x; i < values.size; i += kThreads)
+    sum = with_term(sum, weights ? weights[i] : 1, values[i]);
   const double total = block_sum(sum);
   if (threadIdx.x > 0) return;
   *loss = mean_of(total, divisor_of(divisor, values.size));
@@ -51,8 +53,10 @@ struct Scalars {
   int count;
 
   Scalars(const duet_vector* terms, const duet_vector* weights, int64_t given) : count(static_cast<int>(given)) {
-    if (given > kMostScalars) throw Error(DUET_UNSUPPORTED, text("count: at most ", kMostScalars, " on a CUDA device, got ", given));
-    for (int k = 0; k < count; ++k) at[k] = {static_cast<float*>(terms[k].data), static_cast<const float*>(weights[k].data)};
+    if (given > kMostScalars)
+      throw Error(DUET_UNSUPPORTED, text("count: at most ", kMostScalars, " on a CUDA device, got ", given));
+    for (int k = 0; k < count; ++k)
+      at[k] = {static_cast<float*>(terms[k].data), static_cast<const float*>(weights[k].data)};
   }
 };
 
@@ -84,25 +88,28 @@ __global__ void __launch_bounds__(kScalarThreads) scalars_backward_kernel(Scalar
 
 }  // namespace
 
-void weighted_mean_forward(const duet_context& context, Vector<const float> values, Vector<const float> weights, Vector<const float> divisor,
-                           Vector<float> loss) {
+void weighted_mean_forward(const duet_context& context, Vector<const float> values, Vector<const float> weights,
+                           Vector<const float> divisor, Vector<float> loss) {
   DUET_LAUNCH(mean_kernel, 1, kThreads, 0, context.stream)(values, weights, divisor, loss.data);
 }
 
-void weighted_mean_backward(const duet_context& context, Vector<const float> weights, Vector<const float> divisor, Vector<const float> grad_loss,
-                            Vector<float> grad_values) {
+void weighted_mean_backward(const duet_context& context, Vector<const float> weights, Vector<const float> divisor,
+                            Vector<const float> grad_loss, Vector<float> grad_values) {
   const bool wide = aligned(grad_values.data) && (!weights || aligned(weights.data));
-  for_each_element(context, 1, grad_values.size, true, wide, MeanBackward{weights, divisor, grad_loss.data, grad_values});
+  for_each_element(context, 1, grad_values.size, true, wide,
+                   MeanBackward{weights, divisor, grad_loss.data, grad_values});
 }
 
-void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights, int64_t count, Vector<float> total) {
+void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights,
+                          int64_t count, Vector<float> total) {
   DUET_LAUNCH(scalars_kernel, 1, kScalarThreads, 0, context.stream)(Scalars(terms, weights, count), total.data);
 }
 
-void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count, Vector<const float> grad_total,
-                           const duet_vector* grad_terms) {
+void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count,
+                           Vector<const float> grad_total, const duet_vector* grad_terms) {
   if (count == 0) return;
-  DUET_LAUNCH(scalars_backward_kernel, 1, kScalarThreads, 0, context.stream)(Scalars(grad_terms, weights, count), grad_total.data);
+  DUET_LAUNCH(scalars_backward_kernel, 1, kScalarThreads, 0, context.stream)
+  (Scalars(grad_terms, weights, count), grad_total.data);
 }
 
 }  // namespace duet::cuda

@@ -10,10 +10,14 @@ DUET_HOST_DEVICE inline double divisor_of(Vector<const float> divisor, int64_t c
   return divisor ? double{divisor[0]} : static_cast<double>(count);
 }
 
-DUET_HOST_DEVICE inline float mean_of(double sum, double divisor) { return divisor == 0 ? 0 : static_cast<float>(sum / divisor); }
+DUET_HOST_DEVICE inline float mean_of(double sum, double divisor) {
+  return divisor == 0 ? 0 : static_cast<float>(sum / divisor);
+}
 
 // sum + weight value; a value whose weight is 0 is left out, NaN or not.
-DUET_HOST_DEVICE inline double with_term(double sum, float weight, float value) { return weight != 0 ? sum + double{weight} * value : sum; }
+DUET_HOST_DEVICE inline double with_term(double sum, float weight, float value) {
+  return weight != 0 ? sum + double{weight} * value : sum;
+}
 
 // The gradient of what with_term added.
 DUET_HOST_DEVICE inline float with_share(float grad, double upstream, float weight) {

@@ -1,5 +1,5 @@
-// All loss terms of a step in one launch a pass; their pointers travel as kernel arguments. Forward: one block, a warp a
-// mean (the whole block for one of over 1024 values), then a thread a term, so that a step waits for memory twice.
+// All loss terms of a step in one launch a pass; their pointers travel as kernel arguments. Forward: one block, a warp
+// a mean (the whole block for one of over 1024 values), then a thread a term, so that a step waits for memory twice.
 // Backward: a block owns 256 values of one gradient and adds the shares of all means that have this gradient.
 // Bytes: 8 a value forward, 12 backward; the 1,400 values of a batch of 128 cost the launches, some 2 us each.
 #include "kernels/cuda/elementwise.h"
@@ -15,7 +15,8 @@ constexpr int kLoads = 8;       // values that a thread has under way at a time
 constexpr int64_t kWarpMean = 4 * kLoads * 32;
 
 int checked_count(int64_t means) {
-  if (means > kMostMeans) throw Error(DUET_UNSUPPORTED, text("inputs.mean_count: at most ", kMostMeans, " on a CUDA device, got ", means));
+  if (means > kMostMeans)
+    throw Error(DUET_UNSUPPORTED, text("inputs.mean_count: at most ", kMostMeans, " on a CUDA device, got ", means));
   return static_cast<int>(means);
 }
 
@@ -100,7 +101,11 @@ constexpr int kBackwardThreads = 256;
 
 // The gradients in the order in which they are added, that is from the last mean to the first.
 struct Gradients {
-  enum Kind : unsigned char { scalar, one, half };  // what the term's value is made of this mean: itself, its mean, half of it
+  enum Kind : unsigned char {
+    scalar,
+    one,
+    half
+  };  // what the term's value is made of this mean: itself, its mean, half of it
   struct One {
     float* grad;
     const float *weights, *divisor, *term_weight;
@@ -127,8 +132,14 @@ struct Gradients {
 
  private:
   void add(const duet_vector& grad, const duet_mean& mean, const float* term_weight, Kind kind) {
-    at[count] = {
-        static_cast<float*>(grad.data), floats(mean.weights), floats(mean.divisor), term_weight, grad.size, static_cast<unsigned>(blocks), -1, kind};
+    at[count] = {static_cast<float*>(grad.data),
+                 floats(mean.weights),
+                 floats(mean.divisor),
+                 term_weight,
+                 grad.size,
+                 static_cast<unsigned>(blocks),
+                 -1,
+                 kind};
     int place = 0;
     while (place < count && !(at[place].grad == grad.data && at[place].next < 0)) ++place;
     if (place < count)
@@ -174,7 +185,8 @@ void terms_forward(const duet_context& context, const TermsInputs& inputs, Vecto
   DUET_LAUNCH(terms_kernel, 1, threads, 0, context.stream)(terms, losses.data, total.data);
 }
 
-void terms_backward(const duet_context& context, const TermsInputs& inputs, Vector<const float> grad_total, const duet_vector* grad_values) {
+void terms_backward(const duet_context& context, const TermsInputs& inputs, Vector<const float> grad_total,
+                    const duet_vector* grad_values) {
   const Gradients gradients(inputs, grad_total.data, grad_values);
   static_assert(sizeof(Gradients) <= 4096);
   DUET_LAUNCH(terms_backward_kernel, gradients.blocks, kBackwardThreads, 0, context.stream)(gradients);

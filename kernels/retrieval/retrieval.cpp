@@ -13,16 +13,22 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels, Argumen
   RetrievalInputs inputs{};
   inputs.queries = arguments.side(raw.queries, "inputs.queries", kAny);
   inputs.gallery = arguments.side(raw.gallery, "inputs.gallery", inputs.queries.columns);
-  require(inputs.gallery.rows < INT32_MAX, "inputs.gallery: expected fewer than 2^31 - 1 rows (ranks are int32), got ", inputs.gallery.rows);
+  require(inputs.gallery.rows < INT32_MAX, "inputs.gallery: expected fewer than 2^31 - 1 rows (ranks are int32), got ",
+          inputs.gallery.rows);
   if (labels == Labels::needed) {
     inputs.query_labels = arguments.vector<const int32_t>(raw.query_labels, "inputs.query_labels", inputs.queries.rows);
-    inputs.gallery_labels = arguments.vector<const int32_t>(raw.gallery_labels, "inputs.gallery_labels", inputs.gallery.rows);
-    inputs.query_groups = arguments.vector<const int64_t>(raw.query_groups, "inputs.query_groups", inputs.queries.rows, Need::optional);
-    inputs.gallery_groups = arguments.vector<const int64_t>(raw.gallery_groups, "inputs.gallery_groups", inputs.gallery.rows, Need::optional);
+    inputs.gallery_labels =
+        arguments.vector<const int32_t>(raw.gallery_labels, "inputs.gallery_labels", inputs.gallery.rows);
+    inputs.query_groups =
+        arguments.vector<const int64_t>(raw.query_groups, "inputs.query_groups", inputs.queries.rows, Need::optional);
+    inputs.gallery_groups = arguments.vector<const int64_t>(raw.gallery_groups, "inputs.gallery_groups",
+                                                            inputs.gallery.rows, Need::optional);
     // A side without rows has no groups to give.
     const bool grouped = inputs.query_groups || inputs.gallery_groups;
-    require(!grouped || inputs.query_groups || inputs.queries.rows == 0, "inputs.query_groups: null, but inputs.gallery_groups is given");
-    require(!grouped || inputs.gallery_groups || inputs.gallery.rows == 0, "inputs.gallery_groups: null, but inputs.query_groups is given");
+    require(!grouped || inputs.query_groups || inputs.queries.rows == 0,
+            "inputs.query_groups: null, but inputs.gallery_groups is given");
+    require(!grouped || inputs.gallery_groups || inputs.gallery.rows == 0,
+            "inputs.gallery_groups: null, but inputs.query_groups is given");
     inputs.cutoffs = arguments.vector<const int64_t>(raw.cutoffs, "inputs.cutoffs", kAny, Need::optional);
   }
   check_first(raw.first_row, inputs.queries.rows, "inputs", ".first_row");
@@ -35,8 +41,13 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels, Argumen
 
 size_t workspace_bytes(const duet_context* context, const RetrievalInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns); },
-      [&] { return cuda::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns); });
+      context,
+      [&] {
+        return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+      },
+      [&] {
+        return cuda::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+      });
 }
 
 }  // namespace
@@ -52,31 +63,33 @@ duet_status duet_retrieval_workspace(const duet_context* context, const duet_ret
   });
 }
 
-duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs, const duet_retrieval_outputs* outputs,
-                                   duet_workspace workspace) {
+duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs,
+                                   const duet_retrieval_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_forward", [&] {
     Arguments arguments;
     const RetrievalInputs given = check(inputs, Labels::needed, arguments);
     const int64_t n = given.queries.rows;
     const auto raw = load(outputs, "outputs");
     const int64_t cutoffs = given.cutoffs.size;
-    const RetrievalOutputs to{arguments.vector<int32_t>(raw.relevant, "outputs.relevant", n, Need::optional),
-                              arguments.vector<float>(raw.average_precision, "outputs.average_precision", n, Need::optional),
-                              arguments.vector<float>(raw.precision_at_r, "outputs.precision_at_r", n, Need::optional),
-                              arguments.vector<float>(raw.precision_over_cutoffs, "outputs.precision_over_cutoffs", n, Need::optional),
-                              arguments.matrix<float>(raw.recall, "outputs.recall", n, cutoffs, Need::optional),
-                              arguments.matrix<float>(raw.precision_recall, "outputs.precision_recall", n, kRecallPoints, Need::optional),
-                              arguments.vector<float>(raw.matching, "outputs.matching", n, Need::optional),
-                              arguments.matrix<float>(raw.pair_recall, "outputs.pair_recall", n, cutoffs, Need::optional)};
+    const RetrievalOutputs to{
+        arguments.vector<int32_t>(raw.relevant, "outputs.relevant", n, Need::optional),
+        arguments.vector<float>(raw.average_precision, "outputs.average_precision", n, Need::optional),
+        arguments.vector<float>(raw.precision_at_r, "outputs.precision_at_r", n, Need::optional),
+        arguments.vector<float>(raw.precision_over_cutoffs, "outputs.precision_over_cutoffs", n, Need::optional),
+        arguments.matrix<float>(raw.recall, "outputs.recall", n, cutoffs, Need::optional),
+        arguments.matrix<float>(raw.precision_recall, "outputs.precision_recall", n, kRecallPoints, Need::optional),
+        arguments.vector<float>(raw.matching, "outputs.matching", n, Need::optional),
+        arguments.matrix<float>(raw.pair_recall, "outputs.pair_recall", n, cutoffs, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, given));
     const Workspace scratch(workspace);
     dispatch(
-        context, [&] { cpu::retrieval_forward(*context, given, to, scratch); }, [&] { cuda::retrieval_forward(*context, given, to, scratch); });
+        context, [&] { cpu::retrieval_forward(*context, given, to, scratch); },
+        [&] { cuda::retrieval_forward(*context, given, to, scratch); });
   });
 }
 
-duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs, duet_matrix indices, duet_matrix scores,
-                                 duet_workspace workspace) {
+duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs, duet_matrix indices,
+                                 duet_matrix scores, duet_workspace workspace) {
   return guard("retrieval_top_k", [&] {
     Arguments arguments;
     const RetrievalInputs given = check(inputs, Labels::ignored, arguments);

@@ -1,6 +1,7 @@
-// A work item is a block of queries, one thread's: its scores against the whole gallery go to that thread's scratch (block x m, so O(m)),
-// then each query reads its row. The gallery is normalised and packed once, for the measures without the rows that hold NaN or an infinity; a row of
-// zeros scores 0. The product gives equal rows equal scores wherever they stand (kernels/cpu/tile_product.h): without that, ties would not be ties.
+// A work item is a block of queries, one thread's: its scores against the whole gallery go to that thread's scratch
+// (block x m, so O(m)), then each query reads its row. The gallery is normalised and packed once, for the measures
+// without the rows that hold NaN or an infinity; a row of zeros scores 0. The product gives equal rows equal scores
+// wherever they stand (kernels/cpu/tile_product.h): without that, ties would not be ties.
 #include <algorithm>
 #include <cmath>
 
@@ -17,7 +18,8 @@ constexpr int64_t kScoresOfBlock = 2'000'000;  // 8 MB a thread
 constexpr int64_t kPackedRows = 256;           // gallery rows of a tile; a multiple of every panel width
 constexpr float kNaN = __builtin_nanf("");
 
-// More rows read a panel from L1 more often; fewer make work for more threads and keep the scratch small before a huge gallery.
+// More rows read a panel from L1 more often; fewer make work for more threads and keep the scratch small before a huge
+// gallery.
 int64_t block_rows(int64_t n, int64_t m) {
   const int64_t most = n >= 1024 ? 36 : 24;
   return std::clamp<int64_t>(kScoresOfBlock / std::max<int64_t>(m, 1) / 12 * 12, 12, most);
@@ -54,7 +56,8 @@ struct Scratch {
         packed(workspace.take<float>(packed_size(m, d))),
         norms(workspace.take<double>(m)),
         by_label(workspace.take<uint64_t>(m)),
-        order{m, workspace.take<int32_t>(m), workspace.take<int32_t>(m), workspace.take<int32_t>(m), workspace.take<int32_t>(m)},
+        order{m, workspace.take<int32_t>(m), workspace.take<int32_t>(m), workspace.take<int32_t>(m),
+              workspace.take<int32_t>(m)},
         threads(workspace) {
     Workspace one;
     ThreadScratch(one, rows, d, m, padded);
@@ -87,13 +90,15 @@ void measure_gallery(const duet_context& context, const RetrievalInputs& inputs,
   });
 }
 
-// body(query, its scores, scratch of the thread) for every query, each on one thread. The scores are of `items` rows of the gallery, in the order
-// given, whose norms are known.
+// body(query, its scores, scratch of the thread) for every query, each on one thread. The scores are of `items` rows of
+// the gallery, in the order given, whose norms are known.
 template <class Order, class Body>
-void for_each_query(const duet_context& context, const RetrievalInputs& inputs, const Scratch& scratch, int64_t items, Order&& order, Body&& body) {
+void for_each_query(const duet_context& context, const RetrievalInputs& inputs, const Scratch& scratch, int64_t items,
+                    Order&& order, Body&& body) {
   const int64_t n = inputs.queries.rows, d = scratch.d, padded = scratch.padded;
   parallel_chunks(context, items, kPackedRows, [&](int64_t first, int64_t count, int) {
-    for (int64_t j = first; j < first + count; ++j) normalise(inputs.gallery.row(order(j)), scratch.norms[order(j)], d, scratch.gallery + j * d);
+    for (int64_t j = first; j < first + count; ++j)
+      normalise(inputs.gallery.row(order(j)), scratch.norms[order(j)], d, scratch.gallery + j * d);
   });
   const PackedRows gallery = pack_rows(context, {scratch.gallery, items, d, d}, scratch.packed);
   parallel_chunks(context, n, scratch.rows, [&](int64_t first, int64_t count, int thread) {
@@ -106,7 +111,8 @@ void for_each_query(const duet_context& context, const RetrievalInputs& inputs, 
     for (int64_t j = 0; j < items; j += kPackedRows) {
       const int64_t columns = std::min(kPackedRows, items - j);
       tile_product({own.queries, count, d, d}, gallery, j, {own.scores + j, count, columns, padded});
-      for (int64_t r = 0; r < count; ++r) retrieval_clean(own.scores + r * padded + j, columns);  // while the tile is in L1
+      for (int64_t r = 0; r < count; ++r)
+        retrieval_clean(own.scores + r * padded + j, columns);  // while the tile is in L1
     }
     for (int64_t r = 0; r < count; ++r) body(first + r, own.scores + r * padded, own);
   });
@@ -119,7 +125,8 @@ GalleryOrder sort_gallery(const RetrievalInputs& inputs, const Scratch& scratch)
   for (int64_t j = 0; j < scratch.m; ++j) {
     order.places[j] = -1;
     if (!std::isfinite(scratch.norms[j])) continue;
-    scratch.by_label[order.items++] = uint64_t{static_cast<uint32_t>(inputs.gallery_labels[j]) ^ 0x80000000u} << 32 | static_cast<uint32_t>(j);
+    scratch.by_label[order.items++] =
+        uint64_t{static_cast<uint32_t>(inputs.gallery_labels[j]) ^ 0x80000000u} << 32 | static_cast<uint32_t>(j);
   }
   std::sort(scratch.by_label, scratch.by_label + order.items);
   for (int64_t place = 0; place < order.items; ++place) {
@@ -137,7 +144,9 @@ GalleryOrder sort_gallery(const RetrievalInputs& inputs, const Scratch& scratch)
 }
 
 // Ascending keys are ranks: higher score first, then lower index.
-uint64_t rank_key(float score, int64_t index) { return uint64_t{score_key(score)} << 32 | static_cast<uint32_t>(index); }
+uint64_t rank_key(float score, int64_t index) {
+  return uint64_t{score_key(score)} << 32 | static_cast<uint32_t>(index);
+}
 
 }  // namespace
 
@@ -147,46 +156,52 @@ size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t
   return measure.used();
 }
 
-void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs, Workspace workspace) {
+void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs,
+                       Workspace workspace) {
   if (inputs.queries.rows == 0) return;
   const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
   measure_gallery(context, inputs, scratch);
   const GalleryOrder order = sort_gallery(inputs, scratch);
   const auto row_of = [&](int64_t place) { return order.rows[place]; };
   for_each_query(context, inputs, scratch, order.items, row_of,
-                 [&](int64_t i, const float* scores, const ThreadScratch& own) { write_measures(inputs, outputs, i, scores, order, own.measures); });
+                 [&](int64_t i, const float* scores, const ThreadScratch& own) {
+                   write_measures(inputs, outputs, i, scores, order, own.measures);
+                 });
 }
 
-void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace) {
+void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices,
+                     Matrix<float> scores, Workspace workspace) {
   if (inputs.queries.rows == 0 || indices.columns == 0) return;
   const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
   const int64_t best = std::min(indices.columns, scratch.m);
-  const int64_t kept = std::min(scratch.m, std::max<int64_t>(2 * best, 1024));  // candidates gathered before they are cut down to the best
+  const int64_t kept = std::min(
+      scratch.m, std::max<int64_t>(2 * best, 1024));  // candidates gathered before they are cut down to the best
   measure_gallery(context, inputs, scratch);
   const auto as_given = [](int64_t j) { return j; };
-  for_each_query(context, inputs, scratch, scratch.m, as_given, [&](int64_t i, const float* row, const ThreadScratch& own) {
-    uint64_t* keys = own.best;
-    int64_t size = 0;
-    uint64_t limit = UINT64_MAX;  // keys from here on are behind the best seen
-    for (int64_t j = 0; j < scratch.m; ++j) {
-      const uint64_t key = rank_key(row[j], j);
-      if (key >= limit) continue;
-      if (size == kept) {
-        std::nth_element(keys, keys + best - 1, keys + size);
-        limit = keys[best - 1];
-        size = best;
-        if (key >= limit) continue;
-      }
-      keys[size++] = key;
-    }
-    if (size > best) std::nth_element(keys, keys + best - 1, keys + size);
-    std::sort(keys, keys + best);
-    for (int64_t k = 0; k < indices.columns; ++k) {
-      const int32_t index = k < best ? static_cast<int32_t>(keys[k]) : -1;
-      indices.row(i)[k] = index;
-      if (scores) scores.row(i)[k] = index < 0 || row[index] == kLastScore ? kNaN : row[index];
-    }
-  });
+  for_each_query(context, inputs, scratch, scratch.m, as_given,
+                 [&](int64_t i, const float* row, const ThreadScratch& own) {
+                   uint64_t* keys = own.best;
+                   int64_t size = 0;
+                   uint64_t limit = UINT64_MAX;  // keys from here on are behind the best seen
+                   for (int64_t j = 0; j < scratch.m; ++j) {
+                     const uint64_t key = rank_key(row[j], j);
+                     if (key >= limit) continue;
+                     if (size == kept) {
+                       std::nth_element(keys, keys + best - 1, keys + size);
+                       limit = keys[best - 1];
+                       size = best;
+                       if (key >= limit) continue;
+                     }
+                     keys[size++] = key;
+                   }
+                   if (size > best) std::nth_element(keys, keys + best - 1, keys + size);
+                   std::sort(keys, keys + best);
+                   for (int64_t k = 0; k < indices.columns; ++k) {
+                     const int32_t index = k < best ? static_cast<int32_t>(keys[k]) : -1;
+                     indices.row(i)[k] = index;
+                     if (scores) scores.row(i)[k] = index < 0 || row[index] == kLastScore ? kNaN : row[index];
+                   }
+                 });
 }
 
 }  // namespace duet::cpu

@@ -1,12 +1,14 @@
 // The measures of METHOD.md 7 for each query, from its relevant items and what scores as they do.
 //
-// Queries are taken in blocks of at most 2^24 scores, which the tile kernels leave in the workspace, and so in the second-level cache. One block of
-// threads (256, fewer for a small gallery) owns a query. It sorts the scores of relevant items in shared memory, up to 4096 of them, a run, and then
-// passes over all items once: a binary search in the run finds between which two of its scores, or at which, another item lies, and a counter there
-// counts it. Running sums give what stands before each group of equal scores; a thread takes a group, and walks over its ranks where it holds more
-// than one item. A query with more relevant items takes further runs, best scores first, cut where a radix selection says. Nothing is sorted but
-// relevant scores, all counts are exact for the scores given, sums are float64. Expected on an H200 at n = m = 16384, d = 512, 10 classes: scores 3.5
-// ms in tf32x3; 2.7e8 items each 11 steps of search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5 ms, sorts 0.5 ms.
+// Queries are taken in blocks of at most 2^24 scores, which the tile kernels leave in the workspace, and so in the
+// second-level cache. One block of threads (256, fewer for a small gallery) owns a query. It sorts the scores of
+// relevant items in shared memory, up to 4096 of them, a run, and then passes over all items once: a binary search in
+// the run finds between which two of its scores, or at which, another item lies, and a counter there counts it. Running
+// sums give what stands before each group of equal scores; a thread takes a group, and walks over its ranks where it
+// holds more than one item. A query with more relevant items takes further runs, best scores first, cut where a radix
+// selection says. Nothing is sorted but relevant scores, all counts are exact for the scores given, sums are float64.
+// Expected on an H200 at n = m = 16384, d = 512, 10 classes: scores 3.5 ms in tf32x3; 2.7e8 items each 11 steps of
+// search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5 ms, sorts 0.5 ms.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
@@ -23,7 +25,8 @@ __global__ void __launch_bounds__(128) normalise_rows(Matrix<const float> rows, 
   for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) square += static_cast<double>(from[k]) * from[k];
   double norm = sqrt(block_sum(square));
   if (norm < kSmallestNorm) norm = kSmallestNorm;  // NaN stays
-  for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x) unit.row(blockIdx.x)[k] = static_cast<float>(from[k] / norm);
+  for (int64_t k = threadIdx.x; k < rows.columns; k += blockDim.x)
+    unit.row(blockIdx.x)[k] = static_cast<float>(from[k] / norm);
 }
 
 struct Query {
@@ -53,8 +56,9 @@ struct Measures {
   double precisions = 0, precisions_at_r = 0, over_cutoffs = 0;
 };
 
-// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where that is more than kRunKeys, they all have the score
-// `to`, which is the run's only key: what scores better is no relevant item and stands between the run before and this one.
+// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where that is more than
+// kRunKeys, they all have the score `to`, which is the run's only key: what scores better is no relevant item and
+// stands between the run before and this one.
 struct Range {
   uint32_t from, to;
   int32_t relevant;
@@ -62,7 +66,8 @@ struct Range {
 
 struct Run {
   uint64_t* keys;           // spread(kRunKeys), sorted: row_key(bits, 0)
-  int32_t *between, *tied;  // kRunKeys each, at the first key of a score: other items after the key before and ahead of it; other items of its score
+  int32_t *between, *tied;  // kRunKeys each, at the first key of a score: other items after the key before and ahead of
+                            // it; other items of its score
 
   __device__ uint32_t bits(int k) const { return key_bits(keys[spread<uint64_t>(k)]); }
 };
@@ -73,8 +78,9 @@ struct Walk {
   double sum = 0;  // of P@k rel_k
 };
 
-// The best kRunKeys relevant items from `from` on, or fewer: not those of the last score, where more of it are left out. Finds the score of the next
-// one, digit by digit: which of the 256 the next item has, among those that have all digits so far. For whole blocks of 256 threads.
+// The best kRunKeys relevant items from `from` on, or fewer: not those of the last score, where more of it are left
+// out. Finds the score of the next one, digit by digit: which of the 256 the next item has, among those that have all
+// digits so far. For whole blocks of 256 threads.
 __device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Counts& counts) {
   static_assert(kThreads == 256);
   int32_t* const histogram = run.between;
@@ -117,8 +123,10 @@ __device__ int32_t fill_run(const Query& query, const Range& range, const Run& r
     if (bits >= range.from && bits <= range.to && query.relevant(j, bits))
       run.keys[spread<uint64_t>(atomicAdd(&counts.cursor, 1))] = row_key(bits, 0);  // in any order: they are sorted
   }
-  for (int k = count + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x)) run.keys[spread<uint64_t>(k)] = kNoKey;
-  for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x)) run.between[k] = run.tied[k] = 0;
+  for (int k = count + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x))
+    run.keys[spread<uint64_t>(k)] = kNoKey;
+  for (int k = static_cast<int>(threadIdx.x); k < count; k += static_cast<int>(blockDim.x))
+    run.between[k] = run.tied[k] = 0;
   __syncthreads();
   sort_block(run.keys, size);
   for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x) {
@@ -143,15 +151,16 @@ __device__ void take_curve(const TieGroup& group, bool leads, int64_t relevant, 
   const float peak = leads ? static_cast<float>(group.peak()) : 0;
   DUET_NO_UNROLL for (int point = 0; point < kRecallPoints; ++point) {
     float value = 0;
-    if (leads && group.reaches(relevant, point)) value = group.size == 1 ? peak : static_cast<float>(group.peak(relevant, point));
+    if (leads && group.reaches(relevant, point))
+      value = group.size == 1 ? peak : static_cast<float>(group.peak(relevant, point));
     value = warp_max(value);
     if (lane_of_warp() == 0) atomicMax(&counts.best_precision[point], static_cast<int32_t>(__float_as_uint(value)));
   }
 }
 
 // For whole blocks.
-__device__ void take_run(const Run& run, const Range& range, int32_t count, int64_t relevant, const RetrievalOutputs& to, Walk& walk,
-                         Measures& measures, Counts& counts) {
+__device__ void take_run(const Run& run, const Range& range, int32_t count, int64_t relevant,
+                         const RetrievalOutputs& to, Walk& walk, Measures& measures, Counts& counts) {
   const bool one_score = range.relevant > kRunKeys;
   for (int32_t first = 0; first < count; first += static_cast<int32_t>(blockDim.x)) {
     const int32_t k = first + static_cast<int32_t>(threadIdx.x);
@@ -162,7 +171,8 @@ __device__ void take_run(const Run& run, const Range& range, int32_t count, int6
     if (!one_score)
       for (; leads && k + members < count && run.bits(k + members) == run.bits(k); ++members) continue;
     int32_t all_items;
-    const int64_t items_before = walk.items + block_sum_before(between + tied + here, all_items), hits_before = walk.hits + k - first;
+    const int64_t items_before = walk.items + block_sum_before(between + tied + here, all_items),
+                  hits_before = walk.hits + k - first;
     const TieGroup group{items_before + between, hits_before, members + tied, members};
     double sum = 0, all_sum = 0;
     for (int64_t i = 1; leads && i <= group.size; ++i) {
@@ -182,14 +192,16 @@ __device__ void take_run(const Run& run, const Range& range, int32_t count, int6
       }
     }
     walk.items += all_items;
-    walk.hits += one_score ? range.relevant : count - first < static_cast<int32_t>(blockDim.x) ? count - first : static_cast<int32_t>(blockDim.x);
+    walk.hits += one_score                                          ? range.relevant
+                 : count - first < static_cast<int32_t>(blockDim.x) ? count - first
+                                                                    : static_cast<int32_t>(blockDim.x);
     walk.sum += all_sum;
   }
 }
 
 // For whole blocks.
-__device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vector<const int64_t>& cutoffs, const Walk& walk,
-                               const Measures& measures, Counts& counts) {
+__device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vector<const int64_t>& cutoffs,
+                               const Walk& walk, const Measures& measures, Counts& counts) {
   const double precisions = to.average_precision ? block_sum(measures.precisions) : 0;
   const double at_r = to.precision_at_r ? block_sum(measures.precisions_at_r) : 0;
   const double over = to.precision_over_cutoffs ? block_sum(measures.over_cutoffs) : 0;
@@ -197,7 +209,8 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vect
   const bool some = counts.relevant > 0;
   const auto relevant = static_cast<double>(counts.relevant), items = static_cast<double>(counts.items);
   if (to.precision_recall && threadIdx.x < kRecallPoints)
-    to.precision_recall.row(i)[threadIdx.x] = some ? __uint_as_float(static_cast<uint32_t>(counts.best_precision[threadIdx.x])) : NAN;
+    to.precision_recall.row(i)[threadIdx.x] =
+        some ? __uint_as_float(static_cast<uint32_t>(counts.best_precision[threadIdx.x])) : NAN;
   for (int64_t k = threadIdx.x; to.recall && k < cutoffs.size; k += blockDim.x)
     to.recall.row(i)[k] = some ? static_cast<float>(counts.first.found(cutoffs[k])) : NAN;
   if (threadIdx.x != 0) return;
@@ -210,7 +223,8 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vect
 }
 
 // How the own pair, its best row, ranks among all and among the items of other classes. For whole blocks.
-__device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query, Counts& counts) {
+__device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query,
+                          Counts& counts) {
   const bool grouped = static_cast<bool>(inputs.query_groups);
   const int64_t row = grouped ? -1 : inputs.own(i), group = grouped ? inputs.query_groups[i] : 0;
   uint32_t best = row >= 0 ? query.bits(row) : kNoScore;
@@ -247,7 +261,8 @@ __device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs&
 
 constexpr size_t run_bytes(int64_t m) {
   const int64_t keys = sort_size(m < kRunKeys ? m : kRunKeys);
-  return static_cast<size_t>(spread<uint64_t>(keys)) * sizeof(uint64_t) + static_cast<size_t>(keys) * 2 * sizeof(int32_t);
+  return static_cast<size_t>(spread<uint64_t>(keys)) * sizeof(uint64_t) +
+         static_cast<size_t>(keys) * 2 * sizeof(int32_t);
 }
 
 __global__ void __launch_bounds__(kThreads, 2)
@@ -280,7 +295,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     const Range range = left <= kRunKeys ? Range{from, kNoScore - 1, left} : cut_run(query, from, run, counts);
     const int32_t count = fill_run(query, range, run, counts);
     take_run(run, range, count, relevant, to, walk, measures, counts);
-    from = run.bits(count - 1) + 1;  // what lies between this run's last score and the next one's first is the next one's to count
+    from = run.bits(count - 1) +
+           1;  // what lies between this run's last score and the next one's first is the next one's to count
     __syncthreads();
   }
   if (ranks) write_measures(to, i, inputs.cutoffs, walk, measures, counts);
@@ -293,13 +309,15 @@ void Scores::normalise(const duet_context& context, Matrix<const float> rows, Ma
   DUET_LAUNCH(normalise_rows, rows.rows, 128, 0, context.stream)(rows, unit);
 }
 
-void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs, Workspace workspace) {
+void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs,
+                       Workspace workspace) {
   const Scores scores(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
-  const bool ranks =
-      outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall || outputs.precision_recall;
+  const bool ranks = outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs ||
+                     outputs.recall || outputs.precision_recall;
   const int threads = std::min(kThreads, sort_threads(inputs.gallery.rows));
   scores.for_each_block(context, inputs, [&](int64_t first, Matrix<const float> block) {
-    DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)(inputs, outputs, block, first, ranks);
+    DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)
+    (inputs, outputs, block, first, ranks);
   });
 }
 

@@ -80,7 +80,8 @@ int32_t find_starts(Start* HWY_RESTRICT starts, int64_t bins) {
   const hn::RebindToSigned<Lanes> integers;
   constexpr bool kNarrow = sizeof(Start) == 2;
   const auto blocks = static_cast<int64_t>(hn::Lanes(integers)) / 4;
-  // Sums go on from block to block of 16 bytes: a block takes the sum at the end of the block before it, then of that two before.
+  // Sums go on from block to block of 16 bytes: a block takes the sum at the end of the block before it, then of that
+  // two before.
   HWY_ALIGN int32_t last[16], one_before[16], two_before[16];
   for (int32_t l = 0; l < blocks * 4; ++l) {
     last[l] = static_cast<int32_t>(blocks) * 4 - 1;
@@ -99,8 +100,10 @@ int32_t find_starts(Start* HWY_RESTRICT starts, int64_t bins) {
     auto sum = hn::Add(held, hn::ShiftLeftLanes<1>(tag, held));
     sum = hn::Add(sum, hn::ShiftLeftLanes<2>(tag, sum));
     if constexpr (kNarrow) sum = hn::Add(sum, hn::ShiftLeftLanes<4>(tag, sum));
-    if (blocks > 1) sum = hn::Add(sum, hn::BitCast(tag, hn::IfThenElseZero(past_one, hn::TableLookupLanes(ends(sum), to_one))));
-    if (blocks > 2) sum = hn::Add(sum, hn::BitCast(tag, hn::IfThenElseZero(past_two, hn::TableLookupLanes(ends(sum), to_two))));
+    if (blocks > 1)
+      sum = hn::Add(sum, hn::BitCast(tag, hn::IfThenElseZero(past_one, hn::TableLookupLanes(ends(sum), to_one))));
+    if (blocks > 2)
+      sum = hn::Add(sum, hn::BitCast(tag, hn::IfThenElseZero(past_two, hn::TableLookupLanes(ends(sum), to_two))));
     const auto start = hn::Add(ahead, hn::Sub(sum, held));
     hn::StoreU(hn::IfThenElse(hn::Gt(held, few), hn::Not(start), start), tag, starts + b);
     ahead = hn::Add(ahead, hn::BitCast(tag, hn::TableLookupLanes(ends(sum), to_last)));
@@ -122,21 +125,23 @@ void settle(float* HWY_RESTRICT scores, int64_t count, int32_t passes) {
 }
 
 template <class Start>
-int32_t sort_to(const float* HWY_RESTRICT scores, const RelevantScores& relevant, int32_t most, int32_t* HWY_RESTRICT bins,
-                int32_t* HWY_RESTRICT numbers) {
+int32_t sort_to(const float* HWY_RESTRICT scores, const RelevantScores& relevant, int32_t most,
+                int32_t* HWY_RESTRICT bins, int32_t* HWY_RESTRICT numbers) {
   const Lanes lanes;
   const hn::RebindToSigned<Lanes> integers;
   const auto width = static_cast<int64_t>(hn::Lanes(lanes));
   Start* const HWY_RESTRICT starts = static_cast<Start*>(relevant.starts);
   float* const HWY_RESTRICT to = relevant.scores;
   const Binning binning(relevant.cut);
-  for (int64_t r = 0; r < relevant.size; r += width) hn::StoreU(binning(hn::LoadU(lanes, scores + r)), integers, bins + r);
+  for (int64_t r = 0; r < relevant.size; r += width)
+    hn::StoreU(binning(hn::LoadU(lanes, scores + r)), integers, bins + r);
   std::fill_n(starts, relevant.bins + 1, Start{0});
   for (int64_t r = 0; r < relevant.size; ++r) numbers[r] = starts[bins[r]]++;
   const int32_t fullest = find_starts(starts, relevant.bins);
   for (int64_t r = 0; r < relevant.size; r += width) {
     const auto start = load_starts(starts, hn::LoadU(integers, bins + r));
-    hn::StoreU(hn::Add(hn::Xor(start, hn::ShiftRight<31>(start)), hn::LoadU(integers, numbers + r)), integers, bins + r);
+    hn::StoreU(hn::Add(hn::Xor(start, hn::ShiftRight<31>(start)), hn::LoadU(integers, numbers + r)), integers,
+               bins + r);
   }
   for (int64_t r = 0; r < relevant.size; ++r) to[bins[r]] = scores[r];
   std::fill_n(to + relevant.size, kPadding, 2 * kLastScore);
@@ -145,7 +150,8 @@ int32_t sort_to(const float* HWY_RESTRICT scores, const RelevantScores& relevant
 }
 
 int32_t sort(const float* scores, const RelevantScores& relevant, int32_t most, int32_t* bins, int32_t* numbers) {
-  return relevant.narrow() ? sort_to<int16_t>(scores, relevant, most, bins, numbers) : sort_to<int32_t>(scores, relevant, most, bins, numbers);
+  return relevant.narrow() ? sort_to<int16_t>(scores, relevant, most, bins, numbers)
+                           : sort_to<int32_t>(scores, relevant, most, bins, numbers);
 }
 
 // The number of relevant items that score above an item, of which the first `from` do.
@@ -160,8 +166,8 @@ HWY_INLINE int32_t count_above(const RelevantScores& relevant, float score, int6
 
 // A loop for each table: loads that wait for loads of another table in the same loop would leave few of them under way.
 template <class Start>
-void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantScores& relevant, int32_t* HWY_RESTRICT counts, int32_t* tied,
-              bool* any_tied) {
+void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantScores& relevant,
+              int32_t* HWY_RESTRICT counts, int32_t* tied, bool* any_tied) {
   const Lanes lanes;
   const hn::RebindToSigned<Lanes> integers;
   const hn::Repartition<int64_t, Lanes> pairs;
@@ -174,7 +180,8 @@ void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantSco
   int32_t crowded[kChunk];               // the first of each vector that has an item of a crowded bin
   for (int64_t from = 0; from < count; from += kChunk) {
     const int64_t size = std::min(kChunk, count - from);
-    for (int64_t k = 0; k < size; k += width) hn::Store(load_starts(starts, binning(hn::LoadU(lanes, scores + from + k))), integers, above + k);
+    for (int64_t k = 0; k < size; k += width)
+      hn::Store(load_starts(starts, binning(hn::LoadU(lanes, scores + from + k))), integers, above + k);
     auto tie = hn::Zero(integers);
     int64_t in_crowd = 0;
     for (int64_t k = 0; k < size; k += width) {
@@ -216,7 +223,8 @@ void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantSco
   }
 }
 
-void count_items(const float* scores, int64_t count, const RelevantScores& relevant, int32_t* counts, int32_t* tied, bool* any_tied) {
+void count_items(const float* scores, int64_t count, const RelevantScores& relevant, int32_t* counts, int32_t* tied,
+                 bool* any_tied) {
   relevant.narrow() ? count_to<int16_t>(scores, count, relevant, counts, tied, any_tied)
                     : count_to<int32_t>(scores, count, relevant, counts, tied, any_tied);
 }
@@ -244,13 +252,17 @@ HWY_EXPORT(below);
 
 void retrieval_clean(float* scores, int64_t count) { HWY_DYNAMIC_DISPATCH(clean)(scores, count); }
 ScoreRange retrieval_range(const float* scores, int64_t count) { return HWY_DYNAMIC_DISPATCH(range)(scores, count); }
-int32_t retrieval_sort(const float* scores, const RelevantScores& relevant, int32_t most, int32_t* bins, int32_t* numbers) {
+int32_t retrieval_sort(const float* scores, const RelevantScores& relevant, int32_t most, int32_t* bins,
+                       int32_t* numbers) {
   return HWY_DYNAMIC_DISPATCH(sort)(scores, relevant, most, bins, numbers);
 }
-void retrieval_count(const float* scores, int64_t count, const RelevantScores& relevant, int32_t* counts, int32_t* tied, bool* any_tied) {
+void retrieval_count(const float* scores, int64_t count, const RelevantScores& relevant, int32_t* counts, int32_t* tied,
+                     bool* any_tied) {
   HWY_DYNAMIC_DISPATCH(count_items)(scores, count, relevant, counts, tied, any_tied);
 }
-Below retrieval_below(const float* scores, int64_t count, float score) { return HWY_DYNAMIC_DISPATCH(below)(scores, count, score); }
+Below retrieval_below(const float* scores, int64_t count, float score) {
+  return HWY_DYNAMIC_DISPATCH(below)(scores, count, score);
+}
 
 }  // namespace duet::cpu
 #endif

@@ -18,20 +18,24 @@ struct Places {
 Places own_places(const RetrievalInputs& inputs, int64_t i, const GalleryOrder& order) {
   if (!inputs.query_groups) {
     const int64_t row = inputs.own(i);
-    return row < 0 || order.places[row] < 0 ? Places{nullptr, nullptr} : Places{order.places + row, order.places + row + 1};
+    return row < 0 || order.places[row] < 0 ? Places{nullptr, nullptr}
+                                            : Places{order.places + row, order.places + row + 1};
   }
   const auto group_of = [&](int32_t place) { return inputs.gallery_groups[order.rows[place]]; };
   const int32_t *const all = order.by_group, *const end = all + order.items;
   const int64_t group = inputs.query_groups[i];
-  const int32_t* const begin = std::lower_bound(all, end, group, [&](int32_t place, int64_t value) { return group_of(place) < value; });
-  return {begin, std::upper_bound(begin, end, group, [&](int64_t value, int32_t place) { return value < group_of(place); })};
+  const int32_t* const begin =
+      std::lower_bound(all, end, group, [&](int32_t place, int64_t value) { return group_of(place) < value; });
+  return {begin,
+          std::upper_bound(begin, end, group, [&](int64_t value, int32_t place) { return value < group_of(place); })};
 }
 
 void write_found(Matrix<float> to, int64_t i, const Vector<const int64_t>& cutoffs, const TieGroup& group) {
   for (int64_t k = 0; to && k < cutoffs.size; ++k) to.row(i)[k] = static_cast<float>(group.found(cutoffs[k]));
 }
 
-// The largest of count values, 0 where all are less. Four maxima at once, each of which waits for its own last comparison alone.
+// The largest of count values, 0 where all are less. Four maxima at once, each of which waits for its own last
+// comparison alone.
 double largest(const double* values, int64_t count) {
   double best[4] = {0, 0, 0, 0};
   int64_t r = 0;
@@ -41,9 +45,11 @@ double largest(const double* values, int64_t count) {
   return std::max(std::max(best[0], best[1]), std::max(best[2], best[3]));
 }
 
-// Where no relevant item ties with another item: each rank is its own, and only the relevant ones' precisions are needed.
+// Where no relevant item ties with another item: each rank is its own, and only the relevant ones' precisions are
+// needed.
 // total: the sum of the precisions.
-void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision, double total) {
+void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items,
+                  const double* precision, double total) {
   const int64_t relevant = ranks.size;
   const int32_t* const rank = ranks.ranks;
   const double count = static_cast<double>(relevant);
@@ -58,7 +64,8 @@ void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks
     for (int64_t r = 0; r < relevant; ++r) {
       sum += precision[r];
       const int64_t next = r + 1 < relevant ? rank[r + 1] : items;
-      over += sum / static_cast<double>(static_cast<int32_t>(r) + 1) * static_cast<double>(static_cast<int32_t>(next) - rank[r]);
+      over += sum / static_cast<double>(static_cast<int32_t>(r) + 1) *
+              static_cast<double>(static_cast<int32_t>(next) - rank[r]);
     }
     outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
   }
@@ -74,8 +81,10 @@ void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks
   }
 }
 
-// The same as expectations. Most relevant items tie with no other item even here, and their precision stands; the others go group by group.
-void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items, const double* precision) {
+// The same as expectations. Most relevant items tie with no other item even here, and their precision stands; the
+// others go group by group.
+void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items,
+                const double* precision) {
   const int64_t relevant = ranks.size;
   const double count = static_cast<double>(relevant);
   const bool cutoffs = static_cast<bool>(outputs.precision_over_cutoffs);
@@ -108,7 +117,8 @@ void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, 
   skip_to(relevant, items);
   if (outputs.average_precision) outputs.average_precision[i] = static_cast<float>(sum / count);
   if (outputs.precision_at_r) outputs.precision_at_r[i] = static_cast<float>(at_r / count);
-  if (outputs.precision_over_cutoffs) outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
+  if (outputs.precision_over_cutoffs)
+    outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
   if (!outputs.precision_recall) return;
   float* const curve = outputs.precision_recall.row(i);
   double best = 0;  // of the groups behind
@@ -133,8 +143,8 @@ void write_no_labels(const RetrievalOutputs& outputs, int64_t i) {
 }
 
 // first and last: the places of the query's label.
-void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, int64_t first, int64_t last,
-               const GalleryOrder& order, const Places& own) {
+void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
+               int64_t first, int64_t last, const GalleryOrder& order, const Places& own) {
   if (outputs.matching) outputs.matching[i] = kNaN;
   if (own.begin == own.end) {
     if (outputs.pair_recall) std::fill_n(outputs.pair_recall.row(i), outputs.pair_recall.columns, kNaN);
@@ -151,8 +161,8 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
   if (matches) others += below(labelled, first), others += below(last, order.items);
   const int64_t count = first - labelled + order.items - last;
   if (outputs.matching && matches && count > 0)
-    outputs.matching[i] =
-        static_cast<float>((static_cast<double>(others.below) + 0.5 * static_cast<double>(others.tied)) / static_cast<double>(count));
+    outputs.matching[i] = static_cast<float>(
+        (static_cast<double>(others.below) + 0.5 * static_cast<double>(others.tied)) / static_cast<double>(count));
   if (!outputs.pair_recall) return;
   Below all = others;
   if (matches)
@@ -164,16 +174,19 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
 
 }  // namespace
 
-void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, const GalleryOrder& order,
-                    const MeasureScratch& scratch) {
-  const bool ranked = order.items > 0 && scores[0] != kLastScore;  // the rows in this order are finite, so NaN is the query's
+void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
+                    const GalleryOrder& order, const MeasureScratch& scratch) {
+  const bool ranked =
+      order.items > 0 && scores[0] != kLastScore;  // the rows in this order are finite, so NaN is the query's
   const int32_t label = inputs.query_labels[i];
   const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
-  const int64_t first = begin - order.labels, last = end - order.labels, relevant = label < 0 || !ranked ? 0 : last - first;
+  const int64_t first = begin - order.labels, last = end - order.labels,
+                relevant = label < 0 || !ranked ? 0 : last - first;
   if (outputs.relevant) outputs.relevant[i] = static_cast<int32_t>(relevant);
   if (relevant == 0) {
     write_no_labels(outputs, i);
-  } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall || outputs.precision_recall) {
+  } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall ||
+             outputs.precision_recall) {
     const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, last);
     double* const precision = scratch.precision;
     double total = 0;  // in the loop that divides: neither waits for the other
@@ -188,7 +201,8 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
     if (outputs.recall) write_found(outputs.recall, i, inputs.cutoffs, ranks.group(0));
   }
   if (outputs.matching || outputs.pair_recall)
-    write_own(inputs, outputs, i, scores, first, last, order, ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr});
+    write_own(inputs, outputs, i, scores, first, last, order,
+              ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr});
 }
 
 }  // namespace duet::cpu

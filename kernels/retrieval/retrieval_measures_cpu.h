@@ -6,7 +6,8 @@
 
 namespace duet::cpu {
 
-// In which order the scores stand: the gallery's rows with a finite norm, sorted by label; a place is a number in this order.
+// In which order the scores stand: the gallery's rows with a finite norm, sorted by label; a place is a number in this
+// order.
 struct GalleryOrder {
   int64_t items;
   int32_t *rows, *labels;  // of each place
@@ -19,11 +20,12 @@ struct MeasureScratch {
   double* precision;  // at each relevant item
   Ranker ranker;
 
-  MeasureScratch(Workspace& workspace, int64_t gallery) : precision(workspace.take<double>(gallery)), ranker(workspace, gallery) {}
+  MeasureScratch(Workspace& workspace, int64_t gallery)
+      : precision(workspace.take<double>(gallery)), ranker(workspace, gallery) {}
 };
 
 // scores: cleaned, all kLastScore where the query has no finite norm.
-void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores, const GalleryOrder& order,
-                    const MeasureScratch& scratch);
+void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
+                    const GalleryOrder& order, const MeasureScratch& scratch);
 
 }  // namespace duet::cpu

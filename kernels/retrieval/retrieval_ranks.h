@@ -1,11 +1,13 @@
-// The ranks of a query's relevant items among all, without sorting all: only the R relevant scores are sorted, every other item is counted in
-// the gap between two of them. Scores are cut into about 8 R bins over the range of the relevant ones, and a table says how many relevant
-// items lie in the bins ahead of each; few bins hold more than two, so an item's gap is that number plus two comparisons, without a branch.
-// Items of a crowded bin walk on from there. An item that ties with relevant ones is counted in the gap ahead of them, and once more as tied.
-// An item costs two loads of a table and one addition to a count, about as much as the product of rows of 64 (AVX-512); a relevant one is counted
-// into its bin and moved to its place, and neighbours of one bin are exchanged. No sum of floats anywhere: the ranks are exact for the scores given.
-// Both directions at once would share the product of a tile, but a column's counts live until its last row: R of them a column, n m over the
-// number of classes in all.
+// The ranks of a query's relevant items among all, without sorting all: only the R relevant scores are sorted, every
+// other item is counted in the gap between two of them. Scores are cut into about 8 R bins over the range of the
+// relevant ones, and a table says how many relevant items lie in the bins ahead of each; few bins hold more than two,
+// so an item's gap is that number plus two comparisons, without a branch.
+// Items of a crowded bin walk on from there. An item that ties with relevant ones is counted in the gap ahead of them,
+// and once more as tied.
+// An item costs two loads of a table and one addition to a count, about as much as the product of rows of 64 (AVX-512);
+// a relevant one is counted into its bin and moved to its place, and neighbours of one bin are exchanged. No sum of
+// floats anywhere: the ranks are exact for the scores given. Both directions at once would share the product of a tile,
+// but a column's counts live until its last row: R of them a column, n m over the number of classes in all.
 #pragma once
 
 #include <bit>
@@ -27,7 +29,8 @@ inline float score_of_key(uint32_t key) { return std::bit_cast<float>(key ^ (key
 struct Ranks {
   int64_t size;
   const int32_t* ranks;  // from 0, behind the other items of equal score
-  const int32_t* tied;   // of the first relevant item of each score: the other items of that score. Null where no relevant item ties with another one
+  const int32_t* tied;   // of the first relevant item of each score: the other items of that score. Null where no
+                         // relevant item ties with another one
   const float* scores;
 
   // The group of equal scores that relevant item r belongs to.
@@ -38,7 +41,8 @@ class Ranker {
  public:
   Ranker(Workspace& workspace, int64_t gallery);
 
-  // Of the items [first, last), not none, among count. scores go on for kPadding elements after the last. Points into scratch until the next call.
+  // Of the items [first, last), not none, among count. scores go on for kPadding elements after the last. Points into
+  // scratch until the next call.
   Ranks ranks(const float* scores, int64_t count, int64_t first, int64_t last) const;
 
  private:

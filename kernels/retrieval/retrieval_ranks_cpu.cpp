@@ -44,7 +44,8 @@ Ranks Ranker::ranks(const float* scores, int64_t count, int64_t first, int64_t l
   const int64_t size = last - first, bins = bins_for(size);
   const auto [lowest, top] = retrieval_range(scores + first, size);
   const float range = top - lowest, limit = static_cast<float>(bins - 2);
-  const RelevantScores relevant{scores_, size, {top, range > kSmallestRange ? (limit - 1) / range : 0, limit}, bins, starts_};
+  const RelevantScores relevant{
+      scores_, size, {top, range > kSmallestRange ? (limit - 1) / range : 0, limit}, bins, starts_};
   if (retrieval_sort(scores + first, relevant, kMostPasses, bins_, numbers_) > kMostPasses) {
     // As integers: VQSort of Highway 1.0.3 misplaces some floats among many equal ones on AVX2 and SSE4.
     auto* const keys = reinterpret_cast<uint32_t*>(bins_);

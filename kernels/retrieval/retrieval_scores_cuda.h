@@ -10,7 +10,9 @@ namespace duet::cuda {
 
 // Rises as the score falls, equal for equal scores; kNoScore, the largest, for NaN.
 inline constexpr uint32_t kNoScore = ~0u;
-__device__ inline uint32_t score_bits(float score) { return isnan(score) ? kNoScore : ~rising_bits(cosine_score(score)); }
+__device__ inline uint32_t score_bits(float score) {
+  return isnan(score) ? kNoScore : ~rising_bits(cosine_score(score));
+}
 // Ascending keys are ranks: higher score first, then lower index, NaN last.
 __device__ inline uint64_t rank_key(float score, int64_t index) { return row_key(score_bits(score), index); }
 

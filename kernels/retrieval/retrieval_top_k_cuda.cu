@@ -1,11 +1,12 @@
 // The k best items for each query.
 //
-// Scores come in blocks as for the measures (retrieval_cuda.cu). One block of 512 threads owns a query and keeps up to 8192 keys (score, index) in
-// shared memory, 68 KB: the best so far and, behind them, what has come in since that is better than the k-th of those. Full, it sorts them and keeps
-// the k best. For random scores only about k log(m / k) items past the first 8192 come in at all, so a gallery of any size takes a handful of sorts.
-// More than 4096 of more than 8192 items are sorted whole, by sort_rows.
-// Expected on an H200 at n = m = 16384, d = 512, k = 10: scores 3.5 ms in tf32x3, and about two sorts of 8192 keys a query, 34,000 clocks each on 132
-// SMs: 4.8 ms.
+// Scores come in blocks as for the measures (retrieval_cuda.cu). One block of 512 threads owns a query and keeps up to
+// 8192 keys (score, index) in shared memory, 68 KB: the best so far and, behind them, what has come in since that is
+// better than the k-th of those. Full, it sorts them and keeps the k best. For random scores only about k log(m / k)
+// items past the first 8192 come in at all, so a gallery of any size takes a handful of sorts. More than 4096 of more
+// than 8192 items are sorted whole, by sort_rows.
+// Expected on an H200 at n = m = 16384, d = 512, k = 10: scores 3.5 ms in tf32x3, and about two sorts of 8192 keys a
+// query, 34,000 clocks each on 132 SMs: 4.8 ms.
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
 namespace duet::cuda {
@@ -25,16 +26,19 @@ struct Best {
   }
 };
 
-// Sorts what the buffer holds and cuts it down to the kept best; the keys from kept on, of `held`, are left behind. For whole blocks.
+// Sorts what the buffer holds and cuts it down to the kept best; the keys from kept on, of `held`, are left behind. For
+// whole blocks.
 __device__ void sort_held(uint64_t* keys, int held) {
   const int size = sort_size(held);
-  for (int k = held + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x)) keys[spread<uint64_t>(k)] = kNoKey;
+  for (int k = held + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x))
+    keys[spread<uint64_t>(k)] = kNoKey;
   __syncthreads();
   sort_block(keys, size);
 }
 
 // capacity: keys that shared memory holds, at least kept + blockDim.x or m.
-__global__ void __launch_bounds__(kThreads) keep_best(Matrix<const float> scores, Best to, int64_t first, int kept, int capacity) {
+__global__ void __launch_bounds__(kThreads)
+    keep_best(Matrix<const float> scores, Best to, int64_t first, int kept, int capacity) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   DUET_SHARED(int32_t, cursor, [1]);
   const int64_t m = scores.columns;
@@ -64,10 +68,12 @@ __global__ void __launch_bounds__(kThreads) keep_best(Matrix<const float> scores
 }
 
 __global__ void __launch_bounds__(kThreads) write_rank_keys(Matrix<const float> scores, uint64_t* keys) {
-  for (int64_t j = threadIdx.x; j < scores.columns; j += blockDim.x) keys[blockIdx.x * scores.columns + j] = rank_key(scores.row(blockIdx.x)[j], j);
+  for (int64_t j = threadIdx.x; j < scores.columns; j += blockDim.x)
+    keys[blockIdx.x * scores.columns + j] = rank_key(scores.row(blockIdx.x)[j], j);
 }
 
-__global__ void __launch_bounds__(kThreads) write_sorted(Matrix<const float> scores, Best to, int64_t first, const uint64_t* sorted) {
+__global__ void __launch_bounds__(kThreads)
+    write_sorted(Matrix<const float> scores, Best to, int64_t first, const uint64_t* sorted) {
   const int64_t m = scores.columns;
   for (int64_t k = threadIdx.x; k < to.indices.columns; k += blockDim.x)
     to.write(first + blockIdx.x, k, k < m ? sorted[blockIdx.x * m + k] : kNoKey, scores.row(blockIdx.x));
@@ -82,7 +88,8 @@ size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t
   return measure.used();
 }
 
-void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace) {
+void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices,
+                     Matrix<float> scores, Workspace workspace) {
   if (indices.columns == 0) return;
   const int64_t n = inputs.queries.rows, m = inputs.gallery.rows;
   const Scores all(workspace, context, n, m, inputs.queries.columns);

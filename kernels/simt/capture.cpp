@@ -64,7 +64,8 @@ Nodes EmulatedStream::finish() {
   ended->over = true;
   if (!ended->broken.empty()) refuse(ended->broken);
   front.known.resize(ended->done.size());
-  if (front.known != ended->done) refuse("work of another stream was not joined: this one has not waited for an event after it");
+  if (front.known != ended->done)
+    refuse("work of another stream was not joined: this one has not waited for an event after it");
   return std::move(ended->nodes);
 }
 
@@ -79,7 +80,8 @@ void replay(const Nodes& nodes) {
     for (const int64_t before : nodes[i].after) followers[static_cast<size_t>(before)].push_back(i);
   }
   while (!ready.empty()) {
-    auto next = chosen.order == Order::forward ? std::min_element(ready.begin(), ready.end()) : std::max_element(ready.begin(), ready.end());
+    auto next = chosen.order == Order::forward ? std::min_element(ready.begin(), ready.end())
+                                               : std::max_element(ready.begin(), ready.end());
     if (chosen.order == Order::random) next = ready.begin() + static_cast<long>(random() % ready.size());
     const size_t node = *next;
     ready.erase(next);

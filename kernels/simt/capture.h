@@ -44,7 +44,8 @@ struct EmulatedStream {
   void begin();
   void enter(std::shared_ptr<Capture> joined, const Front& from);  // as a new branch
   void add(Task task, std::function<void()> work);
-  // Throws Error where the capture is not this stream's or not this thread's, a branch was not joined, or the capture is broken.
+  // Throws Error where the capture is not this stream's or not this thread's, a branch was not joined, or the capture
+  // is broken.
   Nodes finish();
 };
 
@@ -59,7 +60,8 @@ struct EmulatedEvent {
 bool captures_here();
 void break_captures_here(const std::string& by);
 
-// The nodes in a topological order that the schedule chooses: as recorded, the last ready one first, or a ready one drawn at random.
+// The nodes in a topological order that the schedule chooses: as recorded, the last ready one first, or a ready one
+// drawn at random.
 void replay(const Nodes& nodes);
 
 }  // namespace duet::simt

@@ -1,6 +1,7 @@
-// Finds, whatever the schedule and the values: a read of shared memory that the block has not written, and two accesses to a word, one of them a
-// write, that nothing orders. Kernels compiled by g++ with -fsanitize=thread call __tsan_* at every access; here is what they call, libtsan is not
-// linked. Nothing else names this file: it is part of a program only where such kernels are.
+// Finds, whatever the schedule and the values: a read of shared memory that the block has not written, and two accesses
+// to a word, one of them a write, that nothing orders. Kernels compiled by g++ with -fsanitize=thread call __tsan_* at
+// every access; here is what they call, libtsan is not linked. Nothing else names this file: it is part of a program
+// only where such kernels are.
 #include <dlfcn.h>
 #include <sys/mman.h>
 
@@ -15,7 +16,8 @@ namespace {
 
 Machine& m = machine;
 
-// Where an access stands in the source: the address behind the call, or, of what the emulator does itself, a line (above kLine) and a file's name.
+// Where an access stands in the source: the address behind the call, or, of what the emulator does itself, a line
+// (above kLine) and a file's name.
 using Where = uint64_t;
 constexpr int kLine = 48;
 
@@ -26,12 +28,13 @@ struct Seen {
   bool atomic = false;
 };
 enum class Content : uint32_t { none, under_way, written };  // under_way: of a cp.async that was not waited for
-// What is known of 4 bytes. Readers: the last, the last other one of its warp (of its block, in global memory), the last of another warp (block).
+// What is known of 4 bytes. Readers: the last, the last other one of its warp (of its block, in global memory), the
+// last of another warp (block).
 struct Word {
   Seen write, read, sibling, stranger;
   Content content = Content::none;  // of shared memory, where the write is this block's
-  uint32_t released = 0;            // up to this time the accesses of blocks whose fences stand before their atomics here
-  uint64_t address = 0;             // of global memory
+  uint32_t released = 0;  // up to this time the accesses of blocks whose fences stand before their atomics here
+  uint64_t address = 0;   // of global memory
 };
 
 Word shared_words[2 * kSharedLimit / 4];
@@ -39,7 +42,8 @@ constexpr size_t kGlobalWords = size_t{1} << 28;  // words a GiB apart share one
 
 Word& word_of(uint64_t address, bool shared) {
   static Word* const global_words = [] {
-    void* const memory = mmap(nullptr, kGlobalWords * sizeof(Word), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const memory = mmap(nullptr, kGlobalWords * sizeof(Word), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     return static_cast<Word*>(memory);
   }();
@@ -59,13 +63,18 @@ bool ordered(const Seen& before, bool shared) {
 }
 
 std::string place(Where where) {
-  if (where >> kLine) return text(Place{reinterpret_cast<const char*>(where & ((Where{1} << kLine) - 1)), static_cast<int>(where >> kLine)});
+  if (where >> kLine)
+    return text(
+        Place{reinterpret_cast<const char*>(where & ((Where{1} << kLine) - 1)), static_cast<int>(where >> kLine)});
   Dl_info program{};
   dladdr(reinterpret_cast<void*>(where), &program);
   std::string found = "an unknown place";
-  // The call stands before the address. The outer lines are those into which the first was inlined: the emulator's own are not what was asked.
-  FILE* const pipe =
-      popen(text("addr2line -i -e '", program.dli_fname, "' ", std::hex, where - 1 - reinterpret_cast<uint64_t>(program.dli_fbase)).c_str(), "r");
+  // The call stands before the address. The outer lines are those into which the first was inlined: the emulator's own
+  // are not what was asked.
+  FILE* const pipe = popen(text("addr2line -i -e '", program.dli_fname, "' ", std::hex,
+                                where - 1 - reinterpret_cast<uint64_t>(program.dli_fbase))
+                               .c_str(),
+                           "r");
   char line[512];
   while (pipe && std::fgets(line, sizeof line, pipe)) {
     found = line;
@@ -79,8 +88,9 @@ std::string place(Where where) {
 
 void check_ordered(const Seen& before, const char* what_before, const char* what, Where where, bool shared) {
   if (ordered(before, shared)) return;
-  fail("race: ", what, shared ? " of shared memory at " : " of global memory at ", place(where), ", and ", what_before, " by thread ", before.thread,
-       before.time < m.block_begun ? " of another block at " : " at ", place(before.where), ", with nothing between that orders them");
+  fail("race: ", what, shared ? " of shared memory at " : " of global memory at ", place(where), ", and ", what_before,
+       " by thread ", before.thread, before.time < m.block_begun ? " of another block at " : " at ",
+       place(before.where), ", with nothing between that orders them");
 }
 
 void check_word(uint64_t address, bool shared, Access access, Where where) {
@@ -88,16 +98,20 @@ void check_word(uint64_t address, bool shared, Access access, Where where) {
   const bool atomic = access == Access::atomic, writes = access != Access::read;
   const char* const what = atomic ? "an atomic" : writes ? "a write" : "a read";
   const Seen now{where, m.now, static_cast<uint16_t>(m.self->number), atomic};
-  if (!atomic || !word.write.atomic) check_ordered(word.write, word.write.atomic ? "an atomic" : "a write", what, where, shared);
+  if (!atomic || !word.write.atomic)
+    check_ordered(word.write, word.write.atomic ? "an atomic" : "a write", what, where, shared);
   if (shared) {
     if (word.write.time < m.block_begun) word.content = Content::none;
     const bool lands = access == Access::write && word.write.thread == now.thread;
     if (word.content == Content::under_way && !lands)
-      fail(what, " of shared memory at ", place(where), ": the cp.async at ", place(word.write.where), " was not waited for");
-    if (word.content == Content::none && (atomic || !writes)) fail(what, " of shared memory at ", place(where), ": the block has not written it");
+      fail(what, " of shared memory at ", place(where), ": the cp.async at ", place(word.write.where),
+           " was not waited for");
+    if (word.content == Content::none && (atomic || !writes))
+      fail(what, " of shared memory at ", place(where), ": the block has not written it");
   }
   if (writes) {
-    for (const Seen* const reader : {&word.read, &word.sibling, &word.stranger}) check_ordered(*reader, "a read", what, where, shared);
+    for (const Seen* const reader : {&word.read, &word.sibling, &word.stranger})
+      check_ordered(*reader, "a read", what, where, shared);
     word.write = now;
     word.content = access == Access::starts_copy ? Content::under_way : Content::written;
   } else {
@@ -114,14 +128,16 @@ void check_word(uint64_t address, bool shared, Access access, Where where) {
 void check(const void* first, size_t bytes, Access access, Where where) {
   if (!m.kernel || m.self == &m.host) return;
   const uint64_t from = reinterpret_cast<uint64_t>(first);
-  if (from - reinterpret_cast<uint64_t>(m.self->stack) < m.self->stack_bytes || is_stack(first)) return;  // its own mostly
+  if (from - reinterpret_cast<uint64_t>(m.self->stack) < m.self->stack_bytes || is_stack(first))
+    return;  // its own mostly
   const bool shared = is_shared(first, 1);
   for (uint64_t word = from / 4 * 4; word < from + bytes; word += 4) check_word(word, shared, access, where);
 }
 
-[[maybe_unused]] const bool is_linked = (checker = [](const void* address, size_t bytes, Access access, Place at) {
-                                          check(address, bytes, access, static_cast<Where>(at.line) << kLine | reinterpret_cast<Where>(at.file));
-                                        }) != nullptr;
+[[maybe_unused]] const bool is_linked =
+    (checker = [](const void* address, size_t bytes, Access access, Place at) {
+      check(address, bytes, access, static_cast<Where>(at.line) << kLine | reinterpret_cast<Where>(at.file));
+    }) != nullptr;
 
 }  // namespace
 }  // namespace duet::simt
@@ -132,9 +148,13 @@ void check(const void* first, size_t bytes, Access access, Where where) {
   void __tsan_read##bytes(void* address) { DUET_SIMT_CHECK(bytes, read); } \
   void __tsan_write##bytes(void* address) { DUET_SIMT_CHECK(bytes, write); }
 // The operation alone: touch_atomic has told of it.
-#define DUET_SIMT_ATOMIC_HOOKS(type, bits)                                                                                   \
-  type __tsan_atomic##bits##_load(const volatile void* address, int) { return *static_cast<const volatile type*>(address); } \
-  void __tsan_atomic##bits##_store(volatile void* address, type value, int) { *static_cast<volatile type*>(address) = value; }
+#define DUET_SIMT_ATOMIC_HOOKS(type, bits)                                    \
+  type __tsan_atomic##bits##_load(const volatile void* address, int) {        \
+    return *static_cast<const volatile type*>(address);                       \
+  }                                                                           \
+  void __tsan_atomic##bits##_store(volatile void* address, type value, int) { \
+    *static_cast<volatile type*>(address) = value;                            \
+  }
 extern "C" {
 DUET_SIMT_HOOKS(1)
 DUET_SIMT_HOOKS(2)

@@ -6,7 +6,8 @@ namespace duet::cuda {
 namespace {
 
 void multiply(const DenseProduct& product) {
-  const bool x_across = product.x_is == DenseProduct::Operand::as_it_is, y_across = product.y_is == DenseProduct::Operand::as_it_is;
+  const bool x_across = product.x_is == DenseProduct::Operand::as_it_is,
+             y_across = product.y_is == DenseProduct::Operand::as_it_is;
   const int64_t x_step = x_across ? 1 : product.x.stride, y_step = y_across ? product.y.stride : 1;
   for (int64_t i = 0; i < product.out.rows; ++i)
     for (int64_t j = 0; j < product.out.columns; ++j) {
@@ -15,7 +16,8 @@ void multiply(const DenseProduct& product) {
       double sum = 0;
       for (int64_t k = 0; k < product.summed(); ++k) sum += double{x[k * x_step]} * y[k * y_step];
       float& out = product.out.row(i)[j];
-      const double before = product.beta == 0 ? 0 : double{product.beta} * out, plus = product.bias ? product.bias[j] : 0;
+      const double before = product.beta == 0 ? 0 : double{product.beta} * out,
+                   plus = product.bias ? product.bias[j] : 0;
       out = static_cast<float>(product.alpha * sum + before + plus);
     }
 }

@@ -1,5 +1,6 @@
-// The host's side of the emulated device. Work is done when it is put on a stream, unless the stream is being captured: then it is kept, and done
-// when the graph is replayed (capture.cpp). Device memory is out of the host's reach, poisoned, and limited (global_memory.cpp).
+// The host's side of the emulated device. Work is done when it is put on a stream, unless the stream is being captured:
+// then it is kept, and done when the graph is replayed (capture.cpp). Device memory is out of the host's reach,
+// poisoned, and limited (global_memory.cpp).
 #include "kernels/cuda/device.h"
 
 #include <atomic>
@@ -36,8 +37,8 @@ void refuse_while_capturing(const char* what) {
 void refuse_captured(const EmulatedEvent& event, const char* what) {
   if (event.capture) refuse(what, "the event was recorded in a capture");
 }
-// DUET_SIMT_LOST_AFTER=n: the replay of a graph after n of them loses the device, as a fault of its hardware does. From then on it does nothing that
-// it is asked for; what is released is forgotten.
+// DUET_SIMT_LOST_AFTER=n: the replay of a graph after n of them loses the device, as a fault of its hardware does. From
+// then on it does nothing that it is asked for; what is released is forgotten.
 std::atomic<bool> is_lost = false;
 void lose_when_due() {
   static const char* const after = std::getenv("DUET_SIMT_LOST_AFTER");
@@ -56,7 +57,8 @@ void* allocate_host(size_t bytes, const char* what) {
   if (bytes == 0) return nullptr;
   refuse_while_capturing("allocating");
   void* memory = nullptr;
-  if (posix_memalign(&memory, kPinnedAlignment, bytes) != 0) throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes of ", what));
+  if (posix_memalign(&memory, kPinnedAlignment, bytes) != 0)
+    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes of ", what));
   std::memset(memory, 0xff, bytes);
   count(counts.allocations);
   return memory;
@@ -73,7 +75,8 @@ void* allocate_global(size_t bytes) {
   void* const memory = simt::allocate_global(bytes);
   if (!memory) {
     const size_t available = simt::kGlobalBytes - simt::global_in_use();
-    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes, ", available, " of ", simt::kGlobalBytes, " are free"));
+    throw Error(DUET_OUT_OF_MEMORY,
+                text("allocating ", bytes, " bytes, ", available, " of ", simt::kGlobalBytes, " are free"));
   }
   count(counts.allocations);
   return memory;
@@ -202,7 +205,8 @@ void Event::wait(void* stream) const {
   constexpr const char* kWhat = "making a stream wait";
   const EmulatedEvent& event = event_of(handle_);
   if (!event.capture) {
-    if (capturing(stream)) refuse(kWhat, "the stream is being captured, and the event was not recorded in that capture");
+    if (capturing(stream))
+      refuse(kWhat, "the stream is being captured, and the event was not recorded in that capture");
     return;
   }
   if (!stream) refuse(kWhat, "the default stream cannot be captured");

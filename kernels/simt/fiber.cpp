@@ -21,14 +21,17 @@ namespace {
 constexpr size_t kStackBytes = 256 * 1024;
 constexpr size_t kGuardBytes = 4096;
 constexpr size_t kStackStep = kStackBytes + kGuardBytes;
-constexpr size_t kColour = 320;  // successive stack tops differ by this: at the same offset in their pages they would share a few sets of the cache
+constexpr size_t kColour = 320;  // successive stack tops differ by this: at the same offset in their pages they would
+                                 // share a few sets of the cache
 constexpr int kColours = 12;
 
 char* stacks() {
   static char* const first = [] {
-    void* const memory = mmap(nullptr, kStackStep * kThreadLimit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const memory = mmap(nullptr, kStackStep * kThreadLimit, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
-    for (int i = 0; i < kThreadLimit; ++i) mprotect(static_cast<char*>(memory) + i * kStackStep, kGuardBytes, PROT_NONE);
+    for (int i = 0; i < kThreadLimit; ++i)
+      mprotect(static_cast<char*>(memory) + i * kStackStep, kGuardBytes, PROT_NONE);
     return static_cast<char*>(memory);
   }();
   return first;
@@ -63,12 +66,14 @@ __attribute__((no_sanitize("address"))) void prepare(Fiber& fiber, int slot, voi
   if (!fiber.identity) fiber.identity = __tsan_create_fiber(0);
 #endif
 #ifdef DUET_SIMT_ASAN
-  // A thread never returns from its first functions: what AddressSanitizer holds of their frames is of the thread before.
+  // A thread never returns from its first functions: what AddressSanitizer holds of their frames is of the thread
+  // before.
   constexpr size_t kFirstFrames = 4096 + kColours * kColour;
   __asan_unpoison_memory_region(fiber.stack + kStackBytes - kFirstFrames, kFirstFrames);
 #endif
 #ifdef __x86_64__
-  const uintptr_t top = reinterpret_cast<uintptr_t>(fiber.stack) + kStackBytes - 64 - static_cast<size_t>(slot % kColours) * kColour;
+  const uintptr_t top =
+      reinterpret_cast<uintptr_t>(fiber.stack) + kStackBytes - 64 - static_cast<size_t>(slot % kColours) * kColour;
   void** pointer = reinterpret_cast<void**>(top & ~uintptr_t{63});
   *--pointer = nullptr;  // where entry would return to; keeps the alignment that a call leaves
   *--pointer = reinterpret_cast<void*>(entry);
@@ -114,7 +119,9 @@ __attribute__((no_sanitize("address"), noinline)) void switch_fiber(Fiber& from,
 #endif
 }
 
-bool is_stack(const void* address) { return static_cast<size_t>(static_cast<const char*>(address) - stacks()) < kStackStep * kThreadLimit; }
+bool is_stack(const void* address) {
+  return static_cast<size_t>(static_cast<const char*>(address) - stacks()) < kStackStep * kThreadLimit;
+}
 
 void abandon([[maybe_unused]] Fiber& fiber, [[maybe_unused]] Fiber& host, [[maybe_unused]] void* address) {
 #ifdef DUET_SIMT_ASAN

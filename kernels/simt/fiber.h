@@ -1,5 +1,6 @@
-// A stack of its own for every emulated thread, the switch between them, and what the sanitizers must be told. The build defines DUET_SIMT_ASAN or
-// DUET_SIMT_TSAN for the emulator's sources, which are themselves not compiled for ThreadSanitizer: it shall see the kernels.
+// A stack of its own for every emulated thread, the switch between them, and what the sanitizers must be told. The
+// build defines DUET_SIMT_ASAN or DUET_SIMT_TSAN for the emulator's sources, which are themselves not compiled for
+// ThreadSanitizer: it shall see the kernels.
 #pragma once
 
 #include <cstddef>
@@ -34,8 +35,9 @@ void switch_fiber(Fiber& from, Fiber& to);
 // Of any fiber.
 bool is_stack(const void* address);
 
-// What happened before release(p) happened before what follows acquire(p). `abandon`, called by the host, is the release of a fiber that was given up
-// in the middle of its work, whose frames go. Unseen: accesses that the emulator makes in a thread's name, through code that is checked.
+// What happened before release(p) happened before what follows acquire(p). `abandon`, called by the host, is the
+// release of a fiber that was given up in the middle of its work, whose frames go. Unseen: accesses that the emulator
+// makes in a thread's name, through code that is checked.
 void abandon(Fiber& fiber, Fiber& host, void* address);
 #ifdef DUET_SIMT_TSAN
 inline void release(void* address) { __tsan_release(address); }

@@ -1,5 +1,6 @@
-// Where the processor has protection keys, the memory carries one, and a thread opens it to itself by a register: some 20 ns a launch, and what was
-// released faults even inside a kernel. Elsewhere mprotect opens all that lies in use, to every thread, at some 20 ns a page that was touched.
+// Where the processor has protection keys, the memory carries one, and a thread opens it to itself by a register: some
+// 20 ns a launch, and what was released faults even inside a kernel. Elsewhere mprotect opens all that lies in use, to
+// every thread, at some 20 ns a page that was touched.
 #include "kernels/simt/global_memory.h"
 
 #include <sys/mman.h>

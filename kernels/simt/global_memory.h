@@ -1,5 +1,5 @@
-// The memory of the emulated device: one range of addresses that no host thread can read or write but while it does the device's work, so that a
-// host's dereference of a device pointer faults at that very line.
+// The memory of the emulated device: one range of addresses that no host thread can read or write but while it does the
+// device's work, so that a host's dereference of a device pointer faults at that very line.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// The part of CUDA C++ that our kernels use, for a C++ compiler: qualifiers, vector types, barriers, warp intrinsics, atomics, mathematics.
+// The part of CUDA C++ that our kernels use, for a C++ compiler: qualifiers, vector types, barriers, warp intrinsics,
+// atomics, mathematics.
 #pragma once
 
 #include <math.h>
@@ -40,8 +41,12 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 
 // ---- barriers and fences ----
 inline void __syncthreads(DUET_SIMT_CALLER) { duet::simt::barrier(DUET_SIMT_PLACE); }
-inline int __syncthreads_count(int predicate, DUET_SIMT_CALLER) { return duet::simt::barrier(DUET_SIMT_PLACE, predicate != 0); }
-inline int __syncthreads_or(int predicate, DUET_SIMT_CALLER) { return duet::simt::barrier(DUET_SIMT_PLACE, predicate != 0) != 0; }
+inline int __syncthreads_count(int predicate, DUET_SIMT_CALLER) {
+  return duet::simt::barrier(DUET_SIMT_PLACE, predicate != 0);
+}
+inline int __syncthreads_or(int predicate, DUET_SIMT_CALLER) {
+  return duet::simt::barrier(DUET_SIMT_PLACE, predicate != 0) != 0;
+}
 inline void __syncwarp(unsigned mask = 0xffffffffu, DUET_SIMT_CALLER) {
   const auto nothing = [](void* const*, uint32_t) {};
   duet::simt::collective(mask, "__syncwarp", DUET_SIMT_PLACE, nullptr, nothing, duet::simt::Kind::sync);
@@ -94,21 +99,26 @@ inline unsigned __ballot_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) {
       const int lane = std::countr_zero(rest);
       ballot |= *static_cast<unsigned*>(lanes[lane]) << lane;
     }
-    for (uint32_t rest = arrived; rest; rest &= rest - 1) *static_cast<unsigned*>(lanes[std::countr_zero(rest)]) = ballot;
+    for (uint32_t rest = arrived; rest; rest &= rest - 1)
+      *static_cast<unsigned*>(lanes[std::countr_zero(rest)]) = ballot;
   });
   return vote;
 }
-inline int __any_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) { return __ballot_sync(mask, predicate, caller_file, caller_line) != 0; }
+inline int __any_sync(unsigned mask, int predicate, DUET_SIMT_CALLER) {
+  return __ballot_sync(mask, predicate, caller_file, caller_line) != 0;
+}
 
-// ---- atomics: relaxed, as CUDA's. The threads are fibers of one host thread; that each is atomic is for the sanitizers to see ----
-#define DUET_SIMT_ATOMIC(name, expression)                                                                                       \
-  template <class T>                                                                                                             \
-  T name(T* address, std::type_identity_t<T> value, DUET_SIMT_CALLER) {                                                          \
-    static_assert(std::is_integral_v<T>, "no atomics on floating-point numbers: the order of their sums would decide the bits"); \
-    duet::simt::touch_atomic(address, sizeof(T), DUET_SIMT_PLACE);                                                               \
-    const T old = __atomic_load_n(address, __ATOMIC_RELAXED);                                                                    \
-    __atomic_store_n(address, static_cast<T>(expression), __ATOMIC_RELAXED);                                                     \
-    return old;                                                                                                                  \
+// ---- atomics: relaxed, as CUDA's. The threads are fibers of one host thread; that each is atomic is for the
+// sanitizers to see ----
+#define DUET_SIMT_ATOMIC(name, expression)                                                                \
+  template <class T>                                                                                      \
+  T name(T* address, std::type_identity_t<T> value, DUET_SIMT_CALLER) {                                   \
+    static_assert(std::is_integral_v<T>,                                                                  \
+                  "no atomics on floating-point numbers: the order of their sums would decide the bits"); \
+    duet::simt::touch_atomic(address, sizeof(T), DUET_SIMT_PLACE);                                        \
+    const T old = __atomic_load_n(address, __ATOMIC_RELAXED);                                             \
+    __atomic_store_n(address, static_cast<T>(expression), __ATOMIC_RELAXED);                              \
+    return old;                                                                                           \
   }
 DUET_SIMT_ATOMIC(atomicAdd, old + value)
 DUET_SIMT_ATOMIC(atomicMin, old < value ? old : value)

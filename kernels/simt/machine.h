@@ -69,8 +69,10 @@ struct Machine {
   std::string finding;
   size_t dynamic_bytes = 0;
 
-  // Points in time, counted up by whatever orders accesses to memory. What happened in other blocks before `acquired` is known to this one:
-  // what came before the launch, and before those fences of theirs whose atomics this block has seen before a fence of its own.
+  // Points in time, counted up by whatever orders accesses to memory. What happened in other blocks before `acquired`
+  // is known to this one:
+  // what came before the launch, and before those fences of theirs whose atomics this block has seen before a fence of
+  // its own.
   uint32_t now = 0, launch_begun = 0, block_begun = 0, barrier_opened = 0, fenced = 0, seen = 0, acquired = 0;
 };
 extern Machine machine;
@@ -82,12 +84,15 @@ void begin_shared(size_t dynamic_bytes);  // of a block
 bool is_shared(const void* address, size_t bytes);
 size_t shared_offset(const void* address);
 
-// Accesses to memory that the emulator makes for the running thread, told to ThreadSanitizer or to the checker. starts_copy: what is there is void.
+// Accesses to memory that the emulator makes for the running thread, told to ThreadSanitizer or to the checker.
+// starts_copy: what is there is void.
 enum class Access { read, write, atomic, starts_copy };
-inline void (*checker)(const void* address, size_t bytes, Access access, Place at) = nullptr;  // where checker.cpp is linked
+inline void (*checker)(const void* address, size_t bytes, Access access,
+                       Place at) = nullptr;  // where checker.cpp is linked
 inline void note(const void* address, size_t bytes, Access access, Place at) {
 #ifdef DUET_SIMT_TSAN
-  if (access != Access::atomic) (access == Access::read ? __tsan_read_range : __tsan_write_range)(const_cast<void*>(address), bytes);
+  if (access != Access::atomic)
+    (access == Access::read ? __tsan_read_range : __tsan_write_range)(const_cast<void*>(address), bytes);
 #endif
   if (checker) checker(address, bytes, access, at);
 }

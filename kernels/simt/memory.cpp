@@ -28,8 +28,8 @@ alignas(kAlign) char arena[kArenaBytes];
 char* dynamic = nullptr;
 size_t arena_used = 0, shared_used = 0, static_used = 0;
 
-// NaN and -1, or 3.4e38 and a huge index. They alternate from launch to launch without a period (Thue-Morse), so that a kernel that depends on
-// memory it never wrote gives other bits when it is run again.
+// NaN and -1, or 3.4e38 and a huge index. They alternate from launch to launch without a period (Thue-Morse), so that a
+// kernel that depends on memory it never wrote gives other bits when it is run again.
 void poison(char* data, size_t bytes) {
   const Unseen unseen;
   std::memset(data, __builtin_popcountll(m.launches) & 1 ? 0xff : 0x7f, bytes);
@@ -64,7 +64,8 @@ void* shared_array(const void* tag, size_t bytes) {
     if (arrays[i].tag == tag) return arrays[i].data;
   if (array_count == kArrayLimit) fail("more than ", kArrayLimit, " shared arrays");
   static_used += bytes;
-  if (static_used > kStaticSharedLimit) fail(static_used, " bytes of static shared memory, at most ", kStaticSharedLimit);
+  if (static_used > kStaticSharedLimit)
+    fail(static_used, " bytes of static shared memory, at most ", kStaticSharedLimit);
   arrays[array_count] = {tag, take(bytes)};
   return arrays[array_count++].data;
 }
@@ -75,10 +76,13 @@ void* shared_dynamic() {
 }
 
 size_t shared_offset(const void* address) { return static_cast<size_t>(static_cast<const char*>(address) - arena); }
-bool is_shared(const void* address, size_t bytes) { return shared_offset(address) < arena_used && shared_offset(address) + bytes <= arena_used; }
+bool is_shared(const void* address, size_t bytes) {
+  return shared_offset(address) < arena_used && shared_offset(address) + bytes <= arena_used;
+}
 
 void check_aligned(const void* address, size_t bytes, const char* what, Place at) {
-  if (reinterpret_cast<uintptr_t>(address) % bytes) fail(what, " at ", at, ": the address ", address, " is not a multiple of ", bytes);
+  if (reinterpret_cast<uintptr_t>(address) % bytes)
+    fail(what, " at ", at, ": the address ", address, " is not a multiple of ", bytes);
 }
 
 // The target is poisoned at once: whoever reads it before the wait, or has not yet read what was there, finds out.
@@ -91,7 +95,8 @@ void cp_async16(void* shared, const void* global, int source_bytes, Place at) {
   char* const to = static_cast<char*>(shared);
   note(to, kCopyBytes, Access::starts_copy, at);
   poison(to, kCopyBytes);
-  m.self->copies.push_back({to, static_cast<const char*>(global), static_cast<size_t>(source_bytes), m.self->group, at});
+  m.self->copies.push_back(
+      {to, static_cast<const char*>(global), static_cast<size_t>(source_bytes), m.self->group, at});
 }
 
 void cp_async_commit() { ++m.self->group; }

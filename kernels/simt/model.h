@@ -1,5 +1,5 @@
-// What the tensor core's instructions, and the conversions around them, compute: plain functions of numbers and of a warp's registers. The emulator
-// runs on them, and tests/simt/conformance.cu holds real hardware against them.
+// What the tensor core's instructions, and the conversions around them, compute: plain functions of numbers and of a
+// warp's registers. The emulator runs on them, and tests/simt/conformance.cu holds real hardware against them.
 #pragma once
 
 #include <bit>
@@ -35,7 +35,8 @@ struct LoadMatrix {
 };
 inline void load_matrices(const LoadMatrix* const* lanes) {
   for (int matrix = 0; matrix < 4; ++matrix)
-    for (int lane = 0; lane < 32; ++lane) std::memcpy(&lanes[lane]->r[matrix], lanes[matrix * 8 + lane / 4]->row + 2 * (lane % 4), sizeof(unsigned));
+    for (int lane = 0; lane < 32; ++lane)
+      std::memcpy(&lanes[lane]->r[matrix], lanes[matrix * 8 + lane / 4]->row + 2 * (lane % 4), sizeof(unsigned));
 }
 
 struct Multiply {
@@ -52,9 +53,11 @@ struct Operands {
 };
 inline void gather(Operands<16>& to, const Multiply& from, int group, int quad) {
   for (int i = 0; i < 4; ++i)
-    for (int half = 0; half < 2; ++half) to.a[group + 8 * (i & 1)][2 * quad + 8 * (i >> 1) + half] = bf16_value(from.a[i], half);
+    for (int half = 0; half < 2; ++half)
+      to.a[group + 8 * (i & 1)][2 * quad + 8 * (i >> 1) + half] = bf16_value(from.a[i], half);
   for (int i = 0; i < 2; ++i)
-    for (int half = 0; half < 2; ++half) to.b[2 * quad + 8 * i + half][group / 4][group % 4] = bf16_value(from.b[i], half);
+    for (int half = 0; half < 2; ++half)
+      to.b[2 * quad + 8 * i + half][group / 4][group % 4] = bf16_value(from.b[i], half);
 }
 inline void gather(Operands<8>& to, const Multiply& from, int group, int quad) {
   for (int i = 0; i < 4; ++i) to.a[group + 8 * (i & 1)][quad + 4 * (i >> 1)] = tf32_value(from.a[i]);
@@ -77,7 +80,8 @@ void multiply(const Multiply* const* lanes) {
     std::memcpy(d[row] + 4, &right, sizeof right);
   }
   for (int lane = 0; lane < 32; ++lane)
-    for (int i = 0; i < 4; ++i) lanes[lane]->d[i] = lanes[lane]->c[i] + d[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)];
+    for (int i = 0; i < 4; ++i)
+      lanes[lane]->d[i] = lanes[lane]->c[i] + d[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)];
 }
 
 }  // namespace duet::simt::model

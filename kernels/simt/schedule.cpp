@@ -16,7 +16,8 @@ Schedule from_environment() {
   const char* const seed = std::getenv("DUET_SIMT_SEED");
   int number = 0;
   while (order && number < 3 && std::strcmp(order, kOrders[number])) ++number;
-  if (number == 3) throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
+  if (number == 3)
+    throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
   const auto clock = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   return {static_cast<Order>(number), seed ? std::strtoull(seed, nullptr, 10) : clock % 1000000};
 }
@@ -48,8 +49,8 @@ void record_finding(const std::string& finding) {
   const bool inside = machine.self != &machine.host;
   machine.finding = text("simt: ", machine.kernel ? machine.kernel : "no kernel");
   if (inside)
-    machine.finding +=
-        text(", block (", blockIdx.x, ", ", blockIdx.y, ", ", blockIdx.z, "), thread (", threadIdx.x, ", ", threadIdx.y, ", ", threadIdx.z, ")");
+    machine.finding += text(", block (", blockIdx.x, ", ", blockIdx.y, ", ", blockIdx.z, "), thread (", threadIdx.x,
+                            ", ", threadIdx.y, ", ", threadIdx.z, ")");
   machine.finding += text(": ", finding, "\nrepeat with: ", repeat_command());
 }
 

@@ -67,7 +67,8 @@ void switch_to(Thread& to) {
   for (int i = 0; i < m.thread_count && waiting.size() < 2000; ++i) {
     const Thread& thread = m.threads[i];
     if (!(thread.warp->alive >> thread.lane & 1) || !thread.waits_for) continue;
-    if (last && last->waits_for == thread.waits_for && last->at.line == thread.at.line && last->mask == thread.mask) continue;
+    if (last && last->waits_for == thread.waits_for && last->at.line == thread.at.line && last->mask == thread.mask)
+      continue;
     waiting += text("\n  from thread ", i, " on: ", thread.waits_for, " at ", thread.at);
     if (thread.mask) waiting += text(", mask ", std::hex, thread.mask);
     last = &thread;
@@ -107,7 +108,8 @@ void let_go(Warp& warp, uint32_t lanes) {
 
 void complete(Warp& warp, int slot) {
   Collective& op = warp.collectives[slot];
-  if (op.kind == Kind::whole_warp && op.arrived != 0xffffffffu) fail(op.what, " at ", op.at, ": lanes are missing, there are ", std::hex, op.arrived);
+  if (op.kind == Kind::whole_warp && op.arrived != 0xffffffffu)
+    fail(op.what, " at ", op.at, ": lanes are missing, there are ", std::hex, op.arrived);
   {
     const Unseen unseen;
     op.complete(op.arguments, op.arrived);
@@ -127,7 +129,8 @@ void open_barrier() {
 void leave_block() {
   Thread& self = *m.self;
   Warp& warp = *self.warp;
-  if (!self.copies.empty()) fail("the thread leaves with a copy that it has not waited for, cp.async at ", self.copies.front().at);
+  if (!self.copies.empty())
+    fail("the thread leaves with a copy that it has not waited for, cp.async at ", self.copies.front().at);
   release(&launch_ends);
   warp.alive &= ~(1u << self.lane);
   --m.alive;
@@ -224,15 +227,17 @@ void collective(uint32_t mask, const char* what, Place at, void* argument, Compl
   Thread& self = *m.self;
   Warp& warp = *self.warp;
   const uint32_t bit = 1u << self.lane;
-  if (!(mask & bit)) fail(what, " at ", at, ": the mask ", std::hex, mask, std::dec, " does not name the calling lane ", self.lane);
+  if (!(mask & bit))
+    fail(what, " at ", at, ": the mask ", std::hex, mask, std::dec, " does not name the calling lane ", self.lane);
   int slot = -1;
   for (uint32_t rest = warp.pending; rest && slot < 0; rest &= rest - 1) {
     const Collective& op = warp.collectives[std::countr_zero(rest)];
     if (op.mask == mask && op.complete == finish && op.at.line == at.line)
       slot = std::countr_zero(rest);
     else if (op.mask == mask || ((op.mask & bit) && (mask & op.arrived)))  // each would wait for the other
-      fail(op.mask == mask ? "divergent warp" : "masks differ", ": lane ", self.lane, " does ", what, " at ", at, ", others do ", op.what, " at ",
-           op.at, std::hex, "; the masks ", mask, " and ", op.mask, ", there are ", op.arrived);
+      fail(op.mask == mask ? "divergent warp" : "masks differ", ": lane ", self.lane, " does ", what, " at ", at,
+           ", others do ", op.what, " at ", op.at, std::hex, "; the masks ", mask, " and ", op.mask, ", there are ",
+           op.arrived);
   }
   if (slot < 0) {
     slot = std::countr_one(warp.pending);
@@ -262,7 +267,8 @@ void fence() {
 }
 
 void touch_atomic(const void* address, size_t bytes, Place at) {
-  constexpr long kInARow = 100;        // after so many the thread may be waiting for another's: it polls, and the others go on first
+  constexpr long kInARow =
+      100;  // after so many the thread may be waiting for another's: it polls, and the others go on first
   constexpr long kPatience = 100'000;  // so many polls, and nothing moved
   note(address, bytes, Access::atomic, at);
   if (++m.atomics <= kInARow) {
@@ -285,7 +291,8 @@ static void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, 
   const std::lock_guard<std::mutex> lock(one_at_a_time);
   m.schedule = schedule();
   static bool told = false;
-  if (random_order() && !std::exchange(told, true)) std::fprintf(stderr, "simt: repeat with: %s\n", repeat_command().c_str());
+  if (random_order() && !std::exchange(told, true))
+    std::fprintf(stderr, "simt: repeat with: %s\n", repeat_command().c_str());
   m.kernel = kernel;
   m.body = &thread;
   m.thread_count = static_cast<int>(block.x * block.y * block.z);
@@ -311,7 +318,8 @@ static void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, 
   }
   m.finding.clear();
   for (uint64_t i = 0; i < blocks && m.finding.empty(); ++i, at = (at + step) % blocks) {
-    blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y), static_cast<unsigned>(at / grid.x / grid.y)};
+    blockIdx = {static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
+                static_cast<unsigned>(at / grid.x / grid.y)};
     run_block();
   }
   m.kernel = nullptr;
@@ -321,13 +329,18 @@ static void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, 
   if (!m.finding.empty()) throw Error(DUET_CUDA_ERROR, m.finding);
 }
 
-void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream, std::function<void()> thread) {
+void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream,
+            std::function<void()> thread) {
   const size_t threads = size_t{block.x} * block.y * block.z;
-  const auto refuse = [&](const auto&... why) { throw Error(DUET_CUDA_ERROR, text("launch of ", kernel, ": ", why...)); };
+  const auto refuse = [&](const auto&... why) {
+    throw Error(DUET_CUDA_ERROR, text("launch of ", kernel, ": ", why...));
+  };
   if (threads == 0 || threads > kThreadLimit || block.z > 64)
     refuse("a block of ", block.x, " x ", block.y, " x ", block.z, " threads, at most ", kThreadLimit);
-  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) refuse("a grid of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks");
-  if (const size_t most = played_device().shared_bytes; shared_bytes > most) refuse(shared_bytes, " bytes of dynamic shared memory, at most ", most);
+  if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    refuse("a grid of ", grid.x, " x ", grid.y, " x ", grid.z, " blocks");
+  if (const size_t most = played_device().shared_bytes; shared_bytes > most)
+    refuse(shared_bytes, " bytes of dynamic shared memory, at most ", most);
   submit(stream, [=, thread = std::move(thread)] { run(kernel, grid, block, shared_bytes, thread); });
 }
 

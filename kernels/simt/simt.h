@@ -1,5 +1,7 @@
-// Runs CUDA kernels on the CPU, for tests: one fiber a CUDA thread, the blocks of a grid one after another, on the calling host thread.
-// What a kernel does wrong (see the README) ends the launch with an Error that names kernel, block, thread, file, line and how to repeat it.
+// Runs CUDA kernels on the CPU, for tests: one fiber a CUDA thread, the blocks of a grid one after another, on the
+// calling host thread.
+// What a kernel does wrong (see the README) ends the launch with an Error that names kernel, block, thread, file, line
+// and how to repeat it.
 #pragma once
 
 #include <cstddef>
@@ -25,13 +27,15 @@ constexpr int warpSize = 32;
 namespace duet::simt {
 
 // forward: warps and lanes in ascending order, each warp as far as it gets; reverse: descending, the last block first.
-// random: blocks shuffled; a warp mostly runs on, sometimes anyone is next, and one warp of each block runs only when no other can.
+// random: blocks shuffled; a warp mostly runs on, sometimes anyone is next, and one warp of each block runs only when
+// no other can.
 enum class Order { forward, reverse, random };
 struct Schedule {
   Order order = Order::forward;
   uint64_t seed = 0;
 };
-Schedule schedule();  // until set: from DUET_SIMT_ORDER and DUET_SIMT_SEED; random without a seed takes one from the clock
+Schedule
+schedule();  // until set: from DUET_SIMT_ORDER and DUET_SIMT_SEED; random without a seed takes one from the clock
 void set_schedule(const Schedule& schedule);
 std::string repeat_command();  // the environment and command line that repeat this run
 
@@ -46,16 +50,18 @@ struct PlayedDevice {
   size_t shared_bytes = kSharedLimit;  // that a block may have, at most kSharedLimit
   bool has_code = true;                // whether the build does for it
 };
-inline constexpr PlayedDevice kLeastDevice{86, 99 * 1024, true};  // as sm_86: no device that the kernels run on gives less
+inline constexpr PlayedDevice kLeastDevice{86, 99 * 1024,
+                                           true};  // as sm_86: no device that the kernels run on gives less
 const PlayedDevice& played_device();
 void play(const PlayedDevice& device);
 
-// What the host has asked of the device, in calls that did not fail and were not captured. What stands for a library's call is one launch.
+// What the host has asked of the device, in calls that did not fail and were not captured. What stands for a library's
+// call is one launch.
 struct DeviceCounts {
   int64_t launches = 0, graph_launches = 0;  // a replay is one of the latter, whatever its graph holds
   int64_t copies = 0, fills = 0;
   int64_t allocations = 0, releases = 0;  // of the device, managed, pinned
-  int64_t waits = 0;                      // of the host: synchronize, synchronize_device, Event::wait(); Event::done is none
+  int64_t waits = 0;  // of the host: synchronize, synchronize_device, Event::wait(); Event::done is none
 };
 const DeviceCounts& device_counts();
 void reset_device_counts();
@@ -64,7 +70,8 @@ struct Place {
   const char* file;
   int line;
 };
-// A function's last parameters: where it is called. Two, as a default argument of class type names the declaration's line with gcc.
+// A function's last parameters: where it is called. Two, as a default argument of class type names the declaration's
+// line with gcc.
 #define DUET_SIMT_CALLER const char *caller_file = __builtin_FILE(), int caller_line = __builtin_LINE()
 #define DUET_SIMT_PLACE \
   ::duet::simt::Place { caller_file, caller_line }
@@ -79,7 +86,8 @@ template <class... Parts>
 }
 inline std::ostream& operator<<(std::ostream& out, Place at) { return out << at.file << ':' << at.line; }
 
-// Work of the device, which reaches its memory: done at once, or a node of a graph where the stream is captured (device.cpp).
+// Work of the device, which reaches its memory: done at once, or a node of a graph where the stream is captured
+// (device.cpp).
 enum class Task { kernel, copy, fill };
 void submit(void* stream, std::function<void()> work, Task task = Task::kernel);
 void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream, std::function<void()> thread);
@@ -94,10 +102,13 @@ int barrier(Place at, int vote = 0);  // the sum of the block's votes
 using Completion = void (*)(void* const* lanes, uint32_t arrived);
 // sync orders the lanes' accesses to memory, as a shuffle does not; of a whole_warp no lane may be gone.
 enum class Kind { exchange, sync, whole_warp };
-// Waits until every living lane of the mask has come to the same collective; the last one runs `complete` on everybody's arguments.
-void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete, Kind kind = Kind::exchange);
+// Waits until every living lane of the mask has come to the same collective; the last one runs `complete` on
+// everybody's arguments.
+void collective(uint32_t mask, const char* what, Place at, void* argument, Completion complete,
+                Kind kind = Kind::exchange);
 void fence();
-void touch_atomic(const void* address, size_t bytes, Place at);  // an atomic operation: a point where the schedule may switch
+void touch_atomic(const void* address, size_t bytes,
+                  Place at);  // an atomic operation: a point where the schedule may switch
 
 void check_aligned(const void* address, size_t bytes, const char* what, Place at);
 void cp_async16(void* shared, const void* global, int source_bytes, Place at);

@@ -27,7 +27,8 @@ StepDecision check(const duet_step_decision* given, Arguments& arguments) {
   for (int k = 0; k < decision.reason_count; ++k) {
     const duet_step_reason& reason = raw.reasons[k];
     decision.reasons[k] = {vector<const float>(reason.weight, "decision.reasons.weight", 1, Need::optional).data,
-                           vector<const float>(reason.value, "decision.reasons.value", 1, Need::optional).data, reason.more_than};
+                           vector<const float>(reason.value, "decision.reasons.value", 1, Need::optional).data,
+                           reason.more_than};
   }
   for (int k = 0; k < decision.move_count; ++k) {
     const auto from = arguments.vector<const float>(raw.moves[k].from, "decision.moves.from", kAny);
@@ -47,8 +48,8 @@ StepDecision check(const duet_step_decision* given, Arguments& arguments) {
 
 using namespace duet;
 
-duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun, duet_vector values, duet_vector integers,
-                            duet_vector indices) {
+duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun, duet_vector values,
+                            duet_vector integers, duet_vector indices) {
   return guard("step_begin", [&] {
     Arguments arguments;
     const duet_step_mail raw = load(mail, "mail");
@@ -62,16 +63,17 @@ duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, d
     const StepTaken taken{arguments.vector<float>(values, "values", from.values.columns),
                           arguments.vector<int64_t>(integers, "integers", from.integers.columns),
                           arguments.vector<int64_t>(indices, "indices", kAny)};
-    require(taken.indices.size <= from.indices.columns, "indices: expected at most ", from.indices.columns, ", as a slot holds, got ",
-            taken.indices.size);
+    require(taken.indices.size <= from.indices.columns, "indices: expected at most ", from.indices.columns,
+            ", as a slot holds, got ", taken.indices.size);
     arguments.check();
     dispatch(
-        context, [&] { cpu::step_begin(*context, from, counter, taken); }, [&] { cuda::step_begin(*context, from, counter, taken); });
+        context, [&] { cpu::step_begin(*context, from, counter, taken); },
+        [&] { cuda::step_begin(*context, from, counter, taken); });
   });
 }
 
-duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision, const duet_step_counters* counters, duet_vector apply,
-                             const duet_step_report* report) {
+duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision,
+                             const duet_step_counters* counters, duet_vector apply, const duet_step_report* report) {
   return guard("step_decide", [&] {
     Arguments arguments;
     const StepDecision given = check(decision, arguments);
@@ -90,7 +92,8 @@ duet_status duet_step_decide(duet_context* context, const duet_step_decision* de
     to.faults = raw.faults;
     arguments.check();
     dispatch(
-        context, [&] { cpu::step_decide(*context, given, counted, to); }, [&] { cuda::step_decide(*context, given, counted, to); });
+        context, [&] { cpu::step_decide(*context, given, counted, to); },
+        [&] { cuda::step_decide(*context, given, counted, to); });
   });
 }
 
@@ -101,11 +104,13 @@ duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm
     auto* const to = scalar<float>(arguments, scale, "scale");
     arguments.check();
     dispatch(
-        context, [&] { cpu::step_scale_forward(*context, from, to); }, [&] { cuda::step_scale_forward(*context, from, to); });
+        context, [&] { cpu::step_scale_forward(*context, from, to); },
+        [&] { cuda::step_scale_forward(*context, from, to); });
   });
 }
 
-duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale, duet_vector grad_logarithm) {
+duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale,
+                                     duet_vector grad_logarithm) {
   return guard("step_scale_backward", [&] {
     Arguments arguments;
     const auto* const at = scalar<const float>(arguments, scale, "scale");
@@ -113,6 +118,7 @@ duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, d
     auto* const to = scalar<float>(arguments, grad_logarithm, "grad_logarithm");
     arguments.check();
     dispatch(
-        context, [&] { cpu::step_scale_backward(*context, at, upstream, to); }, [&] { cuda::step_scale_backward(*context, at, upstream, to); });
+        context, [&] { cpu::step_scale_backward(*context, at, upstream, to); },
+        [&] { cuda::step_scale_backward(*context, at, upstream, to); });
   });
 }

@@ -1,9 +1,10 @@
-/* What a training step reads from the host, decides and tells the host, in the context's memory, so that nobody waits for anybody and a step that was
-   captured once can be replayed.
-   Mail: rings of slots (rows of matrices) in memory that both sides reach (duet_pinned_allocate). The step that is the k-th to begin, from 0, has
-   slot k mod slots. The host writes a slot before it starts the step, and reads the slot's answer when the step is done. begin: copies the slot's
-   numbers out and counts the step. decide: says whether the step may change anything, counts it where it does, moves what changes with it, and
-   answers. No workspace. Errors: DUET_INVALID_ARGUMENT. */
+/* What a training step reads from the host, decides and tells the host, in the context's memory, so that nobody waits
+   for anybody and a step that was captured once can be replayed.
+   Mail: rings of slots (rows of matrices) in memory that both sides reach (duet_pinned_allocate). The step that is the
+   k-th to begin, from 0, has slot k mod slots. The host writes a slot before it starts the step, and reads the slot's
+   answer when the step is done. begin: copies the slot's numbers out and counts the step. decide: says whether the step
+   may change anything, counts it where it does, moves what changes with it, and answers. No workspace. Errors:
+   DUET_INVALID_ARGUMENT. */
 #ifndef DUET_STEP_STEP_H
 #define DUET_STEP_STEP_H
 
@@ -23,11 +24,13 @@ typedef struct duet_step_mail {
 #define DUET_STEP_MAIL_INIT \
   { sizeof(duet_step_mail) }
 
-/* values (v), integers (i) and indices (at most as many as a slot holds) become those of the slot; begun (int64, 1) grows by one. */
-DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun, duet_vector values, duet_vector integers,
-                                     duet_vector indices);
+/* values (v), integers (i) and indices (at most as many as a slot holds) become those of the slot; begun (int64, 1)
+   grows by one. */
+DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun,
+                                     duet_vector values, duet_vector integers, duet_vector indices);
 
-/* A reason why a step has something to do: weight (float32, 1; null: 1) is above 0 and value (float32, 1; null: it holds) above more_than. */
+/* A reason why a step has something to do: weight (float32, 1; null: 1) is above 0 and value (float32, 1; null: it
+   holds) above more_than. */
 typedef struct duet_step_reason {
   duet_vector weight, value;
   float more_than;
@@ -60,7 +63,8 @@ typedef struct duet_step_decision {
 #define DUET_STEP_DECISION_INIT \
   { sizeof(duet_step_decision) }
 
-/* Counters of a run, int64 of size 1 each, 0 at first: steps that have begun, updates made, and the number of the step that failed (from 1). */
+/* Counters of a run, int64 of size 1 each, 0 at first: steps that have begun, updates made, and the number of the step
+   that failed (from 1). */
 typedef struct duet_step_counters {
   size_t struct_size;
   duet_vector begun, updates, failed;
@@ -68,8 +72,8 @@ typedef struct duet_step_counters {
 #define DUET_STEP_COUNTERS_INIT \
   { sizeof(duet_step_counters) }
 
-/* The answer of each slot. verdicts: int64, slots x 1, a duet_step_verdict. values: float32, slots x the sum of the reported sizes, one after
-   another, as they are after the moves. faults: an array of slots, or null. */
+/* The answer of each slot. verdicts: int64, slots x 1, a duet_step_verdict. values: float32, slots x the sum of the
+   reported sizes, one after another, as they are after the moves. faults: an array of slots, or null. */
 typedef struct duet_step_report {
   size_t struct_size;
   duet_matrix verdicts, values;
@@ -78,14 +82,17 @@ typedef struct duet_step_report {
 #define DUET_STEP_REPORT_INIT \
   { sizeof(duet_step_report) }
 
-/* Of the step that was the last to begin; before any has, it answers in slot 0. apply (int32, 1) becomes 1 where the step changes something, else 0.
- */
-DUET_API duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision, const duet_step_counters* counters,
-                                      duet_vector apply, const duet_step_report* report);
+/* Of the step that was the last to begin; before any has, it answers in slot 0. apply (int32, 1) becomes 1 where the
+ step changes something, else 0. */
+DUET_API duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision,
+                                      const duet_step_counters* counters, duet_vector apply,
+                                      const duet_step_report* report);
 
-/* scale = exp(logarithm), worked out in float64 (METHOD.md 4); backward adds grad_scale scale into grad_logarithm. All float32 of size 1. */
+/* scale = exp(logarithm), worked out in float64 (METHOD.md 4); backward adds grad_scale scale into grad_logarithm. All
+   float32 of size 1. */
 DUET_API duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm, duet_vector scale);
-DUET_API duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale, duet_vector grad_logarithm);
+DUET_API duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale,
+                                              duet_vector grad_logarithm);
 
 #ifdef __cplusplus
 }

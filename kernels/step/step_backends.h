@@ -70,18 +70,22 @@ DUET_HOST_DEVICE inline int64_t slot_of(int64_t before, int64_t slots) { return 
 namespace cpu {
 
 void step_begin(const duet_context& context, const StepMail& mail, int64_t* begun, const StepTaken& taken);
-void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters, const StepReport& report);
+void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters,
+                 const StepReport& report);
 void step_scale_forward(const duet_context& context, const float* logarithm, float* scale);
-void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale, float* grad_logarithm);
+void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale,
+                         float* grad_logarithm);
 
 }  // namespace cpu
 
 namespace cuda {
 
 void step_begin(const duet_context& context, const StepMail& mail, int64_t* begun, const StepTaken& taken);
-void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters, const StepReport& report);
+void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters,
+                 const StepReport& report);
 void step_scale_forward(const duet_context& context, const float* logarithm, float* scale);
-void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale, float* grad_logarithm);
+void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale,
+                         float* grad_logarithm);
 
 }  // namespace cuda
 }  // namespace duet

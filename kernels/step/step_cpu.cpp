@@ -14,7 +14,8 @@ void step_begin(const duet_context&, const StepMail& mail, int64_t* begun, const
 }
 
 // A call on the CPU refuses a value out of range itself: there are no faults.
-void step_decide(const duet_context&, const StepDecision& decision, const StepCounters& counters, const StepReport& report) {
+void step_decide(const duet_context&, const StepDecision& decision, const StepCounters& counters,
+                 const StepReport& report) {
   const bool reason = std::any_of(decision.reasons, decision.reasons + decision.reason_count, holds);
   const duet_step_verdict verdict = verdict_of({*counters.failed != 0, false, reason, std::isfinite(*decision.total)});
   *report.apply = verdict == DUET_STEP_CHANGES;
@@ -34,7 +35,9 @@ void step_decide(const duet_context&, const StepDecision& decision, const StepCo
   *report.verdicts.row(slot) = verdict;
 }
 
-void step_scale_forward(const duet_context&, const float* logarithm, float* scale) { *scale = static_cast<float>(std::exp(double{*logarithm})); }
+void step_scale_forward(const duet_context&, const float* logarithm, float* scale) {
+  *scale = static_cast<float>(std::exp(double{*logarithm}));
+}
 void step_scale_backward(const duet_context&, const float* scale, const float* grad_scale, float* grad_logarithm) {
   *grad_logarithm += *grad_scale * *scale;
 }

@@ -1,6 +1,6 @@
-// One block a call. begin reads a slot in the host's memory: a batch of 128 indices is 1 KB over the bus, 1 to 2 us, instead of a copy before the
-// step. decide reads a dozen scalars, which thread 0 waits for twice (about 2 us), moves a few hundred bytes of state and writes as many to the host.
-// Neither computes anything.
+// One block a call. begin reads a slot in the host's memory: a batch of 128 indices is 1 KB over the bus, 1 to 2 us,
+// instead of a copy before the step. decide reads a dozen scalars, which thread 0 waits for twice (about 2 us), moves a
+// few hundred bytes of state and writes as many to the host. Neither computes anything.
 #include "kernels/cuda/launch.h"
 #include "kernels/step/step_backends.h"
 
@@ -23,7 +23,8 @@ __global__ void __launch_bounds__(kThreads) begin_step_kernel(StepMail mail, int
   if (threadIdx.x == 0) ++*begun;
 }
 
-__global__ void __launch_bounds__(kThreads) decide_kernel(StepDecision decision, StepCounters counters, StepReport report, const duet_fault* faults) {
+__global__ void __launch_bounds__(kThreads)
+    decide_kernel(StepDecision decision, StepCounters counters, StepReport report, const duet_fault* faults) {
   DUET_SHARED(int64_t, decided, [2]);  // the verdict, the slot
   if (threadIdx.x == 0) {
     bool reason = false;
@@ -42,7 +43,8 @@ __global__ void __launch_bounds__(kThreads) decide_kernel(StepDecision decision,
   }
   __syncthreads();
   if (decided[0] == DUET_STEP_CHANGES)
-    for (int k = 0; k < decision.move_count; ++k) copy_all(decision.moves[k].from, decision.moves[k].size, decision.moves[k].to);
+    for (int k = 0; k < decision.move_count; ++k)
+      copy_all(decision.moves[k].from, decision.moves[k].size, decision.moves[k].to);
   __syncthreads();  // what is reported may have been moved
   float* to = report.values.row(decided[1]);
   for (int k = 0; k < decision.reported_count; ++k) {
@@ -51,8 +53,12 @@ __global__ void __launch_bounds__(kThreads) decide_kernel(StepDecision decision,
   }
 }
 
-__global__ void scale_kernel(const float* logarithm, float* scale) { *scale = static_cast<float>(exp(double{*logarithm})); }
-__global__ void scale_backward_kernel(const float* scale, const float* grad_scale, float* grad_logarithm) { *grad_logarithm += *grad_scale * *scale; }
+__global__ void scale_kernel(const float* logarithm, float* scale) {
+  *scale = static_cast<float>(exp(double{*logarithm}));
+}
+__global__ void scale_backward_kernel(const float* scale, const float* grad_scale, float* grad_logarithm) {
+  *grad_logarithm += *grad_scale * *scale;
+}
 
 }  // namespace
 
@@ -60,14 +66,16 @@ void step_begin(const duet_context& context, const StepMail& mail, int64_t* begu
   DUET_LAUNCH(begin_step_kernel, 1, kThreads, 0, context.stream)(mail, begun, taken);
 }
 
-void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters, const StepReport& report) {
+void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters,
+                 const StepReport& report) {
   DUET_LAUNCH(decide_kernel, 1, kThreads, 0, context.stream)(decision, counters, report, context.faults);
 }
 
 void step_scale_forward(const duet_context& context, const float* logarithm, float* scale) {
   DUET_LAUNCH(scale_kernel, 1, 1, 0, context.stream)(logarithm, scale);
 }
-void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale, float* grad_logarithm) {
+void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale,
+                         float* grad_logarithm) {
   DUET_LAUNCH(scale_backward_kernel, 1, 1, 0, context.stream)(scale, grad_scale, grad_logarithm);
 }
 

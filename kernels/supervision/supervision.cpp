@@ -34,8 +34,10 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.generality = raw.generality;
   require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
   require(inputs.largest_lift > 0, "inputs.largest_lift: expected a positive number, got ", inputs.largest_lift);
-  require(is_share(inputs.unannotated_kappa), "inputs.unannotated_kappa: expected 0 to 1, got ", inputs.unannotated_kappa);
-  require(inputs.pair_weight_scale >= 0, "inputs.pair_weight_scale: expected 0 or more, got ", inputs.pair_weight_scale);
+  require(is_share(inputs.unannotated_kappa), "inputs.unannotated_kappa: expected 0 to 1, got ",
+          inputs.unannotated_kappa);
+  require(inputs.pair_weight_scale >= 0, "inputs.pair_weight_scale: expected 0 or more, got ",
+          inputs.pair_weight_scale);
   require(is_share(inputs.unread), "inputs.unread: expected 0 to 1, got ", inputs.unread);
   require(is_share(inputs.generality), "inputs.generality: expected 0 to 1, got ", inputs.generality);
   return inputs;
@@ -44,20 +46,23 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
 void check_values(const duet_context* context, const SupervisionInputs& inputs) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   const bool kernel_looks = dispatch(
-      context, [] { return false; }, [&] { return context->faults != nullptr && cuda::supervision_is_small(*context, samples, classes); });
+      context, [] { return false; },
+      [&] { return context->faults != nullptr && cuda::supervision_is_small(*context, samples, classes); });
   if (!kernel_looks) {
     check_within(context, inputs.labels, label_range(inputs));
     check_within(context, inputs.ratio, ratio_range());
   }
   // On the CPU the epoch can be read here; a device takes its low 32 bits as they are.
   if (context->device == DUET_CPU)
-    require(inputs.epoch[0] >= 0 && inputs.epoch[0] <= UINT32_MAX, "inputs.epoch: expected 0 to below 2^32, got ", inputs.epoch[0]);
+    require(inputs.epoch[0] >= 0 && inputs.epoch[0] <= UINT32_MAX, "inputs.epoch: expected 0 to below 2^32, got ",
+            inputs.epoch[0]);
 }
 
 size_t workspace_bytes(const duet_context* context, const SupervisionInputs& inputs) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   return dispatch(
-      context, [&] { return cpu::supervision_workspace(samples, classes); }, [&] { return cuda::supervision_workspace(samples, classes); });
+      context, [&] { return cpu::supervision_workspace(samples, classes); },
+      [&] { return cuda::supervision_workspace(samples, classes); });
 }
 
 }  // namespace
@@ -65,7 +70,8 @@ size_t workspace_bytes(const duet_context* context, const SupervisionInputs& inp
 
 using namespace duet;
 
-duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs, size_t* bytes) {
+duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs,
+                                       size_t* bytes) {
   return guard("supervision_workspace", [&] {
     Arguments arguments;
     require(bytes != nullptr, "bytes: null");
@@ -73,8 +79,9 @@ duet_status duet_supervision_workspace(const duet_context* context, const duet_s
   });
 }
 
-duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs, const duet_supervision_state* state,
-                                     const duet_supervision_outputs* outputs, duet_workspace workspace) {
+duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs,
+                                     const duet_supervision_state* state, const duet_supervision_outputs* outputs,
+                                     duet_workspace workspace) {
   return guard("supervision_forward", [&] {
     Arguments arguments;
     const SupervisionInputs given = check(inputs, arguments);
@@ -85,16 +92,19 @@ duet_status duet_supervision_forward(duet_context* context, const duet_supervisi
     const auto raw = load(outputs, "outputs");
     const auto next_predicted = arguments.vector<float>(raw.predicted, "outputs.predicted", classes, Need::optional);
     const auto next_concord = arguments.vector<float>(raw.concord, "outputs.concord", 1, Need::optional);
-    require(bool(next_predicted) == bool(next_concord), "outputs.predicted and outputs.concord: expected both or neither");
-    const SupervisionState kept{predicted, concord, next_predicted ? next_predicted : predicted, next_concord ? next_concord : concord};
-    const SupervisionOutputs to{arguments.matrix<float>(raw.class_q, "outputs.class_q", samples, classes),
-                                arguments.vector<float>(raw.trust, "outputs.trust", samples),
-                                arguments.vector<float>(raw.kappa, "outputs.kappa", samples),
-                                arguments.vector<float>(raw.annotated, "outputs.annotated", samples),
-                                arguments.vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
-                                arguments.vector<float>(raw.counts, "outputs.counts", 2),
-                                arguments.vector<float>(raw.pair_weight, "outputs.pair_weight", 1),
-                                arguments.vector<float>(raw.anchor_weight, "outputs.anchor_weight", samples, Need::optional)};
+    require(bool(next_predicted) == bool(next_concord),
+            "outputs.predicted and outputs.concord: expected both or neither");
+    const SupervisionState kept{predicted, concord, next_predicted ? next_predicted : predicted,
+                                next_concord ? next_concord : concord};
+    const SupervisionOutputs to{
+        arguments.matrix<float>(raw.class_q, "outputs.class_q", samples, classes),
+        arguments.vector<float>(raw.trust, "outputs.trust", samples),
+        arguments.vector<float>(raw.kappa, "outputs.kappa", samples),
+        arguments.vector<float>(raw.annotated, "outputs.annotated", samples),
+        arguments.vector<float>(raw.hidden_trust, "outputs.hidden_trust", samples),
+        arguments.vector<float>(raw.counts, "outputs.counts", 2),
+        arguments.vector<float>(raw.pair_weight, "outputs.pair_weight", 1),
+        arguments.vector<float>(raw.anchor_weight, "outputs.anchor_weight", samples, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, given));
     check_values(context, given);
     const Workspace scratch(workspace);

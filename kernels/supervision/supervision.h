@@ -1,20 +1,25 @@
-/* What supervises a batch of pairs (METHOD.md 6.3, 6.4 and 6.10): the annotated split, class distributions q, trust t, kappa, lift, concord, and what
-   weighs the pair term.
-   inputs: labels B (int32, -1: never labelled), sample_ids B (int64); logits_a, logits_v B x C: the teacher's two heads; prior C: class
-     frequencies of the labelled training samples; ratio 1: r; epoch 1 (int64); seed: the coin of stream 4.
-   A labelled sample is annotated where hide is 0 or its coin of probability r falls; every other sample has its label hidden.
-   state: predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of the batch's never-labelled
-     samples whose heads agree, then the moved values are used.
-   outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0; counts 2: number annotated,
-     number of the others; pair_weight 1: w = pair_weight_scale (1 + 2 unread) ((1 - concord) + (1 - generality)^2 concord^8); predicted C, concord 1,
-     optional: the moved state. Where they are given the state stays as it was, so that a caller can drop a step after it has seen the counts; where
-     not, the state itself is moved. anchor_weight B, optional: 1 of a never-labelled sample, unread^2 of the others.
+/* What supervises a batch of pairs (METHOD.md 6.3, 6.4 and 6.10): the annotated split, class distributions q, trust t,
+   kappa, lift, concord, and what weighs the pair term.
+   inputs: labels B (int32, -1: never labelled), sample_ids B (int64); logits_a, logits_v B x C: the teacher's two
+     heads; prior C: class frequencies of the labelled training samples; ratio 1: r; epoch 1 (int64); seed: the coin of
+     stream 4.
+   A labelled sample is annotated where hide is 0 or its coin of probability r falls; every other sample has its label
+   hidden.
+   state: predicted C, u of 6.4, from 1/C; concord 1, from 0. In order: u takes in the mean of p, concord the share of
+     the batch's never-labelled samples whose heads agree, then the moved values are used.
+   outputs: class_q B x C; trust, kappa B; annotated B: 1 or 0; hidden_trust B: trust where not annotated, else 0;
+     counts 2: number annotated, number of the others; pair_weight 1: w = pair_weight_scale (1 + 2 unread) ((1 -
+     concord) + (1 - generality)^2 concord^8); predicted C, concord 1, optional: the moved state. Where they are given
+     the state stays as it was, so that a caller can drop a step after it has seen the counts; where not, the state
+     itself is moved. anchor_weight B, optional: 1 of a never-labelled sample, unread^2 of the others.
    With fewer than two classes heads cannot disagree, so that their agreement says nothing: it counts as none.
-   Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass is used without it.
+   Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass
+   is used without it.
    NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, the state moves nowhere.
-   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside [0, 1]),
-   DUET_WORKSPACE_TOO_SMALL. CUDA: to look at labels and ratio a call waits for the stream, unless its context notes faults or its stream is
-   captured; then a label of C or above has a class_q of 0. Up to small_rows samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
+   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside
+   [0, 1]), DUET_WORKSPACE_TOO_SMALL. CUDA: to look at labels and ratio a call waits for the stream, unless its context
+   notes faults or its stream is captured; then a label of C or above has a class_q of 0. Up to small_rows samples are
+   one launch where 8 (B + 2) C bytes fit in 47 KiB. */
 #ifndef DUET_SUPERVISION_SUPERVISION_H
 #define DUET_SUPERVISION_SUPERVISION_H
 
@@ -38,11 +43,14 @@ typedef struct duet_supervision_inputs {
   float largest_lift;      /* 100 */
   float unannotated_kappa; /* 0.5 */
   float pair_weight_scale; /* 1 */
-  double unread;           /* METHOD.md 6.9: what the labels tell of neither modality, 0 to 1; 1: nothing is known of them */
-  double generality;       /* METHOD.md 6.9: how far pairs generalise, 0 to 1; 0: nothing is known of them */
+  double unread;     /* METHOD.md 6.9: what the labels tell of neither modality, 0 to 1; 1: nothing is known of them */
+  double generality; /* METHOD.md 6.9: how far pairs generalise, 0 to 1; 0: nothing is known of them */
 } duet_supervision_inputs;
-#define DUET_SUPERVISION_INPUTS_INIT \
-  { sizeof(duet_supervision_inputs), {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 1, 1, 1, 0.95f, 100.0f, 0.5f, 1.0f, 1.0, 0.0 }
+#define DUET_SUPERVISION_INPUTS_INIT                                                                                \
+  {                                                                                                                 \
+    sizeof(duet_supervision_inputs), {0}, {0}, {0}, {0}, {0}, {0}, {0}, 0, 1, 1, 1, 0.95f, 100.0f, 0.5f, 1.0f, 1.0, \
+        0.0                                                                                                         \
+  }
 
 typedef struct duet_supervision_state {
   size_t struct_size;
@@ -61,8 +69,10 @@ typedef struct duet_supervision_outputs {
 #define DUET_SUPERVISION_OUTPUTS_INIT \
   { sizeof(duet_supervision_outputs) }
 
-DUET_API duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs, size_t* bytes);
-DUET_API duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs, const duet_supervision_state* state,
+DUET_API duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs,
+                                                size_t* bytes);
+DUET_API duet_status duet_supervision_forward(duet_context* context, const duet_supervision_inputs* inputs,
+                                              const duet_supervision_state* state,
                                               const duet_supervision_outputs* outputs, duet_workspace workspace);
 
 #ifdef __cplusplus

@@ -41,7 +41,8 @@ struct SupervisionOutputs {
 };
 
 inline Range<int32_t> label_range(const SupervisionInputs& inputs) {
-  return {"inputs.labels", -1, static_cast<int32_t>(std::min<int64_t>(inputs.logits_a.columns - 1, std::numeric_limits<int32_t>::max()))};
+  return {"inputs.labels", -1,
+          static_cast<int32_t>(std::min<int64_t>(inputs.logits_a.columns - 1, std::numeric_limits<int32_t>::max()))};
 }
 inline Range<float> ratio_range() { return {"inputs.ratio", 0, 1, true}; }
 
@@ -59,8 +60,8 @@ size_t supervision_workspace(int64_t samples, int64_t classes);
 void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
                          const SupervisionOutputs& outputs, Workspace workspace);
 
-// Whether p of the whole batch fits in a block's shared memory. Then one launch does all, and where the context notes faults it notes a label or a
-// ratio out of range itself.
+// Whether p of the whole batch fits in a block's shared memory. Then one launch does all, and where the context notes
+// faults it notes a label or a ratio out of range itself.
 bool supervision_is_small(const duet_context& context, int64_t samples, int64_t classes);
 
 }  // namespace cuda

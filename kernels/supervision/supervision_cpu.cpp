@@ -1,5 +1,5 @@
-// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample takes an
-// exponential a class; naming a head's class takes none.
+// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample takes
+// an exponential a class; naming a head's class takes none.
 #include <algorithm>
 #include <cmath>
 
@@ -43,7 +43,8 @@ void apply_lift(Vector<const double> lift, double* p) {
   for (int64_t c = 0; c < lift.size; ++c) p[c] = p[c] * lift[c] / sum;
 }
 
-// The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1 where they are NaN.
+// The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1
+// where they are NaN.
 int64_t named_class(const float* logits, Vector<const double> log_lift) {
   double largest = -HUGE_VAL;
   for (int64_t c = 0; c < log_lift.size; ++c) largest = std::max(largest, double{logits[c]});
@@ -58,7 +59,8 @@ int64_t named_class(const float* logits, Vector<const double> log_lift) {
 }
 
 // next = momentum u + (1 - momentum) mean of p over the batch; u itself where the batch is empty.
-void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vector<const float> predicted, Vector<float> next) {
+void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vector<const float> predicted,
+                    Vector<float> next) {
   const int64_t samples = scratch.both.rows, classes = scratch.both.columns;
   if (samples == 0) {
     for (int64_t c = 0; c < classes; ++c) next[c] = predicted[c];
@@ -68,7 +70,8 @@ void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vec
   for (int64_t i = 0; i < samples; ++i)
     for (int64_t c = 0; c < classes; ++c) scratch.mean[c] += scratch.both.row(i)[c];
   for (int64_t c = 0; c < classes; ++c)
-    next[c] = static_cast<float>(inputs.momentum * predicted[c] + (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
+    next[c] = static_cast<float>(inputs.momentum * predicted[c] +
+                                 (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
 }
 
 bool heads_agree(const SupervisionInputs& inputs, int64_t i, Vector<const double> log_lift) {
@@ -95,7 +98,8 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     });
   };
   for_each_row([&](int64_t i) {
-    softmax(classes, scratch.both.row(i), [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
+    softmax(classes, scratch.both.row(i),
+            [&](int64_t c) { return 0.5 * (double{inputs.logits_a.row(i)[c]} + inputs.logits_v.row(i)[c]); });
   });
   move_predicted(inputs, scratch, state.predicted, state.next_predicted);
   for (int64_t c = 0; c < classes; ++c) {
@@ -107,8 +111,9 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   const auto step = static_cast<uint32_t>(inputs.epoch[0]);
   for_each_row([&](int64_t i) {
     const int32_t label = inputs.labels[i];
-    const bool annotated = label >= 0 && (!inputs.hide || random_word(inputs.seed, kStreamAnnotatedSplit, step,
-                                                                      static_cast<uint64_t>(inputs.sample_ids[i])) < threshold);
+    const bool annotated =
+        label >= 0 && (!inputs.hide || random_word(inputs.seed, kStreamAnnotatedSplit, step,
+                                                   static_cast<uint64_t>(inputs.sample_ids[i])) < threshold);
     const bool agree = heads_agree(inputs, i, scratch.log_lift);
     double* q = scratch.both.row(i);
     if (annotated)

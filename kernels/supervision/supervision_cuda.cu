@@ -1,9 +1,10 @@
-// Of larger batches (supervision_small_cuda.cu has the others): four steps, all in double as on the CPU, whose decisions they repeat: (1) a warp a
-// sample (a block where there are over 2048 classes) writes p, the softmax of the two heads' mean, to the workspace; (2) the means of p over the
-// batch, a sum over rows (kernels/cuda/column_sums.h), move u, and u gives the lift; (3) a team a sample flips the coin, compares the heads, writes
-// q, trust and kappa, and counts with integer atomics, whose order no bit depends on; (4) one thread moves concord and writes the counts. A large
-// batch moves 8 C bytes of logits twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the 4.8 TB/s of an H200; an exponential a
-// class in double takes a tenth of that.
+// Of larger batches (supervision_small_cuda.cu has the others): four steps, all in double as on the CPU, whose
+// decisions they repeat: (1) a warp a sample (a block where there are over 2048 classes) writes p, the softmax of the
+// two heads' mean, to the workspace; (2) the means of p over the batch, a sum over rows (kernels/cuda/column_sums.h),
+// move u, and u gives the lift; (3) a team a sample flips the coin, compares the heads, writes q, trust and kappa, and
+// counts with integer atomics, whose order no bit depends on; (4) one thread moves concord and writes the counts. A
+// large batch moves 8 C bytes of logits twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the
+// 4.8 TB/s of an H200; an exponential a class in double takes a tenth of that.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/supervision/supervision_cuda.h"
@@ -48,7 +49,8 @@ struct Softmax {
     double* const p = both.row(i);
     const auto logit = [=](int64_t c) { return 0.5 * (double{a[c]} + v[c]); };
     const double largest = largest_of<Team>(both.columns, logit);
-    const double sum = Team::template sum_over<1>(both.columns, [=](int64_t c) { return p[c] = exp(logit(c) - largest); });
+    const double sum =
+        Team::template sum_over<1>(both.columns, [=](int64_t c) { return p[c] = exp(logit(c) - largest); });
     Team::template each<1>(both.columns, [=](int64_t c) { p[c] /= sum; });
   }
 };
@@ -64,7 +66,9 @@ struct MovePredicted {
   SupervisionState state;
   double *lift, *log_lift;
 
-  __device__ void operator()(int64_t c, const ColumnTerms<1>& sums) const { move_predicted(inputs, state, c, sums.at[0], lift, log_lift); }
+  __device__ void operator()(int64_t c, const ColumnTerms<1>& sums) const {
+    move_predicted(inputs, state, c, sums.at[0], lift, log_lift);
+  }
 };
 
 struct Sample {
@@ -74,7 +78,8 @@ struct Sample {
   const double *lift, *log_lift;
   SupervisionCounts* counts;
 
-  // The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1 where they are NaN.
+  // The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1
+  // where they are NaN.
   template <class Team>
   __device__ int64_t named_class(const float* logits) const {
     const int64_t classes = both.columns;
@@ -92,14 +97,16 @@ struct Sample {
   __device__ void run(int64_t i) const {
     const int64_t classes = both.columns;
     const bool annotated = is_annotated(inputs, i);
-    const int64_t best_a = named_class<Team>(inputs.logits_a.row(i)), best_v = named_class<Team>(inputs.logits_v.row(i));
+    const int64_t best_a = named_class<Team>(inputs.logits_a.row(i)),
+                  best_v = named_class<Team>(inputs.logits_v.row(i));
     const bool agree = classes >= kFewestClasses && best_a >= 0 && best_a == best_v;
 
     const double *const p = both.row(i), *const factors = lift;
     float* const q = outputs.class_q.row(i);
     const double mass = Team::template sum_over<1>(classes, [=](int64_t c) { return p[c] * factors[c]; });
     const int32_t label = inputs.labels[i];
-    Team::template each<1>(classes, [=](int64_t c) { q[c] = class_q_of(p[c], factors[c], mass, annotated, c == label); });
+    Team::template each<1>(classes,
+                           [=](int64_t c) { q[c] = class_q_of(p[c], factors[c], mass, annotated, c == label); });
     if (Team::thread() != 0) return;
     const SupervisionCounts mine = write_sample(inputs, outputs, i, annotated, agree);
     if (mine.annotated) atomicAdd(&counts->annotated, 1u);
@@ -110,7 +117,8 @@ struct Sample {
 
 __global__ void clear_kernel(SupervisionCounts* counts) { *counts = {0, 0, 0}; }
 
-__global__ void summary_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs, const SupervisionCounts* counts) {
+__global__ void summary_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs,
+                               const SupervisionCounts* counts) {
   write_summary(inputs, state, outputs, *counts);
 }
 
@@ -129,8 +137,10 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   const Scratch scratch(workspace, samples, classes);
   DUET_LAUNCH(clear_kernel, 1, 1, 0, context.stream)(scratch.counts);
   for_each_row(context, samples, classes, false, Softmax{inputs.logits_a, inputs.logits_v, scratch.both});
-  column_sums<1>(context, scratch.cut, Probability{scratch.both}, MovePredicted{inputs, state, scratch.lift, scratch.log_lift}, scratch.partials);
-  for_each_row(context, samples, classes, false, Sample{inputs, outputs, scratch.both, scratch.lift, scratch.log_lift, scratch.counts});
+  column_sums<1>(context, scratch.cut, Probability{scratch.both},
+                 MovePredicted{inputs, state, scratch.lift, scratch.log_lift}, scratch.partials);
+  for_each_row(context, samples, classes, false,
+               Sample{inputs, outputs, scratch.both, scratch.lift, scratch.log_lift, scratch.counts});
   DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state, outputs, scratch.counts);
 }
 

@@ -11,17 +11,18 @@ struct SupervisionCounts {
 };
 
 // next = momentum u + (1 - momentum) mean of p, then the class's lift. sum: that of p over the batch.
-__device__ inline void move_predicted(const SupervisionInputs& inputs, const SupervisionState& state, int64_t c, double sum, double* lift,
-                                      double* log_lift) {
+__device__ inline void move_predicted(const SupervisionInputs& inputs, const SupervisionState& state, int64_t c,
+                                      double sum, double* lift, double* log_lift) {
   const auto samples = static_cast<double>(inputs.labels.size);
-  state.next_predicted[c] = static_cast<float>(inputs.momentum * state.predicted[c] + (1 - inputs.momentum) * sum / samples);
+  state.next_predicted[c] =
+      static_cast<float>(inputs.momentum * state.predicted[c] + (1 - inputs.momentum) * sum / samples);
   lift[c] = lift_of(inputs, inputs.prior[c], state.next_predicted[c]);
   log_lift[c] = log(lift[c]);
 }
 
 __device__ inline bool is_annotated(const SupervisionInputs& inputs, int64_t i) {
-  const uint32_t word =
-      random_word(inputs.seed, kStreamAnnotatedSplit, static_cast<uint32_t>(inputs.epoch[0]), static_cast<uint64_t>(inputs.sample_ids[i]));
+  const uint32_t word = random_word(inputs.seed, kStreamAnnotatedSplit, static_cast<uint32_t>(inputs.epoch[0]),
+                                    static_cast<uint64_t>(inputs.sample_ids[i]));
   return inputs.labels[i] >= 0 && (!inputs.hide || word < coin_threshold(inputs.ratio[0]));
 }
 
@@ -32,8 +33,8 @@ __device__ inline float class_q_of(double p, double lift, double mass, bool anno
 }
 
 // What a sample gets beside q. agree: its heads name one class.
-__device__ inline SupervisionCounts write_sample(const SupervisionInputs& inputs, const SupervisionOutputs& outputs, int64_t i, bool annotated,
-                                                 bool agree) {
+__device__ inline SupervisionCounts write_sample(const SupervisionInputs& inputs, const SupervisionOutputs& outputs,
+                                                 int64_t i, bool annotated, bool agree) {
   const int32_t label = inputs.labels[i];
   const float trust = annotated || !inputs.trust || agree ? 1.0f : 0.0f;
   outputs.annotated[i] = annotated ? 1.0f : 0.0f;
@@ -45,8 +46,8 @@ __device__ inline SupervisionCounts write_sample(const SupervisionInputs& inputs
 }
 
 // By one thread.
-__device__ inline void write_summary(const SupervisionInputs& inputs, const SupervisionState& state, const SupervisionOutputs& outputs,
-                                     const SupervisionCounts& counts) {
+__device__ inline void write_summary(const SupervisionInputs& inputs, const SupervisionState& state,
+                                     const SupervisionOutputs& outputs, const SupervisionCounts& counts) {
   double share = state.concord[0];
   if (counts.never_labelled > 0) {
     const double agreeing = static_cast<double>(counts.agreeing) / static_cast<double>(counts.never_labelled);

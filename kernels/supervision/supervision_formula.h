@@ -23,15 +23,20 @@ struct BetterCandidate {
   }
 };
 
-// The logarithm of p lift, up to what all classes of the row share. No exponential is taken: without lift the order is exactly that of the logits,
-// however small their differences are. NaN where the row holds NaN or +inf, or nothing but -inf.
-DUET_HOST_DEVICE inline double lifted_logit(float logit, double largest, double log_lift) { return double{logit} - largest + log_lift; }
+// The logarithm of p lift, up to what all classes of the row share. No exponential is taken: without lift the order is
+// exactly that of the logits, however small their differences are. NaN where the row holds NaN or +inf, or nothing but
+// -inf.
+DUET_HOST_DEVICE inline double lifted_logit(float logit, double largest, double log_lift) {
+  return double{logit} - largest + log_lift;
+}
 
 // What two heads must name for their agreement to say something.
 inline constexpr int64_t kFewestClasses = 2;
 
 // The class of the best candidate; -1 where its value is NaN.
-DUET_HOST_DEVICE inline int64_t class_of(const Candidate& found) { return found.value != found.value ? -1 : found.index; }
+DUET_HOST_DEVICE inline int64_t class_of(const Candidate& found) {
+  return found.value != found.value ? -1 : found.index;
+}
 
 // METHOD.md 6.4: what a class's probability is multiplied by, from its share among the labelled samples and u.
 DUET_HOST_DEVICE inline double lift_of(const SupervisionInputs& inputs, double prior, double u) {

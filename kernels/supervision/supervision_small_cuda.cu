@@ -1,6 +1,8 @@
 // A small batch in one launch: one block, four threads a sample, a warp a class; all in double as in the tiles.
-// Bytes: p of the batch, 8 B C, and two numbers a class lie in shared memory, at most 47 KB; 8 C of logits, read twice, and 4 C of q go by a sample.
-// 128 x 10: 1280 exponentials, a division or two each: some 3 us of an SM of 64 units in double, where the five launches of the tiles take 10.
+// Bytes: p of the batch, 8 B C, and two numbers a class lie in shared memory, at most 47 KB; 8 C of logits, read twice,
+// and 4 C of q go by a sample.
+// 128 x 10: 1280 exponentials, a division or two each: some 3 us of an SM of 64 units in double, where the five
+// launches of the tiles take 10.
 #include "kernels/cuda/outside.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/supervision/supervision_cuda.h"
@@ -12,7 +14,9 @@ constexpr int kThreads = 1024;               // 256 samples at a time
 constexpr int kLanes = 4;                    // of a sample
 constexpr int64_t kSharedBytes = 47 * 1024;  // with what the reductions hold below the 48 KB that every launch may have
 
-int64_t shared_bytes(int64_t samples, int64_t classes) { return (samples + 2) * classes * static_cast<int64_t>(sizeof(double)); }
+int64_t shared_bytes(int64_t samples, int64_t classes) {
+  return (samples + 2) * classes * static_cast<int64_t>(sizeof(double));
+}
 
 struct AddCounts {
   __device__ SupervisionCounts operator()(const SupervisionCounts& a, const SupervisionCounts& b) const {
@@ -51,7 +55,8 @@ struct Row {
     const double total = sum([&](int64_t c) { return p[c] = exp(logit(c) - most); });
     each([&](int64_t c) { p[c] /= total; });
   }
-  // The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1 where they are NaN.
+  // The lowest class of the largest lifted probability (of the probability itself where the lift leaves no mass); -1
+  // where they are NaN.
   __device__ __forceinline__ int64_t named_class(const float* logits, const double* log_lift) const {
     const double most = largest([=](int64_t c) { return double{logits[c]}; });
     Candidate lifted{0, -1}, plain{0, -1};
@@ -66,20 +71,23 @@ struct Row {
   }
 };
 
-// body(i, has, row) for every sample i, four threads each; the threads of a warp that have none go along without classes.
+// body(i, has, row) for every sample i, four threads each; the threads of a warp that have none go along without
+// classes.
 template <class Body>
 __device__ __forceinline__ void for_each_sample(const SupervisionInputs& inputs, double* both, Body&& body) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   for (int64_t first = int64_t{warp_of_block()} * (32 / kLanes); first < samples; first += blockDim.x / kLanes) {
     const int64_t i = first + lane_of_warp() / kLanes, row = i < samples ? i : 0;
     body(i, i < samples,
-         Row{inputs.logits_a.row(row), inputs.logits_v.row(row), both + row * classes, i < samples ? classes : 0, lane_of_warp() % kLanes});
+         Row{inputs.logits_a.row(row), inputs.logits_v.row(row), both + row * classes, i < samples ? classes : 0,
+             lane_of_warp() % kLanes});
   }
 }
 
 // faults: null where the call has looked at labels and ratio.
-__global__ void __launch_bounds__(kThreads) supervision_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs,
-                                                               duet_fault* faults, Range<int32_t> labels, Range<float> ratio) {
+__global__ void __launch_bounds__(kThreads)
+    supervision_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs, duet_fault* faults,
+                       Range<int32_t> labels, Range<float> ratio) {
   DUET_SHARED_DYNAMIC(double, both);
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   double *const lift = both + samples * classes, *const log_lift = lift + classes;

@@ -13,7 +13,8 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   const int metric = enum_value(inputs.metric);
   require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
           "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
-  const duet_triplet_mining mining = enumerator(inputs.mining, "inputs.mining", DUET_TRIPLET_ALL, DUET_TRIPLET_DISTANCE_WEIGHTED);
+  const duet_triplet_mining mining =
+      enumerator(inputs.mining, "inputs.mining", DUET_TRIPLET_ALL, DUET_TRIPLET_DISTANCE_WEIGHTED);
   require(inputs.margin >= 0, "inputs.margin: expected at least 0, got ", inputs.margin);
   TripletInputs out{};
   out.x = arguments.side(inputs.x, "inputs.x", kAny);
@@ -44,7 +45,8 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   out.first_row = inputs.first_row;
   out.first_column = inputs.first_column;
   if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED)
-    out.draw = check_draw(context, &inputs.draw, "inputs.draw", inputs.first_row + n, inputs.first_column + m, m, arguments);
+    out.draw =
+        check_draw(context, &inputs.draw, "inputs.draw", inputs.first_row + n, inputs.first_column + m, m, arguments);
   else
     require_absent(inputs.draw.step, "inputs.draw.step", "without mining distance_weighted");
   return out;
@@ -52,7 +54,8 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
 
 size_t needed(const duet_context* context, const TripletInputs& inputs) {
   return dispatch(
-      context, [&] { return cpu::triplet_workspace(*context, inputs); }, [&] { return cuda::triplet_workspace(*context, inputs); });
+      context, [&] { return cpu::triplet_workspace(*context, inputs); },
+      [&] { return cuda::triplet_workspace(*context, inputs); });
 }
 
 }  // namespace
@@ -66,8 +69,8 @@ duet_status duet_triplet_workspace(const duet_context* context, const duet_tripl
   });
 }
 
-duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss, duet_vector row_active,
-                                 duet_workspace workspace) {
+duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss,
+                                 duet_vector row_active, duet_workspace workspace) {
   return guard("triplet_forward", [&] {
     Arguments arguments;
     const TripletInputs checked = check(context, inputs, arguments);
@@ -80,13 +83,15 @@ duet_status duet_triplet_forward(duet_context* context, const duet_triplet_input
   });
 }
 
-duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss, duet_vector row_active,
-                                          duet_matrix sum_x, duet_matrix sum_y, duet_workspace workspace) {
+duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs,
+                                          duet_vector row_loss, duet_vector row_active, duet_matrix sum_x,
+                                          duet_matrix sum_y, duet_workspace workspace) {
   return guard("triplet_forward_gradient", [&] {
     Arguments arguments;
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
-    const auto loss = arguments.vector<float>(row_loss, "row_loss", n), active = arguments.vector<float>(row_active, "row_active", n);
+    const auto loss = arguments.vector<float>(row_loss, "row_loss", n),
+               active = arguments.vector<float>(row_active, "row_active", n);
     const auto to_x = arguments.matrix<float>(sum_x, "sum_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(sum_y, "sum_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
@@ -96,17 +101,19 @@ duet_status duet_triplet_forward_gradient(duet_context* context, const duet_trip
   });
 }
 
-duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss, duet_matrix sum_x, duet_matrix sum_y,
-                                      duet_matrix grad_x, duet_matrix grad_y) {
+duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss,
+                                      duet_matrix sum_x, duet_matrix sum_y, duet_matrix grad_x, duet_matrix grad_y) {
   return guard("triplet_add_gradient", [&] {
     Arguments arguments;
-    const auto weight = arguments.vector<const float>(active, "active", 1), upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
+    const auto weight = arguments.vector<const float>(active, "active", 1),
+               upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
     const auto to_x = arguments.matrix<float>(grad_x, "grad_x", kAny, kAny, Need::optional),
                to_y = arguments.matrix<float>(grad_y, "grad_y", kAny, kAny, Need::optional);
     TripletSums x{{}, to_x}, y{{}, to_y};
     if (to_x) x.sum = arguments.matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
     if (to_y) y.sum = arguments.matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
-    require(to_x.rows + to_y.rows <= INT32_MAX, "grad_x, grad_y: expected below 2^31 rows, got ", to_x.rows, " and ", to_y.rows);
+    require(to_x.rows + to_y.rows <= INT32_MAX, "grad_x, grad_y: expected below 2^31 rows, got ", to_x.rows, " and ",
+            to_y.rows);
     arguments.check();
     dispatch(
         context, [&] { cpu::triplet_add_gradient(*context, weight, upstream, x, y); },
@@ -114,12 +121,14 @@ duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active,
   });
 }
 
-duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active, duet_vector loss, duet_vector active) {
+duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active, duet_vector loss,
+                              duet_vector active) {
   return guard("triplet_loss", [&] {
     Arguments arguments;
     const auto terms = arguments.vector<const float>(row_loss, "row_loss", kAny);
     const auto weights = arguments.vector<const float>(row_active, "row_active", terms.size);
-    const auto to_loss = arguments.vector<float>(loss, "loss", 1), to_active = arguments.vector<float>(active, "active", 1);
+    const auto to_loss = arguments.vector<float>(loss, "loss", 1),
+               to_active = arguments.vector<float>(active, "active", 1);
     arguments.check();
     dispatch(
         context, [&] { cpu::triplet_loss(*context, terms, weights, to_loss, to_active); },
@@ -127,13 +136,15 @@ duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_
   });
 }
 
-duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active, duet_vector grad_loss,
-                                  duet_matrix grad_x, duet_matrix grad_y, duet_workspace workspace) {
+duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active,
+                                  duet_vector grad_loss, duet_matrix grad_x, duet_matrix grad_y,
+                                  duet_workspace workspace) {
   return guard("triplet_backward", [&] {
     Arguments arguments;
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
-    const auto weight = arguments.vector<const float>(active, "active", 1), upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
+    const auto weight = arguments.vector<const float>(active, "active", 1),
+               upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
     const auto to_x = arguments.matrix<float>(grad_x, "grad_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(grad_y, "grad_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));

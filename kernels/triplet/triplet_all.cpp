@@ -62,7 +62,8 @@ struct Column {
   HWY_INLINE Column(D d, int64_t j, const Of& of, hn::Vec<hn::RebindToSigned<D>> at, const float* distances)
       : weights(of(d, j, at)), distance(hn::LoadU(d, distances + j)) {
     idle = hn::And(hn::Eq(weights.positive, hn::Zero(d)), hn::Eq(weights.negative, hn::Zero(d)));
-    nan = hn::Or(hn::Or(hn::IsNaN(weights.positive), hn::IsNaN(weights.negative)), hn::AndNot(idle, hn::IsNaN(distance)));
+    nan =
+        hn::Or(hn::Or(hn::IsNaN(weights.positive), hn::IsNaN(weights.negative)), hn::AndNot(idle, hn::IsNaN(distance)));
   }
 };
 
@@ -88,7 +89,8 @@ int64_t gather(const float* distances, const Of& of, int64_t m, const TripletRow
   }
   bool any_nan = !hn::AllFalse(tag, nan);
   for (; j < m; ++j) {
-    const Column<hn::CappedTag<float, 1>, Of> column(one, j, of, hn::Set(hn::CappedTag<int32_t, 1>(), static_cast<int32_t>(j)), distances);
+    const Column<hn::CappedTag<float, 1>, Of> column(
+        one, j, of, hn::Set(hn::CappedTag<int32_t, 1>(), static_cast<int32_t>(j)), distances);
     any_nan |= !hn::AllFalse(one, column.nan);
     scratch.distance[count] = distances[j];
     scratch.positive[count] = hn::GetLane(column.weights.positive);
@@ -99,11 +101,13 @@ int64_t gather(const float* distances, const Of& of, int64_t m, const TripletRow
   return any_nan ? -1 : count;
 }
 
-int64_t gather_soft_of(const float* distances, const float* agreement, const float* trust, int64_t own, int64_t m, const TripletRowScratch& scratch) {
+int64_t gather_soft_of(const float* distances, const float* agreement, const float* trust, int64_t own, int64_t m,
+                       const TripletRowScratch& scratch) {
   return gather(distances, SoftWeights{agreement, trust, static_cast<int32_t>(own)}, m, scratch);
 }
 
-int64_t gather_labelled_of(const float* distances, int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch) {
+int64_t gather_labelled_of(const float* distances, int32_t label, const int32_t* labels, int64_t m,
+                           const TripletRowScratch& scratch) {
   return gather(distances, LabelWeights{label, labels}, m, scratch);
 }
 
@@ -122,17 +126,19 @@ bool any_nan_labelled(const float* distances, const int32_t* labels, int64_t m) 
   return any;
 }
 
-// Searches that walk side by side: each step waits for the last one's comparison, so one walk alone leaves the processor idle.
+// Searches that walk side by side: each step waits for the last one's comparison, so one walk alone leaves the
+// processor idle.
 constexpr int64_t kWalks = 8;
 
-// reached[r] = #{k: d[k] < fl(d[r] + margin)} of d ascending. It does not fall from r to r + 1, so the search goes on from the last place, a vector
-// at a time. Behind d[count] stand NaN, a vector and kWalks of them: they compare false.
+// reached[r] = #{k: d[k] < fl(d[r] + margin)} of d ascending. It does not fall from r to r + 1, so the search goes on
+// from the last place, a vector at a time. Behind d[count] stand NaN, a vector and kWalks of them: they compare false.
 void find_reached(const float* d, int64_t count, float margin, int32_t* reached) {
   const Float tag;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
   const int64_t length = (count + kWalks - 1) / kWalks;
   int64_t k[kWalks];
-  for (int64_t w = 0; w < kWalks; ++w) k[w] = std::lower_bound(d, d + count, d[std::min(w * length, count - 1)] + margin) - d;
+  for (int64_t w = 0; w < kWalks; ++w)
+    k[w] = std::lower_bound(d, d + count, d[std::min(w * length, count - 1)] + margin) - d;
   for (int64_t t = 0; t < length; ++t) {
 #pragma GCC unroll 8
     for (int64_t w = 0; w < kWalks; ++w) {
@@ -147,8 +153,8 @@ void find_reached(const float* d, int64_t count, float margin, int32_t* reached)
   }
 }
 
-// passed[r] = #{k: fl(d[k] + margin) <= d[r]} = #{k: reached[k] <= r}: k + 1 from reached[k] to reached[k + 1]. Vectors are written whole, the next k
-// overwrites what is too much.
+// passed[r] = #{k: fl(d[k] + margin) <= d[r]} = #{k: reached[k] <= r}: k + 1 from reached[k] to reached[k + 1]. Vectors
+// are written whole, the next k overwrites what is too much.
 void find_passed(const int32_t* reached, int64_t count, int32_t* passed) {
   const hn::CappedTag<int32_t, 8> tag;  // most runs are short
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
@@ -215,7 +221,8 @@ void unpack(const TripletRowScratch& scratch, int64_t count) {
   std::fill_n(scratch.sorted_distance + count, TripletRowScratch::kPadding, std::numeric_limits<float>::quiet_NaN());
 }
 
-// Four chains of additions. An infinite distance reaches infinitely far: times no weight that must not become NaN, so kFinite leaves out the test.
+// Four chains of additions. An infinite distance reaches infinitely far: times no weight that must not become NaN, so
+// kFinite leaves out the test.
 template <bool kFinite>
 RowSums sum_up(const TripletRowScratch& scratch, int64_t count, float margin) {
   constexpr int64_t kSums = 4;
@@ -239,7 +246,8 @@ RowSums sum_up(const TripletRowScratch& scratch, int64_t count, float margin) {
   return {(loss[0] + loss[1]) + (loss[2] + loss[3]), (active[0] + active[1]) + (active[2] + active[3])};
 }
 
-RowSums all_of_row(int64_t m, int64_t count, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch) {
+RowSums all_of_row(int64_t m, int64_t count, float margin, double trust, double scale, float* grad,
+                   const TripletRowScratch& scratch) {
   if (grad && (count < m || trust == 0)) std::fill_n(grad, m, 0.0f);
   if (trust == 0 || count == 0) return {};
   scratch.sorter.sort(scratch.distance, nullptr, count, scratch.keys);
@@ -255,8 +263,10 @@ RowSums all_of_row(int64_t m, int64_t count, float margin, double trust, double 
   const double factor = scale * trust, all_positive = scratch.positives_below[count];
   for (int64_t r = 0; r < count; ++r) {
     const int64_t k = key_column(scratch.keys[r]);
-    const double within = scratch.negatives_below[2 * scratch.reached[r]], beyond = all_positive - scratch.positives_below[scratch.passed[r]];
-    grad[scratch.column[k]] = static_cast<float>(factor * (scratch.sorted_positive[r] * within - scratch.negative[k] * beyond));
+    const double within = scratch.negatives_below[2 * scratch.reached[r]],
+                 beyond = all_positive - scratch.positives_below[scratch.passed[r]];
+    grad[scratch.column[k]] =
+        static_cast<float>(factor * (scratch.sorted_positive[r] * within - scratch.negative[k] * beyond));
   }
   return sums;
 }
@@ -277,7 +287,8 @@ int64_t gather_soft(const float* distances, const float* agreement, Vector<const
   return HWY_DYNAMIC_DISPATCH(gather_soft_of)(distances, agreement, trust.data, own, m, scratch);
 }
 
-int64_t gather_labelled(const float* distances, int32_t label, const int32_t* labels, int64_t m, const TripletRowScratch& scratch) {
+int64_t gather_labelled(const float* distances, int32_t label, const int32_t* labels, int64_t m,
+                        const TripletRowScratch& scratch) {
   return label < 0 ? 0 : HWY_DYNAMIC_DISPATCH(gather_labelled_of)(distances, label, labels, m, scratch);
 }
 
@@ -285,7 +296,8 @@ bool nan_decides(const float* distances, int32_t label, const int32_t* labels, i
   return label >= 0 && HWY_DYNAMIC_DISPATCH(any_nan_labelled)(distances, labels, m);
 }
 
-RowSums triplets_all(int64_t m, int64_t count, float margin, double trust, double scale, float* grad, const TripletRowScratch& scratch) {
+RowSums triplets_all(int64_t m, int64_t count, float margin, double trust, double scale, float* grad,
+                     const TripletRowScratch& scratch) {
   return HWY_DYNAMIC_DISPATCH(all_of_row)(m, count, margin, trust, scale, grad, scratch);
 }
 

@@ -1,14 +1,16 @@
 // All triplets of an anchor, from the row of its distances.
 //
-// One block of threads owns a row. It makes keys (distance, column) of the row's m columns and sorts them in shared memory (past 8192 columns, and
-// past 4096 where a block has less than 163 KB, sort_rows sorts, and what follows reads global memory); gathers the weights in sorted order; sums
-// them up, in float64, before every run of eight sorted columns: S0 = sum of neg, S1 = sum of neg d, P = sum of pos. A column r as a positive then
-// needs k = #{d < fl(d_r + margin)}: a binary search from the last one's place, and S0[k], S1[k] from the run's sums and at most seven more columns;
-// as a negative q = #{fl(d + margin) <= d_r} and P[q]. dL/dD is scattered back to the columns. Shared memory at m = 8192: keys 68 KB, weights 2 x 33
-// KB, sums 24 KB: 158 KB, one block of 1024 threads on an SM. Expected on an H200 at n = m = 8192, d = 512, a pass over all rows: sort 1.2 ms of
-// shared memory and 1.7 ms of comparisons; two searches of 13 steps a column, 1.7e9 reads from shared memory with conflicts, 0.8 ms; weights gathered
-// and gradients scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 0.9 ms and the two products of the
-// gradient 2 ms in tf32x3 beside it: forward 6 ms, backward 8 ms, both in one pass 8 ms.
+// One block of threads owns a row. It makes keys (distance, column) of the row's m columns and sorts them in shared
+// memory (past 8192 columns, and past 4096 where a block has less than 163 KB, sort_rows sorts, and what follows reads
+// global memory); gathers the weights in sorted order; sums them up, in float64, before every run of eight sorted
+// columns: S0 = sum of neg, S1 = sum of neg d, P = sum of pos. A column r as a positive then needs k = #{d < fl(d_r +
+// margin)}: a binary search from the last one's place, and S0[k], S1[k] from the run's sums and at most seven more
+// columns; as a negative q = #{fl(d + margin) <= d_r} and P[q]. dL/dD is scattered back to the columns. Shared memory
+// at m = 8192: keys 68 KB, weights 2 x 33 KB, sums 24 KB: 158 KB, one block of 1024 threads on an SM. Expected on an
+// H200 at n = m = 8192, d = 512, a pass over all rows: sort 1.2 ms of shared memory and 1.7 ms of comparisons; two
+// searches of 13 steps a column, 1.7e9 reads from shared memory with conflicts, 0.8 ms; weights gathered and gradients
+// scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 0.9 ms and the two
+// products of the gradient 2 ms in tf32x3 beside it: forward 6 ms, backward 8 ms, both in one pass 8 ms.
 #include "kernels/cuda/device.h"
 #include "kernels/triplet/triplet_all_cuda.h"
 
@@ -16,7 +18,9 @@ namespace duet::cuda {
 namespace {
 
 constexpr int64_t kStaticBytes = 1024;  // that a kernel may have beside them
-constexpr bool fits(int size, int64_t shared_bytes) { return shared_bytes >= static_cast<int64_t>(all_row_bytes(size)) + kStaticBytes; }
+constexpr bool fits(int size, int64_t shared_bytes) {
+  return shared_bytes >= static_cast<int64_t>(all_row_bytes(size)) + kStaticBytes;
+}
 static_assert(fits(kLargestSort, 163 * 1024), "past what a block may have on sm_80");
 static_assert(fits(kLargestSort / 2, kLeastSharedBytes), "past what a block may have on every device");
 
@@ -39,13 +43,16 @@ __global__ void __launch_bounds__(256) write_keys(Matrix<const float> distances,
 DUET_HOST_DEVICE constexpr int64_t runs_of(int64_t m) { return (m + kSortRun - 1) / kSortRun + 1; }
 
 template <bool kSoft, bool kGradient>
-__global__ void __launch_bounds__(1024) all_of_long_rows(TripletRows rows, const uint64_t* sorted, float* positive, float* negative, double* below) {
+__global__ void __launch_bounds__(1024)
+    all_of_long_rows(TripletRows rows, const uint64_t* sorted, float* positive, float* negative, double* below) {
   const int64_t i = blockIdx.x, m = rows.distances.columns;
   const float trust = rows.trust_x ? rows.trust_x[i] : 1.0f;
   bool nan = false;
-  for (int64_t j = threadIdx.x; j < m; j += blockDim.x) nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft>(rows, i, j));
+  for (int64_t j = threadIdx.x; j < m; j += blockDim.x)
+    nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft>(rows, i, j));
   if (settle_triplets(rows, i, nan, trust, kGradient)) return;
-  const SortedTriplets<false> row{{sorted + i * m, m}, positive + i * m, negative + i * m, reinterpret_cast<WeightBelow*>(below) + i * runs_of(m)};
+  const SortedTriplets<false> row{
+      {sorted + i * m, m}, positive + i * m, negative + i * m, reinterpret_cast<WeightBelow*>(below) + i * runs_of(m)};
   const double all_positive = sum_runs<kSoft>(rows, i, row);
   finish_row<kGradient, kSortRun>(rows, i, row, all_positive, trust);
 }
@@ -55,7 +62,8 @@ void launch(const duet_context& context, const TripletRows& rows, const LongTrip
   const int64_t count = rows.distances.rows, m = rows.distances.columns;
   if (!longer.rows) {
     const int size = sort_size(m);
-    DUET_LAUNCH((all_of_rows<kSoft, kGradient>), count, sort_threads(m), all_row_bytes(size), context.stream)(rows, size);
+    DUET_LAUNCH((all_of_rows<kSoft, kGradient>), count, sort_threads(m), all_row_bytes(size), context.stream)
+    (rows, size);
     return;
   }
   for_each_row_block(count, longer.rows.rows, [&](int64_t first, int64_t some) {
@@ -70,13 +78,15 @@ void launch(const duet_context& context, const TripletRows& rows, const LongTrip
 }  // namespace
 
 LongTriplets::LongTriplets(Workspace& workspace, const duet_context& context, const TripletInputs& in)
-    : rows(workspace, context, in.mining == DUET_TRIPLET_ALL || in.mining == DUET_TRIPLET_SEMIHARD ? block_rows(in.x.rows, in.y.rows) : 0, in.y.rows,
-           longest_row(context, in.mining)),
+    : rows(workspace, context,
+           in.mining == DUET_TRIPLET_ALL || in.mining == DUET_TRIPLET_SEMIHARD ? block_rows(in.x.rows, in.y.rows) : 0,
+           in.y.rows, longest_row(context, in.mining)),
       positive(workspace.take<float>(in.mining == DUET_TRIPLET_ALL ? rows.rows * in.y.rows : 0)),
       negative(workspace.take<float>(in.mining == DUET_TRIPLET_ALL ? rows.rows * in.y.rows : 0)),
       below(workspace.take<double>(in.mining == DUET_TRIPLET_ALL ? 3 * rows.rows * runs_of(in.y.rows) : 0)) {}
 
-void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient, const LongTriplets& longer) {
+void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient,
+                       const LongTriplets& longer) {
   if (soft)
     gradient ? launch<true, true>(context, rows, longer) : launch<true, false>(context, rows, longer);
   else

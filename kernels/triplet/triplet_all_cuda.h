@@ -1,5 +1,5 @@
-// All triplets of an anchor from the row of its distances (METHOD.md 3), by one block of threads that sorts the row: what the kernels of
-// triplet_all_cuda.cu and the small form share.
+// All triplets of an anchor from the row of its distances (METHOD.md 3), by one block of threads that sorts the row:
+// what the kernels of triplet_all_cuda.cu and the small form share.
 #pragma once
 
 #include "kernels/cuda/block_scan.h"
@@ -45,7 +45,9 @@ struct SortedTriplets {
   WeightBelow* below;  // before each run
 
   __device__ int64_t place(int64_t r) const { return kShared ? spread<float>(r) : r; }
-  __device__ void add(WeightBelow& sums, int64_t r) const { sums.add(key_value(sorted[r]), positive[place(r)], negative[place(r)]); }
+  __device__ void add(WeightBelow& sums, int64_t r) const {
+    sums.add(key_value(sorted[r]), positive[place(r)], negative[place(r)]);
+  }
   // Over the columns 0 .. k - 1.
   __device__ WeightBelow sums_before(int64_t k) const {
     WeightBelow sums = below[k / kSortRun];
@@ -96,9 +98,11 @@ __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTripl
   return carry.positive;
 }
 
-// The row's loss, active weight and dL/dD. kEach: neighbouring columns of a thread, each searched from the last one's place. For whole blocks.
+// The row's loss, active weight and dL/dD. kEach: neighbouring columns of a thread, each searched from the last one's
+// place. For whole blocks.
 template <bool kGradient, int kEach, bool kShared>
-__device__ void finish_row(const TripletRows& rows, int64_t i, const SortedTriplets<kShared>& row, double all_positive, double trust) {
+__device__ void finish_row(const TripletRows& rows, int64_t i, const SortedTriplets<kShared>& row, double all_positive,
+                           double trust) {
   const int64_t count = row.sorted.count;
   const double factor = kGradient ? triplet_scale(rows) * trust : 0;
   double loss = 0, active = 0;
@@ -121,7 +125,8 @@ __device__ void finish_row(const TripletRows& rows, int64_t i, const SortedTripl
           beyond = all_positive - row.positive_before(passed);
         }
         const bool weighs = positive != 0 || negative != 0;  // what does not has no part in a NaN upstream either
-        rows.g.row(i)[key_column(row.sorted[r])] = weighs ? static_cast<float>(factor * (positive * within - negative * beyond)) : 0;
+        rows.g.row(i)[key_column(row.sorted[r])] =
+            weighs ? static_cast<float>(factor * (positive * within - negative * beyond)) : 0;
       }
     }
   }
@@ -138,10 +143,12 @@ __device__ inline bool weighs_nan(float distance, const PairWeights& weights) {
 
 // Shared memory of all_of_row.
 DUET_HOST_DEVICE constexpr size_t all_row_bytes(int size) {
-  return spread<uint64_t>(size) * sizeof(uint64_t) + 2 * spread<float>(size) * sizeof(float) + (size / kSortRun + 1) * sizeof(WeightBelow);
+  return spread<uint64_t>(size) * sizeof(uint64_t) + 2 * spread<float>(size) * sizeof(float) +
+         (size / kSortRun + 1) * sizeof(WeightBelow);
 }
 
-// Row i, sorted in shared memory: keys points to all_row_bytes(size), size = sort_size(columns). kEach as in finish_row. For whole blocks.
+// Row i, sorted in shared memory: keys points to all_row_bytes(size), size = sort_size(columns). kEach as in
+// finish_row. For whole blocks.
 template <bool kSoft, bool kGradient, int kEach>
 __device__ __forceinline__ void all_of_row(const TripletRows& rows, int64_t i, uint64_t* keys, int size) {
   auto* const below = reinterpret_cast<WeightBelow*>(keys + spread<uint64_t>(size));

@@ -1,6 +1,7 @@
-// Rows are taken in blocks of at most 128. A block's distances and agreement are products; then its rows are spread over the threads in groups of 16,
-// each row is mined or sorted on its own and leaves its loss, or its row of dL/dD, from which the block's products make the gradients. Forward and
-// backward take the same blocks, so that both see the same distances to the last bit.
+// Rows are taken in blocks of at most 128. A block's distances and agreement are products; then its rows are spread
+// over the threads in groups of 16, each row is mined or sorted on its own and leaves its loss, or its row of dL/dD,
+// from which the block's products make the gradients. Forward and backward take the same blocks, so that both see the
+// same distances to the last bit.
 #include <algorithm>
 #include <limits>
 
@@ -76,11 +77,13 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
     mine_hard_tile({row.distances, 1, scratch.m, scratch.m}, &label, labels, 0, 0, best, {});
     if (indices[0] >= 0 && indices[1] >= 0) mined.take(indices[0], indices[1]);
   } else if (in.mining == DUET_TRIPLET_SEMIHARD) {
-    mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, scratch.semihard.of(row.thread), [&](int64_t p, int64_t n) {
-      if (n >= 0) mined.take(p, n);
-    });
+    mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, scratch.semihard.of(row.thread),
+                      [&](int64_t p, int64_t n) {
+                        if (n >= 0) mined.take(p, n);
+                      });
   } else {
-    const uint64_t global_row = static_cast<uint64_t>(in.first_row + row.i), total = static_cast<uint64_t>(in.draw.total_columns);
+    const uint64_t global_row = static_cast<uint64_t>(in.first_row + row.i),
+                   total = static_cast<uint64_t>(in.draw.total_columns);
     const RowDraw draw{in.draw.seed, static_cast<uint32_t>(in.draw.step[0]), in.draw.slots, in.x.columns,
                        global_row * total + static_cast<uint64_t>(in.first_column)};
     int32_t* negatives = scratch.negatives.row(row.thread);
@@ -98,7 +101,8 @@ RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const R
   int64_t weighing = 0;
   if (in.soft) {
     const int64_t pair = in.first_row + row.i - in.first_column;
-    weighing = gather_soft(row.distances, row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1, scratch.m, own);
+    weighing = gather_soft(row.distances, row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1,
+                           scratch.m, own);
   } else if (all) {
     weighing = gather_labelled(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m, own);
   } else if (nan_decides(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m)) {
@@ -110,28 +114,34 @@ RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const R
     return {kNaN, kNaN};
   }
   if (!all) return mined_triplets(in, scratch, row, scale);
-  return triplets_all(scratch.m, weighing, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale, row.gradient ? row.g : nullptr, own);
+  return triplets_all(scratch.m, weighing, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale,
+                      row.gradient ? row.g : nullptr, own);
 }
 
-// use(group as a tile, the sums of its rows) for every group, then finish(block). gradient: rows of g become scale dL/dD.
+// use(group as a tile, the sums of its rows) for every group, then finish(block). gradient: rows of g become scale
+// dL/dD.
 template <class Use, class Finish>
-void for_each_group(const duet_context& context, const TripletInputs& in, Scratch& scratch, bool gradient, double scale, Use&& use, Finish&& finish) {
+void for_each_group(const duet_context& context, const TripletInputs& in, Scratch& scratch, bool gradient, double scale,
+                    Use&& use, Finish&& finish) {
   for (int64_t first = 0; first < scratch.n; first += scratch.height) {
     const int64_t rows = std::min(scratch.height, scratch.n - first);
     const Block block{first, rows, 0, scratch.m, ceil_div(rows, kGroupRows)};
-    for_each_tile_of_rows(context, rows, scratch.m, [&](int64_t row, int64_t row_count, int64_t column, int64_t columns) {
-      scratch.tiles.fill(first + row, column, scratch.distances.part(row, column, row_count, columns));
-      if (scratch.draws) scratch.euclidean.fill(first + row, column, scratch.draw_distances.part(row, column, row_count, columns));
-      if (in.soft)
-        tile_product(in.class_x.part(first + row, 0, row_count, in.class_x.columns), scratch.classes, column,
-                     scratch.g.part(row, column, row_count, columns));
-    });
+    for_each_tile_of_rows(
+        context, rows, scratch.m, [&](int64_t row, int64_t row_count, int64_t column, int64_t columns) {
+          scratch.tiles.fill(first + row, column, scratch.distances.part(row, column, row_count, columns));
+          if (scratch.draws)
+            scratch.euclidean.fill(first + row, column, scratch.draw_distances.part(row, column, row_count, columns));
+          if (in.soft)
+            tile_product(in.class_x.part(first + row, 0, row_count, in.class_x.columns), scratch.classes, column,
+                         scratch.g.part(row, column, row_count, columns));
+        });
     parallel_chunks(context, rows, kGroupRows, [&](int64_t start, int64_t count, int thread) {
       RowSums sums[kGroupRows];
       for (int64_t i = start; i < start + count; ++i)
         sums[i - start] = triplets_of_row(
             in, scratch,
-            {first + i, scratch.distances.row(i), scratch.draws ? scratch.draw_distances.row(i) : nullptr, scratch.g.row(i), gradient, thread},
+            {first + i, scratch.distances.row(i), scratch.draws ? scratch.draw_distances.row(i) : nullptr,
+             scratch.g.row(i), gradient, thread},
             scale);
       use(Tile{first + start, count, 0, scratch.m, start / kGroupRows, start, 0}, sums);
     });
@@ -141,8 +151,8 @@ void for_each_group(const duet_context& context, const TripletInputs& in, Scratc
 
 // The groups with their gradients: adds scale d sum row_loss / dx into grad_x, likewise grad_y.
 template <class Use>
-void with_gradients(const duet_context& context, const TripletInputs& in, Scratch& scratch, double scale, Use&& use, Matrix<float> grad_x,
-                    Matrix<float> grad_y) {
+void with_gradients(const duet_context& context, const TripletInputs& in, Scratch& scratch, double scale, Use&& use,
+                    Matrix<float> grad_x, Matrix<float> grad_y) {
   scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
   for_each_group(
       context, in, scratch, true, scale,
@@ -151,7 +161,9 @@ void with_gradients(const duet_context& context, const TripletInputs& in, Scratc
         const auto g = scratch.g.part(group.block_row, 0, group.rows, group.columns);
         scratch.gradients.take_tile(group, scratch.distances.part(group.block_row, 0, group.rows, group.columns), g, g);
       },
-      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns)); });
+      [&](const Block& block) {
+        scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns));
+      });
   scratch.gradients.finish(context);
 }
 
@@ -163,8 +175,9 @@ size_t triplet_workspace(const duet_context& context, const TripletInputs& input
   return measure.used();
 }
 
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
-                     Matrix<float> sum_y, const duet_workspace& workspace) {
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss,
+                     Vector<float> row_active, Matrix<float> sum_x, Matrix<float> sum_y,
+                     const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   prepare(context, inputs, scratch);
@@ -183,8 +196,8 @@ void triplet_forward(const duet_context& context, const TripletInputs& inputs, V
     for_each_group(context, inputs, scratch, false, 0, write, [](const Block&) {});
 }
 
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
-                          const TripletSums& y) {
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss,
+                          const TripletSums& x, const TripletSums& y) {
   if (active[0] == 0) return;  // T = 0 (METHOD.md 3)
   const float factor = static_cast<float>(static_cast<double>(grad_loss[0]) / active[0]);
   constexpr int64_t kChunk = 65536;  // elements of a work item: some 10 us
@@ -199,21 +212,24 @@ void triplet_add_gradient(const duet_context& context, Vector<const float> activ
   }
 }
 
-void triplet_loss(const duet_context&, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss, Vector<float> active) {
+void triplet_loss(const duet_context&, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,
+                  Vector<float> active) {
   double total = 0, weight = 0;
   for (int64_t i = 0; i < row_loss.size; ++i) total += row_loss[i], weight += row_active[i];
   loss[0] = weight == 0 ? 0.0f : static_cast<float>(total / weight);
   active[0] = static_cast<float>(weight);
 }
 
-void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
-                      Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active,
+                      Vector<const float> grad_loss, Matrix<float> grad_x, Matrix<float> grad_y,
+                      const duet_workspace& workspace) {
   if (active[0] == 0) return;  // T = 0 (METHOD.md 3)
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   prepare(context, inputs, scratch);
   with_gradients(
-      context, inputs, scratch, static_cast<double>(grad_loss[0]) / active[0], [](const Tile&, const RowSums*) {}, grad_x, grad_y);
+      context, inputs, scratch, static_cast<double>(grad_loss[0]) / active[0], [](const Tile&, const RowSums*) {},
+      grad_x, grad_y);
 }
 
 }  // namespace duet::cpu

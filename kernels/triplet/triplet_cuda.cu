@@ -1,10 +1,11 @@
 // The triplet loss on the device: blocks of rows, and what goes round them.
 //
-// Rows are taken in blocks of at most 2^24 distances (at most 2048 rows), 64 MB. On the stream follow, for each block: its distances by the tile
-// kernels; where classes decide, its agreement Q_x Q_y^T, in fp32 as it decides by ones and zeros and is cheap (rank C); the row kernels
-// (triplet_all_cuda.cu, triplet_mined_cuda.cu), which turn the agreement into dL/dD in place; and, backward, the products of dL/dD with the rows by
-// the distance's backward. No n x m memory: 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels. Small batches go another
-// way (triplet_small_cuda.cu).
+// Rows are taken in blocks of at most 2^24 distances (at most 2048 rows), 64 MB. On the stream follow, for each block:
+// its distances by the tile kernels; where classes decide, its agreement Q_x Q_y^T, in fp32 as it decides by ones and
+// zeros and is cheap (rank C); the row kernels (triplet_all_cuda.cu, triplet_mined_cuda.cu), which turn the agreement
+// into dL/dD in place; and, backward, the products of dL/dD with the rows by the distance's backward. No n x m memory:
+// 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels. Small batches go another way
+// (triplet_small_cuda.cu).
 #include "kernels/cuda/warp.h"
 #include "kernels/distance/distance_backends.h"
 #include "kernels/triplet/triplet_rows_cuda.h"
@@ -23,7 +24,8 @@ struct Scratch {
         g(workspace.take_matrix<float>(height, in.y.rows)),
         euclidean(workspace.take_matrix<float>(draws ? height : 0, in.y.rows)),
         longer(workspace, context, in) {
-    const auto needed = [&](const duet_context& with, Matrix<const float> x, Matrix<const float> y, duet_metric metric) {
+    const auto needed = [&](const duet_context& with, Matrix<const float> x, Matrix<const float> y,
+                            duet_metric metric) {
       return distance_workspace(with, {x.part(0, 0, height, x.columns), y, metric});
     };
     tile_bytes = needed(context, in.x, in.y, in.metric);
@@ -46,7 +48,8 @@ struct Scratch {
   size_t tile_bytes;
 };
 
-void run_in_tiles(const duet_context& context, const TripletInputs& in, const TripletOutputs& to, const duet_workspace& workspace) {
+void run_in_tiles(const duet_context& context, const TripletInputs& in, const TripletOutputs& to,
+                  const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const Scratch scratch(pieces, context, in);
   const int64_t m = in.y.rows, d = in.x.columns;
@@ -59,13 +62,15 @@ void run_in_tiles(const duet_context& context, const TripletInputs& in, const Tr
     rows.distances = distances, rows.g = g;
     distance_forward(context, {x, in.y, in.metric}, distances, scratch.tile_workspace());
     if (in.soft)
-      distance_forward(Scratch::exact(context), {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_INNER}, g,
+      distance_forward(Scratch::exact(context),
+                       {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_INNER}, g,
                        scratch.tile_workspace());
     TripletDraws draws{};
     if (scratch.draws) {
       const auto euclidean = scratch.euclidean.part(0, 0, count, m);
       distance_forward(context, {x, in.y, DUET_EUCLIDEAN}, euclidean, scratch.tile_workspace());
-      const auto global = static_cast<uint64_t>(in.first_row + first), total = static_cast<uint64_t>(in.draw.total_columns);
+      const auto global = static_cast<uint64_t>(in.first_row + first),
+                 total = static_cast<uint64_t>(in.draw.total_columns);
       draws = {euclidean, in.draw, d, global * total + static_cast<uint64_t>(in.first_column)};
     }
     if (in.mining == DUET_TRIPLET_ALL)
@@ -74,7 +79,8 @@ void run_in_tiles(const duet_context& context, const TripletInputs& in, const Tr
       triplets_mined_rows(context, rows, in.mining, gradient, draws, scratch.longer);
     if (!gradient) return;
     const auto grad_x = to.grad_x ? to.grad_x.part(first, 0, count, d) : Matrix<float>{};
-    distance_backward(context, {x, in.y, in.metric}, distances, g, grad_x, to.grad_y, scratch.tile_workspace(), to.active);  // T = 0 where it is 0
+    distance_backward(context, {x, in.y, in.metric}, distances, g, grad_x, to.grad_y, scratch.tile_workspace(),
+                      to.active);  // T = 0 where it is 0
   });
 }
 
@@ -84,7 +90,8 @@ __global__ void __launch_bounds__(kThreads) clear_rows(Matrix<float> rows) {
 }
 
 // A block a row of x, then of y.
-__global__ void __launch_bounds__(kThreads) add_scaled(const float* active, const float* grad_loss, TripletSums x, TripletSums y) {
+__global__ void __launch_bounds__(kThreads)
+    add_scaled(const float* active, const float* grad_loss, TripletSums x, TripletSums y) {
   if (*active == 0) return;  // T = 0 (METHOD.md 3)
   const auto factor = static_cast<float>(static_cast<double>(*grad_loss) / *active);
   const bool is_x = blockIdx.x < x.grad.rows;
@@ -94,7 +101,8 @@ __global__ void __launch_bounds__(kThreads) add_scaled(const float* active, cons
 }
 
 // One block.
-__global__ void __launch_bounds__(1024) sum_rows(Vector<const float> row_loss, Vector<const float> row_active, float* loss, float* active) {
+__global__ void __launch_bounds__(1024)
+    sum_rows(Vector<const float> row_loss, Vector<const float> row_active, float* loss, float* active) {
   double total = 0, weight = 0;
   for (int64_t i = threadIdx.x; i < row_loss.size; i += blockDim.x) total += row_loss[i], weight += row_active[i];
   total = block_sum(total);
@@ -112,8 +120,9 @@ size_t triplet_workspace(const duet_context& context, const TripletInputs& input
   return std::max(measure.used(), small_triplets_workspace(inputs));
 }
 
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x,
-                     Matrix<float> sum_y, const duet_workspace& workspace) {
+void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss,
+                     Vector<float> row_active, Matrix<float> sum_x, Matrix<float> sum_y,
+                     const duet_workspace& workspace) {
   const TripletOutputs to{row_loss, row_active, sum_x, sum_y};
   if (is_small(context, inputs)) return small_triplets(context, inputs, to, workspace);
   for (const Matrix<float>& sum : {sum_x, sum_y})
@@ -121,22 +130,24 @@ void triplet_forward(const duet_context& context, const TripletInputs& inputs, V
   run_in_tiles(context, inputs, to, workspace);
 }
 
-void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active, Vector<const float> grad_loss,
-                      Matrix<float> grad_x, Matrix<float> grad_y, const duet_workspace& workspace) {
+void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active,
+                      Vector<const float> grad_loss, Matrix<float> grad_x, Matrix<float> grad_y,
+                      const duet_workspace& workspace) {
   if (!grad_x && !grad_y) return;
   const TripletOutputs to{{}, {}, grad_x, grad_y, active.data, grad_loss.data};
   if (is_small(context, inputs)) return small_triplets(context, inputs, to, workspace);
   run_in_tiles(context, inputs, to, workspace);
 }
 
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss, const TripletSums& x,
-                          const TripletSums& y) {
+void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss,
+                          const TripletSums& x, const TripletSums& y) {
   DUET_LAUNCH(add_scaled, x.grad.rows + y.grad.rows, kThreads, 0, context.stream)(active.data, grad_loss.data, x, y);
 }
 
-void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active, Vector<float> loss,
-                  Vector<float> active) {
-  DUET_LAUNCH(sum_rows, 1, row_loss.size > kThreads ? 1024 : kThreads, 0, context.stream)(row_loss, row_active, loss.data, active.data);
+void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active,
+                  Vector<float> loss, Vector<float> active) {
+  DUET_LAUNCH(sum_rows, 1, row_loss.size > kThreads ? 1024 : kThreads, 0, context.stream)
+  (row_loss, row_active, loss.data, active.data);
 }
 
 }  // namespace duet::cuda

@@ -1,11 +1,12 @@
 // The triplets of an anchor that mining by hard labels leaves, every one of weight 1.
 //
-// One block of threads owns a row of distances. hard: one triplet, from the block's two best keys. semihard: the row's negatives sorted as for the
-// mining list (kernels/mining/mining_cuda.cu), which is not stored; each positive searches its own. distance_weighted: the anchor's draws, each with
-// every positive. A triplet adds 1 to the count of its positive and takes 1 from that of its negative, in the row of dL/dD itself and by
-// integer atomics, so that their order does not matter; the counts become scale dL/dD at the end.
-// Expected on an H200 at n = m = 8192, d = 512: distances 0.9 ms in tf32x3; hard reads them once from the cache, 0.1 ms; semihard as its mining,
-// 3 ms; distance_weighted has distances of its own, 0.9 ms, and 1 ms for each slot.
+// One block of threads owns a row of distances. hard: one triplet, from the block's two best keys. semihard: the row's
+// negatives sorted as for the mining list (kernels/mining/mining_cuda.cu), which is not stored; each positive searches
+// its own. distance_weighted: the anchor's draws, each with every positive. A triplet adds 1 to the count of its
+// positive and takes 1 from that of its negative, in the row of dL/dD itself and by integer atomics, so that their
+// order does not matter; the counts become scale dL/dD at the end.
+// Expected on an H200 at n = m = 8192, d = 512: distances 0.9 ms in tf32x3; hard reads them once from the cache, 0.1
+// ms; semihard as its mining, 3 ms; distance_weighted has distances of its own, 0.9 ms, and 1 ms for each slot.
 #include "kernels/triplet/triplet_mined_cuda.h"
 
 namespace duet::cuda {
@@ -34,18 +35,21 @@ __global__ void __launch_bounds__(kThreads) write_negative_keys(TripletRows rows
 
 }  // namespace
 
-void triplets_mined_rows(const duet_context& context, const TripletRows& rows, duet_triplet_mining mining, bool gradient, const TripletDraws& draws,
-                         const LongTriplets& longer) {
+void triplets_mined_rows(const duet_context& context, const TripletRows& rows, duet_triplet_mining mining,
+                         bool gradient, const TripletDraws& draws, const LongTriplets& longer) {
   const int64_t count = rows.distances.rows;
   const int64_t m = rows.distances.columns;
   const int threads = std::min(kThreads, sort_threads(m));
   if (mining == DUET_TRIPLET_HARD) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_HARD, false>), count, threads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_HARD, false>), count, threads, 0, context.stream)
+    (rows, draws, gradient, 0, nullptr);
   } else if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_DISTANCE_WEIGHTED, false>), count, threads, 0, context.stream)(rows, draws, gradient, 0, nullptr);
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_DISTANCE_WEIGHTED, false>), count, threads, 0, context.stream)
+    (rows, draws, gradient, 0, nullptr);
   } else if (!longer.rows) {
     const int size = sort_size(m);
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, true>), count, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t), context.stream)
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, true>), count, sort_threads(m),
+                spread<uint64_t>(size) * sizeof(uint64_t), context.stream)
     (rows, draws, gradient, size, nullptr);
   } else {
     for_each_row_block(rows.distances.rows, longer.rows.rows, [&](int64_t first, int64_t some) {

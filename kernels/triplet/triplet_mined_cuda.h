@@ -1,5 +1,5 @@
-// The triplets of an anchor that mining by hard labels leaves, from the row of its distances (METHOD.md 3), by one block of threads: what the kernels
-// of triplet_mined_cuda.cu and the small form share.
+// The triplets of an anchor that mining by hard labels leaves, from the row of its distances (METHOD.md 3), by one
+// block of threads: what the kernels of triplet_mined_cuda.cu and the small form share.
 #pragma once
 
 #include "kernels/mining/mining_rows_cuda.h"
@@ -25,7 +25,8 @@ struct MinedRow {
 };
 
 template <bool kShared>
-__device__ void take_semihard(const Anchor& anchor, const SortedRow<kShared>& negatives, float margin, MinedRow& mined) {
+__device__ void take_semihard(const Anchor& anchor, const SortedRow<kShared>& negatives, float margin,
+                              MinedRow& mined) {
   for (int64_t p = threadIdx.x; p < anchor.m; p += blockDim.x) {
     const int32_t n = anchor.positive(p) ? nearest_beyond(negatives, anchor.distances[p], margin) : -1;
     if (n >= 0) mined.take(p, n);
@@ -35,7 +36,8 @@ __device__ void take_semihard(const Anchor& anchor, const SortedRow<kShared>& ne
 __device__ inline void take_drawn(const Anchor& anchor, const TripletDraws& draws, int64_t row, MinedRow& mined) {
   Anchor euclidean = anchor;
   euclidean.distances = draws.distances.row(row);
-  const uint64_t first = draws.first_element + static_cast<uint64_t>(row) * static_cast<uint64_t>(draws.draw.total_columns);
+  const uint64_t first =
+      draws.first_element + static_cast<uint64_t>(row) * static_cast<uint64_t>(draws.draw.total_columns);
   const RowDraw draw{draws.draw.seed, static_cast<uint32_t>(draws.draw.step[0]), draws.dimension, first};
   for (int64_t slot = 0; slot < draws.draw.slots; ++slot) {
     const int32_t n = draw_negative(euclidean, draw, slot);
@@ -46,11 +48,13 @@ __device__ inline void take_drawn(const Anchor& anchor, const TripletDraws& draw
 
 // Row i; sort(anchor) gives its sorted negatives, for semihard alone. For whole blocks.
 template <duet_triplet_mining kMining, class Sort>
-__device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, const TripletDraws& draws, bool gradient, const Sort& sort) {
+__device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, const TripletDraws& draws, bool gradient,
+                                          const Sort& sort) {
   const int64_t m = rows.distances.columns;
   const Anchor anchor{rows.distances.row(i), rows.labels_y, m, rows.labels_x[i]};
   bool nan = false;
-  for (int64_t j = threadIdx.x; j < m; j += blockDim.x) nan |= isnan(anchor.distances[j]) && (anchor.positive(j) || anchor.negative(j));
+  for (int64_t j = threadIdx.x; j < m; j += blockDim.x)
+    nan |= isnan(anchor.distances[j]) && (anchor.positive(j) || anchor.negative(j));
   if (settle_triplets(rows, i, nan, 1, gradient)) return;
 
   float* const g = gradient ? rows.g.row(i) : nullptr;
@@ -59,7 +63,8 @@ __device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, co
   __syncthreads();
   if constexpr (kMining == DUET_TRIPLET_HARD) {
     const HardKeys best = hardest(anchor);
-    if (threadIdx.x == 0 && best.positive != kNoKey && best.negative != kNoKey) mined.take(key_column(best.positive), key_column(best.negative));
+    if (threadIdx.x == 0 && best.positive != kNoKey && best.negative != kNoKey)
+      mined.take(key_column(best.positive), key_column(best.negative));
   } else if constexpr (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
     take_drawn(anchor, draws, i, mined);
   } else {

@@ -19,7 +19,8 @@ TripletRowScratch::TripletRowScratch(Workspace& workspace, int64_t m)
       passed(workspace.take<int32_t>(m + kPadding)),
       sorter(workspace, m) {}
 
-MinedRow::MinedRow(const float* distances, int64_t m, float margin, float* grad) : distances_(distances), m_(m), margin_(margin), grad_(grad) {
+MinedRow::MinedRow(const float* distances, int64_t m, float margin, float* grad)
+    : distances_(distances), m_(m), margin_(margin), grad_(grad) {
   if (grad) std::fill_n(grad, m, 0.0f);
 }
 

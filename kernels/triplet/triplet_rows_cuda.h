@@ -15,8 +15,8 @@ struct TripletOutputs {
   bool gradient() const { return grad_x || grad_y; }
 };
 
-// A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0, and then nobody
-// reads g), or 1 where active is null.
+// A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0,
+// and then nobody reads g), or 1 where active is null.
 struct TripletRows {
   Matrix<const float> distances;       // rows x m
   Matrix<float> g;                     // rows x m; holds the agreement on entry where classes decide
@@ -41,7 +41,8 @@ struct TripletRows {
 };
 
 // All rows of a call, of which distances and g hold the first ones or all.
-inline TripletRows rows_of(const TripletInputs& in, const TripletOutputs& to, Matrix<const float> distances, Matrix<float> g) {
+inline TripletRows rows_of(const TripletInputs& in, const TripletOutputs& to, Matrix<const float> distances,
+                           Matrix<float> g) {
   TripletRows rows{};
   rows.distances = distances;
   rows.g = g;
@@ -71,9 +72,10 @@ struct LongTriplets {
   LongTriplets(Workspace& workspace, const duet_context& context, const TripletInputs& in);
 };
 
-void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient, const LongTriplets& longer);
-void triplets_mined_rows(const duet_context& context, const TripletRows& rows, duet_triplet_mining mining, bool gradient, const TripletDraws& draws,
-                         const LongTriplets& longer);
+void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient,
+                       const LongTriplets& longer);
+void triplets_mined_rows(const duet_context& context, const TripletRows& rows, duet_triplet_mining mining,
+                         bool gradient, const TripletDraws& draws, const LongTriplets& longer);
 
 __device__ inline double triplet_scale(const TripletRows& rows) {
   if (rows.active == nullptr) return 1;
@@ -87,8 +89,8 @@ __device__ inline void write_triplet_sums(const TripletRows& rows, int64_t row, 
   rows.row_active[row] = static_cast<float>(active);
 }
 
-// Whether a row is settled without its triplets, and then writes it: NaN where NaN decides anything about it (nan, of any thread), 0 where the
-// anchor has no trust. For whole blocks.
+// Whether a row is settled without its triplets, and then writes it: NaN where NaN decides anything about it (nan, of
+// any thread), 0 where the anchor has no trust. For whole blocks.
 __device__ inline bool settle_triplets(const TripletRows& rows, int64_t row, bool nan, float trust, bool gradient) {
   const bool has_nan = __syncthreads_or(nan) != 0;
   if (!has_nan && trust != 0) return false;

@@ -1,11 +1,13 @@
 // Triplets of a small batch in two launches, the second for the gradients alone, where the tiles take 21.
 //
-// First a block of 256 threads an anchor: the distances of its row to all of y, and where classes decide their agreement, in float32 by
-// multiply-adds, eight lanes a column; the sort and the sums of triplet_all_cuda.h, or the mining of triplet_mined_cuda.h, on that row in shared
-// memory; dL/dD of the row to the workspace. Then a block a row of x or y adds up its gradient from dL/dD (kernels/distance/distance_small_cuda.cu).
-// At n = m = 128, d = 64, 10 classes: 5 MFLOP for distances, 0.3 for the agreement; every block reads y and its classes, 37 KB, 5 MB in all from the
-// second-level cache, 1 us at 5 TB/s; the sort of 128 keys is 10 passes of a barrier each, 0.5 us, the sums and one column a thread 1 us; dL/dD 64 KB
-// written. Expected on an H100: 3.5 us, the gradients 2 us, a launch included in neither (1.5 to 2.5 us).
+// First a block of 256 threads an anchor: the distances of its row to all of y, and where classes decide their
+// agreement, in float32 by multiply-adds, eight lanes a column; the sort and the sums of triplet_all_cuda.h, or the
+// mining of triplet_mined_cuda.h, on that row in shared memory; dL/dD of the row to the workspace. Then a block a row
+// of x or y adds up its gradient from dL/dD (kernels/distance/distance_small_cuda.cu). At n = m = 128, d = 64, 10
+// classes: 5 MFLOP for distances, 0.3 for the agreement; every block reads y and its classes, 37 KB, 5 MB in all from
+// the second-level cache, 1 us at 5 TB/s; the sort of 128 keys is 10 passes of a barrier each, 0.5 us, the sums and one
+// column a thread 1 us; dL/dD 64 KB written. Expected on an H100: 3.5 us, the gradients 2 us, a launch included in
+// neither (1.5 to 2.5 us).
 #include <algorithm>
 
 #include "kernels/distance/distance_small_cuda.h"
@@ -17,9 +19,10 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-[[maybe_unused]] constexpr int kBlocks = 2;  // blocks an SM: 256 rows are two for each of 128, and with more, registers would spill
-// Every block reads all rows of the other side: 256 x 256 rows of 512 elements are 134 MB from the second-level cache, 25 us, less than
-// the launches of the tiles.
+[[maybe_unused]] constexpr int kBlocks =
+    2;  // blocks an SM: 256 rows are two for each of 128, and with more, registers would spill
+// Every block reads all rows of the other side: 256 x 256 rows of 512 elements are 134 MB from the second-level cache,
+// 25 us, less than the launches of the tiles.
 constexpr int64_t kMostColumns = 512;
 
 struct Anchors {
@@ -34,10 +37,14 @@ struct Anchors {
   int size;  // of a row's sort
 };
 
-constexpr bool sorts(duet_triplet_mining mining) { return mining == DUET_TRIPLET_ALL || mining == DUET_TRIPLET_SEMIHARD; }
+constexpr bool sorts(duet_triplet_mining mining) {
+  return mining == DUET_TRIPLET_ALL || mining == DUET_TRIPLET_SEMIHARD;
+}
 
 DUET_HOST_DEVICE constexpr size_t key_bytes(duet_triplet_mining mining, int size) {
-  return mining == DUET_TRIPLET_ALL ? all_row_bytes(size) : mining == DUET_TRIPLET_SEMIHARD ? spread<uint64_t>(size) * sizeof(uint64_t) : 0;
+  return mining == DUET_TRIPLET_ALL        ? all_row_bytes(size)
+         : mining == DUET_TRIPLET_SEMIHARD ? spread<uint64_t>(size) * sizeof(uint64_t)
+                                           : 0;
 }
 
 // Keys and what goes with them; distances, dL/dD and Euclidean distances of the row; the row; its classes.
@@ -51,10 +58,13 @@ template <duet_triplet_mining kMining, bool kSoft, bool kGradient>
 __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Anchors in) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   const int64_t i = blockIdx.x, m = in.y.rows, d = in.x.columns;
-  float* const distances = reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(keys) + key_bytes(kMining, in.size));
+  float* const distances =
+      reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(keys) + key_bytes(kMining, in.size));
   float *const g = distances + m, *const euclidean = g + m;
   float *const shared_row = euclidean + (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED ? m : 0), *const classes =
-                                                                                                 shared_row + DistanceRow::floats(in.metric, d);
+                                                                                                 shared_row +
+                                                                                                 DistanceRow::floats(
+                                                                                                     in.metric, d);
   for (int64_t c = threadIdx.x; kSoft && c < in.class_x.columns; c += kThreads) classes[c] = in.class_x.row(i)[c];
   DistanceRow anchor(in.metric, in.near, shared_row, in.x.row(i), d);
   distances_of_row(anchor, in.y, distances, i == 0 ? in.length_y : nullptr);
@@ -67,7 +77,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   if constexpr (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
     anchor.as_euclidean(in.near_euclidean);
     distances_of_row(anchor, in.y, euclidean, nullptr);
-    draws = {{euclidean, 1, m, m}, in.draw, d, in.first_element + static_cast<uint64_t>(i) * static_cast<uint64_t>(in.draw.total_columns)};
+    draws = {{euclidean, 1, m, m},
+             in.draw,
+             d,
+             in.first_element + static_cast<uint64_t>(i) * static_cast<uint64_t>(in.draw.total_columns)};
   }
   __syncthreads();
   if constexpr (kMining == DUET_TRIPLET_ALL)
@@ -95,20 +108,24 @@ struct Scratch {
 };
 
 bool fits(const TripletInputs& in) {
-  return std::max(in.x.rows, in.y.rows) <= kMostSmallPairs && std::max(in.x.columns, in.class_x.columns) <= kMostColumns;
+  return std::max(in.x.rows, in.y.rows) <= kMostSmallPairs &&
+         std::max(in.x.columns, in.class_x.columns) <= kMostColumns;
 }
 
 template <duet_triplet_mining kMining, bool kSoft>
 void mine(const duet_context& context, const Anchors& anchors, bool gradient, size_t shared) {
   if (gradient)
-    DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, true>), anchors.x.rows, kThreads, shared, context.stream)(anchors);
-  else
-    DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, false>), anchors.x.rows, kThreads, shared, context.stream)(anchors);
+    DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, true>), anchors.x.rows, kThreads, shared, context.stream)
+  (anchors);
+  else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, false>), anchors.x.rows, kThreads, shared,
+                   context.stream)(anchors);
 }
 
 }  // namespace
 
-bool is_small(const duet_context& context, const TripletInputs& in) { return std::max(in.x.rows, in.y.rows) <= context.small_rows && fits(in); }
+bool is_small(const duet_context& context, const TripletInputs& in) {
+  return std::max(in.x.rows, in.y.rows) <= context.small_rows && fits(in);
+}
 
 size_t small_triplets_workspace(const TripletInputs& in) {
   Workspace measure;
@@ -116,7 +133,8 @@ size_t small_triplets_workspace(const TripletInputs& in) {
   return measure.used();
 }
 
-void small_triplets(const duet_context& context, const TripletInputs& in, const TripletOutputs& to, const duet_workspace& workspace) {
+void small_triplets(const duet_context& context, const TripletInputs& in, const TripletOutputs& to,
+                    const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const Scratch scratch(pieces, in);
   const int64_t d = in.x.columns;
@@ -129,21 +147,23 @@ void small_triplets(const duet_context& context, const TripletInputs& in, const 
   anchors.size = sorts(in.mining) ? sort_size(in.y.rows) : 0;
   if (in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
     anchors.draw = in.draw;
-    anchors.first_element =
-        static_cast<uint64_t>(in.first_row) * static_cast<uint64_t>(in.draw.total_columns) + static_cast<uint64_t>(in.first_column);
+    anchors.first_element = static_cast<uint64_t>(in.first_row) * static_cast<uint64_t>(in.draw.total_columns) +
+                            static_cast<uint64_t>(in.first_column);
   }
   const size_t shared = shared_bytes(in, anchors.size);
   switch (in.mining) {
     case DUET_TRIPLET_HARD: mine<DUET_TRIPLET_HARD, false>(context, anchors, to.gradient(), shared); break;
     case DUET_TRIPLET_SEMIHARD: mine<DUET_TRIPLET_SEMIHARD, false>(context, anchors, to.gradient(), shared); break;
-    case DUET_TRIPLET_DISTANCE_WEIGHTED: mine<DUET_TRIPLET_DISTANCE_WEIGHTED, false>(context, anchors, to.gradient(), shared); break;
+    case DUET_TRIPLET_DISTANCE_WEIGHTED:
+      mine<DUET_TRIPLET_DISTANCE_WEIGHTED, false>(context, anchors, to.gradient(), shared);
+      break;
     default:
       in.soft ? mine<DUET_TRIPLET_ALL, true>(context, anchors, to.gradient(), shared)
               : mine<DUET_TRIPLET_ALL, false>(context, anchors, to.gradient(), shared);
   }
   if (!to.gradient()) return;
-  small_distance_gradients(context, {in.x, in.y, in.metric, scratch.distances, scratch.g, scratch.length_x, scratch.length_y, to.grad_x, to.grad_y,
-                                     to.active != nullptr, to.active});
+  small_distance_gradients(context, {in.x, in.y, in.metric, scratch.distances, scratch.g, scratch.length_x,
+                                     scratch.length_y, to.grad_x, to.grad_y, to.active != nullptr, to.active});
 }
 
 }  // namespace duet::cuda

@@ -23,8 +23,9 @@ Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor&
                                  tape.workspace(duet_alignment_workspace, inputs)));
   return tape.record(lse, {a, v, scale}, [=](Tape& tape, const Tensor& output) {
     const Tensor rows = output.row_part(0, n), columns = output.row_part(n, m);
-    succeed(duet_alignment_backward(tape.context(), &inputs, rows.vector(), columns.vector(), rows.grad_vector(), columns.grad_vector(),
-                                    a.grad_matrix(), v.grad_matrix(), scale.grad_vector(), tape.workspace(duet_alignment_workspace, inputs)));
+    succeed(duet_alignment_backward(tape.context(), &inputs, rows.vector(), columns.vector(), rows.grad_vector(),
+                                    columns.grad_vector(), a.grad_matrix(), v.grad_matrix(), scale.grad_vector(),
+                                    tape.workspace(duet_alignment_workspace, inputs)));
   });
 }
 
@@ -35,8 +36,9 @@ Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, con
   succeed(duet_alignment_forward(tape.context(), &inputs, lse_row.vector(), {}, workspace));
   succeed(duet_alignment_probabilities(tape.context(), &inputs, lse_row.vector(), probabilities.matrix(), workspace));
   return tape.record(probabilities, {a, v, scale}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_alignment_probabilities_backward(tape.context(), &inputs, output.matrix(), output.grad_matrix(), a.grad_matrix(), v.grad_matrix(),
-                                                  scale.grad_vector(), tape.workspace(duet_alignment_workspace, inputs)));
+    succeed(duet_alignment_probabilities_backward(tape.context(), &inputs, output.matrix(), output.grad_matrix(),
+                                                  a.grad_matrix(), v.grad_matrix(), scale.grad_vector(),
+                                                  tape.workspace(duet_alignment_workspace, inputs)));
   });
 }
 

@@ -3,7 +3,8 @@
 
 namespace duet::ops {
 
-Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias, duet_contrastive_inputs options) {
+Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, const Tensor& bias,
+                         duet_contrastive_inputs options) {
   options.a = a.matrix();
   options.v = v.matrix();
   options.scale = scale.vector();
@@ -12,15 +13,19 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
   const bool both = options.kind != DUET_SIGMOID;
   const int64_t n = a.rows, m = both ? v.rows : 0;
   const Tensor terms = tape.make(n + m);
-  const auto statistics = [&](int64_t count) { return both ? tape.make(count, DUET_CONTRASTIVE_STATISTICS) : Tensor{}; };
+  const auto statistics = [&](int64_t count) {
+    return both ? tape.make(count, DUET_CONTRASTIVE_STATISTICS) : Tensor{};
+  };
   const Tensor row_statistics = statistics(n), column_statistics = statistics(m);
   const auto columns = [=](const Tensor& all) { return both ? all.row_part(n, m) : Tensor{}; };
-  succeed(duet_contrastive_forward(tape.context(), &options, terms.row_part(0, n).vector(), columns(terms).vector(), row_statistics.matrix(),
-                                   column_statistics.matrix(), tape.workspace(duet_contrastive_workspace, options)));
+  succeed(duet_contrastive_forward(tape.context(), &options, terms.row_part(0, n).vector(), columns(terms).vector(),
+                                   row_statistics.matrix(), column_statistics.matrix(),
+                                   tape.workspace(duet_contrastive_workspace, options)));
   return tape.record(terms, {a, v, scale, bias}, [=](Tape& tape, const Tensor& output) {
     succeed(duet_contrastive_backward(tape.context(), &options, row_statistics.matrix(), column_statistics.matrix(),
-                                      output.row_part(0, n).grad_vector(), columns(output).grad_vector(), a.grad_matrix(), v.grad_matrix(),
-                                      scale.grad_vector(), bias.grad_vector(), tape.workspace(duet_contrastive_workspace, options)));
+                                      output.row_part(0, n).grad_vector(), columns(output).grad_vector(),
+                                      a.grad_matrix(), v.grad_matrix(), scale.grad_vector(), bias.grad_vector(),
+                                      tape.workspace(duet_contrastive_workspace, options)));
   });
 }
 

@@ -7,7 +7,8 @@ Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targe
   const Tensor terms = tape.make(logits.rows);
   succeed(duet_cross_entropy_forward(tape.context(), logits.matrix(), targets.matrix(), terms.vector()));
   return tape.record(terms, {logits}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_cross_entropy_backward(tape.context(), logits.matrix(), targets.matrix(), output.grad_vector(), logits.grad_matrix()));
+    succeed(duet_cross_entropy_backward(tape.context(), logits.matrix(), targets.matrix(), output.grad_vector(),
+                                        logits.grad_matrix()));
   });
 }
 
@@ -38,7 +39,8 @@ Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, con
   succeed(duet_cross_entropy_forward_all(tape.context(), views, count, targets.matrix(), parts));
   return tape.record(terms, {any}, [=](Tape& tape, const Tensor& output) {
     for (int64_t i = 0; i < learned_count; ++i) upstream[i] = output.row_part(numbers[i] * rows, rows).grad_vector();
-    succeed(duet_cross_entropy_backward_all(tape.context(), learned, learned_count, targets.matrix(), upstream, gradients));
+    succeed(
+        duet_cross_entropy_backward_all(tape.context(), learned, learned_count, targets.matrix(), upstream, gradients));
   });
 }
 

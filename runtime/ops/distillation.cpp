@@ -3,19 +3,23 @@
 
 namespace duet::ops {
 
-Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale, duet_distillation_inputs options) {
+Tensor distillation_terms(Tape& tape, const Tensor& student_a, const Tensor& student_v, const Tensor& scale,
+                          duet_distillation_inputs options) {
   options.student_a = student_a.matrix();
   options.student_v = student_v.matrix();
   options.scale = scale.vector();
   const int64_t n = student_a.rows, m = student_v.rows;
   const Tensor terms = tape.make(n + m);
-  const Tensor row_statistics = tape.make(n, DUET_DISTILLATION_STATISTICS), column_statistics = tape.make(m, DUET_DISTILLATION_STATISTICS);
-  succeed(duet_distillation_forward(tape.context(), &options, terms.row_part(0, n).vector(), terms.row_part(n, m).vector(), row_statistics.matrix(),
-                                    column_statistics.matrix(), tape.workspace(duet_distillation_workspace, options)));
+  const Tensor row_statistics = tape.make(n, DUET_DISTILLATION_STATISTICS),
+               column_statistics = tape.make(m, DUET_DISTILLATION_STATISTICS);
+  succeed(duet_distillation_forward(tape.context(), &options, terms.row_part(0, n).vector(),
+                                    terms.row_part(n, m).vector(), row_statistics.matrix(), column_statistics.matrix(),
+                                    tape.workspace(duet_distillation_workspace, options)));
   return tape.record(terms, {student_a, student_v, scale}, [=](Tape& tape, const Tensor& output) {
     succeed(duet_distillation_backward(tape.context(), &options, row_statistics.matrix(), column_statistics.matrix(),
-                                       output.row_part(0, n).grad_vector(), output.row_part(n, m).grad_vector(), student_a.grad_matrix(),
-                                       student_v.grad_matrix(), scale.grad_vector(), tape.workspace(duet_distillation_workspace, options)));
+                                       output.row_part(0, n).grad_vector(), output.row_part(n, m).grad_vector(),
+                                       student_a.grad_matrix(), student_v.grad_matrix(), scale.grad_vector(),
+                                       tape.workspace(duet_distillation_workspace, options)));
   });
 }
 

@@ -11,15 +11,18 @@ Tensor gather(Tape& tape, const Tensor& source, Indices indices) {
   });
 }
 
-std::array<Tensor, 2> gather_batch(Tape& tape, const std::array<Tensor, 2>& sources, Indices indices, Labels labels, int32_t* to) {
+std::array<Tensor, 2> gather_batch(Tape& tape, const std::array<Tensor, 2>& sources, Indices indices, Labels labels,
+                                   int32_t* to) {
   const std::array<duet_matrix, 2> from = {sources[0].matrix(), sources[1].matrix()};
-  const std::array<Tensor, 2> rows = {tape.make(indices.size, sources[0].columns), tape.make(indices.size, sources[1].columns)};
+  const std::array<Tensor, 2> rows = {tape.make(indices.size, sources[0].columns),
+                                      tape.make(indices.size, sources[1].columns)};
   const std::array<duet_matrix, 2> views = {rows[0].matrix(), rows[1].matrix()};
   duet_gather_inputs inputs = DUET_GATHER_INPUTS_INIT;
   inputs.sources = from.data(), inputs.source_count = std::ssize(from);
   if (labels.data) inputs.labels = labels.vector();
   inputs.indices = indices.vector();
-  succeed(duet_gather_batch(tape.context(), &inputs, views.data(), to ? duet_i32_vector(to, indices.size) : duet_vector{}));
+  succeed(
+      duet_gather_batch(tape.context(), &inputs, views.data(), to ? duet_i32_vector(to, indices.size) : duet_vector{}));
   return rows;
 }
 

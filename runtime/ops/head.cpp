@@ -24,7 +24,8 @@ struct Layout {
 
 }  // namespace
 
-std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Tensor& weight, const Tensor& bias, float output_scale) {
+std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Tensor& weight, const Tensor& bias,
+                           float output_scale) {
   const auto count = static_cast<int64_t>(x.size());
   require(count > 0, "head: expected a modality, got none");
   const Layout layout{x.begin()->rows, weight.columns, weight.rows};
@@ -59,8 +60,8 @@ std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Te
       grad_u[k] = part.embeddings.grad_matrix(), grad_logits[k] = part.logits.grad_matrix();
       grad_x[k] = from[k].grad_matrix();
     }
-    succeed(duet_head_backward(tape.context(), &inputs, u, grad_u, grad_logits, grad_x, weight.grad_matrix(), bias.grad_vector(),
-                               tape.workspace(duet_head_workspace, inputs)));
+    succeed(duet_head_backward(tape.context(), &inputs, u, grad_u, grad_logits, grad_x, weight.grad_matrix(),
+                               bias.grad_vector(), tape.workspace(duet_head_workspace, inputs)));
   });
   for (int64_t k = 0; k < count; ++k) made[k] = layout.at(recorded, k);
   return {made, static_cast<size_t>(count)};

@@ -9,16 +9,20 @@ Tensor layer(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bi
   inputs.weight = weight.matrix();
   inputs.bias = bias.vector();
   const Tensor outputs = tape.make(x.rows, weight.rows);
-  succeed(duet_linear_forward(tape.context(), &inputs, outputs.matrix(), tape.workspace(duet_linear_workspace, inputs)));
+  succeed(
+      duet_linear_forward(tape.context(), &inputs, outputs.matrix(), tape.workspace(duet_linear_workspace, inputs)));
   return tape.record(outputs, {x, weight, bias}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_linear_backward(tape.context(), &inputs, output.matrix(), output.grad_matrix(), x.grad_matrix(), weight.grad_matrix(),
-                                 bias.grad_vector(), tape.workspace(duet_linear_workspace, inputs)));
+    succeed(duet_linear_backward(tape.context(), &inputs, output.matrix(), output.grad_matrix(), x.grad_matrix(),
+                                 weight.grad_matrix(), bias.grad_vector(),
+                                 tape.workspace(duet_linear_workspace, inputs)));
   });
 }
 
 }  // namespace
 
-Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) { return layer(tape, x, weight, bias, DUET_LINEAR_INPUTS_INIT); }
+Tensor linear(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return layer(tape, x, weight, bias, DUET_LINEAR_INPUTS_INIT);
+}
 
 Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tensor& bias, const Dropout& dropout) {
   duet_linear_inputs inputs = DUET_LINEAR_INPUTS_INIT;

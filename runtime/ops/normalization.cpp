@@ -13,15 +13,16 @@ Tensor unit_rows(Tape& tape, const Tensor& x, float eps) {
 
 namespace {
 
-Tensor normalized(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_layer_norm_inputs inputs) {
+Tensor normalized(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset,
+                  duet_layer_norm_inputs inputs) {
   inputs.x = x.matrix();
   inputs.gain = gain.vector();
   inputs.offset = offset.vector();
   const Tensor outputs = tape.make(x.rows, x.columns);
   succeed(duet_layer_norm_forward(tape.context(), &inputs, outputs.matrix()));
   return tape.record(outputs, {x, gain, offset}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_layer_norm_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), gain.grad_vector(), offset.grad_vector(),
-                                     tape.workspace(duet_layer_norm_workspace, inputs)));
+    succeed(duet_layer_norm_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), gain.grad_vector(),
+                                     offset.grad_vector(), tape.workspace(duet_layer_norm_workspace, inputs)));
   });
 }
 
@@ -33,7 +34,8 @@ Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor&
   return normalized(tape, x, gain, offset, inputs);
 }
 
-Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, duet_activation_kind activation, const Dropout& dropout) {
+Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset,
+                  duet_activation_kind activation, const Dropout& dropout) {
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.fuses = 1;
   inputs.activation = activation;

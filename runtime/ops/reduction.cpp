@@ -5,9 +5,11 @@ namespace duet::ops {
 
 Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights, const Tensor& divisor) {
   const Tensor loss = tape.make(1);
-  succeed(duet_weighted_mean_forward(tape.context(), values.vector(), weights.vector(), divisor.vector(), loss.vector()));
+  succeed(
+      duet_weighted_mean_forward(tape.context(), values.vector(), weights.vector(), divisor.vector(), loss.vector()));
   return tape.record(loss, {values}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_weighted_mean_backward(tape.context(), weights.vector(), divisor.vector(), output.grad_vector(), values.grad_vector()));
+    succeed(duet_weighted_mean_backward(tape.context(), weights.vector(), divisor.vector(), output.grad_vector(),
+                                        values.grad_vector()));
   });
 }
 
@@ -35,13 +37,15 @@ LossTerms loss_terms(Tape& tape, std::span<const LossTerm> terms) {
   inputs.means = means, inputs.mean_count = mean_count;
   const Tensor values = tape.make(count), total = tape.make(1);
   succeed(duet_terms_forward(tape.context(), &inputs, values.vector(), total.vector()));
-  return {
-      tape.record(total, {any},
-                  [=](Tape& tape, const Tensor& output) { succeed(duet_terms_backward(tape.context(), &inputs, output.grad_vector(), gradients)); }),
-      values};
+  return {tape.record(total, {any},
+                      [=](Tape& tape, const Tensor& output) {
+                        succeed(duet_terms_backward(tape.context(), &inputs, output.grad_vector(), gradients));
+                      }),
+          values};
 }
 
-LossTerm both_directions(const Tensor& weight, const Tensor& terms, int64_t n, const Tensor& row_weight, const Tensor& column_weight) {
+LossTerm both_directions(const Tensor& weight, const Tensor& terms, int64_t n, const Tensor& row_weight,
+                         const Tensor& column_weight) {
   return {weight, {terms.row_part(0, n), row_weight, {}}, {terms.row_part(n, terms.rows - n), column_weight, {}}};
 }
 

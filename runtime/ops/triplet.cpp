@@ -7,16 +7,18 @@ Tensor triplet(Tape& tape, const Tensor& x, const Tensor& y, duet_triplet_inputs
   options.x = x.matrix();
   options.y = y.matrix();
   const Tensor row_loss = tape.make(x.rows), row_active = tape.make(x.rows), loss = tape.make(1), active = tape.make(1);
-  // Both passes of the kernel sort every row; where a gradient is needed forward leaves it, and only the division by the batch's sum is left.
+  // Both passes of the kernel sort every row; where a gradient is needed forward leaves it, and only the division by
+  // the batch's sum is left.
   const bool recorded = tape.recording() && (x.requires_grad() || y.requires_grad());
   const Tensor sum_x = recorded && x.requires_grad() ? tape.make(x.rows, x.columns) : Tensor{};
   const Tensor sum_y = recorded && y.requires_grad() ? tape.make(y.rows, y.columns) : Tensor{};
-  succeed(duet_triplet_forward_gradient(tape.context(), &options, row_loss.vector(), row_active.vector(), sum_x.matrix(), sum_y.matrix(),
+  succeed(duet_triplet_forward_gradient(tape.context(), &options, row_loss.vector(), row_active.vector(),
+                                        sum_x.matrix(), sum_y.matrix(),
                                         tape.workspace(duet_triplet_workspace, options)));
   succeed(duet_triplet_loss(tape.context(), row_loss.vector(), row_active.vector(), loss.vector(), active.vector()));
   return tape.record(loss, {x, y}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_triplet_add_gradient(tape.context(), active.vector(), output.grad_vector(), sum_x.matrix(), sum_y.matrix(), x.grad_matrix(),
-                                      y.grad_matrix()));
+    succeed(duet_triplet_add_gradient(tape.context(), active.vector(), output.grad_vector(), sum_x.matrix(),
+                                      sum_y.matrix(), x.grad_matrix(), y.grad_matrix()));
   });
 }
 

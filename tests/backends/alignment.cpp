@@ -6,7 +6,8 @@ namespace duet::test::backends {
 
 void alignment(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent();
-  Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)), &weight_row = c.weights(n), &weight_column = c.weights(m);
+  Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)), &weight_row = c.weights(n),
+         &weight_column = c.weights(m);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
   inputs.score = c.one_of({DUET_INNER, DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE});
@@ -14,12 +15,15 @@ void alignment(Case& c) {
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
-    const duet_vector lse_row = rows ? run.output("lse_row", n) : duet_vector{}, lse_column = columns ? run.output("lse_column", m) : duet_vector{};
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
+    const duet_vector lse_row = rows ? run.output("lse_row", n) : duet_vector{},
+                      lse_column = columns ? run.output("lse_column", m) : duet_vector{};
     run.call(duet_alignment_forward(run.context, &inputs, lse_row, lse_column, scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
-    run.call(duet_alignment_backward(run.context, &inputs, lse_row, lse_column, rows ? weight_row.vector() : duet_vector{},
-                                     columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
+    run.call(duet_alignment_backward(
+        run.context, &inputs, lse_row, lse_column, rows ? weight_row.vector() : duet_vector{},
+        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
   });
   const Pairs pairs(c, a, v, inputs.score);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
@@ -30,22 +34,25 @@ void alignment(Case& c) {
         Doubles w = value(weight_row), wc = value(weight_column), lse_row = reference::log_sum_exp_rows(s, n, m),
                 lse_column = reference::log_sum_exp_rows(st, m, n);
         RowFloors row_off{Doubles(s.size()), {}, {}}, column_off = row_off;
-        const auto pull = [&](const Doubles& scores, const Doubles& of_scores, const Doubles& weights, int64_t count, int64_t others,
-                              RowFloors& off) {
+        const auto pull = [&](const Doubles& scores, const Doubles& of_scores, const Doubles& weights, int64_t count,
+                              int64_t others, RowFloors& off) {
           const Doubles p = reference::softmax_rows(scores, count, others);
           reference::RowTerms terms{Doubles(static_cast<size_t>(count)), Doubles(scores.size())};
           for (size_t k = 0; k < p.size(); ++k) terms.grad_s[k] = weights[k / static_cast<size_t>(others)] * p[k];
           if (value.exact())
-            off = row_floors(parts_of(terms, weights, scores, {}, count, others), weights, scores, of_scores, pairs.error(), {}, count, others);
+            off = row_floors(parts_of(terms, weights, scores, {}, count, others), weights, scores, of_scores,
+                             pairs.error(), {}, count, others);
           add_rounding(value, terms, scores, of_scores, weights, count, others);
           return terms.grad_s;
         };
         if (!rows) w.assign(w.size(), 0);
         if (!columns) wc.assign(wc.size(), 0);
-        const Doubles g = sum(pull(s, errors, w, n, m, row_off), transposed(pull(st, errors_turned, wc, m, n, column_off), m, n));
-        return joined({{"lse_row", lse_row, kLossFloor, row_off.sums}, {"lse_column", lse_column, kLossFloor, column_off.sums}},
-                      expected_gradients(gradients_of(pairs, value, factor, g),
-                                         gradient_floors(pairs, factor, sum(row_off.terms, transposed(column_off.terms, m, n)))));
+        const Doubles g =
+            sum(pull(s, errors, w, n, m, row_off), transposed(pull(st, errors_turned, wc, m, n, column_off), m, n));
+        return joined(
+            {{"lse_row", lse_row, kLossFloor, row_off.sums}, {"lse_column", lse_column, kLossFloor, column_off.sums}},
+            expected_gradients(gradients_of(pairs, value, factor, g),
+                               gradient_floors(pairs, factor, sum(row_off.terms, transposed(column_off.terms, m, n)))));
       },
       pairs.error());
 }
@@ -59,7 +66,8 @@ void alignment_probabilities(Case& c) {
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
     const duet_vector lse_row = run.output("lse_row", n);
     const duet_matrix probabilities = run.output("probabilities", n, m);
     run.call(duet_alignment_forward(run.context, &inputs, lse_row, {}, scratch));
@@ -89,7 +97,8 @@ void alignment_probabilities(Case& c) {
           }
           for (int64_t k = i * m; k < (i + 1) * m; ++k) {
             const size_t e = static_cast<size_t>(k);
-            const double from_p = p_off[e] == 0 || std::isinf(p_off[e]) ? p_off[e] : p_off[e] * (std::abs(w[e]) + pivot + spread),
+            const double from_p = p_off[e] == 0 || std::isinf(p_off[e]) ? p_off[e]
+                                                                        : p_off[e] * (std::abs(w[e]) + pivot + spread),
                          from_sum = p[e] == 0 ? 0 : p[e] * spread_off;
             g_off[e] = from_p + from_sum;
           }

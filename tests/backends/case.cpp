@@ -22,7 +22,8 @@ uint64_t hash(const std::string& text) {  // FNV-1a: the same in every build
   return value;
 }
 
-// One context a process for each of CPU and precisions: making one costs more than a small case. small_rows: as in duet_context_options.
+// One context a process for each of CPU and precisions: making one costs more than a small case. small_rows: as in
+// duet_context_options.
 duet_context* context_of(duet_device kind, duet_precision precision, int32_t threads, int64_t small_rows) {
   struct Kept {
     duet_device kind;
@@ -33,7 +34,8 @@ duet_context* context_of(duet_device kind, duet_precision precision, int32_t thr
   };
   static std::vector<Kept> kept;
   for (const Kept& k : kept)
-    if (k.kind == kind && k.precision == precision && k.threads == threads && k.small_rows == small_rows) return k.context;
+    if (k.kind == kind && k.precision == precision && k.threads == threads && k.small_rows == small_rows)
+      return k.context;
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
   options.device = kind, options.precision = precision, options.threads = threads, options.small_rows = small_rows;
   duet_context* context = nullptr;
@@ -70,11 +72,14 @@ Doubles Values::operator()(const Floats& x) const {
   return values;
 }
 double Values::moved(double value, double error_size, uint64_t key) const {
-  const double to = size_ == 0 || error_size == 0 || std::isinf(value) ? value  // infinity stays what it is
-                                                                       : value + size_ * error_size * bell(mixed(seed_) ^ key);
+  const double to = size_ == 0 || error_size == 0 || std::isinf(value)
+                        ? value  // infinity stays what it is
+                        : value + size_ * error_size * bell(mixed(seed_) ^ key);
   return rounds_ ? static_cast<float>(to) : to;
 }
-double Values::moved(double value, double error_size) const { return moved(value, error_size, mixed(std::bit_cast<uint64_t>(value))); }
+double Values::moved(double value, double error_size) const {
+  return moved(value, error_size, mixed(std::bit_cast<uint64_t>(value)));
+}
 
 Floats& Run::add(const std::string& name, int64_t rows, int64_t columns, int64_t padding) {
   floats_.emplace_back(rows, columns, padding);
@@ -82,10 +87,16 @@ Floats& Run::add(const std::string& name, int64_t rows, int64_t columns, int64_t
   outputs_.push_back({name, false, {}, [&array] { return array.values(); }});
   return array;
 }
-duet_matrix Run::output(const std::string& name, int64_t rows, int64_t columns) { return add(name, rows, columns, padding()).matrix(); }
+duet_matrix Run::output(const std::string& name, int64_t rows, int64_t columns) {
+  return add(name, rows, columns, padding()).matrix();
+}
 duet_vector Run::output(const std::string& name, int64_t size) { return add(name, size, 1, 0).vector(); }
-duet_matrix Run::optional(const std::string& name, int64_t rows, int64_t columns) { return coin(0.2) ? duet_matrix{} : output(name, rows, columns); }
-duet_vector Run::optional(const std::string& name, int64_t size) { return coin(0.2) ? duet_vector{} : output(name, size); }
+duet_matrix Run::optional(const std::string& name, int64_t rows, int64_t columns) {
+  return coin(0.2) ? duet_matrix{} : output(name, rows, columns);
+}
+duet_vector Run::optional(const std::string& name, int64_t size) {
+  return coin(0.2) ? duet_vector{} : output(name, size);
+}
 duet_matrix Run::gradient(const std::string& name, int64_t rows, int64_t columns) {
   if (coin(0.2)) return {};
   const bool zeros = coin(0.5);
@@ -144,13 +155,16 @@ std::vector<Result> Run::results() const {
   return out;
 }
 
-Case::Case(const std::string& operation, uint64_t seed) : draw(hash(operation) + seed * 0x9E3779B97F4A7C15u), seed_(seed) {
+Case::Case(const std::string& operation, uint64_t seed)
+    : draw(hash(operation) + seed * 0x9E3779B97F4A7C15u), seed_(seed) {
   kind = static_cast<Kind>(draw.integer(0, 5));
   precision = coin() ? DUET_PRECISION_FP32 : DUET_PRECISION_TF32X3;
 }
 
 int64_t Case::extent(int64_t least) {
-  const int64_t extent = coin(0.02) ? draw.integer(129, 160) : coin(0.2) ? draw.integer(least, std::max<int64_t>(least, 3)) : draw.integer(least, 40);
+  const int64_t extent = coin(0.02)  ? draw.integer(129, 160)
+                         : coin(0.2) ? draw.integer(least, std::max<int64_t>(least, 3))
+                                     : draw.integer(least, 40);
   description += text(description.empty() ? "" : " x ", extent);
   return extent;
 }
@@ -158,12 +172,14 @@ int64_t Case::extent(int64_t least) {
 Floats& Case::keep(Floats values) { return floats_.emplace_back(std::move(values)); }
 
 Floats& Case::rows(int64_t count, int64_t columns) {
-  Floats x = coin() ? draw.unit_rows(count, columns, padding()) : draw.normals(count, columns, one_of({0.1, 1.0, 3.0}), padding());
+  Floats x = coin() ? draw.unit_rows(count, columns, padding())
+                    : draw.normals(count, columns, one_of({0.1, 1.0, 3.0}), padding());
   const auto size = [&] { return std::pow(10.0, kind == Kind::huge ? draw.uniform(1, 18) : -draw.uniform(1, 36)); };
   if (kind == Kind::ties) {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t twin = i > 0 && coin(0.3) ? draw.integer(0, i - 1) : i;
-      for (int64_t j = 0; j < columns; ++j) x.at(i, j) = twin < i ? x.at(twin, j) : static_cast<float>(draw.integer(-2, 2));
+      for (int64_t j = 0; j < columns; ++j)
+        x.at(i, j) = twin < i ? x.at(twin, j) : static_cast<float>(draw.integer(-2, 2));
     }
   } else if (kind == Kind::huge || kind == Kind::tiny) {
     const bool all = coin();
@@ -173,7 +189,9 @@ Floats& Case::rows(int64_t count, int64_t columns) {
         for (int64_t j = 0; j < columns; ++j) x.at(i, j) = static_cast<float>(x.at(i, j) * factor);
   } else if ((kind == Kind::infinite || kind == Kind::nan) && count > 0 && columns > 0 && coin(0.8)) {
     for (int64_t times = draw.integer(1, 3); times > 0; --times)
-      x.at(draw.integer(0, count - 1), draw.integer(0, columns - 1)) = kind == Kind::nan ? NAN : coin() ? INFINITY : -INFINITY;
+      x.at(draw.integer(0, count - 1), draw.integer(0, columns - 1)) = kind == Kind::nan ? NAN
+                                                                       : coin()          ? INFINITY
+                                                                                         : -INFINITY;
   }
   return keep(std::move(x));
 }
@@ -200,16 +218,19 @@ Floats& Case::weights(int64_t count, int64_t columns) {
 }
 
 Floats& Case::constant(double value) { return keep(std::move(Floats(1, 1).fill(value))); }
-Ints& Case::labels(int64_t size, int64_t classes) { return ints_.emplace_back(draw.labels(size, classes, one_of({0.0, 0.2}))); }
+Ints& Case::labels(int64_t size, int64_t classes) {
+  return ints_.emplace_back(draw.labels(size, classes, one_of({0.0, 0.2})));
+}
 
 void Case::run(const std::function<void(Run&)>& calls) {
   const auto turn = [&](duet_device kind_of_device, std::vector<Result>& results) {
     const bool cuda = kind_of_device == DUET_CUDA;
-    Run run(context_of(kind_of_device, cuda ? precision : DUET_PRECISION_FP32, cuda ? 1 : 1 + static_cast<int32_t>(seed_ % 4 == 0),
-                       cuda && seed_ % 2 ? -1 : 0),
+    Run run(context_of(kind_of_device, cuda ? precision : DUET_PRECISION_FP32,
+                       cuda ? 1 : 1 + static_cast<int32_t>(seed_ % 4 == 0), cuda && seed_ % 2 ? -1 : 0),
             seed_, cuda);  // of two forms on CUDA an odd seed takes the tiles
     calls(run);
-    if (difference.empty() && !run.failures().empty()) difference = text(cuda ? "CUDA" : "CPU", ": a call failed: ", run.failures()[0]);
+    if (difference.empty() && !run.failures().empty())
+      difference = text(cuda ? "CUDA" : "CPU", ": a call failed: ", run.failures()[0]);
     results = run.results();
   };
   turn(DUET_CPU, cpu_);
@@ -258,7 +279,8 @@ Case::AsGood Case::choices(const std::function<std::vector<int>(const Values&)>&
   for (uint64_t move = 0; move < kMoves; ++move) made.push_back(reference(Values(error, move)));
   return [made](size_t element, int64_t x, int64_t y) {
     const auto is_made = [&](int64_t choice) {
-      return std::any_of(made.begin(), made.end(), [&](const std::vector<int>& picks) { return picks[element] == choice; });
+      return std::any_of(made.begin(), made.end(),
+                         [&](const std::vector<int>& picks) { return picks[element] == choice; });
     };
     return is_made(x) && is_made(y);
   };
@@ -283,7 +305,8 @@ void Case::expect(const Reference& reference, double error, bool jumps) {
   if (jumps) add_move(Values::rounded());
   compare(exact, bounds);
   if (difference.empty()) return;
-  // The largest of 8 moves is a draw too: what differs is held to the largest of 32. A fault is off by more than that can add.
+  // The largest of 8 moves is a draw too: what differs is held to the largest of 32. A fault is off by more than that
+  // can add.
   constexpr uint64_t kMoreMoves = 32;
   difference.clear();
   for (uint64_t move = kMoves; move < kMoreMoves; ++move) add_move(Values(error, seed_ + move));
@@ -291,7 +314,9 @@ void Case::expect(const Reference& reference, double error, bool jumps) {
   if (difference.empty() || !jumps) return;
   difference.clear();
   for (uint64_t move = kMoreMoves; move < kManyMoves; ++move) {
-    const double size = error * std::pow(0.25, static_cast<double>(move % 5));  // down to float32's last bit, which parts what is nearly equal
+    const double size =
+        error *
+        std::pow(0.25, static_cast<double>(move % 5));  // down to float32's last bit, which parts what is nearly equal
     add_move(move % 2 ? Values(size, seed_ + move) : Values::rounded(size, seed_ + move));
   }
   compare(exact, bounds);
@@ -302,24 +327,29 @@ void Case::compare(const std::vector<Expected>& exact, const std::vector<Doubles
     const Result *cuda = find(cuda_, cpu.name), *of_nan = find(cpu_of_nan_, cpu.name);
     const auto at = std::find_if(exact.begin(), exact.end(), [&](const Expected& e) { return e.name == cpu.name; });
     const bool known = at != exact.end();
-    if (cuda == nullptr || cuda->values.size() != cpu.values.size() || (known && at->values.size() != cpu.values.size())) {
+    if (cuda == nullptr || cuda->values.size() != cpu.values.size() ||
+        (known && at->values.size() != cpu.values.size())) {
       differ(cpu.name, 0, 0, 0, "outputs or reference of another size");
       return;
     }
-    const auto allowed = std::find_if(as_good_.begin(), as_good_.end(), [&](const auto& entry) { return entry.first == cpu.name; });
+    const auto allowed =
+        std::find_if(as_good_.begin(), as_good_.end(), [&](const auto& entry) { return entry.first == cpu.name; });
     for (size_t k = 0; k < cpu.values.size() && difference.empty(); ++k) {
       const double a = cpu.values[k], b = cuda->values[k], before = cpu.before.empty() ? 0 : cpu.before[k];
       const double value = known ? before + at->values[k] : kNaN;
       const bool own = known && !at->cuda.empty();  // each backend has a reference of its own
       double bound = 0;
-      // 8 ulp of the result. A sum of up to 160 products may start from what a gradient held: each addition rounds that by 2^-24 of it at most,
-      // together they stray by the root of 160 times as much, and 2e-6 is 2.7 times that.
+      // 8 ulp of the result. A sum of up to 160 products may start from what a gradient held: each addition rounds that
+      // by 2^-24 of it at most, together they stray by the root of 160 times as much, and 2e-6 is 2.7 times that.
       if (known && !cpu.whole)
-        bound = 10 * bounds[static_cast<size_t>(at - exact.begin())][k] + 5e-7 * std::abs(value) + 2e-6 * std::abs(before) + at->floor +
-                (at->floors.empty() ? 0 : at->floors[k]) + 4 * FLT_MIN;
+        bound = 10 * bounds[static_cast<size_t>(at - exact.begin())][k] + 5e-7 * std::abs(value) +
+                2e-6 * std::abs(before) + at->floor + (at->floors.empty() ? 0 : at->floors[k]) + 4 * FLT_MIN;
       const auto agree = [&](double x, double y) {
-        if (cpu.whole) return x == y || (allowed != as_good_.end() && allowed->second(k, static_cast<int64_t>(x), static_cast<int64_t>(y)));
-        if (known && bound == INFINITY && !at->floors.empty() && at->floors[k] == INFINITY) return true;  // past what float32 holds
+        if (cpu.whole)
+          return x == y ||
+                 (allowed != as_good_.end() && allowed->second(k, static_cast<int64_t>(x), static_cast<int64_t>(y)));
+        if (known && bound == INFINITY && !at->floors.empty() && at->floors[k] == INFINITY)
+          return true;  // past what float32 holds
         if (known && at->any_infinite && kind == Kind::infinite && !std::isfinite(x) && !std::isfinite(y)) return true;
         return kind_of(x) == kind_of(y) && (!std::isfinite(x) || (known ? !(std::abs(x - y) > bound) : x == y));
       };
@@ -346,7 +376,8 @@ std::string run_case(const Operation& operation, uint64_t seed) {
   Case c(operation.name, seed);
   operation.run(c);
   if (c.difference.empty()) return "";
-  return text(name_of(c.kind), ", ", c.precision == DUET_PRECISION_FP32 ? "fp32" : "tf32x3", ", ", c.description, ": ", c.difference);
+  return text(name_of(c.kind), ", ", c.precision == DUET_PRECISION_FP32 ? "fp32" : "tf32x3", ", ", c.description, ": ",
+              c.difference);
 }
 
 }  // namespace duet::test::backends

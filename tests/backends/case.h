@@ -1,5 +1,6 @@
-// A random call of one operation, fixed by (operation, seed): its inputs, the same call on the CPU and on the emulated CUDA backend, the double
-// reference, and their comparison. An operation's file draws inputs, says the calls once, and says what the reference makes of them.
+// A random call of one operation, fixed by (operation, seed): its inputs, the same call on the CPU and on the emulated
+// CUDA backend, the double reference, and their comparison. An operation's file draws inputs, says the calls once, and
+// says what the reference makes of them.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +33,8 @@ class Run {
   duet_context* const context;
   const bool cuda;
 
-  // An output arrives filled with NaN, a gradient with numbers (in half the cases zeros); rows may be padded. A gradient is left out, a null view,
-  // in one case of five, an optional output likewise.
+  // An output arrives filled with NaN, a gradient with numbers (in half the cases zeros); rows may be padded. A
+  // gradient is left out, a null view, in one case of five, an optional output likewise.
   duet_matrix output(const std::string& name, int64_t rows, int64_t columns);
   duet_vector output(const std::string& name, int64_t size);
   duet_matrix optional(const std::string& name, int64_t rows, int64_t columns);
@@ -75,15 +76,16 @@ class Run {
   std::vector<std::string> failures_;
 };
 
-// The inputs as the reference takes them: as they are, or each moved by a small relative error. What that does to a result is the sum of its terms'
-// sizes times that error, whatever the formula: the bound that the backends are held to. Equal values move alike, so that ties stay ties.
+// The inputs as the reference takes them: as they are, or each moved by a small relative error. What that does to a
+// result is the sum of its terms' sizes times that error, whatever the formula: the bound that the backends are held
+// to. Equal values move alike, so that ties stay ties.
 class Values {
  public:
   Values(double size, uint64_t seed) : size_(size), seed_(seed) {}
   Doubles operator()(const Floats& x) const;
   double operator()(float x) const { return moved(x, std::abs(double{x})); }
-  // An intermediate value whose error the method states by another size than its own: a squared distance by the squared norms. key: values with one
-  // key and one size move alike.
+  // An intermediate value whose error the method states by another size than its own: a squared distance by the squared
+  // norms. key: values with one key and one size move alike.
   double moved(double value, double error_size, uint64_t key) const;
   double moved(double value, double error_size) const;
   bool exact() const { return size_ == 0 && !rounds_; }
@@ -111,8 +113,8 @@ struct Expected {
   double floor = 0;
   Doubles floors = {};
   double low = -INFINITY, high = INFINITY;  // the range that no rounding leaves
-  Doubles cuda = {};                        // where the two made different choices that are as good: what follows of CUDA's
-  bool any_infinite = false;                // of infinite inputs NaN is as good as an infinity (METHOD.md 4)
+  Doubles cuda = {};          // where the two made different choices that are as good: what follows of CUDA's
+  bool any_infinite = false;  // of infinite inputs NaN is as good as an infinity (METHOD.md 4)
 };
 using Reference = std::function<std::vector<Expected>(const Values&)>;
 
@@ -136,7 +138,8 @@ class Case {
   // Rows of this case's kind. operands: those that tile products take, of which a precision speaks.
   Floats& rows(int64_t count, int64_t columns);
   Floats& operands(int64_t count, int64_t columns);
-  // Upstream weights and gradients: normal numbers, a few of them 0; one case in five of kind inf or NaN has one such here instead of in its rows.
+  // Upstream weights and gradients: normal numbers, a few of them 0; one case in five of kind inf or NaN has one such
+  // here instead of in its rows.
   Floats& weights(int64_t count, int64_t columns = 1);
   Floats& constant(double value);
   Floats& keep(Floats values);
@@ -151,10 +154,11 @@ class Case {
   Doubles left(const std::string& name, bool cuda) const;
   // The choices that the reference makes as its inputs move, for allow(): each is as good as any other of its element.
   static AsGood choices(const std::function<std::vector<int>(const Values&)>& reference, double error = 1e-6);
-  // error: relative, of a product in float32 (METHOD.md 1); the bound is 10 times what 8 moves of the inputs by it do (32 where that is
-  // exceeded), and 8 ulp of the result.
-  // jumps: the result jumps where two values change their order. Then rounding to float32, which makes more of them equal, is a move too, and what
-  // differs is compared again under more moves, large and small, which find rarer orders.
+  // error: relative, of a product in float32 (METHOD.md 1); the bound is 10 times what 8 moves of the inputs by it do
+  // (32 where that is exceeded), and 8 ulp of the result.
+  // jumps: the result jumps where two values change their order. Then rounding to float32, which makes more of them
+  // equal, is a move too, and what differs is compared again under more moves, large and small, which find rarer
+  // orders.
   void expect(const Reference& reference, double error = 1e-6, bool jumps = false);
 
   // The case fails where a check of its own does.
@@ -178,8 +182,9 @@ class Case {
   uint64_t seed_;
   std::list<Floats> floats_;
   std::vector<Floats*> operands_, weights_;
-  // duet_precision: three TF32 products make NaN of an infinite element, because it leaves no finite rest. CUDA may give what the CPU gives of the
-  // infinite element or what it gives where NaN stands for it: there the tile product alone decides.
+  // duet_precision: three TF32 products make NaN of an infinite element, because it leaves no finite rest. CUDA may
+  // give what the CPU gives of the infinite element or what it gives where NaN stands for it: there the tile product
+  // alone decides.
   std::vector<Result> cpu_of_nan_;
   std::list<Ints> ints_;
   std::vector<Result> cpu_, cuda_;

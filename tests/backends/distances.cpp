@@ -55,7 +55,9 @@ Doubles Pairs::error_sizes(duet_metric of_metric, bool rounded) const {
       double& size = sizes[static_cast<size_t>(i * m() + j)];
       const double a = reference::norm(rows.data() + i * d(), d()), b = reference::norm(columns.data() + j * d(), d());
       // Pairs under 4e-4 of the larger squared norm are recomputed, to within 1 %.
-      size = square ? std::min(a * a + b * b, 1250 * size) + static_cast<double>(d()) * kLeast : of_metric == DUET_COSINE ? 1 : a * b;
+      size = square                     ? std::min(a * a + b * b, 1250 * size) + static_cast<double>(d()) * kLeast
+             : of_metric == DUET_COSINE ? 1
+                                        : a * b;
       if (exact_values && of_metric != DUET_COSINE && !rounded) size = 0;
     }
   return sizes;
@@ -79,11 +81,15 @@ Doubles Pairs::distances(const Values& value, duet_metric of_metric) const {
   for (int64_t i = 0; i < n(); ++i)
     for (int64_t j = 0; j < m(); ++j) {
       const size_t k = static_cast<size_t>(i * m() + j);
-      if (square && value.rounds()) {  // the expansion rounds the squared norms first: one error for all of a row that they outweigh
+      if (square && value.rounds()) {  // the expansion rounds the squared norms first: one error for all of a row that
+                                       // they outweigh
         const double a = squares_x[static_cast<size_t>(i)], b = squares_y[static_cast<size_t>(j)];
-        if (std::isfinite(out[k]) && out[k] >= 4e-4 * std::max(a, b)) out[k] += static_cast<float>(a) - a + static_cast<float>(b) - b;
+        if (std::isfinite(out[k]) && out[k] >= 4e-4 * std::max(a, b))
+          out[k] += static_cast<float>(a) - a + static_cast<float>(b) - b;
       }
-      if (!value.exact()) out[k] = value.moved(out[k], sizes[k], row_keys[static_cast<size_t>(i)] ^ (column_keys[static_cast<size_t>(j)] << 1));
+      if (!value.exact())
+        out[k] = value.moved(out[k], sizes[k],
+                             row_keys[static_cast<size_t>(i)] ^ (column_keys[static_cast<size_t>(j)] << 1));
       if (square) out[k] = out[k] < 0 ? 0 : out[k];
       if (euclidean) out[k] = value.moved(std::sqrt(out[k]), 0);  // rounded a second time
     }
@@ -93,7 +99,8 @@ Doubles Pairs::distances(const Values& value, duet_metric of_metric) const {
 reference::RowGradients Pairs::gradients(const Values& value, Doubles g) const {
   const bool euclidean = metric == DUET_EUCLIDEAN, cosine = metric == DUET_COSINE;
   const Doubles rows = value(x), columns = value(y);
-  const Doubles true_distances = euclidean ? distances(Values(0, 0)) : Doubles(), moved = euclidean ? distances(value) : Doubles();
+  const Doubles true_distances = euclidean ? distances(Values(0, 0)) : Doubles(),
+                moved = euclidean ? distances(value) : Doubles();
   if (euclidean)  // backward divides by the distances that forward gave
     for (size_t k = 0; k < g.size(); ++k) g[k] *= moved[k] > 0 ? true_distances[k] / moved[k] : 1;
   reference::RowGradients out = reference::distance_gradients(rows, columns, n(), m(), d(), metric, g);
@@ -104,12 +111,17 @@ reference::RowGradients Pairs::gradients(const Values& value, Doubles g) const {
     for (int64_t j = 0; j < m(); ++j) {
       const size_t k = static_cast<size_t>(i * m() + j);
       const double h = std::abs(euclidean ? (moved[k] > 0 ? g[k] / true_distances[k] : 0) : g[k]);
-      const double a = cosine ? reference::norm(rows.data() + i * d(), d()) : 1, b = cosine ? reference::norm(columns.data() + j * d(), d()) : 1;
+      const double a = cosine ? reference::norm(rows.data() + i * d(), d()) : 1,
+                   b = cosine ? reference::norm(columns.data() + j * d(), d()) : 1;
       for (int64_t e = 0; e < d(); ++e) {
         const size_t at_x = static_cast<size_t>(i * d() + e), at_y = static_cast<size_t>(j * d() + e);
         const double size = std::abs(rows[at_x]) + std::abs(columns[at_y]);
-        sizes_x[at_x] += cosine ? h / std::max(a, 1e-12) : metric == DUET_INNER ? h * std::abs(columns[at_y]) : 2 * h * size;
-        sizes_y[at_y] += cosine ? h / std::max(b, 1e-12) : metric == DUET_INNER ? h * std::abs(rows[at_x]) : 2 * h * size;
+        sizes_x[at_x] += cosine                 ? h / std::max(a, 1e-12)
+                         : metric == DUET_INNER ? h * std::abs(columns[at_y])
+                                                : 2 * h * size;
+        sizes_y[at_y] += cosine                 ? h / std::max(b, 1e-12)
+                         : metric == DUET_INNER ? h * std::abs(rows[at_x])
+                                                : 2 * h * size;
       }
     }
   for (size_t k = 0; k < out.x.size(); ++k) out.x[k] = value.moved(out.x[k], sizes_x[k], k);
@@ -123,8 +135,8 @@ Doubles Pairs::scores(const Values& value, double scale) const {
   return s;
 }
 
-void add_rounding(const Values& value, reference::RowTerms& terms, const Doubles& s, const Doubles& errors, const Doubles& weight, int64_t n,
-                  int64_t m) {
+void add_rounding(const Values& value, reference::RowTerms& terms, const Doubles& s, const Doubles& errors,
+                  const Doubles& weight, int64_t n, int64_t m) {
   const Doubles lse = reference::log_sum_exp_rows(s, n, m);
   for (int64_t i = 0; i < n; ++i) {
     const size_t row = static_cast<size_t>(i);

@@ -16,12 +16,13 @@ struct Dropout {
   explicit Dropout(Case& c) {
     step.fill(static_cast<double>(c.draw.integer(0, 1000)));
     options.drop_probability = c.one_of({0.0f, 0.2f, 0.5f, 0.9f});
-    options.layer = static_cast<uint32_t>(c.draw.integer(0, 3)), options.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30));
+    options.layer = static_cast<uint32_t>(c.draw.integer(0, 3)),
+    options.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30));
     options.step = step.vector(), options.first_row = c.one_of<int64_t>({0, 0, 7, int64_t{1} << 33});
   }
   Doubles factors(int64_t rows, int64_t columns) const {
-    return reference::dropout_factors(options.drop_probability, options.seed, options.layer, static_cast<uint32_t>(step.at(0)), options.first_row,
-                                      rows, columns);
+    return reference::dropout_factors(options.drop_probability, options.seed, options.layer,
+                                      static_cast<uint32_t>(step.at(0)), options.first_row, rows, columns);
   }
 };
 
@@ -49,15 +50,17 @@ void linear(Case& c) {
   c.describe("relu", inputs.relu);
   if (inputs.relu) inputs.dropout = dropout.options;
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_linear_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_linear_workspace(run.context, &inputs, bytes); });
     const duet_matrix outputs = run.output("outputs", batch, out);
     run.call(duet_linear_forward(run.context, &inputs, outputs, scratch));
     const duet_matrix grad_x = run.gradient("grad_x", batch, in), grad_weight = run.gradient("grad_weight", out, in);
-    run.call(duet_linear_backward(run.context, &inputs, inputs.relu ? outputs : duet_matrix{}, g.matrix(), grad_x, grad_weight,
-                                  run.gradient("grad_bias", out), scratch));
+    run.call(duet_linear_backward(run.context, &inputs, inputs.relu ? outputs : duet_matrix{}, g.matrix(), grad_x,
+                                  grad_weight, run.gradient("grad_bias", out), scratch));
   });
   c.expect([&](const Values& value) {
-    const reference::Linear layer{batch, in, out, value(x), value(weight), has_bias ? value(bias) : Doubles(), inputs.output_scale};
+    const reference::Linear layer{
+        batch, in, out, value(x), value(weight), has_bias ? value(bias) : Doubles(), inputs.output_scale};
     Doubles outputs = layer.forward(), upstream = value(g);
     // Products that underflow do so before they are scaled.
     const double lost = static_cast<double>(in) * kLeast * std::max(std::abs(double{inputs.output_scale}), 1.0);
@@ -73,24 +76,30 @@ void linear(Case& c) {
       }
     }
     auto grad = layer.backward(upstream);
-    if (c.kind == Kind::ties) {  // where equal values move alike, terms that cancel, cancel to 0: each sum is moved by the root of its squared terms
-      const reference::Linear of_squares{batch, in, out, squared(layer.x), squared(layer.weight), {}, layer.scale * layer.scale};
+    if (c.kind == Kind::ties) {  // where equal values move alike, terms that cancel, cancel to 0: each sum is moved by
+                                 // the root of its squared terms
+      const reference::Linear of_squares{
+          batch, in, out, squared(layer.x), squared(layer.weight), {}, layer.scale * layer.scale};
       const auto terms = of_squares.backward(squared(upstream));
-      grad = {moved_sums(value, grad.x, terms.x), moved_sums(value, grad.weight, terms.weight), moved_sums(value, grad.bias, terms.bias)};
+      grad = {moved_sums(value, grad.x, terms.x), moved_sums(value, grad.weight, terms.weight),
+              moved_sums(value, grad.bias, terms.bias)};
     }
-    return std::vector<Expected>{{"outputs", outputs}, {"grad_x", grad.x}, {"grad_weight", grad.weight}, {"grad_bias", grad.bias}};
+    return std::vector<Expected>{
+        {"outputs", outputs}, {"grad_x", grad.x}, {"grad_weight", grad.weight}, {"grad_bias", grad.bias}};
   });
 }
 
 void head(Case& c) {
-  const int64_t count = c.draw.integer(1, DUET_HEAD_MODALITIES), batch = c.extent(), width = c.extent(), classes = c.extent();
+  const int64_t count = c.draw.integer(1, DUET_HEAD_MODALITIES), batch = c.extent(), width = c.extent(),
+                classes = c.extent();
   struct Modality {
     Floats *x, *by_u, *by_logits;
     bool has_u, has_logits;
   };
   std::vector<Modality> all;
   for (int64_t k = 0; k < count; ++k)
-    all.push_back({&c.rows(batch, width), &c.weights(batch, width), &c.weights(batch, classes), c.coin(0.8), c.coin(0.8)});
+    all.push_back(
+        {&c.rows(batch, width), &c.weights(batch, width), &c.weights(batch, classes), c.coin(0.8), c.coin(0.8)});
   Floats &weight = c.rows(classes, width), &bias = c.weights(classes);
   const bool has_bias = c.coin();
   std::vector<duet_matrix> x, by_u, by_logits;
@@ -108,16 +117,18 @@ void head(Case& c) {
     const auto scratch = run.workspace([&](size_t* bytes) { return duet_head_workspace(run.context, &inputs, bytes); });
     std::vector<duet_matrix> u, logits, grad_x;
     for (int64_t k = 0; k < count; ++k) {
-      u.push_back(run.output(name("u", k), batch, width)), logits.push_back(run.output(name("logits", k), batch, classes));
+      u.push_back(run.output(name("u", k), batch, width)),
+          logits.push_back(run.output(name("logits", k), batch, classes));
       grad_x.push_back(run.gradient(name("grad_x", k), batch, width));
     }
     run.call(duet_head_forward(run.context, &inputs, u.data(), logits.data(), scratch));
     const duet_matrix grad_weight = run.gradient("grad_weight", classes, width);
-    run.call(duet_head_backward(run.context, &inputs, u.data(), by_u.data(), by_logits.data(), grad_x.data(), grad_weight,
-                                run.gradient("grad_bias", classes), scratch));
+    run.call(duet_head_backward(run.context, &inputs, u.data(), by_u.data(), by_logits.data(), grad_x.data(),
+                                grad_weight, run.gradient("grad_bias", classes), scratch));
   });
   c.expect([&](const Values& value) {
-    reference::Head head{batch, width, classes, {}, value(weight), has_bias ? value(bias) : Doubles(), inputs.eps, inputs.output_scale};
+    reference::Head head{
+        batch, width, classes, {}, value(weight), has_bias ? value(bias) : Doubles(), inputs.eps, inputs.output_scale};
     std::vector<Doubles> of_u, of_logits;
     for (const Modality& of : all) {
       head.x.push_back(value(*of.x));
@@ -130,7 +141,8 @@ void head(Case& c) {
     Doubles weight_terms(grad.weight.size()), bias_terms(grad.bias.size());
     for (int64_t k = 0; k < count; ++k) {
       const auto at = static_cast<size_t>(k);
-      const reference::Linear terms{batch, width, classes, squared(out.u[at]), squared(head.weight), squared(head.bias), head.scale * head.scale};
+      const reference::Linear terms{
+          batch, width, classes, squared(out.u[at]), squared(head.weight), squared(head.bias), head.scale * head.scale};
       // A product that underflows does so before it is scaled.
       const double lost = static_cast<double>(width) * kLeast * std::max(std::abs(head.scale), 1.0);
       expected.push_back({name("u", k), out.u[at]});
@@ -152,10 +164,12 @@ void head(Case& c) {
         }
         for (int64_t j = i * width; j < (i + 1) * width; ++j) {
           const auto e = static_cast<size_t>(j);
-          grad_x[e] = value.moved(grad_x[e], (std::sqrt(g_terms[e]) + along) / std::max(std::sqrt(square), double{inputs.eps}), e);
+          grad_x[e] = value.moved(grad_x[e],
+                                  (std::sqrt(g_terms[e]) + along) / std::max(std::sqrt(square), double{inputs.eps}), e);
         }
       }
-      expected.push_back({name("grad_x", k), of_u[at].empty() && of_logits[at].empty() ? Doubles(grad_x.size()) : grad_x});
+      expected.push_back(
+          {name("grad_x", k), of_u[at].empty() && of_logits[at].empty() ? Doubles(grad_x.size()) : grad_x});
     }
     expected.push_back({"grad_weight", moved_sums(value, grad.weight, weight_terms)});
     expected.push_back({"grad_bias", moved_sums(value, grad.bias, bias_terms)});

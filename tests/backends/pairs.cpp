@@ -23,12 +23,17 @@ struct Labelled {
   Ints &labels_x, &labels_y;
   duet_metric metric;
   Labelled(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
-      : x(c.operands(n, d)), y(c.operands(m, d)), labels_x(c.labels(n, classes)), labels_y(c.labels(m, classes)), metric(draw_metric(c)) {
+      : x(c.operands(n, d)),
+        y(c.operands(m, d)),
+        labels_x(c.labels(n, classes)),
+        labels_y(c.labels(m, classes)),
+        metric(draw_metric(c)) {
     c.describe("metric", static_cast<int>(metric));
   }
   duet_mining_inputs inputs() {
     duet_mining_inputs in = DUET_MINING_INPUTS_INIT;
-    in.x = x.matrix(), in.y = y.matrix(), in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(), in.metric = metric;
+    in.x = x.matrix(), in.y = y.matrix(), in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
+    in.metric = metric;
     return in;
   }
 };
@@ -38,7 +43,9 @@ Doubles at_choice(const Doubles& distances, const Doubles& choice, size_t choice
   const size_t m = choice.empty() ? 0 : distances.size() / (choice.size() / choices_a_row);
   Doubles out;
   for (size_t k = 0; k < choice.size(); ++k)
-    out.push_back(choice[k] < 0 || choice[k] >= static_cast<double>(m) ? kNaN : distances[k / choices_a_row * m + static_cast<size_t>(choice[k])]);
+    out.push_back(choice[k] < 0 || choice[k] >= static_cast<double>(m)
+                      ? kNaN
+                      : distances[k / choices_a_row * m + static_cast<size_t>(choice[k])]);
   return out;
 }
 
@@ -54,21 +61,26 @@ void distance(Case& c) {
   inputs.x = x.matrix(), inputs.y = y.matrix();
   c.describe("metric", static_cast<int>(inputs.metric));
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_distance_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_distance_workspace(run.context, &inputs, bytes); });
     const duet_matrix distances = run.output("distances", n, m);
     run.call(duet_distance_forward(run.context, &inputs, distances, scratch));
     const duet_matrix grad_x = run.gradient("grad_x", n, d), grad_y = run.gradient("grad_y", m, d);
-    run.call(duet_distance_backward(run.context, &inputs, inputs.metric == DUET_EUCLIDEAN ? distances : duet_matrix{}, g.matrix(), grad_x, grad_y,
-                                    scratch));
+    run.call(duet_distance_backward(run.context, &inputs, inputs.metric == DUET_EUCLIDEAN ? distances : duet_matrix{},
+                                    g.matrix(), grad_x, grad_y, scratch));
   });
   const Pairs pairs(c, x, y, inputs.metric);
   c.expect(
       [&](const Values& value) {
         const auto grad = pairs.gradients(value, value(g));
-        return std::vector<Expected>{
-            {"distances", pairs.distances(value), 0, {}, inputs.metric == DUET_INNER ? -INFINITY : 0, inputs.metric == DUET_COSINE ? 2 : INFINITY},
-            {"grad_x", grad.x},
-            {"grad_y", grad.y}};
+        return std::vector<Expected>{{"distances",
+                                      pairs.distances(value),
+                                      0,
+                                      {},
+                                      inputs.metric == DUET_INNER ? -INFINITY : 0,
+                                      inputs.metric == DUET_COSINE ? 2 : INFINITY},
+                                     {"grad_x", grad.x},
+                                     {"grad_y", grad.y}};
       },
       pairs.error());
 }
@@ -79,7 +91,8 @@ void mining_hard(Case& c) {
   const duet_mining_inputs inputs = rows.inputs();
   const bool has_rows = c.coin(0.8), has_columns = c.coin(0.8);
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
     const auto outputs = [&](const std::string& side, int64_t count) {
       duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
       if (run.coin(0.8)) out.positive_index = run.integers(side + ".positive_index", count);
@@ -89,7 +102,8 @@ void mining_hard(Case& c) {
       return out;
     };
     const duet_mining_hard_outputs of_rows = outputs("rows", n), of_columns = outputs("columns", m);
-    run.call(duet_mining_hard(run.context, &inputs, has_rows ? &of_rows : nullptr, has_columns ? &of_columns : nullptr, scratch));
+    run.call(duet_mining_hard(run.context, &inputs, has_rows ? &of_rows : nullptr, has_columns ? &of_columns : nullptr,
+                              scratch));
   });
   const Pairs pairs(c, rows.x, rows.y, rows.metric);
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
@@ -97,7 +111,8 @@ void mining_hard(Case& c) {
     std::vector<int64_t> out;
     const auto &own = of_rows ? lx : ly, &others = of_rows ? ly : lx;
     for (size_t j = 0; j < others.size(); ++j)
-      if (positive ? reference::same(own[static_cast<size_t>(anchor)], others[j]) : reference::different(own[static_cast<size_t>(anchor)], others[j]))
+      if (positive ? reference::same(own[static_cast<size_t>(anchor)], others[j])
+                   : reference::different(own[static_cast<size_t>(anchor)], others[j]))
         out.push_back(static_cast<int64_t>(j));
     return out;
   };
@@ -112,7 +127,8 @@ void mining_hard(Case& c) {
       const bool has = of_rows ? has_rows : has_columns;
       c.allow(name + "index", [&, of_rows, positive](size_t i, int64_t x, int64_t y) {
         const auto choice = [&](int64_t j) {
-          return side.well_chosen(distances, static_cast<int64_t>(i), j, candidates(of_rows, positive, static_cast<int64_t>(i)),
+          return side.well_chosen(distances, static_cast<int64_t>(i), j,
+                                  candidates(of_rows, positive, static_cast<int64_t>(i)),
                                   [&](double p, double q) { return positive ? p > q : p < q; });
         };
         return choice(x) && choice(y);
@@ -147,22 +163,26 @@ void mining_semihard(Case& c) {
   const float margin = c.one_of({0.0f, 0.2f, 1.0f, 10.0f});
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
   const Pairs pairs(c, rows.x, rows.y, rows.metric);
-  const auto mined = [&](const Values& value) { return reference::mine_semihard(pairs.distances(value), lx, ly, margin); };
+  const auto mined = [&](const Values& value) {
+    return reference::mine_semihard(pairs.distances(value), lx, ly, margin);
+  };
   const int64_t count = static_cast<int64_t>(mined(Values(0, 0)).size());
   const bool has_distances = c.coin(0.8);
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
     run.call(duet_mining_semihard_count(run.context, &inputs, run.longs("count", 1), scratch));
     const duet_matrix triplets = run.integers("triplets", count, 3);
-    run.call(
-        duet_mining_semihard(run.context, &inputs, margin, triplets, has_distances ? run.output("distances", count, 2) : duet_matrix{}, scratch));
+    run.call(duet_mining_semihard(run.context, &inputs, margin, triplets,
+                                  has_distances ? run.output("distances", count, 2) : duet_matrix{}, scratch));
   });
   const Doubles exact = pairs.distances(Values(0, 0));
   const auto triplets = mined(Values(0, 0));
   c.allow("triplets", [&](size_t k, int64_t x, int64_t y) {
     if (k % 3 != 2) return false;
     const auto& t = triplets[k / 3];
-    const double near = exact[static_cast<size_t>(t.anchor * m + t.positive)], error = pairs.tolerance(t.anchor, t.positive);
+    const double near = exact[static_cast<size_t>(t.anchor * m + t.positive)],
+                 error = pairs.tolerance(t.anchor, t.positive);
     std::vector<int64_t> sure, possible;
     for (int64_t j = 0; j < m; ++j) {
       const double far = exact[static_cast<size_t>(t.anchor * m + j)], off = error + pairs.tolerance(t.anchor, j);
@@ -185,25 +205,30 @@ void mining_semihard(Case& c) {
       [&](const Values& value) {
         const Doubles distances = pairs.distances(value);
         Doubles list;
-        for (const auto& t : triplets) list.insert(list.end(), {double(t.anchor), double(t.positive), double(t.negative)});
+        for (const auto& t : triplets)
+          list.insert(list.end(), {double(t.anchor), double(t.positive), double(t.negative)});
         const auto at = [&](bool cuda) {
           const Doubles own = c.left("triplets", cuda);
           Doubles out;
           for (size_t k = 0; k < triplets.size(); ++k) {
-            const auto of = [&](double j) { return j < 0 ? kNaN : distances[static_cast<size_t>(triplets[k].anchor * m) + static_cast<size_t>(j)]; };
+            const auto of = [&](double j) {
+              return j < 0 ? kNaN : distances[static_cast<size_t>(triplets[k].anchor * m) + static_cast<size_t>(j)];
+            };
             out.push_back(of(triplets[k].positive));
             out.push_back(of(own[3 * k + 2]));
           }
           return out;
         };
-        return std::vector<Expected>{
-            {"count", {static_cast<double>(count)}}, {"triplets", list}, {"distances", at(false), 0, {}, 0, INFINITY, at(true)}};
+        return std::vector<Expected>{{"count", {static_cast<double>(count)}},
+                                     {"triplets", list},
+                                     {"distances", at(false), 0, {}, 0, INFINITY, at(true)}};
       },
       pairs.error());
 }
 
 void mining_distance_weighted(Case& c) {
-  const int64_t n = c.extent(), m = c.extent(), d = c.extent(1), classes = c.draw.integer(1, 5), slots = c.draw.integer(1, 4);
+  const int64_t n = c.extent(), m = c.extent(), d = c.extent(1), classes = c.draw.integer(1, 5),
+                slots = c.draw.integer(1, 4);
   Labelled rows(c, n, m, d, classes);
   duet_mining_inputs inputs = rows.inputs();
   inputs.first_row = c.one_of<int64_t>({0, 0, 9}), inputs.first_column = c.one_of<int64_t>({0, 0, 7});
@@ -215,29 +240,35 @@ void mining_distance_weighted(Case& c) {
   if (draw.total_columns == 0) inputs.first_column = 0;
   const bool has_distances = c.coin(0.8);
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
     const duet_matrix negatives = run.integers("negatives", n, slots);
-    run.call(duet_mining_distance_weighted(run.context, &inputs, &draw, negatives, has_distances ? run.output("distances", n, slots) : duet_matrix{},
-                                           scratch));
+    run.call(duet_mining_distance_weighted(run.context, &inputs, &draw, negatives,
+                                           has_distances ? run.output("distances", n, slots) : duet_matrix{}, scratch));
   });
   const Pairs pairs(c, rows.x, rows.y, DUET_EUCLIDEAN);
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
   const auto mined = [&](const Doubles& distances) {
-    return reference::mine_distance_weighted(distances, lx, ly, d, draw.seed, step.at(0), slots, inputs.first_row, inputs.first_column,
-                                             draw.total_columns ? draw.total_columns : m);
+    return reference::mine_distance_weighted(distances, lx, ly, d, draw.seed, step.at(0), slots, inputs.first_row,
+                                             inputs.first_column, draw.total_columns ? draw.total_columns : m);
   };
-  c.allow("negatives", Case::choices([&](const Values& value) { return mined(pairs.distances(value)); }, 4 * pairs.error()));
+  c.allow("negatives",
+          Case::choices([&](const Values& value) { return mined(pairs.distances(value)); }, 4 * pairs.error()));
   c.expect(
       [&](const Values& value) {
         const Doubles distances = pairs.distances(value);
-        const auto at = [&](bool cuda) { return at_choice(distances, c.left("negatives", cuda), static_cast<size_t>(slots)); };
-        return std::vector<Expected>{{"negatives", as_doubles(mined(distances))}, {"distances", at(false), 0, {}, 0, INFINITY, at(true)}};
+        const auto at = [&](bool cuda) {
+          return at_choice(distances, c.left("negatives", cuda), static_cast<size_t>(slots));
+        };
+        return std::vector<Expected>{{"negatives", as_doubles(mined(distances))},
+                                     {"distances", at(false), 0, {}, 0, INFINITY, at(true)}};
       },
       pairs.error());
 }
 
 void triplet(Case& c) {
-  const int64_t n = c.extent(), m = c.extent(), d = c.extent(1), classes = c.draw.integer(1, 5), slots = c.draw.integer(1, 3);
+  const int64_t n = c.extent(), m = c.extent(), d = c.extent(1), classes = c.draw.integer(1, 5),
+                slots = c.draw.integer(1, 3);
   Labelled rows(c, n, m, d, classes);
   Floats &class_x = c.keep(c.draw.distributions(n, classes)), &class_y = c.keep(c.draw.distributions(m, classes));
   Floats &trust_x = c.keep(c.draw.choice(n, {1, 1, 0.6, 0})), &trust_y = c.keep(c.draw.choice(m, {1, 1, 0.6, 0}));
@@ -246,13 +277,17 @@ void triplet(Case& c) {
   Longs step(1, 1);
   step.fill(static_cast<double>(c.draw.integer(0, 1000)));
   duet_triplet_inputs inputs = DUET_TRIPLET_INPUTS_INIT;
-  inputs.x = rows.x.matrix(), inputs.y = rows.y.matrix(), inputs.metric = rows.metric, inputs.margin = c.one_of({0.0f, 0.2f, 1.0f});
-  inputs.mining = soft ? DUET_TRIPLET_ALL : c.one_of({DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED});
+  inputs.x = rows.x.matrix(), inputs.y = rows.y.matrix(), inputs.metric = rows.metric,
+  inputs.margin = c.one_of({0.0f, 0.2f, 1.0f});
+  inputs.mining =
+      soft ? DUET_TRIPLET_ALL
+           : c.one_of({DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED});
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3});
   inputs.draw = DUET_MINING_DRAW_INIT;
   inputs.draw.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30)), inputs.draw.slots = slots;
   inputs.draw.total_columns = inputs.first_column + m;
-  if (inputs.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) inputs.draw.step = step.vector();  // refused where nothing reads it
+  if (inputs.mining == DUET_TRIPLET_DISTANCE_WEIGHTED)
+    inputs.draw.step = step.vector();  // refused where nothing reads it
   if (soft) {
     inputs.class_x = class_x.matrix(), inputs.class_y = class_y.matrix(), inputs.paired = c.coin();
     if (has_trust_x) inputs.trust_x = trust_x.vector();
@@ -264,14 +299,15 @@ void triplet(Case& c) {
   c.describe("mining", static_cast<int>(inputs.mining));
   c.describe("soft", soft);
   c.describe("margin", inputs.margin);
-  // NaN in a distance of a column that weighs gives NaN in its anchor's terms; a comparison would pass over it. What an infinite distance gives
-  // (inf - inf where two meet) is left to the comparison of the backends.
+  // NaN in a distance of a column that weighs gives NaN in its anchor's terms; a comparison would pass over it. What an
+  // infinite distance gives (inf - inf where two meet) is left to the comparison of the backends.
   const auto mark_nan = [&](reference::TripletSums& sums, const Doubles& distances) {
     for (int64_t i = 0; i < n; ++i) {
       bool open = false;
       for (int64_t j = 0; j < m; ++j) {
         const bool own = inputs.paired && i + inputs.first_row == j + inputs.first_column;
-        const bool weighs = soft ? own || !has_trust_y || trust_y.at(j) != 0 : rows.labels_x.at(i) >= 0 && rows.labels_y.at(j) >= 0;
+        const bool weighs =
+            soft ? own || !has_trust_y || trust_y.at(j) != 0 : rows.labels_x.at(i) >= 0 && rows.labels_y.at(j) >= 0;
         open = open || (weighs && !std::isfinite(distances[static_cast<size_t>(i * m + j)]));
       }
       if (!open) continue;
@@ -280,7 +316,8 @@ void triplet(Case& c) {
     }
   };
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_triplet_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_triplet_workspace(run.context, &inputs, bytes); });
     const duet_vector row_loss = run.output("row_loss", n), row_active = run.output("row_active", n);
     const duet_vector loss = run.output("loss", 1), active = run.output("active", 1);
     duet_matrix sum_x = {}, sum_y = {};
@@ -307,28 +344,35 @@ void triplet(Case& c) {
         reference::TripletSums sums;
         if (soft) {
           const Doubles ones_n(static_cast<size_t>(n), 1), ones_m(static_cast<size_t>(m), 1);
-          const auto weights = reference::agreement(value(class_x), value(class_y), has_trust_y ? value(trust_y) : ones_m, n, m, classes,
-                                                    inputs.paired, inputs.first_row, inputs.first_column);
+          const auto weights =
+              reference::agreement(value(class_x), value(class_y), has_trust_y ? value(trust_y) : ones_m, n, m, classes,
+                                   inputs.paired, inputs.first_row, inputs.first_column);
           sums = reference::triplets_all(distances, weights, has_trust_x ? value(trust_x) : ones_n, margin);
         } else if (inputs.mining == DUET_TRIPLET_ALL) {
-          sums = reference::triplets_all(distances, reference::agreement_of_labels(lx, ly), Doubles(lx.size(), 1), margin);
+          sums =
+              reference::triplets_all(distances, reference::agreement_of_labels(lx, ly), Doubles(lx.size(), 1), margin);
         } else if (inputs.mining == DUET_TRIPLET_HARD) {
           sums = reference::triplets_mined(distances, lx.size(), reference::hard_triplets(distances, lx, ly), margin);
         } else if (inputs.mining == DUET_TRIPLET_SEMIHARD) {
-          sums = reference::triplets_mined(distances, lx.size(), reference::mine_semihard(distances, lx, ly, margin), margin);
+          sums = reference::triplets_mined(distances, lx.size(), reference::mine_semihard(distances, lx, ly, margin),
+                                           margin);
         } else {
-          const auto negatives = reference::mine_distance_weighted(pairs.distances(value, DUET_EUCLIDEAN), lx, ly, d, inputs.draw.seed, step.at(0),
-                                                                   slots, inputs.first_row, inputs.first_column, inputs.draw.total_columns);
+          const auto negatives = reference::mine_distance_weighted(
+              pairs.distances(value, DUET_EUCLIDEAN), lx, ly, d, inputs.draw.seed, step.at(0), slots, inputs.first_row,
+              inputs.first_column, inputs.draw.total_columns);
           sums = reference::triplets_mined(distances, lx.size(), reference::drawn_triplets(negatives, lx, ly), margin);
         }
         for (int64_t i = 0; i < n; ++i) {  // fl(D + margin) is rounded to the distances' precision
           double largest = 0;
-          for (int64_t j = 0; j < m; ++j) largest = std::max(largest, std::abs(distances[static_cast<size_t>(i * m + j)]));
-          // dL/dD of p = n cancels, each of its two products of soft weights rounded; together they are at most the active weight.
+          for (int64_t j = 0; j < m; ++j)
+            largest = std::max(largest, std::abs(distances[static_cast<size_t>(i * m + j)]));
+          // dL/dD of p = n cancels, each of its two products of soft weights rounded; together they are at most the
+          // active weight.
           for (int64_t k = i * m; soft && k < (i + 1) * m; ++k)
-            sums.grad[static_cast<size_t>(k)] =
-                value.moved(sums.grad[static_cast<size_t>(k)], sums.active[static_cast<size_t>(i)], static_cast<uint64_t>(k));
-          sums.loss[static_cast<size_t>(i)] = value.moved(sums.loss[static_cast<size_t>(i)], sums.active[static_cast<size_t>(i)] * largest);
+            sums.grad[static_cast<size_t>(k)] = value.moved(
+                sums.grad[static_cast<size_t>(k)], sums.active[static_cast<size_t>(i)], static_cast<uint64_t>(k));
+          sums.loss[static_cast<size_t>(i)] =
+              value.moved(sums.loss[static_cast<size_t>(i)], sums.active[static_cast<size_t>(i)] * largest);
         }
         mark_nan(sums, distances);
         const double active = reference::total(sums.active), loss = reference::total(sums.loss);

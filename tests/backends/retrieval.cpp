@@ -25,7 +25,8 @@ struct Ranked {
         cutoffs(c.draw.integer(0, 4), 1) {
     inputs.queries = queries.matrix(), inputs.gallery = gallery.matrix();
     inputs.query_labels = query_labels.vector(), inputs.gallery_labels = gallery_labels.vector();
-    inputs.paired = c.coin(), inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3});
+    inputs.paired = c.coin(), inputs.first_row = c.one_of<int64_t>({0, 0, 5}),
+    inputs.first_column = c.one_of<int64_t>({0, 0, 3});
     const bool grouped = c.coin(0.4);
     const int64_t groups = c.draw.integer(1, 12);
     for (int64_t i = 0; i < n; ++i) query_groups.at(i) = c.draw.integer(0, groups);
@@ -47,18 +48,21 @@ struct Ranked {
   }
   std::vector<bool> relevant(int64_t i) const {
     std::vector<bool> out;
-    for (int64_t j = 0; j < gallery_labels.rows(); ++j) out.push_back(query_labels.at(i) >= 0 && gallery_labels.at(j) == query_labels.at(i));
+    for (int64_t j = 0; j < gallery_labels.rows(); ++j)
+      out.push_back(query_labels.at(i) >= 0 && gallery_labels.at(j) == query_labels.at(i));
     return out;
   }
   std::vector<bool> own(int64_t i) const {
     std::vector<bool> out;
     for (int64_t j = 0; j < gallery_labels.rows(); ++j)
-      out.push_back(has_groups() ? gallery_groups.at(j) == query_groups.at(i) : inputs.paired && i + inputs.first_row == j + inputs.first_column);
+      out.push_back(has_groups() ? gallery_groups.at(j) == query_groups.at(i)
+                                 : inputs.paired && i + inputs.first_row == j + inputs.first_column);
     return out;
   }
 };
 
-// Whether no item is twice in a list of k, and none is there before an equal row of a lower index: equal rows have equal scores.
+// Whether no item is twice in a list of k, and none is there before an equal row of a lower index: equal rows have
+// equal scores.
 bool in_order(const Floats& gallery, const Doubles& lists, int64_t k) {
   const auto same = [&](int64_t p, int64_t q) {
     for (int64_t e = 0; e < gallery.columns(); ++e)
@@ -70,7 +74,8 @@ bool in_order(const Floats& gallery, const Doubles& lists, int64_t k) {
       if (*place < 0) continue;
       if (std::find(list, place, *place) != place) return false;
       for (int64_t other = 0; other < static_cast<int64_t>(*place); ++other)
-        if (same(other, static_cast<int64_t>(*place)) && std::find(list, place, static_cast<double>(other)) == place) return false;
+        if (same(other, static_cast<int64_t>(*place)) && std::find(list, place, static_cast<double>(other)) == place)
+          return false;
     }
   return true;
 }
@@ -82,11 +87,14 @@ void retrieval(Case& c) {
   Ranked ranked(c, n, m, d, classes);
   const int64_t cutoffs = ranked.inputs.cutoffs.size;
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_retrieval_workspace(run.context, &ranked.inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_retrieval_workspace(run.context, &ranked.inputs, bytes); });
     duet_retrieval_outputs out = DUET_RETRIEVAL_OUTPUTS_INIT;
     out.relevant = run.integers("relevant", n);
-    out.average_precision = run.optional("average_precision", n), out.precision_at_r = run.optional("precision_at_r", n);
-    out.precision_over_cutoffs = run.optional("precision_over_cutoffs", n), out.precision_recall = run.optional("precision_recall", n, 11);
+    out.average_precision = run.optional("average_precision", n),
+    out.precision_at_r = run.optional("precision_at_r", n);
+    out.precision_over_cutoffs = run.optional("precision_over_cutoffs", n),
+    out.precision_recall = run.optional("precision_recall", n, 11);
     out.recall = run.optional("recall", n, cutoffs);
     out.matching = run.optional("matching", n), out.pair_recall = run.optional("pair_recall", n, cutoffs);
     run.call(duet_retrieval_forward(run.context, &ranked.inputs, &out, scratch));
@@ -97,11 +105,13 @@ void retrieval(Case& c) {
   c.expect(
       [&](const Values& value) {
         const auto scores = ranked.scores(pairs, value);
-        Expected relevant{"relevant", {}}, ap{"average_precision", {}}, at_r{"precision_at_r", {}}, over{"precision_over_cutoffs", {}},
-            curve{"precision_recall", {}}, recall{"recall", {}}, matching{"matching", {}}, pair_recall{"pair_recall", {}};
+        Expected relevant{"relevant", {}}, ap{"average_precision", {}}, at_r{"precision_at_r", {}},
+            over{"precision_over_cutoffs", {}}, curve{"precision_recall", {}}, recall{"recall", {}},
+            matching{"matching", {}}, pair_recall{"pair_recall", {}};
         for (int64_t i = 0; i < n; ++i) {
           const Doubles& row = scores[static_cast<size_t>(i)];
-          const auto by_label = reference::expected_ranks(row, ranked.relevant(i)), by_pair = reference::expected_ranks(row, ranked.own(i));
+          const auto by_label = reference::expected_ranks(row, ranked.relevant(i)),
+                     by_pair = reference::expected_ranks(row, ranked.own(i));
           const auto measures = reference::query_measures(by_label);
           relevant.values.push_back(measures.relevant);
           ap.values.push_back(measures.average_precision), at_r.values.push_back(measures.precision_at_r);
@@ -116,7 +126,8 @@ void retrieval(Case& c) {
         }
         const std::vector<Expected*> shares = {&ap, &at_r, &over, &curve, &recall, &matching, &pair_recall};
         for (Expected* each : shares) each->low = 0, each->high = 1;
-        // Rows below 1e-12 have scores that underflow in float32 and not in the reference, and then tie there alone: of such rows any share is right.
+        // Rows below 1e-12 have scores that underflow in float32 and not in the reference, and then tie there alone: of
+        // such rows any share is right.
         if (c.kind == Kind::tiny)
           for (Expected* each : shares) {
             each->floor = 0.5;
@@ -132,12 +143,15 @@ void retrieval(Case& c) {
 void retrieval_top_k(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent(), k = c.draw.integer(1, 12);
   Ranked ranked(c, n, m, d, 3);
-  ranked.inputs.query_labels = ranked.inputs.gallery_labels = ranked.inputs.query_groups = ranked.inputs.gallery_groups = {};
+  ranked.inputs.query_labels = ranked.inputs.gallery_labels = ranked.inputs.query_groups =
+      ranked.inputs.gallery_groups = {};
   const bool has_scores = c.coin(0.8);
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_retrieval_workspace(run.context, &ranked.inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_retrieval_workspace(run.context, &ranked.inputs, bytes); });
     const duet_matrix indices = run.integers("indices", n, k);
-    run.call(duet_retrieval_top_k(run.context, &ranked.inputs, indices, has_scores ? run.output("scores", n, k) : duet_matrix{}, scratch));
+    run.call(duet_retrieval_top_k(run.context, &ranked.inputs, indices,
+                                  has_scores ? run.output("scores", n, k) : duet_matrix{}, scratch));
   });
   const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_COSINE);
   const auto best = [&](const Values& value, Doubles* scores) {
@@ -152,14 +166,17 @@ void retrieval_top_k(Case& c) {
     }
     return indices;
   };
-  // Two sorted lists whose scores are off by e are off by e at every place: so an item's exact score is within 2 e of the place's.
+  // Two sorted lists whose scores are off by e are off by e at every place: so an item's exact score is within 2 e of
+  // the place's.
   const std::vector<Doubles> exact = ranked.scores(pairs, Values(0, 0));
   c.allow("indices", [&](size_t place, int64_t x, int64_t y) {
     const Doubles& row = exact[place / static_cast<size_t>(k)];
     const auto order = reference::ranking(row);
     if (place % static_cast<size_t>(k) >= order.size()) return false;
     const double wanted = row[static_cast<size_t>(order[place % static_cast<size_t>(k)])];
-    const auto good = [&](int64_t j) { return j >= 0 && j < m && std::abs(row[static_cast<size_t>(j)] - wanted) <= 2 * pairs.error(); };
+    const auto good = [&](int64_t j) {
+      return j >= 0 && j < m && std::abs(row[static_cast<size_t>(j)] - wanted) <= 2 * pairs.error();
+    };
     return good(x) && good(y);
   });
   for (const bool cuda : {false, true})

@@ -29,8 +29,9 @@ void unit_rows(Case& c) {
         along += std::abs(upstream[static_cast<size_t>(k)] * outputs[static_cast<size_t>(k)]);
       }
       for (int64_t k = i * columns; k < (i + 1) * columns; ++k)
-        grad[static_cast<size_t>(k)] = value.moved(grad[static_cast<size_t>(k)],
-                                                   (std::abs(upstream[static_cast<size_t>(k)]) + along) / std::max(std::sqrt(square), double{eps}));
+        grad[static_cast<size_t>(k)] =
+            value.moved(grad[static_cast<size_t>(k)], (std::abs(upstream[static_cast<size_t>(k)]) + along) /
+                                                          std::max(std::sqrt(square), double{eps}));
     }
     return std::vector<Expected>{{"outputs", outputs}, {"grad_x", grad}};
   });
@@ -38,26 +39,31 @@ void unit_rows(Case& c) {
 
 void layer_norm(Case& c) {
   const int64_t rows = c.extent(), columns = c.extent();
-  Floats &x = c.rows(rows, columns), &g = c.weights(rows, columns), &gain = c.weights(columns), &offset = c.weights(columns);
+  Floats &x = c.rows(rows, columns), &g = c.weights(rows, columns), &gain = c.weights(columns),
+         &offset = c.weights(columns);
   const bool has_gain = c.coin(), has_offset = c.coin();
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.x = x.matrix(), inputs.eps = c.one_of({1e-5f, 1e-12f});
   if (has_gain) inputs.gain = gain.vector();
   if (has_offset) inputs.offset = offset.vector();
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_normalization_workspace(run.context, x.matrix(), bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_normalization_workspace(run.context, x.matrix(), bytes); });
     run.call(duet_layer_norm_forward(run.context, &inputs, run.output("outputs", rows, columns)));
     const duet_matrix grad_x = run.gradient("grad_x", rows, columns);
-    const duet_vector grad_gain = run.gradient("grad_gain", columns), grad_offset = run.gradient("grad_offset", columns);
+    const duet_vector grad_gain = run.gradient("grad_gain", columns),
+                      grad_offset = run.gradient("grad_offset", columns);
     run.call(duet_layer_norm_backward(run.context, &inputs, g.matrix(), grad_x, grad_gain, grad_offset, scratch));
   });
   c.expect([&](const Values& value) {
     if (columns == 0) return std::vector<Expected>{};
-    const reference::LayerNorm layer{columns, has_gain ? value(gain) : Doubles(), has_offset ? value(offset) : Doubles(), inputs.eps};
+    const reference::LayerNorm layer{columns, has_gain ? value(gain) : Doubles(),
+                                     has_offset ? value(offset) : Doubles(), inputs.eps};
     const Doubles moved = value(x);
     const Doubles upstream = value(g);
     auto grad = layer.backward(moved, upstream);
-    // g - mean - x along cancels, of two columns down to eps' share. It is formed in double, whose rounding is 1e-9 of float32's.
+    // g - mean - x along cancels, of two columns down to eps' share. It is formed in double, whose rounding is 1e-9 of
+    // float32's.
     Doubles scales;
     const Doubles standard = layer.standardise(moved, &scales);
     for (int64_t i = 0; i < rows; ++i) {
@@ -68,11 +74,13 @@ void layer_norm(Case& c) {
         mean += term, along += term * std::abs(standard[row + k]);
       }
       for (size_t k = 0; k < size; ++k) {
-        const double terms = std::abs(upstream[row + k] * layer.gain_at(k)) + mean + along * std::abs(standard[row + k]);
+        const double terms =
+            std::abs(upstream[row + k] * layer.gain_at(k)) + mean + along * std::abs(standard[row + k]);
         grad.x[row + k] = value.moved(grad.x[row + k], 1e-9 * terms * scales[static_cast<size_t>(i)], row + k);
       }
     }
-    return std::vector<Expected>{{"outputs", layer.forward(moved)}, {"grad_x", grad.x}, {"grad_gain", grad.gain}, {"grad_offset", grad.offset}};
+    return std::vector<Expected>{
+        {"outputs", layer.forward(moved)}, {"grad_x", grad.x}, {"grad_gain", grad.gain}, {"grad_offset", grad.offset}};
   });
 }
 
@@ -86,7 +94,9 @@ Doubles decorrelation_terms(const Doubles& a, const Doubles& v, int64_t n, int64
   const auto r = reference::cross_correlation(x, y, n, d);
   const double pairs = static_cast<double>(d) * static_cast<double>(d - 1), count = static_cast<double>(n);
   for (int64_t k = 0; k < d; ++k) {
-    const auto entry = [&](const Doubles& of, int64_t i, int64_t l) { return std::abs(of[static_cast<size_t>(i * d + l)]); };
+    const auto entry = [&](const Doubles& of, int64_t i, int64_t l) {
+      return std::abs(of[static_cast<size_t>(i * d + l)]);
+    };
     Doubles g(static_cast<size_t>(n));
     double mean = 0, along = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -97,7 +107,8 @@ Doubles decorrelation_terms(const Doubles& a, const Doubles& v, int64_t n, int64
       along += size * entry(x.rows, i, k) / count;
     }
     for (int64_t i = 0; i < n; ++i)
-      sizes[static_cast<size_t>(i * d + k)] = (g[static_cast<size_t>(i)] + mean + entry(x.rows, i, k) * along) / x.deviation[static_cast<size_t>(k)];
+      sizes[static_cast<size_t>(i * d + k)] =
+          (g[static_cast<size_t>(i)] + mean + entry(x.rows, i, k) * along) / x.deviation[static_cast<size_t>(k)];
   }
   return sizes;
 }
@@ -110,7 +121,8 @@ void decorrelation(Case& c) {
   duet_decorrelation_inputs inputs = DUET_DECORRELATION_INPUTS_INIT;
   inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.eps = c.one_of({1e-5f, 1e-3f});
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(run.context, &inputs, bytes); });
     run.call(duet_decorrelation_forward(run.context, &inputs, run.output("loss", 1), scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", n, d);
     run.call(duet_decorrelation_backward(run.context, &inputs, grad_loss.vector(), grad_a, grad_v, scratch));
@@ -123,8 +135,9 @@ void decorrelation(Case& c) {
       for (size_t k = 0; k < grad.size(); ++k) grad[k] = grad_loss.at(0) * value.moved(grad[k], sizes[k], k);
       return grad;
     };
-    return std::vector<Expected>{
-        {"loss", {reference::decorrelation(of_a, of_v, n, d, inputs.eps)}}, {"grad_a", gradient(of_a, of_v)}, {"grad_v", gradient(of_v, of_a)}};
+    return std::vector<Expected>{{"loss", {reference::decorrelation(of_a, of_v, n, d, inputs.eps)}},
+                                 {"grad_a", gradient(of_a, of_v)},
+                                 {"grad_v", gradient(of_v, of_a)}};
   });
 }
 

@@ -21,8 +21,12 @@ struct Classes {
         trust_v(c.keep(c.draw.choice(m, {1, 1, 0.6, 0}))),
         has_trust_a(c.coin(0.7)),
         has_trust_v(c.coin(0.7)) {}
-  Doubles trust_of_rows() const { return has_trust_a ? trust_a.values() : Doubles(static_cast<size_t>(trust_a.rows()), 1); }
-  Doubles trust_of_columns() const { return has_trust_v ? trust_v.values() : Doubles(static_cast<size_t>(trust_v.rows()), 1); }
+  Doubles trust_of_rows() const {
+    return has_trust_a ? trust_a.values() : Doubles(static_cast<size_t>(trust_a.rows()), 1);
+  }
+  Doubles trust_of_columns() const {
+    return has_trust_v ? trust_v.values() : Doubles(static_cast<size_t>(trust_v.rows()), 1);
+  }
   template <class Inputs>
   void give(Inputs& inputs, bool trust = true) const {
     inputs.class_a = a.matrix(), inputs.class_v = v.matrix();
@@ -56,7 +60,8 @@ Doubles times(Doubles x, double factor) {
 
 void contrastive(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent(), classes = c.draw.integer(1, 6);
-  Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)), &bias = c.constant(c.one_of({0.0, -10.0, 3.0}));
+  Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)),
+         &bias = c.constant(c.one_of({0.0, -10.0, 3.0}));
   Floats &weight_row = c.weights(n), &weight_column = c.weights(m);
   const Classes agreement(c, n, m, classes);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
@@ -78,11 +83,13 @@ void contrastive(Case& c) {
     c.describe(name, factor);
     return factor;
   };
-  const double factor_a = draw_factor("grad_factor_a", inputs.grad_factor_a), factor_v = draw_factor("grad_factor_v", inputs.grad_factor_v);
+  const double factor_a = draw_factor("grad_factor_a", inputs.grad_factor_a),
+               factor_v = draw_factor("grad_factor_v", inputs.grad_factor_v);
   const OwnPairs own{inputs.paired || inputs.kind == DUET_INFONCE, inputs.first_row - inputs.first_column};
   const OwnPairs own_turned{own.paired, -own.offset};
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_contrastive_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_contrastive_workspace(run.context, &inputs, bytes); });
     const duet_vector row_loss = run.output("row_loss", n);
     duet_vector column_loss = {};
     duet_matrix row_statistics = {}, column_statistics = {};
@@ -91,11 +98,14 @@ void contrastive(Case& c) {
       row_statistics = run.output("row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
       column_statistics = run.output("column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
-    run.call(duet_contrastive_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics, scratch));
+    run.call(duet_contrastive_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics,
+                                      scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
-    const duet_vector grad_scale = run.gradient("grad_scale", 1), grad_bias = sigmoid ? run.gradient("grad_bias", 1) : duet_vector{};
-    run.call(duet_contrastive_backward(run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
-                                       columns && !sigmoid ? weight_column.vector() : duet_vector{}, grad_a, grad_v, grad_scale, grad_bias, scratch));
+    const duet_vector grad_scale = run.gradient("grad_scale", 1),
+                      grad_bias = sigmoid ? run.gradient("grad_bias", 1) : duet_vector{};
+    run.call(duet_contrastive_backward(
+        run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
+        columns && !sigmoid ? weight_column.vector() : duet_vector{}, grad_a, grad_v, grad_scale, grad_bias, scratch));
   });
   const Pairs pairs(c, a, v, DUET_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
@@ -109,14 +119,15 @@ void contrastive(Case& c) {
         if (soft) {
           const Doubles ones_n(static_cast<size_t>(n), 1), ones_m(static_cast<size_t>(m), 1);
           const Doubles class_a = value(agreement.a), class_v = value(agreement.v);
-          pos = reference::positives(class_a, class_v, sigmoid ? ones_m : agreement.trust_of_columns(), n, m, inputs.paired, inputs.first_row,
-                                     inputs.first_column);
-          pos_columns = reference::positives(class_v, class_a, sigmoid ? ones_n : agreement.trust_of_rows(), m, n, inputs.paired, inputs.first_column,
-                                             inputs.first_row);
+          pos = reference::positives(class_a, class_v, sigmoid ? ones_m : agreement.trust_of_columns(), n, m,
+                                     inputs.paired, inputs.first_row, inputs.first_column);
+          pos_columns = reference::positives(class_v, class_a, sigmoid ? ones_n : agreement.trust_of_rows(), m, n,
+                                             inputs.paired, inputs.first_column, inputs.first_row);
         } else {
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = 0; j < m; ++j)
-              pos[static_cast<size_t>(i * m + j)] = pos_columns[static_cast<size_t>(j * n + i)] = i + inputs.first_row == j + inputs.first_column;
+              pos[static_cast<size_t>(i * m + j)] = pos_columns[static_cast<size_t>(j * n + i)] =
+                  i + inputs.first_row == j + inputs.first_column;
         }
         if (sigmoid) {
           for (double& x : s) x = value.moved(x + bias.at(0), std::abs(x) + std::abs(bias.at(0)));
@@ -125,15 +136,20 @@ void contrastive(Case& c) {
           for (size_t k = 0; k < s.size(); ++k) {
             double& g = terms.grad_s[k];
             const double upstream = w[k / static_cast<size_t>(m)];
-            g = upstream == 0 && std::isfinite(s[k]) ? 0 : value.moved(g, std::abs(upstream) * (1 / (1 + std::exp(-s[k])) + pos[k]));
+            g = upstream == 0 && std::isfinite(s[k])
+                    ? 0
+                    : value.moved(g, std::abs(upstream) * (1 / (1 + std::exp(-s[k])) + pos[k]));
             of_bias += g;
           }
-          // What lies below float32's smallest normal number has no digits (METHOD.md 5): a sigmoid, and its product with the upstream weight.
+          // What lies below float32's smallest normal number has no digits (METHOD.md 5): a sigmoid, and its product
+          // with the upstream weight.
           Doubles lost(s.size());
-          for (size_t k = 0; k < lost.size(); ++k) lost[k] = 1.2e-38 * std::max(1.0, std::abs(w[k / static_cast<size_t>(m)]));
+          for (size_t k = 0; k < lost.size(); ++k)
+            lost[k] = 1.2e-38 * std::max(1.0, std::abs(w[k / static_cast<size_t>(m)]));
           Gradients grad = gradients_of(pairs, value, factor, terms.grad_s);
           GradientFloors off = gradient_floors(pairs, std::abs(factor), lost);
-          grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a), off.v = times(off.v, factor_v);
+          grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a),
+          off.v = times(off.v, factor_v);
           return std::vector<Expected>{{"row_loss", terms.loss, kLossFloor},
                                        {"grad_a", grad.a, 0, off.a},
                                        {"grad_v", grad.v, 0, off.v},
@@ -141,43 +157,51 @@ void contrastive(Case& c) {
                                        {"grad_bias", {of_bias}, 0, {std::accumulate(lost.begin(), lost.end(), 0.0)}}};
         }
         const Doubles st = transposed(s, n, m);
-        reference::RowTerms row = reference::cross_entropy_rows(s, pos, w, n, m), column = reference::cross_entropy_rows(st, pos_columns, wc, m, n);
+        reference::RowTerms row = reference::cross_entropy_rows(s, pos, w, n, m),
+                            column = reference::cross_entropy_rows(st, pos_columns, wc, m, n);
         RowFloors row_off{Doubles(s.size()), {}, {}}, column_off = row_off;
-        const auto round = [&](reference::RowTerms& terms, const Doubles& scores, const Doubles& of_scores, const Doubles& weight, OwnPairs pair,
-                               int64_t count, int64_t others, RowFloors& off) {
+        const auto round = [&](reference::RowTerms& terms, const Doubles& scores, const Doubles& of_scores,
+                               const Doubles& weight, OwnPairs pair, int64_t count, int64_t others, RowFloors& off) {
           if (value.exact())
-            off = row_floors(parts_of(terms, weight, scores, pair, count, others), weight, scores, of_scores, pairs.error(), pair, count, others);
+            off = row_floors(parts_of(terms, weight, scores, pair, count, others), weight, scores, of_scores,
+                             pairs.error(), pair, count, others);
           add_rounding(value, terms, scores, of_scores, weight, count, others);
         };
         round(row, s, errors, w, own, n, m, row_off);
         round(column, st, errors_turned, wc, own_turned, m, n, column_off);
-        const auto statistics = [](const Doubles& scores, const Doubles& positive, OwnPairs pair, int64_t count, int64_t others) {
-          return beside(
-              {reference::log_sum_exp_rows(scores, count, others), row_sums(positive, count, others), log_odds(scores, pair, count, others)});
+        const auto statistics = [](const Doubles& scores, const Doubles& positive, OwnPairs pair, int64_t count,
+                                   int64_t others) {
+          return beside({reference::log_sum_exp_rows(scores, count, others), row_sums(positive, count, others),
+                         log_odds(scores, pair, count, others)});
         };
         const auto floors = [](const RowFloors& off) { return beside({off.sums, Doubles(off.sums.size()), off.odds}); };
         Gradients grad = gradients_of(pairs, value, factor, sum(row.grad_s, transposed(column.grad_s, m, n)));
         GradientFloors off = gradient_floors(pairs, factor, sum(row_off.terms, transposed(column_off.terms, m, n)));
-        grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a), off.v = times(off.v, factor_v);
-        return joined({{"row_loss", row.loss, kLossFloor, row_off.sums, 0},
-                       {"column_loss", column.loss, kLossFloor, column_off.sums, 0},
-                       {"row_statistics", statistics(s, pos, own, n, m), kLossFloor, floors(row_off)},
-                       {"column_statistics", statistics(st, pos_columns, own_turned, m, n), kLossFloor, floors(column_off)}},
-                      expected_gradients(grad, off));
+        grad.a = times(grad.a, factor_a), grad.v = times(grad.v, factor_v), off.a = times(off.a, factor_a),
+        off.v = times(off.v, factor_v);
+        return joined(
+            {{"row_loss", row.loss, kLossFloor, row_off.sums, 0},
+             {"column_loss", column.loss, kLossFloor, column_off.sums, 0},
+             {"row_statistics", statistics(s, pos, own, n, m), kLossFloor, floors(row_off)},
+             {"column_statistics", statistics(st, pos_columns, own_turned, m, n), kLossFloor, floors(column_off)}},
+            expected_gradients(grad, off));
       },
       pairs.error());
 }
 
 void distillation(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent(), teacher_d = c.extent(), classes = c.draw.integer(1, 6);
-  Floats &a = c.operands(n, d), &v = c.operands(m, d), &teacher_a = c.operands(n, teacher_d), &teacher_v = c.operands(m, teacher_d);
-  Floats &scale = c.constant(draw_scale(c)), &teacher_scale = c.constant(c.coin(0.1) ? 0 : draw_scale(c)), &weight_row = c.weights(n),
-         &weight_column = c.weights(m);
+  Floats &a = c.operands(n, d), &v = c.operands(m, d), &teacher_a = c.operands(n, teacher_d),
+         &teacher_v = c.operands(m, teacher_d);
+  Floats &scale = c.constant(draw_scale(c)), &teacher_scale = c.constant(c.coin(0.1) ? 0 : draw_scale(c)),
+         &weight_row = c.weights(n), &weight_column = c.weights(m);
   Floats &kappa_a = c.keep(c.draw.choice(n, {1, 0.5, 0})), &kappa_v = c.keep(c.draw.choice(m, {1, 0.5, 0}));
   const Classes agreement(c, n, m, classes);
-  const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), has_kappa_a = soft && c.coin(0.8), has_kappa_v = soft && c.coin(0.8);
+  const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), has_kappa_a = soft && c.coin(0.8),
+             has_kappa_v = soft && c.coin(0.8);
   duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
-  inputs.student_a = a.matrix(), inputs.student_v = v.matrix(), inputs.teacher_a = teacher_a.matrix(), inputs.teacher_v = teacher_v.matrix();
+  inputs.student_a = a.matrix(), inputs.student_v = v.matrix(), inputs.teacher_a = teacher_a.matrix(),
+  inputs.teacher_v = teacher_v.matrix();
   inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("teacher_scale", teacher_scale.at(0));
@@ -188,18 +212,22 @@ void distillation(Case& c) {
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   const OwnPairs own{inputs.paired != 0, inputs.first_row - inputs.first_column}, own_turned{own.paired, -own.offset};
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_distillation_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_distillation_workspace(run.context, &inputs, bytes); });
     const duet_vector row_loss = run.output("row_loss", n), column_loss = run.output("column_loss", m);
     const duet_matrix row_statistics = run.output("row_statistics", n, DUET_DISTILLATION_STATISTICS);
     const duet_matrix column_statistics = run.output("column_statistics", m, DUET_DISTILLATION_STATISTICS);
-    run.call(duet_distillation_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics, scratch));
+    run.call(duet_distillation_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics,
+                                       scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
-    run.call(duet_distillation_backward(run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
-                                        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
+    run.call(duet_distillation_backward(
+        run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
+        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
   });
   const Pairs pairs(c, a, v, DUET_INNER), teacher_pairs(c, teacher_a, teacher_v, DUET_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
-  const Doubles teacher_errors = score_errors(teacher_pairs, teacher_scale.at(0)), teacher_errors_turned = transposed(teacher_errors, n, m);
+  const Doubles teacher_errors = score_errors(teacher_pairs, teacher_scale.at(0)),
+                teacher_errors_turned = transposed(teacher_errors, n, m);
   c.expect(
       [&](const Values& value) {
         const double factor = scale.at(0);
@@ -211,16 +239,20 @@ void distillation(Case& c) {
         Doubles pos(s.size()), pos_columns(s.size());
         if (soft) {
           const Doubles class_a = value(agreement.a), class_v = value(agreement.v);
-          pos = reference::positives(class_a, class_v, agreement.trust_of_columns(), n, m, inputs.paired, inputs.first_row, inputs.first_column);
-          pos_columns = reference::positives(class_v, class_a, agreement.trust_of_rows(), m, n, inputs.paired, inputs.first_column, inputs.first_row);
+          pos = reference::positives(class_a, class_v, agreement.trust_of_columns(), n, m, inputs.paired,
+                                     inputs.first_row, inputs.first_column);
+          pos_columns = reference::positives(class_v, class_a, agreement.trust_of_rows(), m, n, inputs.paired,
+                                             inputs.first_column, inputs.first_row);
         }
         const Doubles kappa = has_kappa_a ? kappa_a.values() : Doubles(static_cast<size_t>(n)),
                       kappa_columns = has_kappa_v ? kappa_v.values() : Doubles(static_cast<size_t>(m));
-        RowFloors of_rows{Doubles(s.size()), {}, {}}, of_columns = of_rows, teacher_of_rows = of_rows, teacher_of_columns = of_rows;
+        RowFloors of_rows{Doubles(s.size()), {}, {}}, of_columns = of_rows, teacher_of_rows = of_rows,
+                                                      teacher_of_columns = of_rows;
         Doubles row_loss_off(static_cast<size_t>(n)), column_loss_off(static_cast<size_t>(m));
-        const auto terms = [&](const Doubles& student, const Doubles& of_scores, const Doubles& teacher, const Doubles& of_teacher,
-                               const Doubles& positive, const Doubles& k, const Doubles& weight, OwnPairs pair, int64_t count, int64_t others,
-                               RowFloors& off, RowFloors& teacher_off, Doubles& loss_floors) {
+        const auto terms = [&](const Doubles& student, const Doubles& of_scores, const Doubles& teacher,
+                               const Doubles& of_teacher, const Doubles& positive, const Doubles& k,
+                               const Doubles& weight, OwnPairs pair, int64_t count, int64_t others, RowFloors& off,
+                               RowFloors& teacher_off, Doubles& loss_floors) {
           reference::RowTerms out = reference::distillation_rows(student, teacher, positive, k, weight, count, others);
           if (value.exact()) {  // P' is off as P is
             const Doubles parts = parts_of(out, weight, student, pair, count, others);
@@ -228,9 +260,11 @@ void distillation(Case& c) {
             teacher_off = row_floors(parts, weight, teacher, of_teacher, teacher_pairs.error(), pair, count, others);
             off.terms = sum(off.terms, teacher_off.terms);
             // KL's derivative by P' (METHOD.md 5): log P' - log P - KL.
-            const Doubles log_p = reference::log_softmax_rows(student, count, others), log_t = reference::log_softmax_rows(teacher, count, others);
+            const Doubles log_p = reference::log_softmax_rows(student, count, others),
+                          log_t = reference::log_softmax_rows(teacher, count, others);
             const Doubles p = reference::softmax_rows(teacher, count, others), ones(static_cast<size_t>(count), 1);
-            const Doubles of_p = row_floors(p, ones, teacher, of_teacher, teacher_pairs.error(), pair, count, others).terms;
+            const Doubles of_p =
+                row_floors(p, ones, teacher, of_teacher, teacher_pairs.error(), pair, count, others).terms;
             for (int64_t i = 0; i < count; ++i) {
               double kl = 0, loss_off = 0;
               for (size_t e = static_cast<size_t>(i * others); e < static_cast<size_t>((i + 1) * others); ++e)
@@ -243,9 +277,11 @@ void distillation(Case& c) {
           }
           add_rounding(value, out, student, of_scores, weight, count, others);
           // The teacher's P' and the sum E of section 5 are rounded as well.
-          const Doubles lse = reference::log_sum_exp_rows(teacher, count, others), p = reference::softmax_rows(teacher, count, others);
+          const Doubles lse = reference::log_sum_exp_rows(teacher, count, others),
+                        p = reference::softmax_rows(teacher, count, others);
           for (int64_t i = 0; i < count; ++i) {
-            // 0 log 0 = 0, but 0 times what an infinite score leaves is NaN: such a row is left to the comparison of the backends.
+            // 0 log 0 = 0, but 0 times what an infinite score leaves is NaN: such a row is left to the comparison of
+            // the backends.
             for (int64_t e = i * others; e < (i + 1) * others; ++e)
               if (!std::isfinite(student[static_cast<size_t>(e)]) || !std::isfinite(teacher[static_cast<size_t>(e)]))
                 out.loss[static_cast<size_t>(i)] = kNaN;
@@ -254,37 +290,43 @@ void distillation(Case& c) {
               const size_t e = static_cast<size_t>(i * others + j);
               if (p[e] > 0) spread += p[e] * std::abs(teacher[e] - student[e]);
               if (weight[static_cast<size_t>(i)] != 0)
-                out.grad_s[e] =
-                    value.moved(out.grad_s[e], std::abs(weight[static_cast<size_t>(i)]) * probability_error(p[e], lse[static_cast<size_t>(i)], 0));
+                out.grad_s[e] = value.moved(out.grad_s[e], std::abs(weight[static_cast<size_t>(i)]) *
+                                                               probability_error(p[e], lse[static_cast<size_t>(i)], 0));
             }
             out.loss[static_cast<size_t>(i)] = value.moved(out.loss[static_cast<size_t>(i)], spread);
           }
           return out;
         };
-        const reference::RowTerms row = terms(s, errors, t, teacher_errors, pos, kappa, w, own, n, m, of_rows, teacher_of_rows, row_loss_off);
-        const reference::RowTerms column = terms(st, errors_turned, tt, teacher_errors_turned, pos_columns, kappa_columns, wc, own_turned, m, n,
-                                                 of_columns, teacher_of_columns, column_loss_off);
-        const auto statistics = [&](const Doubles& student, const Doubles& teacher, const Doubles& positive, OwnPairs pair, int64_t count,
-                                    int64_t others) {
-          return beside({reference::log_sum_exp_rows(student, count, others), reference::log_sum_exp_rows(teacher, count, others),
-                         row_sums(positive, count, others), log_odds(student, pair, count, others), log_odds(teacher, pair, count, others)});
+        const reference::RowTerms row =
+            terms(s, errors, t, teacher_errors, pos, kappa, w, own, n, m, of_rows, teacher_of_rows, row_loss_off);
+        const reference::RowTerms column =
+            terms(st, errors_turned, tt, teacher_errors_turned, pos_columns, kappa_columns, wc, own_turned, m, n,
+                  of_columns, teacher_of_columns, column_loss_off);
+        const auto statistics = [&](const Doubles& student, const Doubles& teacher, const Doubles& positive,
+                                    OwnPairs pair, int64_t count, int64_t others) {
+          return beside({reference::log_sum_exp_rows(student, count, others),
+                         reference::log_sum_exp_rows(teacher, count, others), row_sums(positive, count, others),
+                         log_odds(student, pair, count, others), log_odds(teacher, pair, count, others)});
         };
         const auto floors = [](const RowFloors& off, const RowFloors& teacher_off) {
           return beside({off.sums, teacher_off.sums, Doubles(off.sums.size()), off.odds, teacher_off.odds});
         };
-        return joined({{"row_loss", row.loss, kLossFloor, row_loss_off, 0},
-                       {"column_loss", column.loss, kLossFloor, column_loss_off, 0},
-                       {"row_statistics", statistics(s, t, pos, own, n, m), kLossFloor, floors(of_rows, teacher_of_rows)},
-                       {"column_statistics", statistics(st, tt, pos_columns, own_turned, m, n), kLossFloor, floors(of_columns, teacher_of_columns)}},
-                      expected_gradients(gradients_of(pairs, value, factor, sum(row.grad_s, transposed(column.grad_s, m, n))),
-                                         gradient_floors(pairs, factor, sum(of_rows.terms, transposed(of_columns.terms, m, n)))));
+        return joined(
+            {{"row_loss", row.loss, kLossFloor, row_loss_off, 0},
+             {"column_loss", column.loss, kLossFloor, column_loss_off, 0},
+             {"row_statistics", statistics(s, t, pos, own, n, m), kLossFloor, floors(of_rows, teacher_of_rows)},
+             {"column_statistics", statistics(st, tt, pos_columns, own_turned, m, n), kLossFloor,
+              floors(of_columns, teacher_of_columns)}},
+            expected_gradients(gradients_of(pairs, value, factor, sum(row.grad_s, transposed(column.grad_s, m, n))),
+                               gradient_floors(pairs, factor, sum(of_rows.terms, transposed(of_columns.terms, m, n)))));
       },
       std::max(pairs.error(), teacher_pairs.error()));
 }
 
 void cross_entropy(Case& c) {
   const int64_t rows = c.extent(), classes = c.extent();
-  Floats &logits = c.rows(rows, classes), &targets = c.keep(c.draw.distributions(rows, std::max<int64_t>(classes, 1))), &weight = c.weights(rows);
+  Floats &logits = c.rows(rows, classes), &targets = c.keep(c.draw.distributions(rows, std::max<int64_t>(classes, 1))),
+         &weight = c.weights(rows);
   for (int64_t i = 0; i < rows; ++i)
     if (c.coin(0.2))
       for (int64_t k = 0; k < classes; ++k) targets.at(i, k) = 0;
@@ -297,14 +339,17 @@ void cross_entropy(Case& c) {
   });
   c.expect([&](const Values& value) {
     const Doubles z = value(logits), w = value(weight), given = classes ? value(targets) : Doubles();
-    Doubles loss = reference::cross_entropy(z, given, rows, classes), grad = reference::cross_entropy_gradient(z, given, w, rows, classes);
+    Doubles loss = reference::cross_entropy(z, given, rows, classes),
+            grad = reference::cross_entropy_gradient(z, given, w, rows, classes);
     for (int64_t i = 0; i < rows; ++i) {
       double largest = 0;
-      for (int64_t k = 0; k < classes; ++k) largest = std::max(largest, std::abs(z[static_cast<size_t>(i * classes + k)]));
+      for (int64_t k = 0; k < classes; ++k)
+        largest = std::max(largest, std::abs(z[static_cast<size_t>(i * classes + k)]));
       loss[static_cast<size_t>(i)] = value.moved(loss[static_cast<size_t>(i)], largest);
       for (int64_t k = i * classes; k < (i + 1) * classes; ++k) {
         double& g = grad[static_cast<size_t>(k)];
-        const double upstream = w[static_cast<size_t>(i)], p = upstream == 0 ? 0 : std::abs(g / upstream + given[static_cast<size_t>(k)]);
+        const double upstream = w[static_cast<size_t>(i)],
+                     p = upstream == 0 ? 0 : std::abs(g / upstream + given[static_cast<size_t>(k)]);
         g = value.moved(g, std::abs(upstream) * (p * (1 + largest) + given[static_cast<size_t>(k)]));
       }
     }

@@ -8,7 +8,8 @@ namespace duet::test::backends {
 namespace {
 
 // r of every score.
-Doubles exponent_errors(const Doubles& s, const Doubles& lse, const Doubles& sizes, double error, int64_t n, int64_t m) {
+Doubles exponent_errors(const Doubles& s, const Doubles& lse, const Doubles& sizes, double error, int64_t n,
+                        int64_t m) {
   constexpr double kNothing = 40;  // e^-40 of a sum is less than its rounding
   Doubles r(s.size());
   for (int64_t i = 0; i < n; ++i) {
@@ -19,15 +20,16 @@ Doubles exponent_errors(const Doubles& s, const Doubles& lse, const Doubles& siz
       if (s[k] + error * sizes[k] >= top - kNothing) of_sum = std::max(of_sum, error * sizes[k]);
     const double sum = std::abs(lse[static_cast<size_t>(i)]);
     for (size_t k = first; k < end; ++k)
-      r[k] = sum + of_sum > kLargestScore ? INFINITY : error * sizes[k] + of_sum + 2.4e-7 * std::max(std::abs(s[k]), sum) + 2e-6;
+      r[k] = sum + of_sum > kLargestScore ? INFINITY
+                                          : error * sizes[k] + of_sum + 2.4e-7 * std::max(std::abs(s[k]), sum) + 2e-6;
   }
   return r;
 }
 
 }  // namespace
 
-RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles& s, const Doubles& sizes, double error, OwnPairs own, int64_t n,
-                     int64_t m) {
+RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles& s, const Doubles& sizes, double error,
+                     OwnPairs own, int64_t n, int64_t m) {
   const Doubles lse = reference::log_sum_exp_rows(s, n, m), r = exponent_errors(s, lse, sizes, error, n, m);
   RowFloors floors{Doubles(s.size()), Doubles(lse.size()), Doubles(lse.size())};
   for (int64_t i = 0; i < n; ++i) {
@@ -48,7 +50,8 @@ RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles&
   return floors;
 }
 
-Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const Doubles& s, OwnPairs own, int64_t n, int64_t m) {
+Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const Doubles& s, OwnPairs own, int64_t n,
+                 int64_t m) {
   const Doubles p = reference::softmax_rows(s, n, m);
   Doubles parts(p.size());
   for (int64_t i = 0; i < n; ++i)
@@ -79,12 +82,15 @@ GradientFloors gradient_floors(const Pairs& pairs, double scale, const Doubles& 
   const int64_t n = pairs.n(), m = pairs.m(), d = pairs.d();
   const Doubles distances = pairs.distances(Values(0, 0)), rows = pairs.x.values(), columns = pairs.y.values();
   GradientFloors out{Doubles(rows.size()), Doubles(columns.size()), {0}};
-  const auto add = [](double& sum, double term) { sum += std::isnan(term) ? 0 : term; };  // of infinite rows the reference says enough
+  const auto add = [](double& sum, double term) {
+    sum += std::isnan(term) ? 0 : term;
+  };  // of infinite rows the reference says enough
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {
       const size_t k = static_cast<size_t>(i * m + j);
       if (off[k] == 0) continue;
-      const double a = reference::norm(rows.data() + i * d, d), b = reference::norm(columns.data() + j * d, d), h = scale * off[k];
+      const double a = reference::norm(rows.data() + i * d, d), b = reference::norm(columns.data() + j * d, d),
+                   h = scale * off[k];
       add(out.scale[0], off[k] * std::abs(distances[k]));
       for (int64_t e = 0; e < d; ++e) {
         const size_t at_x = static_cast<size_t>(i * d + e), at_y = static_cast<size_t>(j * d + e);

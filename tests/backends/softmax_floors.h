@@ -1,5 +1,6 @@
-// What a softmax and its gradients may be off by because float32 holds the scores and their log-sum-exps: in the exponent s - lse of a probability
-// METHOD.md 5's r, which no small move of the inputs shows where scores are large. Added to the bounds of single elements (Expected::floors).
+// What a softmax and its gradients may be off by because float32 holds the scores and their log-sum-exps: in the
+// exponent s - lse of a probability METHOD.md 5's r, which no small move of the inputs shows where scores are large.
+// Added to the bounds of single elements (Expected::floors).
 #pragma once
 
 #include "tests/backends/distances.h"
@@ -9,28 +10,31 @@ namespace duet::test::backends {
 // METHOD.md 4: past it nothing is said of a row.
 inline constexpr double kLargestScore = 2e36;
 
-// The sizes of a row's parts, P and its target, or 1 - P and 1 - T of an own pair (row i and column i + offset where paired).
+// The sizes of a row's parts, P and its target, or 1 - P and 1 - T of an own pair (row i and column i + offset where
+// paired).
 struct OwnPairs {
   bool paired;
   int64_t offset;
 };
-Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const Doubles& s, OwnPairs own, int64_t n, int64_t m);
+Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const Doubles& s, OwnPairs own, int64_t n,
+                 int64_t m);
 
 // s_ii minus the log-sum-exp of the others.
 Doubles log_odds(const Doubles& s, OwnPairs own, int64_t n, int64_t m);
 
 // Of rows of scores s (n x m) whose products have errors of these sizes, in units of the relative error.
 struct RowFloors {
-  // Of terms made of P = e^{s - lse} (n x m), whose parts have these sizes: parts (e^r - 1); where r >= 1 P is anything from 0 to
-  // min(1, e^{s - lse + r}). Rows of weight 0 take no part.
+  // Of terms made of P = e^{s - lse} (n x m), whose parts have these sizes: parts (e^r - 1); where r >= 1 P is anything
+  // from 0 to min(1, e^{s - lse + r}). Rows of weight 0 take no part.
   Doubles terms;
   Doubles sums;  // of a log-sum-exp and all that comes of it: nothing, infinite past kLargestScore
   Doubles odds;  // of log_odds
 };
-RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles& s, const Doubles& sizes, double error, OwnPairs own, int64_t n,
-                     int64_t m);
+RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles& s, const Doubles& sizes, double error,
+                     OwnPairs own, int64_t n, int64_t m);
 
-// Of what d loss/d s that is off by this (n x m) gives the rows and the scale: the sum over the terms of |factor| times it.
+// Of what d loss/d s that is off by this (n x m) gives the rows and the scale: the sum over the terms of |factor| times
+// it.
 struct GradientFloors {
   Doubles a, v, scale;
 };

@@ -1,4 +1,5 @@
-// What the operations on a softmax over pairs share: errors of scores, and what d loss/d score gives the rows and the scale.
+// What the operations on a softmax over pairs share: errors of scores, and what d loss/d score gives the rows and the
+// scale.
 #pragma once
 
 #include "tests/backends/softmax_floors.h"
@@ -8,7 +9,9 @@ namespace duet::test::backends {
 // METHOD.md 5's floor of a log-sum-exp, a KL, a cross-entropy.
 inline constexpr double kLossFloor = 2e-6;
 
-inline Doubles transposed(const Doubles& x, int64_t rows, int64_t columns) { return reference::transposed(x, rows, columns); }
+inline Doubles transposed(const Doubles& x, int64_t rows, int64_t columns) {
+  return reference::transposed(x, rows, columns);
+}
 
 inline Doubles sum(Doubles a, const Doubles& b) {
   for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
@@ -48,7 +51,8 @@ inline float draw_scale(Case& c) { return c.one_of({0.5f, 1.0f, 3.7f, 10.0f, 100
 
 // grad_a, grad_v and grad_scale: the reference's and what float32's exponents may change.
 inline std::vector<Expected> expected_gradients(const Gradients& grad, const GradientFloors& floors) {
-  return {{"grad_a", grad.a, 0, floors.a}, {"grad_v", grad.v, 0, floors.v}, {"grad_scale", grad.scale, 0, floors.scale}};
+  return {
+      {"grad_a", grad.a, 0, floors.a}, {"grad_v", grad.v, 0, floors.v}, {"grad_scale", grad.scale, 0, floors.scale}};
 }
 
 inline std::vector<Expected> joined(std::vector<Expected> all, const std::vector<Expected>& more) {

@@ -27,7 +27,8 @@ void gather(Case& c) {
     const duet_matrix sources[] = {source.matrix(), twice.matrix()};
     const duet_matrix rows[] = {run.output("batch_rows", count, columns), run.output("batch_twice", count, columns)};
     duet_gather_inputs inputs = DUET_GATHER_INPUTS_INIT;
-    inputs.sources = sources, inputs.source_count = 2, inputs.labels = labels.vector(), inputs.indices = indices.vector();
+    inputs.sources = sources, inputs.source_count = 2, inputs.labels = labels.vector(),
+    inputs.indices = indices.vector();
     run.call(duet_gather_batch(run.context, &inputs, rows, run.integers("batch_labels", count)));
     if (const duet_matrix grad = run.gradient("grad_source", source_rows, columns); grad.data)
       run.call(duet_gather_backward(run.context, indices.vector(), g.matrix(), grad));
@@ -38,7 +39,8 @@ void gather(Case& c) {
     for (int64_t i = 0; i < count; ++i) {
       of_labels.push_back(labels.at(list[static_cast<size_t>(i)]));
       for (int64_t k = 0; k < columns; ++k)
-        grad[static_cast<size_t>(list[static_cast<size_t>(i)] * columns + k)] += upstream[static_cast<size_t>(i * columns + k)];
+        grad[static_cast<size_t>(list[static_cast<size_t>(i)] * columns + k)] +=
+            upstream[static_cast<size_t>(i * columns + k)];
     }
     const Doubles rows = reference::gather(source.values(), columns, list);
     return std::vector<Expected>{{"rows", rows},
@@ -57,7 +59,8 @@ void weighted_mean(Case& c) {
   Floats plain(size, 1);
   plain.assign(values.values());
   const bool has_weights = c.coin(0.7), has_divisor = c.coin();
-  const duet_vector of_weights = has_weights ? weights.vector() : duet_vector{}, of_divisor = has_divisor ? divisor.vector() : duet_vector{};
+  const duet_vector of_weights = has_weights ? weights.vector() : duet_vector{},
+                    of_divisor = has_divisor ? divisor.vector() : duet_vector{};
   c.run([&](Run& run) {
     run.call(duet_weighted_mean_forward(run.context, plain.vector(), of_weights, of_divisor, run.output("loss", 1)));
     if (const duet_vector grad = run.gradient("grad_values", size); grad.data || size == 0)
@@ -66,8 +69,9 @@ void weighted_mean(Case& c) {
   c.expect([&](const Values& value) {
     const Doubles w = has_weights ? value(weights) : Doubles();
     const double by = has_divisor ? divisor.at(0) : static_cast<double>(size);
-    return std::vector<Expected>{{"loss", {reference::weighted_mean(value(plain), w, by)}},
-                                 {"grad_values", reference::weighted_mean_backward(w, static_cast<size_t>(size), by, upstream.at(0))}};
+    return std::vector<Expected>{
+        {"loss", {reference::weighted_mean(value(plain), w, by)}},
+        {"grad_values", reference::weighted_mean_backward(w, static_cast<size_t>(size), by, upstream.at(0))}};
   });
 }
 
@@ -111,7 +115,8 @@ void terms(Case& c) {
       Floats& rows = c.rows(size, 1);
       Floats plain(size, 1);
       plain.assign(rows.values());
-      const std::string gradient = !means.empty() && c.coin(0.3) ? means.back().gradient : "grad" + std::to_string(means.size());
+      const std::string gradient =
+          !means.empty() && c.coin(0.3) ? means.back().gradient : "grad" + std::to_string(means.size());
       means.push_back({&c.keep(std::move(plain)), c.coin(0.7) ? &c.weights(size) : nullptr,
                        c.coin() ? &c.constant(c.one_of({0.0, 1.0, 17.5, -3.0})) : nullptr, gradient});
     }
@@ -123,8 +128,8 @@ void terms(Case& c) {
     std::vector<duet_vector> gradients;
     for (size_t k = 0; k < of_terms.size(); ++k) terms.push_back({of_terms[k]->vector(), means_of_term[k]});
     for (const Mean& mean : means) {
-      views.push_back(
-          {mean.values->vector(), mean.weights ? mean.weights->vector() : duet_vector{}, mean.divisor ? mean.divisor->vector() : duet_vector{}});
+      views.push_back({mean.values->vector(), mean.weights ? mean.weights->vector() : duet_vector{},
+                       mean.divisor ? mean.divisor->vector() : duet_vector{}});
       const bool again = !gradients.empty() && mean.gradient == (&mean - 1)->gradient;
       gradients.push_back(again ? gradients.back() : run.gradient(mean.gradient, size));
     }
@@ -135,7 +140,9 @@ void terms(Case& c) {
     run.call(duet_terms_backward(run.context, &inputs, upstream.vector(), gradients.data()));
   });
   c.expect([&](const Values& value) {
-    const auto rounded = [](double x) { return double{static_cast<float>(x)}; };  // as losses are kept, so that they are infinite where those are
+    const auto rounded = [](double x) {
+      return double{static_cast<float>(x)};
+    };  // as losses are kept, so that they are infinite where those are
     // What is added and may cancel is off by three roundings of its parts.
     constexpr double kRoundings = 3 * 0x1p-24;
     const auto off_by = [](double part) { return std::isfinite(part) ? kRoundings * std::abs(part) : 0; };
@@ -158,7 +165,8 @@ void terms(Case& c) {
         const auto zeros = Doubles(static_cast<size_t>(size));
         if (grads.empty() || grads.back().name != name) grads.push_back({name, zeros, 0, zeros});
         const Doubles share = term.gradient(p, upstream.at(0));
-        for (size_t e = 0; e < share.size(); ++e) grads.back().values[e] += share[e], grads.back().floors[e] += off_by(share[e]);
+        for (size_t e = 0; e < share.size(); ++e)
+          grads.back().values[e] += share[e], grads.back().floors[e] += off_by(share[e]);
       }
     }
     std::vector<Expected> out{losses, total};
@@ -170,7 +178,8 @@ void terms(Case& c) {
 void random_draw(Case& c) {
   const int64_t size = c.extent();
   duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
-  draw.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX)), draw.stream = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
+  draw.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX)),
+  draw.stream = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
   draw.step = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
   draw.first_element = static_cast<uint64_t>(c.one_of<int64_t>({0, 1, 2, 3, 1001, (int64_t{1} << 34) - 2, INT64_MAX}));
   const float low = c.one_of({0.0f, -1.0f, -3.5f}), high = c.one_of({1.0f, 3.25f, 1e30f});
@@ -181,7 +190,8 @@ void random_draw(Case& c) {
   c.expect([&](const Values&) {
     Expected words{"words", {}}, uniform{"uniform", {}};
     for (int64_t e = 0; e < size; ++e) {
-      const uint32_t word = reference::random_word(draw.seed, draw.stream, draw.step, draw.first_element + static_cast<uint64_t>(e));
+      const uint32_t word =
+          reference::random_word(draw.seed, draw.stream, draw.step, draw.first_element + static_cast<uint64_t>(e));
       words.values.push_back(word);
       uniform.values.push_back(low + (double{high} - low) * (word + 0.5) / 4294967296.0);
     }
@@ -195,7 +205,8 @@ void supervision(Case& c) {
   Longs ids(samples, 1), epoch(1, 1);
   for (int64_t i = 0; i < samples; ++i) ids.at(i) = c.draw.integer(0, int64_t{1} << 40);
   epoch.fill(static_cast<double>(c.draw.integer(0, 50)));
-  Floats &logits_a = c.rows(samples, classes), &logits_v = c.rows(samples, classes), &prior = c.keep(c.draw.distributions(1, classes));
+  Floats &logits_a = c.rows(samples, classes), &logits_v = c.rows(samples, classes),
+         &prior = c.keep(c.draw.distributions(1, classes));
   Floats &ratio = c.constant(c.one_of({0.0, 0.3, 0.65, 1.0})), &predicted = c.keep(Floats(classes, 1)),
          &concord = c.constant(c.one_of({0.0, 0.4, 1.0}));
   if (c.coin())
@@ -203,19 +214,23 @@ void supervision(Case& c) {
       for (int64_t k = 0; k < classes; ++k) logits_v.at(i, k) = logits_a.at(i, k);  // heads that agree
   predicted.fill(1.0 / static_cast<double>(classes));
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
-  inputs.labels = labels.vector(), inputs.sample_ids = ids.vector(), inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
+  inputs.labels = labels.vector(), inputs.sample_ids = ids.vector(), inputs.logits_a = logits_a.matrix(),
+  inputs.logits_v = logits_v.matrix();
   inputs.prior = {prior.data(), classes, DUET_F32}, inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
   inputs.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX));
   inputs.hide = c.coin(), inputs.lift = c.coin(), inputs.trust = c.coin();
   inputs.unread = c.one_of({0.0, 0.3, 1.0}), inputs.generality = c.one_of({0.0, 0.7, 1.0});
   c.run([&](Run& run) {
-    const auto scratch = run.workspace([&](size_t* bytes) { return duet_supervision_workspace(run.context, &inputs, bytes); });
+    const auto scratch =
+        run.workspace([&](size_t* bytes) { return duet_supervision_workspace(run.context, &inputs, bytes); });
     duet_supervision_state state = DUET_SUPERVISION_STATE_INIT;
     state.predicted = run.state("predicted", predicted), state.concord = run.state("concord", concord);
     duet_supervision_outputs out = DUET_SUPERVISION_OUTPUTS_INIT;
     out.class_q = run.output("class_q", samples, classes);
-    out.trust = run.output("trust", samples), out.kappa = run.output("kappa", samples), out.annotated = run.output("annotated", samples);
-    out.hidden_trust = run.output("hidden_trust", samples), out.counts = run.output("counts", 2), out.pair_weight = run.output("pair_weight", 1);
+    out.trust = run.output("trust", samples), out.kappa = run.output("kappa", samples),
+    out.annotated = run.output("annotated", samples);
+    out.hidden_trust = run.output("hidden_trust", samples), out.counts = run.output("counts", 2),
+    out.pair_weight = run.output("pair_weight", 1);
     out.anchor_weight = run.output("anchor_weight", samples);
     run.call(duet_supervision_forward(run.context, &inputs, &state, &out, scratch));
   });
@@ -226,19 +241,22 @@ void supervision(Case& c) {
     batch.ratio = ratio.at(0), batch.epoch = static_cast<uint32_t>(epoch.at(0)), batch.seed = inputs.seed;
     batch.hide = inputs.hide, batch.lift = inputs.lift, batch.trust = inputs.trust;
     // As the call takes them: float32 numbers.
-    batch.momentum = inputs.momentum, batch.largest_lift = inputs.largest_lift, batch.unannotated_kappa = inputs.unannotated_kappa,
-    batch.pair_weight_scale = inputs.pair_weight_scale, batch.unread = inputs.unread, batch.generality = inputs.generality;
+    batch.momentum = inputs.momentum, batch.largest_lift = inputs.largest_lift,
+    batch.unannotated_kappa = inputs.unannotated_kappa, batch.pair_weight_scale = inputs.pair_weight_scale,
+    batch.unread = inputs.unread, batch.generality = inputs.generality;
     // Concord is kept in float32, off by 2^-25 at most; w moves 3 (1 + 8) times as fast where it is steepest.
     constexpr double kPairWeightFloor = 27 * 0x1p-25;
     Doubles u = predicted.values();
     double agreed = concord.at(0);
     auto out = reference::supervision(batch, u, agreed);
-    // NaN logits give NaN q and trust 0, and with them u: of such a batch the reference has no more to say, but for the split.
+    // NaN logits give NaN q and trust 0, and with them u: of such a batch the reference has no more to say, but for the
+    // split.
     bool known = true;
     for (const Doubles* logits : {&batch.logits_a, &batch.logits_v})
       for (const double z : *logits) known = known && std::isfinite(z);
     if (!known)
-      for (Doubles* unknown : {&u, &out.class_q, &out.trust, &out.hidden_trust, &out.pair_weight}) unknown->assign(unknown->size(), kNaN);
+      for (Doubles* unknown : {&u, &out.class_q, &out.trust, &out.hidden_trust, &out.pair_weight})
+        unknown->assign(unknown->size(), kNaN);
     return std::vector<Expected>{{"predicted", u},
                                  {"concord", {known ? agreed : kNaN}},
                                  {"class_q", out.class_q},
@@ -271,7 +289,8 @@ struct Slots {
         plain.assign(rows.values());
         return &c.keep(std::move(plain));
       };
-      sizes.push_back(size), parameter.push_back(vector()), gradient.push_back(vector()), first.push_back(&c.weights(size));
+      sizes.push_back(size), parameter.push_back(vector()), gradient.push_back(vector()),
+          first.push_back(&c.weights(size));
       second.push_back(&c.weights(size)), teacher.push_back(&c.weights(size)), has_teacher.push_back(c.coin());
       for (int64_t k = 0; k < size; ++k) second.back()->at(k) = std::abs(second.back()->at(k));
     }
@@ -302,12 +321,14 @@ struct Slots {
     }
     return out;
   }
-  std::vector<Expected> expected(const Values& value,
-                                 const std::function<void(reference::OptimizerState&, const Doubles&, float decays)>& step) const {
+  std::vector<Expected> expected(
+      const Values& value,
+      const std::function<void(reference::OptimizerState&, const Doubles&, float decays)>& step) const {
     std::vector<Expected> out;
     for (size_t k = 0; k < sizes.size(); ++k) {
       const std::string name = "slot" + std::to_string(k);
-      reference::OptimizerState state{value(*parameter[k]), value(*first[k]), value(*second[k]), has_teacher[k] ? value(*teacher[k]) : Doubles()};
+      reference::OptimizerState state{value(*parameter[k]), value(*first[k]), value(*second[k]),
+                                      has_teacher[k] ? value(*teacher[k]) : Doubles()};
       if (apply.at(0) != 0) {
         step(state, value(*gradient[k]), decays.empty() ? 1 : decays[k]);
         for (Doubles* values : {&state.parameter, &state.teacher})
@@ -331,12 +352,14 @@ void adamw(Case& c) {
   Longs step(1, 1);
   step.fill(static_cast<double>(c.one_of<int64_t>({1, 2, 1000, 1'000'000})));
   duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
-  options.beta1 = c.one_of({0.0f, 0.9f}), options.beta2 = c.one_of({0.5f, 0.999f}), options.decay = c.one_of({0.0f, 1e-3f});
+  options.beta1 = c.one_of({0.0f, 0.9f}), options.beta2 = c.one_of({0.5f, 0.999f}),
+  options.decay = c.one_of({0.0f, 1e-3f});
   options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
   slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, true);
-    run.call(duet_adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector(), step.vector()));
+    run.call(duet_adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector(),
+                             step.vector()));
   });
   c.expect([&](const Values& value) {
     return slots.expected(value, [&](auto& state, const Doubles& g, float decays) {
@@ -351,7 +374,8 @@ void sgd(Case& c) {
   Slots slots(c);
   Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
   duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
-  options.momentum = c.one_of({0.0f, 0.9f}), options.decay = c.one_of({0.0f, 1e-3f}), options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
+  options.momentum = c.one_of({0.0f, 0.9f}), options.decay = c.one_of({0.0f, 1e-3f}),
+  options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
   slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, false);

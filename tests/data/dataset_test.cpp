@@ -17,20 +17,26 @@ std::string matrix_file(int rows, int columns) {
   for (int k = 0; k < rows * columns; ++k) values.push_back(static_cast<float>(k));
   return npy("<f4", duet::text("(", rows, ", ", columns, ")"), raw(values));
 }
-std::string wide_file(const std::vector<int64_t>& values) { return npy("<i8", duet::text("(", values.size(), ",)"), raw(values)); }
-std::string label_file(const std::vector<int32_t>& labels) { return npy("<i4", duet::text("(", labels.size(), ",)"), raw(labels)); }
+std::string wide_file(const std::vector<int64_t>& values) {
+  return npy("<i8", duet::text("(", values.size(), ",)"), raw(values));
+}
+std::string label_file(const std::vector<int32_t>& labels) {
+  return npy("<i4", duet::text("(", labels.size(), ",)"), raw(labels));
+}
 
 // 3 training and 2 test rows, audio 2 and visual 4 columns.
 struct Sound : Folder {
   Sound() {
-    for (const auto& [split, labels] : {std::pair{"train", std::vector<int32_t>{0, -1, 2}}, std::pair{"test", std::vector<int32_t>{1, 4}}}) {
+    for (const auto& [split, labels] :
+         {std::pair{"train", std::vector<int32_t>{0, -1, 2}}, std::pair{"test", std::vector<int32_t>{1, 4}}}) {
       const int rows = static_cast<int>(labels.size());
       write(std::string(split) + "/audio.npy", matrix_file(rows, 2));
       write(std::string(split) + "/visual.npy", matrix_file(rows, 4));
       write(std::string(split) + "/labels.npy", label_file(labels));
     }
   }
-  void refused(duet_status status, const std::vector<std::string>& parts, const std::vector<std::string>& modalities = {}) const {
+  void refused(duet_status status, const std::vector<std::string>& parts,
+               const std::vector<std::string>& modalities = {}) const {
     check_refused([&] { load_dataset(FolderFiles(path()), modalities); }, status, parts);
   }
 };
@@ -119,23 +125,28 @@ TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
 
 TEST_CASE("dataset scales both splits by the training split, and a split alone by what a model keeps") {
   const Sound folder;
-  folder.write("train/audio.npy", npy("<f8", "(3, 2)", raw(std::vector<double>{1e8, 2023, 1e8 + 1, 2023, 1e8 + 2, 2023})));
+  folder.write("train/audio.npy",
+               npy("<f8", "(3, 2)", raw(std::vector<double>{1e8, 2023, 1e8 + 1, 2023, 1e8 + 2, 2023})));
   folder.write("test/audio.npy", npy("<f8", "(2, 2)", raw(std::vector<double>{1e8 + 3, 2024, 1e8 + 0.5, 2025})));
   const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, {{Scaling::zscore, Scaling::none}, kInputLimit});
   CHECK(dataset.train.features[0].values == std::vector<float>{-1, 0, 0, 0, 1, 0});
   CHECK(dataset.test.features[0].values == std::vector<float>{2, 0, -0.5f, 0});
   CHECK(dataset.test.features[1].values == std::vector<float>{0, 1, 2, 3, 4, 5, 5, 5});
-  const Split again = load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, dataset.class_values());
+  const Split again =
+      load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, dataset.class_values());
   for (const size_t side : {0, 1}) CHECK(again.features[side].values == dataset.test.features[side].values);
   CHECK(again.labels == dataset.test.labels);
 }
 
 TEST_CASE("dataset refuses folders that are none") {
   const Folder empty;
-  check_refused([&] { load_dataset(FolderFiles(empty.path() / "absent")); }, DUET_IO_ERROR, {"absent/train", "No such file or directory"});
-  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_IO_ERROR, {"train", "No such file or directory"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path() / "absent")); }, DUET_IO_ERROR,
+                {"absent/train", "No such file or directory"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_IO_ERROR,
+                {"train", "No such file or directory"});
   std::filesystem::create_directories(empty.path() / "train");
-  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found none"});
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_INVALID_ARGUMENT,
+                {"train: expected 2 modalities", "found none"});
   const Sound folder;
   std::filesystem::remove_all(folder.path() / "test");
   folder.refused(DUET_IO_ERROR, {"test", "No such file or directory"});

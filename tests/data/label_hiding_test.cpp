@@ -67,5 +67,9 @@ TEST_CASE("label hiding keeps the samples whose words are smallest, nested in th
 
 TEST_CASE("label hiding refuses a share outside 0 to 1") {
   for (const double share : {-0.1, 1.1, std::nan("")})
-    check_refused([&] { hide_labels(std::vector<int32_t>{0, 1}, share, 0); }, DUET_INVALID_ARGUMENT, {"labelled share: expected 0 to 1, got "});
+    check_refused(
+        [&] {
+          hide_labels(std::vector<int32_t>{0, 1}, share, 0);
+        },
+        DUET_INVALID_ARGUMENT, {"labelled share: expected 0 to 1, got "});
 }

@@ -33,16 +33,20 @@ inline std::string npy_with_header(int version, const std::string& header, const
 }
 
 inline std::string npy(const std::string& descr, const std::string& shape, const std::string& values, int version = 1) {
-  return npy_with_header(version, "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }\n", values);
+  return npy_with_header(version, "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", }\n",
+                         values);
 }
 
-inline std::span<const std::byte> bytes_of(const std::string& file) { return {reinterpret_cast<const std::byte*>(file.data()), file.size()}; }
+inline std::span<const std::byte> bytes_of(const std::string& file) {
+  return {reinterpret_cast<const std::byte*>(file.data()), file.size()};
+}
 
 class Folder {
  public:
   Folder() {
     static std::atomic<int> next{0};
-    path_ = std::filesystem::temp_directory_path() / ("duet-data-test-" + std::to_string(::getpid()) + "-" + std::to_string(next++));
+    path_ = std::filesystem::temp_directory_path() /
+            ("duet-data-test-" + std::to_string(::getpid()) + "-" + std::to_string(next++));
     std::filesystem::create_directories(path_);
   }
   ~Folder() {
@@ -72,7 +76,8 @@ void check_refused(Body&& body, duet_status status, const std::vector<std::strin
     const std::string message = error.what();
     CHECK_MESSAGE(error.status() == status, message);
     CHECK_MESSAGE(message.find('\n') == std::string::npos, message);
-    for (const std::string& part : parts) CHECK_MESSAGE(message.find(part) != std::string::npos, '"' << message << "\" lacks \"" << part << '"');
+    for (const std::string& part : parts)
+      CHECK_MESSAGE(message.find(part) != std::string::npos, '"' << message << "\" lacks \"" << part << '"');
     return;
   }
   FAIL_CHECK("nothing was thrown; expected a message with ", parts.empty() ? std::string() : parts[0]);

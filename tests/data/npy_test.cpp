@@ -63,7 +63,8 @@ TEST_CASE("npy float16 is exact for every finite half") {
       if (fraction < 3) check_features_refused(file, {"x.npy: row 0, column 0 is ", "finite"});
       continue;
     }
-    const double size = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
+    const double size =
+        exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
     const float value = features_in(file).values[0];
     if (value != static_cast<float>(half & 0x8000 ? -size : size) || std::signbit(value) != (half >= 0x8000))
       FAIL("half ", half, " reads as ", value);
@@ -72,10 +73,14 @@ TEST_CASE("npy float16 is exact for every finite half") {
 
 TEST_CASE("npy headers may be written in other ways") {
   CHECK(features_in(npy_with_header(1, "{\"shape\":(3,2),\"fortran_order\":False,\"descr\":\"<f4\"}", kSix)).rows == 3);
-  CHECK(features_in(npy_with_header(1, "  { 'descr' : '=f4' , 'fortran_order' : False , 'shape' : ( 3 , 2 , ) } \n", kSix)).rows == 3);
+  CHECK(features_in(
+            npy_with_header(1, "  { 'descr' : '=f4' , 'fortran_order' : False , 'shape' : ( 3 , 2 , ) } \n", kSix))
+            .rows == 3);
   CHECK(features_in(npy("<f4", "(3, 2)", kSix + "more")).rows == 3);
   // In one dimension both orders are the same.
-  CHECK(labels_in(npy_with_header(1, "{'descr': '|u1', 'fortran_order': True, 'shape': (2,), }", std::string("\x03\x04"))).size() == 2);
+  CHECK(
+      labels_in(npy_with_header(1, "{'descr': '|u1', 'fortran_order': True, 'shape': (2,), }", std::string("\x03\x04")))
+          .size() == 2);
 }
 
 TEST_CASE("npy reads Fortran order where the caller accepts it") {
@@ -83,7 +88,8 @@ TEST_CASE("npy reads Fortran order where the caller accepts it") {
   const Features x = read_features(parse_npy(bytes_of(file), "x.npy"), FortranOrder::accept);
   CHECK(x.rows == 3);
   CHECK(x.values == std::vector<float>{0, 3, 1, 4, 2, 5});
-  CHECK(read_features(parse_npy(bytes_of(npy("<f4", "(3, 2)", kSix)), "x.npy"), FortranOrder::accept).values == std::vector<float>{0, 1, 2, 3, 4, 5});
+  CHECK(read_features(parse_npy(bytes_of(npy("<f4", "(3, 2)", kSix)), "x.npy"), FortranOrder::accept).values ==
+        std::vector<float>{0, 1, 2, 3, 4, 5});
 }
 
 TEST_CASE("npy refuses what it cannot read") {
@@ -91,24 +97,32 @@ TEST_CASE("npy refuses what it cannot read") {
   check_features_refused("PK\x03\x04 an archive", {"x.npy: not a .npy file"});
   check_features_refused(std::string("\x93NUMPY\x01", 7), {"truncated inside the .npy header"});
   check_features_refused(npy("<f4", "(3, 2)", kSix, 4), {".npy version 4.0", "expected 1, 2 or 3"});
-  check_features_refused(std::string("\x93NUMPY\x01\x00\xff\x7f{}", 12), {"header is said to be 32767 bytes long, but only 2 follow"});
+  check_features_refused(std::string("\x93NUMPY\x01\x00\xff\x7f{}", 12),
+                         {"header is said to be 32767 bytes long, but only 2 follow"});
   check_features_refused(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff{}", 14), {"4294967295 bytes long"});
-  check_features_refused(npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix), {"x.npy: Fortran order", "C order"});
-  check_features_refused(npy("|O", "(3, 2)", kSix), {"object dtype '|O'", "(save x.astype(numpy.float32), or numpy.int64 for labels)"});
-  check_features_refused(npy(">f4", "(3, 2)", kSix), {"big-endian dtype '>f4'", "little-endian (save x.astype(x.dtype.newbyteorder('<')))"});
+  check_features_refused(npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix),
+                         {"x.npy: Fortran order", "C order"});
+  check_features_refused(npy("|O", "(3, 2)", kSix),
+                         {"object dtype '|O'", "(save x.astype(numpy.float32), or numpy.int64 for labels)"});
+  check_features_refused(npy(">f4", "(3, 2)", kSix),
+                         {"big-endian dtype '>f4'", "little-endian (save x.astype(x.dtype.newbyteorder('<')))"});
   for (const std::string bfloat16 : {"<V2", "|V2"})
-    check_features_refused(npy(bfloat16, "(3, 2)", kSix),
-                           {"x.npy: dtype '" + bfloat16 + "'", "bfloat16 as ml_dtypes saves it: save x.astype(numpy.float32)"});
+    check_features_refused(
+        npy(bfloat16, "(3, 2)", kSix),
+        {"x.npy: dtype '" + bfloat16 + "'", "bfloat16 as ml_dtypes saves it: save x.astype(numpy.float32)"});
   for (const std::string small : {"<f1", "|f1", "<V1", "|V1"})
-    check_features_refused(npy(small, "(3, 2)", kSix),
-                           {"x.npy: dtype '" + small + "'", "8-bit float as ml_dtypes saves it: save x.astype(numpy.float32)"});
+    check_features_refused(
+        npy(small, "(3, 2)", kSix),
+        {"x.npy: dtype '" + small + "'", "8-bit float as ml_dtypes saves it: save x.astype(numpy.float32)"});
   check_features_refused(npy("<f16", "(3, 2)", kSix), {"dtype '<f16'", "save x.astype(numpy.float32)"});
   check_features_refused(npy("<U8", "(3, 2)", kSix), {"dtype '<U8'"});
   check_features_refused(npy("<c8", "(3, 2)", kSix), {"dtype '<c8'"});
   check_features_refused(npy("", "(3, 2)", kSix), {"dtype ''"});
-  check_features_refused(npy_with_header(1, "{'descr': [('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape': (3,), }", kSix),
-                         {"structured dtype [('a', '<f4'), ('b', '<f4')]", "(save its columns as one array of numpy.float32)"});
-  check_features_refused(npy("<f4", "(3, 3)", kSix), {"truncated: shape (3, 3) of '<f4' needs 36 bytes of values, 24 are there"});
+  check_features_refused(
+      npy_with_header(1, "{'descr': [('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape': (3,), }", kSix),
+      {"structured dtype [('a', '<f4'), ('b', '<f4')]", "(save its columns as one array of numpy.float32)"});
+  check_features_refused(npy("<f4", "(3, 3)", kSix),
+                         {"truncated: shape (3, 3) of '<f4' needs 36 bytes of values, 24 are there"});
   check_features_refused(npy("<f4", "(4611686018427387904, 4611686018427387904)", kSix), {"beyond 2^63 bytes"});
   check_features_refused(npy("<f4", "(99999999999999999999, 1)", kSix), {"'shape' beyond 2^63"});
   check_features_refused(npy("<f4", "(6,)", kSix), {"x.npy: shape (6,)", "two dimensions"});
@@ -125,9 +139,12 @@ TEST_CASE("npy refuses damaged headers") {
   check_features_refused(header("{'fortran_order': False, 'shape': (3, 2)}"), {"no key 'descr'"});
   check_features_refused(header("{'descr': '<f4', 'shape': (3, 2)}"), {"no key 'fortran_order'"});
   check_features_refused(header("{'descr': '<f4', 'fortran_order': 0, 'shape': (3, 2)}"), {"neither True nor False"});
-  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2)}"), {"not a tuple of whole numbers"});
-  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3.5, 2)}"), {"not a tuple of whole numbers"});
-  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)} x"), {"after the closing '}'"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2)}"),
+                         {"not a tuple of whole numbers"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3.5, 2)}"),
+                         {"not a tuple of whole numbers"});
+  check_features_refused(header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2)} x"),
+                         {"after the closing '}'"});
   check_features_refused(header("{'descr': '<f4, 'fortran_order': False}"), {"x.npy: the .npy header has"});
   check_features_refused(header("{'other\n\x01': 1}"), {"key 'other..'"});
   check_features_refused(header("{'descr': '<f4', 'descr': '<f4'}"), {"key 'descr'"});
@@ -136,10 +153,14 @@ TEST_CASE("npy refuses damaged headers") {
 
 TEST_CASE("npy refuses features that are not finite") {
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
-  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, 2, 3, nan, 5})), {"x.npy: row 1, column 1 is nan", "finite"});
-  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, -infinity, 3, nan, 5})), {"x.npy: row 0, column 2 is -inf"});
-  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{1e39})), {"row 0, column 0 is 1e+39", "finite in float32"});
-  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{-1e300})), {"row 0, column 0 is -1e+300", "at most 9.7"});
+  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, 2, 3, nan, 5})),
+                         {"x.npy: row 1, column 1 is nan", "finite"});
+  check_features_refused(npy("<f8", "(2, 3)", raw(std::vector<double>{0, 1, -infinity, 3, nan, 5})),
+                         {"x.npy: row 0, column 2 is -inf"});
+  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{1e39})),
+                         {"row 0, column 0 is 1e+39", "finite in float32"});
+  check_features_refused(npy("<f8", "(1, 1)", raw(std::vector<double>{-1e300})),
+                         {"row 0, column 0 is -1e+300", "at most 9.7"});
 }
 
 TEST_CASE("npy labels are any whole number of 64 bits") {
@@ -149,12 +170,16 @@ TEST_CASE("npy labels are any whole number of 64 bits") {
   CHECK(labels_in(npy("|i1", "(2,)", raw(std::vector<int8_t>{-1, -128}))) == std::vector<int64_t>{-1, -128});
   CHECK(labels_in(npy("<u4", "(1,)", raw(std::vector<uint32_t>{4294967295}))) == std::vector<int64_t>{4294967295});
   CHECK(labels_in(npy("<u8", "(1,)", raw(std::vector<uint64_t>{uint64_t{kHigh}}))) == std::vector<int64_t>{kHigh});
-  check_labels_refused(npy("<u8", "(2,)", raw(std::vector<uint64_t>{0, uint64_t{1} << 63})), {"row 1 is 9223372036854775808", "below 2^63"});
+  check_labels_refused(npy("<u8", "(2,)", raw(std::vector<uint64_t>{0, uint64_t{1} << 63})),
+                       {"row 1 is 9223372036854775808", "below 2^63"});
   // A float of 24 bits holds every whole number below 2^24; from there on two labels may have become one.
   CHECK(labels_in(npy("<f4", "(2,)", raw(std::vector<float>{-1, 16777215}))) == std::vector<int64_t>{-1, 16777215});
-  check_labels_refused(npy("<f4", "(1,)", raw(std::vector<float>{16777216})), {"y.npy: row 0 is 1.67772e+07", "below 16777216"});
-  CHECK(labels_in(npy("<f8", "(1,)", raw(std::vector<double>{-0x1.fffffffffffffp52}))) == std::vector<int64_t>{-((int64_t{1} << 53) - 1)});
-  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{0x1p53})), {"row 0 is 9.0072e+15", "below 9007199254740992"});
+  check_labels_refused(npy("<f4", "(1,)", raw(std::vector<float>{16777216})),
+                       {"y.npy: row 0 is 1.67772e+07", "below 16777216"});
+  CHECK(labels_in(npy("<f8", "(1,)", raw(std::vector<double>{-0x1.fffffffffffffp52}))) ==
+        std::vector<int64_t>{-((int64_t{1} << 53) - 1)});
+  check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{0x1p53})),
+                       {"row 0 is 9.0072e+15", "below 9007199254740992"});
   check_labels_refused(npy("<f4", "(2,)", raw(std::vector<float>{1, 2.5f})), {"row 1 is 2.5", "whole number"});
   check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{std::nan("")})), {"row 0 is nan"});
   check_labels_refused(npy("<f8", "(1,)", raw(std::vector<double>{1e30})), {"row 0 is 1e+30"});
@@ -178,10 +203,13 @@ TEST_CASE("a source reads the file's own values in float64") {
   CHECK(source_of(std::vector<uint16_t>{0x3C00}, 1).rounding() == 0x1p-11);
   CHECK(source_of(integers, 2).rounding() == 0);
   const std::string fortran = npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix);
-  CHECK(row(FeatureSource({std::nullopt, parse_npy(bytes_of(fortran), "x.npy")}, FortranOrder::accept), 1) == std::vector<double>{1, 4});
+  CHECK(row(FeatureSource({std::nullopt, parse_npy(bytes_of(fortran), "x.npy")}, FortranOrder::accept), 1) ==
+        std::vector<double>{1, 4});
   const std::vector<double> broken = {0, std::nan(""), 0x1p961, 0};
-  check_refused([&] { row(source_of(broken, 2), 0); }, DUET_INVALID_ARGUMENT, {"x.npy: row 0, column 1 is nan", "finite"});
-  check_refused([&] { row(source_of(broken, 2), 1); }, DUET_INVALID_ARGUMENT, {"x.npy: row 1, column 0 is 1.9", "at most 9.7"});
+  check_refused([&] { row(source_of(broken, 2), 0); }, DUET_INVALID_ARGUMENT,
+                {"x.npy: row 0, column 1 is nan", "finite"});
+  check_refused([&] { row(source_of(broken, 2), 1); }, DUET_INVALID_ARGUMENT,
+                {"x.npy: row 1, column 0 is 1.9", "at most 9.7"});
 }
 
 TEST_CASE("npy survives truncation at every length and every damaged byte") {
@@ -191,7 +219,8 @@ TEST_CASE("npy survives truncation at every length and every damaged byte") {
       // A copy of exactly this length, so that a sanitizer sees a read past its end.
       const std::vector<char> part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
       CAPTURE(length);
-      check_refused([&] { read_features(parse_npy(std::as_bytes(std::span(part)), "part.npy")); }, DUET_INVALID_ARGUMENT, {"part.npy: "});
+      check_refused([&] { read_features(parse_npy(std::as_bytes(std::span(part)), "part.npy")); },
+                    DUET_INVALID_ARGUMENT, {"part.npy: "});
     }
     for (size_t at = 0; at < whole.size(); ++at)
       for (int value = 0; value < 256; ++value) {
@@ -219,9 +248,11 @@ TEST_CASE("a file that is truncated after it was opened is still all there") {
 
 TEST_CASE("npy files: what the system refuses, and a round trip") {
   const Folder folder;
-  check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_IO_ERROR, {"absent.npy: No such file or directory"});
+  check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_IO_ERROR,
+                {"absent.npy: No such file or directory"});
   check_refused([&] { read_features(folder.path()); }, DUET_IO_ERROR, {folder.path().string(), "Is a directory"});
-  check_refused([&] { read_features(folder.write("empty.npy", "")); }, DUET_INVALID_ARGUMENT, {"empty.npy: not a .npy file"});
+  check_refused([&] { read_features(folder.write("empty.npy", "")); }, DUET_INVALID_ARGUMENT,
+                {"empty.npy: not a .npy file"});
 
   Features x(3, 5);
   for (size_t k = 0; k < x.values.size(); ++k) x.values[k] = static_cast<float>(std::sin(static_cast<double>(k)));

@@ -30,7 +30,8 @@ Doubles reference_zscore(const std::vector<T>& train, const std::vector<T>& x, s
   const size_t rows = train.size() / columns;
   for (size_t k = 0; k < columns; ++k) {
     long double mean = 0, square = 0;
-    for (size_t i = 0; i < rows; ++i) mean += static_cast<long double>(train[i * columns + k]) / static_cast<long double>(rows);
+    for (size_t i = 0; i < rows; ++i)
+      mean += static_cast<long double>(train[i * columns + k]) / static_cast<long double>(rows);
     for (size_t i = 0; i < rows; ++i) square += std::pow(static_cast<long double>(train[i * columns + k]) - mean, 2.0L);
     const long double deviation = std::sqrt(square / static_cast<long double>(rows - 1));
     for (size_t i = k; i < x.size(); i += columns)
@@ -48,8 +49,8 @@ Doubles reference_norm(const std::vector<T>& train, const std::vector<T>& x, siz
   }
   Doubles out;
   for (const T value : x)
-    out.push_back(
-        static_cast<double>(std::clamp(static_cast<long double>(value) * std::sqrt(static_cast<long double>(columns)) / mean, -5.0L, 5.0L)));
+    out.push_back(static_cast<double>(std::clamp(
+        static_cast<long double>(value) * std::sqrt(static_cast<long double>(columns)) / mean, -5.0L, 5.0L)));
   return out;
 }
 
@@ -63,15 +64,18 @@ template <class T>
 void check_reference(double mean, double deviation) {
   CAPTURE(mean);
   CAPTURE(deviation);
-  const auto train = draw_values<T>(131, 17, mean, deviation, 1), test = draw_values<T>(29, 17, mean, 4 * deviation, 2);  // some beyond the limit
-  // One rounding to float32 of values up to 5, and in float64 that of the mean and of the difference, in units of the deviation.
+  const auto train = draw_values<T>(131, 17, mean, deviation, 1),
+             test = draw_values<T>(29, 17, mean, 4 * deviation, 2);  // some beyond the limit
+  // One rounding to float32 of values up to 5, and in float64 that of the mean and of the difference, in units of the
+  // deviation.
   const double tolerance = 5 * 0x1p-24 + 2 * std::abs(mean) * 0x1p-53 / deviation;
   const Features zscore = Preprocessing::fit(source_of(train, 17), Scaling::zscore).apply(source_of(test, 17));
   CHECK(largest_error(zscore, reference_zscore(train, test, 17)) <= tolerance);
   const Features norm = Preprocessing::fit(source_of(train, 17), Scaling::norm).apply(source_of(test, 17));
   CHECK(largest_error(norm, reference_norm(train, test, 17)) <= 5 * 0x1p-24);
   const Features none = Preprocessing::fit(source_of(train, 17), Scaling::none).apply(source_of(test, 17));
-  for (size_t k = 0; k < test.size(); ++k) REQUIRE(none.values[k] == static_cast<float>(std::clamp(static_cast<double>(test[k]), -5.0, 5.0)));
+  for (size_t k = 0; k < test.size(); ++k)
+    REQUIRE(none.values[k] == static_cast<float>(std::clamp(static_cast<double>(test[k]), -5.0, 5.0)));
 }
 
 // One column of training values, and test values under the statistics of them.
@@ -93,10 +97,17 @@ std::vector<float> scaled(const std::vector<T>& train, const std::vector<T>& tes
 }  // namespace
 
 TEST_CASE("preprocessing follows the reference from the file's own values, whatever their offset and unit") {
-  for (const auto& [mean, deviation] :
-       {std::pair{0.0, 1.0}, {300.0, 1.0}, {293.0, 0.7}, {-1013.0, 1.5}, {0.0, 1e-6}, {0.0, 1e-12}, {5e-30, 1e-30}, {0.0, 1e30}})
+  for (const auto& [mean, deviation] : {std::pair{0.0, 1.0},
+                                        {300.0, 1.0},
+                                        {293.0, 0.7},
+                                        {-1013.0, 1.5},
+                                        {0.0, 1e-6},
+                                        {0.0, 1e-12},
+                                        {5e-30, 1e-30},
+                                        {0.0, 1e30}})
     check_reference<float>(mean, deviation);
-  for (const auto& [mean, deviation] : {std::pair{1e8, 1.0}, {-1e9, 1.0}, {0.0, 1e-12}, {0.0, 1e-200}, {1e250, 1e245}, {0.0, 1e-290}})
+  for (const auto& [mean, deviation] :
+       {std::pair{1e8, 1.0}, {-1e9, 1.0}, {0.0, 1e-12}, {0.0, 1e-200}, {1e250, 1e245}, {0.0, 1e-290}})
     check_reference<double>(mean, deviation);
   check_reference<int64_t>(1e12, 1000);
   check_reference<int64_t>(-4e15, 1e9);
@@ -106,9 +117,10 @@ TEST_CASE("preprocessing follows the reference from the file's own values, whate
 TEST_CASE("preprocessing of a few values by hand") {
   CHECK(scaled<float>({300, 301, 302}, {303, 301.5f}) == std::vector<float>{2, 0.5f});
   CHECK(scaled<double>({1e8, 1e8 + 1, 1e8 + 2}, {1e8 + 0.25}) == std::vector<float>{-0.75f});
-  CHECK(scaled<int64_t>({1'000'000'000'000, 1'000'000'000'001, 1'000'000'000'002}, {1'000'000'000'003}) == std::vector<float>{2});
+  CHECK(scaled<int64_t>({1'000'000'000'000, 1'000'000'000'001, 1'000'000'000'002}, {1'000'000'000'003}) ==
+        std::vector<float>{2});
   CHECK(scaled<float>({0x1p-40f, 0x1p-39f, 0x1.8p-39f}, {0, 1}) == std::vector<float>{-2, 5});  // no floor; clipped
-  CHECK(scaled<uint16_t>({0x3C00, 0x4000, 0x4200}, {0x4400}) == std::vector<float>{2});         // float16: 1, 2, 3 and 4
+  CHECK(scaled<uint16_t>({0x3C00, 0x4000, 0x4200}, {0x4400}) == std::vector<float>{2});  // float16: 1, 2, 3 and 4
   // An outlier in the first row costs the others no digits.
   const std::vector<double> outlier = {1e16, 1, 2, 3, 4};
   CHECK(largest_error(Preprocessing::fit(source_of(outlier, 1), Scaling::zscore).apply(source_of(outlier, 1)),
@@ -122,15 +134,17 @@ TEST_CASE("preprocessing: a column that is constant in training is 0 in every sp
     CHECK(scaled<uint8_t>({7, 7, 7}, {255}, scaling) == std::vector<float>{0});
   }
   CHECK(scaled<float>({2023, 2023}, {2024}, Scaling::none) == std::vector<float>{5});
-  // std <= 4 u max|x|: two neighbours in float32 are one number that was rounded twice; the same two in float64 are not, and integers are exact.
+  // std <= 4 u max|x|: two neighbours in float32 are one number that was rounded twice; the same two in float64 are
+  // not, and integers are exact.
   const float next = std::nextafter(12345.678f, 1e9f);
   CHECK(scaled<float>({12345.678f, next, next}, {12346}) == std::vector<float>{0});
   CHECK(scaled<double>({12345.678f, next, next}, {12345.678f})[0] < -1);
   CHECK(scaled<double>({1, 1 + 0x1p-52, 1}, {2}) == std::vector<float>{0});
   CHECK(scaled<int64_t>({1'000'000'000'000, 1'000'000'000'001}, {1'000'000'000'002}) != std::vector<float>{0});
-  CHECK(scaled<uint16_t>({0x5CB0, 0x5CB1, 0x5CB0}, {0x5CC0}) == std::vector<float>{0});                    // float16: 300 and 300.25
-  CHECK(scaled<uint16_t>({0x5CB0, 0x5CB8, 0x5CB0}, {0x5CC0})[0] > 1);                                      // 300 and 302
-  CHECK(scaled<double>({0, std::numeric_limits<double>::denorm_min(), 0}, {1}) == std::vector<float>{0});  // 1 / std overflows
+  CHECK(scaled<uint16_t>({0x5CB0, 0x5CB1, 0x5CB0}, {0x5CC0}) == std::vector<float>{0});  // float16: 300 and 300.25
+  CHECK(scaled<uint16_t>({0x5CB0, 0x5CB8, 0x5CB0}, {0x5CC0})[0] > 1);                    // 300 and 302
+  CHECK(scaled<double>({0, std::numeric_limits<double>::denorm_min(), 0}, {1}) ==
+        std::vector<float>{0});  // 1 / std overflows
 
   std::vector<float> sparse(300 * 4);
   for (size_t i = 0; i < 300; ++i) sparse[4 * i + i % 2] = 1;
@@ -138,16 +152,20 @@ TEST_CASE("preprocessing: a column that is constant in training is 0 in every sp
   CHECK(inputs.scale[0] > 0);
   CHECK(inputs.scale[2] == 0);
   CHECK(inputs.reason == "norm (auto: no negative value, 75 % zeros; 2 of 4 columns are constant and become 0)");
-  CHECK(Preprocessing::fit(source_of(sparse, 4), Scaling::zscore).reason == "zscore (as configured; 2 of 4 columns are constant and become 0)");
+  CHECK(Preprocessing::fit(source_of(sparse, 4), Scaling::zscore).reason ==
+        "zscore (as configured; 2 of 4 columns are constant and become 0)");
   CHECK(Preprocessing::fit(source_of(sparse, 4), Scaling::none).reason == "none (as configured)");
 }
 
 TEST_CASE("preprocessing refuses what tells no rows apart, and what does not fit") {
   const std::vector<float> ones(12, 1.0f), single = {1, 2, 3}, zero(12);
   for (const Scaling scaling : {Scaling::automatic, Scaling::zscore, Scaling::norm, Scaling::none}) {
-    check_refused([&] { Preprocessing::fit(source_of(ones, 3), scaling); }, DUET_INVALID_ARGUMENT, {"x.npy: all 3 columns are constant"});
-    check_refused([&] { Preprocessing::fit(source_of(zero, 3), scaling); }, DUET_INVALID_ARGUMENT, {"x.npy: all 3 columns are constant"});
-    check_refused([&] { Preprocessing::fit(source_of(single, 3), scaling); }, DUET_INVALID_ARGUMENT, {"x.npy: a single row"});
+    check_refused([&] { Preprocessing::fit(source_of(ones, 3), scaling); }, DUET_INVALID_ARGUMENT,
+                  {"x.npy: all 3 columns are constant"});
+    check_refused([&] { Preprocessing::fit(source_of(zero, 3), scaling); }, DUET_INVALID_ARGUMENT,
+                  {"x.npy: all 3 columns are constant"});
+    check_refused([&] { Preprocessing::fit(source_of(single, 3), scaling); }, DUET_INVALID_ARGUMENT,
+                  {"x.npy: a single row"});
   }
   check_refused([&] { source_of(std::vector<float>(), 3); }, DUET_INVALID_ARGUMENT, {"at least one row"});
   const std::vector<double> train = {0, 1, 2, 3};
@@ -156,7 +174,8 @@ TEST_CASE("preprocessing refuses what tells no rows apart, and what does not fit
                 {"visual.npy: 3 columns; expected 1 as in training"});
   inputs.limit = std::numeric_limits<double>::infinity();
   const std::vector<double> huge = {0, 1e200};
-  check_refused([&] { inputs.apply(source_of(huge, 1)); }, DUET_INVALID_ARGUMENT, {"x.npy: row 1, column 0 is 1e+200", "finite in float32"});
+  check_refused([&] { inputs.apply(source_of(huge, 1)); }, DUET_INVALID_ARGUMENT,
+                {"x.npy: row 1, column 0 is 1e+200", "finite in float32"});
   CHECK(Preprocessing::fit(source_of(train, 1), Scaling::zscore).apply(source_of(huge, 1)).row(1)[0] == 5);
 }
 
@@ -173,7 +192,9 @@ TEST_CASE("preprocessing as duet 0.1.0 scaled, for its models: everything in flo
 }
 
 TEST_CASE("preprocessing auto says what it chose and why") {
-  const auto choice = [](const std::vector<float>& x, int64_t columns) { return Preprocessing::fit(source_of(x, columns), Scaling::automatic); };
+  const auto choice = [](const std::vector<float>& x, int64_t columns) {
+    return Preprocessing::fit(source_of(x, columns), Scaling::automatic);
+  };
   const auto normal = draw_values<float>(50, 10, 0, 1, 3), offset = draw_values<float>(50, 10, 300, 1, 3);
   CHECK(choice(normal, 10).scaling == Scaling::zscore);
   CHECK(choice(normal, 10).reason == "zscore (auto: negative values)");
@@ -201,7 +222,9 @@ TEST_CASE("preprocessing auto says what it chose and why") {
     }
     return out;
   };
-  const auto check = [&](size_t zeros, Rows rows, const std::string& reason) { CHECK(choice(sparse(zeros, rows), 20).reason == reason); };
+  const auto check = [&](size_t zeros, Rows rows, const std::string& reason) {
+    CHECK(choice(sparse(zeros, rows), 20).reason == reason);
+  };
   check(11, Rows::free, "norm (auto: no negative value, 55 % zeros)");
   check(10, Rows::free, "zscore (auto: no negative value, 50 % zeros, rows of unequal sums and norms)");
   check(3, Rows::one_sum, "norm (auto: no negative value, 15 % zeros, every row has the same sum)");
@@ -221,7 +244,8 @@ TEST_CASE("preprocessing auto on the shared data") {
     return;
   }
   // Drawn digits are 81 % background.
-  for (const auto& [name, a, v] : {std::tuple{"avdigits", Scaling::zscore, Scaling::norm}, std::tuple{"wikipedia", Scaling::norm, Scaling::norm}}) {
+  for (const auto& [name, a, v] : {std::tuple{"avdigits", Scaling::zscore, Scaling::norm},
+                                   std::tuple{"wikipedia", Scaling::norm, Scaling::norm}}) {
     const Dataset dataset = load_dataset(FolderFiles(root / name, FortranOrder::accept));
     CAPTURE(dataset.inputs[0].reason);
     CAPTURE(dataset.inputs[1].reason);

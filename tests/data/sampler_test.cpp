@@ -31,7 +31,8 @@ TEST_CASE("shuffled batches give every row once, by the order of the words") {
     for (const uint32_t epoch : {0u, 1u, 39u}) {
       // The definition: rows sorted by (word, row).
       std::vector<std::pair<uint32_t, int64_t>> keys;
-      for (int64_t i = 0; i < rows; ++i) keys.push_back({duet::random_word(7, duet::kStreamShuffle, epoch, static_cast<uint64_t>(i)), i});
+      for (int64_t i = 0; i < rows; ++i)
+        keys.push_back({duet::random_word(7, duet::kStreamShuffle, epoch, static_cast<uint64_t>(i)), i});
       std::sort(keys.begin(), keys.end());
       std::vector<int64_t> expected;
       for (const auto& key : keys) expected.push_back(key.second);
@@ -62,7 +63,8 @@ TEST_CASE("shuffled batches: sizes and misuse") {
   CHECK(ShuffledBatches(10, 4, 0).batches() == 2);
   CHECK(ShuffledBatches(10, 4, 0, 1).batches() == 3);
   CHECK(ShuffledBatches(3, 3, 0).batches() == 1);
-  check_refused([] { ShuffledBatches(7, 128, 0); }, DUET_INVALID_ARGUMENT, {"7 rows make no batch; expected at least 8"});
+  check_refused([] { ShuffledBatches(7, 128, 0); }, DUET_INVALID_ARGUMENT,
+                {"7 rows make no batch; expected at least 8"});
   check_refused([] { ShuffledBatches(0, 128, 0); }, DUET_INVALID_ARGUMENT, {"0 rows make no batch"});
   check_refused([] { ShuffledBatches(100, 0, 0); }, DUET_INVALID_ARGUMENT, {"batch: expected at least 1, got 0"});
   check_refused([] { ShuffledBatches(100, 50, 0).batch(2); }, DUET_INVALID_ARGUMENT, {"batch: expected 0 to 1, got 2"});
@@ -119,7 +121,8 @@ TEST_CASE("balanced batches: a class smaller than K gives all it has before one 
     CHECK(count.size() == 7);
     for (const auto& [row, times] : count) CHECK((row < 3 ? times == 2 || times == 3 : times == 1 || times == 2));
   }
-  check_refused([&] { BalancedBatches(labels, 3, 2, 0); }, DUET_INVALID_ARGUMENT, {"at most the 2 classes with a label, got 3"});
+  check_refused([&] { BalancedBatches(labels, 3, 2, 0); }, DUET_INVALID_ARGUMENT,
+                {"at most the 2 classes with a label, got 3"});
   check_refused([&] { BalancedBatches(labels, 0, 2, 0); }, DUET_INVALID_ARGUMENT, {"at least 1, got 0"});
   check_refused([&] { BalancedBatches(labels, 2, 0, 0); }, DUET_INVALID_ARGUMENT, {"at least 1, got 0"});
   check_refused([&] { BalancedBatches({}, 1, 1, 0); }, DUET_INVALID_ARGUMENT, {"the 0 classes"});

@@ -18,7 +18,11 @@ TEST_CASE("samples: the built-in digits load without a path") {
   CHECK(digits.width(0) == 128);
   CHECK(digits.width(1) == 400);
   CHECK(digits.classes == 10);
-  check_refused([] { load_dataset(SampleFiles(), {"audio", "smell"}); }, DUET_INVALID_ARGUMENT, {"no modality 'smell'; found audio, visual"});
+  check_refused(
+      [] {
+        load_dataset(SampleFiles(), {"audio", "smell"});
+      },
+      DUET_INVALID_ARGUMENT, {"no modality 'smell'; found audio, visual"});
   CHECK(load_dataset(SampleFiles(), {"visual", "audio"}).width(0) == 400);
   for (int32_t c = 0; c < 10; ++c) {
     CHECK(std::count(digits.train.labels.begin(), digits.train.labels.end(), c) == 200);
@@ -28,7 +32,8 @@ TEST_CASE("samples: the built-in digits load without a path") {
 
 TEST_CASE("samples: what is built in is what lies in the tree") {
   const Dataset built_in = load_dataset(SampleFiles(), {}, kUnscaled),
-                folder = load_dataset(FolderFiles(std::filesystem::path(DUET_PROJECT_DIR) / "data/samples/digits"), {}, kUnscaled);
+                folder = load_dataset(FolderFiles(std::filesystem::path(DUET_PROJECT_DIR) / "data/samples/digits"), {},
+                                      kUnscaled);
   for (const size_t side : {0, 1}) {
     CHECK(built_in.train.features[side].values == folder.train.features[side].values);
     CHECK(built_in.test.features[side].values == folder.test.features[side].values);

@@ -24,6 +24,8 @@ data::FeatureSource source_of(const std::vector<T>& values, int64_t columns, con
   return data::FeatureSource({std::nullopt, {name, kType, {rows, columns}, false, std::as_bytes(std::span(values))}});
 }
 
-inline data::FeatureSource source_of(const data::Features& x, const std::string& name = "x.npy") { return source_of(x.values, x.columns, name); }
+inline data::FeatureSource source_of(const data::Features& x, const std::string& name = "x.npy") {
+  return source_of(x.values, x.columns, name);
+}
 
 }  // namespace duet::test

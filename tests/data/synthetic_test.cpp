@@ -33,7 +33,8 @@ TEST_CASE("synthetic data: the same seed gives the same bits, and rows do not de
     CHECK(x.rows == 100);
     CHECK(x.columns == (side == 0 ? 7 : 13));
     CHECK(x.values == two.train.features[side].values);
-    CHECK(std::equal(shorter.train.features[side].values.begin(), shorter.train.features[side].values.end(), x.values.begin()));
+    CHECK(std::equal(shorter.train.features[side].values.begin(), shorter.train.features[side].values.end(),
+                     x.values.begin()));
     CHECK(one.test.features[side].values == shorter.test.features[side].values);
     CHECK(shorter.train.features[side].values != other.train.features[side].values);
     CHECK(!std::equal(x.values.begin(), x.values.begin() + 40, one.test.features[side].values.begin()));
@@ -43,7 +44,8 @@ TEST_CASE("synthetic data: the same seed gives the same bits, and rows do not de
   const auto hidden = std::count(one.train.labels.begin(), one.train.labels.end(), -1);
   CHECK(hidden > 15);
   CHECK(hidden < 45);
-  for (int64_t i = 0; i < 100; ++i) CHECK((one.train.labels[static_cast<size_t>(i)] == i % 10 || one.train.labels[static_cast<size_t>(i)] == -1));
+  for (int64_t i = 0; i < 100; ++i)
+    CHECK((one.train.labels[static_cast<size_t>(i)] == i % 10 || one.train.labels[static_cast<size_t>(i)] == -1));
   CHECK(std::count(one.test.labels.begin(), one.test.labels.end(), -1) == 0);
   CHECK(one.classes == 10);
 }
@@ -67,11 +69,13 @@ TEST_CASE("synthetic data: classes and pairs are there to be found in both modal
   double sum_a = 0, sum_v = 0, sum_aa = 0, sum_vv = 0, sum_av = 0, count = 0;
   for (int64_t i = 0; i < 300; ++i)
     for (int64_t j = i % 10; j < i; j += 10) {
-      const double a = square_distance(dataset.train.features[0], i, j), v = square_distance(dataset.train.features[1], i, j);
+      const double a = square_distance(dataset.train.features[0], i, j),
+                   v = square_distance(dataset.train.features[1], i, j);
       sum_a += a, sum_v += v, sum_aa += a * a, sum_vv += v * v, sum_av += a * v, ++count;
     }
   const double covariance = sum_av / count - sum_a / count * sum_v / count;
-  const double correlation = covariance / std::sqrt((sum_aa / count - std::pow(sum_a / count, 2)) * (sum_vv / count - std::pow(sum_v / count, 2)));
+  const double correlation = covariance / std::sqrt((sum_aa / count - std::pow(sum_a / count, 2)) *
+                                                    (sum_vv / count - std::pow(sum_v / count, 2)));
   CHECK(correlation > 0.1);
 }
 
@@ -98,5 +102,6 @@ TEST_CASE("synthetic data refuses what makes none") {
   refused([](SyntheticOptions& o) { o.widths[1] = 0; }, "widths: expected at least 1, got 0");
   refused([](SyntheticOptions& o) { o.classes = 0; }, "classes: expected at least 1, got 0");
   refused([](SyntheticOptions& o) { o.noise = -1; }, "noise of at least 0, got -1");
-  refused([](SyntheticOptions& o) { o.unlabelled = std::numeric_limits<double>::quiet_NaN(); }, "unlabelled: expected 0 to 1");
+  refused([](SyntheticOptions& o) { o.unlabelled = std::numeric_limits<double>::quiet_NaN(); },
+          "unlabelled: expected 0 to 1");
 }

@@ -23,7 +23,8 @@ inline void write_features(const std::filesystem::path& path, const data::Featur
 // Labels or groups, in the integer type that they have.
 template <class Integer>
 void write_labels(const std::filesystem::path& path, const std::vector<Integer>& labels) {
-  write_file(path, npy("<i" + std::to_string(sizeof(Integer)), "(" + std::to_string(labels.size()) + ",)", raw(labels)));
+  write_file(path,
+             npy("<i" + std::to_string(sizeof(Integer)), "(" + std::to_string(labels.size()) + ",)", raw(labels)));
 }
 
 // Labels as their values.
@@ -32,7 +33,8 @@ inline void write_dataset(const std::filesystem::path& folder, const data::Datas
     for (size_t side = 0; side < data::kModalities; ++side)
       write_features(folder / name / (dataset.modalities[side] + ".npy"), split->features[side]);
     std::vector<int64_t> labels;
-    for (const int32_t id : split->labels) labels.push_back(id < 0 ? -1 : dataset.label_values[static_cast<size_t>(id)]);
+    for (const int32_t id : split->labels)
+      labels.push_back(id < 0 ? -1 : dataset.label_values[static_cast<size_t>(id)]);
     write_labels(folder / name / "labels.npy", labels);
     if (!split->groups.empty()) write_labels(folder / name / "groups.npy", split->groups);
   }

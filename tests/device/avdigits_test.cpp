@@ -1,5 +1,5 @@
-// 44 steps of psd on real data, spoken and written digits, the CPU beside the emulated device. Each step starts from the CPU's state, so that a
-// difference is a step's own and no sum of those before it.
+// 44 steps of psd on real data, spoken and written digits, the CPU beside the emulated device. Each step starts from
+// the CPU's state, so that a difference is a step's own and no sum of those before it.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@ using namespace duet::testing;
 
 namespace {
 
-// T is a mean over the triplets within the margin: one that is within rounding of the hinge is in one mean and not in the other. METHOD.md 3 leaves
-// either side open to triplets within 4e-6 of it.
+// T is a mean over the triplets within the margin: one that is within rounding of the hinge is in one mean and not in
+// the other. METHOD.md 3 leaves either side open to triplets within 4e-6 of it.
 constexpr double kHinge = 4e-6;
 
 double allowed(double value) { return 2e-5 * std::max(std::abs(value), 1e-3); }
@@ -34,13 +34,15 @@ std::vector<double> distances(const std::vector<float>& x, const std::vector<flo
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
-      for (int64_t k = 0; k < d; ++k) sum += std::pow(double{x[static_cast<size_t>(i * d + k)]} - y[static_cast<size_t>(j * d + k)], 2);
+      for (int64_t k = 0; k < d; ++k)
+        sum += std::pow(double{x[static_cast<size_t>(i * d + k)]} - y[static_cast<size_t>(j * d + k)], 2);
       out.push_back(sum);
     }
   return out;
 }
 
-// How far the nearest triplet of a batch is from the hinge; triplets by the labels that the files have, anchors on either side.
+// How far the nearest triplet of a batch is from the hinge; triplets by the labels that the files have, anchors on
+// either side.
 double nearest_to_hinge(Trained& trained, std::span<const int64_t> rows, const Mode& mode, double margin) {
   const auto n = std::ssize(rows);
   const data::Split& train = trained.preparation.dataset.train;
@@ -50,10 +52,12 @@ double nearest_to_hinge(Trained& trained, std::span<const int64_t> rows, const M
   for (size_t side = 0; side < 2; ++side) {
     const data::Features& features = train.features[side];
     const Tensor x = tape.make(n, features.columns);
-    for (int64_t i = 0; i < n; ++i) std::copy_n(features.row(rows[static_cast<size_t>(i)]), features.columns, x.data + i * features.columns);
+    for (int64_t i = 0; i < n; ++i)
+      std::copy_n(features.row(rows[static_cast<size_t>(i)]), features.columns, x.data + i * features.columns);
     const ParameterView student = trained.model->parameters().student();
     const EncoderPair& encoders = trained.model->encoders();
-    const Tensor out = side == 0 ? encoders.forward_a(tape, student, x, mode) : encoders.forward_v(tape, student, x, mode);
+    const Tensor out =
+        side == 0 ? encoders.forward_a(tape, student, x, mode) : encoders.forward_v(tape, student, x, mode);
     embeddings[side].assign(out.data, out.data + out.size());
   }
   double nearest = 1;
@@ -64,7 +68,8 @@ double nearest_to_hinge(Trained& trained, std::span<const int64_t> rows, const M
       for (int64_t p = 0; p < n; ++p)
         for (int64_t q = 0; q < n && label(p) == label(i); ++q)
           if (label(q) != label(i))
-            nearest = std::min(nearest, std::abs(d[static_cast<size_t>(i * n + p)] - d[static_cast<size_t>(i * n + q)] + margin));
+            nearest = std::min(
+                nearest, std::abs(d[static_cast<size_t>(i * n + p)] - d[static_cast<size_t>(i * n + q)] + margin));
   }
   return nearest;
 }
@@ -118,13 +123,14 @@ TEST_CASE("44 steps of psd on avdigits, each from the CPU's state") {
       REQUIRE(cpu.step->run(rows));
       bool exceeds = false;
       for (const LossName& name : kLossNames) {
-        const double expected = cpu.step->losses().*name.value, found = device.step->losses().*name.value, off = std::abs(found - expected);
+        const double expected = cpu.step->losses().*name.value, found = device.step->losses().*name.value,
+                     off = std::abs(found - expected);
         if (off <= allowed(expected)) {
           worst = std::max(worst, off / std::max(std::abs(expected), 1e-3));
           continue;
         }
-        std::printf("step %2lld: %s is %.9g, on the CPU %.9g, apart %.1e of it\n", static_cast<long long>(step + 1), name.key, found, expected,
-                    off / std::abs(expected));
+        std::printf("step %2lld: %s is %.9g, on the CPU %.9g, apart %.1e of it\n", static_cast<long long>(step + 1),
+                    name.key, found, expected, off / std::abs(expected));
         // The total holds loss_cross.
         CHECK((name.value == &Losses::cross || name.value == &Losses::total));
         exceeds = true;
@@ -141,8 +147,8 @@ TEST_CASE("44 steps of psd on avdigits, each from the CPU's state") {
       CHECK(std::abs(device.step->concord() - cpu.step->concord()) <= 1e-6);
     }
   }
-  std::printf("%lld steps; within the bound the terms are at most %.1e apart; beyond it in %lld steps\n", static_cast<long long>(step), worst,
-              static_cast<long long>(beyond));
+  std::printf("%lld steps; within the bound the terms are at most %.1e apart; beyond it in %lld steps\n",
+              static_cast<long long>(step), worst, static_cast<long long>(beyond));
   CHECK(step == last);
   CHECK(distils);
   CHECK(hides);
@@ -155,7 +161,8 @@ TEST_CASE("left alone, the two runs part where a triplet comes to lie on the hin
   Trained cpu(on_cpu(), config), device(on_emulator(), config);
   data::BatchSampler& sampler = *cpu.preparation.sampler;
   sampler.start_epoch(0);
-  // Until then the terms agree as in the steps above; afterwards the gradients differ by a triplet's, and with them everything that follows.
+  // Until then the terms agree as in the steps above; afterwards the gradients differ by a triplet's, and with them
+  // everything that follows.
   for (int64_t step = 0; step < sampler.batches(); ++step) {
     const std::span<const int64_t> rows = sampler.batch(step);
     const std::vector<float> before = cpu.values(ParameterKind::value);
@@ -167,8 +174,8 @@ TEST_CASE("left alone, the two runs part where a triplet comes to lie on the hin
       CHECK(name.value == &Losses::cross);
       cpu.model->parameters().write(ParameterKind::value, before);
       const double nearest = nearest_to_hinge(cpu, rows, Mode::train(config.seed, {&step, 1}), config.margin);
-      std::printf("step %lld: %s is %.9g, on the CPU %.9g; a triplet is %.1e from the hinge\n", static_cast<long long>(step + 1), name.key, found,
-                  expected, nearest);
+      std::printf("step %lld: %s is %.9g, on the CPU %.9g; a triplet is %.1e from the hinge\n",
+                  static_cast<long long>(step + 1), name.key, found, expected, nearest);
       CHECK(nearest <= kHinge);
       return;
     }

@@ -15,10 +15,11 @@ namespace duet::testing {
 
 // A model of a config on a device, and its step.
 struct Trained {
-  Trained(const DeviceOptions& options, const Config& config, int64_t steps = 100) : device(options), preparation(prepare(config)) {
+  Trained(const DeviceOptions& options, const Config& config, int64_t steps = 100)
+      : device(options), preparation(prepare(config)) {
     model.emplace(preparation.description, device.context());
-    step.emplace(device, *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), steps,
-                 preparation.sampler->batch_rows());
+    step.emplace(device, *model, preparation.dataset.train, preparation.labels,
+                 preparation.evidence.value_or(Evidence{}), steps, preparation.sampler->batch_rows());
   }
 
   std::vector<float> values(ParameterKind kind) const { return model->parameters().read(kind); }
@@ -30,7 +31,9 @@ struct Trained {
 };
 
 inline DeviceOptions on_cpu() { return {.kind = DUET_CPU, .threads = 1}; }
-inline DeviceOptions on_emulator(int64_t small_rows = 0) { return {.kind = DUET_CUDA, .precision = DUET_PRECISION_FP32, .small_rows = small_rows}; }
+inline DeviceOptions on_emulator(int64_t small_rows = 0) {
+  return {.kind = DUET_CUDA, .precision = DUET_PRECISION_FP32, .small_rows = small_rows};
+}
 
 // A few epochs of a small set; change: what a case is about.
 inline Config small_config(const fs::path& data, const std::string& method) {

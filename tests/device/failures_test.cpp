@@ -1,4 +1,5 @@
-// What ends a run on a device: a bad label, a loss that is no number, no memory. Nothing that a step changes has changed then.
+// What ends a run on a device: a bad label, a loss that is no number, no memory. Nothing that a step changes has
+// changed then.
 #include <doctest/doctest.h>
 
 #include <limits>
@@ -73,7 +74,9 @@ TEST_CASE("after a row that the split does not have the next step is done, on bo
     CAPTURE(options.kind);
     CAPTURE(options.data_bytes);
     Trained trained(options, small_config(folder / "data", "psd"));
-    const auto try_bad = [&] { CHECK_THROWS_WITH_AS(trained.step->run(bad), doctest::Contains("[5]: expected 0 to 239, got -1"), Error); };
+    const auto try_bad = [&] {
+      CHECK_THROWS_WITH_AS(trained.step->run(bad), doctest::Contains("[5]: expected 0 to 239, got -1"), Error);
+    };
     const State before(trained);
     try_bad();
     CHECK(trained.step->unfinished() == 0);
@@ -139,5 +142,6 @@ TEST_CASE("a step without any loss term changes nothing, and the schedule goes o
 
 TEST_CASE("memory that a device does not have is one line that says how much was asked for") {
   Device device(on_emulator());
-  CHECK_THROWS_WITH_AS(DeviceArray<float>(device.context(), int64_t{1} << 40), doctest::Contains("allocating 4398046511104 bytes, "), Error);
+  CHECK_THROWS_WITH_AS(DeviceArray<float>(device.context(), int64_t{1} << 40),
+                       doctest::Contains("allocating 4398046511104 bytes, "), Error);
 }

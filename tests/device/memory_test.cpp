@@ -75,7 +75,8 @@ TEST_CASE("an arena of a device clears what it handed out, and joins its pieces"
   for (duet_context* const context : {device.context(), device.branches()[0]}) {
     arena.clear(context);
     succeed(duet_context_synchronize(context));
-    for (size_t k = 0; k < requests.size(); ++k) CHECK(all_are(read_bytes(device.context(), places[k], requests[k]), 0));
+    for (size_t k = 0; k < requests.size(); ++k)
+      CHECK(all_are(read_bytes(device.context(), places[k], requests[k]), 0));
     arena.reset();
     places = run();
   }
@@ -125,7 +126,8 @@ TEST_CASE("a store of parameters is the same on both devices, and goes there and
 
 TEST_CASE("a device has a stream a branch, and one that notes faults where it captures") {
   Device cpu(on_cpu());
-  CHECK((cpu.branches().empty() && cpu.step_context() == cpu.context() && cpu.upload_context() == cpu.context() && !cpu.captures()));
+  CHECK((cpu.branches().empty() && cpu.step_context() == cpu.context() && cpu.upload_context() == cpu.context() &&
+         !cpu.captures()));
   cpu.clear_fault();
   CHECK(cpu.holds(INT64_MAX));
   Device device(on_emulator());

@@ -1,4 +1,5 @@
-// --device as a user meets it: the program that is built for the CPU alone, and the one that has the emulator for its CUDA device.
+// --device as a user meets it: the program that is built for the CPU alone, and the one that has the emulator for its
+// CUDA device.
 #include "tests/trainer/program.h"
 
 #include <doctest/doctest.h>
@@ -17,12 +18,15 @@ namespace {
 
 constexpr const char *kPlain = "duet", *kEmulated = "emulated/duet";
 
-Outcome run(const std::string& program, std::vector<std::string> arguments) { return run_program(arguments, {.program = program}); }
+Outcome run(const std::string& program, std::vector<std::string> arguments) {
+  return run_program(arguments, {.program = program});
+}
 
 // Small encoders and batches of a small set, whose last batch of an epoch is smaller.
 std::vector<std::string> train(const std::string& data, const std::string& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"train",           "--data",        data,       "--run", run, "--set", "hidden_units=16",
-                                        "embedding_dim=8", "batch_size=52", "--labels", "0.5"};
+  std::vector<std::string> arguments = {
+      "train",           "--data",        data,       "--run", run, "--set", "hidden_units=16",
+      "embedding_dim=8", "batch_size=52", "--labels", "0.5"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -78,21 +82,25 @@ TEST_CASE("a word for a device that the build lacks is a usage error of one line
   struct Case {
     const char *program, *device, *words;
   };
-  for (const Case& which : {Case{kPlain, "emulated", "--device emulated: this build has no emulator (cmake --preset emulate makes one that has)"},
-                            {kEmulated, "cuda", "--device cuda: this build has the emulator in its place (--device emulated)"},
-                            {kEmulated, "gpu", "--device: expected auto, cpu, cuda or emulated, got 'gpu'"}}) {
+  for (const Case& which :
+       {Case{kPlain, "emulated",
+             "--device emulated: this build has no emulator (cmake --preset emulate makes one that has)"},
+        {kEmulated, "cuda", "--device cuda: this build has the emulator in its place (--device emulated)"},
+        {kEmulated, "gpu", "--device: expected auto, cpu, cuda or emulated, got 'gpu'"}}) {
     CAPTURE(std::string(which.program));
     check_ended(run(which.program, train(data, run_folder, {"--device", which.device})), 2, which.words);
     CHECK_FALSE(fs::exists(run_folder));
     check_ended(run(which.program, {"eval", "--run", run_folder, "--device", which.device}), 2, which.words);
-    check_ended(run(which.program, {"embed", "--run", run_folder, "--out", run_folder, "--device", which.device}), 2, which.words);
+    check_ended(run(which.program, {"embed", "--run", run_folder, "--out", run_folder, "--device", which.device}), 2,
+                which.words);
     check_ended(run(which.program, {"demo", "--device", which.device}), 2, which.words);
   }
   for (const char* program : {kPlain, kEmulated})
     for (const char* device : {"auto", "cpu"})
       check_ended(run(program, train(data, run_folder, {"--device", device, "--precision", "fp64"})), 2,
                   "--precision: expected tf32x3, fp32, tf32 or bf16, got 'fp64'");
-  check_ended(run(kEmulated, train(data, run_folder, {"--device", "emulated", "--precision", ""})), 2, "--precision: expected tf32x3, ");
+  check_ended(run(kEmulated, train(data, run_folder, {"--device", "emulated", "--precision", ""})), 2,
+              "--precision: expected tf32x3, ");
   CHECK_FALSE(fs::exists(run_folder));
   const json devices = json::parse(run(kPlain, {"info", "--json"}).out)["devices"];
   if (devices[1]["usable"] == false) {  // a build, or a machine, without a CUDA device
@@ -120,8 +128,10 @@ TEST_CASE("info lists the devices of each program") {
       CHECK(devices[1]["device"] == "cuda");
     }
     const std::string words = run(program, {"info"}).out;
-    for (const json& device : devices) CHECK(words.find("device " + device["device"].get<std::string>() + ": ") != std::string::npos);
-    if (program == kEmulated) CHECK(words.find("device emulated: emulator, compute capability 8.0, ") != std::string::npos);
+    for (const json& device : devices)
+      CHECK(words.find("device " + device["device"].get<std::string>() + ": ") != std::string::npos);
+    if (program == kEmulated)
+      CHECK(words.find("device emulated: emulator, compute capability 8.0, ") != std::string::npos);
   }
 }
 
@@ -134,7 +144,8 @@ TEST_CASE("auto takes the CPU where there is no device, says why in its first li
     for (const char* device : {"auto", "cpu", ""}) {
       CAPTURE(std::string(program));
       CAPTURE(std::string(device));
-      if (program == kPlain && json::parse(run(kPlain, {"info", "--json"}).out)["devices"][1]["usable"] == true) continue;
+      if (program == kPlain && json::parse(run(kPlain, {"info", "--json"}).out)["devices"][1]["usable"] == true)
+        continue;
       const std::string name = folder / ("run" + std::to_string(models.size()));
       std::vector<std::string> more = {"--steps", "3", "--threads", "1"};
       if (*device) more.insert(more.end(), {"--device", device});
@@ -145,8 +156,10 @@ TEST_CASE("auto takes the CPU where there is no device, says why in its first li
       CHECK(first.find("; 1 thread") != std::string::npos);
       const bool says_why = first.find("; 1 thread; on the CPU: ") != std::string::npos;
       CHECK(says_why == (std::string(device) != "cpu"));
-      if (says_why && program == kEmulated) CHECK(first.find("this build has the emulator in its place (--device emulated)") != std::string::npos);
-      CHECK((machine_of(name)["device"] == "cpu" && machine_of(name)["threads"] == 1 && !machine_of(name).contains("precision")));
+      if (says_why && program == kEmulated)
+        CHECK(first.find("this build has the emulator in its place (--device emulated)") != std::string::npos);
+      CHECK((machine_of(name)["device"] == "cpu" && machine_of(name)["threads"] == 1 &&
+             !machine_of(name).contains("precision")));
       models.push_back(read_text(name + "/model.safetensors"));
     }
   for (const std::string& model : models) CHECK(model == models[0]);
@@ -169,8 +182,10 @@ TEST_CASE("a run on the emulator has the metrics of the run on the CPU, and its 
   CHECK((machine["device"] == "emulator" && machine["precision"] == "fp32" && !machine.contains("threads")));
   CHECK(read_text(emulated + "/config.json") == read_text(on_cpu + "/config.json"));
 
-  // Ten steps of float32 sums in another order. What is ranked may swap two items whose scores are within that of each other.
-  const std::vector<json> found = json_lines(emulated + "/metrics.jsonl"), expected = json_lines(on_cpu + "/metrics.jsonl");
+  // Ten steps of float32 sums in another order. What is ranked may swap two items whose scores are within that of each
+  // other.
+  const std::vector<json> found = json_lines(emulated + "/metrics.jsonl"),
+                          expected = json_lines(on_cpu + "/metrics.jsonl");
   REQUIRE(found.size() == expected.size());
   size_t steps = 0;
   for (size_t k = 0; k < found.size(); ++k) {
@@ -185,17 +200,20 @@ TEST_CASE("a run on the emulator has the metrics of the run on the CPU, and its 
   REQUIRE(cpu_eval.code == 0);
   const json figures = json::parse(cpu_eval.out);
   for (const char* precision : {"tf32x3", "fp32"}) {
-    const Outcome eval = run(kEmulated, {"eval", "--run", emulated, "--data", data, "--json", "--device", "emulated", "--precision", precision});
+    const Outcome eval = run(kEmulated, {"eval", "--run", emulated, "--data", data, "--json", "--device", "emulated",
+                                         "--precision", precision});
     INFO(eval.err);
     REQUIRE(eval.code == 0);
     check_close(json::parse(eval.out), figures, 1e-5);
   }
   REQUIRE(run(kPlain, {"embed", "--run", emulated, "--data", data, "--out", folder / "plain"}).code == 0);
-  const Outcome embedded = run(kEmulated, {"embed", "--run", emulated, "--data", data, "--out", folder / "embedded", "--device", "emulated"});
+  const Outcome embedded = run(
+      kEmulated, {"embed", "--run", emulated, "--data", data, "--out", folder / "embedded", "--device", "emulated"});
   REQUIRE(embedded.code == 0);
   CHECK(embedded.out.find("audio.npy: 60 x 8\n") != std::string::npos);
   for (const char* name : {"audio.npy", "visual.npy"}) {
-    const data::Features a = data::read_features(folder / "embedded" / name), b = data::read_features(folder / "plain" / name);
+    const data::Features a = data::read_features(folder / "embedded" / name),
+                         b = data::read_features(folder / "plain" / name);
     REQUIRE((a.rows == 60 && a.columns == 8 && b.values.size() == a.values.size()));
     double worst = 0;
     for (size_t k = 0; k < a.values.size(); ++k) worst = std::max(worst, std::abs(double{a.values[k]} - b.values[k]));
@@ -207,9 +225,11 @@ TEST_CASE("a signal during a run on the emulator reads the steps under way, save
   const TemporaryFolder folder;
   const std::string data = folder / "data", name = folder / "run";
   write_small_set(data);
-  Program program(train(data, name, {"--epochs", "1000000", "--log-every", "1", "--device", "emulated", "--method", "label"}),
-                  {.program = kEmulated});
-  for (int i = 0; i < 600 && !fs::exists(name + "/model.safetensors"); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  Program program(
+      train(data, name, {"--epochs", "1000000", "--log-every", "1", "--device", "emulated", "--method", "label"}),
+      {.program = kEmulated});
+  for (int i = 0; i < 600 && !fs::exists(name + "/model.safetensors"); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   REQUIRE(fs::exists(name + "/model.safetensors"));
   program.signal(SIGINT);
   const Outcome outcome = program.wait();
@@ -263,14 +283,16 @@ TEST_CASE("a run that diverges on the emulator ends with one line, and the model
   CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
 }
 
-TEST_CASE("a device that is lost in the midst of a run ends it with one line, and the model of the epoch before stays") {
+TEST_CASE(
+    "a device that is lost in the midst of a run ends it with one line, and the model of the epoch before stays") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", name = folder / "run";
   write_small_set(data);
   const auto lose_after = [&](const char* replays) {
     fs::remove_all(name);
     setenv("DUET_SIMT_LOST_AFTER", replays, 1);
-    const Outcome outcome = run(kEmulated, train(data, name, {"--device", "emulated", "--epochs", "5", "--method", "psd"}));
+    const Outcome outcome =
+        run(kEmulated, train(data, name, {"--device", "emulated", "--epochs", "5", "--method", "psd"}));
     unsetenv("DUET_SIMT_LOST_AFTER");
     INFO(outcome.err);
     CHECK(outcome.code == 1);

@@ -1,4 +1,5 @@
-// A training step on a device is the step on the CPU: every loss term of every step, whatever the method, the network and the optimizer.
+// A training step on a device is the step on the CPU: every loss term of every step, whatever the method, the network
+// and the optimizer.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -12,8 +13,8 @@ using namespace duet::testing;
 
 namespace {
 
-// METHOD.md's terms are float32 sums of some thousands of products, which the two devices add up in other orders: 2e-5 of a term, or 2e-8 of one
-// near 0, is a few hundred units in the last place, which early steps stay far below.
+// METHOD.md's terms are float32 sums of some thousands of products, which the two devices add up in other orders: 2e-5
+// of a term, or 2e-8 of one near 0, is a few hundred units in the last place, which early steps stay far below.
 double allowed(double value) { return 2e-5 * std::max(std::abs(value), 1e-3); }
 
 struct Case {
@@ -68,8 +69,8 @@ void compare(const Case& which, int64_t small_rows) {
       REQUIRE(device.step->run(device.preparation.sampler->batch(batch)));
       for (const LossName& name : kLossNames) {
         const double expected = cpu.step->losses().*name.value, found = device.step->losses().*name.value;
-        CHECK_MESSAGE(std::abs(found - expected) <= allowed(expected), std::string(name.key), " of step ", cpu.step->last().step, ": ", found,
-                      ", on the CPU ", expected);
+        CHECK_MESSAGE(std::abs(found - expected) <= allowed(expected), std::string(name.key), " of step ",
+                      cpu.step->last().step, ": ", found, ", on the CPU ", expected);
       }
       CHECK(std::abs(device.step->concord() - cpu.step->concord()) <= 1e-6);
       CHECK(std::abs(device.step->pair_weight() - cpu.step->pair_weight()) <= 1e-5);
@@ -95,7 +96,8 @@ TEST_CASE("a step has the same bits whether it is replayed or done at once, and 
   const Config config = small_config(folder / "data", "psd");
   std::vector<float> expected;
   const simt::Schedule before = simt::schedule();
-  for (const simt::Schedule schedule : {simt::Schedule{simt::Order::forward, 1}, {simt::Order::reverse, 1}, {simt::Order::random, 7}}) {
+  for (const simt::Schedule schedule :
+       {simt::Schedule{simt::Order::forward, 1}, {simt::Order::reverse, 1}, {simt::Order::random, 7}}) {
     simt::set_schedule(schedule);
     Trained trained(on_emulator(), config);
     // The first step is done at once, the others are replayed.

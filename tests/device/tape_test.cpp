@@ -1,4 +1,5 @@
-// A tape whose parts run side by side: gradients in every order of the branches, and what a flaw in the order looks like.
+// A tape whose parts run side by side: gradients in every order of the branches, and what a flaw in the order looks
+// like.
 #include "runtime/tape.h"
 
 #include <doctest/doctest.h>
@@ -37,7 +38,8 @@ struct DestroyGraph {
 };
 using Graph = std::unique_ptr<duet_graph, DestroyGraph>;
 
-// What record() puts on the tape, once as it is and then as a graph. The first time the memory grows, which a capture could not.
+// What record() puts on the tape, once as it is and then as a graph. The first time the memory grows, which a capture
+// could not.
 template <class Record>
 Graph capture(Device& device, Tape& tape, Record&& record) {
   tape.set_overlapping(false);
@@ -61,7 +63,8 @@ void replay(Device& device, const Graph& graph) {
   succeed(duet_context_synchronize(device.step_context()));
 }
 
-// Two encoders, of which one holds parts of its own, beside something without a gradient; three losses of both encoders' outputs beside each other.
+// Two encoders, of which one holds parts of its own, beside something without a gradient; three losses of both
+// encoders' outputs beside each other.
 class Net {
  public:
   Net(Device& device, bool branches)
@@ -85,7 +88,8 @@ class Net {
   void record() {
     tape_.reset();
     tape_.aside([&] {
-      for (OwningTensor& leaf : leaves_) fill_zero(tape_.context(), leaf.tensor().grad, static_cast<size_t>(kOut * kIn) * sizeof(float));
+      for (OwningTensor& leaf : leaves_)
+        fill_zero(tape_.context(), leaf.tensor().grad, static_cast<size_t>(kOut * kIn) * sizeof(float));
     });
     Tensor a, v, w, other;
     tape_.side_by_side(
@@ -104,8 +108,11 @@ class Net {
     options.kind = DUET_INFONCE;
     tape_.side_by_side(
         Tape::Passes::forward, [&] { pairs = ops::contrastive_terms(tape_, a, v, scale_, {}, options); },
-        [&] { squares = ops::distance(tape_, a, v, DUET_SQEUCLIDEAN); }, [&] { correlation = ops::decorrelation(tape_, a, w); },
-        [&] { beside = ops::weighted_mean(tape_, ops::distance(tape_, other, a, DUET_INNER).reshaped(kRows * kRows, 1)); });
+        [&] { squares = ops::distance(tape_, a, v, DUET_SQEUCLIDEAN); },
+        [&] { correlation = ops::decorrelation(tape_, a, w); },
+        [&] {
+          beside = ops::weighted_mean(tape_, ops::distance(tape_, other, a, DUET_INNER).reshaped(kRows * kRows, 1));
+        });
     const Tensor one = tape_.constant(1), half = tape_.constant(0.5f);
     const ops::LossTerm terms[] = {ops::both_directions(one, pairs, kRows),
                                    {half, {squares.reshaped(kRows * kRows, 1), {}, {}}, {}},
@@ -125,7 +132,8 @@ class Net {
     for (OwningTensor& leaf : leaves_) {
       found.emplace_back(static_cast<size_t>(kOut * kIn));
       copy_to_host(device_.step_context(), std::span(found.back()), static_cast<const float*>(leaf.tensor().grad));
-      succeed(duet_memory_fill(device_.step_context(), leaf.tensor().grad, 0x45, static_cast<size_t>(kOut * kIn) * sizeof(float)));
+      succeed(duet_memory_fill(device_.step_context(), leaf.tensor().grad, 0x45,
+                               static_cast<size_t>(kOut * kIn) * sizeof(float)));
     }
     fill_zero(device_.step_context(), result_.data(), sizeof(float));
     return found;

@@ -1,5 +1,6 @@
-// What the kernels were designed to reach on one H200, and how a line of duet-bench tells: `./dev gpu-check` runs the lines of this table and writes
-// each figure beside its goal. The emulator runs them on a small shape, where the figures mean nothing and the way to them is the same.
+// What the kernels were designed to reach on one H200, and how a line of duet-bench tells: `./dev gpu-check` runs the
+// lines of this table and writes each figure beside its goal. The emulator runs them on a small shape, where the
+// figures mean nothing and the way to them is the same.
 #pragma once
 
 #include <cmath>
@@ -11,9 +12,10 @@
 namespace duet::gpu {
 
 enum class Figure {
-  product_share,  // of the rate of the bare product, cuBLAS's in the same precision (fp32 where it is tf32x3), over the products that the pass is
+  product_share,  // of the rate of the bare product, cuBLAS's in the same precision (fp32 where it is tf32x3), over the
+                  // products that the pass is
   milliseconds,   // of the pass
-  extra_gib       // device memory in use while the calls are under way beyond what was in use before the workspace was taken
+  extra_gib  // device memory in use while the calls are under way beyond what was in use before the workspace was taken
 };
 
 struct Goal {
@@ -43,11 +45,13 @@ inline constexpr Goal kGoals[] = {
 
 inline std::string name_of(const Goal& goal) {
   std::ostringstream out;
-  out << goal.operation << ' ' << goal.variant << ' ' << goal.pass << ' ' << goal.precision << ", " << goal.n << " x " << goal.n << " x " << goal.d;
+  out << goal.operation << ' ' << goal.variant << ' ' << goal.pass << ' ' << goal.precision << ", " << goal.n << " x "
+      << goal.n << " x " << goal.d;
   return out.str();
 }
 
-// What duet-bench is called with. A forward pass is timed with its backward pass beside it; at 262144 a call takes seconds, and once is enough.
+// What duet-bench is called with. A forward pass is timed with its backward pass beside it; at 262144 a call takes
+// seconds, and once is enough.
 inline std::string arguments_of(const Goal& goal, bool emulated) {
   std::ostringstream out;
   out << "--operation " << goal.operation << " --variant " << goal.variant << " --precision " << goal.precision;
@@ -61,8 +65,8 @@ inline std::string arguments_of(const Goal& goal, bool emulated) {
 }
 
 inline bool is_of(const Goal& goal, const nlohmann::ordered_json& line) {
-  return line.contains("median_s") && line["operation"] == goal.operation && line["variant"] == goal.variant && line["pass"] == goal.pass &&
-         line["precision"] == goal.precision;
+  return line.contains("median_s") && line["operation"] == goal.operation && line["variant"] == goal.variant &&
+         line["pass"] == goal.pass && line["precision"] == goal.precision;
 }
 
 inline double figure_of(const Goal& goal, const nlohmann::ordered_json& line) {
@@ -97,32 +101,39 @@ struct TrainingGoal {
   double bound;  // duet's steps a second over the peer's: at least
 };
 
-inline constexpr TrainingGoal kTrainingGoals[] = {{128, Peer::eager, 20}, {128, Peer::best, 3},    {512, Peer::eager, 20},
-                                                  {512, Peer::best, 3},   {4096, Peer::eager, 20}, {4096, Peer::best, 3}};
+inline constexpr TrainingGoal kTrainingGoals[] = {{128, Peer::eager, 20},  {128, Peer::best, 3},
+                                                  {512, Peer::eager, 20},  {512, Peer::best, 3},
+                                                  {4096, Peer::eager, 20}, {4096, Peer::best, 3}};
 
 inline std::string name_of(const TrainingGoal& goal) {
-  return "training step psd, batch " + std::to_string(goal.batch) + (goal.peer == Peer::eager ? ", eager PyTorch" : ", best PyTorch");
+  return "training step psd, batch " + std::to_string(goal.batch) +
+         (goal.peer == Peer::eager ? ", eager PyTorch" : ", best PyTorch");
 }
 
 inline std::string text_of(const TrainingGoal& goal) {
   std::ostringstream out;
-  out << "at least " << goal.bound << " x the steps a second of " << (goal.peer == Peer::eager ? "eager PyTorch" : "PyTorch's fastest mode");
+  out << "at least " << goal.bound << " x the steps a second of "
+      << (goal.peer == Peer::eager ? "eager PyTorch" : "PyTorch's fastest mode");
   return out.str();
 }
 
-// lines: of duet-bench and of step_rates.py; any_batch: duet's line may be of another batch. NaN where one of the two is not there.
+// lines: of duet-bench and of step_rates.py; any_batch: duet's line may be of another batch. NaN where one of the two
+// is not there.
 inline double figure_of(const TrainingGoal& goal, const nlohmann::ordered_json& lines, bool any_batch) {
   double ours = NAN, theirs = NAN;
   for (const nlohmann::ordered_json& line : lines) {
-    if (line.contains("loop_rate") && line["loop_rate"].is_number() && line["operation"] == "training_step" && line["variant"] == "psd" &&
-        (any_batch || line["n"] == goal.batch))
+    if (line.contains("loop_rate") && line["loop_rate"].is_number() && line["operation"] == "training_step" &&
+        line["variant"] == "psd" && (any_batch || line["n"] == goal.batch))
       ours = line["loop_rate"];
-    if (line.contains("steps_per_s") && line["batch"] == goal.batch && (goal.peer == Peer::best || line["mode"] == "eager"))
+    if (line.contains("steps_per_s") && line["batch"] == goal.batch &&
+        (goal.peer == Peer::best || line["mode"] == "eager"))
       theirs = std::fmax(theirs, line["steps_per_s"].get<double>());  // of NaN and a number it is the number
   }
   return ours / theirs;
 }
 
-inline bool reaches(const Goal& goal, double figure) { return goal.figure == Figure::product_share ? figure >= goal.bound : figure <= goal.bound; }
+inline bool reaches(const Goal& goal, double figure) {
+  return goal.figure == Figure::product_share ? figure >= goal.bound : figure <= goal.bound;
+}
 
 }  // namespace duet::gpu

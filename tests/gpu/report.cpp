@@ -1,4 +1,5 @@
-// The last step of `./dev gpu-check`: what its steps left in a folder becomes one JSON, failures first. Exit status 0: everything passed.
+// The last step of `./dev gpu-check`: what its steps left in a folder becomes one JSON, failures first. Exit status 0:
+// everything passed.
 // With --goals alone: the lines of goals.h to run, a name and duet-bench's arguments each.
 #include <cctype>
 #include <cmath>
@@ -66,12 +67,13 @@ std::string file_name(const std::string& device) {
 bool is_emulated() { return duet::cuda::device_facts(0).name == "emulator"; }
 
 int print_goals() {
-  for (const duet::gpu::Goal& goal : duet::gpu::kGoals) std::cout << name_of(goal) << '\t' << arguments_of(goal, is_emulated()) << '\n';
+  for (const duet::gpu::Goal& goal : duet::gpu::kGoals)
+    std::cout << name_of(goal) << '\t' << arguments_of(goal, is_emulated()) << '\n';
   return 0;
 }
 
-// Every goal with its figure, null where there is no line of it; missed ones first. They are judged on the device that they are for; those beside
-// PyTorch on every device, where there is PyTorch.
+// Every goal with its figure, null where there is no line of it; missed ones first. They are judged on the device that
+// they are for; those beside PyTorch on every device, where there is PyTorch.
 Json goals_of(const Json& benchmarks, const Json& training, bool judged) {
   Json missed = Json::array(), others = Json::array();
   for (const duet::gpu::Goal& goal : duet::gpu::kGoals) {
@@ -125,12 +127,15 @@ int report(const fs::path& work, const fs::path& output, const std::string& comm
   for (const Json& goal : goals) {
     if (!goal["figure"].is_null() && goal["reached"] != false) continue;
     const std::string found = goal["figure"].is_null() ? "no figure" : text(goal["figure"].get<double>());
-    failures.push_back({{"kind", "goal"}, {"name", goal["name"]}, {"log", {text(goal["goal"].get<std::string>(), "; found: ", found)}}});
+    failures.push_back({{"kind", "goal"},
+                        {"name", goal["name"]},
+                        {"log", {text(goal["goal"].get<std::string>(), "; found: ", found)}}});
   }
   const bool all_passed = failures.empty() && passed > 0;
-  const Json document = {{"passed", all_passed},      {"failures", failures}, {"goals", goals},     {"device", facts},
-                         {"version", duet_version()}, {"commit", commit},     {"seconds", seconds}, {"results", results},
-                         {"benchmarks", benchmarks},  {"training", training}};
+  const Json document = {{"passed", all_passed}, {"failures", failures},      {"goals", goals},
+                         {"device", facts},      {"version", duet_version()}, {"commit", commit},
+                         {"seconds", seconds},   {"results", results},        {"benchmarks", benchmarks},
+                         {"training", training}};
   const fs::path path = output / file_name(facts["name"]);
   std::ofstream file(path);
   file << document.dump(1) << '\n';
@@ -140,8 +145,8 @@ int report(const fs::path& work, const fs::path& output, const std::string& comm
     std::cout << "failed: " << failure["kind"].get<std::string>() << ' ' << failure["name"].get<std::string>() << '\n';
     for (const Json& line : failure["log"]) std::cout << "    " << line.get<std::string>() << '\n';
   }
-  std::cout << passed << " passed, " << failures.size() << " failed, " << skipped << " skipped, " << benchmarks.size() << " benchmark lines, "
-            << seconds << " s; wrote " << path.string() << '\n';
+  std::cout << passed << " passed, " << failures.size() << " failed, " << skipped << " skipped, " << benchmarks.size()
+            << " benchmark lines, " << seconds << " s; wrote " << path.string() << '\n';
   return all_passed ? 0 : 1;
 }
 

@@ -15,8 +15,8 @@ constexpr int kHostThreads = 4, kRounds = 6;
 // InfoNCE of 300 pairs, forward and backward.
 struct Infonce {
   Floats a = Draw(3).unit_rows(300, 40), v = Draw(4).unit_rows(300, 40), scale{1, 1}, loss_a{300, 1}, loss_v{300, 1},
-         statistics_a{300, DUET_CONTRASTIVE_STATISTICS}, statistics_v{300, DUET_CONTRASTIVE_STATISTICS}, weights{300, 1}, grad_a{300, 40},
-         grad_v{300, 40};
+         statistics_a{300, DUET_CONTRASTIVE_STATISTICS}, statistics_v{300, DUET_CONTRASTIVE_STATISTICS},
+         weights{300, 1}, grad_a{300, 40}, grad_v{300, 40};
 
   Infonce() {
     scale.fill(10);
@@ -33,13 +33,15 @@ struct Infonce {
     duet_workspace workspace{};
     if (duet_contrastive_workspace(context, &inputs, &workspace.bytes) != DUET_OK) return false;
     const Scratch scratch(workspace.bytes);
-    return duet_contrastive_forward(context, &inputs, loss_a.vector(), loss_v.vector(), statistics_a.matrix(), statistics_v.matrix(),
-                                    scratch.view()) == DUET_OK &&
-           duet_contrastive_backward(context, &inputs, statistics_a.matrix(), statistics_v.matrix(), weights.vector(), weights.vector(),
-                                     grad_a.matrix(), grad_v.matrix(), {}, {}, scratch.view()) == DUET_OK;
+    return duet_contrastive_forward(context, &inputs, loss_a.vector(), loss_v.vector(), statistics_a.matrix(),
+                                    statistics_v.matrix(), scratch.view()) == DUET_OK &&
+           duet_contrastive_backward(context, &inputs, statistics_a.matrix(), statistics_v.matrix(), weights.vector(),
+                                     weights.vector(), grad_a.matrix(), grad_v.matrix(), {}, {},
+                                     scratch.view()) == DUET_OK;
   }
   bool same_bits(const Infonce& other) const {
-    return loss_a.same_bits(other.loss_a) && loss_v.same_bits(other.loss_v) && grad_a.same_bits(other.grad_a) && grad_v.same_bits(other.grad_v);
+    return loss_a.same_bits(other.loss_a) && loss_v.same_bits(other.loss_v) && grad_a.same_bits(other.grad_a) &&
+           grad_v.same_bits(other.grad_v);
   }
 };
 

@@ -16,7 +16,8 @@ struct Shape {
   int64_t rows, columns, padding;
 };
 // Runs below and beyond a vector and a work item (16384 and 65536 elements), flat and with gaps, long rows with gaps.
-const Shape kShapes[] = {{0, 3, 0}, {3, 0, 0}, {1, 1, 0}, {7, 5, 3}, {13, 67, 0}, {300, 257, 0}, {300, 257, 3}, {2, 70001, 1}};
+const Shape kShapes[] = {{0, 3, 0},   {3, 0, 0},     {1, 1, 0},     {7, 5, 3},
+                         {13, 67, 0}, {300, 257, 0}, {300, 257, 3}, {2, 70001, 1}};
 
 duet_activation_inputs inputs_of(duet_activation_kind kind, Floats& x) {
   duet_activation_inputs inputs = DUET_ACTIVATION_INPUTS_INIT;
@@ -31,12 +32,13 @@ Doubles values_of(duet_activation_kind kind, const Doubles& x) {
   return y;
 }
 
-// Relative to values above 1e-3: gelu's tail multiplies five operations and an exponential (6e-8 and 1.2e-7 each) and rounds an exponent of up to
-// 7 (2.4e-7). Written as x (1 + erf(x / sqrt 2)) / 2 in float32 it would lose 1e-5 there.
+// Relative to values above 1e-3: gelu's tail multiplies five operations and an exponential (6e-8 and 1.2e-7 each) and
+// rounds an exponent of up to 7 (2.4e-7). Written as x (1 + erf(x / sqrt 2)) / 2 in float32 it would lose 1e-5 there.
 constexpr double kRelative = 7e-7;
 
 // Errors relative to the larger of the expected value and floor.
-void check_scaled(const Doubles& actual, const Doubles& expected, double floor, double tolerance, const std::string& what) {
+void check_scaled(const Doubles& actual, const Doubles& expected, double floor, double tolerance,
+                  const std::string& what) {
   Doubles a = actual, e = expected;
   for (size_t k = 0; k < a.size(); ++k) {
     const double scale = std::max(std::abs(expected[k]), floor);
@@ -48,7 +50,19 @@ void check_scaled(const Doubles& actual, const Doubles& expected, double floor, 
 }  // namespace
 
 TEST_CASE("activations match the reference over the whole line") {
-  std::vector<float> points = {0.0f, -0.0f, 1e-40f, -1e-40f, 1e-20f, -1e-20f, 1e30f, -1e30f, 3e38f, -3e38f, kInf, -kInf, static_cast<float>(kNaN)};
+  std::vector<float> points = {0.0f,
+                               -0.0f,
+                               1e-40f,
+                               -1e-40f,
+                               1e-20f,
+                               -1e-20f,
+                               1e30f,
+                               -1e30f,
+                               3e38f,
+                               -3e38f,
+                               kInf,
+                               -kInf,
+                               static_cast<float>(kNaN)};
   for (int k = -20000; k <= 20000; ++k) points.push_back(static_cast<float>(k) * 1e-3f * 1.0001f);
   Floats x(static_cast<int64_t>(points.size()), 1);
   std::copy(points.begin(), points.end(), x.data());
@@ -81,7 +95,8 @@ TEST_CASE("activations: shapes, gaps, in place, += and threads") {
       CAPTURE(shape.columns);
       CAPTURE(kind);
       Draw draw(1);
-      Floats x = draw.normals(shape.rows, shape.columns, 2, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+      Floats x = draw.normals(shape.rows, shape.columns, 2, shape.padding),
+             g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
       const Floats before = draw.normals(shape.rows, shape.columns, 1, shape.padding);
       const duet_activation_inputs inputs = inputs_of(kind, x);
       Doubles grads = before.values();
@@ -170,8 +185,9 @@ TEST_CASE("dropout drops exactly the words' elements, forward and backward alike
     Floats x = draw.normals(rows, columns, 1, padding);
     const Floats before = draw.normals(rows, columns, 1, padding);
     Options options(given);
-    const Doubles factors = reference::dropout_factors(given.probability, options.options.seed, given.layer, static_cast<uint32_t>(given.step),
-                                                       given.first_row, rows, columns);
+    const Doubles factors =
+        reference::dropout_factors(given.probability, options.options.seed, given.layer,
+                                   static_cast<uint32_t>(given.step), given.first_row, rows, columns);
     Doubles expected = x.values(), expected_grad = before.values();
     for (size_t k = 0; k < expected.size(); ++k) expected[k] *= factors[k], expected_grad[k] += expected[k];
     const auto run = [&](int threads) {
@@ -232,7 +248,8 @@ TEST_CASE("dropout agrees with the golden words") {
     SUCCEED_CALL(duet_dropout_forward(context, x.part(0, 0, 8, 8), &low.options, y.part(0, 0, 8, 8)));
     SUCCEED_CALL(duet_dropout_forward(context, x.part(8, 0, 1, 8), &high.options, y.part(8, 0, 1, 8)));
     const Doubles outputs = y.values();
-    for (size_t k = 0; k < 72; ++k) CHECK((outputs[k] == 0) == (words[k] < std::floor(double{probability} * 4294967296.0 + 0.5)));
+    for (size_t k = 0; k < 72; ++k)
+      CHECK((outputs[k] == 0) == (words[k] < std::floor(double{probability} * 4294967296.0 + 0.5)));
   }
 }
 
@@ -241,16 +258,20 @@ TEST_CASE("dropout keeps NaN where the element is kept and writes 0 where it is 
   Options options({{1, 1000, 0}, 0.5f, 0, 1, 0});
   const Doubles factors = reference::dropout_factors(0.5f, options.options.seed, 0, 1, 0, 1, 1000);
   SUCCEED_CALL(duet_dropout_forward(Context(1), x.matrix(), &options.options, y.matrix()));
-  for (int64_t k = 0; k < 1000; ++k) CHECK((factors[static_cast<size_t>(k)] == 0 ? y.at(0, k) == 0 : std::isnan(y.at(0, k))));
+  for (int64_t k = 0; k < 1000; ++k)
+    CHECK((factors[static_cast<size_t>(k)] == 0 ? y.at(0, k) == 0 : std::isnan(y.at(0, k))));
 }
 
 TEST_CASE("activation and dropout refuse misuse") {
   Context context;
   Floats x(2, 3), y(2, 3), narrow(2, 2);
   duet_activation_inputs inputs = inputs_of(DUET_TANH, x);
-  FAIL_CALL(duet_activation_forward(context, &inputs, narrow.matrix()), DUET_INVALID_ARGUMENT, "outputs: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_activation_backward(context, &inputs, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT, "grad_outputs: expected 2 x 3");
-  FAIL_CALL(duet_activation_backward(context, &inputs, y.matrix(), {}), DUET_INVALID_ARGUMENT, "grad_x: expected 2 x 3, got 0 x 0");
+  FAIL_CALL(duet_activation_forward(context, &inputs, narrow.matrix()), DUET_INVALID_ARGUMENT,
+            "outputs: expected 2 x 3, got 2 x 2");
+  FAIL_CALL(duet_activation_backward(context, &inputs, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT,
+            "grad_outputs: expected 2 x 3");
+  FAIL_CALL(duet_activation_backward(context, &inputs, y.matrix(), {}), DUET_INVALID_ARGUMENT,
+            "grad_x: expected 2 x 3, got 0 x 0");
   FAIL_CALL(duet_activation_forward(nullptr, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "context: null");
   inputs.kind = static_cast<duet_activation_kind>(3);
   FAIL_CALL(duet_activation_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "kind: unknown value 3");

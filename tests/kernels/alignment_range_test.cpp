@@ -1,4 +1,5 @@
-// Alignment by distances of rows whose squares leave float32's range: the scores are those of the same rows in another unit.
+// Alignment by distances of rows whose squares leave float32's range: the scores are those of the same rows in another
+// unit.
 #include "tests/reference/alignment.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -27,15 +28,18 @@ TEST_CASE("log-sum-exps and gradients of distances do not depend on the unit of 
       size_t bytes = 0;
       SUCCEED_CALL(duet_alignment_workspace(context, &in, &bytes));
       Scratch scratch(bytes);
-      Floats row(n, 1), column(m, 1), probabilities(n, m), weights = draw.normals(n, 1), grad_a = Floats(n, d).fill(0), grad_v = Floats(m, d).fill(0);
+      Floats row(n, 1), column(m, 1), probabilities(n, m), weights = draw.normals(n, 1), grad_a = Floats(n, d).fill(0),
+                                                           grad_v = Floats(m, d).fill(0);
       SUCCEED_CALL(duet_alignment_forward(context, &in, row.vector(), column.vector(), scratch.view()));
       SUCCEED_CALL(duet_alignment_probabilities(context, &in, row.vector(), probabilities.matrix(), scratch.view()));
-      SUCCEED_CALL(
-          duet_alignment_backward(context, &in, row.vector(), {}, weights.vector(), {}, grad_a.matrix(), grad_v.matrix(), {}, scratch.view()));
-      const Doubles s = reference::scores(a.values(), v.values(), n, m, d, score, scale.at(0)), p = reference::softmax_rows(s, n, m);
+      SUCCEED_CALL(duet_alignment_backward(context, &in, row.vector(), {}, weights.vector(), {}, grad_a.matrix(),
+                                           grad_v.matrix(), {}, scratch.view()));
+      const Doubles s = reference::scores(a.values(), v.values(), n, m, d, score, scale.at(0)),
+                    p = reference::softmax_rows(s, n, m);
       // Scores are off by 30 times a distance's 4e-6, a probability by that of itself.
       check_close(row.values(), reference::log_sum_exp_rows(s, n, m), 1.3e-4, "lse_row");
-      check_close(column.values(), reference::log_sum_exp_rows(reference::transposed(s, n, m), m, n), 1.3e-4, "lse_column");
+      check_close(column.values(), reference::log_sum_exp_rows(reference::transposed(s, n, m), m, n), 1.3e-4,
+                  "lse_column");
       check_close(probabilities.values(), p, 1.3e-4, "probabilities");
       Doubles grad_s = p;
       for (size_t k = 0; k < grad_s.size(); ++k) grad_s[k] *= weights.at(static_cast<int64_t>(k) / m);

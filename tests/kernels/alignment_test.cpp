@@ -24,11 +24,14 @@ struct Problem {
   int64_t d() const { return a.columns(); }
   Doubles scores() const { return reference::scores(a.values(), v.values(), n(), m(), d(), score, scale); }
   Doubles lse_row() const { return reference::log_sum_exp_rows(scores(), n(), m()); }
-  Doubles lse_column() const { return reference::log_sum_exp_rows(reference::transposed(scores(), n(), m()), m(), n()); }
+  Doubles lse_column() const {
+    return reference::log_sum_exp_rows(reference::transposed(scores(), n(), m()), m(), n());
+  }
   double tolerance() const {
     // A squared distance may be off by twice an inner product, and so may an Euclidean one by the root of that.
     const double e = 2 * inner_product_error(d(), precision);
-    return score == DUET_EUCLIDEAN ? std::sqrt(e) * scale + 2e-6 : softmax_tolerance(d(), scale, 1, precision) * (score == DUET_SQEUCLIDEAN ? 2 : 1);
+    return score == DUET_EUCLIDEAN ? std::sqrt(e) * scale + 2e-6
+                                   : softmax_tolerance(d(), scale, 1, precision) * (score == DUET_SQEUCLIDEAN ? 2 : 1);
   }
 };
 
@@ -55,38 +58,47 @@ struct Sums {
 Sums forward(Problem& problem, int threads = 2) {
   Call call(problem, threads);
   Sums out{Floats(problem.n(), 1), Floats(problem.m(), 1)};
-  SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), call.scratch->view()));
+  SUCCEED_CALL(
+      duet_alignment_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), call.scratch->view()));
   return out;
 }
 
 struct Gradients {
   Floats a, v, scale;
-  bool same_bits(const Gradients& other) const { return a.same_bits(other.a) && v.same_bits(other.v) && scale.same_bits(other.scale); }
+  bool same_bits(const Gradients& other) const {
+    return a.same_bits(other.a) && v.same_bits(other.v) && scale.same_bits(other.scale);
+  }
 };
 
 Gradients prefilled(const Problem& problem, uint64_t seed = 5) {
   Draw draw(seed);
-  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01)};
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2),
+          draw.normals(1, 1, 0.01)};
 }
 
 Gradients backward(Problem& problem, Sums lse, Sums weights, int threads, Gradients into) {
   Call call(problem, threads);
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), lse.column.vector(), weights.row.vector(),
-                                       weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), lse.column.vector(),
+                                       weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(),
+                                       into.scale.vector(), call.scratch->view()));
   return into;
 }
 
 // d loss/d s of loss = sum_i row_i lse_row_i + sum_j column_j lse_column_j
 Doubles score_gradient(const Problem& problem, const Sums& weights) {
   const int64_t n = problem.n(), m = problem.m();
-  const Doubles s = problem.scores(), p = reference::softmax_rows(s, n, m), q = reference::softmax_rows(reference::transposed(s, n, m), m, n);
+  const Doubles s = problem.scores(), p = reference::softmax_rows(s, n, m),
+                q = reference::softmax_rows(reference::transposed(s, n, m), m, n);
   Doubles g(s.size());
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j) g[i * m + j] = weights.row.at(i) * p[i * m + j] + weights.column.at(j) * q[j * n + i];
+    for (int64_t j = 0; j < m; ++j)
+      g[i * m + j] = weights.row.at(i) * p[i * m + j] + weights.column.at(j) * q[j * n + i];
   return g;
 }
 
-double rounding(const Sums& weights) { return 2e-7 * std::max(largest(weights.row.values()), largest(weights.column.values())); }
+double rounding(const Sums& weights) {
+  return 2e-7 * std::max(largest(weights.row.values()), largest(weights.column.values()));
+}
 
 Doubles added(const Floats& before, const Doubles& expected) {
   Doubles out = before.values();
@@ -95,23 +107,25 @@ Doubles added(const Floats& before, const Doubles& expected) {
 }
 
 // rounding: of one d loss/d s, which is what is left where the gradient itself cancels (one pair alone, equal rows).
-void check_gradients(const Problem& problem, const Doubles& grad_s, const Gradients& before, const Gradients& after, double relative,
-                     double rounding) {
-  const auto expected =
-      reference::score_gradients(problem.a.values(), problem.v.values(), problem.n(), problem.m(), problem.d(), problem.score, problem.scale, grad_s);
+void check_gradients(const Problem& problem, const Doubles& grad_s, const Gradients& before, const Gradients& after,
+                     double relative, double rounding) {
+  const auto expected = reference::score_gradients(problem.a.values(), problem.v.values(), problem.n(), problem.m(),
+                                                   problem.d(), problem.score, problem.scale, grad_s);
   const std::string name = kNames[problem.score];
-  // A squared distance passes d loss/d s on twice; adding to what was there rounds once more, to half an ulp of the sum.
+  // A squared distance passes d loss/d s on twice; adding to what was there rounds once more, to half an ulp of the
+  // sum.
   const double floor = 2 * rounding * problem.scale + 1e-8;
   check_relative(after.a.values(), added(before.a, expected.a), relative, "grad_a " + name, floor);
   check_relative(after.v.values(), added(before.v, expected.v), relative, "grad_v " + name, floor);
-  check_close(after.scale.values(), added(before.scale, {expected.scale}), relative * expected.scale_terms + 2 * rounding + 1e-8,
-              "grad_scale " + name);
+  check_close(after.scale.values(), added(before.scale, {expected.scale}),
+              relative * expected.scale_terms + 2 * rounding + 1e-8, "grad_scale " + name);
 }
 
 struct Shape {
   int64_t n, m, d, padding;
 };
-const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 1}, {13, 1, 5, 0}, {31, 67, 33, 3}, {129, 257, 16, 0}, {300, 131, 65, 1}, {4100, 3, 2, 0}};
+const Shape kShapes[] = {{1, 1, 1, 0},      {1, 7, 3, 1},      {13, 1, 5, 0},  {31, 67, 33, 3},
+                         {129, 257, 16, 0}, {300, 131, 65, 1}, {4100, 3, 2, 0}};
 // All scales and scores where that is cheap, one scale elsewhere.
 const int64_t kOperationsOfAllScales = 8'000'000;
 
@@ -128,8 +142,10 @@ TEST_CASE("alignment's log-sum-exps agree with the reference, whatever the threa
         Draw draw(21);
         Problem problem{draw.unit_rows(s.n, s.d, s.padding), draw.unit_rows(s.m, s.d, s.padding), scale, score};
         const Sums first = forward(problem, 1);
-        check_close(first.row.values(), problem.lse_row(), problem.tolerance(), std::string("lse_row ") + kNames[score]);
-        check_close(first.column.values(), problem.lse_column(), problem.tolerance(), std::string("lse_column ") + kNames[score]);
+        check_close(first.row.values(), problem.lse_row(), problem.tolerance(),
+                    std::string("lse_row ") + kNames[score]);
+        check_close(first.column.values(), problem.lse_column(), problem.tolerance(),
+                    std::string("lse_column ") + kNames[score]);
         for (const int threads : other_thread_counts()) {
           const Sums again = forward(problem, threads);
           CHECK(again.row.same_bits(first.row));
@@ -152,8 +168,10 @@ TEST_CASE("alignment's gradients agree with the reference, whatever the threads"
         Problem problem{draw.unit_rows(s.n, s.d, s.padding), draw.unit_rows(s.m, s.d, s.padding), scale, score};
         const Sums lse = forward(problem), weights{draw.normals(s.n, 1), draw.normals(s.m, 1)};
         const Gradients before = prefilled(problem), first = backward(problem, lse, weights, 1, before);
-        check_gradients(problem, score_gradient(problem, weights), before, first, problem.tolerance(), rounding(weights));
-        for (const int threads : other_thread_counts()) CHECK(backward(problem, lse, weights, threads, before).same_bits(first));
+        check_gradients(problem, score_gradient(problem, weights), before, first, problem.tolerance(),
+                        rounding(weights));
+        for (const int threads : other_thread_counts())
+          CHECK(backward(problem, lse, weights, threads, before).same_bits(first));
       }
     }
   }
@@ -163,15 +181,16 @@ TEST_CASE("alignment in every precision") {
   const int64_t n = 129, m = 257, d = 67;  // beyond a tile of any precision
   if (!affordable_tiles(n, m, d)) return;
   Draw draw(28);
-  for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+  for (const duet_precision precision :
+       {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
     CAPTURE(static_cast<int>(precision));
     Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d, 1), 10, DUET_INNER, precision};
     const Sums lse = forward(problem), weights{draw.normals(n, 1), draw.normals(m, 1)};
     check_close(lse.row.values(), problem.lse_row(), problem.tolerance(), "lse_row");
     check_close(lse.column.values(), problem.lse_column(), problem.tolerance(), "lse_column");
     const Gradients before = prefilled(problem);
-    check_gradients(problem, score_gradient(problem, weights), before, backward(problem, lse, weights, 2, before), problem.tolerance(),
-                    rounding(weights));
+    check_gradients(problem, score_gradient(problem, weights), before, backward(problem, lse, weights, 2, before),
+                    problem.tolerance(), rounding(weights));
   }
 }
 
@@ -210,9 +229,12 @@ TEST_CASE("the reference's alignment gradients are those of its log-sum-exps") {
     };
     const double scale = problem.scale;
     const auto analytic = reference::score_gradients(a, v, n, m, d, score, scale, score_gradient(problem, weights));
-    check_close(analytic.a, central_differences([&](const Doubles& at) { return loss(at, v, scale); }, a), 1e-7, kNames[score]);
-    check_close(analytic.v, central_differences([&](const Doubles& at) { return loss(a, at, scale); }, v), 1e-7, kNames[score]);
-    check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {scale}), 1e-7, kNames[score]);
+    check_close(analytic.a, central_differences([&](const Doubles& at) { return loss(at, v, scale); }, a), 1e-7,
+                kNames[score]);
+    check_close(analytic.v, central_differences([&](const Doubles& at) { return loss(a, at, scale); }, v), 1e-7,
+                kNames[score]);
+    check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {scale}),
+                1e-7, kNames[score]);
   }
 }
 
@@ -227,7 +249,8 @@ TEST_CASE("alignment agrees with the golden cases") {
     check_close(lse.column.values(), golden.load("lse_col").values, allowed, "lse_column");
     Call call(problem, 2);
     Floats p(problem.n(), problem.m(), 3);
-    SUCCEED_CALL(duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), p.matrix(), call.scratch->view()));
+    SUCCEED_CALL(
+        duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), p.matrix(), call.scratch->view()));
     check_close(p.values(), golden.load("P_row").values, 2 * allowed, "P");  // |dP| <= P (|ds| + |dlse|)
   }
 }
@@ -253,14 +276,17 @@ TEST_CASE("alignment's probabilities and their gradient") {
       for (const int threads : thread_counts()) {
         Call call(problem, threads);
         Floats out(s.n, s.m, s.padding);
-        SUCCEED_CALL(duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), out.matrix(), call.scratch->view()));
+        SUCCEED_CALL(duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), out.matrix(),
+                                                  call.scratch->view()));
         check_close(out.values(), p, 2 * problem.tolerance(), "P");
         Gradients into = before;
-        SUCCEED_CALL(duet_alignment_probabilities_backward(call.context, &call.inputs, out.matrix(), grad_p.matrix(), into.a.matrix(),
-                                                           into.v.matrix(), into.scale.vector(), call.scratch->view()));
+        SUCCEED_CALL(duet_alignment_probabilities_backward(call.context, &call.inputs, out.matrix(), grad_p.matrix(),
+                                                           into.a.matrix(), into.v.matrix(), into.scale.vector(),
+                                                           call.scratch->view()));
         if (!first) {
           first = std::make_unique<Gradients>(into);
-          // P (dP - sum P dP) cancels: the error of P counts against dP itself, and is all there is in a row of one column.
+          // P (dP - sum P dP) cancels: the error of P counts against dP itself, and is all there is in a row of one
+          // column.
           const double worst = largest(grad_p.values());
           check_gradients(problem, grad_s, before, into, worst * problem.tolerance(), worst * problem.tolerance());
         }
@@ -286,18 +312,20 @@ TEST_CASE("alignment leaves out what is null") {
   Sums rows_alone = weights, columns_alone = weights;
   rows_alone.column.fill(0), columns_alone.row.fill(0);
   Gradients rows = before, columns = before, untouched = before;
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), none, weights.row.vector(), none, rows.a.matrix(), duet_matrix{},
-                                       none, call.scratch->view()));
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, lse.column.vector(), none, weights.column.vector(), duet_matrix{},
-                                       columns.v.matrix(), columns.scale.vector(), call.scratch->view()));
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, none, none, none, untouched.a.matrix(), untouched.v.matrix(),
-                                       untouched.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), none, weights.row.vector(), none,
+                                       rows.a.matrix(), duet_matrix{}, none, call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, lse.column.vector(), none,
+                                       weights.column.vector(), duet_matrix{}, columns.v.matrix(),
+                                       columns.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, none, none, none, untouched.a.matrix(),
+                                       untouched.v.matrix(), untouched.scale.vector(), call.scratch->view()));
   CHECK(untouched.same_bits(before));
   CHECK(rows.v.same_bits(before.v));
   CHECK(rows.scale.same_bits(before.scale));
   CHECK(columns.a.same_bits(before.a));
   check_relative(rows.a.values(), backward(problem, lse, rows_alone, 2, before).a.values(), 2e-6, "rows alone");
-  check_relative(columns.v.values(), backward(problem, lse, columns_alone, 2, before).v.values(), 2e-6, "columns alone");
+  check_relative(columns.v.values(), backward(problem, lse, columns_alone, 2, before).v.values(), 2e-6,
+                 "columns alone");
 }
 
 TEST_CASE("parts of an alignment merge by log-add-exp, and their gradients add up") {
@@ -318,12 +346,14 @@ TEST_CASE("parts of an alignment merge by log-add-exp, and their gradients add u
       Call call(problem, 2);
       call.inputs.a = problem.a.part(i, 0, part_n, d), call.inputs.v = problem.v.part(j, 0, part_m, d);
       Sums part{Floats(part_n, 1), Floats(part_m, 1)};
-      SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, part.row.vector(), part.column.vector(), call.scratch->view()));
+      SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, part.row.vector(), part.column.vector(),
+                                          call.scratch->view()));
       for (int64_t r = 0; r < part_n; ++r) log_add(row[static_cast<size_t>(i + r)], part.row.at(r));
       for (int64_t c = 0; c < part_m; ++c) log_add(column[static_cast<size_t>(j + c)], part.column.at(c));
       const auto piece = [](Floats& of, int64_t first, int64_t count) { return duet_f32_vector(&of.at(first), count); };
-      SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, piece(whole.row, i, part_n), piece(whole.column, j, part_m),
-                                           piece(weights.row, i, part_n), piece(weights.column, j, part_m), sum.a.part(i, 0, part_n, d),
+      SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, piece(whole.row, i, part_n),
+                                           piece(whole.column, j, part_m), piece(weights.row, i, part_n),
+                                           piece(weights.column, j, part_m), sum.a.part(i, 0, part_n, d),
                                            sum.v.part(j, 0, part_m, d), sum.scale.vector(), call.scratch->view()));
     }
   }
@@ -337,7 +367,8 @@ TEST_CASE("alignment of nothing, of wild norms, of NaN") {
   Draw draw(28);
   for (const auto& [n, m] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {0, 0}})
     for (const duet_metric score : kScores)
-      for (const float value : values_of({1.0f, std::nanf(""), std::numeric_limits<float>::infinity()})) {  // not even 0 times a NaN is added
+      for (const float value : values_of(
+               {1.0f, std::nanf(""), std::numeric_limits<float>::infinity()})) {  // not even 0 times a NaN is added
         Problem problem{draw.normals(n, 3), draw.normals(m, 3), 10, score};
         for (Floats* rows : {&problem.a, &problem.v})
           if (rows->rows() > 0) rows->at(0, 1) = value;
@@ -357,7 +388,8 @@ TEST_CASE("alignment of nothing, of wild norms, of NaN") {
     check_close(lse.row.values(), problem.lse_row(), allowed, "wild lse_row");
     check_close(lse.column.values(), problem.lse_column(), allowed, "wild lse_column");
     const Gradients before = prefilled(problem);
-    check_gradients(problem, score_gradient(problem, weights), before, backward(problem, lse, weights, 2, before), allowed, rounding(weights));
+    check_gradients(problem, score_gradient(problem, weights), before, backward(problem, lse, weights, 2, before),
+                    allowed, rounding(weights));
   }
   {  // a NaN row: its own sum and every column's, no other row's
     Problem problem{draw.unit_rows(40, 6), draw.unit_rows(50, 6), 10};
@@ -389,15 +421,18 @@ TEST_CASE("alignment refuses misuse") {
   FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
             "inputs.v: expected any x 3, got 5 x 2");
   bad = call.inputs, bad.scale = {};
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.scale");
-  FAIL_CALL(duet_alignment_forward(call.context, nullptr, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, short_row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
-            "lse_row: expected 4 elements, got 3");
-  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, row.vector(), column.vector(), (duet_workspace{scratch.data, scratch.bytes - 1})),
+  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
+            "inputs.scale");
+  FAIL_CALL(duet_alignment_forward(call.context, nullptr, row.vector(), column.vector(), scratch),
+            DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, short_row.vector(), column.vector(), scratch),
+            DUET_INVALID_ARGUMENT, "lse_row: expected 4 elements, got 3");
+  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, row.vector(), column.vector(),
+                                   (duet_workspace{scratch.data, scratch.bytes - 1})),
             DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_alignment_backward(call.context, &call.inputs, duet_vector{}, column.vector(), row.vector(), column.vector(), duet_matrix{},
-                                    duet_matrix{}, duet_vector{}, scratch),
+  FAIL_CALL(duet_alignment_backward(call.context, &call.inputs, duet_vector{}, column.vector(), row.vector(),
+                                    column.vector(), duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
             DUET_INVALID_ARGUMENT, "lse_row");
-  FAIL_CALL(duet_alignment_probabilities(call.context, &call.inputs, row.vector(), narrow.matrix(), scratch), DUET_INVALID_ARGUMENT,
-            "probabilities: expected 4 x 5");
+  FAIL_CALL(duet_alignment_probabilities(call.context, &call.inputs, row.vector(), narrow.matrix(), scratch),
+            DUET_INVALID_ARGUMENT, "probabilities: expected 4 x 5");
 }

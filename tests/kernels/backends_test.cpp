@@ -1,6 +1,7 @@
-// Every operation on random inputs: the CPU backend against the emulated CUDA backend in one process, and both against the double reference. A case
-// is fixed by its operation and seed number. DUET_BACKENDS="operation:seed ..." repeats cases; DUET_BACKENDS_SECONDS or DUET_BACKENDS_CASES runs
-// cases of fresh seeds for so long, or so many; DUET_BACKENDS_OPERATION keeps to one operation. `./dev backends` sets them.
+// Every operation on random inputs: the CPU backend against the emulated CUDA backend in one process, and both against
+// the double reference. A case is fixed by its operation and seed number. DUET_BACKENDS="operation:seed ..." repeats
+// cases; DUET_BACKENDS_SECONDS or DUET_BACKENDS_CASES runs cases of fresh seeds for so long, or so many;
+// DUET_BACKENDS_OPERATION keeps to one operation. `./dev backends` sets them.
 #include <doctest/doctest.h>
 
 #include <chrono>
@@ -87,9 +88,12 @@ class Runs {
     double seconds = 0;
     for (const auto& [name, count] : counts_) {
       seconds += count.seconds;
-      if (table) std::printf("%-26s %7lld cases %9.1f s %5lld differ\n", name.c_str(), count.cases, count.seconds, count.differences);
+      if (table)
+        std::printf("%-26s %7lld cases %9.1f s %5lld differ\n", name.c_str(), count.cases, count.seconds,
+                    count.differences);
     }
-    std::printf("%lld cases in %.1f s, %lld differ\n", static_cast<long long>(cases()), seconds, static_cast<long long>(sum(&Count::differences)));
+    std::printf("%lld cases in %.1f s, %lld differ\n", static_cast<long long>(cases()), seconds,
+                static_cast<long long>(sum(&Count::differences)));
     CHECK(cases() > 0);
     CHECK(sum(&Count::differences) == 0);
   }
@@ -148,8 +152,10 @@ TEST_CASE("cases given by name" * doctest::skip(given("DUET_BACKENDS") == nullpt
   runs.finish(true);
 }
 
-TEST_CASE("as many cases as are asked for" * doctest::skip(given("DUET_BACKENDS_SECONDS") == nullptr && given("DUET_BACKENDS_CASES") == nullptr)) {
-  const char *seconds = given("DUET_BACKENDS_SECONDS"), *cases = given("DUET_BACKENDS_CASES"), *first = given("DUET_BACKENDS_SEED");
+TEST_CASE("as many cases as are asked for" *
+          doctest::skip(given("DUET_BACKENDS_SECONDS") == nullptr && given("DUET_BACKENDS_CASES") == nullptr)) {
+  const char *seconds = given("DUET_BACKENDS_SECONDS"), *cases = given("DUET_BACKENDS_CASES"),
+             *first = given("DUET_BACKENDS_SEED");
   Runs runs;
   const auto start = Clock::now();
   for (uint64_t seed = first ? std::stoull(first) : fresh_seed();; ++seed) {

@@ -1,5 +1,6 @@
-// What a caller may get wrong or leave unusual, for an operation of every family alike: shapes, null views, misaligned rows, nothing at all, widths
-// that are a multiple of nothing, a device that is not there. What only one operation can be given wrong stands in its own test.
+// What a caller may get wrong or leave unusual, for an operation of every family alike: shapes, null views, misaligned
+// rows, nothing at all, widths that are a multiple of nothing, a device that is not there. What only one operation can
+// be given wrong stands in its own test.
 #include <array>
 #include <functional>
 
@@ -13,7 +14,8 @@ bool same_values(const std::vector<Doubles>& a, const std::vector<Doubles>& b) {
   bool same = a.size() == b.size();
   for (size_t k = 0; same && k < a.size(); ++k) {
     same = a[k].size() == b[k].size();
-    for (size_t e = 0; same && e < a[k].size(); ++e) same = a[k][e] == b[k][e] || (std::isnan(a[k][e]) && std::isnan(b[k][e]));
+    for (size_t e = 0; same && e < a[k].size(); ++e)
+      same = a[k][e] == b[k][e] || (std::isnan(a[k][e]) && std::isnan(b[k][e]));
   }
   return same;
 }
@@ -48,11 +50,15 @@ TEST_CASE("a first output or a workspace that shares memory with the first input
     CAPTURE(family.name);
     Call call;
     // The output's first element alone lies in the input's last row.
-    call.spoil = [&](duet_matrix& view, void* output, void*) { view.data = static_cast<float*>(output) - (view.rows - 1) * view.row_stride; };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string(family.output) + ": shares memory with " + family.input);
+    call.spoil = [&](duet_matrix& view, void* output, void*) {
+      view.data = static_cast<float*>(output) - (view.rows - 1) * view.row_stride;
+    };
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+              std::string(family.output) + ": shares memory with " + family.input);
     if (!family.scratch) continue;
     call.spoil = [&](duet_matrix& view, void*, void* workspace) { view.data = workspace; };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string("workspace: shares memory with ") + family.input);
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+              std::string("workspace: shares memory with ") + family.input);
   }
 }
 
@@ -83,12 +89,14 @@ TEST_CASE("views past every memory are refused by name, and so are rows past int
     CAPTURE(family.name);
     Call call;
     call.spoil = [](duet_matrix& view, void*, void*) { view.rows = int64_t{1} << 31; };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, std::string(family.input) + ": expected below 2^31 rows, got 2147483648");
+    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+              std::string(family.input) + ": expected below 2^31 rows, got 2147483648");
   }
 }
 
 TEST_CASE("rows past 2^31 elements apart are refused") {
-  check_refused(": expected a row stride below 2^31, got 2147483648", [](duet_matrix& view) { view.row_stride = int64_t{1} << 31; });
+  check_refused(": expected a row stride below 2^31, got 2147483648",
+                [](duet_matrix& view) { view.row_stride = int64_t{1} << 31; });
 }
 
 TEST_CASE("misaligned rows, and widths that are a multiple of nothing, give what aligned rows give") {
@@ -104,7 +112,8 @@ TEST_CASE("misaligned rows, and widths that are a multiple of nothing, give what
       REQUIRE(aligned.status == DUET_OK);
       REQUIRE(misaligned.status == DUET_OK);
       // Sums over a row may take it by fours or one by one: float32's rounding of another order.
-      for (size_t k = 0; k < aligned.results.size(); ++k) check_relative(misaligned.results[k], aligned.results[k], 1e-6, "result", 1e-7);
+      for (size_t k = 0; k < aligned.results.size(); ++k)
+        check_relative(misaligned.results[k], aligned.results[k], 1e-6, "result", 1e-7);
     }
 }
 

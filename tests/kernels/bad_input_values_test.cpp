@@ -1,4 +1,5 @@
-// What a caller may get wrong in numbers: enumerations that hold none of their values, global indices, sizes, arguments that nothing would read.
+// What a caller may get wrong in numbers: enumerations that hold none of their values, global indices, sizes, arguments
+// that nothing would read.
 #include <initializer_list>
 
 #include "tests/support/arrays.h"
@@ -19,7 +20,8 @@ void put(Enum& to, int32_t value) {
 // Inputs for every operation on pairs, 3 x 4 rows of 2.
 struct Pairs {
   Draw draw{3};
-  Floats a = draw.unit_rows(3, 2), v = draw.unit_rows(4, 2), class_a = draw.distributions(3, 2), class_v = draw.distributions(4, 2);
+  Floats a = draw.unit_rows(3, 2), v = draw.unit_rows(4, 2), class_a = draw.distributions(3, 2),
+         class_v = draw.distributions(4, 2);
   Floats one_a = Floats(3, 1).fill(1), one_v = Floats(4, 1).fill(1), scale = Floats(1, 1).fill(10);
   Ints labels_a = draw.labels(3, 2), labels_v = draw.labels(4, 2);
   Longs step = Longs(1, 1).fill(1);
@@ -38,7 +40,8 @@ struct Pairs {
   }
   duet_triplet_inputs triplet(duet_triplet_mining kind) {
     duet_triplet_inputs in = DUET_TRIPLET_INPUTS_INIT;
-    in.x = a.matrix(), in.y = v.matrix(), in.labels_x = labels_a.vector(), in.labels_y = labels_v.vector(), in.mining = kind;
+    in.x = a.matrix(), in.y = v.matrix(), in.labels_x = labels_a.vector(), in.labels_y = labels_v.vector(),
+    in.mining = kind;
     if (kind == DUET_TRIPLET_DISTANCE_WEIGHTED) in.draw = drawn();
     return in;
   }
@@ -61,7 +64,8 @@ struct Pairs {
   }
   duet_distillation_inputs distillation() {
     duet_distillation_inputs in = DUET_DISTILLATION_INPUTS_INIT;
-    in.student_a = in.teacher_a = a.matrix(), in.student_v = in.teacher_v = v.matrix(), in.scale = in.teacher_scale = scale.vector();
+    in.student_a = in.teacher_a = a.matrix(), in.student_v = in.teacher_v = v.matrix(),
+    in.scale = in.teacher_scale = scale.vector();
     return in;
   }
   duet_retrieval_inputs retrieval() {
@@ -97,23 +101,29 @@ TEST_CASE("an enumeration that holds none of its values is refused with the numb
     duet_context* context = nullptr;
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
     put(options.device, value);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.device: unknown value " + number);
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+              "options.device: unknown value " + number);
     options = DUET_CONTEXT_OPTIONS_INIT;
     put(options.precision, value);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.precision: unknown value " + number);
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+              "options.precision: unknown value " + number);
     CHECK(context == nullptr);
 
-    const std::string no_distance = "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got " + number;
+    const std::string no_distance =
+        "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got " + number;
     p.refuses(p.distance(), "inputs.metric: unknown value " + number, [&](auto& in) { put(in.metric, value); });
     p.refuses(p.mining(), no_distance, [&](auto& in) { put(in.metric, value); });
     p.refuses(p.triplet(DUET_TRIPLET_HARD), no_distance, [&](auto& in) { put(in.metric, value); });
-    p.refuses(p.triplet(DUET_TRIPLET_HARD), "inputs.mining: unknown value " + number, [&](auto& in) { put(in.mining, value); });
+    p.refuses(p.triplet(DUET_TRIPLET_HARD), "inputs.mining: unknown value " + number,
+              [&](auto& in) { put(in.mining, value); });
     p.refuses(p.alignment(), "inputs.score: unknown value " + number, [&](auto& in) { put(in.score, value); });
-    p.refuses(p.contrastive(DUET_INFONCE), "inputs.kind: unknown value " + number, [&](auto& in) { put(in.kind, value); });
+    p.refuses(p.contrastive(DUET_INFONCE), "inputs.kind: unknown value " + number,
+              [&](auto& in) { put(in.kind, value); });
     duet_activation_inputs activation = DUET_ACTIVATION_INPUTS_INIT;
     activation.x = p.a.matrix();
     put(activation.kind, value);
-    FAIL_CALL(duet_activation_forward(p.context, &activation, p.a.matrix()), DUET_INVALID_ARGUMENT, "kind: unknown value " + number);
+    FAIL_CALL(duet_activation_forward(p.context, &activation, p.a.matrix()), DUET_INVALID_ARGUMENT,
+              "kind: unknown value " + number);
 
     duet_status status;
     put(status, value == 4 ? 9 : value);
@@ -132,18 +142,22 @@ TEST_CASE("a dtype that is none is refused in every place where a view stands") 
               [&](auto& in) { put(in.draw.step.dtype, value); });
     duet_vector terms[2] = {duet_f32_vector(&p.a.at(0), 1), duet_f32_vector(&p.a.at(1), 1)};
     put(terms[1].dtype, value);
-    FAIL_CALL(duet_weighted_sum_forward(p.context, terms, terms, 2, p.scale.vector()), DUET_INVALID_ARGUMENT, "terms[1]: " + got);
+    FAIL_CALL(duet_weighted_sum_forward(p.context, terms, terms, 2, p.scale.vector()), DUET_INVALID_ARGUMENT,
+              "terms[1]: " + got);
     const duet_mean mean = {p.one_a.vector(), {}, terms[1]};
     const duet_term term = {terms[0], 1};
     duet_terms_inputs loss = DUET_TERMS_INPUTS_INIT;
     loss.terms = &term, loss.term_count = 1, loss.means = &mean, loss.mean_count = 1;
-    FAIL_CALL(duet_terms_forward(p.context, &loss, {}, p.scale.vector()), DUET_INVALID_ARGUMENT, "inputs.means[0].divisor: " + got);
+    FAIL_CALL(duet_terms_forward(p.context, &loss, {}, p.scale.vector()), DUET_INVALID_ARGUMENT,
+              "inputs.means[0].divisor: " + got);
     Floats moments(6, 1);
-    duet_optimizer_slot slot = {duet_f32_vector(&p.a.at(0), 2), duet_f32_vector(&p.v.at(0), 2), duet_f32_vector(&moments.at(0), 2),
-                                duet_f32_vector(&moments.at(2), 2), duet_f32_vector(&moments.at(4), 2)};
+    duet_optimizer_slot slot = {duet_f32_vector(&p.a.at(0), 2), duet_f32_vector(&p.v.at(0), 2),
+                                duet_f32_vector(&moments.at(0), 2), duet_f32_vector(&moments.at(2), 2),
+                                duet_f32_vector(&moments.at(4), 2)};
     put(slot.teacher.dtype, value);
     const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
-    FAIL_CALL(duet_adamw_step(p.context, &slot, 1, &options, p.scale.vector(), p.step.vector()), DUET_INVALID_ARGUMENT, "slots[0].teacher: " + got);
+    FAIL_CALL(duet_adamw_step(p.context, &slot, 1, &options, p.scale.vector(), p.step.vector()), DUET_INVALID_ARGUMENT,
+              "slots[0].teacher: " + got);
   }
 }
 
@@ -157,23 +171,27 @@ TEST_CASE("global indices are at least 0, and the last of them does not overflow
       p.refuses(in, "inputs.first_column" + expected, [&](auto& bad) { bad.first_column = value; });
     };
     check(p.mining());
-    for (const auto kind : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) check(p.triplet(kind));
+    for (const auto kind : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_DISTANCE_WEIGHTED})
+      check(p.triplet(kind));
     for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID}) check(p.contrastive(kind));
     check(p.distillation());
     check(p.retrieval());
     duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
     options.drop_probability = 0.5f, options.step = p.step.vector(), options.first_row = value;
-    FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_INVALID_ARGUMENT, "options.first_row" + expected);
+    FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_INVALID_ARGUMENT,
+              "options.first_row" + expected);
     duet_linear_inputs linear = DUET_LINEAR_INPUTS_INIT;
     linear.x = p.a.matrix(), linear.weight = p.v.matrix(), linear.relu = 1, linear.dropout = options;
-    FAIL_CALL(duet_linear_workspace(p.context, &linear, &p.bytes), DUET_INVALID_ARGUMENT, "dropout.first_row" + expected);
+    FAIL_CALL(duet_linear_workspace(p.context, &linear, &p.bytes), DUET_INVALID_ARGUMENT,
+              "dropout.first_row" + expected);
   }
   // The numbers of the elements that draws are for.
   duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
   options.drop_probability = 0.5f, options.step = p.step.vector(), options.first_row = INT64_MAX / 2;
   FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_INVALID_ARGUMENT,
             "options.first_row: expected element numbers below 2^63, got ");
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.total_columns: expected at most 2^63 - 1 elements in ",
+  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED),
+            "inputs.draw.total_columns: expected at most 2^63 - 1 elements in ",
             [](auto& in) { in.first_row = int64_t{1} << 40, in.draw.total_columns = int64_t{1} << 40; });
 }
 
@@ -182,10 +200,14 @@ TEST_CASE("sizes that no memory holds are refused, not wrapped round") {
   // The pointers are never followed: a size query asks for shapes alone.
   duet_decorrelation_inputs wide = DUET_DECORRELATION_INPUTS_INIT;
   wide.a = wide.v = {p.a.data(), 2, INT32_MAX, INT32_MAX, DUET_F32};
-  FAIL_CALL(duet_decorrelation_workspace(p.context, &wide, &p.bytes), DUET_OUT_OF_MEMORY, "workspace: 4.61169e+18 elements of 4 bytes");
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at most 2^24, got ", [](auto& in) { in.draw.slots = INT64_MAX; });
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at least 1, got 0", [](auto& in) { in.draw.slots = 0; });
-  p.refuses(p.distance(), "inputs.y: expected below 2^31 rows, got 2147483648", [](auto& in) { in.y.rows = int64_t{1} << 31; });
+  FAIL_CALL(duet_decorrelation_workspace(p.context, &wide, &p.bytes), DUET_OUT_OF_MEMORY,
+            "workspace: 4.61169e+18 elements of 4 bytes");
+  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at most 2^24, got ",
+            [](auto& in) { in.draw.slots = INT64_MAX; });
+  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at least 1, got 0",
+            [](auto& in) { in.draw.slots = 0; });
+  p.refuses(p.distance(), "inputs.y: expected below 2^31 rows, got 2147483648",
+            [](auto& in) { in.y.rows = int64_t{1} << 31; });
   if (on_cpu()) {
     p.step.at(0) = int64_t{1} << 32;  // a device takes its low bits as they are
     const duet_mining_inputs in = p.mining();
@@ -204,21 +226,29 @@ TEST_CASE("an argument that nothing would read is refused") {
   p.refuses(p.distillation(), std::string("inputs.kappa_v") + without_classes, [&](auto& in) { in.kappa_v = trust_v; });
   p.refuses(p.distillation(), std::string("inputs.trust_a") + without_classes, [&](auto& in) { in.trust_a = trust_a; });
   p.refuses(p.distillation(), std::string("inputs.trust_v") + without_classes, [&](auto& in) { in.trust_v = trust_v; });
-  p.refuses(p.distillation(), "inputs.class_v: expected 4 x 2, got 0 x 0", [&](auto& in) { in.class_a = p.class_a.matrix(); });
-  p.refuses(p.distillation(), "inputs.class_a: null data for 3 x 2",
-            [&](auto& in) { in.class_a = p.class_a.matrix(), in.class_v = p.class_v.matrix(), in.class_a.data = in.class_v.data = nullptr; });
+  p.refuses(p.distillation(), "inputs.class_v: expected 4 x 2, got 0 x 0",
+            [&](auto& in) { in.class_a = p.class_a.matrix(); });
+  p.refuses(p.distillation(), "inputs.class_a: null data for 3 x 2", [&](auto& in) {
+    in.class_a = p.class_a.matrix(), in.class_v = p.class_v.matrix(), in.class_a.data = in.class_v.data = nullptr;
+  });
 
-  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_a: expected null with infonce", [&](auto& in) { in.class_a = p.class_a.matrix(); });
-  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_v: expected null with infonce", [&](auto& in) { in.class_v = p.class_v.matrix(); });
+  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_a: expected null with infonce",
+            [&](auto& in) { in.class_a = p.class_a.matrix(); });
+  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_v: expected null with infonce",
+            [&](auto& in) { in.class_v = p.class_v.matrix(); });
   for (const auto kind : {DUET_INFONCE, DUET_SIGMOID}) {
-    p.refuses(p.contrastive(kind), "inputs.trust_a: expected null without multi_positive", [&](auto& in) { in.trust_a = trust_a; });
-    p.refuses(p.contrastive(kind), "inputs.trust_v: expected null without multi_positive", [&](auto& in) { in.trust_v = trust_v; });
+    p.refuses(p.contrastive(kind), "inputs.trust_a: expected null without multi_positive",
+              [&](auto& in) { in.trust_a = trust_a; });
+    p.refuses(p.contrastive(kind), "inputs.trust_v: expected null without multi_positive",
+              [&](auto& in) { in.trust_v = trust_v; });
   }
   for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE})
-    p.refuses(p.contrastive(kind), "inputs.bias: expected null without sigmoid", [&](auto& in) { in.bias = p.scale.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.bias: expected null without sigmoid",
+              [&](auto& in) { in.bias = p.scale.vector(); });
   const duet_contrastive_inputs infonce = p.contrastive(DUET_INFONCE);
   Floats rows(3, DUET_CONTRASTIVE_STATISTICS), columns(4, DUET_CONTRASTIVE_STATISTICS), bias(1, 1);
-  FAIL_CALL(duet_contrastive_backward(p.context, &infonce, rows.matrix(), columns.matrix(), {}, {}, {}, {}, {}, bias.vector(), {}),
+  FAIL_CALL(duet_contrastive_backward(p.context, &infonce, rows.matrix(), columns.matrix(), {}, {}, {}, {}, {},
+                                      bias.vector(), {}),
             DUET_INVALID_ARGUMENT, "grad_bias: expected null without sigmoid");
 
   for (const auto kind : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) {
@@ -227,7 +257,8 @@ TEST_CASE("an argument that nothing would read is refused") {
     p.refuses(p.triplet(kind), std::string("inputs.trust_x") + no_classes, [&](auto& in) { in.trust_x = trust_a; });
     p.refuses(p.triplet(kind), std::string("inputs.trust_y") + no_classes, [&](auto& in) { in.trust_y = trust_v; });
     if (kind != DUET_TRIPLET_DISTANCE_WEIGHTED)
-      p.refuses(p.triplet(kind), "inputs.draw.step: expected null without mining distance_weighted", [&](auto& in) { in.draw = p.drawn(); });
+      p.refuses(p.triplet(kind), "inputs.draw.step: expected null without mining distance_weighted",
+                [&](auto& in) { in.draw = p.drawn(); });
     const auto add_classes = [&](auto& in) { in.class_x = p.class_a.matrix(), in.class_y = p.class_v.matrix(); };
     if (kind == DUET_TRIPLET_ALL)
       p.refuses(p.triplet(kind), "inputs.labels_x: expected null with inputs.class_x and class_y", add_classes);

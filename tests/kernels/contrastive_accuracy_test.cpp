@@ -20,7 +20,8 @@ Problem scores_problem(Variant variant, const Floats& scores) {
 Floats scores_of(int64_t n, double x) {
   Floats scores(n, n);
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < n; ++j) scores.at(i, j) = i == j ? static_cast<float>(x) : -0.25f * static_cast<float>((7 * i + 3 * j) % 5);
+    for (int64_t j = 0; j < n; ++j)
+      scores.at(i, j) = i == j ? static_cast<float>(x) : -0.25f * static_cast<float>((7 * i + 3 * j) % 5);
   return scores;
 }
 
@@ -30,7 +31,8 @@ Gradients zeros(const Problem& problem) {
   return zero;
 }
 
-// What three roundings of a score and one of its log-odds leave of an exponential, 2^-24 of it each, and twice the error of the exponential itself.
+// What three roundings of a score and one of its log-odds leave of an exponential, 2^-24 of it each, and twice the
+// error of the exponential itself.
 double relative_of(double largest_score) { return 4 * 6e-8 * largest_score + 2e-6; }
 
 // d loss/d score by rows and columns, and its parts.
@@ -68,7 +70,8 @@ TEST_CASE("confident and hopeless rows of a contrastive softmax keep their relat
           const Gradients after = backward(problem, out, weights, 2, zeros(problem));
           check_parts(after.a.values(), expected.value, expected.parts, relative, "grad_a", 4e-21);
           Doubles own, expected_own;
-          for (int64_t i = 0; i < n; ++i) own.push_back(after.a.at(i, i)), expected_own.push_back(expected.value[static_cast<size_t>(i * n + i)]);
+          for (int64_t i = 0; i < n; ++i)
+            own.push_back(after.a.at(i, i)), expected_own.push_back(expected.value[static_cast<size_t>(i * n + i)]);
           check_each(own, expected_own, relative, "own pairs");
         }
       }
@@ -76,7 +79,8 @@ TEST_CASE("confident and hopeless rows of a contrastive softmax keep their relat
 
 TEST_CASE("a contrastive softmax of cold temperatures and identical rows") {
   const int64_t n = 6;
-  for (const float scale : values_of({1000.0f, 100.0f, 1e-3f, 0.0f, -10.0f, 1e-31f})) {  // tau 1e-3; products of eighths are exact
+  for (const float scale :
+       values_of({1000.0f, 100.0f, 1e-3f, 0.0f, -10.0f, 1e-31f})) {  // tau 1e-3; products of eighths are exact
     CAPTURE(scale);
     Problem problem = scores_problem(Variant::infonce, scores_of(n, 1));
     for (int64_t i = 0; i < n; ++i)
@@ -89,8 +93,8 @@ TEST_CASE("a contrastive softmax of cold temperatures and identical rows") {
     const Weights weights = weights_of(n, 1, 0.25f);
     ScoreGradient expected = expected_scores(problem, weights);
     for (size_t k = 0; k < expected.value.size(); ++k) expected.value[k] *= scale, expected.parts[k] *= scale;
-    check_parts(backward(problem, out, weights, 2, zeros(problem)).a.values(), expected.value, expected.parts, relative, "grad_a",
-                4e-21 * std::abs(scale));
+    check_parts(backward(problem, out, weights, 2, zeros(problem)).a.values(), expected.value, expected.parts, relative,
+                "grad_a", 4e-21 * std::abs(scale));
   }
   Problem same = scores_problem(Variant::infonce, Floats(n, n).fill(2));
   const Losses out = forward(same);
@@ -113,7 +117,8 @@ TEST_CASE("the sigmoid loss keeps its gradient's accuracy") {
     check_each(out.row.values(), problem.rows(problem.scores(), {1}).loss, 1e-6, "row_loss");
     const Doubles after = backward(problem, out, weights, 2, zeros(problem)).v.values();
     const auto expected = problem.rows(problem.scores(), {1});
-    // A hard W: -sigmoid(-x) or sigmoid(x), down to float32's smallest normal numbers. A soft one: 4 ulp of the larger of its two parts.
+    // A hard W: -sigmoid(-x) or sigmoid(x), down to float32's smallest normal numbers. A soft one: 4 ulp of the larger
+    // of its two parts.
     const bool hard = w == 0 || w == 1;
     for (size_t k = 0; k < at.size(); ++k) {
       CAPTURE(at[k]);
@@ -126,13 +131,15 @@ TEST_CASE("the sigmoid loss keeps its gradient's accuracy") {
 TEST_CASE("what has no weight takes no part in a contrastive gradient, though its sums be infinite or NaN") {
   const int64_t n = 5, d = 2;
   for (const Variant variant : kVariants)
-    for (const float bad : values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
+    for (const float bad :
+         values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
       CAPTURE(static_cast<int>(variant));
       CAPTURE(bad);
       Draw draw(62);
       Problem problem = draw_problem(draw, variant, n, n, d, 10);
       for (int64_t i = 0; i < n; ++i)
-        for (int64_t k = 0; k < d; ++k) problem.v.at(i, k) = 1e9f * static_cast<float>(1 + i), problem.a.at(i, k) *= 1e-9f;
+        for (int64_t k = 0; k < d; ++k)
+          problem.v.at(i, k) = 1e9f * static_cast<float>(1 + i), problem.a.at(i, k) *= 1e-9f;
       Problem clean = problem;
       Weights weights = weights_of(n, 1, 0);
       weights.row.at(2) = 0;
@@ -151,9 +158,11 @@ TEST_CASE("a contrastive softmax of large dots by a small scale leaves out own p
   struct Shape {
     float scale, side, own, other;  // dots side * own and side * other
   };
-  for (const Shape& shape : {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -3e19f, -5e19f}, Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f},
-                             Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f}, Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f}, Shape{1e-31f, 1e19f, -1e19f, -0.9e19f},
-                             Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}, Shape{1e-38f, 1e19f, 0.9e19f, 1e19f}, Shape{0, 1e19f, 0.9e19f, 1e19f}})
+  for (const Shape& shape :
+       {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -3e19f, -5e19f},
+        Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f}, Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f},
+        Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f}, Shape{1e-31f, 1e19f, -1e19f, -0.9e19f},
+        Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}, Shape{1e-38f, 1e19f, 0.9e19f, 1e19f}, Shape{0, 1e19f, 0.9e19f, 1e19f}})
     for (const Variant variant : {Variant::infonce, Variant::multi_positive}) {
       CAPTURE(shape.scale);
       CAPTURE(shape.own);
@@ -186,7 +195,8 @@ TEST_CASE("a contrastive softmax of rows of wild norms whose scores are large") 
     CAPTURE(static_cast<int>(variant));
     Problem problem = scores_problem(variant, Floats(2, 2).fill(0));
     problem.v.fill(0);
-    problem.a.at(0, 0) = 1e-23f, problem.a.at(1, 0) = 0.5e-23f, problem.v.at(0, 0) = -0.3e18f, problem.v.at(1, 0) = 1e18f;
+    problem.a.at(0, 0) = 1e-23f, problem.a.at(1, 0) = 0.5e-23f, problem.v.at(0, 0) = -0.3e18f,
+                    problem.v.at(1, 0) = 1e18f;
     problem.scale = 1e7f;  // scores of -30, 100, -15, 50
     const Doubles s = problem.scores();
     const Losses out = forward(problem);

@@ -15,7 +15,8 @@ namespace reference = duet::reference;
 
 // The sigmoid loss twice: against the identity and against soft agreement.
 enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft };
-inline constexpr Variant kVariants[] = {Variant::infonce, Variant::multi_positive, Variant::sigmoid, Variant::sigmoid_soft};
+inline constexpr Variant kVariants[] = {Variant::infonce, Variant::multi_positive, Variant::sigmoid,
+                                        Variant::sigmoid_soft};
 
 struct Problem {
   Variant variant;
@@ -39,25 +40,31 @@ struct Problem {
   }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
     const bool soft = variant == Variant::multi_positive || variant == Variant::sigmoid_soft;
-    const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())), ones(static_cast<size_t>(m()), 1);
-    const Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
-                                             variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
-                                             variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
+    const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())),
+        ones(static_cast<size_t>(m()), 1);
+    const Doubles pos =
+        reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
+                             variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
+                             variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
     if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m());
     return reference::cross_entropy_rows(s, pos, weight, n(), m());
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
-    if (is_sigmoid()) return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m())), Doubles(static_cast<size_t>(n() * m()))};
+    if (is_sigmoid())
+      return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m())),
+              Doubles(static_cast<size_t>(n() * m()))};
     Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
   // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x.
   double tolerance(double norms = 1) const {
-    return softmax_tolerance(d(), scale, norms, precision) * (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1);
+    return softmax_tolerance(d(), scale, norms, precision) *
+           (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1);
   }
 };
 
-inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale, int64_t classes = 4, int64_t padding = 0) {
+inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale,
+                            int64_t classes = 4, int64_t padding = 0) {
   return {variant,
           draw.unit_rows(n, d, padding),
           draw.unit_rows(m, d, padding),
@@ -69,7 +76,8 @@ inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, i
 }
 
 struct Call {
-  Call(Problem& p, int threads) : context(threads, p.precision), scale(1, 1), bias(1, 1), factor_a(1, 1), factor_v(1, 1) {
+  Call(Problem& p, int threads)
+      : context(threads, p.precision), scale(1, 1), bias(1, 1), factor_a(1, 1), factor_v(1, 1) {
     scale.at(0) = p.scale, bias.at(0) = p.bias;
     if (p.factor_a) inputs.grad_factor_a = factor_a.fill(*p.factor_a).vector();
     if (p.factor_v) inputs.grad_factor_v = factor_v.fill(*p.factor_v).vector();
@@ -98,7 +106,8 @@ using Losses = RowColumnLosses<DUET_CONTRASTIVE_STATISTICS>;
 // The sigmoid loss gets null where it promises not to look.
 inline void forward(Call& call, Losses& out) {
   const bool sigmoid = call.inputs.kind == DUET_SIGMOID;
-  SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(), sigmoid ? duet_vector{} : out.column.vector(),
+  SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(),
+                                        sigmoid ? duet_vector{} : out.column.vector(),
                                         sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
                                         sigmoid ? duet_matrix{} : out.column_statistics.matrix(), call.workspace()));
 }
@@ -112,13 +121,15 @@ inline Losses forward(Problem& problem, int threads = 2) {
 
 struct Gradients {
   Floats a, v, scale, bias;
-  bool same_bits(const Gradients& o) const { return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias); }
+  bool same_bits(const Gradients& o) const {
+    return a.same_bits(o.a) && v.same_bits(o.v) && scale.same_bits(o.scale) && bias.same_bits(o.bias);
+  }
 };
 
 inline Gradients prefilled(const Problem& problem) {
   Draw draw(5);
-  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01),
-          draw.normals(1, 1, 0.01)};
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2),
+          draw.normals(1, 1, 0.01), draw.normals(1, 1, 0.01)};
 }
 
 struct Weights {
@@ -128,10 +139,11 @@ struct Weights {
 inline Gradients backward(Problem& problem, Losses statistics, Weights weights, int threads, Gradients into) {
   Call call(problem, threads);
   const bool sigmoid = problem.is_sigmoid();
-  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
-                                         sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(),
-                                         sigmoid ? duet_vector{} : weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
-                                         sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
+  SUCCEED_CALL(duet_contrastive_backward(
+      call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
+      sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(),
+      sigmoid ? duet_vector{} : weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
+      sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
   return into;
 }
 
@@ -157,27 +169,32 @@ struct Expected {
 
 inline Expected expected_gradients(const Problem& p, const Weights& weights) {
   const Doubles s = p.scores();
-  const Doubles grad_s =
-      sum(p.rows(s, weights.row.values()).grad_s, reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
-  Expected out{reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
+  const Doubles grad_s = sum(p.rows(s, weights.row.values()).grad_s,
+                             reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
+  Expected out{
+      reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
   for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
   return out;
 }
 
-inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double norms = 1) {
+inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after,
+                            double norms = 1) {
   const Expected expected = expected_gradients(p, weights);
   const double factor_a = p.factor_a.value_or(1), factor_v = p.factor_v.value_or(1);
   const double relative = softmax_tolerance(p.d(), p.scale, norms, p.precision);
-  // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the weight, times the scale.
-  const double floor = 2e-7 * p.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values())) + 1e-8;
+  // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the
+  // weight, times the scale.
+  const double floor =
+      2e-7 * p.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values())) + 1e-8;
   check_relative(after.a.values(), sum(before.a.values(), times(expected.gradients.a, factor_a)), relative, "grad_a",
                  std::max(1.0, factor_a) * floor);
   check_relative(after.v.values(), sum(before.v.values(), times(expected.gradients.v, factor_v)), relative, "grad_v",
                  std::max(1.0, factor_v) * floor);
-  check_close(after.scale.values(), sum(before.scale.values(), {expected.gradients.scale}), relative * expected.gradients.scale_terms + floor,
-              "grad_scale");
+  check_close(after.scale.values(), sum(before.scale.values(), {expected.gradients.scale}),
+              relative * expected.gradients.scale_terms + floor, "grad_scale");
   if (p.is_sigmoid())
-    check_close(after.bias.values(), sum(before.bias.values(), {expected.bias}), relative * expected.bias_terms + floor, "grad_bias");
+    check_close(after.bias.values(), sum(before.bias.values(), {expected.bias}), relative * expected.bias_terms + floor,
+                "grad_bias");
   else
     CHECK(after.bias.same_bits(before.bias));
 }

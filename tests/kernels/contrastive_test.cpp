@@ -11,7 +11,8 @@ namespace {
 struct Shape {
   int64_t n, m, d, padding;
 };
-const Shape kShapes[] = {{1, 1, 1, 0}, {1, 7, 3, 1}, {13, 1, 5, 0}, {31, 67, 33, 3}, {130, 130, 16, 0}, {300, 263, 65, 1}};
+const Shape kShapes[] = {{1, 1, 1, 0},    {1, 7, 3, 1},      {13, 1, 5, 0},
+                         {31, 67, 33, 3}, {130, 130, 16, 0}, {300, 263, 65, 1}};
 
 }  // namespace
 
@@ -41,13 +42,15 @@ TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
 }
 
 TEST_CASE("contrastive losses beyond one sweep block") {
-  // 2048 x 256 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole. Own pairs cross the corner.
+  // 2048 x 256 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole. Own
+  // pairs cross the corner.
   using Shapes = std::vector<std::pair<int64_t, int64_t>>;
   for (const auto& shape : on_cpu() ? Shapes{{2053, 263}} : Shapes{{4100, 20}, {20, 16390}}) {
     const int64_t n = shape.first, m = shape.second, d = 3;
     if (!affordable(4 * std::max<int64_t>(n, 128) * std::max<int64_t>(m, 128) * d)) continue;
     for (const Variant variant : kVariants) {
-      if (!on_cpu() && variant != Variant::multi_positive && variant != Variant::sigmoid) continue;  // the emulator's time
+      if (!on_cpu() && variant != Variant::multi_positive && variant != Variant::sigmoid)
+        continue;  // the emulator's time
       CAPTURE(n);
       CAPTURE(static_cast<int>(variant));
       Draw draw(42);
@@ -72,8 +75,14 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
     int64_t n, m, d, classes;
   };
   // It takes 256 rows and 512 columns, of embeddings and of classes, in parts of 4 rows by 128 and 64 columns.
-  for (const Edge& edge :
-       {Edge{256, 255, 4, 3}, {255, 257, 4, 3}, {4, 128, 64, 3}, {5, 129, 68, 3}, {4, 3, 512, 3}, {4, 3, 513, 3}, {6, 5, 3, 512}, {6, 5, 3, 513}}) {
+  for (const Edge& edge : {Edge{256, 255, 4, 3},
+                           {255, 257, 4, 3},
+                           {4, 128, 64, 3},
+                           {5, 129, 68, 3},
+                           {4, 3, 512, 3},
+                           {4, 3, 513, 3},
+                           {6, 5, 3, 512},
+                           {6, 5, 3, 513}}) {
     if (!affordable_tiles(edge.n, edge.m, edge.d)) continue;
     for (const Variant variant : kVariants) {
       CAPTURE(static_cast<int>(variant));
@@ -91,8 +100,9 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
       Gradients scalars = before;
       Call call(problem, 1);
       const bool sigmoid = problem.is_sigmoid();
-      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, losses.row_statistics.matrix(), losses.column_statistics.matrix(),
-                                             weights.row.vector(), weights.column.vector(), {}, {}, scalars.scale.vector(),
+      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, losses.row_statistics.matrix(),
+                                             losses.column_statistics.matrix(), weights.row.vector(),
+                                             weights.column.vector(), {}, {}, scalars.scale.vector(),
                                              sigmoid ? scalars.bias.vector() : duet_vector{}, call.workspace()));
       CHECK(scalars.scale.same_bits(gradients.scale));
       CHECK(scalars.bias.same_bits(gradients.bias));
@@ -126,7 +136,8 @@ TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
 TEST_CASE("factors of contrastive gradients multiply what each side gets, and nothing else") {
   using Factors = std::pair<float, float>;
   for (const Variant variant : kVariants) {
-    for (const duet_precision precision : values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16})) {
+    for (const duet_precision precision :
+         values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16})) {
       const int64_t n = 67, m = 97, d = 33;
       if (!affordable(n * m * d)) continue;
       CAPTURE(static_cast<int>(variant));
@@ -137,7 +148,8 @@ TEST_CASE("factors of contrastive gradients multiply what each side gets, and no
       const Losses losses = forward(problem);
       const Weights weights{draw.choice(n, {1, 0.3}), draw.choice(m, {1, 0.3})};
       const Gradients before = prefilled(problem), plain = backward(problem, losses, weights, 1, before);
-      for (const auto& factors : values_of<Factors>({{0.3f, 2.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}})) {
+      for (const auto& factors :
+           values_of<Factors>({{0.3f, 2.0f}, {0.0f, 1.0f}, {1.0f, 1.0f}, {0.0f, 0.0f}, {1.0f, 0.0f}})) {
         const float factor_a = factors.first, factor_v = factors.second;
         CAPTURE(factor_a);
         CAPTURE(factor_v);
@@ -157,7 +169,8 @@ TEST_CASE("factors of contrastive gradients multiply what each side gets, and no
   }
 }
 
-TEST_CASE("nothing is added to a contrastive gradient of factor 0, whatever the rows hold; a factor that is NaN shows") {
+TEST_CASE(
+    "nothing is added to a contrastive gradient of factor 0, whatever the rows hold; a factor that is NaN shows") {
   const int64_t n = 19, m = 23, d = 5;
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const Variant variant : kVariants) {
@@ -182,7 +195,8 @@ TEST_CASE("nothing is added to a contrastive gradient of factor 0, whatever the 
     Problem problem = draw_problem(draw, variant, n, m, d, 10);
     problem.factor_a = nan;
     const Losses losses = forward(problem);
-    const Gradients after = backward(problem, losses, {Floats(n, 1).fill(1), Floats(m, 1).fill(1)}, 1, prefilled(problem));
+    const Gradients after =
+        backward(problem, losses, {Floats(n, 1).fill(1), Floats(m, 1).fill(1)}, 1, prefilled(problem));
     for (const double value : after.a.values()) CHECK(std::isnan(value));
     for (const double value : after.v.values()) CHECK(std::isfinite(value));
   }
@@ -194,9 +208,11 @@ TEST_CASE("the reference's contrastive gradients are those of its losses") {
     Draw draw(43);
     Problem p = draw_problem(draw, variant, 5, 6, 3, 3, 3);
     const Weights weights{draw.normals(5, 1), draw.normals(6, 1)};
-    const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(), column_weight = weights.column.values();
+    const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(),
+                  column_weight = weights.column.values();
     const auto loss = [&](const Doubles& a, const Doubles& v, double scale, double bias) {
-      const Doubles s = p.scores(a, v, scale, bias), row = p.rows(s, row_weight).loss, column = p.columns(s, column_weight).loss;
+      const Doubles s = p.scores(a, v, scale, bias), row = p.rows(s, row_weight).loss,
+                    column = p.columns(s, column_weight).loss;
       double total = 0;
       for (size_t i = 0; i < row.size(); ++i) total += row_weight[i] * row[i];
       for (size_t j = 0; j < column.size(); ++j) total += column_weight[j] * column[j];
@@ -204,11 +220,17 @@ TEST_CASE("the reference's contrastive gradients are those of its losses") {
     };
     const auto analytic = expected_gradients(p, weights);
     const double scale = p.scale, bias = p.bias;
-    check_close(analytic.gradients.a, central_differences([&](const Doubles& at) { return loss(at, v, scale, bias); }, a), 1e-7, "a");
-    check_close(analytic.gradients.v, central_differences([&](const Doubles& at) { return loss(a, at, scale, bias); }, v), 1e-7, "v");
-    check_close({analytic.gradients.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0], bias); }, {scale}), 1e-7, "scale");
+    check_close(analytic.gradients.a,
+                central_differences([&](const Doubles& at) { return loss(at, v, scale, bias); }, a), 1e-7, "a");
+    check_close(analytic.gradients.v,
+                central_differences([&](const Doubles& at) { return loss(a, at, scale, bias); }, v), 1e-7, "v");
+    check_close({analytic.gradients.scale},
+                central_differences([&](const Doubles& at) { return loss(a, v, at[0], bias); }, {scale}), 1e-7,
+                "scale");
     if (p.is_sigmoid())
-      check_close({analytic.bias}, central_differences([&](const Doubles& at) { return loss(a, v, scale, at[0]); }, {bias}), 1e-7, "bias");
+      check_close({analytic.bias},
+                  central_differences([&](const Doubles& at) { return loss(a, v, scale, at[0]); }, {bias}), 1e-7,
+                  "bias");
   }
 }
 
@@ -217,22 +239,28 @@ TEST_CASE("contrastive losses agree with the golden cases") {
     CAPTURE(golden.name());
     const auto load = [&](const char* name) { return golden.load(name).array(); };
     for (const Variant variant : {Variant::infonce, Variant::multi_positive, Variant::sigmoid}) {
-      const std::string prefix = variant == Variant::infonce ? "infonce" : variant == Variant::sigmoid ? "sigmoid" : "multi_positive";
+      const std::string prefix = variant == Variant::infonce   ? "infonce"
+                                 : variant == Variant::sigmoid ? "sigmoid"
+                                                               : "multi_positive";
       if (!golden.has(prefix + "_loss")) continue;
       CAPTURE(prefix);
-      Problem problem{variant, load("A"), load("V"), load("Qa"), load("Qv"), load("ta"), load("tv"), static_cast<float>(1 / golden.fact("tau"))};
+      Problem problem{variant,    load("A"),  load("V"),  load("Qa"),
+                      load("Qv"), load("ta"), load("tv"), static_cast<float>(1 / golden.fact("tau"))};
       problem.paired = golden.fact("paired") != 0;
       problem.bias = static_cast<float>(golden.fact("sigmoid_bias"));
-      const double norms = golden.name() == "ties" ? 1.5 : 1, allowed = softmax_tolerance(problem.d(), problem.scale, norms);
+      const double norms = golden.name() == "ties" ? 1.5 : 1,
+                   allowed = softmax_tolerance(problem.d(), problem.scale, norms);
       const Losses out = forward(problem);
       Weights weights{problem.trust_a, problem.trust_v};
       const auto n = static_cast<float>(problem.n()), m = static_cast<float>(problem.m());
-      for (int64_t i = 0; i < problem.n(); ++i) weights.row.at(i) = problem.is_sigmoid() ? 1 / n : weights.row.at(i) / (2 * n);
+      for (int64_t i = 0; i < problem.n(); ++i)
+        weights.row.at(i) = problem.is_sigmoid() ? 1 / n : weights.row.at(i) / (2 * n);
       for (int64_t j = 0; j < problem.m(); ++j) weights.column.at(j) /= 2 * m;
       Gradients zero = prefilled(problem);
       zero.a.fill(0), zero.v.fill(0), zero.scale.fill(0), zero.bias.fill(0);
       const Gradients gradients = backward(problem, out, weights, 2, zero);
-      const double floor = 2e-7 * problem.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values()));
+      const double floor =
+          2e-7 * problem.scale * norms * std::max(largest(weights.row.values()), largest(weights.column.values()));
       check_relative(gradients.a.values(), golden.load(prefix + "_dA").values, allowed, "grad_a", floor);
       check_relative(gradients.v.values(), golden.load(prefix + "_dV").values, allowed, "grad_v", floor);
       if (problem.is_sigmoid()) {
@@ -240,8 +268,10 @@ TEST_CASE("contrastive losses agree with the golden cases") {
         for (const double row : out.row.values()) total += row / problem.n();
         check_close({total}, golden.load("sigmoid_loss").values, problem.tolerance(norms), "loss");
         const Expected expected = expected_gradients(problem, weights);
-        check_close(gradients.scale.values(), golden.load("sigmoid_dscale").values, allowed * expected.gradients.scale_terms, "grad_scale");
-        check_close(gradients.bias.values(), golden.load("sigmoid_dbias").values, allowed * expected.bias_terms, "grad_bias");
+        check_close(gradients.scale.values(), golden.load("sigmoid_dscale").values,
+                    allowed * expected.gradients.scale_terms, "grad_scale");
+        check_close(gradients.bias.values(), golden.load("sigmoid_dbias").values, allowed * expected.bias_terms,
+                    "grad_bias");
       } else {
         check_close(out.row.values(), golden.load(prefix + "_row").values, allowed, "row_loss");
         check_close(out.column.values(), golden.load(prefix + "_col").values, allowed, "column_loss");
@@ -330,11 +360,13 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       Losses part(count, m);
       forward(call, part);
       const Doubles losses = whole.row.values();
-      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "row part");
-      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_CONTRASTIVE_STATISTICS),
-                                             whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
-                                             sum.a.part(first, 0, count, d), sum.v.matrix(), sum.scale.vector(),
-                                             problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}, call.workspace()));
+      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
+                  problem.tolerance(), "row part");
+      SUCCEED_CALL(duet_contrastive_backward(
+          call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_CONTRASTIVE_STATISTICS),
+          whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
+          sum.a.part(first, 0, count, d), sum.v.matrix(), sum.scale.vector(),
+          problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}, call.workspace()));
     }
     // Float32 sums in another order.
     check_relative(sum.a.values(), expected.a.values(), 2e-6, "grad_a");
@@ -352,9 +384,10 @@ TEST_CASE("contrastive takes null for no weights and no gradient") {
     const duet_vector none{nullptr, 0, DUET_F32};
     Call call(problem, 2);
     const auto run = [&](bool weighted, duet_matrix grad_a, duet_matrix grad_v) {
-      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-                                             weighted ? weights.row.vector() : none, weighted ? weights.column.vector() : none, grad_a, grad_v, none,
-                                             none, call.workspace()));
+      SUCCEED_CALL(duet_contrastive_backward(
+          call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+          weighted ? weights.row.vector() : none, weighted ? weights.column.vector() : none, grad_a, grad_v, none, none,
+          call.workspace()));
     };
     Gradients into = before;
     run(true, into.a.matrix(), duet_matrix{});
@@ -373,8 +406,8 @@ TEST_CASE("contrastive refuses misuse") {
   Losses out(4, 5);
   const duet_workspace scratch = call.workspace();
   const auto run = [&](const duet_contrastive_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
-    return duet_contrastive_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(), out.column_statistics.matrix(),
-                                    workspace);
+    return duet_contrastive_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(),
+                                    out.column_statistics.matrix(), workspace);
   };
   auto bad = call.inputs;
   bad.class_a = {};
@@ -388,12 +421,16 @@ TEST_CASE("contrastive refuses misuse") {
   Floats factors = Floats(2, 1).fill(1);
   Longs whole(1, 1);
   bad = call.inputs, bad.grad_factor_a = factors.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.grad_factor_a: expected 1 elements, got 2");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT,
+            "inputs.grad_factor_a: expected 1 elements, got 2");
   bad = call.inputs, bad.grad_factor_v = whole.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.grad_factor_v: expected dtype f32, got i64");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT,
+            "inputs.grad_factor_v: expected dtype f32, got i64");
   FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 5");
-  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT,
+            "row_loss: expected 4 elements, got 5");
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL,
+            "workspace");
 }
 
 TEST_CASE("a caller that knows of no contrastive gradient factors is served as before") {
@@ -406,11 +443,13 @@ TEST_CASE("a caller that knows of no contrastive gradient factors is served as b
   Call call(problem, 1);
   call.inputs.struct_size = offsetof(duet_contrastive_inputs, grad_factor_a);
   Gradients into = before;
-  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-                                         weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(), {},
-                                         call.workspace()));
+  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(),
+                                         statistics.column_statistics.matrix(), weights.row.vector(),
+                                         weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
+                                         {}, call.workspace()));
   CHECK(into.same_bits(expected));
   call.inputs.struct_size -= 1;
   size_t bytes = 0;
-  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_INVALID_ARGUMENT, "inputs.struct_size: expected 296 to 344");
+  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_INVALID_ARGUMENT,
+            "inputs.struct_size: expected 296 to 344");
 }

@@ -26,7 +26,9 @@ class Bytes {
     SUCCEED_CALL(duet_context_synchronize(context_));
     return values;
   }
-  void write(const std::vector<unsigned char>& values) { SUCCEED_CALL(duet_memory_copy(context_, data_, values.data(), values.size())); }
+  void write(const std::vector<unsigned char>& values) {
+    SUCCEED_CALL(duet_memory_copy(context_, data_, values.data(), values.size()));
+  }
 
  private:
   duet_context* context_;
@@ -71,7 +73,8 @@ TEST_CASE("a fill and a copy take the bytes that they are given, and no others")
     SUCCEED_CALL(duet_memory_fill(context, to->data(), 255, 1003));
     CHECK(to->read() == std::vector<unsigned char>(1003, 255));
     std::vector<unsigned char> expected(1003, 255);
-    for (const auto& [first, count, byte] : {std::array{1, 7, 0}, {13, 1, 3}, {511, 300, 128}, {1000, 3, 9}, {400, 0, 77}}) {
+    for (const auto& [first, count, byte] :
+         {std::array{1, 7, 0}, {13, 1, 3}, {511, 300, 128}, {1000, 3, 9}, {400, 0, 77}}) {
       SUCCEED_CALL(duet_memory_fill(context, to->data() + first, byte, static_cast<size_t>(count)));
       std::fill_n(expected.begin() + first, count, static_cast<unsigned char>(byte));
       CHECK(to->read() == expected);
@@ -107,9 +110,12 @@ TEST_CASE("more bytes than a thread fills alone are filled, and no others") {
   CHECK(memory.read() == expected);
 }
 
-TEST_CASE("pageable memory of the host is the caller's again when a copy from it returns, and kernels see what was copied before them") {
+TEST_CASE(
+    "pageable memory of the host is the caller's again when a copy from it returns, and kernels see what was copied "
+    "before them") {
   Context context(1);
-  const Bytes source(context, 12 * sizeof(float)), rows(context, 6 * sizeof(float)), indices(context, 2 * sizeof(int64_t));
+  const Bytes source(context, 12 * sizeof(float)), rows(context, 6 * sizeof(float)),
+      indices(context, 2 * sizeof(int64_t));
   std::vector<float> values = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
   std::vector<int64_t> numbers = {3, 1};
   SUCCEED_CALL(duet_memory_copy(context, source.data(), values.data(), 12 * sizeof(float)));
@@ -138,7 +144,8 @@ TEST_CASE("misuse of memory is refused by name") {
   FAIL_CALL(duet_memory_fill(nullptr, here, 0, 8), DUET_INVALID_ARGUMENT, "memory_fill: context: null");
   FAIL_CALL(duet_memory_fill(context, nullptr, 0, 5), DUET_INVALID_ARGUMENT, "memory_fill: data: null, and 5 bytes");
   for (const int32_t byte : {-1, 256})
-    FAIL_CALL(duet_memory_fill(context, here, byte, 8), DUET_INVALID_ARGUMENT, "byte: expected 0 to 255, got " + std::to_string(byte));
+    FAIL_CALL(duet_memory_fill(context, here, byte, 8), DUET_INVALID_ARGUMENT,
+              "byte: expected 0 to 255, got " + std::to_string(byte));
   FAIL_CALL(duet_memory_copy(nullptr, here, here, 0), DUET_INVALID_ARGUMENT, "memory_copy: context: null");
   FAIL_CALL(duet_memory_copy(context, nullptr, here, 8), DUET_INVALID_ARGUMENT, "memory_copy: to: null, and 8 bytes");
   FAIL_CALL(duet_memory_copy(context, here, nullptr, 8), DUET_INVALID_ARGUMENT, "memory_copy: from: null, and 8 bytes");
@@ -147,7 +154,8 @@ TEST_CASE("misuse of memory is refused by name") {
   CHECK(data == nullptr);
   for (const unsigned char byte : here) CHECK(byte == 0);
 #ifndef DUET_TEST_UNDER_ASAN  // which ends a program that asks for so much
-  FAIL_CALL(duet_memory_allocate(context, size_t{1} << 46, &data), DUET_OUT_OF_MEMORY, "memory_allocate: allocating 70368744177664 bytes");
+  FAIL_CALL(duet_memory_allocate(context, size_t{1} << 46, &data), DUET_OUT_OF_MEMORY,
+            "memory_allocate: allocating 70368744177664 bytes");
 #endif
 }
 
@@ -197,7 +205,8 @@ TEST_CASE("small_rows is any size, or -1") {
   options.device = device.kind;
   for (const int64_t rows : {int64_t{-2}, INT64_MIN}) {
     options.small_rows = rows;
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.small_rows: expected -1 or more, got " + std::to_string(rows));
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+              "options.small_rows: expected -1 or more, got " + std::to_string(rows));
     CHECK(context == nullptr);
   }
   for (const int64_t rows : {int64_t{-1}, int64_t{0}, int64_t{1}, INT64_MAX}) {
@@ -220,7 +229,8 @@ TEST_CASE("the devices that there are have facts, others a reason") {
       const std::string reason = duet_last_error();
       CHECK(kind != device.kind);
       CHECK(count == 0);
-      CHECK(((reason.find("this build has no ") != std::string::npos) != (reason.find("no CUDA device on this machine: ") != std::string::npos)));
+      CHECK(((reason.find("this build has no ") != std::string::npos) !=
+             (reason.find("no CUDA device on this machine: ") != std::string::npos)));
       CHECK(duet_device_describe(kind, 0, &facts) == DUET_UNSUPPORTED);
       CHECK(std::string(duet_last_error()).find(reason) != std::string::npos);
       continue;
@@ -240,7 +250,8 @@ TEST_CASE("the devices that there are have facts, others a reason") {
     REQUIRE(std::memchr(facts.name, 0, sizeof facts.name) != nullptr);
     if (kind == DUET_CPU) {
       CHECK(std::string(facts.name) == "CPU");
-      CHECK((facts.capability == 0 && facts.multiprocessors == 0 && facts.memory_bytes == 0 && facts.free_bytes == 0 && facts.emulated == 0));
+      CHECK((facts.capability == 0 && facts.multiprocessors == 0 && facts.memory_bytes == 0 && facts.free_bytes == 0 &&
+             facts.emulated == 0));
     } else {
       CHECK(std::strlen(facts.name) > 0);
       CHECK((facts.capability >= 80 && facts.capability < 1000));

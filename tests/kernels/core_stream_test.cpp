@@ -83,7 +83,9 @@ class Buffer {
 void add(duet_context* context, float* from, float* to) {
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
   relu.kind = DUET_RELU, relu.x = duet_f32_matrix(from, 1, 8);
-  REQUIRE_MESSAGE(duet_activation_backward(context, &relu, duet_f32_matrix(from, 1, 8), duet_f32_matrix(to, 1, 8)) == DUET_OK, duet_last_error());
+  REQUIRE_MESSAGE(
+      duet_activation_backward(context, &relu, duet_f32_matrix(from, 1, 8), duet_f32_matrix(to, 1, 8)) == DUET_OK,
+      duet_last_error());
 }
 
 void copy(duet_context* context, const Buffer& from, const Buffer& to) {
@@ -95,7 +97,8 @@ void copy(duet_context* context, const Buffer& from, const Buffer& to) {
 TEST_CASE("a stream is its device's; the CPU has none") {
   void* stream = &stream;
   FAIL_CALL(duet_stream_create(device.kind, 0, nullptr), DUET_INVALID_ARGUMENT, "stream_create: stream: null");
-  FAIL_CALL(duet_stream_create(static_cast<duet_device>(2), 0, &stream), DUET_INVALID_ARGUMENT, "device: unknown value 2");
+  FAIL_CALL(duet_stream_create(static_cast<duet_device>(2), 0, &stream), DUET_INVALID_ARGUMENT,
+            "device: unknown value 2");
   SUCCEED_CALL(duet_stream_create(device.kind, 0, &stream));
   CHECK((stream == nullptr) == on_cpu());
   if (!on_cpu()) {
@@ -155,8 +158,10 @@ TEST_CASE("misuse of events is refused by name") {
   duet_context* cpu = nullptr;
   if (on_cpu() || duet_context_create(nullptr, &cpu) != DUET_OK) return;
   const Event of_cpu = make_event(cpu);
-  FAIL_CALL(duet_event_record(context, of_cpu.get()), DUET_INVALID_ARGUMENT, "event: expected one of a CUDA context, got one of a CPU context");
-  FAIL_CALL(duet_event_await(context, of_cpu.get()), DUET_INVALID_ARGUMENT, "event: expected one of a CUDA context, got one of a CPU context");
+  FAIL_CALL(duet_event_record(context, of_cpu.get()), DUET_INVALID_ARGUMENT,
+            "event: expected one of a CUDA context, got one of a CPU context");
+  FAIL_CALL(duet_event_await(context, of_cpu.get()), DUET_INVALID_ARGUMENT,
+            "event: expected one of a CUDA context, got one of a CPU context");
   duet_context_destroy(cpu);
 }
 

@@ -58,7 +58,8 @@ TEST_CASE("a context refuses what it cannot be") {
   for (const int32_t threads : {-1, 1025}) {
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
     options.threads = threads;
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.threads: expected 0 to 1024, got " + std::to_string(threads));
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+              "options.threads: expected 0 to 1024, got " + std::to_string(threads));
   }
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
   options.device = DUET_CUDA;
@@ -90,8 +91,10 @@ TEST_CASE("structs of older callers are read as far as they go, sizes of none an
   for (const size_t size : {size_t{0}, sizeof(size_t)}) {
     options.struct_size = draw.struct_size = size;
     const std::string wanted = " as the struct's _INIT sets it, got " + std::to_string(size);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.struct_size: expected 32 to 48" + wanted);
-    FAIL_CALL(duet_random_words(Context(1), &draw, words.vector()), DUET_INVALID_ARGUMENT, "draw.struct_size: expected 32" + wanted);
+    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+              "options.struct_size: expected 32 to 48" + wanted);
+    FAIL_CALL(duet_random_words(Context(1), &draw, words.vector()), DUET_INVALID_ARGUMENT,
+              "draw.struct_size: expected 32" + wanted);
   }
   // A caller of the first version: what lies behind its fields is not read.
   options.struct_size = offsetof(duet_context_options, faults);
@@ -101,8 +104,8 @@ TEST_CASE("structs of older callers are read as far as they go, sizes of none an
 }
 
 TEST_CASE("every struct is accepted in the size that its first version had") {
-  // The sizes of 0.1.0, but of retrieval's outputs, whose fields changed since: their first size is today's. Whoever lets one of these grow
-  // specialises duet::kFirstSize for it.
+  // The sizes of 0.1.0, but of retrieval's outputs, whose fields changed since: their first size is today's. Whoever
+  // lets one of these grow specialises duet::kFirstSize for it.
   CHECK(offsetof(duet_context_options, faults) == 32);  // whose first size only the file that reads it knows
   CHECK(duet::kFirstSize<duet_activation_inputs> == 56);
   CHECK(duet::kFirstSize<duet_dropout_options> == 56);
@@ -186,26 +189,32 @@ TEST_CASE("the library says what it is") {
 
 TEST_CASE("a matrix view is checked") {
   Floats array(3, 4, 2);
-  const auto check = [](const duet_matrix& view, int64_t rows, int64_t columns) { return duet::matrix<const float>(view, "x", rows, columns); };
+  const auto check = [](const duet_matrix& view, int64_t rows, int64_t columns) {
+    return duet::matrix<const float>(view, "x", rows, columns);
+  };
   const auto good = check(array.matrix(), 3, 4);
   CHECK((good.rows == 3 && good.columns == 4 && good.stride == 6));
   CHECK(good.row(2) == array.data() + 12);
   CHECK(good.part(1, 2, 2, 2).data == array.data() + 8);
   CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(array.matrix(), 3, 5); }), "x: expected 3 x 5, got 3 x 4"));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(array.matrix(), duet::kAny, 5); }), "x: expected any x 5, got 3 x 4"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(array.matrix(), duet::kAny, 5); }),
+                 "x: expected any x 5, got 3 x 4"));
   const std::pair<duet_dtype, std::string> others[] = {{DUET_F16, "f16"}, {DUET_BF16, "bf16"}, {DUET_I32, "i32"},
                                                        {DUET_I64, "i64"}, {DUET_U32, "u32"},   {DUET_F64, "f64"}};
   for (const auto& other : others) {
     duet_matrix view = array.matrix();
     view.dtype = other.first;
-    CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: expected dtype f32, got " + other.second));
+    CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
+                   "x: expected dtype f32, got " + other.second));
   }
   duet_matrix view = array.matrix();
   view.row_stride = 3;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: expected a row stride of at least 4, got 3"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
+                 "x: expected a row stride of at least 4, got 3"));
   view.row_stride = int64_t{1} << 31;
   CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: expected a row stride below 2^31"));
-  for (const int64_t stride : {int64_t{0}, int64_t{3}, int64_t{1} << 31, int64_t{-1}}) {  // of a single row none is read
+  for (const int64_t stride :
+       {int64_t{0}, int64_t{3}, int64_t{1} << 31, int64_t{-1}}) {  // of a single row none is read
     view = array.part(1, 0, 1, 4);
     view.row_stride = stride;
     CHECK(check(view, 1, 4).stride == 4);
@@ -216,16 +225,19 @@ TEST_CASE("a matrix view is checked") {
   view = array.part(0, 0, 3, 1);
   CHECK(check(view, 3, 1).stride == 6);
   view.row_stride = 0;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 1); }), "x: expected a row stride of at least 1, got 0"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 1); }),
+                 "x: expected a row stride of at least 1, got 0"));
   view = array.part(0, 0, 1, int64_t{1} << 31);
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 1, duet::kAny); }), "x: expected below 2^31 columns, got 2147483648"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 1, duet::kAny); }),
+                 "x: expected below 2^31 columns, got 2147483648"));
   view = array.matrix();
   view.rows = (int64_t{1} << 45) / 6 + 1;
   CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }),
                  "x: expected at most 2^45 elements, got 5864062014806 rows of 6"));
   view = array.matrix();
   view.rows = -1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }), "x: expected any x 4, got -1 x 4"));
+  CHECK(
+      contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }), "x: expected any x 4, got -1 x 4"));
   view = array.matrix();
   view.data = nullptr;
   CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: null data for 3 x 4"));
@@ -238,29 +250,37 @@ TEST_CASE("a matrix view is checked") {
 TEST_CASE("a vector view is checked") {
   Ints array(5, 1);
   CHECK(duet::vector<const int32_t>(array.vector(), "y", 5).size == 5);
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(array.vector(), "y", 4); }), "y: expected 4 elements, got 5"));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<float>(array.vector(), "y", 5); }), "y: expected dtype f32, got i32"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(array.vector(), "y", 4); }),
+                 "y: expected 4 elements, got 5"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<float>(array.vector(), "y", 5); }),
+                 "y: expected dtype f32, got i32"));
   duet_vector view = array.vector();
   view.data = nullptr;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", 5); }), "y: null data for 5 elements"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", 5); }),
+                 "y: null data for 5 elements"));
   view = array.vector();
   view.size = (int64_t{1} << 45) + 1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }), "y: expected at most 2^45 elements"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
+                 "y: expected at most 2^45 elements"));
   view.size = -1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }), "y: expected any elements, got -1"));
+  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
+                 "y: expected any elements, got -1"));
   CHECK_FALSE(duet::vector<float>(duet_vector{}, "y", 5, duet::Need::optional));
   // The views of plain arrays say what they view.
   const float f[6] = {};
   const int32_t i[6] = {};
   const int64_t l[2] = {};
   const uint32_t u[2] = {};
-  CHECK((duet_f32_matrix(f, 2, 3).row_stride == 3 && duet_f32_matrix(f, 2, 3).dtype == DUET_F32 && duet_i32_matrix(i, 3, 2).dtype == DUET_I32));
+  CHECK((duet_f32_matrix(f, 2, 3).row_stride == 3 && duet_f32_matrix(f, 2, 3).dtype == DUET_F32 &&
+         duet_i32_matrix(i, 3, 2).dtype == DUET_I32));
   CHECK((duet_f32_vector(f, 6).size == 6 && duet_i32_vector(i, 6).dtype == DUET_I32));
   CHECK((duet_i64_vector(l, 2).dtype == DUET_I64 && duet_u32_vector(u, 2).dtype == DUET_U32));
 }
 
 TEST_CASE("a workspace measures what it hands out, and is checked") {
-  const auto take = [](duet::Workspace& workspace) { return std::pair{workspace.take<float>(3), workspace.take<double>(9)}; };
+  const auto take = [](duet::Workspace& workspace) {
+    return std::pair{workspace.take<float>(3), workspace.take<double>(9)};
+  };
   duet::Workspace measure;
   CHECK(take(measure).first == nullptr);
   CHECK(measure.used() == 64 + 128);
@@ -271,7 +291,8 @@ TEST_CASE("a workspace measures what it hands out, and is checked") {
   CHECK(reinterpret_cast<char*>(second) - reinterpret_cast<char*>(first) == 64);
   CHECK(real.used() == measure.used());
   CHECK_NOTHROW(real.check(192));
-  CHECK(contains(refusal(DUET_WORKSPACE_TOO_SMALL, [&] { real.check(193); }), "workspace: expected 193 bytes, got 192"));
+  CHECK(
+      contains(refusal(DUET_WORKSPACE_TOO_SMALL, [&] { real.check(193); }), "workspace: expected 193 bytes, got 192"));
   CHECK(contains(refusal(DUET_WORKSPACE_TOO_SMALL,
                          [&] {
                            duet::Workspace(duet_workspace{nullptr, 192}).check(192);
@@ -286,9 +307,11 @@ TEST_CASE("a workspace measures what it hands out, and is checked") {
   // No size wraps round: not of a piece, not of a product of extents, not of a sum.
   const auto refused = [](auto&& body) { return refusal(DUET_OUT_OF_MEMORY, body); };
   duet::Workspace large;
-  CHECK(refused([&] { large.take<float>(int64_t{1} << 62); }) == "core: workspace: 4.61169e+18 elements of 4 bytes are more than memory can hold");
+  CHECK(refused([&] { large.take<float>(int64_t{1} << 62); }) ==
+        "core: workspace: 4.61169e+18 elements of 4 bytes are more than memory can hold");
   CHECK(contains(refused([&] { large.take<double>(-1); }), "workspace: "));
-  CHECK(contains(refused([&] { large.take_matrix<float>(int64_t{1} << 33, int64_t{1} << 31); }), "workspace: 1.84467e+19 elements of 4 bytes"));
+  CHECK(contains(refused([&] { large.take_matrix<float>(int64_t{1} << 33, int64_t{1} << 31); }),
+                 "workspace: 1.84467e+19 elements of 4 bytes"));
   CHECK(large.used() == 0);
   large.take<char>(int64_t{1} << 60);
   CHECK(contains(refused([&] { large.take<char>(1); }), "workspace: 1 elements of 1 bytes"));
@@ -307,12 +330,14 @@ TEST_CASE("two views share memory where an element of one is an element of the o
     const duet::Matrix<float> a = view(), b = view();
     bool expected = false;
     for (int64_t i = 0; i < a.rows * a.columns; ++i)
-      for (int64_t j = 0; j < b.rows * b.columns; ++j) expected |= a.row(i / a.columns) + i % a.columns == b.row(j / b.columns) + j % b.columns;
+      for (int64_t j = 0; j < b.rows * b.columns; ++j)
+        expected |= a.row(i / a.columns) + i % a.columns == b.row(j / b.columns) + j % b.columns;
     duet::Arguments arguments;
     arguments.add("a", duet::Matrix<const float>(a));
     arguments.add("b", b);
     const std::string text = expected ? refusal(DUET_INVALID_ARGUMENT, [&] { arguments.check(); }) : "";
-    REQUIRE((expected ? text == "core: b: shares memory with a" : duet::guard("core", [&] { arguments.check(); }) == DUET_OK));
+    REQUIRE((expected ? text == "core: b: shares memory with a"
+                      : duet::guard("core", [&] { arguments.check(); }) == DUET_OK));
     shared += expected;
   }
   CHECK((shared > 2000 && shared < 18000));
@@ -324,17 +349,20 @@ TEST_CASE("two views share memory where an element of one is an element of the o
 }
 
 TEST_CASE("two contexts in two host threads at once give the bits that each gives alone") {
-  // Three operations with their own scratch, random draws and threads; shapes past a block, so that both contexts are at work at the same time.
+  // Three operations with their own scratch, random draws and threads; shapes past a block, so that both contexts are
+  // at work at the same time.
   struct Work {
     Floats a, v, weight, scale, x;
     explicit Work(uint64_t seed) : a(0, 0), v(0, 0), weight(0, 0), scale(1, 1), x(0, 0) {
       Draw draw(seed);
-      a = draw.unit_rows(300, 24), v = draw.unit_rows(280, 24), weight = Floats(300, 1).fill(1), x = draw.normals(300, 24);
+      a = draw.unit_rows(300, 24), v = draw.unit_rows(280, 24), weight = Floats(300, 1).fill(1),
+      x = draw.normals(300, 24);
       scale.fill(10);
     }
     std::vector<Doubles> run(int threads) {
       const Context context(threads);
-      Floats row(300, 1), column(280, 1), grad_a = Floats(300, 24).fill(0), grad_v = Floats(280, 24).fill(0), dropped(300, 24);
+      Floats row(300, 1), column(280, 1), grad_a = Floats(300, 24).fill(0), grad_v = Floats(280, 24).fill(0),
+                                          dropped(300, 24);
       Ints nearest(300, 1), labels = Draw(5).labels(300, 4), others = Draw(6).labels(280, 4);
       duet_alignment_inputs in = DUET_ALIGNMENT_INPUTS_INIT;
       in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
@@ -342,10 +370,11 @@ TEST_CASE("two contexts in two host threads at once give the bits that each give
       duet::succeed(duet_alignment_workspace(context, &in, &bytes));
       const Scratch scratch(bytes);
       duet::succeed(duet_alignment_forward(context, &in, row.vector(), column.vector(), scratch.view()));
-      duet::succeed(
-          duet_alignment_backward(context, &in, row.vector(), {}, weight.vector(), {}, grad_a.matrix(), grad_v.matrix(), {}, scratch.view()));
+      duet::succeed(duet_alignment_backward(context, &in, row.vector(), {}, weight.vector(), {}, grad_a.matrix(),
+                                            grad_v.matrix(), {}, scratch.view()));
       duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
-      mining.x = a.matrix(), mining.y = v.matrix(), mining.labels_x = labels.vector(), mining.labels_y = others.vector();
+      mining.x = a.matrix(), mining.y = v.matrix(), mining.labels_x = labels.vector(),
+      mining.labels_y = others.vector();
       duet::succeed(duet_mining_workspace(context, &mining, &bytes));
       const Scratch more(bytes);
       duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;

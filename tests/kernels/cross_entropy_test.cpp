@@ -15,7 +15,8 @@ struct Problem {
 
 Problem draw_problem(uint64_t seed, int64_t rows, int64_t classes, double deviation, int64_t padding) {
   Draw draw(seed);
-  Problem problem{draw.normals(rows, classes, deviation, padding), Floats(rows, classes, padding), draw.normals(rows, 1)};
+  Problem problem{draw.normals(rows, classes, deviation, padding), Floats(rows, classes, padding),
+                  draw.normals(rows, 1)};
   problem.targets.assign(draw.distributions(rows, classes).values());
   for (int64_t c = 0; rows > 2 && c < classes; ++c) problem.targets.at(2, c) = 0;  // a row without target
   return problem;
@@ -23,14 +24,15 @@ Problem draw_problem(uint64_t seed, int64_t rows, int64_t classes, double deviat
 
 Floats losses(Problem& problem, int threads) {
   Floats out(problem.logits.rows(), 1);
-  SUCCEED_CALL(duet_cross_entropy_forward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), out.vector()));
+  SUCCEED_CALL(
+      duet_cross_entropy_forward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), out.vector()));
   return out;
 }
 
 Floats gradient(Problem& problem, const Floats& before, int threads) {
   Floats out = before;
-  SUCCEED_CALL(
-      duet_cross_entropy_backward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), problem.weight.vector(), out.matrix()));
+  SUCCEED_CALL(duet_cross_entropy_backward(Context(threads), problem.logits.matrix(), problem.targets.matrix(),
+                                           problem.weight.vector(), out.matrix()));
   return out;
 }
 
@@ -42,8 +44,9 @@ TEST_CASE("cross-entropy agrees with the double reference") {
     double deviation;
     int64_t padding;
   };
-  for (const Shape& shape : {Shape{0, 3, 1, 0}, Shape{1, 1, 1, 0}, Shape{1, 7, 3, 2}, Shape{67, 10, 3, 0}, Shape{129, 13, 300, 5},
-                             Shape{2100, 5, 2, 1}, Shape{9, 12, 2, 4}, Shape{5, 2100, 2, 0}, Shape{3, 2051, 2, 1}}) {
+  for (const Shape& shape :
+       {Shape{0, 3, 1, 0}, Shape{1, 1, 1, 0}, Shape{1, 7, 3, 2}, Shape{67, 10, 3, 0}, Shape{129, 13, 300, 5},
+        Shape{2100, 5, 2, 1}, Shape{9, 12, 2, 4}, Shape{5, 2100, 2, 0}, Shape{3, 2051, 2, 1}}) {
     if (!affordable(shape.rows * (20 * shape.classes + 3000))) continue;
     CAPTURE(shape.rows);
     Problem problem = draw_problem(3, shape.rows, shape.classes, shape.deviation, shape.padding);
@@ -73,7 +76,8 @@ TEST_CASE("cross-entropy's reference gradient agrees with central differences") 
     for (size_t i = 0; i < loss.size(); ++i) sum += w[i] * loss[i];
     return sum;
   };
-  check_close(reference::cross_entropy_gradient(z, q, w, 6, 4), central_differences(total, z), 1e-8, "reference gradient");
+  check_close(reference::cross_entropy_gradient(z, q, w, 6, 4), central_differences(total, z), 1e-8,
+              "reference gradient");
 }
 
 TEST_CASE("cross-entropy agrees with the golden cases") {
@@ -82,13 +86,15 @@ TEST_CASE("cross-entropy agrees with the golden cases") {
     const auto weights = golden.load("ta");
     Problem problem{golden.load("logits").array(), golden.load("Qa").array(), Floats(weights.rows, 1)};
     const double n = static_cast<double>(weights.rows);
-    for (int64_t i = 0; i < weights.rows; ++i) problem.weight.at(i) = static_cast<float>(weights.values[static_cast<size_t>(i)] / n);
+    for (int64_t i = 0; i < weights.rows; ++i)
+      problem.weight.at(i) = static_cast<float>(weights.values[static_cast<size_t>(i)] / n);
     const Floats loss = losses(problem, 2);
     double sum = 0;
     for (int64_t i = 0; i < loss.rows(); ++i) sum += double{loss.at(i)} * weights.values[static_cast<size_t>(i)] / n;
     check_relative({sum}, golden.load("cross_entropy_loss").values, 1e-6, "loss", 1e-7);
     Floats zero(problem.logits.rows(), problem.logits.columns());
-    check_relative(gradient(problem, zero.fill(0), 2).values(), golden.load("cross_entropy_dlogits").values, 1e-6, "gradient", 1e-9);
+    check_relative(gradient(problem, zero.fill(0), 2).values(), golden.load("cross_entropy_dlogits").values, 1e-6,
+                   "gradient", 1e-9);
   }
 }
 
@@ -107,7 +113,8 @@ TEST_CASE("confident and hopeless rows of a cross-entropy keep their relative ac
     // In double to the result's rounding; what lies below float32's smallest normal number has fewer digits.
     check_each(losses(problem, 1).values(), reference::cross_entropy(z, q, 4, classes), 1e-7, "row_loss", 1e-45);
     Floats zero(4, classes);
-    check_each(gradient(problem, zero.fill(0), 1).values(), reference::cross_entropy_gradient(z, q, w, 4, classes), 1e-7, "grad_logits", 1e-45);
+    check_each(gradient(problem, zero.fill(0), 1).values(), reference::cross_entropy_gradient(z, q, w, 4, classes),
+               1e-7, "grad_logits", 1e-45);
     problem.weight.fill(0);  // takes no part, though its logits be NaN
     problem.logits.fill(std::numeric_limits<double>::quiet_NaN());
     CHECK(largest(gradient(problem, zero, 1).values()) == 0);
@@ -139,8 +146,8 @@ TEST_CASE("cross-entropy of several logits at once has the bits of one after ano
   struct Shape {
     int64_t rows, classes, count, padding;
   };
-  for (const Shape& shape :
-       {Shape{0, 3, 2, 0}, Shape{1, 1, 1, 0}, Shape{128, 10, 2, 0}, Shape{131, 12, 4, 0}, Shape{67, 12, 3, 4}, Shape{5, 2100, 2, 0}}) {
+  for (const Shape& shape : {Shape{0, 3, 2, 0}, Shape{1, 1, 1, 0}, Shape{128, 10, 2, 0}, Shape{131, 12, 4, 0},
+                             Shape{67, 12, 3, 4}, Shape{5, 2100, 2, 0}}) {
     if (!affordable(2 * shape.count * shape.rows * (20 * shape.classes + 3000))) continue;
     CAPTURE(shape.rows);
     std::vector<Problem> problems;
@@ -161,7 +168,8 @@ TEST_CASE("cross-entropy of several logits at once has the bits of one after ano
     Context context(2);
     const duet_matrix targets = problems[0].targets.matrix();
     SUCCEED_CALL(duet_cross_entropy_forward_all(context, logits.data(), shape.count, targets, row_loss.data()));
-    SUCCEED_CALL(duet_cross_entropy_backward_all(context, logits.data(), shape.count, targets, row_weight.data(), grads.data()));
+    SUCCEED_CALL(
+        duet_cross_entropy_backward_all(context, logits.data(), shape.count, targets, row_weight.data(), grads.data()));
     for (size_t k = 0; k < problems.size(); ++k) {
       CHECK(losses_at_once[k].same_bits(losses(problems[k], 1)));
       CHECK(grads_at_once[k].same_bits(gradient(problems[k], before, 1)));
@@ -180,7 +188,8 @@ TEST_CASE("cross-entropy of several logits refuses misuse") {
     FAIL_CALL(duet_cross_entropy_forward_all(context, logits, count, targets, row_loss), DUET_INVALID_ARGUMENT, part);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads), DUET_INVALID_ARGUMENT,
+              part);
   };
   for (const int64_t count : {-1, 0, 5}) forward(count, "count: expected 1 to 4, got " + std::to_string(count));
   row_loss[1] = row_loss[0];
@@ -195,26 +204,32 @@ TEST_CASE("cross-entropy of several logits refuses misuse") {
   backward("row_weight[0]: expected 4 elements, got 3");
   logits[1] = narrow.matrix();
   forward(2, "logits[1]: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_INVALID_ARGUMENT, "logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_INVALID_ARGUMENT, "row_loss: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_INVALID_ARGUMENT, "row_weight: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_INVALID_ARGUMENT,
+            "logits: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_INVALID_ARGUMENT,
+            "row_loss: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_INVALID_ARGUMENT,
+            "row_weight: null for 2 views");
   FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, nullptr), DUET_INVALID_ARGUMENT,
             "grad_logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_INVALID_ARGUMENT,
+            "context: null");
 }
 
 TEST_CASE("cross-entropy refuses misuse") {
   Context context;
   Problem problem = draw_problem(6, 4, 3, 1, 0);
   Floats loss(4, 1), short_loss(3, 1), grad(4, 3), narrow(4, 2);
-  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), narrow.matrix(), loss.vector()), DUET_INVALID_ARGUMENT,
-            "targets: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector()), DUET_INVALID_ARGUMENT,
-            "row_loss: expected 4 elements, got 3");
-  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector(), grad.matrix()),
+  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), narrow.matrix(), loss.vector()),
+            DUET_INVALID_ARGUMENT, "targets: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector()),
+            DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 3");
+  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector(),
+                                        grad.matrix()),
             DUET_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
-  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), loss.vector(), narrow.matrix()),
+  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), loss.vector(),
+                                        narrow.matrix()),
             DUET_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward(nullptr, problem.logits.matrix(), problem.targets.matrix(), loss.vector()), DUET_INVALID_ARGUMENT,
-            "context: null");
+  FAIL_CALL(duet_cross_entropy_forward(nullptr, problem.logits.matrix(), problem.targets.matrix(), loss.vector()),
+            DUET_INVALID_ARGUMENT, "context: null");
 }

@@ -57,11 +57,14 @@ Gradients gradients_of(Problem& problem, float upstream, const Gradients& before
   Floats weight(1, 1);
   weight.at(0) = upstream;
   Gradients out = before;
-  SUCCEED_CALL(duet_decorrelation_backward(context, &inputs, weight.vector(), out.a.matrix(), out.v.matrix(), scratch.view()));
+  SUCCEED_CALL(
+      duet_decorrelation_backward(context, &inputs, weight.vector(), out.a.matrix(), out.v.matrix(), scratch.view()));
   // Either alone gives the same.
   Gradients alone = before;
-  SUCCEED_CALL(duet_decorrelation_backward(context, &inputs, weight.vector(), alone.a.matrix(), duet_matrix{}, scratch.view()));
-  SUCCEED_CALL(duet_decorrelation_backward(context, &inputs, weight.vector(), duet_matrix{}, alone.v.matrix(), scratch.view()));
+  SUCCEED_CALL(
+      duet_decorrelation_backward(context, &inputs, weight.vector(), alone.a.matrix(), duet_matrix{}, scratch.view()));
+  SUCCEED_CALL(
+      duet_decorrelation_backward(context, &inputs, weight.vector(), duet_matrix{}, alone.v.matrix(), scratch.view()));
   CHECK((alone.a.same_bits(out.a) && alone.v.same_bits(out.v)));
   return out;
 }
@@ -72,7 +75,8 @@ Gradients zeros(int64_t n, int64_t d) {
   return out;
 }
 
-// Standardised columns and R are rounded to float32: 1e-6 of the largest R and of the gradient's largest entry covers the sums over the batch.
+// Standardised columns and R are rounded to float32: 1e-6 of the largest R and of the gradient's largest entry covers
+// the sums over the batch.
 constexpr double kTolerance = 2e-6;
 
 }  // namespace
@@ -81,8 +85,9 @@ TEST_CASE("decorrelation agrees with the double reference") {
   struct Shape {
     int64_t n, d, padding;
   };
-  for (const Shape& shape : {Shape{0, 3, 0}, Shape{1, 4, 0}, Shape{5, 1, 1}, Shape{2, 2, 0}, Shape{37, 13, 2}, Shape{128, 64, 0}, Shape{67, 131, 3},
-                             Shape{2100, 11, 0}, Shape{256, 17, 1}, Shape{257, 16, 0}, Shape{9, 256, 0}, Shape{9, 257, 0}}) {
+  for (const Shape& shape : {Shape{0, 3, 0}, Shape{1, 4, 0}, Shape{5, 1, 1}, Shape{2, 2, 0}, Shape{37, 13, 2},
+                             Shape{128, 64, 0}, Shape{67, 131, 3}, Shape{2100, 11, 0}, Shape{256, 17, 1},
+                             Shape{257, 16, 0}, Shape{9, 256, 0}, Shape{9, 257, 0}}) {
     CAPTURE(shape.n);
     CAPTURE(shape.d);
     Problem problem = draw_problem(1, shape.n, shape.d, shape.padding);
@@ -96,7 +101,8 @@ TEST_CASE("decorrelation agrees with the double reference") {
             expected_v = reference::decorrelation_gradient(v, a, shape.n, shape.d);
     for (double& g : expected_a) g *= 1.5;
     for (double& g : expected_v) g *= 1.5;
-    // Two samples standardise to +-1, whatever they are: the true gradient is the rounding left over by a difference of entries near 1.
+    // Two samples standardise to +-1, whatever they are: the true gradient is the rounding left over by a difference of
+    // entries near 1.
     const double floor = shape.n <= 2 ? 1e-6 : 1e-12;
     check_relative(grad.a.values(), expected_a, kTolerance, "grad_a", floor);
     check_relative(grad.v.values(), expected_v, kTolerance, "grad_v", floor);
@@ -125,9 +131,11 @@ TEST_CASE("decorrelation's reference gradient agrees with central differences") 
   Problem problem = draw_problem(4, 7, 3, 0);
   const Doubles a = problem.a.values(), v = problem.v.values();
   check_close(reference::decorrelation_gradient(a, v, 7, 3),
-              central_differences([&](const Doubles& x) { return reference::decorrelation(x, v, 7, 3); }, a), 1e-8, "dA");
+              central_differences([&](const Doubles& x) { return reference::decorrelation(x, v, 7, 3); }, a), 1e-8,
+              "dA");
   check_close(reference::decorrelation_gradient(v, a, 7, 3),
-              central_differences([&](const Doubles& x) { return reference::decorrelation(a, x, 7, 3); }, v), 1e-8, "dV");
+              central_differences([&](const Doubles& x) { return reference::decorrelation(a, x, 7, 3); }, v), 1e-8,
+              "dV");
 }
 
 TEST_CASE("decorrelation agrees with the golden cases") {
@@ -144,11 +152,13 @@ TEST_CASE("decorrelation agrees with the golden cases") {
 
 TEST_CASE("decorrelation at the edges") {
   Problem problem = draw_problem(5, 20, 4, 0);
-  for (int64_t i = 0; i < 20; ++i) problem.a.at(i, 1) = 3;  // a constant column: standardised 0, no gradient to speak of
+  for (int64_t i = 0; i < 20; ++i)
+    problem.a.at(i, 1) = 3;  // a constant column: standardised 0, no gradient to speak of
   CHECK(std::isfinite(loss_of(problem, 1)));
   for (int64_t i = 0; i < 20; ++i) problem.a.at(i, 2) *= 1e15f;
   const double huge = loss_of(problem, 1);
-  check_close({huge}, {reference::decorrelation(problem.a.values(), problem.v.values(), 20, 4)}, kTolerance, "huge columns");
+  check_close({huge}, {reference::decorrelation(problem.a.values(), problem.v.values(), 20, 4)}, kTolerance,
+              "huge columns");
   problem.v.at(3, 0) = std::numeric_limits<float>::quiet_NaN();
   CHECK(std::isnan(loss_of(problem, 1)));
   const Gradients grad = gradients_of(problem, 1, zeros(20, 4), 1);
@@ -164,16 +174,23 @@ TEST_CASE("decorrelation refuses misuse") {
   SUCCEED_CALL(duet_decorrelation_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
   Floats loss(1, 1), two(2, 1), narrow(5, 2);
-  FAIL_CALL(duet_decorrelation_forward(context, &inputs, loss.vector(), {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_decorrelation_forward(context, &inputs, two.vector(), scratch.view()), DUET_INVALID_ARGUMENT, "loss: expected 1 elements, got 2");
-  FAIL_CALL(duet_decorrelation_forward(context, nullptr, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_decorrelation_backward(context, &inputs, loss.vector(), narrow.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "grad_a: expected 5 x 3, got 5 x 2");
+  FAIL_CALL(duet_decorrelation_forward(context, &inputs, loss.vector(), {scratch.view().data, bytes - 1}),
+            DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_decorrelation_forward(context, &inputs, two.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "loss: expected 1 elements, got 2");
+  FAIL_CALL(duet_decorrelation_forward(context, nullptr, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs: null");
+  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(
+      duet_decorrelation_backward(context, &inputs, loss.vector(), narrow.matrix(), duet_matrix{}, scratch.view()),
+      DUET_INVALID_ARGUMENT, "grad_a: expected 5 x 3, got 5 x 2");
   auto wrong = inputs;
   wrong.v.rows = 4;
-  FAIL_CALL(duet_decorrelation_forward(context, &wrong, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.v: expected 5 x 3, got 4 x 3");
+  FAIL_CALL(duet_decorrelation_forward(context, &wrong, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.v: expected 5 x 3, got 4 x 3");
   wrong = inputs;
   wrong.eps = 0;
-  FAIL_CALL(duet_decorrelation_workspace(context, &wrong, &bytes), DUET_INVALID_ARGUMENT, "inputs.eps: expected a positive number, got 0");
+  FAIL_CALL(duet_decorrelation_workspace(context, &wrong, &bytes), DUET_INVALID_ARGUMENT,
+            "inputs.eps: expected a positive number, got 0");
 }

@@ -1,4 +1,5 @@
-// Distances and gradients at the ends of their range: close and opposite directions, rows whose squares leave float32's range.
+// Distances and gradients at the ends of their range: close and opposite directions, rows whose squares leave float32's
+// range.
 #include "tests/reference/distance.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -9,7 +10,9 @@ namespace reference = duet::reference;
 namespace {
 
 const duet_metric kDistances[] = {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE};
-std::vector<duet_precision> precisions() { return values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}); }
+std::vector<duet_precision> precisions() {
+  return values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16});
+}
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 struct Results {
@@ -17,7 +20,8 @@ struct Results {
 };
 
 // distances, and what an upstream gradient gives the rows; with_distances: cosine's backward reads them.
-Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_distances = true, duet_precision precision = DUET_PRECISION_TF32X3) {
+Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_distances = true,
+            duet_precision precision = DUET_PRECISION_TF32X3) {
   Context context(2, precision);
   duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
   in.x = x.matrix(), in.y = y.matrix(), in.metric = metric;
@@ -27,15 +31,16 @@ Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_d
   Results out{Floats(x.rows(), y.rows()), Floats(x.rows(), x.columns()).fill(0), Floats(y.rows(), y.columns()).fill(0)};
   SUCCEED_CALL(duet_distance_forward(context, &in, out.distances.matrix(), scratch.view()));
   const bool reads = metric == DUET_EUCLIDEAN || (metric == DUET_COSINE && with_distances);
-  SUCCEED_CALL(duet_distance_backward(context, &in, reads ? out.distances.matrix() : duet_matrix{}, upstream.matrix(), out.grad_x.matrix(),
-                                      out.grad_y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_backward(context, &in, reads ? out.distances.matrix() : duet_matrix{}, upstream.matrix(),
+                                      out.grad_x.matrix(), out.grad_y.matrix(), scratch.view()));
   return out;
 }
 
 // 1 - cos from the difference of the unit rows, which does not cancel.
 Doubles cosines(const Floats& x, const Floats& y) {
   const int64_t n = x.rows(), m = y.rows(), d = x.columns();
-  Doubles out = reference::distances(reference::unit_rows(x.values(), n, d), reference::unit_rows(y.values(), m, d), n, m, d, DUET_SQEUCLIDEAN);
+  Doubles out = reference::distances(reference::unit_rows(x.values(), n, d), reference::unit_rows(y.values(), m, d), n,
+                                     m, d, DUET_SQEUCLIDEAN);
   for (double& value : out) value /= 2;
   return out;
 }
@@ -50,8 +55,10 @@ Pair rows_at_angle(int64_t n, int64_t d, double angle, uint64_t seed) {
   const Floats step = draw.unit_rows(n, d);
   for (int64_t i = 0; i < n; ++i) {
     const double length = draw.uniform(0.1, 9);
-    for (int64_t k = 0; k < d; ++k) out.y.at(i, k) = static_cast<float>((i == n - 1 ? -length : length) * (out.x.at(0, k) + angle * step.at(i, k)));
-    for (int64_t k = 0; k < d; ++k) out.x.at(i, k) = static_cast<float>(out.x.at(0, k) + angle * out.x.at(i, k) * (i > 0));
+    for (int64_t k = 0; k < d; ++k)
+      out.y.at(i, k) = static_cast<float>((i == n - 1 ? -length : length) * (out.x.at(0, k) + angle * step.at(i, k)));
+    for (int64_t k = 0; k < d; ++k)
+      out.x.at(i, k) = static_cast<float>(out.x.at(0, k) + angle * out.x.at(i, k) * (i > 0));
   }
   return out;
 }
@@ -87,7 +94,8 @@ TEST_CASE("gradients of small cosine distances keep their digits where backward 
     const Pair pair = rows_at_angle(n, d, angle, 42);
     Floats upstream = Draw(43).normals(n, n);
     for (int64_t i = 0; i < n; ++i) upstream.at(i, n - 1) = 0;  // the opposite row is no close one
-    const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), n, n, d, DUET_COSINE, upstream.values());
+    const auto expected =
+        reference::distance_gradients(pair.x.values(), pair.y.values(), n, n, d, DUET_COSINE, upstream.values());
     const Results actual = run(pair.x, pair.y, DUET_COSINE, upstream);
     // A row's sum of 17 terms in float32, each as large as its angle. Lengths of y differ by 90: so row by row.
     const auto check = [&](const Doubles& values, const Doubles& wanted) {
@@ -103,7 +111,8 @@ TEST_CASE("gradients of small cosine distances keep their digits where backward 
     for (int64_t i = 0; i < n; ++i) {
       double sum = 0, worst = 0;
       for (int64_t j = 0; j < n; ++j) sum += std::abs(upstream.at(i, j));
-      for (int64_t k = 0; k < d; ++k) worst = std::max(worst, std::abs(blind.grad_x.at(i, k) - expected.x[static_cast<size_t>(i * d + k)]));
+      for (int64_t k = 0; k < d; ++k)
+        worst = std::max(worst, std::abs(blind.grad_x.at(i, k) - expected.x[static_cast<size_t>(i * d + k)]));
       CHECK(worst <= 2e-6 * sum);
     }
   }
@@ -138,8 +147,8 @@ TEST_CASE("rows that are multiples of each other are at cosine distance 0 or 2, 
 
 TEST_CASE("rows whose squares leave float32's range have their distances and gradients") {
   const int64_t n = 12, m = 14, d = 5;
-  for (const double scale :
-       values_of({1e-30, 1e-44, 1e-40, 1e-38, 1e-23, 1e-20, 1e-19, 1e-17, 1e-15, 1e-8, 1.0, 1e8, 1e15, 1e19, 1e20, 1e30, 6e37, 1e18}))
+  for (const double scale : values_of({1e-30, 1e-44, 1e-40, 1e-38, 1e-23, 1e-20, 1e-19, 1e-17, 1e-15, 1e-8, 1.0, 1e8,
+                                       1e15, 1e19, 1e20, 1e30, 6e37, 1e18}))
     for (const duet_metric metric : kDistances) {
       CAPTURE(scale);
       CAPTURE(static_cast<int>(metric));
@@ -150,12 +159,15 @@ TEST_CASE("rows whose squares leave float32's range have their distances and gra
       for (int64_t j = 0; j < m; ++j)
         for (int64_t k = 0; k < d; ++k) y.at(j, k) = j == 3 ? x.at(3, k) : static_cast<float>(scale * y.at(j, k));
       const Floats upstream = draw.normals(n, m);
-      Doubles expected = metric == DUET_COSINE ? cosines(x, y) : reference::distances(x.values(), y.values(), n, m, d, metric);
-      if (metric == DUET_COSINE && scale < 1e-13) expected = reference::distances(x.values(), y.values(), n, m, d, metric);
+      Doubles expected =
+          metric == DUET_COSINE ? cosines(x, y) : reference::distances(x.values(), y.values(), n, m, d, metric);
+      if (metric == DUET_COSINE && scale < 1e-13)
+        expected = reference::distances(x.values(), y.values(), n, m, d, metric);
       for (double& value : expected)
         if (value > std::numeric_limits<float>::max()) value = kInfinity;
       const Results actual = run(x, y, metric, upstream);
-      // Squared distances: 2e-6 of the squared norms; their roots are not close ones: 4e-6. A subnormal number is off by half of the smallest.
+      // Squared distances: 2e-6 of the squared norms; their roots are not close ones: 4e-6. A subnormal number is off
+      // by half of the smallest.
       const double unit = metric == DUET_COSINE ? 1 : metric == DUET_EUCLIDEAN ? scale : scale * scale;
       check_close(actual.distances.values(), expected, 4e-6 * unit + 1.5e-45, "distances");
       if (metric != DUET_COSINE || scale > 1e-13) CHECK(actual.distances.at(3, 3) == 0);
@@ -173,7 +185,8 @@ TEST_CASE("rows of every magnitude beside each other") {
   Floats x = draw.unit_rows(n, d), y = draw.unit_rows(n, d);
   for (int64_t i = 0; i < n; ++i) {
     const double of_x = std::pow(10, draw.integer(-44, 37)), of_y = i % 3 ? of_x : std::pow(10, draw.integer(-44, 37));
-    for (int64_t k = 0; k < d; ++k) x.at(i, k) = static_cast<float>(of_x * x.at(i, k)), y.at(i, k) = static_cast<float>(of_y * y.at(i, k));
+    for (int64_t k = 0; k < d; ++k)
+      x.at(i, k) = static_cast<float>(of_x * x.at(i, k)), y.at(i, k) = static_cast<float>(of_y * y.at(i, k));
   }
   for (const duet_precision precision : precisions()) {
     if (on_cpu() && precision != DUET_PRECISION_TF32X3) continue;
@@ -187,14 +200,15 @@ TEST_CASE("rows of every magnitude beside each other") {
       for (int64_t i = 0; i < n; ++i)
         for (int64_t j = 0; j < n; ++j) {
           const double want = expected[static_cast<size_t>(i * n + j)], got = actual.distances.at(i, j);
-          const double longer =
-              std::max(reference::norm(&x.values()[static_cast<size_t>(i * d)], d), reference::norm(&y.values()[static_cast<size_t>(j * d)], d));
+          const double longer = std::max(reference::norm(&x.values()[static_cast<size_t>(i * d)], d),
+                                         reference::norm(&y.values()[static_cast<size_t>(j * d)], d));
           const double unit = metric == DUET_COSINE ? 1 : metric == DUET_EUCLIDEAN ? longer : longer * longer;
           if (!exact && unit < 1e-15) continue;  // METHOD.md 1: recomputed in fp32 and 3xTF32 alone
           off += want > 3.4e38 ? got < 3.3e38 : !(std::abs(got - want) <= (exact ? 4e-6 : 6e-2) * unit + 1.5e-45);
         }
       if (metric == DUET_EUCLIDEAN)
-        for (int64_t i = 0; i < n * d; ++i) not_finite += !std::isfinite(actual.grad_x.data()[i]) + !std::isfinite(actual.grad_y.data()[i]);
+        for (int64_t i = 0; i < n * d; ++i)
+          not_finite += !std::isfinite(actual.grad_x.data()[i]) + !std::isfinite(actual.grad_y.data()[i]);
       CHECK(off == 0);
       CHECK(not_finite == 0);
     }
@@ -220,7 +234,8 @@ TEST_CASE("infinity and NaN in a row are where the reference has them") {
         CAPTURE(k);
         CHECK(std::isnan(actual[k]) == std::isnan(expected[k]));
         CHECK(std::isinf(actual[k]) == std::isinf(expected[k]));
-        if (std::isfinite(expected[k])) CHECK(std::abs(actual[k] - expected[k]) <= (exact ? 1e-5 : 0.1) * (1 + std::abs(expected[k])));
+        if (std::isfinite(expected[k]))
+          CHECK(std::abs(actual[k] - expected[k]) <= (exact ? 1e-5 : 0.1) * (1 + std::abs(expected[k])));
       }
     }
 }

@@ -19,7 +19,9 @@ struct Pair {
   int64_t n() const { return x.rows(); }
   int64_t m() const { return y.rows(); }
   int64_t d() const { return x.columns(); }
-  Doubles distances(duet_metric metric) const { return reference::distances(x.values(), y.values(), n(), m(), d(), metric); }
+  Doubles distances(duet_metric metric) const {
+    return reference::distances(x.values(), y.values(), n(), m(), d(), metric);
+  }
 };
 
 duet_distance_inputs inputs_of(Pair& pair, duet_metric metric) {
@@ -28,7 +30,8 @@ duet_distance_inputs inputs_of(Pair& pair, duet_metric metric) {
   return inputs;
 }
 
-Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding = 0, duet_precision precision = DUET_PRECISION_TF32X3) {
+Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding = 0,
+               duet_precision precision = DUET_PRECISION_TF32X3) {
   Context context(threads, precision);
   const duet_distance_inputs inputs = inputs_of(pair, metric);
   size_t bytes = 0;
@@ -50,8 +53,8 @@ Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  SUCCEED_CALL(duet_distance_backward(context, &inputs, metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{}, grad.matrix(), into.x.matrix(),
-                                      into.y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_backward(context, &inputs, metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{},
+                                      grad.matrix(), into.x.matrix(), into.y.matrix(), scratch.view()));
   return into;
 }
 
@@ -65,12 +68,17 @@ Doubles squares(Doubles values) {
   return values;
 }
 
-// METHOD.md 1 for squared distances of rows of norm 1; an inner product's error is half of it. An Euclidean distance is held to its square.
-double tolerance(int64_t d, duet_precision precision = DUET_PRECISION_TF32X3) { return 2 * inner_product_error(d, precision); }
+// METHOD.md 1 for squared distances of rows of norm 1; an inner product's error is half of it. An Euclidean distance is
+// held to its square.
+double tolerance(int64_t d, duet_precision precision = DUET_PRECISION_TF32X3) {
+  return 2 * inner_product_error(d, precision);
+}
 
-void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d, double square_scale = 1,
-                     duet_precision precision = DUET_PRECISION_TF32X3) {
-  const double allowed = tolerance(d, precision) * (metric == DUET_COSINE ? 0.5 : metric == DUET_INNER ? 0.5 * square_scale : square_scale);
+void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d,
+                     double square_scale = 1, duet_precision precision = DUET_PRECISION_TF32X3) {
+  const double allowed = tolerance(d, precision) * (metric == DUET_COSINE  ? 0.5
+                                                    : metric == DUET_INNER ? 0.5 * square_scale
+                                                                           : square_scale);
   if (metric == DUET_EUCLIDEAN)
     check_close(squares(actual), squares(expected), allowed, kNames[metric]);
   else
@@ -109,12 +117,15 @@ TEST_CASE("distance gradients agree with the reference, whatever the threads") {
     for (const duet_metric metric : kMetrics) {
       const Floats distances = forward(pair, metric, 2, s.padding), grad = draw.normals(s.n, s.m, 1, s.padding);
       const Gradients before{draw.normals(s.n, s.d, 1, s.padding), draw.normals(s.m, s.d, 1, s.padding)};
-      const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), s.n, s.m, s.d, metric, grad.values());
+      const auto expected =
+          reference::distance_gradients(pair.x.values(), pair.y.values(), s.n, s.m, s.d, metric, grad.values());
       const Gradients first = backward(pair, metric, distances, grad, 1, before);
       // Sums of up to 257 products in float32, relative to the largest of them; for more see the test beyond one block.
       const double relative = std::max(s.n, s.m) < 1000 ? 2e-6 : metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6;
-      check_relative(first.x.values(), sum(before.x.values(), expected.x), relative, std::string("grad_x ") + kNames[metric], 1e-6);
-      check_relative(first.y.values(), sum(before.y.values(), expected.y), relative, std::string("grad_y ") + kNames[metric], 1e-6);
+      check_relative(first.x.values(), sum(before.x.values(), expected.x), relative,
+                     std::string("grad_x ") + kNames[metric], 1e-6);
+      check_relative(first.y.values(), sum(before.y.values(), expected.y), relative,
+                     std::string("grad_y ") + kNames[metric], 1e-6);
       for (const int threads : other_thread_counts()) {
         const Gradients again = backward(pair, metric, distances, grad, threads, before);
         CHECK(again.x.same_bits(first.x));
@@ -129,7 +140,8 @@ TEST_CASE("distances and their gradients in every precision") {
   if (!affordable_tiles(n, m, d)) return;
   Draw draw(20);
   Pair pair{draw.unit_rows(n, d, 1), draw.unit_rows(m, d, 1)};
-  for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+  for (const duet_precision precision :
+       {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
     CAPTURE(static_cast<int>(precision));
     for (const duet_metric metric : kMetrics) {
       const Doubles exact = pair.distances(metric);
@@ -139,7 +151,8 @@ TEST_CASE("distances and their gradients in every precision") {
       Floats distances(n, m);
       distances.assign(exact);
       const Gradients actual = backward(pair, metric, distances, grad, 2, zero, precision);
-      const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
+      const auto expected =
+          reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
       // Two rounded operands, as in a product of the forward pass.
       check_relative(actual.x.values(), expected.x, tolerance(d, precision), std::string("grad_x ") + kNames[metric]);
       check_relative(actual.y.values(), expected.y, tolerance(d, precision), std::string("grad_y ") + kNames[metric]);
@@ -159,8 +172,10 @@ TEST_CASE("the reference's distance gradients are those of its distances") {
       return total;
     };
     const auto analytic = reference::distance_gradients(x, y, n, m, d, metric, g);
-    check_close(analytic.x, central_differences([&](const Doubles& at) { return loss(at, y); }, x), 1e-7, kNames[metric]);
-    check_close(analytic.y, central_differences([&](const Doubles& at) { return loss(x, at); }, y), 1e-7, kNames[metric]);
+    check_close(analytic.x, central_differences([&](const Doubles& at) { return loss(at, y); }, x), 1e-7,
+                kNames[metric]);
+    check_close(analytic.y, central_differences([&](const Doubles& at) { return loss(x, at); }, y), 1e-7,
+                kNames[metric]);
   }
 }
 
@@ -168,7 +183,8 @@ TEST_CASE("distances agree with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());
     Pair pair{golden.load("A").array(), golden.load("V").array()};
-    const double scale = std::pow(std::max(largest(pair.x.values()), largest(pair.y.values())), 2) * (golden.name() == "ties" ? pair.d() : 1);
+    const double scale = std::pow(std::max(largest(pair.x.values()), largest(pair.y.values())), 2) *
+                         (golden.name() == "ties" ? pair.d() : 1);
     for (const duet_metric metric : kMetrics) {
       const std::string name = kNames[metric];
       const Floats distances = forward(pair, metric);
@@ -193,13 +209,15 @@ TEST_CASE("close rows are told apart and equal rows are at 0") {
     for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
       const Floats actual = forward(pair, metric);
       const Doubles expected = pair.distances(metric);
-      // METHOD.md 1: within 1 %. The cosine reference itself cancels, so that one is taken from the unit rows' difference.
+      // METHOD.md 1: within 1 %. The cosine reference itself cancels, so that one is taken from the unit rows'
+      // difference.
       const Doubles u = reference::unit_rows(pair.x.values(), n, d), w = reference::unit_rows(pair.y.values(), n, d);
       for (int64_t i = 0; i < n; ++i) {
         double exact = expected[static_cast<size_t>(i * n + i)];
         if (metric == DUET_COSINE) {
           exact = 0;
-          for (int64_t k = 0; k < d; ++k) exact += 0.5 * std::pow(u[static_cast<size_t>(i * d + k)] - w[static_cast<size_t>(i * d + k)], 2);
+          for (int64_t k = 0; k < d; ++k)
+            exact += 0.5 * std::pow(u[static_cast<size_t>(i * d + k)] - w[static_cast<size_t>(i * d + k)], 2);
         }
         CHECK(std::abs(actual.at(i, i) - exact) <= 0.01 * exact);
       }
@@ -257,8 +275,10 @@ TEST_CASE("a gradient of 0 over NaN rows is what the formula makes of it, 0 time
   Pair pair{draw.unit_rows(9, 5), draw.unit_rows(11, 5)};
   pair.x.at(4, 3) = pair.y.at(10, 0) = std::nanf("");
   for (const duet_metric metric : kMetrics) {
-    const Gradients actual = backward(pair, metric, forward(pair, metric), Floats(9, 11).fill(0), 2, {Floats(9, 5).fill(0), Floats(11, 5).fill(0)});
-    const auto expected = reference::distance_gradients(pair.x.values(), pair.y.values(), 9, 11, 5, metric, Doubles(9 * 11));
+    const Gradients actual = backward(pair, metric, forward(pair, metric), Floats(9, 11).fill(0), 2,
+                                      {Floats(9, 5).fill(0), Floats(11, 5).fill(0)});
+    const auto expected =
+        reference::distance_gradients(pair.x.values(), pair.y.values(), 9, 11, 5, metric, Doubles(9 * 11));
     check_close(actual.x.values(), expected.x, 0, std::string("grad_x ") + kNames[metric]);
     check_close(actual.y.values(), expected.y, 0, std::string("grad_y ") + kNames[metric]);
   }
@@ -267,7 +287,8 @@ TEST_CASE("a gradient of 0 over NaN rows is what the formula makes of it, 0 time
 TEST_CASE("distances and gradients beyond one block of the sweep, and of parts of a batch") {
   const int64_t d = 3;
   const bool large = affordable_tiles(2100, 1050, d);
-  const int64_t n = large ? 2100 : 210, m = large ? 1050 : 105, row = n / 2 - 50, rows = n - row - 60, column = 4, columns = m - 5;
+  const int64_t n = large ? 2100 : 210, m = large ? 1050 : 105, row = n / 2 - 50, rows = n - row - 60, column = 4,
+                columns = m - 5;
   Draw draw(17);
   Pair pair{draw.unit_rows(n, d), draw.unit_rows(m, d)};
   for (const duet_metric metric : kMetrics) {
@@ -288,11 +309,14 @@ TEST_CASE("distances and gradients beyond one block of the sweep, and of parts o
     const Floats grad = draw.normals(n, m);
     const Gradients zero{Floats(n, d).fill(0), Floats(m, d).fill(0)};
     const Gradients actual = backward(pair, metric, whole, grad, 2, zero);
-    const auto gradients = reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
-    // Sums of up to 2100 products. In three dimensions many rows are close: D is off by up to 1e-6 / (2 D^2), 2.5e-4 of itself, where D^2 is just
-    // above the 4e-4 from which on it is not recomputed, and so is such a pair's 1/D.
-    check_relative(actual.x.values(), gradients.x, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6, std::string("grad_x ") + kNames[metric]);
-    check_relative(actual.y.values(), gradients.y, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6, std::string("grad_y ") + kNames[metric]);
+    const auto gradients =
+        reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
+    // Sums of up to 2100 products. In three dimensions many rows are close: D is off by up to 1e-6 / (2 D^2), 2.5e-4 of
+    // itself, where D^2 is just above the 4e-4 from which on it is not recomputed, and so is such a pair's 1/D.
+    check_relative(actual.x.values(), gradients.x, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6,
+                   std::string("grad_x ") + kNames[metric]);
+    check_relative(actual.y.values(), gradients.y, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6,
+                   std::string("grad_y ") + kNames[metric]);
   }
 }
 
@@ -319,8 +343,10 @@ TEST_CASE("empty distances and gradients not asked for") {
     const Gradients both = backward(pair, metric, distances, grad, 2, zero);
     Gradients one = zero;
     const duet_matrix read = metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{};
-    SUCCEED_CALL(duet_distance_backward(context, &inputs, read, grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
-    SUCCEED_CALL(duet_distance_backward(context, &inputs, read, grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
+    SUCCEED_CALL(
+        duet_distance_backward(context, &inputs, read, grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
+    SUCCEED_CALL(
+        duet_distance_backward(context, &inputs, read, grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
     CHECK(one.x.same_bits(both.x));
     CHECK(one.y.same_bits(both.y));
   }
@@ -328,7 +354,8 @@ TEST_CASE("empty distances and gradients not asked for") {
 
 TEST_CASE("beside a side of 0 rows nothing is added, not even 0 times a NaN") {
   Draw draw(20);
-  for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
+  for (const float value :
+       {std::nanf(""), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()})
     for (const duet_metric metric : kMetrics)
       for (const auto& sides : {std::pair<int64_t, int64_t>{0, 67}, {67, 0}, {0, 1}, {1, 0}}) {
         const int64_t n = sides.first, m = sides.second;
@@ -354,23 +381,31 @@ TEST_CASE("distance refuses misuse") {
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 5 x 5");
-  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{}, scratch.view()),
+  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "distances: expected 4 x 5, got 5 x 5");
+  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs: null");
+  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}),
+            DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{},
+                                   scratch.view()),
             DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
   for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_INNER}) {
     Floats grad(4, 5);
     inputs = inputs_of(pair, metric);
-    FAIL_CALL(duet_distance_backward(context, &inputs, out.matrix(), grad.matrix(), duet_matrix{}, duet_matrix{}, scratch.view()),
+    FAIL_CALL(duet_distance_backward(context, &inputs, out.matrix(), grad.matrix(), duet_matrix{}, duet_matrix{},
+                                     scratch.view()),
               DUET_INVALID_ARGUMENT, "distances: expected null for a metric that does not read them");
   }
   FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   inputs.y = narrow.matrix();
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.y: expected any x 3, got 5 x 2");
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.y: expected any x 3, got 5 x 2");
   inputs = inputs_of(pair, DUET_EUCLIDEAN);
   const int unknown = 9;
   std::memcpy(&inputs.metric, &unknown, sizeof unknown);
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs.metric: unknown value 9");
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.metric: unknown value 9");
 }

@@ -1,4 +1,5 @@
-// Gradients and losses of confident and hopeless rows keep their relative accuracy; extreme scales; KL is never below 0; rows of weight 0.
+// Gradients and losses of confident and hopeless rows keep their relative accuracy; extreme scales; KL is never below
+// 0; rows of weight 0.
 #include "tests/kernels/distillation_problem.h"
 
 using namespace duet::test;
@@ -10,18 +11,30 @@ namespace {
 Floats scores_of(int64_t n, double x, int64_t turn) {
   Floats scores(n, n);
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < n; ++j) scores.at(i, j) = i == j ? static_cast<float>(x) : -0.25f * static_cast<float>((turn * i + 3 * j) % 5);
+    for (int64_t j = 0; j < n; ++j)
+      scores.at(i, j) = i == j ? static_cast<float>(x) : -0.25f * static_cast<float>((turn * i + 3 * j) % 5);
   return scores;
 }
 
-// v is the identity, so that a holds the scores and grad_a d loss/d score: each element alone, its products exact. What is one-hot.
+// v is the identity, so that a holds the scores and grad_a d loss/d score: each element alone, its products exact. What
+// is one-hot.
 Problem scores_problem(const Floats& student, const Floats& teacher, float kappa) {
   const int64_t n = student.rows();
   Floats one(n, n);
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < n; ++j) one.at(i, j) = i == j;
-  Problem problem{
-      student, one, teacher, one, one, one, Floats(n, 1).fill(1), Floats(n, 1).fill(1), Floats(n, 1).fill(kappa), Floats(n, 1).fill(kappa), 1, 1};
+  Problem problem{student,
+                  one,
+                  teacher,
+                  one,
+                  one,
+                  one,
+                  Floats(n, 1).fill(1),
+                  Floats(n, 1).fill(1),
+                  Floats(n, 1).fill(kappa),
+                  Floats(n, 1).fill(kappa),
+                  1,
+                  1};
   problem.paired = true;
   return problem;
 }
@@ -32,7 +45,8 @@ Gradients zeros(const Problem& problem) {
   return zero;
 }
 
-// What three roundings of a score and one of its log-odds leave of an exponential, 2^-24 of it each, and twice the error of the exponential itself.
+// What three roundings of a score and one of its log-odds leave of an exponential, 2^-24 of it each, and twice the
+// error of the exponential itself.
 double relative_of(double largest_score) { return 4 * 6e-8 * largest_score + 2e-6; }
 
 void check_not_negative(const Losses& out) {
@@ -62,10 +76,11 @@ TEST_CASE("confident and hopeless rows of a distillation keep their relative acc
           const auto rows = problem.rows(weights.row.values()), columns = problem.columns(weights.column.values());
           const Doubles expected = sum(rows.grad_s, reference::transposed(columns.grad_s, n, n));
           const Doubles parts = sum(rows.parts, reference::transposed(columns.parts, n, n));
-          // What lies below e^-47 of its weight may be 0 but for own pairs. Another pair may be the confident one: there P and P' are what is
-          // rounded.
+          // What lies below e^-47 of its weight may be 0 but for own pairs. Another pair may be the confident one:
+          // there P and P' are what is rounded.
           const Gradients after = backward(problem, out, weights, 2, zeros(problem));
-          check_parts(after.a.values(), expected, parts, relative, "grad_a", std::min(x, teacher) < 0 ? 2 * relative : 4e-21);
+          check_parts(after.a.values(), expected, parts, relative, "grad_a",
+                      std::min(x, teacher) < 0 ? 2 * relative : 4e-21);
           Doubles own, expected_own, parts_own;
           for (int64_t i = 0; i < n; ++i) {
             const auto k = static_cast<size_t>(i * n + i);
@@ -120,7 +135,8 @@ TEST_CASE("a distillation's rows do not feel the scores of huge rows beside them
     const Doubles expected = problem.rows(Doubles(static_cast<size_t>(n), 1)).loss;
     for (int64_t i = 0; i < n; ++i) {
       CAPTURE(i);
-      CHECK(std::abs(out.row.at(i) - expected[static_cast<size_t>(i)]) <= 2e-6 + 2e-6 * expected[static_cast<size_t>(i)]);
+      CHECK(std::abs(out.row.at(i) - expected[static_cast<size_t>(i)]) <=
+            2e-6 + 2e-6 * expected[static_cast<size_t>(i)]);
     }
   }
 }
@@ -128,13 +144,15 @@ TEST_CASE("a distillation's rows do not feel the scores of huge rows beside them
 TEST_CASE("what has no weight takes no part in a distillation's gradient, though its sums be infinite or NaN") {
   const int64_t n = 5, d = 2;
   for (const bool paired : {false, true})
-    for (const float bad : values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
+    for (const float bad :
+         values_of({-1e30f, 1e30f, std::numeric_limits<float>::quiet_NaN()})) {  // products of -inf, inf and NaN
       CAPTURE(bad);
       Draw draw(73);
       Problem problem = draw_problem(draw, n, n, d, 10, 1);
       problem.paired = paired;
       for (int64_t i = 0; i < n; ++i)
-        for (int64_t k = 0; k < d; ++k) problem.v.at(i, k) = 1e9f * static_cast<float>(1 + i), problem.a.at(i, k) *= 1e-9f;
+        for (int64_t k = 0; k < d; ++k)
+          problem.v.at(i, k) = 1e9f * static_cast<float>(1 + i), problem.a.at(i, k) *= 1e-9f;
       Problem clean = problem;
       const Weights weights{Floats(n, 1).fill(1), Floats(n, 1).fill(0)};
       Weights without = weights;
@@ -172,8 +190,9 @@ TEST_CASE("a distillation of large dots by a small scale leaves out own pairs al
   struct Shape {
     float scale, side, own, other;  // dots side * own and side * other
   };
-  for (const Shape& shape : {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f}, Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f},
-                             Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f}, Shape{1e-31f, 1e19f, -1e19f, -0.9e19f}, Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}})
+  for (const Shape& shape : {Shape{0.1f, 1e18f, -1.9e19f, -1.5e19f}, Shape{0.1f, 1e18f, -1.5e19f, -1.9e19f},
+                             Shape{0.01f, 1e19f, -1.9e19f, -1.5e19f}, Shape{-0.01f, 1e19f, 1.5e19f, 1.9e19f},
+                             Shape{1e-31f, 1e19f, -1e19f, -0.9e19f}, Shape{1e-31f, 1e19f, 0.9e19f, 1e19f}})
     for (const bool teacher : {false, true})  // whose dots they are
       for (const float kappa : {0.0f, 0.5f, 1.0f}) {
         CAPTURE(shape.scale);
@@ -193,7 +212,8 @@ TEST_CASE("a distillation of large dots by a small scale leaves out own pairs al
         // The teacher's scores leave a KL by cancelling.
         double size = 0;
         for (const double t : problem.teacher_scores()) size = std::max(size, std::abs(t));
-        CHECK(std::abs(forward(problem).row.at(0) - expected) <= 2e-6 * std::abs(expected) + 2e-6 + (teacher ? 1e-6 * size : 0));
+        CHECK(std::abs(forward(problem).row.at(0) - expected) <=
+              2e-6 * std::abs(expected) + 2e-6 + (teacher ? 1e-6 * size : 0));
       }
 }
 

@@ -24,25 +24,31 @@ struct Problem {
   int64_t d() const { return a.columns(); }
   Doubles student_scores() const { return reference::scores(a.values(), v.values(), n(), m(), d(), DUET_INNER, scale); }
   Doubles teacher_scores() const {
-    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_INNER, teacher_scale);
+    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_INNER,
+                             teacher_scale);
   }
   reference::RowTerms rows(const Doubles& weight) const { return rows(student_scores(), weight); }
   reference::RowTerms columns(const Doubles& weight) const { return columns(student_scores(), weight); }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
-    return reference::distillation_rows(
-        s, teacher_scores(), reference::positives(class_a.values(), class_v.values(), trust_v.values(), n(), m(), paired, first_row, first_column),
-        kappa_a.values(), weight, n(), m());
+    return reference::distillation_rows(s, teacher_scores(),
+                                        reference::positives(class_a.values(), class_v.values(), trust_v.values(), n(),
+                                                             m(), paired, first_row, first_column),
+                                        kappa_a.values(), weight, n(), m());
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
-    return reference::distillation_rows(
-        reference::transposed(s, n(), m()), reference::transposed(teacher_scores(), n(), m()),
-        reference::positives(class_v.values(), class_a.values(), trust_a.values(), m(), n(), paired, first_column, first_row), kappa_v.values(),
-        weight, m(), n());
+    return reference::distillation_rows(reference::transposed(s, n(), m()),
+                                        reference::transposed(teacher_scores(), n(), m()),
+                                        reference::positives(class_v.values(), class_a.values(), trust_a.values(), m(),
+                                                             n(), paired, first_column, first_row),
+                                        kappa_v.values(), weight, m(), n());
   }
-  double tolerance() const { return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale), 1, precision); }
+  double tolerance() const {
+    return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale), 1, precision);
+  }
 
-  // What an error of the teacher's products does to a KL: d KL_i/d t_ij = P'_ij (u_ij - sum_k P'_ik u_ik), u = t - s, in sum over j, the largest
-  // of all rows and columns. With both temperatures at 1e-3 this passes what METHOD.md grants, for any method that has its products in float32.
+  // What an error of the teacher's products does to a KL: d KL_i/d t_ij = P'_ij (u_ij - sum_k P'_ik u_ik), u = t - s,
+  // in sum over j, the largest of all rows and columns. With both temperatures at 1e-3 this passes what METHOD.md
+  // grants, for any method that has its products in float32.
   double teacher_condition() const {
     const auto worst = [](const Doubles& s, const Doubles& t, int64_t n, int64_t m) {
       const Doubles p = reference::softmax_rows(t, n, m);
@@ -56,11 +62,13 @@ struct Problem {
       return largest;
     };
     const Doubles s = student_scores(), t = teacher_scores();
-    return std::max(worst(s, t, n(), m()), worst(reference::transposed(s, n(), m()), reference::transposed(t, n(), m()), m(), n()));
+    return std::max(worst(s, t, n(), m()),
+                    worst(reference::transposed(s, n(), m()), reference::transposed(t, n(), m()), m(), n()));
   }
 };
 
-inline Problem draw_problem(Draw& draw, int64_t n, int64_t m, int64_t d, float scale, float teacher_scale, int64_t classes = 4, int64_t padding = 0) {
+inline Problem draw_problem(Draw& draw, int64_t n, int64_t m, int64_t d, float scale, float teacher_scale,
+                            int64_t classes = 4, int64_t padding = 0) {
   return {draw.unit_rows(n, d, padding),
           draw.unit_rows(m, d, padding),
           draw.unit_rows(n, d + 2),
@@ -102,8 +110,9 @@ struct Call {
 using Losses = RowColumnLosses<DUET_DISTILLATION_STATISTICS>;
 
 inline void forward(Call& call, Losses& out) {
-  SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), out.row_statistics.matrix(),
-                                         out.column_statistics.matrix(), call.workspace()));
+  SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(),
+                                         out.row_statistics.matrix(), out.column_statistics.matrix(),
+                                         call.workspace()));
 }
 
 inline Losses forward(Problem& problem, int threads = 2) {
@@ -115,12 +124,15 @@ inline Losses forward(Problem& problem, int threads = 2) {
 
 struct Gradients {
   Floats a, v, scale;
-  bool same_bits(const Gradients& other) const { return a.same_bits(other.a) && v.same_bits(other.v) && scale.same_bits(other.scale); }
+  bool same_bits(const Gradients& other) const {
+    return a.same_bits(other.a) && v.same_bits(other.v) && scale.same_bits(other.scale);
+  }
 };
 
 inline Gradients prefilled(const Problem& problem) {
   Draw draw(5);
-  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2), draw.normals(1, 1, 0.01)};
+  return {draw.normals(problem.n(), problem.d(), 0.01, 1), draw.normals(problem.m(), problem.d(), 0.01, 2),
+          draw.normals(1, 1, 0.01)};
 }
 
 struct Weights {
@@ -128,12 +140,14 @@ struct Weights {
 };
 
 inline void backward(Call& call, Losses statistics, Weights weights, Gradients& into) {
-  SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-                                          weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
-                                          call.workspace()));
+  SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(),
+                                          statistics.column_statistics.matrix(), weights.row.vector(),
+                                          weights.column.vector(), into.a.matrix(), into.v.matrix(),
+                                          into.scale.vector(), call.workspace()));
 }
 
-inline Gradients backward(Problem& problem, const Losses& statistics, const Weights& weights, int threads, Gradients into) {
+inline Gradients backward(Problem& problem, const Losses& statistics, const Weights& weights, int threads,
+                          Gradients into) {
   Call call(problem, threads);
   backward(call, statistics, weights, into);
   return into;
@@ -151,19 +165,22 @@ inline void check_losses(const Problem& problem, const Losses& out, double allow
 }
 
 inline reference::ScoreGradients expected_gradients(const Problem& p, const Weights& weights) {
-  const Doubles grad_s = sum(p.rows(weights.row.values()).grad_s, reference::transposed(p.columns(weights.column.values()).grad_s, p.m(), p.n()));
+  const Doubles grad_s = sum(p.rows(weights.row.values()).grad_s,
+                             reference::transposed(p.columns(weights.column.values()).grad_s, p.m(), p.n()));
   return reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s);
 }
 
-inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after, double relative) {
+inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after,
+                            double relative) {
   const auto expected = expected_gradients(p, weights);
-  // Floor: where P = P' exactly (one candidate alone) nothing is left but rounding, in both directions: of P and P', and of the log-sum-exps,
-  // float32 numbers of the size of the scales.
+  // Floor: where P = P' exactly (one candidate alone) nothing is left but rounding, in both directions: of P and P',
+  // and of the log-sum-exps, float32 numbers of the size of the scales.
   const double weight = std::max(largest(weights.row.values()), largest(weights.column.values()));
   const double floor = 2 * weight * p.scale * (2e-7 + 6e-8 * (p.scale + p.teacher_scale)) + 1e-8;
   check_relative(after.a.values(), sum(before.a.values(), expected.a), relative, "grad_a", floor);
   check_relative(after.v.values(), sum(before.v.values(), expected.v), relative, "grad_v", floor);
-  check_close(after.scale.values(), sum(before.scale.values(), {expected.scale}), relative * expected.scale_terms + floor, "grad_scale");
+  check_close(after.scale.values(), sum(before.scale.values(), {expected.scale}),
+              relative * expected.scale_terms + floor, "grad_scale");
 }
 
 }  // namespace duet::test::distillation

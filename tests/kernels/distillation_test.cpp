@@ -30,8 +30,10 @@ TEST_CASE("distillation agrees with the reference, whatever the threads") {
       Problem problem = draw_problem(draw, s.n, s.m, s.d, scale, teacher_scale, 4, s.padding);
       problem.paired = s.paired;
       const Losses first = forward(problem, 1);
-      const bool cold = std::min(scale, teacher_scale) >= 1000;  // there float32 products, off by 1e-7, count more than METHOD.md's terms
-      check_losses(problem, first, problem.tolerance() + (cold ? 1e-7 * teacher_scale * problem.teacher_condition() : 0));
+      const bool cold = std::min(scale, teacher_scale) >=
+                        1000;  // there float32 products, off by 1e-7, count more than METHOD.md's terms
+      check_losses(problem, first,
+                   problem.tolerance() + (cold ? 1e-7 * teacher_scale * problem.teacher_condition() : 0));
       const Weights weights{draw.choice(s.n, {1, 0.3, 0, -0.5}), draw.choice(s.m, {1, 0.3, 0, -0.5})};
       const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
       check_gradients(problem, weights, before, gradients, problem.tolerance());
@@ -49,18 +51,21 @@ TEST_CASE("distillation's statistics are the log-sum-exps and the sums of positi
   const Losses out = forward(problem);
   const Doubles lse_s = reference::log_sum_exp_rows(problem.student_scores(), 35, 45),
                 lse_t = reference::log_sum_exp_rows(reference::transposed(problem.teacher_scores(), 35, 45), 45, 35);
-  const Doubles pos = reference::positives(problem.class_a.values(), problem.class_v.values(), problem.trust_v.values(), 35, 45, false);
+  const Doubles pos =
+      reference::positives(problem.class_a.values(), problem.class_v.values(), problem.trust_v.values(), 35, 45, false);
   for (int64_t i = 0; i < 35; ++i) {
     double total = 0;
     for (int64_t j = 0; j < 45; ++j) total += pos[static_cast<size_t>(i * 45 + j)];
     CHECK(std::abs(out.row_statistics.at(i, 0) - lse_s[static_cast<size_t>(i)]) <= problem.tolerance());
     CHECK(out.row_statistics.at(i, 2) == doctest::Approx(total).epsilon(1e-6));
   }
-  for (int64_t j = 0; j < 45; ++j) CHECK(std::abs(out.column_statistics.at(j, 1) - lse_t[static_cast<size_t>(j)]) <= problem.tolerance());
+  for (int64_t j = 0; j < 45; ++j)
+    CHECK(std::abs(out.column_statistics.at(j, 1) - lse_t[static_cast<size_t>(j)]) <= problem.tolerance());
 }
 
 TEST_CASE("distillation beyond one sweep block") {
-  // 2048 x 256 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole. Own pairs cross the corner.
+  // 2048 x 256 on the CPU; on CUDA 4096 x 16384 forward, 4096 x 4096 backward, where a tile is paid for whole. Own
+  // pairs cross the corner.
   using Shapes = std::vector<std::pair<int64_t, int64_t>>;
   for (const auto& shape : on_cpu() ? Shapes{{2053, 263}} : Shapes{{4100, 20}, {20, 16390}}) {
     const int64_t n = shape.first, m = shape.second, d = 3;
@@ -68,7 +73,10 @@ TEST_CASE("distillation beyond one sweep block") {
     CAPTURE(n);
     Draw draw(33);
     Problem problem = draw_problem(draw, n, m, d, 10, 10, 2);
-    problem.paired = true, problem.first_row = m > n ? 16375 : 0, problem.first_column = n <= m ? 0 : on_cpu() ? 1790 : 4085;
+    problem.paired = true, problem.first_row = m > n ? 16375 : 0,
+    problem.first_column = n <= m     ? 0
+                           : on_cpu() ? 1790
+                                      : 4085;
     const Losses first = forward(problem, 1);
     check_losses(problem, first, problem.tolerance());
     const Weights weights{draw.choice(n, {1, 0.3, 0}), draw.choice(m, {1, 0.3, 0})};
@@ -107,7 +115,8 @@ TEST_CASE("the reference's distillation gradients are those of its losses") {
   p.paired = true;
   for (int64_t c = 0; c < 3; ++c) p.class_a.at(2, c) = 0;  // a row that agrees with nothing but its own pair
   const Weights weights{draw.normals(5, 1), draw.normals(6, 1)};
-  const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(), column_weight = weights.column.values();
+  const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(),
+                column_weight = weights.column.values();
   const auto loss = [&](const Doubles& a, const Doubles& v, double scale) {
     const Doubles s = reference::scores(a, v, 5, 6, 3, DUET_INNER, scale), row = p.rows(s, row_weight).loss,
                   column = p.columns(s, column_weight).loss;
@@ -119,16 +128,24 @@ TEST_CASE("the reference's distillation gradients are those of its losses") {
   const auto analytic = expected_gradients(p, weights);
   check_close(analytic.a, central_differences([&](const Doubles& at) { return loss(at, v, p.scale); }, a), 1e-7, "a");
   check_close(analytic.v, central_differences([&](const Doubles& at) { return loss(a, at, p.scale); }, v), 1e-7, "v");
-  check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {p.scale}), 1e-7, "scale");
+  check_close({analytic.scale}, central_differences([&](const Doubles& at) { return loss(a, v, at[0]); }, {p.scale}),
+              1e-7, "scale");
 }
 
 TEST_CASE("distillation about the limits of a device's form for small batches") {
   struct Edge {
     int64_t n, m, d, classes;
   };
-  // It takes 256 rows and 512 columns, of embeddings and of classes, in parts of 4 rows by 128 and 64 columns. The teacher has d + 2.
-  for (const Edge& edge :
-       {Edge{256, 255, 4, 3}, {255, 257, 4, 3}, {4, 128, 64, 3}, {5, 129, 62, 3}, {4, 3, 510, 3}, {4, 3, 511, 3}, {6, 5, 3, 512}, {6, 5, 3, 513}}) {
+  // It takes 256 rows and 512 columns, of embeddings and of classes, in parts of 4 rows by 128 and 64 columns. The
+  // teacher has d + 2.
+  for (const Edge& edge : {Edge{256, 255, 4, 3},
+                           {255, 257, 4, 3},
+                           {4, 128, 64, 3},
+                           {5, 129, 62, 3},
+                           {4, 3, 510, 3},
+                           {4, 3, 511, 3},
+                           {6, 5, 3, 512},
+                           {6, 5, 3, 513}}) {
     if (!affordable_tiles(edge.n, edge.m, 2 * edge.d)) continue;
     for (const bool paired : {true, false}) {
       CAPTURE(edge.n);
@@ -146,8 +163,9 @@ TEST_CASE("distillation about the limits of a device's form for small batches") 
       // The scale's gradient needs neither side's.
       Gradients scale = before;
       Call call(problem, 1);
-      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, losses.row_statistics.matrix(), losses.column_statistics.matrix(),
-                                              weights.row.vector(), weights.column.vector(), {}, {}, scale.scale.vector(), call.workspace()));
+      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, losses.row_statistics.matrix(),
+                                              losses.column_statistics.matrix(), weights.row.vector(),
+                                              weights.column.vector(), {}, {}, scale.scale.vector(), call.workspace()));
       CHECK(scale.scale.same_bits(gradients.scale));
     }
   }
@@ -171,7 +189,8 @@ TEST_CASE("distillation agrees with the golden cases") {
                     static_cast<float>(1 / golden.fact("tau_teacher"))};
     problem.paired = golden.fact("paired") != 0;
     // "ties" holds rows of norm up to sqrt(6) / 2
-    const double allowed = softmax_tolerance(problem.d(), std::max(problem.scale, problem.teacher_scale), golden.name() == "ties" ? 1.5 : 1);
+    const double allowed = softmax_tolerance(problem.d(), std::max(problem.scale, problem.teacher_scale),
+                                             golden.name() == "ties" ? 1.5 : 1);
     const Losses out = forward(problem);
     check_close(out.row.values(), golden.load("distill_row").values, allowed, "row_loss");
     check_close(out.column.values(), golden.load("distill_col").values, allowed, "column_loss");
@@ -181,7 +200,8 @@ TEST_CASE("distillation agrees with the golden cases") {
     Gradients zero = prefilled(problem);
     zero.a.fill(0), zero.v.fill(0), zero.scale.fill(0);
     const Gradients gradients = backward(problem, out, weights, 2, zero);
-    const double floor = 2e-7 * problem.scale * std::max(largest(weights.row.values()), largest(weights.column.values()));
+    const double floor =
+        2e-7 * problem.scale * std::max(largest(weights.row.values()), largest(weights.column.values()));
     check_relative(gradients.a.values(), golden.load("distill_dA").values, allowed, "grad_a", floor);
     check_relative(gradients.v.values(), golden.load("distill_dV").values, allowed, "grad_v", floor);
   }
@@ -227,14 +247,16 @@ TEST_CASE("distillation takes null for no trust, no kappa, no classes, no weight
     Gradients out = before;
     Losses statistics = expected;
     Call call(bare, 2);
-    SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-                                            row ? weights.row.vector() : none, column ? weights.column.vector() : none,
-                                            grad_a ? out.a.matrix() : duet_matrix{}, grad_v ? out.v.matrix() : duet_matrix{}, none,
-                                            call.workspace()));
+    SUCCEED_CALL(duet_distillation_backward(
+        call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
+        row ? weights.row.vector() : none, column ? weights.column.vector() : none,
+        grad_a ? out.a.matrix() : duet_matrix{}, grad_v ? out.v.matrix() : duet_matrix{}, none, call.workspace()));
     return out;
   };
-  check_relative(partial(true, false, true, true).a.values(), backward(bare, expected, rows, 2, before).a.values(), 2e-6, "rows alone");
-  check_relative(partial(false, true, true, true).v.values(), backward(bare, expected, columns, 2, before).v.values(), 2e-6, "columns alone");
+  check_relative(partial(true, false, true, true).a.values(), backward(bare, expected, rows, 2, before).a.values(),
+                 2e-6, "rows alone");
+  check_relative(partial(false, true, true, true).v.values(), backward(bare, expected, columns, 2, before).v.values(),
+                 2e-6, "columns alone");
   CHECK(partial(true, true, true, false).a.same_bits(whole.a));
   CHECK(partial(true, true, true, false).v.same_bits(before.v));
   CHECK(partial(true, true, false, true).v.same_bits(whole.v));
@@ -317,15 +339,18 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
       call.inputs.student_a = problem.a.part(first, 0, count, d);
       call.inputs.teacher_a = problem.teacher_a.part(first, 0, count, d + 2);
       call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
-      call.inputs.trust_a = piece(problem.trust_a, first, count), call.inputs.kappa_a = piece(problem.kappa_a, first, count);
+      call.inputs.trust_a = piece(problem.trust_a, first, count),
+      call.inputs.kappa_a = piece(problem.kappa_a, first, count);
       call.inputs.first_row += first;
       Losses part(count, m);
       forward(call, part);
       const Doubles losses = whole.row.values();
-      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "row part");
-      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS),
-                                              whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
-                                              rows_sum.a.part(first, 0, count, d), rows_sum.v.matrix(), rows_sum.scale.vector(), call.workspace()));
+      check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
+                  problem.tolerance(), "row part");
+      SUCCEED_CALL(duet_distillation_backward(
+          call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS),
+          whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
+          rows_sum.a.part(first, 0, count, d), rows_sum.v.matrix(), rows_sum.scale.vector(), call.workspace()));
     }
     {
       const int64_t count = first ? m - cut : cut;
@@ -333,16 +358,19 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
       call.inputs.student_v = problem.v.part(first, 0, count, d);
       call.inputs.teacher_v = problem.teacher_v.part(first, 0, count, d + 2);
       call.inputs.class_v = problem.class_v.part(first, 0, count, 4);
-      call.inputs.trust_v = piece(problem.trust_v, first, count), call.inputs.kappa_v = piece(problem.kappa_v, first, count);
+      call.inputs.trust_v = piece(problem.trust_v, first, count),
+      call.inputs.kappa_v = piece(problem.kappa_v, first, count);
       call.inputs.first_column += first;
       Losses part(n, count);
       forward(call, part);
       const Doubles losses = whole.column.values();
-      check_close(part.column.values(), Doubles(losses.begin() + first, losses.begin() + first + count), problem.tolerance(), "column part");
-      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, whole.row_statistics.matrix(),
-                                              whole.column_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS), weights.row.vector(),
-                                              piece(weights.column, first, count), columns_sum.a.matrix(), columns_sum.v.part(first, 0, count, d),
-                                              columns_sum.scale.vector(), call.workspace()));
+      check_close(part.column.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
+                  problem.tolerance(), "column part");
+      SUCCEED_CALL(duet_distillation_backward(
+          call.context, &call.inputs, whole.row_statistics.matrix(),
+          whole.column_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS), weights.row.vector(),
+          piece(weights.column, first, count), columns_sum.a.matrix(), columns_sum.v.part(first, 0, count, d),
+          columns_sum.scale.vector(), call.workspace()));
     }
   }
   // Float32 sums in another order.
@@ -374,7 +402,8 @@ TEST_CASE("distillation on a device needs less than 4 GiB at 262144 x 262144, an
   }
   Floats some(1, 1);  // the workspace call reads shapes alone
   const int64_t d = 256, classes = 100;
-  for (const duet_precision precision : {DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+  for (const duet_precision precision :
+       {DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
     const auto needed = [&](int64_t n) {
       duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
       inputs.student_a = inputs.student_v = inputs.teacher_a = inputs.teacher_v = duet_f32_matrix(some.data(), n, d);
@@ -398,8 +427,8 @@ TEST_CASE("distillation refuses misuse") {
   Losses out(4, 5);
   const duet_workspace scratch = call.workspace();
   const auto run = [&](const duet_distillation_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
-    return duet_distillation_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(), out.column_statistics.matrix(),
-                                     workspace);
+    return duet_distillation_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(),
+                                     out.column_statistics.matrix(), workspace);
   };
   auto bad = call.inputs;
   bad.teacher_v = problem.v.matrix();
@@ -411,9 +440,12 @@ TEST_CASE("distillation refuses misuse") {
   bad = call.inputs, bad.teacher_scale = {};
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.teacher_scale");
   FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 5");
-  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_distillation_backward(call.context, &call.inputs, out.row_statistics.matrix(), out.row_statistics.matrix(), out.row.vector(),
-                                       out.column.vector(), duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT,
+            "row_loss: expected 4 elements, got 5");
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL,
+            "workspace");
+  FAIL_CALL(duet_distillation_backward(call.context, &call.inputs, out.row_statistics.matrix(),
+                                       out.row_statistics.matrix(), out.row.vector(), out.column.vector(),
+                                       duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
             DUET_INVALID_ARGUMENT, "column_statistics: expected 5 x 5, got 4 x 5");
 }

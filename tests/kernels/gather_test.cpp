@@ -12,8 +12,9 @@ struct Case {
   int64_t source_rows, columns, batch, padding;
 };
 // The last: past what a CUDA block sorts.
-const Case kCases[] = {{1, 1, 1, 0},     {7, 3, 0, 0},   {7, 0, 5, 0},      {13, 67, 131, 0}, {13, 67, 131, 5}, {300, 129, 257, 3},
-                       {41, 64, 133, 4}, {5, 132, 8, 0}, {997, 5, 1009, 0}, {1000, 4, 9, 0},  {29, 4, 8209, 0}};
+const Case kCases[] = {{1, 1, 1, 0},      {7, 3, 0, 0},       {7, 0, 5, 0},     {13, 67, 131, 0},
+                       {13, 67, 131, 5},  {300, 129, 257, 3}, {41, 64, 133, 4}, {5, 132, 8, 0},
+                       {997, 5, 1009, 0}, {1000, 4, 9, 0},    {29, 4, 8209, 0}};
 
 enum class Indices { drawn, all_the_same, falling };
 
@@ -118,8 +119,9 @@ TEST_CASE("gather takes rows of several sources and their labels at once") {
     std::vector<int64_t> columns;
     int64_t padding;
   };
-  for (const Shape& shape : {Shape{1, 1, {1}, 0}, Shape{20, 0, {3, 5}, 0}, Shape{97, 128, {128, 1024}, 0}, Shape{97, 33, {7, 129, 0, 64}, 1},
-                             Shape{13, 261, {130, 4, 131}, 2}, Shape{1009, 2003, {5, 12}, 0}}) {
+  for (const Shape& shape :
+       {Shape{1, 1, {1}, 0}, Shape{20, 0, {3, 5}, 0}, Shape{97, 128, {128, 1024}, 0}, Shape{97, 33, {7, 129, 0, 64}, 1},
+        Shape{13, 261, {130, 4, 131}, 2}, Shape{1009, 2003, {5, 12}, 0}}) {
     CAPTURE(shape.batch);
     Draw draw(5);
     Set set(draw, shape.size, shape.batch, shape.columns, shape.padding);
@@ -128,7 +130,8 @@ TEST_CASE("gather takes rows of several sources and their labels at once") {
     duet_gather_inputs inputs = set.inputs();
     const auto check = [&] {
       for (size_t k = 0; k < set.rows.size(); ++k)
-        check_close(set.rows[k].values(), duet::reference::gather(set.sources[k].values(), shape.columns[k], chosen), 0, "rows");
+        check_close(set.rows[k].values(), duet::reference::gather(set.sources[k].values(), shape.columns[k], chosen), 0,
+                    "rows");
     };
     for (const int threads : thread_counts()) {
       const Context context(threads);
@@ -162,7 +165,8 @@ TEST_CASE("gather of a batch notes the first index out of range where its contex
   set.indices.at(3) = -5;  // a later call's: the first stays
   SUCCEED_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()));
   CHECK(context.taken() == "fault_check: inputs.indices[271]: expected 0 to 19, got 20");
-  for (const int64_t i : {3, 271, 280, 299}) CHECK((std::isnan(set.rows[0].at(i, 3)) && std::isnan(set.rows[1].at(i, 8)) && set.picked.at(i) == -1));
+  for (const int64_t i : {3, 271, 280, 299})
+    CHECK((std::isnan(set.rows[0].at(i, 3)) && std::isnan(set.rows[1].at(i, 8)) && set.picked.at(i) == -1));
   CHECK(set.rows[1].at(270, 8) == set.sources[1].at(set.indices.at(270), 8));
   FAIL_CALL(duet_gather_batch(Context(1), &inputs, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
             "inputs.indices[3]: expected 0 to 19, got -5");
@@ -203,10 +207,13 @@ TEST_CASE("gather of a batch refuses misuse") {
   set.to[1] = set.rows[1].matrix();
   set.to[0].data = set.sources[1].data();
   fails("rows[0]: shares memory with inputs.sources[1]");
-  FAIL_CALL(duet_gather_batch(context, &good, nullptr, set.picked.vector()), DUET_INVALID_ARGUMENT, "rows: null for 2 matrices");
-  FAIL_CALL(duet_gather_batch(context, nullptr, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_gather_batch(context, &good, nullptr, set.picked.vector()), DUET_INVALID_ARGUMENT,
+            "rows: null for 2 matrices");
+  FAIL_CALL(duet_gather_batch(context, nullptr, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+            "inputs: null");
   set.to[0] = set.rows[0].matrix();
-  FAIL_CALL(duet_gather_batch(nullptr, &good, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_gather_batch(nullptr, &good, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+            "context: null");
 }
 
 TEST_CASE("gather refuses misuse") {
@@ -218,9 +225,11 @@ TEST_CASE("gather refuses misuse") {
   FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
             "indices[1]: expected 0 to 3, got 4");
   indices.at(1) = -1;
-  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT, "indices[1]");
+  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
+            "indices[1]");
   indices.at(1) = 3;
   FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), narrow.matrix()), DUET_INVALID_ARGUMENT,
             "rows: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_gather_forward(nullptr, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_gather_forward(nullptr, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
+            "context: null");
 }

@@ -16,10 +16,12 @@ struct Shape {
   bool bias;
   float scale, eps = 1e-12f;
 };
-inline bool is_affordable(const Shape& s) { return affordable(s.count * s.rows * (6 * s.classes * s.columns + 100 * s.columns + 3000)); }
+inline bool is_affordable(const Shape& s) {
+  return affordable(s.count * s.rows * (6 * s.classes * s.columns + 100 * s.columns + 3000));
+}
 inline std::string described(const Shape& s) {
-  return std::to_string(s.count) + " modalities of " + std::to_string(s.rows) + " x " + std::to_string(s.columns) + ", " + std::to_string(s.classes) +
-         " classes";
+  return std::to_string(s.count) + " modalities of " + std::to_string(s.rows) + " x " + std::to_string(s.columns) +
+         ", " + std::to_string(s.classes) + " classes";
 }
 
 inline std::vector<duet_matrix> views(std::vector<Floats>& arrays) {
@@ -42,7 +44,9 @@ struct Gradients {
   std::vector<Floats> x;
   Floats weight, bias;
 
-  bool same(const Gradients& other) const { return same_bits(x, other.x) && weight.same_bits(other.weight) && bias.same_bits(other.bias); }
+  bool same(const Gradients& other) const {
+    return same_bits(x, other.x) && weight.same_bits(other.weight) && bias.same_bits(other.bias);
+  }
 };
 // Which of the gradients are asked for.
 struct Asked {
@@ -57,7 +61,10 @@ struct Problem {
   Floats weight, bias;
 
   explicit Problem(const Shape& given, uint64_t seed = 1)
-      : shape(given), draw(seed), weight(draw.normals(given.classes, given.columns, 0.3, given.padding)), bias(draw.normals(given.classes, 1)) {
+      : shape(given),
+        draw(seed),
+        weight(draw.normals(given.classes, given.columns, 0.3, given.padding)),
+        bias(draw.normals(given.classes, 1)) {
     x = normals(given.columns), grad_u = normals(given.columns), grad_logits = normals(given.classes);
   }
   std::vector<Floats> normals(int64_t columns) {
@@ -69,7 +76,8 @@ struct Problem {
     return std::vector<Floats>(static_cast<size_t>(shape.count), Floats(shape.rows, columns, shape.padding));
   }
   Gradients before() {
-    return {normals(shape.columns), draw.normals(shape.classes, shape.columns, 1, shape.padding), draw.normals(shape.classes, 1)};
+    return {normals(shape.columns), draw.normals(shape.classes, shape.columns, 1, shape.padding),
+            draw.normals(shape.classes, 1)};
   }
 
   Outputs forward(int threads) {
@@ -83,14 +91,16 @@ struct Problem {
   Gradients backward(Outputs& out, const Gradients& before, int threads, const Asked& asked = {}) {
     return backward(out, before, threads, asked, views(grad_u), views(grad_logits));
   }
-  Gradients backward(Outputs& out, const Gradients& before, int threads, const Asked& asked, const std::vector<duet_matrix>& by_u,
-                     const std::vector<duet_matrix>& by_logits) {
+  Gradients backward(Outputs& out, const Gradients& before, int threads, const Asked& asked,
+                     const std::vector<duet_matrix>& by_u, const std::vector<duet_matrix>& by_logits) {
     Context context(threads);
     Gradients grad = before;
     with_inputs(context, [&](const duet_head_inputs& in, duet_workspace scratch) {
       SUCCEED_CALL(duet_head_backward(context, &in, views(out.u).data(), by_u.empty() ? nullptr : by_u.data(),
-                                      by_logits.empty() ? nullptr : by_logits.data(), asked.x ? views(grad.x).data() : nullptr,
-                                      asked.weight ? grad.weight.matrix() : duet_matrix{}, asked.bias ? grad.bias.vector() : duet_vector{}, scratch));
+                                      by_logits.empty() ? nullptr : by_logits.data(),
+                                      asked.x ? views(grad.x).data() : nullptr,
+                                      asked.weight ? grad.weight.matrix() : duet_matrix{},
+                                      asked.bias ? grad.bias.vector() : duet_vector{}, scratch));
     });
     return grad;
   }
@@ -106,14 +116,16 @@ struct Problem {
   }
   duet_head_inputs inputs(const std::vector<duet_matrix>& from) {
     duet_head_inputs in = DUET_HEAD_INPUTS_INIT;
-    in.x = from.data(), in.count = shape.count, in.weight = weight.matrix(), in.eps = shape.eps, in.output_scale = shape.scale;
+    in.x = from.data(), in.count = shape.count, in.weight = weight.matrix(), in.eps = shape.eps,
+    in.output_scale = shape.scale;
     if (shape.bias) in.bias = bias.vector();
     return in;
   }
 
   template <class T>
   reference::HeadOf<T> reference_in() const {
-    return {shape.rows,        shape.columns,      shape.classes, values(x), weight.values(), shape.bias ? bias.values() : Doubles(),
+    return {shape.rows,        shape.columns,      shape.classes,
+            values(x),         weight.values(),    shape.bias ? bias.values() : Doubles(),
             double{shape.eps}, double{shape.scale}};
   }
   static std::vector<Doubles> values(const std::vector<Floats>& arrays) {
@@ -125,7 +137,8 @@ struct Problem {
 
 // Twice the error of the naive float32 sums, and an ulp of the largest entry for the rounding of the result and for the
 // addition to what was there.
-inline void check_sums(const Floats& given, const Doubles& before, const Doubles& sums, const Doubles& naive, const std::string& what) {
+inline void check_sums(const Floats& given, const Doubles& before, const Doubles& sums, const Doubles& naive,
+                       const std::string& what) {
   double worst = 0;
   Doubles expected = sums;
   for (size_t e = 0; e < sums.size(); ++e) {
@@ -144,11 +157,12 @@ inline void check_outputs(const Problem& problem, const Outputs& out) {
     check_sums(out.logits[k], {}, expected.logits[k], naive.logits[k], "logits");
   }
 }
-inline void check_gradients(const Problem& problem, const Gradients& grad, const Gradients& before, const std::vector<Doubles>& by_u,
-                            const std::vector<Doubles>& by_logits) {
+inline void check_gradients(const Problem& problem, const Gradients& grad, const Gradients& before,
+                            const std::vector<Doubles>& by_u, const std::vector<Doubles>& by_logits) {
   const auto expected = problem.reference_in<double>().backward(by_u, by_logits);
   const auto naive = problem.reference_in<float>().backward(by_u, by_logits);
-  for (size_t k = 0; k < grad.x.size(); ++k) check_sums(grad.x[k], before.x[k].values(), expected.x[k], naive.x[k], "grad_x");
+  for (size_t k = 0; k < grad.x.size(); ++k)
+    check_sums(grad.x[k], before.x[k].values(), expected.x[k], naive.x[k], "grad_x");
   check_sums(grad.weight, before.weight.values(), expected.weight, naive.weight, "grad_weight");
   check_sums(grad.bias, before.bias.values(), expected.bias, naive.bias, "grad_bias");
 }

@@ -6,9 +6,10 @@ using namespace duet::test::head;
 
 TEST_CASE("a head of zero, tiny, huge, infinite and NaN rows") {
   const float inf = std::numeric_limits<float>::infinity(), nan = static_cast<float>(kNaN);
-  const float rows[][3] = {{0, 0, 0},      {1e-14f, 0, 0},    {1e-42f, -1e-42f, 0}, {1e19f, -1e19f, 2e19f}, {3e38f, 3e38f, -3e38f},
-                           {1e-11f, 0, 0}, {1e15f, 1e18f, 0}, {1e30f, 1, 0},        {1e-20f, 1e-30f, 0},    {1, inf, 2},
-                           {1, nan, 2}};
+  const float rows[][3] = {
+      {0, 0, 0},      {1e-14f, 0, 0},    {1e-42f, -1e-42f, 0}, {1e19f, -1e19f, 2e19f}, {3e38f, 3e38f, -3e38f},
+      {1e-11f, 0, 0}, {1e15f, 1e18f, 0}, {1e30f, 1, 0},        {1e-20f, 1e-30f, 0},    {1, inf, 2},
+      {1, nan, 2}};
   Problem problem({2, 11, 3, 4, 0, true, 10}, 4);
   for (int64_t i = 0; i < 11; ++i) std::copy(rows[i], rows[i] + 3, &problem.x[1].at(i, 0));
   Outputs out = problem.forward(2);
@@ -16,7 +17,8 @@ TEST_CASE("a head of zero, tiny, huge, infinite and NaN rows") {
   for (Floats& x : before.x) x.fill(0);
   const Gradients grad = problem.backward(out, before, 2);
   const auto expected = problem.reference_in<double>().forward();
-  const auto gradients = problem.reference_in<double>().backward(Problem::values(problem.grad_u), Problem::values(problem.grad_logits));
+  const auto gradients =
+      problem.reference_in<double>().backward(Problem::values(problem.grad_u), Problem::values(problem.grad_logits));
   for (size_t k = 0; k < 2; ++k)
     for (size_t i = 0; i < 11; ++i) {  // row by row: their sizes differ by 50 powers of ten
       CAPTURE(k);
@@ -69,7 +71,8 @@ TEST_CASE("a head keeps NaN and infinity of the classifier and of what came back
       const Gradients grad = other.backward(out, other.before(), 2);
       for (size_t k = 0; k < 2; ++k)
         for (int64_t i = 0; i < 9; ++i)
-          for (int64_t j = 0; j < columns; ++j) CHECK(is_spoiled(grad.x[k].at(i, j)) == ((k == 1 && i == 6) || (k == 0 && i == 4)));
+          for (int64_t j = 0; j < columns; ++j)
+            CHECK(is_spoiled(grad.x[k].at(i, j)) == ((k == 1 && i == 6) || (k == 0 && i == 4)));
       for (int64_t c = 0; c < 5; ++c) {
         CHECK(is_spoiled(grad.bias.at(c)) == (c == 2));
         for (int64_t j = 0; j < columns; ++j) CHECK(is_spoiled(grad.weight.at(c, j)) == (c == 2));

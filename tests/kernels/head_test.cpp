@@ -9,11 +9,13 @@ namespace {
 // (256), column (512) and product (16384 of classes and columns), and past each. Rows have norms of some root of their
 // columns: with eps 8 some are clipped and some are not.
 const Shape kShapes[] = {
-    {1, 0, 5, 3, 0, true, 10},    {2, 5, 0, 3, 0, true, 10},       {2, 5, 0, 3, 0, false, 1},          {2, 3, 4, 0, 0, true, 1},
-    {2, 1, 1, 1, 0, true, 10},    {4, 9, 12, 1, 4, true, -0.3f},   {2, 13, 67, 31, 5, true, 10, 8},    {2, 128, 64, 10, 0, true, 10},
-    {3, 31, 36, 7, 0, false, 10}, {1, 17, 64, 13, 0, true, 10, 8}, {2, 256, 8, 3, 0, true, 10},        {2, 257, 8, 3, 0, true, 10},
-    {2, 11, 512, 5, 0, true, 10}, {2, 11, 513, 5, 1, true, 10},    {2, 5, 64, 256, 0, true, 10},       {2, 5, 64, 257, 0, true, 10},
-    {2, 3, 509, 29, 0, true, 10}, {3, 700, 300, 60, 0, true, 10},  {2, 131, 64, 10, 4, true, 10, 8.0f}};
+    {1, 0, 5, 3, 0, true, 10},          {2, 5, 0, 3, 0, true, 10},     {2, 5, 0, 3, 0, false, 1},
+    {2, 3, 4, 0, 0, true, 1},           {2, 1, 1, 1, 0, true, 10},     {4, 9, 12, 1, 4, true, -0.3f},
+    {2, 13, 67, 31, 5, true, 10, 8},    {2, 128, 64, 10, 0, true, 10}, {3, 31, 36, 7, 0, false, 10},
+    {1, 17, 64, 13, 0, true, 10, 8},    {2, 256, 8, 3, 0, true, 10},   {2, 257, 8, 3, 0, true, 10},
+    {2, 11, 512, 5, 0, true, 10},       {2, 11, 513, 5, 1, true, 10},  {2, 5, 64, 256, 0, true, 10},
+    {2, 5, 64, 257, 0, true, 10},       {2, 3, 509, 29, 0, true, 10},  {3, 700, 300, 60, 0, true, 10},
+    {2, 131, 64, 10, 4, true, 10, 8.0f}};
 
 // The same by unit_rows and linear, as a tape runs them: the modalities forward in order, and backward from the last to
 // the first.
@@ -40,16 +42,19 @@ Apart run_apart(Problem& problem, const Gradients& before) {
   for (size_t k = 0; k < apart.out.u.size(); ++k) {
     SUCCEED_CALL(duet_unit_rows_forward(context, problem.x[k].matrix(), s.eps, apart.out.u[k].matrix()));
     const duet_linear_inputs in = layer(k);
-    with_workspace(in, [&](duet_workspace scratch) { SUCCEED_CALL(duet_linear_forward(context, &in, apart.out.logits[k].matrix(), scratch)); });
+    with_workspace(in, [&](duet_workspace scratch) {
+      SUCCEED_CALL(duet_linear_forward(context, &in, apart.out.logits[k].matrix(), scratch));
+    });
   }
   for (size_t k = apart.out.u.size(); k-- > 0;) {
     Floats by_u = problem.grad_u[k];
     const duet_linear_inputs in = layer(k);
     with_workspace(in, [&](duet_workspace scratch) {
-      SUCCEED_CALL(duet_linear_backward(context, &in, {}, problem.grad_logits[k].matrix(), by_u.matrix(), apart.grad.weight.matrix(),
-                                        apart.grad.bias.vector(), scratch));
+      SUCCEED_CALL(duet_linear_backward(context, &in, {}, problem.grad_logits[k].matrix(), by_u.matrix(),
+                                        apart.grad.weight.matrix(), apart.grad.bias.vector(), scratch));
     });
-    SUCCEED_CALL(duet_unit_rows_backward(context, problem.x[k].matrix(), s.eps, by_u.matrix(), apart.grad.x[k].matrix()));
+    SUCCEED_CALL(
+        duet_unit_rows_backward(context, problem.x[k].matrix(), s.eps, by_u.matrix(), apart.grad.x[k].matrix()));
   }
   return apart;
 }
@@ -71,7 +76,8 @@ TEST_CASE("a head matches the reference, bit for bit on any number of threads") 
       CHECK(problem.backward(out, before, threads).same(grad));
     }
     // A gradient that is not asked for changes nothing of the others.
-    for (const Asked& asked : {Asked{true, false, false}, Asked{false, true, false}, Asked{false, false, true}, Asked{false, false, false}}) {
+    for (const Asked& asked : {Asked{true, false, false}, Asked{false, true, false}, Asked{false, false, true},
+                               Asked{false, false, false}}) {
       const Gradients alone = problem.backward(out, before, 2, asked);
       const Gradients& expected_x = asked.x ? grad : before;
       CHECK(same_bits(alone.x, expected_x.x));
@@ -105,7 +111,8 @@ TEST_CASE("a head is unit rows and linear one after another, on the CPU bit for 
 }
 
 TEST_CASE("what did not come back for a modality adds nothing") {
-  for (const Shape& shape : {Shape{2, 13, 20, 6, 0, true, 10}, Shape{3, 7, 5, 3, 2, true, 10}, Shape{2, 260, 8, 3, 0, true, 10}}) {
+  for (const Shape& shape :
+       {Shape{2, 13, 20, 6, 0, true, 10}, Shape{3, 7, 5, 3, 2, true, 10}, Shape{2, 260, 8, 3, 0, true, 10}}) {
     if (!is_affordable(shape)) continue;
     const std::string what = described(shape);
     CAPTURE(what);
@@ -124,10 +131,12 @@ TEST_CASE("what did not come back for a modality adds nothing") {
     const std::vector<Doubles> by_u = Problem::values(problem.grad_u), by_logits = Problem::values(problem.grad_logits),
                                none(static_cast<size_t>(shape.count));
     // The first has no grad_u, the last no grad_logits.
-    const Gradients some = problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0), without(views(problem.grad_logits), last));
+    const Gradients some = problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0),
+                                            without(views(problem.grad_logits), last));
     check_gradients(problem, some, before, empty(by_u, 0), empty(by_logits, last));
     // The first has neither.
-    const Gradients rest = problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0), without(views(problem.grad_logits), 0));
+    const Gradients rest =
+        problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0), without(views(problem.grad_logits), 0));
     check_gradients(problem, rest, before, empty(by_u, 0), empty(by_logits, 0));
     CHECK(rest.x[0].same_bits(before.x[0]));
     // An array that is null.
@@ -143,8 +152,9 @@ TEST_CASE("what did not come back for a modality adds nothing") {
     Context context(2);
     Gradients grad = before;
     problem.with_inputs(context, [&](const duet_head_inputs& in, duet_workspace scratch) {
-      SUCCEED_CALL(duet_head_backward(context, &in, views(out.u).data(), views(problem.grad_u).data(), views(problem.grad_logits).data(),
-                                      without(views(grad.x), 0).data(), grad.weight.matrix(), grad.bias.vector(), scratch));
+      SUCCEED_CALL(duet_head_backward(context, &in, views(out.u).data(), views(problem.grad_u).data(),
+                                      views(problem.grad_logits).data(), without(views(grad.x), 0).data(),
+                                      grad.weight.matrix(), grad.bias.vector(), scratch));
     });
     CHECK(grad.x[0].same_bits(before.x[0]));
     CHECK(grad.x[last].same_bits(all.x[last]));
@@ -186,10 +196,12 @@ TEST_CASE("the reference of the head matches central differences") {
     const auto gradients = head.backward(by_u, by_logits);
     // Central differences with a step of 1e-6 are good to some 1e-9 of the function's size, about 100 here.
     for (size_t k = 0; k < 2; ++k)
-      check_relative(central_differences(with([k](reference::Head& of) -> Doubles& { return of.x[k]; }), head.x[k]), gradients.x[k], 1e-7, "x");
-    check_relative(central_differences(with([](reference::Head& of) -> Doubles& { return of.weight; }), head.weight), gradients.weight, 1e-7,
-                   "weight");
-    check_relative(central_differences(with([](reference::Head& of) -> Doubles& { return of.bias; }), head.bias), gradients.bias, 1e-7, "bias");
+      check_relative(central_differences(with([k](reference::Head& of) -> Doubles& { return of.x[k]; }), head.x[k]),
+                     gradients.x[k], 1e-7, "x");
+    check_relative(central_differences(with([](reference::Head& of) -> Doubles& { return of.weight; }), head.weight),
+                   gradients.weight, 1e-7, "weight");
+    check_relative(central_differences(with([](reference::Head& of) -> Doubles& { return of.bias; }), head.bias),
+                   gradients.bias, 1e-7, "bias");
   }
 }
 
@@ -209,8 +221,8 @@ TEST_CASE("a head refuses misuse") {
     FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT, part);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(), grad.weight.matrix(), grad.bias.vector(),
-                                 scratch.view()),
+    FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(),
+                                 grad.weight.matrix(), grad.bias.vector(), scratch.view()),
               DUET_INVALID_ARGUMENT, part);
   };
   for (const int64_t count : {-1, 0, 5}) {
@@ -265,25 +277,33 @@ TEST_CASE("a head refuses misuse") {
   backward("grad_x[1]: shares memory with grad_u[1]");
   grad_x[1] = grad.x[1].matrix();
 
-  FAIL_CALL(duet_head_forward(context, &in, nullptr, logits.data(), scratch.view()), DUET_INVALID_ARGUMENT, "u: null for 2 matrices");
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), nullptr, scratch.view()), DUET_INVALID_ARGUMENT, "logits: null for 2 matrices");
-  FAIL_CALL(duet_head_backward(context, &in, nullptr, nullptr, nullptr, nullptr, {}, {}, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_head_forward(context, &in, nullptr, logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
             "u: null for 2 matrices");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.bias.matrix(), {}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "grad_weight: expected 5 x 3, got 5 x 1");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, {}, duet_f32_vector(problem.bias.data(), 4), scratch.view()),
+  FAIL_CALL(duet_head_forward(context, &in, u.data(), nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+            "logits: null for 2 matrices");
+  FAIL_CALL(duet_head_backward(context, &in, nullptr, nullptr, nullptr, nullptr, {}, {}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "u: null for 2 matrices");
+  FAIL_CALL(
+      duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.bias.matrix(), {}, scratch.view()),
+      DUET_INVALID_ARGUMENT, "grad_weight: expected 5 x 3, got 5 x 1");
+  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, {},
+                               duet_f32_vector(problem.bias.data(), 4), scratch.view()),
             DUET_INVALID_ARGUMENT, "grad_bias: expected 5 elements, got 4");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.weight.matrix(), {}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "grad_weight: shares memory with inputs.weight");
-  FAIL_CALL(duet_head_forward(nullptr, &in, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_head_forward(context, nullptr, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.weight.matrix(), {},
+                               scratch.view()),
+            DUET_INVALID_ARGUMENT, "grad_weight: shares memory with inputs.weight");
+  FAIL_CALL(duet_head_forward(nullptr, &in, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(duet_head_forward(context, nullptr, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs: null");
   FAIL_CALL(duet_head_workspace(context, &in, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   duet_workspace little = scratch.view();
   REQUIRE(little.bytes > 0);
   little.bytes -= 1;
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), little), DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(), {}, {}, little), DUET_WORKSPACE_TOO_SMALL,
+  FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), little), DUET_WORKSPACE_TOO_SMALL,
             "workspace: expected");
+  FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(), {}, {}, little),
+            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
   in.struct_size = 8;
   forward("inputs.struct_size: expected ");
 }

@@ -36,7 +36,12 @@ struct Problem {
   }
   template <class T>
   duet::reference::LinearOf<T> reference() const {
-    return {shape.batch, shape.in, shape.out, as<T>(x.values()), as<T>(weight.values()), shape.bias ? as<T>(bias.values()) : std::vector<T>(),
+    return {shape.batch,
+            shape.in,
+            shape.out,
+            as<T>(x.values()),
+            as<T>(weight.values()),
+            shape.bias ? as<T>(bias.values()) : std::vector<T>(),
             shape.scale};
   }
 };

@@ -1,4 +1,5 @@
-// Layers about the sizes at which their forms change, and what those forms do with NaN, infinity and extreme magnitudes.
+// Layers about the sizes at which their forms change, and what those forms do with NaN, infinity and extreme
+// magnitudes.
 #include "tests/kernels/linear_problem.h"
 #include "tests/reference/activation.h"
 
@@ -16,14 +17,18 @@ struct After {
 struct Gradients {
   Floats x, weight, bias;
 
-  bool same_bits(const Gradients& other) const { return x.same_bits(other.x) && weight.same_bits(other.weight) && bias.same_bits(other.bias); }
+  bool same_bits(const Gradients& other) const {
+    return x.same_bits(other.x) && weight.same_bits(other.weight) && bias.same_bits(other.bias);
+  }
 };
 
 // The outputs from the products, dropped elements 0 whatever they were.
 template <class T>
 std::vector<T> activated(std::vector<T> y, const Doubles& factors) {
   for (size_t k = 0; k < y.size(); ++k)
-    y[k] = factors[k] == 0 ? 0 : static_cast<T>(factors[k] * duet::reference::activation(DUET_RELU, static_cast<double>(y[k])));
+    y[k] = factors[k] == 0
+               ? 0
+               : static_cast<T>(factors[k] * duet::reference::activation(DUET_RELU, static_cast<double>(y[k])));
   return y;
 }
 
@@ -36,7 +41,8 @@ double close(const Doubles& expected, const std::vector<float>& naive, int64_t t
 }
 
 // Both passes of a layer against the reference, twice, and each gradient alone; gradients are added to before.
-void check_layer(Problem& problem, const duet_linear_inputs& layer, const After& after, Floats& upstream, const Gradients& before) {
+void check_layer(Problem& problem, const duet_linear_inputs& layer, const After& after, Floats& upstream,
+                 const Gradients& before) {
   const Case& shape = problem.shape;
   CAPTURE(shape.batch);
   CAPTURE(shape.in);
@@ -60,16 +66,18 @@ void check_layer(Problem& problem, const duet_linear_inputs& layer, const After&
   Doubles expected = layer_of_doubles.forward();
   std::vector<float> naive = layer_of_floats.forward();
   if (after.relu) {
-    const Doubles factors = duet::reference::dropout_factors(after.drop_probability, dropout.options.seed, dropout.options.layer, 9, after.first_row,
-                                                             shape.batch, shape.out);
+    const Doubles factors =
+        duet::reference::dropout_factors(after.drop_probability, dropout.options.seed, dropout.options.layer, 9,
+                                         after.first_row, shape.batch, shape.out);
     expected = activated(expected, factors), naive = activated(naive, factors);
   }
   check_close(outputs.values(), expected, close(expected, naive, shape.in, {}), "outputs");
 
   const auto backward = [&](bool x, bool weight, bool bias) {
     Gradients grad = before;
-    SUCCEED_CALL(duet_linear_backward(context, &inputs, after.relu ? outputs.matrix() : duet_matrix{}, upstream.matrix(),
-                                      x ? grad.x.matrix() : duet_matrix{}, weight ? grad.weight.matrix() : duet_matrix{},
+    SUCCEED_CALL(duet_linear_backward(context, &inputs, after.relu ? outputs.matrix() : duet_matrix{},
+                                      upstream.matrix(), x ? grad.x.matrix() : duet_matrix{},
+                                      weight ? grad.weight.matrix() : duet_matrix{},
                                       bias ? grad.bias.vector() : duet_vector{}, scratch.view()));
     return grad;
   };
@@ -81,11 +89,13 @@ void check_layer(Problem& problem, const duet_linear_inputs& layer, const After&
   CHECK(backward(true, false, true).same_bits({grad.x, before.weight, grad.bias}));
   Doubles passed = upstream.values(), y = outputs.values();
   for (size_t k = 0; after.relu && k < y.size(); ++k)
-    passed[k] = std::isnan(y[k]) ? y[k] : y[k] > 0 ? static_cast<float>(passed[k]) / (1.0f - after.drop_probability) : 0;
+    passed[k] = std::isnan(y[k]) ? y[k]
+                : y[k] > 0       ? static_cast<float>(passed[k]) / (1.0f - after.drop_probability)
+                                 : 0;
   const auto sums = layer_of_doubles.backward(passed);
   const auto naive_sums = layer_of_floats.backward(as<float>(passed));
-  const auto check = [&](const Floats& given, const Floats& added_to, const Doubles& sum, const std::vector<float>& of_floats, int64_t terms,
-                         const char* name) {
+  const auto check = [&](const Floats& given, const Floats& added_to, const Doubles& sum,
+                         const std::vector<float>& of_floats, int64_t terms, const char* name) {
     check_close(given.values(), plus(added_to.values(), sum), close(sum, of_floats, terms, added_to.values()), name);
   };
   check(grad.x, before.x, sums.x, naive_sums.x, shape.out, "grad_x");
@@ -94,7 +104,8 @@ void check_layer(Problem& problem, const duet_linear_inputs& layer, const After&
 }
 
 Gradients gradients(const Case& shape, Draw& draw) {
-  return {draw.normals(shape.batch, shape.in, 1, shape.padding), draw.normals(shape.out, shape.in, 1, shape.padding), draw.normals(shape.out, 1)};
+  return {draw.normals(shape.batch, shape.in, 1, shape.padding), draw.normals(shape.out, shape.in, 1, shape.padding),
+          draw.normals(shape.out, 1)};
 }
 
 }  // namespace
@@ -107,7 +118,8 @@ TEST_CASE("linear of batches and widths about those of tiles matches the referen
   for (const int64_t batch : {1, 2, 31, 32, 33, 127, 128, 256, 257}) {
     for (const After& after : kAfter) {
       const int64_t in = kWidths[number / 6], out = kWidths[(number + number / 6) % 6];
-      const Case shape{batch, in, out, number % 3 == 2 ? 3 : 0, number % 5 != 1, number % 2 ? 1.0f : number % 4 ? -0.3f : 10.0f};
+      const Case shape{
+          batch, in, out, number % 3 == 2 ? 3 : 0, number % 5 != 1, number % 2 ? 1.0f : number % 4 ? -0.3f : 10.0f};
       ++number;
       if (!affordable(batch * in * out)) continue;
       Draw draw(static_cast<uint64_t>(number));
@@ -135,9 +147,10 @@ TEST_CASE("linear of a small batch keeps NaN and infinity of every operand") {
     int64_t i, j;
     double value;
   };
-  constexpr Plant kPlants[] = {{Operand::x, 2, 5, kNaN},       {Operand::x, 17, 63, kInfinity},       {Operand::x, 32, 0, -kInfinity},
-                               {Operand::weight, 9, 63, kNaN}, {Operand::weight, 27, 33, -kInfinity}, {Operand::bias, 3, 0, kInfinity},
-                               {Operand::bias, 27, 0, kNaN},   {Operand::upstream, 4, 7, kNaN},       {Operand::upstream, 32, 27, kInfinity}};
+  constexpr Plant kPlants[] = {
+      {Operand::x, 2, 5, kNaN},       {Operand::x, 17, 63, kInfinity},       {Operand::x, 32, 0, -kInfinity},
+      {Operand::weight, 9, 63, kNaN}, {Operand::weight, 27, 33, -kInfinity}, {Operand::bias, 3, 0, kInfinity},
+      {Operand::bias, 27, 0, kNaN},   {Operand::upstream, 4, 7, kNaN},       {Operand::upstream, 32, 27, kInfinity}};
   for (const int64_t out : {28, 31}) {
     for (const Plant& plant : kPlants) {
       for (const After& after : {After{false, 0, 0}, After{true, 0.5f, 3}}) {

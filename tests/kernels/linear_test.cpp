@@ -7,9 +7,10 @@ using namespace duet::test::linear;
 namespace {
 
 // Below and beyond one tile (64 to 256), no multiple of it, many rows (grad_weight's long side), nothing at all.
-const Case kCases[] = {{0, 7, 5, 0, true, 1},        {1, 1, 1, 0, true, 1},      {5, 0, 3, 0, true, 2},       {5, 0, 3, 0, false, 1},
-                       {3, 4, 0, 0, true, 1},        {13, 67, 31, 5, true, 1},   {13, 67, 31, 0, false, 10},  {128, 300, 256, 0, true, 1},
-                       {130, 257, 129, 3, true, 10}, {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}, {200, 300, 60, 0, true, 1}};
+const Case kCases[] = {{0, 7, 5, 0, true, 1},      {1, 1, 1, 0, true, 1},       {5, 0, 3, 0, true, 2},
+                       {5, 0, 3, 0, false, 1},     {3, 4, 0, 0, true, 1},       {13, 67, 31, 5, true, 1},
+                       {13, 67, 31, 0, false, 10}, {128, 300, 256, 0, true, 1}, {130, 257, 129, 3, true, 10},
+                       {2100, 33, 70, 0, true, 1}, {300, 520, 10, 0, true, 10}, {200, 300, 60, 0, true, 1}};
 
 }  // namespace
 
@@ -43,7 +44,8 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     Draw draw(2);
     Floats upstream = draw.normals(shape.batch, shape.out, 1, shape.padding);
     const Floats before_x = draw.normals(shape.batch, shape.in, 1, shape.padding);
-    const Floats before_weight = draw.normals(shape.out, shape.in, 1, shape.padding), before_bias = draw.normals(shape.out, 1);
+    const Floats before_weight = draw.normals(shape.out, shape.in, 1, shape.padding),
+                 before_bias = draw.normals(shape.out, 1);
     const auto expected = problem.reference<double>().backward(upstream.values());
     const auto naive = problem.reference<float>().backward(as<float>(upstream.values()));
     struct Gradients {
@@ -52,13 +54,14 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     const auto run = [&](int threads) {
       Context context(threads);
       Gradients grad{before_x, before_weight, before_bias};
-      SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(), grad.bias.vector(),
-                                        scratch_for(context, inputs).view()));
+      SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(),
+                                        grad.bias.vector(), scratch_for(context, inputs).view()));
       return grad;
     };
     const Gradients first = run(1);
     check_close(first.x.values(), plus(before_x.values(), expected.x), tolerance(expected.x, naive.x), "grad_x");
-    check_close(first.weight.values(), plus(before_weight.values(), expected.weight), tolerance(expected.weight, naive.weight), "grad_weight");
+    check_close(first.weight.values(), plus(before_weight.values(), expected.weight),
+                tolerance(expected.weight, naive.weight), "grad_weight");
     // The sum over the batch is in double: the rounding of the result is all there is.
     check_relative(first.bias.values(), plus(before_bias.values(), expected.bias), 1.2e-7, "grad_bias");
     for (const int threads : other_thread_counts()) {
@@ -70,7 +73,8 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     // A gradient that is not asked for changes nothing of the others.
     Context context(2);
     Floats alone = before_weight;
-    SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, alone.matrix(), {}, scratch_for(context, inputs).view()));
+    SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, alone.matrix(), {},
+                                      scratch_for(context, inputs).view()));
     CHECK(alone.same_bits(first.weight));
   }
 }
@@ -120,7 +124,8 @@ TEST_CASE("linear keeps NaN and infinity") {
   Floats upstream = Draw(4).normals(130, 65), grad_bias(65, 1);
   upstream.at(5, 64) = std::numeric_limits<float>::quiet_NaN();
   grad_bias.fill(1);
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, {}, grad_bias.vector(),
+                                    scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < 65; ++j) CHECK(std::isnan(grad_bias.at(j)) == (j == 64));
 }
 
@@ -131,17 +136,20 @@ struct ReluCase {
   float probability;
   int64_t first_row;
 };
-// Rows of whole 64 columns, whose words come in whole blocks, and odd ones, where a row starts in the middle of a block; several work items.
-const ReluCase kReluCases[] = {{{0, 7, 5, 0, true, 1}, 0.2f, 0},       {{5, 0, 3, 0, true, 2}, 0.2f, 1},       {{3, 4, 0, 0, true, 1}, 0.2f, 0},
-                               {{1, 1, 1, 0, true, 1}, 0.5f, 3},       {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 300, 64, 0, true, 1}, 0.2f, 7},
-                               {{128, 300, 256, 0, true, 1}, 0.2f, 0}, {{300, 70, 131, 3, true, 10}, 0.9f, 5}, {{70, 40, 129, 0, true, 1}, 0, 0}};
+// Rows of whole 64 columns, whose words come in whole blocks, and odd ones, where a row starts in the middle of a
+// block; several work items.
+const ReluCase kReluCases[] = {{{0, 7, 5, 0, true, 1}, 0.2f, 0},       {{5, 0, 3, 0, true, 2}, 0.2f, 1},
+                               {{3, 4, 0, 0, true, 1}, 0.2f, 0},       {{1, 1, 1, 0, true, 1}, 0.5f, 3},
+                               {{13, 67, 31, 5, false, 1}, 0.3f, 11},  {{130, 300, 64, 0, true, 1}, 0.2f, 7},
+                               {{128, 300, 256, 0, true, 1}, 0.2f, 0}, {{300, 70, 131, 3, true, 10}, 0.9f, 5},
+                               {{70, 40, 129, 0, true, 1}, 0, 0}};
 
 struct Passes {
   Floats outputs, grad_x, grad_weight, grad_bias;
 
   bool same_bits(const Passes& other) const {
-    return outputs.same_bits(other.outputs) && grad_x.same_bits(other.grad_x) && grad_weight.same_bits(other.grad_weight) &&
-           grad_bias.same_bits(other.grad_bias);
+    return outputs.same_bits(other.outputs) && grad_x.same_bits(other.grad_x) &&
+           grad_weight.same_bits(other.grad_weight) && grad_bias.same_bits(other.grad_bias);
   }
 };
 
@@ -163,8 +171,8 @@ void run_apart(const duet_linear_inputs& layer, const duet_dropout_options& drop
     grad_relu = &grad_dropped;
   }
   SUCCEED_CALL(duet_activation_backward(context, &relu, grad_relu->matrix(), grad_linear.matrix()));
-  SUCCEED_CALL(duet_linear_backward(context, &layer, {}, grad_linear.matrix(), to.grad_x.matrix(), to.grad_weight.matrix(), to.grad_bias.vector(),
-                                    scratch.view()));
+  SUCCEED_CALL(duet_linear_backward(context, &layer, {}, grad_linear.matrix(), to.grad_x.matrix(),
+                                    to.grad_weight.matrix(), to.grad_bias.vector(), scratch.view()));
 }
 
 }  // namespace
@@ -183,7 +191,8 @@ TEST_CASE("linear with ReLU and dropout is the three calls, bit for bit, forward
     fused.relu = 1, fused.dropout = dropout.options;
     Draw draw(5);
     Floats upstream = draw.normals(shape.batch, shape.out, 1, shape.padding);
-    const Passes before{Floats(shape.batch, shape.out, shape.padding), draw.normals(shape.batch, shape.in, 1, shape.padding),
+    const Passes before{Floats(shape.batch, shape.out, shape.padding),
+                        draw.normals(shape.batch, shape.in, 1, shape.padding),
                         draw.normals(shape.out, shape.in, 1, shape.padding), draw.normals(shape.out, 1)};
     Passes apart = before;
     run_apart(layer, dropout.options, upstream, apart);
@@ -192,8 +201,9 @@ TEST_CASE("linear with ReLU and dropout is the three calls, bit for bit, forward
       Context context(threads);
       Passes to = before;
       SUCCEED_CALL(duet_linear_forward(context, &fused, to.outputs.matrix(), scratch_for(context, fused).view()));
-      SUCCEED_CALL(duet_linear_backward(context, &fused, to.outputs.matrix(), upstream.matrix(), to.grad_x.matrix(), to.grad_weight.matrix(),
-                                        to.grad_bias.vector(), scratch_for(context, fused).view()));
+      SUCCEED_CALL(duet_linear_backward(context, &fused, to.outputs.matrix(), upstream.matrix(), to.grad_x.matrix(),
+                                        to.grad_weight.matrix(), to.grad_bias.vector(),
+                                        scratch_for(context, fused).view()));
       CHECK(to.same_bits(apart));
     }
   }
@@ -218,15 +228,16 @@ TEST_CASE("linear's ReLU keeps NaN; a dropped NaN is 0 and lets nothing through,
     }
   }
   upstream.fill(1), grad_bias.fill(0);
-  SUCCEED_CALL(
-      duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(),
+                                    scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < kOut; ++j) CHECK(std::isnan(grad_bias.at(j)) == !dropped(kNaNRow, j));
   // A gradient that is NaN goes where the output is above 0.
   upstream.fill(1), grad_bias.fill(0);
   for (int64_t j = 0; j < kOut; ++j) upstream.at(5, j) = std::numeric_limits<float>::quiet_NaN();
-  SUCCEED_CALL(
-      duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(), scratch_for(context, inputs).view()));
-  for (int64_t j = 0; j < kOut; ++j) CHECK(std::isnan(grad_bias.at(j)) == (!dropped(kNaNRow, j) || outputs.at(5, j) > 0));
+  SUCCEED_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(),
+                                    scratch_for(context, inputs).view()));
+  for (int64_t j = 0; j < kOut; ++j)
+    CHECK(std::isnan(grad_bias.at(j)) == (!dropped(kNaNRow, j) || outputs.at(5, j) > 0));
 }
 
 TEST_CASE("linear refuses misuse") {
@@ -255,12 +266,13 @@ TEST_CASE("linear refuses misuse") {
   wrong = inputs;
   wrong.struct_size = 0;
   fails(wrong, outputs.matrix(), "inputs.struct_size");
-  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "linear_forward: context: null");
+  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_INVALID_ARGUMENT,
+            "linear_forward: context: null");
   FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), narrow.matrix(), {}, {}, {}), DUET_INVALID_ARGUMENT,
-            "grad_x: expected 3 x 4, got 3 x 3");
-  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), {}, narrow.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
-            "grad_weight: expected 2 x 4, got 3 x 3");
+  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), narrow.matrix(), {}, {}, {}),
+            DUET_INVALID_ARGUMENT, "grad_x: expected 3 x 4, got 3 x 3");
+  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), {}, narrow.matrix(), {}, {}),
+            DUET_INVALID_ARGUMENT, "grad_weight: expected 2 x 4, got 3 x 3");
   DropoutOf dropout(0.2f, 0);
   wrong = inputs;
   wrong.dropout = dropout.options;
@@ -270,9 +282,10 @@ TEST_CASE("linear refuses misuse") {
   wrong.dropout = dropout.options, wrong.dropout.step = {};
   fails(wrong, outputs.matrix(), "dropout.step: expected");
   wrong.dropout = dropout.options;
-  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 0 x 0");
-  FAIL_CALL(duet_linear_backward(context, &wrong, narrow.matrix(), outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT,
-            "outputs: expected 3 x 2, got 3 x 3");
+  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT,
+            "outputs: expected 3 x 2, got 0 x 0");
+  FAIL_CALL(duet_linear_backward(context, &wrong, narrow.matrix(), outputs.matrix(), {}, {}, {}, {}),
+            DUET_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 3 x 3");
   FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_WORKSPACE_TOO_SMALL, "workspace");
 }

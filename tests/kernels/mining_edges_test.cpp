@@ -1,4 +1,5 @@
-// Rows as the CPU backend's searches meet them: lengths about a vector and a tile, crowded bins, few and many positives, long draws.
+// Rows as the CPU backend's searches meet them: lengths about a vector and a tile, crowded bins, few and many
+// positives, long draws.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -23,7 +24,8 @@ std::vector<int> expected_negatives(const Batch& batch, const Doubles& distances
       int best = -1;
       for (size_t j = 0; j < m; ++j) {
         const double d = distances[i * m + j];
-        if (reference::different(x[i], y[j]) && d > from && d < reach && (best < 0 || d < distances[i * m + static_cast<size_t>(best)]))
+        if (reference::different(x[i], y[j]) && d > from && d < reach &&
+            (best < 0 || d < distances[i * m + static_cast<size_t>(best)]))
           best = static_cast<int>(j);
       }
       out.push_back(best);
@@ -44,7 +46,8 @@ void check_semihard_exactly(Batch& batch, float margin) {
     wrong += found < 0 ? !std::isnan(distance) : distance != distances[static_cast<size_t>(anchor * batch.m() + found)];
   }
   CHECK(wrong == 0);
-  for (const int threads : other_thread_counts()) CHECK(mine_semihard(batch, margin, threads).triplets.same_bits(first.triplets));
+  for (const int threads : other_thread_counts())
+    CHECK(mine_semihard(batch, margin, threads).triplets.same_bits(first.triplets));
 }
 
 enum class Kind { spread, ties, outliers, equal, nan };
@@ -79,7 +82,8 @@ TEST_CASE("semihard mining finds the nearest negative beyond, however a row's di
         CAPTURE(classes);
         CAPTURE(std::string(kKindNames[static_cast<int>(kind)]));
         Batch batch = batch_of(kRows, m, classes, kind, 61);
-        for (const float margin : values_of({0.0f, 3.0f, 5000.0f, std::numeric_limits<float>::infinity()})) check_semihard_exactly(batch, margin);
+        for (const float margin : values_of({0.0f, 3.0f, 5000.0f, std::numeric_limits<float>::infinity()}))
+          check_semihard_exactly(batch, margin);
         ++ran;
       }
     }
@@ -109,10 +113,12 @@ TEST_CASE("a draw is the same by its bounds as by all its values") {
       batch.first_row = 2, batch.first_column = 3;
       for (int64_t k = 0; k < d && m > 40; ++k) batch.y.at(30, k) = batch.x.at(1, k);  // nearer than 0.5
       const Doubles distances = batch.distances(DUET_EUCLIDEAN);
-      const auto expected = reference::mine_distance_weighted(distances, list(batch.labels_x), list(batch.labels_y), d, 99, 4, kSlots, 2, 3, m + 50);
+      const auto expected = reference::mine_distance_weighted(distances, list(batch.labels_x), list(batch.labels_y), d,
+                                                              99, 4, kSlots, 2, 3, m + 50);
       const Drawn first = draw_negatives(batch, kSlots, m + 50, 4, 1, 99);
       for (int64_t i = 0; i < kRows; ++i)
-        for (int64_t slot = 0; slot < kSlots; ++slot) CHECK(first.negatives.at(i, slot) == expected[static_cast<size_t>(i * kSlots + slot)]);
+        for (int64_t slot = 0; slot < kSlots; ++slot)
+          CHECK(first.negatives.at(i, slot) == expected[static_cast<size_t>(i * kSlots + slot)]);
       for (const int threads : other_thread_counts())
         CHECK(draw_negatives(batch, kSlots, m + 50, 4, threads, 99).negatives.same_bits(first.negatives));
       ++ran;

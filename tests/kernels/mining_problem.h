@@ -60,7 +60,8 @@ inline Semihard mine_semihard(Batch& batch, float margin, int threads) {
   Longs count(1, 1);
   SUCCEED_CALL(duet_mining_semihard_count(context, &inputs, count.vector(), scratch.view()));
   Semihard out{Ints(count.at(0), 3), Floats(count.at(0), 2)};
-  SUCCEED_CALL(duet_mining_semihard(context, &inputs, margin, out.triplets.matrix(), out.distances.matrix(), scratch.view()));
+  SUCCEED_CALL(
+      duet_mining_semihard(context, &inputs, margin, out.triplets.matrix(), out.distances.matrix(), scratch.view()));
   return out;
 }
 
@@ -69,7 +70,8 @@ struct Drawn {
   Floats distances;
 };
 
-inline Drawn draw_negatives(Batch& batch, int64_t slots, int64_t total, int64_t step, int threads, uint64_t seed = 12345) {
+inline Drawn draw_negatives(Batch& batch, int64_t slots, int64_t total, int64_t step, int threads,
+                            uint64_t seed = 12345) {
   Context context(threads);
   Scratch scratch = batch.scratch(context);
   const duet_mining_inputs inputs = batch.inputs();
@@ -77,7 +79,8 @@ inline Drawn draw_negatives(Batch& batch, int64_t slots, int64_t total, int64_t 
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
   draw.seed = seed, draw.step = step_view.vector(), draw.slots = slots, draw.total_columns = total;
   Drawn out{Ints(batch.n(), slots), Floats(batch.n(), slots)};
-  SUCCEED_CALL(duet_mining_distance_weighted(context, &inputs, &draw, out.negatives.matrix(), out.distances.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_mining_distance_weighted(context, &inputs, &draw, out.negatives.matrix(), out.distances.matrix(),
+                                             scratch.view()));
   return out;
 }
 

@@ -12,7 +12,8 @@ struct Hard {
   Ints positive, negative;
   Floats positive_distance, negative_distance;
 
-  explicit Hard(int64_t size) : positive(size, 1), negative(size, 1), positive_distance(size, 1), negative_distance(size, 1) {}
+  explicit Hard(int64_t size)
+      : positive(size, 1), negative(size, 1), positive_distance(size, 1), negative_distance(size, 1) {}
   duet_mining_hard_outputs outputs() {
     duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
     out.positive_index = positive.vector(), out.negative_index = negative.vector();
@@ -20,8 +21,8 @@ struct Hard {
     return out;
   }
   bool same_bits(const Hard& other) const {
-    return positive.same_bits(other.positive) && negative.same_bits(other.negative) && positive_distance.same_bits(other.positive_distance) &&
-           negative_distance.same_bits(other.negative_distance);
+    return positive.same_bits(other.positive) && negative.same_bits(other.negative) &&
+           positive_distance.same_bits(other.positive_distance) && negative_distance.same_bits(other.negative_distance);
   }
 };
 
@@ -47,20 +48,25 @@ Doubles transposed(const Doubles& values, int64_t n, int64_t m) {
 }
 
 // Indices and the distances that belong to them, NaN for -1.
-void check_mined(const Ints& indices, const Floats& distances, const std::vector<int>& expected, const Doubles& matrix, double tolerance,
-                 const char* what) {
+void check_mined(const Ints& indices, const Floats& distances, const std::vector<int>& expected, const Doubles& matrix,
+                 double tolerance, const char* what) {
   Doubles wanted_index, wanted_distance;
   const size_t width = indices.rows() ? matrix.size() / static_cast<size_t>(indices.rows()) : 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     wanted_index.push_back(expected[i]);
-    wanted_distance.push_back(expected[i] < 0 ? kNaN : matrix[i / static_cast<size_t>(indices.columns()) * width + static_cast<size_t>(expected[i])]);
+    wanted_distance.push_back(
+        expected[i] < 0
+            ? kNaN
+            : matrix[i / static_cast<size_t>(indices.columns()) * width + static_cast<size_t>(expected[i])]);
   }
   check_close(indices.values(), wanted_index, 0, what);
   check_close(distances.values(), wanted_distance, tolerance, what);
 }
 
-// The same list; another negative alone where float32 cannot tell: within 4e-6 (METHOD.md 3) of a bound or of the one expected.
-void check_semihard(const Semihard& actual, const std::vector<reference::Triplet>& expected, const Doubles& distances, int64_t m, double margin) {
+// The same list; another negative alone where float32 cannot tell: within 4e-6 (METHOD.md 3) of a bound or of the one
+// expected.
+void check_semihard(const Semihard& actual, const std::vector<reference::Triplet>& expected, const Doubles& distances,
+                    int64_t m, double margin) {
   constexpr double kSlack = 4e-6;
   REQUIRE(actual.triplets.rows() == static_cast<int64_t>(expected.size()));
   int64_t wrong = 0, off = 0;
@@ -75,7 +81,8 @@ void check_semihard(const Semihard& actual, const std::vector<reference::Triplet
       off += !(std::abs(a - b) <= kSlack || std::abs(a - dp) <= kSlack || std::abs(b - dp) <= kSlack);
     }
     off += !(std::abs(actual.distances.at(k, 0) - distance(want.positive)) <= kSlack);
-    off += found < 0 ? !std::isnan(actual.distances.at(k, 1)) : !(std::abs(actual.distances.at(k, 1) - distance(found)) <= kSlack);
+    off += found < 0 ? !std::isnan(actual.distances.at(k, 1))
+                     : !(std::abs(actual.distances.at(k, 1) - distance(found)) <= kSlack);
   }
   CHECK(wrong == 0);
   CHECK(off == 0);
@@ -106,8 +113,8 @@ bool affordable_rows(const Shape& s) { return affordable(s.n * s.m * 400); }
 
 Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {
   Draw draw(seed);
-  return {draw.unit_rows(s.n, s.d, padding), draw.unit_rows(s.m, s.d, padding), draw.labels(s.n, s.classes, s.unlabelled),
-          draw.labels(s.m, s.classes, s.unlabelled)};
+  return {draw.unit_rows(s.n, s.d, padding), draw.unit_rows(s.m, s.d, padding),
+          draw.labels(s.n, s.classes, s.unlabelled), draw.labels(s.m, s.classes, s.unlabelled)};
 }
 
 }  // namespace
@@ -128,8 +135,10 @@ TEST_CASE("hard mining finds the farthest positive and the nearest negative of r
       // The same tiles as duet_distance_forward's: the very bits.
       check_mined(first.rows.positive, first.rows.positive_distance, rows.positive, values, 0, "rows' positives");
       check_mined(first.rows.negative, first.rows.negative_distance, rows.negative, values, 0, "rows' negatives");
-      check_mined(first.columns.positive, first.columns.positive_distance, columns.positive, across, 0, "columns' positives");
-      check_mined(first.columns.negative, first.columns.negative_distance, columns.negative, across, 0, "columns' negatives");
+      check_mined(first.columns.positive, first.columns.positive_distance, columns.positive, across, 0,
+                  "columns' positives");
+      check_mined(first.columns.negative, first.columns.negative_distance, columns.negative, across, 0,
+                  "columns' negatives");
       if (s.n > 1000 && metric != DUET_SQEUCLIDEAN) continue;
       for (const int threads : other_thread_counts()) {
         const BothSides again = mine_hard(batch, threads);
@@ -162,8 +171,8 @@ TEST_CASE("semihard mining lists every positive pair in row-major order") {
     if (!affordable_rows(s)) continue;
     CAPTURE(s.n);
     CAPTURE(s.m);
-    Batch batch =
-        batch_of(s.m > 1000 && s.n > 1000 ? Shape{2060, 130, 2, 30, 0.1} : s, 23, 1);  // the reference takes every positive with every negative
+    Batch batch = batch_of(s.m > 1000 && s.n > 1000 ? Shape{2060, 130, 2, 30, 0.1} : s, 23,
+                           1);  // the reference takes every positive with every negative
     const float margin = 0.2f;
     const Doubles values = batch.distances(DUET_SQEUCLIDEAN);
     const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), margin);
@@ -184,7 +193,8 @@ TEST_CASE("distance-weighted mining draws what Gumbel-max draws in double") {
     CAPTURE(s.m);
     Batch batch = batch_of(s, 24, 2);
     const Doubles values = batch.distances(DUET_EUCLIDEAN);
-    const auto expected = reference::mine_distance_weighted(values, list(batch.labels_x), list(batch.labels_y), s.d, 12345, 7, 3, 0, 0, batch.m());
+    const auto expected = reference::mine_distance_weighted(values, list(batch.labels_x), list(batch.labels_y), s.d,
+                                                            12345, 7, 3, 0, 0, batch.m());
     const Drawn first = draw_negatives(batch, 3, 0, 7, 1);
     check_mined(first.negatives, first.distances, expected, values, 4e-6, "negatives");
     for (const int threads : other_thread_counts()) {
@@ -213,7 +223,8 @@ TEST_CASE("parts of a batch mine what the whole mines") {
     for (int64_t i = 0; i < count; ++i) {
       CHECK(some.rows.positive.at(i) == hard.rows.positive.at(first + i));
       CHECK(some.rows.negative.at(i) == hard.rows.negative.at(first + i));
-      for (int64_t slot = 0; slot < 2; ++slot) CHECK(some_drawn.negatives.at(i, slot) == drawn.negatives.at(first + i, slot));
+      for (int64_t slot = 0; slot < 2; ++slot)
+        CHECK(some_drawn.negatives.at(i, slot) == drawn.negatives.at(first + i, slot));
     }
     const Semihard some_semihard = mine_semihard(part, 0.3f, 2);
     for (int64_t k = 0; k < some_semihard.triplets.rows(); ++k, ++at) {
@@ -230,7 +241,8 @@ TEST_CASE("parts of a batch mine what the whole mines") {
     for (int64_t k = 0; k < 12; ++k) columns.y.at(j, k) = whole.y.at(30 + j, k);
   }
   const Doubles values = columns.distances(DUET_EUCLIDEAN);
-  const auto expected = reference::mine_distance_weighted(values, list(columns.labels_x), list(columns.labels_y), 12, 12345, 3, 2, 4, 30, 60);
+  const auto expected = reference::mine_distance_weighted(values, list(columns.labels_x), list(columns.labels_y), 12,
+                                                          12345, 3, 2, 4, 30, 60);
   const Drawn actual = draw_negatives(columns, 2, 60, 3, 2);
   check_mined(actual.negatives, actual.distances, expected, values, 4e-6, "negatives of a part");
 }
@@ -238,7 +250,8 @@ TEST_CASE("parts of a batch mine what the whole mines") {
 TEST_CASE("mining agrees with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());
-    Batch batch{golden.load("A").array(), golden.load("V").array(), golden.load("ya").array<int32_t>(), golden.load("yv").array<int32_t>()};
+    Batch batch{golden.load("A").array(), golden.load("V").array(), golden.load("ya").array<int32_t>(),
+                golden.load("yv").array<int32_t>()};
     const BothSides hard = mine_hard(batch, 2);
     check_close(hard.rows.positive.values(), golden.load("hard_positive").values, 0, "hard positives");
     check_close(hard.rows.negative.values(), golden.load("hard_negative").values, 0, "hard negatives");
@@ -249,9 +262,12 @@ TEST_CASE("mining agrees with the golden cases") {
       expected.push_back({static_cast<int>(row[0]), static_cast<int>(row[1]), static_cast<int>(row[2])});
     }
     const double margin = golden.fact("margin");
-    check_semihard(mine_semihard(batch, static_cast<float>(margin), 2), expected, golden.load("D_sqeuclidean").values, batch.m(), margin);
+    check_semihard(mine_semihard(batch, static_cast<float>(margin), 2), expected, golden.load("D_sqeuclidean").values,
+                   batch.m(), margin);
     if (!golden.has("distance_weighted")) continue;
-    const auto fact = [&](const std::string& name) { return static_cast<int64_t>(golden.fact("distance_weighted/" + name)); };
+    const auto fact = [&](const std::string& name) {
+      return static_cast<int64_t>(golden.fact("distance_weighted/" + name));
+    };
     const Drawn drawn = draw_negatives(batch, fact("slots"), 0, fact("step"), 2, static_cast<uint64_t>(fact("seed")));
     check_close(drawn.negatives.values(), golden.load("distance_weighted").values, 0, "distance weighted");
   }
@@ -261,24 +277,30 @@ TEST_CASE("ties go to the lowest index and NaN is the last choice") {
   const int64_t n = 70, m = 90;
   Batch batch{Floats(n, 2).fill(0), Floats(m, 2).fill(0), Ints(n, 1), Ints(m, 1)};
   Draw draw(26);
-  for (int64_t i = 0; i < n; ++i) batch.labels_x.at(i) = static_cast<int32_t>(i % 3), batch.x.at(i, 0) = static_cast<float>(draw.integer(0, 2));
-  for (int64_t j = 0; j < m; ++j) batch.labels_y.at(j) = static_cast<int32_t>(j % 3), batch.y.at(j, 0) = static_cast<float>(draw.integer(0, 2));
+  for (int64_t i = 0; i < n; ++i)
+    batch.labels_x.at(i) = static_cast<int32_t>(i % 3), batch.x.at(i, 0) = static_cast<float>(draw.integer(0, 2));
+  for (int64_t j = 0; j < m; ++j)
+    batch.labels_y.at(j) = static_cast<int32_t>(j % 3), batch.y.at(j, 0) = static_cast<float>(draw.integer(0, 2));
   batch.y.at(4, 1) = std::nanf(""), batch.x.at(9, 0) = std::nanf("");
-  batch.labels_y.at(7) = 3, batch.labels_x.at(11) = 3, batch.y.at(7, 0) = std::nanf("");  // row 11 has one positive, and its distance is NaN
+  batch.labels_y.at(7) = 3, batch.labels_x.at(11) = 3,
+  batch.y.at(7, 0) = std::nanf("");  // row 11 has one positive, and its distance is NaN
   const Doubles values = batch.distances(DUET_SQEUCLIDEAN);
   const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
   const auto columns = reference::mine_hard(transposed(values, n, m), list(batch.labels_y), list(batch.labels_x));
   const BothSides hard = mine_hard(batch, 2);
   check_mined(hard.rows.positive, hard.rows.positive_distance, rows.positive, values, 0, "positives");
   check_mined(hard.rows.negative, hard.rows.negative_distance, rows.negative, values, 0, "negatives");
-  check_mined(hard.columns.positive, hard.columns.positive_distance, columns.positive, transposed(values, n, m), 0, "columns' positives");
-  check_mined(hard.columns.negative, hard.columns.negative_distance, columns.negative, transposed(values, n, m), 0, "columns' negatives");
+  check_mined(hard.columns.positive, hard.columns.positive_distance, columns.positive, transposed(values, n, m), 0,
+              "columns' positives");
+  check_mined(hard.columns.negative, hard.columns.negative_distance, columns.negative, transposed(values, n, m), 0,
+              "columns' negatives");
   CHECK(hard.rows.positive.at(11) == -1);
   CHECK(hard.rows.negative.at(9) == -1);
   const Semihard semihard = mine_semihard(batch, 1.5f, 2);
   const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), 1.5);
   REQUIRE(semihard.triplets.rows() == static_cast<int64_t>(expected.size()));
-  for (int64_t k = 0; k < semihard.triplets.rows(); ++k) CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
+  for (int64_t k = 0; k < semihard.triplets.rows(); ++k)
+    CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
 }
 
 TEST_CASE("at d = 1 both backends mine by the exact distances, also where squares leave float32's range") {
@@ -290,7 +312,8 @@ TEST_CASE("at d = 1 both backends mine by the exact distances, also where square
       Draw draw(28);
       Batch batch{Floats(30, 1), Floats(35, 1), draw.labels(30, 3), draw.labels(35, 3), metric};
       for (Floats* rows : {&batch.x, &batch.y})  // small integers: ties, and every distance is a float32
-        for (int64_t i = 0; i < rows->rows(); ++i) rows->at(i) = static_cast<float>(std::ldexp(2 * draw.integer(-6, 6) + 1, exponent));
+        for (int64_t i = 0; i < rows->rows(); ++i)
+          rows->at(i) = static_cast<float>(std::ldexp(2 * draw.integer(-6, 6) + 1, exponent));
       const Doubles values = reference::distances(batch.x.values(), batch.y.values(), 30, 35, 1, metric);
       const float margin = metric == DUET_COSINE ? 2.5f : static_cast<float>(std::ldexp(5, exponent));
       const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
@@ -300,7 +323,8 @@ TEST_CASE("at d = 1 both backends mine by the exact distances, also where square
       const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), margin);
       const Semihard semihard = mine_semihard(batch, margin, 2);
       REQUIRE(semihard.triplets.rows() == static_cast<int64_t>(expected.size()));
-      for (int64_t k = 0; k < semihard.triplets.rows(); ++k) CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
+      for (int64_t k = 0; k < semihard.triplets.rows(); ++k)
+        CHECK(semihard.triplets.at(k, 2) == expected[static_cast<size_t>(k)].negative);
     }
 }
 
@@ -313,20 +337,22 @@ TEST_CASE("mining refuses misuse") {
   duet_mining_hard_outputs outputs = rows.outputs(), bad = wrong.outputs();
   FAIL_CALL(duet_mining_hard(context, &inputs, &bad, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
             "rows.positive_index: expected 6 elements, got 5");
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, duet_workspace{}), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, duet_workspace{}), DUET_WORKSPACE_TOO_SMALL,
+            "workspace");
   Ints triplets(1, 3);
-  FAIL_CALL(duet_mining_semihard(context, &inputs, 0.2f, triplets.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "triplets: expected");
-  FAIL_CALL(duet_mining_semihard(context, &inputs, std::nanf(""), triplets.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "margin: expected at least 0, got nan");
+  FAIL_CALL(duet_mining_semihard(context, &inputs, 0.2f, triplets.matrix(), duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "triplets: expected");
+  FAIL_CALL(duet_mining_semihard(context, &inputs, std::nanf(""), triplets.matrix(), duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "margin: expected at least 0, got nan");
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
-  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "draw.slots: expected at least 1, got 0");
+  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "draw.slots: expected at least 1, got 0");
   draw.slots = 1, draw.total_columns = 7;
-  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "draw.total_columns: expected 0 or at least 8, got 7");
+  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "draw.total_columns: expected 0 or at least 8, got 7");
   inputs.metric = DUET_INNER;
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.metric");
+  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.metric");
   inputs = batch.inputs();
   inputs.labels_y = batch.labels_x.vector();
   FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,

@@ -11,12 +11,13 @@ namespace {
 struct Shape {
   int64_t rows, columns, padding;
 };
-// Below and beyond a vector and a work item (16384 elements), more rows than the 64 runs of layer norm's sums take at their least length, and rows
-// that take a whole block of a device.
+// Below and beyond a vector and a work item (16384 elements), more rows than the 64 runs of layer norm's sums take at
+// their least length, and rows that take a whole block of a device.
 const Shape kShapes[] = {{0, 5, 0},     {5, 0, 0},    {1, 1, 0},       {13, 67, 5},  {128, 64, 0},
                          {300, 257, 3}, {3000, 9, 0}, {1100, 1024, 0}, {3, 4100, 4}, {2, 2051, 2}};
 
-// The result is worked out in double and rounded once: half an ulp of the largest entry, and as much again for the addition to what was there.
+// The result is worked out in double and rounded once: half an ulp of the largest entry, and as much again for the
+// addition to what was there.
 constexpr double kTolerance = 1.2e-7;
 
 Doubles plus(Doubles a, const Doubles& b) {
@@ -40,11 +41,13 @@ double dot(const Doubles& a, const Doubles& b) {
 
 TEST_CASE("unit rows match the reference, bit for bit on any number of threads") {
   for (const Shape& shape : kShapes) {
-    if (!affordable(shape.rows * (20 * shape.columns + 3000))) continue;  // emulated, a row takes so many steps of its threads
+    if (!affordable(shape.rows * (20 * shape.columns + 3000)))
+      continue;  // emulated, a row takes so many steps of its threads
     CAPTURE(shape.rows);
     CAPTURE(shape.columns);
     Draw draw(1);
-    Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+    Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding),
+           g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
     const Floats before = draw.normals(shape.rows, shape.columns, 1, shape.padding);
     const float eps = 1e-12f;
     const auto run = [&](int threads) {
@@ -57,7 +60,8 @@ TEST_CASE("unit rows match the reference, bit for bit on any number of threads")
     const auto first = run(1);
     if (shape.columns > 0) {
       check_relative(first.first.values(), reference::unit_rows(x.values(), shape.columns, eps), kTolerance, "outputs");
-      check_relative(first.second.values(), plus(before.values(), reference::unit_rows_backward(x.values(), shape.columns, eps, g.values())),
+      check_relative(first.second.values(),
+                     plus(before.values(), reference::unit_rows_backward(x.values(), shape.columns, eps, g.values())),
                      kTolerance, "grad_x");
     }
     for (const int threads : other_thread_counts()) {
@@ -104,12 +108,14 @@ TEST_CASE("unit rows of zero, tiny, huge, infinite and NaN rows") {
 
 TEST_CASE("layer norm matches the reference, bit for bit on any number of threads") {
   for (const Shape& shape : kShapes) {
-    if (!affordable(shape.rows * (20 * shape.columns + 3000))) continue;  // emulated, a row takes so many steps of its threads
+    if (!affordable(shape.rows * (20 * shape.columns + 3000)))
+      continue;  // emulated, a row takes so many steps of its threads
     for (const bool affine : {true, false}) {
       CAPTURE(shape.rows);
       CAPTURE(shape.columns);
       Draw draw(2);
-      Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+      Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding),
+             g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
       for (int64_t i = 0; i < shape.rows; ++i)
         for (int64_t k = 0; k < shape.columns; ++k) x.at(i, k) += 100;  // a mean well above the deviation
       Floats gain = draw.normals(shape.columns, 1), offset = draw.normals(shape.columns, 1);
@@ -119,19 +125,21 @@ TEST_CASE("layer norm matches the reference, bit for bit on any number of thread
       struct Results {
         Floats outputs, x, gain, offset;
       };
-      const Results before{Floats(shape.rows, shape.columns, shape.padding), draw.normals(shape.rows, shape.columns, 1, shape.padding),
-                           draw.normals(shape.columns, 1), draw.normals(shape.columns, 1)};
+      const Results before{Floats(shape.rows, shape.columns, shape.padding),
+                           draw.normals(shape.rows, shape.columns, 1, shape.padding), draw.normals(shape.columns, 1),
+                           draw.normals(shape.columns, 1)};
       const auto run = [&](int threads) {
         Context context(threads);
         Results out = before;
         SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, out.outputs.matrix()));
-        SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), out.x.matrix(), out.gain.vector(), out.offset.vector(),
-                                              scratch_for(context, inputs.x).view()));
+        SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), out.x.matrix(), out.gain.vector(),
+                                              out.offset.vector(), scratch_for(context, inputs.x).view()));
         return out;
       };
       const Results first = run(1);
       if (shape.columns > 0) {
-        const reference::LayerNorm layer{shape.columns, affine ? gain.values() : Doubles(), affine ? offset.values() : Doubles(), inputs.eps};
+        const reference::LayerNorm layer{shape.columns, affine ? gain.values() : Doubles(),
+                                         affine ? offset.values() : Doubles(), inputs.eps};
         const auto expected = layer.backward(x.values(), g.values());
         check_relative(first.outputs.values(), layer.forward(x.values()), kTolerance, "outputs");
         check_relative(first.x.values(), plus(before.x.values(), expected.x), kTolerance, "grad_x");
@@ -148,8 +156,10 @@ TEST_CASE("layer norm matches the reference, bit for bit on any number of thread
       // What is not asked for changes nothing of the rest.
       Context context(2);
       Results alone = before;
-      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), alone.x.matrix(), {}, {}, scratch_for(context, inputs.x).view()));
-      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), {}, alone.gain.vector(), {}, scratch_for(context, inputs.x).view()));
+      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), alone.x.matrix(), {}, {},
+                                            scratch_for(context, inputs.x).view()));
+      SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), {}, alone.gain.vector(), {},
+                                            scratch_for(context, inputs.x).view()));
       CHECK(alone.x.same_bits(first.x));
       CHECK(alone.gain.same_bits(first.gain));
     }
@@ -163,13 +173,15 @@ struct Followed {
   Floats outputs, x, gain, offset;
 
   bool same_bits(const Followed& other) const {
-    return outputs.same_bits(other.outputs) && x.same_bits(other.x) && gain.same_bits(other.gain) && offset.same_bits(other.offset);
+    return outputs.same_bits(other.outputs) && x.same_bits(other.x) && gain.same_bits(other.gain) &&
+           offset.same_bits(other.offset);
   }
 };
 
-// Layer norm, activation and dropout by the calls of their own; as tapes run them, the gradients between them start from 0.
-void run_apart(duet_context* context, const duet_layer_norm_inputs& layer, duet_activation_kind kind, const duet_dropout_options& dropout, Floats& g,
-               Followed& to) {
+// Layer norm, activation and dropout by the calls of their own; as tapes run them, the gradients between them start
+// from 0.
+void run_apart(duet_context* context, const duet_layer_norm_inputs& layer, duet_activation_kind kind,
+               const duet_dropout_options& dropout, Floats& g, Followed& to) {
   const int64_t rows = to.outputs.rows(), columns = to.outputs.columns();
   Floats y(rows, columns), grad_y(rows, columns), undropped(rows, columns);
   grad_y.fill(0), undropped.fill(0);
@@ -184,15 +196,16 @@ void run_apart(duet_context* context, const duet_layer_norm_inputs& layer, duet_
     upstream = &undropped;
   }
   SUCCEED_CALL(duet_activation_backward(context, &activation, upstream->matrix(), grad_y.matrix()));
-  SUCCEED_CALL(duet_layer_norm_backward(context, &layer, grad_y.matrix(), to.x.matrix(), to.gain.vector(), to.offset.vector(),
-                                        scratch_for(context, layer.x).view()));
+  SUCCEED_CALL(duet_layer_norm_backward(context, &layer, grad_y.matrix(), to.x.matrix(), to.gain.vector(),
+                                        to.offset.vector(), scratch_for(context, layer.x).view()));
 }
 
 }  // namespace
 
 TEST_CASE("layer norm with an activation and dropout is the three calls, bit for bit, forward and backward") {
   for (const Shape& shape : kShapes) {
-    if (!affordable(shape.rows * (60 * shape.columns + 6000))) continue;  // emulated, a row takes so many steps of its threads
+    if (!affordable(shape.rows * (60 * shape.columns + 6000)))
+      continue;  // emulated, a row takes so many steps of its threads
     for (const duet_activation_kind kind : {DUET_RELU, DUET_TANH, DUET_GELU}) {
       for (const float probability : {0.0f, 0.3f}) {
         CAPTURE(shape.rows);
@@ -200,7 +213,8 @@ TEST_CASE("layer norm with an activation and dropout is the three calls, bit for
         CAPTURE(kind);
         CAPTURE(probability);
         Draw draw(4);
-        Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding), g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
+        Floats x = draw.normals(shape.rows, shape.columns, 3, shape.padding),
+               g = draw.normals(shape.rows, shape.columns, 1, shape.padding);
         // A row of NaN, of which some are dropped, and gradients that nothing stops.
         if (shape.rows > 2 && shape.columns > 8)
           x.at(1, 3) = g.at(2, 5) = static_cast<float>(kNaN), g.at(2, 7) = std::numeric_limits<float>::infinity();
@@ -210,11 +224,13 @@ TEST_CASE("layer norm with an activation and dropout is the three calls, bit for
         duet_layer_norm_inputs layer = DUET_LAYER_NORM_INPUTS_INIT;
         layer.x = x.matrix(), layer.gain = gain.vector(), layer.offset = offset.vector();
         duet_dropout_options dropout = DUET_DROPOUT_OPTIONS_INIT;
-        dropout.drop_probability = probability, dropout.layer = 2, dropout.seed = 5, dropout.step = step.vector(), dropout.first_row = 7;
+        dropout.drop_probability = probability, dropout.layer = 2, dropout.seed = 5, dropout.step = step.vector(),
+        dropout.first_row = 7;
         duet_layer_norm_inputs fused = layer;
         fused.fuses = 1, fused.activation = kind, fused.dropout = dropout;
-        const Followed before{Floats(shape.rows, shape.columns, shape.padding), draw.normals(shape.rows, shape.columns, 1, shape.padding),
-                              draw.normals(shape.columns, 1), draw.normals(shape.columns, 1)};
+        const Followed before{Floats(shape.rows, shape.columns, shape.padding),
+                              draw.normals(shape.rows, shape.columns, 1, shape.padding), draw.normals(shape.columns, 1),
+                              draw.normals(shape.columns, 1)};
         for (const int threads : thread_counts()) {
           Context context(threads);
           Followed apart = before, to = before;
@@ -223,10 +239,12 @@ TEST_CASE("layer norm with an activation and dropout is the three calls, bit for
           SUCCEED_CALL(duet_layer_norm_workspace(context, &fused, &bytes));
           const Scratch scratch(bytes);
           SUCCEED_CALL(duet_layer_norm_forward(context, &fused, to.outputs.matrix()));
-          SUCCEED_CALL(duet_layer_norm_backward(context, &fused, g.matrix(), to.x.matrix(), to.gain.vector(), to.offset.vector(), scratch.view()));
+          SUCCEED_CALL(duet_layer_norm_backward(context, &fused, g.matrix(), to.x.matrix(), to.gain.vector(),
+                                                to.offset.vector(), scratch.view()));
           CHECK(to.same_bits(apart));
           Followed alone = before;
-          SUCCEED_CALL(duet_layer_norm_backward(context, &fused, g.matrix(), {}, alone.gain.vector(), {}, scratch.view()));
+          SUCCEED_CALL(
+              duet_layer_norm_backward(context, &fused, g.matrix(), {}, alone.gain.vector(), {}, scratch.view()));
           CHECK(alone.gain.same_bits(apart.gain));
         }
       }
@@ -252,7 +270,8 @@ TEST_CASE("layer norm of constant, tiny, huge and NaN rows") {
   inputs.x = x.matrix();
   Context context;
   SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
-  SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), grad.matrix(), {}, {}, scratch_for(context, inputs.x).view()));
+  SUCCEED_CALL(duet_layer_norm_backward(context, &inputs, g.matrix(), grad.matrix(), {}, {},
+                                        scratch_for(context, inputs.x).view()));
   const reference::LayerNorm layer{3, {}, {}, inputs.eps};
   const Doubles outputs = layer.forward(x.values()), grads = layer.backward(x.values(), g.values()).x;
   for (int64_t i = 0; i < n; ++i) {  // row by row: their sizes differ by 40 powers of ten
@@ -273,52 +292,65 @@ TEST_CASE("the references of the normalizations match central differences") {
   }
   const reference::LayerNorm layer{4, draw.normals(4, 1).values(), draw.normals(4, 1).values(), 1e-5};
   const auto gradients = layer.backward(x, g);
-  check_relative(central_differences([&](const Doubles& at) { return dot(g, layer.forward(at)); }, x), gradients.x, 1e-7, "x");
-  const auto with_gain = [&](const Doubles& gain) { return dot(g, reference::LayerNorm{4, gain, layer.offset, layer.eps}.forward(x)); };
+  check_relative(central_differences([&](const Doubles& at) { return dot(g, layer.forward(at)); }, x), gradients.x,
+                 1e-7, "x");
+  const auto with_gain = [&](const Doubles& gain) {
+    return dot(g, reference::LayerNorm{4, gain, layer.offset, layer.eps}.forward(x));
+  };
   check_relative(central_differences(with_gain, layer.gain), gradients.gain, 1e-7, "gain");
-  const auto with_offset = [&](const Doubles& offset) { return dot(g, reference::LayerNorm{4, layer.gain, offset, layer.eps}.forward(x)); };
+  const auto with_offset = [&](const Doubles& offset) {
+    return dot(g, reference::LayerNorm{4, layer.gain, offset, layer.eps}.forward(x));
+  };
   check_relative(central_differences(with_offset, layer.offset), gradients.offset, 1e-7, "offset");
 }
 
 TEST_CASE("normalization refuses misuse") {
   Context context;
   Floats x(2, 3), y(2, 3), narrow(2, 2), gain(2, 1), sums(3, 1);
-  FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), 1e-12f, narrow.matrix()), DUET_INVALID_ARGUMENT, "outputs: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_unit_rows_backward(context, x.matrix(), 1e-12f, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT, "grad_outputs");
+  FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), 1e-12f, narrow.matrix()), DUET_INVALID_ARGUMENT,
+            "outputs: expected 2 x 3, got 2 x 2");
+  FAIL_CALL(duet_unit_rows_backward(context, x.matrix(), 1e-12f, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT,
+            "grad_outputs");
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.x = x.matrix();
   for (const float eps : {0.0f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
-    FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()), DUET_INVALID_ARGUMENT, "eps: expected above 0");
+    FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()), DUET_INVALID_ARGUMENT,
+              "eps: expected above 0");
     inputs.eps = eps;
     FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "eps: expected above 0");
   }
   inputs.eps = 1e-5f;
   FAIL_CALL(duet_layer_norm_forward(nullptr, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), y.matrix(), gain.vector(), {}, {}), DUET_INVALID_ARGUMENT,
-            "grad_gain: expected 3 elements, got 2");
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), y.matrix(), gain.vector(), {}, {}),
+            DUET_INVALID_ARGUMENT, "grad_gain: expected 3 elements, got 2");
   size_t bytes = 0;
   SUCCEED_CALL(duet_normalization_workspace(context, x.matrix(), &bytes));
   Scratch scratch(bytes);
   duet_workspace little = scratch.view();
   little.bytes -= 1;
-  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, little), DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, little),
+            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
   inputs.gain = gain.vector();
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "gain: expected 3 elements, got 2");
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+            "gain: expected 3 elements, got 2");
   inputs.gain = {};
   // What follows is read where it is asked for.
   inputs.dropout.drop_probability = 2;
   SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
   inputs.fuses = 1;
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "dropout.drop_probability: expected 0 to below 1, got 2");
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+            "dropout.drop_probability: expected 0 to below 1, got 2");
   inputs.dropout.drop_probability = 0;
   const int unknown = 7;
   std::memcpy(&inputs.activation, &unknown, sizeof unknown);
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "activation: unknown value 7");
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+            "activation: unknown value 7");
   inputs.activation = DUET_GELU;
   size_t more = 0;
   SUCCEED_CALL(duet_layer_norm_workspace(context, &inputs, &more));
   CHECK(more > bytes);
-  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, scratch.view()), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, scratch.view()),
+            DUET_WORKSPACE_TOO_SMALL, "workspace");
   FAIL_CALL(duet_layer_norm_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   // A caller of an older header, whose struct ends before what follows.
   inputs.struct_size = 104;

@@ -33,15 +33,17 @@ struct Tensor {
     return slot;
   }
   reference::OptimizerState state() const {
-    return {parameter.values(), first_moment.values(), second_moment.values(), has_teacher ? teacher.values() : Doubles()};
+    return {parameter.values(), first_moment.values(), second_moment.values(),
+            has_teacher ? teacher.values() : Doubles()};
   }
   bool same_bits(const Tensor& other) const {
-    return parameter.same_bits(other.parameter) && first_moment.same_bits(other.first_moment) && second_moment.same_bits(other.second_moment) &&
-           teacher.same_bits(other.teacher);
+    return parameter.same_bits(other.parameter) && first_moment.same_bits(other.first_moment) &&
+           second_moment.same_bits(other.second_moment) && teacher.same_bits(other.teacher);
   }
 };
 
-// Empty, below a vector, across the border of a work item (16384 elements), several items, small ones after a large one.
+// Empty, below a vector, across the border of a work item (16384 elements), several items, small ones after a large
+// one.
 constexpr int64_t kSizes[] = {0, 1, 7, 16379, 40001, 0, 3, 64};
 constexpr int kSteps = 5;
 // Every step rounds theta, of size 4, some three times: 2.4e-7 each, five steps.
@@ -93,7 +95,8 @@ TEST_CASE("adamw follows the reference over several steps, bit for bit on any nu
       for (step.at(0) = first_step; step.at(0) < first_step + kSteps; ++step.at(0)) {
         draw_gradients(all, step.at(0));
         const auto slots = slots_of(all);
-        SUCCEED_CALL(duet_adamw_step(context, slots.data(), static_cast<int64_t>(slots.size()), &options, rate.vector(), step.vector()));
+        SUCCEED_CALL(duet_adamw_step(context, slots.data(), static_cast<int64_t>(slots.size()), &options, rate.vector(),
+                                     step.vector()));
       }
       return all;
     };
@@ -103,7 +106,8 @@ TEST_CASE("adamw follows the reference over several steps, bit for bit on any nu
     for (const Tensor& tensor : inputs) expected.push_back(tensor.state());
     for (int64_t t = first_step; t < first_step + kSteps; ++t) {
       draw_gradients(inputs, t);
-      for (size_t s = 0; s < expected.size(); ++s) reference::adamw(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)}, t);
+      for (size_t s = 0; s < expected.size(); ++s)
+        reference::adamw(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)}, t);
     }
     check_states(first, expected);
     for (const int threads : other_thread_counts()) {
@@ -134,7 +138,8 @@ TEST_CASE("sgd follows the reference over several steps and leaves the second mo
   for (const Tensor& tensor : inputs) expected.push_back(tensor.state());
   for (int64_t t = 1; t <= kSteps; ++t) {
     draw_gradients(inputs, t);
-    for (size_t s = 0; s < expected.size(); ++s) reference::sgd(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)});
+    for (size_t s = 0; s < expected.size(); ++s)
+      reference::sgd(expected[s], inputs[s].gradient.values(), options, double{rate.at(0)});
   }
   check_states(first, expected);
   for (const int threads : other_thread_counts()) {
@@ -160,7 +165,8 @@ TEST_CASE("adamw: zero gradients decay alone, tiny gradients still move, NaN sta
   const duet_optimizer_slot slot = tensor.slot();
   SUCCEED_CALL(duet_adamw_step(Context(2), &slot, 1, &options, rate.vector(), step.vector()));
   reference::adamw(expected, tensor.gradient.values(), options, double{rate.at(0)}, 1);
-  check_close(tensor.parameter.values(), expected.parameter, 7.2e-7, "parameter");  // three roundings of size 4, one step
+  check_close(tensor.parameter.values(), expected.parameter, 7.2e-7,
+              "parameter");  // three roundings of size 4, one step
   CHECK(std::isnan(tensor.parameter.at(2)));
   CHECK(std::isnan(tensor.teacher.at(2)));
   CHECK(tensor.parameter.at(3) < before[3] - 0.09);  // the first step's length is the rate, however small the gradient
@@ -169,12 +175,14 @@ TEST_CASE("adamw: zero gradients decay alone, tiny gradients still move, NaN sta
 TEST_CASE("adamw over more tensors than a launch takes, some of them misaligned") {
   Draw draw(4);
   constexpr int64_t kTensors = 157;
-  Floats parameters = draw.normals(kTensors * 11, 1), gradients = draw.normals(kTensors * 11, 1), first(kTensors * 11, 1), second(kTensors * 11, 1);
+  Floats parameters = draw.normals(kTensors * 11, 1), gradients = draw.normals(kTensors * 11, 1),
+         first(kTensors * 11, 1), second(kTensors * 11, 1);
   first.fill(0), second.fill(0);
   reference::OptimizerState expected{parameters.values(), first.values(), second.values(), {}};
   std::vector<duet_optimizer_slot> slots;
   const auto part = [](Floats& of, int64_t k) { return duet_f32_vector(&of.at(11 * k), 11); };
-  for (int64_t k = 0; k < kTensors; ++k) slots.push_back({part(parameters, k), part(gradients, k), part(first, k), part(second, k), {}});
+  for (int64_t k = 0; k < kTensors; ++k)
+    slots.push_back({part(parameters, k), part(gradients, k), part(first, k), part(second, k), {}});
   const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
   Floats rate(1, 1);
   rate.fill(0.1);
@@ -252,7 +260,8 @@ TEST_CASE("a step with decays and bounds of its slots has the bits of one call f
       CAPTURE(s);
       CHECK(actual[s].same_bits(expected[s]));
     }
-    steps.change([](auto& options) { options.slot_decay = options.slot_high = nullptr; });  // each of them may be left out
+    steps.change(
+        [](auto& options) { options.slot_decay = options.slot_high = nullptr; });  // each of them may be left out
     std::vector<Tensor> low_alone = tensors_under_way();
     SUCCEED_CALL(steps.run(with_adamw, slots_of(low_alone)));
     CHECK(low_alone[1].parameter.at(0) >= -0.5f);
@@ -260,14 +269,17 @@ TEST_CASE("a step with decays and bounds of its slots has the bits of one call f
 }
 
 TEST_CASE("bounds leave NaN, and move infinities") {
-  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN(), low = -1, high = 1;
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN(), low = -1,
+              high = 1;
   Draw draw(6);
   Tensor tensor(draw, 6, true);
   tensor.parameter.assign({nan, inf, -inf, 3, -3, 0.5});
   tensor.gradient.fill(0);
   tensor.teacher.assign({0.5, 0.5, 0.5, nan, 0.5, 0.5});
   Steps steps;
-  steps.change([&](auto& options) { options.decay = 0, options.slot_low = &low, options.slot_high = &high, options.teacher_momentum = 0.5f; });
+  steps.change([&](auto& options) {
+    options.decay = 0, options.slot_low = &low, options.slot_high = &high, options.teacher_momentum = 0.5f;
+  });
   SUCCEED_CALL(steps.run(false, {tensor.slot()}));
   CHECK((std::isnan(tensor.parameter.at(0)) && std::isnan(tensor.teacher.at(0)) && std::isnan(tensor.teacher.at(3))));
   // 0 times infinity, the decay's share, is NaN before any bound is looked at.
@@ -308,8 +320,11 @@ TEST_CASE("optimizers read the options of an older caller as far as they go") {
   Ints apply(1, 1);
   apply.at(0) = 0;
   const float wrong = -1;
-  steps.change([&](auto& options) { options.apply = apply.vector(), options.slot_decay = &wrong; });  // behind the end of its structs
-  steps.adamw.struct_size = offsetof(duet_adamw_options, apply), steps.sgd.struct_size = offsetof(duet_sgd_options, apply);
+  steps.change([&](auto& options) {
+    options.apply = apply.vector(), options.slot_decay = &wrong;
+  });  // behind the end of its structs
+  steps.adamw.struct_size = offsetof(duet_adamw_options, apply),
+  steps.sgd.struct_size = offsetof(duet_sgd_options, apply);
   SUCCEED_CALL(steps.run(true, slots_of(actual)));
   SUCCEED_CALL(steps.run(false, slots_of(actual)));
   for (size_t s = 0; s < expected.size(); ++s) CHECK(actual[s].same_bits(expected[s]));
@@ -329,17 +344,22 @@ TEST_CASE("optimizers refuse wrong options of slots") {
   Ints apply(2, 1);
   apply.fill(1);
   fails("options.apply: expected 1 elements, got 2", [&](auto& options) { options.apply = apply.vector(); });
-  fails("options.apply: expected dtype i32, got f32", [&](auto& options) { options.apply = duet_f32_vector(tensor.gradient.data(), 1); });
+  fails("options.apply: expected dtype i32, got f32",
+        [&](auto& options) { options.apply = duet_f32_vector(tensor.gradient.data(), 1); });
   fails("slots[1].parameter: shares memory with options.apply",
         [&](auto& options) { options.apply = duet_i32_vector(reinterpret_cast<int32_t*>(&other.parameter.at(3)), 1); });
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float negative[] = {0, -0.5f}, not_number[] = {nan, 1}, one_zero[] = {1, 0}, halves[] = {0.5f, 0.5f};
-  fails("options.slot_decay[1]: expected 0 or more and finite, got -0.5", [&](auto& options) { options.slot_decay = negative; });
-  fails("options.slot_decay[0]: expected 0 or more and finite, got nan", [&](auto& options) { options.slot_decay = not_number; });
+  fails("options.slot_decay[1]: expected 0 or more and finite, got -0.5",
+        [&](auto& options) { options.slot_decay = negative; });
+  fails("options.slot_decay[0]: expected 0 or more and finite, got nan",
+        [&](auto& options) { options.slot_decay = not_number; });
   fails("options.slot_low[0]: expected at most slot_high, 0.5, got 1",
         [&](auto& options) { options.slot_low = one_zero, options.slot_high = halves; });
-  fails("options.slot_low[0]: expected at most slot_high, inf, got nan", [&](auto& options) { options.slot_low = not_number; });
-  fails("options.slot_low[0]: expected at most slot_high, nan, got -inf", [&](auto& options) { options.slot_high = not_number; });
+  fails("options.slot_low[0]: expected at most slot_high, inf, got nan",
+        [&](auto& options) { options.slot_low = not_number; });
+  fails("options.slot_low[0]: expected at most slot_high, nan, got -inf",
+        [&](auto& options) { options.slot_high = not_number; });
 }
 
 TEST_CASE("optimizers refuse misuse") {
@@ -353,11 +373,12 @@ TEST_CASE("optimizers refuse misuse") {
   duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
   duet_sgd_options sgd = DUET_SGD_OPTIONS_INIT;
   const auto fails = [&](const std::vector<duet_optimizer_slot>& slots, const char* part) {
-    FAIL_CALL(duet_adamw_step(context, slots.data(), static_cast<int64_t>(slots.size()), &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
-              part);
+    FAIL_CALL(duet_adamw_step(context, slots.data(), static_cast<int64_t>(slots.size()), &adamw, rate.vector(),
+                              step.vector()),
+              DUET_INVALID_ARGUMENT, part);
   };
-  for (duet_vector duet_optimizer_slot::*field :
-       {&duet_optimizer_slot::gradient, &duet_optimizer_slot::first_moment, &duet_optimizer_slot::second_moment, &duet_optimizer_slot::teacher}) {
+  for (duet_vector duet_optimizer_slot::*field : {&duet_optimizer_slot::gradient, &duet_optimizer_slot::first_moment,
+                                                  &duet_optimizer_slot::second_moment, &duet_optimizer_slot::teacher}) {
     duet_optimizer_slot wrong = tensor.slot();
     wrong.*field = other.vector();
     fails({tensor.slot(), wrong}, "expected 4 elements, got 3");
@@ -378,7 +399,8 @@ TEST_CASE("optimizers refuse misuse") {
     adamw.beta2 = 0.999f;
     sgd.momentum = beta;
     const duet_optimizer_slot slot = tensor.slot();
-    FAIL_CALL(duet_sgd_step(context, &slot, 1, &sgd, rate.vector()), DUET_INVALID_ARGUMENT, "options.momentum: expected 0 to below 1");
+    FAIL_CALL(duet_sgd_step(context, &slot, 1, &sgd, rate.vector()), DUET_INVALID_ARGUMENT,
+              "options.momentum: expected 0 to below 1");
   }
   adamw.eps = 0;
   fails({tensor.slot()}, "options.eps: expected above 0, got 0");
@@ -391,7 +413,9 @@ TEST_CASE("optimizers refuse misuse") {
     fails({tensor.slot()}, "step: expected 1 or more, got 0");
     step.at(0) = 1;
   }
-  FAIL_CALL(duet_adamw_step(context, nullptr, 2, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT, "slots: null for 2 slots");
-  FAIL_CALL(duet_adamw_step(nullptr, nullptr, 0, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_adamw_step(context, nullptr, 2, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
+            "slots: null for 2 slots");
+  FAIL_CALL(duet_adamw_step(nullptr, nullptr, 0, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
+            "context: null");
   SUCCEED_CALL(duet_adamw_step(context, nullptr, 0, &adamw, rate.vector(), step.vector()));
 }

@@ -34,7 +34,8 @@ TEST_CASE("philox agrees with its published vectors") {
   CHECK(duet::philox({all, all, all, all}, all, all) == Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
   CHECK(duet::philox({0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344}, 0xA4093822, 0x299F31D0) ==
         Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
-  CHECK(duet::reference::philox({{0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344}}, 0xA4093822, 0x299F31D0).word[3] == 0x24126ea1);
+  CHECK(duet::reference::philox({{0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344}}, 0xA4093822, 0x299F31D0).word[3] ==
+        0x24126ea1);
 }
 
 TEST_CASE("random words agree with the golden ones") {
@@ -60,7 +61,8 @@ TEST_CASE("random words are those of the definition, from any element, with any 
       const Words drawn = words(draw, size, 1);
       int64_t wrong = 0;
       for (int64_t e = 0; e < size; ++e)
-        wrong += drawn.at(e) != duet::reference::random_word(draw.seed, draw.stream, draw.step, first + static_cast<uint64_t>(e));
+        wrong += drawn.at(e) !=
+                 duet::reference::random_word(draw.seed, draw.stream, draw.step, first + static_cast<uint64_t>(e));
       CHECK(wrong == 0);
       for (const int threads : other_thread_counts()) CHECK(words(draw, size, threads).same_bits(drawn));
     }
@@ -102,8 +104,11 @@ TEST_CASE("random refuses misuse") {
   Words out(4, 1);
   Floats values(4, 1);
   FAIL_CALL(duet_random_words(context, nullptr, out.vector()), DUET_INVALID_ARGUMENT, "draw: null");
-  FAIL_CALL(duet_random_words(context, &draw, values.vector()), DUET_INVALID_ARGUMENT, "words: expected dtype u32, got f32");
+  FAIL_CALL(duet_random_words(context, &draw, values.vector()), DUET_INVALID_ARGUMENT,
+            "words: expected dtype u32, got f32");
   FAIL_CALL(duet_random_words(nullptr, &draw, out.vector()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_random_uniform(context, &draw, 1, 0, values.vector()), DUET_INVALID_ARGUMENT, "low, high: expected finite bounds");
-  FAIL_CALL(duet_random_uniform(context, &draw, 0, std::numeric_limits<float>::quiet_NaN(), values.vector()), DUET_INVALID_ARGUMENT, "low, high");
+  FAIL_CALL(duet_random_uniform(context, &draw, 1, 0, values.vector()), DUET_INVALID_ARGUMENT,
+            "low, high: expected finite bounds");
+  FAIL_CALL(duet_random_uniform(context, &draw, 0, std::numeric_limits<float>::quiet_NaN(), values.vector()),
+            DUET_INVALID_ARGUMENT, "low, high");
 }

@@ -1,4 +1,5 @@
-// All loss terms of a step in one call: against the reference, and against the calls of one mean and one sum that it stands for.
+// All loss terms of a step in one call: against the reference, and against the calls of one mean and one sum that it
+// stands for.
 #include "tests/reference/reduction.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -18,9 +19,12 @@ struct Mean {
   bool weighted = true, divided = true;
   size_t gradient = 0;  // which of the problem's
 
-  duet_mean view() { return {values.vector(), weighted ? weights.vector() : duet_vector{}, divided ? divisor.vector() : duet_vector{}}; }
+  duet_mean view() {
+    return {values.vector(), weighted ? weights.vector() : duet_vector{}, divided ? divisor.vector() : duet_vector{}};
+  }
   reference::Mean expected() const {
-    return {values.values(), weighted ? weights.values() : Doubles(), divided ? double{divisor.at(0)} : static_cast<double>(values.rows())};
+    return {values.values(), weighted ? weights.values() : Doubles(),
+            divided ? double{divisor.at(0)} : static_cast<double>(values.rows())};
   }
   bool is_scalar() const { return values.rows() == 1 && !weighted && !divided; }
 };
@@ -62,7 +66,8 @@ struct Inputs {
   duet_terms_inputs view = DUET_TERMS_INPUTS_INIT;
 
   explicit Inputs(Problem& problem) {
-    for (size_t k = 0; k < problem.terms(); ++k) terms.push_back({problem.weights[k].vector(), problem.means_of_term[k]});
+    for (size_t k = 0; k < problem.terms(); ++k)
+      terms.push_back({problem.weights[k].vector(), problem.means_of_term[k]});
     for (size_t m = 0; m < problem.means.size(); ++m) {
       means.push_back(problem.means[m].view());
       gradients.push_back(problem.wanted[m] ? problem.gradients[problem.means[m].gradient].vector() : duet_vector{});
@@ -115,11 +120,13 @@ Outcome run_one_by_one(Problem problem) {
     }
     const duet_vector both[] = {parts[0].vector(), parts[1].vector()};
     losses.push_back(parts[0]), grads.push_back(one(0));
-    if (problem.means_of_term[k] == 2) SUCCEED_CALL(duet_weighted_sum_forward(context, both, halves, 2, losses.back().vector()));
+    if (problem.means_of_term[k] == 2)
+      SUCCEED_CALL(duet_weighted_sum_forward(context, both, halves, 2, losses.back().vector()));
     out.losses.at(static_cast<int64_t>(k)) = losses.back().at(0);
   }
   for (size_t k = 0; k < problem.terms(); ++k)
-    loss.push_back(losses[k].vector()), weight.push_back(problem.weights[k].vector()), grad.push_back(grads[k].vector());
+    loss.push_back(losses[k].vector()), weight.push_back(problem.weights[k].vector()),
+        grad.push_back(grads[k].vector());
   const auto count = static_cast<int64_t>(problem.terms());
   SUCCEED_CALL(duet_weighted_sum_forward(context, loss.data(), weight.data(), count, out.total.vector()));
   SUCCEED_CALL(duet_weighted_sum_backward(context, weight.data(), count, problem.grad_total.vector(), grad.data()));
@@ -136,21 +143,23 @@ Outcome run_one_by_one(Problem problem) {
       if (mean.is_scalar() && parts == 1)
         SUCCEED_CALL(duet_weighted_sum_backward(context, &weight[k], 1, problem.grad_total.vector(), &to));
       else
-        SUCCEED_CALL(duet_weighted_mean_backward(context, view.weights, view.divisor, parts == 2 ? both[p] : grads[k].vector(), to));
+        SUCCEED_CALL(duet_weighted_mean_backward(context, view.weights, view.divisor,
+                                                 parts == 2 ? both[p] : grads[k].vector(), to));
     }
   }
   out.gradients = problem.gradients;
   return out;
 }
 
-// What a training step has: two label and two soft terms over the same rows, loss terms over pairs, scalars; and whatever else there can be.
+// What a training step has: two label and two soft terms over the same rows, loss terms over pairs, scalars; and
+// whatever else there can be.
 Problem draw_problem(uint64_t seed, int64_t n, int64_t extra_terms) {
   Draw draw(seed);
   Problem problem;
   problem.grad_total = one(seed % 2 ? 1 : -1.75);
   const auto mean = [&](int64_t size, bool weighted, bool divided) {
-    return Mean{draw.normals(size, 1), draw.choice(size, {0, 1, 0.25, 0.3}), one(draw.choice(1, {0, 1, 37.3, 3e7}).at(0)), weighted && size > 0,
-                divided};
+    return Mean{draw.normals(size, 1), draw.choice(size, {0, 1, 0.25, 0.3}),
+                one(draw.choice(1, {0, 1, 37.3, 3e7}).at(0)), weighted && size > 0, divided};
   };
   const auto weight = [&] { return draw.choice(1, {0, 1, 0.7, -2, 1e-3}).at(0); };
   const size_t rows[] = {problem.add_gradient(draw.normals(n, 1)), problem.add_gradient(draw.normals(n, 1))};
@@ -204,7 +213,8 @@ void check_against_reference(const Problem& problem, const Outcome& actual) {
       }
     }
   // The scalars' gradients round twice, and so does each of at most two sums into an element.
-  for (size_t g = 0; g < grads.size(); ++g) check_parts(actual.gradients[g].values(), grads[g], parts[g], 4 * kRounding, "grad_values");
+  for (size_t g = 0; g < grads.size(); ++g)
+    check_parts(actual.gradients[g].values(), grads[g], parts[g], 4 * kRounding, "grad_values");
 }
 
 }  // namespace
@@ -226,7 +236,8 @@ TEST_CASE("loss terms agree with the reference and with one call a mean") {
 }
 
 TEST_CASE("the reference of loss terms matches central differences") {
-  std::vector<reference::Term> terms = {{0.7, {{{1, 2, -3}, {0.5, 0, 2}, 4}}}, {-2, {{{3, 1}, {}, 2}, {{5, 4, 1}, {1, 1, 0}, 3}}}};
+  std::vector<reference::Term> terms = {{0.7, {{{1, 2, -3}, {0.5, 0, 2}, 4}}},
+                                        {-2, {{{3, 1}, {}, 2}, {{5, 4, 1}, {1, 1, 0}, 3}}}};
   for (size_t k = 0; k < 2; ++k)
     for (size_t p = 0; p < terms[k].means.size(); ++p) {
       const Doubles values = terms[k].means[p].values;
@@ -250,7 +261,8 @@ TEST_CASE("of no loss terms the total is 0, and gradients stay") {
 
 TEST_CASE("a term without weight is left out of the total, NaN or not; what has one is not") {
   Problem problem;
-  const auto add = [&](double weight, std::initializer_list<double> values, std::initializer_list<double> weights, double divisor) {
+  const auto add = [&](double weight, std::initializer_list<double> values, std::initializer_list<double> weights,
+                       double divisor) {
     const auto size = static_cast<int64_t>(values.size());
     Mean mean{Floats(size, 1).assign(values), Floats(size, 1).assign(weights), one(divisor)};
     problem.add_term(weight);
@@ -275,13 +287,15 @@ TEST_CASE("a term without weight is left out of the total, NaN or not; what has 
   problem.weights[0].at(0) = 0;
   problem.means[1].divisor.at(0) = kNan;
   const Outcome nan_divisor = run(problem, 1);
-  CHECK((std::isnan(nan_divisor.losses.at(1)) && std::isnan(nan_divisor.total.at(0)) && std::isnan(nan_divisor.gradients[1].at(1))));
+  CHECK((std::isnan(nan_divisor.losses.at(1)) && std::isnan(nan_divisor.total.at(0)) &&
+         std::isnan(nan_divisor.gradients[1].at(1))));
   CHECK(nan_divisor.gradients[1].at(0) == 5);
   problem.means[1].divisor.at(0) = kInf;
   CHECK(run(problem, 1).losses.at(1) == 0);
   problem.grad_total = one(kNan);
   const Outcome nan_upstream = run(problem, 1);
-  CHECK((std::isnan(nan_upstream.gradients[3].at(0)) && nan_upstream.gradients[2].at(0) == 5 && nan_upstream.gradients[0].at(0) == 5));
+  CHECK((std::isnan(nan_upstream.gradients[3].at(0)) && nan_upstream.gradients[2].at(0) == 5 &&
+         nan_upstream.gradients[0].at(0) == 5));
 }
 
 TEST_CASE("a gradient that stands in several terms is added to from the last to the first") {
@@ -315,7 +329,8 @@ TEST_CASE("loss terms: as many means as a CUDA launch takes") {
   Floats total(1, 1);
   FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, total.vector()), DUET_UNSUPPORTED,
             "inputs.mean_count: at most 64 on a CUDA device, got 65");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, problem.grad_total.vector(), inputs.gradients.data()), DUET_UNSUPPORTED, "at most 64");
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, problem.grad_total.vector(), inputs.gradients.data()),
+            DUET_UNSUPPORTED, "at most 64");
 }
 
 TEST_CASE("loss terms refuse misuse") {
@@ -328,7 +343,8 @@ TEST_CASE("loss terms refuse misuse") {
     inputs = Inputs(problem);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), inputs.gradients.data()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), inputs.gradients.data()),
+              DUET_INVALID_ARGUMENT, part);
     inputs = Inputs(problem);
   };
   inputs.terms[2].means = 3;
@@ -355,7 +371,8 @@ TEST_CASE("loss terms refuse misuse") {
   forward("inputs.struct_size: expected ");
   inputs.gradients[2].size = 5;
   backward("grad_values[2]: expected 6 elements, got 5");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), nullptr), DUET_INVALID_ARGUMENT, "grad_values: null for 4 vectors");
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), nullptr), DUET_INVALID_ARGUMENT,
+            "grad_values: null for 4 vectors");
   FAIL_CALL(duet_terms_backward(context, &inputs.view, losses.vector(), inputs.gradients.data()), DUET_INVALID_ARGUMENT,
             "grad_total: expected 1 elements, got 4");
   FAIL_CALL(duet_terms_forward(context, &inputs.view, upstream.vector(), total.vector()), DUET_INVALID_ARGUMENT,
@@ -363,16 +380,18 @@ TEST_CASE("loss terms refuse misuse") {
   FAIL_CALL(duet_terms_forward(context, nullptr, {}, total.vector()), DUET_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(duet_terms_forward(nullptr, &inputs.view, {}, total.vector()), DUET_INVALID_ARGUMENT, "context: null");
 
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), duet_f32_vector(&losses.at(2), 1)), DUET_INVALID_ARGUMENT,
-            "total: shares memory with losses");
+  FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), duet_f32_vector(&losses.at(2), 1)),
+            DUET_INVALID_ARGUMENT, "total: shares memory with losses");
   FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, problem.weights[3].vector()), DUET_INVALID_ARGUMENT,
             "total: shares memory with inputs.terms[3].weight");
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, duet_f32_vector(&problem.means[1].values.at(2), 4), total.vector()), DUET_INVALID_ARGUMENT,
-            "losses: shares memory with inputs.means[1].values");
+  FAIL_CALL(
+      duet_terms_forward(context, &inputs.view, duet_f32_vector(&problem.means[1].values.at(2), 4), total.vector()),
+      DUET_INVALID_ARGUMENT, "losses: shares memory with inputs.means[1].values");
   inputs.gradients[1] = inputs.means[2].weights;
   backward("grad_values[1]: shares memory with inputs.means[2].weights");
   inputs.gradients[1] = duet_f32_vector(static_cast<float*>(inputs.gradients[0].data) + 1, 6);
   backward("grad_values[1]: shares a part of its memory with grad_values[0]");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, duet_f32_vector(&problem.gradients[0].at(3), 1), inputs.gradients.data()),
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, duet_f32_vector(&problem.gradients[0].at(3), 1),
+                                inputs.gradients.data()),
             DUET_INVALID_ARGUMENT, "grad_values[0]: shares memory with grad_total");
 }

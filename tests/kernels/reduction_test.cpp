@@ -24,9 +24,11 @@ TEST_CASE("weighted mean, forward and backward") {
         CAPTURE(weighted);
         CAPTURE(divisor);
         Draw draw(1);
-        Floats values = draw.normals(size, 1), weights = draw.choice(size, {0, 1, 0.25}), over = one(divisor), grad_loss = one(3);
+        Floats values = draw.normals(size, 1), weights = draw.choice(size, {0, 1, 0.25}), over = one(divisor),
+               grad_loss = one(3);
         const Floats before = draw.normals(size, 1);
-        const duet_vector weight = weighted ? weights.vector() : duet_vector{}, by = divisor < 0 ? duet_vector{} : over.vector();
+        const duet_vector weight = weighted ? weights.vector() : duet_vector{},
+                          by = divisor < 0 ? duet_vector{} : over.vector();
         if (size == 0 && weighted) continue;
         const double by_value = divisor < 0 ? static_cast<double>(size) : divisor;
         const Doubles weight_values = weighted ? weights.values() : Doubles();
@@ -39,9 +41,11 @@ TEST_CASE("weighted mean, forward and backward") {
           SUCCEED_CALL(duet_weighted_mean_forward(context, values.vector(), weight, by, loss.vector()));
           SUCCEED_CALL(duet_weighted_mean_backward(context, weight, by, grad_loss.vector(), grad.vector()));
           // Summed in double, in the reference's order: one rounding to float32.
-          check_relative(loss.values(), {reference::weighted_mean(values.values(), weight_values, by_value)}, 6e-8, "loss");
+          check_relative(loss.values(), {reference::weighted_mean(values.values(), weight_values, by_value)}, 6e-8,
+                         "loss");
           const Doubles actual = grad.values();
-          for (size_t k = 0; k<actual.size(); k += size> 1000 ? 9973 : 1) CHECK(std::abs(actual[k] - expected[k]) <= 6e-8 * std::abs(expected[k]));
+          for (size_t k = 0; k<actual.size(); k += size> 1000 ? 9973 : 1)
+            CHECK(std::abs(actual[k] - expected[k]) <= 6e-8 * std::abs(expected[k]));
         }
       }
     }
@@ -102,22 +106,30 @@ TEST_CASE("a scalar that is a term twice gets both gradients, and a long sum add
   CHECK(total.at(0) == 1200);
   if (on_cpu()) return;
   const std::vector<duet_vector> more(241, upstream.vector());
-  FAIL_CALL(duet_weighted_sum_forward(context, more.data(), more.data(), 241, total.vector()), DUET_UNSUPPORTED, "count: at most 240");
+  FAIL_CALL(duet_weighted_sum_forward(context, more.data(), more.data(), 241, total.vector()), DUET_UNSUPPORTED,
+            "count: at most 240");
 }
 
 TEST_CASE("reduction refuses misuse") {
   Context context;
   Floats values(3, 1), weights(2, 1), loss(1, 1);
-  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()), DUET_INVALID_ARGUMENT,
-            "weights: expected 3 elements, got 2");
-  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, weights.vector(), loss.vector()), DUET_INVALID_ARGUMENT,
-            "divisor: expected 1 elements, got 2");
-  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, {}), DUET_INVALID_ARGUMENT, "loss: expected 1 elements, got 0");
-  FAIL_CALL(duet_weighted_mean_forward(nullptr, values.vector(), {}, {}, loss.vector()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_weighted_mean_backward(context, weights.vector(), {}, loss.vector(), values.vector()), DUET_INVALID_ARGUMENT, "weights: expected 3");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()),
+            DUET_INVALID_ARGUMENT, "weights: expected 3 elements, got 2");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, weights.vector(), loss.vector()),
+            DUET_INVALID_ARGUMENT, "divisor: expected 1 elements, got 2");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, {}), DUET_INVALID_ARGUMENT,
+            "loss: expected 1 elements, got 0");
+  FAIL_CALL(duet_weighted_mean_forward(nullptr, values.vector(), {}, {}, loss.vector()), DUET_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(duet_weighted_mean_backward(context, weights.vector(), {}, loss.vector(), values.vector()),
+            DUET_INVALID_ARGUMENT, "weights: expected 3");
   const duet_vector terms[] = {loss.vector(), weights.vector()};
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, 2, loss.vector()), DUET_INVALID_ARGUMENT, "terms[1]: expected 1 elements, got 2");
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, nullptr, 1, loss.vector()), DUET_INVALID_ARGUMENT, "weights: null for 1 vectors");
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, -1, loss.vector()), DUET_INVALID_ARGUMENT, "count: expected 0 or more, got -1");
-  FAIL_CALL(duet_weighted_sum_backward(context, terms, 1, loss.vector(), nullptr), DUET_INVALID_ARGUMENT, "grad_terms: null for 1 vectors");
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, 2, loss.vector()), DUET_INVALID_ARGUMENT,
+            "terms[1]: expected 1 elements, got 2");
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, nullptr, 1, loss.vector()), DUET_INVALID_ARGUMENT,
+            "weights: null for 1 vectors");
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, -1, loss.vector()), DUET_INVALID_ARGUMENT,
+            "count: expected 0 or more, got -1");
+  FAIL_CALL(duet_weighted_sum_backward(context, terms, 1, loss.vector(), nullptr), DUET_INVALID_ARGUMENT,
+            "grad_terms: null for 1 vectors");
 }

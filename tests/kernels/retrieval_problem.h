@@ -38,11 +38,14 @@ struct RetrievalCall {
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
 
   explicit RetrievalCall(RetrievalProblem& problem)
-      : query_groups(longs(problem.query_group)), gallery_groups(longs(problem.gallery_group)), cutoffs(longs(problem.cutoff)) {
+      : query_groups(longs(problem.query_group)),
+        gallery_groups(longs(problem.gallery_group)),
+        cutoffs(longs(problem.cutoff)) {
     inputs.queries = problem.queries.matrix(), inputs.gallery = problem.gallery.matrix();
     inputs.query_labels = problem.query_labels.vector(), inputs.gallery_labels = problem.gallery_labels.vector();
     inputs.paired = problem.paired, inputs.first_row = problem.first_row, inputs.first_column = problem.first_column;
-    if (!problem.query_group.empty()) inputs.query_groups = query_groups.vector(), inputs.gallery_groups = gallery_groups.vector();
+    if (!problem.query_group.empty())
+      inputs.query_groups = query_groups.vector(), inputs.gallery_groups = gallery_groups.vector();
     inputs.cutoffs = cutoffs.vector();
   }
   RetrievalCall(const RetrievalCall&) = delete;
@@ -63,15 +66,18 @@ struct RetrievalResult {
         pair_recall(n, cutoffs) {}
   duet_retrieval_outputs outputs() {
     duet_retrieval_outputs out = DUET_RETRIEVAL_OUTPUTS_INIT;
-    out.relevant = relevant.vector(), out.average_precision = average_precision.vector(), out.precision_at_r = precision_at_r.vector();
-    out.precision_over_cutoffs = over_cutoffs.vector(), out.recall = recall.matrix(), out.precision_recall = precision_recall.matrix();
+    out.relevant = relevant.vector(), out.average_precision = average_precision.vector(),
+    out.precision_at_r = precision_at_r.vector();
+    out.precision_over_cutoffs = over_cutoffs.vector(), out.recall = recall.matrix(),
+    out.precision_recall = precision_recall.matrix();
     out.matching = matching.vector(), out.pair_recall = pair_recall.matrix();
     return out;
   }
   bool same_bits(const RetrievalResult& other) const {
     return relevant.same_bits(other.relevant) && average_precision.same_bits(other.average_precision) &&
-           precision_at_r.same_bits(other.precision_at_r) && over_cutoffs.same_bits(other.over_cutoffs) && recall.same_bits(other.recall) &&
-           precision_recall.same_bits(other.precision_recall) && matching.same_bits(other.matching) && pair_recall.same_bits(other.pair_recall);
+           precision_at_r.same_bits(other.precision_at_r) && over_cutoffs.same_bits(other.over_cutoffs) &&
+           recall.same_bits(other.recall) && precision_recall.same_bits(other.precision_recall) &&
+           matching.same_bits(other.matching) && pair_recall.same_bits(other.pair_recall);
   }
   // Query i's measures in the order of RetrievalExpected::row.
   Doubles row(int64_t i) const {
@@ -122,18 +128,21 @@ class RetrievalExpected {
  public:
   explicit RetrievalExpected(const RetrievalProblem& problem)
       : problem_(problem),
-        scores_(duet::reference::cosines(problem.queries.values(), problem.gallery.values(), problem.n(), problem.m(), problem.queries.columns())) {
+        scores_(duet::reference::cosines(problem.queries.values(), problem.gallery.values(), problem.n(), problem.m(),
+                                         problem.queries.columns())) {
     for (int64_t j = 0; j < problem.m(); ++j) labels_.push_back(problem.gallery_labels.at(j));
   }
 
-  Doubles scores(int64_t i) const { return Doubles(scores_.begin() + i * problem_.m(), scores_.begin() + (i + 1) * problem_.m()); }
+  Doubles scores(int64_t i) const {
+    return Doubles(scores_.begin() + i * problem_.m(), scores_.begin() + (i + 1) * problem_.m());
+  }
   std::vector<bool> relevant(int64_t i) const {
     const int32_t label = problem_.query_labels.at(i);
     return chosen([&](int64_t j) { return label >= 0 && problem_.gallery_labels.at(j) == label; });
   }
   double relevant_count(int64_t i) const { return measures(i, 0).relevant; }
-  // With the scores of relevant items raised by shift for the measures by label, and those of own pairs for the others: every measure but
-  // precision_over_cutoffs rises with them.
+  // With the scores of relevant items raised by shift for the measures by label, and those of own pairs for the others:
+  // every measure but precision_over_cutoffs rises with them.
   Doubles row(int64_t i, double shift = 0) const {
     const auto by_label = measures(i, shift);
     const std::vector<bool> own = chosen([&](int64_t j) { return problem_.is_own(i, j); });
@@ -174,7 +183,8 @@ class RetrievalExpected {
     return row;
   }
   duet::reference::QueryMeasures measures(int64_t i, double shift) const {
-    return duet::reference::query_measures(duet::reference::expected_ranks(shifted(i, relevant(i), shift), relevant(i)));
+    return duet::reference::query_measures(
+        duet::reference::expected_ranks(shifted(i, relevant(i), shift), relevant(i)));
   }
   // Of the problem's cut-offs; NaN where no item is wanted.
   void add_found(Doubles& out, const duet::reference::Ranks& ranks) const {
@@ -187,28 +197,30 @@ class RetrievalExpected {
   std::vector<int32_t> labels_;
 };
 
-// Scores in float32 may swap neighbours, so each measure lies between those of the relevant items 1e-6 down and 1e-6 up (METHOD.md 7), give or
-// take the rounding of the result; with slack 0, for scores further apart or equal, it is the measure itself. precision_over_cutoffs may rise or
-// fall when neighbours are exchanged, by about one of its m terms.
+// Scores in float32 may swap neighbours, so each measure lies between those of the relevant items 1e-6 down and 1e-6 up
+// (METHOD.md 7), give or take the rounding of the result; with slack 0, for scores further apart or equal, it is the
+// measure itself. precision_over_cutoffs may rise or fall when neighbours are exchanged, by about one of its m terms.
 inline void check_measures(const RetrievalResult& result, const RetrievalProblem& problem, double slack) {
   const RetrievalExpected expected(problem);
   const double rounding = 2e-7;
   int64_t wrong = 0;
   std::string where;
   for (int64_t i = 0; i < problem.n(); ++i) {
-    const Doubles exact = expected.row(i), low = slack > 0 ? expected.row(i, -slack) : exact, high = slack > 0 ? expected.row(i, slack) : exact;
+    const Doubles exact = expected.row(i), low = slack > 0 ? expected.row(i, -slack) : exact,
+                  high = slack > 0 ? expected.row(i, slack) : exact;
     const Doubles row = result.row(i);
     bool good = result.relevant.at(i) == static_cast<int32_t>(expected.relevant_count(i));
     for (size_t k = 0; k < row.size(); ++k) {
       const bool nothing = std::isnan(exact[k]);
       double allowed = rounding;
-      if (k == kOverCutoffs && slack > 0) allowed += 2 * expected.near_pairs(i, slack) / static_cast<double>(problem.m());
-      const bool fits = nothing
-                            ? std::isnan(row[k])
-                            : row[k] >= std::min({low[k], exact[k], high[k]}) - allowed && row[k] <= std::max({low[k], exact[k], high[k]}) + allowed;
+      if (k == kOverCutoffs && slack > 0)
+        allowed += 2 * expected.near_pairs(i, slack) / static_cast<double>(problem.m());
+      const bool fits = nothing ? std::isnan(row[k])
+                                : row[k] >= std::min({low[k], exact[k], high[k]}) - allowed &&
+                                      row[k] <= std::max({low[k], exact[k], high[k]}) + allowed;
       if (!fits && where.empty())
-        where = "; query " + std::to_string(i) + ", measure " + std::to_string(k) + ": " + std::to_string(row[k]) + ", expected " +
-                std::to_string(low[k]) + " to " + std::to_string(high[k]);
+        where = "; query " + std::to_string(i) + ", measure " + std::to_string(k) + ": " + std::to_string(row[k]) +
+                ", expected " + std::to_string(low[k]) + " to " + std::to_string(high[k]);
       good = good && fits;
     }
     wrong += !good;
@@ -216,17 +228,19 @@ inline void check_measures(const RetrievalResult& result, const RetrievalProblem
   CHECK_MESSAGE(wrong == 0, wrong << " of " << problem.n() << " queries differ from the reference" << where);
 }
 
-inline RetrievalProblem draw_problem(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t classes, double unlabelled, int64_t padding) {
+inline RetrievalProblem draw_problem(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t classes, double unlabelled,
+                                     int64_t padding) {
   Draw draw(seed);
   const bool paired = n == m;
-  RetrievalProblem problem{draw.normals(n, d, 2, padding), draw.normals(m, d, 0.5, padding), draw.labels(n, classes, unlabelled),
-                           draw.labels(m, classes, unlabelled), paired};
+  RetrievalProblem problem{draw.normals(n, d, 2, padding), draw.normals(m, d, 0.5, padding),
+                           draw.labels(n, classes, unlabelled), draw.labels(m, classes, unlabelled), paired};
   for (int64_t i = 0; paired && i < n; ++i) problem.gallery_labels.at(i) = problem.query_labels.at(i);
   return problem;
 }
 
 // Gallery rows that repeat `distinct` rows in no order, so that most scores are ties.
-inline RetrievalProblem draw_ties(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t distinct, int64_t classes, bool label_by_row) {
+inline RetrievalProblem draw_ties(uint64_t seed, int64_t n, int64_t m, int64_t d, int64_t distinct, int64_t classes,
+                                  bool label_by_row) {
   Draw draw(seed);
   const Floats rows = draw.normals(distinct, d);
   RetrievalProblem problem{draw.normals(n, d), Floats(m, d), draw.labels(n, classes), draw.labels(m, classes), true};

@@ -6,7 +6,8 @@ using namespace duet::test;
 
 TEST_CASE("retrieval agrees with the reference on every SIMD target") {
   RetrievalProblem problem = draw_problem(41, 30, 700, 6, 3, 0.1, 0);
-  // Rows of signs score one of 17 numbers, exact on every target: hundreds of relevant items of one score are sorted and counted.
+  // Rows of signs score one of 17 numbers, exact on every target: hundreds of relevant items of one score are sorted
+  // and counted.
   Draw draw(43);
   RetrievalProblem signs{Floats(300, 16), Floats(2000, 16), draw.labels(300, 5), draw.labels(2000, 5)};
   for (Floats* side : {&signs.queries, &signs.gallery})

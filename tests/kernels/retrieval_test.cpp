@@ -22,14 +22,16 @@ TEST_CASE("retrieval agrees with the double reference") {
                           {5, 9, 300, 2, 0, 0},
                           {1030, 517, 6, 7, 0.1, 0},
                           {5, 8200, 2, 1, 0, 0},
-                          // Scores of the plane crowd towards 1 and -1; 16 bits do not count the relevant items of the last.
+                          // Scores of the plane crowd towards 1 and -1; 16 bits do not count the relevant items of the
+                          // last.
                           {13, 6000, 2, 2, 0, 0},
                           {3, 70000, 2, 1, 0.4, 0}};
   for (const Shape& shape : shapes) {
     if (!affordable_rows(shape.n, shape.m)) continue;
     CAPTURE(shape.n);
     CAPTURE(shape.m);
-    RetrievalProblem problem = draw_problem(7, shape.n, shape.m, shape.d, shape.classes, shape.unlabelled, shape.padding);
+    RetrievalProblem problem =
+        draw_problem(7, shape.n, shape.m, shape.d, shape.classes, shape.unlabelled, shape.padding);
     check_measures(run_all(problem), problem, 1e-6);
   }
 }
@@ -45,7 +47,8 @@ TEST_CASE("retrieval agrees with the golden cases") {
       const RetrievalResult result = run_all(problem);
       check_measures(result, problem, 1e-6);
       const RetrievalExpected expected(problem);
-      // Means of each measure, and of how far float32 may move it where rows score alike up to the last bits: METHOD.md 7's 1e-3 apart from that.
+      // Means of each measure, and of how far float32 may move it where rows score alike up to the last bits: METHOD.md
+      // 7's 1e-3 apart from that.
       const size_t measures = result.row(0).size();
       Doubles sum(measures), slack(measures), count(measures);
       double queries = 0;
@@ -55,10 +58,12 @@ TEST_CASE("retrieval agrees with the golden cases") {
         for (size_t k = 0; k < measures; ++k) {
           if (std::isnan(row[k])) continue;
           count[k] += 1, sum[k] += row[k];
-          slack[k] += k == kOverCutoffs ? 2 * expected.near_pairs(i, 1e-6) / static_cast<double>(problem.m()) : high[k] - low[k];
+          slack[k] += k == kOverCutoffs ? 2 * expected.near_pairs(i, 1e-6) / static_cast<double>(problem.m())
+                                        : high[k] - low[k];
         }
       }
-      const std::string direction = forth ? "a_to_v" : "v_to_a", all = "retrieval_expected/" + direction, own = "matching_expected/" + direction;
+      const std::string direction = forth ? "a_to_v" : "v_to_a", all = "retrieval_expected/" + direction,
+                        own = "matching_expected/" + direction;
       const auto compare = [&](size_t k, const std::string& fact) {
         CAPTURE(fact);
         CHECK(golden.has_fact(fact) == (count[k] > 0));
@@ -98,7 +103,8 @@ TEST_CASE("retrieval of the k best") {
     int64_t n, m, k;
   };
   // 8200: more than is sorted at once, so that the best are kept while the rest passes; 4200 of them: all are sorted.
-  for (const Shape& shape : {Shape{7, 1300, 1}, {20, 1300, 5}, {7, 1300, 700}, {7, 1300, 1305}, {3, 8200, 6}, {3, 8200, 4200}}) {
+  for (const Shape& shape :
+       {Shape{7, 1300, 1}, {20, 1300, 5}, {7, 1300, 700}, {7, 1300, 1305}, {3, 8200, 6}, {3, 8200, 4200}}) {
     const int64_t n = shape.n, m = shape.m, k = shape.k;
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);
@@ -119,7 +125,9 @@ TEST_CASE("retrieval of the k best") {
         if (r >= problem.m())
           wrong += index != -1 || !std::isnan(top.scores.at(i, r));
         else  // at each rank the score that belongs there, up to swaps of near ties; and its own item's
-          wrong += index < 0 || std::abs(scores[static_cast<size_t>(index)] - scores[static_cast<size_t>(order[static_cast<size_t>(r)])]) > 1e-6 ||
+          wrong += index < 0 ||
+                   std::abs(scores[static_cast<size_t>(index)] -
+                            scores[static_cast<size_t>(order[static_cast<size_t>(r)])]) > 1e-6 ||
                    std::abs(top.scores.at(i, r) - scores[static_cast<size_t>(index)]) > 1e-6;
       }
     }
@@ -163,45 +171,55 @@ TEST_CASE("retrieval refuses misuse") {
   size_t bytes = 0;
   SUCCEED_CALL(duet_retrieval_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
-  FAIL_CALL(duet_retrieval_forward(context, &inputs, &outputs, {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, &outputs, {scratch.view().data, bytes - 1}),
+            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
   FAIL_CALL(duet_retrieval_forward(context, nullptr, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(duet_retrieval_forward(context, &inputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT, "outputs: null");
   FAIL_CALL(duet_retrieval_forward(nullptr, &inputs, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
   FAIL_CALL(duet_retrieval_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
   duet_retrieval_inputs wrong = inputs;
   wrong.gallery.columns = 2;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.gallery: expected any x 3, got 6 x 2");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.gallery: expected any x 3, got 6 x 2");
   wrong = inputs;
   wrong.gallery_labels.size = 5;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.gallery_labels: expected 6");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.gallery_labels: expected 6");
   wrong = inputs;
   wrong.first_row = -1;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.first_row: expected 0 or more, got -1");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.first_row: expected 0 or more, got -1");
   Longs groups = longs({1, 1, 2, 2, 3, 3});
   wrong = inputs;
   wrong.query_groups = groups.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.gallery_groups: null");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.gallery_groups: null");
   wrong.query_groups = {}, wrong.gallery_groups = groups.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_groups: null");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.query_groups: null");
   wrong.query_groups = problem.query_labels.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_groups: expected dtype i64");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.query_groups: expected dtype i64");
   wrong = inputs;
   wrong.cutoffs = {};
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "outputs.recall: expected 6 x 0, got 6 x 3");
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "outputs.recall: expected 6 x 0, got 6 x 3");
   auto narrow = outputs;
   narrow.pair_recall.columns = 2;
   FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT,
             "outputs.pair_recall: expected 6 x 3, got 6 x 2");
   narrow = outputs;
   narrow.precision_recall.columns = 10;
-  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT, "outputs.precision_recall: expected 6 x 11");
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT,
+            "outputs.precision_recall: expected 6 x 11");
   Floats indices(6, 2);
-  FAIL_CALL(duet_retrieval_top_k(context, &inputs, indices.matrix(), duet_matrix{}, scratch.view()), DUET_INVALID_ARGUMENT,
-            "indices: expected dtype i32, got f32");
+  FAIL_CALL(duet_retrieval_top_k(context, &inputs, indices.matrix(), duet_matrix{}, scratch.view()),
+            DUET_INVALID_ARGUMENT, "indices: expected dtype i32, got f32");
   // Labels are forward's alone, scores optional.
   duet_retrieval_inputs unlabelled = inputs;
   unlabelled.query_labels = unlabelled.gallery_labels = unlabelled.cutoffs = duet_vector{};
   Ints good(6, 2);
   SUCCEED_CALL(duet_retrieval_top_k(context, &unlabelled, good.matrix(), duet_matrix{}, scratch.view()));
-  FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.query_labels");
+  FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.query_labels");
 }

@@ -22,16 +22,21 @@ TEST_CASE("the reference's expectation over ties is the mean over all orders") {
     const int64_t m = trial % 7, values = 1 + trial % 4;
     Doubles scores;
     std::vector<bool> relevant;
-    for (int64_t j = 0; j < m; ++j) scores.push_back(0.25 * static_cast<double>(draw.integer(1, values))), relevant.push_back(draw.integer(0, 1) > 0);
-    const auto formula = duet::reference::expected_ranks(scores, relevant), orders = duet::reference::mean_ranks(scores, relevant);
+    for (int64_t j = 0; j < m; ++j)
+      scores.push_back(0.25 * static_cast<double>(draw.integer(1, values))), relevant.push_back(draw.integer(0, 1) > 0);
+    const auto formula = duet::reference::expected_ranks(scores, relevant),
+               orders = duet::reference::mean_ranks(scores, relevant);
     check_close(formula.gain, orders.gain, 1e-12, "P@k rel_k");
     check_close(formula.hits, orders.hits, 1e-12, "hits");
     check_close(formula.any, orders.any, 1e-12, "any");
   }
 }
 
-TEST_CASE("retrieval counts what scores better than one score of thousands of relevant items, and behind the relevant items before it") {
-  if (!on_cpu() && !device.every_value) return;  // thousands of columns of tiles are slow to emulate: once, in one schedule
+TEST_CASE(
+    "retrieval counts what scores better than one score of thousands of relevant items, and behind the relevant items "
+    "before it") {
+  if (!on_cpu() && !device.every_value)
+    return;  // thousands of columns of tiles are slow to emulate: once, in one schedule
   // Rows of a group score alike, each group below the one before; the query has label 0.
   struct Group {
     int64_t count;
@@ -40,16 +45,18 @@ TEST_CASE("retrieval counts what scores better than one score of thousands of re
   for (const std::vector<Group>& groups :
        {std::vector<Group>{{5000, 1}, {5000, 0}}, {{7, 0}, {900, 1}, {3, 0}, {40, 1}, {4200, 0}, {30, 1}, {5, 0}}}) {
     std::vector<int64_t> order;
-    for (size_t g = 0; g < groups.size(); ++g) order.insert(order.end(), static_cast<size_t>(groups[g].count), static_cast<int64_t>(g));
+    for (size_t g = 0; g < groups.size(); ++g)
+      order.insert(order.end(), static_cast<size_t>(groups[g].count), static_cast<int64_t>(g));
     std::shuffle(order.begin(), order.end(), std::mt19937(5));
-    RetrievalProblem problem{Floats(1, 3), Floats(static_cast<int64_t>(order.size()), 3), Ints(1, 1), Ints(static_cast<int64_t>(order.size()), 1),
-                             true};
+    RetrievalProblem problem{Floats(1, 3), Floats(static_cast<int64_t>(order.size()), 3), Ints(1, 1),
+                             Ints(static_cast<int64_t>(order.size()), 1), true};
     problem.queries.at(0, 0) = 1, problem.queries.at(0, 1) = problem.queries.at(0, 2) = 0;
     problem.query_labels.at(0) = 0;
     problem.cutoff = {1, 5, 920, 5001};
     for (int64_t j = 0; j < problem.m(); ++j) {
       const int64_t g = order[static_cast<size_t>(j)];
-      problem.gallery.at(j, 0) = 1, problem.gallery.at(j, 1) = 0.25f * static_cast<float>(g), problem.gallery.at(j, 2) = 0;
+      problem.gallery.at(j, 0) = 1, problem.gallery.at(j, 1) = 0.25f * static_cast<float>(g),
+                            problem.gallery.at(j, 2) = 0;
       problem.gallery_labels.at(j) = groups[static_cast<size_t>(g)].label;
     }
     check_measures(run_retrieval(problem), problem, 0);
@@ -57,7 +64,8 @@ TEST_CASE("retrieval counts what scores better than one score of thousands of re
 }
 
 TEST_CASE("retrieval takes the expectation over the orders of equal scores") {
-  // Up to 300 distinct rows' scores are further apart than float32 sees, so the reference's groups are the only right ones.
+  // Up to 300 distinct rows' scores are further apart than float32 sees, so the reference's groups are the only right
+  // ones.
   struct Shape {
     int64_t n, m, distinct, classes;
     bool label_by_row, cpu_alone = false;
@@ -102,7 +110,8 @@ TEST_CASE("retrieval takes the expectation over the orders of equal scores") {
       int64_t wrong = 0;
       for (int64_t i = 0; i < problem.n(); ++i) {
         const auto ranking = duet::reference::ranking(expected.scores(i));
-        for (int64_t r = 0; r < std::min(k, shape.m); ++r) wrong += top.indices.at(i, r) != ranking[static_cast<size_t>(r)];
+        for (int64_t r = 0; r < std::min(k, shape.m); ++r)
+          wrong += top.indices.at(i, r) != ranking[static_cast<size_t>(r)];
       }
       CHECK(wrong == 0);
     }
@@ -117,7 +126,8 @@ TEST_CASE("retrieval: a query with NaN has NaN in every measure, a gallery row w
   problem.queries.at(3, 1) = nan, problem.queries.at(8, 0) = -infinity;
   for (const int64_t j : {0, 7, 39}) problem.gallery.at(j, 2) = nan;
   problem.gallery.at(9, 0) = infinity;
-  for (int64_t k = 0; k < 5; ++k) problem.queries.at(5, k) = 0, problem.gallery.at(11, k) = -0.0f;  // zero rows are rows: every score is 0
+  for (int64_t k = 0; k < 5; ++k)
+    problem.queries.at(5, k) = 0, problem.gallery.at(11, k) = -0.0f;  // zero rows are rows: every score is 0
   const RetrievalResult result = run_all(problem);
   check_measures(result, problem, 1e-6);
   for (const int64_t i : {3, 8}) {
@@ -151,7 +161,8 @@ TEST_CASE("retrieval: rows of one group are one item") {
   // Five rows an image, as five captions have: the images' rows coincide, the captions' do not.
   const int64_t images = 12, captions = 60, d = 7;
   const Floats image = draw.normals(images, d);
-  RetrievalProblem problem{Floats(captions, d), Floats(captions, d), draw.labels(captions, 3), draw.labels(captions, 3), true};
+  RetrievalProblem problem{Floats(captions, d), Floats(captions, d), draw.labels(captions, 3), draw.labels(captions, 3),
+                           true};
   for (int64_t i = 0; i < captions; ++i) {
     problem.query_group.push_back(i / 5 * 1'000'000'007 - 3);
     problem.gallery_group.push_back(i / 5 * 1'000'000'007 - 3);
@@ -161,11 +172,13 @@ TEST_CASE("retrieval: rows of one group are one item") {
     }
   }
   for (const bool captions_search : {false, true}) {
-    if (captions_search) std::swap(problem.queries, problem.gallery), std::swap(problem.query_labels, problem.gallery_labels);
+    if (captions_search)
+      std::swap(problem.queries, problem.gallery), std::swap(problem.query_labels, problem.gallery_labels);
     const RetrievalResult result = run_all(problem);
     check_measures(result, problem, captions_search ? 0 : 1e-6);
     for (int64_t i = 0; i < captions; ++i) CHECK(result.pair_recall.at(i, 0) == 1);
-    RetrievalProblem alone = problem;  // without groups, four rows of the same item stand as well as the own pair, or better
+    RetrievalProblem alone =
+        problem;  // without groups, four rows of the same item stand as well as the own pair, or better
     alone.query_group.clear(), alone.gallery_group.clear();
     double found = 0;
     const RetrievalResult by_row = run_retrieval(alone);
@@ -198,14 +211,16 @@ TEST_CASE("retrieval scores are cosines, whatever the rows' lengths") {
   const TopK top = top_k(problem, 2 * n);
   double outside = 0;
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t r = 0; r < 2 * n; ++r) outside = std::max(outside, std::abs(static_cast<double>(top.scores.at(i, r))) - 1);
+    for (int64_t r = 0; r < 2 * n; ++r)
+      outside = std::max(outside, std::abs(static_cast<double>(top.scores.at(i, r))) - 1);
     CHECK(top.indices.at(i, 0) == i);
     CHECK(top.scores.at(i, 0) == doctest::Approx(1).epsilon(1e-6));
     CHECK(top.indices.at(i, 2 * n - 1) == n + i);
   }
   CHECK(outside <= 0);
   check_measures(run_all(problem), problem, 1e-6);
-  // Rows of norm 1e-30 stay 1e18 short of a unit row (METHOD.md 1), and rank by their directions all the same; rows of norm 1e18 and 1e38 are unit.
+  // Rows of norm 1e-30 stay 1e18 short of a unit row (METHOD.md 1), and rank by their directions all the same; rows of
+  // norm 1e18 and 1e38 are unit.
   for (const float scale : {1e-30f, 1e18f, 1e37f}) {
     RetrievalProblem scaled = problem;
     for (int64_t i = 0; i < n; ++i)

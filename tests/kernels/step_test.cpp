@@ -31,10 +31,12 @@ struct Mail {
   Longs integers, indices;
 };
 
-// Everything that a decision reads and writes. Two pieces of state move, one wider than a block; what is reported was moved, is something else,
-// or is null. Of what was moved the first element is left out, so that an element is reported by another thread than moved it.
+// Everything that a decision reads and writes. Two pieces of state move, one wider than a block; what is reported was
+// moved, is something else, or is null. Of what was moved the first element is left out, so that an element is reported
+// by another thread than moved it.
 struct Decision {
-  static constexpr int64_t kSlots = 4, kWide = 300, kNarrow = 2, kShown = kWide - 1, kReported = kShown + 1 + kNarrow + 1;
+  static constexpr int64_t kSlots = 4, kWide = 300, kNarrow = 2, kShown = kWide - 1,
+                           kReported = kShown + 1 + kNarrow + 1;
   static constexpr float kOld = 1, kNew = 2, kUntouched = -7;
 
   Decision() { forget(); }
@@ -46,9 +48,14 @@ struct Decision {
   }
   // Holds nothing back: a reason without conditions.
   duet_status run(duet_context* context, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0}}) {
-    const std::array<duet_step_move, 2> moves = {{{wide.vector(), next_wide.vector()}, {narrow.vector(), next_narrow.vector()}}};
-    const std::array<duet_vector, 6> reported = {
-        duet_f32_vector(&wide.at(1), kShown), loss.vector(), duet_vector{}, next_narrow.vector(), total.vector(), duet_vector{}};
+    const std::array<duet_step_move, 2> moves = {
+        {{wide.vector(), next_wide.vector()}, {narrow.vector(), next_narrow.vector()}}};
+    const std::array<duet_vector, 6> reported = {duet_f32_vector(&wide.at(1), kShown),
+                                                 loss.vector(),
+                                                 duet_vector{},
+                                                 next_narrow.vector(),
+                                                 total.vector(),
+                                                 duet_vector{}};
     duet_step_decision decision = DUET_STEP_DECISION_INIT;
     decision.total = total.vector();
     decision.reasons = reasons.data(), decision.reason_count = std::ssize(reasons);
@@ -60,7 +67,8 @@ struct Decision {
     duet_step_counters counters = DUET_STEP_COUNTERS_INIT;
     counters.begun = begun.vector(), counters.updates = updates.vector(), counters.failed = failed.vector();
     duet_step_report report = DUET_STEP_REPORT_INIT;
-    report.verdicts = verdicts.matrix(), report.values = values.matrix(), report.faults = reports_faults ? faults.data() : nullptr;
+    report.verdicts = verdicts.matrix(), report.values = values.matrix(),
+    report.faults = reports_faults ? faults.data() : nullptr;
     const duet_status status = duet_step_decide(context, &decision, &counters, apply.vector(), &report);
     device.synchronize();
     return status;
@@ -82,8 +90,10 @@ struct Decision {
       for (int64_t k = 0; k < kShown; ++k) REQUIRE(values.at(s, k) == (own ? state : kUntouched));
       CHECK(values.at(s, kShown) == (own ? 9 : kUntouched));
       for (int64_t k = 1; k <= kNarrow; ++k) CHECK(values.at(s, kShown + k) == (own ? kNew : kUntouched));
-      CHECK(std::memcmp(&values.at(s, kReported - 1), own ? &total.at(0) : &kUntouched, sizeof(float)) == 0);  // it may be NaN
-      if (!own) CHECK((faults[static_cast<size_t>(s)].argument != nullptr && faults[static_cast<size_t>(s)].position == 1));
+      CHECK(std::memcmp(&values.at(s, kReported - 1), own ? &total.at(0) : &kUntouched, sizeof(float)) ==
+            0);  // it may be NaN
+      if (!own)
+        CHECK((faults[static_cast<size_t>(s)].argument != nullptr && faults[static_cast<size_t>(s)].position == 1));
     }
   }
 
@@ -113,7 +123,8 @@ TEST_CASE("a step takes the slot of its number, as much of it as it asks for, an
         for (int64_t step = before; step <= before + slots; ++step) {
           Floats values(5, 1);
           Longs integers(3, 1), indices(count, 1);
-          SUCCEED_CALL(duet_step_begin(context, &view, begun.vector(), values.vector(), integers.vector(), indices.vector()));
+          SUCCEED_CALL(
+              duet_step_begin(context, &view, begun.vector(), values.vector(), integers.vector(), indices.vector()));
           const int64_t slot = step % slots;
           CHECK(begun.at(0) == step + 1);
           for (int64_t k = 0; k < 5; ++k) CHECK(values.at(k) == mail.values.at(slot, k));
@@ -128,7 +139,8 @@ TEST_CASE("mail without values or integers is mail too") {
   Mail mail(2, 0, 0, 4);
   const duet_step_mail view = mail.view();
   Longs begun = Longs(1, 1).fill(1), indices(4, 1);
-  SUCCEED_CALL(duet_step_begin(context, &view, begun.vector(), duet_f32_vector(nullptr, 0), duet_i64_vector(nullptr, 0), indices.vector()));
+  SUCCEED_CALL(duet_step_begin(context, &view, begun.vector(), duet_f32_vector(nullptr, 0), duet_i64_vector(nullptr, 0),
+                               indices.vector()));
   CHECK(begun.at(0) == 2);
   for (int64_t k = 0; k < 4; ++k) CHECK(indices.at(k) == mail.indices.at(1, k));
 }
@@ -136,8 +148,8 @@ TEST_CASE("mail without values or integers is mail too") {
 TEST_CASE("a step changes something where a reason holds and the total is finite") {
   Context context(1);
   Decision decision;
-  Floats zero = Floats(1, 1).fill(0), one = Floats(1, 1).fill(1), two = Floats(1, 1).fill(2), negative = Floats(1, 1).fill(-1),
-         nothing = Floats(1, 1).fill(kNaN), tiny = Floats(1, 1).fill(1e-40);
+  Floats zero = Floats(1, 1).fill(0), one = Floats(1, 1).fill(1), two = Floats(1, 1).fill(2),
+         negative = Floats(1, 1).fill(-1), nothing = Floats(1, 1).fill(kNaN), tiny = Floats(1, 1).fill(1e-40);
   const duet_vector none = {};
   struct Case {
     std::vector<duet_step_reason> reasons;
@@ -170,7 +182,9 @@ TEST_CASE("a step changes something where a reason holds and the total is finite
     for (const float total : {0.5f, 0.0f, -3e38f, std::nanf(""), kInfinity, -kInfinity}) {
       CAPTURE(&which - cases);
       CAPTURE(total);
-      const duet_step_verdict expected = !which.holds ? DUET_STEP_IDLE : std::isfinite(total) ? DUET_STEP_CHANGES : DUET_STEP_NOT_FINITE;
+      const duet_step_verdict expected = !which.holds           ? DUET_STEP_IDLE
+                                         : std::isfinite(total) ? DUET_STEP_CHANGES
+                                                                : DUET_STEP_NOT_FINITE;
       decision.forget();
       decision.total.fill(total), decision.begun.fill(6), decision.updates.fill(3);
       REQUIRE(decision.run(context, which.reasons) == DUET_OK);
@@ -188,9 +202,11 @@ TEST_CASE("after a step that failed none changes anything, whatever it is; an id
   Context context(1);
   Decision decision;
   const auto step = [&](int64_t number, double total, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0}}) {
-    const double updates = static_cast<double>(decision.updates.at(0)), failed = static_cast<double>(decision.failed.at(0));
+    const double updates = static_cast<double>(decision.updates.at(0)),
+                 failed = static_cast<double>(decision.failed.at(0));
     decision.forget();
-    decision.begun.fill(static_cast<double>(number)), decision.updates.fill(updates), decision.failed.fill(failed), decision.total.fill(total);
+    decision.begun.fill(static_cast<double>(number)), decision.updates.fill(updates), decision.failed.fill(failed),
+        decision.total.fill(total);
     REQUIRE(decision.run(context, reasons) == DUET_OK);
   };
   step(1, 1), decision.check(DUET_STEP_CHANGES, 0, 1, 0);
@@ -260,7 +276,8 @@ TEST_CASE("the first value out of range that a context has noted makes its step 
     for (const bool idle : {false, true}) {
       decision.forget();
       decision.begun.fill(2), decision.total.fill(total);
-      REQUIRE(decision.run(context, idle ? std::vector<duet_step_reason>{} : std::vector<duet_step_reason>{{{}, {}, 0}}) == DUET_OK);
+      REQUIRE(decision.run(context, idle ? std::vector<duet_step_reason>{}
+                                         : std::vector<duet_step_reason>{{{}, {}, 0}}) == DUET_OK);
       decision.check(DUET_STEP_FAULT, 1, 0, 2);
       check_reported(1);
     }
@@ -279,9 +296,11 @@ TEST_CASE("a scale is the exponential of its logarithm, and adds its share of th
   Context context(1);
   for (const float logarithm : {-100.0f, -3.25f, 0.0f, 1.0f, 2.6592600f, 4.6051702f, 88.0f, 100.0f, -kInfinity}) {
     CAPTURE(logarithm);
-    Floats from = Floats(1, 1).fill(logarithm), scale(1, 1), upstream = Floats(1, 1).fill(-0.375), grad = Floats(1, 1).fill(0.5);
+    Floats from = Floats(1, 1).fill(logarithm), scale(1, 1), upstream = Floats(1, 1).fill(-0.375),
+           grad = Floats(1, 1).fill(0.5);
     SUCCEED_CALL(duet_step_scale_forward(context, from.vector(), scale.vector()));
-    // The host's exponential; a device's is one unit in float64's last place from it, which float32 rounds away or to its next number.
+    // The host's exponential; a device's is one unit in float64's last place from it, which float32 rounds away or to
+    // its next number.
     const double expected = std::exp(double{logarithm});
     const auto rounded = static_cast<float>(expected);
     if (on_cpu() || device.emulated)
@@ -312,7 +331,8 @@ TEST_CASE("mail that is none is refused by name") {
     FAIL_CALL(begin(&bad), DUET_INVALID_ARGUMENT, "step_begin: " + words);
   };
   FAIL_CALL(begin(nullptr), DUET_INVALID_ARGUMENT, "step_begin: mail: null");
-  refused("mail.struct_size: expected 128 as the struct's _INIT sets it, got 0", [](duet_step_mail& bad) { bad.struct_size = 0; });
+  refused("mail.struct_size: expected 128 as the struct's _INIT sets it, got 0",
+          [](duet_step_mail& bad) { bad.struct_size = 0; });
   refused("mail.values: expected a slot or more, got none", [](duet_step_mail& bad) { bad.values.rows = 0; });
   refused("mail.integers: expected 4 x any, got 3 x 2", [](duet_step_mail& bad) { bad.integers.rows = 3; });
   refused("mail.indices: expected 4 x any, got 5 x 7", [](duet_step_mail& bad) { bad.indices.rows = 5; });
@@ -321,14 +341,16 @@ TEST_CASE("mail that is none is refused by name") {
   refused("values: expected 2 elements, got 3", [](duet_step_mail& bad) { bad.values.columns = 2; });
   refused("integers: expected 1 elements, got 2", [](duet_step_mail& bad) { bad.integers.columns = 1; });
   refused("indices: expected at most 4, as a slot holds, got 5", [](duet_step_mail& bad) { bad.indices.columns = 4; });
-  refused("indices: shares memory with mail.indices", [&](duet_step_mail& bad) { bad.indices.data = indices.data() - bad.indices.row_stride; });
-  refused("begun: shares memory with mail.integers", [&](duet_step_mail& bad) { bad.integers.data = begun.data() - bad.integers.row_stride; });
-  FAIL_CALL(duet_step_begin(context, &good, integers.vector(), values.vector(), integers.vector(), indices.vector()), DUET_INVALID_ARGUMENT,
-            "begun: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_begin(context, &good, begun.vector(), values.vector(), integers.vector(), integers.vector()), DUET_INVALID_ARGUMENT,
-            "indices: shares memory with integers");
-  FAIL_CALL(duet_step_begin(nullptr, &good, begun.vector(), values.vector(), integers.vector(), indices.vector()), DUET_INVALID_ARGUMENT,
-            "step_begin: context: null");
+  refused("indices: shares memory with mail.indices",
+          [&](duet_step_mail& bad) { bad.indices.data = indices.data() - bad.indices.row_stride; });
+  refused("begun: shares memory with mail.integers",
+          [&](duet_step_mail& bad) { bad.integers.data = begun.data() - bad.integers.row_stride; });
+  FAIL_CALL(duet_step_begin(context, &good, integers.vector(), values.vector(), integers.vector(), indices.vector()),
+            DUET_INVALID_ARGUMENT, "begun: expected 1 elements, got 2");
+  FAIL_CALL(duet_step_begin(context, &good, begun.vector(), values.vector(), integers.vector(), integers.vector()),
+            DUET_INVALID_ARGUMENT, "indices: shares memory with integers");
+  FAIL_CALL(duet_step_begin(nullptr, &good, begun.vector(), values.vector(), integers.vector(), indices.vector()),
+            DUET_INVALID_ARGUMENT, "step_begin: context: null");
   CHECK(begun.at(0) == 0);
   REQUIRE(begin(&good) == DUET_OK);
 }
@@ -342,36 +364,47 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   Floats values(Decision::kSlots, 1);
   given.values = values.fill(Decision::kUntouched);
   duet_step_decision good = DUET_STEP_DECISION_INIT;
-  good.total = given.total.vector(), good.reasons = &reason, good.reason_count = 1, good.moves = moves.data(), good.move_count = 1;
+  good.total = given.total.vector(), good.reasons = &reason, good.reason_count = 1, good.moves = moves.data(),
+  good.move_count = 1;
   good.reported = &reported, good.reported_count = 1;
   const auto refused = [&](const std::string& words, const std::function<void(duet_step_decision&)>& spoil) {
     duet_step_decision bad = good;
     spoil(bad);
     FAIL_CALL(given.decide(context, bad), DUET_INVALID_ARGUMENT, "step_decide: " + words);
   };
-  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, {}, nullptr), DUET_INVALID_ARGUMENT, "step_decide: decision: null");
+  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, {}, nullptr), DUET_INVALID_ARGUMENT,
+            "step_decide: decision: null");
   refused("decision.struct_size: expected ", [](duet_step_decision& bad) { bad.struct_size = 8; });
-  refused("decision.total: expected dtype f32, got i32", [&](duet_step_decision& bad) { bad.total = given.apply.vector(); });
-  refused("decision.total: expected 1 elements, got 300", [&](duet_step_decision& bad) { bad.total = given.wide.vector(); });
+  refused("decision.total: expected dtype f32, got i32",
+          [&](duet_step_decision& bad) { bad.total = given.apply.vector(); });
+  refused("decision.total: expected 1 elements, got 300",
+          [&](duet_step_decision& bad) { bad.total = given.wide.vector(); });
   refused("decision.reasons: expected 0 to 8 of them, got 9", [](duet_step_decision& bad) { bad.reason_count = 9; });
   refused("decision.reasons: expected 0 to 8 of them, got -1", [](duet_step_decision& bad) { bad.reason_count = -1; });
   refused("decision.reasons: null, and 1 of them", [](duet_step_decision& bad) { bad.reasons = nullptr; });
   refused("decision.moves: expected 0 to 4 of them, got 5", [](duet_step_decision& bad) { bad.move_count = 5; });
   refused("decision.moves: null, and 1 of them", [](duet_step_decision& bad) { bad.moves = nullptr; });
-  refused("decision.reported: expected 0 to 24 of them, got 25", [](duet_step_decision& bad) { bad.reported_count = 25; });
+  refused("decision.reported: expected 0 to 24 of them, got 25",
+          [](duet_step_decision& bad) { bad.reported_count = 25; });
   refused("decision.reported: null, and 1 of them", [](duet_step_decision& bad) { bad.reported = nullptr; });
   const duet_step_reason wide_weight = {given.narrow.vector(), {}, 0}, wide_value = {{}, given.narrow.vector(), 0};
-  refused("decision.reasons.weight: expected 1 elements, got 2", [&](duet_step_decision& bad) { bad.reasons = &wide_weight; });
-  refused("decision.reasons.value: expected 1 elements, got 2", [&](duet_step_decision& bad) { bad.reasons = &wide_value; });
-  const duet_step_move uneven = {given.narrow.vector(), given.next_wide.vector()}, itself = {given.wide.vector(), given.wide.vector()};
+  refused("decision.reasons.weight: expected 1 elements, got 2",
+          [&](duet_step_decision& bad) { bad.reasons = &wide_weight; });
+  refused("decision.reasons.value: expected 1 elements, got 2",
+          [&](duet_step_decision& bad) { bad.reasons = &wide_value; });
+  const duet_step_move uneven = {given.narrow.vector(), given.next_wide.vector()},
+                       itself = {given.wide.vector(), given.wide.vector()};
   refused("decision.moves.to: expected 300 elements, got 2", [&](duet_step_decision& bad) { bad.moves = &uneven; });
-  refused("decision.moves.to: shares memory with decision.moves.from", [&](duet_step_decision& bad) { bad.moves = &itself; });
+  refused("decision.moves.to: shares memory with decision.moves.from",
+          [&](duet_step_decision& bad) { bad.moves = &itself; });
   const std::array<duet_step_move, 2> twice = {moves[0], moves[0]};
-  refused("decision.moves.to: shares memory with decision.moves.to", [&](duet_step_decision& bad) { bad.moves = twice.data(), bad.move_count = 2; });
+  refused("decision.moves.to: shares memory with decision.moves.to",
+          [&](duet_step_decision& bad) { bad.moves = twice.data(), bad.move_count = 2; });
   refused("report.values: expected 4 x 0, got 4 x 1", [](duet_step_decision& bad) { bad.reported_count = 0; });
 
   duet_step_counters counters = DUET_STEP_COUNTERS_INIT;
-  counters.begun = given.begun.vector(), counters.updates = given.updates.vector(), counters.failed = given.failed.vector();
+  counters.begun = given.begun.vector(), counters.updates = given.updates.vector(),
+  counters.failed = given.failed.vector();
   duet_step_report report = DUET_STEP_REPORT_INIT;
   report.verdicts = given.verdicts.matrix(), report.values = given.values.matrix();
   const auto call = [&](const duet_step_counters* of, const duet_step_report* to) {
@@ -391,8 +424,10 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   FAIL_CALL(call(&counters, &wrong), DUET_INVALID_ARGUMENT, "report.values: expected 4 x 1, got 3 x 1");
   wrong = report, wrong.struct_size = 0;
   FAIL_CALL(call(&counters, &wrong), DUET_INVALID_ARGUMENT, "report.struct_size: expected ");
-  FAIL_CALL(duet_step_decide(context, &good, &counters, given.begun.vector(), &report), DUET_INVALID_ARGUMENT, "apply: expected dtype i32, got i64");
-  CHECK((given.apply.at(0) == -1 && given.updates.at(0) == 0 && given.wide.at(0) == Decision::kOld && given.verdicts.at(0) == -1));
+  FAIL_CALL(duet_step_decide(context, &good, &counters, given.begun.vector(), &report), DUET_INVALID_ARGUMENT,
+            "apply: expected dtype i32, got i64");
+  CHECK((given.apply.at(0) == -1 && given.updates.at(0) == 0 && given.wide.at(0) == Decision::kOld &&
+         given.verdicts.at(0) == -1));
   REQUIRE(given.decide(context, good) == DUET_OK);
   CHECK(given.apply.at(0) == 1);
 }
@@ -400,11 +435,17 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
 TEST_CASE("scales that are no scalars are refused by name") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), two = Floats(2, 1).fill(1), out(1, 1);
-  FAIL_CALL(duet_step_scale_forward(context, two.vector(), out.vector()), DUET_INVALID_ARGUMENT, "logarithm: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), two.vector()), DUET_INVALID_ARGUMENT, "scale: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), one.vector()), DUET_INVALID_ARGUMENT, "scale: shares memory with logarithm");
+  FAIL_CALL(duet_step_scale_forward(context, two.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+            "logarithm: expected 1 elements, got 2");
+  FAIL_CALL(duet_step_scale_forward(context, one.vector(), two.vector()), DUET_INVALID_ARGUMENT,
+            "scale: expected 1 elements, got 2");
+  FAIL_CALL(duet_step_scale_forward(context, one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
+            "scale: shares memory with logarithm");
   FAIL_CALL(duet_step_scale_forward(nullptr, one.vector(), out.vector()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_step_scale_backward(context, {}, one.vector(), out.vector()), DUET_INVALID_ARGUMENT, "scale: expected 1 elements, got 0");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), two.vector(), out.vector()), DUET_INVALID_ARGUMENT, "grad_scale: expected 1 elements");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), one.vector(), one.vector()), DUET_INVALID_ARGUMENT, "grad_logarithm: shares memory with");
+  FAIL_CALL(duet_step_scale_backward(context, {}, one.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+            "scale: expected 1 elements, got 0");
+  FAIL_CALL(duet_step_scale_backward(context, one.vector(), two.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+            "grad_scale: expected 1 elements");
+  FAIL_CALL(duet_step_scale_backward(context, one.vector(), one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
+            "grad_logarithm: shares memory with");
 }

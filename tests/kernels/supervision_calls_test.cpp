@@ -1,4 +1,5 @@
-// What a call of supervision takes and refuses, whatever it decides: older callers, values out of range, which form a shape takes, misuse.
+// What a call of supervision takes and refuses, whatever it decides: older callers, values out of range, which form a
+// shape takes, misuse.
 #include <limits>
 
 #include "tests/kernels/supervision_problem.h"
@@ -44,14 +45,16 @@ TEST_CASE("supervision notes the first label or ratio out of range where its con
     for (const float ratio : {1.5f, -0.25f}) {
       batch.ratio.at(0) = ratio;
       SUCCEED_CALL(run_noting(bad));
-      CHECK(context.taken() == "fault_check: inputs.ratio: expected 0 to 1, got " + std::string(ratio > 1 ? "1.5" : "-0.25"));
+      CHECK(context.taken() ==
+            "fault_check: inputs.ratio: expected 0 to 1, got " + std::string(ratio > 1 ? "1.5" : "-0.25"));
     }
   }
 }
 
 TEST_CASE("supervision in one launch and in tiles decides the same") {
   // About the most samples and classes that one launch takes, and what it does not take.
-  for (const auto& shape : {std::pair<int64_t, int64_t>{256, 22}, {255, 9}, {3, 1203}, {1, 2}, {62, 94}, {63, 94}, {0, 5}, {257, 3}}) {
+  for (const auto& shape :
+       {std::pair<int64_t, int64_t>{256, 22}, {255, 9}, {3, 1203}, {1, 2}, {62, 94}, {63, 94}, {0, 5}, {257, 3}}) {
     const int64_t samples = shape.first, classes = shape.second;
     if (!affordable(samples * (2000 + 16 * classes))) continue;
     CAPTURE(samples);
@@ -63,7 +66,8 @@ TEST_CASE("supervision in one launch and in tiles decides the same") {
       const NotingContext context(form == 0 ? -1 : 256);
       SUCCEED_CALL(run_on(context, batch, states[form], results[form]));
     }
-    // Their sums differ in the last bits of double, so that u may differ by a rounding of float32, and q by what that makes of it.
+    // Their sums differ in the last bits of double, so that u may differ by a rounding of float32, and q by what that
+    // makes of it.
     const double rounding = 1.2e-7;
     check_close(states[1].predicted.values(), states[0].predicted.values(), rounding, "predicted");
     check_close(states[1].concord.values(), states[0].concord.values(), 0, "concord");
@@ -89,18 +93,22 @@ TEST_CASE("supervision refuses misuse") {
   size_t bytes = 0;
   SUCCEED_CALL(duet_supervision_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, {scratch.view().data, bytes - 1}),
+            DUET_WORKSPACE_TOO_SMALL, "workspace");
   FAIL_CALL(duet_supervision_forward(context, &inputs, &wrong_state, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
             "state.predicted: expected 3 elements, got 2");
-  FAIL_CALL(duet_supervision_forward(context, &inputs, nullptr, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "state: null");
-  FAIL_CALL(duet_supervision_forward(nullptr, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, nullptr, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "state: null");
+  FAIL_CALL(duet_supervision_forward(nullptr, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "context: null");
   auto wrong_outputs = outputs;
   wrong_outputs.counts.size = 1;
   FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()), DUET_INVALID_ARGUMENT,
             "outputs.counts: expected 2 elements, got 1");
   auto wrong = inputs;
   wrong.momentum = 1.5f;
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.momentum: expected 0 to 1");
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.momentum: expected 0 to 1");
   wrong = inputs;
   wrong.logits_v.columns = 2;
   FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
@@ -110,14 +118,17 @@ TEST_CASE("supervision refuses misuse") {
             "inputs.labels[4]: expected -1 to 2, got 3");
   batch.labels.at(4) = 2;
   batch.ratio.at(0) = std::numeric_limits<float>::quiet_NaN();
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.ratio: expected 0 to 1");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.ratio: expected 0 to 1");
   batch.ratio.at(0) = 1;
   wrong = inputs;
   wrong.unread = -0.5;
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.unread: expected 0 to 1");
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.unread: expected 0 to 1");
   wrong = inputs;
   wrong.generality = std::numeric_limits<double>::quiet_NaN();
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs.generality: expected 0 to 1");
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            "inputs.generality: expected 0 to 1");
   wrong_outputs = outputs;
   wrong_outputs.anchor_weight.size = 5;
   FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()), DUET_INVALID_ARGUMENT,

@@ -1,4 +1,5 @@
-// A batch of the supervision's tests, its state and its outputs, and one step of it beside the double-precision reference.
+// A batch of the supervision's tests, its state and its outputs, and one step of it beside the double-precision
+// reference.
 #pragma once
 
 #include "tests/reference/supervision.h"
@@ -23,7 +24,8 @@ struct Batch {
   }
   reference::SupervisionBatch expected() const {
     reference::SupervisionBatch out;
-    for (int64_t i = 0; i < labels.rows(); ++i) out.labels.push_back(labels.at(i)), out.sample_ids.push_back(sample_ids.at(i));
+    for (int64_t i = 0; i < labels.rows(); ++i)
+      out.labels.push_back(labels.at(i)), out.sample_ids.push_back(sample_ids.at(i));
     out.logits_a = logits_a.values(), out.logits_v = logits_v.values(), out.prior = prior.values();
     out.ratio = ratio.at(0), out.epoch = static_cast<uint32_t>(epoch.at(0)), out.seed = options.seed;
     out.hide = options.hide, out.lift = options.lift, out.trust = options.trust;
@@ -37,7 +39,9 @@ struct Batch {
 struct State {
   Floats predicted, concord;
 
-  explicit State(int64_t classes) : predicted(classes, 1), concord(1, 1) { predicted.fill(1.0 / static_cast<double>(classes)), concord.fill(0); }
+  explicit State(int64_t classes) : predicted(classes, 1), concord(1, 1) {
+    predicted.fill(1.0 / static_cast<double>(classes)), concord.fill(0);
+  }
   duet_supervision_state view() {
     duet_supervision_state out = DUET_SUPERVISION_STATE_INIT;
     out.predicted = predicted.vector(), out.concord = concord.vector();
@@ -59,14 +63,16 @@ struct Result {
         anchor_weight(samples, 1) {}
   duet_supervision_outputs outputs() {
     duet_supervision_outputs out = DUET_SUPERVISION_OUTPUTS_INIT;
-    out.class_q = class_q.matrix(), out.trust = trust.vector(), out.kappa = kappa.vector(), out.annotated = annotated.vector();
+    out.class_q = class_q.matrix(), out.trust = trust.vector(), out.kappa = kappa.vector(),
+    out.annotated = annotated.vector();
     out.hidden_trust = hidden_trust.vector(), out.counts = counts.vector(), out.pair_weight = pair_weight.vector();
     out.anchor_weight = anchor_weight.vector();
     return out;
   }
   bool same_bits(const Result& other) const {
-    return class_q.same_bits(other.class_q) && trust.same_bits(other.trust) && kappa.same_bits(other.kappa) && annotated.same_bits(other.annotated) &&
-           hidden_trust.same_bits(other.hidden_trust) && counts.same_bits(other.counts) && pair_weight.same_bits(other.pair_weight) &&
+    return class_q.same_bits(other.class_q) && trust.same_bits(other.trust) && kappa.same_bits(other.kappa) &&
+           annotated.same_bits(other.annotated) && hidden_trust.same_bits(other.hidden_trust) &&
+           counts.same_bits(other.counts) && pair_weight.same_bits(other.pair_weight) &&
            anchor_weight.same_bits(other.anchor_weight);
   }
 };
@@ -111,7 +117,8 @@ inline Result run(Batch& batch, State& state, int threads) {
   return result;
 }
 
-// One step with every number of threads from the same state, which it moves on; compared with the reference from that state.
+// One step with every number of threads from the same state, which it moves on; compared with the reference from that
+// state.
 inline Result step(Batch& batch, State& state) {
   const State before = state;
   const Result result = run(batch, state, 1);
@@ -123,12 +130,14 @@ inline Result step(Batch& batch, State& state) {
   Doubles predicted = before.predicted.values();
   double concord = before.concord.at(0);
   const auto expected = reference::supervision(batch.expected(), predicted, concord);
-  // Computed in double from a state in float32: u and with it the lift are off by an ulp or two, q at most as much; concord^8 eight times that.
+  // Computed in double from a state in float32: u and with it the lift are off by an ulp or two, q at most as much;
+  // concord^8 eight times that.
   const double rounding = 3e-7;
   check_close(state.predicted.values(), predicted, rounding, "predicted");
   check_close(state.concord.values(), {concord}, rounding, "concord");
   check_close(result.class_q.values(), expected.class_q, rounding, "class_q");
-  check_close(result.pair_weight.values(), expected.pair_weight, 8 * rounding * 3 * batch.options.pair_weight_scale, "pair_weight");
+  check_close(result.pair_weight.values(), expected.pair_weight, 8 * rounding * 3 * batch.options.pair_weight_scale,
+              "pair_weight");
   check_close(result.anchor_weight.values(), expected.anchor_weight, rounding, "anchor_weight");
   check_close(result.kappa.values(), expected.kappa, rounding, "kappa");
   check_close(result.trust.values(), expected.trust, 0, "trust");

@@ -8,17 +8,19 @@ TEST_CASE("supervision agrees with the double reference") {
     int64_t samples, classes;
     double unlabelled;
   };
-  for (const Shape& shape : {Shape{1, 1, 0}, Shape{1, 5, 1}, Shape{7, 3, 0.3}, Shape{128, 10, 0.9}, Shape{131, 7, 0.5}, Shape{2111, 13, 0.2},
-                             Shape{40, 4, 1}, Shape{3, 2100, 0.5}})
+  for (const Shape& shape : {Shape{1, 1, 0}, Shape{1, 5, 1}, Shape{7, 3, 0.3}, Shape{128, 10, 0.9}, Shape{131, 7, 0.5},
+                             Shape{2111, 13, 0.2}, Shape{40, 4, 1}, Shape{3, 2100, 0.5}})
     for (const int mask : {0, 1, 2, 3, 4, 5, 6, 7}) {
-      // Emulated, a sample takes some 2000 steps of its threads and more for its classes; each call here is made 6 times.
+      // Emulated, a sample takes some 2000 steps of its threads and more for its classes; each call here is made 6
+      // times.
       const int64_t steps_taken = 6 * shape.samples * (2000 + 16 * shape.classes);
       if (!affordable(steps_taken) || (!affordable(8 * steps_taken) && mask != 7)) continue;
       CAPTURE(shape.samples);
       CAPTURE(mask);
       State state(shape.classes);
       for (int steps = 0; steps < 3; ++steps) {
-        Batch batch = draw_batch(static_cast<uint64_t>(31 + steps), shape.samples, shape.classes, shape.unlabelled, steps);
+        Batch batch =
+            draw_batch(static_cast<uint64_t>(31 + steps), shape.samples, shape.classes, shape.unlabelled, steps);
         batch.options.hide = mask & 1, batch.options.lift = mask >> 1 & 1, batch.options.trust = mask >> 2 & 1;
         step(batch, state);
       }
@@ -29,7 +31,8 @@ TEST_CASE("supervision follows its options") {
   State state(4);
   state.predicted.assign({0.001, 0.4, 0.3, 0.299});
   Batch batch = draw_batch(37, 60, 4, 0.4);
-  batch.options.momentum = 0.999f, batch.options.largest_lift = 3, batch.options.unannotated_kappa = 0.25f, batch.options.pair_weight_scale = 2;
+  batch.options.momentum = 0.999f, batch.options.largest_lift = 3, batch.options.unannotated_kappa = 0.25f,
+  batch.options.pair_weight_scale = 2;
   batch.options.unread = 0.3, batch.options.generality = 0.6;
   state.concord.fill(0.9);
   step(batch, state);
@@ -94,7 +97,8 @@ TEST_CASE("supervision writes the moved state beside the old one where it is ask
 
     auto one = outputs;
     one.concord = duet_vector{};
-    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT, "expected both or neither");
+    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT,
+              "expected both or neither");
     one = outputs;
     one.predicted.size = 4;
     FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT,
@@ -114,7 +118,8 @@ TEST_CASE("supervision without a usable lift") {
   batch.options.lift = 1;
   batch.prior.assign({0, 0.5, 0.5});
   state.predicted.assign({0, 0.5, 0.5});
-  for (int64_t i = 0; i < 30; ++i) batch.logits_a.at(i, 0) = batch.logits_v.at(i, 0) = -std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < 30; ++i)
+    batch.logits_a.at(i, 0) = batch.logits_v.at(i, 0) = -std::numeric_limits<float>::infinity();
   const Result result = run(batch, state, 1);
   for (int64_t i = 0; i < 30; ++i) {
     CHECK(result.class_q.at(i, 0) == 0);
@@ -173,13 +178,15 @@ TEST_CASE("supervision weighs the pair term by evidence and concord") {
         Batch batch = draw_batch(68, 30, 3, 0.5);
         batch.options.unread = unread, batch.options.generality = generality;
         const Result result = step(batch, state);
-        for (int64_t i = 0; i < 30; ++i) CHECK(result.anchor_weight.at(i) == doctest::Approx(batch.labels.at(i) < 0 ? 1 : unread * unread));
+        for (int64_t i = 0; i < 30; ++i)
+          CHECK(result.anchor_weight.at(i) == doctest::Approx(batch.labels.at(i) < 0 ? 1 : unread * unread));
         if (concord < 1) continue;
         Batch labelled = draw_batch(69, 30, 3, 0);  // which leaves concord alone
         labelled.options = batch.options;
         State full(3);
         full.concord.fill(1);
-        CHECK(step(labelled, full).pair_weight.at(0) == doctest::Approx((1 + 2 * unread) * (1 - generality) * (1 - generality)));
+        CHECK(step(labelled, full).pair_weight.at(0) ==
+              doctest::Approx((1 + 2 * unread) * (1 - generality) * (1 - generality)));
       }
 }
 

@@ -1,4 +1,5 @@
-// The threads of a context: what they take, when they run and sleep, and what becomes of them at a fork, at a failure to start, at the end.
+// The threads of a context: what they take, when they run and sleep, and what becomes of them at a fork, at a failure
+// to start, at the end.
 #include "kernels/cpu/thread_pool.h"
 
 #include <pthread.h>
@@ -73,7 +74,8 @@ duet_context* made(int threads) {
   return works;
 }
 
-// Runs meet(thread) on all threads of a context, in loops of items that give the others time to come: at once where the machine allows it.
+// Runs meet(thread) on all threads of a context, in loops of items that give the others time to come: at once where the
+// machine allows it.
 template <class Meet>
 void on_every_thread(const duet_context& context, Meet&& meet) {
   for (int attempt = 0; attempt < 1000; ++attempt) {
@@ -108,7 +110,8 @@ bool holds_in_child(Body&& body) {
 
 std::vector<int> task_ids() {
   std::vector<int> out;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) out.push_back(std::stoi(entry.path().filename()));
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+    out.push_back(std::stoi(entry.path().filename()));
   return out;
 }
 
@@ -130,7 +133,9 @@ void hold(int) {
 double cpu_seconds() {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  const auto seconds = [](const timeval& time) { return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec); };
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
   return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
@@ -176,7 +181,8 @@ TEST_CASE("two items at a time never have the same thread's scratch") {
   }
 }
 
-// A thread that is late for one loop finds the next: each loop has a closure of its own on the stack, which is overwritten when it is over.
+// A thread that is late for one loop finds the next: each loop has a closure of its own on the stack, which is
+// overwritten when it is over.
 TEST_CASE("short loops in a row do not mix") {
   for (const bool spins : {true, false}) {
     for (const int threads : {2, 5}) {
@@ -211,7 +217,8 @@ TEST_CASE("threads start at the first parallel loop, block the host's signals, a
       if (std::find(tasks.begin(), tasks.end(), task) != tasks.end()) continue;
       ++workers;
       const uint64_t blocked = blocked_signals(task);
-      for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGCHLD, SIGUSR1, SIGPROF}) CHECK((blocked >> (signal - 1) & 1) == 1);
+      for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGALRM, SIGCHLD, SIGUSR1, SIGPROF})
+        CHECK((blocked >> (signal - 1) & 1) == 1);
       for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) CHECK((blocked >> (fault - 1) & 1) == 0);
     }
     CHECK(workers == 3);
@@ -347,7 +354,8 @@ TEST_CASE("a child of a child has contexts of its own too") {
   }));
 }
 
-#ifndef DUET_TEST_UNDER_ASAN  // whose allocator may be locked for ever in a child, where another thread of the parent allocates
+#ifndef DUET_TEST_UNDER_ASAN  // whose allocator may be locked for ever in a child, where another thread of the parent
+                              // allocates
 TEST_CASE("a fork in the midst of another thread's calls") {
   expected_distances();
   std::atomic<bool> stop = false;
@@ -398,7 +406,9 @@ TEST_CASE("where a thread cannot be started the call says so, and the next one t
     for (int attempt = 0; attempt < 2; ++attempt) {
       Distances distances;
       good = good && distances.run(context) == DUET_OUT_OF_MEMORY;
-      good = good && std::string(duet_last_error()).find(alone ? "cannot start thread 4 of 8" : "cannot start thread 2 of 8") != std::string::npos;
+      good = good &&
+             std::string(duet_last_error()).find(alone ? "cannot start thread 4 of 8" : "cannot start thread 2 of 8") !=
+                 std::string::npos;
       good = good && task_ids().size() == tasks + (alone ? 2 : 0);
     }
     // A context of one thread needs none.

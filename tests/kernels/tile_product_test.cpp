@@ -8,7 +8,9 @@ using namespace duet::test;
 
 namespace {
 
-Matrix<const float> view(const Floats& array, int64_t stride) { return {array.data(), array.rows(), array.columns(), stride}; }
+Matrix<const float> view(const Floats& array, int64_t stride) {
+  return {array.data(), array.rows(), array.columns(), stride};
+}
 
 // sum_k a(i, k) b(j, k), and the sum of the terms' sizes, which bounds what rounding can do.
 struct Exact {
@@ -28,13 +30,15 @@ Exact product(int64_t rows, int64_t columns, int64_t depth, A a, B b) {
   return out;
 }
 
-// A chain of fused multiply-adds over k rounds k times, by at most half an ulp of the running sum each: well under k 2^-24 of the terms' sizes.
+// A chain of fused multiply-adds over k rounds k times, by at most half an ulp of the running sum each: well under k
+// 2^-24 of the terms' sizes.
 double tolerance(int64_t depth, double scale) { return static_cast<double>(depth + 1) * 6e-8 * scale + 1e-30; }
 
 struct Shape {
   int64_t rows, columns, depth;
 };
-const Shape kShapes[] = {{1, 1, 1}, {1, 33, 5}, {13, 31, 7}, {12, 32, 16}, {25, 97, 65}, {128, 256, 128}, {131, 257, 300}, {5, 3, 0}};
+const Shape kShapes[] = {{1, 1, 1},    {1, 33, 5},      {13, 31, 7},     {12, 32, 16},
+                         {25, 97, 65}, {128, 256, 128}, {131, 257, 300}, {5, 3, 0}};
 
 }  // namespace
 
@@ -73,29 +77,36 @@ TEST_CASE("products of a backward tile are added") {
     CAPTURE(s.rows);
     CAPTURE(s.columns);
     Draw draw(12);
-    const Floats g = draw.normals(s.rows, s.depth, 1, 1), gt = draw.normals(s.depth, s.rows, 1, 4), v = draw.normals(s.depth, s.columns, 1, 2);
+    const Floats g = draw.normals(s.rows, s.depth, 1, 1), gt = draw.normals(s.depth, s.rows, 1, 4),
+                 v = draw.normals(s.depth, s.columns, 1, 2);
     const Floats before = draw.normals(s.rows, s.columns, 1, 5);
     const Doubles start = before.values();
     const auto b = [&](int64_t j, int64_t k) { return double{v.at(k, j)}; };
     for (const bool transposed : {false, true}) {
       Exact exact = product(
-          s.rows, s.columns, s.depth, [&](int64_t i, int64_t k) { return double{transposed ? gt.at(k, i) : g.at(i, k)}; }, b);
+          s.rows, s.columns, s.depth,
+          [&](int64_t i, int64_t k) { return double{transposed ? gt.at(k, i) : g.at(i, k)}; }, b);
       std::vector<float> storage(static_cast<size_t>(cpu::packed_columns_size(s.depth, s.columns)));
-      const cpu::PackedColumns values = cpu::pack_columns(context, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
-      const Matrix<const float> left =
-          transposed ? Matrix<const float>{gt.data(), s.depth, s.rows, s.rows + 4} : Matrix<const float>{g.data(), s.rows, s.depth, s.depth + 1};
+      const cpu::PackedColumns values =
+          cpu::pack_columns(context, {v.data(), s.depth, s.columns, s.columns + 2}, storage.data());
+      const Matrix<const float> left = transposed ? Matrix<const float>{gt.data(), s.depth, s.rows, s.rows + 4}
+                                                  : Matrix<const float>{g.data(), s.rows, s.depth, s.depth + 1};
       Floats scaled = before;
-      (transposed ? cpu::add_scaled_tn : cpu::add_scaled_nn)(-3, left, values, 0, {scaled.data(), s.rows, s.columns, s.columns + 5});
+      (transposed ? cpu::add_scaled_tn : cpu::add_scaled_nn)(-3, left, values, 0,
+                                                             {scaled.data(), s.rows, s.columns, s.columns + 5});
       Doubles expected = start;
       for (size_t k = 0; k < expected.size(); ++k) expected[k] -= 3 * exact.value[k];
       // A sum of at most 128 terms rounds as a chain does, and each is added to out once.
       const double additions = static_cast<double>(s.depth / 128 + 1) * 6e-8 * (3 * exact.scale + largest(start));
-      check_close(scaled.values(), expected, 3 * tolerance(std::min<int64_t>(s.depth, 128), exact.scale) + additions, "scaled");
+      check_close(scaled.values(), expected, 3 * tolerance(std::min<int64_t>(s.depth, 128), exact.scale) + additions,
+                  "scaled");
 
       for (size_t k = 0; k < exact.value.size(); ++k) exact.value[k] += start[k];
       Floats out = before;
-      (transposed ? cpu::add_product_tn : cpu::add_product_nn)(left, values, 0, {out.data(), s.rows, s.columns, s.columns + 5});
-      check_close(out.values(), exact.value, tolerance(s.depth, exact.scale + largest(before.values())), transposed ? "g^T v" : "g v");
+      (transposed ? cpu::add_product_tn : cpu::add_product_nn)(left, values, 0,
+                                                               {out.data(), s.rows, s.columns, s.columns + 5});
+      check_close(out.values(), exact.value, tolerance(s.depth, exact.scale + largest(before.values())),
+                  transposed ? "g^T v" : "g v");
     }
   }
 }

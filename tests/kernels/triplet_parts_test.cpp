@@ -24,8 +24,8 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
         Gradients one = zeros(batch);
         Context context(threads);
         Floats weight = Floats(1, 1).fill(terms.weight.at(0));
-        SUCCEED_CALL(duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), pass.sums.x.matrix(), pass.sums.y.matrix(),
-                                               one.x.matrix(), one.y.matrix()));
+        SUCCEED_CALL(duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), pass.sums.x.matrix(),
+                                               pass.sums.y.matrix(), one.x.matrix(), one.y.matrix()));
         CHECK(pass.loss.values() == terms.loss.values());
         CHECK(pass.active.values() == terms.active.values());
         // Another order of a division: a few ulps of the largest.
@@ -42,8 +42,8 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
 TEST_CASE("triplet gradients of one pass refuse what does not fit") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), sum = Floats(3, 2).fill(1), grad = Floats(4, 2).fill(0);
-  FAIL_CALL(duet_triplet_add_gradient(context, one.vector(), one.vector(), sum.matrix(), {}, grad.matrix(), {}), DUET_INVALID_ARGUMENT,
-            "sum_x: expected 4 x 2, got 3 x 2");
+  FAIL_CALL(duet_triplet_add_gradient(context, one.vector(), one.vector(), sum.matrix(), {}, grad.matrix(), {}),
+            DUET_INVALID_ARGUMENT, "sum_x: expected 4 x 2, got 3 x 2");
   Floats zero = Floats(1, 1).fill(0), target = Floats(3, 2).fill(5);
   SUCCEED_CALL(duet_triplet_add_gradient(context, zero.vector(), one.vector(), sum.matrix(), {}, target.matrix(), {}));
   CHECK(target.values() == Floats(3, 2).fill(5).values());
@@ -94,7 +94,8 @@ TEST_CASE("rows longer than shared memory, and more rows than a block holds") {
     if (!affordable_rows(n, m)) continue;
     CAPTURE(m);
     Batch batch = batch_of({n, m, 3, 2, true, 0}, 42);
-    for (int64_t i = 0; i < n; ++i) batch.labels_x.at(i) = static_cast<int32_t>(i % 4 == 3), batch.trust_x.at(i) = i % 4 == 2 ? 0 : 1;
+    for (int64_t i = 0; i < n; ++i)
+      batch.labels_x.at(i) = static_cast<int32_t>(i % 4 == 3), batch.trust_x.at(i) = i % 4 == 2 ? 0 : 1;
     for (int64_t j = 0; j < m; ++j) batch.labels_y.at(j) = j % 401 != 7;
     const auto one_hot = [](Floats& classes, const Ints& labels) {
       for (int64_t i = 0; i < labels.rows(); ++i)
@@ -141,7 +142,8 @@ TEST_CASE("where no triplet is active nothing is added, not even 0 times a NaN")
           Batch batch = batch_of({20, 24, 5, 1, false, 0}, 44);  // one class: no negatives
           batch.metric = metric, batch.mining = mining, batch.soft = soft;
           batch.y.at(7, 2) = value, batch.labels_y.at(7) = -1, batch.trust_y.at(7) = 0;
-          if (!soft) batch.x.at(3, 1) = value, batch.labels_x.at(3) = -1;  // soft: an anchor of NaN has positives all the same
+          if (!soft)
+            batch.x.at(3, 1) = value, batch.labels_x.at(3) = -1;  // soft: an anchor of NaN has positives all the same
           CHECK(forward(batch).weight.at(0) == 0);
           const Gradients after = backward(batch, 0, 1, before);
           CHECK(after.x.same_bits(before.x));
@@ -205,8 +207,10 @@ TEST_CASE("gradients are added, and one alone is the same") {
   Scratch scratch(bytes);
   Floats active = Floats(1, 1).fill(weight), grad = Floats(1, 1).fill(1);
   Gradients one = zeros(batch);
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), one.x.matrix(), duet_matrix{}, scratch.view()));
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), duet_matrix{}, one.y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), one.x.matrix(), duet_matrix{},
+                                     scratch.view()));
+  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), duet_matrix{}, one.y.matrix(),
+                                     scratch.view()));
   CHECK(one.x.same_bits(plain.x));
   CHECK(one.y.same_bits(plain.y));
 }
@@ -249,9 +253,11 @@ TEST_CASE("triplets of Euclidean distances do not depend on the unit of length")
       scaled.margin = static_cast<float>(std::ldexp(batch.margin, exponent));
       for (Floats* rows : {&scaled.x, &scaled.y})
         for (int64_t i = 0; i < rows->rows(); ++i)
-          for (int64_t k = 0; k < rows->columns(); ++k) rows->at(i, k) = static_cast<float>(std::ldexp(rows->at(i, k), exponent));
+          for (int64_t k = 0; k < rows->columns(); ++k)
+            rows->at(i, k) = static_cast<float>(std::ldexp(rows->at(i, k), exponent));
       Forward actual = forward(scaled);
-      for (int64_t i = 0; i < batch.n(); ++i) actual.loss.at(i) = static_cast<float>(std::ldexp(actual.loss.at(i), -exponent));
+      for (int64_t i = 0; i < batch.n(); ++i)
+        actual.loss.at(i) = static_cast<float>(std::ldexp(actual.loss.at(i), -exponent));
       check_rows(actual, expected);
       // 1/D has no unit: the gradient is that of the batch.
       check_gradients(backward(scaled, weight, 1, zeros(scaled)), batch, expected, weight, 1, kNames[mining]);
@@ -267,12 +273,14 @@ TEST_CASE("triplet refuses misuse") {
   SUCCEED_CALL(duet_triplet_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
   Floats loss(6, 1), active(6, 1), one(1, 1);
-  const auto run = [&] { return duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), scratch.view()); };
+  const auto run = [&] {
+    return duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), scratch.view());
+  };
   SUCCEED_CALL(run());
-  FAIL_CALL(duet_triplet_forward(context, &inputs, one.vector(), active.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
-            "row_loss: expected 6 elements, got 1");
-  FAIL_CALL(duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), {scratch.view().data, bytes - 1}), DUET_WORKSPACE_TOO_SMALL,
-            "workspace: expected");
+  FAIL_CALL(duet_triplet_forward(context, &inputs, one.vector(), active.vector(), scratch.view()),
+            DUET_INVALID_ARGUMENT, "row_loss: expected 6 elements, got 1");
+  FAIL_CALL(duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), {scratch.view().data, bytes - 1}),
+            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
   FAIL_CALL(duet_triplet_loss(context, loss.vector(), one.vector(), one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
             "row_active: expected 6 elements, got 1");
   inputs.margin = -1;

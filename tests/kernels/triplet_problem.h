@@ -41,7 +41,8 @@ struct Batch {
     out.first_row = first_row, out.first_column = first_column;
     if (mining != DUET_TRIPLET_DISTANCE_WEIGHTED) return out;
     out.draw = DUET_MINING_DRAW_INIT;
-    out.draw.seed = kSeed, out.draw.slots = kSlots, out.draw.step = step.vector(), out.draw.total_columns = total_columns;
+    out.draw.seed = kSeed, out.draw.slots = kSlots, out.draw.step = step.vector(),
+    out.draw.total_columns = total_columns;
     return out;
   }
 };
@@ -51,14 +52,16 @@ struct Shape {
   bool paired;
   double unlabelled;
 };
-inline const Shape kShapes[] = {{1, 1, 1, 1, true, 0},       {1, 13, 5, 2, true, 0},      {17, 1, 3, 2, false, 0},     {31, 67, 33, 3, false, 0.2},
-                                {128, 128, 64, 10, true, 0}, {67, 129, 20, 5, true, 0.4}, {23, 23, 7, 1, false, 0},    {19, 30, 6, 3, false, 1},
-                                {0, 5, 3, 2, false, 0},      {5, 0, 3, 2, false, 0},      {150, 310, 9, 40, true, 0.8}};
+inline const Shape kShapes[] = {{1, 1, 1, 1, true, 0},       {1, 13, 5, 2, true, 0},      {17, 1, 3, 2, false, 0},
+                                {31, 67, 33, 3, false, 0.2}, {128, 128, 64, 10, true, 0}, {67, 129, 20, 5, true, 0.4},
+                                {23, 23, 7, 1, false, 0},    {19, 30, 6, 3, false, 1},    {0, 5, 3, 2, false, 0},
+                                {5, 0, 3, 2, false, 0},      {150, 310, 9, 40, true, 0.8}};
 
 inline Batch batch_of(const Shape& s, uint64_t seed, int64_t padding = 0) {
   Draw draw(seed);
-  Batch out{draw.unit_rows(s.n, s.d, padding),         draw.unit_rows(s.m, s.d, padding),        draw.distributions(s.n, s.classes),
-            draw.distributions(s.m, s.classes),        draw.choice(s.n, {1, 1, 0.6, 0}),         draw.choice(s.m, {1, 1, 0.6, 0}),
+  Batch out{draw.unit_rows(s.n, s.d, padding),         draw.unit_rows(s.m, s.d, padding),
+            draw.distributions(s.n, s.classes),        draw.distributions(s.m, s.classes),
+            draw.choice(s.n, {1, 1, 0.6, 0}),          draw.choice(s.m, {1, 1, 0.6, 0}),
             draw.labels(s.n, s.classes, s.unlabelled), draw.labels(s.m, s.classes, s.unlabelled)};
   out.paired = s.paired;
   return out;
@@ -80,7 +83,8 @@ inline Forward forward(Batch& batch, int threads = 2) {
   const Scratch scratch = scratch_for(context, inputs);
   Forward out{Floats(batch.n(), 1), Floats(batch.n(), 1), Floats(1, 1), Floats(1, 1)};
   SUCCEED_CALL(duet_triplet_forward(context, &inputs, out.loss.vector(), out.active.vector(), scratch.view()));
-  SUCCEED_CALL(duet_triplet_loss(context, out.loss.vector(), out.active.vector(), out.total.vector(), out.weight.vector()));
+  SUCCEED_CALL(
+      duet_triplet_loss(context, out.loss.vector(), out.active.vector(), out.total.vector(), out.weight.vector()));
   return out;
 }
 
@@ -88,14 +92,17 @@ struct Gradients {
   Floats x, y;
 };
 
-inline Gradients zeros(const Batch& batch) { return {Floats(batch.n(), batch.d()).fill(0), Floats(batch.m(), batch.d()).fill(0)}; }
+inline Gradients zeros(const Batch& batch) {
+  return {Floats(batch.n(), batch.d()).fill(0), Floats(batch.m(), batch.d()).fill(0)};
+}
 
 inline Gradients backward(Batch& batch, double active, double upstream, Gradients into, int threads = 2) {
   Context context(threads);
   const duet_triplet_inputs inputs = batch.inputs();
   const Scratch scratch = scratch_for(context, inputs);
   Floats weight = Floats(1, 1).fill(active), grad = Floats(1, 1).fill(upstream);
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, weight.vector(), grad.vector(), into.x.matrix(), into.y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_triplet_backward(context, &inputs, weight.vector(), grad.vector(), into.x.matrix(), into.y.matrix(),
+                                     scratch.view()));
   return into;
 }
 
@@ -109,8 +116,8 @@ inline OnePass one_pass(Batch& batch, int threads = 2) {
   const duet_triplet_inputs inputs = batch.inputs();
   const Scratch scratch = scratch_for(context, inputs);
   OnePass out{Floats(batch.n(), 1), Floats(batch.n(), 1), {Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}};
-  SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(), out.sums.x.matrix(), out.sums.y.matrix(),
-                                             scratch.view()));
+  SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(),
+                                             out.sums.x.matrix(), out.sums.y.matrix(), scratch.view()));
   return out;
 }
 
@@ -129,16 +136,21 @@ inline reference::TripletSums expected_of(const Batch& batch) {
   const auto x = list(batch.labels_x), y = list(batch.labels_y);
   const size_t n = static_cast<size_t>(batch.n());
   switch (batch.mining) {
-    case DUET_TRIPLET_HARD: return reference::triplets_mined(values, n, reference::hard_triplets(values, x, y), batch.margin);
+    case DUET_TRIPLET_HARD:
+      return reference::triplets_mined(values, n, reference::hard_triplets(values, x, y), batch.margin);
     case DUET_TRIPLET_SEMIHARD: {
-      auto sums = reference::triplets_mined(values, n, reference::mine_semihard(values, x, y, batch.margin), batch.margin);
-      // A choice that float32 may make otherwise: the next negative is within 4e-6 of the one taken, or that one of the bounds.
+      auto sums =
+          reference::triplets_mined(values, n, reference::mine_semihard(values, x, y, batch.margin), batch.margin);
+      // A choice that float32 may make otherwise: the next negative is within 4e-6 of the one taken, or that one of the
+      // bounds.
       const size_t m = y.size();
       for (const auto& t : reference::mine_semihard(values, x, y, batch.margin))
         for (size_t q = 0; q < m; ++q) {
           const double dq = values[static_cast<size_t>(t.anchor) * m + q],
                        dp = values[static_cast<size_t>(t.anchor) * m + static_cast<size_t>(t.positive)];
-          const double taken = t.negative < 0 ? dp + batch.margin : values[static_cast<size_t>(t.anchor) * m + static_cast<size_t>(t.negative)];
+          const double taken = t.negative < 0
+                                   ? dp + batch.margin
+                                   : values[static_cast<size_t>(t.anchor) * m + static_cast<size_t>(t.negative)];
           if (reference::different(x[static_cast<size_t>(t.anchor)], y[q]) && static_cast<int>(q) != t.negative &&
               (std::abs(dq - taken) <= 4e-6 || std::abs(dq - dp) <= 4e-6))
             sums.slack[static_cast<size_t>(t.anchor)] += 1;
@@ -146,28 +158,31 @@ inline reference::TripletSums expected_of(const Batch& batch) {
       return sums;
     }
     case DUET_TRIPLET_DISTANCE_WEIGHTED: {
-      const auto negatives =
-          reference::mine_distance_weighted(distances(batch, DUET_EUCLIDEAN), x, y, batch.d(), kSeed, kStep, kSlots, batch.first_row,
-                                            batch.first_column, batch.total_columns ? batch.total_columns : batch.m());
+      const auto negatives = reference::mine_distance_weighted(distances(batch, DUET_EUCLIDEAN), x, y, batch.d(), kSeed,
+                                                               kStep, kSlots, batch.first_row, batch.first_column,
+                                                               batch.total_columns ? batch.total_columns : batch.m());
       return reference::triplets_mined(values, n, reference::drawn_triplets(negatives, x, y), batch.margin);
     }
     default: break;
   }
-  if (!batch.soft) return reference::triplets_all(values, reference::agreement_of_labels(x, y), Doubles(x.size(), 1), batch.margin);
-  const auto weights = reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), batch.n(), batch.m(),
-                                            batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column);
+  if (!batch.soft)
+    return reference::triplets_all(values, reference::agreement_of_labels(x, y), Doubles(x.size(), 1), batch.margin);
+  const auto weights =
+      reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), batch.n(), batch.m(),
+                           batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column);
   return reference::triplets_all(values, weights, batch.trust_x.values(), batch.margin);
 }
 
-// Row terms: a triplet's value is off by at most two distances' errors (2e-6 each, METHOD.md 1; Euclidean distances of rows not close: 4e-6) and by
-// its weight's few ulps; those within 4e-6 of the hinge may fall on either side.
+// Row terms: a triplet's value is off by at most two distances' errors (2e-6 each, METHOD.md 1; Euclidean distances of
+// rows not close: 4e-6) and by its weight's few ulps; those within 4e-6 of the hinge may fall on either side.
 inline void check_rows(const Forward& actual, const reference::TripletSums& expected) {
   double loss_off = 0, active_off = 0;
   for (int64_t i = 0; i < actual.loss.rows(); ++i) {
     const size_t k = static_cast<size_t>(i);
     const double allowed = expected.active[k] + expected.slack[k];
     loss_off = std::max(loss_off, std::abs(actual.loss.at(i) - expected.loss[k]) - 1e-5 * allowed);
-    active_off = std::max(active_off, std::abs(actual.active.at(i) - expected.active[k]) - expected.slack[k] - 1e-6 * allowed);
+    active_off =
+        std::max(active_off, std::abs(actual.active.at(i) - expected.active[k]) - expected.slack[k] - 1e-6 * allowed);
   }
   CHECK(loss_off <= 1e-6);  // what ulps of weights near 0 leave
   CHECK(active_off <= 1e-6);
@@ -175,18 +190,20 @@ inline void check_rows(const Forward& actual, const reference::TripletSums& expe
 
 inline double weight_of(const reference::TripletSums& sums) { return reference::total(sums.active); }
 
-inline void check_gradients(const Gradients& actual, const Batch& batch, const reference::TripletSums& expected, double weight, double upstream,
-                            const std::string& what) {
+inline void check_gradients(const Gradients& actual, const Batch& batch, const reference::TripletSums& expected,
+                            double weight, double upstream, const std::string& what) {
   Doubles grad = expected.grad;
   for (double& value : grad) value *= weight > 0 ? upstream / weight : 0;
-  const auto rows = reference::distance_gradients(batch.x.values(), batch.y.values(), batch.n(), batch.m(), batch.d(), batch.metric, grad);
+  const auto rows = reference::distance_gradients(batch.x.values(), batch.y.values(), batch.n(), batch.m(), batch.d(),
+                                                  batch.metric, grad);
   // A triplet that changes sides moves two distances' gradients, each of norm at most 4 for unit rows.
   const double slack = weight > 0 ? 8 * std::abs(upstream) * reference::total(expected.slack) / weight : 0;
   check_relative(actual.x.values(), rows.x, 1e-5, what + " grad_x", slack + 1e-7);
   check_relative(actual.y.values(), rows.y, 1e-5, what + " grad_y", slack + 1e-7);
 }
 
-inline const duet_triplet_mining kMinings[] = {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED};
+inline const duet_triplet_mining kMinings[] = {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD,
+                                               DUET_TRIPLET_DISTANCE_WEIGHTED};
 inline const char* const kNames[] = {"all", "hard", "semihard", "distance_weighted"};
 
 // The emulator sorts a column in about the time of 400 multiply-adds.

@@ -22,7 +22,8 @@ void check_one_pass(Batch& batch) {
 }  // namespace
 
 TEST_CASE("triplets up to the rows, columns and classes of the small form, and one past them") {
-  // kSmallRows, and the columns of triplet_small_cuda.cu. Many classes: few pairs of distances that float32 cannot tell.
+  // kSmallRows, and the columns of triplet_small_cuda.cu. Many classes: few pairs of distances that float32 cannot
+  // tell.
   for (const Shape& s : {Shape{256, 9, 5, 40, true, 0.1},
                          {257, 9, 5, 40, true, 0.1},
                          {9, 256, 5, 40, true, 0.1},
@@ -49,9 +50,11 @@ TEST_CASE("triplets of close, equal and zero rows keep their gradients' digits i
         Batch batch = batch_of({12, 14, 16, 3, true, 0}, 52);
         Draw draw(53);
         for (int64_t k = 0; k < batch.d(); ++k) {
-          for (int64_t j = 0; j < kClose; ++j) batch.y.at(j, k) = batch.x.at(j, k) + static_cast<float>(1e-3 * draw.normal());
+          for (int64_t j = 0; j < kClose; ++j)
+            batch.y.at(j, k) = batch.x.at(j, k) + static_cast<float>(1e-3 * draw.normal());
           batch.y.at(kEqual, k) = batch.x.at(kEqual, k);
-          if (metric == DUET_COSINE) batch.x.at(kZero, k) = 0;  // others would see unit rows from it, all at a distance that float32 cannot tell
+          if (metric == DUET_COSINE)
+            batch.x.at(kZero, k) = 0;  // others would see unit rows from it, all at a distance that float32 cannot tell
         }
         batch.metric = metric, batch.mining = mining, batch.soft = soft;
         check_one_pass(batch);
@@ -67,11 +70,13 @@ TEST_CASE("sums of both sides are added in one call, whatever their shapes, or o
   for (const bool with_x : {false, true})
     for (const bool with_y : {false, true}) {
       Floats x = before_x, y = before_y;
-      SUCCEED_CALL(duet_triplet_add_gradient(context, active.vector(), upstream.vector(), sum_x.matrix(), sum_y.matrix(),
-                                             with_x ? x.matrix() : duet_matrix{}, with_y ? y.matrix() : duet_matrix{}));
+      SUCCEED_CALL(duet_triplet_add_gradient(context, active.vector(), upstream.vector(), sum_x.matrix(),
+                                             sum_y.matrix(), with_x ? x.matrix() : duet_matrix{},
+                                             with_y ? y.matrix() : duet_matrix{}));
       const auto check = [](const Floats& after, const Floats& before, const Floats& sum, bool added) {
         for (int64_t i = 0; i < sum.rows(); ++i)
-          for (int64_t k = 0; k < sum.columns(); ++k) CHECK(after.at(i, k) == before.at(i, k) + (added ? 0.5f * sum.at(i, k) : 0.0f));
+          for (int64_t k = 0; k < sum.columns(); ++k)
+            CHECK(after.at(i, k) == before.at(i, k) + (added ? 0.5f * sum.at(i, k) : 0.0f));
       };
       check(x, before_x, sum_x, with_x);
       check(y, before_y, sum_y, with_y);

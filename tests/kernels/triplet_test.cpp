@@ -23,7 +23,8 @@ TEST_CASE("triplet losses and gradients agree with the reference, whatever the t
         const double weight = weight_of(expected);
         CHECK(std::abs(first.weight.at(0) - weight) <= reference::total(expected.slack) + 1e-6 * (1 + weight));
         if (weight > 0)
-          CHECK(std::abs(first.total.at(0) - reference::total(expected.loss) / weight) <= 1e-5 + reference::total(expected.slack) / weight);
+          CHECK(std::abs(first.total.at(0) - reference::total(expected.loss) / weight) <=
+                1e-5 + reference::total(expected.slack) / weight);
         else
           CHECK(first.total.at(0) == 0);
         const Gradients gradients = backward(batch, weight, 0.7, zeros(batch), 1);
@@ -48,26 +49,35 @@ TEST_CASE("triplets of every metric") {
       CAPTURE(kNames[mining]);
       const auto expected = expected_of(batch);
       check_rows(forward(batch), expected);
-      check_gradients(backward(batch, weight_of(expected), 1, zeros(batch)), batch, expected, weight_of(expected), 1, kNames[mining]);
+      check_gradients(backward(batch, weight_of(expected), 1, zeros(batch)), batch, expected, weight_of(expected), 1,
+                      kNames[mining]);
     }
 }
 
 TEST_CASE("the reference's triplet gradients are those of its losses") {
   Batch batch = batch_of({5, 6, 3, 2, true, 0}, 33);
   const Doubles values = distances(batch, DUET_SQEUCLIDEAN);
-  const auto weights = reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), 5, 6, 2, true);
-  const auto loss = [&](const Doubles& at) { return reference::total(reference::triplets_all(at, weights, Doubles(5, 0.8), 0.2).loss); };
-  check_close(reference::triplets_all(values, weights, Doubles(5, 0.8), 0.2).grad, central_differences(loss, values), 1e-7, "all");
+  const auto weights =
+      reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), 5, 6, 2, true);
+  const auto loss = [&](const Doubles& at) {
+    return reference::total(reference::triplets_all(at, weights, Doubles(5, 0.8), 0.2).loss);
+  };
+  check_close(reference::triplets_all(values, weights, Doubles(5, 0.8), 0.2).grad, central_differences(loss, values),
+              1e-7, "all");
   const auto triplets = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), 0.2);
-  const auto mined = [&](const Doubles& at) { return reference::total(reference::triplets_mined(at, 5, triplets, 0.2).loss); };
-  check_close(reference::triplets_mined(values, 5, triplets, 0.2).grad, central_differences(mined, values), 1e-7, "mined");
+  const auto mined = [&](const Doubles& at) {
+    return reference::total(reference::triplets_mined(at, 5, triplets, 0.2).loss);
+  };
+  check_close(reference::triplets_mined(values, 5, triplets, 0.2).grad, central_differences(mined, values), 1e-7,
+              "mined");
 }
 
 TEST_CASE("triplets agree with the golden cases") {
   for (const GoldenCase& golden : golden_cases()) {
     CAPTURE(golden.name());
-    Batch batch{golden.load("A").array(),  golden.load("V").array(),  golden.load("Qa").array(),          golden.load("Qv").array(),
-                golden.load("ta").array(), golden.load("tv").array(), golden.load("ya").array<int32_t>(), golden.load("yv").array<int32_t>()};
+    Batch batch{golden.load("A").array(),           golden.load("V").array(),          golden.load("Qa").array(),
+                golden.load("Qv").array(),          golden.load("ta").array(),         golden.load("tv").array(),
+                golden.load("ya").array<int32_t>(), golden.load("yv").array<int32_t>()};
     if (!affordable_rows(batch.n(), batch.m())) continue;
     batch.paired = golden.fact("paired") != 0;
     batch.margin = static_cast<float>(golden.fact("margin"));
@@ -75,7 +85,8 @@ TEST_CASE("triplets agree with the golden cases") {
     for (const bool soft : {true, false}) {
       batch.soft = soft;
       const std::string kind = soft ? "triplet" : "triplet_hardlabel";
-      const reference::TripletSums expected{golden.load(kind + "_row_loss").values, golden.load(kind + "_row_active").values,
+      const reference::TripletSums expected{golden.load(kind + "_row_loss").values,
+                                            golden.load(kind + "_row_active").values,
                                             golden.load(kind + "_row_slack").values, Doubles()};
       const Forward actual = forward(batch);
       check_rows(actual, expected);
@@ -99,7 +110,8 @@ TEST_CASE("triplets agree with the golden cases") {
 }
 
 TEST_CASE("a triplet on the hinge is inactive, for the loss and for both gradients") {
-  // One positive at squared distance 1 and negatives at exactly fl(1 + margin), one ulp below, and far: only the second is active.
+  // One positive at squared distance 1 and negatives at exactly fl(1 + margin), one ulp below, and far: only the second
+  // is active.
   const float margin = 0.25f, below = std::sqrt(std::nextafterf(1.25f, 0));
   Batch batch{Floats(1, 2).fill(0), Floats(4, 2).fill(0), Floats(0, 0),       Floats(0, 0),
               Floats(0, 1),         Floats(0, 1),         Ints(1, 1).fill(0), Ints(4, 1).fill(1)};

@@ -23,7 +23,10 @@ void evaluate(Function function, const float* in, float* out, int64_t count) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = 0; k + lanes <= count; k += lanes) {
     const auto x = hn::LoadU(d, in + k);
-    hn::StoreU(function == Function::exp ? exp(d, x) : function == Function::log ? log(d, x) : log_1_plus(d, x), d, out + k);
+    hn::StoreU(function == Function::exp   ? exp(d, x)
+               : function == Function::log ? log(d, x)
+                                           : log_1_plus(d, x),
+               d, out + k);
   }
 }
 
@@ -100,8 +103,10 @@ TEST_CASE("the exponential of a bounded score") {
       for (float& x : in) x *= sign;
       std::vector<float> out(in.size());
       run(in.data(), out.data(), static_cast<int64_t>(in.size()));
-      // Without FMA the product with log2 e is rounded: at 58 to 2^-19 of an exponent, which is 11 to 22 ulp of the power.
-      CHECK(largest_ulps(in, out, [](double x) { return std::exp(3 * x); }) <= ((hwy::SupportedTargets() & HWY_SSE4) != 0 ? 24 : 1));
+      // Without FMA the product with log2 e is rounded: at 58 to 2^-19 of an exponent, which is 11 to 22 ulp of the
+      // power.
+      CHECK(largest_ulps(in, out, [](double x) { return std::exp(3 * x); }) <=
+            ((hwy::SupportedTargets() & HWY_SSE4) != 0 ? 24 : 1));
     }
   });
 }

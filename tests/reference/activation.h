@@ -1,5 +1,5 @@
-// Activations and dropout as their header states them, in double, for tests alone. The words of dropout come from kernels/core/philox.h, which
-// the golden cases check.
+// Activations and dropout as their header states them, in double, for tests alone. The words of dropout come from
+// kernels/core/philox.h, which the golden cases check.
 #pragma once
 
 #include <cmath>
@@ -31,12 +31,13 @@ inline double activation_slope(duet_activation_kind kind, double x) {
 }
 
 // 1 / (1 - p) where the element is kept, 0 where it is dropped.
-inline Doubles dropout_factors(float drop_probability, uint64_t seed, uint32_t layer, uint32_t step, int64_t first_row, int64_t rows,
-                               int64_t columns) {
+inline Doubles dropout_factors(float drop_probability, uint64_t seed, uint32_t layer, uint32_t step, int64_t first_row,
+                               int64_t rows, int64_t columns) {
   Doubles factors;
   for (int64_t e = first_row * columns; e < (first_row + rows) * columns; ++e) {
     const uint32_t word = random_word(seed, 5 + 256 * layer, step, static_cast<uint64_t>(e));
-    factors.push_back(word < std::floor(double{drop_probability} * 4294967296.0 + 0.5) ? 0 : 1 / (1 - double{drop_probability}));
+    factors.push_back(
+        word < std::floor(double{drop_probability} * 4294967296.0 + 0.5) ? 0 : 1 / (1 - double{drop_probability}));
   }
   return factors;
 }

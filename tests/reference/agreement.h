@@ -13,8 +13,9 @@ struct Weights {
 };
 
 // Anchors in rows: class_a n x C, class_v m x C, trust_v m the trust of the columns' samples.
-inline Weights agreement(const std::vector<double>& class_a, const std::vector<double>& class_v, const std::vector<double>& trust_v, int64_t n,
-                         int64_t m, int64_t classes, bool paired, int64_t first_row = 0, int64_t first_column = 0) {
+inline Weights agreement(const std::vector<double>& class_a, const std::vector<double>& class_v,
+                         const std::vector<double>& trust_v, int64_t n, int64_t m, int64_t classes, bool paired,
+                         int64_t first_row = 0, int64_t first_column = 0) {
   Weights out{std::vector<double>(n * m), std::vector<double>(n * m)};
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {

@@ -16,7 +16,8 @@ inline Doubles transposed(const Doubles& x, int64_t rows, int64_t columns) {
 }
 
 // s_ij = scale a_i.v_j, or -scale dist(a_i, v_j)
-inline Doubles scores(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d, duet_metric score, double scale) {
+inline Doubles scores(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d, duet_metric score,
+                      double scale) {
   Doubles s = distances(a, v, n, m, d, score);
   for (double& value : s) value *= score == DUET_INNER ? scale : -scale;
   return s;
@@ -76,8 +77,8 @@ struct ScoreGradients {
 };
 
 // What d loss/d s (n x m) gives the rows and the scale.
-inline ScoreGradients score_gradients(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d, duet_metric score, double scale,
-                                      const Doubles& grad_s) {
+inline ScoreGradients score_gradients(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d,
+                                      duet_metric score, double scale, const Doubles& grad_s) {
   const double sign = score == DUET_INNER ? 1 : -1;
   const Doubles dots = distances(a, v, n, m, d, score);
   ScoreGradients out;

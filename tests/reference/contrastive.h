@@ -5,7 +5,8 @@
 
 namespace duet::reference {
 
-// The cross-entropy of each row's softmax of s against pos normalised (InfoNCE: pos the identity); 0 for a row without positives.
+// The cross-entropy of each row's softmax of s against pos normalised (InfoNCE: pos the identity); 0 for a row without
+// positives.
 inline RowTerms cross_entropy_rows(const Doubles& s, const Doubles& pos, const Doubles& weight, int64_t n, int64_t m) {
   const Doubles log_p = log_softmax_rows(s, n, m), p = softmax_rows(s, n, m);
   RowTerms out{Doubles(n), Doubles(n * m), Doubles(n * m)};

@@ -1,4 +1,5 @@
-// METHOD.md 6.7: the cross-entropy of each row and what an upstream weight of it means for the logits. In double, for tests alone.
+// METHOD.md 6.7: the cross-entropy of each row and what an upstream weight of it means for the logits. In double, for
+// tests alone.
 #pragma once
 
 #include <cmath>
@@ -18,19 +19,21 @@ inline std::vector<double> log_softmax(const double* z, int64_t classes) {
   return out;
 }
 
-inline std::vector<double> cross_entropy(const std::vector<double>& z, const std::vector<double>& q, int64_t rows, int64_t classes) {
+inline std::vector<double> cross_entropy(const std::vector<double>& z, const std::vector<double>& q, int64_t rows,
+                                         int64_t classes) {
   std::vector<double> loss;
   for (int64_t i = 0; i < rows; ++i) {
     const auto logs = log_softmax(z.data() + i * classes, classes);
     double sum = 0;
-    for (int64_t c = 0; c < classes; ++c) sum -= q[i * classes + c] == 0 && logs[c] == -INFINITY ? 0 : q[i * classes + c] * logs[c];
+    for (int64_t c = 0; c < classes; ++c)
+      sum -= q[i * classes + c] == 0 && logs[c] == -INFINITY ? 0 : q[i * classes + c] * logs[c];
     loss.push_back(sum);
   }
   return loss;
 }
 
-inline std::vector<double> cross_entropy_gradient(const std::vector<double>& z, const std::vector<double>& q, const std::vector<double>& weight,
-                                                  int64_t rows, int64_t classes) {
+inline std::vector<double> cross_entropy_gradient(const std::vector<double>& z, const std::vector<double>& q,
+                                                  const std::vector<double>& weight, int64_t rows, int64_t classes) {
   std::vector<double> grad;
   for (int64_t i = 0; i < rows; ++i) {
     const auto logs = log_softmax(z.data() + i * classes, classes);

@@ -32,7 +32,8 @@ inline std::vector<double> cross_correlation(const Standardised& a, const Standa
   return r;
 }
 
-inline double decorrelation(const std::vector<double>& a, const std::vector<double>& v, int64_t n, int64_t d, double eps = 1e-5) {
+inline double decorrelation(const std::vector<double>& a, const std::vector<double>& v, int64_t n, int64_t d,
+                            double eps = 1e-5) {
   if (d <= 1 || n == 0) return 0;
   double sum = 0;
   for (const double r : cross_correlation(standardise(a, n, d, eps), standardise(v, n, d, eps), n, d)) sum += r * r;
@@ -40,8 +41,8 @@ inline double decorrelation(const std::vector<double>& a, const std::vector<doub
 }
 
 // dL/da; dL/dv is the same with the sides exchanged.
-inline std::vector<double> decorrelation_gradient(const std::vector<double>& a, const std::vector<double>& v, int64_t n, int64_t d,
-                                                  double eps = 1e-5) {
+inline std::vector<double> decorrelation_gradient(const std::vector<double>& a, const std::vector<double>& v, int64_t n,
+                                                  int64_t d, double eps = 1e-5) {
   std::vector<double> grad(a.size());
   if (d <= 1 || n == 0) return grad;
   const Standardised x = standardise(a, n, d, eps), y = standardise(v, n, d, eps);
@@ -50,7 +51,8 @@ inline std::vector<double> decorrelation_gradient(const std::vector<double>& a, 
     std::vector<double> g(n);
     double mean = 0, along = 0;
     for (int64_t i = 0; i < n; ++i) {
-      for (int64_t l = 0; l < d; ++l) g[i] += 2 * r[k * d + l] * y.rows[i * d + l] / (static_cast<double>(d) * static_cast<double>(d - 1)) / n;
+      for (int64_t l = 0; l < d; ++l)
+        g[i] += 2 * r[k * d + l] * y.rows[i * d + l] / (static_cast<double>(d) * static_cast<double>(d - 1)) / n;
       mean += g[i] / n;
       along += g[i] * x.rows[i * d + k] / n;
     }

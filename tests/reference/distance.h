@@ -38,7 +38,10 @@ inline Doubles distances(const Doubles& x, const Doubles& y, int64_t n, int64_t 
         inner += u[i * d + k] * w[j * d + k];
         square += (u[i * d + k] - w[j * d + k]) * (u[i * d + k] - w[j * d + k]);
       }
-      out[i * m + j] = metric == DUET_INNER ? inner : cosine ? 1 - inner : metric == DUET_EUCLIDEAN ? std::sqrt(square) : square;
+      out[i * m + j] = metric == DUET_INNER       ? inner
+                       : cosine                   ? 1 - inner
+                       : metric == DUET_EUCLIDEAN ? std::sqrt(square)
+                                                  : square;
     }
   return out;
 }
@@ -48,7 +51,8 @@ struct RowGradients {
 };
 
 // What G = dL/dD gives the rows.
-inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64_t n, int64_t m, int64_t d, duet_metric metric, const Doubles& g) {
+inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64_t n, int64_t m, int64_t d,
+                                       duet_metric metric, const Doubles& g) {
   RowGradients out{Doubles(n * d), Doubles(m * d)};
   if (metric == DUET_COSINE) {
     const Doubles u = unit_rows(x, n, d), w = unit_rows(y, m, d);
@@ -59,7 +63,8 @@ inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64
           gu[i * d + k] += g[i * m + j] * w[j * d + k];
           gw[j * d + k] += g[i * m + j] * u[i * d + k];
         }
-    const auto project = [d](const Doubles& rows, const Doubles& unit, const Doubles& gradient, int64_t count, Doubles& to) {
+    const auto project = [d](const Doubles& rows, const Doubles& unit, const Doubles& gradient, int64_t count,
+                             Doubles& to) {
       for (int64_t i = 0; i < count; ++i) {
         const double length = norm(rows.data() + i * d, d);
         if (length < 1e-12) continue;
@@ -76,7 +81,9 @@ inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {
       const double gij = g[i * m + j];
-      const double h = metric == DUET_SQEUCLIDEAN ? 2 * gij : metric == DUET_EUCLIDEAN ? (values[i * m + j] == 0 ? 0 : gij / values[i * m + j]) : gij;
+      const double h = metric == DUET_SQEUCLIDEAN ? 2 * gij
+                       : metric == DUET_EUCLIDEAN ? (values[i * m + j] == 0 ? 0 : gij / values[i * m + j])
+                                                  : gij;
       for (int64_t k = 0; k < d; ++k) {
         const double xk = x[i * d + k], yk = y[j * d + k];
         out.x[i * d + k] += metric == DUET_INNER ? h * yk : h * (xk - yk);

@@ -7,8 +7,8 @@
 namespace duet::reference {
 
 // pos_ij of section 2 (n x m); the number of classes follows from class_a.
-inline Doubles positives(const Doubles& class_a, const Doubles& class_v, const Doubles& trust_v, int64_t n, int64_t m, bool paired,
-                         int64_t first_row = 0, int64_t first_column = 0) {
+inline Doubles positives(const Doubles& class_a, const Doubles& class_v, const Doubles& trust_v, int64_t n, int64_t m,
+                         bool paired, int64_t first_row = 0, int64_t first_column = 0) {
   const int64_t classes = n == 0 ? 0 : static_cast<int64_t>(class_a.size()) / n;
   return agreement(class_a, class_v, trust_v, n, m, classes, paired, first_row, first_column).positive;
 }
@@ -19,9 +19,10 @@ struct RowTerms {
   Doubles parts;   // n x m: the sizes of what grad_s is the difference of
 };
 
-// (1-kappa_i) KL(P'_i || P_i) + kappa_i KL(What_i || P_i) of student scores s and teacher scores t (n x m), pos (n x m) unnormalised.
-inline RowTerms distillation_rows(const Doubles& s, const Doubles& t, const Doubles& pos, const Doubles& kappa, const Doubles& weight, int64_t n,
-                                  int64_t m) {
+// (1-kappa_i) KL(P'_i || P_i) + kappa_i KL(What_i || P_i) of student scores s and teacher scores t (n x m), pos (n x m)
+// unnormalised.
+inline RowTerms distillation_rows(const Doubles& s, const Doubles& t, const Doubles& pos, const Doubles& kappa,
+                                  const Doubles& weight, int64_t n, int64_t m) {
   const Doubles log_p = log_softmax_rows(s, n, m), log_teacher = log_softmax_rows(t, n, m), p = softmax_rows(s, n, m),
                 teacher = softmax_rows(t, n, m);
   RowTerms out{Doubles(n), Doubles(n * m), Doubles(n * m)};

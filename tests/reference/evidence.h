@@ -1,5 +1,6 @@
-// METHOD.md 6 "Evidence", from its meaning: each row is left out, the others' system is solved by Gaussian elimination, and what it predicts at the
-// row is read off. O(n^4). For many rows a second way inverts once, by Gauss-Jordan in long double. For tests alone.
+// METHOD.md 6 "Evidence", from its meaning: each row is left out, the others' system is solved by Gaussian elimination,
+// and what it predicts at the row is read off. O(n^4). For many rows a second way inverts once, by Gauss-Jordan in long
+// double. For tests alone.
 #pragma once
 
 #include <algorithm>
@@ -131,8 +132,8 @@ inline double pairs_read(const Grid<double>& from, const Grid<double>& to, declt
   return sum;
 }
 
-inline EvidenceResult evidence(const EvidenceSide& a, const EvidenceSide& v, const std::vector<int32_t>& labels, int64_t classes,
-                               decltype(&predict_left_out) predict = predict_left_out) {
+inline EvidenceResult evidence(const EvidenceSide& a, const EvidenceSide& v, const std::vector<int32_t>& labels,
+                               int64_t classes, decltype(&predict_left_out) predict = predict_left_out) {
   std::vector<int64_t> rows, all;
   for (size_t i = 0; i < labels.size(); ++i) {
     all.push_back(static_cast<int64_t>(i));
@@ -151,7 +152,8 @@ inline EvidenceResult evidence(const EvidenceSide& a, const EvidenceSide& v, con
     const Grid<double> scores[2] = {predict(unit_kernel(a, rows), onehot), predict(unit_kernel(v, rows), onehot)};
     double mean[2] = {0, 0}, variance = 0;
     for (const int side : {0, 1})
-      for (size_t k = 0; k < rows.size(); ++k) mean[side] += share_below(scores[side][k], static_cast<size_t>(label(k))) / n;
+      for (size_t k = 0; k < rows.size(); ++k)
+        mean[side] += share_below(scores[side][k], static_cast<size_t>(label(k))) / n;
     const double m = mean[1] - mean[0];
     for (size_t k = 0; k < rows.size(); ++k) {
       const auto own = static_cast<size_t>(label(k));

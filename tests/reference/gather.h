@@ -6,9 +6,11 @@
 
 namespace duet::reference {
 
-inline std::vector<double> gather(const std::vector<double>& source, int64_t columns, const std::vector<int64_t>& indices) {
+inline std::vector<double> gather(const std::vector<double>& source, int64_t columns,
+                                  const std::vector<int64_t>& indices) {
   std::vector<double> rows;
-  for (const int64_t index : indices) rows.insert(rows.end(), source.begin() + index * columns, source.begin() + (index + 1) * columns);
+  for (const int64_t index : indices)
+    rows.insert(rows.end(), source.begin() + index * columns, source.begin() + (index + 1) * columns);
   return rows;
 }
 

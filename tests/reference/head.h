@@ -43,7 +43,8 @@ struct HeadOf {
       if (!by_logits[k].empty()) {
         const auto of_layer = layer(out.u[k]).backward(as<T>(by_logits[k]));
         for (std::size_t e = 0; e < g.size(); ++e) g[e] = static_cast<T>(static_cast<T>(g[e]) + of_layer.x[e]);
-        for (std::size_t e = 0; e < grad.weight.size(); ++e) grad.weight[e] = static_cast<T>(static_cast<T>(grad.weight[e]) + of_layer.weight[e]);
+        for (std::size_t e = 0; e < grad.weight.size(); ++e)
+          grad.weight[e] = static_cast<T>(static_cast<T>(grad.weight[e]) + of_layer.weight[e]);
         for (std::size_t c = 0; c < grad.bias.size(); ++c) grad.bias[c] += of_layer.bias[c];
       }
       grad.x.push_back(columns ? unit_rows_backward(x[k], columns, eps, g) : g);
@@ -56,7 +57,9 @@ struct HeadOf {
   static std::vector<To> as(const std::vector<From>& values) {
     return std::vector<To>(values.begin(), values.end());
   }
-  LinearOf<T> layer(const Doubles& u) const { return {rows, columns, classes, as<T>(u), as<T>(weight), as<T>(bias), static_cast<T>(scale)}; }
+  LinearOf<T> layer(const Doubles& u) const {
+    return {rows, columns, classes, as<T>(u), as<T>(weight), as<T>(bias), static_cast<T>(scale)};
+  }
 };
 
 using Head = HeadOf<double>;

@@ -1,5 +1,5 @@
-// Dense layer: outputs = s (x W^T + b). Bare loops, for tests alone: in double the reference, in float the naive version whose error says what
-// float32 can be asked for.
+// Dense layer: outputs = s (x W^T + b). Bare loops, for tests alone: in double the reference, in float the naive
+// version whose error says what float32 can be asked for.
 #pragma once
 
 #include <cstddef>

@@ -48,16 +48,19 @@ inline std::vector<Triplet> mine_semihard(const Doubles& distances, const Labels
       int best = -1;
       for (size_t j = 0; j < m; ++j) {
         const double d = distances[i * m + j];
-        if (different(x[i], y[j]) && d > dp && d < dp + margin && (best < 0 || d < distances[i * m + best])) best = static_cast<int>(j);
+        if (different(x[i], y[j]) && d > dp && d < dp + margin && (best < 0 || d < distances[i * m + best]))
+          best = static_cast<int>(j);
       }
       out.push_back({static_cast<int>(i), static_cast<int>(p), best});
     }
   return out;
 }
 
-// n x slots; euclidean: the Euclidean distances, row i and column j being first_row + i and first_column + j of a batch of total columns.
-inline std::vector<int> mine_distance_weighted(const Doubles& euclidean, const Labels& x, const Labels& y, int64_t d, uint64_t seed, int64_t step,
-                                               int64_t slots, int64_t first_row, int64_t first_column, int64_t total) {
+// n x slots; euclidean: the Euclidean distances, row i and column j being first_row + i and first_column + j of a batch
+// of total columns.
+inline std::vector<int> mine_distance_weighted(const Doubles& euclidean, const Labels& x, const Labels& y, int64_t d,
+                                               uint64_t seed, int64_t step, int64_t slots, int64_t first_row,
+                                               int64_t first_column, int64_t total) {
   const size_t n = x.size(), m = y.size();
   std::vector<int> out(n * slots, -1);
   for (size_t i = 0; i < n; ++i)
@@ -67,8 +70,10 @@ inline std::vector<int> mine_distance_weighted(const Doubles& euclidean, const L
         const double e = euclidean[i * m + j], c = std::max(e, 0.5);
         if (!different(x[i], y[j]) || !(e < 1.4)) continue;
         const double log_q = (d - 2.0) * std::log(c) + 0.5 * (d - 3.0) * std::log(std::max(1 - c * c / 4, 1e-8));
-        const uint64_t element = static_cast<uint64_t>((first_row + static_cast<int64_t>(i)) * total + first_column + static_cast<int64_t>(j));
-        const double u = uniform(random_word(seed, 6 + 256 * static_cast<uint32_t>(slot), static_cast<uint32_t>(step), element));
+        const uint64_t element = static_cast<uint64_t>((first_row + static_cast<int64_t>(i)) * total + first_column +
+                                                       static_cast<int64_t>(j));
+        const double u =
+            uniform(random_word(seed, 6 + 256 * static_cast<uint32_t>(slot), static_cast<uint32_t>(step), element));
         const double score = -log_q - std::log(-std::log(u));
         if (score > best) best = score, out[i * slots + slot] = static_cast<int>(j);
       }

@@ -29,7 +29,8 @@ inline Doubles unit_rows_backward(const Doubles& x, int64_t d, double eps, const
     double square = 0, along = 0;
     for (std::size_t k = row; k < row + static_cast<std::size_t>(d); ++k) square += x[k] * x[k], along += g[k] * y[k];
     const double norm = std::sqrt(square);
-    for (std::size_t k = row; k < row + static_cast<std::size_t>(d); ++k) grad[k] = norm < eps ? g[k] / eps : (g[k] - along * y[k]) / norm;
+    for (std::size_t k = row; k < row + static_cast<std::size_t>(d); ++k)
+      grad[k] = norm < eps ? g[k] / eps : (g[k] - along * y[k]) / norm;
   }
   return grad;
 }
@@ -48,7 +49,8 @@ struct LayerNorm {
     for (std::size_t row = 0; row < x.size(); row += size) {
       double mean = 0, variance = 0;
       for (std::size_t k = 0; k < size; ++k) mean += x[row + k] / static_cast<double>(d);
-      for (std::size_t k = 0; k < size; ++k) variance += (x[row + k] - mean) * (x[row + k] - mean) / static_cast<double>(d);
+      for (std::size_t k = 0; k < size; ++k)
+        variance += (x[row + k] - mean) * (x[row + k] - mean) / static_cast<double>(d);
       const double scale = 1 / std::sqrt(variance + eps);
       for (std::size_t k = 0; k < size; ++k) y[row + k] = (x[row + k] - mean) * scale;
       if (scales) scales->push_back(scale);
@@ -59,7 +61,8 @@ struct LayerNorm {
   Doubles forward(const Doubles& x) const {
     Doubles y = standardise(x);
     for (std::size_t e = 0; e < y.size(); ++e)
-      y[e] = y[e] * gain_at(e % static_cast<std::size_t>(d)) + (offset.empty() ? 0 : offset[e % static_cast<std::size_t>(d)]);
+      y[e] = y[e] * gain_at(e % static_cast<std::size_t>(d)) +
+             (offset.empty() ? 0 : offset[e % static_cast<std::size_t>(d)]);
     return y;
   }
 
@@ -79,7 +82,8 @@ struct LayerNorm {
         mean += g[row + k] * gain_at(k) / static_cast<double>(d);
         mean_x += g[row + k] * gain_at(k) * standard[row + k] / static_cast<double>(d);
       }
-      for (std::size_t k = 0; k < size; ++k) grad.x[row + k] = scales[row / size] * (g[row + k] * gain_at(k) - mean - mean_x * standard[row + k]);
+      for (std::size_t k = 0; k < size; ++k)
+        grad.x[row + k] = scales[row / size] * (g[row + k] * gain_at(k) - mean - mean_x * standard[row + k]);
     }
     return grad;
   }

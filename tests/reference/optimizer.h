@@ -17,10 +17,12 @@ struct OptimizerState {
 };
 
 inline void move_teacher(OptimizerState& state, double momentum) {
-  for (std::size_t k = 0; k < state.teacher.size(); ++k) state.teacher[k] = momentum * state.teacher[k] + (1 - momentum) * state.parameter[k];
+  for (std::size_t k = 0; k < state.teacher.size(); ++k)
+    state.teacher[k] = momentum * state.teacher[k] + (1 - momentum) * state.parameter[k];
 }
 
-inline void adamw(OptimizerState& state, const Doubles& gradient, const duet_adamw_options& options, double rate, int64_t step) {
+inline void adamw(OptimizerState& state, const Doubles& gradient, const duet_adamw_options& options, double rate,
+                  int64_t step) {
   const double beta1 = options.beta1, beta2 = options.beta2, t = static_cast<double>(step);
   for (std::size_t k = 0; k < gradient.size(); ++k) {
     double &theta = state.parameter[k], &m = state.first_moment[k], &v = state.second_moment[k];

@@ -21,7 +21,8 @@ inline PhiloxWords philox(PhiloxWords counter, uint64_t key0, uint64_t key1) {
 
 inline uint32_t random_word(uint64_t seed, uint32_t stream, uint32_t step, uint64_t element) {
   const uint64_t block = element / 4, low = 0xFFFFFFFF;
-  return static_cast<uint32_t>(philox({{block & low, block >> 32, step, stream}}, seed & low, seed >> 32).word[element % 4]);
+  return static_cast<uint32_t>(
+      philox({{block & low, block >> 32, step, stream}}, seed & low, seed >> 32).word[element % 4]);
 }
 
 }  // namespace duet::reference

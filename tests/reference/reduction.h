@@ -40,7 +40,9 @@ struct Term {
   double weight = 0;
   std::vector<Mean> means;
 
-  double value() const { return means.size() == 2 ? 0.5 * means[0].value() + 0.5 * means[1].value() : means[0].value(); }
+  double value() const {
+    return means.size() == 2 ? 0.5 * means[0].value() + 0.5 * means[1].value() : means[0].value();
+  }
   // Of the values of one of its means, for a gradient of the total.
   Doubles gradient(std::size_t mean, double grad_total) const {
     const Mean& of = means[mean];

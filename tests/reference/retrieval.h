@@ -1,4 +1,5 @@
-// METHOD.md 7 in double, for tests alone: every ranking is written out, equal scores as the expectation over their orders. A NaN score is no item's.
+// METHOD.md 7 in double, for tests alone: every ranking is written out, equal scores as the expectation over their
+// orders. A NaN score is no item's.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,8 @@
 namespace duet::reference {
 
 // n x m cosine similarities of rows, each divided by max(norm, 1e-12); NaN where a row has a NaN or an infinity.
-inline std::vector<double> cosines(const std::vector<double>& queries, const std::vector<double>& gallery, int64_t n, int64_t m, int64_t d) {
+inline std::vector<double> cosines(const std::vector<double>& queries, const std::vector<double>& gallery, int64_t n,
+                                   int64_t m, int64_t d) {
   const auto norm = [&](const double* x) {
     double sum = 0;
     for (int64_t k = 0; k < d; ++k) sum += x[k] * x[k];
@@ -40,7 +42,8 @@ inline std::vector<int64_t> ranking(const std::vector<double>& scores) {
   return order;
 }
 
-// Of each rank: the expectation of P@k rel_k, of the number of relevant items up to it, and the probability that there is one.
+// Of each rank: the expectation of P@k rel_k, of the number of relevant items up to it, and the probability that there
+// is one.
 struct Ranks {
   std::vector<double> gain, hits, any;
 };
@@ -53,12 +56,13 @@ struct Item {
 inline std::vector<Item> ranked_items(const std::vector<double>& scores, const std::vector<bool>& relevant) {
   std::vector<Item> items;
   for (const int64_t j : ranking(scores))
-    if (!std::isnan(scores[static_cast<size_t>(j)])) items.push_back({scores[static_cast<size_t>(j)], relevant[static_cast<size_t>(j)]});
+    if (!std::isnan(scores[static_cast<size_t>(j)]))
+      items.push_back({scores[static_cast<size_t>(j)], relevant[static_cast<size_t>(j)]});
   return items;
 }
 
-// By the formula: behind N items, R of them relevant, in a group of n equal scores, r of them relevant, the item at rank N + i is relevant with
-// probability r/n and then has R + (i-1)(r-1)/(n-1) + 1 relevant ones up to itself.
+// By the formula: behind N items, R of them relevant, in a group of n equal scores, r of them relevant, the item at
+// rank N + i is relevant with probability r/n and then has R + (i-1)(r-1)/(n-1) + 1 relevant ones up to itself.
 inline Ranks expected_ranks(const std::vector<double>& scores, const std::vector<bool>& relevant) {
   const std::vector<Item> items = ranked_items(scores, relevant);
   Ranks out;
@@ -109,7 +113,8 @@ inline double found(const Ranks& ranks, int64_t k) {
 }
 
 struct QueryMeasures {
-  double relevant = 0, average_precision = std::nan(""), precision_at_r = std::nan(""), precision_over_cutoffs = std::nan("");
+  double relevant = 0, average_precision = std::nan(""), precision_at_r = std::nan(""),
+         precision_over_cutoffs = std::nan("");
   std::vector<double> precision_recall = std::vector<double>(11, std::nan(""));
 };
 
@@ -128,14 +133,16 @@ inline QueryMeasures query_measures(const Ranks& ranks) {
     if (ranks.hits[k] > 0) out.precision_over_cutoffs += sum / ranks.hits[k] / static_cast<double>(ranks.hits.size());
     for (int l = 0; l <= 10; ++l)  // 1e-9: a sum of shares may fall short of the whole number it stands for
       if (10 * ranks.hits[k] >= total * l - 1e-9)
-        out.precision_recall[static_cast<size_t>(l)] = std::max(out.precision_recall[static_cast<size_t>(l)], precision);
+        out.precision_recall[static_cast<size_t>(l)] =
+            std::max(out.precision_recall[static_cast<size_t>(l)], precision);
   }
   out.average_precision = sum / total;
   return out;
 }
 
 // The share of items of other classes that score below the own pair, its best row; equal ones half.
-inline double matching(const std::vector<double>& scores, const std::vector<int32_t>& labels, int32_t label, const std::vector<bool>& own) {
+inline double matching(const std::vector<double>& scores, const std::vector<int32_t>& labels, int32_t label,
+                       const std::vector<bool>& own) {
   double below = 0, others = 0, best = std::nan("");
   for (size_t j = 0; j < scores.size(); ++j)
     if (own[j] && !std::isnan(scores[j]) && !(scores[j] <= best)) best = scores[j];

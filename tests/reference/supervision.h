@@ -1,4 +1,5 @@
-// METHOD.md 6.3, 6.4 and 6.10's weights for one batch, in the order in which they are stated there. In double, for tests alone.
+// METHOD.md 6.3, 6.4 and 6.10's weights for one batch, in the order in which they are stated there. In double, for
+// tests alone.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@ struct SupervisionBatch {
   uint32_t epoch = 0;
   uint64_t seed = 0;
   bool hide = true, lift = true, trust = true;
-  double momentum = 0.95, largest_lift = 100, unannotated_kappa = 0.5, pair_weight_scale = 1, unread = 1, generality = 0;
+  double momentum = 0.95, largest_lift = 100, unannotated_kappa = 0.5, pair_weight_scale = 1, unread = 1,
+         generality = 0;
 };
 
 struct SupervisionResult {
@@ -68,7 +70,8 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
     const bool coin = random_word(batch.seed, 4, batch.epoch, static_cast<uint64_t>(batch.sample_ids[i])) <
                       static_cast<uint64_t>(std::floor(batch.ratio * 4294967296.0 + 0.5));
     const bool annotated = batch.labels[i] >= 0 && (!batch.hide || coin);
-    // The order of p lift is that of logit + ln(lift), which tells classes apart whose probabilities are one number; without any mass, that of p.
+    // The order of p lift is that of logit + ln(lift), which tells classes apart whose probabilities are one number;
+    // without any mass, that of p.
     const auto best = [&](const std::vector<double>& logits) {
       std::vector<double> plain = row(logits, i), q = plain;
       const double largest = *std::max_element(plain.begin(), plain.end());
@@ -80,7 +83,8 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
     const bool agree = classes > 1 && best(batch.logits_a) == best(batch.logits_v);
     if (batch.labels[i] < 0) unlabelled += 1, agreeing += agree;
     const auto q = lifted(p[i], lift);
-    for (size_t c = 0; c < classes; ++c) out.class_q.push_back(annotated ? static_cast<int32_t>(c) == batch.labels[i] : q[c]);
+    for (size_t c = 0; c < classes; ++c)
+      out.class_q.push_back(annotated ? static_cast<int32_t>(c) == batch.labels[i] : q[c]);
     out.annotated.push_back(annotated);
     out.trust.push_back(annotated || agree || !batch.trust);
     out.hidden_trust.push_back(annotated ? 0 : out.trust.back());
@@ -90,7 +94,8 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
   }
   if (unlabelled > 0) concord = batch.momentum * concord + (1 - batch.momentum) * agreeing / unlabelled;
   out.counts = {annotated_count, static_cast<double>(samples) - annotated_count};
-  out.pair_weight = {batch.pair_weight_scale * (1 + 2 * batch.unread) * ((1 - concord) + std::pow(1 - batch.generality, 2) * std::pow(concord, 8))};
+  out.pair_weight = {batch.pair_weight_scale * (1 + 2 * batch.unread) *
+                     ((1 - concord) + std::pow(1 - batch.generality, 2) * std::pow(concord, 8))};
   return out;
 }
 

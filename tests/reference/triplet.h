@@ -1,4 +1,5 @@
-// METHOD.md 3's losses, every triplet by itself, in double, for tests alone. They take distances and give dL/dD; distance.h has the rest.
+// METHOD.md 3's losses, every triplet by itself, in double, for tests alone. They take distances and give dL/dD;
+// distance.h has the rest.
 #pragma once
 
 #include <cmath>
@@ -15,11 +16,14 @@ struct TripletSums {
   Doubles grad;          // n x m: d sum(loss) / dD, active being constant
 };
 
-inline void take_triplet(TripletSums& sums, const Doubles& distances, size_t m, size_t i, size_t p, size_t q, double weight, double margin) {
+inline void take_triplet(TripletSums& sums, const Doubles& distances, size_t m, size_t i, size_t p, size_t q,
+                         double weight, double margin) {
   const double t = distances[i * m + p] + margin - distances[i * m + q];
   if (std::abs(t) <= 4e-6) sums.slack[i] += weight;
   // Active where D_in < fl(D_ip + margin), in the precision of the distances: of large ones the margin is rounded away.
-  if (!(static_cast<float>(distances[i * m + q]) < static_cast<float>(distances[i * m + p]) + static_cast<float>(margin))) return;
+  if (!(static_cast<float>(distances[i * m + q]) <
+        static_cast<float>(distances[i * m + p]) + static_cast<float>(margin)))
+    return;
   sums.loss[i] += weight * t;
   sums.active[i] += weight;
   sums.grad[i * m + p] += weight;
@@ -35,17 +39,20 @@ inline TripletSums triplets_all(const Doubles& distances, const Weights& weights
     for (size_t p = 0; p < m; ++p) {
       if (weights.positive[i * m + p] == 0) continue;
       for (size_t q = 0; q < m; ++q)
-        take_triplet(sums, distances, m, i, p, q, trust[i] * weights.positive[i * m + p] * weights.negative[i * m + q], margin);
+        take_triplet(sums, distances, m, i, p, q, trust[i] * weights.positive[i * m + p] * weights.negative[i * m + q],
+                     margin);
     }
   return sums;
 }
 
-inline TripletSums triplets_mined(const Doubles& distances, size_t n, const std::vector<Triplet>& triplets, double margin) {
+inline TripletSums triplets_mined(const Doubles& distances, size_t n, const std::vector<Triplet>& triplets,
+                                  double margin) {
   const size_t m = n ? distances.size() / n : 0;
   TripletSums sums = empty_sums(n, m);
   for (const Triplet& t : triplets)
     if (t.positive >= 0 && t.negative >= 0)
-      take_triplet(sums, distances, m, static_cast<size_t>(t.anchor), static_cast<size_t>(t.positive), static_cast<size_t>(t.negative), 1, margin);
+      take_triplet(sums, distances, m, static_cast<size_t>(t.anchor), static_cast<size_t>(t.positive),
+                   static_cast<size_t>(t.negative), 1, margin);
   return sums;
 }
 

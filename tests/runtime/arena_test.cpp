@@ -46,7 +46,8 @@ TEST_CASE("arena replays a step in the same places, a smaller one in the same me
 TEST_CASE("clearing takes every byte that was handed out, and no other") {
   Arena arena(128);
   std::vector<std::pair<unsigned char*, size_t>> pieces;
-  for (const size_t bytes : {100u, 700u, 64u, 3000u}) pieces.push_back({static_cast<unsigned char*>(arena.allocate(bytes)), bytes});
+  for (const size_t bytes : {100u, 700u, 64u, 3000u})
+    pieces.push_back({static_cast<unsigned char*>(arena.allocate(bytes)), bytes});
   const auto dirty = [&] {
     for (const auto& [data, bytes] : pieces) std::memset(data, 0xa5, bytes);
   };
@@ -80,7 +81,8 @@ TEST_CASE("a joined arena holds the same requests in one piece") {
   arena.join();
   CHECK(arena.capacity() == capacity);
   const std::vector<unsigned char*> places = run();
-  for (size_t k = 0; k + 1 < places.size(); ++k) CHECK(places[k + 1] == places[k] + (requests[k] + kAlignment - 1) / kAlignment * kAlignment);
+  for (size_t k = 0; k + 1 < places.size(); ++k)
+    CHECK(places[k + 1] == places[k] + (requests[k] + kAlignment - 1) / kAlignment * kAlignment);
   CHECK(arena.capacity() == capacity);
   arena.join();  // one piece already: it stays where it is
   CHECK(run() == places);

@@ -18,7 +18,9 @@ struct Folder {
     fs::create_directories(path);
   }
   ~Folder() { fs::remove_all(path); }
-  size_t files() const { return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator())); }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator()));
+  }
 };
 
 std::string content_of(const fs::path& path) {
@@ -83,6 +85,7 @@ TEST_CASE("a failure says the system's reason in words and as a number") {
   } catch (const FileError& error) {
     CHECK(error.reason() == ENOENT);
     CHECK(error.status() == DUET_IO_ERROR);
-    CHECK(std::string(error.what()).find("absent/x: cannot be created (No such file or directory)") != std::string::npos);
+    CHECK(std::string(error.what()).find("absent/x: cannot be created (No such file or directory)") !=
+          std::string::npos);
   }
 }

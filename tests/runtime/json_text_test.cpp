@@ -23,9 +23,9 @@ std::string failure(const std::string& text) {
 }  // namespace
 
 TEST_CASE("JSON is read as the library reads it") {
-  for (const std::string text :
-       {R"({"a": [1, -2, 3.5, true, null, "x\u00e4\n", {"b": {}}], "c": []})", "3", "[]",
-        "[18446744073709551615, -9223372036854775808, 0.0, -0e5, 1e-320]", R"({"": {"": ""}})", " \n[[[[[[[[1]]]]]]]] ", "\"\\ud83d\\ude00\""}) {
+  for (const std::string text : {R"({"a": [1, -2, 3.5, true, null, "x\u00e4\n", {"b": {}}], "c": []})", "3", "[]",
+                                 "[18446744073709551615, -9223372036854775808, 0.0, -0e5, 1e-320]", R"({"": {"": ""}})",
+                                 " \n[[[[[[[[1]]]]]]]] ", "\"\\ud83d\\ude00\""}) {
     INFO(text);
     CHECK(read_json(text) == json::parse(text));
   }
@@ -48,7 +48,8 @@ TEST_CASE("JSON that is none, too deep, too large or ambiguous is refused on one
   CHECK(failure("{\"a\": 1, \"b\": " + std::string(100'000, '[')) == "b|lists and objects nested more than 8 deep");
   CHECK(failure(R"({"a": {"b": 1e999}})") == "a|expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e999");
   CHECK(failure(R"({"a": -0.000e-999})") == "");
-  CHECK(failure(R"({"a": 0.001e-999})") == "a|expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 0.001e-999");
+  CHECK(failure(R"({"a": 0.001e-999})") ==
+        "a|expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 0.001e-999");
   CHECK(failure(R"({"a": {"x": 1, "x": 1}})") == "|key \"x\" is given twice");
   CHECK(failure("{\"" + std::string(1000, 'k') + "\": 1e999}").size() < 200);
 }
@@ -61,9 +62,10 @@ TEST_CASE("values are shown in at most 60 characters of one line") {
   for (int i = 0; i < 61; ++i) umlauts += "\xc3\xa4";
   CHECK(shown(umlauts) == umlauts.substr(0, 120) + "...");  // characters, not bytes, and none is cut in two
   CHECK(printable("a\nb\x1b[31m\x7f") == "a\\x0ab\\x1b[31m\\x7f");
-  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");                                                                 // a control character of the terminal
-  CHECK(printable("\xff\xc3\xe2\x82") == "\\xff\\xc3\\xe2\\x82");                                               // no character, or the start of one
-  CHECK(printable("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80") == "\\xc0\\xaf\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80");  // overlong, surrogate, too large
+  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");                    // a control character of the terminal
+  CHECK(printable("\xff\xc3\xe2\x82") == "\\xff\\xc3\\xe2\\x82");  // no character, or the start of one
+  CHECK(printable("\xc0\xaf\xed\xa0\x80\xf4\x90\x80\x80") ==
+        "\\xc0\\xaf\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80");  // overlong, surrogate, too large
   CHECK(printable("\xe2\x82\xac \xf0\x9f\x98\x80") == "\xe2\x82\xac \xf0\x9f\x98\x80");
   CHECK(is_utf8("\xe2\x82\xac"));
   CHECK_FALSE(is_utf8("\xe2\x82"));

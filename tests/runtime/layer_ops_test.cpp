@@ -1,4 +1,5 @@
-// The nodes of the layers, of distances, of the losses of one row each and of small sums, against the double references.
+// The nodes of the layers, of distances, of the losses of one row each and of small sums, against the double
+// references.
 #include "tests/reference/activation.h"
 #include "tests/reference/cross_entropy.h"
 #include "tests/reference/decorrelation.h"
@@ -23,7 +24,8 @@ TEST_CASE("linear") {
         return weigh(reference::Linear{7, 5, 3, in[0], in[1], in[2]}.forward());
       });
   gradcheck(
-      "linear without bias", {leaves[0], leaves[1]}, [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], {})); },
+      "linear without bias", {leaves[0], leaves[1]},
+      [](Tape& tape, const auto& in) { return weigh(tape, ops::linear(tape, in[0], in[1], {})); },
       [](const auto& in) {
         return weigh(reference::Linear{7, 5, 3, in[0], in[1], {}}.forward());
       });
@@ -49,7 +51,8 @@ TEST_CASE("activation") {
   Draw draw(2);
   for (const auto kind : {DUET_RELU, DUET_TANH, DUET_GELU})
     gradcheck(
-        "activation", {draw.normals(7, 5)}, [=](Tape& tape, const auto& in) { return weigh(tape, ops::activation(tape, in[0], kind)); },
+        "activation", {draw.normals(7, 5)},
+        [=](Tape& tape, const auto& in) { return weigh(tape, ops::activation(tape, in[0], kind)); },
         [=](const auto& in) {
           Doubles out;
           for (const double x : in[0]) out.push_back(reference::activation(kind, x));
@@ -75,7 +78,8 @@ TEST_CASE("dropout") {
 TEST_CASE("unit_rows and layer_norm") {
   Draw draw(4);
   gradcheck(
-      "unit_rows", {draw.normals(7, 5)}, [](Tape& tape, const auto& in) { return weigh(tape, ops::unit_rows(tape, in[0])); },
+      "unit_rows", {draw.normals(7, 5)},
+      [](Tape& tape, const auto& in) { return weigh(tape, ops::unit_rows(tape, in[0])); },
       [](const auto& in) { return weigh(reference::unit_rows(in[0], 5, 1e-12)); });
   gradcheck(
       "layer_norm", {draw.normals(7, 5), draw.normals(5, 1), draw.normals(5, 1)},
@@ -89,7 +93,8 @@ TEST_CASE("a head of modalities that share a classifier") {
   Draw draw(14);
   const std::vector<Leaf> leaves = {draw.normals(7, 5), draw.normals(7, 5), draw.normals(3, 5), draw.normals(3, 1)};
   const auto on_tape = [](Tape& tape, std::span<const ops::Head> heads) {
-    const Tensor one = tape.constant(1), half = tape.constant(0.5f), quarter = tape.constant(0.25f), two = tape.constant(2);
+    const Tensor one = tape.constant(1), half = tape.constant(0.5f), quarter = tape.constant(0.25f),
+                 two = tape.constant(2);
     return total(tape, {times(one, weigh(tape, heads[0].embeddings)), times(half, weigh(tape, heads[1].embeddings)),
                         times(quarter, weigh(tape, heads[0].logits)), times(two, weigh(tape, heads[1].logits))});
   };
@@ -117,7 +122,8 @@ TEST_CASE("a head of modalities that share a classifier") {
     CHECK_FALSE(head.logits.requires_grad());
   }
   CHECK_THROWS_WITH(ops::head(tape, {}, weight, {}), doctest::Contains("head: expected a modality, got none"));
-  CHECK_THROWS_WITH(ops::head(tape, {x, narrow}, weight, {}), doctest::Contains("head_workspace: inputs.x[1]: expected 3 x 4, got 3 x 5"));
+  CHECK_THROWS_WITH(ops::head(tape, {x, narrow}, weight, {}),
+                    doctest::Contains("head_workspace: inputs.x[1]: expected 3 x 4, got 3 x 5"));
 }
 
 TEST_CASE("gather") {
@@ -151,7 +157,9 @@ TEST_CASE("cross-entropy with weights and a divisor") {
         const Tensor terms = ops::cross_entropy_terms(tape, in[0], Tensor::view(targets.data(), 7, 3));
         return ops::weighted_mean(tape, terms, Tensor::view(weights.data(), 7), Tensor::view(divisor.data(), 1));
       },
-      [&](const auto& in) { return reference::weighted_mean(reference::cross_entropy(in[0], targets.values(), 7, 3), weights.values(), 4); });
+      [&](const auto& in) {
+        return reference::weighted_mean(reference::cross_entropy(in[0], targets.values(), 7, 3), weights.values(), 4);
+      });
 }
 
 TEST_CASE("cross-entropies of several logits in one call") {
@@ -181,7 +189,8 @@ TEST_CASE("cross-entropies of several logits in one call") {
 TEST_CASE("decorrelation") {
   Draw draw(10);
   gradcheck(
-      "decorrelation", {draw.normals(11, 4), draw.normals(11, 4)}, [](Tape& tape, const auto& in) { return ops::decorrelation(tape, in[0], in[1]); },
+      "decorrelation", {draw.normals(11, 4), draw.normals(11, 4)},
+      [](Tape& tape, const auto& in) { return ops::decorrelation(tape, in[0], in[1]); },
       [](const auto& in) { return reference::decorrelation(in[0], in[1], 11, 4); });
 }
 
@@ -193,16 +202,20 @@ TEST_CASE("weighted mean and weighted sum") {
       [](Tape& tape, const auto& in) {
         const Tensor mean = ops::weighted_mean(tape, in[0], {}, in[3]);
         const Tensor two = tape.constant(2), half = tape.constant(0.5f), zero = tape.constant(0);
-        return total(tape, {times(two, mean), times(half, in[1]), times(half, mean), times(zero, in[2]), times(half, tape.constant(5))});
+        return total(tape, {times(two, mean), times(half, in[1]), times(half, mean), times(zero, in[2]),
+                            times(half, tape.constant(5))});
       },
-      [](const auto& in) { return 2.5 * reference::weighted_mean(in[0], {}, in[3][0]) + 0.5 * in[1][0] + 2.5; }, 2e-5, {true, true, true, false});
+      [](const auto& in) { return 2.5 * reference::weighted_mean(in[0], {}, in[3][0]) + 0.5 * in[1][0] + 2.5; }, 2e-5,
+      {true, true, true, false});
 }
 
 TEST_CASE("both directions of a loss over pairs") {
   Draw draw(8);
   gradcheck(
       "both directions", {draw.normals(7, 1), draw.normals(3, 1), draw.normals(4, 1)},
-      [](Tape& tape, const auto& in) { return total(tape, {ops::both_directions(tape.constant(1), in[0], 3, in[1], in[2])}); },
+      [](Tape& tape, const auto& in) {
+        return total(tape, {ops::both_directions(tape.constant(1), in[0], 3, in[1], in[2])});
+      },
       [](const auto& in) {
         const Doubles rows(in[0].begin(), in[0].begin() + 3), columns(in[0].begin() + 3, in[0].end());
         return 0.5 * (reference::weighted_mean(rows, in[1], 3) + reference::weighted_mean(columns, in[2], 4));
@@ -212,11 +225,15 @@ TEST_CASE("both directions of a loss over pairs") {
 
 TEST_CASE("loss terms and their weighted total") {
   Draw draw(13);
-  Floats weights = draw.choice(9, {0, 0.5, 1}), row_weight = draw.choice(4, {0, 0.5, 1}), column_weight = draw.choice(5, {0.5, 1});
+  Floats weights = draw.choice(9, {0, 0.5, 1}), row_weight = draw.choice(4, {0, 0.5, 1}),
+         column_weight = draw.choice(5, {0.5, 1});
   const auto view = [](Floats& array) { return Tensor::view(array.data(), array.rows()); };
-  // Leaves: nine row losses, in two terms; a scalar; nine losses of 4 rows and 5 columns; a scalar whose weight is 0; a divisor; the same of 0.
+  // Leaves: nine row losses, in two terms; a scalar; nine losses of 4 rows and 5 columns; a scalar whose weight is 0; a
+  // divisor; the same of 0.
   gradcheck(
-      "loss terms", {draw.normals(9, 1), draw.normals(1, 1), draw.normals(9, 1), draw.normals(1, 1), Leaf(1, 1, {3}), Leaf(1, 1, {0})},
+      "loss terms",
+      {draw.normals(9, 1), draw.normals(1, 1), draw.normals(9, 1), draw.normals(1, 1), Leaf(1, 1, {3}),
+       Leaf(1, 1, {0})},
       [&](Tape& tape, const auto& in) {
         const Tensor two = tape.constant(2), half = tape.constant(0.5f), zero = tape.constant(0);
         const ops::LossTerm terms[] = {{two, {in[0], view(weights), in[4]}, {}},
@@ -238,7 +255,8 @@ TEST_CASE("loss terms and their weighted total") {
       [&](const auto& in) {
         const Doubles rows(in[2].begin(), in[2].begin() + 4), columns(in[2].begin() + 4, in[2].end());
         return 2 * reference::weighted_mean(in[0], weights.values(), in[4][0]) + 0.5 * in[1][0] +
-               (reference::weighted_mean(rows, row_weight.values(), 4) + reference::weighted_mean(columns, column_weight.values(), 5)) +
+               (reference::weighted_mean(rows, row_weight.values(), 4) +
+                reference::weighted_mean(columns, column_weight.values(), 5)) +
                0.5 * reference::weighted_mean(in[0], {}, 9);
       },
       2e-5, {true, true, true, true, false, false});

@@ -43,7 +43,8 @@ const Doubles kRowOnes(kRows, 1.0), kColumnOnes(kColumns, 1.0);
 
 // 1/2 of both directions' weighted means.
 double both(const Doubles& rows, const Doubles& row_weight, const Doubles& columns, const Doubles& column_weight) {
-  return 0.5 * (reference::weighted_mean(rows, row_weight, kRows) + reference::weighted_mean(columns, column_weight, kColumns));
+  return 0.5 * (reference::weighted_mean(rows, row_weight, kRows) +
+                reference::weighted_mean(columns, column_weight, kColumns));
 }
 
 Tensor constant(Floats& array) { return Tensor::view(array.data(), array.rows(), array.columns()); }
@@ -56,7 +57,8 @@ TEST_CASE("alignment: log-sum-exps and probabilities") {
     Batch batch;
     const std::vector<Leaf> leaves = {batch.a, batch.v, batch.scale};
     gradcheck(
-        "lse", leaves, [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_lse(tape, in[0], in[1], in[2], score)); },
+        "lse", leaves,
+        [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_lse(tape, in[0], in[1], in[2], score)); },
         [=](const auto& in) {
           const Doubles s = scores(in[0], in[1], in[2][0], score);
           Doubles lse = reference::log_sum_exp_rows(s, kRows, kColumns);
@@ -65,8 +67,12 @@ TEST_CASE("alignment: log-sum-exps and probabilities") {
         });
     gradcheck(
         "probabilities", leaves,
-        [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_probabilities(tape, in[0], in[1], in[2], score)); },
-        [=](const auto& in) { return weigh(reference::softmax_rows(scores(in[0], in[1], in[2][0], score), kRows, kColumns)); });
+        [=](Tape& tape, const auto& in) {
+          return weigh(tape, ops::alignment_probabilities(tape, in[0], in[1], in[2], score));
+        },
+        [=](const auto& in) {
+          return weigh(reference::softmax_rows(scores(in[0], in[1], in[2][0], score), kRows, kColumns));
+        });
   }
 }
 
@@ -84,13 +90,16 @@ TEST_CASE("distillation, both directions weighted") {
         "distillation", {batch.a, batch.v, batch.scale},
         [&](Tape& tape, const auto& in) {
           const Tensor terms = ops::distillation_terms(tape, in[0], in[1], in[2], options);
-          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
+          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a),
+                                                   constant(batch.trust_v))});
         },
         [&](const auto& in) {
-          const Doubles s = scores(in[0], in[1], in[2][0]), t = scores(batch.teacher_a.values(), batch.teacher_v.values(), 8);
-          const auto rows = reference::distillation_rows(s, t, batch.row_positives(paired), batch.kappa_a.values(), kRowOnes, kRows, kColumns);
-          const auto columns = reference::distillation_rows(across(s), across(t), batch.column_positives(paired), batch.kappa_v.values(), kColumnOnes,
-                                                            kColumns, kRows);
+          const Doubles s = scores(in[0], in[1], in[2][0]),
+                        t = scores(batch.teacher_a.values(), batch.teacher_v.values(), 8);
+          const auto rows = reference::distillation_rows(s, t, batch.row_positives(paired), batch.kappa_a.values(),
+                                                         kRowOnes, kRows, kColumns);
+          const auto columns = reference::distillation_rows(across(s), across(t), batch.column_positives(paired),
+                                                            batch.kappa_v.values(), kColumnOnes, kColumns, kRows);
           return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
         });
   }
@@ -104,7 +113,8 @@ TEST_CASE("infonce and multi-positive, both directions") {
     options.kind = identity ? DUET_INFONCE : DUET_MULTI_POSITIVE;
     Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
     if (identity) {
-      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
+        row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
     } else {
       options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
       options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
@@ -115,7 +125,8 @@ TEST_CASE("infonce and multi-positive, both directions") {
         "contrastive", {batch.a, batch.v, batch.scale},
         [&](Tape& tape, const auto& in) {
           const Tensor terms = ops::contrastive_terms(tape, in[0], in[1], in[2], {}, options);
-          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
+          return total(tape, {ops::both_directions(tape.constant(1), terms, kRows, constant(batch.trust_a),
+                                                   constant(batch.trust_v))});
         },
         [&](const auto& in) {
           const Doubles s = scores(in[0], in[1], in[2][0]);
@@ -138,7 +149,8 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
       duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
       options.kind = kind, options.grad_factor_a = factor_a.vector(), options.grad_factor_v = factor_v.vector();
       Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
-      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+      for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
+        row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
       if (kind == DUET_MULTI_POSITIVE) {
         options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
         options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
@@ -150,25 +162,30 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
         Doubles s = scores(a, v, scale);
         if (sigmoid) {
           for (double& x : s) x -= 0.5;
-          return reference::weighted_mean(reference::sigmoid_rows(s, row_positives, kRowOnes, kRows, kColumns).loss, batch.trust_a.values(), kRows);
+          return reference::weighted_mean(reference::sigmoid_rows(s, row_positives, kRowOnes, kRows, kColumns).loss,
+                                          batch.trust_a.values(), kRows);
         }
         const auto rows = reference::cross_entropy_rows(s, row_positives, kRowOnes, kRows, kColumns);
         const auto columns = reference::cross_entropy_rows(across(s), column_positives, kColumnOnes, kColumns, kRows);
         return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
       };
-      // The loss where nothing moves; each side moves it by its factor against the other as it was, the scale by itself.
+      // The loss where nothing moves; each side moves it by its factor against the other as it was, the scale by
+      // itself.
       const Doubles a = batch.a.values(), v = batch.v.values();
       const double scale = batch.scale.at(0), here = loss(a, v, scale), by_a = g_a, by_v = g_v;
       gradcheck(
           "stopped contrastive", {batch.a, batch.v, batch.scale},
           [&](Tape& tape, const auto& in) {
-            const Tensor terms = ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
+            const Tensor terms =
+                ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
             const Tensor one = tape.constant(1);
             if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
-            return total(tape, {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
+            return total(tape,
+                         {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
           },
           [&](const auto& in) {
-            return here + by_a * (loss(in[0], v, scale) - here) + by_v * (loss(a, in[1], scale) - here) + (loss(a, v, in[2][0]) - here);
+            return here + by_a * (loss(in[0], v, scale) - here) + by_v * (loss(a, in[1], scale) - here) +
+                   (loss(a, v, in[2][0]) - here);
           });
     }
 }
@@ -178,7 +195,8 @@ TEST_CASE("a learned scale gets the gradient of its logarithm") {
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
   options.kind = DUET_INFONCE;
   Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
-  for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
+  for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
+    row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
   for (const double start : {0.1, 1.0, 4.0, 40.0}) {
     CAPTURE(start);
     Context context(1);
@@ -186,7 +204,8 @@ TEST_CASE("a learned scale gets the gradient of its logarithm") {
     ParameterStore store;
     const LearnedScale scale(store, "log_scale", start);
     store.initialise(context, 1);
-    const Tensor terms = ops::contrastive_terms(tape, constant(batch.a), constant(batch.v), scale.forward(tape, store.student()), {}, options);
+    const Tensor terms = ops::contrastive_terms(tape, constant(batch.a), constant(batch.v),
+                                                scale.forward(tape, store.student()), {}, options);
     const Tensor loss = total(tape, {ops::both_directions(tape.constant(1), terms, kRows)});
     tape.backward(loss);
     const double logarithm = store.tensor(0, ParameterKind::value).item();
@@ -197,7 +216,8 @@ TEST_CASE("a learned scale gets the gradient of its logarithm") {
       return both(rows.loss, kRowOnes, columns.loss, kColumnOnes);
     };
     CHECK(loss.item() == doctest::Approx(in_double({logarithm})).epsilon(2e-5));
-    CHECK(store.tensor(0, ParameterKind::gradient).item() == doctest::Approx(central_differences(in_double, {logarithm})[0]).epsilon(2e-5));
+    CHECK(store.tensor(0, ParameterKind::gradient).item() ==
+          doctest::Approx(central_differences(in_double, {logarithm})[0]).epsilon(2e-5));
   }
 }
 
@@ -223,7 +243,8 @@ TEST_CASE("sigmoid, with scale and bias") {
         [&](const auto& in) {
           Doubles x = scores(in[0], in[1], in[2][0]);
           for (double& entry : x) entry += in[3][0];
-          return reference::weighted_mean(reference::sigmoid_rows(x, same, kRowOnes, kRows, kColumns).loss, batch.trust_a.values(), kRows);
+          return reference::weighted_mean(reference::sigmoid_rows(x, same, kRowOnes, kRows, kColumns).loss,
+                                          batch.trust_a.values(), kRows);
         });
   }
 }

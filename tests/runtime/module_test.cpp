@@ -15,20 +15,25 @@ namespace {
 constexpr int64_t kBatch = 9, kInputsA = 6, kInputsV = 4, kHidden = 8, kOutputs = 5, kClasses = 3;
 
 // tanh, because relu's corner is no place for central differences.
-MlpOptions options(int64_t inputs, bool layer_norm = false) { return {inputs, {kHidden}, kOutputs, DUET_TANH, 0.25f, layer_norm}; }
+MlpOptions options(int64_t inputs, bool layer_norm = false) {
+  return {inputs, {kHidden}, kOutputs, DUET_TANH, 0.25f, layer_norm};
+}
 
 struct Model {
   ParameterStore store;
   EncoderPair encoders;
   Classifier classifier;
   Model(duet_context* context, bool layer_norm)
-      : encoders(store, options(kInputsA, layer_norm), options(kInputsV, layer_norm)), classifier(store, "classifier", kOutputs, kClasses) {
+      : encoders(store, options(kInputsA, layer_norm), options(kInputsV, layer_norm)),
+        classifier(store, "classifier", kOutputs, kClasses) {
     store.initialise(context, 21);
   }
   // The heads of both sides.
-  std::span<const ops::Head> forward(Tape& tape, const ParameterView& view, Floats& x_a, Floats& x_v, const Mode& mode) const {
+  std::span<const ops::Head> forward(Tape& tape, const ParameterView& view, Floats& x_a, Floats& x_v,
+                                     const Mode& mode) const {
     const Tensor a = encoders.outputs_a(tape, view, Tensor::view(x_a.data(), kBatch, kInputsA), mode);
-    return classifier.forward(tape, view, {a, encoders.outputs_v(tape, view, Tensor::view(x_v.data(), kBatch, kInputsV), mode)});
+    return classifier.forward(tape, view,
+                              {a, encoders.outputs_v(tape, view, Tensor::view(x_v.data(), kBatch, kInputsV), mode)});
   }
 };
 
@@ -63,13 +68,15 @@ TEST_CASE("parameters have documented names, in order") {
   for (int64_t k = 0; k < model.store.count(); ++k) names.push_back(model.store.parameter(k).name);
   std::vector<std::string> expected;
   for (const std::string encoder : {"encoder_a", "encoder_v"})
-    for (const char* name : {".layer0.weight", ".layer0.bias", ".norm0.gain", ".norm0.offset", ".layer1.weight", ".layer1.bias"})
+    for (const char* name :
+         {".layer0.weight", ".layer0.bias", ".norm0.gain", ".norm0.offset", ".layer1.weight", ".layer1.bias"})
       expected.push_back(encoder + name);
   expected.insert(expected.end(), {"classifier.weight", "classifier.bias"});
   CHECK(names == expected);
   CHECK(model.store.parameter(0).shape == std::vector<int64_t>{kHidden, kInputsA});
   CHECK(model.store.parameter(0).bound == doctest::Approx(1 / std::sqrt(6.0)));
-  CHECK(model.store.parameter(1).bound == doctest::Approx(1 / std::sqrt(6.0)));  // a bias too is drawn by its layer's inputs
+  CHECK(model.store.parameter(1).bound ==
+        doctest::Approx(1 / std::sqrt(6.0)));  // a bias too is drawn by its layer's inputs
 }
 
 TEST_CASE("both encoders and the classifier from end to end, every parameter's gradient") {
@@ -89,7 +96,8 @@ TEST_CASE("both encoders and the classifier from end to end, every parameter's g
       }
       const Mode mode = training ? Mode::train(33, {&step, 1}, 100) : Mode::evaluation();
       const auto factors = [&](uint32_t layer) {
-        return training ? reference::dropout_factors(0.25f, 33, layer, step, 100, kBatch, kHidden) : Doubles(kBatch * kHidden, 1.0);
+        return training ? reference::dropout_factors(0.25f, 33, layer, step, 100, kBatch, kHidden)
+                        : Doubles(kBatch * kHidden, 1.0);
       };
       // Both sides' embeddings and logits, the classifier shared by the two.
       const auto in_double = [&](const std::vector<Doubles>& given) {
@@ -120,7 +128,8 @@ TEST_CASE("both encoders and the classifier from end to end, every parameter's g
               return in_double(moved);
             },
             parameters[static_cast<size_t>(k)]);
-        check_relative(Doubles(gradient.data, gradient.data + gradient.size()), expected, 2e-5, model.store.parameter(k).name, 1e-7);
+        check_relative(Doubles(gradient.data, gradient.data + gradient.size()), expected, 2e-5,
+                       model.store.parameter(k).name, 1e-7);
       }
       // The teacher is a copy still: the same value, nothing recorded, nothing added to the gradients.
       const float before = model.store.tensor(0, ParameterKind::gradient).data[0];
@@ -204,7 +213,8 @@ TEST_CASE("a learned scale is the exponential of its parameter, kept in its boun
     const double kept = std::clamp(start, 0.1, 1000.0);
     const Tensor student = scale.forward(tape, store.student()), teacher = scale.forward(tape, store.teacher());
     CHECK(store.tensor(0, ParameterKind::value).item() == static_cast<float>(std::log(kept)));
-    // The float32 of a logarithm below 7 is off by at most 2.4e-7, and the scale as much of itself, and its own rounding.
+    // The float32 of a logarithm below 7 is off by at most 2.4e-7, and the scale as much of itself, and its own
+    // rounding.
     CHECK(std::abs(student.item() / kept - 1) <= 3e-7);
     CHECK(student.requires_grad());
     CHECK(!teacher.requires_grad());

@@ -50,8 +50,10 @@ void compare(Reference&& reference) {
     const reference::OptimizerState& state = expected[static_cast<size_t>(number)];
     // A few float32 roundings a step and element, none of them amplified.
     check_relative(values_of(run.store.tensor(number, ParameterKind::value)), state.parameter, 2e-6, "parameter");
-    check_relative(values_of(run.store.tensor(number, ParameterKind::first_moment)), state.first_moment, 2e-6, "first moment");
-    check_relative(values_of(run.store.tensor(number, ParameterKind::second_moment)), state.second_moment, 2e-6, "second moment");
+    check_relative(values_of(run.store.tensor(number, ParameterKind::first_moment)), state.first_moment, 2e-6,
+                   "first moment");
+    check_relative(values_of(run.store.tensor(number, ParameterKind::second_moment)), state.second_moment, 2e-6,
+                   "second moment");
     check_relative(values_of(run.store.tensor(number, ParameterKind::teacher)), state.teacher, 2e-6, "teacher");
   }
   // The padding between parameters is zero in every kind, and stays it.
@@ -83,7 +85,9 @@ void check_bounded(Options options) {
   Optimizer optimizer(store, options);
   float rate = 0.1f;
   int64_t step = 0;
-  const auto value = [&](int64_t number, ParameterKind kind = ParameterKind::value) { return store.tensor(number, kind).data[0]; };
+  const auto value = [&](int64_t number, ParameterKind kind = ParameterKind::value) {
+    return store.tensor(number, kind).data[0];
+  };
   const auto push = [&](float gradient, int times) {
     for (int k = 0; k < times; ++k) {
       ++step;
@@ -123,7 +127,8 @@ void check_apply() {
   Draw draw(6);
   const auto all = [](const Run& run) {
     std::vector<std::vector<float>> kinds;
-    for (const ParameterKind kind : {ParameterKind::value, ParameterKind::first_moment, ParameterKind::second_moment, ParameterKind::teacher})
+    for (const ParameterKind kind :
+         {ParameterKind::value, ParameterKind::first_moment, ParameterKind::second_moment, ParameterKind::teacher})
       kinds.push_back(run.store.read(kind));
     return kinds;
   };
@@ -133,7 +138,8 @@ void check_apply() {
     std::vector<float> gradient = applied.store.read(ParameterKind::gradient);
     for (int64_t number = 0; number < 2; ++number)
       for (int64_t e = 0; e < applied.store.parameter(number).rows() * applied.store.parameter(number).columns(); ++e)
-        gradient[static_cast<size_t>(applied.store.parameter(number).offset + e)] = apply ? static_cast<float>(draw.normal()) : std::nanf("");
+        gradient[static_cast<size_t>(applied.store.parameter(number).offset + e)] =
+            apply ? static_cast<float>(draw.normal()) : std::nanf("");
     for (Run* each : {&applied, &plain}) each->store.write(ParameterKind::gradient, gradient);
     const auto before = all(applied);
     updates += apply;

@@ -25,7 +25,8 @@ TEST_CASE("parameters start from the draws of METHOD.md 0 and 6.1") {
     const double bound = store.parameter(number).bound;
     CHECK(values.size() == (number == 0 ? 15 : 1001));
     for (int64_t e = 0; e < values.size(); ++e) {
-      const double u = uniform(random_word(seed, kStreamInitialisation, static_cast<uint32_t>(number), static_cast<uint64_t>(e)));
+      const double u =
+          uniform(random_word(seed, kStreamInitialisation, static_cast<uint32_t>(number), static_cast<uint64_t>(e)));
       REQUIRE(values.data[e] == static_cast<float>(-bound + 2 * bound * u));
     }
   }
@@ -98,7 +99,8 @@ TEST_CASE("parameters go to a file and come back") {
   ParameterStore other;
   other.add_uniform("encoder_a.layer0.weight", {5, 3}, 1);
   other.initialise(context, 1);
-  CHECK_THROWS_WITH(read_parameters(file, other, ParameterKind::value), doctest::Contains("encoder_a.layer0.weight: expected shape [5,3]"));
+  CHECK_THROWS_WITH(read_parameters(file, other, ParameterKind::value),
+                    doctest::Contains("encoder_a.layer0.weight: expected shape [5,3]"));
   std::filesystem::remove(path);
 }
 

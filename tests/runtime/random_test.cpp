@@ -25,7 +25,8 @@ TEST_CASE("a draw's element does not depend on the order of drawing") {
   CHECK(forward == backward);
   const PhiloxBlock block = philox({5, 0, 3, kStreamAnnotatedSplit}, 0x89abcdef, 0x01234567);
   for (uint64_t k = 0; k < 4; ++k) CHECK(draw.word(20 + k) == block[k]);
-  CHECK(draw.word(uint64_t{1} << 40) == philox({0, 64, 3, kStreamAnnotatedSplit}, 0x89abcdef, 0x01234567)[0]);  // 2^40 / 4 = 2^38
+  CHECK(draw.word(uint64_t{1} << 40) ==
+        philox({0, 64, 3, kStreamAnnotatedSplit}, 0x89abcdef, 0x01234567)[0]);  // 2^40 / 4 = 2^38
 }
 
 TEST_CASE("coins fall as often as they should") {

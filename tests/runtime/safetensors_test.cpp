@@ -23,7 +23,9 @@ struct Folder {
     fs::create_directories(path);
   }
   ~Folder() { fs::remove_all(path); }
-  size_t files() const { return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator())); }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(path), fs::directory_iterator()));
+  }
 };
 
 std::string bytes_of(const fs::path& path) {
@@ -113,9 +115,12 @@ TEST_CASE("reading the wrong tensor is named") {
   write_safetensors(path, arrays());
   const SafetensorsFile file(path);
   float out[6];
-  CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {2, 3}, out), doctest::Contains("tensor absent is missing"), Error);
-  CHECK_THROWS_WITH_AS(file.read("labels", DUET_F32, {3}, out), doctest::Contains("tensor labels: expected dtype F32, got I32"), Error);
-  CHECK_THROWS_WITH_AS(file.read("encoder_a.layer0.weight", DUET_F32, {3, 2}, out), doctest::Contains("expected shape [3,2], got [2,3]"), Error);
+  CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {2, 3}, out), doctest::Contains("tensor absent is missing"),
+                       Error);
+  CHECK_THROWS_WITH_AS(file.read("labels", DUET_F32, {3}, out),
+                       doctest::Contains("tensor labels: expected dtype F32, got I32"), Error);
+  CHECK_THROWS_WITH_AS(file.read("encoder_a.layer0.weight", DUET_F32, {3, 2}, out),
+                       doctest::Contains("expected shape [3,2], got [2,3]"), Error);
   CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {1}, out), doctest::Contains("model.safetensors"), Error);
 }
 
@@ -124,7 +129,9 @@ TEST_CASE("the first element that is not finite is named, wherever it lies") {
   const fs::path path = folder.path / "odd.safetensors";
   // Two bytes of padding before it: the tensor is not aligned.
   const std::string nan("\0\0\xc0\x7f", 4);
-  std::string bytes = file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}, "y":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", 12);
+  std::string bytes = file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}, )"
+                              R"("y":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})",
+                              12);
   put(path, bytes + nan);
   CHECK(first_not_finite(SafetensorsFile(path).arrays()) == "tensor y: element 1 is nan");
   put(path, bytes + std::string(4, '\1'));
@@ -147,17 +154,23 @@ TEST_CASE("what cannot be written is refused and leaves the old file alone") {
   refused({{"x", DUET_F32, {1}, nullptr}});
   refused({{"\xff", DUET_F32, {1}, kWeights}});
   refused({}, {{"key", "\xff"}});
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
     const float values[3] = {1, 2, bad};
     std::ostringstream number;
     number << bad;
     refused({{"x", DUET_F32, {1}, kWeights}, {"encoder.weight", DUET_F32, {1, 3}, values}});
-    CHECK_THROWS_WITH_AS(write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_F32, {1, 3}, values}}),
-                         doctest::Contains(("model.safetensors: not written: tensor encoder.weight: element 2 is " + number.str()).c_str()), Error);
+    CHECK_THROWS_WITH_AS(
+        write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_F32, {1, 3}, values}}),
+        doctest::Contains(
+            ("model.safetensors: not written: tensor encoder.weight: element 2 is " + number.str()).c_str()),
+        Error);
   }
-  CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "absent" / "model.safetensors", arrays()), doctest::Contains("cannot be created"), Error);
+  CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "absent" / "model.safetensors", arrays()),
+                       doctest::Contains("cannot be created"), Error);
   fs::create_directory(folder.path / "taken");
-  CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "taken", arrays()), doctest::Contains("cannot be renamed"), Error);
+  CHECK_THROWS_WITH_AS(write_safetensors(folder.path / "taken", arrays()), doctest::Contains("cannot be renamed"),
+                       Error);
   CHECK(folder.files() == 2);  // no temporary file stays behind
 }
 
@@ -178,27 +191,42 @@ TEST_CASE("damaged files are refused with the file's and the tensor's name") {
       {file_of("{\"x\":", 0), "no JSON object"},
       {file_of(x("3"), 0), "tensor x: expected dtype"},
       {file_of(x(R"({"dtype":"F32","shape":[1]})"), 4), "tensor x: expected dtype"},
-      {file_of(x(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8]})"), 8), "tensor x: expected dtype F32, F64, I32 or I64, got F16"},
+      {file_of(x(R"({"dtype":"F16","shape":[4],"data_offsets":[0,8]})"), 8),
+       "tensor x: expected dtype F32, F64, I32 or I64, got F16"},
       {file_of(x(R"({"dtype":"F32","shape":2,"data_offsets":[0,8]})"), 8), "tensor x: expected a list"},
       {file_of(x(R"({"dtype":"F32","shape":[1.5],"data_offsets":[0,8]})"), 8), "tensor x: expected integers as shape"},
       {file_of(x(R"({"dtype":"F32","shape":[-2],"data_offsets":[0,8]})"), 8), "tensor x: impossible shape [-2]"},
-      {file_of(x(R"({"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]})"), 0), "tensor x: impossible shape"},
-      {file_of(x(R"({"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,0]})"), 0), "tensor x: expected integers"},
+      {file_of(x(R"({"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]})"), 0),
+       "tensor x: impossible shape"},
+      {file_of(x(R"({"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,0]})"), 0),
+       "tensor x: expected integers"},
       {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[0]})"), 8), "tensor x: expected data_offsets within 8"},
-      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[0,12]})"), 8), "tensor x: expected data_offsets within 8"},
-      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[-8,0]})"), 8), "tensor x: expected data_offsets within 8"},
-      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})"), 8), "tensor x: expected data_offsets within 8"},
+      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[0,12]})"), 8),
+       "tensor x: expected data_offsets within 8"},
+      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[-8,0]})"), 8),
+       "tensor x: expected data_offsets within 8"},
+      {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[8,0]})"), 8),
+       "tensor x: expected data_offsets within 8"},
       {file_of(x(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})"), 8), "tensor x: expected 12 bytes"},
-      {file_of(x(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})"), 8), "tensor x: its data starts at 4, expected 0"},
+      {file_of(x(R"({"dtype":"F32","shape":[1],"data_offsets":[4,8]})"), 8),
+       "tensor x: its data starts at 4, expected 0"},
       {file_of(x(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8]})"), 9), "expected 8 bytes of data, got 9"},
-      {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
+      {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+               R"("y":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+               12),
        "tensor y: its data starts at 4"},
       {file_of(R"({"__metadata__":{"a":1}})", 0), "__metadata__ a: expected a string"},
-      {file_of(x("{\"dtype\":\"F32\",\"shape\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}"), 0), "x: lists and objects nested"},
-      {file_of(x(R"({"dtype":"F32","shape":[[[1]]],"data_offsets":[0,4]})"), 4), "tensor x: expected integers as shape, got [[1]]"},
+      {file_of(x("{\"dtype\":\"F32\",\"shape\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}"), 0),
+       "x: lists and objects nested"},
+      {file_of(x(R"({"dtype":"F32","shape":[[[1]]],"data_offsets":[0,4]})"), 4),
+       "tensor x: expected integers as shape, got [[1]]"},
       {file_of(x(R"({"dtype":"F32","shape":[1e400],"data_offsets":[0,4]})"), 4), "got 1e400"},
-      {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}})", 8), "given twice"},
-      {file_of(x("{\"dtype\":\"" + std::string(5000, 'F') + "\",\"shape\":[1],\"data_offsets\":[0,4]}"), 4), "got " + std::string(60, 'F') + "..."},
+      {file_of(R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+               R"("x":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}})",
+               8),
+       "given twice"},
+      {file_of(x("{\"dtype\":\"" + std::string(5000, 'F') + "\",\"shape\":[1],\"data_offsets\":[0,4]}"), 4),
+       "got " + std::string(60, 'F') + "..."},
       {file_of("{\"" + std::string(5000, 'n') + "\":3}", 0), "tensor " + std::string(60, 'n') + "...: expected dtype"},
       {file_of(R"({"__metadata__":[]})", 0), "__metadata__ is no JSON object"},
   };

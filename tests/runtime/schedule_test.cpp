@@ -29,7 +29,8 @@ TEST_CASE("cosine falls from the rate to its final share") {
 TEST_CASE("the warm-up is linear and either decay follows it") {
   for (const Decay decay : {Decay::constant, Decay::cosine}) {
     const Schedule schedule{1, decay, 10, 0};
-    for (int64_t step = 0; step < 10; ++step) CHECK(learning_rate(schedule, step, 110) == doctest::Approx((step + 1) / 10.0));
+    for (int64_t step = 0; step < 10; ++step)
+      CHECK(learning_rate(schedule, step, 110) == doctest::Approx((step + 1) / 10.0));
     CHECK(learning_rate(schedule, 10, 110) == 1);
     CHECK(learning_rate(schedule, 60, 110) == doctest::Approx(decay == Decay::cosine ? 0.5 : 1));
   }

@@ -145,7 +145,8 @@ TEST_CASE("a recording that was joined takes the memory that it took before") {
   const auto run = [&] {
     Tensor power = x;
     std::vector<const float*> gradients;
-    for (int k = 0; k < 30'000; ++k) gradients.push_back((power = product(tape, power, x)).grad);  // past the first chunk
+    for (int k = 0; k < 30'000; ++k)
+      gradients.push_back((power = product(tape, power, x)).grad);  // past the first chunk
     tape.backward(power);
     return gradients;
   };
@@ -154,7 +155,8 @@ TEST_CASE("a recording that was joined takes the memory that it took before") {
   tape.reset_and_join();
   const std::vector<const float*> gradients = run();
   CHECK(std::is_sorted(gradients.begin(), gradients.end()));
-  CHECK(gradients.back() - gradients.front() == 29'999 * static_cast<int64_t>(kAlignment / sizeof(float)));  // side by side, each aligned
+  CHECK(gradients.back() - gradients.front() ==
+        29'999 * static_cast<int64_t>(kAlignment / sizeof(float)));  // side by side, each aligned
   CHECK(tape.memory_bytes() == bytes);
   CHECK(x.tensor().grad[0] == 2 * 30'001);
 }

@@ -21,14 +21,17 @@ struct Training {
   explicit Training(duet_context* given)
       : context(given),
         tape(given),
-        encoders(store, {kInputsA, {32, 32}, kWidth, DUET_RELU, 0.2f, true}, {kInputsV, {32, 32}, kWidth, DUET_RELU, 0.2f, false}),
+        encoders(store, {kInputsA, {32, 32}, kWidth, DUET_RELU, 0.2f, true},
+                 {kInputsV, {32, 32}, kWidth, DUET_RELU, 0.2f, false}),
         classifier(store, "classifier", kWidth, kClasses),
         scale(store, "scale", 10),
         optimizer(store) {
     store.initialise(context, 1);
     for (int64_t i = 0; i < kSamples; ++i) {
-      for (int64_t k = 0; k < kInputsA; ++k) samples_a.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
-      for (int64_t k = 0; k < kInputsV; ++k) samples_v.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
+      for (int64_t k = 0; k < kInputsA; ++k)
+        samples_a.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
+      for (int64_t k = 0; k < kInputsV; ++k)
+        samples_v.at(i, k) = static_cast<float>(draw.normal() + (labels.at(i) == k));
       order.at(i) = i;
     }
     prior.fill(1.0 / kClasses), predicted.fill(1.0 / kClasses), concord.fill(0.5);
@@ -46,7 +49,8 @@ struct Training {
     const Supervision out{tape.make(batch, kClasses), tape.make(batch), tape.make(batch), tape.make(batch),
                           tape.make(batch),           tape.make(2),     tape.make(1),     tape.make(batch)};
     duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
-    inputs.labels = duet_i32_vector(labels.data() + first, batch), inputs.sample_ids = duet_i64_vector(order.data() + first, batch);
+    inputs.labels = duet_i32_vector(labels.data() + first, batch),
+    inputs.sample_ids = duet_i64_vector(order.data() + first, batch);
     inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
     inputs.unread = 0.1, inputs.generality = 0.6;
     inputs.prior = prior.vector(), inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
@@ -57,7 +61,8 @@ struct Training {
     outputs.annotated = out.annotated.vector(), outputs.hidden_trust = out.hidden_trust.vector();
     outputs.counts = out.counts.vector(), outputs.pair_weight = out.pair_weight.vector();
     outputs.anchor_weight = out.anchor_weight.vector();
-    SUCCEED_CALL(duet_supervision_forward(context, &inputs, &state, &outputs, tape.workspace(duet_supervision_workspace, inputs)));
+    SUCCEED_CALL(duet_supervision_forward(context, &inputs, &state, &outputs,
+                                          tape.workspace(duet_supervision_workspace, inputs)));
     return out;
   }
 
@@ -100,15 +105,16 @@ struct Training {
     const Tensor cross_av = ops::triplet(tape, a, v, triplet), cross_va = ops::triplet(tape, v, a, triplet);
     const Tensor divergences = ops::distillation_terms(tape, a, v, temperature, distillation);
     const Tensor pairs = ops::contrastive_terms(tape, a, v, temperature, {}, pair);
-    const Tensor loss = total(tape, {{unit, {ce_a, given.annotated, annotated}, {}},
-                                     {unit, {ce_v, given.annotated, annotated}, {}},
-                                     times(unit, cross_av),
-                                     times(unit, cross_va),
-                                     ops::both_directions(half_rho, divergences, batch, given.trust, given.trust),
-                                     {half_rho, {ce_a, given.hidden_trust, others}, {}},
-                                     {half_rho, {ce_v, given.hidden_trust, others}, {}},
-                                     ops::both_directions(given.pair_weight, pairs, batch, given.anchor_weight, given.anchor_weight),
-                                     times(unit, ops::decorrelation(tape, a, v))});
+    const Tensor loss =
+        total(tape, {{unit, {ce_a, given.annotated, annotated}, {}},
+                     {unit, {ce_v, given.annotated, annotated}, {}},
+                     times(unit, cross_av),
+                     times(unit, cross_va),
+                     ops::both_directions(half_rho, divergences, batch, given.trust, given.trust),
+                     {half_rho, {ce_a, given.hidden_trust, others}, {}},
+                     {half_rho, {ce_v, given.hidden_trust, others}, {}},
+                     ops::both_directions(given.pair_weight, pairs, batch, given.anchor_weight, given.anchor_weight),
+                     times(unit, ops::decorrelation(tape, a, v))});
     store.clear_gradients();
     tape.backward(loss);
     rate.fill(learning_rate({1e-2, Decay::cosine, 2, 0}, step.at(0) - 1, 100));
@@ -150,7 +156,8 @@ TEST_CASE("training lowers the loss and does not depend on the number of threads
 
 #ifdef DUET_TEST_COUNTS_ALLOCATIONS
 TEST_CASE("a training step allocates nothing after the first") {
-  // The count works: every way of asking for memory is seen. Calls through volatile pointers, which a compiler cannot leave out.
+  // The count works: every way of asking for memory is seen. Calls through volatile pointers, which a compiler cannot
+  // leave out.
   void* (*volatile plain)(size_t) = std::malloc;
   void* (*volatile operator_new)(size_t) = ::operator new;
   void* (*volatile aligned_new)(size_t, std::align_val_t) = ::operator new;

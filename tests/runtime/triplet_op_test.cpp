@@ -17,7 +17,8 @@ struct Batch {
   Floats x = draw.unit_rows(kRows, kWidth), y = draw.unit_rows(kColumns, kWidth);
   Floats class_x = draw.distributions(kRows, kClasses), class_y = draw.distributions(kColumns, kClasses);
   Floats trust_x = draw.choice(kRows, {0, 0.5, 1}), trust_y = draw.choice(kColumns, {0.5, 1});
-  Ints labels_x = std::move(Ints(kRows, 1).assign({0, 1, 2, 0, 1, -1, 0})), labels_y = std::move(Ints(kColumns, 1).assign({0, 1, 2, 1, 0}));
+  Ints labels_x = std::move(Ints(kRows, 1).assign({0, 1, 2, 0, 1, -1, 0})),
+       labels_y = std::move(Ints(kColumns, 1).assign({0, 1, 2, 1, 0}));
   Ints drawn{kRows, 1};  // distance_weighted's negatives
 
   duet_triplet_inputs options(duet_triplet_mining mining) {
@@ -50,13 +51,17 @@ struct Batch {
   }
 
   // The weight of the triplet (i, p, n) before its hinge, given the distances from anchor i.
-  double weight(duet_triplet_mining mining, const double* d, const Doubles& same, int64_t i, int64_t p, int64_t n) const {
+  double weight(duet_triplet_mining mining, const double* d, const Doubles& same, int64_t i, int64_t p,
+                int64_t n) const {
     if (mining == DUET_TRIPLET_ALL) {
-      const double pos = p == i ? 1 : same[i * kColumns + p] * trust_y.at(p), neg = n == i ? 0 : (1 - same[i * kColumns + n]) * trust_y.at(n);
+      const double pos = p == i ? 1 : same[i * kColumns + p] * trust_y.at(p),
+                   neg = n == i ? 0 : (1 - same[i * kColumns + n]) * trust_y.at(n);
       return trust_x.at(i) * pos * neg;
     }
     const auto positive = [&](int64_t j) { return labels_x.at(i) >= 0 && labels_x.at(i) == labels_y.at(j); };
-    const auto negative = [&](int64_t j) { return labels_x.at(i) >= 0 && labels_y.at(j) >= 0 && labels_x.at(i) != labels_y.at(j); };
+    const auto negative = [&](int64_t j) {
+      return labels_x.at(i) >= 0 && labels_y.at(j) >= 0 && labels_x.at(i) != labels_y.at(j);
+    };
     if (!positive(p) || !negative(n)) return 0;
     if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) return n == drawn.at(i);
     for (int64_t j = 0; j < kColumns; ++j) {
@@ -70,15 +75,18 @@ struct Batch {
 }  // namespace
 
 TEST_CASE("triplet: all by weights, and mined by labels") {
-  for (const auto mining : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) {
+  for (const auto mining :
+       {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) {
     CAPTURE(mining);
     Batch batch;
     const duet_triplet_inputs options = batch.options(mining);
     if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) batch.draw_negatives(options.draw);
-    const Doubles same =
-        reference::agreement(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0), kRows, kColumns, kClasses, false).positive;
+    const Doubles same = reference::agreement(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0),
+                                              kRows, kColumns, kClasses, false)
+                             .positive;
     gradcheck(
-        "triplet", {batch.x, batch.y}, [&](Tape& tape, const auto& in) { return ops::triplet(tape, in[0], in[1], options); },
+        "triplet", {batch.x, batch.y},
+        [&](Tape& tape, const auto& in) { return ops::triplet(tape, in[0], in[1], options); },
         [&](const auto& in) {
           const Doubles d = reference::distances(in[0], in[1], kRows, kColumns, kWidth, options.metric);
           double loss = 0, active = 0;

@@ -1,4 +1,5 @@
-// A step is recorded once and replayed: no call of it waits for the device or reads a value on the host, and what changes lies in device memory.
+// A step is recorded once and replayed: no call of it waits for the device or reads a value on the host, and what
+// changes lies in device memory.
 #include <memory>
 
 #include "kernels/cuda/device.h"
@@ -64,7 +65,8 @@ struct Step {
     SUCCEED_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()));
     SUCCEED_CALL(duet_dropout_forward(context, rows.matrix(), &dropout, dropped.matrix()));
     SUCCEED_CALL(duet_linear_forward(context, &layer, outputs.matrix(), scratch->view()));
-    SUCCEED_CALL(duet_linear_backward(context, &layer, {}, outputs.matrix(), {}, grad_weight.matrix(), {}, scratch->view()));
+    SUCCEED_CALL(
+        duet_linear_backward(context, &layer, {}, outputs.matrix(), {}, grad_weight.matrix(), {}, scratch->view()));
     const auto flat = [](Floats& of) { return duet_f32_vector(of.data(), of.rows() * of.columns()); };
     const duet_optimizer_slot slot = {flat(weight), flat(grad_weight), first.vector(), second.vector(), {}};
     const duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
@@ -100,8 +102,8 @@ TEST_CASE("an index out of range is refused, and harmless where nothing can be r
   const Floats before = grad, upstream = Draw(4).normals(Step::kBatch, Step::kIn);
   step.set(1);
   for (int64_t i = 0; i < Step::kBatch; ++i) step.indices.at(i) = i % 2 ? int64_t{1} << 40 : -1;
-  FAIL_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()), DUET_INVALID_ARGUMENT,
-            "indices[0]: expected 0 to 19, got -1");
+  FAIL_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()),
+            DUET_INVALID_ARGUMENT, "indices[0]: expected 0 to 19, got -1");
   duet::cuda::begin_capture(context.stream());
   Floats from = upstream;
   SUCCEED_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()));

@@ -1,5 +1,6 @@
-// One warp, one kernel an instruction: inputs in, registers out, compared on the host. Exact instructions bit for bit; the order in which mma adds is
-// the hardware's, so sums of small integers are compared bit for bit and sums of random numbers within a bound.
+// One warp, one kernel an instruction: inputs in, registers out, compared on the host. Exact instructions bit for bit;
+// the order in which mma adds is the hardware's, so sums of small integers are compared bit for bit and sums of random
+// numbers within a bound.
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -75,7 +76,8 @@ __global__ void cp_async_kernel(const unsigned* x, unsigned* y) {
 template <class T>
 class Array {
  public:
-  explicit Array(const std::vector<T>& values) : size_(values.size()), data_(static_cast<T*>(cuda::allocate(values.size() * sizeof(T)))) {
+  explicit Array(const std::vector<T>& values)
+      : size_(values.size()), data_(static_cast<T*>(cuda::allocate(values.size() * sizeof(T)))) {
     cuda::copy(data_, values.data(), size_ * sizeof(T), nullptr);
     cuda::synchronize(nullptr);
   }
@@ -101,13 +103,15 @@ template <class T>
 Result same_bits(const std::string& instruction, const std::vector<T>& got, const std::vector<T>& expected) {
   Result result{instruction, static_cast<int64_t>(got.size()), 0, "", 0, "bit for bit"};
   for (size_t i = 0; i < got.size(); ++i)
-    if (std::memcmp(&got[i], &expected[i], sizeof(T)) != 0) differ(result, static_cast<int64_t>(i), text(got[i]), text(expected[i]));
+    if (std::memcmp(&got[i], &expected[i], sizeof(T)) != 0)
+      differ(result, static_cast<int64_t>(i), text(got[i]), text(expected[i]));
   return result;
 }
 
 // Numbers of every exponent, ties of both roundings, and what is special.
 std::vector<float> hard_numbers(std::mt19937_64& random) {
-  std::vector<float> x = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-45f, -1e-40f, 1.17549435e-38f, 3.40282347e38f, -3.40282347e38f};
+  std::vector<float> x = {0.0f,   -0.0f,   INFINITY,        -INFINITY,      NAN,
+                          1e-45f, -1e-40f, 1.17549435e-38f, 3.40282347e38f, -3.40282347e38f};
   for (int i = 0; i < 2000; ++i) {
     const unsigned bits = static_cast<unsigned>(random());
     x.push_back(model::float_of(bits));
@@ -143,7 +147,8 @@ Result check_pack_bf16(std::mt19937_64& random) {
 }
 
 // A function of one number that the hardware gives within 2 units in the last place.
-Result check_function(const char* name, const std::vector<float>& x, void (*kernel)(const float*, float*, int), float (*exact)(float)) {
+Result check_function(const char* name, const std::vector<float>& x, void (*kernel)(const float*, float*, int),
+                      float (*exact)(float)) {
   const Array<float> in(x), out(std::vector<float>(x.size()));
   DUET_LAUNCH(kernel, 1, 32, 0, nullptr)(in.data(), out.data(), static_cast<int>(x.size()));
   const std::vector<float> got = out.read();
@@ -152,7 +157,8 @@ Result check_function(const char* name, const std::vector<float>& x, void (*kern
     const float expected = exact(x[i]);
     if (model::bits_of(got[i]) == model::bits_of(expected) || (std::isnan(got[i]) && std::isnan(expected))) continue;
     // At the edge of the subnormal numbers one unit decides between the smallest number and zero.
-    const double unit = std::fmax(std::ldexp(1.0, std::ilogb(std::fmax(std::fabs(expected), 1.17549435e-38f)) - 23), 1e-45);
+    const double unit =
+        std::fmax(std::ldexp(1.0, std::ilogb(std::fmax(std::fabs(expected), 1.17549435e-38f)) - 23), 1e-45);
     const bool at_edge = std::fabs(got[i]) <= 1.1754946e-38f && std::fabs(expected) <= 1.1754946e-38f;
     const double error = at_edge ? 1 : std::fabs(static_cast<double>(got[i]) - expected) / unit;
     result.worst = std::fmax(result.worst, error);
@@ -201,14 +207,17 @@ Result check_ldmatrix(std::mt19937_64& random) {
 
 enum class Numbers { integers, random };
 
-// Integers of at most 8: products and sums are exact in any order, and a wrong fragment shows. Random numbers: at most the products' rounding if each
-// partial sum were cut off after 23 bits, kDepth 2^-23 sum |a b|, which hardware that cuts to one common exponent stays under.
+// Integers of at most 8: products and sums are exact in any order, and a wrong fragment shows. Random numbers: at most
+// the products' rounding if each partial sum were cut off after 23 bits, kDepth 2^-23 sum |a b|, which hardware that
+// cuts to one common exponent stays under.
 template <bool kBf16>
 Result check_mma(std::mt19937_64& random, Numbers numbers) {
   constexpr int kDepth = kBf16 ? 16 : 8;
   std::uniform_int_distribution<int> integer(-8, 8);
   std::normal_distribution<float> normal;
-  const auto number = [&] { return numbers == Numbers::integers ? static_cast<float>(integer(random)) : normal(random); };
+  const auto number = [&] {
+    return numbers == Numbers::integers ? static_cast<float>(integer(random)) : normal(random);
+  };
   const auto operand = [&] {
     return kBf16 ? model::to_bf16(number()) | model::to_bf16(number()) << 16 : model::bits_of(number());
   };  // tf32: mma cuts
@@ -217,11 +226,12 @@ Result check_mma(std::mt19937_64& random, Numbers numbers) {
   for (unsigned& word : a) word = operand();
   for (unsigned& word : b) word = operand();
   for (float& value : c) value = number();
-  const auto multiply = [&](const std::vector<unsigned>& a_bits, const std::vector<unsigned>& b_bits, const std::vector<float>& addend,
-                            std::vector<float>& d) {
+  const auto multiply = [&](const std::vector<unsigned>& a_bits, const std::vector<unsigned>& b_bits,
+                            const std::vector<float>& addend, std::vector<float>& d) {
     std::vector<model::Multiply> lanes;
     std::vector<const model::Multiply*> pointers;
-    for (size_t lane = 0; lane < 32; ++lane) lanes.push_back({&d[lane * 4], &a_bits[lane * 4], &b_bits[lane * 2], &addend[lane * 4]});
+    for (size_t lane = 0; lane < 32; ++lane)
+      lanes.push_back({&d[lane * 4], &a_bits[lane * 4], &b_bits[lane * 2], &addend[lane * 4]});
     for (const auto& lane : lanes) pointers.push_back(&lane);
     model::multiply<kDepth>(pointers.data());
   };
@@ -237,11 +247,13 @@ Result check_mma(std::mt19937_64& random, Numbers numbers) {
   const Array<float> c_in(c), d_out(std::vector<float>(32 * 4));
   DUET_LAUNCH(mma_kernel<kBf16>, 1, 32, 0, nullptr)(a_in.data(), b_in.data(), c_in.data(), d_out.data());
   const std::vector<float> got = d_out.read();
-  const std::string name = text(kBf16 ? "mma.m16n8k16.bf16" : "mma.m16n8k8.tf32", numbers == Numbers::integers ? ", integers" : ", random numbers");
+  const std::string name = text(kBf16 ? "mma.m16n8k16.bf16" : "mma.m16n8k8.tf32",
+                                numbers == Numbers::integers ? ", integers" : ", random numbers");
   if (numbers == Numbers::integers) return same_bits(name, got, expected);
   Result result{name, static_cast<int64_t>(got.size()), 0, "", 0, text(kDepth, " * 2^-23 of the sum of magnitudes")};
   for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::fabs(static_cast<double>(got[i]) - expected[i]) / (std::ldexp(static_cast<double>(kDepth), -23) * magnitude[i]);
+    const double error = std::fabs(static_cast<double>(got[i]) - expected[i]) /
+                         (std::ldexp(static_cast<double>(kDepth), -23) * magnitude[i]);
     result.worst = std::fmax(result.worst, error);
     if (!(error <= 1)) differ(result, static_cast<int64_t>(i), text(got[i]), text(expected[i]));
   }

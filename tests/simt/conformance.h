@@ -1,4 +1,5 @@
-// Every instruction of kernels/cuda/ptx.h on the device at hand, under the emulator or on hardware, against the emulator's model.
+// Every instruction of kernels/cuda/ptx.h on the device at hand, under the emulator or on hardware, against the
+// emulator's model.
 #pragma once
 
 #include <cstdint>

@@ -163,8 +163,8 @@ TEST_CASE("out of device memory is an error that says what was asked for and wha
         FAIL("allocated");
       } catch (const Error& error) {
         CHECK(error.status() == DUET_OUT_OF_MEMORY);
-        CHECK(std::string(error.what()) ==
-              text("allocating ", bytes, " bytes, ", memory_info(0).free_bytes, " of ", memory_info(0).total_bytes, " are free"));
+        CHECK(std::string(error.what()) == text("allocating ", bytes, " bytes, ", memory_info(0).free_bytes, " of ",
+                                                memory_info(0).total_bytes, " are free"));
       }
     }
   }
@@ -294,7 +294,8 @@ TEST_CASE("a context takes the devices that the kernels run on, and refuses the 
   const Played played({110, 227 * 1024, false});
   CHECK(create() == DUET_UNSUPPORTED);
   CHECK(std::string(duet_last_error()) ==
-        "context_create: options.device_index: emulator (compute capability 11.0) is none that this build holds code for");
+        "context_create: options.device_index: emulator (compute capability 11.0) is none that this build holds code "
+        "for");
   CHECK(memory_in_use() == before);
 }
 

@@ -1,4 +1,5 @@
-// Captured graphs: branches of several streams, what they depend on, their shape, and replays in the order of every schedule.
+// Captured graphs: branches of several streams, what they depend on, their shape, and replays in the order of every
+// schedule.
 #include <doctest/doctest.h>
 
 #include <set>
@@ -16,7 +17,9 @@ namespace {
 
 __global__ void set(float* x, float to) { x[threadIdx.x] = to; }
 __global__ void add(float* x, float by) { x[threadIdx.x] += by; }
-__global__ void sum(float* out, const float* a, const float* b, float by) { out[threadIdx.x] = a[threadIdx.x] + b[threadIdx.x] + by; }
+__global__ void sum(float* out, const float* a, const float* b, float by) {
+  out[threadIdx.x] = a[threadIdx.x] + b[threadIdx.x] + by;
+}
 
 constexpr size_t kCount = 32, kBytes = kCount * sizeof(float);
 
@@ -222,17 +225,20 @@ TEST_CASE("what a capture does not allow is refused") {
   CHECK(refusal_of([&] { outside.wait(); }) == "waiting for an event: this thread captures a stream");
   CHECK(refusal_of([&] { synchronize(other.get()); }) == "waiting for a stream: this thread captures a stream");
   CHECK(refusal_of([] { synchronize_device(); }) == "waiting for the device: this thread captures a stream");
-  for (void* (*const allocate_any)(size_t) : {static_cast<void* (*)(size_t)>(allocate), allocate_managed, allocate_pinned})
+  for (void* (*const allocate_any)(size_t) :
+       {static_cast<void* (*)(size_t)>(allocate), allocate_managed, allocate_pinned})
     CHECK(refusal_of([&] { allocate_any(1); }) == "allocating: this thread captures a stream");
   release(allocate(1, other.get()), other.get());  // through a stream that is not captured
   begin_capture(other.get());
   of_other.record(other.get());
-  CHECK(refusal_of([&] { of_other.wait(stream.get()); }) == "making a stream wait: stream and event are in two captures");
+  CHECK(refusal_of([&] { of_other.wait(stream.get()); }) ==
+        "making a stream wait: stream and event are in two captures");
   end_capture(other.get());
   inside.record(joined.get());
   inside.wait(stream.get());
   const Graph graph = end_capture(stream.get());
-  CHECK(refusal_of([&] { inside.wait(stream.get()); }) == "making a stream wait: the event was recorded in a capture that is over");
+  CHECK(refusal_of([&] { inside.wait(stream.get()); }) ==
+        "making a stream wait: the event was recorded in a capture that is over");
   inside.record(stream.get());
   CHECK(inside.done());
   begin_capture(stream.get());

@@ -1,4 +1,5 @@
-// The language's warp intrinsics, votes, atomics, bits and the reductions of warp.h against plain loops, in every schedule.
+// The language's warp intrinsics, votes, atomics, bits and the reductions of warp.h against plain loops, in every
+// schedule.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -67,7 +68,9 @@ __global__ void reductions(const float* x, float* out) {
 constexpr int kBlock = 96;
 using Values = std::vector<float>;
 
-bool same(float a, double b, double tolerance) { return (std::isnan(a) && std::isnan(b)) || a == b || std::fabs(a - b) <= tolerance; }
+bool same(float a, double b, double tolerance) {
+  return (std::isnan(a) && std::isnan(b)) || a == b || std::fabs(a - b) <= tolerance;
+}
 
 void check_reductions(const Values& x) {
   Values out(kBlock * kFigures, NAN);
@@ -94,7 +97,8 @@ void check_reductions(const Values& x) {
     for (int i = thread / 4 * 4; i < thread / 4 * 4 + 4; ++i) of_four += x[static_cast<size_t>(i)];
     CHECK(same(mine[6], of_four, 1e-5));
     CHECK(mine[7] == kBlock * (kBlock - 1) / 2);
-    CHECK(std::equal(mine + 3, mine + 6, out.begin() + 3, [](float a, float b) { return __float_as_uint(a) == __float_as_uint(b); }));
+    CHECK(std::equal(mine + 3, mine + 6, out.begin() + 3,
+                     [](float a, float b) { return __float_as_uint(a) == __float_as_uint(b); }));
   }
 }
 

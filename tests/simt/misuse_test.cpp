@@ -159,13 +159,27 @@ TEST_CASE("misuse is reported with kernel, file and line, in every schedule") {
 TEST_CASE("misuse without a line of its own is reported with the kernel") {
   Words memory;
   int* const out = memory.words;
-  holds(text_of([&] { DUET_LAUNCH(too_much_shared, 1, 32, 180 * 1024, nullptr)(out); }), "bytes of shared memory, at most 232448");
+  holds(text_of([&] {
+          DUET_LAUNCH(too_much_shared, 1, 32, 180 * 1024, nullptr)
+          (out);
+        }),
+        "bytes of shared memory, at most 232448");
   holds(text_of([&] { DUET_LAUNCH(too_much_static, 1, 32, 0, nullptr)(out); }), "49156 bytes of static shared memory");
   holds(text_of([&] { DUET_LAUNCH(dynamic_without, 1, 32, 0, nullptr)(out); }), "the launch gave none");
-  holds(text_of([&] { DUET_LAUNCH(dynamic_without, 1, 32, 227 * 1024 + 1, nullptr)(out); }), "dynamic_without: 232449 bytes");
+  holds(text_of([&] {
+          DUET_LAUNCH(dynamic_without, 1, 32, 227 * 1024 + 1, nullptr)
+          (out);
+        }),
+        "dynamic_without: 232449 bytes");
   holds(text_of([&] { DUET_LAUNCH(nothing, 1, 1025, 0, nullptr)(1); }), "a block of 1025 x 1 x 1 threads");
   holds(text_of([&] { DUET_LAUNCH(nothing, dim3(1, 65536), 1, 0, nullptr)(1); }), "a grid of 1 x 65536 x 1 blocks");
-  holds(text_of([&] { DUET_LAUNCH(nothing, int64_t{1} << 31, 1, 0, nullptr)(1); }, DUET_UNSUPPORTED), "a grid of 2147483648 blocks");
+  holds(text_of(
+            [&] {
+              DUET_LAUNCH(nothing, int64_t{1} << 31, 1, 0, nullptr)
+              (1);
+            },
+            DUET_UNSUPPORTED),
+        "a grid of 2147483648 blocks");
   DUET_LAUNCH(nothing, 0, 32, 0, nullptr)(1);
   DUET_LAUNCH(nothing, 1, 32, 227 * 1024, nullptr)(1);
 }

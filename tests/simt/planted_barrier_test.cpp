@@ -1,5 +1,6 @@
-// Two of our own kernels, the products of a backward sweep and the merge of sums, through every schedule. Built with DUET_PLANT_MISSING_BARRIER,
-// which leaves a barrier out of the tile product and one out of the merge, the emulator must find both; built without, it must find nothing.
+// Two of our own kernels, the products of a backward sweep and the merge of sums, through every schedule. Built with
+// DUET_PLANT_MISSING_BARRIER, which leaves a barrier out of the tile product and one out of the merge, the emulator
+// must find both; built without, it must find nothing.
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -48,7 +49,8 @@ bool products_right() {
   Workspace pieces(memory.view());
   cuda::BlockGradients products(pieces, device.precision, n, m, d);
   std::vector<float> a(n * d, 1), v(m * d, 1), grad_a(n * d), grad_v(m * d);
-  products.begin(device, {a.data(), n, d, d}, nullptr, {v.data(), m, d, d}, nullptr, {grad_a.data(), n, d, d}, {grad_v.data(), m, d, d});
+  products.begin(device, {a.data(), n, d, d}, nullptr, {v.data(), m, d, d}, nullptr, {grad_a.data(), n, d, d},
+                 {grad_v.data(), m, d, d});
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < m; ++j) {
       products.block().g.words[i * products.block().g.stride + j] = __float_as_uint(1);

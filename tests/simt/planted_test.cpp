@@ -1,6 +1,6 @@
-// Kernels of the kinds we write, each right and with one bug planted. The right one passes in every schedule. Of the bugs the checker finds every one
-// in every schedule, with file and line (built with DUET_CHECKED); schedules and poison show most, ThreadSanitizer the races inside a block (in a
-// child process, which must fail).
+// Kernels of the kinds we write, each right and with one bug planted. The right one passes in every schedule. Of the
+// bugs the checker finds every one in every schedule, with file and line (built with DUET_CHECKED); schedules and
+// poison show most, ThreadSanitizer the races inside a block (in a child process, which must fail).
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -122,7 +122,8 @@ __global__ void __launch_bounds__(kCounters) count_positive(const float* __restr
 }
 // The same; the block that comes last adds up what each has left.
 template <Bug kBug>
-__global__ void __launch_bounds__(kCounters) count_by_the_last(const float* __restrict__ x, int* parts, unsigned* done, int* __restrict__ count) {
+__global__ void __launch_bounds__(kCounters)
+    count_by_the_last(const float* __restrict__ x, int* parts, unsigned* done, int* __restrict__ count) {
   const int found = __syncthreads_count(x[blockIdx.x * kCounters + threadIdx.x] > 0);
   if (threadIdx.x != 0) return;
   parts[blockIdx.x] = found;
@@ -189,15 +190,19 @@ struct Planted {
 const Planted kPlanted[] = {
     {"no barrier after a tile is loaded", right_tiled<Bug::no_barrier_after_load>, true, true, "of shared memory"},
     {"no barrier before a tile is loaded", right_tiled<Bug::no_barrier_before_load>, true, true, "race: "},
-    {"no barrier in a block's reduction", right_reductions<Bug::no_barrier_in_reduction>, true, true, "of shared memory"},
-    {"no barrier before scratch is used again", right_reductions<Bug::no_barrier_before_scratch_reuse>, true, true, "race: "},
-    {"no barrier before a cp.async buffer is used again", right_pipelined<Bug::no_barrier_before_buffer_reuse>, true, true, "of shared memory"},
+    {"no barrier in a block's reduction", right_reductions<Bug::no_barrier_in_reduction>, true, true,
+     "of shared memory"},
+    {"no barrier before scratch is used again", right_reductions<Bug::no_barrier_before_scratch_reuse>, true, true,
+     "race: "},
+    {"no barrier before a cp.async buffer is used again", right_pipelined<Bug::no_barrier_before_buffer_reuse>, true,
+     true, "of shared memory"},
     {"no barrier in a warp", right_warp_tiled<Bug::no_barrier_in_warp>, true, true, "race: "},
     {"no wait for cp.async", right_pipelined<Bug::no_wait>, true, false, "was not waited for"},
     {"a copy onto one under way", right_pipelined<Bug::copy_onto_copy>, false, false, "was not waited for"},
     {"a word that was never written", right_tiled<Bug::never_written>, true, false, "the block has not written it"},
     {"a plain += across blocks", right_count<Bug::plain_sum_across_blocks>, false, false, "of another block"},
-    {"no fence before the atomic that says that a block is done", right_count<Bug::no_fence>, false, false, "of another block"},
+    {"no fence before the atomic that says that a block is done", right_count<Bug::no_fence>, false, false,
+     "of another block"},
 };
 
 // What is found: "" for nothing.
@@ -213,8 +218,8 @@ std::string finding(bool (*right)()) {
 
 TEST_CASE("the kernels without a bug pass in every schedule") {
   for_each_schedule([] {
-    for (const auto& right :
-         {right_tiled<Bug::none>, right_warp_tiled<Bug::none>, right_reductions<Bug::none>, right_pipelined<Bug::none>, right_count<Bug::none>})
+    for (const auto& right : {right_tiled<Bug::none>, right_warp_tiled<Bug::none>, right_reductions<Bug::none>,
+                              right_pipelined<Bug::none>, right_count<Bug::none>})
       CHECK(finding(right) == "");
   });
 }
@@ -227,12 +232,13 @@ TEST_CASE("planted bug in a process of its own" * doctest::skip(std::getenv("DUE
   if (number) kPlanted[std::atoi(number)].broken();
 }
 
-TEST_CASE("every planted race inside a block is reported under ThreadSanitizer" * doctest::skip(std::getenv("DUET_SIMT_PLANTED") != nullptr)) {
+TEST_CASE("every planted race inside a block is reported under ThreadSanitizer" *
+          doctest::skip(std::getenv("DUET_SIMT_PLANTED") != nullptr)) {
   const std::string program = std::filesystem::read_symlink("/proc/self/exe");
   for (size_t i = 0; i < std::size(kPlanted); ++i) {
     if (!kPlanted[i].shown_by_tsan) continue;
-    const std::string command =
-        text("DUET_SIMT_PLANTED=", i, " DUET_SIMT_ORDER=forward '", program, "' --test-case='planted bug in a process of its own' 2>&1");
+    const std::string command = text("DUET_SIMT_PLANTED=", i, " DUET_SIMT_ORDER=forward '", program,
+                                     "' --test-case='planted bug in a process of its own' 2>&1");
     std::string output;
     FILE* const pipe = popen(command.c_str(), "r");
     REQUIRE(pipe != nullptr);

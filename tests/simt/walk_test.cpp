@@ -1,5 +1,7 @@
-// A block of threads that visits several tiles: the same bits for any number of multiprocessors, and for any amount of shared memory to keep rows in.
-// Where that holds no tile of 128 x 256, others are walked over: the same bits again of whatever is no sum along rows or columns.
+// A block of threads that visits several tiles: the same bits for any number of multiprocessors, and for any amount of
+// shared memory to keep rows in.
+// Where that holds no tile of 128 x 256, others are walked over: the same bits again of whatever is no sum along rows
+// or columns.
 #include "kernels/core/dispatch.h"
 #include "kernels/cuda/tiles.h"
 #include "tests/simt/schedules.h"
@@ -30,9 +32,10 @@ struct Outputs {
   }
   // The sums of alignment take a tile's columns (and rows) at once; distillation's tiles are 128 x 128 on every device.
   bool same_bits_of_any_tiles(const Outputs& other) const {
-    return distances.same_bits(other.distances) && row_loss.same_bits(other.row_loss) && column_loss.same_bits(other.column_loss) &&
-           row_statistics.same_bits(other.row_statistics) && column_statistics.same_bits(other.column_statistics) &&
-           positives.same_bits(other.positives) && negatives.same_bits(other.negatives);
+    return distances.same_bits(other.distances) && row_loss.same_bits(other.row_loss) &&
+           column_loss.same_bits(other.column_loss) && row_statistics.same_bits(other.row_statistics) &&
+           column_statistics.same_bits(other.column_statistics) && positives.same_bits(other.positives) &&
+           negatives.same_bits(other.negatives);
   }
 };
 
@@ -64,27 +67,31 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
 
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
   distance.x = p.x.matrix(), distance.y = p.y.matrix(), distance.metric = DUET_EUCLIDEAN;
-  call(context, distance, duet_distance_workspace,
-       [&](duet_workspace scratch) { return duet_distance_forward(&context, &distance, out.distances.matrix(), scratch); });
+  call(context, distance, duet_distance_workspace, [&](duet_workspace scratch) {
+    return duet_distance_forward(&context, &distance, out.distances.matrix(), scratch);
+  });
 
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   alignment.a = p.x.matrix(), alignment.v = p.y.matrix(), alignment.scale = p.scale.vector();
-  call(context, alignment, duet_alignment_workspace,
-       [&](duet_workspace scratch) { return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch); });
+  call(context, alignment, duet_alignment_workspace, [&](duet_workspace scratch) {
+    return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch);
+  });
 
   duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
-  mining.x = p.x.matrix(), mining.y = p.y.matrix(), mining.labels_x = p.labels_x.vector(), mining.labels_y = p.labels_y.vector();
+  mining.x = p.x.matrix(), mining.y = p.y.matrix(), mining.labels_x = p.labels_x.vector(),
+  mining.labels_y = p.labels_y.vector();
   duet_mining_hard_outputs rows = DUET_MINING_HARD_OUTPUTS_INIT, columns = DUET_MINING_HARD_OUTPUTS_INIT;
   rows.positive_index = out.positives.vector(), columns.negative_index = out.negatives.vector();
-  call(context, mining, duet_mining_workspace, [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
+  call(context, mining, duet_mining_workspace,
+       [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
 
   duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
   distillation.student_a = p.x.matrix(), distillation.student_v = p.y.matrix();
   distillation.teacher_a = p.teacher_x.matrix(), distillation.teacher_v = p.teacher_y.matrix();
   distillation.scale = p.scale.vector(), distillation.teacher_scale = p.scale.vector();
   call(context, distillation, duet_distillation_workspace, [&](duet_workspace scratch) {
-    return duet_distillation_forward(&context, &distillation, out.row_loss.vector(), out.column_loss.vector(), out.row_statistics.matrix(),
-                                     out.column_statistics.matrix(), scratch);
+    return duet_distillation_forward(&context, &distillation, out.row_loss.vector(), out.column_loss.vector(),
+                                     out.row_statistics.matrix(), out.column_statistics.matrix(), scratch);
   });
   return out;
 }
@@ -92,11 +99,13 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
 }  // namespace
 
 TEST_CASE("the way over the tiles decides no bit") {
-  constexpr int64_t kHopper = 227 * 1024, kAmpere = 163 * 1024, kLeast = cuda::kLeastSharedBytes, kManyMultiprocessors = 1000;
+  constexpr int64_t kHopper = 227 * 1024, kAmpere = 163 * 1024, kLeast = cuda::kLeastSharedBytes,
+                    kManyMultiprocessors = 1000;
   using Wide = cuda::SingleTile<DUET_PRECISION_BF16>;
   constexpr int64_t kLeastWide = Wide::kSharedBytes + Wide::kStaticBytes;  // no room to keep rows in
   const simt::Schedule before = simt::schedule();
-  // Steps of k: too few to run on, all kept, some kept on the smaller device, some on the larger; the teacher's fewer, as many, more.
+  // Steps of k: too few to run on, all kept, some kept on the smaller device, some on the larger; the teacher's fewer,
+  // as many, more.
   const struct {
     duet_precision precision;
     int64_t steps, teacher_steps;
@@ -105,11 +114,17 @@ TEST_CASE("the way over the tiles decides no bit") {
   for (const auto& c : cases) {
     CAPTURE(static_cast<int>(c.precision));
     CAPTURE(c.steps);
-    const int64_t words = cuda::elements_of_word(c.precision) * cuda::kStepWords, d = c.steps * words - 3, teacher_d = c.teacher_steps * words;
+    const int64_t words = cuda::elements_of_word(c.precision) * cuda::kStepWords, d = c.steps * words - 3,
+                  teacher_d = c.teacher_steps * words;
     const int64_t n = 131, m = 300;  // two by two tiles of 128 x 256
     Draw draw(31);
-    Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d), draw.unit_rows(n, teacher_d), draw.unit_rows(m, teacher_d), Floats(1, 1),
-                    draw.labels(n, 5),    draw.labels(m, 5)};
+    Problem problem{draw.unit_rows(n, d),
+                    draw.unit_rows(m, d),
+                    draw.unit_rows(n, teacher_d),
+                    draw.unit_rows(m, teacher_d),
+                    Floats(1, 1),
+                    draw.labels(n, 5),
+                    draw.labels(m, 5)};
     problem.scale.fill(9);
     simt::set_schedule({simt::Order::forward, 0});
     const Outputs apart = walk(problem, c.precision, kManyMultiprocessors, kLeastWide);
@@ -142,7 +157,8 @@ TEST_CASE("nor do the tiles of a gradient's products") {
     call(context, inputs, duet_distance_workspace,
          [&](duet_workspace scratch) { return duet_distance_forward(&context, &inputs, distances.matrix(), scratch); });
     call(context, inputs, duet_distance_workspace, [&](duet_workspace scratch) {
-      return duet_distance_backward(&context, &inputs, distances.matrix(), upstream.matrix(), out.first.matrix(), out.second.matrix(), scratch);
+      return duet_distance_backward(&context, &inputs, distances.matrix(), upstream.matrix(), out.first.matrix(),
+                                    out.second.matrix(), scratch);
     });
     simt::play({});
     return out;

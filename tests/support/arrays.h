@@ -1,4 +1,5 @@
-// Arrays for tests: a guard band on both sides, rows that may be longer than their columns, outputs filled with NaN before a call.
+// Arrays for tests: a guard band on both sides, rows that may be longer than their columns, outputs filled with NaN
+// before a call.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -25,7 +26,8 @@ inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 template <class T>
 class Array {
  public:
-  Array(int64_t rows, int64_t columns, int64_t padding = 0) : rows_(rows), columns_(columns), stride_(columns + padding) {
+  Array(int64_t rows, int64_t columns, int64_t padding = 0)
+      : rows_(rows), columns_(columns), stride_(columns + padding) {
     all_.assign(static_cast<size_t>(rows * stride_ + 2 * kGuard), guard());
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < columns; ++j) at(i, j) = poison();
@@ -60,10 +62,14 @@ class Array {
       for (int64_t j = 0; j < columns_; ++j) out.push_back(static_cast<double>(at(i, j)));
     return out;
   }
-  bool same_bits(const Array& other) const { return std::memcmp(all_.data(), other.all_.data(), all_.size() * sizeof(T)) == 0; }
+  bool same_bits(const Array& other) const {
+    return std::memcmp(all_.data(), other.all_.data(), all_.size() * sizeof(T)) == 0;
+  }
 
   duet_matrix matrix() { return {data(), rows_, columns_, stride_, dtype()}; }
-  duet_matrix part(int64_t i, int64_t j, int64_t rows, int64_t columns) { return {&at(i, j), rows, columns, stride_, dtype()}; }
+  duet_matrix part(int64_t i, int64_t j, int64_t rows, int64_t columns) {
+    return {&at(i, j), rows, columns, stride_, dtype()};
+  }
   duet_vector vector() {  // an array of one column without padding
     REQUIRE(columns_ == 1);
     REQUIRE(stride_ == 1);
@@ -86,7 +92,8 @@ class Array {
   bool guards_hold() const {
     if (all_.empty()) return true;  // moved from
     for (int64_t k = 0; k < kGuard; ++k)
-      if (all_[static_cast<size_t>(k)] != guard() || all_[all_.size() - 1 - static_cast<size_t>(k)] != guard()) return false;
+      if (all_[static_cast<size_t>(k)] != guard() || all_[all_.size() - 1 - static_cast<size_t>(k)] != guard())
+        return false;
     for (int64_t i = 0; i < rows_; ++i)
       for (int64_t j = columns_; j < stride_; ++j)
         if (data()[i * stride_ + j] != guard()) return false;
@@ -144,10 +151,11 @@ class Context {
   } while (false)
 
 // A call that must fail with this status and a text that contains this.
-#define FAIL_CALL(call, expected_status, part)                                                                                                     \
-  do {                                                                                                                                             \
-    CHECK((call) == (expected_status));                                                                                                            \
-    CHECK_MESSAGE(std::string(duet_last_error()).find(part) != std::string::npos, std::string(duet_last_error()) << " lacks \"" << (part) << '"'); \
+#define FAIL_CALL(call, expected_status, part)                                     \
+  do {                                                                             \
+    CHECK((call) == (expected_status));                                            \
+    CHECK_MESSAGE(std::string(duet_last_error()).find(part) != std::string::npos,  \
+                  std::string(duet_last_error()) << " lacks \"" << (part) << '"'); \
   } while (false)
 
 // Seeded draws for inputs.

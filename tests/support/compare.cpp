@@ -23,15 +23,17 @@ void check_close(const Doubles& actual, const Doubles& expected, double toleranc
     if (error > worst) worst = error, where = k;
   }
   if (actual.empty()) return;
-  CHECK_MESSAGE(worst <= tolerance, what << ": element " << where << " is " << actual[where] << ", expected " << expected[where] << ", off by "
-                                         << worst << ", allowed " << tolerance);
+  CHECK_MESSAGE(worst <= tolerance, what << ": element " << where << " is " << actual[where] << ", expected "
+                                         << expected[where] << ", off by " << worst << ", allowed " << tolerance);
 }
 
-void check_relative(const Doubles& actual, const Doubles& expected, double relative, const std::string& what, double floor) {
+void check_relative(const Doubles& actual, const Doubles& expected, double relative, const std::string& what,
+                    double floor) {
   check_close(actual, expected, relative * largest(expected) + floor, what);
 }
 
-void check_parts(const Doubles& actual, const Doubles& expected, const Doubles& parts, double relative, const std::string& what, double floor) {
+void check_parts(const Doubles& actual, const Doubles& expected, const Doubles& parts, double relative,
+                 const std::string& what, double floor) {
   REQUIRE_MESSAGE(actual.size() == expected.size(), what);
   REQUIRE_MESSAGE(actual.size() == parts.size(), what);
   double worst = -1;
@@ -43,8 +45,8 @@ void check_parts(const Doubles& actual, const Doubles& expected, const Doubles& 
     if (over > worst) worst = over, where = k;
   }
   if (actual.empty()) return;
-  CHECK_MESSAGE(worst <= 0, what << ": element " << where << " is " << actual[where] << ", expected " << expected[where] << ", beyond " << relative
-                                 << " of " << parts[where] << " by " << worst);
+  CHECK_MESSAGE(worst <= 0, what << ": element " << where << " is " << actual[where] << ", expected " << expected[where]
+                                 << ", beyond " << relative << " of " << parts[where] << " by " << worst);
 }
 
 Doubles central_differences(const std::function<double(const Doubles&)>& f, Doubles x, double step) {

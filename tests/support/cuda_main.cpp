@@ -1,4 +1,5 @@
-// Runs the kernels' tests on a GPU. DUET_TEST_OPERATIONS limits a test's shapes (multiply-adds), for runs under compute-sanitizer.
+// Runs the kernels' tests on a GPU. DUET_TEST_OPERATIONS limits a test's shapes (multiply-adds), for runs under
+// compute-sanitizer.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -14,8 +15,9 @@ namespace {
 
 constexpr int kSkipped = 77;  // what CTest takes for "skipped"
 
-// The tests make tens of thousands of small arrays, and giving managed memory back waits for the device: what was released is kept for the next
-// array of its size. DUET_TEST_EXACT: every array has its own allocation, so that compute-sanitizer sees where it ends.
+// The tests make tens of thousands of small arrays, and giving managed memory back waits for the device: what was
+// released is kept for the next array of its size. DUET_TEST_EXACT: every array has its own allocation, so that
+// compute-sanitizer sees where it ends.
 class Pool {
  public:
   void* allocate(size_t bytes) {
@@ -60,7 +62,8 @@ int main(int argc, char** argv) {
     return kSkipped;
   }
   duet::test::device.kind = DUET_CUDA;
-  if (const char* operations = std::getenv("DUET_TEST_OPERATIONS")) duet::test::device.most_operations = std::stoll(operations);
+  if (const char* operations = std::getenv("DUET_TEST_OPERATIONS"))
+    duet::test::device.most_operations = std::stoll(operations);
   duet::test::device.allocate = [](size_t bytes) { return pool().allocate(bytes); };
   duet::test::device.release = [](void* data) { pool().release(data); };
   duet::test::device.synchronize = duet::cuda::synchronize_device;

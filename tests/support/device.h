@@ -1,5 +1,5 @@
-// The device that the kernels' tests run on. The same test files make three programs: on the CPU, on the CUDA backend under the emulator, and on
-// real hardware; each program's main says here what it is.
+// The device that the kernels' tests run on. The same test files make three programs: on the CPU, on the CUDA backend
+// under the emulator, and on real hardware; each program's main says here what it is.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ struct Device {
   int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
   bool every_value = true;              // false: a schedule is what is tested, and values_of gives two
   int64_t small_rows = 0;               // of the contexts' options: which shapes take forms of one launch a pass
-  bool repeats = true;                  // whether a call is made again to compare bits; in a fixed order of the threads it would be the same call
+  bool repeats =
+      true;  // whether a call is made again to compare bits; in a fixed order of the threads it would be the same call
   // Arrays and workspaces of the tests lie in memory that host and device both reach.
   void* (*allocate)(size_t bytes) = nullptr;
   void (*release)(void* data) = nullptr;
@@ -36,16 +37,16 @@ inline bool affordable_tiles(int64_t n, int64_t m, int64_t d) {
   return affordable(on_cpu() ? n * m * d : padded(n, 128) * padded(m, 128) * padded(d, 32));
 }
 
-// The values of a parameter, or the first and the last of them: bounded scores and others go through kernels of their own, which every schedule is to
-// see.
+// The values of a parameter, or the first and the last of them: bounded scores and others go through kernels of their
+// own, which every schedule is to see.
 template <class T>
 std::vector<T> values_of(std::initializer_list<T> values) {
   if (device.every_value) return values;
   return {*values.begin(), *(values.end() - 1)};
 }
 
-// Whatever these are, a result's bits are the same; AddressSanitizer sees no more in eight threads than in four. A CUDA context takes no notice of
-// them: there a call is just repeated.
+// Whatever these are, a result's bits are the same; AddressSanitizer sees no more in eight threads than in four. A CUDA
+// context takes no notice of them: there a call is just repeated.
 inline std::vector<int> thread_counts() {
 #ifdef DUET_TEST_UNDER_ASAN
   if (on_cpu()) return {1, 4};
@@ -65,8 +66,12 @@ struct DeviceAllocator {
   DeviceAllocator() = default;
   template <class U>
   DeviceAllocator(const DeviceAllocator<U>&) {}
-  T* allocate(size_t count) { return device.allocate ? static_cast<T*>(device.allocate(count * sizeof(T))) : std::allocator<T>().allocate(count); }
-  void deallocate(T* data, size_t count) { device.release ? device.release(data) : std::allocator<T>().deallocate(data, count); }
+  T* allocate(size_t count) {
+    return device.allocate ? static_cast<T*>(device.allocate(count * sizeof(T))) : std::allocator<T>().allocate(count);
+  }
+  void deallocate(T* data, size_t count) {
+    device.release ? device.release(data) : std::allocator<T>().deallocate(data, count);
+  }
   friend bool operator==(const DeviceAllocator&, const DeviceAllocator&) { return true; }
 };
 

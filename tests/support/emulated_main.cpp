@@ -1,6 +1,7 @@
-// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, in both forms of an operation that has two; reverse; and four
-// random ones whose seeds change from run to run. Under a sanitizer or the emulator's checker there are fewer. DUET_SIMT_SCHEDULES=forward and =other
-// choose some of them. DUET_SIMT_ORDER and DUET_SIMT_SEED choose one schedule, as the line that a failure prints does.
+// Runs the kernels' tests on the emulated CUDA backend, once a schedule: forward, in both forms of an operation that
+// has two; reverse; and four random ones whose seeds change from run to run. Under a sanitizer or the emulator's
+// checker there are fewer. DUET_SIMT_SCHEDULES=forward and =other choose some of them. DUET_SIMT_ORDER and
+// DUET_SIMT_SEED choose one schedule, as the line that a failure prints does.
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -33,7 +34,8 @@ constexpr bool kForward = true, kReverse = true;
 constexpr uint64_t kRandom = 4;
 #endif
 
-// What a run over one operation's tests may cost: shapes about a tile, and one larger in forward order where nothing slows it.
+// What a run over one operation's tests may cost: shapes about a tile, and one larger in forward order where nothing
+// slows it.
 constexpr int64_t kForwardOperations = 30'000'000 / kSlowdown, kOtherOperations = 4'000'000;
 
 using duet::simt::Order;
@@ -94,7 +96,8 @@ int main(int argc, char** argv) {
     }
     // AddressSanitizer does not see it.
     if (const size_t bytes = duet::cuda::memory_in_use(); bytes != 0) {
-      std::printf("%zu bytes of device memory were not released\nrepeat with: %s\n", bytes, duet::simt::repeat_command().c_str());
+      std::printf("%zu bytes of device memory were not released\nrepeat with: %s\n", bytes,
+                  duet::simt::repeat_command().c_str());
       return 1;
     }
   }

@@ -1,5 +1,6 @@
-// The golden cases of the float64 reference: folders of .npy inputs and outputs under $DUET_SHARED_DIR/reference/golden (default ../shared
-// from the project's root). Where the folder is absent the tests that need it say so and pass over it; where CI is set they fail.
+// The golden cases of the float64 reference: folders of .npy inputs and outputs under $DUET_SHARED_DIR/reference/golden
+// (default ../shared from the project's root). Where the folder is absent the tests that need it say so and pass over
+// it; where CI is set they fail.
 #pragma once
 
 #include <cstdlib>
@@ -16,7 +17,8 @@ inline std::filesystem::path shared_dir() {
   return given && *given ? std::filesystem::path(given) : std::filesystem::path(DUET_PROJECT_DIR) / ".." / "shared";
 }
 
-// What a test compares with is not there: a line that says that it is skipped, or under CI, where nothing may pass uncompared, a failure.
+// What a test compares with is not there: a line that says that it is skipped, or under CI, where nothing may pass
+// uncompared, a failure.
 void report_absent(const std::filesystem::path& path);
 
 // The .npy files that NumPy wrote for the golden cases: version 1, C order, f4, f8, i4, i8, u4.
@@ -39,12 +41,14 @@ struct GoldenCase {
   std::string name() const { return folder.filename().string(); }
   bool has(const std::string& array) const { return std::filesystem::exists(folder / (array + ".npy")); }
   GoldenArray load(const std::string& array) const { return load_golden(folder / (array + ".npy")); }
-  // Of case.json, by its JSON pointer ("margin", "retrieval/a_to_v/map"): whether it is there and not null; the number, true as 1.
+  // Of case.json, by its JSON pointer ("margin", "retrieval/a_to_v/map"): whether it is there and not null; the number,
+  // true as 1.
   bool has_fact(const std::string& pointer) const;
   double fact(const std::string& pointer) const;
 };
 
-// Every golden case, sorted by name; none where a schedule is what is tested; none, as report_absent says, where the folder is absent.
+// Every golden case, sorted by name; none where a schedule is what is tested; none, as report_absent says, where the
+// folder is absent.
 std::vector<GoldenCase> golden_cases();
 
 }  // namespace duet::test

@@ -1,4 +1,5 @@
-// Compares what the tape says of a scalar function of some leaves, value and gradients, with a double reference and its central differences.
+// Compares what the tape says of a scalar function of some leaves, value and gradients, with a double reference and its
+// central differences.
 #pragma once
 
 #include <functional>
@@ -24,11 +25,12 @@ struct Leaf {
 using OnTape = std::function<Tensor(Tape&, const std::vector<Tensor>&)>;
 using InDouble = std::function<double(const std::vector<Doubles>&)>;
 
-// The tolerances are relative to the value, or to the gradient's largest entry. These tests ask whether the wires go to the right places: a
-// wrong one is off by the gradient itself. The kernels' own tests hold them to METHOD.md's errors. 2e-5: some hundred float32 operations deep,
-// and 1e-9 of the central differences.
-inline void gradcheck(const std::string& what, const std::vector<Leaf>& leaves, const OnTape& on_tape, const InDouble& in_double,
-                      double tolerance = 2e-5, const std::vector<bool>& differentiable = {}) {
+// The tolerances are relative to the value, or to the gradient's largest entry. These tests ask whether the wires go to
+// the right places: a wrong one is off by the gradient itself. The kernels' own tests hold them to METHOD.md's errors.
+// 2e-5: some hundred float32 operations deep, and 1e-9 of the central differences.
+inline void gradcheck(const std::string& what, const std::vector<Leaf>& leaves, const OnTape& on_tape,
+                      const InDouble& in_double, double tolerance = 2e-5,
+                      const std::vector<bool>& differentiable = {}) {
   std::vector<Doubles> point, expected;
   for (const Leaf& leaf : leaves) point.push_back(leaf.values);
   const double value = in_double(point);
@@ -55,7 +57,8 @@ inline void gradcheck(const std::string& what, const std::vector<Leaf>& leaves, 
       }
       for (size_t k = 0; k < leaves.size(); ++k) {
         const bool wanted = differs(k) && (chosen == k || chosen == leaves.size());
-        tensors.push_back(Tensor::view(values[k].data(), leaves[k].rows, leaves[k].columns, wanted ? gradients[k].data() : nullptr));
+        tensors.push_back(
+            Tensor::view(values[k].data(), leaves[k].rows, leaves[k].columns, wanted ? gradients[k].data() : nullptr));
       }
       const Tensor loss = on_tape(tape, tensors);
       check_close({double{loss.item()}}, {value}, tolerance * std::max(std::abs(value), 0.01), what + ": value");
@@ -74,7 +77,8 @@ inline void gradcheck(const std::string& what, const std::vector<Leaf>& leaves, 
   }
 }
 
-// A scalar of any tensor: the mean of its elements times fixed numbers, all different, so that no two elements can be swapped unseen.
+// A scalar of any tensor: the mean of its elements times fixed numbers, all different, so that no two elements can be
+// swapped unseen.
 inline double coefficient(size_t k) { return static_cast<float>(0.3 + 0.7 * std::sin(1.0 + static_cast<double>(k))); }
 
 inline Tensor weigh(Tape& tape, const Tensor& tensor) {

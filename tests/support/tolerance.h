@@ -16,8 +16,10 @@ inline double inner_product_error(int64_t d, duet_precision precision = DUET_PRE
   return 1e-6 * std::max(1.0, static_cast<double>(d) / 128);
 }
 
-// Sections 4 and 5, for log-sum-exp, KL and cross-entropy, and for gradients relative to their largest entry. norms: of the rows, multiplied.
-inline double softmax_tolerance(int64_t d, double scale, double norms = 1, duet_precision precision = DUET_PRECISION_TF32X3) {
+// Sections 4 and 5, for log-sum-exp, KL and cross-entropy, and for gradients relative to their largest entry. norms: of
+// the rows, multiplied.
+inline double softmax_tolerance(int64_t d, double scale, double norms = 1,
+                                duet_precision precision = DUET_PRECISION_TF32X3) {
   return 2 * inner_product_error(d, precision) * std::abs(scale) * norms + 2e-6;
 }
 

@@ -114,7 +114,8 @@ TEST_CASE("a resolved config comes back as it was") {
 
 TEST_CASE("texts of the command line are read by the key's type") {
   Config config;
-  for (const char* assignment : {"hidden_units=32,16", "modalities=a,b", "lift=false", "margin=1e-1", "labels=1", "data=a=b", "seed=7"})
+  for (const char* assignment :
+       {"hidden_units=32,16", "modalities=a,b", "lift=false", "margin=1e-1", "labels=1", "data=a=b", "seed=7"})
     set_from_assignment(config, assignment);
   CHECK(config.hidden_units == std::vector<int64_t>{32, 16});
   CHECK(config.modalities == std::vector<std::string>{"a", "b"});
@@ -128,7 +129,8 @@ TEST_CASE("texts of the command line are read by the key's type") {
 }
 
 TEST_CASE("a mistake names source, key, expected and actual") {
-  CHECK(set_error(R"({"learning_rat": 1})") == "c.json: unknown config key 'learning_rat' (did you mean 'learning_rate'?)");
+  CHECK(set_error(R"({"learning_rat": 1})") ==
+        "c.json: unknown config key 'learning_rat' (did you mean 'learning_rate'?)");
   CHECK(set_error(R"({"epoch": 1})") == "c.json: unknown config key 'epoch' (did you mean 'epochs'?)");
   CHECK(set_error(R"({"epochs": "ten"})") == "c.json: epochs: expected integer, got string \"ten\"");
   CHECK(set_error(R"({"epochs": 1.5})") == "c.json: epochs: expected integer, got number 1.5");
@@ -136,23 +138,31 @@ TEST_CASE("a mistake names source, key, expected and actual") {
   CHECK(set_error(R"({"labels": 0})") == "c.json: labels: expected a value in (0, 1], got 0");
   CHECK(set_error(R"({"lift": 1})") == "c.json: lift: expected boolean, got integer 1");
   CHECK(set_error(R"({"margin": -0.5})") == "c.json: margin: expected a value at least 0, got -0.5");
-  CHECK(set_error(R"({"hidden_units": [4, "x"]})") == "c.json: hidden_units: expected list of integers, got string \"x\"");
-  CHECK(set_error(R"({"method": "PSD"})") == "c.json: method: expected one of label, triplet, contrastive, psd, got \"PSD\"");
-  CHECK(set_error(R"({"seed": 18446744073709551616})") == "c.json: seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
+  CHECK(set_error(R"({"hidden_units": [4, "x"]})") ==
+        "c.json: hidden_units: expected list of integers, got string \"x\"");
+  CHECK(set_error(R"({"method": "PSD"})") ==
+        "c.json: method: expected one of label, triplet, contrastive, psd, got \"PSD\"");
+  CHECK(set_error(R"({"seed": 18446744073709551616})") ==
+        "c.json: seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
   CHECK(set_error(R"({"seed": -1})") == "c.json: seed: expected a value in [0, 18446744073709551615], got -1");
   CHECK(set_error(R"({"seed": null})") == "c.json: seed: expected integer, got null");
   CHECK(set_error(R"({"epochs": null})") == "c.json: epochs: expected integer, got null");
-  CHECK(set_error(R"({"steps": 9223372036854775808})") == "c.json: steps: expected a value of at most 9223372036854775807, got 9223372036854775808");
-  CHECK(set_error(R"({"threads": 99999999999999999999})") == "c.json: threads: expected a value in [0, 1024], got 1e+20");
+  CHECK(set_error(R"({"steps": 9223372036854775808})") ==
+        "c.json: steps: expected a value of at most 9223372036854775807, got 9223372036854775808");
+  CHECK(set_error(R"({"threads": 99999999999999999999})") ==
+        "c.json: threads: expected a value in [0, 1024], got 1e+20");
   CHECK(set_error("[1]") == "c.json: expected a JSON object of config keys, got array");
   CHECK(assignment_error("margin") == "--set: expected key=value, got 'margin'");
   CHECK(assignment_error("=3") == "--set: expected key=value, got '=3'");
   CHECK(assignment_error("marginn=3") == "--set: unknown config key 'marginn' (did you mean 'margin'?)");
   CHECK(assignment_error("margin=wide") == "--set: margin: expected number, got string \"wide\"");
   CHECK(assignment_error("margin=nan") == "--set: margin: expected number, got string \"nan\"");
-  CHECK(assignment_error("margin=1e400") == "--set: margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
-  CHECK(assignment_error("margin=-1e-400") == "--set: margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got -1e-400");
-  CHECK(assignment_error("seed=18446744073709551616") == "--set: seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
+  CHECK(assignment_error("margin=1e400") ==
+        "--set: margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
+  CHECK(assignment_error("margin=-1e-400") ==
+        "--set: margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got -1e-400");
+  CHECK(assignment_error("seed=18446744073709551616") ==
+        "--set: seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
   CHECK(assignment_error("lift=yes") == "--set: lift: expected boolean, got string \"yes\"");
   CHECK(message([] {
           Config config;
@@ -190,7 +200,8 @@ TEST_CASE("a number of any key is one that float32 holds") {
     if (type_name(key) != "number") continue;
     ++numbers;
     INFO(key.name);
-    for (const std::string value : {"1e-300", "1e-46", "1e39", "1e308", "-1e39", "1e400", "1e-400", "0.99999999999", "1.00000000001"}) {
+    for (const std::string value :
+         {"1e-300", "1e-46", "1e39", "1e308", "-1e39", "1e400", "1e-400", "0.99999999999", "1.00000000001"}) {
       const std::string failure = assignment_error(key.name + ("=" + value));
       Config config;
       if (failure == "no UsageError") {
@@ -207,17 +218,22 @@ TEST_CASE("a number of any key is one that float32 holds") {
     CHECK(assignment_error(key.name + std::string("=1e39")) != "no UsageError");
   }
   CHECK(numbers > 20);
-  CHECK(assignment_error("optimizer_eps=1e-300") == "--set: optimizer_eps: expected a value of at least 1.4e-45, got 1e-300");
+  CHECK(assignment_error("optimizer_eps=1e-300") ==
+        "--set: optimizer_eps: expected a value of at least 1.4e-45, got 1e-300");
   CHECK(assignment_error("margin=1e-300") == "--set: margin: expected 0 or a value of at least 1.4e-45, got 1e-300");
-  CHECK(assignment_error("learning_rate=1e39") == "--set: learning_rate: expected a value of at most 3.4e38, got 1e+39");
-  CHECK(assignment_error("dropout=0.99999999999") == "--set: dropout: expected a value in [0, 1), got 0.99999999999, which as a float32 is 1");
+  CHECK(assignment_error("learning_rate=1e39") ==
+        "--set: learning_rate: expected a value of at most 3.4e38, got 1e+39");
+  CHECK(assignment_error("dropout=0.99999999999") ==
+        "--set: dropout: expected a value in [0, 1), got 0.99999999999, which as a float32 is 1");
 }
 
 TEST_CASE("values in a message are cut, and whatever they hold it is one line") {
   const std::string many(10'000, 'x'), cut = std::string(59, 'x') + "...";
   CHECK(set_error("{\"epochs\": \"" + many + "\"}") == "c.json: epochs: expected integer, got string \"" + cut);
-  CHECK(set_error("{\"method\": \"" + many + "\"}") == "c.json: method: expected one of label, triplet, contrastive, psd, got \"" + cut);
-  CHECK(set_error("{\"" + many + "\": 1}").starts_with("c.json: unknown config key '" + std::string(60, 'x') + "...' (did you mean "));
+  CHECK(set_error("{\"method\": \"" + many + "\"}") ==
+        "c.json: method: expected one of label, triplet, contrastive, psd, got \"" + cut);
+  CHECK(set_error("{\"" + many + "\": 1}")
+            .starts_with("c.json: unknown config key '" + std::string(60, 'x') + "...' (did you mean "));
   CHECK(assignment_error(many) == "--set: expected key=value, got '" + std::string(60, 'x') + "...'");
   CHECK(assignment_error("method=" + many).size() < 200);
   CHECK(assignment_error("modalities=" + many + ",b") == "no UsageError");
@@ -228,8 +244,10 @@ TEST_CASE("values in a message are cut, and whatever they hold it is one line") 
           Config config;
           set_from_json(config, {{"epochs", deep}}, "c.json");
         }) == "c.json: epochs: expected integer, got array [[[[[[[[[...]]]]]]]]]");
-  CHECK(assignment_error("data=\xff\xfe\n") == "--set: data: expected UTF-8, which JSON is written in, got '\\xff\\xfe\\x0a'");
-  CHECK(assignment_error("modalities=a,\xc3") == "--set: modalities: expected UTF-8, which JSON is written in, got '\\xc3'");
+  CHECK(assignment_error("data=\xff\xfe\n") ==
+        "--set: data: expected UTF-8, which JSON is written in, got '\\xff\\xfe\\x0a'");
+  CHECK(assignment_error("modalities=a,\xc3") ==
+        "--set: modalities: expected UTF-8, which JSON is written in, got '\\xc3'");
 }
 
 TEST_CASE("a failed change leaves the config as it was") {
@@ -249,10 +267,12 @@ TEST_CASE("config files") {
   };
   const std::string name = folder / "c.json";
   CHECK(file_error(R"({"epochs": 3, "epochs": 4})") == name + ": key \"epochs\" is given twice");
-  CHECK(file_error(R"({"margin": 1e400})") == name + ": margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
+  CHECK(file_error(R"({"margin": 1e400})") ==
+        name + ": margin: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
   CHECK(file_error(R"({"epochs": 2, "hidden_units": [1, 1e400]})") ==
         name + ": hidden_units: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
-  CHECK(file_error(R"({"optimizer_eps": 1e-400})") == name + ": optimizer_eps: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e-400");
+  CHECK(file_error(R"({"optimizer_eps": 1e-400})") ==
+        name + ": optimizer_eps: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e-400");
   CHECK(file_error("{\"margin\": 1" + std::string(1000, '0') + "}").ends_with("got 1" + std::string(59, '0') + "..."));
   CHECK(file_error("{\"epochs\": " + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}") ==
         name + ": epochs: lists and objects nested more than 8 deep");
@@ -261,7 +281,8 @@ TEST_CASE("config files") {
   CHECK(file_error("{\"epochs\":\n\n \xff}").starts_with(name + ": not JSON: line 3: unexpected "));
   CHECK(file_error("") == name + ": not JSON: line 1: it ends too early");
   CHECK(file_error(R"({"format": 1, "epochs": 3})") == "no UsageError");
-  CHECK(file_error(R"({"format": 2, "epoks": 3})") == name + ": its format is 2, and this duet reads up to 1; a newer duet wrote it");
+  CHECK(file_error(R"({"format": 2, "epoks": 3})") ==
+        name + ": its format is 2, and this duet reads up to 1; a newer duet wrote it");
   CHECK(file_error(R"({"format": 0})") == name + ": format: expected a whole number from 1, got 0");
   CHECK(file_error(R"({"format": "1"})") == name + ": format: expected a whole number from 1, got \"1\"");
   CHECK(message([&] {
@@ -284,7 +305,8 @@ TEST_CASE("keys that do not fit together") {
       validate(config);
     });
   };
-  CHECK(error([](Config& c) { c.batch_size = 4; }) == "batch_size: 4 is below smallest_batch 8, so that every batch would be left out");
+  CHECK(error([](Config& c) { c.batch_size = 4; }) ==
+        "batch_size: 4 is below smallest_batch 8, so that every batch would be left out");
   CHECK(error([](Config& c) { c.modalities = {"one"}; }) == "modalities: expected two names, got 1");
   const std::string no_name = "modalities: expected the name of a .npy file without its ending, in UTF-8, got '";
   CHECK(error([](Config& c) { c.modalities = {"one", "../two"}; }) == no_name + "../two'");
@@ -292,12 +314,17 @@ TEST_CASE("keys that do not fit together") {
   for (const std::string bad : {"", ".", "..", "a/b", "a\nb", "a\x7f", "\xc2\x85"}) CHECK_FALSE(is_modality_name(bad));
   CHECK_FALSE(is_modality_name(std::string(201, 'x')));
   CHECK(is_modality_name("Ton & Bild \xc3\xa4"));
-  CHECK(error([](Config& c) { c.modalities = {"one", "one"}; }) == "modalities: expected two different names, got 'one' twice");
+  CHECK(error([](Config& c) {
+          c.modalities = {"one", "one"};
+        }) == "modalities: expected two different names, got 'one' twice");
   CHECK(error([](Config& c) {
           c.sampler = "balanced";
           c.balanced_classes = 2;
           c.balanced_samples = 2;
-        }) == "balanced_classes times balanced_samples: 4 is below smallest_batch 8, so that every batch would be left out");
+        }) ==
+        "balanced_classes times balanced_samples: 4 is below smallest_batch 8, so that every batch would be left out");
 }
 
-TEST_CASE("docs/CONFIG.md holds the table") { CHECK(read_text(DUET_PROJECT_DIR "/docs/CONFIG.md").ends_with("\n\n" + keys_table())); }
+TEST_CASE("docs/CONFIG.md holds the table") {
+  CHECK(read_text(DUET_PROJECT_DIR "/docs/CONFIG.md").ends_with("\n\n" + keys_table()));
+}

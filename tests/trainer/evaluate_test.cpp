@@ -30,7 +30,8 @@ TEST_CASE("rows that all coincide are measured as if they stood in random order"
   const data::Features rows(200, 3);
   std::vector<int32_t> mixed, sorted;
   for (int32_t i = 0; i < 200; ++i) mixed.push_back(i % 5), sorted.push_back(i / 40);
-  const Evaluation one = evaluate(device.context(), rows, rows, mixed), two = evaluate(device.context(), rows, rows, sorted);
+  const Evaluation one = evaluate(device.context(), rows, rows, mixed),
+                   two = evaluate(device.context(), rows, rows, sorted);
   // P@k rel_k of rank k is 1/5 (1 + 39 (k - 1) / 199) / k.
   double ap = 0;
   for (int k = 1; k <= 200; ++k) ap += 0.2 * (1 + 39.0 * (k - 1) / 199) / k / 40;
@@ -48,7 +49,8 @@ TEST_CASE("rows that all coincide are measured as if they stood in random order"
 TEST_CASE("rows of one group are the same item") {
   const Device device({.threads = 1});
   // Two images with two captions each; one caption of each is nearer to its image than the other.
-  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
+  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}),
+                       captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
   const Evaluation rows = evaluate(device.context(), images, captions, labels),
                    items = evaluate(device.context(), images, captions, labels, {7, 7, -2, -2});
@@ -64,7 +66,8 @@ TEST_CASE("rows of one group are the same item") {
 
 TEST_CASE("a row of group -1 is an item of its own") {
   const Device device({.threads = 1});
-  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}), captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
+  const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}),
+                       captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
   const auto measured = [&](const std::vector<int64_t>& groups) {
     return to_json(evaluate(device.context(), images, captions, labels, groups)).dump();
@@ -82,7 +85,8 @@ TEST_CASE("a row of group -1 is an item of its own") {
 TEST_CASE("embeddings that coincide are counted bit for bit, and warned of past 1 %") {
   const Device device({.threads = 1});
   data::Features rows(200, 2), others(200, 2);
-  for (int64_t i = 0; i < 200; ++i) rows.row(i)[0] = others.row(i)[1] = static_cast<float>(i + 1), rows.row(i)[1] = others.row(i)[0] = 1;
+  for (int64_t i = 0; i < 200; ++i)
+    rows.row(i)[0] = others.row(i)[1] = static_cast<float>(i + 1), rows.row(i)[1] = others.row(i)[0] = 1;
   rows.row(7)[0] = rows.row(3)[0];
   const std::vector<int32_t> labels(200, 0);
   Evaluation evaluation = evaluate(device.context(), rows, others, labels);
@@ -102,7 +106,8 @@ TEST_CASE("train and eval say that embeddings coincide") {
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
   test::write_features(data + "/test/visual.npy", data::Features(60, 20));
-  const Outcome trained = run_program({"train", "--data", data, "--run", run, "--epochs", "1", "--set", "hidden_units=32", "embedding_dim=16"});
+  const Outcome trained = run_program(
+      {"train", "--data", data, "--run", run, "--epochs", "1", "--set", "hidden_units=32", "embedding_dim=16"});
   const Outcome measured = run_program({"eval", "--run", run, "--data", data, "--json"});
   for (const Outcome& outcome : {trained, measured}) {
     INFO(outcome.err);

@@ -1,4 +1,5 @@
-// What the evidence says, against a reference that leaves every row out for real, cases whose answer is known, and the PyTorch prototype's numbers.
+// What the evidence says, against a reference that leaves every row out for real, cases whose answer is known, and the
+// PyTorch prototype's numbers.
 #include "trainer/evidence.h"
 
 #include <doctest/doctest.h>
@@ -26,8 +27,8 @@ struct Pairs {
   Evidence measured() const {
     const Evidence once = measure_evidence(a, v, labels, classes);
     CHECK(once == measure_evidence(a, v, labels, classes));
-    for (const double value :
-         {once.labels_read[0], once.labels_read[1], once.unread, once.pairs_generalise, once.gradient_share[0], once.gradient_share[1]}) {
+    for (const double value : {once.labels_read[0], once.labels_read[1], once.unread, once.pairs_generalise,
+                               once.gradient_share[0], once.gradient_share[1]}) {
       CHECK(value >= 0);
       CHECK(value <= 1);
     }
@@ -39,7 +40,8 @@ struct Pairs {
   Pairs exchanged() const { return {v, a, labels, classes}; }
 };
 
-// Factors of its class and of its own, which both modalities show with noise of their own; every third column is 0 in most rows.
+// Factors of its class and of its own, which both modalities show with noise of their own; every third column is 0 in
+// most rows.
 Pairs draw(uint64_t seed, int64_t rows, int64_t classes, double noise_a, double noise_v, double unlabelled = 0) {
   std::mt19937_64 engine(seed);
   std::normal_distribution<double> normal;
@@ -56,11 +58,13 @@ Pairs draw(uint64_t seed, int64_t rows, int64_t classes, double noise_a, double 
     const auto c = static_cast<int64_t>(uniform(engine) * static_cast<double>(classes));
     out.labels.push_back(uniform(engine) < unlabelled ? -1 : static_cast<int32_t>(c));
     std::array<double, kFactors> factors;
-    for (int64_t k = 0; k < kFactors; ++k) factors[static_cast<size_t>(k)] = centres[static_cast<size_t>(c * kFactors + k)] + normal(engine);
+    for (int64_t k = 0; k < kFactors; ++k)
+      factors[static_cast<size_t>(k)] = centres[static_cast<size_t>(c * kFactors + k)] + normal(engine);
     const auto show = [&](data::Features& side, const std::vector<double>& map, double noise) {
       for (int64_t j = 0; j < side.columns; ++j) {
         double value = noise * normal(engine);
-        for (int64_t k = 0; k < kFactors; ++k) value += factors[static_cast<size_t>(k)] * map[static_cast<size_t>(k * side.columns + j)];
+        for (int64_t k = 0; k < kFactors; ++k)
+          value += factors[static_cast<size_t>(k)] * map[static_cast<size_t>(k * side.columns + j)];
         side.row(i)[j] = j % 3 == 2 && uniform(engine) < 0.7 ? 0.0f : static_cast<float>(value);
       }
     };
@@ -81,12 +85,15 @@ data::Features axes(const std::vector<int64_t>& of, int64_t columns) {
   for (size_t i = 0; i < of.size(); ++i) out.row(static_cast<int64_t>(i))[of[i]] = 1;
   return out;
 }
-data::Features constant(int64_t rows, float value) { return features(rows, 3, std::vector<float>(static_cast<size_t>(3 * rows), value)); }
+data::Features constant(int64_t rows, float value) {
+  return features(rows, 3, std::vector<float>(static_cast<size_t>(3 * rows), value));
+}
 
 reference::EvidenceSide side(const data::Features& x) { return {{x.values.begin(), x.values.end()}, x.columns}; }
 
-// Shares are halves over whole numbers, so labels_read and pairs_generalise differ by the rounding of a mean of up to 256. A power of up to 1998
-// multiplies the rounding of the ratio, 1e-15 of it, and that of what is subtracted for its denominator, 2e-16 of at least 0.05.
+// Shares are halves over whole numbers, so labels_read and pairs_generalise differ by the rounding of a mean of up to
+// 256. A power of up to 1998 multiplies the rounding of the ratio, 1e-15 of it, and that of what is subtracted for its
+// denominator, 2e-16 of at least 0.05.
 void check_equal(const Evidence& actual, const reference::EvidenceResult& expected) {
   for (const size_t k : {0, 1}) {
     CHECK(std::abs(actual.labels_read[k] - expected.labels_read[k]) <= 1e-12);
@@ -95,7 +102,8 @@ void check_equal(const Evidence& actual, const reference::EvidenceResult& expect
   CHECK(std::abs(actual.unread - expected.unread) <= 1e-12);
   CHECK(std::abs(actual.pairs_generalise - expected.pairs_generalise) <= 1e-12);
 }
-Evidence check_against_reference(const Pairs& pairs, decltype(&reference::predict_left_out) predict = reference::predict_left_out) {
+Evidence check_against_reference(const Pairs& pairs,
+                                 decltype(&reference::predict_left_out) predict = reference::predict_left_out) {
   CAPTURE(pairs.labels.size());
   const Evidence measured = pairs.measured();
   check_equal(measured, reference::evidence(side(pairs.a), side(pairs.v), pairs.labels, pairs.classes, predict));
@@ -111,7 +119,8 @@ TEST_CASE("the evidence of few rows is that of leaving each out") {
   for (uint64_t seed = 0; seed < 12; ++seed) {
     CAPTURE(seed);
     for (const int64_t rows : {2, 3, 4, 7, 40}) {
-      const Pairs pairs = draw(seed, rows, 2 + static_cast<int64_t>(seed % 4), 0.5, 1 + static_cast<double>(seed), seed % 3 == 0 ? 0.5 : 0);
+      const Pairs pairs = draw(seed, rows, 2 + static_cast<int64_t>(seed % 4), 0.5, 1 + static_cast<double>(seed),
+                               seed % 3 == 0 ? 0.5 : 0);
       const Evidence found = check_against_reference(pairs);
       const Evidence mirrored = pairs.exchanged().measured();
       for (const size_t k : {0, 1}) {
@@ -137,7 +146,8 @@ TEST_CASE("both ways of the reference agree") {
       for (int64_t i = 0; i < rows; ++i) all.push_back(i);
       return all;
     }());
-    const auto left_out = reference::predict_left_out(kernel, kernel), at_once = reference::predict_at_once(kernel, kernel);
+    const auto left_out = reference::predict_left_out(kernel, kernel),
+               at_once = reference::predict_at_once(kernel, kernel);
     for (size_t i = 0; i < kernel.size(); ++i)
       for (size_t j = 0; j < kernel.size(); ++j) REQUIRE(std::abs(left_out[i][j] - at_once[i][j]) <= 1e-12);
   }
@@ -222,7 +232,8 @@ TEST_CASE("ties count half") {
   // Rows that know nothing of each other: every score is 0.
   const Pairs strangers{axes({0, 1, 2, 3, 4, 5}, 6), axes({5, 4, 3, 2, 1, 0}, 6), {0, 1, 2, 0, 1, 2}, 3};
   CHECK(check_against_reference(strangers) == Evidence{{0, 0}, 1, 0.001, {1, 1}});
-  // Two kinds of row, which tell their class and nothing else: of 2 m - 1 other partners m are of the other kind and m - 1 are equal.
+  // Two kinds of row, which tell their class and nothing else: of 2 m - 1 other partners m are of the other kind and m
+  // - 1 are equal.
   for (const int64_t m : {2, 3, 5, 64, 128}) {
     std::vector<int64_t> kind;
     Labels labels;
@@ -268,14 +279,16 @@ TEST_CASE("a constant modality is not read, and learns from the other") {
     const Pairs pairs{constant(20, value), axes(kind, 2), labels, 2};
     CHECK(check_against_reference(pairs) == Evidence{{0, 1}, 0, 0.001, {1, 0}});
     CHECK(check_against_reference(pairs.exchanged()) == Evidence{{1, 0}, 0, 0.001, {0, 1}});
-    CHECK(check_against_reference({constant(20, value), constant(20, value), labels, 2}) == Evidence{{0, 0}, 1, 0.001, {1, 1}});
+    CHECK(check_against_reference({constant(20, value), constant(20, value), labels, 2}) ==
+          Evidence{{0, 0}, 1, 0.001, {1, 1}});
     const Pairs drawn = draw(8, 31, 3, 1, 1);
     const Pairs half{constant(31, value), drawn.v, drawn.labels, 3};
     CHECK(check_against_reference(half).pairs_generalise == 0.001);
   }
   // 300 equal rows: K + 0.3 I is at its worst condition.
   const Pairs drawn = draw(12, 300, 3, 1, 1);
-  CHECK(check_against_reference({constant(300, 0.7f), constant(300, 4), drawn.labels, 3}, reference::predict_at_once).pairs_generalise == 0.001);
+  CHECK(check_against_reference({constant(300, 0.7f), constant(300, 4), drawn.labels, 3}, reference::predict_at_once)
+            .pairs_generalise == 0.001);
 }
 
 TEST_CASE("the size of the values does not matter") {
@@ -307,19 +320,23 @@ TEST_CASE("what is no pair or no class is refused") {
 
 TEST_CASE("a line and an object say what was found") {
   const Evidence one_way{{0.2139, 0.8559}, 0.1441, 0.1621, {1, 6e-6}};
-  CHECK(evidence_note(one_way, kNames) == "labels read audio 0.21, visual 0.86; pairs generalise 0.16: audio learns from visual");
+  CHECK(evidence_note(one_way, kNames) ==
+        "labels read audio 0.21, visual 0.86; pairs generalise 0.16: audio learns from visual");
   const Evidence partial{{0.9, 0.7}, 0.1, 0.5, {0.431, 1}};
   CHECK(evidence_note(partial, kNames) ==
-        "labels read audio 0.90, visual 0.70; pairs generalise 0.50: visual learns from audio, audio by 0.43 from visual");
+        "labels read audio 0.90, visual 0.70; pairs generalise 0.50: visual learns from audio, audio by 0.43 from "
+        "visual");
   const std::string unknown = "labels read audio 0.00, visual 0.00; pairs generalise 0.00: both learn from each other";
   CHECK(evidence_note(Evidence{}, kNames) == unknown);
   CHECK(evidence_note({{0, 0}, 1, 0.001, {0.96, 1}}, kNames) == unknown);
   CHECK(evidence_facts(partial, kNames).dump() ==
-        R"({"labels_read":{"audio":0.9,"visual":0.7},"unread":0.1,"pairs_generalise":0.5,"gradient_share":{"audio":0.431,"visual":1.0}})");
+        R"({"labels_read":{"audio":0.9,"visual":0.7},"unread":0.1,"pairs_generalise":0.5,)"
+        R"("gradient_share":{"audio":0.431,"visual":1.0}})");
 }
 
-// evidence() of the PyTorch prototype, run line by line in NumPy (float64) on inputs scaled as METHOD.md 6 says; the rows 0, 10, 20, ... keep their
-// labels. An input may be a float32 away from ours: that may exchange partners whose scores are closer, 1 / (256 x 255) of a share each.
+// evidence() of the PyTorch prototype, run line by line in NumPy (float64) on inputs scaled as METHOD.md 6 says; the
+// rows 0, 10, 20, ... keep their labels. An input may be a float32 away from ours: that may exchange partners whose
+// scores are closer, 1 / (256 x 255) of a share each.
 TEST_CASE("the prototype's numbers on avdigits and wikipedia") {
   struct Known {
     const char* name;
@@ -344,12 +361,13 @@ TEST_CASE("the prototype's numbers on avdigits and wikipedia") {
       test::report_absent(folder);
       continue;
     }
-    const data::Dataset dataset =
-        data::load_dataset(data::FolderFiles(folder, data::FortranOrder::accept), set.modalities, {{set.scaling, set.scaling}});
+    const data::Dataset dataset = data::load_dataset(data::FolderFiles(folder, data::FortranOrder::accept),
+                                                     set.modalities, {{set.scaling, set.scaling}});
     Labels labels = dataset.train.labels;
     for (size_t i = 0; i < labels.size(); ++i)
       if (i % 10 != 0) labels[i] = -1;
-    const Evidence found = measure_evidence(dataset.train.features[0], dataset.train.features[1], labels, dataset.classes);
+    const Evidence found =
+        measure_evidence(dataset.train.features[0], dataset.train.features[1], labels, dataset.classes);
     CHECK(std::abs(found.pairs_generalise - set.evidence.pairs_generalise) <= 1e-4);
     CHECK(std::abs(found.unread - set.evidence.unread) <= 1e-4);
     for (const size_t k : {0, 1}) {

@@ -1,4 +1,5 @@
-// What the program does to files: inputs stay, a broken model yields no figure, nothing is half-written, and old models are read.
+// What the program does to files: inputs stay, a broken model yields no figure, nothing is half-written, and old models
+// are read.
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
@@ -24,13 +25,15 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(), kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<std::string> train(const std::string& data, const std::string& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"train",           "--data",        data,        "--run", run, "--set", "hidden_units=16",
-                                        "embedding_dim=8", "batch_size=64", "--epochs=2"};
+  std::vector<std::string> arguments = {
+      "train",           "--data",        data,        "--run", run, "--set", "hidden_units=16",
+      "embedding_dim=8", "batch_size=64", "--epochs=2"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
 
-// One error on standard error, its last line, that holds words; before it at most notes on the inputs' scaling. Nothing on standard output.
+// One error on standard error, its last line, that holds words; before it at most notes on the inputs' scaling. Nothing
+// on standard output.
 void check_refused(const Outcome& outcome, int code, const std::string& words) {
   INFO(outcome.err);
   CHECK(outcome.code == code);
@@ -115,7 +118,8 @@ TEST_CASE("embed writes over other files only with --force, and both files or no
   const Trained made;
   fs::create_directory(made.out);
   write_text(made.out + "/visual.npy", "mine");
-  check_refused(run_program(made.embed(made.out)), 2, "visual.npy: not written: it is there already (--force writes over it)");
+  check_refused(run_program(made.embed(made.out)), 2,
+                "visual.npy: not written: it is there already (--force writes over it)");
   CHECK(names_in(made.out) == std::set<std::string>{"visual.npy"});
   CHECK(read_text(made.out + "/visual.npy") == "mine");
   CHECK(run_program(made.embed(made.out, {"--force"})).code == 0);
@@ -131,7 +135,8 @@ TEST_CASE("embed writes over other files only with --force, and both files or no
   check_refused(run_program(made.embed(dangling)), 2, "audio.npy: not written: it is there already");
   // A disk with room for half a file: 60 rows of 8 numbers are 1920 bytes behind a header of 128.
   const std::string full = made.folder / "full";
-  check_refused(run_program(made.embed(full), {.largest_file = 1000}), 1, "audio.npy: cannot be written (File too large)");
+  check_refused(run_program(made.embed(full), {.largest_file = 1000}), 1,
+                "audio.npy: cannot be written (File too large)");
   CHECK(names_in(full).empty());
 }
 
@@ -147,7 +152,8 @@ TEST_CASE("a model with a number that is none yields no figure and no embedding"
     constexpr std::array<const char*, 3> kNames = {"nan", "inf", "-inf"};
     const size_t which = static_cast<size_t>(planted++) % kBad.size();
     plant(made.run, array.name, element, kBad[which]);
-    const std::string words = model + ": tensor " + array.name + ": element " + std::to_string(element) + " is " + kNames[which] + "\n";
+    const std::string words =
+        model + ": tensor " + array.name + ": element " + std::to_string(element) + " is " + kNames[which] + "\n";
     check_refused(run_program({"eval", "--run", made.run, "--data", made.data, "--json"}), 1, words);
     if (planted == 1) check_refused(run_program(made.embed(made.out)), 1, words);
     write_text(model, sound);
@@ -157,7 +163,8 @@ TEST_CASE("a model with a number that is none yields no figure and no embedding"
   // Finite, but not for long.
   plant(made.run, "encoder_v.layer0.bias", 3, 3e38f);
   plant(made.run, "encoder_v.layer1.weight", 3, 3e38f);
-  for (const std::vector<std::string>& command : {std::vector<std::string>{"eval", "--run", made.run, "--data", made.data}, made.embed(made.out)})
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"eval", "--run", made.run, "--data", made.data}, made.embed(made.out)})
     check_refused(run_program(command), 1, "visual: row 0: its embedding is not finite");
   CHECK_FALSE(fs::exists(made.out));
 }
@@ -196,11 +203,14 @@ TEST_CASE("weights that are finite and overflow are not saved, and the model of 
   std::set<std::string> with_model = without_model;
   with_model.insert("model.safetensors");
   const auto ended = [&](const std::vector<std::string>& settings, const std::string& words) {
-    std::vector<std::string> more = {"--set", "epochs=3", "--set", "batch_size=240", "--set", "hidden_units=16,16"};  // one step an epoch
+    std::vector<std::string> more = {"--set",          "epochs=3", "--set",
+                                     "batch_size=240", "--set",    "hidden_units=16,16"};  // one step an epoch
     more.insert(more.end(), settings.begin(), settings.end());
     check_ended(run_program(train(data, run, more)), 1, words);
   };
-  const std::string reason = "audio: row 0: its embedding is not finite: the model's weights are too large for it; a lower learning_rate may help";
+  const std::string reason =
+      "audio: row 0: its embedding is not finite: the model's weights are too large for it; a lower learning_rate may "
+      "help";
   // The first step makes weights of 1e19, whose products with one another are no float32.
   ended({"--set", "optimizer=sgd", "learning_rate=1e20"}, "after step 1: training split, " + reason);
   CHECK(names_in(run) == without_model);
@@ -229,7 +239,8 @@ TEST_CASE("a signal during embed leaves both files or none") {
       INFO(outcome.err);
       CHECK((outcome.code == 0 || outcome.code == 128 + number));
       const std::set<std::string> names = names_in(out), both = {"audio.npy", "visual.npy"};
-      CHECK((names == both || (names.empty() && outcome.code != 0)));  // both, too, where it came after they were written
+      CHECK(
+          (names == both || (names.empty() && outcome.code != 0)));  // both, too, where it came after they were written
     }
 }
 
@@ -265,7 +276,8 @@ TEST_CASE("what cannot be made is the caller's mistake, but not where the disk i
   getrlimit(RLIMIT_NOFILE, &before);
   const rlimit none = {0, before.rlim_max};
   setrlimit(RLIMIT_NOFILE, &none);
-  CHECK_THROWS_WITH_AS(RunDirectory(folder / "new"), doctest::Contains("new: the run directory cannot be written to: Too many open files"),
+  CHECK_THROWS_WITH_AS(RunDirectory(folder / "new"),
+                       doctest::Contains("new: the run directory cannot be written to: Too many open files"),
                        UsageError);
   setrlimit(RLIMIT_NOFILE, &before);
   CHECK_FALSE(fs::exists(folder / "new"));
@@ -276,7 +288,8 @@ TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
   // config.json has about 1,500 bytes, the model about 10,000.
-  check_ended(run_program(train(data, run), {.largest_file = 700}), 1, run + "/config.json: cannot be written (File too large)");
+  check_ended(run_program(train(data, run), {.largest_file = 700}), 1,
+              run + "/config.json: cannot be written (File too large)");
   CHECK_FALSE(fs::exists(run));
   fs::create_directory(run);
   check_ended(run_program(train(data, run), {.largest_file = 700}), 1, run + "/config.json: cannot be written");
@@ -284,10 +297,11 @@ TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
   check_ended(run_program(train(data, run), {.largest_file = 5000}), 1, run + "/model.safetensors: cannot be written");
   CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl"});
   fs::remove_all(run);
-  check_ended(
-      run_program(train(data, run, {"--set", "log_every_steps=1", "--set", "epochs=40", "--set", "hidden_units=", "--set", "embedding_dim=1"}),
-                  {.largest_file = 6000}),
-      1, run + "/metrics.jsonl: cannot be written");
+  check_ended(run_program(train(data, run,
+                                {"--set", "log_every_steps=1", "--set", "epochs=40", "--set", "hidden_units=", "--set",
+                                 "embedding_dim=1"}),
+                          {.largest_file = 6000}),
+              1, run + "/metrics.jsonl: cannot be written");
   const std::string metrics = read_text(run + "/metrics.jsonl");
   CHECK(metrics.size() > 4000);
   CHECK(metrics.ends_with("}\n"));  // whole lines alone
@@ -297,14 +311,15 @@ TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
 TEST_CASE("standard output that cannot be written ends every command with 1 and one line") {
   const Trained made;
   const Surroundings full = {.standard_output = "/dev/full"};
-  for (const std::vector<std::string>& command : {std::vector<std::string>{"eval", "--run", made.run, "--data", made.data, "--json"},
-                                                  {"eval", "--run", made.run, "--data", made.data},
-                                                  {"info", "--json"},
-                                                  {"info", "--keys"},
-                                                  {"train", "--help"},
-                                                  {"--version"},
-                                                  made.embed(made.out),
-                                                  {"train", "--data", made.data, "--steps", "1"}}) {
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"eval", "--run", made.run, "--data", made.data, "--json"},
+        {"eval", "--run", made.run, "--data", made.data},
+        {"info", "--json"},
+        {"info", "--keys"},
+        {"train", "--help"},
+        {"--version"},
+        made.embed(made.out),
+        {"train", "--data", made.data, "--steps", "1"}}) {
     INFO(command[0]);
     check_ended(run_program(command, full), 1, "duet: standard output cannot be written\n");
   }
@@ -324,7 +339,8 @@ TEST_CASE("of two runs that want one folder at once one gets it") {
       if (outcomes[0].code != 0) std::swap(outcomes[0], outcomes[1]);
       CHECK(outcomes[0].code == 0);
       check_ended(outcomes[1], 2, run + ": the run directory is not empty");
-      CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl", "model.safetensors"});
+      CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl",
+                                                   "model.safetensors"});
     }
 }
 
@@ -346,14 +362,17 @@ TEST_CASE("every file says its format, and a newer one is refused by name") {
   REQUIRE(at != std::string::npos);
   newer[at + 10] = '2';
   write_text(model, newer);
-  check_refused(run_program({"eval", "--run", made.run, "--data", made.data}), 2, model + ": its format is 2, and this duet reads up to 1");
+  check_refused(run_program({"eval", "--run", made.run, "--data", made.data}), 2,
+                model + ": its format is 2, and this duet reads up to 1");
   newer[at + 10] = 'x';
   write_text(model, newer);
-  check_refused(run_program({"eval", "--run", made.run, "--data", made.data}), 2, model + ": format: expected a whole number, got 'x'");
+  check_refused(run_program({"eval", "--run", made.run, "--data", made.data}), 2,
+                model + ": format: expected a whole number, got 'x'");
   std::string config = read_text(made.run + "/config.json");
   config.replace(config.find("\"format\": 1"), 11, "\"format\": 7");
   write_text(made.folder / "newer.json", config);
-  check_refused(run_program({"train", "--config", made.folder / "newer.json"}), 2, "newer.json: its format is 7, and this duet reads up to 1");
+  check_refused(run_program({"train", "--config", made.folder / "newer.json"}), 2,
+                "newer.json: its format is 7, and this duet reads up to 1");
 }
 
 TEST_CASE("models of 0.1.0 load and score as they did") {
@@ -370,8 +389,9 @@ TEST_CASE("models of 0.1.0 load and score as they did") {
     const Outcome outcome = run_program({"eval", "--run", folder.path(), "--json"});
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    // Another processor rounds the embeddings otherwise, and two items of nearly equal score may change places: at the first two of the 40 relevant
-    // ones of a query that is 1/80 of the average precision of one of 400 queries, 3e-5. A few of them are allowed.
+    // Another processor rounds the embeddings otherwise, and two items of nearly equal score may change places: at the
+    // first two of the 40 relevant ones of a query that is 1/80 of the average precision of one of 400 queries, 3e-5. A
+    // few of them are allowed.
     const json map = json::parse(outcome.out)["map"];
     CHECK(std::abs(map["a_to_v"].get<double>() - old.a_to_v) <= 1e-4);
     CHECK(std::abs(map["v_to_a"].get<double>() - old.v_to_a) <= 1e-4);
@@ -386,14 +406,16 @@ TEST_CASE("a model cannot name a file outside the folder that embed writes to") 
   for (const std::string name : {"../un", "a/b/c"}) {
     std::string bytes = sound;
     write_text(model, bytes.replace(sound.find(entry), entry.size(), "\"modality_a\":\"" + name + "\""));
-    check_refused(run_program(made.embed(made.out)), 2, "modality_a: expected a file's name without an ending, one a modality, got '" + name + "'");
+    check_refused(run_program(made.embed(made.out)), 2,
+                  "modality_a: expected a file's name without an ending, one a modality, got '" + name + "'");
   }
   CHECK_FALSE(fs::exists(made.out));
 }
 
 TEST_CASE("names that are no UTF-8 work, or are refused in a printable form") {
   const Trained made;
-  const std::string odd_run = made.folder / "run\xff", odd_data = made.folder / "data\xfe", odd_out = made.folder / "out\xfd";
+  const std::string odd_run = made.folder / "run\xff", odd_data = made.folder / "data\xfe",
+                    odd_out = made.folder / "out\xfd";
   fs::copy(made.run, odd_run);
   fs::copy(made.data, odd_data, fs::copy_options::recursive);
   const Outcome evaluated = run_program({"eval", "--run", odd_run, "--data", odd_data, "--json"});
@@ -411,11 +433,15 @@ TEST_CASE("names that are no UTF-8 work, or are refused in a printable form") {
   CHECK(noted.code == 0);
   CHECK(noted.err.find(R"(a\x1b[1m\x0a: 240 training pairs)") != std::string::npos);
   check_refused(run_program(train(odd_data, made.folder / "refused")), 2, R"(data\xfe')");
-  check_refused(run_program({"eval", "--run", made.folder / "none\xff\n"}), 2, R"(none\xff\x0a/model.safetensors: no such file)");
+  check_refused(run_program({"eval", "--run", made.folder / "none\xff\n"}), 2,
+                R"(none\xff\x0a/model.safetensors: no such file)");
   write_text(made.folder / "odd\xff.json", "{\"epochs\": 0}");
-  check_refused(run_program({"train", "--config", made.folder / "odd\xff.json"}), 2, R"(odd\xff.json: epochs: expected a value in)");
-  for (const std::string split : {"train", "test"}) fs::rename(made.data + "/" + split + "/audio.npy", made.data + "/" + split + "/au\xff.npy");
-  for (const std::vector<std::string>& more : {std::vector<std::string>{}, std::vector<std::string>{"--run", made.folder / "refused"}}) {
+  check_refused(run_program({"train", "--config", made.folder / "odd\xff.json"}), 2,
+                R"(odd\xff.json: epochs: expected a value in)");
+  for (const std::string split : {"train", "test"})
+    fs::rename(made.data + "/" + split + "/audio.npy", made.data + "/" + split + "/au\xff.npy");
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, std::vector<std::string>{"--run", made.folder / "refused"}}) {
     std::vector<std::string> arguments = {"train", "--data", made.data};
     arguments.insert(arguments.end(), more.begin(), more.end());
     check_refused(run_program(arguments), 2, R"(got 'au\xff')");

@@ -35,7 +35,8 @@ class Bench {
     change(config);
     preparation = prepare(config);
     model.emplace(preparation.description, device.context());
-    step.emplace(device, *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 100, 256);
+    step.emplace(device, *model, preparation.dataset.train, preparation.labels,
+                 preparation.evidence.value_or(Evidence{}), 100, 256);
   }
   explicit Bench(const std::string& method) : Bench(method, [](Config&) {}) {}
 
@@ -68,7 +69,8 @@ class Bench {
   // w of METHOD.md 6.10, but for its factor.
   double pair_weight(double concord) const {
     const Evidence evidence = preparation.evidence.value_or(Evidence{});
-    return (1 + 2 * evidence.unread) * ((1 - concord) + std::pow(1 - evidence.pairs_generalise, 2) * std::pow(concord, 8));
+    return (1 + 2 * evidence.unread) *
+           ((1 - concord) + std::pow(1 - evidence.pairs_generalise, 2) * std::pow(concord, 8));
   }
 
   Device device{{.threads = 1}};
@@ -125,7 +127,8 @@ TEST_CASE("the total is the terms, weighted as METHOD.md 6.11 weighs them") {
 }
 
 TEST_CASE("class frequencies, concord and the weight of the pair term are those of METHOD.md 6.4 and 6.10") {
-  // A high momentum would hide a wrong state: 0.5 moves it far in a few steps. A small pair weight would hide in the total's rounding.
+  // A high momentum would hide a wrong state: 0.5 moves it far in a few steps. A small pair weight would hide in the
+  // total's rounding.
   Bench bench("psd", [](Config& config) {
     config.supervision_momentum = 0.5;
     config.pair_weight = 20;
@@ -183,7 +186,8 @@ TEST_CASE("the pair term weighs anchors, and reaches each side, as the evidence 
   };
   const auto moved = [&](const Evidence& evidence, const std::vector<int64_t>& rows) {
     Bench bench("psd", only_pairs);
-    bench.step.emplace(bench.device, *bench.model, bench.preparation.dataset.train, bench.preparation.labels, evidence, 100, 256);
+    bench.step.emplace(bench.device, *bench.model, bench.preparation.dataset.train, bench.preparation.labels, evidence,
+                       100, 256);
     const auto parameters = [&](const char* side) {
       std::vector<double> values;
       const ParameterStore& store = bench.model->parameters();
@@ -293,7 +297,8 @@ TEST_CASE("every method keeps the moving average") {
     const auto student = bench.values(ParameterKind::value), after = bench.values(ParameterKind::teacher);
     CHECK(student != before);
     double worst = 0;
-    for (size_t i = 0; i < after.size(); ++i) worst = std::max(worst, std::abs(after[i] - (0.95 * before[i] + 0.05 * student[i])));
+    for (size_t i = 0; i < after.size(); ++i)
+      worst = std::max(worst, std::abs(after[i] - (0.95 * before[i] + 0.05 * student[i])));
     CHECK(worst <= 2e-7);  // two roundings of numbers below 1
   }
 }
@@ -310,7 +315,8 @@ TEST_CASE("the baselines hide no label") {
 }
 
 TEST_CASE("the triplets of the baseline are those of its labelled rows alone") {
-  Bench both("triplet", [](Config&config) { config.dropout = 0; }), labelled("triplet", [](Config&config) { config.dropout = 0; });
+  Bench both("triplet", [](Config&config) { config.dropout = 0; }),
+      labelled("triplet", [](Config&config) { config.dropout = 0; });
   std::vector<int64_t> rows = both.rows(true, 24);
   REQUIRE(labelled.step->run(rows));
   const std::vector<int64_t> others = both.rows(false, 24);
@@ -326,25 +332,28 @@ TEST_CASE("a loss that is not finite ends the run before it reaches the model") 
   const auto run = [&] {
     for (int i = 0; i < 5; ++i) bench.step->run(first_rows(64));
   };
-  CHECK_THROWS_WITH_AS(run(), doctest::Contains("outputs are not finite; a lower learning_rate may help"), std::runtime_error);
+  CHECK_THROWS_WITH_AS(run(), doctest::Contains("outputs are not finite; a lower learning_rate may help"),
+                       std::runtime_error);
 }
 
 TEST_CASE("a loss that is not finite is told by its term, and no learning rate is blamed that moved nothing") {
   Bench bench("psd", [](Config& config) { config.margin = 1e38; });
   const auto before = bench.values(ParameterKind::value);
-  CHECK_THROWS_WITH_AS(bench.step->run(first_rows(64)), "step 1: the loss is inf: loss_cross is inf, though every embedding and logit is finite",
+  CHECK_THROWS_WITH_AS(bench.step->run(first_rows(64)),
+                       "step 1: the loss is inf: loss_cross is inf, though every embedding and logit is finite",
                        std::runtime_error);
   CHECK(bench.values(ParameterKind::value) == before);
   CHECK(bench.step->concord() == 0);
 
   Bench sum("label", [](Config& config) { config.label_weight = 3e38; });
-  CHECK_THROWS_WITH_AS(sum.step->run(sum.rows(true, 32)), doctest::Contains("weighted sum of its terms is too large for float32"),
-                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(sum.step->run(sum.rows(true, 32)),
+                       doctest::Contains("weighted sum of its terms is too large for float32"), std::runtime_error);
 
   Bench weight("label");
   weight.model->parameters().tensor(1, ParameterKind::value).data[2] = std::nanf("");
   const std::string name = weight.model->parameters().parameter(1).name;
-  CHECK_THROWS_WITH_AS(weight.step->run(weight.rows(true, 32)), doctest::Contains((name + ": element 2 is nan").c_str()), std::runtime_error);
+  CHECK_THROWS_WITH_AS(weight.step->run(weight.rows(true, 32)),
+                       doctest::Contains((name + ": element 2 is nan").c_str()), std::runtime_error);
 }
 
 TEST_CASE("what a step left not finite is named before it is written or scored") {
@@ -355,7 +364,8 @@ TEST_CASE("what a step left not finite is named before it is written or scored")
     const Tensor values = bench.model->parameters().tensor(0, kind);
     const float before = values.data[5];
     values.data[5] = -std::numeric_limits<float>::infinity();
-    CHECK_THROWS_WITH_AS(bench.step->require_finite(), doctest::Contains("after step 1: encoder_a.layer0.weight: element 5 is -inf"),
+    CHECK_THROWS_WITH_AS(bench.step->require_finite(),
+                         doctest::Contains("after step 1: encoder_a.layer0.weight: element 5 is -inf"),
                          std::runtime_error);
     values.data[5] = before;
   }
@@ -376,7 +386,8 @@ TEST_CASE("an interrupt in the last step does not turn a finished run into an in
   // A sampler that interrupts when it is asked for a batch, that is, within the step.
   class Interrupting final : public data::BatchSampler {
    public:
-    Interrupting(std::unique_ptr<data::BatchSampler> sampler, int64_t step) : sampler_(std::move(sampler)), left_(step) {}
+    Interrupting(std::unique_ptr<data::BatchSampler> sampler, int64_t step)
+        : sampler_(std::move(sampler)), left_(step) {}
     void start_epoch(uint32_t epoch) override { sampler_->start_epoch(epoch); }
     int64_t batches() const override { return sampler_->batches(); }
     int64_t batch_rows() const override { return sampler_->batch_rows(); }

@@ -60,7 +60,8 @@ TEST_CASE("a model scales, labels and groups a split as its run did") {
   Model(preparation.description, device.context()).save(folder / "model.safetensors");
   const auto model = Model::load(folder / "model.safetensors", device.context());
   CHECK(model->description().class_values == preparation.description.class_values);
-  for (const auto& [name, expected] : {std::pair{"train", &preparation.dataset.train}, std::pair{"test", &preparation.dataset.test}}) {
+  for (const auto& [name, expected] :
+       {std::pair{"train", &preparation.dataset.train}, std::pair{"test", &preparation.dataset.test}}) {
     const data::Split split = load_for(*model, config.data, name);
     for (const size_t side : {0, 1}) {
       CHECK(split.features[side].values == expected->features[side].values);
@@ -90,7 +91,8 @@ TEST_CASE("a model of 0.1.0 scales in float32, and its classes are 0 to C - 1") 
   const data::Preprocessing& inputs = preparation.description.inputs[0];
   for (int64_t i = 0; i < raw.rows; ++i)
     for (int64_t k = 0; k < raw.columns; ++k) {
-      const auto mean = static_cast<float>(inputs.mean[static_cast<size_t>(k)]), scale = static_cast<float>(inputs.scale[static_cast<size_t>(k)]);
+      const auto mean = static_cast<float>(inputs.mean[static_cast<size_t>(k)]),
+                 scale = static_cast<float>(inputs.scale[static_cast<size_t>(k)]);
       REQUIRE(split.features[0].row(i)[k] == std::clamp((raw.row(i)[k] - mean) * scale, -5.0f, 5.0f));
     }
 }
@@ -100,9 +102,11 @@ TEST_CASE("a run says how its inputs are scaled and what is odd about its labels
   Preparation preparation = prepare(write_set(folder / "data"));
   ModelDescription& description = preparation.description;
   using Lines = std::vector<std::string>;
-  CHECK(scaling_notes(description) == Lines{"audio: zscore (auto: negative values)", "visual: zscore (auto: negative values)"});
+  CHECK(scaling_notes(description) ==
+        Lines{"audio: zscore (auto: negative values)", "visual: zscore (auto: negative values)"});
   CHECK(label_notes(description, preparation.dataset.test, "test") ==
-        Lines{"1 of 60 rows of the test split have labels that the training split lacks: they count for relevance, never for training"});
+        Lines{"1 of 60 rows of the test split have labels that the training split lacks: they count for relevance, "
+              "never for training"});
   CHECK(label_notes(description, preparation.dataset.train, "train").empty());
   description.class_values.resize(19'999);
   CHECK(class_notes(description).empty());

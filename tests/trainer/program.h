@@ -68,14 +68,17 @@ class Program {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    const std::string out = surroundings.standard_output.empty() ? (folder_ / "out").string() : surroundings.standard_output, err = folder_ / "err";
+    const std::string out = surroundings.standard_output.empty() ? (folder_ / "out").string()
+                                                                 : surroundings.standard_output,
+                      err = folder_ / "err";
     pid_ = fork();
     if (pid_ == 0) {
       dup2(open(out.c_str(), O_CREAT | O_WRONLY, 0600), STDOUT_FILENO);
       dup2(open(err.c_str(), O_CREAT | O_WRONLY, 0600), STDERR_FILENO);
       const rlimit largest = {surroundings.largest_file, surroundings.largest_file};
       setrlimit(RLIMIT_FSIZE, &largest);
-      for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_DFL);  // whoever runs the tests may ignore them
+      for (const int number : {SIGINT, SIGTERM})
+        std::signal(number, SIG_DFL);  // whoever runs the tests may ignore them
       std::signal(SIGHUP, surroundings.ignores_hangup ? SIG_IGN : SIG_DFL);
       execv(argv[0], argv.data());
       _exit(127);
@@ -87,7 +90,8 @@ class Program {
   Outcome wait() const {
     int status = 0;
     waitpid(pid_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"), read_text(folder_ / "err")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_text(folder_ / "out"),
+            read_text(folder_ / "err")};
   }
 
  private:
@@ -109,6 +113,8 @@ inline data::SyntheticOptions small_set() {
   return options;
 }
 
-inline void write_small_set(const fs::path& folder) { test::write_dataset(folder, data::synthetic_dataset(small_set())); }
+inline void write_small_set(const fs::path& folder) {
+  test::write_dataset(folder, data::synthetic_dataset(small_set()));
+}
 
 }  // namespace duet::testing

@@ -28,7 +28,8 @@ void check_refused(const std::vector<std::string>& arguments, const std::string&
 
 TEST_CASE("help and version everywhere") {
   const std::string version = std::string("duet ") + duet_version() + "\n";
-  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}}) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}}) {
     std::vector<std::string> help = command, ask_version = command;
     help.push_back("--help");
     ask_version.push_back("--version");
@@ -45,7 +46,8 @@ TEST_CASE("help and version everywhere") {
 TEST_CASE("info tells the machine's facts and every key") {
   const Outcome facts = run_program({"info"});
   CHECK(facts.code == 0);
-  for (const char* name : {"version: ", "simd_target: ", "device cpu: "}) CHECK(facts.out.find(name) != std::string::npos);
+  for (const char* name : {"version: ", "simd_target: ", "device cpu: "})
+    CHECK(facts.out.find(name) != std::string::npos);
   CHECK(facts.out.find(" thread") != std::string::npos);
   CHECK(run_program({"info", "--keys"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);
 }
@@ -58,7 +60,8 @@ TEST_CASE("arguments that cannot be meant") {
   check_refused({"train", "--epochs", "ten"}, "--epochs: expected integer, got string \"ten\"");
   check_refused({"train", "--labels", "0"}, "--labels: expected a value in (0, 1], got 0");
   check_refused({"train", "--labels", "1.5"}, "--labels: expected a value in (0, 1], got 1.5");
-  check_refused({"train", "--method", "magic"}, "--method: expected one of label, triplet, contrastive, psd, got \"magic\"");
+  check_refused({"train", "--method", "magic"},
+                "--method: expected one of label, triplet, contrastive, psd, got \"magic\"");
   check_refused({"train", "--modalities", "audio"}, "modalities: expected two names, got 1");
   check_refused({"train", "--modalities", "audio,smell"}, "no modality 'smell'");
   check_refused({"train", "--set", "margin"}, "--set: expected key=value, got 'margin'");
@@ -74,10 +77,12 @@ TEST_CASE("arguments that cannot be meant") {
   check_refused({"train", "--epochs", "-1"}, "--epochs: expected a value in [1, 1000000000], got -1");
   check_refused({"train", "--epochs", "1e3"}, "--epochs: expected integer, got number 1000.0");
   check_refused({"train", "--epochs", " 3"}, "--epochs: expected integer, got string \" 3\"");
-  check_refused({"train", "--labels", "1e400"}, "--labels: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
+  check_refused({"train", "--labels", "1e400"},
+                "--labels: expected 0 or a number of 5e-324 to 1.8e308 in magnitude, got 1e400");
   for (const char* command : {"train", "demo"}) {
     check_refused({command, "--seed", "-1"}, "--seed: expected a value in [0, 18446744073709551615], got -1");
-    check_refused({command, "--seed", "18446744073709551616"}, "--seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
+    check_refused({command, "--seed", "18446744073709551616"},
+                  "--seed: expected a value in [0, 18446744073709551615], got 1.8446744073709552e+19");
   }
   const std::string many(1000, 'x'), cut = std::string(60, 'x') + "...";
   check_refused({many}, "unknown command '" + cut + "': expected train");
@@ -126,7 +131,8 @@ TEST_CASE("data that cannot be trained on, and nothing is written") {
     test::write_labels(data + "/train/labels.npy", std::vector<int32_t>(240, -1));
     for (const char* method : {"label", "triplet"})
       refused({"--method", method}, std::string("no labelled training sample, and method '") + method + "' needs some");
-    for (const char* method : {"contrastive", "psd"}) CHECK(run_program({"train", "--data", data, "--method", method, "--epochs", "1"}).code == 0);
+    for (const char* method : {"contrastive", "psd"})
+      CHECK(run_program({"train", "--data", data, "--method", method, "--epochs", "1"}).code == 0);
   }
   SUBCASE("rows that differ") {
     test::write_labels(data + "/train/labels.npy", std::vector<int32_t>(239, 1));
@@ -152,7 +158,8 @@ TEST_CASE("data that cannot be trained on, and nothing is written") {
     options.train_rows = 1;
     fs::remove_all(data);
     test::write_dataset(data, data::synthetic_dataset(options));
-    refused({"--set", "sampler=balanced", "--set", "balanced_classes=1"}, "train/audio.npy: a single row; expected at least two");
+    refused({"--set", "sampler=balanced", "--set", "balanced_classes=1"},
+            "train/audio.npy: a single row; expected at least two");
   }
   SUBCASE("a value that is not finite") {
     data::Features features = data::read_features(fs::path(data) / "train/audio.npy");

@@ -34,7 +34,8 @@ size_t width(const std::string& line) {
 
 TEST_CASE("a wide terminal shows everything") {
   CHECK(progress_bar(state(), {200, false, false}) ==
-        "psd 12/40  =====---------------  100 steps/s  0:08 left  MAP 0.912  loss 1.500  label 0.250 cross 0.125 pair 0.500");
+        "psd 12/40  =====---------------  100 steps/s  0:08 left  MAP 0.912  loss 1.500  label 0.250 cross 0.125 pair "
+        "0.500");
 }
 
 TEST_CASE("whatever the terminal's width, the line leaves its last column free") {
@@ -43,7 +44,9 @@ TEST_CASE("whatever the terminal's width, the line leaves its last column free")
       CHECK(static_cast<int>(width(progress_bar(state(), {columns, false, unicode}))) <= std::max(0, columns - 1));
 }
 
-TEST_CASE("a narrow terminal shows epoch and time left") { CHECK(progress_bar(state(), {25, false, false}) == "psd 12/40  0:08 left"); }
+TEST_CASE("a narrow terminal shows epoch and time left") {
+  CHECK(progress_bar(state(), {25, false, false}) == "psd 12/40  0:08 left");
+}
 
 TEST_CASE("colour only where it is asked for") {
   CHECK(progress_bar(state(), {200, false, true}).find('\x1b') == std::string::npos);
@@ -59,7 +62,8 @@ TEST_CASE("the first line knows neither rate nor MAP") {
 }
 
 TEST_CASE("the line of a log") {
-  CHECK(progress_line(state()) == "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss 1.5000 (label 0.250 cross 0.125 pair 0.500)  MAP 0.912");
+  CHECK(progress_line(state()) ==
+        "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss 1.5000 (label 0.250 cross 0.125 pair 0.500)  MAP 0.912");
   ProgressState nothing = state();
   nothing.losses = kNoLosses;
   CHECK(progress_line(nothing) == "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss -  MAP 0.912");

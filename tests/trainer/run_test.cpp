@@ -26,7 +26,8 @@ std::vector<json> json_lines(const fs::path& path) {
 
 // Small encoders, for speed; the program is the same.
 std::vector<std::string> train(const std::string& data, const std::string& run, std::vector<std::string> more = {}) {
-  std::vector<std::string> arguments = {"train", "--data", data, "--run", run, "--set", "hidden_units=32", "embedding_dim=16", "batch_size=64"};
+  std::vector<std::string> arguments = {"train",           "--data",           data,           "--run", run, "--set",
+                                        "hidden_units=32", "embedding_dim=16", "batch_size=64"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -37,8 +38,9 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const Outcome trained = run_program(train(
-      data, run, {"--epochs", "6", "--labels", "0.5", "--log-every", "2", "--set", "evaluate_every_epochs=3", "--set", "decorrelation_weight=0.1"}));
+  const Outcome trained = run_program(train(data, run,
+                                            {"--epochs", "6", "--labels", "0.5", "--log-every", "2", "--set",
+                                             "evaluate_every_epochs=3", "--set", "decorrelation_weight=0.1"}));
   INFO(trained.err);
   REQUIRE(trained.code == 0);
   CHECK(trained.out.find("psd") != std::string::npos);
@@ -68,7 +70,8 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
       ++evaluations;
       continue;
     }
-    for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"}) CHECK(line.contains(key));
+    for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"})
+      CHECK(line.contains(key));
     if (line.contains("seconds")) {
       ++epochs;
       CHECK(line["pair_weight"] > 0);
@@ -85,8 +88,10 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
     CHECK(line["step"].get<int>() % 2 == 0);
     // The total is the terms as METHOD.md 6.11 weighs them, each a float32 sum.
     const double epoch = line["epoch"].get<double>() - 1, rho = std::min(1.0, epoch / (0.3 * 6));
-    const double rest = line["loss"].get<double>() - line["loss_label"].get<double>() - line["loss_cross"].get<double>() -
-                        0.5 * rho * (line["loss_kl"].get<double>() + line["loss_soft"].get<double>()) - 0.1 * line["loss_dis"].get<double>();
+    const double rest = line["loss"].get<double>() - line["loss_label"].get<double>() -
+                        line["loss_cross"].get<double>() -
+                        0.5 * rho * (line["loss_kl"].get<double>() + line["loss_soft"].get<double>()) -
+                        0.1 * line["loss_dis"].get<double>();
     const double concord = line["concord"].get<double>();
     const double weight = (1 + 2 * unread) * ((1 - concord) + std::pow(1 - generality, 2) * std::pow(concord, 8));
     CHECK(line["pair_weight"].get<double>() == doctest::Approx(weight).epsilon(1e-5));
@@ -123,7 +128,8 @@ TEST_CASE("a run writes config, machine, metrics and model, and they agree") {
     CHECK(features.columns == 16);
     for (int64_t i = 0; i < features.rows; ++i) {
       double square = 0;
-      for (int64_t k = 0; k < features.columns; ++k) square += static_cast<double>(features.row(i)[k]) * features.row(i)[k];
+      for (int64_t k = 0; k < features.columns; ++k)
+        square += static_cast<double>(features.row(i)[k]) * features.row(i)[k];
       CHECK(std::abs(square - 1) < 1e-6);  // 16 squares in float32: a few units of 6e-8
     }
   }
@@ -142,7 +148,8 @@ TEST_CASE("the offset and the unit of the inputs, and what the labels are called
     const Outcome outcome = run_program(train(folder / name, folder / (name + "_run"), {"--epochs", "4"}));
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
-    const Outcome measured = run_program({"eval", "--run", folder / (name + "_run"), "--data", folder / name, "--json"});
+    const Outcome measured =
+        run_program({"eval", "--run", folder / (name + "_run"), "--data", folder / name, "--json"});
     REQUIRE(measured.code == 0);
     json last = json_lines(folder / (name + "_run") / "metrics.jsonl").back();
     last.erase("epoch");
@@ -162,7 +169,8 @@ TEST_CASE("the offset and the unit of the inputs, and what the labels are called
   const double map = run_of("plain");
   const auto weights = weights_of("plain");
 
-  // A power of two as the unit changes no digit, and labels by other names in the same order no class: the same weights to the bit.
+  // A power of two as the unit changes no digit, and labels by other names in the same order no class: the same weights
+  // to the bit.
   data::Dataset same = plain;
   for (data::Split* split : {&same.train, &same.test})
     for (size_t side : {0, 1})
@@ -180,22 +188,28 @@ TEST_CASE("the offset and the unit of the inputs, and what the labels are called
   run_of("stray");
   CHECK(weights_of("stray") == weights);
   const Outcome noted = run_program({"eval", "--run", folder / "stray_run", "--data", folder / "stray"});
-  CHECK(noted.err.find("1 of 60 rows of the test split have labels that the training split lacks") != std::string::npos);
+  CHECK(noted.err.find("1 of 60 rows of the test split have labels that the training split lacks") !=
+        std::string::npos);
 
-  // In float64 at an offset, with a column that is another constant in the test split. A run moves by 0.01 with the last bits of its inputs.
+  // In float64 at an offset, with a column that is another constant in the test split. A run moves by 0.01 with the
+  // last bits of its inputs.
   for (const auto& [split, rows] : {std::pair{"train", &plain.train}, std::pair{"test", &plain.test}}) {
     fs::create_directories(folder / "offset" / split);
-    for (const char* array : {"visual.npy", "labels.npy"}) fs::copy_file(folder / "plain" / split / array, folder / "offset" / split / array);
+    for (const char* array : {"visual.npy", "labels.npy"})
+      fs::copy_file(folder / "plain" / split / array, folder / "offset" / split / array);
     std::vector<double> values;
     for (int64_t i = 0; i < rows->rows(); ++i) {
       for (int64_t k = 0; k < 12; ++k) values.push_back(1e8 + static_cast<double>(rows->features[0].row(i)[k]));
       values.push_back(rows == &plain.train ? 2023 : 2024);
     }
-    write_text(folder / "offset" / split / "audio.npy", test::npy("<f8", text("(", rows->rows(), ", 13)"), test::raw(values)));
+    write_text(folder / "offset" / split / "audio.npy",
+               test::npy("<f8", text("(", rows->rows(), ", 13)"), test::raw(values)));
   }
   CHECK(std::abs(run_of("offset") - map) <= 0.02);
   const Outcome said = run_program({"train", "--data", folder / "offset", "--steps", "1"});
-  CHECK(said.err.find("audio: zscore (auto: the smallest value is 2023, not 0; 1 of 13 columns is constant and becomes 0)") != std::string::npos);
+  CHECK(said.err.find(
+            "audio: zscore (auto: the smallest value is 2023, not 0; 1 of 13 columns is constant and becomes 0)") !=
+        std::string::npos);
   CHECK(said.err.find("visual: zscore (auto: negative values)") != std::string::npos);
 }
 
@@ -204,18 +218,22 @@ TEST_CASE("every method learns, and threads do not change a bit") {
   const std::string data = folder / "data";
   write_small_set(data);
   REQUIRE(run_program(train(data, folder / "start", {"--steps", "1", "--set", "learning_rate=1e-12"})).code == 0);
-  const auto map_of = [&](const std::string& run) { return json_lines(folder / run / "metrics.jsonl").back()["map"]["mean"].get<double>(); };
+  const auto map_of = [&](const std::string& run) {
+    return json_lines(folder / run / "metrics.jsonl").back()["map"]["mean"].get<double>();
+  };
   const double untrained = map_of("start");
   for (const std::string method : {"label", "triplet", "contrastive", "psd"}) {
     INFO(method);
     for (const std::string threads : {"1", "2"})
-      REQUIRE(run_program(train(data, folder / (method + threads), {"--method", method, "--epochs", "25", "--labels", "0.5", "--threads", threads}))
+      REQUIRE(run_program(train(data, folder / (method + threads),
+                                {"--method", method, "--epochs", "25", "--labels", "0.5", "--threads", threads}))
                   .code == 0);
     CHECK(read_text(folder / (method + "1") / "model.safetensors").size() > 1000);
     CHECK(map_of(method + "1") > untrained + 0.1);
     CHECK(map_of(method + "1") == map_of(method + "2"));
     // The files differ in the config they name alone: the thread count; so the tensors behind the header are compared.
-    const std::string one = read_text(folder / (method + "1") / "model.safetensors"), two = read_text(folder / (method + "2") / "model.safetensors");
+    const std::string one = read_text(folder / (method + "1") / "model.safetensors"),
+                      two = read_text(folder / (method + "2") / "model.safetensors");
     CHECK(one.size() == two.size());
     uint64_t header = 0;
     std::copy_n(one.data(), 8, reinterpret_cast<char*>(&header));
@@ -233,10 +251,12 @@ TEST_CASE("every variant of the config runs") {
            {"--method", "triplet", "--set", "mining=semihard"},
            {"--method", "triplet", "--set", "mining=distance_weighted", "--set", "mining_slots=2"},
            {"--set", "sampler=balanced", "--set", "balanced_classes=3", "--set", "balanced_samples=5"},
-           {"--set", "optimizer=sgd", "--set", "learning_rate=0.01", "--set", "schedule=cosine", "--set", "warmup_steps=3"},
+           {"--set", "optimizer=sgd", "--set", "learning_rate=0.01", "--set", "schedule=cosine", "--set",
+            "warmup_steps=3"},
            {"--set", "lift=false", "--set", "trust=false", "--set", "hide_labels=false", "--set", "pair_weight=0"},
            {"--set", "pair_evidence=false"},
-           {"--set", "learn_temperature=true", "--set", "activation=gelu", "--set", "layer_norm=true", "--set", "dropout=0"},
+           {"--set", "learn_temperature=true", "--set", "activation=gelu", "--set", "layer_norm=true", "--set",
+            "dropout=0"},
            {"--set", "hidden_units=", "--set", "scaling_a=norm", "--set", "scaling_v=none", "--set", "input_limit=0"},
            {"--set", "cross_weight=0", "--set", "kl_weight=0", "--set", "soft_weight=0", "--set", "label_weight=0"},
        }) {
@@ -249,7 +269,8 @@ TEST_CASE("every variant of the config runs") {
     INFO(number, ": ", outcome.err);
     CHECK(outcome.code == 0);
     CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
-    const bool has_pairs = variant[0] != "--method" && variant.back() != "pair_weight=0" && variant.back() != "pair_evidence=false";
+    const bool has_pairs =
+        variant[0] != "--method" && variant.back() != "pair_weight=0" && variant.back() != "pair_evidence=false";
     CHECK(fs::exists(run + "/evidence.json") == has_pairs);
   }
 }
@@ -361,7 +382,8 @@ TEST_CASE("a step without any loss term has no loss, nor has an epoch of such st
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const Outcome outcome = run_program(train(data, run, {"--method", "label", "--epochs", "1", "--log-every", "1", "--set", "label_weight=0"}));
+  const Outcome outcome = run_program(
+      train(data, run, {"--method", "label", "--epochs", "1", "--log-every", "1", "--set", "label_weight=0"}));
   INFO(outcome.err);
   CHECK(outcome.code == 0);
   CHECK(outcome.err.find("loss -") != std::string::npos);
@@ -369,7 +391,8 @@ TEST_CASE("a step without any loss term has no loss, nor has an epoch of such st
   for (const json& line : json_lines(run + "/metrics.jsonl")) {
     if (!line.contains("loss")) continue;
     ++lines;
-    for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"}) CHECK(line[key].is_null());
+    for (const char* key : {"loss", "loss_label", "loss_soft", "loss_cross", "loss_kl", "loss_pair", "loss_dis"})
+      CHECK(line[key].is_null());
   }
   CHECK(lines == 5);  // 4 steps and their epoch
 }

@@ -1,4 +1,5 @@
-// A learned temperature: that it moves, where it stops, how a model keeps it, and that models of 0.1.0 come back with it.
+// A learned temperature: that it moves, where it stops, how a model keeps it, and that models of 0.1.0 come back with
+// it.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -29,7 +30,8 @@ struct Learner {
     validate(config);
     preparation = prepare(config);
     model.emplace(preparation.description, device.context());
-    step.emplace(device, *model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}), 1000, 256);
+    step.emplace(device, *model, preparation.dataset.train, preparation.labels,
+                 preparation.evidence.value_or(Evidence{}), 1000, 256);
   }
   void run(int steps) {
     std::vector<int64_t> rows(80);
@@ -61,8 +63,9 @@ void replace(const fs::path& from, const fs::path& to, const std::string& name, 
 }  // namespace
 
 TEST_CASE("a learned temperature moves by what the optimizer's rate allows, whatever it is") {
-  // AdamW moves the logarithm by up to its rate, 1e-3, a step: under gradients of one sign 240 steps make 0.24. Learned as it is, a scale of 10 would
-  // move by 0.24 too, a fortieth of itself. At first the pairs are far from told apart, and a larger scale tells them apart more surely.
+  // AdamW moves the logarithm by up to its rate, 1e-3, a step: under gradients of one sign 240 steps make 0.24. Learned
+  // as it is, a scale of 10 would move by 0.24 too, a fortieth of itself. At first the pairs are far from told apart,
+  // and a larger scale tells them apart more surely.
   for (const double temperature : {1.0, 0.5}) {
     Learner learner([=](Config& config) {
       config.temperature = temperature;
@@ -72,7 +75,7 @@ TEST_CASE("a learned temperature moves by what the optimizer's rate allows, what
     CHECK(learner.logarithm() == doctest::Approx(start).epsilon(1e-6));
     learner.run(240);
     CHECK(learner.logarithm() - start > 0.12);
-    CHECK(learner.logarithm() - start < 0.48);                                                // a step is longer than the rate where gradients shrink
+    CHECK(learner.logarithm() - start < 0.48);  // a step is longer than the rate where gradients shrink
     CHECK(std::abs(learner.logarithm(ParameterKind::teacher) - learner.logarithm()) < 0.03);  // some 20 steps behind
   }
 }
@@ -89,8 +92,8 @@ TEST_CASE("a learned temperature stays in its bounds") {
       CHECK(learner.logarithm(kind) <= static_cast<float>(std::log(1000)));
     }
   }
-  CHECK_THROWS_WITH_AS(Learner([](Config& config) { config.temperature = 11; }), "temperature: with learn_temperature expected at most 10, got 11",
-                       UsageError);
+  CHECK_THROWS_WITH_AS(Learner([](Config& config) { config.temperature = 11; }),
+                       "temperature: with learn_temperature expected at most 10, got 11", UsageError);
 }
 
 TEST_CASE("a model keeps the logarithm, and one of 0.1.0 with the scale itself is converted") {
@@ -108,7 +111,8 @@ TEST_CASE("a model keeps the logarithm, and one of 0.1.0 with the scale itself i
     CHECK(log_scale_of(older) == static_cast<float>(std::log(std::clamp<double>(scale, 0.1, 1000))));
     const auto now = Model::load(path, learner.device.context()), then = Model::load(older, learner.device.context());
     const data::Features& inputs = learner.preparation.dataset.test.features[0];
-    CHECK(now->embed(learner.device.context(), 0, inputs, 32).values == then->embed(learner.device.context(), 0, inputs, 32).values);
+    CHECK(now->embed(learner.device.context(), 0, inputs, 32).values ==
+          then->embed(learner.device.context(), 0, inputs, 32).values);
   }
   for (const float scale : {0.0f, -1.0f}) {
     replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {1}, &scale});
