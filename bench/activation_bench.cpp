@@ -71,7 +71,9 @@ class Activation : public Rotating<Set> {
  private:
   duet_activation_inputs inputs(const Set& s) const {
     duet_activation_inputs in = DUET_ACTIVATION_INPUTS_INIT;
-    in.kind = kind_ == Kind::tanh ? DUET_TANH : kind_ == Kind::gelu ? DUET_GELU : DUET_RELU;
+    in.kind = kind_ == Kind::tanh   ? DUET_ACTIVATION_KIND_TANH
+              : kind_ == Kind::gelu ? DUET_ACTIVATION_KIND_GELU
+                                    : DUET_ACTIVATION_KIND_RELU;
     in.x = s.x.matrix();
     return in;
   }

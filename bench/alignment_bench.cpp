@@ -107,7 +107,7 @@ class Alignment : public Rotating<Set> {
         const double score = row[static_cast<size_t>(j)], p = std::exp(score - s.lse_row[i]);
         const double g = stores() ? p * (s.grad_probabilities.row(i)[j] - mean)
                                   : p * s.grad_lse_row[i] + std::exp(score - s.lse_column[j]) * s.grad_lse_column[j];
-        add_distance_gradient(DUET_INNER, s.a.row(i), s.v.row(j), d, kScale * g, expected);
+        add_distance_gradient(DUET_METRIC_INNER, s.a.row(i), s.v.row(j), d, kScale * g, expected);
       }
       expect_row("grad_a", i, s.grad_a.row(i), expected);
     }

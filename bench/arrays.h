@@ -71,10 +71,10 @@ class Array {
 
  private:
   static constexpr duet_dtype dtype() {
-    if constexpr (std::is_same_v<T, float>) return DUET_F32;
-    if constexpr (std::is_same_v<T, int32_t>) return DUET_I32;
-    if constexpr (std::is_same_v<T, uint32_t>) return DUET_U32;
-    return DUET_I64;
+    if constexpr (std::is_same_v<T, float>) return DUET_DTYPE_F32;
+    if constexpr (std::is_same_v<T, int32_t>) return DUET_DTYPE_I32;
+    if constexpr (std::is_same_v<T, uint32_t>) return DUET_DTYPE_U32;
+    return DUET_DTYPE_I64;
   }
   static size_t padded(int64_t count) { return (static_cast<size_t>(count) * sizeof(T) + 127) / 64 * 64; }
   static T* allocate(int64_t count) {

@@ -83,7 +83,7 @@ class Contrastive : public Rotating<Set> {
         const double score = kScale * dot(s.a.rows.row(i), s.v.rows.row(j), d);
         const double g = sigmoid() ? s.a.weight[i] * (1 / (1 + std::exp(-score - kBias)) - (i == j ? 1.0 : 0.0))
                                    : pull(s.a, i, s.v, j, score) + pull(s.v, j, s.a, i, score);
-        add_distance_gradient(DUET_INNER, s.a.rows.row(i), s.v.rows.row(j), d, kScale * g, expected);
+        add_distance_gradient(DUET_METRIC_INNER, s.a.rows.row(i), s.v.rows.row(j), d, kScale * g, expected);
       }
       expect_row("grad_a", i, s.a.grad.row(i), expected);
     }
@@ -93,8 +93,8 @@ class Contrastive : public Rotating<Set> {
   }
 
  private:
-  bool sigmoid() const { return kind_ == DUET_SIGMOID; }
-  bool with_classes() const { return kind_ == DUET_MULTI_POSITIVE; }
+  bool sigmoid() const { return kind_ == DUET_CONTRASTIVE_KIND_SIGMOID; }
+  bool with_classes() const { return kind_ == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE; }
   duet_matrix statistics(const Side& side) const { return sigmoid() ? duet_matrix{} : side.statistics.matrix(); }
   double read(const Side& side) const {
     return side.rows.bytes() + (with_classes() ? bytes_of(side.classes, side.trust) : 0);
@@ -158,8 +158,9 @@ Registration variant(const char* name, duet_contrastive_kind kind) {
   return {"contrastive", name, Passes::forward_and_backward,
           [kind](const Setting& setting) { return std::make_unique<Contrastive>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("infonce", DUET_INFONCE), variant("multi_positive", DUET_MULTI_POSITIVE),
-                                  variant("sigmoid", DUET_SIGMOID)};
+const Registration kVariants[] = {variant("infonce", DUET_CONTRASTIVE_KIND_INFONCE),
+                                  variant("multi_positive", DUET_CONTRASTIVE_KIND_MULTI_POSITIVE),
+                                  variant("sigmoid", DUET_CONTRASTIVE_KIND_SIGMOID)};
 
 }  // namespace
 }  // namespace duet::bench

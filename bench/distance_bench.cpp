@@ -27,14 +27,14 @@ class Distance : public Rotating<Set> {
     const Set& s = set(0);
     // An entry costs the expansion's two sums and its maximum with 0, then a root; a gradient's entry at most a
     // division and a sum.
-    forward_cost = {2 * pairs * d + (metric == DUET_INNER       ? 0
-                                     : metric == DUET_EUCLIDEAN ? 4
-                                                                : 3) *
+    forward_cost = {2 * pairs * d + (metric == DUET_METRIC_INNER       ? 0
+                                     : metric == DUET_METRIC_EUCLIDEAN ? 4
+                                                                       : 3) *
                                         pairs,
                     bytes_of(s.x, s.y, s.distances), 1};
     backward_cost = {4 * pairs * d + 2 * pairs, bytes_of(s.x, s.y, s.grad_distances) + 2 * bytes_of(s.grad_x, s.grad_y),
                      2};
-    if (metric == DUET_EUCLIDEAN) backward_cost.bytes += s.distances.bytes();
+    if (metric == DUET_METRIC_EUCLIDEAN) backward_cost.bytes += s.distances.bytes();
     product = {n, m, d};
   }
 
@@ -46,7 +46,8 @@ class Distance : public Rotating<Set> {
   void backward(int k) override {
     Set& s = set(k);
     const duet_distance_inputs in = inputs(s);
-    succeed(duet_distance_backward(context_, &in, metric_ == DUET_EUCLIDEAN ? s.distances.matrix() : duet_matrix{},
+    succeed(duet_distance_backward(context_, &in,
+                                   metric_ == DUET_METRIC_EUCLIDEAN ? s.distances.matrix() : duet_matrix{},
                                    s.grad_distances.matrix(), s.grad_x.matrix(), s.grad_y.matrix(), scratch_.view()));
   }
 
@@ -93,8 +94,9 @@ Registration variant(const char* name, duet_metric metric) {
   return {"distance", name, Passes::forward_and_backward,
           [metric](const Setting& setting) { return std::make_unique<Distance>(setting, metric); }};
 }
-const Registration kVariants[] = {variant("sqeuclidean", DUET_SQEUCLIDEAN), variant("euclidean", DUET_EUCLIDEAN),
-                                  variant("cosine", DUET_COSINE), variant("inner", DUET_INNER)};
+const Registration kVariants[] = {variant("sqeuclidean", DUET_METRIC_SQEUCLIDEAN),
+                                  variant("euclidean", DUET_METRIC_EUCLIDEAN), variant("cosine", DUET_METRIC_COSINE),
+                                  variant("inner", DUET_METRIC_INNER)};
 
 }  // namespace
 }  // namespace duet::bench

@@ -87,7 +87,7 @@ class Distillation : public Rotating<Set> {
         const double student = kScale * dot(s.a.student.row(i), s.v.student.row(j), d);
         const double teacher = kTeacherScale * dot(s.a.teacher.row(i), s.v.teacher.row(j), d);
         const double g = pull(s.a, i, s.v, j, student, teacher) + pull(s.v, j, s.a, i, student, teacher);
-        add_distance_gradient(DUET_INNER, s.a.student.row(i), s.v.student.row(j), d, kScale * g, expected);
+        add_distance_gradient(DUET_METRIC_INNER, s.a.student.row(i), s.v.student.row(j), d, kScale * g, expected);
       }
       expect_row("grad_a", i, s.a.grad.row(i), expected);
     }

@@ -100,7 +100,7 @@ class Head : public Rotating<Set> {
       for (const int64_t i : spots(of.x.rows())) {
         Doubles g(of.grad_u.row(i), of.grad_u.row(i) + d);
         for (int64_t c = 0; c < classes; ++c)
-          add_distance_gradient(DUET_INNER, s.weight.row(c), s.weight.row(c), d,
+          add_distance_gradient(DUET_METRIC_INNER, s.weight.row(c), s.weight.row(c), d,
                                 double{kScale} * of.grad_logits.row(i)[c], g);
         const double length = norm(of, i);
         double along = 0;
@@ -115,7 +115,7 @@ class Head : public Rotating<Set> {
       for (const Modality& of : s.modalities)
         for (int64_t i = 0; i < of.x.rows(); ++i) {
           const double g = double{kScale} * of.grad_logits.row(i)[c];
-          add_distance_gradient(DUET_INNER, of.u.row(i), of.u.row(i), d, g, weight);
+          add_distance_gradient(DUET_METRIC_INNER, of.u.row(i), of.u.row(i), d, g, weight);
           bias += g, size += std::abs(g);
         }
       expect_row("grad_weight", c, s.grad_weight.row(c), weight);

@@ -81,7 +81,7 @@ class Linear : public Rotating<Set> {
     for (const int64_t i : spots(s.x.rows())) {
       Doubles expected(static_cast<size_t>(d));
       for (int64_t j = 0; j < s.weight.rows(); ++j)
-        add_distance_gradient(DUET_INNER, s.x.row(i), s.weight.row(j), d, gated(i, j), expected);
+        add_distance_gradient(DUET_METRIC_INNER, s.x.row(i), s.weight.row(j), d, gated(i, j), expected);
       expect_row("grad_x", i, s.grad_x.row(i), expected);
     }
     for (const int64_t j : spots(s.weight.rows())) {
@@ -89,7 +89,7 @@ class Linear : public Rotating<Set> {
       double bias = 0, size = 0;
       for (int64_t i = 0; i < s.x.rows(); ++i) {
         const double g = gated(i, j);
-        add_distance_gradient(DUET_INNER, s.weight.row(j), s.x.row(i), d, g, expected);
+        add_distance_gradient(DUET_METRIC_INNER, s.weight.row(j), s.x.row(i), d, g, expected);
         bias += g, size += std::abs(g);
       }
       expect_row("grad_weight", j, s.grad_weight.row(j), expected);

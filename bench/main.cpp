@@ -100,7 +100,7 @@ bool run(const Benchmark& benchmark, const Options& options, duet_context* conte
   } catch (const std::bad_alloc&) {
     return untimed(true, "out of memory");
   } catch (const Error& error) {
-    return untimed(error.status() != DUET_UNSUPPORTED, error.what());
+    return untimed(error.status() != DUET_STATUS_UNSUPPORTED, error.what());
   }
   return true;
 }
@@ -167,7 +167,7 @@ int main(int argc, char** argv) {
   context_options.precision =
       static_cast<duet_precision>(std::find(std::begin(kPrecisionNames), std::end(kPrecisionNames), options.precision) -
                                   std::begin(kPrecisionNames));
-  if (backend().device() == DUET_CUDA) exactness = exactness_of(context_options.precision);
+  if (backend().device() == DUET_DEVICE_CUDA) exactness = exactness_of(context_options.precision);
   duet_context* created = nullptr;
   succeed(duet_context_create(&context_options, &created));
   const std::unique_ptr<duet_context, decltype(&duet_context_destroy)> context(created, duet_context_destroy);

@@ -113,7 +113,7 @@ class Mining : public Rotating<Set> {
   duet_mining_inputs inputs(const Set& s) const {
     duet_mining_inputs in = DUET_MINING_INPUTS_INIT;
     in.x = s.x.matrix(), in.y = s.y.matrix(), in.labels_x = s.labels_x.vector(), in.labels_y = s.labels_y.vector();
-    in.metric = DUET_SQEUCLIDEAN;
+    in.metric = DUET_METRIC_SQEUCLIDEAN;
     return in;
   }
 
@@ -129,7 +129,7 @@ class Mining : public Rotating<Set> {
   static void verify_hard(const Floats& anchors, const Floats& others, const Ints& labels, const Ints& other_labels,
                           const Chosen& chosen) {
     for (const int64_t i : spots(anchors.rows())) {
-      const Doubles distances = row_distances(DUET_SQEUCLIDEAN, anchors.row(i), others);
+      const Doubles distances = row_distances(DUET_METRIC_SQEUCLIDEAN, anchors.row(i), others);
       double farthest = -INFINITY, nearest = INFINITY;
       for (int64_t j = 0; j < others.rows(); ++j) {
         const double value = distances[static_cast<size_t>(j)];
@@ -155,7 +155,7 @@ class Mining : public Rotating<Set> {
     expect(anchor >= 0 && anchor < s.x.rows() && positive >= 0 && positive < s.y.rows() && negative < s.y.rows(),
            "triplets", row);
     expect(s.labels_x[anchor] == s.labels_y[positive], "positive", row);
-    const Doubles distances = row_distances(DUET_SQEUCLIDEAN, s.x.row(anchor), s.y);
+    const Doubles distances = row_distances(DUET_METRIC_SQEUCLIDEAN, s.x.row(anchor), s.y);
     const double own = distances[static_cast<size_t>(positive)];
     double nearest = INFINITY;  // of those that are semihard beyond doubt
     for (int64_t j = 0; j < s.y.rows(); ++j) {
@@ -172,7 +172,7 @@ class Mining : public Rotating<Set> {
 
   void verify_drawn(const Set& s, int64_t i) const {
     const int64_t d = s.x.columns();
-    const Doubles distances = row_distances(DUET_EUCLIDEAN, s.x.row(i), s.y);
+    const Doubles distances = row_distances(DUET_METRIC_EUCLIDEAN, s.x.row(i), s.y);
     const auto key = [&](int64_t j) {
       return distance_weighted_key(distances[static_cast<size_t>(j)], d, kSeed, kStep, i * s.y.rows() + j);
     };

@@ -32,8 +32,8 @@ void print_cells(std::ostream& out, const std::string& operation, const std::str
 void print_table_head(std::ostream& out, const Shape& shape, duet_precision precision, int threads,
                       const Roofline& roofline) {
   out << "duet " << duet_version() << ", " << backend().name() << ", "
-      << (backend().device() == DUET_CUDA ? kPrecisionNames[precision]
-                                          : text(threads, threads == 1 ? " thread" : " threads"))
+      << (backend().device() == DUET_DEVICE_CUDA ? kPrecisionNames[precision]
+                                                 : text(threads, threads == 1 ? " thread" : " threads"))
       << "; n " << shape.n << ", m " << shape.m << ", d " << shape.d << ", classes " << shape.classes << "; limits "
       << number(roofline.flops_per_s * 1e-9) << " GFLOP/s, " << number(roofline.bytes_per_s * 1e-9) << " GB/s\n";
   print_cells(out, "operation", "variant", "pass", "median ms", "spread %", "GFLOP/s", "GB/s", "extra MiB",
@@ -81,9 +81,9 @@ void print_json(std::ostream& out, const Line& line) {
       {"bytes_per_s", measured.cost.bytes / measured.median_s},
       {"peak_flops_per_s", line.roofline.flops_per_s},
       {"peak_bytes_per_s", line.roofline.bytes_per_s},
-      {"device", backend().device() == DUET_CUDA ? "cuda" : "cpu"},
+      {"device", backend().device() == DUET_DEVICE_CUDA ? "cuda" : "cpu"},
       {"machine", backend().name()},
-      {"precision", backend().device() == DUET_CUDA ? kPrecisionNames[line.precision] : "fp32"},
+      {"precision", backend().device() == DUET_DEVICE_CUDA ? kPrecisionNames[line.precision] : "fp32"},
       {"simd", duet_simd_target()},
       {"version", duet_version()}};
   if (line.memory.before > 0)

@@ -89,7 +89,7 @@ class Retrieval : public Rotating<Set> {
     for (const int64_t i : spots(s.queries.rows())) {
       Doubles similarity;
       for (int64_t j = 0; j < s.gallery.rows(); ++j)
-        similarity.push_back(1 - distance(DUET_COSINE, s.queries.row(i), s.gallery.row(j), s.queries.columns()));
+        similarity.push_back(1 - distance(DUET_METRIC_COSINE, s.queries.row(i), s.gallery.row(j), s.queries.columns()));
       std::vector<int32_t> order(similarity.size());
       std::iota(order.begin(), order.end(), 0);
       std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {

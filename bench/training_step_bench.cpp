@@ -84,7 +84,7 @@ class TrainingStepBench : public Prepared {
   }
 
   void finish() {
-    if (!step_->finish().changed) throw Error(DUET_INTERNAL_ERROR, "no step");
+    if (!step_->finish().changed) throw Error(DUET_STATUS_INTERNAL_ERROR, "no step");
   }
   void finish_all() {
     while (step_->unfinished() > 0) finish();

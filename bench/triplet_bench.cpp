@@ -123,10 +123,10 @@ class Triplet : public Rotating<Set> {
     } else {
       in.labels_x = s.labels_x.vector(), in.labels_y = s.labels_y.vector();
     }
-    in.mining = kind_ == Kind::hard                ? DUET_TRIPLET_HARD
-                : kind_ == Kind::semihard          ? DUET_TRIPLET_SEMIHARD
-                : kind_ == Kind::distance_weighted ? DUET_TRIPLET_DISTANCE_WEIGHTED
-                                                   : DUET_TRIPLET_ALL;
+    in.mining = kind_ == Kind::hard                ? DUET_TRIPLET_MINING_HARD
+                : kind_ == Kind::semihard          ? DUET_TRIPLET_MINING_SEMIHARD
+                : kind_ == Kind::distance_weighted ? DUET_TRIPLET_MINING_DISTANCE_WEIGHTED
+                                                   : DUET_TRIPLET_MINING_ALL;
     if (kind_ == Kind::distance_weighted) {
       in.draw = DUET_MINING_DRAW_INIT;
       in.draw.seed = kSeed, in.draw.step = step_.vector(), in.draw.slots = 1;
@@ -149,7 +149,9 @@ class Triplet : public Rotating<Set> {
   bool soft() const { return kind_ == Kind::all_soft; }
   // distance_weighted draws by the Euclidean distance, so that is what its loss is measured in; the others as METHOD.md
   // 6.5 has it.
-  duet_metric metric() const { return kind_ == Kind::distance_weighted ? DUET_EUCLIDEAN : DUET_SQEUCLIDEAN; }
+  duet_metric metric() const {
+    return kind_ == Kind::distance_weighted ? DUET_METRIC_EUCLIDEAN : DUET_METRIC_SQEUCLIDEAN;
+  }
 
   double read(const Set& s) const {
     return bytes_of(s.x, s.y) +

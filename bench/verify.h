@@ -34,12 +34,12 @@ inline Exactness exactness;
 inline void expect_close(const char* what, int64_t i, double actual, double expected, double scale = 0) {
   const double allowed = exactness.relative * std::max(scale, std::abs(expected)) + exactness.floor;
   if (!(std::abs(actual - expected) <= allowed || actual == expected))
-    throw Error(DUET_INTERNAL_ERROR,
+    throw Error(DUET_STATUS_INTERNAL_ERROR,
                 text(what, "[", i, "]: expected ", expected, " within ", allowed, ", got ", actual));
 }
 
 inline void expect(bool condition, const char* what, int64_t i) {
-  if (!condition) throw Error(DUET_INTERNAL_ERROR, text(what, "[", i, "]: not what the formula gives"));
+  if (!condition) throw Error(DUET_STATUS_INTERNAL_ERROR, text(what, "[", i, "]: not what the formula gives"));
 }
 
 // Entries of a row, relative to the largest expected one.
@@ -72,12 +72,12 @@ inline void expect_balanced(const Floats& a, const Floats& grad_a, const Floats&
 
 // METHOD.md 1 for one pair.
 inline double distance(duet_metric metric, const float* x, const float* y, int64_t d) {
-  if (metric == DUET_INNER) return dot(x, y, d);
-  if (metric == DUET_COSINE)
+  if (metric == DUET_METRIC_INNER) return dot(x, y, d);
+  if (metric == DUET_METRIC_COSINE)
     return 1 - dot(x, y, d) / std::max(std::sqrt(dot(x, x, d)), 1e-12) / std::max(std::sqrt(dot(y, y, d)), 1e-12);
   double square = 0;
   for (int64_t k = 0; k < d; ++k) square += (double{x[k]} - y[k]) * (double{x[k]} - y[k]);
-  return metric == DUET_EUCLIDEAN ? std::sqrt(square) : square;
+  return metric == DUET_METRIC_EUCLIDEAN ? std::sqrt(square) : square;
 }
 
 // Adds g dD/dx for one pair to out (d).
@@ -87,9 +87,9 @@ inline void add_distance_gradient(duet_metric metric, const float* x, const floa
     for (int64_t k = 0; k < d; ++k) out[static_cast<size_t>(k)] += of_x * x[k] + of_y * y[k];
   };
   if (g == 0) return;
-  if (metric == DUET_INNER) return add(0, g);
-  if (metric == DUET_SQEUCLIDEAN) return add(2 * g, -2 * g);
-  if (metric == DUET_EUCLIDEAN) {
+  if (metric == DUET_METRIC_INNER) return add(0, g);
+  if (metric == DUET_METRIC_SQEUCLIDEAN) return add(2 * g, -2 * g);
+  if (metric == DUET_METRIC_EUCLIDEAN) {
     const double value = distance(metric, x, y, d);
     return value > 0 ? add(g / value, -g / value) : void();
   }

@@ -117,7 +117,7 @@ std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   for (; !refused && entry != end; entry.increment(refused))
     if (entry->path().extension() == ".npy") found.push_back(entry->path().stem().string());
   if (refused)
-    throw Error(DUET_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
+    throw Error(DUET_STATUS_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
   std::sort(found.begin(), found.end());
   return found;
 }

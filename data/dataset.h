@@ -56,7 +56,7 @@ class DatasetFiles {
   virtual FortranOrder order() const { return FortranOrder::refuse; }
 };
 
-// Errors: DUET_IO_ERROR where the system refuses a file or folder.
+// Errors: DUET_STATUS_IO_ERROR where the system refuses a file or folder.
 class FolderFiles final : public DatasetFiles {
  public:
   explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse)
@@ -82,9 +82,9 @@ inline constexpr InputOptions kUnscaled = {{Scaling::none, Scaling::none}, std::
 
 // Loads, checks and scales a whole data set, one array at a time. modalities: two names, or empty for the set's own two
 // in alphabetical order.
-// Errors: those of files and of Preprocessing; DUET_INVALID_ARGUMENT, one line that names the file: not a readable
-// .npy, unequal rows, unequal widths of train and test, a value that is not finite, a modality that is not there or is
-// one of more than two and none was chosen.
+// Errors: those of files and of Preprocessing; DUET_STATUS_INVALID_ARGUMENT, one line that names the file: not a
+// readable .npy, unequal rows, unequal widths of train and test, a value that is not finite, a modality that is not
+// there or is one of more than two and none was chosen.
 Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {},
                      const InputOptions& options = {});
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values

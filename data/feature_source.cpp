@@ -41,8 +41,9 @@ void FeatureSource::read_row(int64_t i, std::span<double> out) const {
   if (good) return;
   size_t k = 0;
   while (std::abs(out[k]) <= kLargestValue) ++k;
-  throw Error(DUET_INVALID_ARGUMENT, text(name(), ": row ", i, ", column ", k, " is ", out[k],
-                                          "; expected a finite number, of at most ", kLargestValue, " in magnitude"));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT,
+              text(name(), ": row ", i, ", column ", k, " is ", out[k], "; expected a finite number, of at most ",
+                   kLargestValue, " in magnitude"));
 }
 
 }  // namespace duet::data

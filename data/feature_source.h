@@ -16,7 +16,7 @@ class FeatureSource {
   // Beyond this no value is read: sums of any number of rows stay finite below it.
   static constexpr double kLargestValue = 0x1p960;
 
-  // The file's bytes live as long as the source. Throws DUET_INVALID_ARGUMENT, naming the file, unless it is
+  // The file's bytes live as long as the source. Throws DUET_STATUS_INVALID_ARGUMENT, naming the file, unless it is
   // two-dimensional with at least one row and one column, in C order where order refuses the other.
   explicit FeatureSource(NpyFile file, FortranOrder order = FortranOrder::refuse);
 
@@ -27,8 +27,8 @@ class FeatureSource {
   // are exact.
   double rounding() const;
 
-  // Row i into out, columns() values. Throws DUET_INVALID_ARGUMENT, naming row and column, at a value that is not
-  // finite or beyond kLargestValue.
+  // Row i into out, columns() values. Throws DUET_STATUS_INVALID_ARGUMENT, naming row and column, at a value that is
+  // not finite or beyond kLargestValue.
   void read_row(int64_t i, std::span<double> out) const;
 
  private:

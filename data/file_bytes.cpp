@@ -16,7 +16,7 @@ namespace duet::data {
 namespace {
 
 [[noreturn]] void refuse(const std::filesystem::path& path, int reason) {
-  throw Error(DUET_IO_ERROR, text(path.string(), ": ", std::generic_category().message(reason)));
+  throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": ", std::generic_category().message(reason)));
 }
 
 struct Descriptor {
@@ -34,7 +34,7 @@ FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() {
   struct stat before = {}, after = {};
   if (::fstat(file.number, &before) != 0) refuse(path, errno);
   if (S_ISDIR(before.st_mode)) refuse(path, EISDIR);
-  if (!S_ISREG(before.st_mode)) throw Error(DUET_IO_ERROR, text(path.string(), ": expected a regular file"));
+  if (!S_ISREG(before.st_mode)) throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": expected a regular file"));
   const auto size = static_cast<size_t>(before.st_size);
   if (size == 0) return;  // the system maps nothing of length 0
   // Pages of the system's own, which go back to it at once when the features have been read from them.
@@ -46,13 +46,14 @@ FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() {
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) refuse(path, errno);
     if (got == 0)
-      throw Error(DUET_IO_ERROR, text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
+      throw Error(DUET_STATUS_IO_ERROR,
+                  text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
     done += static_cast<size_t>(got);
   }
   if (::fstat(file.number, &after) != 0) refuse(path, errno);
   const bool same = after.st_size == before.st_size && after.st_mtim.tv_sec == before.st_mtim.tv_sec &&
                     after.st_mtim.tv_nsec == before.st_mtim.tv_nsec;
-  if (!same) throw Error(DUET_IO_ERROR, text(path.string(), ": changed while it was read"));
+  if (!same) throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": changed while it was read"));
 }
 
 FileBytes::~FileBytes() {

@@ -10,8 +10,8 @@ namespace duet::data {
 
 class FileBytes {
  public:
-  // Throws DUET_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes while
-  // it is read; std::bad_alloc where its bytes do not fit into memory.
+  // Throws DUET_STATUS_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes
+  // while it is read; std::bad_alloc where its bytes do not fit into memory.
   explicit FileBytes(const std::filesystem::path& path);
   ~FileBytes();
   FileBytes(FileBytes&& other) noexcept;

@@ -9,7 +9,8 @@ namespace duet::data {
 
 // Labelled share s in (0, 1] (METHOD.md 6): of each class max(1, round(s count)) samples keep their label, halves to
 // even; those whose words of stream 3 are smallest, so the rows kept at a smaller share are among those kept at a
-// larger one. The others become -1. s = 0 takes every label away. Errors: DUET_INVALID_ARGUMENT (s outside 0 to 1).
+// larger one. The others become -1. s = 0 takes every label away. Errors: DUET_STATUS_INVALID_ARGUMENT (s outside 0 to
+// 1).
 std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, uint64_t seed);
 
 }  // namespace duet::data

@@ -49,7 +49,7 @@ TypeFacts type_of(const std::string& descr, const std::string& name) {
   if (kind == "u2") return {NpyType::u2, 2};
   if (kind == "u4") return {NpyType::u4, 4};
   if (kind == "u8") return {NpyType::u8, 8};
-  throw Error(DUET_INVALID_ARGUMENT, text(name, ": dtype '", descr, "'", kExpected, advice(kind)));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(name, ": dtype '", descr, "'", kExpected, advice(kind)));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // NumPy's .npy files, versions 1 to 3: little-endian floats of 2, 4 and 8 bytes and integers of 1 to 8, in C order
 // unless the caller says otherwise. The reader works on memory: a file's bytes, or what is linked into the program.
-// Every error is one line that names the file, what it holds and what was expected (DUET_INVALID_ARGUMENT).
+// Every error is one line that names the file, what it holds and what was expected (DUET_STATUS_INVALID_ARGUMENT).
 #pragma once
 
 #include <cstddef>
@@ -35,7 +35,7 @@ struct NpyFile {
   NpyView view;
 };
 
-// DUET_IO_ERROR where the system refuses the file.
+// DUET_STATUS_IO_ERROR where the system refuses the file.
 NpyFile open_npy(const std::filesystem::path& path);
 
 // A matrix in Fortran order is as often a transposed one by mistake as it is meant, so it is refused unless the caller

@@ -39,8 +39,9 @@ class Parser {
 
  private:
   [[noreturn]] void fail(const std::string& found) const {
-    throw Error(DUET_INVALID_ARGUMENT, duet::text(name_, ": the .npy header has ", found,
-                                                  "; expected {'descr': ..., 'fortran_order': ..., 'shape': (...), }"));
+    throw Error(DUET_STATUS_INVALID_ARGUMENT,
+                duet::text(name_, ": the .npy header has ", found,
+                           "; expected {'descr': ..., 'fortran_order': ..., 'shape': (...), }"));
   }
   // A damaged header may hold anything; the message stays one line of plain characters.
   static std::string printable(std::string_view raw) {

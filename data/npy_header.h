@@ -15,7 +15,7 @@ struct NpyHeader {
   std::vector<int64_t> shape;
 };
 
-// Throws DUET_INVALID_ARGUMENT, one line that starts with name, where text is not such a dictionary.
+// Throws DUET_STATUS_INVALID_ARGUMENT, one line that starts with name, where text is not such a dictionary.
 NpyHeader parse_npy_header(std::string_view text, const std::string& name);
 
 }  // namespace duet::data

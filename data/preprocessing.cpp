@@ -128,7 +128,7 @@ std::pair<Scaling, std::string> choose(const Statistics& facts) {
 Scaling parse_scaling(const std::string& word, const std::string& key) {
   for (const Scaling scaling : kScalings)
     if (word == scaling_name(scaling)) return scaling;
-  throw Error(DUET_INVALID_ARGUMENT, text(key, ": expected auto, zscore, norm or none, got ", word));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(key, ": expected auto, zscore, norm or none, got ", word));
 }
 
 const char* scaling_name(Scaling scaling) {
@@ -189,8 +189,9 @@ Features Preprocessing::apply(const FeatureSource& features) const {
     if (finite) continue;
     size_t k = 0;
     while (std::isfinite(to[k])) ++k;
-    throw Error(DUET_INVALID_ARGUMENT, text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ",
-                                            to[k], "; expected a number that is finite in float32"));
+    throw Error(DUET_STATUS_INVALID_ARGUMENT,
+                text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ", to[k],
+                     "; expected a number that is finite in float32"));
   }
   return out;
 }

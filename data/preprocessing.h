@@ -16,7 +16,7 @@ namespace duet::data {
 
 enum class Scaling { automatic, zscore, norm, none };
 
-// "auto", "zscore", "norm", "none"; another word throws DUET_INVALID_ARGUMENT and names key.
+// "auto", "zscore", "norm", "none"; another word throws DUET_STATUS_INVALID_ARGUMENT and names key.
 Scaling parse_scaling(const std::string& word, const std::string& key);
 const char* scaling_name(Scaling scaling);
 
@@ -35,12 +35,12 @@ struct Preprocessing {
   // are 0, or over 10 % and all rows that are not 0 share one sum or one norm, within 1 %; else zscore. A column is
   // constant where its smallest and largest value are equal, or where std <= 4 u max|x|, u = train.rounding(), or where
   // 1 / std overflows.
-  // Throws DUET_INVALID_ARGUMENT, naming train: a single row, no column that is not constant, and whatever
+  // Throws DUET_STATUS_INVALID_ARGUMENT, naming train: a single row, no column that is not constant, and whatever
   // train.read_row throws.
   static Preprocessing fit(const FeatureSource& train, Scaling scaling);
 
-  // Throws DUET_INVALID_ARGUMENT, naming features: the width differs, or, where nothing is clipped, a scaled value that
-  // is not finite in float32.
+  // Throws DUET_STATUS_INVALID_ARGUMENT, naming features: the width differs, or, where nothing is clipped, a scaled
+  // value that is not finite in float32.
   Features apply(const FeatureSource& features) const;
 };
 

@@ -28,7 +28,7 @@ class BatchSampler {
 class ShuffledBatches final : public BatchSampler {
  public:
   static constexpr int64_t kSmallestBatch = 8;
-  // Errors: DUET_INVALID_ARGUMENT (batch below 1, no batch at all).
+  // Errors: DUET_STATUS_INVALID_ARGUMENT (batch below 1, no batch at all).
   ShuffledBatches(int64_t rows, int64_t batch, uint64_t seed, int64_t smallest = kSmallestBatch);
 
   void start_epoch(uint32_t epoch) override;
@@ -52,7 +52,8 @@ class ShuffledBatches final : public BatchSampler {
 // Allocates in its constructor alone.
 class BalancedBatches final : public BatchSampler {
  public:
-  // labels: -1 is passed over. Errors: DUET_INVALID_ARGUMENT (P or K below 1, fewer than P classes with a label).
+  // labels: -1 is passed over. Errors: DUET_STATUS_INVALID_ARGUMENT (P or K below 1, fewer than P classes with a
+  // label).
   BalancedBatches(std::span<const int32_t> labels, int64_t classes_per_batch, int64_t samples_per_class, uint64_t seed,
                   int64_t batches = 0);
 

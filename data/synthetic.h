@@ -28,7 +28,8 @@ struct SyntheticOptions {
   uint64_t seed = 0;
 };
 
-// Modalities "audio" and "visual"; classes in turn, row i has class i mod classes. Errors: DUET_INVALID_ARGUMENT.
+// Modalities "audio" and "visual"; classes in turn, row i has class i mod classes. Errors:
+// DUET_STATUS_INVALID_ARGUMENT.
 Dataset synthetic_dataset(const SyntheticOptions& options);
 
 }  // namespace duet::data

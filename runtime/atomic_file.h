@@ -9,10 +9,10 @@
 
 namespace duet {
 
-// DUET_IO_ERROR with the system's reason, an errno.
+// DUET_STATUS_IO_ERROR with the system's reason, an errno.
 class FileError : public Error {
  public:
-  FileError(const std::string& message, int reason) : Error(DUET_IO_ERROR, message), reason_(reason) {}
+  FileError(const std::string& message, int reason) : Error(DUET_STATUS_IO_ERROR, message), reason_(reason) {}
   int reason() const { return reason_; }
 
  private:

@@ -10,7 +10,7 @@ Device::Stream::Stream(duet_device device, int32_t index) : device(device) {
 Device::Stream::~Stream() { duet_stream_destroy(device, handle); }
 
 Device::Device(const DeviceOptions& options) : options_(options) {
-  if (options.kind == DUET_CPU) {
+  if (options.kind == DUET_DEVICE_CPU) {
     context_ = make_context(nullptr, nullptr);
     return;
   }
@@ -45,7 +45,7 @@ Device::Context Device::make_context(void* stream, duet_fault* faults) const {
 }
 
 bool Device::holds(int64_t bytes) const {
-  if (options_.kind == DUET_CPU) return true;
+  if (options_.kind == DUET_DEVICE_CPU) return true;
   if (options_.data_bytes > 0) return bytes <= options_.data_bytes;
   duet_device_facts facts = DUET_DEVICE_FACTS_INIT;
   succeed(duet_device_describe(options_.kind, options_.index, &facts));

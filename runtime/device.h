@@ -11,7 +11,7 @@
 namespace duet {
 
 struct DeviceOptions {
-  duet_device kind = DUET_CPU;
+  duet_device kind = DUET_DEVICE_CPU;
   int64_t threads = 0;  // CPU; 0: what affinity mask and cgroup allow
   int32_t index = 0;    // CUDA
   duet_precision precision = DUET_PRECISION_TF32X3;
@@ -28,7 +28,7 @@ class Device {
   // waits for on one more.
   static constexpr int kBranches = 4;
 
-  // Throws Error: DUET_UNSUPPORTED where there is no such device.
+  // Throws Error: DUET_STATUS_UNSUPPORTED where there is no such device.
   explicit Device(const DeviceOptions& options = {});
   ~Device();
   Device(const Device&) = delete;
@@ -46,7 +46,7 @@ class Device {
   // Whether a data set of so many bytes may lie in the device's memory.
   bool holds(int64_t bytes) const;
   // Whether sequences of calls are captured and replayed.
-  bool captures() const { return options_.kind == DUET_CUDA; }
+  bool captures() const { return options_.kind == DUET_DEVICE_CUDA; }
   // The fault that step_context() and branches() have noted becomes none.
   void clear_fault();
 

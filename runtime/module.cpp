@@ -79,7 +79,7 @@ Tensor Mlp::forward(Tape& tape, const ParameterView& parameters, Tensor x, const
     if (mode.training)
       dropout = {drop_probability_, first_dropout_layer_ + static_cast<uint32_t>(layer), mode.seed, mode.step,
                  mode.first_row};
-    if (activation_ == DUET_RELU && norms_.empty()) {
+    if (activation_ == DUET_ACTIVATION_KIND_RELU && norms_.empty()) {
       x = layers_[layer].forward_relu(tape, parameters, x, dropout);
       continue;
     }

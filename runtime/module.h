@@ -71,7 +71,7 @@ struct MlpOptions {
   int64_t inputs = 0;
   std::vector<int64_t> hidden = {256, 256};
   int64_t outputs = 64;
-  duet_activation_kind activation = DUET_RELU;
+  duet_activation_kind activation = DUET_ACTIVATION_KIND_RELU;
   float drop_probability = 0.2f;
   bool layer_norm = false;
 };

@@ -25,10 +25,11 @@ Tensor triplet(Tape& tape, const Tensor& x, const Tensor& y, duet_triplet_inputs
 
 // Log-sum-exps of the scores of a (n x d) and v (m x d): n + m values, those of the rows first. row_part() takes them
 // apart.
-Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score = DUET_INNER);
+Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale,
+                     duet_metric score = DUET_METRIC_INNER);
 // P, n x m: the only operation on pairs that stores a matrix beside distance().
 Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale,
-                               duet_metric score = DUET_INNER);
+                               duet_metric score = DUET_METRIC_INNER);
 
 // The terms of KL distillation: n row terms, then m column terms. student_a, student_v and scale of options are set
 // here.

@@ -77,7 +77,7 @@ void ParameterStore::initialise(duet_context* context, uint64_t seed) {
 int64_t ParameterStore::number(const std::string& name) const {
   for (int64_t number = 0; number < count(); ++number)
     if (parameter(number).name == name) return number;
-  throw Error(DUET_INVALID_ARGUMENT, text("no parameter is named ", name));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text("no parameter is named ", name));
 }
 
 Tensor ParameterStore::tensor(int64_t number, ParameterKind kind) const {

@@ -26,10 +26,10 @@ struct DtypeName {
   int64_t (*first_not_finite)(const void* values, int64_t count);  // null, as the next: every value is a finite number
   double (*value)(const void* values, int64_t k);
 };
-constexpr DtypeName kDtypes[] = {{DUET_F32, "F32", 4, first_not_finite<float>, value_at<float>},
-                                 {DUET_F64, "F64", 8, first_not_finite<double>, value_at<double>},
-                                 {DUET_I32, "I32", 4, nullptr, nullptr},
-                                 {DUET_I64, "I64", 8, nullptr, nullptr}};
+constexpr DtypeName kDtypes[] = {{DUET_DTYPE_F32, "F32", 4, first_not_finite<float>, value_at<float>},
+                                 {DUET_DTYPE_F64, "F64", 8, first_not_finite<double>, value_at<double>},
+                                 {DUET_DTYPE_I32, "I32", 4, nullptr, nullptr},
+                                 {DUET_DTYPE_I64, "I64", 8, nullptr, nullptr}};
 
 const DtypeName* by_dtype(duet_dtype dtype) {
   for (const DtypeName& known : kDtypes)
@@ -45,7 +45,7 @@ const DtypeName* by_name(const std::string& name) {
 
 template <class... Parts>
 void require_file(bool condition, const std::filesystem::path& path, const Parts&... parts) {
-  if (!condition) throw Error(DUET_IO_ERROR, text(path.string(), ": ", parts...));
+  if (!condition) throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": ", parts...));
 }
 
 std::string shape_text(const std::vector<int64_t>& shape) { return shown_json(shape); }
@@ -95,7 +95,7 @@ std::string header_text(const nlohmann::ordered_json& header) {
     text.resize((text.size() + 7) / 8 * 8, ' ');  // tensors start at a multiple of 8
     return text;
   } catch (const Json::exception& error) {  // a name or a value that is no UTF-8
-    throw Error(DUET_INVALID_ARGUMENT, error.what());
+    throw Error(DUET_STATUS_INVALID_ARGUMENT, error.what());
   }
 }
 
@@ -242,7 +242,7 @@ std::vector<NamedArray> named_arrays(const ParameterStore& store, std::span<cons
   std::vector<NamedArray> arrays;
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
-    arrays.push_back({prefix + parameter.name, DUET_F32, parameter.shape, values.data() + parameter.offset});
+    arrays.push_back({prefix + parameter.name, DUET_DTYPE_F32, parameter.shape, values.data() + parameter.offset});
   }
   return arrays;
 }
@@ -253,7 +253,7 @@ void read_parameters(const SafetensorsFile& file, ParameterStore& store, Paramet
   for (int64_t number = 0; number < store.count(); ++number) {
     const Parameter& parameter = store.parameter(number);
     if (parameter.name == except) continue;
-    file.read(prefix + parameter.name, DUET_F32, parameter.shape, values.data() + parameter.offset);
+    file.read(prefix + parameter.name, DUET_DTYPE_F32, parameter.shape, values.data() + parameter.offset);
   }
   store.write(kind, values);
 }

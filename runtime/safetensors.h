@@ -1,7 +1,7 @@
 // Model files in the safetensors format: 8 bytes with the header's length (little-endian), a JSON header (name ->
 // dtype, shape, data_offsets; "__metadata__" -> strings), then the tensors' bytes. Written atomically: a reader sees
 // the old file or the new one, never a part.
-// Every failure throws Error(DUET_IO_ERROR) that names the file and, where there is one, the tensor.
+// Every failure throws Error(DUET_STATUS_IO_ERROR) that names the file and, where there is one, the tensor.
 #pragma once
 
 #include <cstddef>
@@ -19,10 +19,11 @@ namespace duet {
 
 using Metadata = std::map<std::string, std::string>;
 
-// A tensor of a file, or of memory to be written: DUET_F32, DUET_F64, DUET_I32 or DUET_I64, row-major without padding.
+// A tensor of a file, or of memory to be written: DUET_DTYPE_F32, DUET_DTYPE_F64, DUET_DTYPE_I32 or DUET_DTYPE_I64,
+// row-major without padding.
 struct NamedArray {
   std::string name;
-  duet_dtype dtype = DUET_F32;
+  duet_dtype dtype = DUET_DTYPE_F32;
   std::vector<int64_t> shape;  // empty: one element
   const void* data = nullptr;
 

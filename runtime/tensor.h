@@ -25,8 +25,10 @@ struct Tensor {
   int64_t size() const { return rows * columns; }
 
   // The views that kernels take; null views of an absent tensor or gradient. The vectors need rows without padding.
-  duet_matrix matrix() const { return data ? duet_matrix{data, rows, columns, stride, DUET_F32} : duet_matrix{}; }
-  duet_matrix grad_matrix() const { return grad ? duet_matrix{grad, rows, columns, stride, DUET_F32} : duet_matrix{}; }
+  duet_matrix matrix() const { return data ? duet_matrix{data, rows, columns, stride, DUET_DTYPE_F32} : duet_matrix{}; }
+  duet_matrix grad_matrix() const {
+    return grad ? duet_matrix{grad, rows, columns, stride, DUET_DTYPE_F32} : duet_matrix{};
+  }
   duet_vector vector() const;
   duet_vector grad_vector() const;
 

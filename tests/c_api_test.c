@@ -14,7 +14,7 @@ static void fail(const char* what) {
 }
 
 static void succeed(duet_status status, const char* call) {
-  if (status != DUET_OK) fail(call);
+  if (status != DUET_STATUS_OK) fail(call);
 }
 
 static void expect_close(double actual, double expected, const char* what) {
@@ -66,7 +66,7 @@ static void test_distance(duet_context* context) {
   out = duet_f32_matrix(distances, kRows, kColumns);
   inputs.x = duet_f32_matrix(a, kRows, kWidth);
   inputs.y = duet_f32_matrix(v, kColumns, kWidth);
-  inputs.metric = DUET_SQEUCLIDEAN;
+  inputs.metric = DUET_METRIC_SQEUCLIDEAN;
   succeed(duet_distance_workspace(context, &inputs, &bytes), "duet_distance_workspace");
   succeed(duet_distance_forward(context, &inputs, out, workspace(bytes)), "duet_distance_forward");
   for (i = 0; i < kRows; ++i)
@@ -79,13 +79,14 @@ static void test_distance(duet_context* context) {
 
   /* Misuse is a status and a text that names argument, expected and actual. */
   out.columns = kColumns - 1;
-  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT)
+  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
     fail("a wrong shape was accepted");
   if (strstr(duet_last_error(), "distances: expected 5 x 7, got 5 x 6") == NULL) fail("a wrong shape was not named");
   out.columns = kColumns;
-  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_INVALID_ARGUMENT)
+  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
     fail("a null context was accepted");
-  if (strcmp(duet_status_name(DUET_INVALID_ARGUMENT), "DUET_INVALID_ARGUMENT") != 0) fail("duet_status_name");
+  if (strcmp(duet_status_name(DUET_STATUS_INVALID_ARGUMENT), "DUET_STATUS_INVALID_ARGUMENT") != 0)
+    fail("duet_status_name");
 }
 
 /* Rows alone: loss_i = lse_i - s_ii, d loss / d a_i = scale (sum_j P_ij v_j - v_i). */
@@ -105,7 +106,7 @@ static void test_infonce(duet_context* context) {
       poison(column_statistics, kColumns * DUET_CONTRASTIVE_STATISTICS);
   rows = duet_f32_matrix(row_statistics, kRows, DUET_CONTRASTIVE_STATISTICS);
   columns = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
-  inputs.kind = DUET_INFONCE;
+  inputs.kind = DUET_CONTRASTIVE_KIND_INFONCE;
   inputs.a = duet_f32_matrix(a, kRows, kWidth);
   inputs.v = duet_f32_matrix(v, kColumns, kWidth);
   inputs.scale = duet_f32_vector(&scale, 1);
@@ -133,13 +134,13 @@ static void test_infonce(duet_context* context) {
     scratch.bytes = bytes - 1;
     if (duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows),
                                  duet_f32_vector(column_loss, kColumns), rows, columns,
-                                 scratch) != DUET_WORKSPACE_TOO_SMALL)
+                                 scratch) != DUET_STATUS_WORKSPACE_TOO_SMALL)
       fail("a small workspace was accepted");
   }
 }
 
 static void expect_refused(duet_status status, const char* part) {
-  if (status == DUET_INVALID_ARGUMENT && strstr(duet_last_error(), part) != NULL) return;
+  if (status == DUET_STATUS_INVALID_ARGUMENT && strstr(duet_last_error(), part) != NULL) return;
   fprintf(stderr, "expected to be refused with \"%s\", got %s: ", part, duet_status_name(status));
   fail("misuse");
 }
@@ -214,9 +215,9 @@ static void test_step(duet_context* context) {
   duet_event* event = NULL;
   duet_graph* graph = NULL;
 
-  succeed(duet_device_count(DUET_CPU, &count), "duet_device_count");
+  succeed(duet_device_count(DUET_DEVICE_CPU, &count), "duet_device_count");
   if (count != 1) fail("the CPU is one device");
-  succeed(duet_device_describe(DUET_CPU, 0, &facts), "duet_device_describe");
+  succeed(duet_device_describe(DUET_DEVICE_CPU, 0, &facts), "duet_device_describe");
   if (strcmp(facts.name, "CPU") != 0) fail("the CPU's name");
   succeed(duet_memory_allocate(context, sizeof zeros, &counters), "duet_memory_allocate");
   succeed(duet_pinned_allocate(context, sizeof verdict, &verdicts), "duet_pinned_allocate");
@@ -225,7 +226,7 @@ static void test_step(duet_context* context) {
   mail.integers.data = (void*)numbers, mail.integers.rows = kSlots,
   mail.integers.columns = mail.integers.row_stride = 1;
   mail.indices.data = (void*)rows, mail.indices.rows = kSlots, mail.indices.columns = mail.indices.row_stride = 2;
-  mail.integers.dtype = mail.indices.dtype = DUET_I64;
+  mail.integers.dtype = mail.indices.dtype = DUET_DTYPE_I64;
   counted.begun = duet_i64_vector(counters, 1);
   counted.updates = duet_i64_vector((int64_t*)counters + 1, 1);
   counted.failed = duet_i64_vector((int64_t*)counters + 2, 1);
@@ -238,7 +239,7 @@ static void test_step(duet_context* context) {
   decision.reported = &report_of, decision.reported_count = 1;
   report.verdicts.data = verdicts, report.verdicts.rows = kSlots,
   report.verdicts.columns = report.verdicts.row_stride = 1;
-  report.verdicts.dtype = DUET_I64;
+  report.verdicts.dtype = DUET_DTYPE_I64;
   report.values = duet_f32_matrix(reported, kSlots, 1);
   succeed(duet_event_create(context, &event), "duet_event_create");
   for (count = 0; count < kSlots; ++count)
@@ -252,11 +253,11 @@ static void test_step(duet_context* context) {
   succeed(duet_context_synchronize(context), "duet_context_synchronize");
   succeed(duet_memory_copy(context, seen, counters, sizeof seen), "duet_memory_copy");
   succeed(duet_memory_copy(context, verdict, verdicts, sizeof verdict), "duet_memory_copy");
-  if (!done || apply != 1 || seen[0] != 2 || seen[1] != 1 || seen[2] != 0 || verdict[1] != DUET_STEP_CHANGES)
+  if (!done || apply != 1 || seen[0] != 2 || seen[1] != 1 || seen[2] != 0 || verdict[1] != DUET_STEP_VERDICT_CHANGES)
     fail("the verdict");
   if (moved != 1 || reported[1] != 1) fail("what moves with a step");
   succeed(duet_fault_check(&fault), "duet_fault_check");
-  if (duet_graph_begin(context) != DUET_UNSUPPORTED) fail("the CPU has no graphs");
+  if (duet_graph_begin(context) != DUET_STATUS_UNSUPPORTED) fail("the CPU has no graphs");
   duet_graph_destroy(graph);
   duet_event_destroy(event);
   succeed(duet_pinned_release(context, verdicts), "duet_pinned_release");

@@ -37,7 +37,7 @@ void print_notes(const std::vector<std::string>& lines) {
 std::string shown_path(const fs::path& path) { return printable(path.string()); }
 
 std::string device_words(const ChosenDevice& chosen, const Device& device) {
-  if (device.options().kind == DUET_CUDA) return text(chosen.name, ", ", chosen.precision);
+  if (device.options().kind == DUET_DEVICE_CUDA) return text(chosen.name, ", ", chosen.precision);
   const int threads = duet_context_threads(device.context());
   return text(threads, threads == 1 ? " thread" : " threads",
               chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
@@ -45,7 +45,7 @@ std::string device_words(const ChosenDevice& chosen, const Device& device) {
 
 // Of a command that says nothing else of where it works.
 void print_device(const ChosenDevice& chosen) {
-  if (chosen.options.kind == DUET_CUDA)
+  if (chosen.options.kind == DUET_DEVICE_CUDA)
     print_notes({text("on ", chosen.name, ", ", chosen.precision)});
   else if (!chosen.reason.empty() && chosen.has_cuda)
     print_notes({"on the CPU: " + chosen.reason});

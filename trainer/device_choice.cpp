@@ -37,13 +37,13 @@ struct Found {
 Found find(duet_device kind, int32_t most) {
   Found found;
   int32_t count = 0;
-  if (duet_device_count(kind, &count) != DUET_OK) {
+  if (duet_device_count(kind, &count) != DUET_STATUS_OK) {
     found.reason = reason_of_last_error();
     return found;
   }
   for (int32_t index = 0; index < std::min(count, most); ++index) {
     duet_device_facts facts = DUET_DEVICE_FACTS_INIT;
-    if (duet_device_describe(kind, index, &facts) == DUET_OK)
+    if (duet_device_describe(kind, index, &facts) == DUET_STATUS_OK)
       found.devices.push_back(facts);
     else if (found.reason.empty())
       found.reason = text("device ", index, ": ", reason_of_last_error());
@@ -64,7 +64,7 @@ std::string refusal_of(const DeviceOptions& options) {
 // Whether this build has a backend for it, with or without a device on this machine.
 bool has_backend(duet_device kind) {
   int32_t count = 0;
-  return duet_device_count(kind, &count) != DUET_UNSUPPORTED;
+  return duet_device_count(kind, &count) != DUET_STATUS_UNSUPPORTED;
 }
 
 }  // namespace
@@ -74,14 +74,14 @@ ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads) {
   chosen.options.threads = threads;
   chosen.options.precision = parse_precision(choice.precision);
   chosen.precision = choice.precision;
-  chosen.has_cuda = has_backend(DUET_CUDA);
+  chosen.has_cuda = has_backend(DUET_DEVICE_CUDA);
   const std::string& word = choice.device;
   usage_require(word == "auto" || word == "cpu" || word == "cuda" || word == "emulated",
                 "--device: expected auto, cpu, cuda or emulated, got '", word, "'");
   if (word != "cpu") {
-    const Found found = find(DUET_CUDA, 1);
+    const Found found = find(DUET_DEVICE_CUDA, 1);
     const bool there = !found.devices.empty(), emulated = there && found.devices[0].emulated;
-    chosen.options.kind = DUET_CUDA;
+    chosen.options.kind = DUET_DEVICE_CUDA;
     if (word == "emulated") {
       usage_require(emulated,
                     "--device emulated: this build has no emulator (cmake --preset emulate makes one that has)");
@@ -94,12 +94,13 @@ ChosenDevice choose_device(const DeviceChoice& choice, int64_t threads) {
       chosen.name = std::string(found.devices[0].name) + " (CUDA)";
       return chosen;
     }
-    if (word == "cuda" && has_backend(DUET_CUDA) && !emulated) throw std::runtime_error("--device cuda: " + reason);
+    if (word == "cuda" && has_backend(DUET_DEVICE_CUDA) && !emulated)
+      throw std::runtime_error("--device cuda: " + reason);
     usage_require(word == "auto", "--device cuda: ", reason);
-    chosen.options.kind = DUET_CPU;
+    chosen.options.kind = DUET_DEVICE_CPU;
     chosen.reason = reason;
   }
-  const Found cpu = find(DUET_CPU, 1);
+  const Found cpu = find(DUET_DEVICE_CPU, 1);
   usage_require(!cpu.devices.empty(), "--device ", word, ": ", cpu.reason,
                 chosen.reason.empty() ? "" : "; CUDA: " + chosen.reason);
   chosen.name = "cpu";
@@ -111,7 +112,7 @@ nlohmann::ordered_json program_facts() { return {{"version", duet_version()}, {"
 nlohmann::ordered_json machine_facts(const ChosenDevice& chosen, const Device& device) {
   nlohmann::ordered_json facts = program_facts();
   facts["device"] = chosen.name;
-  if (device.options().kind == DUET_CUDA)
+  if (device.options().kind == DUET_DEVICE_CUDA)
     facts["precision"] = chosen.precision;
   else
     facts["threads"] = duet_context_threads(device.context());
@@ -120,14 +121,14 @@ nlohmann::ordered_json machine_facts(const ChosenDevice& chosen, const Device& d
 
 nlohmann::ordered_json device_facts() {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const duet_device kind : {DUET_CPU, DUET_CUDA}) {
+  for (const duet_device kind : {DUET_DEVICE_CPU, DUET_DEVICE_CUDA}) {
     const Found found = find(kind, INT32_MAX);
-    const char* const name = kind == DUET_CPU ? "cpu" : "cuda";
+    const char* const name = kind == DUET_DEVICE_CPU ? "cpu" : "cuda";
     if (!found.reason.empty()) list.push_back({{"device", name}, {"usable", false}, {"reason", found.reason}});
     for (size_t index = 0; index < found.devices.size(); ++index) {
       const duet_device_facts& facts = found.devices[index];
       nlohmann::ordered_json entry = {{"device", facts.emulated ? "emulated" : name}};
-      if (kind == DUET_CUDA) {
+      if (kind == DUET_DEVICE_CUDA) {
         DeviceOptions options;
         options.kind = kind;
         options.index = static_cast<int32_t>(index);

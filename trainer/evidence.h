@@ -32,7 +32,7 @@ struct Evidence {
 // - scores within 1e-9 count as equal, for rounding parts equal ones: those of equal rows, or of a modality whose rows
 // are all equal or all 0. Takes one thread; the same inputs give the same bits. Memory beside the inputs: ten matrices
 // of at most 256 x 256, whatever their widths.
-// Errors: DUET_INVALID_ARGUMENT (unequal rows, a label that is no class).
+// Errors: DUET_STATUS_INVALID_ARGUMENT (unequal rows, a label that is no class).
 Evidence measure_evidence(const data::Features& a, const data::Features& v, std::span<const int32_t> labels,
                           int64_t classes);
 

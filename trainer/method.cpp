@@ -81,7 +81,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       faults_(context(), kSlots) {
   for (size_t side = 0; side < features_.size(); ++side) {
     const data::Features& features = train.features[side];
-    if (device.options().kind == DUET_CPU) {
+    if (device.options().kind == DUET_DEVICE_CPU) {
       // A tensor is a view that may be written through; this one is an input, which no operation writes.
       features_[side] = Tensor::view(const_cast<float*>(features.values.data()), features.rows, features.columns);
       continue;
@@ -162,7 +162,7 @@ void TrainingStep::start(std::span<const int64_t> rows) {
   std::ranges::copy(rows, mail_indices_.data() + slot * mail_rows());
   if (!resident_) send(rows, slot);
   // A slot whose step was refused holds what it held.
-  verdicts_[slot] = DUET_STEP_AFTER;
+  verdicts_[slot] = DUET_STEP_VERDICT_AFTER;
   ++begun_;
   const ProfilerRange range("training step");
   try {
@@ -261,15 +261,15 @@ StepResult TrainingStep::finish() {
   if (!is_done) succeed(duet_event_wait(done));
   ++finished_;
   const auto verdict = static_cast<duet_step_verdict>(verdicts_[slot]);
-  if (verdict != DUET_STEP_CHANGES && verdict != DUET_STEP_IDLE) {
+  if (verdict != DUET_STEP_VERDICT_CHANGES && verdict != DUET_STEP_VERDICT_IDLE) {
     const Recovery recovery(*this);
-    if (verdict == DUET_STEP_NOT_FINITE) refuse_loss(finished_ - 1);
+    if (verdict == DUET_STEP_VERDICT_NOT_FINITE) refuse_loss(finished_ - 1);
     succeed(duet_fault_check(&faults_[slot]));
-    throw Error(DUET_INTERNAL_ERROR, text("step ", finished_, ": its work was not done"));
+    throw Error(DUET_STATUS_INTERNAL_ERROR, text("step ", finished_, ": its work was not done"));
   }
   const float* const reported = reported_.data() + slot * kMostReported;
   last_.step = finished_;
-  last_.changed = verdict == DUET_STEP_CHANGES;
+  last_.changed = verdict == DUET_STEP_VERDICT_CHANGES;
   last_.losses = last_.changed ? losses_of(reported) : Losses{};
   last_.concord = reported[kConcord];
   if (last_.changed) {

@@ -32,7 +32,7 @@ inline constexpr int64_t kTotal = reported_at(Loss::total);
 enum Reported : int64_t { kConcord = kLossParts * static_cast<int64_t>(kLossNames.size()), kPairWeight, kMostReported };
 
 inline duet_matrix matrix_of(int64_t* data, int64_t rows, int64_t columns) {
-  return {data, rows, columns, columns, DUET_I64};
+  return {data, rows, columns, columns, DUET_DTYPE_I64};
 }
 
 }  // namespace duet

@@ -12,10 +12,10 @@ namespace duet {
 namespace {
 
 duet_triplet_mining mining_kind(const std::string& name) {
-  return name == "all"        ? DUET_TRIPLET_ALL
-         : name == "hard"     ? DUET_TRIPLET_HARD
-         : name == "semihard" ? DUET_TRIPLET_SEMIHARD
-                              : DUET_TRIPLET_DISTANCE_WEIGHTED;
+  return name == "all"        ? DUET_TRIPLET_MINING_ALL
+         : name == "hard"     ? DUET_TRIPLET_MINING_HARD
+         : name == "semihard" ? DUET_TRIPLET_MINING_SEMIHARD
+                              : DUET_TRIPLET_MINING_DISTANCE_WEIGHTED;
 }
 
 }  // namespace
@@ -107,17 +107,17 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
 // T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
 Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
   duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
-  options.metric = DUET_SQEUCLIDEAN;
+  options.metric = DUET_METRIC_SQEUCLIDEAN;
   options.margin = static_cast<float>(config_.margin);
   if (psd_) {
-    options.mining = DUET_TRIPLET_ALL;
+    options.mining = DUET_TRIPLET_MINING_ALL;
     options.class_x = options.class_y = supervision.class_q.matrix();
     options.trust_x = options.trust_y = supervision.trust.vector();
     options.paired = 1;
   } else {
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
-    if (options.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+    if (options.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
       options.draw = DUET_MINING_DRAW_INIT;
       options.draw.seed = static_cast<uint64_t>(config_.seed);
       options.draw.step = duet_i64_vector(integers_.data() + kStep, 1);
@@ -142,7 +142,7 @@ Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, co
 
 Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor& scale) {
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-  options.kind = DUET_INFONCE;
+  options.kind = DUET_CONTRASTIVE_KIND_INFONCE;
   if (psd_) {
     options.grad_factor_a = constant(kGradientShareA).vector();
     options.grad_factor_v = constant(kGradientShareV).vector();

@@ -24,7 +24,9 @@ constexpr const char* kLogLossScale = "log_loss_scale";
 constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
 duet_activation_kind activation_kind(const std::string& name) {
-  return name == "relu" ? DUET_RELU : name == "tanh" ? DUET_TANH : DUET_GELU;
+  return name == "relu"   ? DUET_ACTIVATION_KIND_RELU
+         : name == "tanh" ? DUET_ACTIVATION_KIND_TANH
+                          : DUET_ACTIVATION_KIND_GELU;
 }
 
 MlpOptions mlp_options(const Config& config, int64_t inputs) {
@@ -57,8 +59,8 @@ std::vector<T> read_vector(const SafetensorsFile& file, const NamedArray& array,
 
 // Mean or scale of the inputs: float64, or float32 in a model of 0.1.0.
 std::vector<double> read_statistics(const SafetensorsFile& file, const NamedArray& array) {
-  if (array.dtype != DUET_F32) return read_vector<double>(file, array, DUET_F64);
-  const std::vector<float> values = read_vector<float>(file, array, DUET_F32);
+  if (array.dtype != DUET_DTYPE_F32) return read_vector<double>(file, array, DUET_DTYPE_F64);
+  const std::vector<float> values = read_vector<float>(file, array, DUET_DTYPE_F32);
   return {values.begin(), values.end()};
 }
 
@@ -69,7 +71,7 @@ std::vector<int64_t> read_class_values(const SafetensorsFile& file, const std::s
     std::iota(values.begin(), values.end(), int64_t{0});
     return values;
   }
-  std::vector<int64_t> values = read_vector<int64_t>(file, find_vector(file, path, "class_values"), DUET_I64);
+  std::vector<int64_t> values = read_vector<int64_t>(file, find_vector(file, path, "class_values"), DUET_DTYPE_I64);
   usage_require(std::max<int64_t>(1, std::ssize(values)) == outputs, path, ": class_values has ", values.size(),
                 " values, classifier.bias ", outputs);
   usage_require(std::ranges::adjacent_find(values, std::greater_equal()) == values.end(), path,
@@ -135,7 +137,7 @@ Model::Model(ModelDescription description, duet_context* context)
 void Model::save(const std::filesystem::path& path) const {
   // Values of eight bytes first: they and those of four then lie at multiples of their size.
   std::vector<NamedArray> arrays = {
-      {"class_values", DUET_I64, {description_.classes()}, description_.class_values.data()}};
+      {"class_values", DUET_DTYPE_I64, {description_.classes()}, description_.class_values.data()}};
   Metadata metadata = {{kFormatKey, std::to_string(kModelFormat)},
                        {"duet_version", duet_version()},
                        {"config", to_json(description_.config).dump()}};
@@ -143,8 +145,8 @@ void Model::save(const std::filesystem::path& path) const {
     const data::Preprocessing& inputs = description_.inputs[side];
     const std::string name = kSides[side];
     const std::vector<int64_t> shape = {static_cast<int64_t>(inputs.mean.size())};
-    arrays.push_back({"input_" + name + ".mean", DUET_F64, shape, inputs.mean.data()});
-    arrays.push_back({"input_" + name + ".scale", DUET_F64, shape, inputs.scale.data()});
+    arrays.push_back({"input_" + name + ".mean", DUET_DTYPE_F64, shape, inputs.mean.data()});
+    arrays.push_back({"input_" + name + ".scale", DUET_DTYPE_F64, shape, inputs.scale.data()});
     metadata["modality_" + name] = description_.modalities[side];
     metadata["scaling_" + name] = data::scaling_name(inputs.scaling);
   }
@@ -176,7 +178,7 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
       inputs.limit = input_limit(description.config);
       inputs.reason = text(data::scaling_name(inputs.scaling), " (as in training)");
       const NamedArray& mean = find_vector(file, name, "input_" + suffix + ".mean");
-      inputs.single_precision = mean.dtype == DUET_F32;
+      inputs.single_precision = mean.dtype == DUET_DTYPE_F32;
       inputs.mean = read_statistics(file, mean);
       inputs.scale = read_statistics(file, find_vector(file, name, "input_" + suffix + ".scale"));
       usage_require(!inputs.mean.empty() && inputs.mean.size() == inputs.scale.size(), name, ": input_", suffix,
@@ -187,7 +189,7 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
     const bool converts = model->learned_scale_ && !file.find(kLogLossScale) && file.find(kLossScale);
     read_parameters(file, model->parameters_, ParameterKind::teacher, "", converts ? kLogLossScale : "");
     if (converts) {
-      const std::vector<float> scale = read_vector<float>(file, find_vector(file, name, kLossScale), DUET_F32);
+      const std::vector<float> scale = read_vector<float>(file, find_vector(file, name, kLossScale), DUET_DTYPE_F32);
       usage_require(scale.size() == 1 && scale[0] > 0, name, ": ", kLossScale, ": expected one number above 0");
       model->learned_scale_->set(model->parameters_, ParameterKind::teacher, scale[0]);
     }

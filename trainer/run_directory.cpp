@@ -95,7 +95,7 @@ void RunDirectory::finish() {
 }
 
 void RunDirectory::fail(const char* what) const {
-  throw Error(DUET_IO_ERROR, text(metrics_path().string(), ": ", what, " (", std::strerror(errno), ")"));
+  throw Error(DUET_STATUS_IO_ERROR, text(metrics_path().string(), ": ", what, " (", std::strerror(errno), ")"));
 }
 
 }  // namespace duet

@@ -20,15 +20,15 @@ inline constexpr const char* kModelFile = "model.safetensors";
 class RunDirectory {
  public:
   // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at
-  // once one gets it. Throws UsageError, Error(DUET_IO_ERROR) where the disk is full; a folder that it made is gone
-  // then.
+  // once one gets it. Throws UsageError, Error(DUET_STATUS_IO_ERROR) where the disk is full; a folder that it made is
+  // gone then.
   explicit RunDirectory(const std::filesystem::path& path);
   // What was not started leaves nothing behind.
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
-  // The calls below throw Error(DUET_IO_ERROR), naming the file, where the system refuses.
+  // The calls below throw Error(DUET_STATUS_IO_ERROR), naming the file, where the system refuses.
   // evidence: null where there is none.
   void write_start(const Config& resolved, const nlohmann::ordered_json& machine,
                    const nlohmann::ordered_json& evidence);

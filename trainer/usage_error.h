@@ -23,7 +23,7 @@ void usage_require(bool condition, const Parts&... parts) {
 // Refuses what the caller asked to be made, and the system did not make for this reason, an errno: the caller's
 // mistake, but not where the disk or the quota is full.
 [[noreturn]] inline void refuse_output(const std::string& message, int reason) {
-  if (reason == ENOSPC || reason == EDQUOT) throw Error(DUET_IO_ERROR, message);
+  if (reason == ENOSPC || reason == EDQUOT) throw Error(DUET_STATUS_IO_ERROR, message);
   throw UsageError(message);
 }
 
@@ -33,8 +33,8 @@ auto reading_input(Body&& body) {
   try {
     return body();
   } catch (const Error& error) {
-    if (error.status() == DUET_INVALID_ARGUMENT || error.status() == DUET_IO_ERROR ||
-        error.status() == DUET_UNSUPPORTED)
+    if (error.status() == DUET_STATUS_INVALID_ARGUMENT || error.status() == DUET_STATUS_IO_ERROR ||
+        error.status() == DUET_STATUS_UNSUPPORTED)
       throw UsageError(error.what());
     throw;
   }

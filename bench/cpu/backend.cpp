@@ -23,7 +23,7 @@ class WallClock : public Stopwatch {
 
 class CpuBackend : public Backend {
  public:
-  duet_device device() const override { return DUET_CPU; }
+  duet_device device() const override { return DUET_DEVICE_CPU; }
   std::string name() const override { return text("SIMD ", duet_simd_target(), ", OpenBLAS ", blas_core()); }
   std::unique_ptr<Stopwatch> stopwatch() override { return std::make_unique<WallClock>(); }
   std::unique_ptr<Product> product(const ProductShape& shape, const duet_context& context) override {

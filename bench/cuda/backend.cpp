@@ -49,7 +49,8 @@ class EventClock : public Stopwatch {
 
 device::DeviceFacts facts_of_first() {
   if (device::device_count() == 0)
-    throw Error(DUET_UNSUPPORTED, "--device cuda: no CUDA device on this machine: " + device::no_device_reason());
+    throw Error(DUET_STATUS_UNSUPPORTED,
+                "--device cuda: no CUDA device on this machine: " + device::no_device_reason());
   return device::device_facts(0);
 }
 
@@ -68,7 +69,7 @@ class CudaBackend : public Backend {
     flushed_ = DeviceBytes(static_cast<size_t>(past_cache_bytes));
   }
 
-  duet_device device() const override { return DUET_CUDA; }
+  duet_device device() const override { return DUET_DEVICE_CUDA; }
   void* stream() const override { return stream_.get(); }
   std::string name() const override { return facts_.name; }
   std::unique_ptr<Stopwatch> stopwatch() override {

@@ -15,7 +15,7 @@ namespace device = duet::cuda;
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS)
-    throw Error(DUET_CUDA_ERROR, text("cublasLt: ", what, ": ", cublasLtGetStatusString(status)));
+    throw Error(DUET_STATUS_CUDA_ERROR, text("cublasLt: ", what, ": ", cublasLtGetStatusString(status)));
 }
 
 // A handle of cublasLt with the function that gives it back.
@@ -113,7 +113,7 @@ class CublasProduct : public Product {
                                          result_layout_.get(), result_layout_.get(), made, kCandidates,
                                          candidates.data(), &found),
           "an algorithm");
-    if (found == 0) throw Error(DUET_CUDA_ERROR, "cublasLt: no algorithm for the bare product");
+    if (found == 0) throw Error(DUET_STATUS_CUDA_ERROR, "cublasLt: no algorithm for the bare product");
     float best = INFINITY;
     cublasLtMatmulAlgo_t fastest = candidates[0].algo;
     for (int k = 0; k < found; ++k) {

@@ -42,7 +42,7 @@ NpyFile SampleFiles::open(const std::string& split, const std::string& name) con
   for (const Array& array : kArrays)
     if (split == array.split && name == array.name)
       return {std::nullopt, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
-  throw Error(DUET_INVALID_ARGUMENT, text(place(split), ": no array '", name, "'"));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(place(split), ": no array '", name, "'"));
 }
 
 }  // namespace duet::data

@@ -16,7 +16,8 @@ struct ActivationInputs {
 
 ActivationInputs check_inputs(const duet_activation_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
-  const duet_activation_kind kind = enumerator(inputs.kind, "kind", DUET_RELU, DUET_GELU);
+  const duet_activation_kind kind =
+      enumerator(inputs.kind, "kind", DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_GELU);
   return {kind, arguments.matrix<const float>(inputs.x, "x", kAny, kAny)};
 }
 
@@ -39,7 +40,7 @@ Dropout duet::check_dropout(const duet_context* context, const duet_dropout_opti
   const auto step = vector<const int64_t>(options.step, step_name, 1);
   arguments.add(name, step);
   // On the CPU the step can be read here; a device takes its low 32 bits as they are.
-  if (context != nullptr && context->device == DUET_CPU)
+  if (context != nullptr && context->device == DUET_DEVICE_CPU)
     require(step[0] >= 0 && step[0] <= UINT32_MAX, name, ".step: expected 0 to below 2^32, got ", step[0]);
   return {options.drop_probability, options.seed, kStreamDropout + 256 * options.layer, step, options.first_row};
 }

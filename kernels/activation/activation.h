@@ -6,7 +6,7 @@
    the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same
    words: no mask is stored.
    Backward adds into grad_x: activation from the inputs x (not the outputs). No workspace. Same inputs, same bits.
-   Errors: DUET_INVALID_ARGUMENT (drop_probability outside [0, 1)). */
+   Errors: DUET_STATUS_INVALID_ARGUMENT (drop_probability outside [0, 1)). */
 #ifndef DUET_ACTIVATION_ACTIVATION_H
 #define DUET_ACTIVATION_ACTIVATION_H
 
@@ -17,7 +17,11 @@
 extern "C" {
 #endif
 
-typedef enum duet_activation_kind { DUET_RELU = 0, DUET_TANH = 1, DUET_GELU = 2 } duet_activation_kind;
+typedef enum duet_activation_kind {
+  DUET_ACTIVATION_KIND_RELU = 0,
+  DUET_ACTIVATION_KIND_TANH = 1,
+  DUET_ACTIVATION_KIND_GELU = 2
+} duet_activation_kind;
 
 typedef struct duet_activation_inputs {
   size_t struct_size;

@@ -95,14 +95,14 @@ void backward(F f, const float* x, const float* g, float* grad, int64_t count) {
 }
 
 void activate(duet_activation_kind kind, const float* x, float* y, int64_t count) {
-  if (kind == DUET_RELU) return forward(Relu{}, x, y, count);
-  if (kind == DUET_TANH) return forward(Tanh{}, x, y, count);
+  if (kind == DUET_ACTIVATION_KIND_RELU) return forward(Relu{}, x, y, count);
+  if (kind == DUET_ACTIVATION_KIND_TANH) return forward(Tanh{}, x, y, count);
   forward(Gelu{}, x, y, count);
 }
 
 void activate_backward(duet_activation_kind kind, const float* x, const float* g, float* grad, int64_t count) {
-  if (kind == DUET_RELU) return backward(Relu{}, x, g, grad, count);
-  if (kind == DUET_TANH) return backward(Tanh{}, x, g, grad, count);
+  if (kind == DUET_ACTIVATION_KIND_RELU) return backward(Relu{}, x, g, grad, count);
+  if (kind == DUET_ACTIVATION_KIND_TANH) return backward(Tanh{}, x, g, grad, count);
   backward(Gelu{}, x, g, grad, count);
 }
 
@@ -117,7 +117,7 @@ HWY_EXPORT(activate);
 HWY_EXPORT(activate_backward);
 
 // Elements of a work item: some 10 us, several times what handing it to a second thread costs.
-int64_t chunk_of(duet_activation_kind kind) { return kind == DUET_RELU ? 65536 : 16384; }
+int64_t chunk_of(duet_activation_kind kind) { return kind == DUET_ACTIVATION_KIND_RELU ? 65536 : 16384; }
 }  // namespace
 
 void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,

@@ -53,15 +53,15 @@ void backward(const duet_context& context, Matrix<const float> x, Matrix<const f
 
 void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
                         Matrix<float> outputs) {
-  if (kind == DUET_RELU) return forward<Relu>(context, x, outputs);
-  if (kind == DUET_TANH) return forward<Tanh>(context, x, outputs);
+  if (kind == DUET_ACTIVATION_KIND_RELU) return forward<Relu>(context, x, outputs);
+  if (kind == DUET_ACTIVATION_KIND_TANH) return forward<Tanh>(context, x, outputs);
   forward<Gelu>(context, x, outputs);
 }
 
 void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
                          Matrix<const float> grad_outputs, Matrix<float> grad_x) {
-  if (kind == DUET_RELU) return backward<Relu>(context, x, grad_outputs, grad_x);
-  if (kind == DUET_TANH) return backward<Tanh>(context, x, grad_outputs, grad_x);
+  if (kind == DUET_ACTIVATION_KIND_RELU) return backward<Relu>(context, x, grad_outputs, grad_x);
+  if (kind == DUET_ACTIVATION_KIND_TANH) return backward<Tanh>(context, x, grad_outputs, grad_x);
   backward<Gelu>(context, x, grad_outputs, grad_x);
 }
 

@@ -41,10 +41,14 @@ struct Gelu {
 
 // Of a kind that the kernel does not know when it is compiled.
 __device__ inline float activation_value(duet_activation_kind kind, float x) {
-  return kind == DUET_RELU ? Relu::value(x) : kind == DUET_TANH ? Tanh::value(x) : Gelu::value(x);
+  return kind == DUET_ACTIVATION_KIND_RELU   ? Relu::value(x)
+         : kind == DUET_ACTIVATION_KIND_TANH ? Tanh::value(x)
+                                             : Gelu::value(x);
 }
 __device__ inline float activation_slope(duet_activation_kind kind, float x) {
-  return kind == DUET_RELU ? Relu::slope(x) : kind == DUET_TANH ? Tanh::slope(x) : Gelu::slope(x);
+  return kind == DUET_ACTIVATION_KIND_RELU   ? Relu::slope(x)
+         : kind == DUET_ACTIVATION_KIND_TANH ? Tanh::slope(x)
+                                             : Gelu::slope(x);
 }
 
 }  // namespace duet::cuda

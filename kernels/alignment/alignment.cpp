@@ -9,7 +9,7 @@ namespace {
 
 AlignmentInputs check(const duet_alignment_inputs* given, Arguments& arguments) {
   const duet_alignment_inputs inputs = load(given, "inputs");
-  const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_SQEUCLIDEAN, DUET_INNER);
+  const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_INNER);
   const auto a = arguments.side(inputs.a, "inputs.a", kAny);
   return {score, a, arguments.side(inputs.v, "inputs.v", a.columns),
           arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};

@@ -67,16 +67,16 @@ ProbabilityRow probability_row(const float* p, const float* grad, int64_t count)
 float score_bound(const duet_context& context, const DistanceTiles& tiles, float scale) {
   const float x = norm_bound(context, tiles.x()), y = norm_bound(context, tiles.y()), size = std::abs(scale);
   switch (tiles.metric()) {
-    case DUET_SQEUCLIDEAN: return size * (x + y) * (x + y);
-    case DUET_EUCLIDEAN: return size * (x + y);
-    case DUET_COSINE: return size * (1 + x * y);
+    case DUET_METRIC_SQEUCLIDEAN: return size * (x + y) * (x + y);
+    case DUET_METRIC_EUCLIDEAN: return size * (x + y);
+    case DUET_METRIC_COSINE: return size * (1 + x * y);
     default: return size * x * y;
   }
 }
 
 // A distance counts negatively.
 float signed_scale(const AlignmentInputs& inputs) {
-  return inputs.score == DUET_INNER ? inputs.scale[0] : -inputs.scale[0];
+  return inputs.score == DUET_METRIC_INNER ? inputs.scale[0] : -inputs.scale[0];
 }
 
 // What all backward passes share; form(tile, thread, dots, gradient) writes d loss/d score.
@@ -99,7 +99,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
   scratch.gradients.finish(context);
   if (out.scale)
     out.scale[0] +=
-        static_cast<float>(inputs.score == DUET_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
+        static_cast<float>(inputs.score == DUET_METRIC_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
 }
 
 }  // namespace

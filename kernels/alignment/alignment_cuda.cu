@@ -31,7 +31,7 @@ struct Scratch {
 
 // A distance counts negatively.
 __device__ __forceinline__ float signed_scale(duet_metric score, const float* scale) {
-  return score == DUET_INNER ? *scale : -*scale;
+  return score == DUET_METRIC_INNER ? *scale : -*scale;
 }
 
 // Whether no score of the tile can be larger in size than kBoundedScore, by its rows' norms; the same for all threads.
@@ -44,9 +44,9 @@ __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TileP
   for (int c = 0; c < T::kThreadColumns; ++c) y = Max()(y, rows.square_y[place.first_column + T::column(c)]);
   x = sqrtf(x), y = sqrtf(y);
   float bound = x * y;
-  if (rows.metric == DUET_COSINE) bound += 1;
-  if (rows.metric == DUET_EUCLIDEAN) bound = x + y;
-  if (rows.metric == DUET_SQEUCLIDEAN) bound = (x + y) * (x + y);
+  if (rows.metric == DUET_METRIC_COSINE) bound += 1;
+  if (rows.metric == DUET_METRIC_EUCLIDEAN) bound = x + y;
+  if (rows.metric == DUET_METRIC_SQEUCLIDEAN) bound = (x + y) * (x + y);
   return !__syncthreads_or(!(1.001f * fabsf(scale) * bound <= kBoundedScore));
 }
 
@@ -115,7 +115,7 @@ struct PulledScores {
 // The tile's part of d loss/d scale. All threads of the block.
 __device__ __forceinline__ void store_scale(float sum, duet_metric score, double* tiles) {
   const double total = block_sum(static_cast<double>(sum));
-  if (threadIdx.x == 0) tiles[blockIdx.x] = score == DUET_INNER ? total : -total;
+  if (threadIdx.x == 0) tiles[blockIdx.x] = score == DUET_METRIC_INNER ? total : -total;
 }
 
 template <class T>

@@ -10,19 +10,19 @@ namespace {
 ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& arguments) {
   const duet_contrastive_inputs in = load(given, "inputs");
   ContrastiveInputs out;
-  out.kind = enumerator(in.kind, "inputs.kind", DUET_INFONCE, DUET_SIGMOID);
+  out.kind = enumerator(in.kind, "inputs.kind", DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_SIGMOID);
   out.a = arguments.side(in.a, "inputs.a", kAny);
   out.v = arguments.side(in.v, "inputs.v", out.a.columns);
   const int64_t n = out.a.rows, m = out.v.rows;
   const bool given_classes = is_there(in.class_a) || is_there(in.class_v);
-  if (out.kind == DUET_INFONCE) {
+  if (out.kind == DUET_CONTRASTIVE_KIND_INFONCE) {
     require_absent(in.class_a, "inputs.class_a", "with infonce");
     require_absent(in.class_v, "inputs.class_v", "with infonce");
-  } else if (out.kind == DUET_MULTI_POSITIVE || given_classes) {
+  } else if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || given_classes) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
   }
-  if (out.kind == DUET_MULTI_POSITIVE) {
+  if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) {
     out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
     out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
   } else {
@@ -30,12 +30,13 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
     require_absent(in.trust_v, "inputs.trust_v", "without multi_positive");
   }
   out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
-  if (out.kind == DUET_SIGMOID)
+  if (out.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     out.bias = arguments.vector<const float>(in.bias, "inputs.bias", 1);
   else
     require_absent(in.bias, "inputs.bias", "without sigmoid");
-  out.paired = out.kind == DUET_INFONCE || (out.kind == DUET_MULTI_POSITIVE && in.paired != 0) ||
-               (out.kind == DUET_SIGMOID && !given_classes);
+  out.paired = out.kind == DUET_CONTRASTIVE_KIND_INFONCE ||
+               (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && in.paired != 0) ||
+               (out.kind == DUET_CONTRASTIVE_KIND_SIGMOID && !given_classes);
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
@@ -72,7 +73,7 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
     const int64_t n = checked.a.rows, m = checked.v.rows;
     ContrastiveOutputs outputs;
     outputs.row_loss = arguments.vector<float>(row_loss, "row_loss", n);
-    if (checked.kind != DUET_SIGMOID) {
+    if (checked.kind != DUET_CONTRASTIVE_KIND_SIGMOID) {
       outputs.column_loss = arguments.vector<float>(column_loss, "column_loss", m);
       outputs.row_statistics =
           arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
@@ -97,7 +98,7 @@ duet_status duet_contrastive_backward(duet_context* context, const duet_contrast
     Matrix<const float> rows, columns;
     ContrastiveGradients gradients;
     gradients.row_weight = arguments.vector<const float>(row_weight, "row_weight", n, Need::optional);
-    if (checked.kind != DUET_SIGMOID) {
+    if (checked.kind != DUET_CONTRASTIVE_KIND_SIGMOID) {
       rows = arguments.matrix<const float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
       columns = arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
       gradients.column_weight = arguments.vector<const float>(column_weight, "column_weight", m, Need::optional);

@@ -19,8 +19,8 @@
      else: no loss, statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the
      rows hold. So one pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken;
      NaN shows in the side's gradient.
-   Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT,
-   DUET_WORKSPACE_TOO_SMALL. */
+   Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
 
@@ -32,9 +32,9 @@ extern "C" {
 #endif
 
 typedef enum duet_contrastive_kind {
-  DUET_INFONCE = 0,
-  DUET_MULTI_POSITIVE = 1,
-  DUET_SIGMOID = 2
+  DUET_CONTRASTIVE_KIND_INFONCE = 0,
+  DUET_CONTRASTIVE_KIND_MULTI_POSITIVE = 1,
+  DUET_CONTRASTIVE_KIND_SIGMOID = 2
 } duet_contrastive_kind;
 
 enum { DUET_CONTRASTIVE_STATISTICS = 3 };

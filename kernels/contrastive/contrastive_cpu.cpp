@@ -200,7 +200,7 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
                          const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_SIGMOID)
+  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     sigmoid_forward(context, inputs, outputs, scratch);
   else
     softmax_forward(context, inputs, outputs, scratch);
@@ -211,7 +211,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
                           const ContrastiveGradients& gradients, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_SIGMOID)
+  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     sigmoid_backward(context, inputs, gradients, scratch);
   else
     softmax_backward(context, inputs, row_statistics, column_statistics, gradients, scratch);

@@ -26,7 +26,7 @@ struct ContrastiveScratch {
       : n(in.a.rows),
         m(in.v.rows),
         tile_columns(contrastive_columns(context.precision)),
-        sigmoid(in.kind == DUET_SIGMOID),
+        sigmoid(in.kind == DUET_CONTRASTIVE_KIND_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
         agreement(workspace, n, m, in.class_a.columns),
         sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no,
@@ -40,7 +40,7 @@ struct ContrastiveScratch {
         products(workspace, context.precision, n, m, in.a.columns) {}
 
   static bool has_target_sums(const ContrastiveInputs& in) {
-    return in.kind == DUET_MULTI_POSITIVE && in.class_a.columns > 0;
+    return in.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && in.class_a.columns > 0;
   }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {

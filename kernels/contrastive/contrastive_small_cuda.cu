@@ -88,7 +88,7 @@ size_t small_contrastive_workspace(const ContrastiveInputs& in) {
 
 void small_contrastive_forward(const duet_context& context, const ContrastiveInputs& in,
                                const ContrastiveOutputs& out) {
-  if (in.kind == DUET_SIGMOID)
+  if (in.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     small_forward(context, pairs_of(in), false, FinishSigmoid{out.row_loss});
   else
     small_forward(context, pairs_of(in), true,
@@ -107,7 +107,7 @@ void small_contrastive_backward(const duet_context& context, const ContrastiveIn
             pairs_of(in), form, {out.a, out.v}, {in.grad_factor_a.data, in.grad_factor_v.data}, nullptr, nullptr},
         sums, out.scale.data, out.bias.data);
   };
-  if (in.kind == DUET_SIGMOID)
+  if (in.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     run(SmallSigmoid{out.row_weight.data});
   else
     run(SmallSoftmax<ContrastivePullOf, false>{

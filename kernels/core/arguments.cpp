@@ -52,7 +52,7 @@ Arguments::Clash Arguments::clash() const {
 }
 
 void Arguments::refuse(const Clash& clash) {
-  throw Error(DUET_INVALID_ARGUMENT, text(clash.output->name, ": shares memory with ", clash.other->name));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(clash.output->name, ": shares memory with ", clash.other->name));
 }
 
 void Arguments::check(const duet_workspace& workspace, size_t needed) {

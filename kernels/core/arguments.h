@@ -66,7 +66,7 @@ class Arguments {
     if (given.size > 0) add(name, !std::is_const_v<T>, given.data, 1, given.size * kBytes<T>, given.size * kBytes<T>);
   }
 
-  // Throws DUET_INVALID_ARGUMENT, naming both, where an output shares memory with another argument.
+  // Throws DUET_STATUS_INVALID_ARGUMENT, naming both, where an output shares memory with another argument.
   void check() const {
     if (const Clash found = clash(); found.output) refuse(found);
   }
@@ -84,7 +84,7 @@ class Arguments {
   static constexpr int kMost = 32;  // arguments of a call
 
   void add(const char* name, bool written, const void* data, int64_t rows, int64_t bytes, int64_t stride) {
-    if (count_ == kMost) throw Error(DUET_INTERNAL_ERROR, text(name, ": more than ", kMost, " arguments"));
+    if (count_ == kMost) throw Error(DUET_STATUS_INTERNAL_ERROR, text(name, ": more than ", kMost, " arguments"));
     if (bytes == stride) bytes = stride *= rows, rows = 1;
     const auto first = reinterpret_cast<uintptr_t>(data);
     regions_[count_++] = {name, written, first, first + static_cast<uintptr_t>((rows - 1) * stride + bytes),

@@ -46,19 +46,19 @@ template <class T>
 constexpr duet_dtype dtype_of();
 template <>
 constexpr duet_dtype dtype_of<float>() {
-  return DUET_F32;
+  return DUET_DTYPE_F32;
 }
 template <>
 constexpr duet_dtype dtype_of<int32_t>() {
-  return DUET_I32;
+  return DUET_DTYPE_I32;
 }
 template <>
 constexpr duet_dtype dtype_of<int64_t>() {
-  return DUET_I64;
+  return DUET_DTYPE_I64;
 }
 template <>
 constexpr duet_dtype dtype_of<uint32_t>() {
-  return DUET_U32;
+  return DUET_DTYPE_U32;
 }
 
 inline constexpr int64_t kAny = -1;  // accepts any extent
@@ -138,7 +138,7 @@ class Workspace {
   explicit Workspace(const duet_workspace& given)
       : data_(static_cast<char*>(given.data)), bytes_(given.bytes), measuring_(false) {}
 
-  // Throws DUET_OUT_OF_MEMORY where the pieces are more than memory can hold, so that no size wraps round.
+  // Throws DUET_STATUS_OUT_OF_MEMORY where the pieces are more than memory can hold, so that no size wraps round.
   template <class T>
   T* take(int64_t count) {
     const size_t start = used_;
@@ -156,8 +156,8 @@ class Workspace {
   }
   size_t used() const { return used_; }
 
-  // Throws DUET_WORKSPACE_TOO_SMALL where fewer than needed bytes were given, DUET_INVALID_ARGUMENT where they are not
-  // aligned to 64.
+  // Throws DUET_STATUS_WORKSPACE_TOO_SMALL where fewer than needed bytes were given, DUET_STATUS_INVALID_ARGUMENT where
+  // they are not aligned to 64.
   void check(size_t needed) const;
 
  private:

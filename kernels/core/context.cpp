@@ -58,7 +58,7 @@ void count_forks() {
 
 void require_cpu() {
 #if !DUET_CPU_BACKEND
-  throw Error(DUET_UNSUPPORTED, "options.device: this build has no CPU backend");
+  throw Error(DUET_STATUS_UNSUPPORTED, "options.device: this build has no CPU backend");
 #endif
 }
 
@@ -78,13 +78,13 @@ void release_pool([[maybe_unused]] cpu::ThreadPool* pool) {
 void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t device_index) {
 #if DUET_CUDA_BACKEND
   const int devices = cuda::device_count();
-  if (devices == 0) throw Error(DUET_UNSUPPORTED, "options.device: no CUDA device on this machine");
+  if (devices == 0) throw Error(DUET_STATUS_UNSUPPORTED, "options.device: no CUDA device on this machine");
   require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ",
           device_index);
   const cuda::DeviceFacts facts = cuda::device_facts(device_index);
   const auto refuse = [&](const auto&... why) {
-    throw Error(DUET_UNSUPPORTED, text("options.device_index: ", facts.name, " (compute capability ",
-                                       facts.capability / 10, ".", facts.capability % 10, ") ", why...));
+    throw Error(DUET_STATUS_UNSUPPORTED, text("options.device_index: ", facts.name, " (compute capability ",
+                                              facts.capability / 10, ".", facts.capability % 10, ") ", why...));
   };
   if (facts.shared_bytes_of_block < cuda::kLeastSharedBytes)
     refuse("gives a block ", facts.shared_bytes_of_block, " bytes of shared memory, the kernels need ",
@@ -93,7 +93,7 @@ void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t
   context.multiprocessors = facts.multiprocessors;
   context.shared_bytes = facts.shared_bytes_of_block;
 #else
-  throw Error(DUET_UNSUPPORTED, "options.device: this build has no CUDA backend");
+  throw Error(DUET_STATUS_UNSUPPORTED, "options.device: this build has no CUDA backend");
 #endif
 }
 
@@ -124,7 +124,7 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
         options ? load(options, "options") : duet_context_options DUET_CONTEXT_OPTIONS_INIT;
     require(chosen.threads >= 0 && chosen.threads <= kMaxThreads, "options.threads: expected 0 to ", kMaxThreads,
             ", got ", chosen.threads);
-    const duet_device device = enumerator(chosen.device, "options.device", DUET_CPU, DUET_CUDA);
+    const duet_device device = enumerator(chosen.device, "options.device", DUET_DEVICE_CPU, DUET_DEVICE_CUDA);
     const duet_precision precision =
         enumerator(chosen.precision, "options.precision", DUET_PRECISION_TF32X3, DUET_PRECISION_BF16);
     count_forks();
@@ -138,10 +138,10 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     made->faults = chosen.faults;
     require(chosen.small_rows >= -1, "options.small_rows: expected -1 or more, got ", chosen.small_rows);
     made->small_rows = chosen.small_rows == 0 ? kSmallRows : chosen.small_rows;
-    if (device == DUET_CPU) require_cpu();
-    if (device == DUET_CUDA) take_facts(*made, chosen.device_index);
-    if (device == DUET_CUDA) made->report = allocate_report(chosen.device_index);
-    if (device == DUET_CPU) make_pool(*made);
+    if (device == DUET_DEVICE_CPU) require_cpu();
+    if (device == DUET_DEVICE_CUDA) take_facts(*made, chosen.device_index);
+    if (device == DUET_DEVICE_CUDA) made->report = allocate_report(chosen.device_index);
+    if (device == DUET_DEVICE_CPU) make_pool(*made);
     *context = made.release();
   });
 }
@@ -157,7 +157,7 @@ void duet_context_destroy(duet_context* context) {
 duet_status duet_fault_check(const duet_fault* fault) {
   return guard("fault_check", [&] {
     require(fault != nullptr, "fault: null");
-    if (fault->argument != nullptr) throw Error(DUET_INVALID_ARGUMENT, fault_text(*fault));
+    if (fault->argument != nullptr) throw Error(DUET_STATUS_INVALID_ARGUMENT, fault_text(*fault));
   });
 }
 

@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-typedef enum duet_device { DUET_CPU = 0, DUET_CUDA = 1 } duet_device;
+typedef enum duet_device { DUET_DEVICE_CPU = 0, DUET_DEVICE_CUDA = 1 } duet_device;
 
 /* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default),
    plain fp32, one TF32 product, one BF16 product. Three TF32 products make NaN of an infinite element, because it
@@ -26,10 +26,10 @@ typedef enum duet_precision {
 
 /* Any number of contexts may exist; each is used by one thread at a time, not always the same. A CPU context of more
    than one thread has threads of its own: the first call that needs them starts them, with every signal blocked but
-   those of faults, and fails with DUET_OUT_OF_MEMORY where one cannot be started (a later call tries again; outputs are
-   then as any failed call leaves them); without work they sleep; destroying the context joins them. In a child made by
-   fork() a context of the parent is refused with DUET_INVALID_ARGUMENT by everything but duet_context_threads and
-   duet_context_destroy; the child makes its own. */
+   those of faults, and fails with DUET_STATUS_OUT_OF_MEMORY where one cannot be started (a later call tries again;
+   outputs are then as any failed call leaves them); without work they sleep; destroying the context joins them. In a
+   child made by fork() a context of the parent is refused with DUET_STATUS_INVALID_ARGUMENT by everything but
+   duet_context_threads and duet_context_destroy; the child makes its own. */
 typedef struct duet_context duet_context;
 
 /* A value out of range that a kernel has met: argument[position] is value, and is expected within low ... high. */
@@ -59,15 +59,15 @@ typedef struct duet_context_options {
 #define DUET_CONTEXT_OPTIONS_INIT \
   { sizeof(duet_context_options) }
 
-/* options may be null: CPU, all allowed threads. Errors: DUET_INVALID_ARGUMENT, DUET_UNSUPPORTED (no such backend in
-   this build, no device, a GPU for which this build holds no code or that gives a block less than 99 KiB of shared
-   memory: the text names the GPU and the reason). */
+/* options may be null: CPU, all allowed threads. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_UNSUPPORTED (no such
+   backend in this build, no device, a GPU for which this build holds no code or that gives a block less than 99 KiB of
+   shared memory: the text names the GPU and the reason). */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
 DUET_API void duet_context_destroy(duet_context* context);
 DUET_API int32_t duet_context_threads(const duet_context* context);
 
-/* fault: a copy on the host of what options.faults names. DUET_INVALID_ARGUMENT, with the text of a call that had
-   looked, where there is one. */
+/* fault: a copy on the host of what options.faults names. DUET_STATUS_INVALID_ARGUMENT, with the text of a call that
+   had looked, where there is one. */
 DUET_API duet_status duet_fault_check(const duet_fault* fault);
 
 /* The SIMD target that this processor runs: "AVX3", "AVX2", "SSE4"; "none" without the CPU backend. */

@@ -12,19 +12,19 @@ duet_status duet_device_count(duet_device device, int32_t* count) {
   return guard("device_count", [&] {
     require(count != nullptr, "count: null");
     *count = 0;
-    if (enumerator(device, "device", DUET_CPU, DUET_CUDA) == DUET_CPU) {
+    if (enumerator(device, "device", DUET_DEVICE_CPU, DUET_DEVICE_CUDA) == DUET_DEVICE_CPU) {
 #if DUET_CPU_BACKEND
       *count = 1;
       return;
 #else
-      throw Error(DUET_UNSUPPORTED, "this build has no CPU backend");
+      throw Error(DUET_STATUS_UNSUPPORTED, "this build has no CPU backend");
 #endif
     }
 #if DUET_CUDA_BACKEND
     *count = cuda::device_count();
-    if (*count == 0) throw Error(DUET_CUDA_ERROR, "no CUDA device on this machine: " + cuda::no_device_reason());
+    if (*count == 0) throw Error(DUET_STATUS_CUDA_ERROR, "no CUDA device on this machine: " + cuda::no_device_reason());
 #else
-    throw Error(DUET_UNSUPPORTED, "this build has no CUDA backend");
+    throw Error(DUET_STATUS_UNSUPPORTED, "this build has no CUDA backend");
 #endif
   });
 }
@@ -39,9 +39,9 @@ duet_status duet_device_describe(duet_device device, int32_t index, duet_device_
     const auto name_it = [&](const std::string& name) {
       name.copy(found.name, std::min(name.size(), sizeof found.name - 1));
     };
-    if (device == DUET_CPU) name_it("CPU");
+    if (device == DUET_DEVICE_CPU) name_it("CPU");
 #if DUET_CUDA_BACKEND
-    if (device == DUET_CUDA) {
+    if (device == DUET_DEVICE_CUDA) {
       const cuda::DeviceFacts given = cuda::device_facts(index);
       const cuda::MemoryInfo memory = cuda::memory_info(index);
       name_it(given.name);

@@ -26,11 +26,11 @@ typedef struct duet_device_facts {
 #define DUET_DEVICE_FACTS_INIT \
   { sizeof(duet_device_facts) }
 
-/* count: of the CPU 1. Errors: DUET_INVALID_ARGUMENT; DUET_UNSUPPORTED where this build lacks the backend;
-   DUET_CUDA_ERROR where the machine has no device that CUDA can use: the text says why. */
+/* count: of the CPU 1. Errors: DUET_STATUS_INVALID_ARGUMENT; DUET_STATUS_UNSUPPORTED where this build lacks the
+   backend; DUET_STATUS_CUDA_ERROR where the machine has no device that CUDA can use: the text says why. */
 DUET_API duet_status duet_device_count(duet_device device, int32_t* count);
-/* Errors: as duet_device_count(), and DUET_INVALID_ARGUMENT where index is not below the count. What is said of a
-   device does not say that this build holds code for it: duet_context_create() tells. */
+/* Errors: as duet_device_count(), and DUET_STATUS_INVALID_ARGUMENT where index is not below the count. What is said of
+   a device does not say that this build holds code for it: duet_context_create() tells. */
 DUET_API duet_status duet_device_describe(duet_device device, int32_t index, duet_device_facts* facts);
 
 #ifdef __cplusplus

@@ -20,7 +20,7 @@ inline constexpr int64_t kSmallRows = 256;
 }
 
 struct duet_context {
-  duet_device device = DUET_CPU;
+  duet_device device = DUET_DEVICE_CPU;
   int32_t device_index = 0;
   int32_t threads = 1;
   int32_t multiprocessors = 0;  // of the CUDA device; sizes grids, never a result's bits
@@ -50,15 +50,15 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
           "context: expected one made in this process, got one made before fork(), whose threads are the parent's; "
           "make another here");
 #if DUET_CUDA_BACKEND
-  if (context->device == DUET_CUDA) {
+  if (context->device == DUET_DEVICE_CUDA) {
     const duet::cuda::DeviceScope current(context->device_index);
     return cuda();
   }
 #endif
 #if DUET_CPU_BACKEND
-  if (context->device == DUET_CPU) return cpu();
+  if (context->device == DUET_DEVICE_CPU) return cpu();
 #endif
-  throw Error(DUET_UNSUPPORTED, "this build has no backend for the context's device");
+  throw Error(DUET_STATUS_UNSUPPORTED, "this build has no backend for the context's device");
 }
 
 }  // namespace duet

@@ -33,7 +33,7 @@ template <class... Parts>
 }
 template <class... Parts>
 [[noreturn, gnu::cold, gnu::noinline]] void refuse(Parts... parts) {
-  throw Error(DUET_INVALID_ARGUMENT, joined<Parts...>(parts...));
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, joined<Parts...>(parts...));
 }
 }  // namespace detail
 
@@ -43,7 +43,7 @@ std::string text(const Parts&... parts) {
   return detail::joined<detail::Passed<Parts>...>(parts...);
 }
 
-// Throws Error(DUET_INVALID_ARGUMENT) unless condition holds. Write the condition so that NaN fails it:
+// Throws Error(DUET_STATUS_INVALID_ARGUMENT) unless condition holds. Write the condition so that NaN fails it:
 // require(temperature > 0, ...).
 template <class... Parts>
 void require(bool condition, const Parts&... parts) {
@@ -52,7 +52,7 @@ void require(bool condition, const Parts&... parts) {
 
 // For callers in C++: throws what a call of the C interface reported.
 inline void succeed(duet_status status) {
-  if (status != DUET_OK) throw Error(status, duet_last_error());
+  if (status != DUET_STATUS_OK) throw Error(status, duet_last_error());
 }
 
 namespace detail {
@@ -65,7 +65,7 @@ template <class Body>
 duet_status guard(const char* operation, Body&& body) noexcept {
   try {
     body();
-    return DUET_OK;
+    return DUET_STATUS_OK;
   } catch (...) {
     return detail::report_exception(operation);
   }

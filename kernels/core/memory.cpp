@@ -17,7 +17,7 @@ constexpr std::align_val_t kAlignment{256};
 void* allocate(size_t bytes) {
   if (bytes == 0) return nullptr;
   void* const data = ::operator new(bytes, kAlignment, std::nothrow);
-  if (data == nullptr) throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes: out of host memory"));
+  if (data == nullptr) throw Error(DUET_STATUS_OUT_OF_MEMORY, text("allocating ", bytes, " bytes: out of host memory"));
   return data;
 }
 void release(void* data) { ::operator delete(data, kAlignment); }

@@ -1,6 +1,7 @@
 /* Memory that a context's kernels reach: the host's for the CPU, the device's for CUDA. Fills, copies, allocations and
    releases happen in the order of the context's stream, and return before they are done where that is a device's. All
-   of them are refused with DUET_INVALID_ARGUMENT where context is null; CUDA's own failures are DUET_CUDA_ERROR. */
+   of them are refused with DUET_STATUS_INVALID_ARGUMENT where context is null; CUDA's own failures are
+   DUET_STATUS_CUDA_ERROR. */
 #ifndef DUET_CORE_MEMORY_H
 #define DUET_CORE_MEMORY_H
 
@@ -16,7 +17,7 @@ extern "C" {
 
 /* Uninitialised, aligned to 256 bytes; null for 0 bytes. CUDA: from the device's stream-ordered pool, and not while the
    stream is captured.
-   Errors: DUET_OUT_OF_MEMORY (the text says how much was asked for, and of a device how much is free). */
+   Errors: DUET_STATUS_OUT_OF_MEMORY (the text says how much was asked for, and of a device how much is free). */
 DUET_API duet_status duet_memory_allocate(duet_context* context, size_t bytes, void** data);
 /* data may be null. Work put on the context's stream before may still use it. */
 DUET_API duet_status duet_memory_release(duet_context* context, void* data);
@@ -28,12 +29,12 @@ DUET_API duet_status duet_memory_fill(duet_context* context, void* data, int32_t
 DUET_API duet_status duet_memory_copy(duet_context* context, void* to, const void* from, size_t bytes);
 
 /* Memory of the host, aligned to 256 bytes, that a device copies to and from without waiting: page-locked for CUDA,
-   plain for the CPU. Uninitialised; null for 0 bytes. Errors: DUET_OUT_OF_MEMORY. */
+   plain for the CPU. Uninitialised; null for 0 bytes. Errors: DUET_STATUS_OUT_OF_MEMORY. */
 DUET_API duet_status duet_pinned_allocate(duet_context* context, size_t bytes, void** data);
 DUET_API duet_status duet_pinned_release(duet_context* context, void* data);
 
-/* Returns when all that was put on the context's stream is done. Errors: DUET_CUDA_ERROR, also where a kernel has
-   failed since. */
+/* Returns when all that was put on the context's stream is done. Errors: DUET_STATUS_CUDA_ERROR, also where a kernel
+   has failed since. */
 DUET_API duet_status duet_context_synchronize(duet_context* context);
 
 #ifdef __cplusplus

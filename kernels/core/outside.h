@@ -41,7 +41,7 @@ void check_within(const duet_context* context, Vector<const T> values, const Ran
   const duet_fault found = dispatch(
       context, [&] { return cpu::first_outside(values, range); },
       [&] { return cuda::first_outside(*context, values, range); });
-  if (found.argument) throw Error(DUET_INVALID_ARGUMENT, fault_text(found));
+  if (found.argument) throw Error(DUET_STATUS_INVALID_ARGUMENT, fault_text(found));
 }
 
 }  // namespace duet

@@ -30,13 +30,13 @@ struct Dtype {
   int value;
   friend std::ostream& operator<<(std::ostream& out, Dtype dtype) {
     switch (dtype.value) {
-      case DUET_F32: return out << "f32";
-      case DUET_F16: return out << "f16";
-      case DUET_BF16: return out << "bf16";
-      case DUET_I32: return out << "i32";
-      case DUET_I64: return out << "i64";
-      case DUET_U32: return out << "u32";
-      case DUET_F64: return out << "f64";
+      case DUET_DTYPE_F32: return out << "f32";
+      case DUET_DTYPE_F16: return out << "f16";
+      case DUET_DTYPE_BF16: return out << "bf16";
+      case DUET_DTYPE_I32: return out << "i32";
+      case DUET_DTYPE_I64: return out << "i64";
+      case DUET_DTYPE_U32: return out << "u32";
+      case DUET_DTYPE_F64: return out << "f64";
     }
     return out << "unknown value " << dtype.value;
   }
@@ -56,11 +56,11 @@ duet_status detail::report_exception(const char* operation) noexcept {
   } catch (const Error& error) {
     return report(operation, error.status(), error.what());
   } catch (const std::bad_alloc&) {
-    return report(operation, DUET_OUT_OF_MEMORY, "out of host memory");
+    return report(operation, DUET_STATUS_OUT_OF_MEMORY, "out of host memory");
   } catch (const std::exception& error) {
-    return report(operation, DUET_INTERNAL_ERROR, error.what());
+    return report(operation, DUET_STATUS_INTERNAL_ERROR, error.what());
   } catch (...) {
-    return report(operation, DUET_INTERNAL_ERROR, "unknown exception");
+    return report(operation, DUET_STATUS_INTERNAL_ERROR, "unknown exception");
   }
 }
 
@@ -115,7 +115,7 @@ bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64
 
 void detail::refuse_struct_size(const char* name, size_t first, size_t last, size_t given) {
   const std::string expected = first == last ? text(last) : text(first, " to ", last);
-  throw Error(DUET_INVALID_ARGUMENT,
+  throw Error(DUET_STATUS_INVALID_ARGUMENT,
               text(name, ".struct_size: expected ", expected, " as the struct's _INIT sets it, got ", given));
 }
 
@@ -126,13 +126,14 @@ void check_first(int64_t first, int64_t count, const char* name, const char* fie
 }
 
 void Workspace::refuse(double count, size_t element_bytes) {
-  throw Error(DUET_OUT_OF_MEMORY,
+  throw Error(DUET_STATUS_OUT_OF_MEMORY,
               text("workspace: ", count, " elements of ", element_bytes, " bytes are more than memory can hold"));
 }
 
 void Workspace::check(size_t needed) const {
   if (bytes_ < needed || (needed > 0 && data_ == nullptr))
-    throw Error(DUET_WORKSPACE_TOO_SMALL, text("workspace: expected ", needed, " bytes, got ", data_ ? bytes_ : 0));
+    throw Error(DUET_STATUS_WORKSPACE_TOO_SMALL,
+                text("workspace: expected ", needed, " bytes, got ", data_ ? bytes_ : 0));
   require(reinterpret_cast<uintptr_t>(data_) % 64 == 0, "workspace: expected 64-byte alignment");
 }
 
@@ -140,14 +141,14 @@ void Workspace::check(size_t needed) const {
 
 const char* duet_status_name(duet_status status) {
   switch (duet::enum_value(status)) {
-    case DUET_OK: return "DUET_OK";
-    case DUET_INVALID_ARGUMENT: return "DUET_INVALID_ARGUMENT";
-    case DUET_WORKSPACE_TOO_SMALL: return "DUET_WORKSPACE_TOO_SMALL";
-    case DUET_UNSUPPORTED: return "DUET_UNSUPPORTED";
-    case DUET_CUDA_ERROR: return "DUET_CUDA_ERROR";
-    case DUET_OUT_OF_MEMORY: return "DUET_OUT_OF_MEMORY";
-    case DUET_IO_ERROR: return "DUET_IO_ERROR";
-    case DUET_INTERNAL_ERROR: return "DUET_INTERNAL_ERROR";
+    case DUET_STATUS_OK: return "DUET_STATUS_OK";
+    case DUET_STATUS_INVALID_ARGUMENT: return "DUET_STATUS_INVALID_ARGUMENT";
+    case DUET_STATUS_WORKSPACE_TOO_SMALL: return "DUET_STATUS_WORKSPACE_TOO_SMALL";
+    case DUET_STATUS_UNSUPPORTED: return "DUET_STATUS_UNSUPPORTED";
+    case DUET_STATUS_CUDA_ERROR: return "DUET_STATUS_CUDA_ERROR";
+    case DUET_STATUS_OUT_OF_MEMORY: return "DUET_STATUS_OUT_OF_MEMORY";
+    case DUET_STATUS_IO_ERROR: return "DUET_STATUS_IO_ERROR";
+    case DUET_STATUS_INTERNAL_ERROR: return "DUET_STATUS_INTERNAL_ERROR";
   }
   return "unknown status";
 }

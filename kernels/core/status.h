@@ -13,18 +13,19 @@ extern "C" {
 #endif
 
 typedef enum duet_status {
-  DUET_OK = 0,
-  DUET_INVALID_ARGUMENT =
+  DUET_STATUS_OK = 0,
+  DUET_STATUS_INVALID_ARGUMENT =
       1, /* a shape, a null, a dtype, a value out of range: the text names argument, expected and actual */
-  DUET_WORKSPACE_TOO_SMALL = 2, /* the text names the bytes needed and the bytes given */
-  DUET_UNSUPPORTED = 3,         /* valid, but not on this device or in this build */
-  DUET_CUDA_ERROR = 4,
-  DUET_OUT_OF_MEMORY = 5,
-  DUET_IO_ERROR = 6,
-  DUET_INTERNAL_ERROR = 7
+  DUET_STATUS_WORKSPACE_TOO_SMALL = 2, /* the text names the bytes needed and the bytes given */
+  DUET_STATUS_UNSUPPORTED = 3,         /* valid, but not on this device or in this build */
+  DUET_STATUS_CUDA_ERROR = 4,
+  DUET_STATUS_OUT_OF_MEMORY = 5,
+  DUET_STATUS_IO_ERROR = 6,
+  DUET_STATUS_INTERNAL_ERROR = 7
 } duet_status;
 
-/* "DUET_INVALID_ARGUMENT" for DUET_INVALID_ARGUMENT, and so on; "unknown status" for a number that is none. */
+/* "DUET_STATUS_INVALID_ARGUMENT" for DUET_STATUS_INVALID_ARGUMENT, and so on; "unknown status" for a number that is
+ * none. */
 DUET_API const char* duet_status_name(duet_status status);
 
 /* What the last failed call on this thread had to say; "" before the first failure. Valid until the next failure on

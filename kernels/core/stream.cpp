@@ -35,7 +35,7 @@ thread_local Ranges ranges;
 template <class Cuda>
 void on_cuda(const duet_context* context, const char* what, Cuda&& cuda) {
   dispatch(
-      context, [&] { throw Error(DUET_UNSUPPORTED, text(what, ": a CPU context has none")); }, cuda);
+      context, [&] { throw Error(DUET_STATUS_UNSUPPORTED, text(what, ": a CPU context has none")); }, cuda);
 }
 
 #if DUET_CUDA_BACKEND
@@ -54,12 +54,12 @@ duet_status duet_stream_create(duet_device device, [[maybe_unused]] int32_t devi
   return guard("stream_create", [&] {
     require(stream != nullptr, "stream: null");
     *stream = nullptr;
-    if (enumerator(device, "device", DUET_CPU, DUET_CUDA) == DUET_CPU) return;
+    if (enumerator(device, "device", DUET_DEVICE_CPU, DUET_DEVICE_CUDA) == DUET_DEVICE_CPU) return;
 #if DUET_CUDA_BACKEND
     const cuda::DeviceScope scope(device_index);
     *stream = cuda::Stream().release();
 #else
-    throw Error(DUET_UNSUPPORTED, "device: this build has no CUDA backend");
+    throw Error(DUET_STATUS_UNSUPPORTED, "device: this build has no CUDA backend");
 #endif
   });
 }
@@ -150,7 +150,7 @@ duet_status duet_graph_end(duet_context* context, duet_graph** graph) {
 
 void duet_graph_abandon([[maybe_unused]] duet_context* context) {
 #if DUET_CUDA_BACKEND
-  if (context && context->device == DUET_CUDA && context->stream) cuda::abandon_capture(context->stream);
+  if (context && context->device == DUET_DEVICE_CUDA && context->stream) cuda::abandon_capture(context->stream);
 #endif
 }
 

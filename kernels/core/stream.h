@@ -1,7 +1,8 @@
 /* Streams, events and graphs of a CUDA device, so that an engine without CUDA's headers can let calls of several
    contexts run side by side, and record a sequence of calls once and replay it. On the CPU a call is done when it
-   returns: its streams are null, its events are done at once, and there are no graphs. Errors: DUET_INVALID_ARGUMENT (a
-   null), DUET_UNSUPPORTED (no CUDA backend in this build, no graphs), DUET_CUDA_ERROR. */
+   returns: its streams are null, its events are done at once, and there are no graphs. Errors:
+   DUET_STATUS_INVALID_ARGUMENT (a null), DUET_STATUS_UNSUPPORTED (no CUDA backend in this build, no graphs),
+   DUET_STATUS_CUDA_ERROR. */
 #ifndef DUET_CORE_STREAM_H
 #define DUET_CORE_STREAM_H
 

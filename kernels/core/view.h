@@ -11,13 +11,13 @@ extern "C" {
 #endif
 
 typedef enum duet_dtype {
-  DUET_F32 = 0,
-  DUET_F16 = 1,  /* reserved: refused today */
-  DUET_BF16 = 2, /* reserved: refused today */
-  DUET_I32 = 3,
-  DUET_I64 = 4,
-  DUET_U32 = 5,
-  DUET_F64 = 6 /* of tensors in model files: every operation refuses it */
+  DUET_DTYPE_F32 = 0,
+  DUET_DTYPE_F16 = 1,  /* reserved: refused today */
+  DUET_DTYPE_BF16 = 2, /* reserved: refused today */
+  DUET_DTYPE_I32 = 3,
+  DUET_DTYPE_I64 = 4,
+  DUET_DTYPE_U32 = 5,
+  DUET_DTYPE_F64 = 6 /* of tensors in model files: every operation refuses it */
 } duet_dtype;
 
 /* Row-major; element (i, j) is data[i * row_stride + j], row_stride in elements, at least columns and below 2^31; it is
@@ -40,7 +40,7 @@ typedef struct duet_vector {
 } duet_vector;
 
 /* Scratch memory of the caller, 64-byte aligned, in the context's memory; its content is undefined before and after a
-   call. Shapes for which it would be larger than any memory are DUET_OUT_OF_MEMORY. */
+   call. Shapes for which it would be larger than any memory are DUET_STATUS_OUT_OF_MEMORY. */
 typedef struct duet_workspace {
   void* data;
   size_t bytes;
@@ -48,27 +48,27 @@ typedef struct duet_workspace {
 
 /* Contiguous views of plain arrays. */
 static inline duet_matrix duet_f32_matrix(const float* data, int64_t rows, int64_t columns) {
-  duet_matrix view = {(void*)data, rows, columns, columns, DUET_F32};
+  duet_matrix view = {(void*)data, rows, columns, columns, DUET_DTYPE_F32};
   return view;
 }
 static inline duet_matrix duet_i32_matrix(const int32_t* data, int64_t rows, int64_t columns) {
-  duet_matrix view = {(void*)data, rows, columns, columns, DUET_I32};
+  duet_matrix view = {(void*)data, rows, columns, columns, DUET_DTYPE_I32};
   return view;
 }
 static inline duet_vector duet_f32_vector(const float* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_F32};
+  duet_vector view = {(void*)data, size, DUET_DTYPE_F32};
   return view;
 }
 static inline duet_vector duet_i32_vector(const int32_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_I32};
+  duet_vector view = {(void*)data, size, DUET_DTYPE_I32};
   return view;
 }
 static inline duet_vector duet_i64_vector(const int64_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_I64};
+  duet_vector view = {(void*)data, size, DUET_DTYPE_I64};
   return view;
 }
 static inline duet_vector duet_u32_vector(const uint32_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_U32};
+  duet_vector view = {(void*)data, size, DUET_DTYPE_U32};
   return view;
 }
 

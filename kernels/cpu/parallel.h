@@ -21,8 +21,8 @@ void run_items(ThreadPool& pool, int64_t count, ItemCall call, void* closure);
 
 // Calls body(item, thread) for every item in [0, count); thread < min(context.threads, count) numbers the caller's
 // scratch. body does not throw, holds no loop of this kind, and waits for no other item, which may come after it. The
-// first such loop of a context starts its threads: throws DUET_OUT_OF_MEMORY where one cannot be started, before any
-// item. A context without a pool has one thread.
+// first such loop of a context starts its threads: throws DUET_STATUS_OUT_OF_MEMORY where one cannot be started, before
+// any item. A context without a pool has one thread.
 template <class Body>
 void parallel_for(const duet_context& context, int64_t count, Body&& body) {
   if (context.pool == nullptr || count <= 1) {

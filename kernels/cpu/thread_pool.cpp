@@ -94,8 +94,8 @@ void ThreadPool::start() {
     }
   }
   if (failure != 0)
-    throw Error(DUET_OUT_OF_MEMORY, text("context: cannot start thread ", started_ + 2, " of ", threads_, ": ",
-                                         std::generic_category().message(failure)));
+    throw Error(DUET_STATUS_OUT_OF_MEMORY, text("context: cannot start thread ", started_ + 2, " of ", threads_, ": ",
+                                                std::generic_category().message(failure)));
 }
 
 void* ThreadPool::enter(void* worker) {

@@ -6,7 +6,7 @@
    targets. No workspace. Same inputs, same bits.
    ..._all: the same of several logits against one target, one launch on a CUDA device; arrays of count views, 1 to
    DUET_CROSS_ENTROPY_LOGITS.
-   Errors: DUET_INVALID_ARGUMENT. */
+   Errors: DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
 #define DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
 

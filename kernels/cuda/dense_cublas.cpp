@@ -18,7 +18,7 @@ constexpr size_t kAlignment = 256;  // that it asks of its workspace
 
 void check(cublasStatus_t status, const char* what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? DUET_OUT_OF_MEMORY : DUET_CUDA_ERROR,
+  throw Error(status == CUBLAS_STATUS_ALLOC_FAILED ? DUET_STATUS_OUT_OF_MEMORY : DUET_STATUS_CUDA_ERROR,
               text("cuBLASLt, ", what, ": ", cublasLtGetStatusString(status)));
 }
 
@@ -164,7 +164,7 @@ Device& device_of(int32_t index) {
   // Never destroyed: at exit the driver may be gone before it.
   static auto& devices = *new std::array<Device, kMostDevices>;
   if (index >= kMostDevices)
-    throw Error(DUET_UNSUPPORTED, text("device ", index, ": dense products know ", kMostDevices));
+    throw Error(DUET_STATUS_UNSUPPORTED, text("device ", index, ": dense products know ", kMostDevices));
   return devices[static_cast<size_t>(index)];
 }
 

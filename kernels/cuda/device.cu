@@ -17,7 +17,7 @@ template <class... Parts>
 void check(cudaError_t status, const Parts&... what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // taken: the next call shall not report it again
-  throw Error(status == cudaErrorMemoryAllocation ? DUET_OUT_OF_MEMORY : DUET_CUDA_ERROR,
+  throw Error(status == cudaErrorMemoryAllocation ? DUET_STATUS_OUT_OF_MEMORY : DUET_STATUS_CUDA_ERROR,
               text(what..., ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")"));
 }
 
@@ -154,7 +154,7 @@ void* allocate(size_t bytes) {
 }
 // CUDA would make a node of the graph of it, and memory that only that graph knows.
 static void refuse_while_captured(void* stream, const char* what) {
-  if (capturing(stream)) throw Error(DUET_CUDA_ERROR, text(what, ": the stream is being captured"));
+  if (capturing(stream)) throw Error(DUET_STATUS_CUDA_ERROR, text(what, ": the stream is being captured"));
 }
 void* allocate(size_t bytes, void* stream) {
   void* memory = nullptr;
@@ -165,7 +165,7 @@ void* allocate(size_t bytes, void* stream) {
   const cudaError_t status = cudaMallocFromPoolAsync(&memory, bytes, from, stream_of(stream));
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw Error(DUET_OUT_OF_MEMORY, shortage(bytes));
+    throw Error(DUET_STATUS_OUT_OF_MEMORY, shortage(bytes));
   }
   check(status, "allocating ", bytes, " bytes");
   return memory;

@@ -1,7 +1,7 @@
 // The host's side of a device: memory, streams, events, captured graphs, facts. Implemented for CUDA in device.cu and
 // for the emulator in simt/device.cpp, without a CUDA header here. Everything works on the current device (DeviceScope
-// chooses it) and throws Error: DUET_OUT_OF_MEMORY where memory is short, DUET_CUDA_ERROR otherwise. A stream is a
-// cudaStream_t as void*; null is the default stream.
+// chooses it) and throws Error: DUET_STATUS_OUT_OF_MEMORY where memory is short, DUET_STATUS_CUDA_ERROR otherwise. A
+// stream is a cudaStream_t as void*; null is the default stream.
 #pragma once
 
 #include <cstddef>
@@ -142,8 +142,8 @@ class Graph {
   void* handle_;
 };
 void begin_capture(void* stream);
-// In the thread that began it. Throws DUET_CUDA_ERROR where a branch was not joined, or where the thread did meanwhile
-// what it must not.
+// In the thread that began it. Throws DUET_STATUS_CUDA_ERROR where a branch was not joined, or where the thread did
+// meanwhile what it must not.
 Graph end_capture(void* stream);
 void abandon_capture(void* stream) noexcept;  // where there is one; what was recorded is gone
 

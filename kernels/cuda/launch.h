@@ -3,8 +3,8 @@
 //   DUET_LAUNCH(kernel, grid, block, dynamic_shared_bytes, stream)(arguments...);   DUET_LAUNCH((kernel<1, 2>),
 //   ...)(...) DUET_SHARED(float, tile, [16][17]);   DUET_SHARED_DYNAMIC(float, buffer);   DUET_UNROLL for (...)
 //   DUET_NO_UNROLL for (...)
-// A grid of 0 is no launch; one past 2^31 - 1 blocks throws Error(DUET_UNSUPPORTED), a launch that fails
-// Error(DUET_CUDA_ERROR).
+// A grid of 0 is no launch; one past 2^31 - 1 blocks throws Error(DUET_STATUS_UNSUPPORTED), a launch that fails
+// Error(DUET_STATUS_CUDA_ERROR).
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ inline dim3 extent(const dim3& threads) { return threads; }
 template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
 dim3 extent(Integer count) {
   if (count < 0 || static_cast<uint64_t>(count) > 0x7fffffffu)
-    throw Error(DUET_UNSUPPORTED, text("launch: a grid of ", count, " blocks, at most 2^31 - 1"));
+    throw Error(DUET_STATUS_UNSUPPORTED, text("launch: a grid of ", count, " blocks, at most 2^31 - 1"));
   return dim3(static_cast<unsigned>(count));
 }
 
@@ -61,9 +61,10 @@ struct Launch {
   void check(cudaError_t status) const {
     if (status == cudaSuccess) return;
     cudaGetLastError();  // taken: the next call shall not report it again
-    throw Error(DUET_CUDA_ERROR, text("launch of ", name, " on ", grid.x, " x ", grid.y, " x ", grid.z, " blocks of ",
-                                      block.x, " x ", block.y, " x ", block.z, " threads with ", shared_bytes,
-                                      " bytes of dynamic shared memory: ", cudaGetErrorString(status)));
+    throw Error(DUET_STATUS_CUDA_ERROR,
+                text("launch of ", name, " on ", grid.x, " x ", grid.y, " x ", grid.z, " blocks of ", block.x, " x ",
+                     block.y, " x ", block.z, " threads with ", shared_bytes,
+                     " bytes of dynamic shared memory: ", cudaGetErrorString(status)));
   }
 #endif
 };

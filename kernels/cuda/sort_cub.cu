@@ -22,7 +22,7 @@ uint64_t* run(const duet_context& context, uint64_t* keys, uint64_t* spare, int6
   const auto starts = thrust::make_transform_iterator(thrust::make_counting_iterator(int64_t{0}), RowStart{columns});
   const cudaError_t status = cub::DeviceSegmentedSort::SortKeys(temporary, bytes, buffers, rows * columns, rows, starts,
                                                                 starts + 1, static_cast<cudaStream_t>(context.stream));
-  if (status != cudaSuccess) throw Error(DUET_CUDA_ERROR, text("sort_rows: ", cudaGetErrorString(status)));
+  if (status != cudaSuccess) throw Error(DUET_STATUS_CUDA_ERROR, text("sort_rows: ", cudaGetErrorString(status)));
   return buffers.Current();
 }
 

@@ -2,8 +2,8 @@
    and v correlated, / n.
    a, v n x d (a batch of pairs); biased variance, eps inside the root; 0 if d = 1 or n = 0. Backward adds grad_loss (1)
    dL/da into grad_a and dL/dv into grad_v; null: not computed. Memory O(d^2 + n d). Same inputs, same bits.
-   Workspace: duet_decorrelation_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT,
-   DUET_WORKSPACE_TOO_SMALL. */
+   Workspace: duet_decorrelation_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DECORRELATION_DECORRELATION_H
 #define DUET_DECORRELATION_DECORRELATION_H
 

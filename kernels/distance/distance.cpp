@@ -9,7 +9,7 @@ namespace {
 
 DistanceInputs check(const duet_distance_inputs* given, Arguments& arguments) {
   const duet_distance_inputs inputs = load(given, "inputs");
-  const duet_metric metric = enumerator(inputs.metric, "inputs.metric", DUET_SQEUCLIDEAN, DUET_INNER);
+  const duet_metric metric = enumerator(inputs.metric, "inputs.metric", DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_INNER);
   const auto x = arguments.side(inputs.x, "inputs.x", kAny);
   return {x, arguments.side(inputs.y, "inputs.y", x.columns), metric};
 }
@@ -52,10 +52,10 @@ duet_status duet_distance_backward(duet_context* context, const duet_distance_in
     const DistanceInputs checked = check(inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
     Matrix<const float> values;
-    if (checked.metric == DUET_EUCLIDEAN) values = arguments.matrix<const float>(distances, "distances", n, m);
-    if (checked.metric == DUET_COSINE)
+    if (checked.metric == DUET_METRIC_EUCLIDEAN) values = arguments.matrix<const float>(distances, "distances", n, m);
+    if (checked.metric == DUET_METRIC_COSINE)
       values = arguments.matrix<const float>(distances, "distances", n, m, Need::optional);
-    if (checked.metric == DUET_SQEUCLIDEAN || checked.metric == DUET_INNER)
+    if (checked.metric == DUET_METRIC_SQEUCLIDEAN || checked.metric == DUET_METRIC_INNER)
       require_absent(distances, "distances", "for a metric that does not read them");
     const auto grad = arguments.matrix<const float>(grad_distances, "grad_distances", n, m);
     const auto to_x = arguments.matrix<float>(grad_x, "grad_x", n, d, Need::optional),

@@ -4,8 +4,8 @@
    where they are not null: gradients of close pairs then keep their digits; any other metric refuses them. It adds into
    grad_x (n x d) and grad_y (m x d); a null gradient is not computed. euclidean has gradient 0 where D = 0, cosine
    where a row's norm is below 1e-12. NaN in a row gives NaN in its distances. Same inputs, same bits. n = 0 or m = 0:
-   nothing to write. Workspace: duet_distance_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT,
-   DUET_WORKSPACE_TOO_SMALL. */
+   nothing to write. Workspace: duet_distance_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DISTANCE_DISTANCE_H
 #define DUET_DISTANCE_DISTANCE_H
 
@@ -17,10 +17,10 @@ extern "C" {
 #endif
 
 typedef enum duet_metric {
-  DUET_SQEUCLIDEAN = 0,
-  DUET_EUCLIDEAN = 1,
-  DUET_COSINE = 2,
-  DUET_INNER = 3 /* a similarity */
+  DUET_METRIC_SQEUCLIDEAN = 0,
+  DUET_METRIC_EUCLIDEAN = 1,
+  DUET_METRIC_COSINE = 2,
+  DUET_METRIC_INNER = 3 /* a similarity */
 } duet_metric;
 
 typedef struct duet_distance_inputs {

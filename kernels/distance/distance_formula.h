@@ -23,7 +23,7 @@ inline constexpr double kSmallestCosine = 1e-28;
 // norm, of cosine the distance.
 constexpr float closeness(duet_metric metric, double d) {
   const double share = 4e-4 * (d > 128 ? d / 128 : 1), of_unit_rows = share / 2;
-  if (metric != DUET_COSINE) return static_cast<float>(share);
+  if (metric != DUET_METRIC_COSINE) return static_cast<float>(share);
   return static_cast<float>(of_unit_rows > 0.01 ? of_unit_rows : 0.01);
 }
 
@@ -37,18 +37,18 @@ DUET_HOST_DEVICE inline bool is_told(float value, float near, float larger_squar
 // The distance of rows, for cosine of unit rows, whose squared difference is `square`; norms: of the rows given, for
 // cosine alone.
 DUET_HOST_DEVICE inline float distance_of_square(duet_metric metric, double square, double norm_x, double norm_y) {
-  if (metric == DUET_COSINE) {
+  if (metric == DUET_METRIC_COSINE) {
     const double distance = (square + (1 - unit_square(norm_x)) + (1 - unit_square(norm_y))) / 2;
     return distance < kSmallestCosine ? 0.0f : static_cast<float>(distance);
   }
-  return static_cast<float>(metric == DUET_EUCLIDEAN ? std::sqrt(square) : square);
+  return static_cast<float>(metric == DUET_METRIC_EUCLIDEAN ? std::sqrt(square) : square);
 }
 
 // Whether a pair's gradient is formed from the difference of its rows: of cosine because g - (g.u) u cancels where g is
 // along u, of Euclidean distances because 1 / D magnifies what products cancel, or leaves float32's range.
 // larger_square: of the rows' squared norms. NaN is not close.
 DUET_HOST_DEVICE inline bool by_difference(duet_metric metric, float distance, float near, float larger_square) {
-  if (metric == DUET_COSINE) return distance < near;
+  if (metric == DUET_METRIC_COSINE) return distance < near;
   const float bound = near * larger_square;
   return (distance * distance < (bound > kSmallestSquare ? bound : kSmallestSquare)) | (distance > kFarEuclidean);
 }

@@ -145,14 +145,14 @@ void project(const duet_context& context, Matrix<const float> g, Matrix<const fl
 DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d,
                                      int64_t block_rows, int64_t block_columns)
     : metric_(metric), products_(workspace, block_rows, block_columns, d) {
-  if (metric == DUET_COSINE) {
+  if (metric == DUET_METRIC_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
     unit_y_ = workspace.take_matrix<float>(m, d);
-  } else if (metric != DUET_INNER) {
+  } else if (metric != DUET_METRIC_INNER) {
     row_sum_ = workspace.take<double>(n);
     column_sum_ = workspace.take<double>(m);
   }
-  if (metric == DUET_EUCLIDEAN || metric == DUET_COSINE) {
+  if (metric == DUET_METRIC_EUCLIDEAN || metric == DUET_METRIC_COSINE) {
     close_ = workspace.take_matrix<uint64_t>(block_rows, ceil_div(block_columns, kChunk));
     has_close_ = workspace.take<uint8_t>(block_rows);
   }
@@ -163,13 +163,13 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
   grad_x_ = grad_x;
   grad_y_ = grad_y;
   const auto wanted = [&](Matrix<float> grad, Matrix<float> unit) {
-    return grad && metric_ == DUET_COSINE ? unit : grad;
+    return grad && metric_ == DUET_METRIC_COSINE ? unit : grad;
   };
   products_.begin(tiles.x(), tiles.y(), wanted(grad_x, unit_x_), wanted(grad_y, unit_y_));
-  if (metric_ == DUET_COSINE) {
+  if (metric_ == DUET_METRIC_COSINE) {
     std::fill_n(unit_x_.data, unit_x_.rows * unit_x_.columns, 0.0f);
     std::fill_n(unit_y_.data, unit_y_.rows * unit_y_.columns, 0.0f);
-  } else if (metric_ != DUET_INNER) {
+  } else if (metric_ != DUET_METRIC_INNER) {
     std::fill_n(row_sum_, tiles.x().rows, 0.0);
     std::fill_n(column_sum_, tiles.y().rows, 0.0);
   }
@@ -178,17 +178,17 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
 
 void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given,
                                   Matrix<float> g) {
-  const bool plain = metric_ == DUET_COSINE || metric_ == DUET_INNER;
+  const bool plain = metric_ == DUET_METRIC_COSINE || metric_ == DUET_METRIC_INNER;
   for (int64_t i = 0; i < g.rows; ++i) {
     const int64_t row = tile.first_row + i;
     if (plain) {
       if (given.row(i) != g.row(i)) std::memcpy(g.row(i), given.row(i), sizeof(float) * static_cast<size_t>(g.columns));
-      if (metric_ == DUET_COSINE && distances &&
+      if (metric_ == DUET_METRIC_COSINE && distances &&
           HWY_DYNAMIC_DISPATCH(any_below)(distances.row(i), tiles_->near(), g.columns))
         mark_close(tile, i, distances.row(i), g.row(i));
       continue;
     }
-    if (metric_ == DUET_SQEUCLIDEAN) {
+    if (metric_ == DUET_METRIC_SQEUCLIDEAN) {
       row_sum_[row] += HWY_DYNAMIC_DISPATCH(factor_row)(given.row(i), g.columns, g.row(i));
       continue;
     }
@@ -224,7 +224,7 @@ double DistanceGradients::mark_close(const Tile& tile, int64_t i, const float* d
 void DistanceGradients::add_close_pair(float factor, const CloseRow& x, const CloseRow& y, float* grad) const {
   const int64_t d = tiles_->x().columns;
   double times = factor;
-  if (metric_ == DUET_EUCLIDEAN) {
+  if (metric_ == DUET_METRIC_EUCLIDEAN) {
     const double square = squared_difference(x.row, 1, y.row, 1, d);
     if (square == 0) return;
     times /= std::sqrt(square);
@@ -235,7 +235,7 @@ void DistanceGradients::add_close_pair(float factor, const CloseRow& x, const Cl
 // The close pairs' share of the gradients, in order of columns for x and of rows for y; their factor becomes 0.
 void DistanceGradients::add_close_pairs(const duet_context& context, const Block& block, Matrix<float> g) {
   if (std::none_of(has_close_, has_close_ + block.rows, [](uint8_t has) { return has != 0; })) return;
-  const bool cosine = metric_ == DUET_COSINE;
+  const bool cosine = metric_ == DUET_METRIC_COSINE;
   const auto row_x = [&](int64_t i) {
     return CloseRow{tiles_->given_x().row(i), cosine ? inverse_norm(tiles_->norms_x()[i]) : 1};
   };
@@ -283,10 +283,10 @@ void DistanceGradients::add_block(const duet_context& context, const Block& bloc
 
 void DistanceGradients::finish(const duet_context& context) {
   if (tiles_->x().rows == 0 || tiles_->y().rows == 0) return;  // no pair adds anything, not even 0 times a NaN
-  if (metric_ == DUET_COSINE) {
+  if (metric_ == DUET_METRIC_COSINE) {
     project(context, unit_x_, tiles_->given_x(), tiles_->norms_x(), grad_x_);
     project(context, unit_y_, tiles_->given_y(), tiles_->norms_y(), grad_y_);
-  } else if (metric_ != DUET_INNER) {
+  } else if (metric_ != DUET_METRIC_INNER) {
     subtract_scaled_rows(context, row_sum_, tiles_->x(), grad_x_);
     subtract_scaled_rows(context, column_sum_, tiles_->y(), grad_y_);
   }

@@ -108,15 +108,15 @@ __global__ void __launch_bounds__(kThreads)
 
 DistanceGradients::Side DistanceGradients::take(Workspace& workspace, int64_t rows, int64_t others, int64_t d) const {
   Side side;
-  if (metric_ == DUET_COSINE) {
+  if (metric_ == DUET_METRIC_COSINE) {
     side.unit = workspace.take_matrix<float>(rows, d);
-  } else if (metric_ != DUET_INNER) {
+  } else if (metric_ != DUET_METRIC_INNER) {
     constexpr int64_t kFewestColumns = 64;  // of a tile
     side.sum = workspace.take<double>(rows);
     side.partial_sums =
         workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / kFewestColumns * kBlockRows);
   }
-  if ((metric_ == DUET_EUCLIDEAN || metric_ == DUET_COSINE) && is_exact(precision_)) {
+  if ((metric_ == DUET_METRIC_EUCLIDEAN || metric_ == DUET_METRIC_COSINE) && is_exact(precision_)) {
     const int64_t of_block = std::min(packed_rows(rows), kBlockRows);
     side.bits = workspace.take<unsigned>(of_block * kBitWords);
     side.marks = workspace.take<int>(of_block);
@@ -149,7 +149,7 @@ void DistanceGradients::begin(const duet_context& context, const DistanceRows& r
   };
   prepare(x_, x, grad_x, rows.norms_x());
   prepare(y_, y, grad_y, rows.norms_y());
-  const bool cosine = metric_ == DUET_COSINE;
+  const bool cosine = metric_ == DUET_METRIC_COSINE;
   products_.begin(context, x, rows.norms_x().inverse, y, rows.norms_y().inverse, grad_x && cosine ? x_.unit : grad_x,
                   grad_y && cosine ? y_.unit : grad_y, unless_zero);
   view_ = {};
@@ -173,8 +173,8 @@ void DistanceGradients::add(const duet_context& context, const Block& block, int
     if (!side.grad || !side.bits) return;
     const Matrix<float> to = side.unit ? side.unit : side.grad;
     DUET_LAUNCH(add_close_pairs_kernel, blocks_for(count), kThreads, 0, context.stream)
-    (side.bits, side.marks, factors, rows, others, metric_ == DUET_EUCLIDEAN, to.part(first, 0, count, to.columns),
-     unless_zero_);
+    (side.bits, side.marks, factors, rows, others, metric_ == DUET_METRIC_EUCLIDEAN,
+     to.part(first, 0, count, to.columns), unless_zero_);
   };
   close(x_, view_.block.g, block.first_row, block.rows, x, y);
   close(y_, view_.block.transposed, block.first_column, block.columns, y, x);

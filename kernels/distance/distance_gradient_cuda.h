@@ -70,9 +70,10 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
                                               const DistanceGradientView& out, const TilePlace& place,
                                               const Source& source, typename T::Values& values) {
   constexpr float kSmallestFloat = 1.40129846e-45f, kSmallestNormal = 1.17549435e-38f;
-  const bool euclidean = rows.metric == DUET_EUCLIDEAN, summed = euclidean || rows.metric == DUET_SQEUCLIDEAN;
-  const bool marked = is_exact(T::kPrecision) && (euclidean || rows.metric == DUET_COSINE);
-  const float times = rows.metric == DUET_SQEUCLIDEAN ? -2 : 1;
+  const bool euclidean = rows.metric == DUET_METRIC_EUCLIDEAN,
+             summed = euclidean || rows.metric == DUET_METRIC_SQEUCLIDEAN;
+  const bool marked = is_exact(T::kPrecision) && (euclidean || rows.metric == DUET_METRIC_COSINE);
+  const float times = rows.metric == DUET_METRIC_SQEUCLIDEAN ? -2 : 1;
   unsigned close[T::kValues / 32] = {};
   float x[T::kThreadRows];
   DUET_UNROLL

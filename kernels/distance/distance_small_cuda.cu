@@ -24,14 +24,15 @@ struct Pair {
 
 constexpr size_t shared_bytes(duet_metric metric, int64_t pairs, int64_t d) {
   const size_t each = sizeof(Pair) + sizeof(double), count = static_cast<size_t>(pairs);
-  return count * each + (metric == DUET_COSINE ? count * sizeof(double) + static_cast<size_t>(d) * sizeof(float) : 0);
+  return count * each +
+         (metric == DUET_METRIC_COSINE ? count * sizeof(double) + static_cast<size_t>(d) * sizeof(float) : 0);
 }
 
 // A pair that float32 gives no direction, or one that cancels. NaN has none of these.
 __device__ bool needs_double(duet_metric metric, float distance, float near) {
   constexpr float kSmallestNormal = 1.17549435e-38f;
-  if (metric == DUET_EUCLIDEAN) return (distance < kSmallestNormal) | (distance > kFarEuclidean);
-  return metric == DUET_COSINE && by_difference(metric, distance, near, 1);
+  if (metric == DUET_METRIC_EUCLIDEAN) return (distance < kSmallestNormal) | (distance > kFarEuclidean);
+  return metric == DUET_METRIC_COSINE && by_difference(metric, distance, near, 1);
 }
 
 __global__ void __launch_bounds__(kThreads, kBlocks)
@@ -50,7 +51,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
     for (int64_t k = threadIdx.x; !in.adds && k < d; k += kThreads) to[k] = 0;
     return;
   }
-  const bool cosine = in.metric == DUET_COSINE;
+  const bool cosine = in.metric == DUET_METRIC_COSINE;
   auto* const factors = reinterpret_cast<double*>(pairs + count);  // of pairs that are added in float64
   double* const inverses = factors + count;                        // of the others' norms; cosine
   auto* const sums = reinterpret_cast<float*>(inverses + count);   // d; cosine
@@ -61,10 +62,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   bool weighs = false, needs = false;
   for (int64_t j = threadIdx.x; j < count; j += kThreads) {
     const int64_t i = is_x ? row : j, column = is_x ? j : row;
-    const float g = in.g.row(i)[column], distance = in.metric == DUET_SQEUCLIDEAN ? 1 : in.distances.row(i)[column];
-    const bool euclidean = in.metric == DUET_EUCLIDEAN;
+    const float g = in.g.row(i)[column],
+                distance = in.metric == DUET_METRIC_SQEUCLIDEAN ? 1 : in.distances.row(i)[column];
+    const bool euclidean = in.metric == DUET_METRIC_EUCLIDEAN;
     // g / D of a distance that is NaN is NaN though g be 0.
-    const float weight = in.metric == DUET_SQEUCLIDEAN ? 2 * g : euclidean && isnan(distance) ? distance : g;
+    const float weight = in.metric == DUET_METRIC_SQEUCLIDEAN ? 2 * g : euclidean && isnan(distance) ? distance : g;
     const bool in_double = weight != 0 && needs_double(in.metric, distance, near);
     pairs[j] = {in_double ? 0 : weight, in_double ? 0 : euclidean && weight != 0 ? 1 / distance : 1};
     factors[j] = weight;

@@ -54,7 +54,7 @@ struct DistanceRow {
 
   // Floats that construction fills.
   DUET_HOST_DEVICE static constexpr int64_t floats(duet_metric metric, int64_t d) {
-    return metric == DUET_COSINE ? 2 * d : d;
+    return metric == DUET_METRIC_COSINE ? 2 * d : d;
   }
 
   // For whole blocks; ends with a barrier. shared: floats(metric, d).
@@ -65,8 +65,8 @@ struct DistanceRow {
     double sum = 0;  // each warp for itself
     for (int64_t k = lane_of_warp(); k < d; k += 32) sum += static_cast<double>(row[k]) * row[k];
     length = sqrt(warp_sum(sum));
-    square = metric == DUET_COSINE ? 1 : static_cast<float>(length * length);
-    if (metric != DUET_COSINE) return;
+    square = metric == DUET_METRIC_COSINE ? 1 : static_cast<float>(length * length);
+    if (metric != DUET_METRIC_COSINE) return;
     const double inverse = inverse_norm(length);
     for (int64_t k = threadIdx.x; k < d; k += blockDim.x) shared[d + k] = static_cast<float>(row[k] * inverse);
     __syncthreads();
@@ -74,7 +74,7 @@ struct DistanceRow {
 
   // The same row for Euclidean distances.
   __device__ void as_euclidean(float closeness) {
-    metric = DUET_EUCLIDEAN, near = closeness, square = static_cast<float>(length * length);
+    metric = DUET_METRIC_EUCLIDEAN, near = closeness, square = static_cast<float>(length * length);
   }
 };
 
@@ -87,7 +87,7 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
     const float* const other = y.row(j);
     double length = 1, factor_x = 1, factor_y = 1;
     float value = 0, square = 0;
-    if (x.metric == DUET_COSINE) {
+    if (x.metric == DUET_METRIC_COSINE) {
       double sum = 0;
       for_each_of_part(other, d, part, [&](int64_t, float y_k) { sum += static_cast<double>(y_k) * y_k; });
       length = sqrt(warp_sum<kColumnLanes>(sum));
@@ -106,7 +106,7 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
       square = warp_sum<kColumnLanes>(square);
     }
     const bool told = is_told(value, x.near, fmaxf(x.square, square));
-    float distance = x.metric == DUET_EUCLIDEAN ? sqrtf(value) : value;
+    float distance = x.metric == DUET_METRIC_EUCLIDEAN ? sqrtf(value) : value;
     if (__any_sync(kAllLanes, !told)) {
       double sum = 0;
       for (int64_t k = part; k < d; k += kColumnLanes) {
@@ -116,11 +116,11 @@ __device__ inline void distances_of_row(const DistanceRow& x, Matrix<const float
       sum = warp_sum<kColumnLanes>(sum);
       if (!told) distance = distance_of_square(x.metric, sum, x.length, length);
     }
-    if (x.metric == DUET_COSINE && distance > 2)
+    if (x.metric == DUET_METRIC_COSINE && distance > 2)
       distance = 2;  // opposite rows by the rounding of their product; NaN stays
     if (!inside || part != 0) return;
     distances[j] = distance;
-    if (lengths != nullptr && x.metric == DUET_COSINE) lengths[j] = length;
+    if (lengths != nullptr && x.metric == DUET_METRIC_COSINE) lengths[j] = length;
   });
 }
 

@@ -63,7 +63,7 @@ double squared_difference_of(const float* x, double factor_x, const float* y, do
 
 // A pair that the product cannot tell: too close, outside float32's range on the way, or NaN.
 float direct_distance(duet_metric metric, const DistanceRows& rows, int64_t i, int64_t j) {
-  const bool cosine = metric == DUET_COSINE;
+  const bool cosine = metric == DUET_METRIC_COSINE;
   const double norm_x = cosine ? rows.norm_x[i] : 1, norm_y = cosine ? rows.norm_y[j] : 1;
   const double factor_x = cosine ? inverse_norm(norm_x) : 1, factor_y = cosine ? inverse_norm(norm_y) : 1;
   return distance_of_square(
@@ -75,9 +75,9 @@ float direct_distance(duet_metric metric, const DistanceRows& rows, int64_t i, i
 template <duet_metric metric, class D>
 HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const float* square_y, float near,
                              hn::Mask<D>& told) {
-  if constexpr (metric == DUET_INNER) {
+  if constexpr (metric == DUET_METRIC_INNER) {
     return product;
-  } else if constexpr (metric == DUET_COSINE) {
+  } else if constexpr (metric == DUET_METRIC_COSINE) {
     const auto value = hn::Sub(hn::Set(tag, 1.0f), product);
     told = hn::Gt(value, hn::Set(tag, near));
     return hn::Min(value, hn::Set(tag, 2.0f));  // opposite rows by the rounding of their product
@@ -87,7 +87,7 @@ HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const fl
     const auto value = hn::NegMulAdd(hn::Set(tag, 2.0f), product, hn::Add(x, y));
     told =
         hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
-    return metric == DUET_EUCLIDEAN ? hn::Sqrt(value) : value;
+    return metric == DUET_METRIC_EUCLIDEAN ? hn::Sqrt(value) : value;
   }
 }
 
@@ -100,12 +100,12 @@ void expand_tile(const DistanceRows& rows, Matrix<const float> products, Matrix<
   for (int64_t i = 0; i < out.rows; ++i) {
     const float* from = products.row(i);
     float* row = out.row(i);
-    const float square_x = metric == DUET_INNER ? 0 : rows.square_x[i];
+    const float square_x = metric == DUET_METRIC_INNER ? 0 : rows.square_x[i];
     const auto take = [&](auto t, int64_t j, auto once) HWY_ATTR {
       auto told = hn::FirstN(t, hn::Lanes(t));
-      auto value = expand<metric>(t, hn::LoadU(t, from + j), square_x, rows.square_y + (metric == DUET_INNER ? 0 : j),
-                                  rows.near, told);
-      if (metric != DUET_INNER && HWY_UNLIKELY(!hn::AllTrue(t, told))) {
+      auto value = expand<metric>(t, hn::LoadU(t, from + j), square_x,
+                                  rows.square_y + (metric == DUET_METRIC_INNER ? 0 : j), rows.near, told);
+      if (metric != DUET_METRIC_INNER && HWY_UNLIKELY(!hn::AllTrue(t, told))) {
         uint8_t bits[HWY_MAX_BYTES / 32 + 8] = {};
         HWY_ALIGN float lane[HWY_MAX_BYTES / sizeof(float)];
         hn::StoreMaskBits(t, hn::Not(told), bits);
@@ -128,10 +128,10 @@ void expand_tile(const DistanceRows& rows, Matrix<const float> products, Matrix<
 
 template <bool kOnce>
 void expand_metric(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, Matrix<float> out) {
-  if (metric == DUET_INNER) return expand_tile<DUET_INNER, kOnce>(rows, products, out);
-  if (metric == DUET_SQEUCLIDEAN) return expand_tile<DUET_SQEUCLIDEAN, kOnce>(rows, products, out);
-  if (metric == DUET_EUCLIDEAN) return expand_tile<DUET_EUCLIDEAN, kOnce>(rows, products, out);
-  expand_tile<DUET_COSINE, kOnce>(rows, products, out);
+  if (metric == DUET_METRIC_INNER) return expand_tile<DUET_METRIC_INNER, kOnce>(rows, products, out);
+  if (metric == DUET_METRIC_SQEUCLIDEAN) return expand_tile<DUET_METRIC_SQEUCLIDEAN, kOnce>(rows, products, out);
+  if (metric == DUET_METRIC_EUCLIDEAN) return expand_tile<DUET_METRIC_EUCLIDEAN, kOnce>(rows, products, out);
+  expand_tile<DUET_METRIC_COSINE, kOnce>(rows, products, out);
 }
 
 void expand_tile_of(duet_metric metric, const DistanceRows& rows, Matrix<const float> products, bool once,
@@ -164,9 +164,9 @@ DistanceTiles::DistanceTiles(Workspace& workspace, duet_metric metric, int64_t n
 
 DistanceTiles::Side DistanceTiles::take(Workspace& workspace, int64_t rows, int64_t d) const {
   Side side;
-  if (metric_ == DUET_INNER) return side;
+  if (metric_ == DUET_METRIC_INNER) return side;
   side.square = workspace.take<float>(rows);
-  if (metric_ == DUET_COSINE) {
+  if (metric_ == DUET_METRIC_COSINE) {
     side.norm = workspace.take<double>(rows);
     side.unit = workspace.take_matrix<float>(rows, d);
   }
@@ -181,15 +181,15 @@ void DistanceTiles::prepare(const duet_context& context, Matrix<const float> x, 
 
 void DistanceTiles::prepare(const duet_context& context, Side& side, Matrix<const float> given) const {
   side.given = given;
-  side.rows = metric_ == DUET_COSINE ? side.unit : given;
-  if (metric_ == DUET_INNER) return;
+  side.rows = metric_ == DUET_METRIC_COSINE ? side.unit : given;
+  if (metric_ == DUET_METRIC_INNER) return;
   constexpr int64_t kRows = 64;
   const auto square_of = HWY_DYNAMIC_DISPATCH(squared_norm);
   parallel_chunks(context, given.rows, kRows, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
       const double square = square_of(given.row(i), given.columns);
       side.square[i] = static_cast<float>(square);
-      if (metric_ != DUET_COSINE) continue;
+      if (metric_ != DUET_METRIC_COSINE) continue;
       const double norm = std::sqrt(square), factor = inverse_norm(norm);
       side.norm[i] = norm;
       side.square[i] = static_cast<float>(unit_square(norm));
@@ -205,7 +205,7 @@ double squared_difference(const float* x, double factor_x, const float* y, doubl
 void DistanceTiles::fill(int64_t first_row, int64_t first_column, Matrix<float> out) const {
   if (out.rows == 0 || out.columns == 0) return;
   tile_product(x_.rows.part(first_row, 0, out.rows, x_.rows.columns), packed_, first_column, out);
-  if (metric_ != DUET_INNER) expand(first_row, first_column, out, false, out);
+  if (metric_ != DUET_METRIC_INNER) expand(first_row, first_column, out, false, out);
 }
 
 void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float> scratch, Matrix<float> out) const {
@@ -215,7 +215,7 @@ void DistanceTiles::store(int64_t first_row, int64_t first_column, Matrix<float>
 
 void DistanceTiles::expand(int64_t first_row, int64_t first_column, Matrix<const float> products, bool once,
                            Matrix<float> out) const {
-  const bool squares = metric_ != DUET_INNER, cosine = metric_ == DUET_COSINE;
+  const bool squares = metric_ != DUET_METRIC_INNER, cosine = metric_ == DUET_METRIC_COSINE;
   const DistanceRows rows{x_.given.part(first_row, 0, out.rows, x_.given.columns),
                           y_.given.part(first_column, 0, out.columns, y_.given.columns),
                           squares ? x_.square + first_row : nullptr,

@@ -7,7 +7,7 @@ DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_
   const auto norms = [&](int64_t rows) {
     RowNorms of_rows;
     of_rows.square = workspace.take<float>(packed_rows(rows));
-    if (metric == DUET_COSINE) {
+    if (metric == DUET_METRIC_COSINE) {
       of_rows.length = workspace.take<double>(packed_rows(rows));
       of_rows.inverse = workspace.take<double>(packed_rows(rows));
     }
@@ -20,8 +20,8 @@ DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_
   view_.square_x = norms_x_.square;
   view_.square_y = norms_y_.square;
   view_.near = closeness(metric, static_cast<double>(d));
-  const bool euclidean = metric == DUET_EUCLIDEAN;
-  view_.one = metric == DUET_COSINE ? 1 : 0;
+  const bool euclidean = metric == DUET_METRIC_EUCLIDEAN;
+  view_.one = metric == DUET_METRIC_COSINE ? 1 : 0;
   view_.least = euclidean ? kSmallestSquare : 0;
   view_.far = euclidean ? kFarEuclidean : INFINITY;
   view_.metric = metric;

@@ -63,8 +63,8 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
                                                       const TilePlace& place, typename T::Values& values) {
   constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
-  if (rows.metric == DUET_INNER) return;
-  const bool cosine = rows.metric == DUET_COSINE;
+  if (rows.metric == DUET_METRIC_INNER) return;
+  const bool cosine = rows.metric == DUET_METRIC_COSINE;
   const float factor = cosine ? 1 : 2;
   float y[T::kThreadColumns];
   DUET_UNROLL
@@ -92,7 +92,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
       }
     }
   };
-  if (rows.metric == DUET_EUCLIDEAN)
+  if (rows.metric == DUET_METRIC_EUCLIDEAN)
     of_products(std::true_type());
   else
     of_products(std::false_type());

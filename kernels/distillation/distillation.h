@@ -13,8 +13,8 @@
    null: not computed. Nothing flows into teacher, classes, trust or kappa. Finite for temperatures down to 1e-3.
    Same inputs, same bits. n = 0 or m = 0: losses 0. Extra memory: a constant number of tile blocks, on CUDA also
    O((n + m) d) for packed operands; never n x m.
-   Workspace: duet_distillation_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT,
-   DUET_WORKSPACE_TOO_SMALL. */
+   Workspace: duet_distillation_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DISTILLATION_DISTILLATION_H
 #define DUET_DISTILLATION_DISTILLATION_H
 

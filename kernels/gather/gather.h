@@ -2,7 +2,7 @@
    Backward adds grad_rows[i] into grad_source[index[i]], in the order of i, so repeated indices add up the same way
    every time.
    duet_gather_labels does the same for int32 labels, duet_gather_batch for up to four sources and the labels at once.
-   No workspace. Errors: DUET_INVALID_ARGUMENT (an index out of range is named).
+   No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT (an index out of range is named).
    CUDA: to name it a call waits for the stream. Where its context notes faults, or the stream is captured, it does not:
    then rows out of range come out NaN, labels -1, and backward leaves them out. duet_gather_batch is one launch. */
 #ifndef DUET_GATHER_GATHER_H

@@ -8,7 +8,7 @@
    grad_x: one of the array, or all of it): not computed. B = 0: nothing to write, gradients unchanged.
    On the CPU the same bits as unit_rows and linear one after another; on a CUDA device small batches take one launch a
    pass, whatever the number of modalities. Same inputs, same bits. Workspace: duet_head_workspace(), which reads
-   shapes, enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+   shapes, enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_HEAD_HEAD_H
 #define DUET_HEAD_HEAD_H
 

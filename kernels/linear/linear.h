@@ -7,7 +7,8 @@
    the forward pass's outputs (else they may be an empty view) and draws nothing: grad_outputs / (1 - drop_probability)
    goes on where outputs > 0, NaN where they are NaN, else 0 (so where a NaN was dropped, too). Same inputs, same bits.
    B = 0: nothing to write, gradients unchanged.
-   Workspace: duet_linear_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL.
+   Workspace: duet_linear_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL.
    */
 #ifndef DUET_LINEAR_LINEAR_H
 #define DUET_LINEAR_LINEAR_H

@@ -22,7 +22,7 @@ MiningDraw duet::check_draw(const duet_context* context, const duet_mining_draw*
   const auto step = vector<const int64_t>(draw.step, text(name, ".step").c_str(), 1);
   arguments.add(name, step);
   // On the CPU the step can be read here; a device takes its low 32 bits as they are.
-  if (context != nullptr && context->device == DUET_CPU)
+  if (context != nullptr && context->device == DUET_DEVICE_CPU)
     require(step[0] >= 0 && step[0] <= UINT32_MAX, name, ".step: expected 0 to below 2^32, got ", step[0]);
   return {draw.seed, step, draw.slots, columns};
 }
@@ -32,7 +32,7 @@ namespace {
 MiningInputs check(const duet_mining_inputs* given, Arguments& arguments) {
   const duet_mining_inputs inputs = load(given, "inputs");
   const int metric = enum_value(inputs.metric);
-  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
+  require(metric >= DUET_METRIC_SQEUCLIDEAN && metric <= DUET_METRIC_COSINE,
           "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
   const auto x = arguments.side(inputs.x, "inputs.x", kAny), y = arguments.side(inputs.y, "inputs.y", x.columns);
   check_first(inputs.first_row, x.rows, "inputs", ".first_row");

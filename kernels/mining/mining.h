@@ -6,8 +6,8 @@
    index is -1 and the distance NaN. Indices count from the first row or column of the call's own views.
    first_row, first_column: global indices of the first row and column; only the random draws of distance_weighted
    depend on them.
-   Workspace: duet_mining_workspace(), enough for every call here; no n x m memory. Errors: DUET_INVALID_ARGUMENT,
-   DUET_WORKSPACE_TOO_SMALL. */
+   Workspace: duet_mining_workspace(), enough for every call here; no n x m memory. Errors:
+   DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_MINING_MINING_H
 #define DUET_MINING_MINING_H
 

@@ -82,7 +82,7 @@ size_t mining_workspace(const duet_context& context, const MiningInputs& inputs)
   Workspace hard, rows, draws;
   HardScratch(hard, context, inputs);
   RowScratch(rows, context, inputs, inputs.metric);
-  RowScratch(draws, context, inputs, DUET_EUCLIDEAN);
+  RowScratch(draws, context, inputs, DUET_METRIC_EUCLIDEAN);
   return std::max({hard.used(), rows.used(), draws.used()});
 }
 
@@ -154,7 +154,7 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
 void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
                               Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
-  RowScratch scratch(pieces, context, inputs, DUET_EUCLIDEAN);
+  RowScratch scratch(pieces, context, inputs, DUET_METRIC_EUCLIDEAN);
   for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
     const RowDraw of_row{draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
                          static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) +

@@ -174,7 +174,7 @@ size_t mining_hard_workspace(const duet_context& context, const MiningInputs& in
 size_t mining_workspace(const duet_context& context, const MiningInputs& inputs) {
   Workspace rows, draws;
   Scratch(rows, context, inputs, inputs.metric);
-  Scratch(draws, context, inputs, DUET_EUCLIDEAN);
+  Scratch(draws, context, inputs, DUET_METRIC_EUCLIDEAN);
   return std::max({rows.used(), draws.used(), mining_hard_workspace(context, inputs)});
 }
 
@@ -231,7 +231,7 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
 void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
                               Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
-  Scratch scratch(pieces, context, inputs, DUET_EUCLIDEAN);
+  Scratch scratch(pieces, context, inputs, DUET_METRIC_EUCLIDEAN);
   const auto total = static_cast<uint64_t>(draw.total_columns);
   const auto part = [](auto matrix, int64_t first, int64_t rows) {
     return matrix ? matrix.part(first, 0, rows, matrix.columns) : matrix;
@@ -245,7 +245,7 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
     DUET_LAUNCH(draw_rows, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)(draws);
   };
   if (inputs.y.rows == 0) return draw_from(0, {}, inputs.x.rows);  // nothing to draw from: -1 and NaN
-  for_each_distance_block(context, inputs, DUET_EUCLIDEAN, scratch,
+  for_each_distance_block(context, inputs, DUET_METRIC_EUCLIDEAN, scratch,
                           [&](int64_t first, Matrix<float> values) { draw_from(first, values, values.rows); });
 }
 

@@ -17,10 +17,11 @@ LayerNormInputs check_inputs(const duet_context* context, const duet_layer_norm_
                           arguments.vector<const float>(inputs.offset, "offset", x.columns, Need::optional),
                           inputs.eps,
                           inputs.fuses != 0,
-                          DUET_RELU,
+                          DUET_ACTIVATION_KIND_RELU,
                           {}};
   if (!checked.fuses) return checked;
-  checked.activation = enumerator(inputs.activation, "activation", DUET_RELU, DUET_GELU);
+  checked.activation =
+      enumerator(inputs.activation, "activation", DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_GELU);
   if (inputs.dropout.drop_probability != 0)
     checked.dropout = check_dropout(context, &inputs.dropout, "dropout", x.rows, x.columns, arguments);
   return checked;

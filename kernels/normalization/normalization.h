@@ -6,8 +6,8 @@
    calls one after another. Backward reads x again and adds into grad_x (B x d), grad_gain, grad_offset (d); null: not
    computed. Same inputs, same bits.
    Workspace: duet_normalization_workspace(x), enough for every call here that fuses nothing;
-   duet_layer_norm_workspace(), which reads shapes and what is fused. Errors: DUET_INVALID_ARGUMENT (eps not above 0),
-   DUET_WORKSPACE_TOO_SMALL. */
+   duet_layer_norm_workspace(), which reads shapes and what is fused. Errors: DUET_STATUS_INVALID_ARGUMENT (eps not
+   above 0), DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_NORMALIZATION_NORMALIZATION_H
 #define DUET_NORMALIZATION_NORMALIZATION_H
 
@@ -29,7 +29,7 @@ typedef struct duet_layer_norm_inputs {
   int32_t fuses; /* whether activation and dropout follow; 0: neither is read */
 } duet_layer_norm_inputs;
 #define DUET_LAYER_NORM_INPUTS_INIT \
-  { sizeof(duet_layer_norm_inputs), {0}, {0}, {0}, 1e-5f, DUET_DROPOUT_OPTIONS_INIT, DUET_RELU, 0 }
+  { sizeof(duet_layer_norm_inputs), {0}, {0}, {0}, 1e-5f, DUET_DROPOUT_OPTIONS_INIT, DUET_ACTIVATION_KIND_RELU, 0 }
 
 DUET_API duet_status duet_normalization_workspace(const duet_context* context, duet_matrix x, size_t* bytes);
 DUET_API duet_status duet_unit_rows_forward(duet_context* context, duet_matrix x, float eps, duet_matrix outputs);

@@ -93,7 +93,7 @@ OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, Seco
     const int64_t size = slots[k].parameter.size;
     for_each_field(slots[k], second_moment, [&](const duet_vector& given, const char* field, bool) {
       // The name is put together only for an array that is refused.
-      if (enum_value(given.dtype) != DUET_F32 || given.size != size || size < 0 || size > kMostElements ||
+      if (enum_value(given.dtype) != DUET_DTYPE_F32 || given.size != size || size < 0 || size > kMostElements ||
           (given.data == nullptr && size > 0))
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
     });
@@ -133,7 +133,7 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
     const auto t = arguments.vector<const int64_t>(step, "step", 1);
     const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, chosen, arguments);
     // On the CPU the step can be read here; a device takes it as it is.
-    if (context != nullptr && context->device == DUET_CPU && (!checked.apply || checked.apply[0] != 0))
+    if (context != nullptr && context->device == DUET_DEVICE_CPU && (!checked.apply || checked.apply[0] != 0))
       require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
     dispatch(
         context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); },

@@ -11,7 +11,8 @@
    applies.
    options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null: a slot's decay is
    options.decay slot_decay[k] (null: 1), its bounds are slot_low[k] and slot_high[k] (null, or infinite: none). Errors:
-   DUET_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0, bounds out of order).
+   DUET_STATUS_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0, bounds out of
+   order).
    */
 #ifndef DUET_OPTIMIZER_OPTIMIZER_H
 #define DUET_OPTIMIZER_OPTIMIZER_H

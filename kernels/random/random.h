@@ -2,7 +2,7 @@
    on every backend.
    words[e] is word first_element + e of the draw; uniform[e] = low + (high - low) (word + 0.5) / 2^32, computed in
    float64, rounded once.
-   No workspace. Errors: DUET_INVALID_ARGUMENT. */
+   No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_RANDOM_RANDOM_H
 #define DUET_RANDOM_RANDOM_H
 

@@ -28,7 +28,7 @@ void check_scalars(const duet_vector* given, const char* name, int64_t count, Ne
   require(given != nullptr || count == 0, name, ": null for ", count, " vectors");
   for (int64_t k = 0; k < count; ++k) {
     // The name is put together only for a view that is refused.
-    if (enum_value(given[k].dtype) != DUET_F32 || given[k].size != 1 || given[k].data == nullptr)
+    if (enum_value(given[k].dtype) != DUET_DTYPE_F32 || given[k].size != 1 || given[k].data == nullptr)
       if (!vector<float>(given[k], text(name, "[", k, "]").c_str(), 1, need)) continue;
     (span.add(given[k].data), ...);
   }
@@ -83,7 +83,7 @@ void for_each_vector(const TermsInputs& inputs, View&& view) {
 template <class... Name>
 void check_floats(const duet_vector& view, int64_t size, Need need, const Name&... name) {
   const bool absent = need == Need::optional && view.data == nullptr && view.size == 0;
-  const bool good = enum_value(view.dtype) == DUET_F32 && view.size >= 0 && view.size <= kMostElements &&
+  const bool good = enum_value(view.dtype) == DUET_DTYPE_F32 && view.size >= 0 && view.size <= kMostElements &&
                     (size == kAny || view.size == size) && (view.data != nullptr || view.size == 0);
   if (!absent && !good) vector<float>(view, text(name...).c_str(), size, need);
 }

@@ -9,8 +9,8 @@
    terms: a step's weighted sum of terms that are means, or half the sum of two (a loss over pairs), with the numbers
      that weighted_mean and weighted_sum give one call after another, each rounded to float32; on a CUDA device one
      launch forward and one backward.
-   Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_INVALID_ARGUMENT;
-   DUET_UNSUPPORTED (CUDA: a sum of more than 240 scalars, terms of more than 64 means). */
+   Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT;
+   DUET_STATUS_UNSUPPORTED (CUDA: a sum of more than 240 scalars, terms of more than 64 means). */
 #ifndef DUET_REDUCTION_REDUCTION_H
 #define DUET_REDUCTION_REDUCTION_H
 

@@ -54,7 +54,7 @@ struct Scalars {
 
   Scalars(const duet_vector* terms, const duet_vector* weights, int64_t given) : count(static_cast<int>(given)) {
     if (given > kMostScalars)
-      throw Error(DUET_UNSUPPORTED, text("count: at most ", kMostScalars, " on a CUDA device, got ", given));
+      throw Error(DUET_STATUS_UNSUPPORTED, text("count: at most ", kMostScalars, " on a CUDA device, got ", given));
     for (int k = 0; k < count; ++k)
       at[k] = {static_cast<float*>(terms[k].data), static_cast<const float*>(weights[k].data)};
   }

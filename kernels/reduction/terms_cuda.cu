@@ -16,7 +16,8 @@ constexpr int64_t kWarpMean = 4 * kLoads * 32;
 
 int checked_count(int64_t means) {
   if (means > kMostMeans)
-    throw Error(DUET_UNSUPPORTED, text("inputs.mean_count: at most ", kMostMeans, " on a CUDA device, got ", means));
+    throw Error(DUET_STATUS_UNSUPPORTED,
+                text("inputs.mean_count: at most ", kMostMeans, " on a CUDA device, got ", means));
   return static_cast<int>(means);
 }
 

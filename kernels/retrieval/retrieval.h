@@ -12,7 +12,8 @@
    duet_retrieval_top_k: the k best rows of the gallery for each query (indices n x k int32, -1 past m; scores n x k,
    NaN past m, may be null), best first, equal scores by lower index, NaN last.
 
-   Workspace: duet_retrieval_workspace(), enough for both. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL. */
+   Workspace: duet_retrieval_workspace(), enough for both. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_RETRIEVAL_RETRIEVAL_H
 #define DUET_RETRIEVAL_RETRIEVAL_H
 

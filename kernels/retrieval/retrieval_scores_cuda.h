@@ -23,7 +23,7 @@ struct Scores {
         queries(workspace.take_matrix<float>(height, d)),
         gallery(workspace.take_matrix<float>(m, d)),
         scores(workspace.take_matrix<float>(height, m)),
-        tile_bytes(distance_workspace(context, {queries, gallery, DUET_INNER})),
+        tile_bytes(distance_workspace(context, {queries, gallery, DUET_METRIC_INNER})),
         tiles(workspace.take<char>(static_cast<int64_t>(tile_bytes))) {}
 
   // use(first query, the scores of queries from there on)
@@ -34,7 +34,7 @@ struct Scores {
       const auto part = queries.part(0, 0, rows, queries.columns);
       const auto block = scores.part(0, 0, rows, scores.columns);
       normalise(context, inputs.queries.part(first, 0, rows, queries.columns), part);
-      distance_forward(context, {part, gallery, DUET_INNER}, block, {tiles, tile_bytes});
+      distance_forward(context, {part, gallery, DUET_METRIC_INNER}, block, {tiles, tile_bytes});
       use(first, block);
     });
   }

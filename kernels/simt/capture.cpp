@@ -56,7 +56,9 @@ void EmulatedStream::add(Task task, std::function<void()> work) {
 }
 
 Nodes EmulatedStream::finish() {
-  const auto refuse = [](const std::string& why) { throw Error(DUET_CUDA_ERROR, text("ending a capture: ", why)); };
+  const auto refuse = [](const std::string& why) {
+    throw Error(DUET_STATUS_CUDA_ERROR, text("ending a capture: ", why));
+  };
   if (!captured()) refuse("none was begun");
   if (branch != 0) refuse("it was begun on another stream");
   if (capture->thread != std::this_thread::get_id()) refuse("it was begun by another thread");

@@ -26,7 +26,7 @@ EmulatedEvent& event_of(void* event) { return *static_cast<EmulatedEvent*>(event
 
 void count(int64_t& of) { std::atomic_ref<int64_t>(of).fetch_add(1, std::memory_order_relaxed); }
 
-void refuse(const char* what, const char* why) { throw Error(DUET_CUDA_ERROR, text(what, ": ", why)); }
+void refuse(const char* what, const char* why) { throw Error(DUET_STATUS_CUDA_ERROR, text(what, ": ", why)); }
 // What would wait for ever, or what CUDA takes for a danger to the capture.
 void refuse_while_captured(void* stream, const char* what) {
   if (cuda::capturing(stream)) refuse(what, "the stream is being captured");
@@ -49,7 +49,7 @@ void refuse_when_lost(const char* what) {
   if (is_lost) refuse(what, "the device is lost");
 }
 void require_first(int device, const char* what) {
-  if (device != 0) throw Error(DUET_CUDA_ERROR, text(what, device, ": the emulator has one, 0"));
+  if (device != 0) throw Error(DUET_STATUS_CUDA_ERROR, text(what, device, ": the emulator has one, 0"));
 }
 
 // Memory of the host, so that AddressSanitizer sees the last of it.
@@ -58,7 +58,7 @@ void* allocate_host(size_t bytes, const char* what) {
   refuse_while_capturing("allocating");
   void* memory = nullptr;
   if (posix_memalign(&memory, kPinnedAlignment, bytes) != 0)
-    throw Error(DUET_OUT_OF_MEMORY, text("allocating ", bytes, " bytes of ", what));
+    throw Error(DUET_STATUS_OUT_OF_MEMORY, text("allocating ", bytes, " bytes of ", what));
   std::memset(memory, 0xff, bytes);
   count(counts.allocations);
   return memory;
@@ -75,7 +75,7 @@ void* allocate_global(size_t bytes) {
   void* const memory = simt::allocate_global(bytes);
   if (!memory) {
     const size_t available = simt::kGlobalBytes - simt::global_in_use();
-    throw Error(DUET_OUT_OF_MEMORY,
+    throw Error(DUET_STATUS_OUT_OF_MEMORY,
                 text("allocating ", bytes, " bytes, ", available, " of ", simt::kGlobalBytes, " are free"));
   }
   count(counts.allocations);
@@ -227,7 +227,8 @@ bool Event::done() const {
 }
 float Event::elapsed_ms(const Event& start) const {
   const EmulatedEvent &from = event_of(start.handle_), &to = event_of(handle_);
-  if (!from.recorded || !to.recorded) throw Error(DUET_CUDA_ERROR, "time between two events: one was never recorded");
+  if (!from.recorded || !to.recorded)
+    throw Error(DUET_STATUS_CUDA_ERROR, "time between two events: one was never recorded");
   return std::chrono::duration<float, std::milli>(to.at - from.at).count();
 }
 

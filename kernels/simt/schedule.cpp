@@ -17,7 +17,7 @@ Schedule from_environment() {
   int number = 0;
   while (order && number < 3 && std::strcmp(order, kOrders[number])) ++number;
   if (number == 3)
-    throw Error(DUET_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
+    throw Error(DUET_STATUS_INVALID_ARGUMENT, text("DUET_SIMT_ORDER: forward, reverse or random, not '", order, "'"));
   const auto clock = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   return {static_cast<Order>(number), seed ? std::strtoull(seed, nullptr, 10) : clock % 1000000};
 }

@@ -195,7 +195,7 @@ uint64_t next_random() {  // xorshift64
 }
 
 void give_up() {
-  if (m.self == &m.host) throw Error(DUET_CUDA_ERROR, m.finding);
+  if (m.self == &m.host) throw Error(DUET_STATUS_CUDA_ERROR, m.finding);
   switch_to(m.host);
   __builtin_unreachable();
 }
@@ -326,14 +326,14 @@ static void run(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, 
   for (int i = 0; i < m.thread_count; ++i)
     if (m.threads[i].warp->alive >> m.threads[i].lane & 1) abandon(m.threads[i], m.host, &launch_ends);
   acquire(&launch_ends);
-  if (!m.finding.empty()) throw Error(DUET_CUDA_ERROR, m.finding);
+  if (!m.finding.empty()) throw Error(DUET_STATUS_CUDA_ERROR, m.finding);
 }
 
 void launch(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes, void* stream,
             std::function<void()> thread) {
   const size_t threads = size_t{block.x} * block.y * block.z;
   const auto refuse = [&](const auto&... why) {
-    throw Error(DUET_CUDA_ERROR, text("launch of ", kernel, ": ", why...));
+    throw Error(DUET_STATUS_CUDA_ERROR, text("launch of ", kernel, ": ", why...));
   };
   if (threads == 0 || threads > kThreadLimit || block.z > 64)
     refuse("a block of ", block.x, " x ", block.y, " x ", block.z, " threads, at most ", kThreadLimit);

@@ -4,7 +4,7 @@
    k-th to begin, from 0, has slot k mod slots. The host writes a slot before it starts the step, and reads the slot's
    answer when the step is done. begin: copies the slot's numbers out and counts the step. decide: says whether the step
    may change anything, counts it where it does, moves what changes with it, and answers. No workspace. Errors:
-   DUET_INVALID_ARGUMENT. */
+   DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_STEP_STEP_H
 #define DUET_STEP_STEP_H
 
@@ -41,11 +41,11 @@ typedef struct duet_step_move {
 } duet_step_move;
 
 typedef enum duet_step_verdict {
-  DUET_STEP_CHANGES = 0,    /* total is finite, and there is a reason */
-  DUET_STEP_IDLE = 1,       /* there is no reason */
-  DUET_STEP_NOT_FINITE = 2, /* total is NaN or infinite, though there is a reason */
-  DUET_STEP_FAULT = 3,      /* the context has noted a value out of range (duet_context_options, faults) */
-  DUET_STEP_AFTER = 4       /* an earlier step was one of the last two: from then on no step changes anything */
+  DUET_STEP_VERDICT_CHANGES = 0,    /* total is finite, and there is a reason */
+  DUET_STEP_VERDICT_IDLE = 1,       /* there is no reason */
+  DUET_STEP_VERDICT_NOT_FINITE = 2, /* total is NaN or infinite, though there is a reason */
+  DUET_STEP_VERDICT_FAULT = 3,      /* the context has noted a value out of range (duet_context_options, faults) */
+  DUET_STEP_VERDICT_AFTER = 4       /* an earlier step was one of the last two: from then on no step changes anything */
 } duet_step_verdict;
 
 enum { DUET_STEP_MOST_REASONS = 8, DUET_STEP_MOST_MOVES = 4, DUET_STEP_MOST_REPORTED = 24 };

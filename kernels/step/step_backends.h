@@ -55,10 +55,10 @@ struct StepFacts {
   bool failed_before, fault, reason, finite;
 };
 DUET_HOST_DEVICE inline duet_step_verdict verdict_of(const StepFacts& facts) {
-  if (facts.failed_before) return DUET_STEP_AFTER;
-  if (facts.fault) return DUET_STEP_FAULT;
-  if (!facts.reason) return DUET_STEP_IDLE;
-  return facts.finite ? DUET_STEP_CHANGES : DUET_STEP_NOT_FINITE;
+  if (facts.failed_before) return DUET_STEP_VERDICT_AFTER;
+  if (facts.fault) return DUET_STEP_VERDICT_FAULT;
+  if (!facts.reason) return DUET_STEP_VERDICT_IDLE;
+  return facts.finite ? DUET_STEP_VERDICT_CHANGES : DUET_STEP_VERDICT_NOT_FINITE;
 }
 DUET_HOST_DEVICE inline bool holds(const StepDecision::Reason& reason) {
   return (!reason.weight || *reason.weight > 0) && (!reason.value || *reason.value > reason.more_than);

@@ -18,9 +18,9 @@ void step_decide(const duet_context&, const StepDecision& decision, const StepCo
                  const StepReport& report) {
   const bool reason = std::any_of(decision.reasons, decision.reasons + decision.reason_count, holds);
   const duet_step_verdict verdict = verdict_of({*counters.failed != 0, false, reason, std::isfinite(*decision.total)});
-  *report.apply = verdict == DUET_STEP_CHANGES;
+  *report.apply = verdict == DUET_STEP_VERDICT_CHANGES;
   *counters.updates += *report.apply;
-  if (verdict == DUET_STEP_NOT_FINITE) *counters.failed = *counters.begun;
+  if (verdict == DUET_STEP_VERDICT_NOT_FINITE) *counters.failed = *counters.begun;
   for (int k = 0; k < decision.move_count && *report.apply; ++k) {
     const StepDecision::Move& move = decision.moves[k];
     std::copy_n(move.from, move.size, move.to);

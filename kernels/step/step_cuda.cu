@@ -32,9 +32,10 @@ __global__ void __launch_bounds__(kThreads)
     const bool fault = faults != nullptr && faults->argument != nullptr;
     const float total = *decision.total;
     const duet_step_verdict verdict = verdict_of({*counters.failed != 0, fault, reason, total - total == 0});
-    *report.apply = verdict == DUET_STEP_CHANGES;
-    *counters.updates += verdict == DUET_STEP_CHANGES;
-    if (verdict == DUET_STEP_NOT_FINITE || verdict == DUET_STEP_FAULT) *counters.failed = *counters.begun;
+    *report.apply = verdict == DUET_STEP_VERDICT_CHANGES;
+    *counters.updates += verdict == DUET_STEP_VERDICT_CHANGES;
+    if (verdict == DUET_STEP_VERDICT_NOT_FINITE || verdict == DUET_STEP_VERDICT_FAULT)
+      *counters.failed = *counters.begun;
     const int64_t slot = slot_of(*counters.begun - 1, report.verdicts.rows);
     if (report.faults) report.faults[slot] = fault ? *faults : duet_fault{};
     *report.verdicts.row(slot) = verdict;
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
     decided[1] = slot;
   }
   __syncthreads();
-  if (decided[0] == DUET_STEP_CHANGES)
+  if (decided[0] == DUET_STEP_VERDICT_CHANGES)
     for (int k = 0; k < decision.move_count; ++k)
       copy_all(decision.moves[k].from, decision.moves[k].size, decision.moves[k].to);
   __syncthreads();  // what is reported may have been moved

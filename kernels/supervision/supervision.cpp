@@ -53,7 +53,7 @@ void check_values(const duet_context* context, const SupervisionInputs& inputs) 
     check_within(context, inputs.ratio, ratio_range());
   }
   // On the CPU the epoch can be read here; a device takes its low 32 bits as they are.
-  if (context->device == DUET_CPU)
+  if (context->device == DUET_DEVICE_CPU)
     require(inputs.epoch[0] >= 0 && inputs.epoch[0] <= UINT32_MAX, "inputs.epoch: expected 0 to below 2^32, got ",
             inputs.epoch[0]);
 }

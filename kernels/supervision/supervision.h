@@ -16,10 +16,10 @@
    Ties of an argmax go to the lowest class. A class of prior 0 has lift 0; a distribution that lift leaves without mass
    is used without it.
    NaN logits give NaN q and trust 0, and with them u. B = 0: counts 0, the state moves nowhere.
-   Workspace: duet_supervision_workspace(). Errors: DUET_INVALID_ARGUMENT (also a label of C or above, a ratio outside
-   [0, 1]), DUET_WORKSPACE_TOO_SMALL. CUDA: to look at labels and ratio a call waits for the stream, unless its context
-   notes faults or its stream is captured; then a label of C or above has a class_q of 0. Up to small_rows samples are
-   one launch where 8 (B + 2) C bytes fit in 47 KiB. */
+   Workspace: duet_supervision_workspace(). Errors: DUET_STATUS_INVALID_ARGUMENT (also a label of C or above, a ratio
+   outside [0, 1]), DUET_STATUS_WORKSPACE_TOO_SMALL. CUDA: to look at labels and ratio a call waits for the stream,
+   unless its context notes faults or its stream is captured; then a label of C or above has a class_q of 0. Up to
+   small_rows samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
 #ifndef DUET_SUPERVISION_SUPERVISION_H
 #define DUET_SUPERVISION_SUPERVISION_H
 

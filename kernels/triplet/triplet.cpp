@@ -11,10 +11,10 @@ namespace {
 TripletInputs check(const duet_context* context, const duet_triplet_inputs* given, Arguments& arguments) {
   const duet_triplet_inputs inputs = load(given, "inputs");
   const int metric = enum_value(inputs.metric);
-  require(metric >= DUET_SQEUCLIDEAN && metric <= DUET_COSINE,
+  require(metric >= DUET_METRIC_SQEUCLIDEAN && metric <= DUET_METRIC_COSINE,
           "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got ", metric);
   const duet_triplet_mining mining =
-      enumerator(inputs.mining, "inputs.mining", DUET_TRIPLET_ALL, DUET_TRIPLET_DISTANCE_WEIGHTED);
+      enumerator(inputs.mining, "inputs.mining", DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_DISTANCE_WEIGHTED);
   require(inputs.margin >= 0, "inputs.margin: expected at least 0, got ", inputs.margin);
   TripletInputs out{};
   out.x = arguments.side(inputs.x, "inputs.x", kAny);
@@ -22,7 +22,7 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   const int64_t n = out.x.rows, m = out.y.rows;
   check_first(inputs.first_row, n, "inputs", ".first_row");
   check_first(inputs.first_column, m, "inputs", ".first_column");
-  out.soft = mining == DUET_TRIPLET_ALL && (is_there(inputs.class_x) || is_there(inputs.class_y));
+  out.soft = mining == DUET_TRIPLET_MINING_ALL && (is_there(inputs.class_x) || is_there(inputs.class_y));
   if (out.soft) {
     require_absent(inputs.labels_x, "inputs.labels_x", "with inputs.class_x and class_y");
     require_absent(inputs.labels_y, "inputs.labels_y", "with inputs.class_x and class_y");
@@ -44,7 +44,7 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   out.paired = inputs.paired != 0;
   out.first_row = inputs.first_row;
   out.first_column = inputs.first_column;
-  if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED)
+  if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)
     out.draw =
         check_draw(context, &inputs.draw, "inputs.draw", inputs.first_row + n, inputs.first_column + m, m, arguments);
   else

@@ -16,7 +16,8 @@
    NaN in a weight, or in a distance of a column that weighs (labels: is no -1), gives NaN in its anchor's terms and
    gradients.
    Time O(n m log m) for all; workspace O(n + m), never n x m. trust null: 1. Same inputs, same bits.
-   Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_INVALID_ARGUMENT, DUET_WORKSPACE_TOO_SMALL.
+   Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL.
    */
 #ifndef DUET_TRIPLET_TRIPLET_H
 #define DUET_TRIPLET_TRIPLET_H
@@ -31,10 +32,10 @@ extern "C" {
 #endif
 
 typedef enum duet_triplet_mining {
-  DUET_TRIPLET_ALL = 0,
-  DUET_TRIPLET_HARD = 1,
-  DUET_TRIPLET_SEMIHARD = 2,
-  DUET_TRIPLET_DISTANCE_WEIGHTED = 3
+  DUET_TRIPLET_MINING_ALL = 0,
+  DUET_TRIPLET_MINING_HARD = 1,
+  DUET_TRIPLET_MINING_SEMIHARD = 2,
+  DUET_TRIPLET_MINING_DISTANCE_WEIGHTED = 3
 } duet_triplet_mining;
 
 typedef struct duet_triplet_inputs {

@@ -26,7 +26,8 @@ static_assert(fits(kLargestSort / 2, kLeastSharedBytes), "past what a block may 
 
 // The most columns of a row that are sorted in shared memory.
 int64_t longest_row(const duet_context& context, duet_triplet_mining mining) {
-  return mining == DUET_TRIPLET_ALL && !fits(kLargestSort, context.shared_bytes) ? kLargestSort / 2 : kLargestSort;
+  return mining == DUET_TRIPLET_MINING_ALL && !fits(kLargestSort, context.shared_bytes) ? kLargestSort / 2
+                                                                                        : kLargestSort;
 }
 
 template <bool kSoft, bool kGradient>
@@ -79,11 +80,13 @@ void launch(const duet_context& context, const TripletRows& rows, const LongTrip
 
 LongTriplets::LongTriplets(Workspace& workspace, const duet_context& context, const TripletInputs& in)
     : rows(workspace, context,
-           in.mining == DUET_TRIPLET_ALL || in.mining == DUET_TRIPLET_SEMIHARD ? block_rows(in.x.rows, in.y.rows) : 0,
+           in.mining == DUET_TRIPLET_MINING_ALL || in.mining == DUET_TRIPLET_MINING_SEMIHARD
+               ? block_rows(in.x.rows, in.y.rows)
+               : 0,
            in.y.rows, longest_row(context, in.mining)),
-      positive(workspace.take<float>(in.mining == DUET_TRIPLET_ALL ? rows.rows * in.y.rows : 0)),
-      negative(workspace.take<float>(in.mining == DUET_TRIPLET_ALL ? rows.rows * in.y.rows : 0)),
-      below(workspace.take<double>(in.mining == DUET_TRIPLET_ALL ? 3 * rows.rows * runs_of(in.y.rows) : 0)) {}
+      positive(workspace.take<float>(in.mining == DUET_TRIPLET_MINING_ALL ? rows.rows * in.y.rows : 0)),
+      negative(workspace.take<float>(in.mining == DUET_TRIPLET_MINING_ALL ? rows.rows * in.y.rows : 0)),
+      below(workspace.take<double>(in.mining == DUET_TRIPLET_MINING_ALL ? 3 * rows.rows * runs_of(in.y.rows) : 0)) {}
 
 void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient,
                        const LongTriplets& longer) {

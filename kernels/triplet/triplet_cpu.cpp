@@ -20,17 +20,17 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const TripletInputs& in)
       : n(in.x.rows),
         m(in.y.rows),
-        draws(in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED),
+        draws(in.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
         height(row_block_rows(n, m)),
         tiles(workspace, in.metric, n, m, in.x.columns),
         gradients(workspace, in.metric, n, m, in.x.columns, height, m),
         distances(workspace.take_matrix<float>(height, row_block_stride(m))),
         g(workspace.take_matrix<float>(height, row_block_stride(m))),
         class_storage(workspace.take<float>(in.soft ? packed_size(m, in.class_y.columns) : 0)),
-        rows(workspace, context.threads, in.mining == DUET_TRIPLET_ALL ? m : 0),
-        semihard(workspace, context.threads, in.mining == DUET_TRIPLET_SEMIHARD ? m : 0),
+        rows(workspace, context.threads, in.mining == DUET_TRIPLET_MINING_ALL ? m : 0),
+        semihard(workspace, context.threads, in.mining == DUET_TRIPLET_MINING_SEMIHARD ? m : 0),
         draw(workspace, context.threads, draws ? m : 0),
-        euclidean(workspace, draws ? DUET_EUCLIDEAN : DUET_INNER, n, m, in.x.columns),
+        euclidean(workspace, draws ? DUET_METRIC_EUCLIDEAN : DUET_METRIC_INNER, n, m, in.x.columns),
         draw_distances(workspace.take_matrix<float>(draws ? height : 0, row_block_stride(m))),
         negatives(workspace.take_matrix<int32_t>(draws ? context.threads : 0, draws ? in.draw.slots : 0)) {}
 
@@ -69,14 +69,14 @@ struct Row {
 RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
   const int32_t label = in.labels_x[row.i], *labels = in.labels_y.data;
   MinedRow mined(row.distances, scratch.m, in.margin, row.gradient ? row.g : nullptr);
-  if (in.mining == DUET_TRIPLET_HARD) {
+  if (in.mining == DUET_TRIPLET_MINING_HARD) {
     float distances[2];
     int32_t indices[2];
     const HardState best{distances, distances + 1, indices, indices + 1};
     best.clear(1);
     mine_hard_tile({row.distances, 1, scratch.m, scratch.m}, &label, labels, 0, 0, best, {});
     if (indices[0] >= 0 && indices[1] >= 0) mined.take(indices[0], indices[1]);
-  } else if (in.mining == DUET_TRIPLET_SEMIHARD) {
+  } else if (in.mining == DUET_TRIPLET_MINING_SEMIHARD) {
     mine_semihard_row(row.distances, label, labels, scratch.m, in.margin, scratch.semihard.of(row.thread),
                       [&](int64_t p, int64_t n) {
                         if (n >= 0) mined.take(p, n);
@@ -97,7 +97,7 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
 
 RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
   const TripletRowScratch own = scratch.rows.of(row.thread);
-  const bool all = in.mining == DUET_TRIPLET_ALL;
+  const bool all = in.mining == DUET_TRIPLET_MINING_ALL;
   int64_t weighing = 0;
   if (in.soft) {
     const int64_t pair = in.first_row + row.i - in.first_column;

@@ -19,7 +19,7 @@ constexpr int kThreads = 256;
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const TripletInputs& in)
       : height(block_rows(in.x.rows, in.y.rows)),
-        draws(in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED),
+        draws(in.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
         distances(workspace.take_matrix<float>(height, in.y.rows)),
         g(workspace.take_matrix<float>(height, in.y.rows)),
         euclidean(workspace.take_matrix<float>(draws ? height : 0, in.y.rows)),
@@ -29,8 +29,8 @@ struct Scratch {
       return distance_workspace(with, {x.part(0, 0, height, x.columns), y, metric});
     };
     tile_bytes = needed(context, in.x, in.y, in.metric);
-    if (draws) tile_bytes = std::max(tile_bytes, needed(context, in.x, in.y, DUET_EUCLIDEAN));
-    if (in.soft) tile_bytes = std::max(tile_bytes, needed(exact(context), in.class_x, in.class_y, DUET_INNER));
+    if (draws) tile_bytes = std::max(tile_bytes, needed(context, in.x, in.y, DUET_METRIC_EUCLIDEAN));
+    if (in.soft) tile_bytes = std::max(tile_bytes, needed(exact(context), in.class_x, in.class_y, DUET_METRIC_INNER));
     tiles = workspace.take<char>(static_cast<int64_t>(tile_bytes));
   }
 
@@ -63,17 +63,17 @@ void run_in_tiles(const duet_context& context, const TripletInputs& in, const Tr
     distance_forward(context, {x, in.y, in.metric}, distances, scratch.tile_workspace());
     if (in.soft)
       distance_forward(Scratch::exact(context),
-                       {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_INNER}, g,
+                       {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_METRIC_INNER}, g,
                        scratch.tile_workspace());
     TripletDraws draws{};
     if (scratch.draws) {
       const auto euclidean = scratch.euclidean.part(0, 0, count, m);
-      distance_forward(context, {x, in.y, DUET_EUCLIDEAN}, euclidean, scratch.tile_workspace());
+      distance_forward(context, {x, in.y, DUET_METRIC_EUCLIDEAN}, euclidean, scratch.tile_workspace());
       const auto global = static_cast<uint64_t>(in.first_row + first),
                  total = static_cast<uint64_t>(in.draw.total_columns);
       draws = {euclidean, in.draw, d, global * total + static_cast<uint64_t>(in.first_column)};
     }
-    if (in.mining == DUET_TRIPLET_ALL)
+    if (in.mining == DUET_TRIPLET_MINING_ALL)
       triplets_all_rows(context, rows, in.soft, gradient, scratch.longer);
     else
       triplets_mined_rows(context, rows, in.mining, gradient, draws, scratch.longer);

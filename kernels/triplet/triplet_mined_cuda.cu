@@ -19,7 +19,7 @@ template <duet_triplet_mining kMining, bool kShared>
 __global__ void __launch_bounds__(kShared ? 1024 : kThreads)
     mined_rows(TripletRows rows, TripletDraws draws, bool gradient, int size, const uint64_t* sorted) {
   const auto mine = [&](const auto& sort) { mined_row<kMining>(rows, blockIdx.x, draws, gradient, sort); };
-  if constexpr (kMining == DUET_TRIPLET_SEMIHARD && kShared) {
+  if constexpr (kMining == DUET_TRIPLET_MINING_SEMIHARD && kShared) {
     DUET_SHARED_DYNAMIC(uint64_t, keys);
     mine([&](const Anchor& anchor) { return sort_negatives(anchor, keys, size); });
   } else {
@@ -40,15 +40,15 @@ void triplets_mined_rows(const duet_context& context, const TripletRows& rows, d
   const int64_t count = rows.distances.rows;
   const int64_t m = rows.distances.columns;
   const int threads = std::min(kThreads, sort_threads(m));
-  if (mining == DUET_TRIPLET_HARD) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_HARD, false>), count, threads, 0, context.stream)
+  if (mining == DUET_TRIPLET_MINING_HARD) {
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_MINING_HARD, false>), count, threads, 0, context.stream)
     (rows, draws, gradient, 0, nullptr);
-  } else if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_DISTANCE_WEIGHTED, false>), count, threads, 0, context.stream)
+  } else if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_MINING_DISTANCE_WEIGHTED, false>), count, threads, 0, context.stream)
     (rows, draws, gradient, 0, nullptr);
   } else if (!longer.rows) {
     const int size = sort_size(m);
-    DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, true>), count, sort_threads(m),
+    DUET_LAUNCH((mined_rows<DUET_TRIPLET_MINING_SEMIHARD, true>), count, sort_threads(m),
                 spread<uint64_t>(size) * sizeof(uint64_t), context.stream)
     (rows, draws, gradient, size, nullptr);
   } else {
@@ -56,7 +56,7 @@ void triplets_mined_rows(const duet_context& context, const TripletRows& rows, d
       const TripletRows these = rows.part(first, some);
       DUET_LAUNCH(write_negative_keys, some, kThreads, 0, context.stream)(these, longer.rows.keys);
       const uint64_t* sorted = longer.rows.sort(context, some);
-      DUET_LAUNCH((mined_rows<DUET_TRIPLET_SEMIHARD, false>), some, kThreads, 0, context.stream)
+      DUET_LAUNCH((mined_rows<DUET_TRIPLET_MINING_SEMIHARD, false>), some, kThreads, 0, context.stream)
       (these, draws, gradient, 0, sorted);
     });
   }

@@ -61,11 +61,11 @@ __device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, co
   MinedRow mined{anchor.distances, reinterpret_cast<int32_t*>(g), rows.margin};
   for (int64_t j = threadIdx.x; gradient && j < m; j += blockDim.x) mined.counts[j] = 0;
   __syncthreads();
-  if constexpr (kMining == DUET_TRIPLET_HARD) {
+  if constexpr (kMining == DUET_TRIPLET_MINING_HARD) {
     const HardKeys best = hardest(anchor);
     if (threadIdx.x == 0 && best.positive != kNoKey && best.negative != kNoKey)
       mined.take(key_column(best.positive), key_column(best.negative));
-  } else if constexpr (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+  } else if constexpr (kMining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
     take_drawn(anchor, draws, i, mined);
   } else {
     take_semihard(anchor, sort(anchor), rows.margin, mined);

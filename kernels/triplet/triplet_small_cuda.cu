@@ -38,18 +38,18 @@ struct Anchors {
 };
 
 constexpr bool sorts(duet_triplet_mining mining) {
-  return mining == DUET_TRIPLET_ALL || mining == DUET_TRIPLET_SEMIHARD;
+  return mining == DUET_TRIPLET_MINING_ALL || mining == DUET_TRIPLET_MINING_SEMIHARD;
 }
 
 DUET_HOST_DEVICE constexpr size_t key_bytes(duet_triplet_mining mining, int size) {
-  return mining == DUET_TRIPLET_ALL        ? all_row_bytes(size)
-         : mining == DUET_TRIPLET_SEMIHARD ? spread<uint64_t>(size) * sizeof(uint64_t)
-                                           : 0;
+  return mining == DUET_TRIPLET_MINING_ALL        ? all_row_bytes(size)
+         : mining == DUET_TRIPLET_MINING_SEMIHARD ? spread<uint64_t>(size) * sizeof(uint64_t)
+                                                  : 0;
 }
 
 // Keys and what goes with them; distances, dL/dD and Euclidean distances of the row; the row; its classes.
 size_t shared_bytes(const TripletInputs& in, int size) {
-  const int64_t columns = in.y.rows * (in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED ? 3 : 2);
+  const int64_t columns = in.y.rows * (in.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED ? 3 : 2);
   const int64_t row = DistanceRow::floats(in.metric, in.x.columns) + (in.soft ? in.class_x.columns : 0);
   return key_bytes(in.mining, size) + static_cast<size_t>(columns + row) * sizeof(float);
 }
@@ -61,10 +61,8 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   float* const distances =
       reinterpret_cast<float*>(reinterpret_cast<unsigned char*>(keys) + key_bytes(kMining, in.size));
   float *const g = distances + m, *const euclidean = g + m;
-  float *const shared_row = euclidean + (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED ? m : 0), *const classes =
-                                                                                                 shared_row +
-                                                                                                 DistanceRow::floats(
-                                                                                                     in.metric, d);
+  float *const shared_row = euclidean + (kMining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED ? m : 0),
+               *const classes = shared_row + DistanceRow::floats(in.metric, d);
   for (int64_t c = threadIdx.x; kSoft && c < in.class_x.columns; c += kThreads) classes[c] = in.class_x.row(i)[c];
   DistanceRow anchor(in.metric, in.near, shared_row, in.x.row(i), d);
   distances_of_row(anchor, in.y, distances, i == 0 ? in.length_y : nullptr);
@@ -74,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   row.distances = {distances, 1, m, m};
   row.g = {g, 1, m, m};
   TripletDraws draws{};
-  if constexpr (kMining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+  if constexpr (kMining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
     anchor.as_euclidean(in.near_euclidean);
     distances_of_row(anchor, in.y, euclidean, nullptr);
     draws = {{euclidean, 1, m, m},
@@ -83,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
              in.first_element + static_cast<uint64_t>(i) * static_cast<uint64_t>(in.draw.total_columns)};
   }
   __syncthreads();
-  if constexpr (kMining == DUET_TRIPLET_ALL)
+  if constexpr (kMining == DUET_TRIPLET_MINING_ALL)
     all_of_row<kSoft, kGradient, 1>(row, 0, keys, in.size);
   else
     mined_row<kMining>(row, 0, draws, kGradient, [&](const Anchor& of) { return sort_negatives(of, keys, in.size); });
@@ -102,9 +100,10 @@ struct Scratch {
 
   Scratch(Workspace& workspace, const TripletInputs& in)
       : g(workspace.take_matrix<float>(in.x.rows, in.y.rows)),
-        distances(in.metric == DUET_SQEUCLIDEAN ? Matrix<float>{} : workspace.take_matrix<float>(in.x.rows, in.y.rows)),
-        length_x(in.metric == DUET_COSINE ? workspace.take<double>(in.x.rows) : nullptr),
-        length_y(in.metric == DUET_COSINE ? workspace.take<double>(in.y.rows) : nullptr) {}
+        distances(in.metric == DUET_METRIC_SQEUCLIDEAN ? Matrix<float>{}
+                                                       : workspace.take_matrix<float>(in.x.rows, in.y.rows)),
+        length_x(in.metric == DUET_METRIC_COSINE ? workspace.take<double>(in.x.rows) : nullptr),
+        length_y(in.metric == DUET_METRIC_COSINE ? workspace.take<double>(in.y.rows) : nullptr) {}
 };
 
 bool fits(const TripletInputs& in) {
@@ -142,24 +141,28 @@ void small_triplets(const duet_context& context, const TripletInputs& in, const 
   Anchors anchors{};
   anchors.rows = rows_of(in, to, {}, scratch.g);
   anchors.x = in.x, anchors.y = in.y, anchors.class_x = in.class_x, anchors.class_y = in.class_y;
-  anchors.metric = in.metric, anchors.near = near(in.metric), anchors.near_euclidean = near(DUET_EUCLIDEAN);
+  anchors.metric = in.metric, anchors.near = near(in.metric), anchors.near_euclidean = near(DUET_METRIC_EUCLIDEAN);
   anchors.distances = scratch.distances, anchors.length_x = scratch.length_x, anchors.length_y = scratch.length_y;
   anchors.size = sorts(in.mining) ? sort_size(in.y.rows) : 0;
-  if (in.mining == DUET_TRIPLET_DISTANCE_WEIGHTED) {
+  if (in.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
     anchors.draw = in.draw;
     anchors.first_element = static_cast<uint64_t>(in.first_row) * static_cast<uint64_t>(in.draw.total_columns) +
                             static_cast<uint64_t>(in.first_column);
   }
   const size_t shared = shared_bytes(in, anchors.size);
   switch (in.mining) {
-    case DUET_TRIPLET_HARD: mine<DUET_TRIPLET_HARD, false>(context, anchors, to.gradient(), shared); break;
-    case DUET_TRIPLET_SEMIHARD: mine<DUET_TRIPLET_SEMIHARD, false>(context, anchors, to.gradient(), shared); break;
-    case DUET_TRIPLET_DISTANCE_WEIGHTED:
-      mine<DUET_TRIPLET_DISTANCE_WEIGHTED, false>(context, anchors, to.gradient(), shared);
+    case DUET_TRIPLET_MINING_HARD:
+      mine<DUET_TRIPLET_MINING_HARD, false>(context, anchors, to.gradient(), shared);
+      break;
+    case DUET_TRIPLET_MINING_SEMIHARD:
+      mine<DUET_TRIPLET_MINING_SEMIHARD, false>(context, anchors, to.gradient(), shared);
+      break;
+    case DUET_TRIPLET_MINING_DISTANCE_WEIGHTED:
+      mine<DUET_TRIPLET_MINING_DISTANCE_WEIGHTED, false>(context, anchors, to.gradient(), shared);
       break;
     default:
-      in.soft ? mine<DUET_TRIPLET_ALL, true>(context, anchors, to.gradient(), shared)
-              : mine<DUET_TRIPLET_ALL, false>(context, anchors, to.gradient(), shared);
+      in.soft ? mine<DUET_TRIPLET_MINING_ALL, true>(context, anchors, to.gradient(), shared)
+              : mine<DUET_TRIPLET_MINING_ALL, false>(context, anchors, to.gradient(), shared);
   }
   if (!to.gradient()) return;
   small_distance_gradients(context, {in.x, in.y, in.metric, scratch.distances, scratch.g, scratch.length_x,

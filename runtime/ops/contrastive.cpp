@@ -10,7 +10,7 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
   options.scale = scale.vector();
   options.bias = bias.vector();
   // Sigmoid has no column terms and no statistics: these stay null.
-  const bool both = options.kind != DUET_SIGMOID;
+  const bool both = options.kind != DUET_CONTRASTIVE_KIND_SIGMOID;
   const int64_t n = a.rows, m = both ? v.rows : 0;
   const Tensor terms = tape.make(n + m);
   const auto statistics = [&](int64_t count) {

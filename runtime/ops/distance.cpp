@@ -12,7 +12,7 @@ Tensor distance(Tape& tape, const Tensor& x, const Tensor& y, duet_metric metric
   succeed(duet_distance_forward(tape.context(), &inputs, distances.matrix(),
                                 tape.workspace(duet_distance_workspace, inputs)));
   return tape.record(distances, {x, y}, [=](Tape& tape, const Tensor& output) {
-    const bool reads_distances = inputs.metric == DUET_EUCLIDEAN || inputs.metric == DUET_COSINE;
+    const bool reads_distances = inputs.metric == DUET_METRIC_EUCLIDEAN || inputs.metric == DUET_METRIC_COSINE;
     const duet_matrix forward = reads_distances ? output.matrix() : duet_matrix{};
     succeed(duet_distance_backward(tape.context(), &inputs, forward, output.grad_matrix(), x.grad_matrix(),
                                    y.grad_matrix(), tape.workspace(duet_distance_workspace, inputs)));

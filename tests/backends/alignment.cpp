@@ -10,7 +10,8 @@ void alignment(Case& c) {
          &weight_column = c.weights(m);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
-  inputs.score = c.one_of({DUET_INNER, DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE});
+  inputs.score = c.one_of(
+      {DUET_METRIC_INNER, DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE});
   inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));
@@ -61,7 +62,8 @@ void alignment_probabilities(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent();
   Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)), &weight = c.weights(n, m);
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
-  inputs.score = c.one_of({DUET_INNER, DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE});
+  inputs.score = c.one_of(
+      {DUET_METRIC_INNER, DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE});
   inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));

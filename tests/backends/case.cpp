@@ -147,7 +147,7 @@ duet_workspace Run::workspace(const std::function<duet_status(size_t* bytes)>& a
   return scratch_.emplace_back(bytes).view();
 }
 void Run::call(duet_status status) {
-  if (status != DUET_OK) failures_.push_back(duet_last_error());
+  if (status != DUET_STATUS_OK) failures_.push_back(duet_last_error());
 }
 std::vector<Result> Run::results() const {
   std::vector<Result> out;
@@ -224,7 +224,7 @@ Ints& Case::labels(int64_t size, int64_t classes) {
 
 void Case::run(const std::function<void(Run&)>& calls) {
   const auto turn = [&](duet_device kind_of_device, std::vector<Result>& results) {
-    const bool cuda = kind_of_device == DUET_CUDA;
+    const bool cuda = kind_of_device == DUET_DEVICE_CUDA;
     Run run(context_of(kind_of_device, cuda ? precision : DUET_PRECISION_FP32,
                        cuda ? 1 : 1 + static_cast<int32_t>(seed_ % 4 == 0), cuda && seed_ % 2 ? -1 : 0),
             seed_, cuda);  // of two forms on CUDA an odd seed takes the tiles
@@ -233,8 +233,8 @@ void Case::run(const std::function<void(Run&)>& calls) {
       difference = text(cuda ? "CUDA" : "CPU", ": a call failed: ", run.failures()[0]);
     results = run.results();
   };
-  turn(DUET_CPU, cpu_);
-  turn(DUET_CUDA, cuda_);
+  turn(DUET_DEVICE_CPU, cpu_);
+  turn(DUET_DEVICE_CUDA, cuda_);
   if (precision != DUET_PRECISION_TF32X3 || kind != Kind::infinite || operands_.empty()) return;
   std::vector<Floats*> changing = operands_;  // and weights, which gradients that are multiplied are made of
   changing.insert(changing.end(), weights_.begin(), weights_.end());
@@ -246,7 +246,7 @@ void Case::run(const std::function<void(Run&)>& calls) {
       if (std::isinf(value)) value = kNaN;
     x->assign(changed);
   }
-  turn(DUET_CPU, cpu_of_nan_);
+  turn(DUET_DEVICE_CPU, cpu_of_nan_);
   for (size_t k = 0; k < kept.size(); ++k) changing[k]->assign(kept[k]);
 }
 

@@ -25,7 +25,7 @@ double Pairs::tolerance(int64_t i, int64_t j) const {
   double a = 0, b = 0;
   for (int64_t k = 0; k < d(); ++k) a += double{x.at(i, k)} * x.at(i, k), b += double{y.at(j, k)} * y.at(j, k);
   const double square = 4 * error() * (a + b) + 1e-44 * static_cast<double>(d());
-  return metric == DUET_COSINE ? 4 * error() : metric == DUET_EUCLIDEAN ? std::sqrt(square) : square;
+  return metric == DUET_METRIC_COSINE ? 4 * error() : metric == DUET_METRIC_EUCLIDEAN ? std::sqrt(square) : square;
 }
 
 bool Pairs::well_chosen(const Doubles& distances, int64_t i, int64_t j, const std::vector<int64_t>& candidates,
@@ -47,25 +47,26 @@ bool Pairs::well_chosen(const Doubles& distances, int64_t i, int64_t j, const st
 }
 
 Doubles Pairs::error_sizes(duet_metric of_metric, bool rounded) const {
-  const bool square = of_metric == DUET_EUCLIDEAN || of_metric == DUET_SQEUCLIDEAN;
+  const bool square = of_metric == DUET_METRIC_EUCLIDEAN || of_metric == DUET_METRIC_SQEUCLIDEAN;
   const Doubles rows = x.values(), columns = y.values();
-  Doubles sizes = reference::distances(rows, columns, n(), m(), d(), DUET_SQEUCLIDEAN);
+  Doubles sizes = reference::distances(rows, columns, n(), m(), d(), DUET_METRIC_SQEUCLIDEAN);
   for (int64_t i = 0; i < n(); ++i)
     for (int64_t j = 0; j < m(); ++j) {
       double& size = sizes[static_cast<size_t>(i * m() + j)];
       const double a = reference::norm(rows.data() + i * d(), d()), b = reference::norm(columns.data() + j * d(), d());
       // Pairs under 4e-4 of the larger squared norm are recomputed, to within 1 %.
-      size = square                     ? std::min(a * a + b * b, 1250 * size) + static_cast<double>(d()) * kLeast
-             : of_metric == DUET_COSINE ? 1
-                                        : a * b;
-      if (exact_values && of_metric != DUET_COSINE && !rounded) size = 0;
+      size = square ? std::min(a * a + b * b, 1250 * size) + static_cast<double>(d()) * kLeast
+             : of_metric == DUET_METRIC_COSINE ? 1
+                                               : a * b;
+      if (exact_values && of_metric != DUET_METRIC_COSINE && !rounded) size = 0;
     }
   return sizes;
 }
 
 Doubles Pairs::distances(const Values& value, duet_metric of_metric) const {
-  const bool euclidean = of_metric == DUET_EUCLIDEAN, square = euclidean || of_metric == DUET_SQEUCLIDEAN;
-  Doubles out = reference::distances(x.values(), y.values(), n(), m(), d(), square ? DUET_SQEUCLIDEAN : of_metric);
+  const bool euclidean = of_metric == DUET_METRIC_EUCLIDEAN, square = euclidean || of_metric == DUET_METRIC_SQEUCLIDEAN;
+  Doubles out =
+      reference::distances(x.values(), y.values(), n(), m(), d(), square ? DUET_METRIC_SQEUCLIDEAN : of_metric);
   const Doubles sizes = value.exact() ? Doubles() : error_sizes(of_metric);
   const auto row_keys = keys_of(x), column_keys = keys_of(y);
   const auto squares_of = [](const Floats& rows) {
@@ -97,7 +98,7 @@ Doubles Pairs::distances(const Values& value, duet_metric of_metric) const {
 }
 
 reference::RowGradients Pairs::gradients(const Values& value, Doubles g) const {
-  const bool euclidean = metric == DUET_EUCLIDEAN, cosine = metric == DUET_COSINE;
+  const bool euclidean = metric == DUET_METRIC_EUCLIDEAN, cosine = metric == DUET_METRIC_COSINE;
   const Doubles rows = value(x), columns = value(y);
   const Doubles true_distances = euclidean ? distances(Values(0, 0)) : Doubles(),
                 moved = euclidean ? distances(value) : Doubles();
@@ -116,12 +117,12 @@ reference::RowGradients Pairs::gradients(const Values& value, Doubles g) const {
       for (int64_t e = 0; e < d(); ++e) {
         const size_t at_x = static_cast<size_t>(i * d() + e), at_y = static_cast<size_t>(j * d() + e);
         const double size = std::abs(rows[at_x]) + std::abs(columns[at_y]);
-        sizes_x[at_x] += cosine                 ? h / std::max(a, 1e-12)
-                         : metric == DUET_INNER ? h * std::abs(columns[at_y])
-                                                : 2 * h * size;
-        sizes_y[at_y] += cosine                 ? h / std::max(b, 1e-12)
-                         : metric == DUET_INNER ? h * std::abs(rows[at_x])
-                                                : 2 * h * size;
+        sizes_x[at_x] += cosine                        ? h / std::max(a, 1e-12)
+                         : metric == DUET_METRIC_INNER ? h * std::abs(columns[at_y])
+                                                       : 2 * h * size;
+        sizes_y[at_y] += cosine                        ? h / std::max(b, 1e-12)
+                         : metric == DUET_METRIC_INNER ? h * std::abs(rows[at_x])
+                                                       : 2 * h * size;
       }
     }
   for (size_t k = 0; k < out.x.size(); ++k) out.x[k] = value.moved(out.x[k], sizes_x[k], k);
@@ -131,7 +132,7 @@ reference::RowGradients Pairs::gradients(const Values& value, Doubles g) const {
 
 Doubles Pairs::scores(const Values& value, double scale) const {
   Doubles s = distances(value);
-  for (double& entry : s) entry *= metric == DUET_INNER ? scale : -scale;
+  for (double& entry : s) entry *= metric == DUET_METRIC_INNER ? scale : -scale;
   return s;
 }
 

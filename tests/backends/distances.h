@@ -22,7 +22,7 @@ struct Pairs {
   bool exact_values;
 
   Pairs(const Case& c, const Floats& of_x, const Floats& of_y, duet_metric of_metric)
-      : x(of_x), y(of_y), metric(of_metric), exact_values(c.kind == Kind::ties && of_metric != DUET_COSINE) {}
+      : x(of_x), y(of_y), metric(of_metric), exact_values(c.kind == Kind::ties && of_metric != DUET_METRIC_COSINE) {}
   int64_t n() const { return x.rows(); }
   int64_t m() const { return y.rows(); }
   int64_t d() const { return x.columns(); }

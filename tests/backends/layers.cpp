@@ -69,7 +69,7 @@ void linear(Case& c) {
       const Doubles factors = dropout.factors(batch, out);
       for (size_t k = 0; k < outputs.size(); ++k) {
         // A dropped element is 0 whatever it was, and passes nothing on.
-        outputs[k] = factors[k] == 0 ? 0 : factors[k] * reference::activation(DUET_RELU, outputs[k]);
+        outputs[k] = factors[k] == 0 ? 0 : factors[k] * reference::activation(DUET_ACTIVATION_KIND_RELU, outputs[k]);
         const double kept = 1 / (1 - double{inputs.dropout.drop_probability});
         // The backward pass reads the outputs as float32 holds them: 0 where they underflow.
         upstream[k] = std::isnan(outputs[k]) ? outputs[k] : static_cast<float>(outputs[k]) > 0 ? upstream[k] * kept : 0;
@@ -181,7 +181,8 @@ void activation(Case& c) {
   const int64_t rows = c.extent(), columns = c.extent();
   Floats &x = c.rows(rows, columns), &g = c.weights(rows, columns);
   duet_activation_inputs inputs = DUET_ACTIVATION_INPUTS_INIT;
-  inputs.kind = c.one_of({DUET_RELU, DUET_TANH, DUET_GELU}), inputs.x = x.matrix();
+  inputs.kind = c.one_of({DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_TANH, DUET_ACTIVATION_KIND_GELU}),
+  inputs.x = x.matrix();
   c.run([&](Run& run) {
     run.call(duet_activation_forward(run.context, &inputs, run.output("outputs", rows, columns)));
     if (const duet_matrix grad = run.gradient("grad_x", rows, columns); grad.data)

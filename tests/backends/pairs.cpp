@@ -15,7 +15,9 @@ reference::Labels list(const Ints& labels) {
   return out;
 }
 
-duet_metric draw_metric(Case& c) { return c.one_of({DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}); }
+duet_metric draw_metric(Case& c) {
+  return c.one_of({DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE});
+}
 
 // Labelled rows and columns, as mining and triplets take them.
 struct Labelled {
@@ -57,7 +59,7 @@ void distance(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent();
   Floats &x = c.operands(n, d), &y = c.operands(m, d), &g = c.weights(n, m);
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
-  inputs.metric = c.one_of({DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE, DUET_INNER});
+  inputs.metric = c.one_of({DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER});
   inputs.x = x.matrix(), inputs.y = y.matrix();
   c.describe("metric", static_cast<int>(inputs.metric));
   c.run([&](Run& run) {
@@ -66,8 +68,9 @@ void distance(Case& c) {
     const duet_matrix distances = run.output("distances", n, m);
     run.call(duet_distance_forward(run.context, &inputs, distances, scratch));
     const duet_matrix grad_x = run.gradient("grad_x", n, d), grad_y = run.gradient("grad_y", m, d);
-    run.call(duet_distance_backward(run.context, &inputs, inputs.metric == DUET_EUCLIDEAN ? distances : duet_matrix{},
-                                    g.matrix(), grad_x, grad_y, scratch));
+    run.call(duet_distance_backward(run.context, &inputs,
+                                    inputs.metric == DUET_METRIC_EUCLIDEAN ? distances : duet_matrix{}, g.matrix(),
+                                    grad_x, grad_y, scratch));
   });
   const Pairs pairs(c, x, y, inputs.metric);
   c.expect(
@@ -77,8 +80,8 @@ void distance(Case& c) {
                                       pairs.distances(value),
                                       0,
                                       {},
-                                      inputs.metric == DUET_INNER ? -INFINITY : 0,
-                                      inputs.metric == DUET_COSINE ? 2 : INFINITY},
+                                      inputs.metric == DUET_METRIC_INNER ? -INFINITY : 0,
+                                      inputs.metric == DUET_METRIC_COSINE ? 2 : INFINITY},
                                      {"grad_x", grad.x},
                                      {"grad_y", grad.y}};
       },
@@ -149,7 +152,8 @@ void mining_hard(Case& c) {
             const Doubles own = c.left(e.name, cuda);  // without an index of its own a run is asked for the reference's
             return at_choice(distances, own.size() == e.values.size() ? own : e.values);
           };
-          out.push_back({name + "distance", at(false), 0, {}, 0, rows.metric == DUET_COSINE ? 2 : INFINITY, at(true)});
+          out.push_back(
+              {name + "distance", at(false), 0, {}, 0, rows.metric == DUET_METRIC_COSINE ? 2 : INFINITY, at(true)});
         }
         return out;
       },
@@ -246,7 +250,7 @@ void mining_distance_weighted(Case& c) {
     run.call(duet_mining_distance_weighted(run.context, &inputs, &draw, negatives,
                                            has_distances ? run.output("distances", n, slots) : duet_matrix{}, scratch));
   });
-  const Pairs pairs(c, rows.x, rows.y, DUET_EUCLIDEAN);
+  const Pairs pairs(c, rows.x, rows.y, DUET_METRIC_EUCLIDEAN);
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
   const auto mined = [&](const Doubles& distances) {
     return reference::mine_distance_weighted(distances, lx, ly, d, draw.seed, step.at(0), slots, inputs.first_row,
@@ -279,14 +283,14 @@ void triplet(Case& c) {
   duet_triplet_inputs inputs = DUET_TRIPLET_INPUTS_INIT;
   inputs.x = rows.x.matrix(), inputs.y = rows.y.matrix(), inputs.metric = rows.metric,
   inputs.margin = c.one_of({0.0f, 0.2f, 1.0f});
-  inputs.mining =
-      soft ? DUET_TRIPLET_ALL
-           : c.one_of({DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED});
+  inputs.mining = soft ? DUET_TRIPLET_MINING_ALL
+                       : c.one_of({DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,
+                                   DUET_TRIPLET_MINING_DISTANCE_WEIGHTED});
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3});
   inputs.draw = DUET_MINING_DRAW_INIT;
   inputs.draw.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30)), inputs.draw.slots = slots;
   inputs.draw.total_columns = inputs.first_column + m;
-  if (inputs.mining == DUET_TRIPLET_DISTANCE_WEIGHTED)
+  if (inputs.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)
     inputs.draw.step = step.vector();  // refused where nothing reads it
   if (soft) {
     inputs.class_x = class_x.matrix(), inputs.class_y = class_y.matrix(), inputs.paired = c.coin();
@@ -348,18 +352,18 @@ void triplet(Case& c) {
               reference::agreement(value(class_x), value(class_y), has_trust_y ? value(trust_y) : ones_m, n, m, classes,
                                    inputs.paired, inputs.first_row, inputs.first_column);
           sums = reference::triplets_all(distances, weights, has_trust_x ? value(trust_x) : ones_n, margin);
-        } else if (inputs.mining == DUET_TRIPLET_ALL) {
+        } else if (inputs.mining == DUET_TRIPLET_MINING_ALL) {
           sums =
               reference::triplets_all(distances, reference::agreement_of_labels(lx, ly), Doubles(lx.size(), 1), margin);
-        } else if (inputs.mining == DUET_TRIPLET_HARD) {
+        } else if (inputs.mining == DUET_TRIPLET_MINING_HARD) {
           sums = reference::triplets_mined(distances, lx.size(), reference::hard_triplets(distances, lx, ly), margin);
-        } else if (inputs.mining == DUET_TRIPLET_SEMIHARD) {
+        } else if (inputs.mining == DUET_TRIPLET_MINING_SEMIHARD) {
           sums = reference::triplets_mined(distances, lx.size(), reference::mine_semihard(distances, lx, ly, margin),
                                            margin);
         } else {
           const auto negatives = reference::mine_distance_weighted(
-              pairs.distances(value, DUET_EUCLIDEAN), lx, ly, d, inputs.draw.seed, step.at(0), slots, inputs.first_row,
-              inputs.first_column, inputs.draw.total_columns);
+              pairs.distances(value, DUET_METRIC_EUCLIDEAN), lx, ly, d, inputs.draw.seed, step.at(0), slots,
+              inputs.first_row, inputs.first_column, inputs.draw.total_columns);
           sums = reference::triplets_mined(distances, lx.size(), reference::drawn_triplets(negatives, lx, ly), margin);
         }
         for (int64_t i = 0; i < n; ++i) {  // fl(D + margin) is rounded to the distances' precision

@@ -38,7 +38,7 @@ struct Ranked {
   }
   bool has_groups() const { return inputs.query_groups.data != nullptr && inputs.gallery_groups.data != nullptr; }
   std::vector<Doubles> scores(const Pairs& pairs, const Values& value) const {
-    const Doubles all = pairs.distances(value, DUET_COSINE);
+    const Doubles all = pairs.distances(value, DUET_METRIC_COSINE);
     std::vector<Doubles> rows;
     for (int64_t i = 0; i < pairs.n(); ++i) {
       rows.emplace_back(all.begin() + i * pairs.m(), all.begin() + (i + 1) * pairs.m());
@@ -99,7 +99,7 @@ void retrieval(Case& c) {
     out.matching = run.optional("matching", n), out.pair_recall = run.optional("pair_recall", n, cutoffs);
     run.call(duet_retrieval_forward(run.context, &ranked.inputs, &out, scratch));
   });
-  const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_COSINE);
+  const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_METRIC_COSINE);
   std::vector<int32_t> labels;
   for (int64_t j = 0; j < m; ++j) labels.push_back(ranked.gallery_labels.at(j));
   c.expect(
@@ -153,7 +153,7 @@ void retrieval_top_k(Case& c) {
     run.call(duet_retrieval_top_k(run.context, &ranked.inputs, indices,
                                   has_scores ? run.output("scores", n, k) : duet_matrix{}, scratch));
   });
-  const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_COSINE);
+  const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_METRIC_COSINE);
   const auto best = [&](const Values& value, Doubles* scores) {
     std::vector<int> indices;
     for (const Doubles& row : ranked.scores(pairs, value)) {

@@ -66,14 +66,16 @@ void contrastive(Case& c) {
   const Classes agreement(c, n, m, classes);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
-  inputs.kind = c.one_of({DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID});
+  inputs.kind =
+      c.one_of({DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID});
   inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("kind", static_cast<int>(inputs.kind));
-  const bool sigmoid = inputs.kind == DUET_SIGMOID, soft = inputs.kind == DUET_MULTI_POSITIVE || (sigmoid && c.coin());
+  const bool sigmoid = inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID,
+             soft = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || (sigmoid && c.coin());
   if (soft) agreement.give(inputs, !sigmoid);
   if (sigmoid) inputs.bias = bias.vector();
-  inputs.paired = inputs.kind == DUET_MULTI_POSITIVE && c.coin();
+  inputs.paired = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && c.coin();
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   // Of each side's gradient: null, or a factor whose products are exact.
   const auto draw_factor = [&](const char* name, duet_vector& given) {
@@ -85,7 +87,8 @@ void contrastive(Case& c) {
   };
   const double factor_a = draw_factor("grad_factor_a", inputs.grad_factor_a),
                factor_v = draw_factor("grad_factor_v", inputs.grad_factor_v);
-  const OwnPairs own{inputs.paired || inputs.kind == DUET_INFONCE, inputs.first_row - inputs.first_column};
+  const OwnPairs own{inputs.paired || inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE,
+                     inputs.first_row - inputs.first_column};
   const OwnPairs own_turned{own.paired, -own.offset};
   c.run([&](Run& run) {
     const auto scratch =
@@ -107,7 +110,7 @@ void contrastive(Case& c) {
         run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
         columns && !sigmoid ? weight_column.vector() : duet_vector{}, grad_a, grad_v, grad_scale, grad_bias, scratch));
   });
-  const Pairs pairs(c, a, v, DUET_INNER);
+  const Pairs pairs(c, a, v, DUET_METRIC_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
   c.expect(
       [&](const Values& value) {
@@ -224,7 +227,7 @@ void distillation(Case& c) {
         run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
         columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
   });
-  const Pairs pairs(c, a, v, DUET_INNER), teacher_pairs(c, teacher_a, teacher_v, DUET_INNER);
+  const Pairs pairs(c, a, v, DUET_METRIC_INNER), teacher_pairs(c, teacher_a, teacher_v, DUET_METRIC_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
   const Doubles teacher_errors = score_errors(teacher_pairs, teacher_scale.at(0)),
                 teacher_errors_turned = transposed(teacher_errors, n, m);

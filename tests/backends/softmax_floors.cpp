@@ -97,12 +97,13 @@ GradientFloors gradient_floors(const Pairs& pairs, double scale, const Doubles& 
         const double x = std::abs(rows[at_x]), y = std::abs(columns[at_y]);
         const double difference = std::abs(rows[at_x] - columns[at_y]) + kRounding * (x + y);
         switch (pairs.metric) {
-          case DUET_INNER: add(out.a[at_x], h * y), add(out.v[at_y], h * x); break;
-          case DUET_COSINE:  // of a unit row and its projection
+          case DUET_METRIC_INNER: add(out.a[at_x], h * y), add(out.v[at_y], h * x); break;
+          case DUET_METRIC_COSINE:  // of a unit row and its projection
             add(out.a[at_x], a < 1e-12 ? 0 : 2 * h / a), add(out.v[at_y], b < 1e-12 ? 0 : 2 * h / b);
             break;
           default: {
-            const double of_root = pairs.metric == DUET_EUCLIDEAN ? (distances[k] > 0 ? 1 / distances[k] : 0) : 2;
+            const double of_root =
+                pairs.metric == DUET_METRIC_EUCLIDEAN ? (distances[k] > 0 ? 1 / distances[k] : 0) : 2;
             add(out.a[at_x], h * of_root * difference), add(out.v[at_y], h * of_root * difference);
           }
         }

@@ -22,7 +22,7 @@ inline Doubles sum(Doubles a, const Doubles& b) {
 inline Doubles score_errors(const Pairs& pairs, double scale) {
   Doubles errors = pairs.error_sizes(pairs.metric, true);
   // Of a root: the root of the error at most, and the error over the root.
-  const Doubles distances = pairs.metric == DUET_EUCLIDEAN ? pairs.distances(Values(0, 0)) : Doubles();
+  const Doubles distances = pairs.metric == DUET_METRIC_EUCLIDEAN ? pairs.distances(Values(0, 0)) : Doubles();
   for (size_t k = 0; k < errors.size(); ++k) {
     if (!distances.empty()) errors[k] = std::min(1e3 * std::sqrt(errors[k]), errors[k] / distances[k]);
     errors[k] *= scale;
@@ -35,7 +35,7 @@ struct Gradients {
   Doubles a, v, scale;
 };
 inline Gradients gradients_of(const Pairs& pairs, const Values& value, double scale, const Doubles& grad_s) {
-  const double sign = pairs.metric == DUET_INNER ? 1 : -1;
+  const double sign = pairs.metric == DUET_METRIC_INNER ? 1 : -1;
   const Doubles dots = pairs.distances(value);
   Doubles g(grad_s.size());
   double of_scale = 0;

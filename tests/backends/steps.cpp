@@ -80,7 +80,7 @@ void weighted_sum(Case& c) {
   Floats &terms = c.rows(count, 1), &weights = c.weights(count), &upstream = c.constant(c.draw.normal());
   const auto scalars = [&](Floats& of) {
     std::vector<duet_vector> out;
-    for (int64_t k = 0; k < count; ++k) out.push_back({&of.at(k), 1, DUET_F32});
+    for (int64_t k = 0; k < count; ++k) out.push_back({&of.at(k), 1, DUET_DTYPE_F32});
     return out;
   };
   const auto of_terms = scalars(terms), of_weights = scalars(weights);
@@ -216,7 +216,7 @@ void supervision(Case& c) {
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
   inputs.labels = labels.vector(), inputs.sample_ids = ids.vector(), inputs.logits_a = logits_a.matrix(),
   inputs.logits_v = logits_v.matrix();
-  inputs.prior = {prior.data(), classes, DUET_F32}, inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
+  inputs.prior = {prior.data(), classes, DUET_DTYPE_F32}, inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
   inputs.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX));
   inputs.hide = c.coin(), inputs.lift = c.coin(), inputs.trust = c.coin();
   inputs.unread = c.one_of({0.0, 0.3, 1.0}), inputs.generality = c.one_of({0.0, 0.7, 1.0});

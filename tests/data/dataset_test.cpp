@@ -117,7 +117,7 @@ TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   CHECK(dataset.train.groups.empty());
   CHECK(dataset.test.groups == groups);
   CHECK(load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, {}).groups == groups);
-  folder.refused(DUET_INVALID_ARGUMENT, {"no modality 'groups'"}, {"audio", "groups"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"no modality 'groups'"}, {"audio", "groups"});
   write_dataset(folder.path() / "copy", dataset);
   CHECK(load_dataset(FolderFiles(folder.path() / "copy")).test.groups == groups);
   CHECK_FALSE(std::filesystem::exists(folder.path() / "copy/train/groups.npy"));
@@ -140,47 +140,48 @@ TEST_CASE("dataset scales both splits by the training split, and a split alone b
 
 TEST_CASE("dataset refuses folders that are none") {
   const Folder empty;
-  check_refused([&] { load_dataset(FolderFiles(empty.path() / "absent")); }, DUET_IO_ERROR,
+  check_refused([&] { load_dataset(FolderFiles(empty.path() / "absent")); }, DUET_STATUS_IO_ERROR,
                 {"absent/train", "No such file or directory"});
-  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_IO_ERROR,
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_STATUS_IO_ERROR,
                 {"train", "No such file or directory"});
   std::filesystem::create_directories(empty.path() / "train");
-  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { load_dataset(FolderFiles(empty.path())); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"train: expected 2 modalities", "found none"});
   const Sound folder;
   std::filesystem::remove_all(folder.path() / "test");
-  folder.refused(DUET_IO_ERROR, {"test", "No such file or directory"});
+  folder.refused(DUET_STATUS_IO_ERROR, {"test", "No such file or directory"});
 }
 
 TEST_CASE("dataset refuses missing files and unknown modalities") {
   const Sound folder;
-  folder.refused(DUET_INVALID_ARGUMENT, {"train: no modality 'text'; found audio, visual"}, {"audio", "text"});
-  folder.refused(DUET_INVALID_ARGUMENT, {"expected two names, got 1 (audio)"}, {"audio"});
-  folder.refused(DUET_INVALID_ARGUMENT, {"expected two different names, got audio twice"}, {"audio", "audio"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"train: no modality 'text'; found audio, visual"}, {"audio", "text"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"expected two names, got 1 (audio)"}, {"audio"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"expected two different names, got audio twice"}, {"audio", "audio"});
   folder.write("train/text.npy", matrix_file(3, 7));
-  folder.refused(DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found audio, text, visual", "--modalities"});
-  folder.refused(DUET_INVALID_ARGUMENT, {"test: no modality 'text'; found audio, visual"}, {"audio", "text"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT,
+                 {"train: expected 2 modalities", "found audio, text, visual", "--modalities"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: no modality 'text'; found audio, visual"}, {"audio", "text"});
   std::filesystem::remove(folder.path() / "train" / "text.npy");
   std::filesystem::remove(folder.path() / "test" / "labels.npy");
-  folder.refused(DUET_INVALID_ARGUMENT, {"test: no labels.npy", "-1"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: no labels.npy", "-1"});
   std::filesystem::remove(folder.path() / "train" / "visual.npy");
-  folder.refused(DUET_INVALID_ARGUMENT, {"train: expected 2 modalities", "found audio"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"train: expected 2 modalities", "found audio"});
 }
 
 TEST_CASE("dataset refuses files that do not fit each other") {
   const Sound folder;
   folder.write("train/visual.npy", matrix_file(4, 4));
-  folder.refused(DUET_INVALID_ARGUMENT, {"train/visual.npy: 4 rows; expected 3 as in labels.npy"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"train/visual.npy: 4 rows; expected 3 as in labels.npy"});
   folder.write("train/visual.npy", matrix_file(3, 5));
-  folder.refused(DUET_INVALID_ARGUMENT, {"visual has 4 columns in test; expected 5 as in train"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"visual has 4 columns in test; expected 5 as in train"});
   folder.write("train/visual.npy", matrix_file(3, 4).substr(0, 100));
-  folder.refused(DUET_INVALID_ARGUMENT, {"train/visual.npy: truncated"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"train/visual.npy: truncated"});
   folder.write("train/visual.npy", matrix_file(3, 4));
   folder.write("test/labels.npy", npy("<f4", "(2,)", raw(std::vector<float>{0, 0.5f})));
-  folder.refused(DUET_INVALID_ARGUMENT, {"test/labels.npy: row 1 is 0.5"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test/labels.npy: row 1 is 0.5"});
   folder.write("test/labels.npy", label_file({0, 1}));
   folder.write("test/groups.npy", wide_file({4, 4, 4}));
-  folder.refused(DUET_INVALID_ARGUMENT, {"test/groups.npy: 3 rows; expected 2 as in labels.npy"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test/groups.npy: 3 rows; expected 2 as in labels.npy"});
 }
 
 TEST_CASE("dataset loads the shared data") {
@@ -200,7 +201,7 @@ TEST_CASE("dataset loads the shared data") {
       [&] {
         load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
       },
-      DUET_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
+      DUET_STATUS_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
   const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia", FortranOrder::accept), {"text", "image"});
   CHECK(wikipedia.train.rows() == 2173);
   CHECK(wikipedia.test.rows() == 693);

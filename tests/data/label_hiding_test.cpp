@@ -71,5 +71,5 @@ TEST_CASE("label hiding refuses a share outside 0 to 1") {
         [&] {
           hide_labels(std::vector<int32_t>{0, 1}, share, 0);
         },
-        DUET_INVALID_ARGUMENT, {"labelled share: expected 0 to 1, got "});
+        DUET_STATUS_INVALID_ARGUMENT, {"labelled share: expected 0 to 1, got "});
 }

@@ -16,10 +16,10 @@ Features features_in(const std::string& file) { return read_features(parse_npy(b
 std::vector<int64_t> labels_in(const std::string& file) { return read_labels(parse_npy(bytes_of(file), "y.npy")); }
 
 void check_features_refused(const std::string& file, const std::vector<std::string>& parts) {
-  check_refused([&] { features_in(file); }, DUET_INVALID_ARGUMENT, parts);
+  check_refused([&] { features_in(file); }, DUET_STATUS_INVALID_ARGUMENT, parts);
 }
 void check_labels_refused(const std::string& file, const std::vector<std::string>& parts) {
-  check_refused([&] { labels_in(file); }, DUET_INVALID_ARGUMENT, parts);
+  check_refused([&] { labels_in(file); }, DUET_STATUS_INVALID_ARGUMENT, parts);
 }
 
 const std::string kSix = raw(std::vector<float>{0, 1, 2, 3, 4, 5});
@@ -206,9 +206,9 @@ TEST_CASE("a source reads the file's own values in float64") {
   CHECK(row(FeatureSource({std::nullopt, parse_npy(bytes_of(fortran), "x.npy")}, FortranOrder::accept), 1) ==
         std::vector<double>{1, 4});
   const std::vector<double> broken = {0, std::nan(""), 0x1p961, 0};
-  check_refused([&] { row(source_of(broken, 2), 0); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { row(source_of(broken, 2), 0); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"x.npy: row 0, column 1 is nan", "finite"});
-  check_refused([&] { row(source_of(broken, 2), 1); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { row(source_of(broken, 2), 1); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"x.npy: row 1, column 0 is 1.9", "at most 9.7"});
 }
 
@@ -220,7 +220,7 @@ TEST_CASE("npy survives truncation at every length and every damaged byte") {
       const std::vector<char> part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
       CAPTURE(length);
       check_refused([&] { read_features(parse_npy(std::as_bytes(std::span(part)), "part.npy")); },
-                    DUET_INVALID_ARGUMENT, {"part.npy: "});
+                    DUET_STATUS_INVALID_ARGUMENT, {"part.npy: "});
     }
     for (size_t at = 0; at < whole.size(); ++at)
       for (int value = 0; value < 256; ++value) {
@@ -248,10 +248,11 @@ TEST_CASE("a file that is truncated after it was opened is still all there") {
 
 TEST_CASE("npy files: what the system refuses, and a round trip") {
   const Folder folder;
-  check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_IO_ERROR,
+  check_refused([&] { read_features(folder.path() / "absent.npy"); }, DUET_STATUS_IO_ERROR,
                 {"absent.npy: No such file or directory"});
-  check_refused([&] { read_features(folder.path()); }, DUET_IO_ERROR, {folder.path().string(), "Is a directory"});
-  check_refused([&] { read_features(folder.write("empty.npy", "")); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { read_features(folder.path()); }, DUET_STATUS_IO_ERROR,
+                {folder.path().string(), "Is a directory"});
+  check_refused([&] { read_features(folder.write("empty.npy", "")); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"empty.npy: not a .npy file"});
 
   Features x(3, 5);

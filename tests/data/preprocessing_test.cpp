@@ -160,21 +160,21 @@ TEST_CASE("preprocessing: a column that is constant in training is 0 in every sp
 TEST_CASE("preprocessing refuses what tells no rows apart, and what does not fit") {
   const std::vector<float> ones(12, 1.0f), single = {1, 2, 3}, zero(12);
   for (const Scaling scaling : {Scaling::automatic, Scaling::zscore, Scaling::norm, Scaling::none}) {
-    check_refused([&] { Preprocessing::fit(source_of(ones, 3), scaling); }, DUET_INVALID_ARGUMENT,
+    check_refused([&] { Preprocessing::fit(source_of(ones, 3), scaling); }, DUET_STATUS_INVALID_ARGUMENT,
                   {"x.npy: all 3 columns are constant"});
-    check_refused([&] { Preprocessing::fit(source_of(zero, 3), scaling); }, DUET_INVALID_ARGUMENT,
+    check_refused([&] { Preprocessing::fit(source_of(zero, 3), scaling); }, DUET_STATUS_INVALID_ARGUMENT,
                   {"x.npy: all 3 columns are constant"});
-    check_refused([&] { Preprocessing::fit(source_of(single, 3), scaling); }, DUET_INVALID_ARGUMENT,
+    check_refused([&] { Preprocessing::fit(source_of(single, 3), scaling); }, DUET_STATUS_INVALID_ARGUMENT,
                   {"x.npy: a single row"});
   }
-  check_refused([&] { source_of(std::vector<float>(), 3); }, DUET_INVALID_ARGUMENT, {"at least one row"});
+  check_refused([&] { source_of(std::vector<float>(), 3); }, DUET_STATUS_INVALID_ARGUMENT, {"at least one row"});
   const std::vector<double> train = {0, 1, 2, 3};
   Preprocessing inputs = Preprocessing::fit(source_of(train, 1), Scaling::zscore);
-  check_refused([&] { inputs.apply(source_of(single, 3, "visual.npy")); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { inputs.apply(source_of(single, 3, "visual.npy")); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"visual.npy: 3 columns; expected 1 as in training"});
   inputs.limit = std::numeric_limits<double>::infinity();
   const std::vector<double> huge = {0, 1e200};
-  check_refused([&] { inputs.apply(source_of(huge, 1)); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { inputs.apply(source_of(huge, 1)); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"x.npy: row 1, column 0 is 1e+200", "finite in float32"});
   CHECK(Preprocessing::fit(source_of(train, 1), Scaling::zscore).apply(source_of(huge, 1)).row(1)[0] == 5);
 }
@@ -258,6 +258,6 @@ TEST_CASE("preprocessing auto on the shared data") {
 TEST_CASE("preprocessing words") {
   for (const Scaling scaling : {Scaling::automatic, Scaling::zscore, Scaling::norm, Scaling::none})
     CHECK(parse_scaling(scaling_name(scaling), "inputs.audio") == scaling);
-  check_refused([] { parse_scaling("z-score", "inputs.audio"); }, DUET_INVALID_ARGUMENT,
+  check_refused([] { parse_scaling("z-score", "inputs.audio"); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"inputs.audio: expected auto, zscore, norm or none, got z-score"});
 }

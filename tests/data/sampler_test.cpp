@@ -63,11 +63,13 @@ TEST_CASE("shuffled batches: sizes and misuse") {
   CHECK(ShuffledBatches(10, 4, 0).batches() == 2);
   CHECK(ShuffledBatches(10, 4, 0, 1).batches() == 3);
   CHECK(ShuffledBatches(3, 3, 0).batches() == 1);
-  check_refused([] { ShuffledBatches(7, 128, 0); }, DUET_INVALID_ARGUMENT,
+  check_refused([] { ShuffledBatches(7, 128, 0); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"7 rows make no batch; expected at least 8"});
-  check_refused([] { ShuffledBatches(0, 128, 0); }, DUET_INVALID_ARGUMENT, {"0 rows make no batch"});
-  check_refused([] { ShuffledBatches(100, 0, 0); }, DUET_INVALID_ARGUMENT, {"batch: expected at least 1, got 0"});
-  check_refused([] { ShuffledBatches(100, 50, 0).batch(2); }, DUET_INVALID_ARGUMENT, {"batch: expected 0 to 1, got 2"});
+  check_refused([] { ShuffledBatches(0, 128, 0); }, DUET_STATUS_INVALID_ARGUMENT, {"0 rows make no batch"});
+  check_refused([] { ShuffledBatches(100, 0, 0); }, DUET_STATUS_INVALID_ARGUMENT,
+                {"batch: expected at least 1, got 0"});
+  check_refused([] { ShuffledBatches(100, 50, 0).batch(2); }, DUET_STATUS_INVALID_ARGUMENT,
+                {"batch: expected 0 to 1, got 2"});
 }
 
 TEST_CASE("balanced batches have P classes x K samples of labelled rows") {
@@ -121,9 +123,9 @@ TEST_CASE("balanced batches: a class smaller than K gives all it has before one 
     CHECK(count.size() == 7);
     for (const auto& [row, times] : count) CHECK((row < 3 ? times == 2 || times == 3 : times == 1 || times == 2));
   }
-  check_refused([&] { BalancedBatches(labels, 3, 2, 0); }, DUET_INVALID_ARGUMENT,
+  check_refused([&] { BalancedBatches(labels, 3, 2, 0); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"at most the 2 classes with a label, got 3"});
-  check_refused([&] { BalancedBatches(labels, 0, 2, 0); }, DUET_INVALID_ARGUMENT, {"at least 1, got 0"});
-  check_refused([&] { BalancedBatches(labels, 2, 0, 0); }, DUET_INVALID_ARGUMENT, {"at least 1, got 0"});
-  check_refused([&] { BalancedBatches({}, 1, 1, 0); }, DUET_INVALID_ARGUMENT, {"the 0 classes"});
+  check_refused([&] { BalancedBatches(labels, 0, 2, 0); }, DUET_STATUS_INVALID_ARGUMENT, {"at least 1, got 0"});
+  check_refused([&] { BalancedBatches(labels, 2, 0, 0); }, DUET_STATUS_INVALID_ARGUMENT, {"at least 1, got 0"});
+  check_refused([&] { BalancedBatches({}, 1, 1, 0); }, DUET_STATUS_INVALID_ARGUMENT, {"the 0 classes"});
 }

@@ -22,7 +22,7 @@ TEST_CASE("samples: the built-in digits load without a path") {
       [] {
         load_dataset(SampleFiles(), {"audio", "smell"});
       },
-      DUET_INVALID_ARGUMENT, {"no modality 'smell'; found audio, visual"});
+      DUET_STATUS_INVALID_ARGUMENT, {"no modality 'smell'; found audio, visual"});
   CHECK(load_dataset(SampleFiles(), {"visual", "audio"}).width(0) == 400);
   for (int32_t c = 0; c < 10; ++c) {
     CHECK(std::count(digits.train.labels.begin(), digits.train.labels.end(), c) == 200);

@@ -96,7 +96,7 @@ TEST_CASE("synthetic data refuses what makes none") {
   const auto refused = [](auto change, const std::string& part) {
     SyntheticOptions options;
     change(options);
-    check_refused([&] { synthetic_dataset(options); }, DUET_INVALID_ARGUMENT, {part});
+    check_refused([&] { synthetic_dataset(options); }, DUET_STATUS_INVALID_ARGUMENT, {part});
   };
   refused([](SyntheticOptions& o) { o.train_rows = 0; }, "train_rows: expected at least 1, got 0");
   refused([](SyntheticOptions& o) { o.widths[1] = 0; }, "widths: expected at least 1, got 0");

@@ -30,9 +30,9 @@ struct Trained {
   std::optional<TrainingStep> step;
 };
 
-inline DeviceOptions on_cpu() { return {.kind = DUET_CPU, .threads = 1}; }
+inline DeviceOptions on_cpu() { return {.kind = DUET_DEVICE_CPU, .threads = 1}; }
 inline DeviceOptions on_emulator(int64_t small_rows = 0) {
-  return {.kind = DUET_CUDA, .precision = DUET_PRECISION_FP32, .small_rows = small_rows};
+  return {.kind = DUET_DEVICE_CUDA, .precision = DUET_PRECISION_FP32, .small_rows = small_rows};
 }
 
 // A few epochs of a small set; change: what a case is about.

@@ -138,7 +138,7 @@ TEST_CASE("a device has a stream a branch, and one that notes faults where it ca
   std::sort(contexts.begin(), contexts.end());
   CHECK(std::adjacent_find(contexts.begin(), contexts.end()) == contexts.end());
   duet_device_facts facts = DUET_DEVICE_FACTS_INIT;
-  succeed(duet_device_describe(DUET_CUDA, 0, &facts));
+  succeed(duet_device_describe(DUET_DEVICE_CUDA, 0, &facts));
   CHECK(device.holds(facts.free_bytes / 2));
   CHECK_FALSE(device.holds(facts.free_bytes / 2 + 1));
   DeviceOptions limited = on_emulator();

@@ -97,7 +97,7 @@ class Net {
         [&] {
           tape_.side_by_side(
               Tape::Passes::both, [&] { v = ops::unit_rows(tape_, ops::linear(tape_, x_v_, leaves_[1], {})); },
-              [&] { w = ops::activation(tape_, ops::linear(tape_, x_v_, leaves_[2], {}), DUET_GELU); });
+              [&] { w = ops::activation(tape_, ops::linear(tape_, x_v_, leaves_[2], {}), DUET_ACTIVATION_KIND_GELU); });
         },
         [&] {
           const NoGradient no_gradient(tape_);
@@ -105,13 +105,14 @@ class Net {
         });
     Tensor pairs, squares, correlation, beside;
     duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-    options.kind = DUET_INFONCE;
+    options.kind = DUET_CONTRASTIVE_KIND_INFONCE;
     tape_.side_by_side(
         Tape::Passes::forward, [&] { pairs = ops::contrastive_terms(tape_, a, v, scale_, {}, options); },
-        [&] { squares = ops::distance(tape_, a, v, DUET_SQEUCLIDEAN); },
+        [&] { squares = ops::distance(tape_, a, v, DUET_METRIC_SQEUCLIDEAN); },
         [&] { correlation = ops::decorrelation(tape_, a, w); },
         [&] {
-          beside = ops::weighted_mean(tape_, ops::distance(tape_, other, a, DUET_INNER).reshaped(kRows * kRows, 1));
+          beside =
+              ops::weighted_mean(tape_, ops::distance(tape_, other, a, DUET_METRIC_INNER).reshaped(kRows * kRows, 1));
         });
     const Tensor one = tape_.constant(1), half = tape_.constant(0.5f);
     const ops::LossTerm terms[] = {ops::both_directions(one, pairs, kRows),
@@ -150,7 +151,7 @@ class Net {
 void twice(duet_context* context, const Tensor& x, const Tensor& to) {
   fill_zero(context, to.data, static_cast<size_t>(to.size()) * sizeof(float));
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
-  relu.kind = DUET_RELU, relu.x = x.matrix();
+  relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = x.matrix();
   for (int k = 0; k < 2; ++k) succeed(duet_activation_backward(context, &relu, x.matrix(), to.matrix()));
 }
 
@@ -234,7 +235,7 @@ TEST_CASE("a part that throws leaves a tape that goes on after a reset") {
   tape.set_overlapping(true);
   const auto nothing = [] {};
   CHECK_THROWS_AS(tape.side_by_side(
-                      Tape::Passes::both, nothing, [] { throw Error(DUET_INTERNAL_ERROR, "planted"); }, nothing),
+                      Tape::Passes::both, nothing, [] { throw Error(DUET_STATUS_INTERNAL_ERROR, "planted"); }, nothing),
                   Error);
   tape.reset();
   CHECK(tape.context() == device.step_context());

@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const duet::NamedArray& array : file.arrays()) {
       // Every byte that a tensor claims to have is there.
       const size_t bytes =
-          static_cast<size_t>(array.size()) * (array.dtype == DUET_F64 || array.dtype == DUET_I64 ? 8 : 4);
+          static_cast<size_t>(array.size()) * (array.dtype == DUET_DTYPE_F64 || array.dtype == DUET_DTYPE_I64 ? 8 : 4);
       std::vector<std::byte> copy(bytes);
       file.read(array.name, array.dtype, array.shape, copy.data());
     }

@@ -26,18 +26,18 @@ struct Infonce {
     grad_a.fill(0);
     grad_v.fill(0);
     duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
-    inputs.kind = DUET_INFONCE;
+    inputs.kind = DUET_CONTRASTIVE_KIND_INFONCE;
     inputs.a = a.matrix();
     inputs.v = v.matrix();
     inputs.scale = scale.vector();
     duet_workspace workspace{};
-    if (duet_contrastive_workspace(context, &inputs, &workspace.bytes) != DUET_OK) return false;
+    if (duet_contrastive_workspace(context, &inputs, &workspace.bytes) != DUET_STATUS_OK) return false;
     const Scratch scratch(workspace.bytes);
     return duet_contrastive_forward(context, &inputs, loss_a.vector(), loss_v.vector(), statistics_a.matrix(),
-                                    statistics_v.matrix(), scratch.view()) == DUET_OK &&
+                                    statistics_v.matrix(), scratch.view()) == DUET_STATUS_OK &&
            duet_contrastive_backward(context, &inputs, statistics_a.matrix(), statistics_v.matrix(), weights.vector(),
                                      weights.vector(), grad_a.matrix(), grad_v.matrix(), {}, {},
-                                     scratch.view()) == DUET_OK;
+                                     scratch.view()) == DUET_STATUS_OK;
   }
   bool same_bits(const Infonce& other) const {
     return loss_a.same_bits(other.loss_a) && loss_v.same_bits(other.loss_v) && grad_a.same_bits(other.grad_a) &&
@@ -49,7 +49,7 @@ duet_context* made(int threads) {
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
   options.threads = threads;
   duet_context* context = nullptr;
-  return duet_context_create(&options, &context) == DUET_OK ? context : nullptr;
+  return duet_context_create(&options, &context) == DUET_STATUS_OK ? context : nullptr;
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace reference = duet::reference;
 
 namespace {
 
-constexpr duet_activation_kind kKinds[] = {DUET_RELU, DUET_TANH, DUET_GELU};
+constexpr duet_activation_kind kKinds[] = {DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_TANH,
+                                           DUET_ACTIVATION_KIND_GELU};
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 struct Shape {
@@ -76,7 +77,7 @@ TEST_CASE("activations match the reference over the whole line") {
     SUCCEED_CALL(duet_activation_backward(context, &inputs, ones.matrix(), slope.matrix()));
     Doubles slopes;
     for (const double value : x.values()) slopes.push_back(reference::activation_slope(kind, value));
-    if (kind == DUET_RELU) {
+    if (kind == DUET_ACTIVATION_KIND_RELU) {
       check_close(y.values(), values_of(kind, x.values()), 0, "relu");
       check_close(slope.values(), slopes, 0, "relu's slope");
     } else {
@@ -265,20 +266,21 @@ TEST_CASE("dropout keeps NaN where the element is kept and writes 0 where it is 
 TEST_CASE("activation and dropout refuse misuse") {
   Context context;
   Floats x(2, 3), y(2, 3), narrow(2, 2);
-  duet_activation_inputs inputs = inputs_of(DUET_TANH, x);
-  FAIL_CALL(duet_activation_forward(context, &inputs, narrow.matrix()), DUET_INVALID_ARGUMENT,
+  duet_activation_inputs inputs = inputs_of(DUET_ACTIVATION_KIND_TANH, x);
+  FAIL_CALL(duet_activation_forward(context, &inputs, narrow.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_activation_backward(context, &inputs, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_activation_backward(context, &inputs, narrow.matrix(), y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "grad_outputs: expected 2 x 3");
-  FAIL_CALL(duet_activation_backward(context, &inputs, y.matrix(), {}), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_activation_backward(context, &inputs, y.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
             "grad_x: expected 2 x 3, got 0 x 0");
-  FAIL_CALL(duet_activation_forward(nullptr, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_activation_forward(nullptr, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT, "context: null");
   inputs.kind = static_cast<duet_activation_kind>(3);
-  FAIL_CALL(duet_activation_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "kind: unknown value 3");
+  FAIL_CALL(duet_activation_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
+            "kind: unknown value 3");
   Options options({{2, 3, 0}, 0.2f, 0, 1, 0});
   const auto fails = [&](const duet_dropout_options& given, const char* part) {
-    FAIL_CALL(duet_dropout_forward(context, x.matrix(), &given, y.matrix()), DUET_INVALID_ARGUMENT, part);
-    FAIL_CALL(duet_dropout_backward(context, &given, x.matrix(), y.matrix()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_dropout_forward(context, x.matrix(), &given, y.matrix()), DUET_STATUS_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_dropout_backward(context, &given, x.matrix(), y.matrix()), DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const float probability : {1.0f, -0.1f, static_cast<float>(kNaN)}) {
     duet_dropout_options wrong = options.options;

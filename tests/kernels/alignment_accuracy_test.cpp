@@ -14,7 +14,9 @@ struct Problem {
 
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
-  Doubles scores() const { return reference::scores(a.values(), v.values(), n(), m(), a.columns(), DUET_INNER, scale); }
+  Doubles scores() const {
+    return reference::scores(a.values(), v.values(), n(), m(), a.columns(), DUET_METRIC_INNER, scale);
+  }
 };
 
 struct Call {

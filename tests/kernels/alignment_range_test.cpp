@@ -10,13 +10,13 @@ namespace reference = duet::reference;
 TEST_CASE("log-sum-exps and gradients of distances do not depend on the unit of length") {
   const int64_t n = 17, m = 21, d = 6;
   for (const int exponent : values_of({-66, -100, -120, 50, 62, 100}))
-    for (const duet_metric score : {DUET_EUCLIDEAN, DUET_COSINE}) {
-      if (score == DUET_COSINE && exponent < 0) continue;  // shorter than eps
+    for (const duet_metric score : {DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
+      if (score == DUET_METRIC_COSINE && exponent < 0) continue;  // shorter than eps
       CAPTURE(exponent);
       CAPTURE(static_cast<int>(score));
       Draw draw(61);
       Floats a = draw.unit_rows(n, d), v = draw.unit_rows(m, d);
-      const int of_scale = score == DUET_EUCLIDEAN ? exponent : 0;
+      const int of_scale = score == DUET_METRIC_EUCLIDEAN ? exponent : 0;
       Floats scale = Floats(1, 1).fill(std::ldexp(30, -of_scale));
       for (Floats* rows : {&a, &v})
         for (int64_t i = 0; i < rows->rows(); ++i)

@@ -10,13 +10,13 @@ namespace reference = duet::reference;
 
 namespace {
 
-const duet_metric kScores[] = {DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE};
+const duet_metric kScores[] = {DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE};
 const char* const kNames[] = {"sqeuclidean", "euclidean", "cosine", "inner"};
 
 struct Problem {
   Floats a, v;
   float scale;
-  duet_metric score = DUET_INNER;
+  duet_metric score = DUET_METRIC_INNER;
   duet_precision precision = DUET_PRECISION_TF32X3;
 
   int64_t n() const { return a.rows(); }
@@ -30,8 +30,9 @@ struct Problem {
   double tolerance() const {
     // A squared distance may be off by twice an inner product, and so may an Euclidean one by the root of that.
     const double e = 2 * inner_product_error(d(), precision);
-    return score == DUET_EUCLIDEAN ? std::sqrt(e) * scale + 2e-6
-                                   : softmax_tolerance(d(), scale, 1, precision) * (score == DUET_SQEUCLIDEAN ? 2 : 1);
+    return score == DUET_METRIC_EUCLIDEAN
+               ? std::sqrt(e) * scale + 2e-6
+               : softmax_tolerance(d(), scale, 1, precision) * (score == DUET_METRIC_SQEUCLIDEAN ? 2 : 1);
   }
 };
 
@@ -184,7 +185,7 @@ TEST_CASE("alignment in every precision") {
   for (const duet_precision precision :
        {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
     CAPTURE(static_cast<int>(precision));
-    Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d, 1), 10, DUET_INNER, precision};
+    Problem problem{draw.unit_rows(n, d), draw.unit_rows(m, d, 1), 10, DUET_METRIC_INNER, precision};
     const Sums lse = forward(problem), weights{draw.normals(n, 1), draw.normals(m, 1)};
     check_close(lse.row.values(), problem.lse_row(), problem.tolerance(), "lse_row");
     check_close(lse.column.values(), problem.lse_column(), problem.tolerance(), "lse_column");
@@ -300,7 +301,7 @@ TEST_CASE("alignment leaves out what is null") {
   Draw draw(26);
   Problem problem{draw.unit_rows(40, 7), draw.unit_rows(23, 7), 10};
   Sums lse = forward(problem), weights{draw.normals(40, 1), draw.normals(23, 1)};
-  const duet_vector none{nullptr, 0, DUET_F32};
+  const duet_vector none{nullptr, 0, DUET_DTYPE_F32};
   Call call(problem, 2);
   Sums half{Floats(40, 1), Floats(23, 1)};
   SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, half.row.vector(), none, call.scratch->view()));
@@ -418,21 +419,21 @@ TEST_CASE("alignment refuses misuse") {
   const duet_workspace scratch = call.scratch->view();
   auto bad = call.inputs;
   bad.v = narrow.matrix();
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
-            "inputs.v: expected any x 3, got 5 x 2");
+  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.v: expected any x 3, got 5 x 2");
   bad = call.inputs, bad.scale = {};
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch), DUET_INVALID_ARGUMENT,
-            "inputs.scale");
+  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.scale");
   FAIL_CALL(duet_alignment_forward(call.context, nullptr, row.vector(), column.vector(), scratch),
-            DUET_INVALID_ARGUMENT, "inputs: null");
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, short_row.vector(), column.vector(), scratch),
-            DUET_INVALID_ARGUMENT, "lse_row: expected 4 elements, got 3");
+            DUET_STATUS_INVALID_ARGUMENT, "lse_row: expected 4 elements, got 3");
   FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, row.vector(), column.vector(),
                                    (duet_workspace{scratch.data, scratch.bytes - 1})),
-            DUET_WORKSPACE_TOO_SMALL, "workspace");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
   FAIL_CALL(duet_alignment_backward(call.context, &call.inputs, duet_vector{}, column.vector(), row.vector(),
                                     column.vector(), duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
-            DUET_INVALID_ARGUMENT, "lse_row");
+            DUET_STATUS_INVALID_ARGUMENT, "lse_row");
   FAIL_CALL(duet_alignment_probabilities(call.context, &call.inputs, row.vector(), narrow.matrix(), scratch),
-            DUET_INVALID_ARGUMENT, "probabilities: expected 4 x 5");
+            DUET_STATUS_INVALID_ARGUMENT, "probabilities: expected 4 x 5");
 }

@@ -44,7 +44,7 @@ struct Call {
   };
 };
 struct Outcome {
-  duet_status status = DUET_OK;
+  duet_status status = DUET_STATUS_OK;
   std::vector<Doubles> results;
 };
 
@@ -69,9 +69,9 @@ class Caller {
   Outcome finish(std::initializer_list<std::function<duet_status()>> calls,
                  const std::function<std::vector<Doubles>()>& results) const {
     for (const auto& call : calls)
-      if (const duet_status status = call(); status != DUET_OK) return {status, {}};
+      if (const duet_status status = call(); status != DUET_STATUS_OK) return {status, {}};
     device.synchronize();
-    return {DUET_OK, results()};
+    return {DUET_STATUS_OK, results()};
   }
 
   Context context{1};
@@ -90,7 +90,7 @@ inline Outcome distance(const Call& call) {
         g = c.given(c.draw.normals(call.n, call.m));
   Given out = c.output(call.n, call.m), grad_x = c.gradient(call.n, call.d), grad_y = c.gradient(call.m, call.d);
   duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
-  in.x = x.matrix(), in.y = y.matrix(), in.metric = DUET_EUCLIDEAN;
+  in.x = x.matrix(), in.y = y.matrix(), in.metric = DUET_METRIC_EUCLIDEAN;
   const duet_workspace scratch =
       c.workspace([&](size_t* bytes) { return duet_distance_workspace(c.context, &in, bytes); });
   c.spoil(in.x, out.matrix().data);
@@ -201,7 +201,7 @@ inline Outcome contrastive(const Call& call) {
   Given grad_a = c.gradient(call.n, call.d), grad_v = c.gradient(call.m, call.d);
   Floats scale = Floats(1, 1).fill(10), row(call.n, 1), column(call.m, 1), weight = c.draw.normals(call.n, 1);
   duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
-  in.kind = DUET_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
+  in.kind = DUET_CONTRASTIVE_KIND_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
   const duet_workspace scratch =
       c.workspace([&](size_t* bytes) { return duet_contrastive_workspace(c.context, &in, bytes); });
   c.spoil(in.a, row.data());
@@ -294,7 +294,7 @@ inline Outcome activation(const Call& call) {
   Given x = c.given(c.draw.normals(call.n, call.d)), g = c.given(c.draw.normals(call.n, call.d));
   Given out = c.output(call.n, call.d), grad = c.gradient(call.n, call.d);
   duet_activation_inputs in = DUET_ACTIVATION_INPUTS_INIT;
-  in.kind = DUET_GELU, in.x = x.matrix();
+  in.kind = DUET_ACTIVATION_KIND_GELU, in.x = x.matrix();
   c.spoil(in.x, grad.matrix().data);
   return c.finish({[&] { return duet_activation_forward(c.context, &in, out.matrix()); },
                    [&] { return duet_activation_backward(c.context, &in, g.matrix(), grad.matrix()); }},

@@ -23,15 +23,16 @@ TEST_CASE("outputs that share memory with each other are refused by both names")
   Floats rows(5, DUET_CONTRASTIVE_STATISTICS), columns(5, DUET_CONTRASTIVE_STATISTICS), grad = Floats(5, 3).fill(0),
                                                                                         more = Floats(5, 3).fill(0);
   duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
-  in.kind = DUET_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
+  in.kind = DUET_CONTRASTIVE_KIND_INFONCE, in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
   size_t bytes = 0;
   SUCCEED_CALL(duet_contrastive_workspace(context, &in, &bytes));
   const Scratch scratch(bytes);
   const auto forward = [&](duet_vector row, duet_vector column) {
     return duet_contrastive_forward(context, &in, row, column, rows.matrix(), columns.matrix(), scratch.view());
   };
-  FAIL_CALL(forward(loss.vector(), loss.vector()), DUET_INVALID_ARGUMENT, "column_loss: shares memory with row_loss");
-  FAIL_CALL(forward(loss.vector(), duet_f32_vector(&rows.at(1), 5)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(forward(loss.vector(), loss.vector()), DUET_STATUS_INVALID_ARGUMENT,
+            "column_loss: shares memory with row_loss");
+  FAIL_CALL(forward(loss.vector(), duet_f32_vector(&rows.at(1), 5)), DUET_STATUS_INVALID_ARGUMENT,
             "row_statistics: shares memory with column_loss");
   SUCCEED_CALL(forward(loss.vector(), other.vector()));
   // Backward adds: one gradient for both sides would be added to by two at a time.
@@ -39,15 +40,18 @@ TEST_CASE("outputs that share memory with each other are refused by both names")
     return duet_contrastive_backward(context, &in, rows.matrix(), columns.matrix(), weight.vector(), weight.vector(),
                                      grad_a, grad_v, grad_scale, {}, scratch.view());
   };
-  FAIL_CALL(backward(grad.matrix(), grad.matrix(), {}), DUET_INVALID_ARGUMENT, "grad_v: shares memory with grad_a");
-  FAIL_CALL(backward(grad.matrix(), a.matrix(), {}), DUET_INVALID_ARGUMENT, "grad_v: shares memory with inputs.a");
-  FAIL_CALL(backward(grad.matrix(), {}, duet_f32_vector(&grad.at(2, 2), 1)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(backward(grad.matrix(), grad.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
+            "grad_v: shares memory with grad_a");
+  FAIL_CALL(backward(grad.matrix(), a.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
+            "grad_v: shares memory with inputs.a");
+  FAIL_CALL(backward(grad.matrix(), {}, duet_f32_vector(&grad.at(2, 2), 1)), DUET_STATUS_INVALID_ARGUMENT,
             "grad_scale: shares memory with grad_a");
-  FAIL_CALL(backward(grad.matrix(), {}, scale.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(backward(grad.matrix(), {}, scale.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "grad_scale: shares memory with inputs.scale");
   SUCCEED_CALL(backward(grad.matrix(), more.matrix(), {}));  // an upstream weight of both sides is an input
   in.grad_factor_a = in.grad_factor_v = duet_f32_vector(&grad.at(2, 2), 1);
-  FAIL_CALL(backward(grad.matrix(), {}, {}), DUET_INVALID_ARGUMENT, "grad_a: shares memory with inputs.grad_factor_a");
+  FAIL_CALL(backward(grad.matrix(), {}, {}), DUET_STATUS_INVALID_ARGUMENT,
+            "grad_a: shares memory with inputs.grad_factor_a");
   in.grad_factor_a = in.grad_factor_v = scale.vector();
   SUCCEED_CALL(backward(grad.matrix(), more.matrix(), {}));
   // A size query compares nothing: it writes nothing.
@@ -80,12 +84,12 @@ TEST_CASE("inputs may share memory, and so may the columns of one buffer") {
     CHECK(buffer.at(i, 8) == 7);
   }
   for (const int64_t column : {1, 2})
-    FAIL_CALL(duet_distance_forward(context, &in, buffer.part(0, column, 5, 5), scratch.view()), DUET_INVALID_ARGUMENT,
-              "distances: shares memory with inputs.x");
+    FAIL_CALL(duet_distance_forward(context, &in, buffer.part(0, column, 5, 5), scratch.view()),
+              DUET_STATUS_INVALID_ARGUMENT, "distances: shares memory with inputs.x");
   // Rows behind those of the input: not the same columns only, but other rows too.
   in.x = in.y = buffer.part(0, 0, 2, 3);
   SUCCEED_CALL(duet_distance_forward(context, &in, buffer.part(2, 0, 2, 2), scratch.view()));
-  FAIL_CALL(duet_distance_forward(context, &in, buffer.part(1, 0, 2, 2), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(context, &in, buffer.part(1, 0, 2, 2), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "distances: shares memory with inputs.x");
 }
 
@@ -111,19 +115,20 @@ TEST_CASE("in place means the whole: activation and dropout take their input as 
   longer.fill(1);
   in.x = longer.part(0, 0, 6, 5);
   for (const int64_t shift : {1, 5, 29}) {
-    FAIL_CALL(duet_activation_forward(context, &in, shifted(in.x, shift)), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_activation_forward(context, &in, shifted(in.x, shift)), DUET_STATUS_INVALID_ARGUMENT,
               "outputs: shares memory with x");
-    FAIL_CALL(duet_dropout_forward(context, in.x, &options, shifted(in.x, shift)), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_dropout_forward(context, in.x, &options, shifted(in.x, shift)), DUET_STATUS_INVALID_ARGUMENT,
               "outputs: shares memory with x");
   }
-  FAIL_CALL(duet_unit_rows_forward(context, in.x, 1e-12f, in.x), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_unit_rows_forward(context, in.x, 1e-12f, in.x), DUET_STATUS_INVALID_ARGUMENT,
             "outputs: shares memory with x");
-  FAIL_CALL(duet_activation_backward(context, &in, in.x, in.x), DUET_INVALID_ARGUMENT, "grad_x: shares memory with");
-  FAIL_CALL(duet_dropout_backward(context, &options, in.x, in.x), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_activation_backward(context, &in, in.x, in.x), DUET_STATUS_INVALID_ARGUMENT,
+            "grad_x: shares memory with");
+  FAIL_CALL(duet_dropout_backward(context, &options, in.x, in.x), DUET_STATUS_INVALID_ARGUMENT,
             "grad_x: shares memory with grad_outputs");
   FAIL_CALL(
       duet_dropout_forward(context, in.x, &options, duet_f32_matrix(reinterpret_cast<float*>(step.data()) - 29, 6, 5)),
-      DUET_INVALID_ARGUMENT, "outputs: shares memory with options");
+      DUET_STATUS_INVALID_ARGUMENT, "outputs: shares memory with options");
 }
 
 TEST_CASE("an optimizer's arrays lie apart, gradients among themselves excepted") {
@@ -139,7 +144,8 @@ TEST_CASE("an optimizer's arrays lie apart, gradients among themselves excepted"
   SUCCEED_CALL(duet_adamw_step(context, slots, 2, &adamw, rate.vector(), step.vector()));
   SUCCEED_CALL(duet_sgd_step(context, slots, 2, &sgd, rate.vector()));
   const auto refused = [&](const char* part) {
-    FAIL_CALL(duet_adamw_step(context, slots, 2, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_adamw_step(context, slots, 2, &adamw, rate.vector(), step.vector()), DUET_STATUS_INVALID_ARGUMENT,
+              part);
   };
   for (duet_vector duet_optimizer_slot::*field : {&duet_optimizer_slot::parameter, &duet_optimizer_slot::first_moment,
                                                   &duet_optimizer_slot::second_moment, &duet_optimizer_slot::teacher}) {
@@ -158,7 +164,7 @@ TEST_CASE("an optimizer's arrays lie apart, gradients among themselves excepted"
   refused(": shares memory with slots[0].");
   SUCCEED_CALL(duet_sgd_step(context, slots, 2, &sgd, rate.vector()));  // it has no second moment
   slots[0].second_moment = at(2);
-  FAIL_CALL(duet_sgd_step(context, slots, 2, &sgd, duet_f32_vector(&values.at(2), 1)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_sgd_step(context, slots, 2, &sgd, duet_f32_vector(&values.at(2), 1)), DUET_STATUS_INVALID_ARGUMENT,
             "slots[0].parameter: shares memory with learning_rate");
 }
 
@@ -182,7 +188,7 @@ TEST_CASE("an optimizer's arrays lie apart, however many slots there are") {
     const duet_vector before = slots[second].teacher;
     slots[second].teacher = slots[first].parameter;
     FAIL_CALL(duet_adamw_step(context, slots.data(), kSlots, &adamw, rate.vector(), step.vector()),
-              DUET_INVALID_ARGUMENT, "shares memory with slots[");
+              DUET_STATUS_INVALID_ARGUMENT, "shares memory with slots[");
     slots[second].teacher = before;
   }
 }
@@ -194,20 +200,20 @@ TEST_CASE("the scalars of a sum: what is written is none of those read; a gradie
   const duet_vector terms[] = {at(0), at(2)}, weights[] = {at(1), at(3)}, gradients[] = {at(4), at(4)};
   SUCCEED_CALL(duet_weighted_sum_forward(context, terms, weights, 2, at(6)));
   CHECK(values.at(6) == 8);
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, weights, 2, at(2)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, weights, 2, at(2)), DUET_STATUS_INVALID_ARGUMENT,
             "total: shares memory with terms[1]");
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, weights, 2, at(1)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, weights, 2, at(1)), DUET_STATUS_INVALID_ARGUMENT,
             "total: shares memory with weights[0]");
   SUCCEED_CALL(duet_weighted_sum_backward(context, weights, 2, at(5), gradients));
   CHECK(values.at(4) == 10);
-  FAIL_CALL(duet_weighted_sum_backward(context, weights, 2, at(4), gradients), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_backward(context, weights, 2, at(4), gradients), DUET_STATUS_INVALID_ARGUMENT,
             "grad_terms[0]: shares memory with grad_total");
   const duet_vector clashing[] = {at(7), at(3)}, some[] = {{}, at(7)};
-  FAIL_CALL(duet_weighted_sum_backward(context, weights, 2, at(5), clashing), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_backward(context, weights, 2, at(5), clashing), DUET_STATUS_INVALID_ARGUMENT,
             "grad_terms[1]: shares memory with weights[1]");
   SUCCEED_CALL(duet_weighted_sum_backward(context, weights, 2, at(5), some));
   FAIL_CALL(duet_weighted_mean_forward(context, duet_f32_vector(&values.at(0), 4), {}, {}, at(3)),
-            DUET_INVALID_ARGUMENT, "loss: shares memory with values");
+            DUET_STATUS_INVALID_ARGUMENT, "loss: shares memory with values");
 }
 
 TEST_CASE("the terms of a loss: what is written is none of what is read; a gradient may stand twice, whole") {
@@ -220,17 +226,17 @@ TEST_CASE("the terms of a loss: what is written is none of what is read; a gradi
   in.terms = terms, in.term_count = 2, in.means = means, in.mean_count = 2;
   SUCCEED_CALL(duet_terms_forward(context, &in, at(8, 2), at(10, 1)));
   CHECK(values.at(10) == 16);
-  FAIL_CALL(duet_terms_forward(context, &in, at(8, 2), at(4, 1)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_forward(context, &in, at(8, 2), at(4, 1)), DUET_STATUS_INVALID_ARGUMENT,
             "total: shares memory with inputs.means[0].weights");
-  FAIL_CALL(duet_terms_forward(context, &in, at(7, 2), at(10, 1)), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_forward(context, &in, at(7, 2), at(10, 1)), DUET_STATUS_INVALID_ARGUMENT,
             "losses: shares memory with inputs.terms[0].weight");
   const duet_vector twice[] = {at(12, 3), at(12, 3)}, parts[] = {at(12, 3), at(14, 3)}, read[] = {{}, at(5, 3)};
   SUCCEED_CALL(duet_terms_backward(context, &in, at(11, 1), twice));
   CHECK(values.at(13) == doctest::Approx(2 + 4 + 4.0 / 3));
-  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), parts), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), parts), DUET_STATUS_INVALID_ARGUMENT,
             "grad_values[1]: shares a part of its memory with grad_values[0]");
-  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), read), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_backward(context, &in, at(11, 1), read), DUET_STATUS_INVALID_ARGUMENT,
             "grad_values[1]: shares memory with inputs.terms[0].weight");
-  FAIL_CALL(duet_terms_backward(context, &in, at(13, 1), twice), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_backward(context, &in, at(13, 1), twice), DUET_STATUS_INVALID_ARGUMENT,
             "grad_values[0]: shares memory with grad_total");
 }

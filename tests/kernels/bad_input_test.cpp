@@ -25,7 +25,7 @@ void check_refused(const std::string& part, const std::function<void(duet_matrix
     CAPTURE(family.name);
     Call call;
     call.spoil = [&](duet_matrix& view, void*, void*) { spoil(view); };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(family.run(call).status, DUET_STATUS_INVALID_ARGUMENT, part);
   }
 }
 
@@ -53,11 +53,11 @@ TEST_CASE("a first output or a workspace that shares memory with the first input
     call.spoil = [&](duet_matrix& view, void* output, void*) {
       view.data = static_cast<float*>(output) - (view.rows - 1) * view.row_stride;
     };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+    FAIL_CALL(family.run(call).status, DUET_STATUS_INVALID_ARGUMENT,
               std::string(family.output) + ": shares memory with " + family.input);
     if (!family.scratch) continue;
     call.spoil = [&](duet_matrix& view, void*, void* workspace) { view.data = workspace; };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+    FAIL_CALL(family.run(call).status, DUET_STATUS_INVALID_ARGUMENT,
               std::string("workspace: shares memory with ") + family.input);
   }
 }
@@ -75,8 +75,8 @@ TEST_CASE("a single row needs no stride, and none is read") {
       const Outcome without = family.run(call);
       call.spoil = [](duet_matrix& view, void*, void*) { view.row_stride = INT64_MIN; };
       const Outcome absurd = family.run(call);
-      REQUIRE_MESSAGE(without.status == DUET_OK, duet_last_error());
-      REQUIRE_MESSAGE(absurd.status == DUET_OK, duet_last_error());
+      REQUIRE_MESSAGE(without.status == DUET_STATUS_OK, duet_last_error());
+      REQUIRE_MESSAGE(absurd.status == DUET_STATUS_OK, duet_last_error());
       CHECK(same_values(without.results, plain.results));
       CHECK(same_values(absurd.results, plain.results));
     }
@@ -89,7 +89,7 @@ TEST_CASE("views past every memory are refused by name, and so are rows past int
     CAPTURE(family.name);
     Call call;
     call.spoil = [](duet_matrix& view, void*, void*) { view.rows = int64_t{1} << 31; };
-    FAIL_CALL(family.run(call).status, DUET_INVALID_ARGUMENT,
+    FAIL_CALL(family.run(call).status, DUET_STATUS_INVALID_ARGUMENT,
               std::string(family.input) + ": expected below 2^31 rows, got 2147483648");
   }
 }
@@ -109,8 +109,8 @@ TEST_CASE("misaligned rows, and widths that are a multiple of nothing, give what
       const Outcome aligned = family.run(call);
       call.misaligned = true;
       const Outcome misaligned = family.run(call);
-      REQUIRE(aligned.status == DUET_OK);
-      REQUIRE(misaligned.status == DUET_OK);
+      REQUIRE(aligned.status == DUET_STATUS_OK);
+      REQUIRE(misaligned.status == DUET_STATUS_OK);
       // Sums over a row may take it by fours or one by one: float32's rounding of another order.
       for (size_t k = 0; k < aligned.results.size(); ++k)
         check_relative(misaligned.results[k], aligned.results[k], 1e-6, "result", 1e-7);
@@ -130,7 +130,7 @@ TEST_CASE("n = 0, m = 0 and d = 0 are calls like others") {
       Call call;
       call.n = n, call.m = m, call.d = d;
       const Outcome outcome = family.run(call);
-      CHECK_MESSAGE(outcome.status == DUET_OK, duet_last_error());
+      CHECK_MESSAGE(outcome.status == DUET_STATUS_OK, duet_last_error());
       if (name == "retrieval") continue;  // past the last item the scores are NaN
       for (const Doubles& result : outcome.results)
         for (const double value : result) CHECK(!std::isnan(value));
@@ -140,16 +140,17 @@ TEST_CASE("n = 0, m = 0 and d = 0 are calls like others") {
 TEST_CASE("a device that is not there is refused") {
   duet_context* context = nullptr;
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-  options.device = DUET_CUDA;
+  options.device = DUET_DEVICE_CUDA;
   if (on_cpu()) {
     const duet_status status = duet_context_create(&options, &context);
-    if (status == DUET_OK) return duet_context_destroy(context);  // a build and machine with a device
-    CHECK(status == DUET_UNSUPPORTED);
+    if (status == DUET_STATUS_OK) return duet_context_destroy(context);  // a build and machine with a device
+    CHECK(status == DUET_STATUS_UNSUPPORTED);
     CHECK(std::string(duet_last_error()).find("options.device: ") != std::string::npos);
     return;
   }
   for (const int32_t index : {-1, 1000}) {
     options.device_index = index;
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT, "options.device_index: expected 0 to ");
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
+              "options.device_index: expected 0 to ");
   }
 }

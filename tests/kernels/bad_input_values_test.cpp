@@ -42,7 +42,7 @@ struct Pairs {
     duet_triplet_inputs in = DUET_TRIPLET_INPUTS_INIT;
     in.x = a.matrix(), in.y = v.matrix(), in.labels_x = labels_a.vector(), in.labels_y = labels_v.vector(),
     in.mining = kind;
-    if (kind == DUET_TRIPLET_DISTANCE_WEIGHTED) in.draw = drawn();
+    if (kind == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) in.draw = drawn();
     return in;
   }
   duet_mining_draw drawn() {
@@ -58,8 +58,8 @@ struct Pairs {
   duet_contrastive_inputs contrastive(duet_contrastive_kind kind) {
     duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
     in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector(), in.kind = kind;
-    if (kind == DUET_MULTI_POSITIVE) in.class_a = class_a.matrix(), in.class_v = class_v.matrix();
-    if (kind == DUET_SIGMOID) in.bias = scale.vector();
+    if (kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) in.class_a = class_a.matrix(), in.class_v = class_v.matrix();
+    if (kind == DUET_CONTRASTIVE_KIND_SIGMOID) in.bias = scale.vector();
     return in;
   }
   duet_distillation_inputs distillation() {
@@ -87,7 +87,7 @@ struct Pairs {
   void refuses(Inputs in, const std::string& part, Change&& change) {
     SUCCEED_CALL(ask(in));
     change(in);
-    FAIL_CALL(ask(in), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(ask(in), DUET_STATUS_INVALID_ARGUMENT, part);
   }
 };
 
@@ -101,11 +101,11 @@ TEST_CASE("an enumeration that holds none of its values is refused with the numb
     duet_context* context = nullptr;
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
     put(options.device, value);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
               "options.device: unknown value " + number);
     options = DUET_CONTEXT_OPTIONS_INIT;
     put(options.precision, value);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
               "options.precision: unknown value " + number);
     CHECK(context == nullptr);
 
@@ -113,16 +113,16 @@ TEST_CASE("an enumeration that holds none of its values is refused with the numb
         "inputs.metric: expected sqeuclidean, euclidean or cosine (inner is no distance), got " + number;
     p.refuses(p.distance(), "inputs.metric: unknown value " + number, [&](auto& in) { put(in.metric, value); });
     p.refuses(p.mining(), no_distance, [&](auto& in) { put(in.metric, value); });
-    p.refuses(p.triplet(DUET_TRIPLET_HARD), no_distance, [&](auto& in) { put(in.metric, value); });
-    p.refuses(p.triplet(DUET_TRIPLET_HARD), "inputs.mining: unknown value " + number,
+    p.refuses(p.triplet(DUET_TRIPLET_MINING_HARD), no_distance, [&](auto& in) { put(in.metric, value); });
+    p.refuses(p.triplet(DUET_TRIPLET_MINING_HARD), "inputs.mining: unknown value " + number,
               [&](auto& in) { put(in.mining, value); });
     p.refuses(p.alignment(), "inputs.score: unknown value " + number, [&](auto& in) { put(in.score, value); });
-    p.refuses(p.contrastive(DUET_INFONCE), "inputs.kind: unknown value " + number,
+    p.refuses(p.contrastive(DUET_CONTRASTIVE_KIND_INFONCE), "inputs.kind: unknown value " + number,
               [&](auto& in) { put(in.kind, value); });
     duet_activation_inputs activation = DUET_ACTIVATION_INPUTS_INIT;
     activation.x = p.a.matrix();
     put(activation.kind, value);
-    FAIL_CALL(duet_activation_forward(p.context, &activation, p.a.matrix()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_activation_forward(p.context, &activation, p.a.matrix()), DUET_STATUS_INVALID_ARGUMENT,
               "kind: unknown value " + number);
 
     duet_status status;
@@ -138,17 +138,18 @@ TEST_CASE("a dtype that is none is refused in every place where a view stands") 
     const std::string got = "expected dtype f32, got unknown value " + std::to_string(value);
     p.refuses(p.alignment(), "inputs.v: " + got, [&](auto& in) { put(in.v.dtype, value); });
     p.refuses(p.alignment(), "inputs.scale: " + got, [&](auto& in) { put(in.scale.dtype, value); });
-    p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.step: expected dtype i64, got unknown value",
+    p.refuses(p.triplet(DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
+              "inputs.draw.step: expected dtype i64, got unknown value",
               [&](auto& in) { put(in.draw.step.dtype, value); });
     duet_vector terms[2] = {duet_f32_vector(&p.a.at(0), 1), duet_f32_vector(&p.a.at(1), 1)};
     put(terms[1].dtype, value);
-    FAIL_CALL(duet_weighted_sum_forward(p.context, terms, terms, 2, p.scale.vector()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_weighted_sum_forward(p.context, terms, terms, 2, p.scale.vector()), DUET_STATUS_INVALID_ARGUMENT,
               "terms[1]: " + got);
     const duet_mean mean = {p.one_a.vector(), {}, terms[1]};
     const duet_term term = {terms[0], 1};
     duet_terms_inputs loss = DUET_TERMS_INPUTS_INIT;
     loss.terms = &term, loss.term_count = 1, loss.means = &mean, loss.mean_count = 1;
-    FAIL_CALL(duet_terms_forward(p.context, &loss, {}, p.scale.vector()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_terms_forward(p.context, &loss, {}, p.scale.vector()), DUET_STATUS_INVALID_ARGUMENT,
               "inputs.means[0].divisor: " + got);
     Floats moments(6, 1);
     duet_optimizer_slot slot = {duet_f32_vector(&p.a.at(0), 2), duet_f32_vector(&p.v.at(0), 2),
@@ -156,8 +157,8 @@ TEST_CASE("a dtype that is none is refused in every place where a view stands") 
                                 duet_f32_vector(&moments.at(4), 2)};
     put(slot.teacher.dtype, value);
     const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
-    FAIL_CALL(duet_adamw_step(p.context, &slot, 1, &options, p.scale.vector(), p.step.vector()), DUET_INVALID_ARGUMENT,
-              "slots[0].teacher: " + got);
+    FAIL_CALL(duet_adamw_step(p.context, &slot, 1, &options, p.scale.vector(), p.step.vector()),
+              DUET_STATUS_INVALID_ARGUMENT, "slots[0].teacher: " + got);
   }
 }
 
@@ -171,26 +172,28 @@ TEST_CASE("global indices are at least 0, and the last of them does not overflow
       p.refuses(in, "inputs.first_column" + expected, [&](auto& bad) { bad.first_column = value; });
     };
     check(p.mining());
-    for (const auto kind : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_DISTANCE_WEIGHTED})
+    for (const auto kind : {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_DISTANCE_WEIGHTED})
       check(p.triplet(kind));
-    for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID}) check(p.contrastive(kind));
+    for (const auto kind :
+         {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID})
+      check(p.contrastive(kind));
     check(p.distillation());
     check(p.retrieval());
     duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
     options.drop_probability = 0.5f, options.step = p.step.vector(), options.first_row = value;
-    FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_STATUS_INVALID_ARGUMENT,
               "options.first_row" + expected);
     duet_linear_inputs linear = DUET_LINEAR_INPUTS_INIT;
     linear.x = p.a.matrix(), linear.weight = p.v.matrix(), linear.relu = 1, linear.dropout = options;
-    FAIL_CALL(duet_linear_workspace(p.context, &linear, &p.bytes), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_linear_workspace(p.context, &linear, &p.bytes), DUET_STATUS_INVALID_ARGUMENT,
               "dropout.first_row" + expected);
   }
   // The numbers of the elements that draws are for.
   duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
   options.drop_probability = 0.5f, options.step = p.step.vector(), options.first_row = INT64_MAX / 2;
-  FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_dropout_forward(p.context, p.a.matrix(), &options, p.a.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "options.first_row: expected element numbers below 2^63, got ");
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED),
+  p.refuses(p.triplet(DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
             "inputs.draw.total_columns: expected at most 2^63 - 1 elements in ",
             [](auto& in) { in.first_row = int64_t{1} << 40, in.draw.total_columns = int64_t{1} << 40; });
 }
@@ -199,12 +202,12 @@ TEST_CASE("sizes that no memory holds are refused, not wrapped round") {
   Pairs p;
   // The pointers are never followed: a size query asks for shapes alone.
   duet_decorrelation_inputs wide = DUET_DECORRELATION_INPUTS_INIT;
-  wide.a = wide.v = {p.a.data(), 2, INT32_MAX, INT32_MAX, DUET_F32};
-  FAIL_CALL(duet_decorrelation_workspace(p.context, &wide, &p.bytes), DUET_OUT_OF_MEMORY,
+  wide.a = wide.v = {p.a.data(), 2, INT32_MAX, INT32_MAX, DUET_DTYPE_F32};
+  FAIL_CALL(duet_decorrelation_workspace(p.context, &wide, &p.bytes), DUET_STATUS_OUT_OF_MEMORY,
             "workspace: 4.61169e+18 elements of 4 bytes");
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at most 2^24, got ",
+  p.refuses(p.triplet(DUET_TRIPLET_MINING_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at most 2^24, got ",
             [](auto& in) { in.draw.slots = INT64_MAX; });
-  p.refuses(p.triplet(DUET_TRIPLET_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at least 1, got 0",
+  p.refuses(p.triplet(DUET_TRIPLET_MINING_DISTANCE_WEIGHTED), "inputs.draw.slots: expected at least 1, got 0",
             [](auto& in) { in.draw.slots = 0; });
   p.refuses(p.distance(), "inputs.y: expected below 2^31 rows, got 2147483648",
             [](auto& in) { in.y.rows = int64_t{1} << 31; });
@@ -213,8 +216,8 @@ TEST_CASE("sizes that no memory holds are refused, not wrapped round") {
     const duet_mining_inputs in = p.mining();
     const duet_mining_draw draw = p.drawn();
     Ints negatives(3, 1);
-    FAIL_CALL(duet_mining_distance_weighted(p.context, &in, &draw, negatives.matrix(), {}, {}), DUET_INVALID_ARGUMENT,
-              "draw.step: expected 0 to below 2^32, got 4294967296");
+    FAIL_CALL(duet_mining_distance_weighted(p.context, &in, &draw, negatives.matrix(), {}, {}),
+              DUET_STATUS_INVALID_ARGUMENT, "draw.step: expected 0 to below 2^32, got 4294967296");
   }
 }
 
@@ -232,35 +235,36 @@ TEST_CASE("an argument that nothing would read is refused") {
     in.class_a = p.class_a.matrix(), in.class_v = p.class_v.matrix(), in.class_a.data = in.class_v.data = nullptr;
   });
 
-  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_a: expected null with infonce",
+  p.refuses(p.contrastive(DUET_CONTRASTIVE_KIND_INFONCE), "inputs.class_a: expected null with infonce",
             [&](auto& in) { in.class_a = p.class_a.matrix(); });
-  p.refuses(p.contrastive(DUET_INFONCE), "inputs.class_v: expected null with infonce",
+  p.refuses(p.contrastive(DUET_CONTRASTIVE_KIND_INFONCE), "inputs.class_v: expected null with infonce",
             [&](auto& in) { in.class_v = p.class_v.matrix(); });
-  for (const auto kind : {DUET_INFONCE, DUET_SIGMOID}) {
+  for (const auto kind : {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_SIGMOID}) {
     p.refuses(p.contrastive(kind), "inputs.trust_a: expected null without multi_positive",
               [&](auto& in) { in.trust_a = trust_a; });
     p.refuses(p.contrastive(kind), "inputs.trust_v: expected null without multi_positive",
               [&](auto& in) { in.trust_v = trust_v; });
   }
-  for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE})
+  for (const auto kind : {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE})
     p.refuses(p.contrastive(kind), "inputs.bias: expected null without sigmoid",
               [&](auto& in) { in.bias = p.scale.vector(); });
-  const duet_contrastive_inputs infonce = p.contrastive(DUET_INFONCE);
+  const duet_contrastive_inputs infonce = p.contrastive(DUET_CONTRASTIVE_KIND_INFONCE);
   Floats rows(3, DUET_CONTRASTIVE_STATISTICS), columns(4, DUET_CONTRASTIVE_STATISTICS), bias(1, 1);
   FAIL_CALL(duet_contrastive_backward(p.context, &infonce, rows.matrix(), columns.matrix(), {}, {}, {}, {}, {},
                                       bias.vector(), {}),
-            DUET_INVALID_ARGUMENT, "grad_bias: expected null without sigmoid");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_bias: expected null without sigmoid");
 
-  for (const auto kind : {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) {
+  for (const auto kind : {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,
+                          DUET_TRIPLET_MINING_DISTANCE_WEIGHTED}) {
     CAPTURE(kind);
     const char* const no_classes = ": expected null without inputs.class_x and class_y";
     p.refuses(p.triplet(kind), std::string("inputs.trust_x") + no_classes, [&](auto& in) { in.trust_x = trust_a; });
     p.refuses(p.triplet(kind), std::string("inputs.trust_y") + no_classes, [&](auto& in) { in.trust_y = trust_v; });
-    if (kind != DUET_TRIPLET_DISTANCE_WEIGHTED)
+    if (kind != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)
       p.refuses(p.triplet(kind), "inputs.draw.step: expected null without mining distance_weighted",
                 [&](auto& in) { in.draw = p.drawn(); });
     const auto add_classes = [&](auto& in) { in.class_x = p.class_a.matrix(), in.class_y = p.class_v.matrix(); };
-    if (kind == DUET_TRIPLET_ALL)
+    if (kind == DUET_TRIPLET_MINING_ALL)
       p.refuses(p.triplet(kind), "inputs.labels_x: expected null with inputs.class_x and class_y", add_classes);
     else
       p.refuses(p.triplet(kind), "inputs.class_x: expected null without mining all", add_classes);

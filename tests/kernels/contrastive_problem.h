@@ -33,7 +33,7 @@ struct Problem {
   int64_t d() const { return a.columns(); }
   Doubles scores() const { return scores(a.values(), v.values(), scale, bias); }
   Doubles scores(const Doubles& a, const Doubles& v, double scale, double bias) const {
-    Doubles s = reference::scores(a, v, n(), m(), d(), DUET_INNER, scale);
+    Doubles s = reference::scores(a, v, n(), m(), d(), DUET_METRIC_INNER, scale);
     if (is_sigmoid())
       for (double& value : s) value += bias;
     return s;
@@ -81,7 +81,9 @@ struct Call {
     scale.at(0) = p.scale, bias.at(0) = p.bias;
     if (p.factor_a) inputs.grad_factor_a = factor_a.fill(*p.factor_a).vector();
     if (p.factor_v) inputs.grad_factor_v = factor_v.fill(*p.factor_v).vector();
-    inputs.kind = p.is_sigmoid() ? DUET_SIGMOID : p.variant == Variant::infonce ? DUET_INFONCE : DUET_MULTI_POSITIVE;
+    inputs.kind = p.is_sigmoid()                  ? DUET_CONTRASTIVE_KIND_SIGMOID
+                  : p.variant == Variant::infonce ? DUET_CONTRASTIVE_KIND_INFONCE
+                                                  : DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
     inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
     if (p.is_sigmoid()) inputs.bias = bias.vector();
     if (p.variant == Variant::multi_positive || p.variant == Variant::sigmoid_soft)
@@ -105,7 +107,7 @@ using Losses = RowColumnLosses<DUET_CONTRASTIVE_STATISTICS>;
 
 // The sigmoid loss gets null where it promises not to look.
 inline void forward(Call& call, Losses& out) {
-  const bool sigmoid = call.inputs.kind == DUET_SIGMOID;
+  const bool sigmoid = call.inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID;
   SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(),
                                         sigmoid ? duet_vector{} : out.column.vector(),
                                         sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
@@ -172,7 +174,7 @@ inline Expected expected_gradients(const Problem& p, const Weights& weights) {
   const Doubles grad_s = sum(p.rows(s, weights.row.values()).grad_s,
                              reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
   Expected out{
-      reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s)};
+      reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_METRIC_INNER, p.scale, grad_s)};
   for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
   return out;
 }

@@ -381,7 +381,7 @@ TEST_CASE("contrastive takes null for no weights and no gradient") {
     Losses statistics = forward(problem);
     Weights weights{draw.choice(37, {1, 0.3}), draw.choice(41, {1, 0.3})};
     const Gradients before = prefilled(problem), whole = backward(problem, statistics, weights, 2, before);
-    const duet_vector none{nullptr, 0, DUET_F32};
+    const duet_vector none{nullptr, 0, DUET_DTYPE_F32};
     Call call(problem, 2);
     const auto run = [&](bool weighted, duet_matrix grad_a, duet_matrix grad_v) {
       SUCCEED_CALL(duet_contrastive_backward(
@@ -411,25 +411,26 @@ TEST_CASE("contrastive refuses misuse") {
   };
   auto bad = call.inputs;
   bad.class_a = {};
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_a");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.class_a");
   bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(3);
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kind: unknown value 3");
-  bad = call.inputs, bad.kind = DUET_SIGMOID, bad.trust_a = bad.trust_v = {};
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.bias");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.kind: unknown value 3");
+  bad = call.inputs, bad.kind = DUET_CONTRASTIVE_KIND_SIGMOID, bad.trust_a = bad.trust_v = {};
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.bias");
   bad = call.inputs, bad.trust_v = problem.trust_a.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.trust_v: expected 5 elements, got 4");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
+            "inputs.trust_v: expected 5 elements, got 4");
   Floats factors = Floats(2, 1).fill(1);
   Longs whole(1, 1);
   bad = call.inputs, bad.grad_factor_a = factors.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.grad_factor_a: expected 1 elements, got 2");
   bad = call.inputs, bad.grad_factor_v = whole.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.grad_factor_v: expected dtype f32, got i64");
-  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
             "row_loss: expected 4 elements, got 5");
-  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL,
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace");
 }
 
@@ -450,6 +451,6 @@ TEST_CASE("a caller that knows of no contrastive gradient factors is served as b
   CHECK(into.same_bits(expected));
   call.inputs.struct_size -= 1;
   size_t bytes = 0;
-  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.struct_size: expected 296 to 344");
 }

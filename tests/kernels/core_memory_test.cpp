@@ -16,7 +16,7 @@ class Bytes {
   Bytes(duet_context* context, size_t count, bool pinned = false) : context_(context), count_(count), pinned_(pinned) {
     SUCCEED_CALL((pinned ? duet_pinned_allocate : duet_memory_allocate)(context, count, &data_));
   }
-  ~Bytes() { CHECK((pinned_ ? duet_pinned_release : duet_memory_release)(context_, data_) == DUET_OK); }
+  ~Bytes() { CHECK((pinned_ ? duet_pinned_release : duet_memory_release)(context_, data_) == DUET_STATUS_OK); }
   Bytes(const Bytes&) = delete;
 
   unsigned char* data() const { return static_cast<unsigned char*>(data_); }
@@ -135,42 +135,47 @@ TEST_CASE("misuse of memory is refused by name") {
   Context context(1);
   unsigned char here[8] = {};
   void* data = nullptr;
-  FAIL_CALL(duet_memory_allocate(nullptr, 8, &data), DUET_INVALID_ARGUMENT, "memory_allocate: context: null");
-  FAIL_CALL(duet_memory_allocate(context, 8, nullptr), DUET_INVALID_ARGUMENT, "memory_allocate: data: null");
-  FAIL_CALL(duet_pinned_allocate(nullptr, 8, &data), DUET_INVALID_ARGUMENT, "pinned_allocate: context: null");
-  FAIL_CALL(duet_pinned_allocate(context, 8, nullptr), DUET_INVALID_ARGUMENT, "pinned_allocate: data: null");
-  FAIL_CALL(duet_memory_release(nullptr, nullptr), DUET_INVALID_ARGUMENT, "memory_release: context: null");
-  FAIL_CALL(duet_pinned_release(nullptr, nullptr), DUET_INVALID_ARGUMENT, "pinned_release: context: null");
-  FAIL_CALL(duet_memory_fill(nullptr, here, 0, 8), DUET_INVALID_ARGUMENT, "memory_fill: context: null");
-  FAIL_CALL(duet_memory_fill(context, nullptr, 0, 5), DUET_INVALID_ARGUMENT, "memory_fill: data: null, and 5 bytes");
+  FAIL_CALL(duet_memory_allocate(nullptr, 8, &data), DUET_STATUS_INVALID_ARGUMENT, "memory_allocate: context: null");
+  FAIL_CALL(duet_memory_allocate(context, 8, nullptr), DUET_STATUS_INVALID_ARGUMENT, "memory_allocate: data: null");
+  FAIL_CALL(duet_pinned_allocate(nullptr, 8, &data), DUET_STATUS_INVALID_ARGUMENT, "pinned_allocate: context: null");
+  FAIL_CALL(duet_pinned_allocate(context, 8, nullptr), DUET_STATUS_INVALID_ARGUMENT, "pinned_allocate: data: null");
+  FAIL_CALL(duet_memory_release(nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT, "memory_release: context: null");
+  FAIL_CALL(duet_pinned_release(nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT, "pinned_release: context: null");
+  FAIL_CALL(duet_memory_fill(nullptr, here, 0, 8), DUET_STATUS_INVALID_ARGUMENT, "memory_fill: context: null");
+  FAIL_CALL(duet_memory_fill(context, nullptr, 0, 5), DUET_STATUS_INVALID_ARGUMENT,
+            "memory_fill: data: null, and 5 bytes");
   for (const int32_t byte : {-1, 256})
-    FAIL_CALL(duet_memory_fill(context, here, byte, 8), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_memory_fill(context, here, byte, 8), DUET_STATUS_INVALID_ARGUMENT,
               "byte: expected 0 to 255, got " + std::to_string(byte));
-  FAIL_CALL(duet_memory_copy(nullptr, here, here, 0), DUET_INVALID_ARGUMENT, "memory_copy: context: null");
-  FAIL_CALL(duet_memory_copy(context, nullptr, here, 8), DUET_INVALID_ARGUMENT, "memory_copy: to: null, and 8 bytes");
-  FAIL_CALL(duet_memory_copy(context, here, nullptr, 8), DUET_INVALID_ARGUMENT, "memory_copy: from: null, and 8 bytes");
-  FAIL_CALL(duet_context_synchronize(nullptr), DUET_INVALID_ARGUMENT, "context_synchronize: context: null");
+  FAIL_CALL(duet_memory_copy(nullptr, here, here, 0), DUET_STATUS_INVALID_ARGUMENT, "memory_copy: context: null");
+  FAIL_CALL(duet_memory_copy(context, nullptr, here, 8), DUET_STATUS_INVALID_ARGUMENT,
+            "memory_copy: to: null, and 8 bytes");
+  FAIL_CALL(duet_memory_copy(context, here, nullptr, 8), DUET_STATUS_INVALID_ARGUMENT,
+            "memory_copy: from: null, and 8 bytes");
+  FAIL_CALL(duet_context_synchronize(nullptr), DUET_STATUS_INVALID_ARGUMENT, "context_synchronize: context: null");
   SUCCEED_CALL(duet_context_synchronize(context));
   CHECK(data == nullptr);
   for (const unsigned char byte : here) CHECK(byte == 0);
 #ifndef DUET_TEST_UNDER_ASAN  // which ends a program that asks for so much
-  FAIL_CALL(duet_memory_allocate(context, size_t{1} << 46, &data), DUET_OUT_OF_MEMORY,
+  FAIL_CALL(duet_memory_allocate(context, size_t{1} << 46, &data), DUET_STATUS_OUT_OF_MEMORY,
             "memory_allocate: allocating 70368744177664 bytes");
 #endif
 }
 
 TEST_CASE("a fault says what a call that had looked would have said") {
-  FAIL_CALL(duet_fault_check(nullptr), DUET_INVALID_ARGUMENT, "fault_check: fault: null");
+  FAIL_CALL(duet_fault_check(nullptr), DUET_STATUS_INVALID_ARGUMENT, "fault_check: fault: null");
   duet_fault fault = {};
-  CHECK(duet_fault_check(&fault) == DUET_OK);
+  CHECK(duet_fault_check(&fault) == DUET_STATUS_OK);
   fault = {nullptr, 3, 40, 0, 19};  // whatever the rest holds
-  CHECK(duet_fault_check(&fault) == DUET_OK);
+  CHECK(duet_fault_check(&fault) == DUET_STATUS_OK);
   fault.argument = "indices";
-  FAIL_CALL(duet_fault_check(&fault), DUET_INVALID_ARGUMENT, "fault_check: indices[3]: expected 0 to 19, got 40");
+  FAIL_CALL(duet_fault_check(&fault), DUET_STATUS_INVALID_ARGUMENT,
+            "fault_check: indices[3]: expected 0 to 19, got 40");
   fault = {"ratio", -1, 1.5, 0, 1};
-  FAIL_CALL(duet_fault_check(&fault), DUET_INVALID_ARGUMENT, "fault_check: ratio: expected 0 to 1, got 1.5");
+  FAIL_CALL(duet_fault_check(&fault), DUET_STATUS_INVALID_ARGUMENT, "fault_check: ratio: expected 0 to 1, got 1.5");
   fault = {"indices", 0, 4503599627370497, 0, 9};
-  FAIL_CALL(duet_fault_check(&fault), DUET_INVALID_ARGUMENT, "indices[0]: expected 0 to 9, got 4503599627370497");
+  FAIL_CALL(duet_fault_check(&fault), DUET_STATUS_INVALID_ARGUMENT,
+            "indices[0]: expected 0 to 9, got 4503599627370497");
 }
 
 TEST_CASE("a context notes the first fault and keeps it; the CPU refuses at once") {
@@ -184,18 +189,18 @@ TEST_CASE("a context notes the first fault and keeps it; the CPU refuses at once
     return status;
   };
   if (on_cpu()) {
-    FAIL_CALL(gather({0, 5, -1}), DUET_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
+    FAIL_CALL(gather({0, 5, -1}), DUET_STATUS_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
     CHECK(context.taken().empty());
     return;
   }
-  REQUIRE(gather({4, 0, 2}) == DUET_OK);
+  REQUIRE(gather({4, 0, 2}) == DUET_STATUS_OK);
   CHECK(context.taken().empty());
-  REQUIRE(gather({0, 5, -1}) == DUET_OK);
+  REQUIRE(gather({0, 5, -1}) == DUET_STATUS_OK);
   CHECK((rows.at(0, 2) == 1 && std::isnan(rows.at(1, 0)) && std::isnan(rows.at(2, 2))));
-  REQUIRE(gather({-9, 0, 0}) == DUET_OK);  // later, though further to the front
-  REQUIRE(gather({0, 0, 0}) == DUET_OK);   // which forgets nothing
+  REQUIRE(gather({-9, 0, 0}) == DUET_STATUS_OK);  // later, though further to the front
+  REQUIRE(gather({0, 0, 0}) == DUET_STATUS_OK);   // which forgets nothing
   CHECK(context.taken() == "fault_check: indices[1]: expected 0 to 4, got 5");
-  REQUIRE(gather({0, 0, 7}) == DUET_OK);
+  REQUIRE(gather({0, 0, 7}) == DUET_STATUS_OK);
   CHECK(context.taken() == "fault_check: indices[2]: expected 0 to 4, got 7");
 }
 
@@ -205,7 +210,7 @@ TEST_CASE("small_rows is any size, or -1") {
   options.device = device.kind;
   for (const int64_t rows : {int64_t{-2}, INT64_MIN}) {
     options.small_rows = rows;
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
               "options.small_rows: expected -1 or more, got " + std::to_string(rows));
     CHECK(context == nullptr);
   }
@@ -220,35 +225,36 @@ TEST_CASE("small_rows is any size, or -1") {
 TEST_CASE("the devices that there are have facts, others a reason") {
   int32_t count = -1;
   duet_device_facts facts = DUET_DEVICE_FACTS_INIT;
-  FAIL_CALL(duet_device_count(DUET_CPU, nullptr), DUET_INVALID_ARGUMENT, "device_count: count: null");
-  FAIL_CALL(duet_device_count(static_cast<duet_device>(2), &count), DUET_INVALID_ARGUMENT, "device: unknown value 2");
-  for (const duet_device kind : {DUET_CPU, DUET_CUDA}) {
+  FAIL_CALL(duet_device_count(DUET_DEVICE_CPU, nullptr), DUET_STATUS_INVALID_ARGUMENT, "device_count: count: null");
+  FAIL_CALL(duet_device_count(static_cast<duet_device>(2), &count), DUET_STATUS_INVALID_ARGUMENT,
+            "device: unknown value 2");
+  for (const duet_device kind : {DUET_DEVICE_CPU, DUET_DEVICE_CUDA}) {
     CAPTURE(kind);
     count = -1;
-    if (duet_device_count(kind, &count) != DUET_OK) {
+    if (duet_device_count(kind, &count) != DUET_STATUS_OK) {
       const std::string reason = duet_last_error();
       CHECK(kind != device.kind);
       CHECK(count == 0);
       CHECK(((reason.find("this build has no ") != std::string::npos) !=
              (reason.find("no CUDA device on this machine: ") != std::string::npos)));
-      CHECK(duet_device_describe(kind, 0, &facts) == DUET_UNSUPPORTED);
+      CHECK(duet_device_describe(kind, 0, &facts) == DUET_STATUS_UNSUPPORTED);
       CHECK(std::string(duet_last_error()).find(reason) != std::string::npos);
       continue;
     }
     CHECK(count >= 1);
-    if (kind == DUET_CPU) CHECK(count == 1);
+    if (kind == DUET_DEVICE_CPU) CHECK(count == 1);
     for (const int32_t index : {-1, count})
-      FAIL_CALL(duet_device_describe(kind, index, &facts), DUET_INVALID_ARGUMENT,
+      FAIL_CALL(duet_device_describe(kind, index, &facts), DUET_STATUS_INVALID_ARGUMENT,
                 "index: expected 0 to " + std::to_string(count - 1) + ", got " + std::to_string(index));
-    FAIL_CALL(duet_device_describe(kind, 0, nullptr), DUET_INVALID_ARGUMENT, "device_describe: facts: null");
+    FAIL_CALL(duet_device_describe(kind, 0, nullptr), DUET_STATUS_INVALID_ARGUMENT, "device_describe: facts: null");
     facts.struct_size = 0;
-    FAIL_CALL(duet_device_describe(kind, 0, &facts), DUET_INVALID_ARGUMENT, "facts.struct_size: expected ");
+    FAIL_CALL(duet_device_describe(kind, 0, &facts), DUET_STATUS_INVALID_ARGUMENT, "facts.struct_size: expected ");
     std::memset(&facts, 0x5a, sizeof facts);
     facts.struct_size = sizeof facts;
     SUCCEED_CALL(duet_device_describe(kind, 0, &facts));
     CHECK(facts.struct_size == sizeof facts);
     REQUIRE(std::memchr(facts.name, 0, sizeof facts.name) != nullptr);
-    if (kind == DUET_CPU) {
+    if (kind == DUET_DEVICE_CPU) {
       CHECK(std::string(facts.name) == "CPU");
       CHECK((facts.capability == 0 && facts.multiprocessors == 0 && facts.memory_bytes == 0 && facts.free_bytes == 0 &&
              facts.emulated == 0));

@@ -82,22 +82,22 @@ class Buffer {
 // to += from, which is above 0, through a kernel: what ReLU at from adds to a gradient where from itself comes back.
 void add(duet_context* context, float* from, float* to) {
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
-  relu.kind = DUET_RELU, relu.x = duet_f32_matrix(from, 1, 8);
-  REQUIRE_MESSAGE(
-      duet_activation_backward(context, &relu, duet_f32_matrix(from, 1, 8), duet_f32_matrix(to, 1, 8)) == DUET_OK,
-      duet_last_error());
+  relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = duet_f32_matrix(from, 1, 8);
+  REQUIRE_MESSAGE(duet_activation_backward(context, &relu, duet_f32_matrix(from, 1, 8), duet_f32_matrix(to, 1, 8)) ==
+                      DUET_STATUS_OK,
+                  duet_last_error());
 }
 
 void copy(duet_context* context, const Buffer& from, const Buffer& to) {
-  REQUIRE_MESSAGE(duet_memory_copy(context, to, from, to.bytes()) == DUET_OK, duet_last_error());
+  REQUIRE_MESSAGE(duet_memory_copy(context, to, from, to.bytes()) == DUET_STATUS_OK, duet_last_error());
 }
 
 }  // namespace
 
 TEST_CASE("a stream is its device's; the CPU has none") {
   void* stream = &stream;
-  FAIL_CALL(duet_stream_create(device.kind, 0, nullptr), DUET_INVALID_ARGUMENT, "stream_create: stream: null");
-  FAIL_CALL(duet_stream_create(static_cast<duet_device>(2), 0, &stream), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_stream_create(device.kind, 0, nullptr), DUET_STATUS_INVALID_ARGUMENT, "stream_create: stream: null");
+  FAIL_CALL(duet_stream_create(static_cast<duet_device>(2), 0, &stream), DUET_STATUS_INVALID_ARGUMENT,
             "device: unknown value 2");
   SUCCEED_CALL(duet_stream_create(device.kind, 0, &stream));
   CHECK((stream == nullptr) == on_cpu());
@@ -107,12 +107,13 @@ TEST_CASE("a stream is its device's; the CPU has none") {
     CHECK(other != stream);
     duet_stream_destroy(device.kind, other);
     other = &other;
-    CHECK(duet_stream_create(device.kind, 1000, &other) == DUET_CUDA_ERROR);
+    CHECK(duet_stream_create(device.kind, 1000, &other) == DUET_STATUS_CUDA_ERROR);
     CHECK(other == nullptr);
   } else {
     void* other = &other;
     int32_t count = 0;
-    if (duet_device_count(DUET_CUDA, &count) != DUET_OK) CHECK(duet_stream_create(DUET_CUDA, 0, &other) != DUET_OK);
+    if (duet_device_count(DUET_DEVICE_CUDA, &count) != DUET_STATUS_OK)
+      CHECK(duet_stream_create(DUET_DEVICE_CUDA, 0, &other) != DUET_STATUS_OK);
   }
   duet_stream_destroy(device.kind, stream);
   duet_stream_destroy(device.kind, nullptr);
@@ -143,24 +144,24 @@ TEST_CASE("misuse of events is refused by name") {
   const Event event = make_event(context);
   duet_event* none = nullptr;
   int32_t done = 0;
-  FAIL_CALL(duet_event_create(context, nullptr), DUET_INVALID_ARGUMENT, "event_create: event: null");
-  FAIL_CALL(duet_event_create(nullptr, &none), DUET_INVALID_ARGUMENT, "event_create: context: null");
+  FAIL_CALL(duet_event_create(context, nullptr), DUET_STATUS_INVALID_ARGUMENT, "event_create: event: null");
+  FAIL_CALL(duet_event_create(nullptr, &none), DUET_STATUS_INVALID_ARGUMENT, "event_create: context: null");
   CHECK(none == nullptr);
-  FAIL_CALL(duet_event_record(context, nullptr), DUET_INVALID_ARGUMENT, "event_record: event: null");
-  FAIL_CALL(duet_event_record(nullptr, event.get()), DUET_INVALID_ARGUMENT, "event_record: context: null");
-  FAIL_CALL(duet_event_await(context, nullptr), DUET_INVALID_ARGUMENT, "event_await: event: null");
-  FAIL_CALL(duet_event_await(nullptr, event.get()), DUET_INVALID_ARGUMENT, "event_await: context: null");
-  FAIL_CALL(duet_event_done(nullptr, &done), DUET_INVALID_ARGUMENT, "event_done: event: null");
-  FAIL_CALL(duet_event_done(event.get(), nullptr), DUET_INVALID_ARGUMENT, "event_done: done: null");
-  FAIL_CALL(duet_event_wait(nullptr), DUET_INVALID_ARGUMENT, "event_wait: event: null");
+  FAIL_CALL(duet_event_record(context, nullptr), DUET_STATUS_INVALID_ARGUMENT, "event_record: event: null");
+  FAIL_CALL(duet_event_record(nullptr, event.get()), DUET_STATUS_INVALID_ARGUMENT, "event_record: context: null");
+  FAIL_CALL(duet_event_await(context, nullptr), DUET_STATUS_INVALID_ARGUMENT, "event_await: event: null");
+  FAIL_CALL(duet_event_await(nullptr, event.get()), DUET_STATUS_INVALID_ARGUMENT, "event_await: context: null");
+  FAIL_CALL(duet_event_done(nullptr, &done), DUET_STATUS_INVALID_ARGUMENT, "event_done: event: null");
+  FAIL_CALL(duet_event_done(event.get(), nullptr), DUET_STATUS_INVALID_ARGUMENT, "event_done: done: null");
+  FAIL_CALL(duet_event_wait(nullptr), DUET_STATUS_INVALID_ARGUMENT, "event_wait: event: null");
   duet_event_destroy(nullptr);
   // An event of the CPU is none of a stream.
   duet_context* cpu = nullptr;
-  if (on_cpu() || duet_context_create(nullptr, &cpu) != DUET_OK) return;
+  if (on_cpu() || duet_context_create(nullptr, &cpu) != DUET_STATUS_OK) return;
   const Event of_cpu = make_event(cpu);
-  FAIL_CALL(duet_event_record(context, of_cpu.get()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_event_record(context, of_cpu.get()), DUET_STATUS_INVALID_ARGUMENT,
             "event: expected one of a CUDA context, got one of a CPU context");
-  FAIL_CALL(duet_event_await(context, of_cpu.get()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_event_await(context, of_cpu.get()), DUET_STATUS_INVALID_ARGUMENT,
             "event: expected one of a CUDA context, got one of a CPU context");
   duet_context_destroy(cpu);
 }
@@ -169,8 +170,8 @@ TEST_CASE("a graph of two branches does nothing until it is launched, and the wh
   const StreamContext context, other;
   if (on_cpu()) {
     duet_graph* graph = nullptr;
-    FAIL_CALL(duet_graph_begin(context), DUET_UNSUPPORTED, "graph_begin: graph: a CPU context has none");
-    FAIL_CALL(duet_graph_end(context, &graph), DUET_UNSUPPORTED, "graph_end: graph: a CPU context has none");
+    FAIL_CALL(duet_graph_begin(context), DUET_STATUS_UNSUPPORTED, "graph_begin: graph: a CPU context has none");
+    FAIL_CALL(duet_graph_end(context, &graph), DUET_STATUS_UNSUPPORTED, "graph_end: graph: a CPU context has none");
     CHECK(graph == nullptr);
     duet_graph_abandon(context);
     return;
@@ -182,16 +183,16 @@ TEST_CASE("a graph of two branches does nothing until it is launched, and the wh
   // a = x, b = x; then a += x on one stream beside b += x, b += x on the other; then a += b, x = a.
   copy(context, x, a);
   copy(context, x, b);
-  REQUIRE(duet_event_record(context, forked.get()) == DUET_OK);
-  REQUIRE(duet_event_await(other, forked.get()) == DUET_OK);
+  REQUIRE(duet_event_record(context, forked.get()) == DUET_STATUS_OK);
+  REQUIRE(duet_event_await(other, forked.get()) == DUET_STATUS_OK);
   add(context, x, a);
   add(other, x, b), add(other, x, b);
-  REQUIRE(duet_event_record(other, joined.get()) == DUET_OK);
-  REQUIRE(duet_event_await(context, joined.get()) == DUET_OK);
+  REQUIRE(duet_event_record(other, joined.get()) == DUET_STATUS_OK);
+  REQUIRE(duet_event_await(context, joined.get()) == DUET_STATUS_OK);
   add(context, b, a);
   copy(context, a, x);
   duet_graph* made = nullptr;
-  REQUIRE_MESSAGE(duet_graph_end(context, &made) == DUET_OK, duet_last_error());
+  REQUIRE_MESSAGE(duet_graph_end(context, &made) == DUET_STATUS_OK, duet_last_error());
   const Graph graph(made);
   int64_t nodes = 0, longest_path = 0;
   SUCCEED_CALL(duet_graph_shape(graph.get(), &nodes, &longest_path));
@@ -211,15 +212,15 @@ TEST_CASE("a fault in a replayed graph is noted when it happens, and the first o
   std::vector<duet_fault, DeviceAllocator<duet_fault>> faults(1, duet_fault{});
   const StreamContext context(faults.data());
   if (on_cpu()) {
-    CHECK(duet_graph_begin(context) == DUET_UNSUPPORTED);
+    CHECK(duet_graph_begin(context) == DUET_STATUS_UNSUPPORTED);
     return;
   }
   Floats source = Floats(5, 3).fill(1), rows(2, 3);
   Longs indices = Longs(2, 1).fill(4);
-  REQUIRE(duet_graph_begin(context) == DUET_OK);
-  REQUIRE(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()) == DUET_OK);
+  REQUIRE(duet_graph_begin(context) == DUET_STATUS_OK);
+  REQUIRE(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()) == DUET_STATUS_OK);
   duet_graph* made = nullptr;
-  REQUIRE(duet_graph_end(context, &made) == DUET_OK);
+  REQUIRE(duet_graph_end(context, &made) == DUET_STATUS_OK);
   const Graph graph(made);
   const auto replay = [&](int64_t first, int64_t second) {
     indices.at(0) = first, indices.at(1) = second;
@@ -227,50 +228,50 @@ TEST_CASE("a fault in a replayed graph is noted when it happens, and the first o
     SUCCEED_CALL(duet_context_synchronize(context));
   };
   replay(4, 0);
-  CHECK(duet_fault_check(faults.data()) == DUET_OK);
+  CHECK(duet_fault_check(faults.data()) == DUET_STATUS_OK);
   replay(4, 5);
   CHECK((rows.at(0, 2) == 1 && std::isnan(rows.at(1, 2))));
-  FAIL_CALL(duet_fault_check(faults.data()), DUET_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
+  FAIL_CALL(duet_fault_check(faults.data()), DUET_STATUS_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
   replay(-1, 0);
-  FAIL_CALL(duet_fault_check(faults.data()), DUET_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
+  FAIL_CALL(duet_fault_check(faults.data()), DUET_STATUS_INVALID_ARGUMENT, "indices[1]: expected 0 to 4, got 5");
   faults[0] = {};
   replay(-1, 0);
-  FAIL_CALL(duet_fault_check(faults.data()), DUET_INVALID_ARGUMENT, "indices[0]: expected 0 to 4, got -1");
+  FAIL_CALL(duet_fault_check(faults.data()), DUET_STATUS_INVALID_ARGUMENT, "indices[0]: expected 0 to 4, got -1");
 }
 
 TEST_CASE("misuse of graphs is refused by name, and what was begun can be given up") {
   const StreamContext context, other;
-  FAIL_CALL(duet_graph_shape(nullptr, nullptr, nullptr), DUET_INVALID_ARGUMENT, "graph_shape: graph: null");
-  FAIL_CALL(duet_graph_launch(context, nullptr), DUET_INVALID_ARGUMENT, "graph_launch: graph: null");
-  FAIL_CALL(duet_graph_begin(nullptr), DUET_INVALID_ARGUMENT, "graph_begin: context: null");
-  FAIL_CALL(duet_graph_end(context, nullptr), DUET_INVALID_ARGUMENT, "graph_end: graph: null");
+  FAIL_CALL(duet_graph_shape(nullptr, nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT, "graph_shape: graph: null");
+  FAIL_CALL(duet_graph_launch(context, nullptr), DUET_STATUS_INVALID_ARGUMENT, "graph_launch: graph: null");
+  FAIL_CALL(duet_graph_begin(nullptr), DUET_STATUS_INVALID_ARGUMENT, "graph_begin: context: null");
+  FAIL_CALL(duet_graph_end(context, nullptr), DUET_STATUS_INVALID_ARGUMENT, "graph_end: graph: null");
   duet_graph_abandon(nullptr);
   duet_graph_abandon(context);  // where nothing was begun
   duet_graph_destroy(nullptr);
   if (on_cpu()) return;
   const Context on_default_stream(1);
   duet_graph* graph = nullptr;
-  FAIL_CALL(duet_graph_begin(on_default_stream), DUET_CUDA_ERROR, "graph_begin: ");
-  FAIL_CALL(duet_graph_end(context, &graph), DUET_CUDA_ERROR, "graph_end: ");
+  FAIL_CALL(duet_graph_begin(on_default_stream), DUET_STATUS_CUDA_ERROR, "graph_begin: ");
+  FAIL_CALL(duet_graph_end(context, &graph), DUET_STATUS_CUDA_ERROR, "graph_end: ");
   CHECK(graph == nullptr);
   Buffer x(context, 8), y(context, 8);
   x.set(1), y.set(2);
-  REQUIRE(duet_graph_begin(context) == DUET_OK);
-  CHECK(duet_graph_begin(context) == DUET_CUDA_ERROR);
+  REQUIRE(duet_graph_begin(context) == DUET_STATUS_OK);
+  CHECK(duet_graph_begin(context) == DUET_STATUS_CUDA_ERROR);
   duet_graph_abandon(context);
-  REQUIRE(duet_graph_begin(context) == DUET_OK);
+  REQUIRE(duet_graph_begin(context) == DUET_STATUS_OK);
   void* memory = nullptr;
-  CHECK(duet_memory_allocate(context, 8, &memory) == DUET_CUDA_ERROR);
+  CHECK(duet_memory_allocate(context, 8, &memory) == DUET_STATUS_CUDA_ERROR);
   CHECK(memory == nullptr);
-  CHECK(duet_context_synchronize(context) == DUET_CUDA_ERROR);
+  CHECK(duet_context_synchronize(context) == DUET_STATUS_CUDA_ERROR);
   duet_graph_abandon(context);
   // Given up with a branch that was never joined: both streams are free again, and nothing of it is done.
   const Event forked = make_event(context);
-  REQUIRE(duet_graph_begin(context) == DUET_OK);
-  REQUIRE(duet_event_record(context, forked.get()) == DUET_OK);
-  REQUIRE(duet_event_await(other, forked.get()) == DUET_OK);
+  REQUIRE(duet_graph_begin(context) == DUET_STATUS_OK);
+  REQUIRE(duet_event_record(context, forked.get()) == DUET_STATUS_OK);
+  REQUIRE(duet_event_await(other, forked.get()) == DUET_STATUS_OK);
   copy(other, y, x);
-  CHECK(duet_graph_end(context, &graph) == DUET_CUDA_ERROR);
+  CHECK(duet_graph_end(context, &graph) == DUET_STATUS_CUDA_ERROR);
   CHECK(graph == nullptr);
   duet_graph_abandon(context);
   SUCCEED_CALL(duet_context_synchronize(context));

@@ -54,16 +54,16 @@ TEST_CASE("a context takes its options") {
 
 TEST_CASE("a context refuses what it cannot be") {
   duet_context* context = nullptr;
-  FAIL_CALL(duet_context_create(nullptr, nullptr), DUET_INVALID_ARGUMENT, "context_create: context: null");
+  FAIL_CALL(duet_context_create(nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT, "context_create: context: null");
   for (const int32_t threads : {-1, 1025}) {
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
     options.threads = threads;
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
               "options.threads: expected 0 to 1024, got " + std::to_string(threads));
   }
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-  options.device = DUET_CUDA;
-  if (duet_context_create(&options, &context) == DUET_OK)
+  options.device = DUET_DEVICE_CUDA;
+  if (duet_context_create(&options, &context) == DUET_STATUS_OK)
     duet_context_destroy(context);  // a build and machine with a device
   else
     CHECK(contains(duet_last_error(), "device"));
@@ -80,7 +80,7 @@ TEST_CASE("structs of older callers are read as far as they go, sizes of none an
   }
   for (const size_t size : {size_t{0}, duet::kFirstSize<Grown> - 1, sizeof(Grown) + 1, ~size_t{0}}) {
     const Grown given{size, 5, 7};
-    CHECK(refusal(DUET_INVALID_ARGUMENT, [&] { duet::load(&given, "grown"); }) ==
+    CHECK(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::load(&given, "grown"); }) ==
           "core: grown.struct_size: expected 16 to 24 as the struct's _INIT sets it, got " + std::to_string(size));
   }
   // The same through calls, of a struct that has grown and of one that has not.
@@ -91,9 +91,9 @@ TEST_CASE("structs of older callers are read as far as they go, sizes of none an
   for (const size_t size : {size_t{0}, sizeof(size_t)}) {
     options.struct_size = draw.struct_size = size;
     const std::string wanted = " as the struct's _INIT sets it, got " + std::to_string(size);
-    FAIL_CALL(duet_context_create(&options, &context), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
               "options.struct_size: expected 32 to 48" + wanted);
-    FAIL_CALL(duet_random_words(Context(1), &draw, words.vector()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_random_words(Context(1), &draw, words.vector()), DUET_STATUS_INVALID_ARGUMENT,
               "draw.struct_size: expected 32" + wanted);
   }
   // A caller of the first version: what lies behind its fields is not read.
@@ -139,29 +139,29 @@ TEST_CASE("every struct is accepted in the size that its first version had") {
 }
 
 TEST_CASE("every status has its name") {
-  CHECK(std::string(duet_status_name(DUET_OK)) == "DUET_OK");
-  CHECK(std::string(duet_status_name(DUET_INVALID_ARGUMENT)) == "DUET_INVALID_ARGUMENT");
-  CHECK(std::string(duet_status_name(DUET_WORKSPACE_TOO_SMALL)) == "DUET_WORKSPACE_TOO_SMALL");
-  CHECK(std::string(duet_status_name(DUET_UNSUPPORTED)) == "DUET_UNSUPPORTED");
-  CHECK(std::string(duet_status_name(DUET_CUDA_ERROR)) == "DUET_CUDA_ERROR");
-  CHECK(std::string(duet_status_name(DUET_OUT_OF_MEMORY)) == "DUET_OUT_OF_MEMORY");
-  CHECK(std::string(duet_status_name(DUET_IO_ERROR)) == "DUET_IO_ERROR");
-  CHECK(std::string(duet_status_name(DUET_INTERNAL_ERROR)) == "DUET_INTERNAL_ERROR");
-  CHECK(DUET_OK == 0);
+  CHECK(std::string(duet_status_name(DUET_STATUS_OK)) == "DUET_STATUS_OK");
+  CHECK(std::string(duet_status_name(DUET_STATUS_INVALID_ARGUMENT)) == "DUET_STATUS_INVALID_ARGUMENT");
+  CHECK(std::string(duet_status_name(DUET_STATUS_WORKSPACE_TOO_SMALL)) == "DUET_STATUS_WORKSPACE_TOO_SMALL");
+  CHECK(std::string(duet_status_name(DUET_STATUS_UNSUPPORTED)) == "DUET_STATUS_UNSUPPORTED");
+  CHECK(std::string(duet_status_name(DUET_STATUS_CUDA_ERROR)) == "DUET_STATUS_CUDA_ERROR");
+  CHECK(std::string(duet_status_name(DUET_STATUS_OUT_OF_MEMORY)) == "DUET_STATUS_OUT_OF_MEMORY");
+  CHECK(std::string(duet_status_name(DUET_STATUS_IO_ERROR)) == "DUET_STATUS_IO_ERROR");
+  CHECK(std::string(duet_status_name(DUET_STATUS_INTERNAL_ERROR)) == "DUET_STATUS_INTERNAL_ERROR");
+  CHECK(DUET_STATUS_OK == 0);
 }
 
 TEST_CASE("what is thrown becomes a status with the operation's name") {
-  CHECK(refusal(DUET_INVALID_ARGUMENT, [] { duet::require(false, "tau: got ", 3); }) == "core: tau: got 3");
-  CHECK(refusal(DUET_UNSUPPORTED, [] { throw duet::Error(DUET_UNSUPPORTED, "no"); }) == "core: no");
-  CHECK(refusal(DUET_OUT_OF_MEMORY, [] { throw std::bad_alloc(); }) == "core: out of host memory");
-  CHECK(refusal(DUET_INTERNAL_ERROR, [] { throw std::runtime_error("broken"); }) == "core: broken");
-  CHECK(refusal(DUET_INTERNAL_ERROR, [] { throw 1; }) == "core: unknown exception");
-  CHECK_THROWS_AS(duet::succeed(DUET_INTERNAL_ERROR), duet::Error);
-  CHECK_NOTHROW(duet::succeed(DUET_OK));
+  CHECK(refusal(DUET_STATUS_INVALID_ARGUMENT, [] { duet::require(false, "tau: got ", 3); }) == "core: tau: got 3");
+  CHECK(refusal(DUET_STATUS_UNSUPPORTED, [] { throw duet::Error(DUET_STATUS_UNSUPPORTED, "no"); }) == "core: no");
+  CHECK(refusal(DUET_STATUS_OUT_OF_MEMORY, [] { throw std::bad_alloc(); }) == "core: out of host memory");
+  CHECK(refusal(DUET_STATUS_INTERNAL_ERROR, [] { throw std::runtime_error("broken"); }) == "core: broken");
+  CHECK(refusal(DUET_STATUS_INTERNAL_ERROR, [] { throw 1; }) == "core: unknown exception");
+  CHECK_THROWS_AS(duet::succeed(DUET_STATUS_INTERNAL_ERROR), duet::Error);
+  CHECK_NOTHROW(duet::succeed(DUET_STATUS_OK));
 }
 
 TEST_CASE("the last error is its thread's own") {
-  FAIL_CALL(duet_context_create(nullptr, nullptr), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_context_create(nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT, "context: null");
   std::string fresh = "unset", failed;
   std::thread([&] {
     fresh = duet_last_error();
@@ -196,23 +196,26 @@ TEST_CASE("a matrix view is checked") {
   CHECK((good.rows == 3 && good.columns == 4 && good.stride == 6));
   CHECK(good.row(2) == array.data() + 12);
   CHECK(good.part(1, 2, 2, 2).data == array.data() + 8);
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(array.matrix(), 3, 5); }), "x: expected 3 x 5, got 3 x 4"));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(array.matrix(), duet::kAny, 5); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(array.matrix(), 3, 5); }),
+                 "x: expected 3 x 5, got 3 x 4"));
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(array.matrix(), duet::kAny, 5); }),
                  "x: expected any x 5, got 3 x 4"));
-  const std::pair<duet_dtype, std::string> others[] = {{DUET_F16, "f16"}, {DUET_BF16, "bf16"}, {DUET_I32, "i32"},
-                                                       {DUET_I64, "i64"}, {DUET_U32, "u32"},   {DUET_F64, "f64"}};
+  const std::pair<duet_dtype, std::string> others[] = {{DUET_DTYPE_F16, "f16"}, {DUET_DTYPE_BF16, "bf16"},
+                                                       {DUET_DTYPE_I32, "i32"}, {DUET_DTYPE_I64, "i64"},
+                                                       {DUET_DTYPE_U32, "u32"}, {DUET_DTYPE_F64, "f64"}};
   for (const auto& other : others) {
     duet_matrix view = array.matrix();
     view.dtype = other.first;
-    CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
+    CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
                    "x: expected dtype f32, got " + other.second));
   }
   duet_matrix view = array.matrix();
   view.row_stride = 3;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
                  "x: expected a row stride of at least 4, got 3"));
   view.row_stride = int64_t{1} << 31;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: expected a row stride below 2^31"));
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 3, 4); }),
+                 "x: expected a row stride below 2^31"));
   for (const int64_t stride :
        {int64_t{0}, int64_t{3}, int64_t{1} << 31, int64_t{-1}}) {  // of a single row none is read
     view = array.part(1, 0, 1, 4);
@@ -225,45 +228,46 @@ TEST_CASE("a matrix view is checked") {
   view = array.part(0, 0, 3, 1);
   CHECK(check(view, 3, 1).stride == 6);
   view.row_stride = 0;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 1); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 3, 1); }),
                  "x: expected a row stride of at least 1, got 0"));
   view = array.part(0, 0, 1, int64_t{1} << 31);
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 1, duet::kAny); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 1, duet::kAny); }),
                  "x: expected below 2^31 columns, got 2147483648"));
   view = array.matrix();
   view.rows = (int64_t{1} << 45) / 6 + 1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }),
                  "x: expected at most 2^45 elements, got 5864062014806 rows of 6"));
   view = array.matrix();
   view.rows = -1;
-  CHECK(
-      contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }), "x: expected any x 4, got -1 x 4"));
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, duet::kAny, 4); }),
+                 "x: expected any x 4, got -1 x 4"));
   view = array.matrix();
   view.data = nullptr;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: null data for 3 x 4"));
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(view, 3, 4); }), "x: null data for 3 x 4"));
   view.rows = 0;
   CHECK(check(view, 0, 4).rows == 0);  // nothing to point at
   CHECK_FALSE(duet::matrix<float>(duet_matrix{}, "x", 3, 4, duet::Need::optional));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { check(duet_matrix{}, 3, 4); }), "x: expected 3 x 4, got 0 x 0"));
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { check(duet_matrix{}, 3, 4); }),
+                 "x: expected 3 x 4, got 0 x 0"));
 }
 
 TEST_CASE("a vector view is checked") {
   Ints array(5, 1);
   CHECK(duet::vector<const int32_t>(array.vector(), "y", 5).size == 5);
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(array.vector(), "y", 4); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(array.vector(), "y", 4); }),
                  "y: expected 4 elements, got 5"));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<float>(array.vector(), "y", 5); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::vector<float>(array.vector(), "y", 5); }),
                  "y: expected dtype f32, got i32"));
   duet_vector view = array.vector();
   view.data = nullptr;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", 5); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", 5); }),
                  "y: null data for 5 elements"));
   view = array.vector();
   view.size = (int64_t{1} << 45) + 1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
                  "y: expected at most 2^45 elements"));
   view.size = -1;
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::vector<int32_t>(view, "y", duet::kAny); }),
                  "y: expected any elements, got -1"));
   CHECK_FALSE(duet::vector<float>(duet_vector{}, "y", 5, duet::Need::optional));
   // The views of plain arrays say what they view.
@@ -271,10 +275,10 @@ TEST_CASE("a vector view is checked") {
   const int32_t i[6] = {};
   const int64_t l[2] = {};
   const uint32_t u[2] = {};
-  CHECK((duet_f32_matrix(f, 2, 3).row_stride == 3 && duet_f32_matrix(f, 2, 3).dtype == DUET_F32 &&
-         duet_i32_matrix(i, 3, 2).dtype == DUET_I32));
-  CHECK((duet_f32_vector(f, 6).size == 6 && duet_i32_vector(i, 6).dtype == DUET_I32));
-  CHECK((duet_i64_vector(l, 2).dtype == DUET_I64 && duet_u32_vector(u, 2).dtype == DUET_U32));
+  CHECK((duet_f32_matrix(f, 2, 3).row_stride == 3 && duet_f32_matrix(f, 2, 3).dtype == DUET_DTYPE_F32 &&
+         duet_i32_matrix(i, 3, 2).dtype == DUET_DTYPE_I32));
+  CHECK((duet_f32_vector(f, 6).size == 6 && duet_i32_vector(i, 6).dtype == DUET_DTYPE_I32));
+  CHECK((duet_i64_vector(l, 2).dtype == DUET_DTYPE_I64 && duet_u32_vector(u, 2).dtype == DUET_DTYPE_U32));
 }
 
 TEST_CASE("a workspace measures what it hands out, and is checked") {
@@ -291,21 +295,21 @@ TEST_CASE("a workspace measures what it hands out, and is checked") {
   CHECK(reinterpret_cast<char*>(second) - reinterpret_cast<char*>(first) == 64);
   CHECK(real.used() == measure.used());
   CHECK_NOTHROW(real.check(192));
-  CHECK(
-      contains(refusal(DUET_WORKSPACE_TOO_SMALL, [&] { real.check(193); }), "workspace: expected 193 bytes, got 192"));
-  CHECK(contains(refusal(DUET_WORKSPACE_TOO_SMALL,
+  CHECK(contains(refusal(DUET_STATUS_WORKSPACE_TOO_SMALL, [&] { real.check(193); }),
+                 "workspace: expected 193 bytes, got 192"));
+  CHECK(contains(refusal(DUET_STATUS_WORKSPACE_TOO_SMALL,
                          [&] {
                            duet::Workspace(duet_workspace{nullptr, 192}).check(192);
                          }),
                  "workspace: expected 192 bytes, got 0"));
-  CHECK(contains(refusal(DUET_INVALID_ARGUMENT,
+  CHECK(contains(refusal(DUET_STATUS_INVALID_ARGUMENT,
                          [&] {
                            duet::Workspace(duet_workspace{static_cast<char*>(scratch.view().data) + 4, 64}).check(64);
                          }),
                  "workspace: expected 64-byte alignment"));
   CHECK_NOTHROW(duet::Workspace(duet_workspace{}).check(0));
   // No size wraps round: not of a piece, not of a product of extents, not of a sum.
-  const auto refused = [](auto&& body) { return refusal(DUET_OUT_OF_MEMORY, body); };
+  const auto refused = [](auto&& body) { return refusal(DUET_STATUS_OUT_OF_MEMORY, body); };
   duet::Workspace large;
   CHECK(refused([&] { large.take<float>(int64_t{1} << 62); }) ==
         "core: workspace: 4.61169e+18 elements of 4 bytes are more than memory can hold");
@@ -335,9 +339,9 @@ TEST_CASE("two views share memory where an element of one is an element of the o
     duet::Arguments arguments;
     arguments.add("a", duet::Matrix<const float>(a));
     arguments.add("b", b);
-    const std::string text = expected ? refusal(DUET_INVALID_ARGUMENT, [&] { arguments.check(); }) : "";
+    const std::string text = expected ? refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { arguments.check(); }) : "";
     REQUIRE((expected ? text == "core: b: shares memory with a"
-                      : duet::guard("core", [&] { arguments.check(); }) == DUET_OK));
+                      : duet::guard("core", [&] { arguments.check(); }) == DUET_STATUS_OK));
     shared += expected;
   }
   CHECK((shared > 2000 && shared < 18000));

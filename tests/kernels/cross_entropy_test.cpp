@@ -185,11 +185,12 @@ TEST_CASE("cross-entropy of several logits refuses misuse") {
   duet_vector row_loss[] = {loss_a.vector(), loss_v.vector()}, row_weight[] = {a.weight.vector(), v.weight.vector()};
   const duet_matrix targets = a.targets.matrix();
   const auto forward = [&](int64_t count, const std::string& part) {
-    FAIL_CALL(duet_cross_entropy_forward_all(context, logits, count, targets, row_loss), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_cross_entropy_forward_all(context, logits, count, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
+              part);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads), DUET_INVALID_ARGUMENT,
-              part);
+    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads),
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const int64_t count : {-1, 0, 5}) forward(count, "count: expected 1 to 4, got " + std::to_string(count));
   row_loss[1] = row_loss[0];
@@ -204,15 +205,15 @@ TEST_CASE("cross-entropy of several logits refuses misuse") {
   backward("row_weight[0]: expected 4 elements, got 3");
   logits[1] = narrow.matrix();
   forward(2, "logits[1]: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
             "logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_STATUS_INVALID_ARGUMENT,
             "row_loss: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_STATUS_INVALID_ARGUMENT,
             "row_weight: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, nullptr), DUET_INVALID_ARGUMENT,
-            "grad_logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, nullptr),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_logits: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
 }
 
@@ -221,15 +222,15 @@ TEST_CASE("cross-entropy refuses misuse") {
   Problem problem = draw_problem(6, 4, 3, 1, 0);
   Floats loss(4, 1), short_loss(3, 1), grad(4, 3), narrow(4, 2);
   FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), narrow.matrix(), loss.vector()),
-            DUET_INVALID_ARGUMENT, "targets: expected 4 x 3, got 4 x 2");
+            DUET_STATUS_INVALID_ARGUMENT, "targets: expected 4 x 3, got 4 x 2");
   FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector()),
-            DUET_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 3");
+            DUET_STATUS_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 3");
   FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector(),
                                         grad.matrix()),
-            DUET_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
+            DUET_STATUS_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
   FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), loss.vector(),
                                         narrow.matrix()),
-            DUET_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
   FAIL_CALL(duet_cross_entropy_forward(nullptr, problem.logits.matrix(), problem.targets.matrix(), loss.vector()),
-            DUET_INVALID_ARGUMENT, "context: null");
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
 }

@@ -175,22 +175,22 @@ TEST_CASE("decorrelation refuses misuse") {
   const Scratch scratch(bytes);
   Floats loss(1, 1), two(2, 1), narrow(5, 2);
   FAIL_CALL(duet_decorrelation_forward(context, &inputs, loss.vector(), {scratch.view().data, bytes - 1}),
-            DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_decorrelation_forward(context, &inputs, two.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_decorrelation_forward(context, &inputs, two.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "loss: expected 1 elements, got 2");
-  FAIL_CALL(duet_decorrelation_forward(context, nullptr, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_decorrelation_forward(context, nullptr, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs: null");
-  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
   FAIL_CALL(
       duet_decorrelation_backward(context, &inputs, loss.vector(), narrow.matrix(), duet_matrix{}, scratch.view()),
-      DUET_INVALID_ARGUMENT, "grad_a: expected 5 x 3, got 5 x 2");
+      DUET_STATUS_INVALID_ARGUMENT, "grad_a: expected 5 x 3, got 5 x 2");
   auto wrong = inputs;
   wrong.v.rows = 4;
-  FAIL_CALL(duet_decorrelation_forward(context, &wrong, loss.vector(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_decorrelation_forward(context, &wrong, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.v: expected 5 x 3, got 4 x 3");
   wrong = inputs;
   wrong.eps = 0;
-  FAIL_CALL(duet_decorrelation_workspace(context, &wrong, &bytes), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_decorrelation_workspace(context, &wrong, &bytes), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.eps: expected a positive number, got 0");
 }

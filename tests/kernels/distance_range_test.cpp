@@ -9,7 +9,7 @@ namespace reference = duet::reference;
 
 namespace {
 
-const duet_metric kDistances[] = {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE};
+const duet_metric kDistances[] = {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE};
 std::vector<duet_precision> precisions() {
   return values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16});
 }
@@ -30,7 +30,7 @@ Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_d
   Scratch scratch(bytes);
   Results out{Floats(x.rows(), y.rows()), Floats(x.rows(), x.columns()).fill(0), Floats(y.rows(), y.columns()).fill(0)};
   SUCCEED_CALL(duet_distance_forward(context, &in, out.distances.matrix(), scratch.view()));
-  const bool reads = metric == DUET_EUCLIDEAN || (metric == DUET_COSINE && with_distances);
+  const bool reads = metric == DUET_METRIC_EUCLIDEAN || (metric == DUET_METRIC_COSINE && with_distances);
   SUCCEED_CALL(duet_distance_backward(context, &in, reads ? out.distances.matrix() : duet_matrix{}, upstream.matrix(),
                                       out.grad_x.matrix(), out.grad_y.matrix(), scratch.view()));
   return out;
@@ -40,7 +40,7 @@ Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_d
 Doubles cosines(const Floats& x, const Floats& y) {
   const int64_t n = x.rows(), m = y.rows(), d = x.columns();
   Doubles out = reference::distances(reference::unit_rows(x.values(), n, d), reference::unit_rows(y.values(), m, d), n,
-                                     m, d, DUET_SQEUCLIDEAN);
+                                     m, d, DUET_METRIC_SQEUCLIDEAN);
   for (double& value : out) value /= 2;
   return out;
 }
@@ -72,7 +72,7 @@ TEST_CASE("small cosine distances keep their digits") {
       CAPTURE(d);
       const Pair pair = rows_at_angle(17, d, angle, 41);
       const Doubles expected = cosines(pair.x, pair.y);
-      const Results actual = run(pair.x, pair.y, DUET_COSINE, Floats(17, 17).fill(0));
+      const Results actual = run(pair.x, pair.y, DUET_METRIC_COSINE, Floats(17, 17).fill(0));
       int64_t close = 0, off = 0;
       for (size_t k = 0; k < expected.size(); ++k) {
         const double value = actual.distances.values()[k];
@@ -95,8 +95,8 @@ TEST_CASE("gradients of small cosine distances keep their digits where backward 
     Floats upstream = Draw(43).normals(n, n);
     for (int64_t i = 0; i < n; ++i) upstream.at(i, n - 1) = 0;  // the opposite row is no close one
     const auto expected =
-        reference::distance_gradients(pair.x.values(), pair.y.values(), n, n, d, DUET_COSINE, upstream.values());
-    const Results actual = run(pair.x, pair.y, DUET_COSINE, upstream);
+        reference::distance_gradients(pair.x.values(), pair.y.values(), n, n, d, DUET_METRIC_COSINE, upstream.values());
+    const Results actual = run(pair.x, pair.y, DUET_METRIC_COSINE, upstream);
     // A row's sum of 17 terms in float32, each as large as its angle. Lengths of y differ by 90: so row by row.
     const auto check = [&](const Doubles& values, const Doubles& wanted) {
       for (int64_t i = 0; i < n; ++i) {
@@ -107,7 +107,7 @@ TEST_CASE("gradients of small cosine distances keep their digits where backward 
     check(actual.grad_x.values(), expected.x);
     check(actual.grad_y.values(), expected.y);
     // Without the distances: METHOD.md 1's bound by the sum of |dL/dD|.
-    const Results blind = run(pair.x, pair.y, DUET_COSINE, upstream, false);
+    const Results blind = run(pair.x, pair.y, DUET_METRIC_COSINE, upstream, false);
     for (int64_t i = 0; i < n; ++i) {
       double sum = 0, worst = 0;
       for (int64_t j = 0; j < n; ++j) sum += std::abs(upstream.at(i, j));
@@ -131,7 +131,7 @@ TEST_CASE("rows that are multiples of each other are at cosine distance 0 or 2, 
     for (const duet_precision precision : precisions()) {
       if (on_cpu() && precision != DUET_PRECISION_TF32X3) continue;
       const bool exact = precision == DUET_PRECISION_TF32X3 || precision == DUET_PRECISION_FP32;
-      const Results actual = run(x, y, DUET_COSINE, Floats(n, m).fill(0), true, precision);
+      const Results actual = run(x, y, DUET_METRIC_COSINE, Floats(n, m).fill(0), true, precision);
       int64_t outside = 0, off = 0;
       for (int64_t i = 0; i < n; ++i)
         for (int64_t j = 0; j < m; ++j) {
@@ -160,17 +160,17 @@ TEST_CASE("rows whose squares leave float32's range have their distances and gra
         for (int64_t k = 0; k < d; ++k) y.at(j, k) = j == 3 ? x.at(3, k) : static_cast<float>(scale * y.at(j, k));
       const Floats upstream = draw.normals(n, m);
       Doubles expected =
-          metric == DUET_COSINE ? cosines(x, y) : reference::distances(x.values(), y.values(), n, m, d, metric);
-      if (metric == DUET_COSINE && scale < 1e-13)
+          metric == DUET_METRIC_COSINE ? cosines(x, y) : reference::distances(x.values(), y.values(), n, m, d, metric);
+      if (metric == DUET_METRIC_COSINE && scale < 1e-13)
         expected = reference::distances(x.values(), y.values(), n, m, d, metric);
       for (double& value : expected)
         if (value > std::numeric_limits<float>::max()) value = kInfinity;
       const Results actual = run(x, y, metric, upstream);
       // Squared distances: 2e-6 of the squared norms; their roots are not close ones: 4e-6. A subnormal number is off
       // by half of the smallest.
-      const double unit = metric == DUET_COSINE ? 1 : metric == DUET_EUCLIDEAN ? scale : scale * scale;
+      const double unit = metric == DUET_METRIC_COSINE ? 1 : metric == DUET_METRIC_EUCLIDEAN ? scale : scale * scale;
       check_close(actual.distances.values(), expected, 4e-6 * unit + 1.5e-45, "distances");
-      if (metric != DUET_COSINE || scale > 1e-13) CHECK(actual.distances.at(3, 3) == 0);
+      if (metric != DUET_METRIC_COSINE || scale > 1e-13) CHECK(actual.distances.at(3, 3) == 0);
       const auto gradients = reference::distance_gradients(x.values(), y.values(), n, m, d, metric, upstream.values());
       if (largest(gradients.x) > 1e37 || largest(gradients.y) > 1e37) continue;  // a term may be past float32's range
       // A product of numbers under 1.2e-38 loses digits.
@@ -202,11 +202,13 @@ TEST_CASE("rows of every magnitude beside each other") {
           const double want = expected[static_cast<size_t>(i * n + j)], got = actual.distances.at(i, j);
           const double longer = std::max(reference::norm(&x.values()[static_cast<size_t>(i * d)], d),
                                          reference::norm(&y.values()[static_cast<size_t>(j * d)], d));
-          const double unit = metric == DUET_COSINE ? 1 : metric == DUET_EUCLIDEAN ? longer : longer * longer;
+          const double unit = metric == DUET_METRIC_COSINE      ? 1
+                              : metric == DUET_METRIC_EUCLIDEAN ? longer
+                                                                : longer * longer;
           if (!exact && unit < 1e-15) continue;  // METHOD.md 1: recomputed in fp32 and 3xTF32 alone
           off += want > 3.4e38 ? got < 3.3e38 : !(std::abs(got - want) <= (exact ? 4e-6 : 6e-2) * unit + 1.5e-45);
         }
-      if (metric == DUET_EUCLIDEAN)
+      if (metric == DUET_METRIC_EUCLIDEAN)
         for (int64_t i = 0; i < n * d; ++i)
           not_finite += !std::isfinite(actual.grad_x.data()[i]) + !std::isfinite(actual.grad_y.data()[i]);
       CHECK(off == 0);

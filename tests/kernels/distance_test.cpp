@@ -10,7 +10,7 @@ namespace reference = duet::reference;
 
 namespace {
 
-const duet_metric kMetrics[] = {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE, DUET_INNER};
+const duet_metric kMetrics[] = {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER};
 const char* const kNames[] = {"sqeuclidean", "euclidean", "cosine", "inner"};
 
 struct Pair {
@@ -53,7 +53,8 @@ Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  SUCCEED_CALL(duet_distance_backward(context, &inputs, metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{},
+  SUCCEED_CALL(duet_distance_backward(context, &inputs,
+                                      metric == DUET_METRIC_EUCLIDEAN ? distances.matrix() : duet_matrix{},
                                       grad.matrix(), into.x.matrix(), into.y.matrix(), scratch.view()));
   return into;
 }
@@ -76,14 +77,15 @@ double tolerance(int64_t d, duet_precision precision = DUET_PRECISION_TF32X3) {
 
 void check_distances(const Doubles& actual, const Doubles& expected, duet_metric metric, int64_t d,
                      double square_scale = 1, duet_precision precision = DUET_PRECISION_TF32X3) {
-  const double allowed = tolerance(d, precision) * (metric == DUET_COSINE  ? 0.5
-                                                    : metric == DUET_INNER ? 0.5 * square_scale
-                                                                           : square_scale);
-  if (metric == DUET_EUCLIDEAN)
+  const double allowed = tolerance(d, precision) * (metric == DUET_METRIC_COSINE  ? 0.5
+                                                    : metric == DUET_METRIC_INNER ? 0.5 * square_scale
+                                                                                  : square_scale);
+  if (metric == DUET_METRIC_EUCLIDEAN)
     check_close(squares(actual), squares(expected), allowed, kNames[metric]);
   else
     check_close(actual, expected, allowed, kNames[metric]);
-  if (metric != DUET_INNER) CHECK(std::none_of(actual.begin(), actual.end(), [](double value) { return value < 0; }));
+  if (metric != DUET_METRIC_INNER)
+    CHECK(std::none_of(actual.begin(), actual.end(), [](double value) { return value < 0; }));
 }
 
 struct Shape {
@@ -121,7 +123,7 @@ TEST_CASE("distance gradients agree with the reference, whatever the threads") {
           reference::distance_gradients(pair.x.values(), pair.y.values(), s.n, s.m, s.d, metric, grad.values());
       const Gradients first = backward(pair, metric, distances, grad, 1, before);
       // Sums of up to 257 products in float32, relative to the largest of them; for more see the test beyond one block.
-      const double relative = std::max(s.n, s.m) < 1000 ? 2e-6 : metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6;
+      const double relative = std::max(s.n, s.m) < 1000 ? 2e-6 : metric == DUET_METRIC_EUCLIDEAN ? 1e-4 : 4e-6;
       check_relative(first.x.values(), sum(before.x.values(), expected.x), relative,
                      std::string("grad_x ") + kNames[metric], 1e-6);
       check_relative(first.y.values(), sum(before.y.values(), expected.y), relative,
@@ -206,7 +208,7 @@ TEST_CASE("close rows are told apart and equal rows are at 0") {
     for (int64_t i = 0; i < n; ++i)
       for (int64_t k = 0; k < d; ++k) pair.y.at(i, k) = static_cast<float>(pair.x.at(i, k) + apart * step.at(i, k));
     for (int64_t k = 0; k < d; ++k) pair.y.at(3, k) = pair.x.at(3, k);
-    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+    for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
       const Floats actual = forward(pair, metric);
       const Doubles expected = pair.distances(metric);
       // METHOD.md 1: within 1 %. The cosine reference itself cancels, so that one is taken from the unit rows'
@@ -214,7 +216,7 @@ TEST_CASE("close rows are told apart and equal rows are at 0") {
       const Doubles u = reference::unit_rows(pair.x.values(), n, d), w = reference::unit_rows(pair.y.values(), n, d);
       for (int64_t i = 0; i < n; ++i) {
         double exact = expected[static_cast<size_t>(i * n + i)];
-        if (metric == DUET_COSINE) {
+        if (metric == DUET_METRIC_COSINE) {
           exact = 0;
           for (int64_t k = 0; k < d; ++k)
             exact += 0.5 * std::pow(u[static_cast<size_t>(i * d + k)] - w[static_cast<size_t>(i * d + k)], 2);
@@ -228,10 +230,10 @@ TEST_CASE("close rows are told apart and equal rows are at 0") {
 
 TEST_CASE("a batch of one point repeated has distance 0 throughout and Euclidean gradient 0") {
   Pair pair{Floats(40, 19).fill(0.37), Floats(33, 19).fill(0.37)};
-  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+  for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
     const Floats distances = forward(pair, metric);
     CHECK(largest(distances.values()) == 0);
-    if (metric != DUET_EUCLIDEAN) continue;
+    if (metric != DUET_METRIC_EUCLIDEAN) continue;
     const Gradients zero{Floats(40, 19).fill(0), Floats(33, 19).fill(0)};
     const Gradients actual = backward(pair, metric, distances, Floats(40, 33).fill(1), 2, zero);
     CHECK(largest(actual.x.values()) == 0);
@@ -246,15 +248,18 @@ TEST_CASE("distances of huge, tiny and zero rows") {
     Pair pair{draw.normals(n, d, size), draw.normals(n, d, size)};
     for (int64_t k = 0; k < d; ++k) pair.y.at(2, k) = pair.x.at(2, k);
     if (size > 1) {  // the square leaves float32's range, the distance does not
-      check_relative(forward(pair, DUET_EUCLIDEAN).values(), pair.distances(DUET_EUCLIDEAN), 2e-6, "euclidean");
-      const Floats square = forward(pair, DUET_SQEUCLIDEAN);
+      check_relative(forward(pair, DUET_METRIC_EUCLIDEAN).values(), pair.distances(DUET_METRIC_EUCLIDEAN), 2e-6,
+                     "euclidean");
+      const Floats square = forward(pair, DUET_METRIC_SQEUCLIDEAN);
       CHECK(square.at(2, 2) == 0);
       CHECK(std::isinf(square.at(2, 3)));
-      check_close(forward(pair, DUET_COSINE).values(), pair.distances(DUET_COSINE), tolerance(d), "cosine");
+      check_close(forward(pair, DUET_METRIC_COSINE).values(), pair.distances(DUET_METRIC_COSINE), tolerance(d),
+                  "cosine");
     } else {  // shorter than eps: no direction, cosine's gradient is 0
-      check_close(forward(pair, DUET_COSINE).values(), pair.distances(DUET_COSINE), tolerance(d), "cosine");
+      check_close(forward(pair, DUET_METRIC_COSINE).values(), pair.distances(DUET_METRIC_COSINE), tolerance(d),
+                  "cosine");
       const Gradients zero{Floats(n, d).fill(0), Floats(n, d).fill(0)};
-      CHECK(largest(backward(pair, DUET_COSINE, Floats(n, n), Floats(n, n).fill(1), 2, zero).x.values()) == 0);
+      CHECK(largest(backward(pair, DUET_METRIC_COSINE, Floats(n, n), Floats(n, n).fill(1), 2, zero).x.values()) == 0);
     }
   }
 }
@@ -313,9 +318,9 @@ TEST_CASE("distances and gradients beyond one block of the sweep, and of parts o
         reference::distance_gradients(pair.x.values(), pair.y.values(), n, m, d, metric, grad.values());
     // Sums of up to 2100 products. In three dimensions many rows are close: D is off by up to 1e-6 / (2 D^2), 2.5e-4 of
     // itself, where D^2 is just above the 4e-4 from which on it is not recomputed, and so is such a pair's 1/D.
-    check_relative(actual.x.values(), gradients.x, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6,
+    check_relative(actual.x.values(), gradients.x, metric == DUET_METRIC_EUCLIDEAN ? 1e-4 : 4e-6,
                    std::string("grad_x ") + kNames[metric]);
-    check_relative(actual.y.values(), gradients.y, metric == DUET_EUCLIDEAN ? 1e-4 : 4e-6,
+    check_relative(actual.y.values(), gradients.y, metric == DUET_METRIC_EUCLIDEAN ? 1e-4 : 4e-6,
                    std::string("grad_y ") + kNames[metric]);
   }
 }
@@ -342,7 +347,7 @@ TEST_CASE("empty distances and gradients not asked for") {
     const Gradients zero{Floats(9, 4).fill(0), Floats(6, 4).fill(0)};
     const Gradients both = backward(pair, metric, distances, grad, 2, zero);
     Gradients one = zero;
-    const duet_matrix read = metric == DUET_EUCLIDEAN ? distances.matrix() : duet_matrix{};
+    const duet_matrix read = metric == DUET_METRIC_EUCLIDEAN ? distances.matrix() : duet_matrix{};
     SUCCEED_CALL(
         duet_distance_backward(context, &inputs, read, grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
     SUCCEED_CALL(
@@ -377,35 +382,35 @@ TEST_CASE("distance refuses misuse") {
   Draw draw(19);
   Pair pair{draw.normals(4, 3), draw.normals(5, 3)};
   Floats out(4, 5), wrong(5, 5), narrow = draw.normals(5, 2);
-  duet_distance_inputs inputs = inputs_of(pair, DUET_EUCLIDEAN);
+  duet_distance_inputs inputs = inputs_of(pair, DUET_METRIC_EUCLIDEAN);
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "distances: expected 4 x 5, got 5 x 5");
-  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs: null");
-  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
   FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}),
-            DUET_WORKSPACE_TOO_SMALL, "workspace");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
   FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{},
                                    scratch.view()),
-            DUET_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
-  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_INNER}) {
+            DUET_STATUS_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
+  for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_INNER}) {
     Floats grad(4, 5);
     inputs = inputs_of(pair, metric);
     FAIL_CALL(duet_distance_backward(context, &inputs, out.matrix(), grad.matrix(), duet_matrix{}, duet_matrix{},
                                      scratch.view()),
-              DUET_INVALID_ARGUMENT, "distances: expected null for a metric that does not read them");
+              DUET_STATUS_INVALID_ARGUMENT, "distances: expected null for a metric that does not read them");
   }
-  FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+  FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   inputs.y = narrow.matrix();
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.y: expected any x 3, got 5 x 2");
-  inputs = inputs_of(pair, DUET_EUCLIDEAN);
+  inputs = inputs_of(pair, DUET_METRIC_EUCLIDEAN);
   const int unknown = 9;
   std::memcpy(&inputs.metric, &unknown, sizeof unknown);
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.metric: unknown value 9");
 }

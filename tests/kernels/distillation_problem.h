@@ -22,9 +22,11 @@ struct Problem {
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
   int64_t d() const { return a.columns(); }
-  Doubles student_scores() const { return reference::scores(a.values(), v.values(), n(), m(), d(), DUET_INNER, scale); }
+  Doubles student_scores() const {
+    return reference::scores(a.values(), v.values(), n(), m(), d(), DUET_METRIC_INNER, scale);
+  }
   Doubles teacher_scores() const {
-    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_INNER,
+    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_METRIC_INNER,
                              teacher_scale);
   }
   reference::RowTerms rows(const Doubles& weight) const { return rows(student_scores(), weight); }
@@ -167,7 +169,8 @@ inline void check_losses(const Problem& problem, const Losses& out, double allow
 inline reference::ScoreGradients expected_gradients(const Problem& p, const Weights& weights) {
   const Doubles grad_s = sum(p.rows(weights.row.values()).grad_s,
                              reference::transposed(p.columns(weights.column.values()).grad_s, p.m(), p.n()));
-  return reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_INNER, p.scale, grad_s);
+  return reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_METRIC_INNER, p.scale,
+                                    grad_s);
 }
 
 inline void check_gradients(const Problem& p, const Weights& weights, const Gradients& before, const Gradients& after,

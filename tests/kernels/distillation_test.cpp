@@ -118,7 +118,7 @@ TEST_CASE("the reference's distillation gradients are those of its losses") {
   const Doubles a = p.a.values(), v = p.v.values(), row_weight = weights.row.values(),
                 column_weight = weights.column.values();
   const auto loss = [&](const Doubles& a, const Doubles& v, double scale) {
-    const Doubles s = reference::scores(a, v, 5, 6, 3, DUET_INNER, scale), row = p.rows(s, row_weight).loss,
+    const Doubles s = reference::scores(a, v, 5, 6, 3, DUET_METRIC_INNER, scale), row = p.rows(s, row_weight).loss,
                   column = p.columns(s, column_weight).loss;
     double total = 0;
     for (size_t i = 0; i < row.size(); ++i) total += row_weight[i] * row[i];
@@ -211,7 +211,7 @@ TEST_CASE("distillation takes null for no trust, no kappa, no classes, no weight
   const int64_t n = 37, m = 41, d = 6;
   Draw draw(35);
   Problem problem = draw_problem(draw, n, m, d, 10, 5);
-  const duet_vector none{nullptr, 0, DUET_F32};
+  const duet_vector none{nullptr, 0, DUET_DTYPE_F32};
   {  // trust null: 1
     Problem trusting = problem;
     trusting.trust_a.fill(1), trusting.trust_v.fill(1);
@@ -432,20 +432,22 @@ TEST_CASE("distillation refuses misuse") {
   };
   auto bad = call.inputs;
   bad.teacher_v = problem.v.matrix();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.teacher_v: expected 5 x 5, got 5 x 3");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
+            "inputs.teacher_v: expected 5 x 5, got 5 x 3");
   bad = call.inputs, bad.class_v = {};
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.class_v");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.class_v");
   bad = call.inputs, bad.kappa_a = problem.kappa_v.vector();
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.kappa_a: expected 4 elements, got 5");
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
+            "inputs.kappa_a: expected 4 elements, got 5");
   bad = call.inputs, bad.teacher_scale = {};
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs.teacher_scale");
-  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.teacher_scale");
+  FAIL_CALL(run(nullptr, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(run(&call.inputs, out.column.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT,
             "row_loss: expected 4 elements, got 5");
-  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_WORKSPACE_TOO_SMALL,
+  FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace");
   FAIL_CALL(duet_distillation_backward(call.context, &call.inputs, out.row_statistics.matrix(),
                                        out.row_statistics.matrix(), out.row.vector(), out.column.vector(),
                                        duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
-            DUET_INVALID_ARGUMENT, "column_statistics: expected 5 x 5, got 4 x 5");
+            DUET_STATUS_INVALID_ARGUMENT, "column_statistics: expected 5 x 5, got 4 x 5");
 }

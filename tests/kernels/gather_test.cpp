@@ -157,7 +157,7 @@ TEST_CASE("gather of a batch notes the first index out of range where its contex
   CHECK(context.taken() == "");
   set.indices.at(271) = 20, set.indices.at(280) = int64_t{1} << 40, set.indices.at(299) = -1;
   if (on_cpu()) {
-    FAIL_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_gather_batch(context, &inputs, set.to.data(), set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
               "inputs.indices[271]: expected 0 to 19, got 20");
     return;
   }
@@ -168,7 +168,7 @@ TEST_CASE("gather of a batch notes the first index out of range where its contex
   for (const int64_t i : {3, 271, 280, 299})
     CHECK((std::isnan(set.rows[0].at(i, 3)) && std::isnan(set.rows[1].at(i, 8)) && set.picked.at(i) == -1));
   CHECK(set.rows[1].at(270, 8) == set.sources[1].at(set.indices.at(270), 8));
-  FAIL_CALL(duet_gather_batch(Context(1), &inputs, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_gather_batch(Context(1), &inputs, set.to.data(), set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.indices[3]: expected 0 to 19, got -5");
 }
 
@@ -179,7 +179,8 @@ TEST_CASE("gather of a batch refuses misuse") {
   const duet_gather_inputs good = set.inputs();
   duet_gather_inputs wrong = good;
   const auto fails = [&](const std::string& part) {
-    FAIL_CALL(duet_gather_batch(context, &wrong, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_gather_batch(context, &wrong, set.to.data(), set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
+              part);
     wrong = good;
   };
   for (const int64_t count : {0, 5, -1}) {
@@ -194,7 +195,7 @@ TEST_CASE("gather of a batch refuses misuse") {
   fails("inputs.labels: expected 6 elements, got 5");
   wrong.labels = {};
   fails("labels: expected null without inputs.labels");
-  wrong.indices.dtype = DUET_I32;
+  wrong.indices.dtype = DUET_DTYPE_I32;
   fails("inputs.indices: expected dtype i64, got i32");
   set.from[1].rows = 5;
   fails("inputs.sources[1]: expected 6 x any, got 5 x 2");
@@ -207,12 +208,12 @@ TEST_CASE("gather of a batch refuses misuse") {
   set.to[1] = set.rows[1].matrix();
   set.to[0].data = set.sources[1].data();
   fails("rows[0]: shares memory with inputs.sources[1]");
-  FAIL_CALL(duet_gather_batch(context, &good, nullptr, set.picked.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_gather_batch(context, &good, nullptr, set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "rows: null for 2 matrices");
-  FAIL_CALL(duet_gather_batch(context, nullptr, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_gather_batch(context, nullptr, set.to.data(), set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs: null");
   set.to[0] = set.rows[0].matrix();
-  FAIL_CALL(duet_gather_batch(nullptr, &good, set.to.data(), set.picked.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_gather_batch(nullptr, &good, set.to.data(), set.picked.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
 }
 
@@ -222,14 +223,14 @@ TEST_CASE("gather refuses misuse") {
   Floats source = draw.normals(4, 3), rows(2, 3), narrow(2, 2);
   Longs indices(2, 1);
   indices.at(0) = 0, indices.at(1) = 4;
-  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
-            "indices[1]: expected 0 to 3, got 4");
+  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()),
+            DUET_STATUS_INVALID_ARGUMENT, "indices[1]: expected 0 to 3, got 4");
   indices.at(1) = -1;
-  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
-            "indices[1]");
+  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()),
+            DUET_STATUS_INVALID_ARGUMENT, "indices[1]");
   indices.at(1) = 3;
-  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), narrow.matrix()), DUET_INVALID_ARGUMENT,
-            "rows: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_gather_forward(nullptr, source.matrix(), indices.vector(), rows.matrix()), DUET_INVALID_ARGUMENT,
-            "context: null");
+  FAIL_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), narrow.matrix()),
+            DUET_STATUS_INVALID_ARGUMENT, "rows: expected 2 x 3, got 2 x 2");
+  FAIL_CALL(duet_gather_forward(nullptr, source.matrix(), indices.vector(), rows.matrix()),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
 }

@@ -218,17 +218,18 @@ TEST_CASE("a head refuses misuse") {
   SUCCEED_CALL(duet_head_workspace(context, &in, &bytes));
   Scratch scratch(bytes);
   const auto forward = [&](const std::string& part) {
-    FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
+              part);
   };
   const auto backward = [&](const std::string& part) {
     FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(),
                                  grad.weight.matrix(), grad.bias.vector(), scratch.view()),
-              DUET_INVALID_ARGUMENT, part);
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const int64_t count : {-1, 0, 5}) {
     in.count = count;
     forward("inputs.count: expected 1 to 4, got " + std::to_string(count));
-    FAIL_CALL(duet_head_workspace(context, &in, &bytes), DUET_INVALID_ARGUMENT, "inputs.count: expected 1 to 4");
+    FAIL_CALL(duet_head_workspace(context, &in, &bytes), DUET_STATUS_INVALID_ARGUMENT, "inputs.count: expected 1 to 4");
   }
   in.count = 2;
   for (const float eps : {0.0f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
@@ -277,33 +278,33 @@ TEST_CASE("a head refuses misuse") {
   backward("grad_x[1]: shares memory with grad_u[1]");
   grad_x[1] = grad.x[1].matrix();
 
-  FAIL_CALL(duet_head_forward(context, &in, nullptr, logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_head_forward(context, &in, nullptr, logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "u: null for 2 matrices");
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_head_forward(context, &in, u.data(), nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "logits: null for 2 matrices");
   FAIL_CALL(duet_head_backward(context, &in, nullptr, nullptr, nullptr, nullptr, {}, {}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "u: null for 2 matrices");
+            DUET_STATUS_INVALID_ARGUMENT, "u: null for 2 matrices");
   FAIL_CALL(
       duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.bias.matrix(), {}, scratch.view()),
-      DUET_INVALID_ARGUMENT, "grad_weight: expected 5 x 3, got 5 x 1");
+      DUET_STATUS_INVALID_ARGUMENT, "grad_weight: expected 5 x 3, got 5 x 1");
   FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, {},
                                duet_f32_vector(problem.bias.data(), 4), scratch.view()),
-            DUET_INVALID_ARGUMENT, "grad_bias: expected 5 elements, got 4");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_bias: expected 5 elements, got 4");
   FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.weight.matrix(), {},
                                scratch.view()),
-            DUET_INVALID_ARGUMENT, "grad_weight: shares memory with inputs.weight");
-  FAIL_CALL(duet_head_forward(nullptr, &in, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_INVALID_ARGUMENT, "grad_weight: shares memory with inputs.weight");
+  FAIL_CALL(duet_head_forward(nullptr, &in, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
-  FAIL_CALL(duet_head_forward(context, nullptr, u.data(), logits.data(), scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_head_forward(context, nullptr, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs: null");
-  FAIL_CALL(duet_head_workspace(context, &in, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+  FAIL_CALL(duet_head_workspace(context, &in, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   duet_workspace little = scratch.view();
   REQUIRE(little.bytes > 0);
   little.bytes -= 1;
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), little), DUET_WORKSPACE_TOO_SMALL,
+  FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), little), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace: expected");
   FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(), {}, {}, little),
-            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
   in.struct_size = 8;
   forward("inputs.struct_size: expected ");
 }

@@ -26,9 +26,9 @@ struct Gradients {
 template <class T>
 std::vector<T> activated(std::vector<T> y, const Doubles& factors) {
   for (size_t k = 0; k < y.size(); ++k)
-    y[k] = factors[k] == 0
-               ? 0
-               : static_cast<T>(factors[k] * duet::reference::activation(DUET_RELU, static_cast<double>(y[k])));
+    y[k] = factors[k] == 0 ? 0
+                           : static_cast<T>(factors[k] * duet::reference::activation(DUET_ACTIVATION_KIND_RELU,
+                                                                                     static_cast<double>(y[k])));
   return y;
 }
 

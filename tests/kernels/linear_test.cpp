@@ -162,7 +162,7 @@ void run_apart(const duet_linear_inputs& layer, const duet_dropout_options& drop
   Floats linear = to.outputs, grad_linear(rows, columns), grad_dropped(rows, columns);
   grad_linear.fill(0), grad_dropped.fill(0);
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
-  relu.kind = DUET_RELU, relu.x = linear.matrix();
+  relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = linear.matrix();
   SUCCEED_CALL(duet_activation_forward(context, &relu, to.outputs.matrix()));
   Floats* grad_relu = &upstream;
   if (dropout.drop_probability > 0) {
@@ -246,7 +246,7 @@ TEST_CASE("linear refuses misuse") {
   Floats outputs(3, 2), narrow(3, 3), other(3, 5);
   duet_linear_inputs inputs = problem.inputs();
   const auto fails = [&](const duet_linear_inputs& given, duet_matrix to, const char* part) {
-    FAIL_CALL(duet_linear_forward(context, &given, to, {}), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_linear_forward(context, &given, to, {}), DUET_STATUS_INVALID_ARGUMENT, part);
   };
   fails(inputs, narrow.matrix(), "outputs: expected 3 x 2, got 3 x 3");
   duet_linear_inputs wrong = inputs;
@@ -256,7 +256,7 @@ TEST_CASE("linear refuses misuse") {
   wrong.bias.size = 3;
   fails(wrong, outputs.matrix(), "bias: expected 2 elements, got 3");
   wrong = inputs;
-  wrong.weight.dtype = DUET_F16;
+  wrong.weight.dtype = DUET_DTYPE_F16;
   fails(wrong, outputs.matrix(), "weight: expected dtype f32, got f16");
   for (const float scale : {0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     wrong = inputs;
@@ -266,13 +266,13 @@ TEST_CASE("linear refuses misuse") {
   wrong = inputs;
   wrong.struct_size = 0;
   fails(wrong, outputs.matrix(), "inputs.struct_size");
-  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
             "linear_forward: context: null");
-  FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), narrow.matrix(), {}, {}, {}),
-            DUET_INVALID_ARGUMENT, "grad_x: expected 3 x 4, got 3 x 3");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_x: expected 3 x 4, got 3 x 3");
   FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), {}, narrow.matrix(), {}, {}),
-            DUET_INVALID_ARGUMENT, "grad_weight: expected 2 x 4, got 3 x 3");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_weight: expected 2 x 4, got 3 x 3");
   DropoutOf dropout(0.2f, 0);
   wrong = inputs;
   wrong.dropout = dropout.options;
@@ -282,10 +282,10 @@ TEST_CASE("linear refuses misuse") {
   wrong.dropout = dropout.options, wrong.dropout.step = {};
   fails(wrong, outputs.matrix(), "dropout.step: expected");
   wrong.dropout = dropout.options;
-  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_STATUS_INVALID_ARGUMENT,
             "outputs: expected 3 x 2, got 0 x 0");
   FAIL_CALL(duet_linear_backward(context, &wrong, narrow.matrix(), outputs.matrix(), {}, {}, {}, {}),
-            DUET_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 3 x 3");
-  FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
-  FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_WORKSPACE_TOO_SMALL, "workspace");
+            DUET_STATUS_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 3 x 3");
+  FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
+  FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
 }

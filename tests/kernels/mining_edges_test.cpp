@@ -112,7 +112,7 @@ TEST_CASE("a draw is the same by its bounds as by all its values") {
       Batch batch{draw.unit_rows(kRows, d), draw.unit_rows(m, d), draw.labels(kRows, 3, 0.1), draw.labels(m, 3, 0.1)};
       batch.first_row = 2, batch.first_column = 3;
       for (int64_t k = 0; k < d && m > 40; ++k) batch.y.at(30, k) = batch.x.at(1, k);  // nearer than 0.5
-      const Doubles distances = batch.distances(DUET_EUCLIDEAN);
+      const Doubles distances = batch.distances(DUET_METRIC_EUCLIDEAN);
       const auto expected = reference::mine_distance_weighted(distances, list(batch.labels_x), list(batch.labels_y), d,
                                                               99, 4, kSlots, 2, 3, m + 50);
       const Drawn first = draw_negatives(batch, kSlots, m + 50, 4, 1, 99);

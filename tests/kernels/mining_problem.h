@@ -11,7 +11,7 @@ namespace reference = duet::reference;
 struct Batch {
   Floats x, y;
   Ints labels_x, labels_y;
-  duet_metric metric = DUET_SQEUCLIDEAN;
+  duet_metric metric = DUET_METRIC_SQEUCLIDEAN;
   int64_t first_row = 0, first_column = 0;
 
   int64_t n() const { return x.rows(); }

@@ -125,8 +125,8 @@ TEST_CASE("hard mining finds the farthest positive and the nearest negative of r
     CAPTURE(s.n);
     CAPTURE(s.m);
     Batch batch = batch_of(s, 21, 3);
-    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
-      if (!on_cpu() && s.n * s.m > 128 * 128 && metric != DUET_SQEUCLIDEAN) continue;
+    for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
+      if (!on_cpu() && s.n * s.m > 128 * 128 && metric != DUET_METRIC_SQEUCLIDEAN) continue;
       batch.metric = metric;
       const Doubles values = batch.distances(metric), across = transposed(values, s.n, s.m);
       const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
@@ -139,7 +139,7 @@ TEST_CASE("hard mining finds the farthest positive and the nearest negative of r
                   "columns' positives");
       check_mined(first.columns.negative, first.columns.negative_distance, columns.negative, across, 0,
                   "columns' negatives");
-      if (s.n > 1000 && metric != DUET_SQEUCLIDEAN) continue;
+      if (s.n > 1000 && metric != DUET_METRIC_SQEUCLIDEAN) continue;
       for (const int threads : other_thread_counts()) {
         const BothSides again = mine_hard(batch, threads);
         CHECK(again.rows.same_bits(first.rows));
@@ -174,7 +174,7 @@ TEST_CASE("semihard mining lists every positive pair in row-major order") {
     Batch batch = batch_of(s.m > 1000 && s.n > 1000 ? Shape{2060, 130, 2, 30, 0.1} : s, 23,
                            1);  // the reference takes every positive with every negative
     const float margin = 0.2f;
-    const Doubles values = batch.distances(DUET_SQEUCLIDEAN);
+    const Doubles values = batch.distances(DUET_METRIC_SQEUCLIDEAN);
     const auto expected = reference::mine_semihard(values, list(batch.labels_x), list(batch.labels_y), margin);
     const Semihard first = mine_semihard(batch, margin, 1);
     check_semihard(first, expected, values, batch.m(), margin);
@@ -192,7 +192,7 @@ TEST_CASE("distance-weighted mining draws what Gumbel-max draws in double") {
     CAPTURE(s.n);
     CAPTURE(s.m);
     Batch batch = batch_of(s, 24, 2);
-    const Doubles values = batch.distances(DUET_EUCLIDEAN);
+    const Doubles values = batch.distances(DUET_METRIC_EUCLIDEAN);
     const auto expected = reference::mine_distance_weighted(values, list(batch.labels_x), list(batch.labels_y), s.d,
                                                             12345, 7, 3, 0, 0, batch.m());
     const Drawn first = draw_negatives(batch, 3, 0, 7, 1);
@@ -240,7 +240,7 @@ TEST_CASE("parts of a batch mine what the whole mines") {
     columns.labels_y.at(j) = whole.labels_y.at(30 + j);
     for (int64_t k = 0; k < 12; ++k) columns.y.at(j, k) = whole.y.at(30 + j, k);
   }
-  const Doubles values = columns.distances(DUET_EUCLIDEAN);
+  const Doubles values = columns.distances(DUET_METRIC_EUCLIDEAN);
   const auto expected = reference::mine_distance_weighted(values, list(columns.labels_x), list(columns.labels_y), 12,
                                                           12345, 3, 2, 4, 30, 60);
   const Drawn actual = draw_negatives(columns, 2, 60, 3, 2);
@@ -284,7 +284,7 @@ TEST_CASE("ties go to the lowest index and NaN is the last choice") {
   batch.y.at(4, 1) = std::nanf(""), batch.x.at(9, 0) = std::nanf("");
   batch.labels_y.at(7) = 3, batch.labels_x.at(11) = 3,
   batch.y.at(7, 0) = std::nanf("");  // row 11 has one positive, and its distance is NaN
-  const Doubles values = batch.distances(DUET_SQEUCLIDEAN);
+  const Doubles values = batch.distances(DUET_METRIC_SQEUCLIDEAN);
   const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
   const auto columns = reference::mine_hard(transposed(values, n, m), list(batch.labels_y), list(batch.labels_x));
   const BothSides hard = mine_hard(batch, 2);
@@ -305,17 +305,17 @@ TEST_CASE("ties go to the lowest index and NaN is the last choice") {
 
 TEST_CASE("at d = 1 both backends mine by the exact distances, also where squares leave float32's range") {
   for (const int exponent : values_of({0, -66, -120, 62, 100}))
-    for (const duet_metric metric : {DUET_EUCLIDEAN, DUET_COSINE}) {
+    for (const duet_metric metric : {DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
       CAPTURE(exponent);
       CAPTURE(static_cast<int>(metric));
-      if (metric == DUET_COSINE && exponent < 0) continue;  // shorter than eps
+      if (metric == DUET_METRIC_COSINE && exponent < 0) continue;  // shorter than eps
       Draw draw(28);
       Batch batch{Floats(30, 1), Floats(35, 1), draw.labels(30, 3), draw.labels(35, 3), metric};
       for (Floats* rows : {&batch.x, &batch.y})  // small integers: ties, and every distance is a float32
         for (int64_t i = 0; i < rows->rows(); ++i)
           rows->at(i) = static_cast<float>(std::ldexp(2 * draw.integer(-6, 6) + 1, exponent));
       const Doubles values = reference::distances(batch.x.values(), batch.y.values(), 30, 35, 1, metric);
-      const float margin = metric == DUET_COSINE ? 2.5f : static_cast<float>(std::ldexp(5, exponent));
+      const float margin = metric == DUET_METRIC_COSINE ? 2.5f : static_cast<float>(std::ldexp(5, exponent));
       const auto rows = reference::mine_hard(values, list(batch.labels_x), list(batch.labels_y));
       const BothSides hard = mine_hard(batch, 2);
       check_mined(hard.rows.positive, hard.rows.positive_distance, rows.positive, values, 0, "positives");
@@ -335,26 +335,26 @@ TEST_CASE("mining refuses misuse") {
   duet_mining_inputs inputs = batch.inputs();
   Hard rows(6), wrong(5);
   duet_mining_hard_outputs outputs = rows.outputs(), bad = wrong.outputs();
-  FAIL_CALL(duet_mining_hard(context, &inputs, &bad, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_mining_hard(context, &inputs, &bad, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "rows.positive_index: expected 6 elements, got 5");
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, duet_workspace{}), DUET_WORKSPACE_TOO_SMALL,
+  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, duet_workspace{}), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace");
   Ints triplets(1, 3);
   FAIL_CALL(duet_mining_semihard(context, &inputs, 0.2f, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "triplets: expected");
+            DUET_STATUS_INVALID_ARGUMENT, "triplets: expected");
   FAIL_CALL(duet_mining_semihard(context, &inputs, std::nanf(""), triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "margin: expected at least 0, got nan");
+            DUET_STATUS_INVALID_ARGUMENT, "margin: expected at least 0, got nan");
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
   FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "draw.slots: expected at least 1, got 0");
+            DUET_STATUS_INVALID_ARGUMENT, "draw.slots: expected at least 1, got 0");
   draw.slots = 1, draw.total_columns = 7;
   FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "draw.total_columns: expected 0 or at least 8, got 7");
-  inputs.metric = DUET_INNER;
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_INVALID_ARGUMENT, "draw.total_columns: expected 0 or at least 8, got 7");
+  inputs.metric = DUET_METRIC_INNER;
+  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.metric");
   inputs = batch.inputs();
   inputs.labels_y = batch.labels_x.vector();
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.labels_y: expected 8 elements, got 6");
 }

@@ -206,7 +206,8 @@ TEST_CASE("layer norm with an activation and dropout is the three calls, bit for
   for (const Shape& shape : kShapes) {
     if (!affordable(shape.rows * (60 * shape.columns + 6000)))
       continue;  // emulated, a row takes so many steps of its threads
-    for (const duet_activation_kind kind : {DUET_RELU, DUET_TANH, DUET_GELU}) {
+    for (const duet_activation_kind kind :
+         {DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_TANH, DUET_ACTIVATION_KIND_GELU}) {
       for (const float probability : {0.0f, 0.3f}) {
         CAPTURE(shape.rows);
         CAPTURE(shape.columns);
@@ -307,51 +308,52 @@ TEST_CASE("the references of the normalizations match central differences") {
 TEST_CASE("normalization refuses misuse") {
   Context context;
   Floats x(2, 3), y(2, 3), narrow(2, 2), gain(2, 1), sums(3, 1);
-  FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), 1e-12f, narrow.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), 1e-12f, narrow.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_unit_rows_backward(context, x.matrix(), 1e-12f, narrow.matrix(), y.matrix()), DUET_INVALID_ARGUMENT,
-            "grad_outputs");
+  FAIL_CALL(duet_unit_rows_backward(context, x.matrix(), 1e-12f, narrow.matrix(), y.matrix()),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_outputs");
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.x = x.matrix();
   for (const float eps : {0.0f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
-    FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_unit_rows_forward(context, x.matrix(), eps, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
               "eps: expected above 0");
     inputs.eps = eps;
-    FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "eps: expected above 0");
+    FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
+              "eps: expected above 0");
   }
   inputs.eps = 1e-5f;
-  FAIL_CALL(duet_layer_norm_forward(nullptr, &inputs, y.matrix()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_layer_norm_forward(nullptr, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT, "context: null");
   FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), y.matrix(), gain.vector(), {}, {}),
-            DUET_INVALID_ARGUMENT, "grad_gain: expected 3 elements, got 2");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_gain: expected 3 elements, got 2");
   size_t bytes = 0;
   SUCCEED_CALL(duet_normalization_workspace(context, x.matrix(), &bytes));
   Scratch scratch(bytes);
   duet_workspace little = scratch.view();
   little.bytes -= 1;
   FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, little),
-            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
   inputs.gain = gain.vector();
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "gain: expected 3 elements, got 2");
   inputs.gain = {};
   // What follows is read where it is asked for.
   inputs.dropout.drop_probability = 2;
   SUCCEED_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()));
   inputs.fuses = 1;
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "dropout.drop_probability: expected 0 to below 1, got 2");
   inputs.dropout.drop_probability = 0;
   const int unknown = 7;
   std::memcpy(&inputs.activation, &unknown, sizeof unknown);
-  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_layer_norm_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "activation: unknown value 7");
-  inputs.activation = DUET_GELU;
+  inputs.activation = DUET_ACTIVATION_KIND_GELU;
   size_t more = 0;
   SUCCEED_CALL(duet_layer_norm_workspace(context, &inputs, &more));
   CHECK(more > bytes);
   FAIL_CALL(duet_layer_norm_backward(context, &inputs, y.matrix(), {}, sums.vector(), {}, scratch.view()),
-            DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_layer_norm_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_layer_norm_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   // A caller of an older header, whose struct ends before what follows.
   inputs.struct_size = 104;
   SUCCEED_CALL(duet_layer_norm_workspace(context, &inputs, &more));

@@ -338,7 +338,7 @@ TEST_CASE("optimizers refuse wrong options of slots") {
     for (const bool with_adamw : {true, false}) {
       Steps steps;
       steps.change(change);
-      FAIL_CALL(steps.run(with_adamw, slots), DUET_INVALID_ARGUMENT, part);
+      FAIL_CALL(steps.run(with_adamw, slots), DUET_STATUS_INVALID_ARGUMENT, part);
     }
   };
   Ints apply(2, 1);
@@ -375,7 +375,7 @@ TEST_CASE("optimizers refuse misuse") {
   const auto fails = [&](const std::vector<duet_optimizer_slot>& slots, const char* part) {
     FAIL_CALL(duet_adamw_step(context, slots.data(), static_cast<int64_t>(slots.size()), &adamw, rate.vector(),
                               step.vector()),
-              DUET_INVALID_ARGUMENT, part);
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (duet_vector duet_optimizer_slot::*field : {&duet_optimizer_slot::gradient, &duet_optimizer_slot::first_moment,
                                                   &duet_optimizer_slot::second_moment, &duet_optimizer_slot::teacher}) {
@@ -385,7 +385,7 @@ TEST_CASE("optimizers refuse misuse") {
     CHECK(std::string(duet_last_error()).find("slots[1].") != std::string::npos);
   }
   duet_optimizer_slot wrong = tensor.slot();
-  wrong.gradient.dtype = DUET_F16;
+  wrong.gradient.dtype = DUET_DTYPE_F16;
   fails({wrong}, "slots[0].gradient: expected dtype f32, got f16");
   wrong = tensor.slot();
   wrong.second_moment = {};
@@ -399,7 +399,7 @@ TEST_CASE("optimizers refuse misuse") {
     adamw.beta2 = 0.999f;
     sgd.momentum = beta;
     const duet_optimizer_slot slot = tensor.slot();
-    FAIL_CALL(duet_sgd_step(context, &slot, 1, &sgd, rate.vector()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_sgd_step(context, &slot, 1, &sgd, rate.vector()), DUET_STATUS_INVALID_ARGUMENT,
               "options.momentum: expected 0 to below 1");
   }
   adamw.eps = 0;
@@ -413,9 +413,9 @@ TEST_CASE("optimizers refuse misuse") {
     fails({tensor.slot()}, "step: expected 1 or more, got 0");
     step.at(0) = 1;
   }
-  FAIL_CALL(duet_adamw_step(context, nullptr, 2, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_adamw_step(context, nullptr, 2, &adamw, rate.vector(), step.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "slots: null for 2 slots");
-  FAIL_CALL(duet_adamw_step(nullptr, nullptr, 0, &adamw, rate.vector(), step.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_adamw_step(nullptr, nullptr, 0, &adamw, rate.vector(), step.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
   SUCCEED_CALL(duet_adamw_step(context, nullptr, 0, &adamw, rate.vector(), step.vector()));
 }

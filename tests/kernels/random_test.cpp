@@ -103,12 +103,12 @@ TEST_CASE("random refuses misuse") {
   const auto draw = draw_of(1, 1, 1);
   Words out(4, 1);
   Floats values(4, 1);
-  FAIL_CALL(duet_random_words(context, nullptr, out.vector()), DUET_INVALID_ARGUMENT, "draw: null");
-  FAIL_CALL(duet_random_words(context, &draw, values.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_random_words(context, nullptr, out.vector()), DUET_STATUS_INVALID_ARGUMENT, "draw: null");
+  FAIL_CALL(duet_random_words(context, &draw, values.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "words: expected dtype u32, got f32");
-  FAIL_CALL(duet_random_words(nullptr, &draw, out.vector()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_random_uniform(context, &draw, 1, 0, values.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_random_words(nullptr, &draw, out.vector()), DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_random_uniform(context, &draw, 1, 0, values.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "low, high: expected finite bounds");
   FAIL_CALL(duet_random_uniform(context, &draw, 0, std::numeric_limits<float>::quiet_NaN(), values.vector()),
-            DUET_INVALID_ARGUMENT, "low, high");
+            DUET_STATUS_INVALID_ARGUMENT, "low, high");
 }

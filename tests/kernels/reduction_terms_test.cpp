@@ -327,10 +327,10 @@ TEST_CASE("loss terms: as many means as a CUDA launch takes") {
   const Inputs inputs(problem);
   Context context;
   Floats total(1, 1);
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, total.vector()), DUET_UNSUPPORTED,
+  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, total.vector()), DUET_STATUS_UNSUPPORTED,
             "inputs.mean_count: at most 64 on a CUDA device, got 65");
   FAIL_CALL(duet_terms_backward(context, &inputs.view, problem.grad_total.vector(), inputs.gradients.data()),
-            DUET_UNSUPPORTED, "at most 64");
+            DUET_STATUS_UNSUPPORTED, "at most 64");
 }
 
 TEST_CASE("loss terms refuse misuse") {
@@ -339,12 +339,13 @@ TEST_CASE("loss terms refuse misuse") {
   Inputs inputs(problem);
   Floats losses(4, 1), total(1, 1), upstream = one(1);
   const auto forward = [&](const std::string& part) {
-    FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), total.vector()), DUET_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), total.vector()), DUET_STATUS_INVALID_ARGUMENT,
+              part);
     inputs = Inputs(problem);
   };
   const auto backward = [&](const std::string& part) {
     FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), inputs.gradients.data()),
-              DUET_INVALID_ARGUMENT, part);
+              DUET_STATUS_INVALID_ARGUMENT, part);
     inputs = Inputs(problem);
   };
   inputs.terms[2].means = 3;
@@ -357,7 +358,7 @@ TEST_CASE("loss terms refuse misuse") {
   forward("inputs.means[3].weights: expected 6 elements, got 5");
   inputs.means[3].divisor = losses.vector();
   forward("inputs.means[3].divisor: expected 1 elements, got 4");
-  inputs.means[0].values.dtype = DUET_I32;
+  inputs.means[0].values.dtype = DUET_DTYPE_I32;
   forward("inputs.means[0].values: expected dtype f32, got i32");
   inputs.means[1].values.data = nullptr;
   backward("inputs.means[1].values: null data for 6 elements");
@@ -371,27 +372,28 @@ TEST_CASE("loss terms refuse misuse") {
   forward("inputs.struct_size: expected ");
   inputs.gradients[2].size = 5;
   backward("grad_values[2]: expected 6 elements, got 5");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), nullptr), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), nullptr), DUET_STATUS_INVALID_ARGUMENT,
             "grad_values: null for 4 vectors");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, losses.vector(), inputs.gradients.data()), DUET_INVALID_ARGUMENT,
-            "grad_total: expected 1 elements, got 4");
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, upstream.vector(), total.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, losses.vector(), inputs.gradients.data()),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_total: expected 1 elements, got 4");
+  FAIL_CALL(duet_terms_forward(context, &inputs.view, upstream.vector(), total.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "losses: expected 4 elements, got 1");
-  FAIL_CALL(duet_terms_forward(context, nullptr, {}, total.vector()), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_terms_forward(nullptr, &inputs.view, {}, total.vector()), DUET_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_terms_forward(context, nullptr, {}, total.vector()), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_terms_forward(nullptr, &inputs.view, {}, total.vector()), DUET_STATUS_INVALID_ARGUMENT,
+            "context: null");
 
   FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), duet_f32_vector(&losses.at(2), 1)),
-            DUET_INVALID_ARGUMENT, "total: shares memory with losses");
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, problem.weights[3].vector()), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_INVALID_ARGUMENT, "total: shares memory with losses");
+  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, problem.weights[3].vector()), DUET_STATUS_INVALID_ARGUMENT,
             "total: shares memory with inputs.terms[3].weight");
   FAIL_CALL(
       duet_terms_forward(context, &inputs.view, duet_f32_vector(&problem.means[1].values.at(2), 4), total.vector()),
-      DUET_INVALID_ARGUMENT, "losses: shares memory with inputs.means[1].values");
+      DUET_STATUS_INVALID_ARGUMENT, "losses: shares memory with inputs.means[1].values");
   inputs.gradients[1] = inputs.means[2].weights;
   backward("grad_values[1]: shares memory with inputs.means[2].weights");
   inputs.gradients[1] = duet_f32_vector(static_cast<float*>(inputs.gradients[0].data) + 1, 6);
   backward("grad_values[1]: shares a part of its memory with grad_values[0]");
   FAIL_CALL(duet_terms_backward(context, &inputs.view, duet_f32_vector(&problem.gradients[0].at(3), 1),
                                 inputs.gradients.data()),
-            DUET_INVALID_ARGUMENT, "grad_values[0]: shares memory with grad_total");
+            DUET_STATUS_INVALID_ARGUMENT, "grad_values[0]: shares memory with grad_total");
 }

@@ -106,7 +106,7 @@ TEST_CASE("a scalar that is a term twice gets both gradients, and a long sum add
   CHECK(total.at(0) == 1200);
   if (on_cpu()) return;
   const std::vector<duet_vector> more(241, upstream.vector());
-  FAIL_CALL(duet_weighted_sum_forward(context, more.data(), more.data(), 241, total.vector()), DUET_UNSUPPORTED,
+  FAIL_CALL(duet_weighted_sum_forward(context, more.data(), more.data(), 241, total.vector()), DUET_STATUS_UNSUPPORTED,
             "count: at most 240");
 }
 
@@ -114,22 +114,22 @@ TEST_CASE("reduction refuses misuse") {
   Context context;
   Floats values(3, 1), weights(2, 1), loss(1, 1);
   FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), weights.vector(), {}, loss.vector()),
-            DUET_INVALID_ARGUMENT, "weights: expected 3 elements, got 2");
+            DUET_STATUS_INVALID_ARGUMENT, "weights: expected 3 elements, got 2");
   FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, weights.vector(), loss.vector()),
-            DUET_INVALID_ARGUMENT, "divisor: expected 1 elements, got 2");
-  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, {}), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_INVALID_ARGUMENT, "divisor: expected 1 elements, got 2");
+  FAIL_CALL(duet_weighted_mean_forward(context, values.vector(), {}, {}, {}), DUET_STATUS_INVALID_ARGUMENT,
             "loss: expected 1 elements, got 0");
-  FAIL_CALL(duet_weighted_mean_forward(nullptr, values.vector(), {}, {}, loss.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_mean_forward(nullptr, values.vector(), {}, {}, loss.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
   FAIL_CALL(duet_weighted_mean_backward(context, weights.vector(), {}, loss.vector(), values.vector()),
-            DUET_INVALID_ARGUMENT, "weights: expected 3");
+            DUET_STATUS_INVALID_ARGUMENT, "weights: expected 3");
   const duet_vector terms[] = {loss.vector(), weights.vector()};
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, 2, loss.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, 2, loss.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "terms[1]: expected 1 elements, got 2");
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, nullptr, 1, loss.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, nullptr, 1, loss.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "weights: null for 1 vectors");
-  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, -1, loss.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_forward(context, terms, terms, -1, loss.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "count: expected 0 or more, got -1");
-  FAIL_CALL(duet_weighted_sum_backward(context, terms, 1, loss.vector(), nullptr), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_weighted_sum_backward(context, terms, 1, loss.vector(), nullptr), DUET_STATUS_INVALID_ARGUMENT,
             "grad_terms: null for 1 vectors");
 }

@@ -172,54 +172,57 @@ TEST_CASE("retrieval refuses misuse") {
   SUCCEED_CALL(duet_retrieval_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
   FAIL_CALL(duet_retrieval_forward(context, &inputs, &outputs, {scratch.view().data, bytes - 1}),
-            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
-  FAIL_CALL(duet_retrieval_forward(context, nullptr, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_retrieval_forward(context, &inputs, nullptr, scratch.view()), DUET_INVALID_ARGUMENT, "outputs: null");
-  FAIL_CALL(duet_retrieval_forward(nullptr, &inputs, &outputs, scratch.view()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_retrieval_workspace(context, &inputs, nullptr), DUET_INVALID_ARGUMENT, "bytes: null");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(duet_retrieval_forward(context, nullptr, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
+            "inputs: null");
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
+            "outputs: null");
+  FAIL_CALL(duet_retrieval_forward(nullptr, &inputs, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(duet_retrieval_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   duet_retrieval_inputs wrong = inputs;
   wrong.gallery.columns = 2;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.gallery: expected any x 3, got 6 x 2");
   wrong = inputs;
   wrong.gallery_labels.size = 5;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.gallery_labels: expected 6");
   wrong = inputs;
   wrong.first_row = -1;
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.first_row: expected 0 or more, got -1");
   Longs groups = longs({1, 1, 2, 2, 3, 3});
   wrong = inputs;
   wrong.query_groups = groups.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.gallery_groups: null");
   wrong.query_groups = {}, wrong.gallery_groups = groups.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.query_groups: null");
   wrong.query_groups = problem.query_labels.vector();
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.query_groups: expected dtype i64");
   wrong = inputs;
   wrong.cutoffs = {};
-  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs.recall: expected 6 x 0, got 6 x 3");
   auto narrow = outputs;
   narrow.pair_recall.columns = 2;
-  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs.pair_recall: expected 6 x 3, got 6 x 2");
   narrow = outputs;
   narrow.precision_recall.columns = 10;
-  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs.precision_recall: expected 6 x 11");
   Floats indices(6, 2);
   FAIL_CALL(duet_retrieval_top_k(context, &inputs, indices.matrix(), duet_matrix{}, scratch.view()),
-            DUET_INVALID_ARGUMENT, "indices: expected dtype i32, got f32");
+            DUET_STATUS_INVALID_ARGUMENT, "indices: expected dtype i32, got f32");
   // Labels are forward's alone, scores optional.
   duet_retrieval_inputs unlabelled = inputs;
   unlabelled.query_labels = unlabelled.gallery_labels = unlabelled.cutoffs = duet_vector{};
   Ints good(6, 2);
   SUCCEED_CALL(duet_retrieval_top_k(context, &unlabelled, good.matrix(), duet_matrix{}, scratch.view()));
-  FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.query_labels");
 }

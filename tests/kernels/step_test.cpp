@@ -76,7 +76,7 @@ struct Decision {
 
   // The answer of the step that was the last to begin, and nothing else than that has changed.
   void check(duet_step_verdict expected, int64_t slot, int64_t updates_expected, int64_t failed_expected) {
-    const bool changes = expected == DUET_STEP_CHANGES;
+    const bool changes = expected == DUET_STEP_VERDICT_CHANGES;
     CHECK(apply.at(0) == (changes ? 1 : 0));
     CHECK(updates.at(0) == updates_expected);
     CHECK(failed.at(0) == failed_expected);
@@ -182,20 +182,21 @@ TEST_CASE("a step changes something where a reason holds and the total is finite
     for (const float total : {0.5f, 0.0f, -3e38f, std::nanf(""), kInfinity, -kInfinity}) {
       CAPTURE(&which - cases);
       CAPTURE(total);
-      const duet_step_verdict expected = !which.holds           ? DUET_STEP_IDLE
-                                         : std::isfinite(total) ? DUET_STEP_CHANGES
-                                                                : DUET_STEP_NOT_FINITE;
+      const duet_step_verdict expected = !which.holds           ? DUET_STEP_VERDICT_IDLE
+                                         : std::isfinite(total) ? DUET_STEP_VERDICT_CHANGES
+                                                                : DUET_STEP_VERDICT_NOT_FINITE;
       decision.forget();
       decision.total.fill(total), decision.begun.fill(6), decision.updates.fill(3);
-      REQUIRE(decision.run(context, which.reasons) == DUET_OK);
-      decision.check(expected, 1, expected == DUET_STEP_CHANGES ? 4 : 3, expected == DUET_STEP_NOT_FINITE ? 6 : 0);
+      REQUIRE(decision.run(context, which.reasons) == DUET_STATUS_OK);
+      decision.check(expected, 1, expected == DUET_STEP_VERDICT_CHANGES ? 4 : 3,
+                     expected == DUET_STEP_VERDICT_NOT_FINITE ? 6 : 0);
       CHECK(decision.faults[1].argument == nullptr);
     }
   std::vector<duet_step_reason> last(DUET_STEP_MOST_REASONS, {zero.vector(), none, 0});
   last.back() = {one.vector(), none, 0};
   decision.forget();
-  REQUIRE(decision.run(context, last) == DUET_OK);
-  decision.check(DUET_STEP_CHANGES, 0, 1, 0);
+  REQUIRE(decision.run(context, last) == DUET_STATUS_OK);
+  decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
 }
 
 TEST_CASE("after a step that failed none changes anything, whatever it is; an idle one stops nobody") {
@@ -207,17 +208,17 @@ TEST_CASE("after a step that failed none changes anything, whatever it is; an id
     decision.forget();
     decision.begun.fill(static_cast<double>(number)), decision.updates.fill(updates), decision.failed.fill(failed),
         decision.total.fill(total);
-    REQUIRE(decision.run(context, reasons) == DUET_OK);
+    REQUIRE(decision.run(context, reasons) == DUET_STATUS_OK);
   };
-  step(1, 1), decision.check(DUET_STEP_CHANGES, 0, 1, 0);
-  step(2, 1, {}), decision.check(DUET_STEP_IDLE, 1, 1, 0);
-  step(3, 1), decision.check(DUET_STEP_CHANGES, 2, 2, 0);
-  step(4, kNaN), decision.check(DUET_STEP_NOT_FINITE, 3, 2, 4);
-  step(5, 1), decision.check(DUET_STEP_AFTER, 0, 2, 4);
-  step(6, kNaN), decision.check(DUET_STEP_AFTER, 1, 2, 4);
-  step(7, 1, {}), decision.check(DUET_STEP_AFTER, 2, 2, 4);
+  step(1, 1), decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
+  step(2, 1, {}), decision.check(DUET_STEP_VERDICT_IDLE, 1, 1, 0);
+  step(3, 1), decision.check(DUET_STEP_VERDICT_CHANGES, 2, 2, 0);
+  step(4, kNaN), decision.check(DUET_STEP_VERDICT_NOT_FINITE, 3, 2, 4);
+  step(5, 1), decision.check(DUET_STEP_VERDICT_AFTER, 0, 2, 4);
+  step(6, kNaN), decision.check(DUET_STEP_VERDICT_AFTER, 1, 2, 4);
+  step(7, 1, {}), decision.check(DUET_STEP_VERDICT_AFTER, 2, 2, 4);
   decision.failed.fill(0);
-  step(8, 1), decision.check(DUET_STEP_CHANGES, 3, 3, 0);
+  step(8, 1), decision.check(DUET_STEP_VERDICT_CHANGES, 3, 3, 0);
 }
 
 TEST_CASE("a decision before any step has begun keeps to its memory") {
@@ -226,8 +227,8 @@ TEST_CASE("a decision before any step has begun keeps to its memory") {
   for (const int64_t begun : {int64_t{0}, int64_t{-3}, INT64_MIN + 1}) {
     decision.forget();
     decision.begun.at(0) = begun;
-    REQUIRE(decision.run(context) == DUET_OK);
-    decision.check(DUET_STEP_CHANGES, 0, 1, 0);
+    REQUIRE(decision.run(context) == DUET_STATUS_OK);
+    decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
   }
   Mail mail(3, 1, 1, 1);
   const duet_step_mail view = mail.view();
@@ -244,11 +245,12 @@ TEST_CASE("a decision that moves and reports nothing decides") {
   const duet_step_reason reason = {};
   duet_step_decision bare = DUET_STEP_DECISION_INIT;
   bare.total = decision.total.vector(), bare.reasons = &reason, bare.reason_count = 1;
-  FAIL_CALL(decision.decide(context, bare), DUET_INVALID_ARGUMENT, "report.values: expected 4 x 0, got 4 x 303");
+  FAIL_CALL(decision.decide(context, bare), DUET_STATUS_INVALID_ARGUMENT, "report.values: expected 4 x 0, got 4 x 303");
   Floats values(Decision::kSlots, 0);
   decision.values = values;
-  REQUIRE(decision.decide(context, bare) == DUET_OK);
-  CHECK((decision.apply.at(0) == 1 && decision.verdicts.at(0) == DUET_STEP_CHANGES && decision.updates.at(0) == 1));
+  REQUIRE(decision.decide(context, bare) == DUET_STATUS_OK);
+  CHECK((decision.apply.at(0) == 1 && decision.verdicts.at(0) == DUET_STEP_VERDICT_CHANGES &&
+         decision.updates.at(0) == 1));
   for (const duet_fault& fault : decision.faults) CHECK(fault.position == 1);  // null: none is written
 }
 
@@ -256,19 +258,19 @@ TEST_CASE("the first value out of range that a context has noted makes its step 
   NotingContext context;
   Decision decision;
   if (on_cpu()) {  // a call refuses such a value itself, and no fault is reported
-    REQUIRE(decision.run(context) == DUET_OK);
+    REQUIRE(decision.run(context) == DUET_STATUS_OK);
     CHECK(decision.faults[0].argument == nullptr);
     return;
   }
   Floats source = Floats(5, 3).fill(1), rows(2, 3);
   Longs indices(2, 1);
   indices.at(0) = 4, indices.at(1) = 5;
-  REQUIRE(decision.run(context) == DUET_OK);
-  decision.check(DUET_STEP_CHANGES, 0, 1, 0);
+  REQUIRE(decision.run(context) == DUET_STATUS_OK);
+  decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
   CHECK(decision.faults[0].argument == nullptr);
   SUCCEED_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()));
   const auto check_reported = [&](size_t slot) {
-    CHECK(duet_fault_check(&decision.faults[slot]) == DUET_INVALID_ARGUMENT);
+    CHECK(duet_fault_check(&decision.faults[slot]) == DUET_STATUS_INVALID_ARGUMENT);
     CHECK(std::string(duet_last_error()) == "fault_check: indices[1]: expected 0 to 4, got 5");
   };
   // Before every other verdict: with a reason and without one, of a total that is no number.
@@ -277,19 +279,19 @@ TEST_CASE("the first value out of range that a context has noted makes its step 
       decision.forget();
       decision.begun.fill(2), decision.total.fill(total);
       REQUIRE(decision.run(context, idle ? std::vector<duet_step_reason>{}
-                                         : std::vector<duet_step_reason>{{{}, {}, 0}}) == DUET_OK);
-      decision.check(DUET_STEP_FAULT, 1, 0, 2);
+                                         : std::vector<duet_step_reason>{{{}, {}, 0}}) == DUET_STATUS_OK);
+      decision.check(DUET_STEP_VERDICT_FAULT, 1, 0, 2);
       check_reported(1);
     }
   decision.forget();
   decision.begun.fill(3), decision.failed.fill(2);
-  REQUIRE(decision.run(context) == DUET_OK);
-  decision.check(DUET_STEP_AFTER, 2, 0, 2);
+  REQUIRE(decision.run(context) == DUET_STATUS_OK);
+  decision.check(DUET_STEP_VERDICT_AFTER, 2, 0, 2);
   check_reported(2);
   CHECK_FALSE(context.taken().empty());  // forgets it
   decision.forget();
-  REQUIRE(decision.run(context) == DUET_OK);
-  decision.check(DUET_STEP_CHANGES, 0, 1, 0);
+  REQUIRE(decision.run(context) == DUET_STATUS_OK);
+  decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
 }
 
 TEST_CASE("a scale is the exponential of its logarithm, and adds its share of the gradient to what is there") {
@@ -328,16 +330,16 @@ TEST_CASE("mail that is none is refused by name") {
   const auto refused = [&](const std::string& words, const std::function<void(duet_step_mail&)>& spoil) {
     duet_step_mail bad = good;
     spoil(bad);
-    FAIL_CALL(begin(&bad), DUET_INVALID_ARGUMENT, "step_begin: " + words);
+    FAIL_CALL(begin(&bad), DUET_STATUS_INVALID_ARGUMENT, "step_begin: " + words);
   };
-  FAIL_CALL(begin(nullptr), DUET_INVALID_ARGUMENT, "step_begin: mail: null");
+  FAIL_CALL(begin(nullptr), DUET_STATUS_INVALID_ARGUMENT, "step_begin: mail: null");
   refused("mail.struct_size: expected 128 as the struct's _INIT sets it, got 0",
           [](duet_step_mail& bad) { bad.struct_size = 0; });
   refused("mail.values: expected a slot or more, got none", [](duet_step_mail& bad) { bad.values.rows = 0; });
   refused("mail.integers: expected 4 x any, got 3 x 2", [](duet_step_mail& bad) { bad.integers.rows = 3; });
   refused("mail.indices: expected 4 x any, got 5 x 7", [](duet_step_mail& bad) { bad.indices.rows = 5; });
   refused("mail.indices: null data for 4 x 7", [](duet_step_mail& bad) { bad.indices.data = nullptr; });
-  refused("mail.indices: expected dtype i64, got i32", [](duet_step_mail& bad) { bad.indices.dtype = DUET_I32; });
+  refused("mail.indices: expected dtype i64, got i32", [](duet_step_mail& bad) { bad.indices.dtype = DUET_DTYPE_I32; });
   refused("values: expected 2 elements, got 3", [](duet_step_mail& bad) { bad.values.columns = 2; });
   refused("integers: expected 1 elements, got 2", [](duet_step_mail& bad) { bad.integers.columns = 1; });
   refused("indices: expected at most 4, as a slot holds, got 5", [](duet_step_mail& bad) { bad.indices.columns = 4; });
@@ -346,13 +348,13 @@ TEST_CASE("mail that is none is refused by name") {
   refused("begun: shares memory with mail.integers",
           [&](duet_step_mail& bad) { bad.integers.data = begun.data() - bad.integers.row_stride; });
   FAIL_CALL(duet_step_begin(context, &good, integers.vector(), values.vector(), integers.vector(), indices.vector()),
-            DUET_INVALID_ARGUMENT, "begun: expected 1 elements, got 2");
+            DUET_STATUS_INVALID_ARGUMENT, "begun: expected 1 elements, got 2");
   FAIL_CALL(duet_step_begin(context, &good, begun.vector(), values.vector(), integers.vector(), integers.vector()),
-            DUET_INVALID_ARGUMENT, "indices: shares memory with integers");
+            DUET_STATUS_INVALID_ARGUMENT, "indices: shares memory with integers");
   FAIL_CALL(duet_step_begin(nullptr, &good, begun.vector(), values.vector(), integers.vector(), indices.vector()),
-            DUET_INVALID_ARGUMENT, "step_begin: context: null");
+            DUET_STATUS_INVALID_ARGUMENT, "step_begin: context: null");
   CHECK(begun.at(0) == 0);
-  REQUIRE(begin(&good) == DUET_OK);
+  REQUIRE(begin(&good) == DUET_STATUS_OK);
 }
 
 TEST_CASE("a decision that is none is refused by name, and changes nothing") {
@@ -370,9 +372,9 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   const auto refused = [&](const std::string& words, const std::function<void(duet_step_decision&)>& spoil) {
     duet_step_decision bad = good;
     spoil(bad);
-    FAIL_CALL(given.decide(context, bad), DUET_INVALID_ARGUMENT, "step_decide: " + words);
+    FAIL_CALL(given.decide(context, bad), DUET_STATUS_INVALID_ARGUMENT, "step_decide: " + words);
   };
-  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, {}, nullptr), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, {}, nullptr), DUET_STATUS_INVALID_ARGUMENT,
             "step_decide: decision: null");
   refused("decision.struct_size: expected ", [](duet_step_decision& bad) { bad.struct_size = 8; });
   refused("decision.total: expected dtype f32, got i32",
@@ -410,42 +412,44 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   const auto call = [&](const duet_step_counters* of, const duet_step_report* to) {
     return duet_step_decide(context, &good, of, given.apply.vector(), to);
   };
-  FAIL_CALL(call(nullptr, &report), DUET_INVALID_ARGUMENT, "step_decide: counters: null");
-  FAIL_CALL(call(&counters, nullptr), DUET_INVALID_ARGUMENT, "step_decide: report: null");
+  FAIL_CALL(call(nullptr, &report), DUET_STATUS_INVALID_ARGUMENT, "step_decide: counters: null");
+  FAIL_CALL(call(&counters, nullptr), DUET_STATUS_INVALID_ARGUMENT, "step_decide: report: null");
   duet_step_counters two = counters;
   two.updates = counters.failed;
-  FAIL_CALL(call(&two, &report), DUET_INVALID_ARGUMENT, "counters.failed: shares memory with counters.updates");
+  FAIL_CALL(call(&two, &report), DUET_STATUS_INVALID_ARGUMENT, "counters.failed: shares memory with counters.updates");
   two = counters, two.updates = {};
-  FAIL_CALL(call(&two, &report), DUET_INVALID_ARGUMENT, "counters.updates: expected dtype i64, got f32");
+  FAIL_CALL(call(&two, &report), DUET_STATUS_INVALID_ARGUMENT, "counters.updates: expected dtype i64, got f32");
   duet_step_report wrong = report;
   wrong.verdicts.rows = 0;
-  FAIL_CALL(call(&counters, &wrong), DUET_INVALID_ARGUMENT, "report.verdicts: expected a slot or more, got none");
+  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT,
+            "report.verdicts: expected a slot or more, got none");
   wrong = report, wrong.values.rows = 3;
-  FAIL_CALL(call(&counters, &wrong), DUET_INVALID_ARGUMENT, "report.values: expected 4 x 1, got 3 x 1");
+  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.values: expected 4 x 1, got 3 x 1");
   wrong = report, wrong.struct_size = 0;
-  FAIL_CALL(call(&counters, &wrong), DUET_INVALID_ARGUMENT, "report.struct_size: expected ");
-  FAIL_CALL(duet_step_decide(context, &good, &counters, given.begun.vector(), &report), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.struct_size: expected ");
+  FAIL_CALL(duet_step_decide(context, &good, &counters, given.begun.vector(), &report), DUET_STATUS_INVALID_ARGUMENT,
             "apply: expected dtype i32, got i64");
   CHECK((given.apply.at(0) == -1 && given.updates.at(0) == 0 && given.wide.at(0) == Decision::kOld &&
          given.verdicts.at(0) == -1));
-  REQUIRE(given.decide(context, good) == DUET_OK);
+  REQUIRE(given.decide(context, good) == DUET_STATUS_OK);
   CHECK(given.apply.at(0) == 1);
 }
 
 TEST_CASE("scales that are no scalars are refused by name") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), two = Floats(2, 1).fill(1), out(1, 1);
-  FAIL_CALL(duet_step_scale_forward(context, two.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_forward(context, two.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "logarithm: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), two.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_forward(context, one.vector(), two.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "scale: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_forward(context, one.vector(), one.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "scale: shares memory with logarithm");
-  FAIL_CALL(duet_step_scale_forward(nullptr, one.vector(), out.vector()), DUET_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_step_scale_backward(context, {}, one.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_forward(nullptr, one.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
+            "context: null");
+  FAIL_CALL(duet_step_scale_backward(context, {}, one.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "scale: expected 1 elements, got 0");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), two.vector(), out.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_backward(context, one.vector(), two.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "grad_scale: expected 1 elements");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_scale_backward(context, one.vector(), one.vector(), one.vector()), DUET_STATUS_INVALID_ARGUMENT,
             "grad_logarithm: shares memory with");
 }

@@ -31,7 +31,7 @@ TEST_CASE("supervision notes the first label or ratio out of range where its con
     CHECK(context.taken() == "");
     batch.labels.at(11) = 3, batch.labels.at(30) = -2, batch.ratio.at(0) = 1.5f;
     if (on_cpu()) {
-      FAIL_CALL(run_noting(bad), DUET_INVALID_ARGUMENT, "inputs.labels[11]: expected -1 to 2, got 3");
+      FAIL_CALL(run_noting(bad), DUET_STATUS_INVALID_ARGUMENT, "inputs.labels[11]: expected -1 to 2, got 3");
       continue;
     }
     SUCCEED_CALL(run_noting(bad));
@@ -94,44 +94,44 @@ TEST_CASE("supervision refuses misuse") {
   SUCCEED_CALL(duet_supervision_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
   FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, {scratch.view().data, bytes - 1}),
-            DUET_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &wrong_state, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
-            "state.predicted: expected 3 elements, got 2");
-  FAIL_CALL(duet_supervision_forward(context, &inputs, nullptr, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &wrong_state, &outputs, scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "state.predicted: expected 3 elements, got 2");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, nullptr, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "state: null");
-  FAIL_CALL(duet_supervision_forward(nullptr, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(nullptr, &inputs, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "context: null");
   auto wrong_outputs = outputs;
   wrong_outputs.counts.size = 1;
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()), DUET_INVALID_ARGUMENT,
-            "outputs.counts: expected 2 elements, got 1");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "outputs.counts: expected 2 elements, got 1");
   auto wrong = inputs;
   wrong.momentum = 1.5f;
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.momentum: expected 0 to 1");
   wrong = inputs;
   wrong.logits_v.columns = 2;
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.logits_v: expected 6 x 3, got 6 x 2");
   batch.labels.at(4) = 3;
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.labels[4]: expected -1 to 2, got 3");
   batch.labels.at(4) = 2;
   batch.ratio.at(0) = std::numeric_limits<float>::quiet_NaN();
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.ratio: expected 0 to 1");
   batch.ratio.at(0) = 1;
   wrong = inputs;
   wrong.unread = -0.5;
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.unread: expected 0 to 1");
   wrong = inputs;
   wrong.generality = std::numeric_limits<double>::quiet_NaN();
-  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_INVALID_ARGUMENT,
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.generality: expected 0 to 1");
   wrong_outputs = outputs;
   wrong_outputs.anchor_weight.size = 5;
-  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()), DUET_INVALID_ARGUMENT,
-            "outputs.anchor_weight: expected 6 elements, got 5");
+  FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &wrong_outputs, scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "outputs.anchor_weight: expected 6 elements, got 5");
   CHECK(state.concord.at(0) == 0);  // a refused call leaves the state
 }

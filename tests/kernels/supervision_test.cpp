@@ -97,11 +97,11 @@ TEST_CASE("supervision writes the moved state beside the old one where it is ask
 
     auto one = outputs;
     one.concord = duet_vector{};
-    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
               "expected both or neither");
     one = outputs;
     one.predicted.size = 4;
-    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_INVALID_ARGUMENT,
+    FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &one, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
               "outputs.predicted: expected 5 elements, got 4");
   }
 }

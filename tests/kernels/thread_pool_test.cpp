@@ -38,7 +38,7 @@ struct Distances {
     const duet_distance_inputs given = inputs();
     duet_workspace workspace{};
     const duet_status status = duet_distance_workspace(context, &given, &workspace.bytes);
-    if (status != DUET_OK) return status;
+    if (status != DUET_STATUS_OK) return status;
     const Scratch scratch(workspace.bytes);
     return duet_distance_forward(context, &given, out.matrix(), scratch.view());
   }
@@ -56,14 +56,14 @@ const std::vector<double>& expected_distances() {
 
 bool gives_the_bits(duet_context* context) {
   Distances distances;
-  return distances.run(context) == DUET_OK && distances.out.values() == expected_distances();
+  return distances.run(context) == DUET_STATUS_OK && distances.out.values() == expected_distances();
 }
 
 duet_context* made(int threads) {
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
   options.threads = threads;
   duet_context* context = nullptr;
-  return duet_context_create(&options, &context) == DUET_OK ? context : nullptr;
+  return duet_context_create(&options, &context) == DUET_STATUS_OK ? context : nullptr;
 }
 
 // A context made here, used and destroyed.
@@ -325,8 +325,8 @@ TEST_CASE("after a fork the child's contexts work, the parent's are refused ther
         Distances distances;
         const duet_distance_inputs inputs = distances.inputs();
         size_t bytes = 0;
-        bool refused = duet_distance_workspace(context, &inputs, &bytes) == DUET_INVALID_ARGUMENT;
-        refused = refused && distances.run(context) == DUET_INVALID_ARGUMENT;
+        bool refused = duet_distance_workspace(context, &inputs, &bytes) == DUET_STATUS_INVALID_ARGUMENT;
+        refused = refused && distances.run(context) == DUET_STATUS_INVALID_ARGUMENT;
         refused = refused && std::string(duet_last_error()).find("made before fork()") != std::string::npos;
         const bool works = a_new_context_works();
         duet_context_destroy(context);  // which the parent's object does not know of
@@ -344,7 +344,7 @@ TEST_CASE("a child of a child has contexts of its own too") {
     const pid_t child = fork();
     if (child == 0) {
       Distances distances;
-      _exit(distances.run(context) == DUET_INVALID_ARGUMENT && a_new_context_works() ? 0 : 1);
+      _exit(distances.run(context) == DUET_STATUS_INVALID_ARGUMENT && a_new_context_works() ? 0 : 1);
     }
     int status = 1;
     waitpid(child, &status, 0);
@@ -372,9 +372,9 @@ TEST_CASE("a fork in the midst of another thread's calls") {
     inputs.weight = weight.matrix();
     duet_context* context = made(2);
     duet_workspace workspace{};
-    bool good = duet_linear_workspace(context, &inputs, &workspace.bytes) == DUET_OK;
+    bool good = duet_linear_workspace(context, &inputs, &workspace.bytes) == DUET_STATUS_OK;
     const Scratch scratch(workspace.bytes);
-    good = good && duet_linear_forward(context, &inputs, outputs.matrix(), scratch.view()) == DUET_OK;
+    good = good && duet_linear_forward(context, &inputs, outputs.matrix(), scratch.view()) == DUET_STATUS_OK;
     duet_context_destroy(context);
     return good;
   };
@@ -405,7 +405,7 @@ TEST_CASE("where a thread cannot be started the call says so, and the next one t
     bool good = true;
     for (int attempt = 0; attempt < 2; ++attempt) {
       Distances distances;
-      good = good && distances.run(context) == DUET_OUT_OF_MEMORY;
+      good = good && distances.run(context) == DUET_STATUS_OUT_OF_MEMORY;
       good = good &&
              std::string(duet_last_error()).find(alone ? "cannot start thread 4 of 8" : "cannot start thread 2 of 8") !=
                  std::string::npos;
@@ -420,7 +420,7 @@ TEST_CASE("where a thread cannot be started the call says so, and the next one t
     limit.rlim_cur = alone ? 3 : 1;
     context = made(8);
     Distances distances;
-    good = good && setrlimit(RLIMIT_NPROC, &limit) == 0 && distances.run(context) == DUET_OUT_OF_MEMORY;
+    good = good && setrlimit(RLIMIT_NPROC, &limit) == 0 && distances.run(context) == DUET_STATUS_OUT_OF_MEMORY;
     duet_context_destroy(context);
     return good;
   }));

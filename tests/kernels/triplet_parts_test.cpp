@@ -43,7 +43,7 @@ TEST_CASE("triplet gradients of one pass refuse what does not fit") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), sum = Floats(3, 2).fill(1), grad = Floats(4, 2).fill(0);
   FAIL_CALL(duet_triplet_add_gradient(context, one.vector(), one.vector(), sum.matrix(), {}, grad.matrix(), {}),
-            DUET_INVALID_ARGUMENT, "sum_x: expected 4 x 2, got 3 x 2");
+            DUET_STATUS_INVALID_ARGUMENT, "sum_x: expected 4 x 2, got 3 x 2");
   Floats zero = Floats(1, 1).fill(0), target = Floats(3, 2).fill(5);
   SUCCEED_CALL(duet_triplet_add_gradient(context, zero.vector(), one.vector(), sum.matrix(), {}, target.matrix(), {}));
   CHECK(target.values() == Floats(3, 2).fill(5).values());
@@ -53,7 +53,7 @@ TEST_CASE("parts of a batch give the whole's rows, and gradients that add up") {
   Batch whole = batch_of({50, 60, 9, 4, true, 0.2}, 34);
   for (const duet_triplet_mining mining : kMinings) {
     CAPTURE(kNames[mining]);
-    whole.mining = mining, whole.soft = mining == DUET_TRIPLET_ALL;
+    whole.mining = mining, whole.soft = mining == DUET_TRIPLET_MINING_ALL;
     const Forward all = forward(whole);
     const double weight = all.weight.at(0);
     const Gradients expected = backward(whole, weight, 1, zeros(whole));
@@ -102,8 +102,8 @@ TEST_CASE("rows longer than shared memory, and more rows than a block holds") {
         for (int64_t c = 0; c < 2; ++c) classes.at(i, c) = static_cast<float>(labels.at(i) == c);
     };
     one_hot(batch.class_x, batch.labels_x), one_hot(batch.class_y, batch.labels_y);
-    for (const duet_triplet_mining mining : {DUET_TRIPLET_ALL, DUET_TRIPLET_SEMIHARD}) {
-      batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+    for (const duet_triplet_mining mining : {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_SEMIHARD}) {
+      batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
       CAPTURE(kNames[mining]);
       const auto expected = expected_of(batch);
       const OnePass actual = one_pass(batch);
@@ -117,7 +117,7 @@ TEST_CASE("without active triplets the loss is 0 and gradients stay as they are"
   Batch batch = batch_of({20, 20, 5, 1, true, 0}, 35);  // one class: no negatives
   Draw draw(36);
   for (const duet_triplet_mining mining : kMinings) {
-    batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+    batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
     const Forward actual = forward(batch);
     CHECK(actual.total.at(0) == 0);
     CHECK(actual.weight.at(0) == 0);
@@ -132,10 +132,11 @@ TEST_CASE("where no triplet is active nothing is added, not even 0 times a NaN")
   Draw draw(43);
   const Gradients before{draw.normals(20, 5), draw.normals(24, 5)};
   for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()})
-    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+    for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE})
       for (const duet_triplet_mining mining : kMinings)
         for (const bool soft : {false, true}) {
-          if ((soft && mining != DUET_TRIPLET_ALL) || (std::isinf(value) && metric != DUET_EUCLIDEAN)) continue;
+          if ((soft && mining != DUET_TRIPLET_MINING_ALL) || (std::isinf(value) && metric != DUET_METRIC_EUCLIDEAN))
+            continue;
           CAPTURE(value);
           CAPTURE(metric);
           CAPTURE(kNames[mining]);
@@ -154,12 +155,12 @@ TEST_CASE("where no triplet is active nothing is added, not even 0 times a NaN")
 TEST_CASE("beside a side of 0 rows the sums are 0 and gradients stay as they are, whatever the rows hold") {
   Draw draw(46);
   for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()})
-    for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+    for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE})
       for (const duet_triplet_mining mining : kMinings)
         for (const bool soft : {false, true})
           for (const auto& sides : {std::pair<int64_t, int64_t>{0, 21}, {21, 0}}) {
             const int64_t n = sides.first, m = sides.second;
-            if (soft && mining != DUET_TRIPLET_ALL) continue;
+            if (soft && mining != DUET_TRIPLET_MINING_ALL) continue;
             CAPTURE(value);
             CAPTURE(metric);
             CAPTURE(kNames[mining]);
@@ -186,7 +187,8 @@ TEST_CASE("a NaN upstream reaches the anchors with active triplets alone") {
     const Forward terms = forward(batch);
     const Gradients gradients = backward(batch, terms.weight.at(0), std::nan(""), zeros(batch));
     for (int64_t i = 0; i < 24; ++i) CHECK(std::isnan(gradients.x.at(i, 0)) == (terms.active.at(i) > 0));
-    for (int64_t j = 0; j < 30; ++j) CHECK(std::isnan(gradients.y.at(j, 0)) == (mining != DUET_TRIPLET_ALL || j != 5));
+    for (int64_t j = 0; j < 30; ++j)
+      CHECK(std::isnan(gradients.y.at(j, 0)) == (mining != DUET_TRIPLET_MINING_ALL || j != 5));
   }
 }
 
@@ -219,7 +221,7 @@ TEST_CASE("NaN reaches the loss and the gradients") {
   for (const duet_triplet_mining mining : kMinings) {
     CAPTURE(kNames[mining]);
     Batch batch = batch_of({24, 30, 8, 3, false, 0}, 39);
-    batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+    batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
     batch.trust_x.fill(1), batch.trust_y.fill(1);
     const double weight = forward(batch).weight.at(0);
     batch.x.at(3, 2) = std::nanf("");
@@ -241,9 +243,9 @@ TEST_CASE("NaN reaches the loss and the gradients") {
 
 TEST_CASE("triplets of Euclidean distances do not depend on the unit of length") {
   for (const duet_triplet_mining mining : kMinings) {
-    if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) continue;  // unit rows alone
+    if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) continue;  // unit rows alone
     Batch batch = batch_of({19, 23, 6, 3, true, 0.1}, 39);
-    batch.metric = DUET_EUCLIDEAN, batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+    batch.metric = DUET_METRIC_EUCLIDEAN, batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
     const auto expected = expected_of(batch);
     const double weight = weight_of(expected);
     for (const int exponent : values_of({-66, -100, -120, 50, 62, 100})) {
@@ -278,23 +280,23 @@ TEST_CASE("triplet refuses misuse") {
   };
   SUCCEED_CALL(run());
   FAIL_CALL(duet_triplet_forward(context, &inputs, one.vector(), active.vector(), scratch.view()),
-            DUET_INVALID_ARGUMENT, "row_loss: expected 6 elements, got 1");
+            DUET_STATUS_INVALID_ARGUMENT, "row_loss: expected 6 elements, got 1");
   FAIL_CALL(duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), {scratch.view().data, bytes - 1}),
-            DUET_WORKSPACE_TOO_SMALL, "workspace: expected");
-  FAIL_CALL(duet_triplet_loss(context, loss.vector(), one.vector(), one.vector(), one.vector()), DUET_INVALID_ARGUMENT,
-            "row_active: expected 6 elements, got 1");
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(duet_triplet_loss(context, loss.vector(), one.vector(), one.vector(), one.vector()),
+            DUET_STATUS_INVALID_ARGUMENT, "row_active: expected 6 elements, got 1");
   inputs.margin = -1;
-  FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.margin: expected at least 0, got -1");
-  inputs = batch.inputs(), inputs.metric = DUET_INNER;
-  FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.metric: expected sqeuclidean, euclidean or cosine");
+  FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.margin: expected at least 0, got -1");
+  inputs = batch.inputs(), inputs.metric = DUET_METRIC_INNER;
+  FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.metric: expected sqeuclidean, euclidean or cosine");
   inputs = batch.inputs(), inputs.class_y = batch.class_x.matrix();
-  FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.class_y: expected 8 x 2, got 6 x 2");
-  inputs = batch.inputs(), inputs.mining = DUET_TRIPLET_HARD;
+  FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.class_y: expected 8 x 2, got 6 x 2");
+  inputs = batch.inputs(), inputs.mining = DUET_TRIPLET_MINING_HARD;
   inputs.class_x = inputs.class_y = {}, inputs.trust_x = inputs.trust_y = {};
-  FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.labels_x: expected");
-  batch.soft = false, batch.mining = DUET_TRIPLET_DISTANCE_WEIGHTED;
+  FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.labels_x: expected");
+  batch.soft = false, batch.mining = DUET_TRIPLET_MINING_DISTANCE_WEIGHTED;
   inputs = batch.inputs(), inputs.draw.slots = 0;
-  FAIL_CALL(run(), DUET_INVALID_ARGUMENT, "inputs.draw.slots: expected at least 1, got 0");
+  FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.draw.slots: expected at least 1, got 0");
 }
 
 TEST_CASE("triplets of rows about a vector, a walk and a tile long") {

@@ -19,8 +19,8 @@ struct Batch {
   Floats x, y, class_x, class_y, trust_x, trust_y;
   Ints labels_x, labels_y;
   bool soft = true, paired = true;
-  duet_metric metric = DUET_SQEUCLIDEAN;
-  duet_triplet_mining mining = DUET_TRIPLET_ALL;
+  duet_metric metric = DUET_METRIC_SQEUCLIDEAN;
+  duet_triplet_mining mining = DUET_TRIPLET_MINING_ALL;
   float margin = 0.2f;
   int64_t first_row = 0, first_column = 0, total_columns = 0;
   Longs step = Longs(1, 1).fill(kStep);
@@ -39,7 +39,7 @@ struct Batch {
     }
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
-    if (mining != DUET_TRIPLET_DISTANCE_WEIGHTED) return out;
+    if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return out;
     out.draw = DUET_MINING_DRAW_INIT;
     out.draw.seed = kSeed, out.draw.slots = kSlots, out.draw.step = step.vector(),
     out.draw.total_columns = total_columns;
@@ -136,9 +136,9 @@ inline reference::TripletSums expected_of(const Batch& batch) {
   const auto x = list(batch.labels_x), y = list(batch.labels_y);
   const size_t n = static_cast<size_t>(batch.n());
   switch (batch.mining) {
-    case DUET_TRIPLET_HARD:
+    case DUET_TRIPLET_MINING_HARD:
       return reference::triplets_mined(values, n, reference::hard_triplets(values, x, y), batch.margin);
-    case DUET_TRIPLET_SEMIHARD: {
+    case DUET_TRIPLET_MINING_SEMIHARD: {
       auto sums =
           reference::triplets_mined(values, n, reference::mine_semihard(values, x, y, batch.margin), batch.margin);
       // A choice that float32 may make otherwise: the next negative is within 4e-6 of the one taken, or that one of the
@@ -157,10 +157,10 @@ inline reference::TripletSums expected_of(const Batch& batch) {
         }
       return sums;
     }
-    case DUET_TRIPLET_DISTANCE_WEIGHTED: {
-      const auto negatives = reference::mine_distance_weighted(distances(batch, DUET_EUCLIDEAN), x, y, batch.d(), kSeed,
-                                                               kStep, kSlots, batch.first_row, batch.first_column,
-                                                               batch.total_columns ? batch.total_columns : batch.m());
+    case DUET_TRIPLET_MINING_DISTANCE_WEIGHTED: {
+      const auto negatives = reference::mine_distance_weighted(
+          distances(batch, DUET_METRIC_EUCLIDEAN), x, y, batch.d(), kSeed, kStep, kSlots, batch.first_row,
+          batch.first_column, batch.total_columns ? batch.total_columns : batch.m());
       return reference::triplets_mined(values, n, reference::drawn_triplets(negatives, x, y), batch.margin);
     }
     default: break;
@@ -202,8 +202,8 @@ inline void check_gradients(const Gradients& actual, const Batch& batch, const r
   check_relative(actual.y.values(), rows.y, 1e-5, what + " grad_y", slack + 1e-7);
 }
 
-inline const duet_triplet_mining kMinings[] = {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD,
-                                               DUET_TRIPLET_DISTANCE_WEIGHTED};
+inline const duet_triplet_mining kMinings[] = {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD,
+                                               DUET_TRIPLET_MINING_SEMIHARD, DUET_TRIPLET_MINING_DISTANCE_WEIGHTED};
 inline const char* const kNames[] = {"all", "hard", "semihard", "distance_weighted"};
 
 // The emulator sorts a column in about the time of 400 multiply-adds.

@@ -33,9 +33,10 @@ TEST_CASE("triplets up to the rows, columns and classes of the small form, and o
                          {7, 9, 4, 512, true, 0},
                          {7, 9, 4, 513, true, 0}}) {
     if (!affordable_rows(s.n, s.m)) continue;
-    for (const duet_triplet_mining mining : values_of({DUET_TRIPLET_ALL, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_HARD})) {
+    for (const duet_triplet_mining mining :
+         values_of({DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_SEMIHARD, DUET_TRIPLET_MINING_HARD})) {
       Batch batch = batch_of(s, 51, 1);
-      batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+      batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
       check_one_pass(batch);
     }
   }
@@ -43,17 +44,17 @@ TEST_CASE("triplets up to the rows, columns and classes of the small form, and o
 
 TEST_CASE("triplets of close, equal and zero rows keep their gradients' digits in every metric and mining") {
   constexpr int64_t kClose = 6, kEqual = 7, kZero = 8;
-  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+  for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE})
     for (const duet_triplet_mining mining : kMinings)
       for (const bool soft : {false, true}) {
-        if (soft && mining != DUET_TRIPLET_ALL) continue;
+        if (soft && mining != DUET_TRIPLET_MINING_ALL) continue;
         Batch batch = batch_of({12, 14, 16, 3, true, 0}, 52);
         Draw draw(53);
         for (int64_t k = 0; k < batch.d(); ++k) {
           for (int64_t j = 0; j < kClose; ++j)
             batch.y.at(j, k) = batch.x.at(j, k) + static_cast<float>(1e-3 * draw.normal());
           batch.y.at(kEqual, k) = batch.x.at(kEqual, k);
-          if (metric == DUET_COSINE)
+          if (metric == DUET_METRIC_COSINE)
             batch.x.at(kZero, k) = 0;  // others would see unit rows from it, all at a distance that float32 cannot tell
         }
         batch.metric = metric, batch.mining = mining, batch.soft = soft;

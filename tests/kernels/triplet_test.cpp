@@ -13,7 +13,7 @@ TEST_CASE("triplet losses and gradients agree with the reference, whatever the t
     Batch batch = batch_of(s, 31, 3);
     for (const bool soft : {true, false})
       for (const duet_triplet_mining mining : kMinings) {
-        if (soft && mining != DUET_TRIPLET_ALL) continue;
+        if (soft && mining != DUET_TRIPLET_MINING_ALL) continue;
         batch.soft = soft, batch.mining = mining;
         CAPTURE(soft);
         CAPTURE(kNames[mining]);
@@ -43,9 +43,9 @@ TEST_CASE("triplet losses and gradients agree with the reference, whatever the t
 
 TEST_CASE("triplets of every metric") {
   Batch batch = batch_of({37, 41, 12, 4, true, 0.1}, 32);
-  for (const duet_metric metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE})
+  for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE})
     for (const duet_triplet_mining mining : kMinings) {
-      batch.metric = metric, batch.mining = mining, batch.soft = mining == DUET_TRIPLET_ALL;
+      batch.metric = metric, batch.mining = mining, batch.soft = mining == DUET_TRIPLET_MINING_ALL;
       CAPTURE(kNames[mining]);
       const auto expected = expected_of(batch);
       check_rows(forward(batch), expected);
@@ -56,7 +56,7 @@ TEST_CASE("triplets of every metric") {
 
 TEST_CASE("the reference's triplet gradients are those of its losses") {
   Batch batch = batch_of({5, 6, 3, 2, true, 0}, 33);
-  const Doubles values = distances(batch, DUET_SQEUCLIDEAN);
+  const Doubles values = distances(batch, DUET_METRIC_SQEUCLIDEAN);
   const auto weights =
       reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), 5, 6, 2, true);
   const auto loss = [&](const Doubles& at) {
@@ -96,7 +96,7 @@ TEST_CASE("triplets agree with the golden cases") {
       check_relative(gradients.x.values(), golden.load(kind + "_dA").values, 1e-5, kind + " grad_x", slack + 1e-7);
       check_relative(gradients.y.values(), golden.load(kind + "_dV").values, 1e-5, kind + " grad_y", slack + 1e-7);
     }
-    for (const duet_triplet_mining mining : {DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD}) {
+    for (const duet_triplet_mining mining : {DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD}) {
       batch.mining = mining;
       const std::string kind = kNames[mining];
       const auto own = expected_of(batch);  // for the weight and for what float32 cannot tell

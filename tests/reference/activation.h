@@ -17,15 +17,15 @@ using Doubles = std::vector<double>;
 
 inline double activation(duet_activation_kind kind, double x) {
   if (std::isnan(x)) return x;
-  if (kind == DUET_RELU) return x > 0 ? x : 0;
-  if (kind == DUET_TANH) return std::tanh(x);
+  if (kind == DUET_ACTIVATION_KIND_RELU) return x > 0 ? x : 0;
+  if (kind == DUET_ACTIVATION_KIND_TANH) return std::tanh(x);
   return x == -INFINITY ? 0 : x * std::erfc(-x / std::numbers::sqrt2) / 2;
 }
 
 inline double activation_slope(duet_activation_kind kind, double x) {
   if (std::isnan(x)) return x;
-  if (kind == DUET_RELU) return x > 0 ? 1 : 0;
-  if (kind == DUET_TANH) return 1 / (std::cosh(x) * std::cosh(x));
+  if (kind == DUET_ACTIVATION_KIND_RELU) return x > 0 ? 1 : 0;
+  if (kind == DUET_ACTIVATION_KIND_TANH) return 1 / (std::cosh(x) * std::cosh(x));
   if (std::isinf(x)) return x > 0 ? 1 : 0;
   return std::erfc(-x / std::numbers::sqrt2) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * std::numbers::pi);
 }

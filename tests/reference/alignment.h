@@ -19,7 +19,7 @@ inline Doubles transposed(const Doubles& x, int64_t rows, int64_t columns) {
 inline Doubles scores(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d, duet_metric score,
                       double scale) {
   Doubles s = distances(a, v, n, m, d, score);
-  for (double& value : s) value *= score == DUET_INNER ? scale : -scale;
+  for (double& value : s) value *= score == DUET_METRIC_INNER ? scale : -scale;
   return s;
 }
 
@@ -79,7 +79,7 @@ struct ScoreGradients {
 // What d loss/d s (n x m) gives the rows and the scale.
 inline ScoreGradients score_gradients(const Doubles& a, const Doubles& v, int64_t n, int64_t m, int64_t d,
                                       duet_metric score, double scale, const Doubles& grad_s) {
-  const double sign = score == DUET_INNER ? 1 : -1;
+  const double sign = score == DUET_METRIC_INNER ? 1 : -1;
   const Doubles dots = distances(a, v, n, m, d, score);
   ScoreGradients out;
   Doubles g(grad_s.size());

@@ -28,7 +28,7 @@ inline Doubles unit_rows(const Doubles& x, int64_t n, int64_t d) {
 }
 
 inline Doubles distances(const Doubles& x, const Doubles& y, int64_t n, int64_t m, int64_t d, duet_metric metric) {
-  const bool cosine = metric == DUET_COSINE;
+  const bool cosine = metric == DUET_METRIC_COSINE;
   const Doubles u = cosine ? unit_rows(x, n, d) : x, w = cosine ? unit_rows(y, m, d) : y;
   Doubles out(n * m);
   for (int64_t i = 0; i < n; ++i)
@@ -38,10 +38,10 @@ inline Doubles distances(const Doubles& x, const Doubles& y, int64_t n, int64_t 
         inner += u[i * d + k] * w[j * d + k];
         square += (u[i * d + k] - w[j * d + k]) * (u[i * d + k] - w[j * d + k]);
       }
-      out[i * m + j] = metric == DUET_INNER       ? inner
-                       : cosine                   ? 1 - inner
-                       : metric == DUET_EUCLIDEAN ? std::sqrt(square)
-                                                  : square;
+      out[i * m + j] = metric == DUET_METRIC_INNER       ? inner
+                       : cosine                          ? 1 - inner
+                       : metric == DUET_METRIC_EUCLIDEAN ? std::sqrt(square)
+                                                         : square;
     }
   return out;
 }
@@ -54,7 +54,7 @@ struct RowGradients {
 inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64_t n, int64_t m, int64_t d,
                                        duet_metric metric, const Doubles& g) {
   RowGradients out{Doubles(n * d), Doubles(m * d)};
-  if (metric == DUET_COSINE) {
+  if (metric == DUET_METRIC_COSINE) {
     const Doubles u = unit_rows(x, n, d), w = unit_rows(y, m, d);
     Doubles gu(n * d), gw(m * d);
     for (int64_t i = 0; i < n; ++i)
@@ -77,17 +77,17 @@ inline RowGradients distance_gradients(const Doubles& x, const Doubles& y, int64
     project(y, w, gw, m, out.y);
     return out;
   }
-  const Doubles values = metric == DUET_EUCLIDEAN ? distances(x, y, n, m, d, metric) : Doubles();
+  const Doubles values = metric == DUET_METRIC_EUCLIDEAN ? distances(x, y, n, m, d, metric) : Doubles();
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {
       const double gij = g[i * m + j];
-      const double h = metric == DUET_SQEUCLIDEAN ? 2 * gij
-                       : metric == DUET_EUCLIDEAN ? (values[i * m + j] == 0 ? 0 : gij / values[i * m + j])
-                                                  : gij;
+      const double h = metric == DUET_METRIC_SQEUCLIDEAN ? 2 * gij
+                       : metric == DUET_METRIC_EUCLIDEAN ? (values[i * m + j] == 0 ? 0 : gij / values[i * m + j])
+                                                         : gij;
       for (int64_t k = 0; k < d; ++k) {
         const double xk = x[i * d + k], yk = y[j * d + k];
-        out.x[i * d + k] += metric == DUET_INNER ? h * yk : h * (xk - yk);
-        out.y[j * d + k] += metric == DUET_INNER ? h * xk : h * (yk - xk);
+        out.x[i * d + k] += metric == DUET_METRIC_INNER ? h * yk : h * (xk - yk);
+        out.y[j * d + k] += metric == DUET_METRIC_INNER ? h * xk : h * (yk - xk);
       }
     }
   return out;

@@ -84,7 +84,7 @@ TEST_CASE("a failure says the system's reason in words and as a number") {
     FAIL("it was made");
   } catch (const FileError& error) {
     CHECK(error.reason() == ENOENT);
-    CHECK(error.status() == DUET_IO_ERROR);
+    CHECK(error.status() == DUET_STATUS_IO_ERROR);
     CHECK(std::string(error.what()).find("absent/x: cannot be created (No such file or directory)") !=
           std::string::npos);
   }

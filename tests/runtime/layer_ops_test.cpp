@@ -42,14 +42,14 @@ TEST_CASE("linear with ReLU and dropout") {
       [](const auto& in) {
         Doubles out = reference::dropout_factors(0.3f, 77, 2, 9, 4, 17, 6);
         const Doubles layer = reference::Linear{17, 5, 6, in[0], in[1], in[2]}.forward();
-        for (size_t k = 0; k < out.size(); ++k) out[k] *= reference::activation(DUET_RELU, layer[k]);
+        for (size_t k = 0; k < out.size(); ++k) out[k] *= reference::activation(DUET_ACTIVATION_KIND_RELU, layer[k]);
         return weigh(out);
       });
 }
 
 TEST_CASE("activation") {
   Draw draw(2);
-  for (const auto kind : {DUET_RELU, DUET_TANH, DUET_GELU})
+  for (const auto kind : {DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_TANH, DUET_ACTIVATION_KIND_GELU})
     gradcheck(
         "activation", {draw.normals(7, 5)},
         [=](Tape& tape, const auto& in) { return weigh(tape, ops::activation(tape, in[0], kind)); },
@@ -141,7 +141,7 @@ TEST_CASE("gather") {
 
 TEST_CASE("distance") {
   Draw draw(6);
-  for (const auto metric : {DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE, DUET_INNER})
+  for (const auto metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER})
     gradcheck(
         "distance", {draw.normals(7, 5), draw.normals(4, 5)},
         [=](Tape& tape, const auto& in) { return weigh(tape, ops::distance(tape, in[0], in[1], metric)); },
@@ -273,6 +273,6 @@ TEST_CASE("a weighted sum of constants needs no gradient, and an error of a kern
   CHECK_FALSE(total(tape, {times(one, one)}).requires_grad());
   CHECK(total(tape, {}).item() == 0);
   const Tensor x = tape.make(3, 4), y = tape.make(2, 5);
-  CHECK_THROWS_WITH(ops::distance(tape, x, y, DUET_INNER), doctest::Contains("distance_workspace"));
+  CHECK_THROWS_WITH(ops::distance(tape, x, y, DUET_METRIC_INNER), doctest::Contains("distance_workspace"));
   CHECK_THROWS_WITH(ops::linear(tape, x, y, {}), doctest::Contains("linear_workspace"));
 }

@@ -33,7 +33,7 @@ struct Batch {
   }
 };
 
-Doubles scores(const Doubles& a, const Doubles& v, double scale, duet_metric score = DUET_INNER) {
+Doubles scores(const Doubles& a, const Doubles& v, double scale, duet_metric score = DUET_METRIC_INNER) {
   return reference::scores(a, v, kRows, kColumns, kWidth, score, scale);
 }
 
@@ -52,7 +52,7 @@ Tensor constant(Floats& array) { return Tensor::view(array.data(), array.rows(),
 }  // namespace
 
 TEST_CASE("alignment: log-sum-exps and probabilities") {
-  for (const auto score : {DUET_INNER, DUET_SQEUCLIDEAN, DUET_EUCLIDEAN, DUET_COSINE}) {
+  for (const auto score : {DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
     CAPTURE(score);
     Batch batch;
     const std::vector<Leaf> leaves = {batch.a, batch.v, batch.scale};
@@ -110,7 +110,7 @@ TEST_CASE("infonce and multi-positive, both directions") {
     CAPTURE(identity);
     Batch batch;
     duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-    options.kind = identity ? DUET_INFONCE : DUET_MULTI_POSITIVE;
+    options.kind = identity ? DUET_CONTRASTIVE_KIND_INFONCE : DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
     Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
     if (identity) {
       for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
@@ -138,7 +138,8 @@ TEST_CASE("infonce and multi-positive, both directions") {
 }
 
 TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)") {
-  for (const auto kind : {DUET_INFONCE, DUET_MULTI_POSITIVE, DUET_SIGMOID})
+  for (const auto kind :
+       {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID})
     for (const auto& factors : {std::pair{0.25f, 2.0f}, {1.0f, 0.0f}, {0.0f, 1.0f}}) {
       const float g_a = factors.first, g_v = factors.second;
       CAPTURE(kind);
@@ -151,13 +152,13 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
       Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
       for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
         row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
-      if (kind == DUET_MULTI_POSITIVE) {
+      if (kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) {
         options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
         options.trust_a = batch.trust_a.vector(), options.trust_v = batch.trust_v.vector();
         options.paired = 1;
         row_positives = batch.row_positives(true), column_positives = batch.column_positives(true);
       }
-      const bool sigmoid = kind == DUET_SIGMOID;
+      const bool sigmoid = kind == DUET_CONTRASTIVE_KIND_SIGMOID;
       const auto loss = [&](const Doubles& a, const Doubles& v, double scale) {
         Doubles s = scores(a, v, scale);
         if (sigmoid) {
@@ -193,7 +194,7 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
 TEST_CASE("a learned scale gets the gradient of its logarithm") {
   Batch batch;
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-  options.kind = DUET_INFONCE;
+  options.kind = DUET_CONTRASTIVE_KIND_INFONCE;
   Doubles row_positives(kRows * kColumns), column_positives(kRows * kColumns);
   for (int64_t i = 0; i < std::min(kRows, kColumns); ++i)
     row_positives[i * kColumns + i] = column_positives[i * kRows + i] = 1;
@@ -226,7 +227,7 @@ TEST_CASE("sigmoid, with scale and bias") {
     CAPTURE(identity);
     Batch batch;
     duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-    options.kind = DUET_SIGMOID;
+    options.kind = DUET_CONTRASTIVE_KIND_SIGMOID;
     Doubles same(kRows * kColumns);
     if (identity) {
       for (int64_t i = 0; i < std::min(kRows, kColumns); ++i) same[i * kColumns + i] = 1;

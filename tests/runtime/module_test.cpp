@@ -16,7 +16,7 @@ constexpr int64_t kBatch = 9, kInputsA = 6, kInputsV = 4, kHidden = 8, kOutputs 
 
 // tanh, because relu's corner is no place for central differences.
 MlpOptions options(int64_t inputs, bool layer_norm = false) {
-  return {inputs, {kHidden}, kOutputs, DUET_TANH, 0.25f, layer_norm};
+  return {inputs, {kHidden}, kOutputs, DUET_ACTIVATION_KIND_TANH, 0.25f, layer_norm};
 }
 
 struct Model {
@@ -55,7 +55,7 @@ Doubles encoder(Reader& reader, Doubles x, int64_t inputs, bool layer_norm, cons
     const Doubles &gain = reader.take(), &offset = reader.take();
     x = reference::LayerNorm{kHidden, gain, offset, 1e-5f}.forward(x);
   }
-  for (size_t k = 0; k < x.size(); ++k) x[k] = reference::activation(DUET_TANH, x[k]) * factors[k];
+  for (size_t k = 0; k < x.size(); ++k) x[k] = reference::activation(DUET_ACTIVATION_KIND_TANH, x[k]) * factors[k];
   return reference::unit_rows(linear(reader, x, kHidden, kOutputs), kOutputs, 1e-12);
 }
 
@@ -145,7 +145,7 @@ TEST_CASE("an Mlp of ReLUs has the bits of its operations one by one") {
   static const int64_t step = 4;
   Context context(2);
   ParameterStore store;
-  const Mlp mlp(store, "mlp", {kInputsA, {33, 64}, kOutputs, DUET_RELU, 0.25f}, 5);
+  const Mlp mlp(store, "mlp", {kInputsA, {33, 64}, kOutputs, DUET_ACTIVATION_KIND_RELU, 0.25f}, 5);
   store.initialise(context, 1);
   Floats data = Draw(7).normals(kBatch, kInputsA);
   const Tensor x = Tensor::view(data.data(), kBatch, kInputsA);
@@ -168,7 +168,7 @@ TEST_CASE("an Mlp of ReLUs has the bits of its operations one by one") {
       for (int64_t layer = 0; layer < 3; ++layer) {
         y = ops::linear(tape, y, store.student()[2 * layer], store.student()[2 * layer + 1]);
         if (layer == 2) break;
-        y = ops::activation(tape, y, DUET_RELU);
+        y = ops::activation(tape, y, DUET_ACTIVATION_KIND_RELU);
         if (training) y = ops::dropout(tape, y, {0.25f, static_cast<uint32_t>(5 + layer), 33, {&step, 1}, 100});
       }
       return y;

@@ -46,7 +46,7 @@ std::string failure(const fs::path& path) {
   try {
     const SafetensorsFile file(path);
   } catch (const Error& error) {
-    CHECK(error.status() == DUET_IO_ERROR);
+    CHECK(error.status() == DUET_STATUS_IO_ERROR);
     return error.what();
   }
   return "";
@@ -58,11 +58,11 @@ const double kMeans[2] = {1e8 + 1e-8, -0x1p-1074};
 const int64_t kStep[1] = {int64_t{1} << 40};
 
 std::vector<NamedArray> arrays() {
-  return {{"encoder_a.layer0.weight", DUET_F32, {2, 3}, kWeights},
-          {"labels", DUET_I32, {3}, kLabels},
-          {"nothing", DUET_F32, {0, 4}, nullptr},
-          {"mean", DUET_F64, {2}, kMeans},
-          {"step", DUET_I64, {}, kStep}};
+  return {{"encoder_a.layer0.weight", DUET_DTYPE_F32, {2, 3}, kWeights},
+          {"labels", DUET_DTYPE_I32, {3}, kLabels},
+          {"nothing", DUET_DTYPE_F32, {0, 4}, nullptr},
+          {"mean", DUET_DTYPE_F64, {2}, kMeans},
+          {"step", DUET_DTYPE_I64, {}, kStep}};
 }
 
 }  // namespace
@@ -85,13 +85,13 @@ TEST_CASE("safetensors round trip") {
   float weights[6];
   int32_t labels[3];
   int64_t step[1];
-  file.read("encoder_a.layer0.weight", DUET_F32, {2, 3}, weights);
-  file.read("labels", DUET_I32, {3}, labels);
+  file.read("encoder_a.layer0.weight", DUET_DTYPE_F32, {2, 3}, weights);
+  file.read("labels", DUET_DTYPE_I32, {3}, labels);
   double means[2];
-  file.read("mean", DUET_F64, {2}, means);
+  file.read("mean", DUET_DTYPE_F64, {2}, means);
   CHECK(std::memcmp(means, kMeans, sizeof means) == 0);
-  file.read("step", DUET_I64, {}, step);
-  file.read("nothing", DUET_F32, {0, 4}, nullptr);
+  file.read("step", DUET_DTYPE_I64, {}, step);
+  file.read("nothing", DUET_DTYPE_F32, {0, 4}, nullptr);
   CHECK(std::memcmp(weights, kWeights, sizeof weights) == 0);
   CHECK(std::memcmp(labels, kLabels, sizeof labels) == 0);
   CHECK(step[0] == kStep[0]);
@@ -100,7 +100,7 @@ TEST_CASE("safetensors round trip") {
 TEST_CASE("safetensors has the layout of the format") {
   Folder folder;
   const fs::path path = folder.path / "one.safetensors";
-  const std::vector<NamedArray> one = {{"x", DUET_F32, {2}, kWeights}};
+  const std::vector<NamedArray> one = {{"x", DUET_DTYPE_F32, {2}, kWeights}};
   write_safetensors(path, one);
   std::string header = R"({"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
@@ -115,13 +115,13 @@ TEST_CASE("reading the wrong tensor is named") {
   write_safetensors(path, arrays());
   const SafetensorsFile file(path);
   float out[6];
-  CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {2, 3}, out), doctest::Contains("tensor absent is missing"),
+  CHECK_THROWS_WITH_AS(file.read("absent", DUET_DTYPE_F32, {2, 3}, out), doctest::Contains("tensor absent is missing"),
                        Error);
-  CHECK_THROWS_WITH_AS(file.read("labels", DUET_F32, {3}, out),
+  CHECK_THROWS_WITH_AS(file.read("labels", DUET_DTYPE_F32, {3}, out),
                        doctest::Contains("tensor labels: expected dtype F32, got I32"), Error);
-  CHECK_THROWS_WITH_AS(file.read("encoder_a.layer0.weight", DUET_F32, {3, 2}, out),
+  CHECK_THROWS_WITH_AS(file.read("encoder_a.layer0.weight", DUET_DTYPE_F32, {3, 2}, out),
                        doctest::Contains("expected shape [3,2], got [2,3]"), Error);
-  CHECK_THROWS_WITH_AS(file.read("absent", DUET_F32, {1}, out), doctest::Contains("model.safetensors"), Error);
+  CHECK_THROWS_WITH_AS(file.read("absent", DUET_DTYPE_F32, {1}, out), doctest::Contains("model.safetensors"), Error);
 }
 
 TEST_CASE("the first element that is not finite is named, wherever it lies") {
@@ -147,21 +147,21 @@ TEST_CASE("what cannot be written is refused and leaves the old file alone") {
     CHECK(bytes_of(path) == "old");
     CHECK(folder.files() == 1);
   };
-  refused({{"x", DUET_F32, {1}, kWeights}, {"x", DUET_F32, {1}, kWeights}});
-  refused({{"__metadata__", DUET_F32, {1}, kWeights}});
-  refused({{"x", DUET_U32, {1}, kWeights}});
-  refused({{"x", DUET_F32, {-1}, kWeights}});
-  refused({{"x", DUET_F32, {1}, nullptr}});
-  refused({{"\xff", DUET_F32, {1}, kWeights}});
+  refused({{"x", DUET_DTYPE_F32, {1}, kWeights}, {"x", DUET_DTYPE_F32, {1}, kWeights}});
+  refused({{"__metadata__", DUET_DTYPE_F32, {1}, kWeights}});
+  refused({{"x", DUET_DTYPE_U32, {1}, kWeights}});
+  refused({{"x", DUET_DTYPE_F32, {-1}, kWeights}});
+  refused({{"x", DUET_DTYPE_F32, {1}, nullptr}});
+  refused({{"\xff", DUET_DTYPE_F32, {1}, kWeights}});
   refused({}, {{"key", "\xff"}});
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     const float values[3] = {1, 2, bad};
     std::ostringstream number;
     number << bad;
-    refused({{"x", DUET_F32, {1}, kWeights}, {"encoder.weight", DUET_F32, {1, 3}, values}});
+    refused({{"x", DUET_DTYPE_F32, {1}, kWeights}, {"encoder.weight", DUET_DTYPE_F32, {1, 3}, values}});
     CHECK_THROWS_WITH_AS(
-        write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_F32, {1, 3}, values}}),
+        write_safetensors(path, std::vector<NamedArray>{{"encoder.weight", DUET_DTYPE_F32, {1, 3}, values}}),
         doctest::Contains(
             ("model.safetensors: not written: tensor encoder.weight: element 2 is " + number.str()).c_str()),
         Error);

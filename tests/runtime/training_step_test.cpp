@@ -21,8 +21,8 @@ struct Training {
   explicit Training(duet_context* given)
       : context(given),
         tape(given),
-        encoders(store, {kInputsA, {32, 32}, kWidth, DUET_RELU, 0.2f, true},
-                 {kInputsV, {32, 32}, kWidth, DUET_RELU, 0.2f, false}),
+        encoders(store, {kInputsA, {32, 32}, kWidth, DUET_ACTIVATION_KIND_RELU, 0.2f, true},
+                 {kInputsV, {32, 32}, kWidth, DUET_ACTIVATION_KIND_RELU, 0.2f, false}),
         classifier(store, "classifier", kWidth, kClasses),
         scale(store, "scale", 10),
         optimizer(store) {

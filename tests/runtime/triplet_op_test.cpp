@@ -24,16 +24,16 @@ struct Batch {
   duet_triplet_inputs options(duet_triplet_mining mining) {
     duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
     options.mining = mining;
-    options.metric = mining == DUET_TRIPLET_DISTANCE_WEIGHTED ? DUET_EUCLIDEAN : DUET_SQEUCLIDEAN;
+    options.metric = mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED ? DUET_METRIC_EUCLIDEAN : DUET_METRIC_SQEUCLIDEAN;
     options.margin = kMargin;
-    if (mining == DUET_TRIPLET_ALL) {
+    if (mining == DUET_TRIPLET_MINING_ALL) {
       options.class_x = class_x.matrix(), options.class_y = class_y.matrix();
       options.trust_x = trust_x.vector(), options.trust_y = trust_y.vector();
       options.paired = 1;
     } else {
       options.labels_x = labels_x.vector(), options.labels_y = labels_y.vector();
     }
-    if (mining != DUET_TRIPLET_DISTANCE_WEIGHTED) return options;
+    if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return options;
     options.draw = DUET_MINING_DRAW_INIT;
     options.draw.seed = 5, options.draw.step = duet_i64_vector(&kStep, 1), options.draw.slots = 1;
     return options;
@@ -41,7 +41,7 @@ struct Batch {
 
   void draw_negatives(const duet_mining_draw& how) {
     duet_mining_inputs inputs = DUET_MINING_INPUTS_INIT;
-    inputs.x = x.matrix(), inputs.y = y.matrix(), inputs.metric = DUET_EUCLIDEAN;
+    inputs.x = x.matrix(), inputs.y = y.matrix(), inputs.metric = DUET_METRIC_EUCLIDEAN;
     inputs.labels_x = labels_x.vector(), inputs.labels_y = labels_y.vector();
     Context context(1);
     size_t bytes = 0;
@@ -53,7 +53,7 @@ struct Batch {
   // The weight of the triplet (i, p, n) before its hinge, given the distances from anchor i.
   double weight(duet_triplet_mining mining, const double* d, const Doubles& same, int64_t i, int64_t p,
                 int64_t n) const {
-    if (mining == DUET_TRIPLET_ALL) {
+    if (mining == DUET_TRIPLET_MINING_ALL) {
       const double pos = p == i ? 1 : same[i * kColumns + p] * trust_y.at(p),
                    neg = n == i ? 0 : (1 - same[i * kColumns + n]) * trust_y.at(n);
       return trust_x.at(i) * pos * neg;
@@ -63,10 +63,12 @@ struct Batch {
       return labels_x.at(i) >= 0 && labels_y.at(j) >= 0 && labels_x.at(i) != labels_y.at(j);
     };
     if (!positive(p) || !negative(n)) return 0;
-    if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) return n == drawn.at(i);
+    if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return n == drawn.at(i);
     for (int64_t j = 0; j < kColumns; ++j) {
-      if (mining == DUET_TRIPLET_HARD && ((positive(j) && d[j] > d[p]) || (negative(j) && d[j] < d[n]))) return 0;
-      if (mining == DUET_TRIPLET_SEMIHARD && (d[n] <= d[p] || (negative(j) && d[j] > d[p] && d[j] < d[n]))) return 0;
+      if (mining == DUET_TRIPLET_MINING_HARD && ((positive(j) && d[j] > d[p]) || (negative(j) && d[j] < d[n])))
+        return 0;
+      if (mining == DUET_TRIPLET_MINING_SEMIHARD && (d[n] <= d[p] || (negative(j) && d[j] > d[p] && d[j] < d[n])))
+        return 0;
     }
     return 1;
   }
@@ -75,12 +77,12 @@ struct Batch {
 }  // namespace
 
 TEST_CASE("triplet: all by weights, and mined by labels") {
-  for (const auto mining :
-       {DUET_TRIPLET_ALL, DUET_TRIPLET_HARD, DUET_TRIPLET_SEMIHARD, DUET_TRIPLET_DISTANCE_WEIGHTED}) {
+  for (const auto mining : {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,
+                            DUET_TRIPLET_MINING_DISTANCE_WEIGHTED}) {
     CAPTURE(mining);
     Batch batch;
     const duet_triplet_inputs options = batch.options(mining);
-    if (mining == DUET_TRIPLET_DISTANCE_WEIGHTED) batch.draw_negatives(options.draw);
+    if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) batch.draw_negatives(options.draw);
     const Doubles same = reference::agreement(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0),
                                               kRows, kColumns, kClasses, false)
                              .positive;

@@ -14,7 +14,7 @@ class StreamContext {
  public:
   StreamContext() {
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-    options.device = DUET_CUDA;
+    options.device = DUET_DEVICE_CUDA;
     options.stream = stream_.get();
     SUCCEED_CALL(duet_context_create(&options, &context_));
   }
@@ -103,7 +103,7 @@ TEST_CASE("an index out of range is refused, and harmless where nothing can be r
   step.set(1);
   for (int64_t i = 0; i < Step::kBatch; ++i) step.indices.at(i) = i % 2 ? int64_t{1} << 40 : -1;
   FAIL_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()),
-            DUET_INVALID_ARGUMENT, "indices[0]: expected 0 to 19, got -1");
+            DUET_STATUS_INVALID_ARGUMENT, "indices[0]: expected 0 to 19, got -1");
   duet::cuda::begin_capture(context.stream());
   Floats from = upstream;
   SUCCEED_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()));

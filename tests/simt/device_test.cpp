@@ -47,7 +47,7 @@ duet_status status_of(Action&& action) {
   } catch (const Error& error) {
     return error.status();
   }
-  return DUET_OK;
+  return DUET_STATUS_OK;
 }
 
 // How a child process that does this ends: the signal, or minus its exit status.
@@ -98,7 +98,7 @@ TEST_CASE("a host that reads or writes device memory faults; kernels, copies and
   DUET_LAUNCH(add, 1, 32, 0, nullptr)(memory.data, 2.0f);
   CHECK(memory.read() == std::vector<float>(32, 2));
   CHECK(read_faults(memory.data));
-  CHECK(status_of([&] { DUET_LAUNCH(divergent, 1, 32, 0, nullptr)(memory.data); }) == DUET_CUDA_ERROR);
+  CHECK(status_of([&] { DUET_LAUNCH(divergent, 1, 32, 0, nullptr)(memory.data); }) == DUET_STATUS_CUDA_ERROR);
   CHECK(read_faults(memory.data));  // after a launch that failed too
   {
     const simt::Reach reach;
@@ -162,7 +162,7 @@ TEST_CASE("out of device memory is an error that says what was asked for and wha
         pooled ? allocate(bytes, stream.get()) : allocate(bytes);
         FAIL("allocated");
       } catch (const Error& error) {
-        CHECK(error.status() == DUET_OUT_OF_MEMORY);
+        CHECK(error.status() == DUET_STATUS_OUT_OF_MEMORY);
         CHECK(std::string(error.what()) == text("allocating ", bytes, " bytes, ", memory_info(0).free_bytes, " of ",
                                                 memory_info(0).total_bytes, " are free"));
       }
@@ -181,7 +181,7 @@ TEST_CASE("memory of the pool is taken and released in the order of a stream") {
   release(memory, stream.get());
   CHECK(memory_in_use() == before);
   float on_the_host = 0;
-  CHECK(status_of([&] { release(&on_the_host, stream.get()); }) == DUET_CUDA_ERROR);
+  CHECK(status_of([&] { release(&on_the_host, stream.get()); }) == DUET_STATUS_CUDA_ERROR);
 }
 
 TEST_CASE("a stream does copies, fills and launches in order, an event takes the time") {
@@ -200,7 +200,7 @@ TEST_CASE("a stream does copies, fills and launches in order, an event takes the
   CHECK(host == std::vector<float>(32, 2));
   CHECK(end.done());
   CHECK(end.elapsed_ms(start) >= 0);
-  CHECK(status_of([&] { Event().elapsed_ms(start); }) == DUET_CUDA_ERROR);
+  CHECK(status_of([&] { Event().elapsed_ms(start); }) == DUET_STATUS_CUDA_ERROR);
 }
 
 TEST_CASE("the emulator counts what the host asks of the device") {
@@ -253,9 +253,9 @@ TEST_CASE("facts, and devices that are not there") {
   CHECK(no_device_reason().empty());
   CHECK(device_facts(0).multiprocessors == 3);
   CHECK(device_facts(0).shared_bytes_of_block == 227 * 1024);
-  CHECK(status_of([] { device_facts(1); }) == DUET_CUDA_ERROR);
-  CHECK(status_of([] { memory_info(1); }) == DUET_CUDA_ERROR);
-  CHECK(status_of([] { DeviceScope(1); }) == DUET_CUDA_ERROR);
+  CHECK(status_of([] { device_facts(1); }) == DUET_STATUS_CUDA_ERROR);
+  CHECK(status_of([] { memory_info(1); }) == DUET_STATUS_CUDA_ERROR);
+  CHECK(status_of([] { DeviceScope(1); }) == DUET_STATUS_CUDA_ERROR);
 }
 
 TEST_CASE("a context takes the devices that the kernels run on, and refuses the others with the reason") {
@@ -265,10 +265,10 @@ TEST_CASE("a context takes the devices that the kernels run on, and refuses the 
   };
   const auto create = [] {
     duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-    options.device = DUET_CUDA;
+    options.device = DUET_DEVICE_CUDA;
     duet_context* context = nullptr;
     const duet_status status = duet_context_create(&options, &context);
-    CHECK((context != nullptr) == (status == DUET_OK));
+    CHECK((context != nullptr) == (status == DUET_STATUS_OK));
     duet_context_destroy(context);
     return status;
   };
@@ -282,17 +282,17 @@ TEST_CASE("a context takes the devices that the kernels run on, and refuses the 
                                            {100, 227 * 1024, true},
                                            {120, 99 * 1024, true}}) {
     const Played played(device);
-    CHECK(create() == DUET_OK);
+    CHECK(create() == DUET_STATUS_OK);
   }
   {
     const Played played({75, 64 * 1024, true});
-    CHECK(create() == DUET_UNSUPPORTED);
+    CHECK(create() == DUET_STATUS_UNSUPPORTED);
     CHECK(std::string(duet_last_error()) ==
           "context_create: options.device_index: emulator (compute capability 7.5) gives a block 65536 bytes of "
           "shared memory, the kernels need 101376");
   }
   const Played played({110, 227 * 1024, false});
-  CHECK(create() == DUET_UNSUPPORTED);
+  CHECK(create() == DUET_STATUS_UNSUPPORTED);
   CHECK(std::string(duet_last_error()) ==
         "context_create: options.device_index: emulator (compute capability 11.0) is none that this build holds code "
         "for");
@@ -302,8 +302,8 @@ TEST_CASE("a context takes the devices that the kernels run on, and refuses the 
 TEST_CASE("a launch that asks for more shared memory than the played device gives is refused") {
   simt::play(simt::kLeastDevice);
   const Buffer memory(kBytes);
-  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 100 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_CUDA_ERROR);
-  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 99 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_OK);
+  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 100 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_STATUS_CUDA_ERROR);
+  CHECK(status_of([&] { DUET_LAUNCH(add, 1, 32, 99 * 1024, nullptr)(memory.data, 1.0f); }) == DUET_STATUS_OK);
   simt::play({});
 }
 

@@ -43,7 +43,7 @@ std::string refusal_of(const std::function<void()>& action) {
   try {
     action();
   } catch (const Error& error) {
-    CHECK(error.status() == DUET_CUDA_ERROR);
+    CHECK(error.status() == DUET_STATUS_CUDA_ERROR);
     return error.what();
   }
   return "nothing was refused";

@@ -64,20 +64,20 @@ TEST_CASE("a workspace past 2^32 bytes is added up in 64 bits") {
 
 TEST_CASE("what stores no n x m matrix needs less than 4 GiB of workspace at n = m = 262144, d = 256") {
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-  options.device = DUET_CUDA;
+  options.device = DUET_DEVICE_CUDA;
   for (const duet_precision precision :
        {DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
     CAPTURE(precision);
     options.precision = precision;
     duet_context* context = nullptr;
-    REQUIRE(duet_context_create(&options, &context) == DUET_OK);
+    REQUIRE(duet_context_create(&options, &context) == DUET_STATUS_OK);
     const duet_matrix rows = duet_f32_matrix(nowhere<float>(), kSide, 256),
                       classes = duet_f32_matrix(nowhere<float>(), kSide, 100);
     const duet_vector one = duet_f32_vector(nowhere<float>(), 1), labels = duet_i32_vector(nowhere<int32_t>(), kSide);
     size_t bytes = 0;
     const auto fits = [&](const std::string& operation, duet_status status) {
       CAPTURE(operation);
-      CHECK(status == DUET_OK);
+      CHECK(status == DUET_STATUS_OK);
       CHECK(bytes > 0);
       CHECK(bytes < size_t{4} << 30);
       bytes = 0;
@@ -86,7 +86,8 @@ TEST_CASE("what stores no n x m matrix needs less than 4 GiB of workspace at n =
     alignment.a = alignment.v = rows, alignment.scale = one;
     fits("alignment", duet_alignment_workspace(context, &alignment, &bytes));
     duet_contrastive_inputs contrastive = DUET_CONTRASTIVE_INPUTS_INIT;
-    contrastive.kind = DUET_MULTI_POSITIVE, contrastive.a = contrastive.v = rows, contrastive.scale = one;
+    contrastive.kind = DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, contrastive.a = contrastive.v = rows,
+    contrastive.scale = one;
     contrastive.class_a = contrastive.class_v = classes;
     fits("contrastive", duet_contrastive_workspace(context, &contrastive, &bytes));
     duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;

@@ -16,7 +16,7 @@ struct Words {
   alignas(16) int words[1024] = {};
 };
 
-std::string text_of(const std::function<void()>& launch, duet_status status = DUET_CUDA_ERROR) {
+std::string text_of(const std::function<void()>& launch, duet_status status = DUET_STATUS_CUDA_ERROR) {
   try {
     launch();
   } catch (const Error& error) {
@@ -178,7 +178,7 @@ TEST_CASE("misuse without a line of its own is reported with the kernel") {
               DUET_LAUNCH(nothing, int64_t{1} << 31, 1, 0, nullptr)
               (1);
             },
-            DUET_UNSUPPORTED),
+            DUET_STATUS_UNSUPPORTED),
         "a grid of 2147483648 blocks");
   DUET_LAUNCH(nothing, 0, 32, 0, nullptr)(1);
   DUET_LAUNCH(nothing, 1, 32, 227 * 1024, nullptr)(1);

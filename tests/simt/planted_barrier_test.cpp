@@ -15,7 +15,7 @@ namespace {
 
 duet_context context() {
   duet_context context;
-  context.device = DUET_CUDA;
+  context.device = DUET_DEVICE_CUDA;
   context.precision = DUET_PRECISION_FP32;
   context.multiprocessors = kMultiprocessors;
   return context;

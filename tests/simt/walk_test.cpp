@@ -54,7 +54,7 @@ void call(duet_context& context, const Inputs& inputs, Measure measure, Call&& r
 
 duet_context context_of(duet_precision precision, int multiprocessors, int64_t shared_bytes) {
   duet_context context;
-  context.device = DUET_CUDA;
+  context.device = DUET_DEVICE_CUDA;
   context.precision = precision;
   context.multiprocessors = multiprocessors;
   context.shared_bytes = shared_bytes;
@@ -66,7 +66,7 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
   Outputs out(p.x.rows(), p.y.rows());
 
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
-  distance.x = p.x.matrix(), distance.y = p.y.matrix(), distance.metric = DUET_EUCLIDEAN;
+  distance.x = p.x.matrix(), distance.y = p.y.matrix(), distance.metric = DUET_METRIC_EUCLIDEAN;
   call(context, distance, duet_distance_workspace, [&](duet_workspace scratch) {
     return duet_distance_forward(&context, &distance, out.distances.matrix(), scratch);
   });
@@ -148,7 +148,7 @@ TEST_CASE("nor do the tiles of a gradient's products") {
   Draw draw(32);
   Floats x = draw.normals(kRows, kWidth), y = draw.normals(kColumns, kWidth), upstream = draw.normals(kRows, kColumns);
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
-  inputs.x = x.matrix(), inputs.y = y.matrix(), inputs.metric = DUET_COSINE;
+  inputs.x = x.matrix(), inputs.y = y.matrix(), inputs.metric = DUET_METRIC_COSINE;
   const auto gradients = [&](const simt::PlayedDevice& device) {
     simt::play(device);
     duet_context context = context_of(DUET_PRECISION_BF16, 2, static_cast<int64_t>(device.shared_bytes));

@@ -84,10 +84,10 @@ class Array {
     return static_cast<T>(0x5A5A5A5A);
   }
   static duet_dtype dtype() {
-    if constexpr (std::is_same_v<T, float>) return DUET_F32;
-    if constexpr (std::is_same_v<T, int32_t>) return DUET_I32;
-    if constexpr (std::is_same_v<T, uint32_t>) return DUET_U32;
-    return DUET_I64;
+    if constexpr (std::is_same_v<T, float>) return DUET_DTYPE_F32;
+    if constexpr (std::is_same_v<T, int32_t>) return DUET_DTYPE_I32;
+    if constexpr (std::is_same_v<T, uint32_t>) return DUET_DTYPE_U32;
+    return DUET_DTYPE_I64;
   }
   bool guards_hold() const {
     if (all_.empty()) return true;  // moved from
@@ -143,11 +143,11 @@ class Context {
 };
 
 // A call that must succeed; its error's text is shown where it does not.
-#define SUCCEED_CALL(call)                                  \
-  do {                                                      \
-    const duet_status status_ = (call);                     \
-    REQUIRE_MESSAGE(status_ == DUET_OK, duet_last_error()); \
-    duet::test::device.synchronize();                       \
+#define SUCCEED_CALL(call)                                         \
+  do {                                                             \
+    const duet_status status_ = (call);                            \
+    REQUIRE_MESSAGE(status_ == DUET_STATUS_OK, duet_last_error()); \
+    duet::test::device.synchronize();                              \
   } while (false)
 
 // A call that must fail with this status and a text that contains this.

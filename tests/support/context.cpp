@@ -8,7 +8,7 @@ Context::Context(int threads, duet_precision precision) {
   options.device = device.kind;
   options.precision = precision;
   options.small_rows = device.small_rows;
-  REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
+  REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_STATUS_OK, duet_last_error());
 }
 Context::~Context() { duet_context_destroy(context_); }
 

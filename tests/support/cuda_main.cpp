@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
     std::printf("skipped: no CUDA device\n");
     return kSkipped;
   }
-  duet::test::device.kind = DUET_CUDA;
+  duet::test::device.kind = DUET_DEVICE_CUDA;
   if (const char* operations = std::getenv("DUET_TEST_OPERATIONS"))
     duet::test::device.most_operations = std::stoll(operations);
   duet::test::device.allocate = [](size_t bytes) { return pool().allocate(bytes); };

@@ -13,7 +13,7 @@
 namespace duet::test {
 
 struct Device {
-  duet_device kind = DUET_CPU;
+  duet_device kind = DUET_DEVICE_CPU;
   bool emulated = false;
   int64_t most_operations = INT64_MAX;  // multiply-adds of a test's shape that this run can pay for
   bool every_value = true;              // false: a schedule is what is tested, and values_of gives two
@@ -27,7 +27,7 @@ struct Device {
 };
 inline Device device;
 
-inline bool on_cpu() { return device.kind == DUET_CPU; }
+inline bool on_cpu() { return device.kind == DUET_DEVICE_CPU; }
 
 // False for a shape that would take too long here: the emulator runs some million multiply-adds a second.
 inline bool affordable(int64_t operations) { return operations <= device.most_operations; }

@@ -78,7 +78,7 @@ int main(int argc, char** argv) {
     const uint64_t odd = kForward && kRandom == 1;
     for (uint64_t k = 0; other && k < kRandom; ++k) runs.push_back(run_in({Order::random, (first + k) | odd}));
   }
-  duet::test::device.kind = DUET_CUDA;
+  duet::test::device.kind = DUET_DEVICE_CUDA;
   duet::test::device.emulated = true;
   for (const Run& run : runs) {
     duet::simt::set_schedule(run.schedule);

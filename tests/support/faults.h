@@ -15,7 +15,7 @@ class NotingContext {
     options.device = device.kind;
     options.faults = faults_.data();
     options.small_rows = small_rows;
-    REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_OK, duet_last_error());
+    REQUIRE_MESSAGE(duet_context_create(&options, &context_) == DUET_STATUS_OK, duet_last_error());
   }
   ~NotingContext() { duet_context_destroy(context_); }
   NotingContext(const NotingContext&) = delete;
@@ -24,7 +24,7 @@ class NotingContext {
   // The text of what has been noted since the last call, "" where nothing was; forgets it.
   std::string taken() {
     device.synchronize();
-    const std::string found = duet_fault_check(&faults_[0]) == DUET_OK ? "" : duet_last_error();
+    const std::string found = duet_fault_check(&faults_[0]) == DUET_STATUS_OK ? "" : duet_last_error();
     faults_[0] = {};
     return found;
   }

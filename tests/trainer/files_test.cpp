@@ -146,7 +146,7 @@ TEST_CASE("a model with a number that is none yields no figure and no embedding"
   const SafetensorsFile file(model);
   int planted = 0;
   for (const NamedArray& array : file.arrays()) {
-    if (array.dtype != DUET_F32) continue;
+    if (array.dtype != DUET_DTYPE_F32) continue;
     const auto element = static_cast<size_t>(array.size() - 1);
     constexpr std::array<float, 3> kBad = {kNaN, kInfinity, -kInfinity};
     constexpr std::array<const char*, 3> kNames = {"nan", "inf", "-inf"};

@@ -36,10 +36,10 @@ void write_as_0_1_0(const fs::path& from, const fs::path& to) {
   std::vector<NamedArray> arrays;
   for (NamedArray array : file.arrays()) {
     if (array.name == "class_values") continue;
-    if (array.dtype == DUET_F64) {
+    if (array.dtype == DUET_DTYPE_F64) {
       std::vector<double> wide(static_cast<size_t>(array.size()));
-      file.read(array.name, DUET_F64, array.shape, wide.data());
-      array.dtype = DUET_F32;
+      file.read(array.name, DUET_DTYPE_F64, array.shape, wide.data());
+      array.dtype = DUET_DTYPE_F32;
       array.data = statistics.emplace_back(wide.begin(), wide.end()).data();
     }
     arrays.push_back(array);

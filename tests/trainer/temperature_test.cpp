@@ -107,7 +107,7 @@ TEST_CASE("a model keeps the logarithm, and one of 0.1.0 with the scale itself i
   };
   CHECK(log_scale_of(path) == learner.logarithm(ParameterKind::teacher));
   for (const float scale : {9.955f, 1e-3f, 5000.0f}) {
-    replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {1}, &scale});
+    replace(path, older, "log_loss_scale", {"loss_scale", DUET_DTYPE_F32, {1}, &scale});
     CHECK(log_scale_of(older) == static_cast<float>(std::log(std::clamp<double>(scale, 0.1, 1000))));
     const auto now = Model::load(path, learner.device.context()), then = Model::load(older, learner.device.context());
     const data::Features& inputs = learner.preparation.dataset.test.features[0];
@@ -115,12 +115,12 @@ TEST_CASE("a model keeps the logarithm, and one of 0.1.0 with the scale itself i
           then->embed(learner.device.context(), 0, inputs, 32).values);
   }
   for (const float scale : {0.0f, -1.0f}) {
-    replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {1}, &scale});
+    replace(path, older, "log_loss_scale", {"loss_scale", DUET_DTYPE_F32, {1}, &scale});
     CHECK_THROWS_WITH_AS(log_scale_of(older), doctest::Contains("loss_scale: expected one number above 0"), UsageError);
   }
   const float two[2] = {1, 2};
-  replace(path, older, "log_loss_scale", {"loss_scale", DUET_F32, {2}, two});
+  replace(path, older, "log_loss_scale", {"loss_scale", DUET_DTYPE_F32, {2}, two});
   CHECK_THROWS_AS(log_scale_of(older), UsageError);
-  replace(path, older, "log_loss_scale", {"something", DUET_F32, {1}, two});
+  replace(path, older, "log_loss_scale", {"something", DUET_DTYPE_F32, {1}, two});
   CHECK_THROWS_WITH_AS(log_scale_of(older), doctest::Contains("log_loss_scale is missing"), UsageError);
 }
