@@ -87,11 +87,13 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
 }
 
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
-  if (has_relation(inputs.kind))
-    throw Error(DUET_STATUS_UNSUPPORTED, "inputs.kind: no backend of this build has losses on a relation of pairs");
   return dispatch(
       context, [&] { return cpu::contrastive_workspace(*context, inputs); },
-      [&] { return cuda::contrastive_workspace(*context, inputs); });
+      [&] {
+        if (has_relation(inputs.kind))
+          throw Error(DUET_STATUS_UNSUPPORTED, "inputs.kind: the CUDA backend has no losses on a relation of pairs");
+        return cuda::contrastive_workspace(*context, inputs);
+      });
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::cir
 inline bool has_relation(Variant variant) { return variant >= Variant::decoupled; }
 // The kinds that the device under test has.
 inline std::vector<Variant> variants() {
-  constexpr bool kCpuHasRelations = false, kCudaHasRelations = false;
+  constexpr bool kCpuHasRelations = true, kCudaHasRelations = false;
   std::vector<Variant> out;
   for (const Variant variant : kAllVariants)
     if (!has_relation(variant) || (on_cpu() ? kCpuHasRelations : kCudaHasRelations)) out.push_back(variant);

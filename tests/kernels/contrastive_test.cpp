@@ -380,6 +380,10 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       call.inputs.a = problem.a.part(first, 0, count, d);
       if (call.inputs.class_a.data) call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
       if (call.inputs.trust_a.data) call.inputs.trust_a = piece(problem.trust_a, first, count);
+      const auto numbers = [&](duet_vector& given, Ints& of) {
+        if (given.data) given = duet_vector{&of.at(first), count, DUET_DTYPE_I32};
+      };
+      numbers(call.inputs.labels_a, problem.labels_a), numbers(call.inputs.group_a, problem.group_a);
       call.inputs.first_row += first;
       Losses part(count, m);
       forward(call, part);
