@@ -24,6 +24,7 @@ HWY_INLINE Lanes operator+(Lanes a, Lanes b) { return Lanes(hn::Add(a.v, b.v)); 
 HWY_INLINE Lanes operator-(Lanes a, Lanes b) { return Lanes(hn::Sub(a.v, b.v)); }
 HWY_INLINE Lanes operator*(Lanes a, Lanes b) { return Lanes(hn::Mul(a.v, b.v)); }
 HWY_INLINE Lanes operator/(Lanes a, Lanes b) { return Lanes(hn::Div(a.v, b.v)); }
+// Rounded twice where the processor has no fused multiply-add.
 HWY_INLINE Lanes mul_add(Lanes a, Lanes b, Lanes c) { return Lanes(hn::MulAdd(a.v, b.v, c.v)); }
 HWY_INLINE Lanes select(Lanes condition, Lanes yes, Lanes no) {
   return Lanes(hn::IfThenElse(hn::Gt(condition.v, hn::Zero(kTag)), yes.v, no.v));
