@@ -4,7 +4,7 @@
 
 #include "kernels/alignment/alignment_backends.h"
 #include "kernels/cpu/softmax_sweep.h"
-#include "kernels/distance/distance_gradient.h"
+#include "kernels/distance/distance_gradient_cpu.h"
 
 namespace duet::cpu {
 namespace {
