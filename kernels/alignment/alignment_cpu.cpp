@@ -4,7 +4,7 @@
 
 #include "kernels/alignment/alignment_backends.h"
 #include "kernels/cpu/softmax_sweep.h"
-#include "kernels/distance/distance_gradient.h"
+#include "kernels/distance/distance_gradient_cpu.h"
 
 namespace duet::cpu {
 namespace {
@@ -92,7 +92,7 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
       [&](const Tile& tile, int thread) {
         const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
         form(tile, thread, dots, gradient);
-        scratch.gradient.close(tile, dots, scale);
+        scratch.gradient.close(tile, scale_gradient(dots, scale, gradient));
         scratch.gradients.take_tile(tile, dots, gradient, gradient);
       },
       [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });

@@ -36,29 +36,37 @@ struct CircleFormula {
   }
   template <class F>
   DUET_HOST_DEVICE void sums(const Pair<F>&, F*) const {}
+  DUET_HOST_DEVICE static bool takes_part(const double* log_sums) {
+    return log_sums[kNegatives] != -HUGE_VAL && log_sums[kPositives] != -HUGE_VAL;
+  }
   DUET_HOST_DEVICE void close(const double* log_sums, const double*, float* statistics) const {
-    statistics[kNegatives] = static_cast<float>(log_sums[kNegatives]);
-    statistics[kPositives] = static_cast<float>(log_sums[kPositives]);
+    const bool there = takes_part(log_sums);
+    statistics[kNegatives] = there ? static_cast<float>(log_sums[kNegatives]) : -HUGE_VALF;
+    statistics[kPositives] = there ? static_cast<float>(log_sums[kPositives]) : -HUGE_VALF;
   }
   template <class F>
   DUET_HOST_DEVICE void later_sums(const Pair<F>&, const F*, F*) const {}
   DUET_HOST_DEVICE double loss(const double* log_sums, const double*, const double*, float*) const {
+    if (!takes_part(log_sums)) return 0;
     const double both = log_sums[kNegatives] + log_sums[kPositives];
     return (both > 0 ? both : 0) + ::log1p(::exp(-::fabs(both)));
+  }
+  // Of a positive's or a negative's part in its sum; x: the exponent, less the log-sum-exp.
+  template <class F>
+  DUET_HOST_DEVICE static F share(F part, F active, F x) {
+    return select(active, select(part, active * probability_of(x), F(0.0f)), F(0.0f));
   }
   template <class F>
   DUET_HOST_DEVICE Slope<F> slope(const Pair<F>& pair, const F* statistics) const {
     F x[2];
     exponents(pair, x);
     const F active = logistic(statistics[kNegatives] + statistics[kPositives]);
-    const F of_negative = active * probability_of(x[kNegatives] - statistics[kNegatives]);
-    const F of_positive = active * probability_of(x[kPositives] - statistics[kPositives]);
-    const F zero(0.0f);
-    const F by_negative = select(pair.negative, of_negative, zero),
-            by_positive = select(pair.positive, of_positive, zero);
-    const F grow = negative_factor(pair.dot), shrink = positive_factor(pair.dot);
-    return {pair.scale * (by_negative * grow - by_positive * shrink),
-            by_negative * grow * (pair.dot - F(margin)) + by_positive * shrink * (F(1 - margin) - pair.dot)};
+    const F of_negative = share(pair.negative, active, x[kNegatives] - statistics[kNegatives]);
+    const F of_positive = share(pair.positive, active, x[kPositives] - statistics[kPositives]);
+    const F grow = product_or_zero(of_negative, negative_factor(pair.dot));
+    const F shrink = product_or_zero(of_positive, positive_factor(pair.dot));
+    const F by_scale = product_or_zero(grow, pair.dot - F(margin)) + product_or_zero(shrink, F(1 - margin) - pair.dot);
+    return {pair.scale * (grow - shrink), by_scale};
   }
 };
 

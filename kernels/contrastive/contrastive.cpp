@@ -1,5 +1,7 @@
 #include "kernels/contrastive/contrastive.h"
 
+#include <cmath>
+
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/core/arguments.h"
 
@@ -7,17 +9,54 @@ using namespace duet;
 
 namespace {
 
+constexpr float kCircleMargin = 0.25f;  // the paper's for verifying faces (METHOD.md 5.7)
+
+// Numbers of both sides' rows, or of neither's; a side without rows has none to give.
+void check_numbers(Arguments& arguments, const duet_vector& of_a, const char* name_a, const duet_vector& of_v,
+                   const char* name_v, int64_t n, int64_t m, Vector<const int32_t>& to_a, Vector<const int32_t>& to_v) {
+  const auto there = [](const duet_vector& view) { return view.data != nullptr || view.size != 0; };
+  if (!there(of_a) && !there(of_v)) return;
+  to_a = arguments.vector<const int32_t>(of_a, name_a, n, n == 0 ? Need::optional : Need::required);
+  to_v = arguments.vector<const int32_t>(of_v, name_v, m, m == 0 ? Need::optional : Need::required);
+}
+
+// What the losses on a relation of pairs read, or its absence.
+void check_relation(const duet_contrastive_inputs& in, Arguments& arguments, ContrastiveInputs& out) {
+  if (has_relation(out.kind)) {
+    const int64_t n = out.a.rows, m = out.v.rows;
+    check_numbers(arguments, in.labels_a, "inputs.labels_a", in.labels_v, "inputs.labels_v", n, m, out.labels_a,
+                  out.labels_v);
+    check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a,
+                  out.group_v);
+  } else {
+    const char* const without = "without decoupled, circle or ntxent";
+    require_absent(in.labels_a, "inputs.labels_a", without);
+    require_absent(in.labels_v, "inputs.labels_v", without);
+    require_absent(in.group_a, "inputs.group_a", without);
+    require_absent(in.group_v, "inputs.group_v", without);
+    require(in.exclude_own == 0, "inputs.exclude_own: expected 0 ", without, ", got ", in.exclude_own);
+  }
+  out.exclude_own = in.exclude_own != 0;
+  if (out.kind == DUET_CONTRASTIVE_KIND_CIRCLE)
+    require(in.margin >= 0 && std::isfinite(in.margin), "inputs.margin: expected a finite number of at least 0, got ",
+            in.margin);
+  else
+    require(in.margin == 0, "inputs.margin: expected 0 without circle, got ", in.margin);
+  out.margin = in.margin == 0 ? kCircleMargin : in.margin;
+}
+
 ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& arguments) {
   const duet_contrastive_inputs in = load(given, "inputs");
   ContrastiveInputs out;
-  out.kind = enumerator(in.kind, "inputs.kind", DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_SIGMOID);
+  out.kind = enumerator(in.kind, "inputs.kind", DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_NTXENT);
   out.a = arguments.side(in.a, "inputs.a", kAny);
   out.v = arguments.side(in.v, "inputs.v", out.a.columns);
   const int64_t n = out.a.rows, m = out.v.rows;
   const bool given_classes = is_there(in.class_a) || is_there(in.class_v);
-  if (out.kind == DUET_CONTRASTIVE_KIND_INFONCE) {
-    require_absent(in.class_a, "inputs.class_a", "with infonce");
-    require_absent(in.class_v, "inputs.class_v", "with infonce");
+  if (out.kind == DUET_CONTRASTIVE_KIND_INFONCE || has_relation(out.kind)) {
+    const char* const with = has_relation(out.kind) ? "without multi_positive or sigmoid" : "with infonce";
+    require_absent(in.class_a, "inputs.class_a", with);
+    require_absent(in.class_v, "inputs.class_v", with);
   } else if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || given_classes) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
@@ -41,6 +80,7 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
   out.first_column = in.first_column;
+  check_relation(in, arguments, out);
   out.grad_factor_a = arguments.vector<const float>(in.grad_factor_a, "inputs.grad_factor_a", 1, Need::optional);
   out.grad_factor_v = arguments.vector<const float>(in.grad_factor_v, "inputs.grad_factor_v", 1, Need::optional);
   return out;
@@ -49,7 +89,11 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
   return dispatch(
       context, [&] { return cpu::contrastive_workspace(*context, inputs); },
-      [&] { return cuda::contrastive_workspace(*context, inputs); });
+      [&] {
+        if (has_relation(inputs.kind))
+          throw Error(DUET_STATUS_UNSUPPORTED, "inputs.kind: the CUDA backend has no losses on a relation of pairs");
+        return cuda::contrastive_workspace(*context, inputs);
+      });
 }
 
 }  // namespace

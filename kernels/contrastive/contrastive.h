@@ -6,12 +6,20 @@
    sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias (1); W the
      identity (class_* null) or W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the
      statistics are not touched and may be null.
-   What a kind does not read is null, else the call is refused: classes with infonce, trust without multi_positive, bias
-   and grad_bias without sigmoid.
+   decoupled, circle, ntxent: losses on a relation of pairs, rows and columns (METHOD.md 5.6 to 5.8). A pair is positive
+     where it is the own pair (equal global indices), where its row and column are of one group (group_a n, group_v m,
+     int32; below 0: of none), or where both are labelled alike (labels_a n, labels_v m, int32; below 0: unlabelled).
+     A pair that is not positive is negative, but with labels only where its row and column are both labelled. With
+     exclude_own (not 0) the own pair is neither. What is neither takes no part. labels_a and labels_v null: no labels;
+     group_a and group_v null: no groups. A row without positives or without negatives has loss and gradient 0.
+     margin: circle's, at least 0 and finite, 0: 0.25.
+   What a kind does not read is null (0), else the call is refused: classes with infonce, trust without multi_positive,
+   bias and grad_bias without sigmoid, classes with decoupled, circle and ntxent, labels, groups and exclude_own without
+   them, margin without circle.
    row_statistics n x DUET_CONTRASTIVE_STATISTICS: lse, N (infonce: N is 1 where the row has a target, else 0), and the
      log-odds of the own pair where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it
      is not among the columns, inf where nothing else is); column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise;
-     backward reads them.
+     backward reads them. decoupled, circle, ntxent: what backward needs of the row, 0 where it needs less.
    Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale
    (1), grad_bias (1, sigmoid alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null:
    1. Never n x m memory.
@@ -34,7 +42,10 @@ extern "C" {
 typedef enum duet_contrastive_kind {
   DUET_CONTRASTIVE_KIND_INFONCE = 0,
   DUET_CONTRASTIVE_KIND_MULTI_POSITIVE = 1,
-  DUET_CONTRASTIVE_KIND_SIGMOID = 2
+  DUET_CONTRASTIVE_KIND_SIGMOID = 2,
+  DUET_CONTRASTIVE_KIND_DECOUPLED = 3,
+  DUET_CONTRASTIVE_KIND_CIRCLE = 4,
+  DUET_CONTRASTIVE_KIND_NTXENT = 5
 } duet_contrastive_kind;
 
 enum { DUET_CONTRASTIVE_STATISTICS = 3 };
@@ -49,6 +60,10 @@ typedef struct duet_contrastive_inputs {
   int32_t paired; /* multi_positive alone: the own pair counts as a positive whatever its trust */
   int64_t first_row, first_column;
   duet_vector grad_factor_a, grad_factor_v; /* backward alone */
+  duet_vector labels_a, labels_v;           /* n, m, int32 */
+  duet_vector group_a, group_v;             /* n, m, int32 */
+  int32_t exclude_own;
+  float margin;
 } duet_contrastive_inputs;
 #define DUET_CONTRASTIVE_INPUTS_INIT \
   { sizeof(duet_contrastive_inputs) }

@@ -22,11 +22,18 @@ struct ContrastiveInputs {
   bool paired;
   int64_t first_row, first_column;
   Vector<const float> grad_factor_a, grad_factor_v;  // of what backward adds to a side's gradient; without data: 1
+  // Losses on a relation of pairs:
+  Vector<const int32_t> labels_a, labels_v, group_a, group_v;  // n, m, n, m; both of a name or neither
+  bool exclude_own;
+  float margin;  // circle
 };
+
+// Losses on a relation of pairs (METHOD.md 5.6 to 5.8): pairs/ runs their formulas.
+inline bool has_relation(duet_contrastive_kind kind) { return kind >= DUET_CONTRASTIVE_KIND_DECOUPLED; }
 
 struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid
   Vector<float> row_loss, column_loss;
-  Matrix<float> row_statistics, column_statistics;  // n x 3, m x 3: lse, N, log-odds of the own pair
+  Matrix<float> row_statistics, column_statistics;  // n x 3, m x 3: contrastive.h
 };
 
 struct ContrastiveGradients {
@@ -35,27 +42,12 @@ struct ContrastiveGradients {
   Vector<float> scale, bias;
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, contrastive_workspace, const duet_context& context, const ContrastiveInputs& inputs)
+DUET_BACKEND_FUNCTION(void, contrastive_forward, const duet_context& context, const ContrastiveInputs& inputs,
+                      const ContrastiveOutputs& outputs, const duet_workspace& workspace)
+// The statistics are read by all kinds but sigmoid.
+DUET_BACKEND_FUNCTION(void, contrastive_backward, const duet_context& context, const ContrastiveInputs& inputs,
+                      Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                      const ContrastiveGradients& gradients, const duet_workspace& workspace)
 
-size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
-                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
-// The statistics are read by infonce and multi_positive.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
-                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
-                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
-// The statistics are read by infonce and multi_positive.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
-                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

@@ -3,6 +3,7 @@
 
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/contrastive_formula.h"
+#include "kernels/contrastive/relation_cpu.h"
 #include "kernels/contrastive/sigmoid_tile.h"
 #include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
@@ -142,7 +143,7 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
                              own_pull(column, weight_of(column, out.column_weight, j));
           gradient.row(r)[c] = static_cast<float>(sum);
         });
-        scratch.gradient.close(tile, dots, scale);
+        scratch.gradient.close(tile, scale_gradient(dots, scale, gradient));
       },
       [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
@@ -178,7 +179,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
         const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread),
                                             out.row_weight.data + tile.first_row, scratch.gradient.tile(tile));
         scratch.slot_bias[tile.slot] = tile.block_column == 0 ? sum : scratch.slot_bias[tile.slot] + sum;
-        scratch.gradient.close(tile, dots, scale);
+        scratch.gradient.close(tile, scale_gradient(dots, scale, scratch.gradient.tile(tile)));
       },
       [&](const Block& block) {
         for (int64_t slot = 0; slot < block.slots; ++slot) grad_bias += scratch.slot_bias[slot];
@@ -191,6 +192,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  if (has_relation(inputs.kind)) return relation_workspace(context, inputs);
   Workspace measure;
   Scratch(measure, context, inputs);
   return measure.used();
@@ -198,6 +200,7 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
                          const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
+  if (has_relation(inputs.kind)) return relation_forward(context, inputs, outputs, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
@@ -209,6 +212,8 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
 void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                           const ContrastiveGradients& gradients, const duet_workspace& workspace) {
+  if (has_relation(inputs.kind))
+    return relation_backward(context, inputs, row_statistics, column_statistics, gradients, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)

@@ -26,7 +26,7 @@ struct DecoupledFormula {
   }
   DUET_HOST_DEVICE void close(const double* log_sums, const double* sums, float* statistics) const {
     const bool takes_part = sums[0] > 0 && log_sums[0] != -HUGE_VAL;
-    statistics[kNegatives] = static_cast<float>(log_sums[0]);
+    statistics[kNegatives] = takes_part ? static_cast<float>(log_sums[0]) : -HUGE_VALF;
     statistics[kShare] = takes_part ? static_cast<float>(1 / sums[0]) : 0;
   }
   template <class F>

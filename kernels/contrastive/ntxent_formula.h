@@ -31,16 +31,20 @@ struct NtXentFormula {
     to[0] = select(pair.positive, softplus(x), zero);
     to[1] = select(pair.positive, logistic(x), zero);
   }
-  DUET_HOST_DEVICE double loss(const double*, const double*, const double* later_sums, float* statistics) const {
-    statistics[kShare] = static_cast<float>(later_sums[1]);
-    return later_sums[0];
+  DUET_HOST_DEVICE double loss(const double* log_sums, const double*, const double* later_sums,
+                               float* statistics) const {
+    const bool has_negatives = log_sums[0] != -HUGE_VAL;
+    statistics[kShare] = has_negatives ? static_cast<float>(later_sums[1]) : 0;
+    if (statistics[kShare] == 0) statistics[kNegatives] = -HUGE_VALF;  // every slope is 0 then
+    return has_negatives ? later_sums[0] : 0;
   }
   template <class F>
   DUET_HOST_DEVICE Slope<F> slope(const Pair<F>& pair, const F* statistics) const {
     const F score = pair.scale * pair.dot, zero(0.0f), share = statistics[kShare];
     const F of_positive = zero - logistic(statistics[kNegatives] - score);
     const F of_negative = share * probability_of(score - statistics[kNegatives]);
-    return slope_of_score(pair, select(pair.negative, of_negative, select(pair.positive, of_positive, zero)));
+    const F of_pair = select(pair.negative, of_negative, select(pair.positive, of_positive, zero));
+    return slope_of_score(pair, select(share, of_pair, zero));
   }
 };
 

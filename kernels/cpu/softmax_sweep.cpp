@@ -157,9 +157,8 @@ ScoreGradient::ScoreGradient(Workspace& workspace, const Sweep& sweep)
     : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)),
       slot_scale_(workspace.take<double>(sweep.slots())) {}
 
-void ScoreGradient::close(const Tile& tile, Matrix<const float> dots, float scale) {
-  const double sum = scale_gradient(dots, scale, this->tile(tile));
-  slot_scale_[tile.slot] = tile.block_column == 0 ? sum : slot_scale_[tile.slot] + sum;
+void ScoreGradient::close(const Tile& tile, double by_scale) {
+  slot_scale_[tile.slot] = tile.block_column == 0 ? by_scale : slot_scale_[tile.slot] + by_scale;
 }
 
 Matrix<float> ScoreGradient::merge(const Block& block) {

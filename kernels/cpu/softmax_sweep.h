@@ -14,6 +14,7 @@ namespace duet::cpu {
 
 class SoftmaxSweep {
  public:
+  SoftmaxSweep() = default;  // unset
   SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
   // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none. scale:
@@ -105,8 +106,8 @@ class ScoreGradient {
   Matrix<float> tile(const Tile& tile) const {
     return block_.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
   }
-  // The tile holds d loss/d score and is complete: turns it into d loss/d dots.
-  void close(const Tile& tile, Matrix<const float> dots, float scale);
+  // The tile holds d loss/d dots and is complete; by_scale: its part of d loss/d scale.
+  void close(const Tile& tile, double by_scale);
   // The finished block's gradient.
   Matrix<float> merge(const Block& block);
   // sum of d loss/d score * dots over the blocks merged so far.

@@ -92,9 +92,11 @@ struct TileShape {
 TileShape single_tile_shape(const duet_context& context);
 
 // A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in
-//   the kernel typename T::Loop loop{shared, walk.kept_steps};
-//   for (int tile = walk.first(); tile < walk.end(); ++tile) ... walk.place(tile) ... walk.place(tile + 1), which may
-// be none Where an SM runs two blocks (!kRuns) a tile a block is all: the registers have no room for more.
+// the kernel
+//   typename T::Loop loop{shared, walk.kept_steps};
+//   for (int tile = walk.first(); tile < walk.end(); ++tile) ...
+// with walk.place(tile) and walk.place(tile + 1), which may be none. Where an SM runs two blocks (!kRuns) a tile a
+// block is all: the registers have no room for more.
 template <class T>
 struct Walk {
   static constexpr bool kRuns = T::kRuns;

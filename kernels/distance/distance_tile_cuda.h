@@ -1,9 +1,8 @@
 // One tile of pairwise distances on the GPU (METHOD.md 1): what distance, mining, triplet, alignment and retrieval
 // share.
 //   DistanceRows rows(workspace, context.precision, metric, n, m, d);  rows.prepare(context, x, y);     on the host
-//   fill_distances<T>(shared, rows.view(), place, values);                                              in a kernel,
-//   all threads of the block fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);
-//            in one that walks (sweep.h)
+//   fill_distances<T>(shared, rows.view(), place, values);      in a kernel, all threads of the block
+//   fill_distances<T>(loop, rows.view(), walk.place(tile), walk.place(tile + 1), values);   in one that walks (sweep.h)
 #pragma once
 
 #include "kernels/cuda/sweep.h"

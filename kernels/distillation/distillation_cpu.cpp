@@ -188,7 +188,7 @@ void distillation_backward(const duet_context& context, const DistillationInputs
           if (confident(row) || confident(column))
             g.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
         });
-        scratch.gradient.close(tile, s, scale);
+        scratch.gradient.close(tile, scale_gradient(s, scale, g));
       },
       [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
   if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());

@@ -12,6 +12,8 @@ namespace duet {
 DUET_HOST_DEVICE inline float mul_add(float a, float b, float c) { return ::fmaf(a, b, c); }
 // yes where condition > 0, else no.
 DUET_HOST_DEVICE inline float select(float condition, float yes, float no) { return condition > 0 ? yes : no; }
+// a b, and 0 where a is 0, whatever b is.
+DUET_HOST_DEVICE inline float product_or_zero(float a, float b) { return a == 0 ? 0 : a * b; }
 // max(x, 0)
 DUET_HOST_DEVICE inline float positive_part(float x) { return x < 0 ? 0 : x; }
 // e^min(x, 0): of a score that a log-sum-exp has taken in, its probability, whatever way the sum was rounded.

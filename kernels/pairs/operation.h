@@ -27,12 +27,20 @@
 //   template <class F> DUET_HOST_DEVICE Slope<F> slope(const Pair<F>& pair, const F* statistics) const;
 // };
 //
+// A row that has no loss, having no positive or no negative, closes with statistics that make every slope 0, though
+// pairs of it be NaN. The drivers take a pair's slopes times the rows' weights (weight_taking_part), of weight 0 none,
+// and leave by_scale out where the pair is neither positive nor negative.
+//
 // F is a number: float on a device, a vector of floats on the CPU. It has + - * and the functions of number.h.
 #if defined(DUET_PAIRS_OPERATION_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef DUET_PAIRS_OPERATION_H
 #undef DUET_PAIRS_OPERATION_H
 #else
 #define DUET_PAIRS_OPERATION_H
+#endif
+
+#if defined(HWY_TARGET_INCLUDE)
+#include <hwy/highway.h>
 #endif
 
 #include "kernels/core/host_device.h"
@@ -59,7 +67,16 @@ struct Slope {
 // Of a loss that reads the score scale times dot alone: by_score, its derivative by that.
 template <class F>
 DUET_HOST_DEVICE inline Slope<F> slope_of_score(const Pair<F>& pair, F by_score) {
-  return {by_score * pair.scale, by_score * pair.dot};
+  return {by_score * pair.scale, product_or_zero(by_score, pair.dot)};
+}
+
+// What a row's upstream weight counts for: nothing where it is 0, whatever the row holds; NaN where a statistic is NaN
+// or inf, as there is no loss then. A statistic of -inf is a sum in which nothing took part.
+DUET_HOST_DEVICE inline float weight_taking_part(float weight, const float* statistics, int count) {
+  if (weight == 0) return 0;
+  for (int k = 0; k < count; ++k)
+    if (!(statistics[k] == -HUGE_VALF)) weight += statistics[k] - statistics[k];
+  return weight;
 }
 
 DUET_FORMULA_END

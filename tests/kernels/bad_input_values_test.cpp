@@ -8,7 +8,7 @@ using namespace duet::test;
 
 namespace {
 
-constexpr int32_t kNoEnumerators[] = {-1, 4, 8, 1 << 20, INT32_MIN};
+constexpr int32_t kNoEnumerators[] = {-1, 6, 8, 1 << 20, INT32_MIN};
 
 // Through memory: to convert such a number is undefined.
 template <class Enum>
@@ -126,7 +126,7 @@ TEST_CASE("an enumeration that holds none of its values is refused with the numb
               "kind: unknown value " + number);
 
     duet_status status;
-    put(status, value == 4 ? 9 : value);
+    put(status, value == 6 ? 9 : value);
     CHECK(std::string(duet_status_name(status)) == "unknown status");
   }
 }
@@ -248,6 +248,18 @@ TEST_CASE("an argument that nothing would read is refused") {
   for (const auto kind : {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE})
     p.refuses(p.contrastive(kind), "inputs.bias: expected null without sigmoid",
               [&](auto& in) { in.bias = p.scale.vector(); });
+  for (const auto kind :
+       {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID}) {
+    const std::string without = ": expected null without decoupled, circle or ntxent";
+    p.refuses(p.contrastive(kind), "inputs.labels_a" + without, [&](auto& in) { in.labels_a = p.labels_a.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.labels_v" + without, [&](auto& in) { in.labels_v = p.labels_v.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.group_a" + without, [&](auto& in) { in.group_a = p.labels_a.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.group_v" + without, [&](auto& in) { in.group_v = p.labels_v.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.exclude_own: expected 0 without decoupled, circle or ntxent, got 1",
+              [&](auto& in) { in.exclude_own = 1; });
+    p.refuses(p.contrastive(kind), "inputs.margin: expected 0 without circle, got 0.5",
+              [&](auto& in) { in.margin = 0.5f; });
+  }
   const duet_contrastive_inputs infonce = p.contrastive(DUET_CONTRASTIVE_KIND_INFONCE);
   Floats rows(3, DUET_CONTRASTIVE_STATISTICS), columns(4, DUET_CONTRASTIVE_STATISTICS), bias(1, 1);
   FAIL_CALL(duet_contrastive_backward(p.context, &infonce, rows.matrix(), columns.matrix(), {}, {}, {}, {}, {},

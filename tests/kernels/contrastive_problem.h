@@ -13,10 +13,23 @@
 namespace duet::test::contrastive {
 namespace reference = duet::reference;
 
-// The sigmoid loss twice: against the identity and against soft agreement.
-enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft };
-inline constexpr Variant kVariants[] = {Variant::infonce, Variant::multi_positive, Variant::sigmoid,
-                                        Variant::sigmoid_soft};
+// The sigmoid loss twice: against the identity and against soft agreement. Of the losses on a relation of pairs
+// decoupled has own pairs alone, circle labels, ntxent labels and groups.
+enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft, decoupled, circle, ntxent };
+inline constexpr Variant kAllVariants[] = {Variant::infonce,      Variant::multi_positive, Variant::sigmoid,
+                                           Variant::sigmoid_soft, Variant::decoupled,      Variant::circle,
+                                           Variant::ntxent};
+inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent};
+
+inline bool has_relation(Variant variant) { return variant >= Variant::decoupled; }
+// The kinds that the device under test has.
+inline std::vector<Variant> variants() {
+  constexpr bool kCpuHasRelations = true, kCudaHasRelations = false;
+  std::vector<Variant> out;
+  for (const Variant variant : kAllVariants)
+    if (!has_relation(variant) || (on_cpu() ? kCpuHasRelations : kCudaHasRelations)) out.push_back(variant);
+  return out;
+}
 
 struct Problem {
   Variant variant;
@@ -26,6 +39,10 @@ struct Problem {
   int64_t first_row = 0, first_column = 0;
   duet_precision precision = DUET_PRECISION_TF32X3;
   std::optional<float> factor_a = {}, factor_v = {};  // of the gradients; none: null
+  // Of losses on a relation of pairs; without rows: null.
+  Ints labels_a = Ints(0, 1), labels_v = Ints(0, 1), group_a = Ints(0, 1), group_v = Ints(0, 1);
+  bool exclude_own = false;
+  float margin = 0;  // circle; 0: METHOD.md's
 
   bool is_sigmoid() const { return variant == Variant::sigmoid || variant == Variant::sigmoid_soft; }
   int64_t n() const { return a.rows(); }
@@ -38,7 +55,18 @@ struct Problem {
       for (double& value : s) value += bias;
     return s;
   }
+  reference::Relation relation() const {
+    return reference::relation_of_pairs(labels_a.values(), labels_v.values(), group_a.values(), group_v.values(),
+                                        exclude_own, n(), m(), first_row, first_column);
+  }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
+    if (variant == Variant::decoupled) return reference::decoupled_rows(s, relation(), weight, n(), m());
+    if (variant == Variant::ntxent) return reference::ntxent_rows(s, relation(), weight, n(), m());
+    if (variant == Variant::circle) {
+      Doubles dots = s;
+      for (double& dot : dots) dot /= scale;
+      return reference::circle_rows(dots, dots, scale, margin == 0 ? 0.25 : margin, relation(), weight, n(), m());
+    }
     const bool soft = variant == Variant::multi_positive || variant == Variant::sigmoid_soft;
     const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())),
         ones(static_cast<size_t>(m()), 1);
@@ -54,25 +82,45 @@ struct Problem {
       return {Doubles(static_cast<size_t>(m())), Doubles(static_cast<size_t>(n() * m())),
               Doubles(static_cast<size_t>(n() * m()))};
     Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
+    other.labels_a = labels_v, other.labels_v = labels_a, other.group_a = group_v, other.group_v = group_a;
+    other.exclude_own = exclude_own, other.margin = margin;
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
-  // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x.
+  // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x, an
+  // ntxent row one for each positive.
   double tolerance(double norms = 1) const {
-    return softmax_tolerance(d(), scale, norms, precision) *
-           (is_sigmoid() ? static_cast<double>(std::max<int64_t>(1, m())) : 1);
+    double terms = 1;
+    if (is_sigmoid()) terms = static_cast<double>(std::max<int64_t>(1, m()));
+    if (variant == Variant::circle) terms = 1 + 2 * norms;
+    if (variant == Variant::ntxent) {
+      const Doubles positive = relation().positive, turned = reference::transposed(positive, n(), m());
+      for (int64_t i = 0; i < n(); ++i) terms = std::max(terms, reference::count_of(positive, i, m()));
+      for (int64_t j = 0; j < m(); ++j) terms = std::max(terms, reference::count_of(turned, j, n()));
+    }
+    return softmax_tolerance(d(), scale, norms, precision) * terms;
+  }
+  // Of gradients, relative.
+  double gradient_tolerance(double norms = 1) const {
+    const double terms = variant == Variant::circle ? 2 * (1 + 2 * norms) : variant == Variant::ntxent ? 2 : 1;
+    return softmax_tolerance(d(), scale, norms, precision) * terms;
   }
 };
 
 inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale,
                             int64_t classes = 4, int64_t padding = 0) {
-  return {variant,
-          draw.unit_rows(n, d, padding),
-          draw.unit_rows(m, d, padding),
-          draw.distributions(n, classes),
-          draw.distributions(m, classes),
-          draw.choice(n, {1, 1, 0.6, 0}),
-          draw.choice(m, {1, 1, 0.6, 0}),
-          scale};
+  Problem out{variant,
+              draw.unit_rows(n, d, padding),
+              draw.unit_rows(m, d, padding),
+              draw.distributions(n, classes),
+              draw.distributions(m, classes),
+              draw.choice(n, {1, 1, 0.6, 0}),
+              draw.choice(m, {1, 1, 0.6, 0}),
+              scale};
+  if (variant == Variant::circle || variant == Variant::ntxent)
+    out.labels_a = draw.labels(n, classes, 0.2), out.labels_v = draw.labels(m, classes, 0.2);
+  if (variant == Variant::ntxent)
+    out.group_a = draw.labels(n, n / 2 + 1, 0.3), out.group_v = draw.labels(m, n / 2 + 1, 0.3);
+  return out;
 }
 
 struct Call {
@@ -81,15 +129,28 @@ struct Call {
     scale.at(0) = p.scale, bias.at(0) = p.bias;
     if (p.factor_a) inputs.grad_factor_a = factor_a.fill(*p.factor_a).vector();
     if (p.factor_v) inputs.grad_factor_v = factor_v.fill(*p.factor_v).vector();
-    inputs.kind = p.is_sigmoid()                  ? DUET_CONTRASTIVE_KIND_SIGMOID
-                  : p.variant == Variant::infonce ? DUET_CONTRASTIVE_KIND_INFONCE
-                                                  : DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+    inputs.kind = kind_of(p.variant);
     inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
     if (p.is_sigmoid()) inputs.bias = bias.vector();
     if (p.variant == Variant::multi_positive || p.variant == Variant::sigmoid_soft)
       inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
     if (p.variant == Variant::multi_positive) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    if (p.labels_a.rows() + p.labels_v.rows() > 0)
+      inputs.labels_a = p.labels_a.vector(), inputs.labels_v = p.labels_v.vector();
+    if (p.group_a.rows() + p.group_v.rows() > 0)
+      inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
+    inputs.exclude_own = p.exclude_own, inputs.margin = p.margin;
     inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
+  }
+  static duet_contrastive_kind kind_of(Variant variant) {
+    switch (variant) {
+      case Variant::infonce: return DUET_CONTRASTIVE_KIND_INFONCE;
+      case Variant::multi_positive: return DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+      case Variant::decoupled: return DUET_CONTRASTIVE_KIND_DECOUPLED;
+      case Variant::circle: return DUET_CONTRASTIVE_KIND_CIRCLE;
+      case Variant::ntxent: return DUET_CONTRASTIVE_KIND_NTXENT;
+      default: return DUET_CONTRASTIVE_KIND_SIGMOID;
+    }
   }
   duet_workspace workspace() {
     size_t bytes = 0;
@@ -171,10 +232,15 @@ struct Expected {
 
 inline Expected expected_gradients(const Problem& p, const Weights& weights) {
   const Doubles s = p.scores();
-  const Doubles grad_s = sum(p.rows(s, weights.row.values()).grad_s,
-                             reference::transposed(p.columns(s, weights.column.values()).grad_s, p.m(), p.n()));
+  const reference::RowTerms rows = p.rows(s, weights.row.values()), columns = p.columns(s, weights.column.values());
+  const Doubles grad_s = sum(rows.grad_s, reference::transposed(columns.grad_s, p.m(), p.n()));
   Expected out{
       reference::score_gradients(p.a.values(), p.v.values(), p.n(), p.m(), p.d(), DUET_METRIC_INNER, p.scale, grad_s)};
+  if (!rows.by_scale.empty()) {
+    out.gradients.scale = out.gradients.scale_terms = 0;
+    for (const Doubles& terms : {rows.by_scale, columns.by_scale})
+      for (const double term : terms) out.gradients.scale += term, out.gradients.scale_terms += std::abs(term);
+  }
   for (const double g : grad_s) out.bias += g, out.bias_terms += std::abs(g);
   return out;
 }
@@ -183,7 +249,7 @@ inline void check_gradients(const Problem& p, const Weights& weights, const Grad
                             double norms = 1) {
   const Expected expected = expected_gradients(p, weights);
   const double factor_a = p.factor_a.value_or(1), factor_v = p.factor_v.value_or(1);
-  const double relative = softmax_tolerance(p.d(), p.scale, norms, p.precision);
+  const double relative = p.gradient_tolerance(norms);
   // Floor: where P equals its target exactly there is nothing but the rounding of their difference, an ulp of the
   // weight, times the scale.
   const double floor =

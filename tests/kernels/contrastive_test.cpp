@@ -17,7 +17,7 @@ const Shape kShapes[] = {{1, 1, 1, 0},    {1, 7, 3, 1},      {13, 1, 5, 0},
 }  // namespace
 
 TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     for (const Shape& s : kShapes) {
       if (!affordable(s.n * s.m * s.d)) continue;
       for (const float scale : values_of({10.0f, 1.0f, 1000.0f})) {
@@ -48,8 +48,8 @@ TEST_CASE("contrastive losses beyond one sweep block") {
   for (const auto& shape : on_cpu() ? Shapes{{2053, 263}} : Shapes{{4100, 20}, {20, 16390}}) {
     const int64_t n = shape.first, m = shape.second, d = 3;
     if (!affordable(4 * std::max<int64_t>(n, 128) * std::max<int64_t>(m, 128) * d)) continue;
-    for (const Variant variant : kVariants) {
-      if (!on_cpu() && variant != Variant::multi_positive && variant != Variant::sigmoid)
+    for (const Variant variant : variants()) {
+      if (!on_cpu() && variant != Variant::multi_positive && variant != Variant::sigmoid && variant != Variant::ntxent)
         continue;  // the emulator's time
       CAPTURE(n);
       CAPTURE(static_cast<int>(variant));
@@ -84,7 +84,7 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
                            {6, 5, 3, 512},
                            {6, 5, 3, 513}}) {
     if (!affordable_tiles(edge.n, edge.m, edge.d)) continue;
-    for (const Variant variant : kVariants) {
+    for (const Variant variant : variants()) {
       CAPTURE(static_cast<int>(variant));
       CAPTURE(edge.n);
       CAPTURE(edge.m);
@@ -111,7 +111,7 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
 }
 
 TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
       for (const float scale : values_of({10.0f, 100.0f})) {  // bounded scores, and not
         const int64_t n = 67, m = 129, d = 70;
@@ -135,7 +135,7 @@ TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
 
 TEST_CASE("factors of contrastive gradients multiply what each side gets, and nothing else") {
   using Factors = std::pair<float, float>;
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     for (const duet_precision precision :
          values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16})) {
       const int64_t n = 67, m = 97, d = 33;
@@ -173,7 +173,7 @@ TEST_CASE(
     "nothing is added to a contrastive gradient of factor 0, whatever the rows hold; a factor that is NaN shows") {
   const int64_t n = 19, m = 23, d = 5;
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     for (const bool stops_a : {true, false}) {
       for (const bool bad_a : {true, false}) {
         CAPTURE(static_cast<int>(variant));
@@ -203,7 +203,8 @@ TEST_CASE(
 }
 
 TEST_CASE("the reference's contrastive gradients are those of its losses") {
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : kAllVariants) {
+    if (variant == Variant::circle) continue;  // its factors are no part of the gradient
     CAPTURE(static_cast<int>(variant));
     Draw draw(43);
     Problem p = draw_problem(draw, variant, 5, 6, 3, 3, 3);
@@ -232,6 +233,29 @@ TEST_CASE("the reference's contrastive gradients are those of its losses") {
                   central_differences([&](const Doubles& at) { return loss(a, v, scale, at[0]); }, {bias}), 1e-7,
                   "bias");
   }
+}
+
+TEST_CASE("the reference's gradients of circle loss are those of its loss with the factors held") {
+  const int64_t n = 5, m = 6;
+  const double scale = 3, margin = 0.25;
+  Draw draw(55);
+  Problem p = draw_problem(draw, Variant::circle, n, m, 3, 1, 2);
+  const reference::Relation pairs = p.relation();
+  const Doubles dots = p.scores(), weight = draw.normals(n, 1).values();
+  const auto loss = [&](const Doubles& at, double scale_at) {
+    const Doubles rows = reference::circle_rows(at, dots, scale_at, margin, pairs, weight, n, m).loss;
+    double total = 0;
+    for (size_t i = 0; i < rows.size(); ++i) total += weight[i] * rows[i];
+    return total;
+  };
+  const reference::RowTerms terms = reference::circle_rows(dots, dots, scale, margin, pairs, weight, n, m);
+  CHECK(largest(terms.grad_s) > 0.01);
+  check_close(times(terms.grad_s, scale), central_differences([&](const Doubles& at) { return loss(at, scale); }, dots),
+              1e-7, "dots");
+  double by_scale = 0;
+  for (const double term : terms.by_scale) by_scale += term;
+  check_close({by_scale}, central_differences([&](const Doubles& at) { return loss(dots, at[0]); }, {scale}), 1e-7,
+              "scale");
 }
 
 TEST_CASE("contrastive losses agree with the golden cases") {
@@ -282,7 +306,7 @@ TEST_CASE("contrastive losses agree with the golden cases") {
 
 TEST_CASE("contrastive rows without a target, batches of nothing") {
   Draw draw(44);
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     CAPTURE(static_cast<int>(variant));
     {
       Problem problem = draw_problem(draw, variant, 30, 20, 5, 10, 3);
@@ -314,7 +338,7 @@ TEST_CASE("contrastive rows without a target, batches of nothing") {
 
 TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
   const int64_t n = 40, m = 300, d = 8;
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(45);
     Problem problem = draw_problem(draw, variant, n, m, d, 1);
@@ -340,7 +364,7 @@ TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
 
 TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add up") {
   const int64_t n = 71, m = 90, d = 7, cut = 40;
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(46);
     Problem problem = draw_problem(draw, variant, n, m, d, 10);
@@ -356,6 +380,10 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       call.inputs.a = problem.a.part(first, 0, count, d);
       if (call.inputs.class_a.data) call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
       if (call.inputs.trust_a.data) call.inputs.trust_a = piece(problem.trust_a, first, count);
+      const auto numbers = [&](duet_vector& given, Ints& of) {
+        if (given.data) given = duet_vector{&of.at(first), count, DUET_DTYPE_I32};
+      };
+      numbers(call.inputs.labels_a, problem.labels_a), numbers(call.inputs.group_a, problem.group_a);
       call.inputs.first_row += first;
       Losses part(count, m);
       forward(call, part);
@@ -376,7 +404,7 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
 
 TEST_CASE("contrastive takes null for no weights and no gradient") {
   Draw draw(47);
-  for (const Variant variant : kVariants) {
+  for (const Variant variant : variants()) {
     Problem problem = draw_problem(draw, variant, 37, 41, 6, 10);
     Losses statistics = forward(problem);
     Weights weights{draw.choice(37, {1, 0.3}), draw.choice(41, {1, 0.3})};
@@ -412,8 +440,8 @@ TEST_CASE("contrastive refuses misuse") {
   auto bad = call.inputs;
   bad.class_a = {};
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.class_a");
-  bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(3);
-  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.kind: unknown value 3");
+  bad = call.inputs, bad.kind = static_cast<duet_contrastive_kind>(6);
+  FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.kind: unknown value 6");
   bad = call.inputs, bad.kind = DUET_CONTRASTIVE_KIND_SIGMOID, bad.trust_a = bad.trust_v = {};
   FAIL_CALL(run(&bad, out.row.vector(), scratch), DUET_STATUS_INVALID_ARGUMENT, "inputs.bias");
   bad = call.inputs, bad.trust_v = problem.trust_a.vector();
@@ -452,5 +480,5 @@ TEST_CASE("a caller that knows of no contrastive gradient factors is served as b
   call.inputs.struct_size -= 1;
   size_t bytes = 0;
   FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.struct_size: expected 296 to 344");
+            "inputs.struct_size: expected 296 to 448");
 }

@@ -17,6 +17,8 @@ struct RowTerms {
   Doubles loss;    // n
   Doubles grad_s;  // n x m: weight_i d loss_i / d s_ij
   Doubles parts;   // n x m: the sizes of what grad_s is the difference of
+  // n x m: weight_i d loss_i / d scale, where that is not grad_s times the dot; else empty
+  Doubles by_scale = {};
 };
 
 // (1-kappa_i) KL(P'_i || P_i) + kappa_i KL(What_i || P_i) of student scores s and teacher scores t (n x m), pos (n x m)

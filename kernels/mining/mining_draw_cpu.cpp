@@ -1,5 +1,5 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/mining/mining_draw.cpp"
+#define HWY_TARGET_INCLUDE "kernels/mining/mining_draw_cpu.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 // after highway.h
@@ -12,7 +12,7 @@
 #include "kernels/core/philox.h"
 #include "kernels/cpu/philox-inl.h"
 #include "kernels/cpu/vector-inl.h"
-#include "kernels/mining/mining_rows.h"
+#include "kernels/mining/mining_rows_cpu.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {

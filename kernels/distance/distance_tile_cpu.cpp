@@ -1,6 +1,6 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/distance/distance_tile.cpp"
-#include "kernels/distance/distance_tile.h"
+#define HWY_TARGET_INCLUDE "kernels/distance/distance_tile_cpu.cpp"
+#include "kernels/distance/distance_tile_cpu.h"
 
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>

@@ -1,0 +1,49 @@
+#include "kernels/contrastive/relation_cpu.h"
+
+#include "kernels/contrastive/contrastive_formulas.h"
+#include "kernels/contrastive/relation_tile.h"
+#include "kernels/pairs/formula_sweep.h"
+
+namespace duet::cpu {
+namespace {
+
+// body(sweep) with the sweep of the inputs' formula.
+template <class Body>
+void with_sweep(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in, Body&& body) {
+  const RelatedPairs pairs{in.a,       in.v,       in.scale,       in.labels_a,  in.labels_v,
+                           in.group_a, in.group_v, in.exclude_own, in.first_row, in.first_column};
+  with_formula(in.kind, in.margin, [&](const auto& formula) {
+    body(FormulaSweep(workspace, context, pairs, formula, RelationTiles{in.kind, in.margin}));
+  });
+}
+
+}  // namespace
+
+size_t relation_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  Workspace measure;
+  with_sweep(measure, context, inputs, [](auto&&) {});
+  return measure.used();
+}
+
+void relation_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
+                      const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  with_sweep(pieces, context, inputs, [&](auto&& sweep) {
+    sweep.forward({outputs.row_loss, outputs.column_loss, outputs.row_statistics, outputs.column_statistics});
+  });
+}
+
+void relation_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
+                       Matrix<const float> column_statistics, const ContrastiveGradients& gradients,
+                       const duet_workspace& workspace) {
+  if (!gradients.row_weight && !gradients.column_weight) return;
+  const auto factor = [](Vector<const float> given) { return given ? given[0] : 1; };
+  Workspace pieces(workspace);
+  with_sweep(pieces, context, inputs, [&](auto&& sweep) {
+    sweep.backward({row_statistics, column_statistics, gradients.row_weight, gradients.column_weight,
+                    factor(inputs.grad_factor_a), factor(inputs.grad_factor_v), gradients.a, gradients.v,
+                    gradients.scale});
+  });
+}
+
+}  // namespace duet::cpu

@@ -1,0 +1,15 @@
+// The losses on a relation of pairs on the CPU; the arguments of contrastive_backends.h.
+#pragma once
+
+#include "kernels/contrastive/contrastive_backends.h"
+
+namespace duet::cpu {
+
+size_t relation_workspace(const duet_context& context, const ContrastiveInputs& inputs);
+void relation_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,
+                      const duet_workspace& workspace);
+void relation_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
+                       Matrix<const float> column_statistics, const ContrastiveGradients& gradients,
+                       const duet_workspace& workspace);
+
+}  // namespace duet::cpu
