@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "data/features.h"
-#include "data/file_bytes.h"
+#include "runtime/files/file_bytes.h"
 
 namespace duet::data {
 

@@ -2,7 +2,8 @@
 // training split's own values in float64, kept with the model.
 //   zscore  mean and 1 / std of each column, std with n - 1
 //   norm    mean 0, sqrt(dim) / (mean row norm) for every column: for sparse non-negative features, whose rare columns
-//   z-scoring would blow up none    mean 0, scale 1
+//           z-scoring would blow up
+//   none    mean 0, scale 1
 // zscore and norm give a column that is constant in training the scale 0, so that x' is 0 in every split: the encoders
 // learn nothing of it.
 #pragma once

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
-#include "runtime/atomic_file.h"
+#include "runtime/files/atomic_file.h"
 #include "runtime/finite.h"
 #include "runtime/json_text.h"
 #include "runtime/printable.h"

@@ -3,10 +3,9 @@
 //
 //   Tape tape(context);
 //   for (each step) {
-//     tape.reset();                                   // forgets the last step; its memory serves this one
-//     Tensor loss = ops::...(tape, ...);              // every operation records itself where an input requires a
-//     gradient tape.backward(loss);                            // adds into the gradients of whatever the loss came
-//     from
+//     tape.reset();                        // forgets the last step; its memory serves this one
+//     Tensor loss = ops::...(tape, ...);   // every operation records itself where an input requires a gradient
+//     tape.backward(loss);                 // adds into the gradients of whatever the loss came from
 //   }
 //
 // Nodes are plain structs in an arena: a pointer to a function and the operation's inputs. A node does not capture its

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "data/npy.h"
-#include "runtime/atomic_file.h"
+#include "runtime/files/atomic_file.h"
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
 #include "trainer/evaluate.h"

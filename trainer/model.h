@@ -1,12 +1,18 @@
 // A model: two encoders and the classifier they share (METHOD.md 6.1), with all that is needed to use it on new files.
 //
 // model.safetensors holds the moving average of the parameters, which is what is scored:
-//   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias   the layers, out x in and out
-//   (encoder_a.normK.gain, .offset with layer_norm) classifier.weight, classifier.bias
-//   max(1, classes) x embedding_dim, max(1, classes) log_loss_scale
-//   ln(1 / temperature), where it was learned input_a.mean, input_a.scale, input_v.mean, input_v.scale         float64,
-//   a value a column of the inputs: clip((x - mean) scale, +-limit) class_values
-//                int64, the label of each class, ascending
+//   encoder_a.layerK.weight, .bias, encoder_v.layerK.weight, .bias
+//       the layers, out x in and out (encoder_a.normK.gain, .offset with layer_norm)
+//   classifier.weight, classifier.bias
+//       max(1, classes) x embedding_dim, max(1, classes)
+//   log_loss_scale
+//       ln(1 / temperature), where it was learned
+//   loss_bias
+//       the bias of the pair loss sigmoid, where it was learned
+//   input_a.mean, input_a.scale, input_v.mean, input_v.scale
+//       float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
+//   class_values
+//       int64, the label of each class, ascending
 // and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a,
 // scaling_v.
 // A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0
@@ -65,6 +71,8 @@ class Model {
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
+  // The number of the bias of the pair loss sigmoid among the parameters, where it is learned.
+  const std::optional<int64_t>& learned_bias() const { return learned_bias_; }
 
   // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
   // EmbeddingNotFinite, naming modality and row, where one is not finite.
@@ -76,6 +84,7 @@ class Model {
   EncoderPair encoders_;
   Classifier classifier_;
   std::optional<LearnedScale> learned_scale_;
+  std::optional<int64_t> learned_bias_;
 };
 
 }  // namespace duet

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/duet.h"
-#include "runtime/atomic_file.h"
+#include "runtime/files/atomic_file.h"
 #include "trainer/format.h"
 #include "trainer/usage_error.h"
 

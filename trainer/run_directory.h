@@ -2,8 +2,11 @@
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, device, and its threads or precision
 //   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence
-//   and a pair_weight above 0 metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with
-//   log_every_steps, per such step profile.json        how long the phases of a step take; of a run with --profile
+//   and
+//                       a pair_weight above 0
+//   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such
+//                       step
+//   profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).
 #pragma once

@@ -21,27 +21,13 @@ struct Dropout {
 Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows,
                       int64_t columns, Arguments& arguments);
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(void, activation_forward, const duet_context& context, duet_activation_kind kind,
+                      Matrix<const float> x, Matrix<float> outputs)
+DUET_BACKEND_FUNCTION(void, activation_backward, const duet_context& context, duet_activation_kind kind,
+                      Matrix<const float> x, Matrix<const float> grad_outputs, Matrix<float> grad_x)
+DUET_BACKEND_FUNCTION(void, dropout_forward, const duet_context& context, const Dropout& dropout, Matrix<const float> x,
+                      Matrix<float> outputs)
+DUET_BACKEND_FUNCTION(void, dropout_backward, const duet_context& context, const Dropout& dropout,
+                      Matrix<const float> grad_outputs, Matrix<float> grad_x)
 
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
-                        Matrix<float> outputs);
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
-                         Matrix<const float> grad_outputs, Matrix<float> grad_x);
-void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
-void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs,
-                      Matrix<float> grad_x);
-
-}  // namespace cpu
-
-namespace cuda {
-
-void activation_forward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
-                        Matrix<float> outputs);
-void activation_backward(const duet_context& context, duet_activation_kind kind, Matrix<const float> x,
-                         Matrix<const float> grad_outputs, Matrix<float> grad_x);
-void dropout_forward(const duet_context& context, const Dropout& dropout, Matrix<const float> x, Matrix<float> outputs);
-void dropout_backward(const duet_context& context, const Dropout& dropout, Matrix<const float> grad_outputs,
-                      Matrix<float> grad_x);
-
-}  // namespace cuda
 }  // namespace duet

@@ -25,37 +25,18 @@ struct ProbabilityRow {
   float pivot, rest;
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, alignment_workspace, const duet_context& context, const AlignmentInputs& inputs)
+DUET_BACKEND_FUNCTION(void, alignment_forward, const duet_context& context, const AlignmentInputs& inputs,
+                      Vector<float> lse_row, Vector<float> lse_column, const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(void, alignment_backward, const duet_context& context, const AlignmentInputs& inputs,
+                      Vector<const float> lse_row, Vector<const float> lse_column, Vector<const float> grad_lse_row,
+                      Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
+                      const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(void, alignment_probabilities, const duet_context& context, const AlignmentInputs& inputs,
+                      Vector<const float> lse_row, Matrix<float> probabilities, const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(void, alignment_probabilities_backward, const duet_context& context,
+                      const AlignmentInputs& inputs, Matrix<const float> probabilities,
+                      Matrix<const float> grad_probabilities, const AlignmentGradients& gradients,
+                      const duet_workspace& workspace)
 
-size_t alignment_workspace(const duet_context& context, const AlignmentInputs& inputs);
-void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row,
-                       Vector<float> lse_column, const duet_workspace& workspace);
-void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
-                        Vector<const float> lse_column, Vector<const float> grad_lse_row,
-                        Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
-                        const duet_workspace& workspace);
-void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
-                             Matrix<float> probabilities, const duet_workspace& workspace);
-void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs,
-                                      Matrix<const float> probabilities, Matrix<const float> grad_probabilities,
-                                      const AlignmentGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t alignment_workspace(const duet_context& context, const AlignmentInputs& inputs);
-void alignment_forward(const duet_context& context, const AlignmentInputs& inputs, Vector<float> lse_row,
-                       Vector<float> lse_column, const duet_workspace& workspace);
-void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
-                        Vector<const float> lse_column, Vector<const float> grad_lse_row,
-                        Vector<const float> grad_lse_column, const AlignmentGradients& gradients,
-                        const duet_workspace& workspace);
-void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
-                             Matrix<float> probabilities, const duet_workspace& workspace);
-void alignment_probabilities_backward(const duet_context& context, const AlignmentInputs& inputs,
-                                      Matrix<const float> probabilities, Matrix<const float> grad_probabilities,
-                                      const AlignmentGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "kernels/alignment/alignment_backends.h"
-#include "kernels/distance/distance_gradient.h"
+#include "kernels/distance/distance_gradient_cpu.h"
 #include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {

@@ -42,27 +42,12 @@ struct ContrastiveGradients {
   Vector<float> scale, bias;
 };
 
-namespace cpu {
-
-size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
-                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(size_t, contrastive_workspace, const duet_context& context, const ContrastiveInputs& inputs)
+DUET_BACKEND_FUNCTION(void, contrastive_forward, const duet_context& context, const ContrastiveInputs& inputs,
+                      const ContrastiveOutputs& outputs, const duet_workspace& workspace)
 // The statistics are read by all kinds but sigmoid.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
-                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(void, contrastive_backward, const duet_context& context, const ContrastiveInputs& inputs,
+                      Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                      const ContrastiveGradients& gradients, const duet_workspace& workspace)
 
-}  // namespace cpu
-
-namespace cuda {
-
-size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
-void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
-                         const ContrastiveOutputs& outputs, const duet_workspace& workspace);
-// The statistics are read by all kinds but sigmoid.
-void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
-                          Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                          const ContrastiveGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

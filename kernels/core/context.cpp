@@ -13,10 +13,6 @@
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/core/outside.h"
-#if DUET_CPU_BACKEND
-#include "kernels/cpu/simd.h"
-#include "kernels/cpu/thread_pool.h"
-#endif
 
 namespace duet {
 
@@ -56,62 +52,6 @@ void count_forks() {
   static_cast<void>(counting);
 }
 
-void require_cpu() {
-#if !DUET_CPU_BACKEND
-  throw Error(DUET_STATUS_UNSUPPORTED, "options.device: this build has no CPU backend");
-#endif
-}
-
-void make_pool([[maybe_unused]] duet_context& context) {
-#if DUET_CPU_BACKEND
-  if (context.threads > 1) context.pool = new cpu::ThreadPool(context.threads, context.threads <= allowed_threads());
-#endif
-}
-
-void release_pool([[maybe_unused]] cpu::ThreadPool* pool) {
-#if DUET_CPU_BACKEND
-  delete pool;
-#endif
-}
-
-// Of the CUDA device of this index, or the reason why there is none.
-void take_facts([[maybe_unused]] duet_context& context, [[maybe_unused]] int32_t device_index) {
-#if DUET_CUDA_BACKEND
-  const int devices = cuda::device_count();
-  if (devices == 0) throw Error(DUET_STATUS_UNSUPPORTED, "options.device: no CUDA device on this machine");
-  require(device_index >= 0 && device_index < devices, "options.device_index: expected 0 to ", devices - 1, ", got ",
-          device_index);
-  const cuda::DeviceFacts facts = cuda::device_facts(device_index);
-  const auto refuse = [&](const auto&... why) {
-    throw Error(DUET_STATUS_UNSUPPORTED, text("options.device_index: ", facts.name, " (compute capability ",
-                                              facts.capability / 10, ".", facts.capability % 10, ") ", why...));
-  };
-  if (facts.shared_bytes_of_block < cuda::kLeastSharedBytes)
-    refuse("gives a block ", facts.shared_bytes_of_block, " bytes of shared memory, the kernels need ",
-           cuda::kLeastSharedBytes);
-  if (!cuda::runs_on(device_index)) refuse("is none that this build holds code for");
-  context.multiprocessors = facts.multiprocessors;
-  context.shared_bytes = facts.shared_bytes_of_block;
-#else
-  throw Error(DUET_STATUS_UNSUPPORTED, "options.device: this build has no CUDA backend");
-#endif
-}
-
-void* allocate_report([[maybe_unused]] int32_t device_index) {
-#if DUET_CUDA_BACKEND
-  const cuda::DeviceScope scope(device_index);
-  return cuda::allocate_pinned(kReportBytes);
-#else
-  return nullptr;
-#endif
-}
-
-void release_report([[maybe_unused]] void* report) {
-#if DUET_CUDA_BACKEND
-  cuda::release_pinned(report);
-#endif
-}
-
 }  // namespace
 }  // namespace duet
 
@@ -131,6 +71,10 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     auto made = std::make_unique<duet_context>();
     made->process = process_number.load(std::memory_order_relaxed);
     made->device = device;
+    made->backend = backend_of(device);
+    if (made->backend == nullptr)
+      throw Error(DUET_STATUS_UNSUPPORTED,
+                  text("options.device: this build has no ", device == DUET_DEVICE_CPU ? "CPU" : "CUDA", " backend"));
     made->device_index = chosen.device_index;
     made->threads = chosen.threads ? chosen.threads : allowed_threads();
     made->precision = precision;
@@ -138,19 +82,14 @@ duet_status duet_context_create(const duet_context_options* options, duet_contex
     made->faults = chosen.faults;
     require(chosen.small_rows >= -1, "options.small_rows: expected -1 or more, got ", chosen.small_rows);
     made->small_rows = chosen.small_rows == 0 ? kSmallRows : chosen.small_rows;
-    if (device == DUET_DEVICE_CPU) require_cpu();
-    if (device == DUET_DEVICE_CUDA) take_facts(*made, chosen.device_index);
-    if (device == DUET_DEVICE_CUDA) made->report = allocate_report(chosen.device_index);
-    if (device == DUET_DEVICE_CPU) make_pool(*made);
+    made->backend->open(*made, allowed_threads());
     *context = made.release();
   });
 }
 
 void duet_context_destroy(duet_context* context) {
   if (context == nullptr) return;
-  release_pool(context->pool);
-  // Pinned memory of the parent is not the child's to give back.
-  if (context->process == process_number.load(std::memory_order_relaxed)) release_report(context->report);
+  context->backend->close(*context, context->process == process_number.load(std::memory_order_relaxed));
   delete context;
 }
 
@@ -163,8 +102,7 @@ duet_status duet_fault_check(const duet_fault* fault) {
 
 int32_t duet_context_threads(const duet_context* context) { return context ? context->threads : 0; }
 
-#if DUET_CPU_BACKEND
-const char* duet_simd_target(void) { return cpu::simd_target(); }
-#else
-const char* duet_simd_target(void) { return "none"; }
-#endif
+const char* duet_simd_target(void) {
+  const Backend* backend = backend_of(DUET_DEVICE_CPU);
+  return backend ? backend->simd_target() : "none";
+}

@@ -3,13 +3,10 @@
 
 #include <atomic>
 #include <cstdint>
-#include <type_traits>
 
+#include "kernels/core/backend.h"
 #include "kernels/core/context.h"
 #include "kernels/core/error.h"
-#if DUET_CUDA_BACKEND
-#include "kernels/cuda/device.h"
-#endif
 
 namespace duet::cpu {
 class ThreadPool;
@@ -20,6 +17,7 @@ inline constexpr int64_t kSmallRows = 256;
 }
 
 struct duet_context {
+  const duet::Backend* backend = nullptr;
   duet_device device = DUET_DEVICE_CPU;
   int32_t device_index = 0;
   int32_t threads = 1;
@@ -41,19 +39,35 @@ inline constexpr size_t kReportBytes = 64;
 // The forks between the process that made the first context and this one. A child has none of its parent's threads.
 inline std::atomic<uint32_t> process_number = 0;
 
-// The build system says which backends there are to the files that choose; one that is left out is not even referred
-// to.
+// A context that is checked and whose device is current, while this lives.
+class Current {
+ public:
+  explicit Current(const duet_context* context) {
+    require(context != nullptr, "context: null");
+    require(context->process == process_number.load(std::memory_order_relaxed),
+            "context: expected one made in this process, got one made before fork(), whose threads are the parent's; "
+            "make another here");
+    backend_ = context->backend;
+    before_ = backend_->enter(*context);
+  }
+  ~Current() { backend_->leave(before_); }
+  Current(const Current&) = delete;
+  Current& operator=(const Current&) = delete;
+
+  const Backend* operator->() const { return backend_; }
+
+ private:
+  const Backend* backend_;
+  int before_;
+};
+
+// Calls cpu() or cuda(). The build system says which backends there are to the files that choose; one that is left out
+// is not even referred to.
 template <class Cpu, class Cuda>
 auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_unused]] Cuda&& cuda) {
-  require(context != nullptr, "context: null");
-  require(context->process == process_number.load(std::memory_order_relaxed),
-          "context: expected one made in this process, got one made before fork(), whose threads are the parent's; "
-          "make another here");
+  const Current current(context);
 #if DUET_CUDA_BACKEND
-  if (context->device == DUET_DEVICE_CUDA) {
-    const duet::cuda::DeviceScope current(context->device_index);
-    return cuda();
-  }
+  if (context->device == DUET_DEVICE_CUDA) return cuda();
 #endif
 #if DUET_CPU_BACKEND
   if (context->device == DUET_DEVICE_CPU) return cpu();
@@ -62,3 +76,12 @@ auto dispatch(const duet_context* context, [[maybe_unused]] Cpu&& cpu, [[maybe_u
 }
 
 }  // namespace duet
+
+// Declares a function of both backends, duet::cpu::name and duet::cuda::name. Stands in namespace duet.
+#define DUET_BACKEND_FUNCTION(Return, name, ...) \
+  namespace cpu {                                \
+  Return name(__VA_ARGS__);                      \
+  }                                              \
+  namespace cuda {                               \
+  Return name(__VA_ARGS__);                      \
+  }

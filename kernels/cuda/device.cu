@@ -136,13 +136,15 @@ MemoryInfo memory_info(int device) {
   return {static_cast<int64_t>(available), static_cast<int64_t>(total)};
 }
 
-DeviceScope::DeviceScope(int device) {
-  check(cudaGetDevice(&before_), "current device");
-  if (device != before_) check(cudaSetDevice(device), "device ", device);
+int make_current(int device) {
+  int before = 0;
+  check(cudaGetDevice(&before), "current device");
+  if (device != before) check(cudaSetDevice(device), "device ", device);
+  return before;
 }
-DeviceScope::~DeviceScope() {
-  int now = before_;
-  if (cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
+void make_current_again(int before) noexcept {
+  int now = before;
+  if (cudaGetDevice(&now) == cudaSuccess && now != before) cudaSetDevice(before);
 }
 
 void* allocate(size_t bytes) {

@@ -36,11 +36,14 @@ struct MemoryInfo {
 };
 MemoryInfo memory_info(int device);
 
-// Makes a device current and gives the host program its own back.
+// Makes a device current and returns the one that was; make_current_again() gives the host program its own back.
+int make_current(int device);
+void make_current_again(int before) noexcept;
+
 class DeviceScope {
  public:
-  explicit DeviceScope(int device);
-  ~DeviceScope();
+  explicit DeviceScope(int device) : before_(make_current(device)) {}
+  ~DeviceScope() { make_current_again(before_); }
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;
 

@@ -6,6 +6,7 @@
 // n = 128, d = 64, both sides: forward 16 blocks, 1 MFLOP in the products; each reads 16 KB and divides 4096 values in
 // float64, some 3 us; backward 8 blocks of 1 MFLOP, 4 steps of 1 us. Expected on an H100: 4 us forward with the sum of
 // the tiles' parts, 6 us backward; the form for large batches takes 9 and 14 launches.
+#include "kernels/core/ceil_div.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/decorrelation/decorrelation_formula.h"
 #include "kernels/decorrelation/decorrelation_small_cuda.h"
@@ -67,7 +68,7 @@ __global__ void __launch_bounds__(kThreads)
   DUET_SHARED(float, of_v, [kMostRows][kColumns]);
   DUET_SHARED(double, sums, [kRowLanes][kColumns]);
   const int64_t d = a.columns;
-  const unsigned across = static_cast<unsigned>((d + kColumns - 1) / kColumns);
+  const unsigned across = static_cast<unsigned>(ceil_div(d, kColumns));
   const int64_t first_a = int64_t{blockIdx.x / across} * kColumns, first_v = int64_t{blockIdx.x % across} * kColumns;
   standardise(a, first_a, eps, of_a, sums);
   standardise(v, first_v, eps, of_v, sums);
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kThreads)
   DUET_SHARED(float, factors, [kColumns][kColumns + 1]);  // dL/dR / n of own columns and other ones
   const int n = static_cast<int>(a.rows);
   const int64_t d = a.columns;
-  const unsigned across = static_cast<unsigned>((d + kColumns - 1) / kColumns);
+  const unsigned across = static_cast<unsigned>(ceil_div(d, kColumns));
   const bool is_a = grad_a && blockIdx.x < across;
   const int64_t first = int64_t{blockIdx.x % across} * kColumns;
   const Matrix<float> grad = is_a ? grad_a : grad_v;
@@ -124,7 +125,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int64_t blocks_of_columns(int64_t d) { return (d + kColumns - 1) / kColumns; }
+int64_t blocks_of_columns(int64_t d) { return ceil_div(d, kColumns); }
 
 }  // namespace
 

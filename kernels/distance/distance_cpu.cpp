@@ -1,5 +1,5 @@
 #include "kernels/distance/distance_backends.h"
-#include "kernels/distance/distance_gradient.h"
+#include "kernels/distance/distance_gradient_cpu.h"
 
 namespace duet::cpu {
 namespace {

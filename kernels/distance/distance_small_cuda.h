@@ -1,9 +1,9 @@
 // Distances of one row to all rows of the other side, and the gradients of few rows (METHOD.md 1), where a launch costs
 // more than its products: rows are read as given, nothing is packed or merged, and everything is formed from
 // differences of rows, which cancel nothing.
-//   DistanceRow row(metric, near, shared, x.row(i), d);   distances_of_row(row, y, distances, lengths);   in a kernel,
-//   whole blocks small_distance_gradients(context, SmallDistanceGradients{...});
-//   on the host, one launch
+//   DistanceRow row(metric, near, shared, x.row(i), d);               in a kernel, whole blocks
+//   distances_of_row(row, y, distances, lengths);                     likewise
+//   small_distance_gradients(context, SmallDistanceGradients{...});   on the host, one launch
 #pragma once
 
 #include "kernels/core/check.h"

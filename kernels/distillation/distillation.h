@@ -1,6 +1,6 @@
 /* KL distillation of the student's alignment towards the teacher's and towards the agreement of labels, both
-     directions, streamed (METHOD.md 5). row_loss[i] = (1 - kappa_a[i]) KL(P'_i || P_i) + kappa_a[i] KL(What_i || P_i),
-     column_loss[j] likewise                           [nats]
+   directions, streamed (METHOD.md 5), in nats:
+     row_loss[i] = (1 - kappa_a[i]) KL(P'_i || P_i) + kappa_a[i] KL(What_i || P_i), column_loss[j] likewise
    inputs: student_a, teacher_a n x d (the teacher's d may differ); student_v, teacher_v m x d; class_a n x C, class_v m
      x C; trust_a, kappa_a n; trust_v, kappa_v m; scale, teacher_scale 1 (1/temperature). class_* may be null where
      every kappa is 0: then trust_* and kappa_* are null too, else the call is refused. trust null: 1; kappa null: 0.

@@ -29,25 +29,11 @@ struct DistillationGradients {
   Vector<float> scale;
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, distillation_workspace, const duet_context& context, const DistillationInputs& inputs)
+DUET_BACKEND_FUNCTION(void, distillation_forward, const duet_context& context, const DistillationInputs& inputs,
+                      const DistillationOutputs& outputs, const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(void, distillation_backward, const duet_context& context, const DistillationInputs& inputs,
+                      Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                      const DistillationGradients& gradients, const duet_workspace& workspace)
 
-size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs);
-void distillation_forward(const duet_context& context, const DistillationInputs& inputs,
-                          const DistillationOutputs& outputs, const duet_workspace& workspace);
-void distillation_backward(const duet_context& context, const DistillationInputs& inputs,
-                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                           const DistillationGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs);
-void distillation_forward(const duet_context& context, const DistillationInputs& inputs,
-                          const DistillationOutputs& outputs, const duet_workspace& workspace);
-void distillation_backward(const duet_context& context, const DistillationInputs& inputs,
-                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
-                           const DistillationGradients& gradients, const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

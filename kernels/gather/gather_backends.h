@@ -18,27 +18,15 @@ struct GatherBatch {
 
 inline Range<int64_t> index_range(const char* name, int64_t rows) { return {name, 0, rows - 1}; }
 
-namespace cpu {
-
-void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices,
-                    Matrix<float> rows);
-void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows,
-                     Matrix<float> grad_source);
-void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices,
-                   Vector<int32_t> labels);
-
-}  // namespace cpu
-
+DUET_BACKEND_FUNCTION(void, gather_forward, const duet_context& context, Matrix<const float> source,
+                      Vector<const int64_t> indices, Matrix<float> rows)
+DUET_BACKEND_FUNCTION(void, gather_backward, const duet_context& context, Vector<const int64_t> indices,
+                      Matrix<const float> grad_rows, Matrix<float> grad_source)
+DUET_BACKEND_FUNCTION(void, gather_labels, const duet_context& context, Vector<const int32_t> source,
+                      Vector<const int64_t> indices, Vector<int32_t> labels)
 namespace cuda {
-
-void gather_forward(const duet_context& context, Matrix<const float> source, Vector<const int64_t> indices,
-                    Matrix<float> rows);
-void gather_backward(const duet_context& context, Vector<const int64_t> indices, Matrix<const float> grad_rows,
-                     Matrix<float> grad_source);
-void gather_labels(const duet_context& context, Vector<const int32_t> source, Vector<const int64_t> indices,
-                   Vector<int32_t> labels);
 // Where the context notes faults it notes an index out of range itself.
 void gather_batch(const duet_context& context, const GatherBatch& batch);
-
 }  // namespace cuda
+
 }  // namespace duet

@@ -38,23 +38,10 @@ struct HeadGradients {
   Vector<float> bias;                // C, or null
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, head_workspace, const duet_context& context, const HeadInputs& inputs)
+DUET_BACKEND_FUNCTION(void, head_forward, const duet_context& context, const HeadInputs& inputs,
+                      const HeadOutputs& outputs, Workspace workspace)
+DUET_BACKEND_FUNCTION(void, head_backward, const duet_context& context, const HeadInputs& inputs,
+                      const HeadUpstream& upstream, const HeadGradients& gradients, Workspace workspace)
 
-size_t head_workspace(const duet_context& context, const HeadInputs& inputs);
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
-                  Workspace workspace);
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
-                   const HeadGradients& gradients, Workspace workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t head_workspace(const duet_context& context, const HeadInputs& inputs);
-void head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs,
-                  Workspace workspace);
-void head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
-                   const HeadGradients& gradients, Workspace workspace);
-
-}  // namespace cuda
 }  // namespace duet

@@ -22,23 +22,11 @@ struct LinearGradients {
   Vector<float> bias;       // out, or null
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, linear_workspace, const duet_context& context, const LinearInputs& inputs)
+DUET_BACKEND_FUNCTION(void, linear_forward, const duet_context& context, const LinearInputs& inputs,
+                      Matrix<float> outputs, Workspace workspace)
+DUET_BACKEND_FUNCTION(void, linear_backward, const duet_context& context, const LinearInputs& inputs,
+                      Matrix<const float> outputs, Matrix<const float> grad_outputs, const LinearGradients& gradients,
+                      Workspace workspace)
 
-size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
-                    Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
-                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t linear_workspace(const duet_context& context, const LinearInputs& inputs);
-void linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs,
-                    Workspace workspace);
-void linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
-                     Matrix<const float> grad_outputs, const LinearGradients& gradients, Workspace workspace);
-
-}  // namespace cuda
 }  // namespace duet

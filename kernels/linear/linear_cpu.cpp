@@ -6,7 +6,7 @@
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/tile_product.h"
 #include "kernels/linear/linear_backends.h"
-#include "kernels/linear/linear_epilogue.h"
+#include "kernels/linear/linear_epilogue_cpu.h"
 
 namespace duet::cpu {
 namespace {

@@ -35,39 +35,19 @@ struct MiningDraw {
 MiningDraw check_draw(const duet_context* context, const duet_mining_draw* given, const char* name, int64_t end_row,
                       int64_t end_column, int64_t m, Arguments& arguments);
 
-namespace cpu {
-
-size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);
-void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows,
-                 const MiningHardOutputs& columns, const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(size_t, mining_workspace, const duet_context& context, const MiningInputs& inputs)
+DUET_BACKEND_FUNCTION(void, mining_hard, const duet_context& context, const MiningInputs& inputs,
+                      const MiningHardOutputs& rows, const MiningHardOutputs& columns, const duet_workspace& workspace)
 // The number of positive pairs: to count (1) in the context's memory, or to the host, which waits for the stream.
-void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count,
-                           const duet_workspace& workspace);
-int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs,
-                               const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(void, mining_semihard_count, const duet_context& context, const MiningInputs& inputs,
+                      Vector<int64_t> count, const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(int64_t, mining_semihard_length, const duet_context& context, const MiningInputs& inputs,
+                      const duet_workspace& workspace)
 // triplets: as many rows as there are positive pairs; distances without data: not wanted.
-void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets,
-                     Matrix<float> distances, const duet_workspace& workspace);
-void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
-                              Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(void, mining_semihard, const duet_context& context, const MiningInputs& inputs, float margin,
+                      Matrix<int32_t> triplets, Matrix<float> distances, const duet_workspace& workspace)
+DUET_BACKEND_FUNCTION(void, mining_distance_weighted, const duet_context& context, const MiningInputs& inputs,
+                      const MiningDraw& draw, Matrix<int32_t> negatives, Matrix<float> distances,
+                      const duet_workspace& workspace)
 
-}  // namespace cpu
-
-namespace cuda {
-
-size_t mining_workspace(const duet_context& context, const MiningInputs& inputs);
-void mining_hard(const duet_context& context, const MiningInputs& inputs, const MiningHardOutputs& rows,
-                 const MiningHardOutputs& columns, const duet_workspace& workspace);
-// The number of positive pairs: to count (1) in the context's memory, or to the host, which waits for the stream.
-void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count,
-                           const duet_workspace& workspace);
-int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs,
-                               const duet_workspace& workspace);
-// triplets: as many rows as there are positive pairs; distances without data: not wanted.
-void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets,
-                     Matrix<float> distances, const duet_workspace& workspace);
-void mining_distance_weighted(const duet_context& context, const MiningInputs& inputs, const MiningDraw& draw,
-                              Matrix<int32_t> negatives, Matrix<float> distances, const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

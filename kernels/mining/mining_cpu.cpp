@@ -3,9 +3,9 @@
 
 #include "kernels/cpu/sweep.h"
 #include "kernels/cpu/thread_scratch.h"
-#include "kernels/distance/distance_tile.h"
+#include "kernels/distance/distance_tile_cpu.h"
 #include "kernels/mining/mining_backends.h"
-#include "kernels/mining/mining_rows.h"
+#include "kernels/mining/mining_rows_cpu.h"
 
 namespace duet::cpu {
 namespace {

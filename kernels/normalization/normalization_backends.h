@@ -29,27 +29,14 @@ struct LayerNormGradients {
   Vector<float> gain, offset;  // each of the three may be null
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, layer_norm_workspace, Matrix<const float> x, bool fuses, bool drops)
+DUET_BACKEND_FUNCTION(void, unit_rows_forward, const duet_context& context, Matrix<const float> x, float eps,
+                      Matrix<float> outputs)
+DUET_BACKEND_FUNCTION(void, unit_rows_backward, const duet_context& context, Matrix<const float> x, float eps,
+                      Matrix<const float> grad_outputs, Matrix<float> grad_x)
+DUET_BACKEND_FUNCTION(void, layer_norm_forward, const duet_context& context, const LayerNormInputs& inputs,
+                      Matrix<float> outputs)
+DUET_BACKEND_FUNCTION(void, layer_norm_backward, const duet_context& context, const LayerNormInputs& inputs,
+                      Matrix<const float> grad_outputs, const LayerNormGradients& gradients, Workspace workspace)
 
-size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
-void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
-                        Matrix<float> grad_x);
-void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
-void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
-                         const LayerNormGradients& gradients, Workspace workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t layer_norm_workspace(Matrix<const float> x, bool fuses, bool drops);
-void unit_rows_forward(const duet_context& context, Matrix<const float> x, float eps, Matrix<float> outputs);
-void unit_rows_backward(const duet_context& context, Matrix<const float> x, float eps, Matrix<const float> grad_outputs,
-                        Matrix<float> grad_x);
-void layer_norm_forward(const duet_context& context, const LayerNormInputs& inputs, Matrix<float> outputs);
-void layer_norm_backward(const duet_context& context, const LayerNormInputs& inputs, Matrix<const float> grad_outputs,
-                         const LayerNormGradients& gradients, Workspace workspace);
-
-}  // namespace cuda
 }  // namespace duet

@@ -1,8 +1,8 @@
 /* One optimizer step over any number of parameter tensors, with the teacher's moving average in the same pass
    (METHOD.md 6.2 and its optimizer).
-   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 -
-     beta2^t)) + eps), after theta -= rate decay theta (decoupled). sgd: b = momentum b + g + decay theta, theta -= rate
-     b; second_moment is not read.
+   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+     theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), after theta -= rate decay theta (decoupled).
+   sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
    then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
    At last theta and teacher are moved into the slot's bounds, where it has any; NaN stays.
    learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No

@@ -34,21 +34,9 @@ DUET_HOST_DEVICE inline float clamped(float value, float low, float high) {
   return value < low ? low : high < value ? high : value;
 }
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(void, adamw_step, const duet_context& context, const OptimizerSlots& slots,
+                      const duet_adamw_options& options, Vector<const float> learning_rate, Vector<const int64_t> step)
+DUET_BACKEND_FUNCTION(void, sgd_step, const duet_context& context, const OptimizerSlots& slots,
+                      const duet_sgd_options& options, Vector<const float> learning_rate)
 
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
-                Vector<const float> learning_rate, Vector<const int64_t> step);
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
-              Vector<const float> learning_rate);
-
-}  // namespace cpu
-
-namespace cuda {
-
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
-                Vector<const float> learning_rate, Vector<const int64_t> step);
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
-              Vector<const float> learning_rate);
-
-}  // namespace cuda
 }  // namespace duet

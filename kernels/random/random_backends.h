@@ -6,19 +6,9 @@
 #include "kernels/random/random.h"
 
 namespace duet {
-namespace cpu {
+DUET_BACKEND_FUNCTION(void, random_words, const duet_context& context, const duet_random_draw& draw,
+                      Vector<uint32_t> words)
+DUET_BACKEND_FUNCTION(void, random_uniform, const duet_context& context, const duet_random_draw& draw, double low,
+                      double high, Vector<float> values)
 
-void random_words(const duet_context& context, const duet_random_draw& draw, Vector<uint32_t> words);
-void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high,
-                    Vector<float> values);
-
-}  // namespace cpu
-
-namespace cuda {
-
-void random_words(const duet_context& context, const duet_random_draw& draw, Vector<uint32_t> words);
-void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high,
-                    Vector<float> values);
-
-}  // namespace cuda
 }  // namespace duet

@@ -36,23 +36,11 @@ struct RetrievalOutputs {  // without data: not computed
   Matrix<float> pair_recall;
 };
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(size_t, retrieval_workspace, const duet_context& context, int64_t queries, int64_t gallery,
+                      int64_t columns)
+DUET_BACKEND_FUNCTION(void, retrieval_forward, const duet_context& context, const RetrievalInputs& inputs,
+                      const RetrievalOutputs& outputs, Workspace workspace)
+DUET_BACKEND_FUNCTION(void, retrieval_top_k, const duet_context& context, const RetrievalInputs& inputs,
+                      Matrix<int32_t> indices, Matrix<float> scores, Workspace workspace)
 
-size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns);
-void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs,
-                       Workspace workspace);
-void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices,
-                     Matrix<float> scores, Workspace workspace);
-
-}  // namespace cpu
-
-namespace cuda {
-
-size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns);
-void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs,
-                       Workspace workspace);
-void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices,
-                     Matrix<float> scores, Workspace workspace);
-
-}  // namespace cuda
 }  // namespace duet

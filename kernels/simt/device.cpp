@@ -129,8 +129,11 @@ MemoryInfo memory_info(int device) {
   return {static_cast<int64_t>(simt::kGlobalBytes - simt::global_in_use()), static_cast<int64_t>(simt::kGlobalBytes)};
 }
 
-DeviceScope::DeviceScope(int device) : before_(0) { require_first(device, "device "); }
-DeviceScope::~DeviceScope() = default;
+int make_current(int device) {
+  require_first(device, "device ");
+  return 0;
+}
+void make_current_again(int) noexcept {}
 
 void* allocate(size_t bytes) {
   refuse_while_capturing("allocating");

@@ -67,25 +67,12 @@ DUET_HOST_DEVICE inline bool holds(const StepDecision::Reason& reason) {
 // Of the step with so many before it. Whatever a counter holds, it is a slot.
 DUET_HOST_DEVICE inline int64_t slot_of(int64_t before, int64_t slots) { return before > 0 ? before % slots : 0; }
 
-namespace cpu {
+DUET_BACKEND_FUNCTION(void, step_begin, const duet_context& context, const StepMail& mail, int64_t* begun,
+                      const StepTaken& taken)
+DUET_BACKEND_FUNCTION(void, step_decide, const duet_context& context, const StepDecision& decision,
+                      const StepCounters& counters, const StepReport& report)
+DUET_BACKEND_FUNCTION(void, step_scale_forward, const duet_context& context, const float* logarithm, float* scale)
+DUET_BACKEND_FUNCTION(void, step_scale_backward, const duet_context& context, const float* scale,
+                      const float* grad_scale, float* grad_logarithm)
 
-void step_begin(const duet_context& context, const StepMail& mail, int64_t* begun, const StepTaken& taken);
-void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters,
-                 const StepReport& report);
-void step_scale_forward(const duet_context& context, const float* logarithm, float* scale);
-void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale,
-                         float* grad_logarithm);
-
-}  // namespace cpu
-
-namespace cuda {
-
-void step_begin(const duet_context& context, const StepMail& mail, int64_t* begun, const StepTaken& taken);
-void step_decide(const duet_context& context, const StepDecision& decision, const StepCounters& counters,
-                 const StepReport& report);
-void step_scale_forward(const duet_context& context, const float* logarithm, float* scale);
-void step_scale_backward(const duet_context& context, const float* scale, const float* grad_scale,
-                         float* grad_logarithm);
-
-}  // namespace cuda
 }  // namespace duet

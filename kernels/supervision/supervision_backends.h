@@ -46,23 +46,13 @@ inline Range<int32_t> label_range(const SupervisionInputs& inputs) {
 }
 inline Range<float> ratio_range() { return {"inputs.ratio", 0, 1, true}; }
 
-namespace cpu {
-
-size_t supervision_workspace(int64_t samples, int64_t classes);
-void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
-                         const SupervisionOutputs& outputs, Workspace workspace);
-
-}  // namespace cpu
-
+DUET_BACKEND_FUNCTION(size_t, supervision_workspace, int64_t samples, int64_t classes)
+DUET_BACKEND_FUNCTION(void, supervision_forward, const duet_context& context, const SupervisionInputs& inputs,
+                      const SupervisionState& state, const SupervisionOutputs& outputs, Workspace workspace)
 namespace cuda {
-
-size_t supervision_workspace(int64_t samples, int64_t classes);
-void supervision_forward(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
-                         const SupervisionOutputs& outputs, Workspace workspace);
-
 // Whether p of the whole batch fits in a block's shared memory. Then one launch does all, and where the context notes
 // faults it notes a label or a ratio out of range itself.
 bool supervision_is_small(const duet_context& context, int64_t samples, int64_t classes);
-
 }  // namespace cuda
+
 }  // namespace duet

@@ -28,41 +28,19 @@ struct TripletSums {
   Matrix<float> grad;
 };
 
-namespace cpu {
-
-size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs);
+DUET_BACKEND_FUNCTION(size_t, triplet_workspace, const duet_context& context, const TripletInputs& inputs)
 // sum_x, sum_y: the derivatives of sum row_loss, not computed without data.
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss,
-                     Vector<float> row_active, Matrix<float> sum_x, Matrix<float> sum_y,
-                     const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(void, triplet_forward, const duet_context& context, const TripletInputs& inputs,
+                      Vector<float> row_loss, Vector<float> row_active, Matrix<float> sum_x, Matrix<float> sum_y,
+                      const duet_workspace& workspace)
 // grad += grad_loss / active sum
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss,
-                          const TripletSums& x, const TripletSums& y);
-void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active,
-                  Vector<float> loss, Vector<float> active);
+DUET_BACKEND_FUNCTION(void, triplet_add_gradient, const duet_context& context, Vector<const float> active,
+                      Vector<const float> grad_loss, const TripletSums& x, const TripletSums& y)
+DUET_BACKEND_FUNCTION(void, triplet_loss, const duet_context& context, Vector<const float> row_loss,
+                      Vector<const float> row_active, Vector<float> loss, Vector<float> active)
 // active, grad_loss: 1; a gradient without data is not computed.
-void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active,
-                      Vector<const float> grad_loss, Matrix<float> grad_x, Matrix<float> grad_y,
-                      const duet_workspace& workspace);
+DUET_BACKEND_FUNCTION(void, triplet_backward, const duet_context& context, const TripletInputs& inputs,
+                      Vector<const float> active, Vector<const float> grad_loss, Matrix<float> grad_x,
+                      Matrix<float> grad_y, const duet_workspace& workspace)
 
-}  // namespace cpu
-
-namespace cuda {
-
-size_t triplet_workspace(const duet_context& context, const TripletInputs& inputs);
-// sum_x, sum_y: the derivatives of sum row_loss, not computed without data.
-void triplet_forward(const duet_context& context, const TripletInputs& inputs, Vector<float> row_loss,
-                     Vector<float> row_active, Matrix<float> sum_x, Matrix<float> sum_y,
-                     const duet_workspace& workspace);
-// grad += grad_loss / active sum
-void triplet_add_gradient(const duet_context& context, Vector<const float> active, Vector<const float> grad_loss,
-                          const TripletSums& x, const TripletSums& y);
-void triplet_loss(const duet_context& context, Vector<const float> row_loss, Vector<const float> row_active,
-                  Vector<float> loss, Vector<float> active);
-// active, grad_loss: 1; a gradient without data is not computed.
-void triplet_backward(const duet_context& context, const TripletInputs& inputs, Vector<const float> active,
-                      Vector<const float> grad_loss, Matrix<float> grad_x, Matrix<float> grad_y,
-                      const duet_workspace& workspace);
-
-}  // namespace cuda
 }  // namespace duet

@@ -9,9 +9,9 @@
 #include "kernels/cpu/row_block.h"
 #include "kernels/cpu/thread_scratch.h"
 #include "kernels/cpu/tile_product.h"
-#include "kernels/distance/distance_gradient.h"
+#include "kernels/distance/distance_gradient_cpu.h"
 #include "kernels/triplet/triplet_backends.h"
-#include "kernels/triplet/triplet_row.h"
+#include "kernels/triplet/triplet_row_cpu.h"
 
 namespace duet::cpu {
 namespace {

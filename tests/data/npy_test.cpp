@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "data/file_bytes.h"
+#include "runtime/files/file_bytes.h"
 #include "tests/data/npy_files.h"
 #include "tests/data/sources.h"
 
@@ -239,11 +239,11 @@ TEST_CASE("a file that is truncated after it was opened is still all there") {
   const Folder folder;
   const std::string content(100'000, 'x');
   const auto path = folder.write("file", content);
-  const FileBytes file(path);
+  const duet::FileBytes file(path);
   std::filesystem::resize_file(path, 0);  // a page of a mapped file would now end the program
   CHECK(std::memcmp(file.bytes().data(), content.data(), content.size()) == 0);
   CHECK(file.bytes().size() == content.size());
-  CHECK(FileBytes(path).bytes().empty());
+  CHECK(duet::FileBytes(path).bytes().empty());
 }
 
 TEST_CASE("npy files: what the system refuses, and a round trip") {

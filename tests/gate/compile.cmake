@@ -22,7 +22,7 @@ else()
   set(object ${dir}/${name}.fatbin)
 endif()
 execute_process(
-  COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -Xptxas ${ptxas_options} -Werror all-warnings
+  COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -I${ROOT}/kernels/cuda/nvcc -Xptxas ${ptxas_options} -Werror all-warnings
           -gencode arch=compute_80,code=[${targets}] --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE} -o ${object}
   OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE result)
 file(GLOB temporaries ${kept}/*)

@@ -54,6 +54,7 @@ void call(duet_context& context, const Inputs& inputs, Measure measure, Call&& r
 
 duet_context context_of(duet_precision precision, int multiprocessors, int64_t shared_bytes) {
   duet_context context;
+  context.backend = backend_of(DUET_DEVICE_CUDA);
   context.device = DUET_DEVICE_CUDA;
   context.precision = precision;
   context.multiprocessors = multiprocessors;

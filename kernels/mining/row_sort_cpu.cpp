@@ -1,6 +1,6 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/mining/row_sort.cpp"
-#include "kernels/mining/row_sort.h"
+#define HWY_TARGET_INCLUDE "kernels/mining/row_sort_cpu.cpp"
+#include "kernels/mining/row_sort_cpu.h"
 
 #include <hwy/contrib/sort/vqsort.h>
 #include <hwy/foreach_target.h>

@@ -1,5 +1,5 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/triplet/triplet_all.cpp"
+#define HWY_TARGET_INCLUDE "kernels/triplet/triplet_all_cpu.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/compress-inl.h"
-#include "kernels/triplet/triplet_row.h"
+#include "kernels/triplet/triplet_row_cpu.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {

@@ -1,6 +1,6 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/mining/mining_rows.cpp"
-#include "kernels/mining/mining_rows.h"
+#define HWY_TARGET_INCLUDE "kernels/mining/mining_rows_cpu.cpp"
+#include "kernels/mining/mining_rows_cpu.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>

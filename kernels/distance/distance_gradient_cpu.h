@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/cpu/sweep.h"
-#include "kernels/distance/distance_tile.h"
+#include "kernels/distance/distance_tile_cpu.h"
 
 namespace duet::cpu {
 

@@ -1,4 +1,4 @@
-#include "data/file_bytes.h"
+#include "runtime/files/file_bytes.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,7 +12,7 @@
 
 #include "kernels/core/error.h"
 
-namespace duet::data {
+namespace duet {
 namespace {
 
 [[noreturn]] void refuse(const std::filesystem::path& path, int reason) {
@@ -67,4 +67,4 @@ FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
   return *this;
 }
 
-}  // namespace duet::data
+}  // namespace duet

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
-#include "kernels/mining/mining_rows.h"
+#include "kernels/mining/mining_rows_cpu.h"
 
 namespace duet::cpu {
 

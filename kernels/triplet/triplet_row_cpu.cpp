@@ -1,4 +1,4 @@
-#include "kernels/triplet/triplet_row.h"
+#include "kernels/triplet/triplet_row_cpu.h"
 
 #include <algorithm>
 

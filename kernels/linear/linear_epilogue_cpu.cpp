@@ -1,7 +1,7 @@
-#include "kernels/linear/linear_epilogue.h"
+#include "kernels/linear/linear_epilogue_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/linear/linear_epilogue.cpp"
+#define HWY_TARGET_INCLUDE "kernels/linear/linear_epilogue_cpu.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 //

@@ -1,6 +1,6 @@
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/distance/distance_gradient.cpp"
-#include "kernels/distance/distance_gradient.h"
+#define HWY_TARGET_INCLUDE "kernels/distance/distance_gradient_cpu.cpp"
+#include "kernels/distance/distance_gradient_cpu.h"
 
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>

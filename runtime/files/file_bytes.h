@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <span>
 
-namespace duet::data {
+namespace duet {
 
 class FileBytes {
  public:
@@ -25,4 +25,4 @@ class FileBytes {
   std::span<const std::byte> bytes_;
 };
 
-}  // namespace duet::data
+}  // namespace duet

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "kernels/core/check.h"
-#include "kernels/mining/row_sort.h"
+#include "kernels/mining/row_sort_cpu.h"
 
 namespace duet::cpu {
 
