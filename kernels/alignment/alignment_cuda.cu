@@ -8,24 +8,29 @@
 // products, 825 GFLOP and 3 GB through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
 #include "kernels/alignment/alignment_backends.h"
 #include "kernels/core/own_pair.h"
-#include "kernels/cuda/softmax_sweep.h"
 #include "kernels/distance/distance_gradient_cuda.h"
+#include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
 namespace {
 
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const AlignmentInputs& in)
-      : rows(workspace, context.precision, in.score, in.a.rows, in.v.rows, in.a.columns),
-        gradients(workspace, context.precision, in.score, in.a.rows, in.v.rows, in.a.columns),
-        sums(workspace, in.a.rows, in.v.rows),
-        scale(workspace, in.a.rows, in.v.rows),
-        row_sums(workspace.take<ProbabilityRow>(in.a.rows)) {}
+      : n(in.a.rows),
+        m(in.v.rows),
+        shape(single_tile_shape(context)),
+        rows(workspace, context.precision, in.score, n, m, in.a.columns),
+        gradients(workspace, context.precision, in.score, n, m, in.a.columns),
+        sums(workspace, n, m, shape.columns, Shift::yes, Cross::no, Directions::both, shape.block_rows),
+        scale_sums(workspace, n, m, dual_columns(context.precision)),
+        row_sums(workspace.take<ProbabilityRow>(n)) {}
 
+  int64_t n, m;
+  TileShape shape;
   DistanceRows rows;
   DistanceGradients gradients;
-  SoftmaxSums sums;
-  ScaleGradient scale;
+  PairSums sums;
+  TileSums scale_sums;
   ProbabilityRow* row_sums;  // n
 };
 
@@ -50,32 +55,43 @@ __device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TileP
   return !__syncthreads_or(!(1.001f * fabsf(scale) * bound <= kBoundedScore));
 }
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    alignment_kernel(DistanceView rows, const float* scale, Walk<T> walk, SoftmaxSumsView out) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+struct AlignmentForward {
+  static constexpr bool kAlone = true;
+  DistanceView rows;
+  const float* scale;
+  SumPartials of_rows, of_columns;
+
+  int steps() const { return rows.x.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
-    const bool bounded =
-        is_bounded<T>(rows, place, *scale);  // before the scores, beside which its registers have no place
+    // Before the scores, beside which its registers have no place.
+    const bool bounded = is_bounded<T>(rows, place, *scale);
     typename T::Values scores;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
-    take_scores<T>(loop.scratch(), out, place, bounded, scores);
+    accumulate_exponentials<T, false>(loop.scratch(), place, bounded, scores, scores, of_rows, of_columns);
   }
-}
+};
 
-// A row's or column's place in a softmax: its log-sum-exp times log2 e, +inf where it takes no part, and its upstream
-// weight, NaN where that finds no softmax. So e^min(x, 0) may drop a NaN.
-struct Pull {
+struct WriteLogSums {
+  const RunningSum* sums;
+  float* lse;
+
+  __device__ void operator()(int64_t i) const { lse[i] = static_cast<float>(sums[i].log()); }
+};
+
+// A row's or column's weight in the gradient: its log-sum-exp times log2 e, +inf where it takes no part, and its
+// upstream weight, NaN where that finds no softmax. So e^min(x, 0) may drop a NaN.
+struct SoftmaxWeight {
   float log_sum = INFINITY, weight = 0;
 
   __device__ __forceinline__ float of(float score) const { return weight * ptx::exp2(fminf(score - log_sum, 0)); }
 };
-__device__ __forceinline__ Pull pull_of(Vector<const float> lse, Vector<const float> weight, int64_t i, bool inside) {
+__device__ __forceinline__ SoftmaxWeight softmax_weight(Vector<const float> lse, Vector<const float> weight, int64_t i,
+                                                        bool inside) {
   const float w = inside && weight.data ? __ldg(weight.data + i) : 0;
   if (w == 0) return {};
   const float log_sum = __ldg(lse.data + i);
@@ -84,17 +100,17 @@ __device__ __forceinline__ Pull pull_of(Vector<const float> lse, Vector<const fl
 
 // d loss/d score from the log-sum-exps of rows and columns.
 template <class T>
-struct PulledScores {
+struct LogSumGradient {
   float scale;  // of the score
   const TilePlace& place;
   Vector<const float> lse_column, weight_column;
   float* scale_sum;  // of d loss/d score times distance
-  Pull rows[T::kThreadRows];
+  SoftmaxWeight rows[T::kThreadRows];
 
   struct Column {
-    const PulledScores& of;
+    const LogSumGradient& of;
     bool inside;
-    Pull column;
+    SoftmaxWeight column;
     // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly
     // does.
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
@@ -108,41 +124,50 @@ struct PulledScores {
   };
   __device__ __forceinline__ Column column(int c) const {
     const bool inside = T::column(c) < place.columns;
-    return {*this, inside, pull_of(lse_column, weight_column, place.first_column + T::column(c), inside)};
+    return {*this, inside, softmax_weight(lse_column, weight_column, place.first_column + T::column(c), inside)};
   }
 };
 
-// The tile's part of d loss/d scale. All threads of the block.
-__device__ __forceinline__ void store_scale(float sum, duet_metric score, double* tiles) {
-  const double total = block_sum(static_cast<double>(sum));
-  if (threadIdx.x == 0) tiles[blockIdx.x] = score == DUET_METRIC_INNER ? total : -total;
+// A tile of d loss/d score, and its part of d loss/d scale. All threads of the block.
+template <class T, class Scores>
+__device__ __forceinline__ void store_score_gradient(uint32_t* shared, const DistanceView& rows,
+                                                     const DistanceGradientView& out, const TilePlace& place,
+                                                     const Scores& scores, const float& scale_sum, double* scale_sums,
+                                                     typename T::Values& values) {
+  store_gradient<T>(shared, rows, out, place, scores, values);
+  add_tile_sum(scale_sums, rows.metric == DUET_METRIC_INNER ? scale_sum : -scale_sum);
 }
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    alignment_gradient_kernel(DistanceView rows, const float* scale, Block block, Vector<const float> lse_row,
-                              Vector<const float> lse_column, Vector<const float> weight_row,
-                              Vector<const float> weight_column, DistanceGradientView out, double* scale_tiles) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place, values);
-  float scale_sum = 0;
-  PulledScores<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r)
-    scores.rows[r] = pull_of(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
-  take_gradient<T>(shared, rows, out, place, scores, values);
-  store_scale(scale_sum, rows.metric, scale_tiles);
-}
+struct AlignmentGradient {
+  DistanceView rows;
+  const float* scale;
+  Vector<const float> lse_row, lse_column, weight_row, weight_column;
+  DistanceGradientView out;
+  double* scale_sums;
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_kernel(DistanceView rows, const float* scale, Walk<T> walk, Vector<const float> lse_row,
-                         Matrix<float> probabilities) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    typename T::Values values;
+    fill_distances<T>(shared, rows, place, values);
+    float scale_sum = 0;
+    LogSumGradient<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r)
+      scores.rows[r] = softmax_weight(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
+    store_score_gradient<T>(shared, rows, out, place, scores, scale_sum, scale_sums, values);
+  }
+};
+
+struct Probabilities {
+  static constexpr bool kAlone = true;
+  DistanceView rows;
+  const float* scale;
+  Vector<const float> lse_row;
+  Matrix<float> to;
+
+  int steps() const { return rows.x.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values values;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
@@ -155,10 +180,9 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
       for (int c = 0; c < T::kThreadColumns; ++c)
         values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));
     }
-    T::store(values, probabilities.data + place.first_row * probabilities.stride + place.first_column,
-             probabilities.stride, place.rows, place.columns);
+    T::store(values, to.data + place.first_row * to.stride + place.first_column, to.stride, place.rows, place.columns);
   }
-}
+};
 
 // A warp a row.
 constexpr int kRowThreads = 128;
@@ -202,42 +226,40 @@ struct StoredProbabilities {
   __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
 };
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    probabilities_gradient_kernel(DistanceView rows, const float* scale, Block block, Matrix<const float> p,
-                                  Matrix<const float> grad_p, const ProbabilityRow* row_sums, DistanceGradientView out,
-                                  double* scale_tiles) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  fill_distances<T>(shared, rows, place, values);
-  float scale_sum = 0;
-  StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r)
-    scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
-  take_gradient<T>(shared, rows, out, place, scores, values);
-  store_scale(scale_sum, rows.metric, scale_tiles);
-}
+struct ProbabilitiesGradient {
+  DistanceView rows;
+  const float* scale;
+  Matrix<const float> p, grad_p;
+  const ProbabilityRow* row_sums;
+  DistanceGradientView out;
+  double* scale_sums;
 
-// What both backward passes share; launch(tile type, block) forms a block of d loss/d score. On half tiles: a whole one
-// and what marks its close pairs do not fit the registers.
-template <class Launch>
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    typename T::Values values;
+    fill_distances<T>(shared, rows, place, values);
+    float scale_sum = 0;
+    StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r)
+      scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
+    store_score_gradient<T>(shared, rows, out, place, scores, scale_sum, scale_sums, values);
+  }
+};
+
+// What both backward passes share; gradient_of() is called once all is prepared. On half tiles: a whole one and
+// what marks its close pairs do not fit the registers.
+template <class GradientOf>
 void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out,
-              Scratch& scratch, Launch&& launch) {
+              Scratch& scratch, GradientOf&& gradient_of) {
   scratch.rows.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(context, scratch.rows, inputs.a, inputs.v, out.a, out.v);
-  scratch.scale.begin(context);
+  const auto gradient = gradient_of();
   with_precision(context.precision, [&](auto precision) {
-    using T = DualTile<decltype(precision)::value>;
-    for_each_block(inputs.a.rows, inputs.v.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
-      launch(T(), block);
-      scratch.gradients.add(context, block, T::kColumns);
-      scratch.scale.merge(context, tiles_of<T>(block));
-    });
+    sweep_backward<DualTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient, scratch.gradients,
+                                                         {{&scratch.scale_sums, out.scale}});
   });
   scratch.gradients.finish(context);
-  if (out.scale) scratch.scale.finish(context, out.scale.data);
 }
 
 bool nothing_to_do(const AlignmentInputs& inputs, const AlignmentGradients& out) {
@@ -257,17 +279,13 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  scratch.sums.begin(context);
+  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.sums.row_partials(),
+                                 scratch.sums.column_partials()};
   with_single_tile(context, [&](auto tile) {
-    using T = decltype(tile);
-    for_each_block(inputs.a.rows, inputs.v.rows, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
-      DUET_LAUNCH(alignment_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (scratch.rows.view(), inputs.scale.data, walk, scratch.sums.view());
-      scratch.sums.merge(context, block, T::kColumns);
-    });
+    sweep_forward<decltype(tile)>(context, scratch.n, scratch.m, scratch.shape.block_rows, forward, {&scratch.sums});
   });
-  scratch.sums.finish(context, lse_row, lse_column);
+  if (lse_row) for_each_position(context, scratch.n, WriteLogSums{scratch.sums.rows(), lse_row.data});
+  if (lse_column) for_each_position(context, scratch.m, WriteLogSums{scratch.sums.columns(), lse_column.data});
 }
 
 void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,
@@ -277,11 +295,10 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   if ((!grad_lse_row && !grad_lse_column) || nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
-    using T = decltype(tile);
-    DUET_LAUNCH(alignment_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-    (scratch.rows.view(), inputs.scale.data, block, lse_row, lse_column, grad_lse_row, grad_lse_column,
-     scratch.gradients.view(), scratch.scale.tiles());
+  backward(context, inputs, gradients, scratch, [&] {
+    return AlignmentGradient{
+        scratch.rows.view(),      inputs.scale.data,        lse_row, lse_column, grad_lse_row, grad_lse_column,
+        scratch.gradients.view(), scratch.scale_sums.data()};
   });
 }
 
@@ -291,13 +308,9 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
+  const Probabilities forward{scratch.rows.view(), inputs.scale.data, lse_row, probabilities};
   with_single_tile(context, [&](auto tile) {
-    using T = decltype(tile);
-    for_each_block(probabilities.rows, probabilities.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
-      DUET_LAUNCH(probabilities_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (scratch.rows.view(), inputs.scale.data, walk, lse_row, probabilities);
-    });
+    sweep_forward<decltype(tile)>(context, scratch.n, scratch.m, scratch.shape.block_rows, forward);
   });
 }
 
@@ -307,14 +320,12 @@ void alignment_probabilities_backward(const duet_context& context, const Alignme
   if (nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  DUET_LAUNCH(row_sums_kernel, (probabilities.rows + kRowThreads / 32 - 1) / (kRowThreads / 32), kRowThreads, 0,
-              context.stream)
+  DUET_LAUNCH(row_sums_kernel, ceil_div(probabilities.rows, kRowThreads / 32), kRowThreads, 0, context.stream)
   (probabilities, grad_probabilities, scratch.row_sums);
-  backward(context, inputs, gradients, scratch, [&](auto tile, const Block& block) {
-    using T = decltype(tile);
-    DUET_LAUNCH(probabilities_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-    (scratch.rows.view(), inputs.scale.data, block, probabilities, grad_probabilities, scratch.row_sums,
-     scratch.gradients.view(), scratch.scale.tiles());
+  backward(context, inputs, gradients, scratch, [&] {
+    return ProbabilitiesGradient{scratch.rows.view(),      inputs.scale.data, probabilities,
+                                 grad_probabilities,       scratch.row_sums,  scratch.gradients.view(),
+                                 scratch.scale_sums.data()};
   });
 }
 

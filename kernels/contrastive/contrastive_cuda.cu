@@ -14,50 +14,41 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kFinishThreads = 128;
-
-struct ForwardTile {
+struct SoftmaxForward {
+  static constexpr bool kAlone = true;
   ContrastiveView view;
   SumPartials rows, columns, target_rows, target_columns;
   float* own;
-};
 
-template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks)
-    softmax_kernel(ForwardTile to, Walk<ContrastiveTile<P>> walk) {
-  using T = ContrastiveTile<P>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+  int steps() const { return view.scores.a.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values scores;
-    T::multiply(loop, dots_of<T>(to.view.scores, place, true), dots_of<T>(to.view.scores, walk.place(tile + 1), true),
-                scores);
-    scale_dots<T>(to.view.scores.factor(), place, scores);
-    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-    take_own_scores<T>(own_pair, place, scores, to.own);
-    if (to.view.scores.bounded())
-      take_exponentials<T, true, false>(loop.scratch(), place, scores, scores, to.rows, to.columns);
-    else
-      take_exponentials<T, false, false>(loop.scratch(), place, scores, scores, to.rows, to.columns);
-    if (to.view.agreement.groups > 0)
-      target_sums<T, false>(loop.scratch(), to.view.agreement, place, own_pair, scores, to.target_rows,
-                            to.target_columns);
+    T::multiply(loop, dots_of<T>(view.scores, place, true), dots_of<T>(view.scores, walk.place(tile + 1), true), scores);
+    scale_dots<T>(view.scores.factor(), place, scores);
+    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
+    store_own_scores<T>(own_pair, place, scores, own);
+    accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, rows, columns);
+    if (view.agreement.groups > 0)
+      accumulate_positives<T, false>(loop.scratch(), view.agreement, place, own_pair, scores, target_rows,
+                                     target_columns);
   }
-}
+};
 
-template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks)
-    sigmoid_kernel(ContrastiveView view, SumPartials rows, Walk<ContrastiveTile<P>> walk) {
-  using T = ContrastiveTile<P>;
-  constexpr int kRows = kRowsOfPull<T>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  const float scale = *view.scores.scale, bias = *view.bias;
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+struct SigmoidForward {
+  static constexpr bool kAlone = true;
+  ContrastiveView view;
+  SumPartials rows;
+
+  int steps() const { return view.scores.a.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
+    constexpr int kRows = kRowsOfSums<T>;
     typename T::Values dots;
     T::multiply(loop, dots_of<T>(view.scores, place, true), dots_of<T>(view.scores, walk.place(tile + 1), true), dots);
+    const float scale = *view.scores.scale, bias = *view.bias;
     const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     float of_row[T::kThreadRows] = {};
     DUET_UNROLL
@@ -78,75 +69,55 @@ __global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<
     const int k = static_cast<int>(threadIdx.x);
     if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, make_float2(totals[k], 0), 0);
   }
-}
+};
 
 // One direction's losses and statistics.
-struct Finish {
+struct FinishSoftmax {
   const RunningSum* sums;
   const float* own;
   Direction direction;
   Vector<float> loss;
   Matrix<float> statistics;
+
+  __device__ void operator()(int64_t i) const {
+    loss.data[i] = softmax_loss(direction.parts(i, own, sums[i]), direction.others(i), statistics.row(i));
+  }
 };
 
-__global__ void __launch_bounds__(kFinishThreads) finish_softmax_kernel(Finish to) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
-  if (i >= to.loss.size) return;
-  to.loss[i] = softmax_loss(to.direction.parts(i, to.own, to.sums[i]), to.direction.others(i), to.statistics.row(i));
-}
+struct FinishSigmoid {
+  const RunningSum* sums;
+  Vector<float> loss;
 
-__global__ void __launch_bounds__(kFinishThreads) finish_sigmoid_kernel(const RunningSum* sums, Vector<float> loss) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
-  if (i < loss.size) loss.data[i] = static_cast<float>(sums[i].sum);
-}
+  __device__ void operator()(int64_t i) const { loss.data[i] = static_cast<float>(sums[i].sum); }
+};
 
-int64_t finish_blocks(Vector<float> loss) { return (loss.size + kFinishThreads - 1) / kFinishThreads; }
+// forward over all tiles, in the context's precision.
+template <class Forward>
+void sweep(const duet_context& context, const ContrastiveScratch& scratch, const Forward& forward,
+           std::initializer_list<const PairSums*> sums) {
+  with_precision(context.precision, [&](auto precision) {
+    sweep_forward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
+                                                               sums);
+  });
+}
 
 void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
                      const ContrastiveScratch& scratch) {
-  const PairSums* target = view.agreement.groups > 0 ? &scratch.target_sums : nullptr;
-  const ForwardTile to{view,
-                       scratch.sums.row_partials(),
-                       scratch.sums.column_partials(),
-                       scratch.target_sums.row_partials(),
-                       scratch.target_sums.column_partials(),
-                       scratch.own};
-  if (target) target->begin(context);
-  with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, view.scores.a.steps());
-      DUET_LAUNCH(softmax_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (to, walk);
-      if (target)
-        merge_sums(context, block, T::kColumns, {&scratch.sums, target});
-      else
-        merge_sums(context, block, T::kColumns, {&scratch.sums});
-    });
-  });
-  const auto finish = [&](const Finish& side) {
-    DUET_LAUNCH(finish_softmax_kernel, finish_blocks(side.loss), kFinishThreads, 0, context.stream)(side);
-  };
-  finish({scratch.sums.rows(), scratch.own, row_direction(view.agreement, target), out.row_loss, out.row_statistics});
-  finish({scratch.sums.columns(), scratch.own, column_direction(view.agreement, target), out.column_loss,
-          out.column_statistics});
-}
-
-void sigmoid_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
-                     const ContrastiveScratch& scratch) {
-  with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, view.scores.a.steps());
-      DUET_LAUNCH(sigmoid_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (view, scratch.sums.row_partials(), walk);
-      merge_sums(context, block, T::kColumns, {&scratch.sums});
-    });
-  });
-  DUET_LAUNCH(finish_sigmoid_kernel, finish_blocks(out.row_loss), kFinishThreads, 0, context.stream)
-  (scratch.sums.rows(), out.row_loss);
+  const PairSums &sums = scratch.sums, &target = scratch.target_sums;
+  const bool targets = view.agreement.groups > 0;
+  const SoftmaxForward forward{
+      view, sums.row_partials(), sums.column_partials(), target.row_partials(), target.column_partials(), scratch.own};
+  if (targets)
+    sweep(context, scratch, forward, {&sums, &target});
+  else
+    sweep(context, scratch, forward, {&sums});
+  const PairSums* positives = targets ? &target : nullptr;
+  for_each_position(context, scratch.n,
+                    FinishSoftmax{sums.rows(), scratch.own, row_direction(view.agreement, positives), out.row_loss,
+                                  out.row_statistics});
+  for_each_position(context, scratch.m,
+                    FinishSoftmax{sums.columns(), scratch.own, column_direction(view.agreement, positives),
+                                  out.column_loss, out.column_statistics});
 }
 
 }  // namespace
@@ -164,11 +135,9 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   const ContrastiveView view = scratch.prepare(context, in);
-  scratch.sums.begin(context);
-  if (scratch.sigmoid)
-    sigmoid_forward(context, view, out, scratch);
-  else
-    softmax_forward(context, view, out, scratch);
+  if (!scratch.sigmoid) return softmax_forward(context, view, out, scratch);
+  sweep(context, scratch, SigmoidForward{view, scratch.sums.row_partials()}, {&scratch.sums});
+  for_each_position(context, scratch.n, FinishSigmoid{scratch.sums.rows(), out.row_loss});
 }
 
 }  // namespace duet::cuda

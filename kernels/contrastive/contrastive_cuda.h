@@ -3,17 +3,13 @@
 #pragma once
 
 #include "kernels/contrastive/contrastive_formula.h"
-#include "kernels/cuda/agreement.h"
+#include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
 
 // With W or a softplus and the sums that go with them a thread has registers for 64 dots, not for 128.
 template <duet_precision P>
 using ContrastiveTile = DualTile<P>;
-constexpr int contrastive_columns(duet_precision precision) {
-  return is_exact(precision) ? ContrastiveTile<DUET_PRECISION_FP32>::kColumns
-                             : ContrastiveTile<DUET_PRECISION_BF16>::kColumns;
-}
 
 struct ContrastiveView {
   ScoreView scores;
@@ -25,7 +21,7 @@ struct ContrastiveScratch {
   ContrastiveScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
       : n(in.a.rows),
         m(in.v.rows),
-        tile_columns(contrastive_columns(context.precision)),
+        tile_columns(dual_columns(context.precision)),
         sigmoid(in.kind == DUET_CONTRASTIVE_KIND_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
         agreement(workspace, n, m, in.class_a.columns),
@@ -34,7 +30,7 @@ struct ContrastiveScratch {
         target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no,
                     Cross::yes),
         own(workspace.take<float>(n)),
-        pulls(workspace, sigmoid ? 0 : n, sigmoid ? 0 : m),
+        weights(workspace, sigmoid ? 0 : n, sigmoid ? 0 : m),
         scale_sums(workspace, n, m, tile_columns),
         bias_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.a.columns) {}
@@ -58,7 +54,7 @@ struct ContrastiveScratch {
   PairSums sums;         // of exponentials; sigmoid: of a row's losses
   PairSums target_sums;  // N and -sum pos s
   float* own;            // n: the score of a row with its own column
-  Pulls pulls;
+  GradientWeights weights;
   TileSums scale_sums, bias_sums;
   BlockGradients products;
 };
@@ -70,8 +66,8 @@ struct Sigmoid {
 
   // The exponent in two parts: rounded to one, it would cost e^-|x| ten units in the last place from |x| = 16 on.
   __device__ explicit Sigmoid(float at) : x(at) {
-    constexpr float kLog2ELow = 1.92596303e-8f, kMost = 200;  // e^-kMost is 0
-    const float size = fabsf(x) > kMost ? kMost : fabsf(x);   // NaN stays
+    constexpr float kMost = 200;                             // e^-kMost is 0
+    const float size = fabsf(x) > kMost ? kMost : fabsf(x);  // NaN stays
     const float high = __fmul_rn(size, -kLog2E), low = fmaf(size, -kLog2ELow, fmaf(size, -kLog2E, -high)),
                 e = ptx::exp2(high);
     decay = fmaf(e, low * static_cast<float>(kLn2), e);
@@ -83,20 +79,20 @@ struct Sigmoid {
   }
 };
 
-// What a row (or a column) pulls with: w (P - What), nothing without a target.
-struct ContrastivePullOf {
+// The gradient weights of a row or a column: w (P - What), nothing without a target.
+struct ContrastiveGradientWeight {
   Matrix<const float> statistics;
   Vector<const float> weight;  // without data: 0
 
-  __device__ Pull operator()(int64_t i) const {
-    Pull pull{};
-    if (!weight) return pull;
+  __device__ GradientWeight operator()(int64_t i) const {
+    GradientWeight to{};
+    if (!weight) return to;
     const float* of = statistics.row(i);
     const float w = weight_of(of, weight, i);
-    pull.student_log_sum = of[kLogSum];
-    pull.student = taking_part(w, of[kLogSum]);
-    pull.target = w == 0 ? 0 : w / of[kPositives];
-    return pull;
+    to.student_log_sum = of[kLogSum];
+    to.student = taking_part(w, of[kLogSum]);
+    to.target = w == 0 ? 0 : w / of[kPositives];
+    return to;
   }
   // At its own pair.
   __device__ double own(int64_t i) const {

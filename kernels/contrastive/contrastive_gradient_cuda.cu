@@ -9,70 +9,75 @@
 namespace duet::cuda {
 namespace {
 
-struct GradientTile {
+struct SoftmaxGradient {
   ContrastiveView view;
-  PullView pull;            // softmax
-  const float* row_weight;  // sigmoid
+  GradientWeightView weights;
   GradientBlock gradient;
-  double *scale_sums, *bias_sums;
+  double* scale_sums;
+
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    typename T::Values dots;
+    fill_dots<T>(shared, view.scores, place, dots);
+    const float scale = *view.scores.scale;
+    const float sum = view.scores.bounded()
+                          ? form_gradient<T, true, false>(view.agreement, weights, place, scale, 0, dots, dots)
+                          : form_gradient<T, false, false>(view.agreement, weights, place, scale, 0, dots, dots);
+    store_tile<T>(gradient, place, dots);
+    add_tile_sum(scale_sums, sum);
+  }
 };
 
-template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks)
-    softmax_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values dots;
-  fill_dots<T>(shared, to.view.scores, place, dots);
-  const float scale = *to.view.scores.scale;
-  const float sum = to.view.scores.bounded()
-                        ? pull_tile<T, true, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots)
-                        : pull_tile<T, false, false>(to.view.agreement, to.pull, place, scale, 0, dots, dots);
-  take_tile<T>(to.gradient, place, dots);
-  add_tile_sum(to.scale_sums, sum);
-}
+struct SigmoidGradient {
+  ContrastiveView view;
+  const float* row_weight;
+  GradientBlock gradient;
+  double *scale_sums, *bias_sums;
 
-template <duet_precision P>
-__global__ void __launch_bounds__(ContrastiveTile<P>::kThreads, ContrastiveTile<P>::kBlocks)
-    sigmoid_gradient_kernel(GradientTile to, Block block) {
-  using T = ContrastiveTile<P>;
-  constexpr int kRows = kRowsOfSums<T>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values dots;
-  fill_dots<T>(shared, to.view.scores, place, dots);
-  const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-  const float scale = *to.view.scores.scale, bias = *to.view.bias;
-  float scale_sum = 0, bias_sum = 0;
-  DUET_UNROLL
-  for (int first = 0; first < T::kThreadRows; first += kRows) {
-    float weights[kRows][T::kThreadColumns], row_weight[kRows];
-    fill_weights<T>(to.view.agreement, place, first, weights);
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    constexpr int kRows = kRowsOfSums<T>;
+    typename T::Values dots;
+    fill_dots<T>(shared, view.scores, place, dots);
+    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
+    const float scale = *view.scores.scale, bias = *view.bias;
+    float scale_sum = 0, bias_sum = 0;
     DUET_UNROLL
-    for (int r = 0; r < kRows; ++r)
-      row_weight[r] = T::row(first + r) < place.rows ? to.row_weight[place.first_row + T::row(first + r)] : 0;
-    DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
+    for (int first = 0; first < T::kThreadRows; first += kRows) {
+      float weights[kRows][T::kThreadColumns], of_row[kRows];
+      fill_weights<T>(view.agreement, place, first, weights);
       DUET_UNROLL
-      for (int r = 0; r < kRows; ++r) {
-        const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
-        const float dot = dots(first + r, c);
-        float g = row_weight[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(own ? 1 : weights[r][c]);
-        // What has no weight takes no part, though x be NaN.
-        if (T::row(first + r) >= place.rows || T::column(c) >= place.columns || row_weight[r] == 0) g = 0;
-        scale_sum = g == 0 ? scale_sum : fmaf(g, dot, scale_sum);
-        bias_sum += g;
-        dots(first + r, c) = g * scale;
+      for (int r = 0; r < kRows; ++r)
+        of_row[r] = T::row(first + r) < place.rows ? row_weight[place.first_row + T::row(first + r)] : 0;
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        DUET_UNROLL
+        for (int r = 0; r < kRows; ++r) {
+          const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
+          const float dot = dots(first + r, c);
+          float g = of_row[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(own ? 1 : weights[r][c]);
+          // What has no weight takes no part, though x be NaN.
+          if (T::row(first + r) >= place.rows || T::column(c) >= place.columns || of_row[r] == 0) g = 0;
+          scale_sum = g == 0 ? scale_sum : fmaf(g, dot, scale_sum);
+          bias_sum += g;
+          dots(first + r, c) = g * scale;
+        }
       }
     }
+    store_tile<T>(gradient, place, dots);
+    add_tile_sum(scale_sums, scale_sum);
+    add_tile_sum(bias_sums, bias_sum);
   }
-  take_tile<T>(to.gradient, place, dots);
-  const double2 total = block_reduce(make_double2(scale_sum, bias_sum),
-                                     [](double2 a, double2 b) { return make_double2(a.x + b.x, a.y + b.y); });
-  if (threadIdx.x > 0) return;
-  to.scale_sums[blockIdx.x] += total.x;
-  to.bias_sums[blockIdx.x] += total.y;
+};
+
+// gradient over all tiles, in the context's precision.
+template <class Gradient>
+void sweep(const duet_context& context, ContrastiveScratch& scratch, const Gradient& gradient,
+           std::initializer_list<TileTotal> totals) {
+  with_precision(context.precision, [&](auto precision) {
+    sweep_backward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
+                                                                scratch.products, totals);
+  });
 }
 
 }  // namespace
@@ -85,34 +90,22 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
     return small_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
-  GradientTile to{scratch.prepare(context, in), scratch.pulls.view(),    out.row_weight.data, {},
-                  scratch.scale_sums.data(),    scratch.bias_sums.data()};
+  const ContrastiveView view = scratch.prepare(context, in);
   scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v, nullptr, in.grad_factor_a.data,
                          in.grad_factor_v.data);
-  scratch.scale_sums.begin(context);
-  scratch.bias_sums.begin(context);
-  to.gradient = scratch.products.block();
-  if (!scratch.sigmoid) {
-    const ContrastivePullOf of_rows{row_statistics, out.row_weight}, of_columns{column_statistics, out.column_weight};
-    set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view.scores, of_rows);
-    set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view.scores, of_columns);
-    set_own(context, to.pull, to.view.agreement, of_rows, of_columns);
-  }
-  with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = ContrastiveTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBlockRows, kBackwardColumns, [&](const Block& block) {
-      if (scratch.sigmoid)
-        DUET_LAUNCH(sigmoid_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes,
-                    context.stream)
-      (to, block);
-      else DUET_LAUNCH(softmax_gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes,
-                       context.stream)(to, block);
-      scratch.products.add(context, block);
-    });
-  });
-  if (out.scale) scratch.scale_sums.add_to(context, out.scale.data);
-  if (out.bias) scratch.bias_sums.add_to(context, out.bias.data);
+  const TileTotal scale{&scratch.scale_sums, out.scale}, bias{&scratch.bias_sums, out.bias};
+  double *const scale_sums = scratch.scale_sums.data(), *const bias_sums = scratch.bias_sums.data();
+  const GradientBlock block = scratch.products.block();
+  if (scratch.sigmoid)
+    return sweep(context, scratch, SigmoidGradient{view, out.row_weight.data, block, scale_sums, bias_sums},
+                 {scale, bias});
+  const GradientWeightView weights = scratch.weights.view();
+  const ContrastiveGradientWeight of_rows{row_statistics, out.row_weight},
+      of_columns{column_statistics, out.column_weight};
+  store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view.scores, of_rows);
+  store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view.scores, of_columns);
+  store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
+  sweep(context, scratch, SoftmaxGradient{view, weights, block, scale_sums}, {scale});
 }
 
 }  // namespace duet::cuda

@@ -110,7 +110,7 @@ void small_contrastive_backward(const duet_context& context, const ContrastiveIn
   if (in.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
     run(SmallSigmoid{out.row_weight.data});
   else
-    run(SmallSoftmax<ContrastivePullOf, false>{
+    run(SmallSoftmax<ContrastiveGradientWeight, false>{
         {{row_statistics, out.row_weight}, {column_statistics, out.column_weight}}});
 }
 

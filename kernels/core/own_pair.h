@@ -6,9 +6,9 @@
 // nothing else x = inf. Everything is in nats.
 #pragma once
 
-#include <float.h>
 #include <math.h>
 
+#include "kernels/core/constants.h"
 #include "kernels/core/host_device.h"
 
 namespace duet {
@@ -56,7 +56,7 @@ struct OtherPositives {
 
 // Whether a row with this N, sum pos with the own pair, has a target. A sum below the smallest normal float counts as
 // none, because its reciprocal would be infinite; NaN has one, so that it shows.
-DUET_HOST_DEVICE inline bool has_target(float weight) { return !(weight < FLT_MIN); }
+DUET_HOST_DEVICE inline bool has_target(float weight) { return !(weight < kSmallestNormal); }
 
 DUET_HOST_DEVICE inline double not_below_zero(double value) { return value < 0 ? 0 : value; }  // NaN stays
 

@@ -7,11 +7,10 @@
 #include <memory>
 #include <type_traits>
 
+#include "kernels/core/ceil_div.h"
 #include "kernels/core/dispatch.h"
 
 namespace duet::cpu {
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // One item of a parallel loop, whose body is the closure.
 using ItemCall = void (*)(void* closure, int64_t item, int thread) noexcept;

@@ -102,21 +102,23 @@ class ScoreGradient {
  public:
   ScoreGradient(Workspace& workspace, const Sweep& sweep);
 
-  void begin() { scale_ = 0; }
+  void begin() { scale_.begin(); }
   Matrix<float> tile(const Tile& tile) const {
     return block_.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
   }
   // The tile holds d loss/d dots and is complete; by_scale: its part of d loss/d scale.
-  void close(const Tile& tile, double by_scale);
+  void close(const Tile& tile, double by_scale) { scale_.add(tile, by_scale); }
   // The finished block's gradient.
-  Matrix<float> merge(const Block& block);
-  // sum of d loss/d score * dots over the blocks merged so far.
-  double scale() const { return scale_; }
+  Matrix<float> merge(const Block& block) {
+    scale_.merge(block);
+    return block_.part(0, 0, block.rows, block.columns);
+  }
+  // d loss/d scale over the blocks merged so far.
+  double scale() const { return scale_.value(); }
 
  private:
   Matrix<float> block_;
-  double* slot_scale_;
-  double scale_ = 0;
+  SlotSum scale_;
 };
 
 }  // namespace duet::cpu

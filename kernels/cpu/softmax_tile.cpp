@@ -46,12 +46,11 @@ void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_
 // Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the
 // scale.
 bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float* column_shift, float& largest) {
-  constexpr float kWidest = 60;
   largest = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < dots.rows; ++i) largest = row_shift[i] > largest ? row_shift[i] : largest;
   bool one = std::isfinite(largest);
   const float highest = largest;
-  const auto near = [highest, size](float value) { return (highest - value) * size <= kWidest; };  // NaN: no
+  const auto near = [highest, size](float value) { return (highest - value) * size <= kWidestShift; };  // NaN: no
   for (int64_t i = 0; i < dots.rows; ++i) one = one && near(row_shift[i]);
   for (int64_t j = 0; j < dots.columns; ++j) one = one && near(column_shift[j]);
   if (!std::isfinite(largest)) largest = 0;

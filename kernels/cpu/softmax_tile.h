@@ -14,6 +14,7 @@
 #pragma once
 
 #include "kernels/core/check.h"
+#include "kernels/core/constants.h"
 #include "kernels/cpu/parallel.h"
 
 namespace duet::cpu {
@@ -21,7 +22,6 @@ namespace duet::cpu {
 inline constexpr int64_t kLanePadding = 16;
 constexpr int64_t padded(int64_t columns) { return ceil_div(columns, kLanePadding) * kLanePadding; }
 
-inline constexpr float kBoundedScore = 40;
 // A little over the largest Euclidean norm of a row, and at least 1e-15; NaN where one is.
 float norm_bound(const duet_context& context, Matrix<const float> rows);
 

@@ -75,6 +75,25 @@ class Sweep {
   Width width_;
 };
 
+// A number that all tiles add to, in the order of the blocks and, within one, of its row tiles.
+class SlotSum {
+ public:
+  SlotSum(Workspace& workspace, const Sweep& sweep) : slots_(workspace.take<double>(sweep.slots())) {}
+
+  void begin() { value_ = 0; }
+  void add(const Tile& tile, double part) {
+    slots_[tile.slot] = tile.block_column == 0 ? part : slots_[tile.slot] + part;
+  }
+  void merge(const Block& block) {
+    for (int64_t slot = 0; slot < block.slots; ++slot) value_ += slots_[slot];
+  }
+  double value() const { return value_; }
+
+ private:
+  double* slots_;  // slots
+  double value_ = 0;
+};
+
 // The second operand of a block's scores: the rows of v that are its columns, packed for it alone.
 class BlockScores {
  public:

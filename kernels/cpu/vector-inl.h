@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/core/constants.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -32,7 +34,7 @@ HWY_INLINE FloatVector exp_below_89(FloatTag d, FloatVector x) {
   const hn::RebindToSigned<FloatTag> di;
   constexpr float kLowest = -86.98f;                  // 2^(n-1) of the last step stays a normal number
   const auto round_to_int = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it leaves the integer in the low bits
-  const auto shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), round_to_int);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, kLog2E), round_to_int);
   const auto n = hn::Sub(shifted, round_to_int);
   const auto r = hn::NegMulAdd(n, hn::Set(d, kLn2Low), hn::NegMulAdd(n, hn::Set(d, kLn2High), x));
   // 2 e^r on |r| <= ln2/2; doubled, so that the scale below is 2^(n-1) and n = 128 needs no case of its own.
@@ -62,8 +64,8 @@ HWY_INLINE FloatVector exp_at_most(FloatTag d, FloatVector x, FloatVector most) 
 class BoundedExp {
  public:
   explicit BoundedExp(float scale)
-      : high_(static_cast<float>(scale * kLog2E)),
-        low_(static_cast<float>(scale * kLog2E - static_cast<double>(high_))) {}
+      : high_(static_cast<float>(scale * kLog2EInDouble)),
+        low_(static_cast<float>(scale * kLog2EInDouble - static_cast<double>(high_))) {}
 
   HWY_INLINE FloatVector operator()(FloatTag d, FloatVector x) const {
     const hn::RebindToSigned<FloatTag> di;
@@ -80,7 +82,6 @@ class BoundedExp {
   }
 
  private:
-  static constexpr double kLog2E = 1.4426950408889634;
   float high_, low_;
 };
 

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, 
 void pack(const duet_context& context, Matrix<const float> classes, Vector<const float> trust, int groups, float4* to,
           float2* trusts) {
   const int64_t rows = packed_rows(classes.rows);
-  const dim3 grid(static_cast<unsigned>((rows + kThreads - 1) / kThreads), static_cast<unsigned>(groups));
+  const dim3 grid(static_cast<unsigned>(ceil_div(rows, kThreads)), static_cast<unsigned>(groups));
   DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)
   (PackClasses{classes, trust.data, to, trusts, rows});
 }
@@ -48,7 +48,7 @@ void pack(const duet_context& context, Matrix<const float> classes, Vector<const
 
 AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes) : view_{} {
   constexpr int64_t kMostGroups = 65535;  // of a grid's second dimension
-  const int64_t groups = (classes + 3) / 4;
+  const int64_t groups = ceil_div(classes, 4);
   require(groups <= kMostGroups, "inputs.class_a: expected at most ", 4 * kMostGroups, " classes, got ", classes);
   view_.groups = static_cast<int>(groups);
   view_.n = n, view_.m = m;

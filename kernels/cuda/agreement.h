@@ -1,6 +1,6 @@
 // Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and what the losses make of it: sums
-// over a row's or column's positives (target_sums), and d loss/d score of a tile, softmax and target together
-// (pull_tile).
+// over a row's or column's positives (accumulate_positives), and d loss/d score of a tile, softmax and target together
+// (form_gradient).
 //
 // W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the
 // precision: it is small beside d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a
@@ -8,6 +8,7 @@
 // = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
 #pragma once
 
+#include "kernels/cuda/positions.h"
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
@@ -62,16 +63,20 @@ struct OwnPairs {
   __device__ bool operator()(int row, int column) const { return column == row + offset; }
 };
 template <class T>
-__device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, const TilePlace& place) {
-  const int64_t offset = place.first_row + agreement.own - place.first_column;
-  if (!agreement.paired || offset <= -kTileRows || offset >= T::kColumns) return {false, 0};
+__device__ __forceinline__ OwnPairs own_pairs(bool paired, int64_t own, const TilePlace& place) {
+  const int64_t offset = place.first_row + own - place.first_column;
+  if (!paired || offset <= -kTileRows || offset >= T::kColumns) return {false, 0};
   return {true, static_cast<int>(offset)};
+}
+template <class T>
+__device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, const TilePlace& place) {
+  return own_pairs<T>(agreement.paired, agreement.own, place);
 }
 
 // own[i] = the score of row i with its own column, where that lies in the tile, which from then on is without it.
 template <class T>
-__device__ __forceinline__ void take_own_scores(const OwnPairs& own_pair, const TilePlace& place,
-                                                typename T::Values& scores, float* own) {
+__device__ __forceinline__ void store_own_scores(const OwnPairs& own_pair, const TilePlace& place,
+                                                 typename T::Values& scores, float* own) {
   if (!own_pair.any) return;
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
@@ -97,7 +102,7 @@ struct Direction {
     if (!positives) return {0, 0};
     return {positives[i].sum, positives[i].cross * kLn2};
   }
-  // own: what take_own_scores wrote; sum: of the others.
+  // own: what store_own_scores wrote; sum: of the others.
   __device__ OwnAndOthers parts(int64_t i, const float* own, const RunningSum& sum) const {
     const int64_t partner = i + to_partner;
     if (!paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
@@ -115,7 +120,7 @@ inline Direction column_direction(const AgreementView& agreement, const PairSums
 template <class T>
 inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
 template <class T>
-inline constexpr int kRowsOfPull = 8 / T::kThreadColumns;
+inline constexpr int kRowsOfGradient = 8 / T::kThreadColumns;
 
 // weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
 template <class T, int kRows>
@@ -150,9 +155,10 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
 // For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum
 // pos (-s); own pairs left out. All threads of the block.
 template <class T, bool kEntropy>
-__device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementView& agreement, const TilePlace& place,
-                                            const OwnPairs& own_pair, const typename T::Values& scores,
-                                            const SumPartials& rows, const SumPartials& columns) {
+__device__ __forceinline__ void accumulate_positives(uint32_t* shared, const AgreementView& agreement,
+                                                     const TilePlace& place, const OwnPairs& own_pair,
+                                                     const typename T::Values& scores, const SumPartials& rows,
+                                                     const SumPartials& columns) {
   constexpr int kRows = kRowsOfSums<T>;
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
@@ -175,84 +181,79 @@ __device__ __forceinline__ void target_sums(uint32_t* shared, const AgreementVie
       }
     }
   }
-  const int k = static_cast<int>(threadIdx.x);
-  const float2* row_sums = T::reduce_rows(T::template area<float2>(shared, kRowSumArea), of_row, SumPairs());
-  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, row_sums[k], 0);
-  const float2* column_sums =
-      T::reduce_columns(T::template area<float2>(shared, kColumnSumArea), of_column, SumPairs());
-  if (k < place.columns) write_sum(columns, place.row_tile, place.block_column + k, column_sums[k], 0);
+  store_plain_sums<T>(shared, place, of_row, of_column, rows, columns);
 }
 
-// Backward: what a row or a column pulls with.
+// Backward: the weights of a row's or a column's parts of the gradient.
 //   d loss/d score = student (P as it sees it) + teacher (P') - target pos, the weights with their signs
 // factor holds the weights and the trust; shift the log-sum-exps, in units of log 2, or infinity where the direction
 // does not take part. Where scores are bounded, e^-lse is in the weight and shift not looked at.
-struct PullTerms {
+struct GradientWeightTerms {
   float4 factor;  // student, teacher, target, trust
   float2 shift;   // student, teacher
 };
 // packed_rows each, weights 0 past the end.
-struct PullFactors {
+struct GradientWeightRows {
   float4* factor;
   float2* shift;
 };
-struct PullView {
-  PullFactors rows, columns;
+struct GradientWeightView {
+  GradientWeightRows rows, columns;
   float* own;  // d loss/d score of row i with its own column, where that is in the matrix
 };
 
-class Pulls {
+class GradientWeights {
  public:
-  Pulls(Workspace& workspace, int64_t n, int64_t m)
+  GradientWeights(Workspace& workspace, int64_t n, int64_t m)
       : view_{{workspace.take<float4>(packed_rows(n)), workspace.take<float2>(packed_rows(n))},
               {workspace.take<float4>(packed_rows(m)), workspace.take<float2>(packed_rows(m))},
               workspace.take<float>(packed_rows(n))} {}
-  const PullView& view() const { return view_; }
+  const GradientWeightView& view() const { return view_; }
 
  private:
-  PullView view_;
+  GradientWeightView view_;
 };
 
 // A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none. The
 // weights are taking_part's: where there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a probability
 // is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though its score be NaN or
 // infinite.
-struct Pull {
+struct GradientWeight {
   float student_log_sum, student, teacher_log_sum, teacher, target, trust;
 };
 __device__ __forceinline__ float probability(float x) { return ptx::exp2(fminf(x, 0)); }
-__device__ __forceinline__ PullTerms pull_terms(const Pull& pull, bool bounded) {
+__device__ __forceinline__ GradientWeightTerms gradient_weight_terms(const GradientWeight& given, bool bounded) {
   const auto weight = [&](float weight, float log_sum) {
     return bounded && weight != 0 ? static_cast<float>(weight * ::exp(-static_cast<double>(log_sum))) : weight;
   };
   const auto shift = [&](float weight, float log_sum) { return weight == 0 ? INFINITY : log_sum * kLog2E; };
-  return {make_float4(weight(pull.student, pull.student_log_sum), weight(pull.teacher, pull.teacher_log_sum),
-                      pull.target, pull.trust),
-          make_float2(shift(pull.student, pull.student_log_sum), shift(pull.teacher, pull.teacher_log_sum))};
+  return {make_float4(weight(given.student, given.student_log_sum), weight(given.teacher, given.teacher_log_sum),
+                      given.target, given.trust),
+          make_float2(shift(given.student, given.student_log_sum), shift(given.teacher, given.teacher_log_sum))};
 }
 // d loss/d score of a pair that is no own pair, its scores s and with kTeacher t in units of log 2; of bounded scores
 // no shift is looked at.
 template <bool kBounded, bool kTeacher>
-__device__ __forceinline__ float pull_of_pair(float s, float t, float w, const PullTerms& row,
-                                              const PullTerms& column) {
-  const auto pulled = [](float x, float row_shift, float column_shift, float of_row, float of_column) {
+__device__ __forceinline__ float score_gradient(float s, float t, float w, const GradientWeightTerms& row,
+                                                const GradientWeightTerms& column) {
+  const auto softmax_part = [](float x, float row_shift, float column_shift, float of_row, float of_column) {
     if constexpr (kBounded)
       return ptx::exp2(x) * (of_row + of_column);
     else
       return probability(x - row_shift) * of_row + probability(x - column_shift) * of_column;
   };
-  float g = pulled(s, row.shift.x, column.shift.x, row.factor.x, column.factor.x);
-  if constexpr (kTeacher) g += pulled(t, row.shift.y, column.shift.y, row.factor.y, column.factor.y);
+  float g = softmax_part(s, row.shift.x, column.shift.x, row.factor.x, column.factor.x);
+  if constexpr (kTeacher) g += softmax_part(t, row.shift.y, column.shift.y, row.factor.y, column.factor.y);
   return g - w * fmaf(row.factor.z, column.factor.w, column.factor.z * row.factor.w);
 }
 
 // dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score
 // times dot.
 template <class T, bool kBounded, bool kTeacher>
-__device__ __forceinline__ float pull_tile(const AgreementView& agreement, const PullView& pull, const TilePlace& place,
-                                           float scale, float teacher_factor, typename T::Values& dots,
-                                           const typename T::Values& teacher) {
-  constexpr int kRows = kRowsOfPull<T>;
+__device__ __forceinline__ float form_gradient(const AgreementView& agreement, const GradientWeightView& weights_of,
+                                               const TilePlace& place, float scale, float teacher_factor,
+                                               typename T::Values& dots, const typename T::Values& teacher) {
+  constexpr int kRows = kRowsOfGradient<T>;
   const float factor = scale * kLog2E;
   const OwnPairs own_pair = own_pairs<T>(agreement, place);
   const bool whole = place.rows == kTileRows && place.columns == T::kColumns;
@@ -261,25 +262,25 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
-    PullTerms row[kRows] = {};
+    GradientWeightTerms row[kRows] = {};
     float own_gradient[kRows];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      own_gradient[r] = own_pair.any ? pull.own[place.first_row + T::row(first + r)] : 0;
-      row[r].factor = pull.rows.factor[place.first_row + T::row(first + r)];
-      if constexpr (!kBounded) row[r].shift = pull.rows.shift[place.first_row + T::row(first + r)];
+      own_gradient[r] = own_pair.any ? weights_of.own[place.first_row + T::row(first + r)] : 0;
+      row[r].factor = weights_of.rows.factor[place.first_row + T::row(first + r)];
+      if constexpr (!kBounded) row[r].shift = weights_of.rows.shift[place.first_row + T::row(first + r)];
     }
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
-      PullTerms column{};
-      column.factor = pull.columns.factor[place.first_column + T::column(c)];
-      if constexpr (!kBounded) column.shift = pull.columns.shift[place.first_column + T::column(c)];
+      GradientWeightTerms column{};
+      column.factor = weights_of.columns.factor[place.first_column + T::column(c)];
+      if constexpr (!kBounded) column.shift = weights_of.columns.shift[place.first_column + T::column(c)];
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const float dot = dots(first + r, c);
         float t = 0;
         if constexpr (kTeacher) t = teacher(first + r, c) * teacher_factor;
-        float g = pull_of_pair<kBounded, kTeacher>(dot * factor, t, weights[r][c], row[r], column);
+        float g = score_gradient<kBounded, kTeacher>(dot * factor, t, weights[r][c], row[r], column);
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) g = own_gradient[r];
         if (!whole && (T::row(first + r) >= place.rows || T::column(c) >= place.columns)) g = 0;
         sum = g == 0 ? sum : fmaf(g, dot, sum);  // the dot may be infinite
@@ -290,46 +291,52 @@ __device__ __forceinline__ float pull_tile(const AgreementView& agreement, const
   return sum;
 }
 
-// Every row's or column's factors: pull_of(i) says what element i < count pulls with, its trust apart (null: 1); past
-// the end 0.
-constexpr int kPullThreads = 128;
-template <class View, class PullOf>
-__global__ void __launch_bounds__(kPullThreads)
-    set_pulls_kernel(PullFactors to, int64_t count, int64_t padded, const float* trust, View view, PullOf pull_of) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x;
-  if (i >= padded) return;
-  Pull pull{};
-  if (i < count) {
-    pull = pull_of(i);
-    pull.trust = trust ? trust[i] : 1;
+// Every row's or column's weights: weight_of(i) gives those of element i < count, its trust apart (null: 1); past the
+// end 0. view: whose bounded() the tiles ask.
+template <class View, class WeightOf>
+struct StoreGradientWeights {
+  GradientWeightRows to;
+  int64_t count;
+  const float* trust;
+  View view;
+  WeightOf weight_of;
+
+  __device__ void operator()(int64_t i) const {
+    GradientWeight weight{};
+    if (i < count) {
+      weight = weight_of(i);
+      weight.trust = trust ? trust[i] : 1;
+    }
+    const GradientWeightTerms terms = gradient_weight_terms(weight, view.bounded());
+    to.factor[i] = terms.factor;
+    to.shift[i] = terms.shift;
   }
-  const PullTerms terms = pull_terms(pull, view.bounded());
-  to.factor[i] = terms.factor;
-  to.shift[i] = terms.shift;
-}
-// view: whose bounded() the tiles ask.
-template <class View, class PullOf>
-void set_pulls(const duet_context& context, const PullFactors& to, int64_t count, Vector<const float> trust,
-               const View& view, const PullOf& pull_of) {
-  const int64_t padded = packed_rows(count);
-  DUET_LAUNCH((set_pulls_kernel<View, PullOf>), padded / kPullThreads, kPullThreads, 0, context.stream)
-  (to, count, padded, trust.data, view, pull_of);
+};
+template <class View, class WeightOf>
+void store_gradient_weights(const duet_context& context, const GradientWeightRows& to, int64_t count,
+                            Vector<const float> trust, const View& view, const WeightOf& weight_of) {
+  for_each_position(context, packed_rows(count),
+                    StoreGradientWeights<View, WeightOf>{to, count, trust.data, view, weight_of});
 }
 
-// Every row's gradient of its own pair: what row i and column j pull with there, rows.own(i) and columns.own(j). With a
-// number of blocks in its launch bounds it does not spill on sm_120.
-template <class PullOf>
-__global__ void __launch_bounds__(kPullThreads, 1)
-    set_own_kernel(float* own, int64_t n, int64_t m, int64_t to_partner, PullOf rows, PullOf columns) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kPullThreads + threadIdx.x, j = i + to_partner;
-  if (i < n) own[i] = j >= 0 && j < m ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
-}
-template <class PullOf>
-void set_own(const duet_context& context, const PullView& pull, const AgreementView& agreement, const PullOf& rows,
-             const PullOf& columns) {
+// Every row's gradient of its own pair: rows.own(i) + columns.own(j), where that pair is in the matrix.
+template <class WeightOf>
+struct StoreOwnGradients {
+  float* own;
+  int64_t columns_there, to_partner;
+  WeightOf rows, columns;
+
+  __device__ void operator()(int64_t i) const {
+    const int64_t j = i + to_partner;
+    own[i] = j >= 0 && j < columns_there ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
+  }
+};
+template <class WeightOf>
+void store_own_gradients(const duet_context& context, const GradientWeightView& weights, const AgreementView& agreement,
+                         const WeightOf& rows, const WeightOf& columns) {
   if (!agreement.paired) return;
-  DUET_LAUNCH(set_own_kernel<PullOf>, (agreement.n + kPullThreads - 1) / kPullThreads, kPullThreads, 0, context.stream)
-  (pull.own, agreement.n, agreement.m, agreement.own, rows, columns);
+  for_each_position(context, agreement.n,
+                    StoreOwnGradients<WeightOf>{weights.own, agreement.m, agreement.own, rows, columns});
 }
 
 // A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order

@@ -15,7 +15,7 @@ struct ColumnRuns {
   int64_t rows, columns, rows_a_run, runs;
 
   ColumnRuns(int64_t r, int64_t c)
-      : rows(r), columns(c), rows_a_run(std::max(kLeastRows, pieces(r, kMost))), runs(pieces(r, rows_a_run)) {}
+      : rows(r), columns(c), rows_a_run(std::max(kLeastRows, ceil_div(r, kMost))), runs(ceil_div(r, rows_a_run)) {}
   // Doubles of scratch for sums of so many terms; a single run needs none.
   int64_t partials(int terms) const { return runs > 1 ? runs * terms * columns : 0; }
 };
@@ -55,7 +55,7 @@ __device__ ColumnTerms<kTerms> run_sums(int64_t first, int64_t end, int64_t j, i
 template <int kTerms, class Terms, class Finish>
 __global__ void __launch_bounds__(ColumnRuns::kColumns* ColumnRuns::kLanes)
     column_sums_kernel(ColumnRuns cut, Terms terms, Finish finish, double* partials) {
-  const unsigned across = static_cast<unsigned>((cut.columns + ColumnRuns::kColumns - 1) / ColumnRuns::kColumns);
+  const unsigned across = static_cast<unsigned>(ceil_div(cut.columns, ColumnRuns::kColumns));
   const int64_t run = blockIdx.x / across,
                 j = int64_t{blockIdx.x % across} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
   const int64_t end = (run + 1) * cut.rows_a_run < cut.rows ? (run + 1) * cut.rows_a_run : cut.rows;
@@ -83,12 +83,12 @@ __global__ void __launch_bounds__(kElementThreads)
 template <int kTerms, class Terms, class Finish>
 void column_sums(const duet_context& context, const ColumnRuns& cut, const Terms& terms, const Finish& finish,
                  double* partials) {
-  const int64_t grid = cut.runs * pieces(cut.columns, ColumnRuns::kColumns);
+  const int64_t grid = cut.runs * ceil_div(cut.columns, ColumnRuns::kColumns);
   DUET_LAUNCH((column_sums_kernel<kTerms, Terms, Finish>), grid, ColumnRuns::kColumns * ColumnRuns::kLanes, 0,
               context.stream)
   (cut, terms, finish, partials);
   if (cut.runs <= 1) return;
-  DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), pieces(cut.columns, kElementThreads), kElementThreads, 0,
+  DUET_LAUNCH((column_merge_kernel<kTerms, Finish>), ceil_div(cut.columns, kElementThreads), kElementThreads, 0,
               context.stream)
   (cut, finish, partials);
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/core/ceil_div.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/cuda/launch.h"
@@ -13,8 +14,6 @@
 namespace duet::cuda {
 
 inline constexpr int kElementThreads = 256;
-
-inline constexpr int64_t pieces(int64_t count, int64_t of) { return (count + of - 1) / of; }
 
 template <class T>
 bool contiguous(Matrix<T> x) {
@@ -76,8 +75,8 @@ void for_each_element(const duet_context& context, int64_t rows, int64_t columns
   const int width = wide ? 4 : 1;
   int lanes_log2 = 0;
   while ((width << lanes_log2) < columns && (1 << lanes_log2) < kElementThreads) ++lanes_log2;
-  const int64_t across = pieces(columns, int64_t{width} << lanes_log2),
-                down = pieces(rows, kElementThreads >> lanes_log2);
+  const int64_t across = ceil_div(columns, int64_t{width} << lanes_log2),
+                down = ceil_div(rows, kElementThreads >> lanes_log2);
   const ElementTiles tiles{rows, columns, static_cast<unsigned>(across), lanes_log2};
   const int64_t grid = across * down;  // refused by the launch where 2^31 blocks are too few, across with it
   if (wide)

@@ -2,6 +2,7 @@
 // no multiple of anything.
 #pragma once
 
+#include "kernels/core/ceil_div.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/core/norm.h"
@@ -9,11 +10,11 @@
 
 namespace duet::cuda {
 
-constexpr int64_t rounded_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
+constexpr int64_t rounded_up(int64_t count, int64_t unit) { return ceil_div(count, unit) * unit; }
 // Rows of a packed operand: whole tiles of any kind, so that a tile product never looks at a bound.
 constexpr int64_t packed_rows(int64_t rows) { return rounded_up(rows, 256); }
 constexpr int64_t packed_stride(duet_precision precision, int64_t d) {
-  return rounded_up(d, kStepWords * elements_of_word(precision)) / elements_of_word(precision);
+  return ceil_div(d, kStepWords * elements_of_word(precision)) * kStepWords;
 }
 
 // Facts of the rows, packed_rows(n) each; null: not wanted.

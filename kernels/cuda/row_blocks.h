@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/core/ceil_div.h"
 #include "kernels/core/check.h"
 #include "kernels/cuda/block_sort.h"
 #include "kernels/cuda/sort.h"
@@ -18,9 +19,6 @@ inline constexpr int64_t kBlockElements = int64_t{1} << 24, kMostBlockRows = 204
 constexpr int64_t block_rows(int64_t n, int64_t m) {
   return std::min(n, std::clamp<int64_t>(kBlockElements / std::max<int64_t>(m, 1), 1, kMostBlockRows));
 }
-
-// Blocks of threads for count items of which each takes this many.
-constexpr int64_t groups_of(int64_t count, int64_t each) { return (count + each - 1) / each; }
 
 // body(first row, number of rows)
 template <class Body>

@@ -10,10 +10,6 @@ namespace duet::cuda {
 inline constexpr int kRowThreads = 256;  // of a block
 inline constexpr int64_t kWarpRow = 2048;
 
-struct LargerNumber {  // passes over NaN
-  __device__ double operator()(double a, double b) const { return a > b || b != b ? a : b; }
-};
-
 // The kTeam threads that own the same row; all of them call together.
 template <int kTeam>
 struct RowTeam {
@@ -58,7 +54,7 @@ __global__ void __launch_bounds__(kRowThreads, 3) rows_kernel(int64_t rows, Body
 template <class Body>
 void for_each_row(const duet_context& context, int64_t rows, int64_t columns, bool wide, const Body& body) {
   const bool warp = columns <= kWarpRow;
-  const int64_t grid = warp ? pieces(rows, kRowThreads / 32) : rows;
+  const int64_t grid = warp ? ceil_div(rows, kRowThreads / 32) : rows;
   if (warp && wide)
     DUET_LAUNCH((rows_kernel<32, 4, Body>), grid, kRowThreads, 0, context.stream)(rows, body);
   else if (warp)

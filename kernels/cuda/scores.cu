@@ -1,6 +1,7 @@
 // Plan. The longest row: a block a side over the norms that packing left, 4 bytes a row. Merge: 8 warps take an eighth
 // of a position's tiles each, 32 positions a block, reads of 128 bytes a warp: a forward block's partials are at most
 // 12 bytes x 4096 x 256 and as many again, some 25 MB that lie in L2, under 1 % of the block's products at d = 512.
+#include "kernels/cuda/positions.h"
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
@@ -22,10 +23,11 @@ __global__ void __launch_bounds__(kThreads) longest_kernel(Longest of, float* lo
   if (threadIdx.x == 0) longest[blockIdx.x] = largest;
 }
 
-__global__ void __launch_bounds__(kThreads) reset_kernel(RunningSum* sums, int64_t count) {
-  const int64_t k = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (k < count) sums[k] = RunningSum::none();
-}
+struct Reset {
+  RunningSum* sums;
+
+  __device__ void operator()(int64_t k) const { sums[k] = RunningSum::none(); }
+};
 
 struct Merge {
   SumPartials partials;
@@ -89,9 +91,9 @@ void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matr
 }
 
 PairSums::PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
-                   Directions directions)
+                   Directions directions, int64_t block_rows)
     : n_(n), m_(directions == Directions::both ? m : 0), directions_(directions) {
-  const int64_t rows = std::min(packed_rows(n), kBlockRows), columns = std::min(packed_rows(m), kForwardColumns);
+  const int64_t rows = std::min(packed_rows(n), block_rows), columns = std::min(packed_rows(m), kForwardColumns);
   row_partials_ = take_partials(workspace, columns / tile_columns, rows, shift, cross);
   rows_ = workspace.take<RunningSum>(n);
   if (directions == Directions::rows) return;
@@ -100,8 +102,8 @@ PairSums::PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns,
 }
 
 void PairSums::begin(const duet_context& context) const {
-  DUET_LAUNCH(reset_kernel, (n_ + kThreads - 1) / kThreads, kThreads, 0, context.stream)(rows_, n_);
-  DUET_LAUNCH(reset_kernel, (m_ + kThreads - 1) / kThreads, kThreads, 0, context.stream)(columns_, m_);
+  for_each_position(context, n_, Reset{rows_});
+  for_each_position(context, m_, Reset{columns_});
 }
 
 void merge_sums(const duet_context& context, const Block& block, int tile_columns,
@@ -109,13 +111,14 @@ void merge_sums(const duet_context& context, const Block& block, int tile_column
   Merges merges{};
   unsigned count = 0;
   for (const PairSums* pair : sums) {
+    if (pair->empty()) continue;
     merges.merge[count++] = {pair->row_partials(), pair->rows() + block.first_row,
-                             (block.columns + tile_columns - 1) / tile_columns, block.rows};
+                             ceil_div(block.columns, tile_columns), block.rows};
     if (pair->directions() == Directions::rows) continue;
     merges.merge[count++] = {pair->column_partials(), pair->columns() + block.first_column,
-                             (block.rows + kTileRows - 1) / kTileRows, block.columns};
+                             ceil_div(block.rows, kTileRows), block.columns};
   }
-  const auto across = static_cast<unsigned>((std::max(block.rows, block.columns) + kPositions - 1) / kPositions);
+  const auto across = static_cast<unsigned>(ceil_div(std::max(block.rows, block.columns), kPositions));
   DUET_LAUNCH(merge_kernel, dim3(across, count), kParts * kPositions, 0, context.stream)(merges);
 }
 

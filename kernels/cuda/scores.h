@@ -3,28 +3,24 @@
 //
 // Tiles hold scores in units of log 2, so that an exponential is one ex2; nats come back where a loss is written. Where
 // the rows are so short that no score exceeds kBoundedScore, which the longest row of either side tells before the
-// sweep, every shift is 0: no maxima, and one exponential serves a row and a column. Else (a temperature near 0.01 or
-// below, wild norms) every row and column of a tile has a shift of its own.
+// sweep, every shift is 0: no maxima. Else (a temperature near 0.01 or below, wild norms) the tile's maxima say whether
+// one shift serves all of it or every row and column has its own.
 //
 // A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the
 // tiles to sums that are carried in double, so that a row of 10^5 columns keeps its last digits. Host:
 //   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then
-//   merge_sums(context, block, tile_columns, {&sums});
+//   merge_sums(context, block, tile_columns, {&sums});    pairs/driver_cuda.h does all three
 #pragma once
 
 #include <initializer_list>
 
+#include "kernels/core/constants.h"
 #include "kernels/core/own_pair.h"
 #include "kernels/cuda/sweep.h"
 
 namespace duet::cuda {
 
-inline constexpr float kLog2E = 1.44269504f;
-inline constexpr double kLn2 = 0.69314718055994531;
-inline constexpr float kBoundedScore =
-    40;  // nats: e^40 and 10^5 times it, and their reciprocals, are far inside float32
 inline constexpr float kOutside = kLeftOut;  // a score outside the matrix
-inline constexpr float kLargestFloat = 3.402823466e38f;
 
 struct ScoreView {
   Packed a, v;
@@ -86,6 +82,8 @@ struct RunningSum {
 
   static __host__ __device__ RunningSum none() { return {-INFINITY, 0, 0}; }
   __device__ void add(double shift, double more, double more_cross) {
+    if (more == 0 && more_cross == 0)
+      return;                       // whatever its shift, which would carry away what small numbers there are
     constexpr double kReach = 256;  // sums may grow by 2^256 over the reference, far from double's 2^1023
     if (!(shift <= reference + kReach)) {
       const double down = ::exp2(reference - shift);  // 0 for the first tile
@@ -109,14 +107,15 @@ enum class Directions { rows, both };
 
 class PairSums {
  public:
-  // Directions::rows: the columns have no sums.
+  // Directions::rows: the columns have no sums. block_rows: of the blocks that are swept (driver_cuda.h).
   PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
-           Directions directions = Directions::both);
+           Directions directions = Directions::both, int64_t block_rows = kBlockRows);
 
   void begin(const duet_context& context) const;
   const SumPartials& row_partials() const { return row_partials_; }
   const SumPartials& column_partials() const { return column_partials_; }
   Directions directions() const { return directions_; }
+  bool empty() const { return n_ == 0; }
   RunningSum* rows() const { return rows_; }
   RunningSum* columns() const { return columns_; }
 
@@ -127,7 +126,7 @@ class PairSums {
   RunningSum *rows_ = nullptr, *columns_ = nullptr;
 };
 
-// The sums of a finished block, both directions of up to three PairSums.
+// The sums of a finished block, both directions of up to three PairSums; what was taken for no rows is passed over.
 void merge_sums(const duet_context& context, const Block& block, int tile_columns,
                 std::initializer_list<const PairSums*> sums);
 
@@ -149,68 +148,110 @@ __device__ __forceinline__ void write_sum(const SumPartials& to, int tile, int p
   if (to.shift) to.shift[at] = shift;
 }
 
-// sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y. All
-// threads of the block.
-template <class T, bool kBounded, bool kCross>
-__device__ __forceinline__ void take_exponentials(uint32_t* shared, const TilePlace& place, const typename T::Values& x,
-                                                  const typename T::Values& y, const SumPartials& rows,
-                                                  const SumPartials& columns) {
+__device__ __forceinline__ float2 pair_of(float sum) { return make_float2(sum, 0); }
+__device__ __forceinline__ float2 pair_of(float2 sums) { return sums; }
+
+// A thread's sums, one number or two a row and a column, to the partial buffers; the shifts belong to the tile's row or
+// column k. All threads of the block.
+template <class T, class Sums, class Add, class RowShift, class ColumnShift>
+__device__ __forceinline__ void store_sums(uint32_t* shared, const TilePlace& place, Sums (&of_row)[T::kThreadRows],
+                                           Sums (&of_column)[T::kThreadColumns], Add add, const SumPartials& rows,
+                                           const SumPartials& columns, const RowShift& row_shift,
+                                           const ColumnShift& column_shift) {
+  const int k = static_cast<int>(threadIdx.x);
+  const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, add);
+  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair_of(row_sums[k]), row_shift(k));
+  const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, add);
+  if (k < place.columns)
+    write_sum(columns, place.row_tile, place.block_column + k, pair_of(column_sums[k]), column_shift(k));
+}
+// The same of sums without a shift.
+template <class T>
+__device__ __forceinline__ void store_plain_sums(uint32_t* shared, const TilePlace& place,
+                                                 float2 (&of_row)[T::kThreadRows],
+                                                 float2 (&of_column)[T::kThreadColumns], const SumPartials& rows,
+                                                 const SumPartials& columns) {
+  const auto none = [](int) { return 0.0f; };
+  store_sums<T>(shared, place, of_row, of_column, SumPairs(), rows, columns, none, none);
+}
+
+// sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y; both are
+// called with (r, c). Bounded scores have the shift 0. Else one shift, the tile's largest score, and so one exponential
+// an element, serves rows and columns where all their maxima lie within kWidestShift of it; else every row and every
+// column has its own maximum, and an element two exponentials. All threads of the block.
+template <class T, bool kCross, class X, class Y>
+__device__ __forceinline__ void accumulate_exponentials(uint32_t* shared, const TilePlace& place, bool bounded,
+                                                        const X& x, const Y& y, const SumPartials& rows,
+                                                        const SumPartials& columns) {
   using Sums = std::conditional_t<kCross, float2, float>;
   using Add = std::conditional_t<kCross, SumPairs, Sum>;
-  float row_shift[T::kThreadRows] = {}, column_shift[T::kThreadColumns] = {};
   const float *largest_of_row = nullptr, *largest_of_column = nullptr;
-  if constexpr (!kBounded) {
+  float shift = 0;
+  bool common = true;
+  if (!bounded) {
     float of_row[T::kThreadRows], of_column[T::kThreadColumns];
     DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = x(r, 0);
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      of_row[r] = x(r, 0);
+      DUET_UNROLL
+      for (int c = 1; c < T::kThreadColumns; ++c) of_row[r] = fmaxf(of_row[r], x(r, c));
+    }
+    largest_of_row = T::reduce_rows(T::template area<float>(shared, kRowShiftArea), of_row, MaxNumber());
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
       of_column[c] = x(0, c);
       DUET_UNROLL
-      for (int r = 0; r < T::kThreadRows; ++r) {
-        of_row[r] = fmaxf(of_row[r], x(r, c));
-        of_column[c] = fmaxf(of_column[c], x(r, c));
-      }
+      for (int r = 1; r < T::kThreadRows; ++r) of_column[c] = fmaxf(of_column[c], x(r, c));
     }
-    largest_of_row = T::reduce_rows(T::template area<float>(shared, kRowShiftArea), of_row, Larger());
-    largest_of_column = T::reduce_columns(T::template area<float>(shared, kColumnShiftArea), of_column, Larger());
-    DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) row_shift[r] = finite_or_zero(largest_of_row[T::row(r)]);
-    DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) column_shift[c] = finite_or_zero(largest_of_column[T::column(c)]);
+    largest_of_column = T::reduce_columns(T::template area<float>(shared, kColumnShiftArea), of_column, MaxNumber());
+    float high = -INFINITY, low = INFINITY;  // of finite maxima; every warp finds the same
+    const auto widen = [&](float largest) {
+      const bool finite = fabsf(largest) <= kLargestFloat;
+      high = finite ? fmaxf(high, largest) : high;
+      low = finite ? fminf(low, largest) : low;
+    };
+    for (int k = T::lane(); k < place.rows; k += 32) widen(largest_of_row[k]);
+    for (int k = T::lane(); k < place.columns; k += 32) widen(largest_of_column[k]);
+    high = warp_max(high);
+    shift = finite_or_zero(high);
+    common = high - warp_min(low) <= kWidestShift * kLog2E;
   }
   Sums of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) {
+  const auto add = [](Sums& sums, float e, float difference) {
+    if constexpr (kCross)
+      sums = make_float2(sums.x + e, fmaf(e, difference, sums.y));
+    else
+      sums += e;
+  };
+  const auto difference = [&](int r, int c) { return kCross ? x(r, c) - y(r, c) : 0; };
+  if (common) {
     DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
-      const float e_row = ptx::exp2(kBounded ? x(r, c) : x(r, c) - row_shift[r]);
-      const float e_column = kBounded ? e_row : ptx::exp2(x(r, c) - column_shift[c]);
-      if constexpr (kCross) {
-        const float difference = x(r, c) - y(r, c);
-        of_row[r] = make_float2(of_row[r].x + e_row, fmaf(e_row, difference, of_row[r].y));
-        of_column[c] = make_float2(of_column[c].x + e_column, fmaf(e_column, difference, of_column[c].y));
-      } else {
-        of_row[r] += e_row;
-        of_column[c] += e_column;
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        const float e = ptx::exp2(x(r, c) - shift);
+        add(of_row[r], e, difference(r, c));
+        add(of_column[c], e, difference(r, c));
       }
     }
+  } else {
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) {
+      const float of = finite_or_zero(largest_of_row[T::row(r)]);
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) add(of_row[r], ptx::exp2(x(r, c) - of), difference(r, c));
+    }
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const float of = finite_or_zero(largest_of_column[T::column(c)]);
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) add(of_column[c], ptx::exp2(x(r, c) - of), difference(r, c));
+    }
   }
-  const auto pair = [](const Sums& sums) {
-    if constexpr (kCross)
-      return sums;
-    else
-      return make_float2(sums, 0);
-  };
-  const int k = static_cast<int>(threadIdx.x);
-  const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, Add());
-  if (k < place.rows)
-    write_sum(rows, place.column_tile, place.block_row + k, pair(row_sums[k]),
-              kBounded ? 0 : finite_or_zero(largest_of_row[k]));
-  const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, Add());
-  if (k < place.columns)
-    write_sum(columns, place.row_tile, place.block_column + k, pair(column_sums[k]),
-              kBounded ? 0 : finite_or_zero(largest_of_column[k]));
+  const auto shift_of = [&](const float* largest, int k) { return common ? shift : finite_or_zero(largest[k]); };
+  store_sums<T>(
+      shared, place, of_row, of_column, Add(), rows, columns, [&](int k) { return shift_of(largest_of_row, k); },
+      [&](int k) { return shift_of(largest_of_column, k); });
 }
 
 }  // namespace duet::cuda

@@ -58,7 +58,7 @@ struct SmallPairs {
         row_blocks(0) {}
 
   static SmallOperand turned(const SmallOperand& operand) { return {operand.other, operand.own}; }
-  static int64_t blocks_of(int64_t rows) { return (rows + kSmallOwners - 1) / kSmallOwners; }
+  static int64_t blocks_of(int64_t rows) { return ceil_div(rows, kSmallOwners); }
   // The blocks of a launch over the directions that are wanted.
   int64_t cut(bool rows, bool columns) {
     row_blocks = rows ? static_cast<int>(blocks_of(sides[0].student.own.rows)) : 0;

@@ -148,22 +148,22 @@ void small_backward(const duet_context& context, SmallBackward<Form> to, const S
   if (wants_sums) sums.add_to(context, scale, bias);
 }
 
-// The Form of softmaxes. PullOf: what a row or column pulls with (agreement.h).
-template <class PullOf, bool kWithTeacher>
+// The Form of softmaxes. WeightOf: the gradient weights of a row or a column (agreement.h).
+template <class WeightOf, bool kWithTeacher>
 struct SmallSoftmax {
   static constexpr bool kTeacher = kWithTeacher, kOwnApart = true;
-  using Terms = PullTerms;
-  PullOf of[2];  // rows, columns
+  using Terms = GradientWeightTerms;
+  WeightOf of[2];  // rows, columns
 
   __device__ __forceinline__ Terms terms(int side, int64_t i, const float* trust) const {
-    Pull pull = of[side](i);
-    pull.trust = trust ? trust[i] : 1;
-    return pull_terms(pull, false);
+    GradientWeight weight = of[side](i);
+    weight.trust = trust ? trust[i] : 1;
+    return gradient_weight_terms(weight, false);
   }
   __device__ __forceinline__ float of_pair(float dot, float teacher, float w, const Terms& own, const Terms& other,
                                            const SmallScalars& scalars) const {
-    return pull_of_pair<false, kTeacher>(dot * (scalars.scale * kLog2E), teacher * (scalars.teacher_scale * kLog2E), w,
-                                         own, other);
+    return score_gradient<false, kTeacher>(dot * (scalars.scale * kLog2E), teacher * (scalars.teacher_scale * kLog2E),
+                                           w, own, other);
   }
   __device__ __forceinline__ double own(int side, int64_t i) const { return of[side].own(i); }
 };

@@ -41,7 +41,7 @@ struct SmallRow {
   __device__ RunningSum exponentials(const float* x) const {
     float largest = -INFINITY;
     for_others([&](int j) { largest = fmaxf(largest, x[j]); });
-    const float shift = finite_or_zero(warp_reduce(largest, Larger()));
+    const float shift = finite_or_zero(warp_reduce(largest, MaxNumber()));
     float2 sums{};
     for_others([&](int j) {
       const float e = ptx::exp2(x[j] - shift);

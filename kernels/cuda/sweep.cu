@@ -1,23 +1,18 @@
 #include <algorithm>
 
+#include "kernels/cuda/positions.h"
 #include "kernels/cuda/sweep.h"
 
 namespace duet::cuda {
 namespace {
 
-constexpr int kFillThreads = 128;
-
 template <class V>
-__global__ void __launch_bounds__(kFillThreads) fill_kernel(V* data, int64_t count, V value) {
-  const int64_t k = static_cast<int64_t>(blockIdx.x) * kFillThreads + threadIdx.x;
-  if (k < count) data[k] = value;
-}
+struct Fill {
+  V* data;
+  V value;
 
-template <class V>
-void fill_with(const duet_context& context, V* data, int64_t count, V value) {
-  DUET_LAUNCH(fill_kernel<V>, (count + kFillThreads - 1) / kFillThreads, kFillThreads, 0, context.stream)
-  (data, count, value);
-}
+  __device__ void operator()(int64_t k) const { data[k] = value; }
+};
 
 // to (rows x columns) += factor a b^T over `steps` steps.
 struct GradientProduct {
@@ -67,13 +62,11 @@ GradientProduct product_of(const Packed& g, const Packed& rows, int64_t block_k,
                            Matrix<float> to, const float* factor) {
   if (!to || to.columns == 0 || count_k <= 0) return {};
   constexpr int kElements = elements_of_word(T::kPrecision);
-  GradientProduct product{
-      g, rows, static_cast<int>(rounded_up(count_k, kStepWords * kElements) / (kStepWords * kElements)), to, factor,
-      0, 0};
+  GradientProduct product{g, rows, static_cast<int>(ceil_div(count_k, kStepWords * kElements)), to, factor, 0, 0};
   product.a.words += first_k / kElements;
   product.b.words += (block_k + first_k) / kElements;
-  product.tiles_down = static_cast<int>(rounded_up(to.rows, kTileRows) / kTileRows);
-  product.tiles = product.tiles_down * static_cast<int>(rounded_up(to.columns, T::kColumns) / T::kColumns);
+  product.tiles_down = static_cast<int>(ceil_div(to.rows, kTileRows));
+  product.tiles = product.tiles_down * static_cast<int>(ceil_div(to.columns, T::kColumns));
   return product;
 }
 
@@ -82,15 +75,23 @@ int64_t capacity(int64_t count, int64_t most) { return std::min(packed_rows(coun
 }  // namespace
 
 void fill(const duet_context& context, float* data, int64_t count, float value) {
-  fill_with(context, data, count, value);
+  for_each_position(context, count, Fill<float>{data, value});
 }
 void fill(const duet_context& context, double* data, int64_t count, double value) {
-  fill_with(context, data, count, value);
+  for_each_position(context, count, Fill<double>{data, value});
 }
 void fill(const duet_context& context, unsigned* data, int64_t count, unsigned value) {
-  fill_with(context, data, count, value);
+  for_each_position(context, count, Fill<unsigned>{data, value});
 }
-void fill(const duet_context& context, int* data, int64_t count, int value) { fill_with(context, data, count, value); }
+void fill(const duet_context& context, int* data, int64_t count, int value) {
+  for_each_position(context, count, Fill<int>{data, value});
+}
+
+TileShape single_tile_shape(const duet_context& context) {
+  TileShape shape{};
+  with_single_tile(context, [&](auto tile) { shape = {decltype(tile)::kColumns, Walk<decltype(tile)>::kRows}; });
+  return shape;
+}
 
 BlockGradients::BlockGradients(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d)
     : a_(take_columns(workspace, precision, n, d)), v_(take_columns(workspace, precision, m, d)) {

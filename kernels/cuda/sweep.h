@@ -37,7 +37,7 @@ struct TilePlace {
 
 template <class T>
 int64_t tiles_of(const Block& block) {
-  return rounded_up(block.rows, kTileRows) / kTileRows * (rounded_up(block.columns, T::kColumns) / T::kColumns);
+  return int64_t{ceil_div(block.rows, kTileRows)} * ceil_div(block.columns, T::kColumns);
 }
 
 template <class T>
@@ -56,7 +56,7 @@ __device__ __forceinline__ TilePlace tile_at(const Block& block, int row_tile, i
 
 template <class T>
 __device__ __forceinline__ TilePlace tile_of(const Block& block, unsigned index) {
-  const int down = (block.rows + kTileRows - 1) / kTileRows;
+  const int down = ceil_div(block.rows, kTileRows);
   return tile_at<T>(block, static_cast<int>(index) % down, static_cast<int>(index) / down);
 }
 
@@ -84,6 +84,13 @@ void with_single_tile(const duet_context& context, Body&& body) {
   });
 }
 
+// What with_single_tile gives: the columns of a tile, and the rows of a forward block whose tiles say little.
+struct TileShape {
+  int columns;
+  int64_t block_rows;
+};
+TileShape single_tile_shape(const duet_context& context);
+
 // A launch over the tiles of a block: blocks() blocks of threads with shared_bytes() of dynamic shared memory, and in
 // the kernel
 //   typename T::Loop loop{shared, walk.kept_steps};
@@ -105,8 +112,8 @@ struct Walk {
       : block(block), run(1), kept_steps(0), all_kept(false) {
     if (!kRuns) return;
     const int64_t tiles = tiles_of<T>(block), at_once = std::max(context.multiprocessors, 1);
-    const int across = static_cast<int>(rounded_up(block.columns, T::kColumns) / T::kColumns);
-    const int least = run = static_cast<int>((tiles + at_once - 1) / at_once);
+    const int across = ceil_div(block.columns, T::kColumns);
+    const int least = run = static_cast<int>(ceil_div(tiles, at_once));
     // A little more, where runs then begin in the same columns.
     for (int more = least; more <= least + least / 32; ++more) {
       if (more % across != 0 && across % more != 0) continue;
@@ -118,7 +125,7 @@ struct Walk {
     kept_steps = all_kept ? steps : steps < T::kStages ? 0 : std::min(steps, places - T::kStages);
   }
 
-  int64_t blocks() const { return (tiles_of<T>(block) + run - 1) / run; }
+  int64_t blocks() const { return ceil_div(tiles_of<T>(block), run); }
   size_t shared_bytes() const { return T::shared_bytes(kept_steps + (all_kept ? 0 : T::kStages)); }
 
   __device__ __forceinline__ int first() const { return static_cast<int>(blockIdx.x) * (kRuns ? run : 1); }
@@ -132,8 +139,8 @@ struct Walk {
   }
 
  private:
-  __device__ __forceinline__ int down() const { return (block.rows + kTileRows - 1) / kTileRows; }
-  __device__ __forceinline__ int across() const { return (block.columns + T::kColumns - 1) / T::kColumns; }
+  __device__ __forceinline__ int down() const { return ceil_div(block.rows, kTileRows); }
+  __device__ __forceinline__ int across() const { return ceil_div(block.columns, T::kColumns); }
 };
 
 // body(block), block after block, row-major.
@@ -156,10 +163,10 @@ struct GradientBlock {
   Packed g, transposed;
 };
 
-// Takes a tile (a TileProduct's Values; 0 outside the matrix) into the block. All lanes of every warp.
+// Stores a tile (a TileProduct's Values; 0 outside the matrix) in the block. All lanes of every warp.
 template <class T>
-__device__ __forceinline__ void take_tile(const GradientBlock& block, const TilePlace& place,
-                                          const typename T::Values& values) {
+__device__ __forceinline__ void store_tile(const GradientBlock& block, const TilePlace& place,
+                                           const typename T::Values& values) {
   constexpr int kElements = elements_of_word(T::kPrecision);
   if (block.g.words)
     T::store_packed(values, block.g.words + place.block_row * block.g.stride + place.block_column / kElements,

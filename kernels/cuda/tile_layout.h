@@ -32,9 +32,6 @@ struct Packed {
   __host__ __device__ int steps() const { return static_cast<int>(stride / kStepWords); }
 };
 
-struct Larger {
-  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }  // drops NaN: for shifts, not for results
-};
 template <duet_precision P, int kTileColumns, int kWarpsAcross>
 struct TileLayout {
   static constexpr duet_precision kPrecision = P;

@@ -55,8 +55,8 @@
 //   an index that is no constant sends the registers to memory):
 //     dots(r, c) is element (T::row(r), T::column(c)) of the tile
 //   float largest[T::kThreadRows] = ...;                          // over the thread's columns
-//   const float* of_row = T::reduce_rows(T::template area<float>(shared, 0), largest, Larger());   // kTileRows totals;
-//   any thread may read any T::store(dots, out, out_stride, rows, columns);               // any alignment; or
+//   const float* of_row = T::reduce_rows(T::template area<float>(shared, 0), largest, MaxNumber());   // kTileRows
+//   totals; any thread may read any T::store(dots, out, out_stride, rows, columns);               // any alignment; or
 //   store_packed / store_packed_transposed
 #pragma once
 
@@ -285,6 +285,10 @@ template <duet_precision P>
 using SingleTile = std::conditional_t<is_exact(P), TileProduct<P, 128, 2>, TileProduct<P, 256, 4>>;
 template <duet_precision P>
 using DualTile = std::conditional_t<is_exact(P), TileProduct<P, 64, 2>, TileProduct<P, 128, 4>>;
+
+constexpr int dual_columns(duet_precision precision) {
+  return is_exact(precision) ? DualTile<DUET_PRECISION_FP32>::kColumns : DualTile<DUET_PRECISION_BF16>::kColumns;
+}
 
 // body(std::integral_constant<duet_precision, P>) for the context's precision: the one place where it becomes a
 // template argument.

@@ -39,6 +39,11 @@ struct Min {
     return a < b || a != a ? a : b;
   }
 };
+// The larger number, passing over NaN: for shifts, not for results.
+struct MaxNumber {
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
+  __device__ __forceinline__ double operator()(double a, double b) const { return ::fmax(a, b); }
+};
 
 // A value with the place where it stands: of two the larger, of equal ones the one at the lower place.
 struct Placed {

@@ -1,6 +1,7 @@
 // A block owns 16 x 16 correlations forward, 16 columns of one gradient backward (16 elements a thread).
 // Bytes: a block reads the columns that it needs and standardises them in shared memory; only results are stored.
 // Products in float32: 16 x 16 correlations at a time; backward multiplies them by the other side once more.
+#include "kernels/core/ceil_div.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/decorrelation/decorrelation_formula.h"
 #include "kernels/decorrelation/decorrelation_small_cuda.h"
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
   DUET_SHARED(float, of_v, [kMostRows][kColumns]);
   DUET_SHARED(double, sums, [kRowLanes][kColumns]);
   const int64_t d = a.columns;
-  const unsigned across = static_cast<unsigned>((d + kColumns - 1) / kColumns);
+  const unsigned across = static_cast<unsigned>(ceil_div(d, kColumns));
   const int64_t first_a = int64_t{blockIdx.x / across} * kColumns, first_v = int64_t{blockIdx.x % across} * kColumns;
   standardise(a, first_a, eps, of_a, sums);
   standardise(v, first_v, eps, of_v, sums);
@@ -82,7 +83,7 @@ __global__ void __launch_bounds__(kThreads)
   DUET_SHARED(float, factors, [kColumns][kColumns + 1]);  // dL/dR / n of the block's columns and the other side's
   const int n = static_cast<int>(a.rows);
   const int64_t d = a.columns;
-  const unsigned across = static_cast<unsigned>((d + kColumns - 1) / kColumns);
+  const unsigned across = static_cast<unsigned>(ceil_div(d, kColumns));
   const bool is_a = grad_a && blockIdx.x < across;
   const int64_t first = int64_t{blockIdx.x % across} * kColumns;
   const Matrix<float> grad = is_a ? grad_a : grad_v;
@@ -119,7 +120,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int64_t blocks_of_columns(int64_t d) { return (d + kColumns - 1) / kColumns; }
+int64_t blocks_of_columns(int64_t d) { return ceil_div(d, kColumns); }
 
 }  // namespace
 

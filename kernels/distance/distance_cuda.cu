@@ -14,6 +14,7 @@
 // tf32x3: 7.8 ms.
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient_cuda.h"
+#include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -27,19 +28,20 @@ struct Scratch {
   DistanceGradients gradients;
 };
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    distance_kernel(DistanceView rows, Walk<T> walk, Matrix<float> distances) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+struct DistanceForward {
+  static constexpr bool kAlone = true;
+  DistanceView rows;
+  Matrix<float> to;
+
+  int steps() const { return rows.x.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values values;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), values);
-    T::store(values, distances.data + place.first_row * distances.stride + place.first_column, distances.stride,
-             place.rows, place.columns);
+    T::store(values, to.data + place.first_row * to.stride + place.first_column, to.stride, place.rows, place.columns);
   }
-}
+};
 
 // dL/dD in the tile's values, D as it lies in memory.
 template <class T>
@@ -59,20 +61,22 @@ struct StoredDistances {
   __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
 };
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    distance_gradient_kernel(DistanceView rows, Block block, Matrix<const float> distances,
-                             Matrix<const float> grad_distances, DistanceGradientView out) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values values;
-  T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride,
-          place.rows, place.columns, 0, values);
-  const float* corner =
-      distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
-  take_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns},
-                   values);
-}
+struct StoredGradient {
+  DistanceView rows;
+  Matrix<const float> distances, grad_distances;
+  DistanceGradientView out;
+
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    typename T::Values values;
+    T::load(grad_distances.data + place.first_row * grad_distances.stride + place.first_column, grad_distances.stride,
+            place.rows, place.columns, 0, values);
+    const float* corner =
+        distances.data ? distances.data + place.first_row * distances.stride + place.first_column : nullptr;
+    store_gradient<T>(shared, rows, out, place, StoredDistances<T>{corner, distances.stride, place.rows, place.columns},
+                      values);
+  }
+};
 
 }  // namespace
 
@@ -88,13 +92,10 @@ void distance_forward(const duet_context& context, const DistanceInputs& inputs,
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.x, inputs.y);
+  const DistanceForward forward{scratch.rows.view(), distances};
   with_single_tile(context, [&](auto tile) {
     using T = decltype(tile);
-    for_each_block(distances.rows, distances.columns, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, scratch.rows.view().x.steps());
-      DUET_LAUNCH(distance_kernel<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (scratch.rows.view(), walk, distances);
-    });
+    sweep_forward<T>(context, distances.rows, distances.columns, Walk<T>::kRows, forward);
   });
 }
 
@@ -106,13 +107,10 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.x, inputs.y);
   scratch.gradients.begin(context, scratch.rows, inputs.x, inputs.y, grad_x, grad_y, unless_zero);
-  with_precision(context.precision, [&](auto precision) {
-    using T = DualTile<decltype(precision)::value>;  // no product here, and half the registers
-    for_each_block(inputs.x.rows, inputs.y.rows, kBlockRows, kBackwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(distance_gradient_kernel<T>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (scratch.rows.view(), block, distances, grad_distances, scratch.gradients.view());
-      scratch.gradients.add(context, block, T::kColumns);
-    });
+  const StoredGradient gradient{scratch.rows.view(), distances, grad_distances, scratch.gradients.view()};
+  with_precision(context.precision, [&](auto precision) {  // half tiles: no product here, and half the registers
+    sweep_backward<DualTile<decltype(precision)::value>>(context, inputs.x.rows, inputs.y.rows, gradient,
+                                                         scratch.gradients);
   });
   scratch.gradients.finish(context);
 }

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/core/constants.h"
 #include "kernels/core/host_device.h"
 #include "kernels/core/norm.h"
 #include "kernels/distance/distance.h"
@@ -30,8 +31,8 @@ constexpr float closeness(duet_metric metric, double d) {
 // Whether a distance formed in float32 (of Euclidean ones the square) stands; what does not, NaN among it, is
 // recomputed. larger_square: of the rows' squared norms, of cosine 1.
 DUET_HOST_DEVICE inline bool is_told(float value, float near, float larger_square) {
-  constexpr float kLargest = 3.402823466e38f;
-  return (value <= kLargest) & (value > ::fmaxf(near * larger_square, kSmallestSquare));  // with && a branch an element
+  return (value <= kLargestFloat) &
+         (value > ::fmaxf(near * larger_square, kSmallestSquare));  // with && a branch an element
 }
 
 // The distance of rows, for cosine of unit rows, whose squared difference is `square`; norms: of the rows given, for

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kThreads = 128, kWarps = kThreads / 32;
 
-int64_t blocks_for(int64_t warps) { return (warps + kWarps - 1) / kWarps; }
+int64_t blocks_for(int64_t warps) { return ceil_div(warps, kWarps); }
 
 __device__ __forceinline__ int64_t warp_index() { return static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32; }
 __device__ __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) & 31; }
@@ -111,10 +111,9 @@ DistanceGradients::Side DistanceGradients::take(Workspace& workspace, int64_t ro
   if (metric_ == DUET_METRIC_COSINE) {
     side.unit = workspace.take_matrix<float>(rows, d);
   } else if (metric_ != DUET_METRIC_INNER) {
-    constexpr int64_t kFewestColumns = 64;  // of a tile
     side.sum = workspace.take<double>(rows);
     side.partial_sums =
-        workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / kFewestColumns * kBlockRows);
+        workspace.take<float>(std::min(packed_rows(others), kBackwardColumns) / dual_columns(precision_) * kBlockRows);
   }
   if ((metric_ == DUET_METRIC_EUCLIDEAN || metric_ == DUET_METRIC_COSINE) && is_exact(precision_)) {
     const int64_t of_block = std::min(packed_rows(rows), kBlockRows);
@@ -158,13 +157,13 @@ void DistanceGradients::begin(const duet_context& context, const DistanceRows& r
   if (grad_y) view_.column_sums = y_.partial_sums, view_.column_bits = y_.bits, view_.column_marks = y_.marks;
 }
 
-void DistanceGradients::add(const duet_context& context, const Block& block, int tile_columns) {
+void DistanceGradients::add(const duet_context& context, const Block& block) {
   const auto merge = [&](const Side& side, int64_t first, int count, int others, int tile) {
     if (!side.grad || !side.sum) return;
-    DUET_LAUNCH(add_partial_sums_kernel, (count + kThreads - 1) / kThreads, kThreads, 0, context.stream)
-    (side.partial_sums, (others + tile - 1) / tile, kBlockRows, count, side.sum + first);
+    DUET_LAUNCH(add_partial_sums_kernel, ceil_div(count, kThreads), kThreads, 0, context.stream)
+    (side.partial_sums, ceil_div(others, tile), kBlockRows, count, side.sum + first);
   };
-  merge(x_, block.first_row, block.rows, block.columns, tile_columns);
+  merge(x_, block.first_row, block.rows, block.columns, dual_columns(precision_));
   merge(y_, block.first_column, block.columns, block.rows, kTileRows);
   const CloseRows x(x_.rows, x_.norms.inverse, block.first_row, block.rows),
       y(y_.rows, y_.norms.inverse, block.first_column, block.columns);

@@ -1,5 +1,5 @@
 // From dL/dD to the gradients of the rows (METHOD.md 1) on the GPU, block after block: what the backward passes of
-// distance, triplet and alignment share. A kernel of the caller's hands dL/dD of a tile to take_gradient(); then
+// distance, triplet and alignment share. A kernel of the caller's hands dL/dD of a tile to store_gradient(); then
 // add(block), and after the last block finish().
 #pragma once
 
@@ -30,8 +30,8 @@ class DistanceGradients {
   void begin(const duet_context& context, const DistanceRows& rows, Matrix<const float> x, Matrix<const float> y,
              Matrix<float> grad_x, Matrix<float> grad_y, const float* unless_zero = nullptr);
   const DistanceGradientView& view() const { return view_; }
-  // Once the block's tiles, tile_columns columns each, were taken.
-  void add(const duet_context& context, const Block& block, int tile_columns);
+  // Once the block's tiles, a DualTile each, were stored.
+  void add(const duet_context& context, const Block& block);
   void finish(const duet_context& context);
 
  private:
@@ -61,15 +61,14 @@ struct PairGradient {
   float distance, g;
 };
 
-// Forms the factors of the products of a tile and takes them into the block. source.column(c) gives what pair(r, value)
+// Forms the factors of the products of a tile and stores them in the block. source.column(c) gives what pair(r, value)
 // needs of a column of the thread's, pair(r, value) a PairGradient with g = 0 outside the matrix; value is values(r,
 // c), the distance read for euclidean and cosine (1 where it is not known). All threads of the block; values and shared
 // are scratch afterwards.
 template <class T, class Source>
-__device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceView& rows,
-                                              const DistanceGradientView& out, const TilePlace& place,
-                                              const Source& source, typename T::Values& values) {
-  constexpr float kSmallestFloat = 1.40129846e-45f, kSmallestNormal = 1.17549435e-38f;
+__device__ __forceinline__ void store_gradient(uint32_t* shared, const DistanceView& rows,
+                                               const DistanceGradientView& out, const TilePlace& place,
+                                               const Source& source, typename T::Values& values) {
   const bool euclidean = rows.metric == DUET_METRIC_EUCLIDEAN,
              summed = euclidean || rows.metric == DUET_METRIC_SQEUCLIDEAN;
   const bool marked = is_exact(T::kPrecision) && (euclidean || rows.metric == DUET_METRIC_COSINE);
@@ -145,7 +144,7 @@ __device__ __forceinline__ void take_gradient(uint32_t* shared, const DistanceVi
       }
     }
   }
-  take_tile<T>(out.block, place, values);
+  store_tile<T>(out.block, place, values);
 }
 
 }  // namespace duet::cuda

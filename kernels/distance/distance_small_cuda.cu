@@ -30,7 +30,6 @@ constexpr size_t shared_bytes(duet_metric metric, int64_t pairs, int64_t d) {
 
 // A pair that float32 gives no direction, or one that cancels. NaN has none of these.
 __device__ bool needs_double(duet_metric metric, float distance, float near) {
-  constexpr float kSmallestNormal = 1.17549435e-38f;
   if (metric == DUET_METRIC_EUCLIDEAN) return (distance < kSmallestNormal) | (distance > kFarEuclidean);
   return metric == DUET_METRIC_COSINE && by_difference(metric, distance, near, 1);
 }

@@ -7,7 +7,6 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <type_traits>
 
@@ -85,8 +84,8 @@ HWY_INLINE hn::Vec<D> expand(D tag, hn::Vec<D> product, float square_x, const fl
     const auto x = hn::Set(tag, square_x), y = hn::LoadU(tag, square_y),
                limit_x = hn::Set(tag, std::max(near * square_x, kSmallestSquare));
     const auto value = hn::NegMulAdd(hn::Set(tag, 2.0f), product, hn::Add(x, y));
-    told =
-        hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))), hn::Le(value, hn::Set(tag, FLT_MAX)));
+    told = hn::And(hn::Gt(value, hn::Max(limit_x, hn::Mul(hn::Set(tag, near), y))),
+                   hn::Le(value, hn::Set(tag, kLargestFloat)));
     return metric == DUET_METRIC_EUCLIDEAN ? hn::Sqrt(value) : value;
   }
 }

@@ -60,7 +60,6 @@ __device__ __forceinline__ float direct_distance(const DistanceView& rows, int64
 template <class T>
 __device__ __forceinline__ void distances_of_products(uint32_t* shared, const DistanceView& rows,
                                                       const TilePlace& place, typename T::Values& values) {
-  constexpr float kLargest = 3.402823466e38f;
   constexpr bool kExact = is_exact(T::kPrecision);
   if (rows.metric == DUET_METRIC_INNER) return;
   const bool cosine = rows.metric == DUET_METRIC_COSINE;
@@ -84,7 +83,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
         if constexpr (kExact) {
           mark(r, c, is_told(value, rows.near, fmaxf(x, y[c])));
         } else {  // TF32 and bf16 hold no digits of close pairs: there what is negative is 0, and NaN stays
-          in_range &= value <= kLargest;
+          in_range &= value <= kLargestFloat;
         }
         const float square = !kExact && value < 0 ? 0 : value;
         values(r, c) = decltype(with_root)::value ? ptx::sqrt(square) : square;
@@ -99,7 +98,7 @@ __device__ __forceinline__ void distances_of_products(uint32_t* shared, const Di
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
       DUET_UNROLL
-      for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargest);
+      for (int c = 0; c < T::kThreadColumns; ++c) mark(r, c, values(r, c) <= kLargestFloat);
     }
   }
   DUET_UNROLL

@@ -18,51 +18,43 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kFinishThreads = 128;
-
 struct Partials {
   SumPartials rows, columns;
 };
 Partials partials_of(const PairSums& sums) { return {sums.row_partials(), sums.column_partials()}; }
 
-struct ForwardTile {
+struct DistillationForward {
+  static constexpr bool kAlone = false;
   DistillationView view;
-  Partials student, teacher, target;
+  Partials of_student, of_teacher, of_target;
   float *own_student, *own_teacher;
-};
 
-template <duet_precision P>
-__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks)
-    forward_kernel(ForwardTile to, Walk<DistillationTile<P>> walk) {
-  using T = DistillationTile<P>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+  int steps() const { return view.student.a.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values student, teacher;
-    const auto of_teacher = dots_of<T>(to.view.teacher, place);
-    T::multiply(loop, dots_of<T>(to.view.student, place, true), of_teacher, student);
-    T::multiply(loop, of_teacher, dots_of<T>(to.view.student, walk.place(tile + 1), true), teacher);
-    scale_dots<T>(to.view.student.factor(), place, student);
-    scale_dots<T>(to.view.teacher.factor(), place, teacher);
-    const OwnPairs own_pair = own_pairs<T>(to.view.agreement, place);
-    take_own_scores<T>(own_pair, place, student, to.own_student);
-    take_own_scores<T>(own_pair, place, teacher, to.own_teacher);
-    if (to.view.bounded()) {
-      take_exponentials<T, true, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
-      take_exponentials<T, true, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
-    } else {
-      take_exponentials<T, false, false>(loop.scratch(), place, student, student, to.student.rows, to.student.columns);
-      take_exponentials<T, false, true>(loop.scratch(), place, teacher, student, to.teacher.rows, to.teacher.columns);
-    }
-    if (to.view.agreement.groups > 0)
-      target_sums<T, true>(loop.scratch(), to.view.agreement, place, own_pair, student, to.target.rows,
-                           to.target.columns);
+    const auto teacher_product = dots_of<T>(view.teacher, place);
+    T::multiply(loop, dots_of<T>(view.student, place, true), teacher_product, student);
+    T::multiply(loop, teacher_product, dots_of<T>(view.student, walk.place(tile + 1), true), teacher);
+    scale_dots<T>(view.student.factor(), place, student);
+    scale_dots<T>(view.teacher.factor(), place, teacher);
+    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
+    store_own_scores<T>(own_pair, place, student, own_student);
+    store_own_scores<T>(own_pair, place, teacher, own_teacher);
+    const bool bounded = view.bounded();
+    accumulate_exponentials<T, false>(loop.scratch(), place, bounded, student, student, of_student.rows,
+                                      of_student.columns);
+    accumulate_exponentials<T, true>(loop.scratch(), place, bounded, teacher, student, of_teacher.rows,
+                                     of_teacher.columns);
+    if (view.agreement.groups > 0)
+      accumulate_positives<T, true>(loop.scratch(), view.agreement, place, own_pair, student, of_target.rows,
+                                    of_target.columns);
   }
-}
+};
 
 // One direction's losses and statistics.
-struct Finish {
+struct FinishDistillation {
   const RunningSum *student, *teacher;
   const float *own_student, *own_teacher;
   Direction direction;
@@ -70,23 +62,16 @@ struct Finish {
   const float* kappa;
   Vector<float> loss;
   Matrix<float> statistics;
+
+  __device__ void operator()(int64_t i) const {
+    const OwnAndOthers of_student = direction.parts(i, own_student, student[i]),
+                       of_teacher = direction.parts(i, own_teacher, teacher[i]);
+    const double mean = teacher[i].cross / teacher[i].sum * kLn2;
+    const float value = distillation_loss(of_student, of_teacher, mean, direction.others(i), own_positive,
+                                          kappa ? kappa[i] : 0, statistics.row(i));
+    loss.data[i] = direction.partners == 0 ? 0 : value;
+  }
 };
-
-__global__ void __launch_bounds__(kFinishThreads) finish_kernel(Finish to) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kFinishThreads + threadIdx.x;
-  if (i >= to.loss.size) return;
-  const OwnAndOthers student = to.direction.parts(i, to.own_student, to.student[i]),
-                     teacher = to.direction.parts(i, to.own_teacher, to.teacher[i]);
-  const double kappa = to.kappa ? to.kappa[i] : 0, mean = to.teacher[i].cross / to.teacher[i].sum * kLn2;
-  const float loss =
-      distillation_loss(student, teacher, mean, to.direction.others(i), to.own_positive, kappa, to.statistics.row(i));
-  to.loss[i] = to.direction.partners == 0 ? 0 : loss;
-}
-
-void finish(const duet_context& context, const Finish& to) {
-  DUET_LAUNCH(finish_kernel, (to.loss.size + kFinishThreads - 1) / kFinishThreads, kFinishThreads, 0, context.stream)
-  (to);
-}
 
 }  // namespace
 
@@ -102,37 +87,31 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   if (distillation_is_small(context, in)) return small_distillation_forward(context, in, out);
   Workspace pieces(workspace);
   DistillationScratch scratch(pieces, context, in);
-  const ForwardTile to{scratch.prepare(context, in),
-                       partials_of(scratch.student_sums),
-                       partials_of(scratch.teacher_sums),
-                       partials_of(scratch.target_sums),
-                       scratch.own_student,
-                       scratch.own_teacher};
-  const bool classes = to.view.agreement.groups > 0;
-  scratch.student_sums.begin(context);
-  scratch.teacher_sums.begin(context);
-  if (classes) scratch.target_sums.begin(context);
+  const DistillationView view = scratch.prepare(context, in);
+  const PairSums &student = scratch.student_sums, &teacher = scratch.teacher_sums, &target = scratch.target_sums;
+  const DistillationForward forward{
+      view, partials_of(student), partials_of(teacher), partials_of(target), scratch.own_student, scratch.own_teacher};
+  const bool classes = view.agreement.groups > 0;
   with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBlockRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, to.view.student.a.steps(), false);
-      DUET_LAUNCH(forward_kernel<kPrecision>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (to, walk);
-      if (classes)
-        merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums, &scratch.target_sums});
-      else
-        merge_sums(context, block, T::kColumns, {&scratch.student_sums, &scratch.teacher_sums});
-    });
+    const auto sweep = [&](std::initializer_list<const PairSums*> sums) {
+      sweep_forward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
+                                                                  sums);
+    };
+    if (classes)
+      sweep({&student, &teacher, &target});
+    else
+      sweep({&student, &teacher});
   });
-  const PairSums* target = classes ? &scratch.target_sums : nullptr;
+  const PairSums* positives = classes ? &target : nullptr;
   const bool own_positive = bool(in.class_a);  // classes of no column: own pairs are the only positives
-  finish(context,
-         {scratch.student_sums.rows(), scratch.teacher_sums.rows(), scratch.own_student, scratch.own_teacher,
-          row_direction(to.view.agreement, target), own_positive, in.kappa_a.data, out.row_loss, out.row_statistics});
-  finish(context, {scratch.student_sums.columns(), scratch.teacher_sums.columns(), scratch.own_student,
-                   scratch.own_teacher, column_direction(to.view.agreement, target), own_positive, in.kappa_v.data,
-                   out.column_loss, out.column_statistics});
+  for_each_position(context, scratch.n,
+                    FinishDistillation{student.rows(), teacher.rows(), scratch.own_student, scratch.own_teacher,
+                                       row_direction(view.agreement, positives), own_positive, in.kappa_a.data,
+                                       out.row_loss, out.row_statistics});
+  for_each_position(context, scratch.m,
+                    FinishDistillation{student.columns(), teacher.columns(), scratch.own_student, scratch.own_teacher,
+                                       column_direction(view.agreement, positives), own_positive, in.kappa_v.data,
+                                       out.column_loss, out.column_statistics});
 }
 
 }  // namespace duet::cuda

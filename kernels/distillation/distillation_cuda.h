@@ -2,17 +2,13 @@
 // kernels read.
 #pragma once
 
-#include "kernels/cuda/agreement.h"
 #include "kernels/distillation/distillation_formula.h"
+#include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
 
 template <duet_precision P>
 using DistillationTile = DualTile<P>;
-constexpr int distillation_tile_columns(duet_precision precision) {
-  return is_exact(precision) ? DistillationTile<DUET_PRECISION_FP32>::kColumns
-                             : DistillationTile<DUET_PRECISION_BF16>::kColumns;
-}
 
 struct DistillationView {
   ScoreView student, teacher;
@@ -25,7 +21,7 @@ struct DistillationScratch {
   DistillationScratch(Workspace& workspace, const duet_context& context, const DistillationInputs& in)
       : n(in.student_a.rows),
         m(in.student_v.rows),
-        tile_columns(distillation_tile_columns(context.precision)),
+        tile_columns(dual_columns(context.precision)),
         student(workspace, context.precision, n, m, in.student_a.columns),
         teacher(workspace, context.precision, n, m, in.teacher_a.columns),
         agreement(workspace, n, m, in.class_a.columns),
@@ -34,7 +30,7 @@ struct DistillationScratch {
         target_sums(workspace, n, m, tile_columns, Shift::no, Cross::yes),
         own_student(workspace.take<float>(n)),
         own_teacher(workspace.take<float>(n)),
-        pulls(workspace, n, m),
+        weights(workspace, n, m),
         scale_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.student_a.columns) {}
 
@@ -52,28 +48,28 @@ struct DistillationScratch {
   AgreementRows agreement;
   PairSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s)
   float *own_student, *own_teacher;                  // n: the score of a row with its own column
-  Pulls pulls;
+  GradientWeights weights;
   TileSums scale_sums;
   BlockGradients products;
 };
 
-// What a row (or a column) pulls with: w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is a
-// target.
-struct DistillationPullOf {
+// The gradient weights of a row or a column: w ((1 - kappa)(P - P') + kappa (P - What)), the second part where there is
+// a target.
+struct DistillationGradientWeight {
   Matrix<const float> statistics;
   const float *weight, *kappa;  // null: 0
 
-  __device__ Pull operator()(int64_t i) const {
-    Pull pull{};
-    if (weight == nullptr) return pull;
+  __device__ GradientWeight operator()(int64_t i) const {
+    GradientWeight to{};
+    if (weight == nullptr) return to;
     const float* of = statistics.row(i);
     const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
-    pull.student_log_sum = of[kStudentLogSum];
-    pull.student = taking_part(parts.student, of[kStudentLogSum]);
-    pull.teacher_log_sum = of[kTeacherLogSum];
-    pull.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
-    pull.target = parts.target;
-    return pull;
+    to.student_log_sum = of[kStudentLogSum];
+    to.student = taking_part(parts.student, of[kStudentLogSum]);
+    to.teacher_log_sum = of[kTeacherLogSum];
+    to.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
+    to.target = parts.target;
+    return to;
   }
   // At its own pair.
   __device__ double own(int64_t i) const {

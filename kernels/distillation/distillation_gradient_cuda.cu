@@ -14,33 +14,29 @@
 namespace duet::cuda {
 namespace {
 
-struct GradientTile {
+struct DistillationGradient {
   DistillationView view;
-  PullView pull;
+  GradientWeightView weights;
   GradientBlock gradient;
   double* scale_sums;
-};
 
-template <duet_precision P>
-__global__ void __launch_bounds__(DistillationTile<P>::kThreads, DistillationTile<P>::kBlocks)
-    gradient_kernel(GradientTile to, Block block) {
-  using T = DistillationTile<P>;
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  const TilePlace place = tile_of<T>(block, blockIdx.x);
-  typename T::Values student, teacher;
-  typename T::Loop loop{shared};
-  const auto of_teacher = dots_of<T>(to.view.teacher, place);
-  T::multiply(loop, dots_of<T>(to.view.student, place), of_teacher, student);
-  T::multiply(loop, of_teacher, {}, teacher);
-  const float scale = *to.view.student.scale, teacher_factor = to.view.teacher.factor();
-  float sum;
-  if (to.view.bounded())
-    sum = pull_tile<T, true, true>(to.view.agreement, to.pull, place, scale, teacher_factor, student, teacher);
-  else
-    sum = pull_tile<T, false, true>(to.view.agreement, to.pull, place, scale, teacher_factor, student, teacher);
-  take_tile<T>(to.gradient, place, student);
-  add_tile_sum(to.scale_sums, sum);
-}
+  template <class T>
+  __device__ __forceinline__ void tile(uint32_t* shared, const TilePlace& place) const {
+    typename T::Values student, teacher;
+    typename T::Loop loop{shared};
+    const auto teacher_product = dots_of<T>(view.teacher, place);
+    T::multiply(loop, dots_of<T>(view.student, place), teacher_product, student);
+    T::multiply(loop, teacher_product, {}, teacher);
+    const float scale = *view.student.scale, teacher_factor = view.teacher.factor();
+    float sum;
+    if (view.bounded())
+      sum = form_gradient<T, true, true>(view.agreement, weights, place, scale, teacher_factor, student, teacher);
+    else
+      sum = form_gradient<T, false, true>(view.agreement, weights, place, scale, teacher_factor, student, teacher);
+    store_tile<T>(gradient, place, student);
+    add_tile_sum(scale_sums, sum);
+  }
+};
 
 }  // namespace
 
@@ -52,25 +48,19 @@ void distillation_backward(const duet_context& context, const DistillationInputs
     return small_distillation_backward(context, in, row_statistics, column_statistics, out, workspace);
   Workspace pieces(workspace);
   DistillationScratch scratch(pieces, context, in);
-  GradientTile to{scratch.prepare(context, in), scratch.pulls.view(), {}, scratch.scale_sums.data()};
+  const DistillationView view = scratch.prepare(context, in);
+  const GradientWeightView weights = scratch.weights.view();
   scratch.products.begin(context, in.student_a, nullptr, in.student_v, nullptr, out.a, out.v);
-  scratch.scale_sums.begin(context);
-  to.gradient = scratch.products.block();
-  const DistillationPullOf of_rows{row_statistics, out.row_weight.data, in.kappa_a.data},
+  const DistillationGradientWeight of_rows{row_statistics, out.row_weight.data, in.kappa_a.data},
       of_columns{column_statistics, out.column_weight.data, in.kappa_v.data};
-  set_pulls(context, to.pull.rows, scratch.n, in.trust_a, to.view, of_rows);
-  set_pulls(context, to.pull.columns, scratch.m, in.trust_v, to.view, of_columns);
-  set_own(context, to.pull, to.view.agreement, of_rows, of_columns);
+  store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view, of_rows);
+  store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view, of_columns);
+  store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
+  const DistillationGradient gradient{view, weights, scratch.products.block(), scratch.scale_sums.data()};
   with_precision(context.precision, [&](auto precision) {
-    constexpr duet_precision kPrecision = decltype(precision)::value;
-    using T = DistillationTile<kPrecision>;
-    for_each_block(scratch.n, scratch.m, kBlockRows, kBackwardColumns, [&](const Block& block) {
-      DUET_LAUNCH(gradient_kernel<kPrecision>, tiles_of<T>(block), T::kThreads, T::kSharedBytes, context.stream)
-      (to, block);
-      scratch.products.add(context, block);
-    });
+    sweep_backward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
+                                                                 scratch.products, {{&scratch.scale_sums, out.scale}});
   });
-  if (out.scale) scratch.scale_sums.add_to(context, out.scale.data);
 }
 
 }  // namespace duet::cuda

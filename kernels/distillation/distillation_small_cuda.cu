@@ -23,7 +23,7 @@ SmallPairs pairs_of(const DistillationInputs& in) {
   return pairs;
 }
 
-struct FinishDistillation {
+struct FinishSmallDistillation {
   static constexpr bool kTeacher = true;
   struct Side {
     Vector<const float> kappa;
@@ -68,9 +68,9 @@ size_t small_distillation_workspace(const DistillationInputs& in) {
 void small_distillation_forward(const duet_context& context, const DistillationInputs& in,
                                 const DistillationOutputs& out) {
   small_forward(context, pairs_of(in), true,
-                FinishDistillation{{in.kappa_a, out.row_loss, out.row_statistics},
-                                   {in.kappa_v, out.column_loss, out.column_statistics},
-                                   bool(in.class_a)});
+                FinishSmallDistillation{{in.kappa_a, out.row_loss, out.row_statistics},
+                                        {in.kappa_v, out.column_loss, out.column_statistics},
+                                        bool(in.class_a)});
 }
 
 void small_distillation_backward(const duet_context& context, const DistillationInputs& in,
@@ -78,7 +78,7 @@ void small_distillation_backward(const duet_context& context, const Distillation
                                  const DistillationGradients& out, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   const SmallSums sums(pieces, in.student_a.rows);
-  using Form = SmallSoftmax<DistillationPullOf, true>;
+  using Form = SmallSoftmax<DistillationGradientWeight, true>;
   const Form form{{{row_statistics, out.row_weight.data, in.kappa_a.data},
                    {column_statistics, out.column_weight.data, in.kappa_v.data}}};
   small_backward(context, SmallBackward<Form>{pairs_of(in), form, {out.a, out.v}, {}, nullptr, nullptr}, sums,

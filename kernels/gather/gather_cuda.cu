@@ -154,8 +154,8 @@ void gather_backward(const duet_context& context, Vector<const int64_t> indices,
               threads = sort_threads(count);
     const AddRows piece{indices, grad_rows, grad_source, first, count, size};
     // One block of 1024 threads a multiprocessor, because two would share the shared memory that limits the sort.
-    const int64_t items = count * pieces(grad_rows.columns, wide ? 128 : 32);
-    const int64_t grid = std::min(pieces(items, threads / 32), int64_t{context.multiprocessors} * (1024 / threads));
+    const int64_t items = count * ceil_div(grad_rows.columns, wide ? 128 : 32);
+    const int64_t grid = std::min(ceil_div(items, threads / 32), int64_t{context.multiprocessors} * (1024 / threads));
     const size_t bytes = static_cast<size_t>(spread<uint64_t>(size)) * sizeof(uint64_t);
     if (wide)
       DUET_LAUNCH(add_rows_kernel<4>, grid, threads, bytes, context.stream)(piece);
@@ -175,12 +175,12 @@ void gather_batch(const duet_context& context, const GatherBatch& batch) {
   CopyBatch copies{};
   copies.labels = {batch.labels, batch.indices, batch.picked};
   copies.count = static_cast<int>(batch.source_count);
-  int64_t grid = pieces(batch.picked.size, kBatchThreads) + (context.faults ? 1 : 0);
+  int64_t grid = ceil_div(batch.picked.size, kBatchThreads) + (context.faults ? 1 : 0);
   for (int k = 0; k < copies.count; ++k) {
     copies.copies[k] = {batch.sources[k], batch.indices, batch.rows[k]};
     copies.wide[k] = aligned(batch.sources[k]) && aligned(batch.rows[k]);
-    const int64_t across = pieces(batch.rows[k].columns, copies.wide[k] ? 128 : 32),
-                  blocks = across * pieces(rows, kBatchRows);
+    const int64_t across = ceil_div(batch.rows[k].columns, copies.wide[k] ? 128 : 32),
+                  blocks = across * ceil_div(rows, kBatchRows);
     copies.across[k] = static_cast<unsigned>(across), copies.blocks[k] = static_cast<unsigned>(blocks);
     grid += blocks;  // the launch refuses a grid that needs more than 2^31 blocks
   }

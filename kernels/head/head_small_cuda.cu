@@ -27,7 +27,7 @@ struct Place {
   }
 };
 
-int64_t row_blocks(const HeadInputs& inputs) { return pieces(inputs.count * inputs.rows(), SmallHead::kWarps); }
+int64_t row_blocks(const HeadInputs& inputs) { return ceil_div(inputs.count * inputs.rows(), SmallHead::kWarps); }
 
 struct Forward : HeadInputs {
   HeadOutputs outputs;
@@ -200,8 +200,8 @@ void small_head_backward(const duet_context& context, const HeadInputs& inputs, 
   };
   const bool sums = (gradients.weight || gradients.bias) && has_some(upstream.by_logits);
   const int64_t rows = has_some(gradients.x) ? row_blocks(inputs) : 0;
-  const int64_t columns = gradients.weight ? std::max<int64_t>(pieces(inputs.columns(), H::kColumns), 1) : 1;
-  const int64_t grid = rows + (sums ? columns * pieces(inputs.classes(), H::kClasses) : 0);
+  const int64_t columns = gradients.weight ? std::max<int64_t>(ceil_div(inputs.columns(), H::kColumns), 1) : 1;
+  const int64_t grid = rows + (sums ? columns * ceil_div(inputs.classes(), H::kClasses) : 0);
   const Backward head{inputs, upstream, gradients, static_cast<int>(rows), static_cast<int>(columns)};
   if (is_wide(inputs) && all_aligned(upstream.by_u, inputs.count) && all_aligned(gradients.x, inputs.count))
     DUET_LAUNCH(small_head_backward_kernel<4>, grid, H::kThreads, 0, context.stream)(head);

@@ -195,8 +195,8 @@ struct Tiles {
   explicit Tiles(Matrix<float> matrix)
       : of(matrix),
         wide(aligned(matrix)),
-        across(static_cast<int>(pieces(matrix.columns, SmallTile::kColumns))),
-        count(matrix ? static_cast<int>(pieces(matrix.rows, SmallTile::kRows)) * across : 0) {}
+        across(static_cast<int>(ceil_div(matrix.columns, SmallTile::kColumns))),
+        count(matrix ? static_cast<int>(ceil_div(matrix.rows, SmallTile::kRows)) * across : 0) {}
   __device__ int row(int tile) const { return tile / across * SmallTile::kRows; }
   __device__ int column(int tile) const { return tile % across * SmallTile::kColumns; }
 
@@ -319,7 +319,7 @@ void run(const duet_context& context, const Forward<kWide>& layer) {
 }
 template <bool kWide>
 void run(const duet_context& context, const Backward<kWide>& layer) {
-  const int64_t sums = pieces(layer.grad_bias.size, ColumnRuns::kColumns);  // none where grad_bias is null
+  const int64_t sums = ceil_div(layer.grad_bias.size, ColumnRuns::kColumns);  // none where grad_bias is null
   const int64_t grid = layer.grad_x.count + layer.grad_weight.count + sums;
   DUET_LAUNCH(small_layer_backward_kernel<kWide>, grid, SmallTile::kThreads, 0, context.stream)(layer);
 }

@@ -162,7 +162,7 @@ void for_each_distance_block(const duet_context& context, const MiningInputs& in
 }
 
 void count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets, int64_t* count) {
-  DUET_LAUNCH(count_positives, groups_of(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
+  DUET_LAUNCH(count_positives, ceil_div(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
   (in.labels_x, in.labels_y, offsets);
   DUET_LAUNCH(sum_counts, 1, kThreads, 0, context.stream)(offsets, in.x.rows, count);
 }

@@ -71,7 +71,7 @@ float bound_scores(const float* log_weight, const uint32_t* words, int64_t m, fl
   const hn::RebindToSigned<FloatTag> integers;
   const hn::RebindToUnsigned<FloatTag> bits;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(tag));
-  constexpr float kLn2 = 0.693147181f;
+  constexpr float kLogOfTwo = static_cast<float>(kLn2);
   auto largest = hn::Set(tag, -std::numeric_limits<float>::infinity());
   for (int64_t j = 0; j < m; j += lanes) {
     // 1 - u = (not word + 0.5) / 2^32 >= (half + 0.25) / 2^31
@@ -79,7 +79,7 @@ float bound_scores(const float* log_weight, const uint32_t* words, int64_t m, fl
     const auto rest = hn::Add(hn::ConvertTo(tag, half), hn::Set(tag, 0.25f));
     const auto exponent_and_fraction = hn::ConvertTo(tag, hn::BitCast(integers, rest));
     const auto gumbel =
-        hn::NegMulAdd(exponent_and_fraction, hn::Set(tag, kLn2 / 8388608), hn::Set(tag, kLn2 * (31 + 127)));
+        hn::NegMulAdd(exponent_and_fraction, hn::Set(tag, kLogOfTwo / 8388608), hn::Set(tag, kLogOfTwo * (31 + 127)));
     const auto bound = hn::Add(hn::LoadU(tag, log_weight + j), gumbel);
     hn::StoreU(bound, tag, out + j);
     largest = hn::Max(largest, bound);

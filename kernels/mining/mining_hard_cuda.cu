@@ -10,17 +10,16 @@
 // beside it.
 #include "kernels/distance/distance_tile_cuda.h"
 #include "kernels/mining/mining_rows_cuda.h"
+#include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-
 // The best of each row or column so far; null: not wanted.
-struct HardState {
+struct HardCandidates {
   uint64_t *positive, *negative;
 
-  static HardState take(Workspace& workspace, int64_t size) {
+  static HardCandidates take(Workspace& workspace, int64_t size) {
     return {workspace.take<uint64_t>(size), workspace.take<uint64_t>(size)};
   }
 };
@@ -99,12 +98,15 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
   if (k < place.columns && of_column[k] != kNoKey) merge(state + place.first_column + k, of_column[k]);
 }
 
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
-    mine_tiles(DistanceView view, Walk<T> walk, HardLabels labels, HardState rows, HardState columns) {
-  DUET_SHARED_DYNAMIC(uint32_t, shared);
-  typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile) {
+struct MineHard {
+  static constexpr bool kAlone = true;
+  DistanceView view;
+  HardLabels labels;
+  HardCandidates rows, columns;
+
+  int steps() const { return view.x.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values values;
     fill_distances<T>(loop, view, place, walk.place(tile + 1), values);
@@ -129,30 +131,34 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
       mine_columns<T, false>(loop.scratch(), values, place, x, y, columns.negative);
     }
   }
-}
+};
 
-__global__ void __launch_bounds__(kThreads) clear_state(HardState state, int64_t size) {
-  const int64_t k = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (k < size) state.positive[k] = state.negative[k] = kNoKey;
-}
+struct ClearHard {
+  HardCandidates state;
 
-__global__ void __launch_bounds__(kThreads) write_state(HardState state, int64_t size, MiningHardOutputs to) {
-  const int64_t k = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  if (k >= size) return;
-  const uint64_t positive = state.positive[k], negative = state.negative[k];
-  if (to.positive_index) to.positive_index[k] = index_of(positive);
-  if (to.negative_index) to.negative_index[k] = index_of(negative);
-  if (to.positive_distance) to.positive_distance[k] = positive == kNoKey ? NAN : rising_value(~key_bits(positive));
-  if (to.negative_distance) to.negative_distance[k] = negative == kNoKey ? NAN : key_value(negative);
-}
+  __device__ void operator()(int64_t k) const { state.positive[k] = state.negative[k] = kNoKey; }
+};
+
+struct WriteHard {
+  HardCandidates state;
+  MiningHardOutputs to;
+
+  __device__ void operator()(int64_t k) const {
+    const uint64_t positive = state.positive[k], negative = state.negative[k];
+    if (to.positive_index) to.positive_index[k] = index_of(positive);
+    if (to.negative_index) to.negative_index[k] = index_of(negative);
+    if (to.positive_distance) to.positive_distance[k] = positive == kNoKey ? NAN : rising_value(~key_bits(positive));
+    if (to.negative_distance) to.negative_distance[k] = negative == kNoKey ? NAN : key_value(negative);
+  }
+};
 
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const MiningInputs& in)
-      : rows(HardState::take(workspace, in.x.rows)),
-        columns(HardState::take(workspace, in.y.rows)),
+      : rows(HardCandidates::take(workspace, in.x.rows)),
+        columns(HardCandidates::take(workspace, in.y.rows)),
         tiles(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns) {}
 
-  HardState rows, columns;
+  HardCandidates rows, columns;
   DistanceRows tiles;
 };
 
@@ -170,21 +176,19 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   const int64_t n = inputs.x.rows, m = inputs.y.rows;
-  DUET_LAUNCH(clear_state, groups_of(n, kThreads), kThreads, 0, context.stream)(scratch.rows, n);
-  DUET_LAUNCH(clear_state, groups_of(m, kThreads), kThreads, 0, context.stream)(scratch.columns, m);
+  for_each_position(context, n, ClearHard{scratch.rows});
+  for_each_position(context, m, ClearHard{scratch.columns});
   scratch.tiles.prepare(context, inputs.x, inputs.y);
-  const HardLabels labels{inputs.labels_x.data, inputs.labels_y.data};
-  const HardState of_rows = rows ? scratch.rows : HardState{}, of_columns = columns ? scratch.columns : HardState{};
+  const MineHard mine{scratch.tiles.view(),
+                      {inputs.labels_x.data, inputs.labels_y.data},
+                      rows ? scratch.rows : HardCandidates{},
+                      columns ? scratch.columns : HardCandidates{}};
   with_single_tile(context, [&](auto tile) {
     using T = decltype(tile);
-    for_each_block(n, m, Walk<T>::kRows, kForwardColumns, [&](const Block& block) {
-      const Walk<T> walk(context, block, scratch.tiles.view().x.steps());
-      DUET_LAUNCH(mine_tiles<T>, walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)
-      (scratch.tiles.view(), walk, labels, of_rows, of_columns);
-    });
+    sweep_forward<T>(context, n, m, Walk<T>::kRows, mine);
   });
-  DUET_LAUNCH(write_state, groups_of(n, kThreads), kThreads, 0, context.stream)(scratch.rows, n, rows);
-  DUET_LAUNCH(write_state, groups_of(m, kThreads), kThreads, 0, context.stream)(scratch.columns, m, columns);
+  for_each_position(context, n, WriteHard{scratch.rows, rows});
+  for_each_position(context, m, WriteHard{scratch.columns, columns});
 }
 
 }  // namespace duet::cuda

@@ -145,7 +145,7 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
   Batch batch;
   for (int64_t s = 0; s < slots.count; ++s) {
     const duet_optimizer_slot& given = slots.slots[s];
-    const int64_t size = given.parameter.size, blocks = pieces(size, kChunk);
+    const int64_t size = given.parameter.size, blocks = ceil_div(size, kChunk);
     if (size == 0) continue;
     if (batch.count == kMostSlots || (batch.count > 0 && batch.blocks + blocks > kMostBlocks)) {
       run(context, batch, rule, slots.apply);

@@ -51,7 +51,7 @@ template <class Write>
 void draw(const duet_context& context, const duet_random_draw& draw, int64_t size, const Write& write) {
   if (size == 0) return;
   const int64_t skip = static_cast<int64_t>(draw.first_element % 4);
-  DUET_LAUNCH(draw_kernel<Write>, pieces(size + skip, 4 * kThreads), kThreads, 0, context.stream)
+  DUET_LAUNCH(draw_kernel<Write>, ceil_div(size + skip, 4 * kThreads), kThreads, 0, context.stream)
   (draw.seed, draw.stream, draw.step, draw.first_element, skip, size, skip == 0 && aligned(write.to), write);
 }
 

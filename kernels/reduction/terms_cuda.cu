@@ -142,7 +142,7 @@ struct Gradients {
     if (place < count)
       at[place].next = static_cast<signed char>(count);
     else
-      blocks += pieces(grad.size, kBackwardThreads);
+      blocks += ceil_div(grad.size, kBackwardThreads);
     ++count;
   }
 };

@@ -30,8 +30,8 @@ struct Scratch {
 template <class Team, class Logit>
 __device__ double largest_of(int64_t classes, Logit&& logit) {
   double largest = -HUGE_VAL;
-  Team::template each<1>(classes, [&](int64_t c) { largest = LargerNumber{}(largest, logit(c)); });
-  return Team::reduce(largest, LargerNumber{});
+  Team::template each<1>(classes, [&](int64_t c) { largest = MaxNumber{}(largest, logit(c)); });
+  return Team::reduce(largest, MaxNumber{});
 }
 
 // p_c = softmax_c of the heads' mean; NaN in any logit is NaN in all.

@@ -36,8 +36,8 @@ struct Row {
   template <class Value>
   __device__ __forceinline__ double largest(Value&& value) const {
     double found = -HUGE_VAL;
-    each([&](int64_t c) { found = LargerNumber{}(found, value(c)); });
-    return warp_reduce<kLanes>(found, LargerNumber{});
+    each([&](int64_t c) { found = MaxNumber{}(found, value(c)); });
+    return warp_reduce<kLanes>(found, MaxNumber{});
   }
   template <class Value>
   __device__ __forceinline__ double sum(Value&& value) const {
@@ -127,7 +127,7 @@ bool supervision_is_small(const duet_context& context, int64_t samples, int64_t 
 void supervision_small(const duet_context& context, const SupervisionInputs& inputs, const SupervisionState& state,
                        const SupervisionOutputs& outputs) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
-  const int threads = static_cast<int>(std::clamp<int64_t>(pieces(samples * kLanes, 32) * 32, 128, kThreads));
+  const int threads = static_cast<int>(std::clamp<int64_t>(ceil_div(samples * kLanes, 32) * 32, 128, kThreads));
   DUET_LAUNCH(supervision_kernel, 1, threads, shared_bytes(samples, classes), context.stream)
   (inputs, state, outputs, context.faults, label_range(inputs), ratio_range());
 }

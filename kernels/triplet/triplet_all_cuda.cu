@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(256) write_keys(Matrix<const float> distances,
   for (int64_t j = threadIdx.x; j < m; j += blockDim.x) keys[i * m + j] = row_key(rising_bits(distances.row(i)[j]), j);
 }
 
-DUET_HOST_DEVICE constexpr int64_t runs_of(int64_t m) { return (m + kSortRun - 1) / kSortRun + 1; }
+DUET_HOST_DEVICE constexpr int64_t runs_of(int64_t m) { return ceil_div(m, kSortRun) + 1; }
 
 template <bool kSoft, bool kGradient>
 __global__ void __launch_bounds__(1024)

@@ -76,7 +76,7 @@ struct SortedTriplets {
 // Gathers the weights and sums them up before every run; returns the sum of pos. For whole blocks.
 template <bool kSoft, bool kShared>
 __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTriplets<kShared>& row) {
-  const int64_t count = row.sorted.count, runs = (count + kSortRun - 1) / kSortRun;
+  const int64_t count = row.sorted.count, runs = ceil_div(count, kSortRun);
   WeightBelow carry{0, 0, 0};
   for (int64_t first = 0; first < runs; first += blockDim.x) {
     const int64_t run = first + threadIdx.x;

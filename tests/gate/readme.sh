@@ -58,8 +58,8 @@ case $what in
   check)
     in_sources=$(mktemp) in_summary=$(mktemp)
     trap 'rm -f "$in_sources" "$in_summary"' EXIT
-    # The name is what stands before the parameters, on the line of __global__ or, where that is long, on the next.
-    cat "$root"/kernels/*/*.cu "$root"/kernels/cuda/*.h | awk '
+    # The emulator's headers define __global__ and hold no kernel. The name is what stands before the parameters, on the line of __global__ or, where that is long, on the next.
+    find "$root"/kernels -path "$root"/kernels/simt -prune -o \( -name '*.cu' -o -name '*.h' \) -type f -exec cat {} + | awk '
       /^[^\/#]*__global__/ { open = 1; text = "" }
       open { text = text " " $0 }
       open && /[A-Za-z0-9_]+\(.*/ {

@@ -17,6 +17,12 @@ function short(name) {
   return name
 }
 function base(name) { sub(/<.*/, "", name); return name }
+# Under what the summary lists it: the kernels of pairs/driver_cuda.h by what they do with a tile, others by their name.
+function row_of(name) {
+  if (!sub(/_tiles<TileProduct<[^>]*>, /, "_tiles ", name)) return base(name)
+  sub(/>$/, "", name)
+  return name
+}
 # A name, or its beginning as far as into the template arguments; after * any part of them.
 function fits(part, name) { return substr(part, 1, 1) == "*" ? index(name, substr(part, 2)) > 0 : index(name, part) == 1 && base(part) == base(name) }
 function ceil_to(value, unit) { return int((value + unit - 1) / unit) * unit }
@@ -43,7 +49,7 @@ kind == "targets" && /^sm_/ {
   if (!(1024 * $3 in sizes)) { sizes[1024 * $3]; ++size_count }
 }
 
-kind == "plan" && $1 == "tensor" { tensor[$2] = 1 }
+kind == "plan" && $1 == "tensor" { name = $0; sub(/^tensor +/, "", name); sub(/ +$/, "", name); tensor[name] = 1 }
 kind == "plan" && $1 == "shared" {
   name = $0
   sub(/^shared +/, "", name); sub(/ +[-0-9\/]+ *$/, "", name)
@@ -100,7 +106,7 @@ END {
     key = order[k]
     split(key, part, SUBSEP)
     name = part[2]; target = part[3]; of = base(name)
-    seen[of] = instance[name] = 1
+    instance[name] = 1
     where = part[1] ": " name " for " target
     ptx = part[1] SUBSEP name
 
@@ -108,7 +114,9 @@ END {
     if (match(name, /[<, ](tf32x3|tf32|bf16|fp32)[,> ]/)) precision = substr(name, RSTART + 1, RLENGTH - 2)
     has = (mma[ptx, "bf16"] ? "bf16" : "") (mma[ptx, "tf32"] ? "tf32" : "")
     wants = precision == "tf32x3" ? "tf32" : precision
-    if (of in tensor) {
+    tensors = 0
+    for (part_of_name in tensor) if (fits(part_of_name, name)) tensors = holding[part_of_name] = 1
+    if (tensors) {
       if (precision == "fp32" && any_mma[ptx]) wrong(where ": fp32, but its PTX holds mma")
       if (precision == "" && !any_mma[ptx]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma")
       if (wants ~ /^(tf32|bf16)$/ && !mma[ptx, wants]) wrong(where ": plan.txt says tensor cores, its PTX holds no mma of " wants)
@@ -132,10 +140,10 @@ END {
     }
     of_threads = threads[ptx] ? threads[ptx] : "-"
     printf "| %s | %s | %s | %d | %d | %s | %d | %d | %s | %s | %s | %s |\n", part[1], name, target, registers[key], fixed[key], bytes, spills[key], stacks[key], of_threads, blocks, occupied, has
-    printf "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\n", of, part[1], target, registers[key], fixed[key], bytes, of_threads, blocks, occupied, any_mma[ptx], name, spills[key] > kernels
+    printf "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%d\t%s\t%d\n", row_of(name), part[1], target, registers[key], fixed[key], bytes, of_threads, blocks, occupied, any_mma[ptx], name, spills[key] > kernels
   }
   for (file in foreign) printf "\n%s: %d kernels of CUB's, outside the spill gate.\n", file, foreign[file]
-  for (name in tensor) if (!(name in seen)) wrong("plan.txt: no kernel " name)
+  for (name in tensor) if (!(name in holding)) wrong("plan.txt: no kernel " name)
   for (prefix in prefixes) if (!(prefix in used)) wrong("plan.txt: no kernel " prefix)
   for (name in spilling) if (!(name in instance)) wrong("plan.txt: no kernel " name)
   if (failed) exit 1
