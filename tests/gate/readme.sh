@@ -58,8 +58,10 @@ case $what in
   check)
     in_sources=$(mktemp) in_summary=$(mktemp)
     trap 'rm -f "$in_sources" "$in_summary"' EXIT
-    # The emulator's headers define __global__ and hold no kernel. The name is what stands before the parameters, on the line of __global__ or, where that is long, on the next.
-    find "$root"/kernels -path "$root"/kernels/simt -prune -o \( -name '*.cu' -o -name '*.h' \) -type f -exec cat {} + | awk '
+    # The emulator's headers define __global__ and hold no kernel. A kernel's name is what stands before the
+    # parameters, on the line of __global__ or, where that is long, on the next.
+    find "$root"/kernels -path "$root"/kernels/simt -prune -o -type f \( -name '*.cu' -o -name '*.h' \) -exec cat {} + |
+      awk '
       /^[^\/#]*__global__/ { open = 1; text = "" }
       open { text = text " " $0 }
       open && /[A-Za-z0-9_]+\(.*/ {
