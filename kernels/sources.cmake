@@ -78,10 +78,11 @@ set(cpu_sources
 # The CUDA backend, of nvcc and of the emulator.
 set(kernel_sources
     cuda/agreement.cu cuda/backend_cuda.cpp cuda/outside.cu cuda/pack.cu cuda/scores.cu cuda/small_pairs_backward.cu
-    cuda/softmax_sweep.cu cuda/sweep.cu
+    cuda/sweep.cu
     activation/activation_cuda.cu activation/dropout_cuda.cu
     alignment/alignment_cuda.cu
-    contrastive/contrastive_cuda.cu contrastive/contrastive_gradient_cuda.cu contrastive/contrastive_small_cuda.cu
+    contrastive/contrastive_cuda.cu contrastive/contrastive_gradient_cuda.cu contrastive/contrastive_relation_cuda.cu
+    contrastive/contrastive_small_cuda.cu
     cross_entropy/cross_entropy_cuda.cu
     decorrelation/decorrelation_cuda.cu decorrelation/decorrelation_small_cuda.cu
     distance/distance_cuda.cu distance/distance_gradient_cuda.cu distance/distance_small_cuda.cu
