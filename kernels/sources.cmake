@@ -81,7 +81,8 @@ set(kernel_sources
     cuda/sweep.cu
     activation/activation_cuda.cu activation/dropout_cuda.cu
     alignment/alignment_cuda.cu
-    contrastive/contrastive_cuda.cu contrastive/contrastive_gradient_cuda.cu contrastive/contrastive_small_cuda.cu
+    contrastive/contrastive_cuda.cu contrastive/contrastive_gradient_cuda.cu contrastive/contrastive_relation_cuda.cu
+    contrastive/contrastive_small_cuda.cu
     cross_entropy/cross_entropy_cuda.cu
     decorrelation/decorrelation_cuda.cu decorrelation/decorrelation_small_cuda.cu
     distance/distance_cuda.cu distance/distance_gradient_cuda.cu distance/distance_small_cuda.cu

@@ -1,11 +1,6 @@
-// Plan. Forward: a walk over tiles of scores (distance_tile_cuda.h), their exponentials summed along rows and columns
-// at once (softmax_sweep.h), nothing of them stored: one product, at n = m = 16384, d = 512 275 GFLOP. The epilogue is
-// some 6 instructions and one ex2 an element, with the reductions 1,100 a warp: 3,000 cycles of an SM in tf32 and bf16,
-// of which the ex2 are 2,050, and 2 % of a tf32x3 tile. Cycles a tile in bf16: mma 13,700 + 3,000, L2 11,000: 17,400,
-// 64 tiles for each of 128 SMs 0.64 ms, packing, merge and five small launches 0.04. tf32: 27,500 + 3,000, L2 29,400:
-// 32,000. Expected: fp32 6.1 ms (45 TFLOP/s), tf32x3 3.5 (79), tf32 1.23 (224), bf16 0.68 (405).
-// Backward: the tile again, two ex2 an element, d loss/d score packed block after block, and its two products: three
-// products, 825 GFLOP and 3 GB through L2 and memory. Expected: tf32x3 11 ms, bf16 2.8.
+// A block of threads owns a tile of scores and walks along a row of tiles; backward it owns one of d loss/d score.
+// Bytes: packed operands from L2; 8 that a tile says of a row and of a column; backward the tile as G and G^T.
+// Products: forward one, backward three. PLAN.md has the figures.
 #include "kernels/alignment/alignment_backends.h"
 #include "kernels/core/own_pair.h"
 #include "kernels/distance/distance_gradient_cuda.h"
@@ -29,7 +24,7 @@ struct Scratch {
   TileShape shape;
   DistanceRows rows;
   DistanceGradients gradients;
-  PairSums sums;
+  SweepSums sums;
   TileSums scale_sums;
   ProbabilityRow* row_sums;  // n
 };
@@ -59,7 +54,7 @@ struct AlignmentForward {
   static constexpr bool kAlone = true;
   DistanceView rows;
   const float* scale;
-  SumPartials of_rows, of_columns;
+  SweepPartials sums;
 
   int steps() const { return rows.x.steps(); }
   template <class T>
@@ -72,7 +67,7 @@ struct AlignmentForward {
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
-    accumulate_exponentials<T, false>(loop.scratch(), place, bounded, scores, scores, of_rows, of_columns);
+    accumulate_exponentials<T, false>(loop.scratch(), place, bounded, scores, scores, sums);
   }
 };
 
@@ -279,8 +274,7 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.sums.row_partials(),
-                                 scratch.sums.column_partials()};
+  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.sums.partials()};
   with_single_tile(context, [&](auto tile) {
     sweep_forward<decltype(tile)>(context, scratch.n, scratch.m, scratch.shape.block_rows, forward, {&scratch.sums});
   });

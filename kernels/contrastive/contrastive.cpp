@@ -89,11 +89,7 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
   return dispatch(
       context, [&] { return cpu::contrastive_workspace(*context, inputs); },
-      [&] {
-        if (has_relation(inputs.kind))
-          throw Error(DUET_STATUS_UNSUPPORTED, "inputs.kind: the CUDA backend has no losses on a relation of pairs");
-        return cuda::contrastive_workspace(*context, inputs);
-      });
+      [&] { return cuda::contrastive_workspace(*context, inputs); });
 }
 
 }  // namespace

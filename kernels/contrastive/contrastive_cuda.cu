@@ -1,14 +1,6 @@
-// Plan of the forward pass, 1 product. A block walks over tiles of 128 x 128 pairs, its rows kept (in fp32 and tf32x3 a
-// tile of 128 x 64, two blocks an SM), and passes over a tile's dots once for the exponentials (or softplus) and once
-// for the sums over positives; what it says of its rows and columns is merged as in distillation. InfoNCE has no second
-// pass: the own score of a row is written by the tile that holds it. Tiles of 128 x 256 would leave too few registers
-// for the sums: they spilled.
-//
-// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile (figures of tiles.h): mma and barriers 7,200; L2 5,500
-// beside it; epilogue about 600 instructions a warp, 2,000 at 0.6 a cycle and scheduler: 9,500 in all, 65,536 tiles in
-// 16 x 32 rounds 2.8 ms, merges 0.15: 370 TFLOP/s.
-// multi_positive: 1,700 instructions, 13,300 cycles, 4.1 ms. Sigmoid: 3 special functions and a division a pair, some
-// 35 instructions, 15,000 cycles: 4.5 ms.
+// A block of threads owns a tile of pairs and walks along a row of tiles; a thread a row writes losses and statistics.
+// Bytes: packed operands, (n + m) d words, from L2; what a tile says of a row and a column: 8, with classes 16.
+// Products: one. PLAN.md has the figures.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {
@@ -17,7 +9,7 @@ namespace {
 struct SoftmaxForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
-  SumPartials rows, columns, target_rows, target_columns;
+  SweepPartials sums, of_positives;
   float* own;
 
   int steps() const { return view.scores.a.steps(); }
@@ -25,14 +17,14 @@ struct SoftmaxForward {
   __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
     typename T::Values scores;
-    T::multiply(loop, dots_of<T>(view.scores, place, true), dots_of<T>(view.scores, walk.place(tile + 1), true), scores);
+    T::multiply(loop, dots_of<T>(view.scores, place, true), dots_of<T>(view.scores, walk.place(tile + 1), true),
+                scores);
     scale_dots<T>(view.scores.factor(), place, scores);
     const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     store_own_scores<T>(own_pair, place, scores, own);
-    accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, rows, columns);
+    accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, sums);
     if (view.agreement.groups > 0)
-      accumulate_positives<T, false>(loop.scratch(), view.agreement, place, own_pair, scores, target_rows,
-                                     target_columns);
+      accumulate_positives<T, false>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
   }
 };
 
@@ -94,7 +86,7 @@ struct FinishSigmoid {
 // forward over all tiles, in the context's precision.
 template <class Forward>
 void sweep(const duet_context& context, const ContrastiveScratch& scratch, const Forward& forward,
-           std::initializer_list<const PairSums*> sums) {
+           std::initializer_list<const SweepSums*> sums) {
   with_precision(context.precision, [&](auto precision) {
     sweep_forward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
                                                                sums);
@@ -103,15 +95,11 @@ void sweep(const duet_context& context, const ContrastiveScratch& scratch, const
 
 void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
                      const ContrastiveScratch& scratch) {
-  const PairSums &sums = scratch.sums, &target = scratch.target_sums;
+  const SweepSums &sums = scratch.sums, &target = scratch.target_sums;
   const bool targets = view.agreement.groups > 0;
-  const SoftmaxForward forward{
-      view, sums.row_partials(), sums.column_partials(), target.row_partials(), target.column_partials(), scratch.own};
-  if (targets)
-    sweep(context, scratch, forward, {&sums, &target});
-  else
-    sweep(context, scratch, forward, {&sums});
-  const PairSums* positives = targets ? &target : nullptr;
+  const SoftmaxForward forward{view, sums.partials(), target.partials(), scratch.own};
+  sweep(context, scratch, forward, {&sums, &target});
+  const SweepSums* positives = targets ? &target : nullptr;
   for_each_position(context, scratch.n,
                     FinishSoftmax{sums.rows(), scratch.own, row_direction(view.agreement, positives), out.row_loss,
                                   out.row_statistics});
@@ -123,6 +111,7 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  if (has_relation(inputs.kind)) return relation_contrastive_workspace(context, inputs);
   if (contrastive_is_small(context, inputs)) return small_contrastive_workspace(inputs);
   Workspace measure;
   ContrastiveScratch(measure, context, inputs);
@@ -131,12 +120,13 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
                          const duet_workspace& workspace) {
+  if (has_relation(in.kind)) return relation_contrastive_forward(context, in, out, workspace);
   if (contrastive_is_small(context, in)) return small_contrastive_forward(context, in, out);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   const ContrastiveView view = scratch.prepare(context, in);
   if (!scratch.sigmoid) return softmax_forward(context, view, out, scratch);
-  sweep(context, scratch, SigmoidForward{view, scratch.sums.row_partials()}, {&scratch.sums});
+  sweep(context, scratch, SigmoidForward{view, scratch.sums.partials().rows}, {&scratch.sums});
   for_each_position(context, scratch.n, FinishSigmoid{scratch.sums.rows(), out.row_loss});
 }
 

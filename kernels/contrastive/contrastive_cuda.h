@@ -52,9 +52,9 @@ struct ContrastiveScratch {
   bool sigmoid;
   ScoreRows scores;
   AgreementRows agreement;
-  PairSums sums;         // of exponentials; sigmoid: of a row's losses
-  PairSums target_sums;  // N and -sum pos s
-  float* own;            // n: the score of a row with its own column
+  SweepSums sums;         // of exponentials; sigmoid: of a row's losses
+  SweepSums target_sums;  // N and -sum pos s
+  float* own;             // n: the score of a row with its own column
   GradientWeights weights;
   TileSums scale_sums, bias_sums;
   BlockGradients products;
@@ -96,6 +96,14 @@ struct ContrastiveGradientWeight {
     return own_pull(statistics.row(i), weight_of(statistics.row(i), weight, i));
   }
 };
+
+// The losses on a relation of pairs (contrastive_relation_cuda.cu).
+size_t relation_contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
+void relation_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                                  const ContrastiveOutputs& outputs, const duet_workspace& workspace);
+void relation_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                                   Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                   const ContrastiveGradients& gradients, const duet_workspace& workspace);
 
 // One launch a pass for small batches (contrastive_small_cuda.cu): whether it is for these, and then its passes.
 bool contrastive_is_small(const duet_context& context, const ContrastiveInputs& inputs);

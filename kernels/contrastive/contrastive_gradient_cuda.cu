@@ -1,9 +1,6 @@
-// Plan of the backward pass, 3 products: a tile of 128 x 128 (x 64 in fp32 and tf32x3) is recomputed, turned into d
-// loss/d dot in its registers and stored as G and G^T for the two products of sweep.h; d loss/d scale and d loss/d bias
-// are a sum a tile each, added in a fixed order in the end.
-//
-// One H200, bf16, n = m = 32768, d = 512, cycles of an SM a tile: L2 10,900, epilogue about 1,300 instructions a warp,
-// 4,300: 15,200 cycles, 65,536 tiles in 4.3 ms; the products with G at 390 TFLOP/s 5.6 ms.
+// A block of threads owns a tile of pairs and turns it into d loss/d dot in its registers.
+// Bytes: packed operands from L2; the tile twice, as G and G^T, in blocks of 4096 x 4096.
+// Products: three, the scores and both with G. PLAN.md has the figures.
 #include "kernels/contrastive/contrastive_cuda.h"
 
 namespace duet::cuda {
@@ -86,6 +83,8 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
                           Matrix<const float> column_statistics, const ContrastiveGradients& out,
                           const duet_workspace& workspace) {
   if (!out.row_weight && !out.column_weight) return;
+  if (has_relation(in.kind))
+    return relation_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
   if (contrastive_is_small(context, in))
     return small_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
   Workspace pieces(workspace);

@@ -1,5 +1,6 @@
-// Plan. Packing of classes and trust: a thread four, 4 (C + 2) bytes a row read and written once a call. TileSums: at
-// most 2048 numbers, one block, in the end.
+// A thread packs four classes of a row; one block adds the tiles' numbers in the end.
+// Bytes: 4 (C + 2) a row read and written once a call; at most 2048 doubles of tiles.
+// Products: none.
 #include "kernels/cuda/agreement.h"
 
 namespace duet::cuda {

@@ -109,10 +109,10 @@ struct Direction {
     return {own[i + to_row] * kLn2, partners == 1 ? -INFINITY : sum.log(), true};
   }
 };
-inline Direction row_direction(const AgreementView& agreement, const PairSums* positives) {
+inline Direction row_direction(const AgreementView& agreement, const SweepSums* positives) {
   return {positives ? positives->rows() : nullptr, agreement.paired, agreement.own, agreement.m, 0};
 }
-inline Direction column_direction(const AgreementView& agreement, const PairSums* positives) {
+inline Direction column_direction(const AgreementView& agreement, const SweepSums* positives) {
   return {positives ? positives->columns() : nullptr, agreement.paired, -agreement.own, agreement.n, -agreement.own};
 }
 
@@ -157,8 +157,7 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
 template <class T, bool kEntropy>
 __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const AgreementView& agreement,
                                                      const TilePlace& place, const OwnPairs& own_pair,
-                                                     const typename T::Values& scores, const SumPartials& rows,
-                                                     const SumPartials& columns) {
+                                                     const typename T::Values& scores, const SweepPartials& to) {
   constexpr int kRows = kRowsOfSums<T>;
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
@@ -181,7 +180,7 @@ __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const Agr
       }
     }
   }
-  store_plain_sums<T>(shared, place, of_row, of_column, rows, columns);
+  store_plain_sums<T>(shared, place, of_row, of_column, to);
 }
 
 // Backward: the weights of a row's or a column's parts of the gradient.

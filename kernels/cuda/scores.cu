@@ -1,6 +1,6 @@
-// Plan. The longest row: a block a side over the norms that packing left, 4 bytes a row. Merge: 8 warps take an eighth
-// of a position's tiles each, 32 positions a block, reads of 128 bytes a warp: a forward block's partials are at most
-// 12 bytes x 4096 x 256 and as many again, some 25 MB that lie in L2, under 1 % of the block's products at d = 512.
+// A block owns a side's norms, for its longest, or the sums of 32 positions: 8 warps, an eighth of the tiles each.
+// Bytes: 4 a row for the norms; partials of a forward block, 12 x 4096 x 256 and as many again, some 25 MB in L2.
+// Products: none; under 1 % of the block's at d = 512.
 #include "kernels/cuda/positions.h"
 #include "kernels/cuda/scores.h"
 
@@ -90,32 +90,32 @@ void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matr
   DUET_LAUNCH(longest_kernel, 2, kThreads, 0, context.stream)(Longest{{norm_a_, norm_v_}, {a.rows, v.rows}}, longest_);
 }
 
-PairSums::PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
-                   Directions directions, int64_t block_rows)
+SweepSums::SweepSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
+                     Directions directions, int64_t block_rows)
     : n_(n), m_(directions == Directions::both ? m : 0), directions_(directions) {
   const int64_t rows = std::min(packed_rows(n), block_rows), columns = std::min(packed_rows(m), kForwardColumns);
-  row_partials_ = take_partials(workspace, columns / tile_columns, rows, shift, cross);
+  partials_.rows = take_partials(workspace, columns / tile_columns, rows, shift, cross);
   rows_ = workspace.take<RunningSum>(n);
   if (directions == Directions::rows) return;
-  column_partials_ = take_partials(workspace, rows / kTileRows, columns, shift, cross);
+  partials_.columns = take_partials(workspace, rows / kTileRows, columns, shift, cross);
   columns_ = workspace.take<RunningSum>(m);
 }
 
-void PairSums::begin(const duet_context& context) const {
+void SweepSums::begin(const duet_context& context) const {
   for_each_position(context, n_, Reset{rows_});
   for_each_position(context, m_, Reset{columns_});
 }
 
 void merge_sums(const duet_context& context, const Block& block, int tile_columns,
-                std::initializer_list<const PairSums*> sums) {
+                std::initializer_list<const SweepSums*> sums) {
   Merges merges{};
   unsigned count = 0;
-  for (const PairSums* pair : sums) {
+  for (const SweepSums* pair : sums) {
     if (pair->empty()) continue;
-    merges.merge[count++] = {pair->row_partials(), pair->rows() + block.first_row,
+    merges.merge[count++] = {pair->partials().rows, pair->rows() + block.first_row,
                              ceil_div(block.columns, tile_columns), block.rows};
     if (pair->directions() == Directions::rows) continue;
-    merges.merge[count++] = {pair->column_partials(), pair->columns() + block.first_column,
+    merges.merge[count++] = {pair->partials().columns, pair->columns() + block.first_column,
                              ceil_div(block.rows, kTileRows), block.columns};
   }
   const auto across = static_cast<unsigned>(ceil_div(std::max(block.rows, block.columns), kPositions));

@@ -8,7 +8,7 @@
 //
 // A tile's sums go to partial buffers, a place for every tile of a block; merge_sums adds them in the order of the
 // tiles to sums that are carried in double, so that a row of 10^5 columns keeps its last digits. Host:
-//   PairSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then
+//   SweepSums sums(workspace, n, m, tile_columns, ...);  sums.begin(context);  a launch a block, then
 //   merge_sums(context, block, tile_columns, {&sums});    pairs/driver_cuda.h does all three
 #pragma once
 
@@ -75,6 +75,11 @@ struct SumPartials {
   int64_t stride;
 };
 
+// Both directions' partial buffers.
+struct SweepPartials {
+  SumPartials rows, columns;
+};
+
 // A sum under way: sum 2^reference and cross 2^reference. Double's range means that the reference hardly ever has to
 // move.
 struct RunningSum {
@@ -105,15 +110,14 @@ enum class Shift { no, yes };
 enum class Cross { no, yes };
 enum class Directions { rows, both };
 
-class PairSums {
+class SweepSums {
  public:
   // Directions::rows: the columns have no sums. block_rows: of the blocks that are swept (driver_cuda.h).
-  PairSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
-           Directions directions = Directions::both, int64_t block_rows = kBlockRows);
+  SweepSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,
+            Directions directions = Directions::both, int64_t block_rows = kBlockRows);
 
   void begin(const duet_context& context) const;
-  const SumPartials& row_partials() const { return row_partials_; }
-  const SumPartials& column_partials() const { return column_partials_; }
+  const SweepPartials& partials() const { return partials_; }
   Directions directions() const { return directions_; }
   bool empty() const { return n_ == 0; }
   RunningSum* rows() const { return rows_; }
@@ -122,13 +126,13 @@ class PairSums {
  private:
   int64_t n_, m_;
   Directions directions_;
-  SumPartials row_partials_{}, column_partials_{};
+  SweepPartials partials_{};
   RunningSum *rows_ = nullptr, *columns_ = nullptr;
 };
 
-// The sums of a finished block, both directions of up to three PairSums; what was taken for no rows is passed over.
+// The sums of a finished block, both directions of up to three SweepSums; what was taken for no rows is passed over.
 void merge_sums(const duet_context& context, const Block& block, int tile_columns,
-                std::initializer_list<const PairSums*> sums);
+                std::initializer_list<const SweepSums*> sums);
 
 struct SumPairs {
   __device__ float2 operator()(float2 a, float2 b) const { return make_float2(a.x + b.x, a.y + b.y); }
@@ -155,24 +159,22 @@ __device__ __forceinline__ float2 pair_of(float2 sums) { return sums; }
 // column k. All threads of the block.
 template <class T, class Sums, class Add, class RowShift, class ColumnShift>
 __device__ __forceinline__ void store_sums(uint32_t* shared, const TilePlace& place, Sums (&of_row)[T::kThreadRows],
-                                           Sums (&of_column)[T::kThreadColumns], Add add, const SumPartials& rows,
-                                           const SumPartials& columns, const RowShift& row_shift,
-                                           const ColumnShift& column_shift) {
+                                           Sums (&of_column)[T::kThreadColumns], Add add, const SweepPartials& to,
+                                           const RowShift& row_shift, const ColumnShift& column_shift) {
   const int k = static_cast<int>(threadIdx.x);
   const Sums* row_sums = T::reduce_rows(T::template area<Sums>(shared, kRowSumArea), of_row, add);
-  if (k < place.rows) write_sum(rows, place.column_tile, place.block_row + k, pair_of(row_sums[k]), row_shift(k));
+  if (k < place.rows) write_sum(to.rows, place.column_tile, place.block_row + k, pair_of(row_sums[k]), row_shift(k));
   const Sums* column_sums = T::reduce_columns(T::template area<Sums>(shared, kColumnSumArea), of_column, add);
   if (k < place.columns)
-    write_sum(columns, place.row_tile, place.block_column + k, pair_of(column_sums[k]), column_shift(k));
+    write_sum(to.columns, place.row_tile, place.block_column + k, pair_of(column_sums[k]), column_shift(k));
 }
 // The same of sums without a shift.
 template <class T>
 __device__ __forceinline__ void store_plain_sums(uint32_t* shared, const TilePlace& place,
                                                  float2 (&of_row)[T::kThreadRows],
-                                                 float2 (&of_column)[T::kThreadColumns], const SumPartials& rows,
-                                                 const SumPartials& columns) {
+                                                 float2 (&of_column)[T::kThreadColumns], const SweepPartials& to) {
   const auto none = [](int) { return 0.0f; };
-  store_sums<T>(shared, place, of_row, of_column, SumPairs(), rows, columns, none, none);
+  store_sums<T>(shared, place, of_row, of_column, SumPairs(), to, none, none);
 }
 
 // sum 2^x along the rows and columns of a tile of scores x, and with kCross sum 2^x (x - y) for the scores y; both are
@@ -181,8 +183,7 @@ __device__ __forceinline__ void store_plain_sums(uint32_t* shared, const TilePla
 // column has its own maximum, and an element two exponentials. All threads of the block.
 template <class T, bool kCross, class X, class Y>
 __device__ __forceinline__ void accumulate_exponentials(uint32_t* shared, const TilePlace& place, bool bounded,
-                                                        const X& x, const Y& y, const SumPartials& rows,
-                                                        const SumPartials& columns) {
+                                                        const X& x, const Y& y, const SweepPartials& to) {
   using Sums = std::conditional_t<kCross, float2, float>;
   using Add = std::conditional_t<kCross, SumPairs, Sum>;
   const float *largest_of_row = nullptr, *largest_of_column = nullptr;
@@ -250,7 +251,7 @@ __device__ __forceinline__ void accumulate_exponentials(uint32_t* shared, const 
   }
   const auto shift_of = [&](const float* largest, int k) { return common ? shift : finite_or_zero(largest[k]); };
   store_sums<T>(
-      shared, place, of_row, of_column, Add(), rows, columns, [&](int k) { return shift_of(largest_of_row, k); },
+      shared, place, of_row, of_column, Add(), to, [&](int k) { return shift_of(largest_of_row, k); },
       [&](int k) { return shift_of(largest_of_column, k); });
 }
 

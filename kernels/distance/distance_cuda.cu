@@ -1,17 +1,6 @@
-// Plan. Forward: both sides packed with their norms, then a walk over tiles: the product (tiles.h), the metric on the
-// registers, stored once.
-// At n = m = 16384, d = 512: 275 GFLOP in the product; 1.07 GB stored, 0.27 ms at 4 TB/s, under the products: of the
-// other block where there are two an SM, else of the next tile. The epilogue is some 8 instructions an element in fp32
-// and tf32x3 (9 with a root), 1,300 to 1,500 cycles of a tile's 65,000 and 39,000. In tf32 and bf16 it is 6 and half a
-// store: 970 a warp are 2,400 cycles at 0.8 a cycle and scheduler, 2,800 with a root.
-// Cycles of an SM a tile in bf16: mma 13,700 + 2,800; L2 264 KB of operands, the rows kept, and 131 KB of D, counted in
-// full though stores go the other way: 16,500. The two meet: 17,300, 64 tiles for each of 128 SMs 0.63 ms, packing
-// 0.03. tf32: mma 27,500 + 2,800; L2 706 + 131 KB: 34,900, which binds: 36,600. Expected: fp32 6.3 ms (44 TFLOP/s),
-// tf32x3 3.5 (78), tf32 1.38 (200), bf16 0.66 (415).
-// Close pairs cost a comparison each where there are none; where all are (the worst case), 2 d loads and 5 d float64
-// operations a pair, of one thread. Backward: dL/dD is read once, turned into the products' factor and packed block
-// after block (sweep.h): two products of the bare product's size each, 3.2 GB read and written for it. Expected in
-// tf32x3: 7.8 ms.
+// A block of threads owns a tile of distances and walks along a row of tiles; backward it owns one of dL/dD.
+// Bytes: packed operands from L2, D stored once; backward dL/dD and D read once, and packed as G and G^T.
+// Products: forward one, backward two. PLAN.md has the figures.
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient_cuda.h"
 #include "kernels/pairs/driver_cuda.h"

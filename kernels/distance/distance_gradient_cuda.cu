@@ -1,8 +1,6 @@
-// Plan. The tile kernel leaves the factor of the products, -dL/dD times what the metric adds, in the block (sweep.h)
-// and its sums in partial buffers.
-// Here: sums merged in the order of the tiles, in float64; close pairs of euclidean and cosine added by differences, a
-// warp a row, in the order of columns; after the last block what the products leave out (a warp a row, once over n x d:
-// 1 % of a block's products).
+// A thread owns a row's or column's sum of the factor, a warp a row's close pairs and what the products leave out.
+// Bytes: 4 of partial sums a tile and row; the rows of close pairs; in the end (n + m) d floats.
+// Products: none; the two with G are cuda/sweep.h's. PLAN.md has the figures.
 #include <algorithm>
 
 #include "kernels/distance/distance_gradient_cuda.h"

@@ -1,9 +1,6 @@
-// Plan. A block of 256 threads owns a row of x or of y, so that both gradients are one launch: it keeps in shared
-// memory what each pair weighs, and min(256, d) threads across, the rest beside each other, sum w_j (x - y_j) / D_j
-// over the pairs; the parts are added in a fixed order. Differences as they are need no correction by sums of weights.
-// Pairs whose difference float32 cannot hold, or not to its last digits, are rare: float64.
-// At n = m = 128, d = 64, both sides: 8 MFLOP; each block reads the other side, 32 KB, from the second-level cache, 8
-// MB in all, 1.6 us at 5 TB/s; a thread's 32 loads, 8 at a time, are 4 latencies of 0.3 us. Expected on an H100: 2 us.
+// A block of 256 threads owns a row of x or of y: its threads elements of the gradient, the rest parts of the pairs.
+// Bytes: every block reads the other side from L2, and 8 of a pair in shared memory.
+// Products: none; differences of rows, which need no correction, in a fixed order. PLAN.md has the figures.
 #include <algorithm>
 
 #include "kernels/cuda/sweep.h"
@@ -17,13 +14,13 @@ constexpr int kThreads = 256;
     2;  // blocks an SM: 128 rows a side are two for each of 128, and with more, registers would spill
 constexpr int kAtOnce = 8;  // loads of a thread that are under way together
 
-struct Pair {
+struct WeighedPair {
   float weight;   // 0 of a pair that is added in float64
   float inverse;  // what the difference is multiplied by; 0 of a pair that is added in float64
 };
 
 constexpr size_t shared_bytes(duet_metric metric, int64_t pairs, int64_t d) {
-  const size_t each = sizeof(Pair) + sizeof(double), count = static_cast<size_t>(pairs);
+  const size_t each = sizeof(WeighedPair) + sizeof(double), count = static_cast<size_t>(pairs);
   return count * each +
          (metric == DUET_METRIC_COSINE ? count * sizeof(double) + static_cast<size_t>(d) * sizeof(float) : 0);
 }
@@ -36,7 +33,7 @@ __device__ bool needs_double(duet_metric metric, float distance, float near) {
 
 __global__ void __launch_bounds__(kThreads, kBlocks)
     small_distance_gradient_kernel(SmallDistanceGradients in, float near) {
-  DUET_SHARED_DYNAMIC(Pair, pairs);
+  DUET_SHARED_DYNAMIC(WeighedPair, pairs);
   DUET_SHARED(float, parts, [kThreads]);
   if (points_to_zero(in.unless_zero)) return;
   const int64_t of_x = in.grad_x ? in.x.rows : 0;
@@ -105,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         for (int e = 0; e < kAtOnce; ++e) {
           const int64_t j = from + e * groups;
           if (j >= count) break;
-          const Pair pair = pairs[j];
+          const WeighedPair pair = pairs[j];
           const float b = cosine ? static_cast<float>(other[e] * inverses[j]) : other[e];
           // Of weight 0 only an other that is not finite shows, as in a product.
           sum = fmaf(pair.weight, pair.weight == 0 ? -b : (a - b) * pair.inverse, sum);

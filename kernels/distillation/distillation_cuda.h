@@ -27,12 +27,14 @@ struct DistillationScratch {
         agreement(workspace, n, m, in.class_a.columns),
         student_sums(workspace, n, m, tile_columns, Shift::yes, Cross::no),
         teacher_sums(workspace, n, m, tile_columns, Shift::yes, Cross::yes),
-        target_sums(workspace, n, m, tile_columns, Shift::no, Cross::yes),
+        target_sums(workspace, has_classes(in) ? n : 0, has_classes(in) ? m : 0, tile_columns, Shift::no, Cross::yes),
         own_student(workspace.take<float>(n)),
         own_teacher(workspace.take<float>(n)),
         weights(workspace, n, m),
         scale_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.student_a.columns) {}
+
+  static bool has_classes(const DistillationInputs& in) { return in.class_a.columns > 0; }
 
   DistillationView prepare(const duet_context& context, const DistillationInputs& in) {
     student.prepare(context, in.student_a, in.student_v, in.scale);
@@ -46,8 +48,8 @@ struct DistillationScratch {
   int tile_columns;
   ScoreRows student, teacher;
   AgreementRows agreement;
-  PairSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s)
-  float *own_student, *own_teacher;                  // n: the score of a row with its own column
+  SweepSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s), of classes
+  float *own_student, *own_teacher;                   // n: the score of a row with its own column
   GradientWeights weights;
   TileSums scale_sums;
   BlockGradients products;

@@ -1,14 +1,6 @@
-// Plan of the backward pass, 4 products. A block owns a tile as in the forward pass and recomputes both its products;
-// one pass over the registers makes d loss/d dot of them, two exponentials a pair where scores are bounded (four where
-// not), with W formed for 8 pairs of a thread at a time, and stores the tile as G and as G^T, packed as operands.
-// sweep.h multiplies a block of 4096 x 4096 of them (2 x 32 MB in bf16, in L2 in part) with v and a and adds to the
-// gradients, one writer an element. d loss/d scale: a sum a tile, in place over the blocks, then one block over the
-// tiles.
-//
-// One H200, bf16, n = m = 32768, d = 512: products of a tile 21,800 cycles of L2, epilogue about 1,700 instructions a
-// warp, 5,600 cycles, 64 KB stored under it: 27,400 cycles, 7.8 ms; the two products with G at 390 TFLOP/s (sweep.h)
-// 5.6 ms. With the forward pass' 6.9 ms 20.3 ms for 6 products, 6.6 TFLOP: 325 TFLOP/s, 0.41 of the 790 that a bare
-// product reaches.
+// A block of threads owns a tile of pairs, student and teacher, and turns it into d loss/d dot in its registers.
+// Bytes: packed operands from L2; the tile twice, as G and G^T, in blocks of 4096 x 4096.
+// Products: four, two of scores and both with G. PLAN.md has the figures.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {

@@ -1,15 +1,6 @@
-// Semihard and distance_weighted mining; hard mining is in mining_hard_cuda.cu.
-//
-// Rows are taken in blocks of at most 2^24 distances, which the tile kernels leave in the workspace (and so in the
-// second-level cache) and which are read once from there: one block of threads a row.
-//   semihard: the row's negatives are sorted as keys (distance, column) in shared memory (past 8192 columns by
-//     sort_rows); each positive is then a binary search for the first key beyond it. Its place in the list is the row's
-//     offset plus the positives before it: a count of every row and one scan come first.
-//   distance_weighted: a Philox word, three logarithms in float64 and a comparison for each column and slot; the block
-//   takes the maximum.
-// Expected on an H200 at n = m = 8192, d = 512: distances 69 GFLOP, 0.9 ms in tf32x3; semihard sorts 8192 rows of 8192
-// keys at 34,000 clocks of shared memory each on 132 SMs, 1.2 ms, as much again for comparisons; the searches of 10 %
-// positives 0.3 ms. One slot of distance_weighted costs about 250 float64 operations a pair, 1 ms.
+// Semihard and distance_weighted mining: a block of threads owns a row of distances; hard is mining_hard_cuda.cu's.
+// Bytes: 4 a distance, written and read once through L2, in blocks of at most 2^24.
+// Products: one, the distances. PLAN.md has the figures.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/row_blocks.h"

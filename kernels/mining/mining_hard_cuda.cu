@@ -1,13 +1,6 @@
-// Hard mining, rows and columns from one sweep over tiles of distances that are never stored.
-//
-// A block of threads owns a tile; its distances stay in the registers in which the product leaves them
-// (distance_tile_cuda.h). They become integers that rise as they do, each thread picks the best positive and negative
-// of its rows and columns, the block reduces these, and a minimum of 64-bit keys merges the tiles: (distance, index)
-// for the nearest negative, (its complement, index) for the farthest positive. So one atomic minimum of an integer
-// settles distance, ties and NaN, in any order of the tiles. Expected on an H200 at n = m = 16384, d = 512: the
-// product, 275 GFLOP, as distance forward without its store: 3.5 ms in tf32x3. The epilogue is some 28 instructions an
-// element: 128 x 128 x 28 / 4 / 32 = 3,600 cycles of a tile's 39,000; 4 x 128 atomics a tile, 8 million in all, run
-// beside it.
+// A block of threads owns a tile of distances in registers; atomic minima of keys merge what tiles say of rows.
+// Bytes: packed operands from L2, 8 of a key a row, a column and a tile; no distance is stored.
+// Products: one. PLAN.md has the figures.
 #include "kernels/distance/distance_tile_cuda.h"
 #include "kernels/mining/mining_rows_cuda.h"
 #include "kernels/pairs/driver_cuda.h"

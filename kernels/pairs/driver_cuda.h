@@ -21,15 +21,14 @@ template <class T, class Forward>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) forward_tiles(Forward forward, Walk<T> walk) {
   DUET_SHARED_DYNAMIC(uint32_t, shared);
   typename T::Loop loop{shared, walk.kept_steps};
-  for (int tile = walk.first(); tile < walk.end(); ++tile)
-    forward.template tile<T>(loop, walk, tile);
+  for (int tile = walk.first(); tile < walk.end(); ++tile) forward.template tile<T>(loop, walk, tile);
 }
 
 // block_rows: of the blocks that the sums' partial buffers were taken for.
 template <class T, class Forward>
 void sweep_forward(const duet_context& context, int64_t n, int64_t m, int64_t block_rows, const Forward& forward,
-                   std::initializer_list<const PairSums*> sums = {}) {
-  for (const PairSums* pair : sums) pair->begin(context);
+                   std::initializer_list<const SweepSums*> sums = {}) {
+  for (const SweepSums* pair : sums) pair->begin(context);
   for_each_block(n, m, block_rows, kForwardColumns, [&](const Block& block) {
     const Walk<T> walk(context, block, forward.steps(), Forward::kAlone);
     DUET_LAUNCH((forward_tiles<T, Forward>), walk.blocks(), T::kThreads, walk.shared_bytes(), context.stream)

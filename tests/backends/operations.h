@@ -32,6 +32,7 @@ void triplet(Case& c);
 void alignment(Case& c);
 void alignment_probabilities(Case& c);
 void contrastive(Case& c);
+void contrastive_relation(Case& c);
 void distillation(Case& c);
 void retrieval(Case& c);
 void retrieval_top_k(Case& c);

@@ -22,14 +22,6 @@ inline constexpr Variant kAllVariants[] = {Variant::infonce,      Variant::multi
 inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent};
 
 inline bool has_relation(Variant variant) { return variant >= Variant::decoupled; }
-// The kinds that the device under test has.
-inline std::vector<Variant> variants() {
-  constexpr bool kCpuHasRelations = true, kCudaHasRelations = false;
-  std::vector<Variant> out;
-  for (const Variant variant : kAllVariants)
-    if (!has_relation(variant) || (on_cpu() ? kCpuHasRelations : kCudaHasRelations)) out.push_back(variant);
-  return out;
-}
 
 struct Problem {
   Variant variant;

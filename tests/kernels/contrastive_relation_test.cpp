@@ -6,14 +6,6 @@ using namespace duet::test::contrastive;
 
 namespace {
 
-// The variants of a relation that the device under test has.
-std::vector<Variant> relation_variants() {
-  std::vector<Variant> out;
-  for (const Variant variant : variants())
-    if (has_relation(variant)) out.push_back(variant);
-  return out;
-}
-
 // Own pairs alone.
 Problem draw_pairs(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d, float scale) {
   Problem out = draw_problem(draw, variant, n, m, d, scale);
@@ -59,7 +51,7 @@ void check_nothing(Problem& problem) {
 }  // namespace
 
 TEST_CASE("a relation of a single pair has neither loss nor gradient") {
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(71);
     Problem own = draw_pairs(draw, variant, 1, 1, 5, 10);
@@ -74,7 +66,7 @@ TEST_CASE("a relation of a single pair has neither loss nor gradient") {
 TEST_CASE("rows without positives or without negatives have neither loss nor gradient, whatever they hold") {
   const int64_t n = 7, m = 9, d = 5;
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(72);
     Problem no_positives = draw_pairs(draw, variant, n, m, d, 10);
@@ -98,7 +90,7 @@ TEST_CASE("rows without positives or without negatives have neither loss nor gra
 }
 
 TEST_CASE("positives by label, by group and of own pairs join in one relation") {
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     for (const bool labels : {false, true}) {
       for (const bool groups : {false, true}) {
         for (const bool exclude_own : {false, true}) {
@@ -121,7 +113,7 @@ TEST_CASE("positives by label, by group and of own pairs join in one relation") 
 }
 
 TEST_CASE("a relation's unlabelled rows have the positives of their groups and no negative") {
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(74);
     Problem problem = draw_pairs(draw, variant, 4, 4, 6, 10);
@@ -142,7 +134,7 @@ TEST_CASE("a relation's unlabelled rows have the positives of their groups and n
 
 TEST_CASE("labels that repeat what another relation says give its bits") {
   const int64_t n = 37, m = 41, d = 9;
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(75);
     Problem own = draw_pairs(draw, variant, n, m, d, 10), labelled = own, grouped = own;
@@ -162,7 +154,7 @@ TEST_CASE("labels that repeat what another relation says give its bits") {
 
 TEST_CASE("relations at the edges of scale, norms and ties") {
   const int64_t n = 67, m = 71, d = 13;
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     if (!affordable(n * m * d)) continue;
     for (const float scale : {0.001f, 1000.0f, -5.0f}) {
       if (variant == Variant::circle && scale < 0) continue;  // sums of what grows with its own square: no loss of use
@@ -194,7 +186,7 @@ TEST_CASE("relations at the edges of scale, norms and ties") {
 TEST_CASE("circle loss of other margins") {
   const int64_t n = 29, m = 31, d = 7;
   Draw draw(79);
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     if (variant != Variant::circle) continue;
     for (const float margin : {0.1f, 0.4f, 1.0f}) {
       Problem problem = draw_problem(draw, variant, n, m, d, 16);
@@ -209,7 +201,7 @@ TEST_CASE("circle loss of other margins") {
 
 TEST_CASE("infinite rows of a relation show, and take no part without a weight") {
   const int64_t n = 19, m = 23, d = 5;
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(80);
     Problem problem = draw_pairs(draw, variant, n, m, d, 10);
@@ -228,7 +220,7 @@ TEST_CASE("infinite rows of a relation show, and take no part without a weight")
 
 TEST_CASE("a relation's numbers are of both sides, its margin a number of at least 0") {
   Draw draw(82);
-  for (const Variant variant : relation_variants()) {
+  for (const Variant variant : kRelationVariants) {
     CAPTURE(static_cast<int>(variant));
     Problem problem = draw_problem(draw, variant, 4, 5, 3, 1);
     Ints numbers_a = Ints(4, 1).fill(0), numbers_v = Ints(5, 1).fill(0);

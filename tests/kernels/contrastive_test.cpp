@@ -17,7 +17,7 @@ const Shape kShapes[] = {{1, 1, 1, 0},    {1, 7, 3, 1},      {13, 1, 5, 0},
 }  // namespace
 
 TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     for (const Shape& s : kShapes) {
       if (!affordable(s.n * s.m * s.d)) continue;
       for (const float scale : values_of({10.0f, 1.0f, 1000.0f})) {
@@ -48,7 +48,7 @@ TEST_CASE("contrastive losses beyond one sweep block") {
   for (const auto& shape : on_cpu() ? Shapes{{2053, 263}} : Shapes{{4100, 20}, {20, 16390}}) {
     const int64_t n = shape.first, m = shape.second, d = 3;
     if (!affordable(4 * std::max<int64_t>(n, 128) * std::max<int64_t>(m, 128) * d)) continue;
-    for (const Variant variant : variants()) {
+    for (const Variant variant : kAllVariants) {
       if (!on_cpu() && variant != Variant::multi_positive && variant != Variant::sigmoid && variant != Variant::ntxent)
         continue;  // the emulator's time
       CAPTURE(n);
@@ -84,7 +84,7 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
                            {6, 5, 3, 512},
                            {6, 5, 3, 513}}) {
     if (!affordable_tiles(edge.n, edge.m, edge.d)) continue;
-    for (const Variant variant : variants()) {
+    for (const Variant variant : kAllVariants) {
       CAPTURE(static_cast<int>(variant));
       CAPTURE(edge.n);
       CAPTURE(edge.m);
@@ -111,7 +111,7 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
 }
 
 TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     for (const duet_precision precision : {DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
       for (const float scale : values_of({10.0f, 100.0f})) {  // bounded scores, and not
         const int64_t n = 67, m = 129, d = 70;
@@ -135,7 +135,7 @@ TEST_CASE("contrastive losses in lower precision keep METHOD.md's tolerances") {
 
 TEST_CASE("factors of contrastive gradients multiply what each side gets, and nothing else") {
   using Factors = std::pair<float, float>;
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     for (const duet_precision precision :
          values_of({DUET_PRECISION_TF32X3, DUET_PRECISION_FP32, DUET_PRECISION_TF32, DUET_PRECISION_BF16})) {
       const int64_t n = 67, m = 97, d = 33;
@@ -173,7 +173,7 @@ TEST_CASE(
     "nothing is added to a contrastive gradient of factor 0, whatever the rows hold; a factor that is NaN shows") {
   const int64_t n = 19, m = 23, d = 5;
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     for (const bool stops_a : {true, false}) {
       for (const bool bad_a : {true, false}) {
         CAPTURE(static_cast<int>(variant));
@@ -306,7 +306,7 @@ TEST_CASE("contrastive losses agree with the golden cases") {
 
 TEST_CASE("contrastive rows without a target, batches of nothing") {
   Draw draw(44);
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     CAPTURE(static_cast<int>(variant));
     {
       Problem problem = draw_problem(draw, variant, 30, 20, 5, 10, 3);
@@ -338,7 +338,7 @@ TEST_CASE("contrastive rows without a target, batches of nothing") {
 
 TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
   const int64_t n = 40, m = 300, d = 8;
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(45);
     Problem problem = draw_problem(draw, variant, n, m, d, 1);
@@ -364,7 +364,7 @@ TEST_CASE("contrastive losses of wild norms stay finite, NaN shows") {
 
 TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add up") {
   const int64_t n = 71, m = 90, d = 7, cut = 40;
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     CAPTURE(static_cast<int>(variant));
     Draw draw(46);
     Problem problem = draw_problem(draw, variant, n, m, d, 10);
@@ -404,7 +404,7 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
 
 TEST_CASE("contrastive takes null for no weights and no gradient") {
   Draw draw(47);
-  for (const Variant variant : variants()) {
+  for (const Variant variant : kAllVariants) {
     Problem problem = draw_problem(draw, variant, 37, 41, 6, 10);
     Losses statistics = forward(problem);
     Weights weights{draw.choice(37, {1, 0.3}), draw.choice(41, {1, 0.3})};

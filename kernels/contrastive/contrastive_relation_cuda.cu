@@ -1,0 +1,128 @@
+// A block of threads owns a tile of pairs, as in the other contrastive losses; the formula says what a pair adds.
+// Bytes: 8 of the relation and 16 of the statistics a row and tile beside its operands; sums and gradients as there.
+// Products: one a forward sweep, of which ntxent has two, and three backward. PLAN.md has the figures.
+#include "kernels/contrastive/contrastive_cuda.h"
+#include "kernels/contrastive/contrastive_formulas.h"
+#include "kernels/pairs/formula_cuda.h"
+
+namespace duet::cuda {
+namespace {
+
+template <class Formula>
+struct RelationScratch {
+  RelationScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
+      : n(in.a.rows),
+        m(in.v.rows),
+        a(take_rows(workspace, context.precision, n, in.a.columns)),
+        v(take_rows(workspace, context.precision, m, in.a.columns)),
+        relation_a(workspace.take<int2>(packed_rows(n))),
+        relation_v(workspace.take<int2>(packed_rows(m))),
+        rows{workspace.take<float4>(packed_rows(n)), workspace.take<float4>(packed_rows(m))},
+        log_sums{sums_of(workspace, context, true, Shift::yes, Cross::no),
+                 sums_of(workspace, context, Formula::kLogSums > 1, Shift::yes, Cross::no)},
+        sums(sums_of(workspace, context, Formula::kSums > 0, Shift::no, Cross::yes)),
+        later(sums_of(workspace, context, Formula::kLaterSums > 0, Shift::no, Cross::yes)),
+        scale_sums(workspace, n, m, dual_columns(context.precision)),
+        products(workspace, context.precision, n, m, in.a.columns) {}
+
+  SweepSums sums_of(Workspace& workspace, const duet_context& context, bool wanted, Shift shift, Cross cross) const {
+    return SweepSums(workspace, wanted ? n : 0, wanted ? m : 0, dual_columns(context.precision), shift, cross);
+  }
+
+  FormulaView prepare(const duet_context& context, const ContrastiveInputs& in) const {
+    pack_rows(context, in.a, {}, a);
+    pack_rows(context, in.v, {}, v);
+    for_each_position(context, packed_rows(n), StoreRelation{in.labels_a, in.group_a, n, -1, relation_a});
+    for_each_position(context, packed_rows(m), StoreRelation{in.labels_v, in.group_v, m, -2, relation_v});
+    const bool labelled = in.labels_a || in.labels_v;
+    return {a, v, in.scale.data, {relation_a, relation_v, labelled, in.exclude_own, in.first_row - in.first_column}};
+  }
+  FormulaTotals<Formula> row_totals() const {
+    return {{log_sums[0].rows(), log_sums[1].rows()}, sums.rows(), later.rows()};
+  }
+  FormulaTotals<Formula> column_totals() const {
+    return {{log_sums[0].columns(), log_sums[1].columns()}, sums.columns(), later.columns()};
+  }
+
+  int64_t n, m;
+  Packed a, v;
+  int2 *relation_a, *relation_v;
+  FormulaRows rows;
+  SweepSums log_sums[2], sums, later;
+  TileSums scale_sums;
+  BlockGradients products;
+};
+
+template <class Formula>
+void forward(const duet_context& context, const Formula& formula, const ContrastiveInputs& in,
+             const ContrastiveOutputs& out, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  const RelationScratch<Formula> scratch(pieces, context, in);
+  const FormulaView view = scratch.prepare(context, in);
+  const FormulaTotals<Formula> of_rows = scratch.row_totals(), of_columns = scratch.column_totals();
+  with_precision(context.precision, [&](auto precision) {
+    using T = ContrastiveTile<decltype(precision)::value>;
+    const FormulaForward<Formula> first{
+        formula, view, {scratch.log_sums[0].partials(), scratch.log_sums[1].partials()}, scratch.sums.partials()};
+    sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, first,
+                     {&scratch.log_sums[0], &scratch.log_sums[1], &scratch.sums});
+    if constexpr (Formula::kLaterSums > 0) {
+      for_each_position(context, packed_rows(scratch.n),
+                        CloseFormula<Formula>{formula, of_rows, scratch.n, scratch.rows.a});
+      for_each_position(context, packed_rows(scratch.m),
+                        CloseFormula<Formula>{formula, of_columns, scratch.m, scratch.rows.v});
+      const FormulaLater<Formula> second{formula, view, scratch.rows, scratch.later.partials()};
+      sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, second, {&scratch.later});
+    }
+  });
+  for_each_position(context, scratch.n, FinishFormula<Formula>{formula, of_rows, out.row_loss, out.row_statistics});
+  for_each_position(context, scratch.m,
+                    FinishFormula<Formula>{formula, of_columns, out.column_loss, out.column_statistics});
+}
+
+template <class Formula>
+void backward(const duet_context& context, const Formula& formula, const ContrastiveInputs& in,
+              Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+              const ContrastiveGradients& out, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  RelationScratch<Formula> scratch(pieces, context, in);
+  const FormulaView view = scratch.prepare(context, in);
+  scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v, nullptr, in.grad_factor_a.data,
+                         in.grad_factor_v.data);
+  for_each_position(context, packed_rows(scratch.n),
+                    StoreFormulaRows{row_statistics, Formula::kStatistics, out.row_weight, scratch.rows.a});
+  for_each_position(context, packed_rows(scratch.m),
+                    StoreFormulaRows{column_statistics, Formula::kStatistics, out.column_weight, scratch.rows.v});
+  const FormulaGradient<Formula> gradient{formula, view, scratch.rows, scratch.products.block(),
+                                          scratch.scale_sums.data()};
+  with_precision(context.precision, [&](auto precision) {
+    sweep_backward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
+                                                                scratch.products, {{&scratch.scale_sums, out.scale}});
+  });
+}
+
+}  // namespace
+
+size_t relation_contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
+  return with_formula(inputs.kind, inputs.margin, [&](const auto& formula) {
+    Workspace measure;
+    RelationScratch<std::decay_t<decltype(formula)>>(measure, context, inputs);
+    return measure.used();
+  });
+}
+
+void relation_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
+                                  const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
+  with_formula(inputs.kind, inputs.margin,
+               [&](const auto& formula) { forward(context, formula, inputs, outputs, workspace); });
+}
+
+void relation_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
+                                   Matrix<const float> row_statistics, Matrix<const float> column_statistics,
+                                   const ContrastiveGradients& gradients, const duet_workspace& workspace) {
+  with_formula(inputs.kind, inputs.margin, [&](const auto& formula) {
+    backward(context, formula, inputs, row_statistics, column_statistics, gradients, workspace);
+  });
+}
+
+}  // namespace duet::cuda
