@@ -55,8 +55,8 @@ set(cpu_sources
     cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
     activation/activation_cpu.cpp activation/dropout_cpu.cpp
     alignment/alignment_cpu.cpp
-    contrastive/contrastive_cpu.cpp contrastive/relation_cpu.cpp contrastive/relation_tile.cpp
-    contrastive/sigmoid_tile.cpp
+    contrastive/contrastive_cpu.cpp contrastive/relation_cpu.cpp contrastive/relation_tile_cpu.cpp
+    contrastive/sigmoid_tile_cpu.cpp
     cross_entropy/cross_entropy_cpu.cpp
     decorrelation/decorrelation_cpu.cpp
     distance/distance_cpu.cpp distance/distance_gradient_cpu.cpp distance/distance_tile_cpu.cpp

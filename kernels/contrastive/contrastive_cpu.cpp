@@ -3,10 +3,10 @@
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/contrastive_formula.h"
 #include "kernels/contrastive/relation_cpu.h"
-#include "kernels/contrastive/sigmoid_tile.h"
+#include "kernels/contrastive/sigmoid_tile_cpu.h"
 #include "kernels/cpu/target_sweep.h"
 #include "kernels/pairs/driver_cpu.h"
-#include "kernels/pairs/plain_sums.h"
+#include "kernels/pairs/plain_sums_cpu.h"
 
 namespace duet::cpu {
 namespace {

@@ -1,8 +1,8 @@
 #include "kernels/contrastive/relation_cpu.h"
 
 #include "kernels/contrastive/contrastive_formulas.h"
-#include "kernels/contrastive/relation_tile.h"
-#include "kernels/pairs/formula_sweep.h"
+#include "kernels/contrastive/relation_tile_cpu.h"
+#include "kernels/pairs/formula_cpu.h"
 
 namespace duet::cpu {
 namespace {

@@ -34,8 +34,15 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
         row_cross = hn::MulAdd(hn::LoadU(kTag, column_trust.value_log + j), w, row_cross);
         column_cross = hn::MulAdd(t_log_i, w, column_cross);
       }
-      weight_sum = hn::Add(weight_sum, counted(hn::Mul(t_j, w), dots.columns - j, last));
-      cross_sum = hn::Add(cross_sum, counted(row_cross, dots.columns - j, last));
+      // Fused by name: left to the compiler, whether a product and its sum are rounded apart follows from what stands
+      // around them.
+      if constexpr (decltype(last)::value) {
+        weight_sum = hn::Add(weight_sum, counted(hn::Mul(t_j, w), dots.columns - j, last));
+        cross_sum = hn::Add(cross_sum, counted(row_cross, dots.columns - j, last));
+      } else {
+        weight_sum = hn::MulAdd(t_j, w, weight_sum);
+        cross_sum = kEntropy == Entropy::yes ? hn::Add(cross_sum, row_cross) : hn::MulAdd(t_j, u, cross_sum);
+      }
       hn::StoreU(hn::MulAdd(t_i, w, hn::LoadU(kTag, columns.weight + j)), kTag, columns.weight + j);
       hn::StoreU(column_cross, kTag, columns.cross + j);
     });

@@ -9,7 +9,7 @@
 
 #include "kernels/cpu/lanes-inl.h"
 #include "kernels/cpu/softmax_tile.h"
-#include "kernels/pairs/formula_tile.h"
+#include "kernels/pairs/formula_tile_cpu.h"
 #include "kernels/pairs/operation.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "kernels/contrastive/contrastive.h"
-#include "kernels/pairs/formula_tile.h"
+#include "kernels/pairs/formula_tile_cpu.h"
 
 namespace duet::cpu {
 
-// Chooses the formula; calls as pairs/formula_sweep.h wants them of its tiles.
+// Chooses the formula; calls as pairs/formula_cpu.h wants them of its tiles.
 struct RelationTiles {
   duet_contrastive_kind kind;
   float margin;

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/softmax_tile.h"
 #include "kernels/cpu/sweep.h"
-#include "kernels/pairs/formula_tile.h"
+#include "kernels/pairs/formula_tile_cpu.h"
 
 namespace duet::cpu {
 

@@ -8,9 +8,9 @@
 #pragma once
 
 #include "kernels/pairs/driver_cpu.h"
-#include "kernels/pairs/formula_tile.h"
+#include "kernels/pairs/formula_tile_cpu.h"
 #include "kernels/pairs/operation.h"
-#include "kernels/pairs/plain_sums.h"
+#include "kernels/pairs/plain_sums_cpu.h"
 
 namespace duet::cpu {
 

@@ -1,7 +1,7 @@
-#include "kernels/contrastive/sigmoid_tile.h"
+#include "kernels/contrastive/sigmoid_tile_cpu.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/contrastive/sigmoid_tile.cpp"
+#define HWY_TARGET_INCLUDE "kernels/contrastive/sigmoid_tile_cpu.cpp"
 #include <hwy/foreach_target.h>
 
 #include "kernels/contrastive/sigmoid_formula.h"
