@@ -54,6 +54,8 @@ struct Config {
   int64_t mining_slots = 1;
   double temperature = 0.1, teacher_temperature = 0.1;
   bool learn_temperature = false;
+  std::string pair_loss = "infonce";
+  double pair_bias = -10, pair_margin = 0.25;
   double label_weight = 1, cross_weight = 1, kl_weight = 0.5, soft_weight = 0.5, pair_weight = 1,
          contrastive_weight = 1, decorrelation_weight = 0;
   bool hide_labels = true, lift = true, trust = true, pair_evidence = true;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr Range kAnyValue{-kInfinity, kInfinity};
+constexpr Range kAnyNumber{-kInfinity, kInfinity, true, true};
 constexpr Range kNotNegative{0, kInfinity, false, true};
 constexpr Range kPositive{0, kInfinity, true, true};
 constexpr Range kShare{0, 1};
@@ -164,7 +165,18 @@ const std::vector<ConfigKey>& table() {
        &Config::learn_temperature,
        kAnyValue,
        {},
-       "learn the student's temperature (as ln(1/tau)), starting from `temperature`, then at most 10"},
+       "learn the student's temperature (as ln(1/tau)), starting from `temperature`, then at most 10; of the pair loss "
+       "`sigmoid` its bias too"},
+      {"pair_loss",
+       &Config::pair_loss,
+       kAnyValue,
+       {"infonce", "multi_positive", "sigmoid", "decoupled", "circle", "ntxent"},
+       "L_pair (`contrastive`, `psd`): a row's own pair against all others (`infonce`, `sigmoid`, `decoupled`); "
+       "against "
+       "what shares its class, as supervision has it (`multi_positive`), or against the rows whose labels the run may "
+       "see (`circle`, `ntxent`)"},
+      {"pair_bias", &Config::pair_bias, kAnyNumber, {}, "bias of the pair loss `sigmoid`"},
+      {"pair_margin", &Config::pair_margin, kPositive, {}, "margin of the pair loss `circle`"},
       {"label_weight",
        &Config::label_weight,
        kNotNegative,

@@ -114,6 +114,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
   set(kCrossWeight, config_.cross_weight);
   set(kContrastiveWeight, config_.contrastive_weight);
   set(kDisWeight, config_.decorrelation_weight);
+  set(kPairBias, config_.pair_bias);
   set(kGradientShareA, evidence_.gradient_share[0]);
   set(kGradientShareV, evidence_.gradient_share[1]);
   constants_ = OwningTensor(context(), kConstants, 1, constants);
@@ -125,6 +126,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
     counts[static_cast<size_t>(label)] += 1;
     labelled += 1;
   }
+  labelled_ = labelled > 0;
   std::vector<float> prior, uniform(static_cast<size_t>(classes_), 1.0f / static_cast<float>(classes_));
   for (const double count : counts) prior.push_back(static_cast<float>(labelled > 0 ? count / labelled : 0));
   prior_ = OwningTensor(context(), classes_, 1, prior);

@@ -161,7 +161,8 @@ class TrainingStep {
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
   Tensor distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision);
-  Tensor contrastive(const Tensor& a, const Tensor& v, const Tensor& scale);
+  Tensor contrastive(const Tensor& a, const Tensor& v, const Tensor& scale, const Batch& batch,
+                     const Supervision& supervision);
   Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);
   void decide(const Supervision& supervision, const Terms& terms);
   [[noreturn]] void refuse_loss(int64_t step);
@@ -176,6 +177,7 @@ class TrainingStep {
   Evidence evidence_;
   int64_t classes_;
   bool psd_, triplet_, contrastive_;
+  bool labelled_ = false;  // the run may see a label
   Tape tape_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;

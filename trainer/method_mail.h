@@ -19,6 +19,7 @@ enum Constant : int64_t {
   kCrossWeight,
   kContrastiveWeight,
   kDisWeight,
+  kPairBias,
   kGradientShareA,
   kGradientShareV,
   kConstants

@@ -18,6 +18,15 @@ duet_triplet_mining mining_kind(const std::string& name) {
                               : DUET_TRIPLET_MINING_DISTANCE_WEIGHTED;
 }
 
+duet_contrastive_kind pair_kind(const std::string& name) {
+  return name == "infonce"          ? DUET_CONTRASTIVE_KIND_INFONCE
+         : name == "multi_positive" ? DUET_CONTRASTIVE_KIND_MULTI_POSITIVE
+         : name == "sigmoid"        ? DUET_CONTRASTIVE_KIND_SIGMOID
+         : name == "decoupled"      ? DUET_CONTRASTIVE_KIND_DECOUPLED
+         : name == "circle"         ? DUET_CONTRASTIVE_KIND_CIRCLE
+                                    : DUET_CONTRASTIVE_KIND_NTXENT;
+}
+
 }  // namespace
 
 // The encoders side by side, then the heads of both modalities at once: the student's, and beside it the teacher's.
@@ -140,14 +149,32 @@ Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, co
   return ops::distillation_terms(tape_, student.a.embeddings, student.v.embeddings, scale, options);
 }
 
-Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor& scale) {
+// L_pair's rows and columns, of the loss that pair_loss names (METHOD.md 6.10).
+Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor& scale, const Batch& batch,
+                                 const Supervision& supervision) {
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
-  options.kind = DUET_CONTRASTIVE_KIND_INFONCE;
+  options.kind = pair_kind(config_.pair_loss);
   if (psd_) {
     options.grad_factor_a = constant(kGradientShareA).vector();
     options.grad_factor_v = constant(kGradientShareV).vector();
   }
-  return ops::contrastive_terms(tape_, a, v, scale, {}, options);
+  Tensor bias;
+  switch (options.kind) {
+    case DUET_CONTRASTIVE_KIND_MULTI_POSITIVE:
+      options.class_a = options.class_v = supervision.class_q.matrix();
+      options.trust_a = options.trust_v = supervision.trust.vector();
+      options.paired = 1;
+      break;
+    case DUET_CONTRASTIVE_KIND_SIGMOID:
+      bias = model_.learned_bias() ? model_.parameters().student()[*model_.learned_bias()] : constant(kPairBias);
+      break;
+    case DUET_CONTRASTIVE_KIND_CIRCLE: options.margin = static_cast<float>(config_.pair_margin); [[fallthrough]];
+    case DUET_CONTRASTIVE_KIND_NTXENT:
+      if (labelled_) options.labels_a = options.labels_v = batch.labels.vector();
+      break;
+    default: break;
+  }
+  return ops::contrastive_terms(tape_, a, v, scale, bias, options);
 }
 
 // METHOD.md 6.5 to 6.11.
@@ -194,7 +221,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   };
   const auto by_pair = [&] {
     if (distils) divergences = distillation(student, teacher, scale, supervision);
-    if (pairs) losses = contrastive(a, v, scale);
+    if (pairs) losses = contrastive(a, v, scale, batch, supervision);
     if (decorrelates) correlation = ops::decorrelation(tape_, a, v);
   };
   // Their backward passes add into the gradients of the same embeddings, one after another.
@@ -220,7 +247,11 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   if (pairs) {
     const Tensor weight = psd_ ? supervision.pair_weight : constant(kContrastiveWeight);
     const Tensor anchors = psd_ ? supervision.anchor_weight : Tensor();
-    add(Loss::pair, {weight}, {ops::both_directions(weight, losses, n, anchors, anchors)});
+    // The sigmoid loss has no columns of its own: a pair is counted once.
+    if (losses.rows == n)
+      add(Loss::pair, {weight}, {{weight, {losses, anchors, {}}, {}}});
+    else
+      add(Loss::pair, {weight}, {ops::both_directions(weight, losses, n, anchors, anchors)});
   }
   if (decorrelates) add(Loss::dis, {constant(kDisWeight)}, {{constant(kDisWeight), {correlation, {}, {}}, {}}});
   const auto [total, values] = ops::loss_terms(tape_, added);

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
 constexpr const char* kLogLossScale = "log_loss_scale";
+constexpr const char* kLossBias = "loss_bias";
 constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
 duet_activation_kind activation_kind(const std::string& name) {
@@ -131,6 +132,10 @@ Model::Model(ModelDescription description, duet_context* context)
   require_finite(description_);
   if (description_.config.learn_temperature)
     learned_scale_.emplace(parameters_, kLogLossScale, 1 / description_.config.temperature);
+  // No bias of a score matters beyond the largest score.
+  if (description_.config.learn_temperature && description_.config.pair_loss == "sigmoid")
+    learned_bias_ =
+        parameters_.add_bounded(kLossBias, description_.config.pair_bias, -LearnedScale::kMost, LearnedScale::kMost);
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
 }
 

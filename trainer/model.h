@@ -7,6 +7,8 @@
 //       max(1, classes) x embedding_dim, max(1, classes)
 //   log_loss_scale
 //       ln(1 / temperature), where it was learned
+//   loss_bias
+//       the bias of the pair loss sigmoid, where it was learned
 //   input_a.mean, input_a.scale, input_v.mean, input_v.scale
 //       float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
 //   class_values
@@ -69,6 +71,8 @@ class Model {
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
+  // The number of the bias of the pair loss sigmoid among the parameters, where it is learned.
+  const std::optional<int64_t>& learned_bias() const { return learned_bias_; }
 
   // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
   // EmbeddingNotFinite, naming modality and row, where one is not finite.
@@ -80,6 +84,7 @@ class Model {
   EncoderPair encoders_;
   Classifier classifier_;
   std::optional<LearnedScale> learned_scale_;
+  std::optional<int64_t> learned_bias_;
 };
 
 }  // namespace duet

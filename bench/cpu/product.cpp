@@ -46,7 +46,7 @@ CpuProduct::CpuProduct(const ProductShape& shape, const duet_context& context)
   using Clock = std::chrono::steady_clock;
   run();  // the first run pays for what any first run pays for
   auto best = Clock::duration::max();
-  const int64_t share = duet::cpu::ceil_div(band_rows_, std::max(1, context.threads));
+  const int64_t share = duet::ceil_div(band_rows_, std::max(1, context.threads));
   for (const int64_t rows : {int64_t{64}, int64_t{128}, int64_t{256}, int64_t{512}, share, band_rows_}) {
     for (const int64_t columns : {int64_t{256}, int64_t{1024}, shape.columns}) {
       if (columns > shape.columns || columns == 0) continue;
@@ -71,10 +71,10 @@ void CpuProduct::run(const TileShape& tile) {
   const Matrix<float> result{result_.row(0), band_rows_, shape_.columns, shape_.columns};
   duet::cpu::PackedRows packed;
   if (tile.packed) packed = duet::cpu::pack_rows(context_, y, packed_.data());
-  const int64_t across = duet::cpu::ceil_div(shape_.columns, tile.columns);
+  const int64_t across = duet::ceil_div(shape_.columns, tile.columns);
   for (int64_t band = 0; band < shape_.rows; band += band_rows_) {
     const int64_t band_height = std::min(band_rows_, shape_.rows - band);
-    duet::cpu::parallel_for(context_, duet::cpu::ceil_div(band_height, tile.rows) * across, [&](int64_t item, int) {
+    duet::cpu::parallel_for(context_, duet::ceil_div(band_height, tile.rows) * across, [&](int64_t item, int) {
       const int64_t i = item / across * tile.rows, j = item % across * tile.columns;
       const int64_t rows = std::min(tile.rows, band_height - i), columns = std::min(tile.columns, shape_.columns - j);
       const auto x_part = x.part(band + i, 0, rows, shape_.inner);

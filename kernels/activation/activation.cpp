@@ -35,11 +35,11 @@ Dropout duet::check_dropout(const duet_context* context, const duet_dropout_opti
   check_first(options.first_row, rows, name, ".first_row");
   require(columns == 0 || options.first_row + rows <= INT64_MAX / columns, name,
           ".first_row: expected element numbers below 2^63, got ", options.first_row, " of ", columns, " columns");
-  char step_name[32];  // built on the stack: every call of a layer comes here
+  char step_name[32];  // on the stack, because every call of a layer builds it
   std::snprintf(step_name, sizeof step_name, "%s.step", name);
   const auto step = vector<const int64_t>(options.step, step_name, 1);
   arguments.add(name, step);
-  // On the CPU the step can be read here; a device takes its low 32 bits as they are.
+  // On the CPU the step is checked here. On a device its low 32 bits are used without a check.
   if (context != nullptr && context->device == DUET_DEVICE_CPU)
     require(step[0] >= 0 && step[0] <= UINT32_MAX, name, ".step: expected 0 to below 2^32, got ", step[0]);
   return {options.drop_probability, options.seed, kStreamDropout + 256 * options.layer, step, options.first_row};

@@ -1,12 +1,11 @@
-/* Elementwise activations of x (rows x columns) and dropout (METHOD.md 0 and 6.1). outputs may be x itself (a part of
-   it is refused).
-   relu max(x, 0), NaN stays NaN, derivative 0 at 0; tanh; gelu x Phi(x), exact (erf).
-   dropout: element e = (first_row + i) columns + j is dropped where word e of stream 5 + 256 layer is below
-   coin_threshold(drop_probability);
-   the rest is divided by 1 - drop_probability. A dropped element is 0 whatever it was, NaN too. Backward draws the same
-   words: no mask is stored.
-   Backward adds into grad_x: activation from the inputs x (not the outputs). No workspace. Same inputs, same bits.
-   Errors: DUET_STATUS_INVALID_ARGUMENT (drop_probability outside [0, 1)). */
+/* Elementwise activations of x (rows x columns), and dropout (METHOD.md 0 and 6.1). outputs may be x itself; outputs
+   that overlap only a part of x are refused.
+   relu: max(x, 0); NaN stays NaN, the derivative at 0 is 0. tanh. gelu: x Phi(x), exact (erf).
+   dropout: the element (i, j) has the number e = (first_row + i) columns + j. It is dropped where word e of stream 5 +
+     256 layer is below coin_threshold(drop_probability), and divided by 1 - drop_probability elsewhere. A dropped
+     element is 0, even where it was NaN. Backward draws the same words, so no mask is stored.
+   Backward adds into grad_x. The backward pass of an activation reads the inputs x, not the outputs. No workspace. Same
+   inputs, same bits. Errors: DUET_STATUS_INVALID_ARGUMENT (also a drop_probability outside [0, 1)). */
 #ifndef DUET_ACTIVATION_ACTIVATION_H
 #define DUET_ACTIVATION_ACTIVATION_H
 

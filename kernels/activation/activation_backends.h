@@ -17,7 +17,7 @@ struct Dropout {
   int64_t first_row;
 };
 
-// Checks the options of a dropout of rows x columns elements; name: how the argument is called.
+// Checks the options of a dropout of rows x columns elements; name: the argument's name in messages.
 Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows,
                       int64_t columns, Arguments& arguments);
 

@@ -62,7 +62,7 @@ struct Gelu {
   }
 };
 
-// The rest of a run that does not fill a vector goes through one that is filled up, so that an element's bits do not
+// Elements at the end of a run that do not fill a vector are padded to one, so that the bits of an element do not
 // depend on its place.
 template <class F>
 void forward(F f, const float* x, float* y, int64_t count) {
@@ -116,7 +116,7 @@ namespace {
 HWY_EXPORT(activate);
 HWY_EXPORT(activate_backward);
 
-// Elements of a work item: some 10 us, several times what handing it to a second thread costs.
+// Elements of a work item: about 10 us of work, several times the cost of handing it to a second thread.
 int64_t chunk_of(duet_activation_kind kind) { return kind == DUET_ACTIVATION_KIND_RELU ? 65536 : 16384; }
 }  // namespace
 

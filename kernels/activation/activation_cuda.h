@@ -1,4 +1,4 @@
-// The activations of one element, for the kernels here and for what ends in them.
+// The activations of one element, for the kernels here and for the layers that end in one.
 #pragma once
 
 #include "kernels/activation/gelu_tail.h"
@@ -17,7 +17,7 @@ struct Tanh {
 
 struct Gelu {
   struct Tail {
-    float t, bell, below;  // |x| up to where its tail is lost, exp(-t^2 / 2), Phi(-t)
+    float t, bell, below;  // min(|x|, kGeluTailEnd), exp(-t^2 / 2), Phi(-t)
   };
   __device__ static Tail tail(float x) {
     const float t = fminf(fabsf(x), kGeluTailEnd), bell = expf(-0.5f * t * t), u = 1 / fmaf(0.3f, t, 1);
@@ -39,7 +39,7 @@ struct Gelu {
   }
 };
 
-// Of a kind that the kernel does not know when it is compiled.
+// The activation of a kind that is known at run time only.
 __device__ inline float activation_value(duet_activation_kind kind, float x) {
   return kind == DUET_ACTIVATION_KIND_RELU   ? Relu::value(x)
          : kind == DUET_ACTIVATION_KIND_TANH ? Tanh::value(x)

@@ -10,10 +10,10 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
-// Elements first ... of the draw; target (y, or grad_x to add to) may be source.
+// The elements from number `first` of the draw on. target (the output, or grad_x, which is added to) may be source.
 template <bool kAdd>
 void drop_run(const DropoutDraw& given, uint64_t first, const float* source, float* target, int64_t count) {
-  const DropoutDraw draw = given;  // its own: no store to target can change it
+  const DropoutDraw draw = given;  // a copy that no store to target can change
   for_each_drawn(draw, first, count, [&](int64_t start, int64_t piece, const uint32_t* words) HWY_ATTR {
     const float* from = source + start;
     float* to = target + start;
@@ -41,8 +41,8 @@ namespace {
 HWY_EXPORT(drop_forward);
 HWY_EXPORT(drop_backward);
 
-constexpr int64_t kChunk =
-    16384;  // elements of a work item: some 10 us, several times what handing it to a second thread costs
+// Elements of a work item: about 10 us of work, several times the cost of handing it to a second thread.
+constexpr int64_t kChunk = 16384;
 
 template <class Run>
 void run_dropout(const duet_context& context, const Dropout& dropout, Matrix<const float> source, Matrix<float> target,

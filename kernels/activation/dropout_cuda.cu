@@ -1,7 +1,6 @@
-// Elementwise (kernels/cuda/elementwise.h): a thread owns four neighbouring elements and draws their words itself, one
-// Philox block where the first of them is a multiple of four in the draw, else two. A block is 20 multiplications of 32
-// x 32 bits and some 80 other operations: 25 an element, against the 50 that an H200 has time for while 8 bytes move
-// (backward 12), so bandwidth stays the limit and no mask is stored.
+// A thread owns four neighbouring elements (kernels/cuda/elementwise.h) and draws their random words itself.
+// Bytes: 8 an element forward, 12 backward; no mask is stored.
+// Operations: one or two Philox blocks for four elements, 25 operations an element; no products.
 #include "kernels/activation/relu_dropout_cuda.h"
 
 namespace duet::cuda {

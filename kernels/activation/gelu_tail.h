@@ -1,6 +1,6 @@
 // The Gaussian tail Phi(-t) = exp(-t^2 / 2) u P(u), u = 1 / (1 + 0.3 t): P is a minimax fit of degree 9 to erfcx on [0,
-// 15], relative error 3.5e-9; what a float32 evaluation adds is a few ulp (and the rounding of t^2 / 2, which matters
-// only where the tail itself is below 1e-6).
+// 15], with a relative error of 3.5e-9. A float32 evaluation adds a few ulp, and the rounding of t^2 / 2, which matters
+// only where the tail itself is below 1e-6.
 #pragma once
 
 #include "kernels/core/host_device.h"

@@ -25,7 +25,7 @@ template <class D>
 HWY_INLINE hn::Vec<D> relu(D d, hn::Vec<D> x) {
   return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), x);
 }
-// passed where y > 0, y where it is NaN, else 0.
+// `passed` where y > 0, y where y is NaN, else 0.
 template <class D>
 HWY_INLINE hn::Vec<D> where_positive(D d, hn::Vec<D> y, hn::Vec<D> passed) {
   return hn::IfThenElse(hn::IsNaN(y), y, hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), passed));
@@ -39,8 +39,8 @@ HWY_INLINE hn::Vec<D> drop(D d, const DropoutDraw& draw, const uint32_t* words, 
   return hn::IfThenZeroElse(dropped, hn::Div(value, hn::Set(d, draw.keep_probability)));
 }
 
-// body(start, count, words) for the pieces of count elements from number first on: words[k] is that of element first +
-// start + k, in a buffer that stays in the first-level cache.
+// Calls body(start, count, words) for pieces of the elements from number `first` on. words[k] is the random word of
+// element first + start + k. words lies in a buffer that stays in the first-level cache.
 template <class Body>
 HWY_INLINE void for_each_drawn(const DropoutDraw& draw, uint64_t first, int64_t count, Body&& body) {
   constexpr int64_t kPiece = 1024;

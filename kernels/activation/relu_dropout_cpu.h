@@ -1,4 +1,4 @@
-// What a run of neighbouring elements needs to know of its dropout, on the CPU.
+// The dropout of a run of neighbouring elements, on the CPU.
 #pragma once
 
 #include "kernels/activation/activation_backends.h"
@@ -22,7 +22,7 @@ struct DropoutDraw {
         keep_probability(1.0f - dropout.drop_probability),
         first_row(dropout.first_row) {}
 
-  // The number of element (i, j) of a matrix of so many columns.
+  // The number of element (i, j) in a matrix of this many columns.
   uint64_t element(int64_t i, int64_t j, int64_t columns) const {
     return static_cast<uint64_t>(first_row + i) * static_cast<uint64_t>(columns) + static_cast<uint64_t>(j);
   }

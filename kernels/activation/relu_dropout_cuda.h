@@ -9,12 +9,12 @@ namespace duet::cuda {
 
 struct Relu {
   __device__ static float value(float x) { return x <= 0 ? 0 : x; }
-  // passed where y > 0, y where it is NaN, else 0.
+  // `passed` where y > 0, y where y is NaN, else 0.
   __device__ static float where_positive(float y, float passed) { return y != y ? y : (y > 0 ? passed : 0.0f); }
   __device__ static float slope(float x) { return where_positive(x, 1.0f); }
 };
 
-// Dropout of a matrix of so many columns.
+// Dropout of a matrix of this many columns.
 struct Drop {
   uint64_t seed, first_element;  // of element (0, 0)
   int64_t columns;
@@ -32,7 +32,8 @@ struct Drop {
         keep_probability(1.0f - dropout.drop_probability),
         step(dropout.step.data) {}
 
-  // The elements (i, j) ... of value: divided by keep_probability, or 0 where their word is below the threshold.
+  // Divides the elements (i, j) ... of value by keep_probability, or sets them to 0 where their word is below the
+  // threshold.
   template <int kWidth>
   __device__ void apply(int64_t i, int64_t j, Pack<kWidth>& value) const {
     const uint64_t element =
@@ -47,7 +48,7 @@ struct Drop {
     }
   }
 
-  // Word number of the eight, without an array that would have to lie in memory.
+  // One of the eight words, selected by its number. An array with a variable index would lie in memory.
   __device__ static uint32_t pick(const PhiloxBlock& block, const PhiloxBlock& next, uint32_t number) {
     const PhiloxBlock& from = number < 4 ? block : next;
     const uint32_t low = number & 1 ? from[1] : from[0], high = number & 1 ? from[3] : from[2];

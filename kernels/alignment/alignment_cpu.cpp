@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "kernels/alignment/alignment_backends.h"
-#include "kernels/cpu/softmax_sweep.h"
 #include "kernels/distance/distance_gradient_cpu.h"
+#include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {
 namespace {
@@ -19,13 +19,12 @@ struct Scratch {
         sums(workspace, context, sweep, n, m),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
-        stride(padded(sweep.tile_columns())),
-        dots(workspace.take<float>(context.threads * sweep.tile_rows() * stride)),
+        dots(workspace, context, sweep, 1),
         rows(workspace.take<ProbabilityRow>(n)) {}
 
   // The thread's tile, filled with products or distances.
   Matrix<float> fill(const Tile& tile, int thread) const {
-    const Matrix<float> out{dots + thread * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
+    const Matrix<float> out = dots.tile(tile, thread);
     tiles.fill(tile.first_row, tile.first_column, out);
     return out;
   }
@@ -37,8 +36,7 @@ struct Scratch {
   SoftmaxSweep sums;
   SoftmaxPull pull;
   ScoreGradient gradient;
-  int64_t stride;
-  float* dots;           // threads x tile
+  ThreadTiles dots;
   ProbabilityRow* rows;  // n
 };
 
@@ -79,27 +77,46 @@ float signed_scale(const AlignmentInputs& inputs) {
   return inputs.score == DUET_METRIC_INNER ? inputs.scale[0] : -inputs.scale[0];
 }
 
-// What all backward passes share; form(tile, thread, dots, gradient) writes d loss/d score.
-template <class Form>
+struct Forward {
+  const duet_context& context;
+  Vector<float> lse_row, lse_column;
+  Scratch& scratch;
+
+  void pack(const Block&) {}
+  void take(const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread)); }
+  void merge(const Block& block) { scratch.sums.merge(context, block); }
+  void row(int64_t i) { lse_row[i] = static_cast<float>(scratch.sums.row(i).log()); }
+  void column(int64_t j) { lse_column[j] = static_cast<float>(scratch.sums.column(j).log()); }
+};
+
+// What all backward passes share; form_scores(tile, thread, dots, gradient) writes d loss/d score.
+template <class FormScores>
+struct Backward {
+  const duet_context& context;
+  Scratch& scratch;
+  float scale;
+  FormScores form_scores;
+
+  void pack(const Block&) {}
+  double form(const Tile& tile, int thread, Matrix<float> gradient) {
+    const Matrix<float> dots = scratch.fill(tile, thread);
+    form_scores(tile, thread, dots, gradient);
+    const double by_scale = scale_gradient(dots, scale, gradient);
+    scratch.gradients.take_tile(tile, dots, gradient, gradient);
+    return by_scale;
+  }
+  void add(const Block& block, Matrix<float> gradient) { scratch.gradients.add_block(context, block, gradient); }
+};
+
+template <class FormScores>
 void backward(const duet_context& context, const AlignmentInputs& inputs, const AlignmentGradients& out,
-              Scratch& scratch, Form&& form) {
-  const float scale = signed_scale(inputs);
+              Scratch& scratch, FormScores form_scores) {
   scratch.tiles.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(scratch.tiles, out.a, out.v);
-  scratch.gradient.begin();
-  scratch.sweep.run(
-      context,
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
-        form(tile, thread, dots, gradient);
-        scratch.gradient.close(tile, scale_gradient(dots, scale, gradient));
-        scratch.gradients.take_tile(tile, dots, gradient, gradient);
-      },
-      [&](const Block& block) { scratch.gradients.add_block(context, block, scratch.gradient.merge(block)); });
+  const double by_scale = pairs_backward(context, scratch.sweep, scratch.gradient,
+                                         Backward<FormScores>{context, scratch, signed_scale(inputs), form_scores});
   scratch.gradients.finish(context);
-  if (out.scale)
-    out.scale[0] +=
-        static_cast<float>(inputs.score == DUET_METRIC_INNER ? scratch.gradient.scale() : -scratch.gradient.scale());
+  if (out.scale) out.scale[0] += static_cast<float>(inputs.score == DUET_METRIC_INNER ? by_scale : -by_scale);
 }
 
 }  // namespace
@@ -117,18 +134,8 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
   scratch.sums.begin(score_bound(context, scratch.tiles, scale), scale);
-  scratch.sweep.run(
-      context, [&](const Tile& tile, int thread) { scratch.sums.take(tile, thread, scratch.fill(tile, thread)); },
-      [&](const Block& block) { scratch.sums.merge(context, block); });
-  constexpr int64_t kLogs = 512;  // of a work item
-  if (lse_row)
-    parallel_chunks(context, scratch.n, kLogs, [&](int64_t first, int64_t count, int) {
-      for (int64_t i = first; i < first + count; ++i) lse_row[i] = static_cast<float>(scratch.sums.row(i).log());
-    });
-  if (lse_column)
-    parallel_chunks(context, scratch.m, kLogs, [&](int64_t first, int64_t count, int) {
-      for (int64_t j = first; j < first + count; ++j) lse_column[j] = static_cast<float>(scratch.sums.column(j).log());
-    });
+  pairs_forward(context, scratch.sweep, lse_row ? scratch.n : 0, lse_column ? scratch.m : 0,
+                Forward{context, lse_row, lse_column, scratch});
 }
 
 void alignment_backward(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,

@@ -1,12 +1,12 @@
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/contrastive_formula.h"
 #include "kernels/contrastive/relation_cpu.h"
 #include "kernels/contrastive/sigmoid_tile.h"
-#include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
+#include "kernels/pairs/driver_cpu.h"
+#include "kernels/pairs/plain_sums.h"
 
 namespace duet::cpu {
 namespace {
@@ -24,11 +24,9 @@ struct Scratch {
         gradient(workspace, sweep),
         products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
         scores(workspace, sweep, in.v.columns),
-        stride(padded(sweep.tile_columns())),
-        tiles(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)),
-        thread_sums(workspace.take<float>(context.threads * sweep.tile_rows())),
-        row_sum(workspace.take<double>(n)),
-        slot_bias(workspace.take<double>(sweep.slots())) {}
+        tiles(workspace, context, sweep, 2),
+        losses(workspace, context, sweep, n, 0, 1),
+        bias(workspace, sweep) {}
 
   void begin(const duet_context& context) { target.begin(context, agreement(), inputs.trust_a, inputs.trust_v); }
   void begin_products(const ContrastiveGradients& out) {
@@ -36,20 +34,18 @@ struct Scratch {
     products.begin(inputs.a, inputs.v, out.a, out.v, factor(inputs.grad_factor_a), factor(inputs.grad_factor_v));
   }
 
-  Matrix<float> thread_tile(const Tile& tile, int which) const {
-    return {tiles + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
-  }
+  void pack(const duet_context& context, const Block& block) { scores.pack(context, block, inputs.v); }
 
   // The thread's tile of a_i.v_j.
   Matrix<float> fill(const Tile& tile, int thread) const {
-    const Matrix<float> out = thread_tile(tile, 2 * thread);
+    const Matrix<float> out = tiles.tile(tile, thread);
     scores.fill(tile, inputs.a, out);
     return out;
   }
 
   // The thread's tile of the sigmoid's W.
   Matrix<float> fill_weights(const Tile& tile, int thread) const {
-    const Matrix<float> out = thread_tile(tile, 2 * thread + 1);
+    const Matrix<float> out = tiles.tile(tile, thread, 1);
     target.fill(tile, out);
     for_each_own_pair(agreement(), tile, [&](int64_t r, int64_t c) { out.row(r)[c] = 1; });
     return out;
@@ -69,11 +65,36 @@ struct Scratch {
   ScoreGradient gradient;
   BlockGradients products;
   BlockScores scores;
-  int64_t stride;
-  float* tiles;        // threads x 2 tiles
-  float* thread_sums;  // threads x tile rows
-  double* row_sum;     // n
-  double* slot_bias;   // slots
+  ThreadTiles tiles;  // the dots, and the sigmoid's W
+  PlainSums losses;   // of the sigmoid's rows
+  SlotSum bias;       // d loss/d bias
+};
+
+struct SoftmaxForward {
+  const duet_context& context;
+  const ContrastiveOutputs& out;
+  Scratch& scratch;
+  float factor;  // of the dots as the sums see them
+
+  void pack(const Block& block) { scratch.pack(context, block); }
+  void take(const Tile& tile, int thread) {
+    const Matrix<float> dots = scratch.fill(tile, thread);
+    scratch.own.leave_out(tile, dots);
+    scratch.sums.take(tile, thread, dots);
+    scratch.target.take(tile, thread, dots, factor, Entropy::no);
+  }
+  void merge(const Block& block) {
+    scratch.sums.merge(context, block);
+    scratch.target.merge(context, block);
+  }
+  void row(int64_t i) {
+    out.row_loss[i] =
+        softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
+  }
+  void column(int64_t j) {
+    out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j),
+                                      out.column_statistics.row(j));
+  }
 };
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
@@ -82,39 +103,41 @@ void softmax_forward(const duet_context& context, const ContrastiveInputs& in, c
   const float factor = scratch.own.begin(scratch.agreement(), bound, scale);
   scratch.sums.begin(bound, factor);
   scratch.begin(context);
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> dots = scratch.fill(tile, thread);
-        scratch.own.leave_out(tile, dots);
-        scratch.sums.take(tile, thread, dots);
-        scratch.target.take(tile, thread, dots, factor, Entropy::no);
-      },
-      [&](const Block& block) {
-        scratch.sums.merge(context, block);
-        scratch.target.merge(context, block);
-      });
-  constexpr int64_t kLosses = 512;  // of a work item
-  parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i)
-      out.row_loss[i] =
-          softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
-  });
-  parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
-    for (int64_t j = first; j < first + count; ++j)
-      out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j),
-                                        out.column_statistics.row(j));
-  });
+  pairs_forward(context, scratch.sweep, scratch.n, scratch.m, SoftmaxForward{context, out, scratch, factor});
 }
+
+struct SoftmaxBackward {
+  const duet_context& context;
+  Matrix<const float> row_statistics, column_statistics;
+  const ContrastiveGradients& out;
+  Scratch& scratch;
+  float scale;
+
+  void pack(const Block& block) { scratch.pack(context, block); }
+  double form(const Tile& tile, int thread, Matrix<float> gradient) {
+    const Matrix<float> dots = scratch.fill(tile, thread);
+    scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+    scratch.target.subtract(tile, thread, gradient);
+    const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
+    for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
+      const int64_t i = tile.first_row + r, j = tile.first_column + c;
+      const float *row = row_statistics.row(i), *column = column_statistics.row(j);
+      if (!confident(row) && !confident(column)) return;
+      const double sum =
+          own_pull(row, weight_of(row, out.row_weight, i)) + own_pull(column, weight_of(column, out.column_weight, j));
+      gradient.row(r)[c] = static_cast<float>(sum);
+    });
+    return scale_gradient(dots, scale, gradient);
+  }
+  void add(const Block& block, Matrix<float> gradient) { scratch.products.add(context, block, gradient); }
+};
 
 void softmax_backward(const duet_context& context, const ContrastiveInputs& in, Matrix<const float> row_statistics,
                       Matrix<const float> column_statistics, const ContrastiveGradients& out, Scratch& scratch) {
   const bool rows = bool(out.row_weight), columns = bool(out.column_weight);
   if (!rows && !columns) return;
-  const float scale = in.scale[0];
   scratch.pull.begin(rows, columns);
   scratch.begin(context);
-  scratch.gradient.begin();
   scratch.begin_products(out);
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
@@ -128,65 +151,65 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
     scratch.pull.set_column(j, statistics[kLogSum], weight);
     scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
-  const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> dots = scratch.fill(tile, thread), gradient = scratch.gradient.tile(tile);
-        scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
-        scratch.target.subtract(tile, thread, gradient);
-        for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
-          const int64_t i = tile.first_row + r, j = tile.first_column + c;
-          const float *row = row_statistics.row(i), *column = column_statistics.row(j);
-          if (!confident(row) && !confident(column)) return;
-          const double sum = own_pull(row, weight_of(row, out.row_weight, i)) +
-                             own_pull(column, weight_of(column, out.column_weight, j));
-          gradient.row(r)[c] = static_cast<float>(sum);
-        });
-        scratch.gradient.close(tile, scale_gradient(dots, scale, gradient));
-      },
-      [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
-  if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
+  const double by_scale =
+      pairs_backward(context, scratch.sweep, scratch.gradient,
+                     SoftmaxBackward{context, row_statistics, column_statistics, out, scratch, in.scale[0]});
+  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
 }
+
+struct SigmoidForward {
+  const duet_context& context;
+  const ContrastiveInputs& in;
+  const ContrastiveOutputs& out;
+  Scratch& scratch;
+
+  void pack(const Block& block) { scratch.pack(context, block); }
+  void take(const Tile& tile, int thread) {
+    const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
+    sigmoid_sums(dots, in.scale[0], in.bias[0], weights, scratch.losses.of_rows(thread).sum);
+    scratch.losses.take(tile, thread);
+  }
+  void merge(const Block&) {}
+  void row(int64_t i) { out.row_loss[i] = static_cast<float>(scratch.losses.row(i)[0]); }
+  void column(int64_t) {}
+};
 
 void sigmoid_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
                      Scratch& scratch) {
   scratch.begin(context);
-  std::fill_n(scratch.row_sum, scratch.n, 0.0);
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
-      [&](const Tile& tile, int thread) {
-        float* sums = scratch.thread_sums + thread * scratch.sweep.tile_rows();
-        sigmoid_sums(scratch.fill(tile, thread), in.scale[0], in.bias[0], scratch.fill_weights(tile, thread), sums);
-        for (int64_t r = 0; r < tile.rows; ++r) scratch.row_sum[tile.first_row + r] += sums[r];
-      },
-      [](const Block&) {});
-  for (int64_t i = 0; i < scratch.n; ++i) out.row_loss[i] = static_cast<float>(scratch.row_sum[i]);
+  scratch.losses.begin();
+  pairs_forward(context, scratch.sweep, scratch.n, 0, SigmoidForward{context, in, out, scratch});
 }
+
+struct SigmoidBackward {
+  const duet_context& context;
+  const ContrastiveInputs& in;
+  const ContrastiveGradients& out;
+  Scratch& scratch;
+
+  void pack(const Block& block) { scratch.pack(context, block); }
+  double form(const Tile& tile, int thread, Matrix<float> gradient) {
+    const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
+    scratch.bias.add(
+        tile, sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, out.row_weight.data + tile.first_row, gradient));
+    return scale_gradient(dots, in.scale[0], gradient);
+  }
+  void add(const Block& block, Matrix<float> gradient) {
+    scratch.bias.merge(block);
+    scratch.products.add(context, block, gradient);
+  }
+};
 
 void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveGradients& out,
                       Scratch& scratch) {
   if (!out.row_weight) return;
-  const float scale = in.scale[0];
-  scratch.gradient.begin();
   scratch.begin_products(out);
   scratch.begin(context);
-  double grad_bias = 0;
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.scores.pack(context, block, in.v); },
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> dots = scratch.fill(tile, thread);
-        const double sum = sigmoid_gradient(dots, scale, in.bias[0], scratch.fill_weights(tile, thread),
-                                            out.row_weight.data + tile.first_row, scratch.gradient.tile(tile));
-        scratch.slot_bias[tile.slot] = tile.block_column == 0 ? sum : scratch.slot_bias[tile.slot] + sum;
-        scratch.gradient.close(tile, scale_gradient(dots, scale, scratch.gradient.tile(tile)));
-      },
-      [&](const Block& block) {
-        for (int64_t slot = 0; slot < block.slots; ++slot) grad_bias += scratch.slot_bias[slot];
-        scratch.products.add(context, block, scratch.gradient.merge(block));
-      });
-  if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
-  if (out.bias) out.bias[0] += static_cast<float>(grad_bias);
+  scratch.bias.begin();
+  const double by_scale =
+      pairs_backward(context, scratch.sweep, scratch.gradient, SigmoidBackward{context, in, out, scratch});
+  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
+  if (out.bias) out.bias[0] += static_cast<float>(scratch.bias.value());
 }
 
 }  // namespace

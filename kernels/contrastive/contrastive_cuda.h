@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/contrastive/contrastive_formula.h"
+#include "kernels/contrastive/sigmoid_formula.h"
 #include "kernels/pairs/driver_cuda.h"
 
 namespace duet::cuda {
@@ -59,8 +60,7 @@ struct ContrastiveScratch {
   BlockGradients products;
 };
 
-// W softplus(-x) + (1 - W) softplus(x), and its derivative by x, (1 - W) sigmoid(x) - W sigmoid(-x), both through
-// e^-|x|: no 1 - sigmoid.
+// sigmoid_formula.h at one x.
 struct Sigmoid {
   float x, decay;
 
@@ -72,11 +72,8 @@ struct Sigmoid {
                 e = ptx::exp2(high);
     decay = fmaf(e, low * static_cast<float>(kLn2), e);
   }
-  __device__ float loss(float weight) const { return fmaf(x < 0 ? weight : 1 - weight, fabsf(x), log1pf(decay)); }
-  __device__ float gradient(float weight) const {
-    const float rest = 1 - weight;
-    return (x < 0 ? fmaf(rest, decay, -weight) : fmaf(-weight, decay, rest)) / (1 + decay);
-  }
+  __device__ float loss(float weight) const { return sigmoid_pair_loss(x, decay, weight); }
+  __device__ float gradient(float weight) const { return sigmoid_pair_slope(x, decay, weight); }
 };
 
 // The gradient weights of a row or a column: w (P - What), nothing without a target.

@@ -1,10 +1,9 @@
 // Agreement of classes (METHOD.md 2) over one tile, and the two things the losses make of it: sums over a row's or
-// column's positives, and the part of a gradient that pulls towards them.
+// column's positives, and the part of a gradient that comes from them.
 //
-// A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, since a pair weighs differently as seen from
-// its row and its column.
-// Own pairs have pos = 1 whatever their trust: their W is set to 0 and whoever sums adds them by hand
-// (for_each_own_pair).
+// A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, because a pair has different weights for its
+// row and for its column. Own pairs have pos = 1 whatever their trust, so their W is set to 0 and the caller adds them
+// separately (for_each_own_pair).
 #pragma once
 
 #include <cmath>
@@ -21,7 +20,7 @@ struct Agreement {
   int64_t first_row = 0, first_column = 0;  // global indices of row 0 and column 0
 };
 
-// body(row, column), counted from the tile's corner, for every own pair in the tile.
+// Calls body(row, column), counted from the tile's corner, for every own pair in the tile.
 template <class Body>
 void for_each_own_pair(const Agreement& agreement, const Tile& tile, Body&& body) {
   if (!agreement.paired) return;

@@ -32,7 +32,7 @@ class Compressor {
 #endif
   }
   HWY_INLINE int64_t count() const { return static_cast<int64_t>(hn::CountTrue(Float(), taken_)); }
-  // Writes a whole vector; what stands behind its first count() lanes means nothing.
+  // Writes a whole vector. The lanes behind the first count() are unspecified.
   HWY_INLINE void store(hn::Vec<Float> values, float* to) const {
 #if HWY_TARGET == HWY_AVX2
     hn::StoreU(hn::TableLookupLanes(values, hn::IndicesFromVec(Float(), lanes_)), Float(), to);

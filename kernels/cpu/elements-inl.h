@@ -14,7 +14,8 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// at(d, k) for the vectors of count elements; what does not fill one goes one by one through the same operations.
+// Calls at(d, k) for every vector of count elements. Elements that do not fill a vector go one by one through the same
+// operations.
 template <class At>
 HWY_INLINE void over_elements(int64_t count, At&& at) {
   const hn::ScalableTag<float> d;

@@ -1,5 +1,5 @@
-// How elementwise work on matrices is cut: into runs of neighbouring elements, whole matrices where their rows follow
-// each other without a gap.
+// Elementwise work on matrices is cut into runs of neighbouring elements. A matrix whose rows follow each other without
+// a gap is one run before it is cut.
 #pragma once
 
 #include "kernels/core/check.h"

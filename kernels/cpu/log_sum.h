@@ -1,6 +1,6 @@
-// A sum of exponentials carried from tile to tile as sum * e^reference, in double: the tiles' own sums are short, so
-// float32 is enough there, while a row of 10^5 columns keeps its last digits here. Double's range also means that the
-// reference hardly ever has to move.
+// A sum of exponentials carried from tile to tile as sum * e^reference, in double. The sums within a tile are short, so
+// float32 is enough there; here a row of 10^5 columns must keep its last digits. With the range of double the reference
+// hardly ever has to move.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,7 @@
 
 namespace duet::cpu {
 
-// e^{from - to}, remembered while both stay what they were: along a tile with one shift every row asks for the same
-// one.
+// e^{from - to}, cached while both stay unchanged, because along a tile with one shift every row needs the same value.
 class ShiftFactor {
  public:
   double operator()(double from, double to) {
@@ -27,7 +26,7 @@ class ShiftFactor {
 struct LogSum {
   double reference = -std::numeric_limits<double>::infinity();
   double sum = 0;    // of e^{score - reference}
-  double cross = 0;  // of e^{score - reference} times anything
+  double cross = 0;  // of e^{score - reference} times any factor
 
   // Adds a tile's sums, which are relative to shift.
   void add(double shift, double tile_sum, double tile_cross, ShiftFactor& factor) {

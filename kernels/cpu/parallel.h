@@ -1,5 +1,5 @@
 // The partition of work over threads. What a work item is depends on the problem alone and each item writes its own
-// outputs, so that the bits do not depend on how many threads there are or which of them takes which item.
+// outputs, so that the bits do not depend on how many threads there are or which of them runs which item.
 #pragma once
 
 #include <algorithm>
@@ -15,13 +15,13 @@ namespace duet::cpu {
 // One item of a parallel loop, whose body is the closure.
 using ItemCall = void (*)(void* closure, int64_t item, int thread) noexcept;
 
-// What parallel_for does where it has threads; thread_pool.cpp.
+// parallel_for on several threads; defined in thread_pool.cpp.
 void run_items(ThreadPool& pool, int64_t count, ItemCall call, void* closure);
 
 // Calls body(item, thread) for every item in [0, count); thread < min(context.threads, count) numbers the caller's
-// scratch. body does not throw, holds no loop of this kind, and waits for no other item, which may come after it. The
-// first such loop of a context starts its threads: throws DUET_STATUS_OUT_OF_MEMORY where one cannot be started, before
-// any item. A context without a pool has one thread.
+// scratch. body must not throw, must not contain a parallel loop, and must not wait for another item, which may run
+// after it. The first such loop of a context starts its threads: it throws DUET_STATUS_OUT_OF_MEMORY, before any item,
+// where a thread cannot be started. A context without a pool has one thread.
 template <class Body>
 void parallel_for(const duet_context& context, int64_t count, Body&& body) {
   if (context.pool == nullptr || count <= 1) {

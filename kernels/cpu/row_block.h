@@ -1,5 +1,5 @@
 // Blocks of whole rows of an n x m matrix that is never stored, for operations that sort or mine a row from end to end:
-// a block's elements are products, made tile by tile for all of its rows; then each row is read on its own.
+// the elements of a block are products, computed tile by tile for all of its rows. Then each row is read on its own.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +22,11 @@ constexpr int64_t row_block_rows(int64_t n, int64_t m) {
 // the cache.
 constexpr int64_t row_block_stride(int64_t m) { return ceil_div(m, 16) * 16 + 16; }
 
-// body(first row, rows, first column, columns) for the tiles of a block, spread over the threads. A tile of a long row
-// is narrow and as high as the block, so that the second operand of its product, which may not fit a core's cache, is
-// read once a block. Of short rows there would be too few of those for the threads: a tile is then some whole rows,
-// whose number suits the products (12 or 6 at a time). First columns are multiples of 128.
+// Calls body(first row, rows, first column, columns) for the tiles of a block, spread over the threads. Where rows are
+// long, a tile is narrow and as high as the block, so that the second operand of its product, which may not fit a
+// core's cache, is read once a block. Where rows are short, there would be too few such tiles for the threads. A tile
+// is then a few whole rows, in a number that suits the products (12 or 6 at a time). First columns are multiples of
+// 128.
 template <class Body>
 void for_each_tile_of_rows(const duet_context& context, int64_t rows, int64_t columns, Body&& body) {
   constexpr int64_t kLongRow = 1024, kTileColumns = 128, kTileRows = 24;

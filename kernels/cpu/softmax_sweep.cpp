@@ -155,15 +155,6 @@ void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, fl
 
 ScoreGradient::ScoreGradient(Workspace& workspace, const Sweep& sweep)
     : block_(workspace.take_matrix<float>(sweep.block_rows(), padded(sweep.block_columns()) + kLanePadding)),
-      slot_scale_(workspace.take<double>(sweep.slots())) {}
-
-void ScoreGradient::close(const Tile& tile, double by_scale) {
-  slot_scale_[tile.slot] = tile.block_column == 0 ? by_scale : slot_scale_[tile.slot] + by_scale;
-}
-
-Matrix<float> ScoreGradient::merge(const Block& block) {
-  for (int64_t slot = 0; slot < block.slots; ++slot) scale_ += slot_scale_[slot];
-  return block_.part(0, 0, block.rows, block.columns);
-}
+      scale_(workspace, sweep) {}
 
 }  // namespace duet::cpu

@@ -1,5 +1,5 @@
-// The state of a softmax over a sweep: forward, log-sum-exps of rows and columns; backward, what pulls each row and
-// column towards its own.
+// The state of a softmax over a sweep: forward, log-sum-exps of rows and columns; backward, the weights of the softmax
+// part of the gradient.
 #pragma once
 
 #include <cmath>
@@ -17,18 +17,18 @@ class SoftmaxSweep {
   SoftmaxSweep() = default;  // unset
   SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
-  // bound: of every score's size, the other score's of take_cross included; NaN or infinite where there is none. scale:
-  // of the scores.
+  // bound: an upper bound of the size of every score, and of the other score of take_cross; NaN or infinite where none
+  // is known. scale: the factor of the dots.
   void begin(float bound, float scale);
-  // Takes in a tile of scores, scale * dots; returns a number near every row's and column's largest, 0 where there is
-  // none.
+  // Adds a tile of scores, scale * dots, to the sums. Returns a number near the largest score of every row and column,
+  // 0 where there is no such number.
   float take(const Tile& tile, int thread, Matrix<const float> dots);
-  // The same, and carries in LogSum::cross the sum of e^score (score - other score). centre: any number near the other
+  // The same, and LogSum::cross carries the sum of e^score (score - other score). centre: any number near the other
   // scores.
   void take_cross(const Tile& tile, int thread, Matrix<const float> dots, Matrix<const float> other, float other_scale,
                   float centre);
-  // Takes what the tiles of a finished block said of their columns, in the order of the row tiles; cross: they were
-  // taken by take_cross.
+  // Merges the column sums of a finished block's tiles, in the order of the row tiles. cross: whether the tiles were
+  // added by take_cross.
   void merge(const duet_context& context, const Block& block, bool cross = false);
 
   const LogSum& row(int64_t i) const { return rows_[i]; }
@@ -48,18 +48,18 @@ class SoftmaxSweep {
   double* slot_centre_;                          // slots x column tiles of a block
 };
 
-// Own pairs apart from the sums: a dot that is left out of a tile makes e^score = 0 there, and is kept. So it is for
-// every scale, 0 included.
+// Own pairs, kept apart from the sums. The dot of an own pair is stored, and replaced in the tile by one with e^score =
+// 0, for every scale, 0 included.
 class OwnScores {
  public:
   OwnScores(Workspace& workspace, int64_t n, int64_t m) : n_(n), m_(m), dots_(workspace.take<float>(n)) {}
 
-  // bound as the sums know it; without pairs nothing is left out. Returns the scale of the dots as leave_out leaves
-  // them, which the sums are to know.
+  // bound: the one that the sums are given. Without pairs nothing is left out. Returns the scale of the dots after
+  // leave_out, which the sums must be given.
   float begin(const Agreement& pairs, float bound, float scale);
   void leave_out(const Tile& tile, Matrix<float> dots) const;
 
-  // A row's or a column's two parts, once all tiles were taken; partner: of a pair, counted on the other side.
+  // The two parts of a row or a column, after all tiles were added. partner: the other side's index of the pair.
   OwnAndOthers row(int64_t i, const LogSum& sum) const { return parts(i + offset_, m_, i, sum); }
   OwnAndOthers column(int64_t j, const LogSum& sum) const { return parts(j - offset_, n_, j - offset_, sum); }
 
@@ -68,7 +68,7 @@ class OwnScores {
 
   Agreement pairs_;
   int64_t n_, m_, offset_ = 0;     // row i and column i + offset_ are a pair
-  float scale_ = 0, nothing_ = 0;  // of the dots as they are left, and the dot that is left in place of a pair's
+  float scale_ = 0, nothing_ = 0;  // the scale of the dots after leave_out, and the dot that replaces a pair's
   float shrink_ = 1;               // what every dot is multiplied by
   float* dots_;                    // n
 };
@@ -102,21 +102,23 @@ class ScoreGradient {
  public:
   ScoreGradient(Workspace& workspace, const Sweep& sweep);
 
-  void begin() { scale_ = 0; }
+  void begin() { scale_.begin(); }
   Matrix<float> tile(const Tile& tile) const {
     return block_.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
   }
   // The tile holds d loss/d dots and is complete; by_scale: its part of d loss/d scale.
-  void close(const Tile& tile, double by_scale);
+  void close(const Tile& tile, double by_scale) { scale_.add(tile, by_scale); }
   // The finished block's gradient.
-  Matrix<float> merge(const Block& block);
-  // sum of d loss/d score * dots over the blocks merged so far.
-  double scale() const { return scale_; }
+  Matrix<float> merge(const Block& block) {
+    scale_.merge(block);
+    return block_.part(0, 0, block.rows, block.columns);
+  }
+  // d loss/d scale over the blocks merged so far.
+  double scale() const { return scale_.value(); }
 
  private:
   Matrix<float> block_;
-  double* slot_scale_;
-  double scale_ = 0;
+  SlotSum scale_;
 };
 
 }  // namespace duet::cpu

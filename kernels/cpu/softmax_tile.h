@@ -1,16 +1,16 @@
-// Exponentials of one tile of scores, scale * dots: what forward sums of them along rows and columns, and what backward
-// makes of them.
+// Exponentials of one tile of scores, scale * dots: forward sums them along rows and columns, and backward forms
+// gradients from them.
 //
 // One exponential serves a row and a column where one shift does: where the largest score of every row and of every
 // column of the tile lies within 60 of the tile's own, nothing that counts can underflow (e^-87 is still a normal
-// number). A tile with a wider range, which takes a temperature near 1e-3 or rows of wild norms, is passed over twice,
-// each row and each column with a shift of its own.
+// number). A tile with a wider range, which needs a temperature near 1e-3 or rows of very different norms, is processed
+// in two passes: each row, then each column, with a shift of its own.
 //
-// Where rows are so short that no score exceeds kBoundedScore, which a bound by their norms tells before the sweep,
-// every shift is 0: no pass for the maxima, and a shorter exponential.
+// Where rows are so short that no score exceeds kBoundedScore, every shift is 0. A bound by the norms shows this before
+// the sweep. It saves the pass for the maxima and allows a shorter exponential.
 //
-// Tiles and everything indexed by a tile's columns have room for padded(columns) elements: only what is summed along a
-// row is masked.
+// Tiles and everything indexed by a tile's columns have room for padded(columns) elements, so only sums along a row
+// need a mask.
 #pragma once
 
 #include "kernels/core/check.h"

@@ -1,11 +1,11 @@
 // The tile sweep: how an n x m matrix that is never stored is visited.
 //
 // The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another,
-// row-major; within a block the row tiles are spread over the threads, and one thread takes all column tiles of its row
-// tile in order. So a row's state has one writer and one order. What a tile has to say of its columns goes to a partial
-// buffer of its row tile ("slot"), and when the block is done the partials are merged in slot order. The memory for
-// that is a constant number of buffers, whatever n and m, and the order of every sum depends on the shapes alone: same
-// inputs, same bits, any number of threads.
+// row-major; within a block the row tiles are spread over the threads, and one thread visits all column tiles of its
+// row tile in order. So a row's state has one writer and one order. What a tile contributes to its columns goes to a
+// partial buffer of its row tile ("slot"). When the block is done, the partial buffers are merged in slot order. The
+// memory for that is a constant number of buffers, whatever n and m, and the order of every sum depends on the shapes
+// alone: same inputs, same bits, any number of threads.
 #pragma once
 
 #include "kernels/core/check.h"
@@ -46,8 +46,8 @@ class Sweep {
   int64_t column_tiles() const { return width_ / std::min<int64_t>(width_, kTileColumns); }  // of a block, at most
   int64_t slots() const { return ceil_div(block_rows(), tile_rows()); }
 
-  // Block after block: start(block), body(tile, thread) for each of its tiles, finish(block), the first and the last on
-  // the calling thread. None of them throws.
+  // Calls, block after block, start(block), body(tile, thread) for each of its tiles, and finish(block). start and
+  // finish run on the calling thread. None of the three may throw.
   template <class Start, class Body, class Finish>
   void run(const duet_context& context, Start&& start, Body&& body, Finish&& finish) const {
     for (int64_t row = 0; row < n_; row += kBlockRows) {
@@ -73,6 +73,25 @@ class Sweep {
  private:
   int64_t n_, m_;
   Width width_;
+};
+
+// A number that all tiles add to, in the order of the blocks and, within one, of its row tiles.
+class SlotSum {
+ public:
+  SlotSum(Workspace& workspace, const Sweep& sweep) : slots_(workspace.take<double>(sweep.slots())) {}
+
+  void begin() { value_ = 0; }
+  void add(const Tile& tile, double part) {
+    slots_[tile.slot] = tile.block_column == 0 ? part : slots_[tile.slot] + part;
+  }
+  void merge(const Block& block) {
+    for (int64_t slot = 0; slot < block.slots; ++slot) value_ += slots_[slot];
+  }
+  double value() const { return value_; }
+
+ private:
+  double* slots_;  // slots
+  double value_ = 0;
 };
 
 // The second operand of a block's scores: the rows of v that are its columns, packed for it alone.
@@ -102,8 +121,8 @@ class BlockGradients {
  public:
   BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d);
 
-  // A gradient without data is not computed. What is added to one is multiplied by its factor; of factor 0 nothing is
-  // computed.
+  // A gradient without data is not computed. The term that is added to a gradient is multiplied by its factor; with
+  // factor 0 nothing is computed.
   void begin(Matrix<const float> a, Matrix<const float> v, Matrix<float> grad_a, Matrix<float> grad_v,
              float factor_a = 1, float factor_v = 1);
   void add(const duet_context& context, const Block& block, Matrix<const float> g);

@@ -1,5 +1,5 @@
-// The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the pull
-// towards them.
+// The agreement target What over a sweep: forward, the sums over each row's and column's positives; backward, the part
+// of the gradient that comes from them.
 #pragma once
 
 #include "kernels/core/own_pair.h"
@@ -12,7 +12,7 @@ using TargetSum = OtherPositives;
 
 class TargetSweep {
  public:
-  // classes: how many; with none there is nothing to sum, as own pairs are the only positives.
+  // classes: their number. With 0 there is nothing to sum, because own pairs are the only positives.
   TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m,
               int64_t classes);
 
@@ -21,7 +21,7 @@ class TargetSweep {
   // weights (tile.rows x tile.columns) = the agreement, 0 at own pairs.
   void fill(const Tile& tile, Matrix<float> weights) const { agreement_tile(agreement_, packed_, tile, weights); }
   void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
-  // Takes what the tiles of a finished block said of their columns, in the order of the row tiles.
+  // Merges the column sums of a finished block's tiles, in the order of the row tiles.
   void merge(const duet_context& context, const Block& block);
 
   const TargetSum& row(int64_t i) const { return rows_[i]; }

@@ -1,22 +1,25 @@
-// The threads of a context, beside the one that calls.
+// The threads of a context other than the calling one.
 //
-// A loop of n items is published by writing its closure, then n - 1 as the number of items that nobody has taken; the
-// caller keeps the first for itself. Everyone, the caller included, takes items by lowering that number by one. Who
-// gets a positive number has an item, and until it is reported done the loop cannot end: only then is the closure read.
-// Who gets another number has nothing and touches nothing more, so a thread that comes late, even into a later loop, is
-// harmless.
-// The caller works until no item is left, then waits for the items that others have taken and not yet reported. A
-// thread that has taken none is not waited for: where the cores are busy with other programs, the caller does all the
-// work alone.
-// A thread without work looks for kSpin whether there is some and then sleeps (futex); the caller that waits does the
-// same. Sleepers are woken two at a time, by the caller and by each of those while items are left. Where a context has
-// more threads than there are cores, nobody spins.
-// On a busy machine the kernel tends to wake a thread on its caller's core and to keep it there; it then moves to
-// another, or leaves the work to the caller where it is allowed no other. To wake a thread there can cost the caller
-// its own turn on the core: where nobody came although a loop took longer than kSpin, nobody is woken for
-// kShortestPause, twice that the next time, up to kLongestPause. A thread that takes an item ends that, and so does one
-// that comes too late for the loop, but within kShortestPause and to a core of its own: on a quiet machine to wake can
-// take longer than a short loop does.
+// The caller publishes a loop of n items by writing its closure, then n - 1 as the number of unclaimed items; it keeps
+// the first item for itself. Every thread, the caller included, claims an item by lowering that number by one. A thread
+// that gets a positive number owns an item, and the loop cannot end before that item is reported done; only such a
+// thread reads the closure. A thread that gets another number owns nothing and touches nothing more. So a thread that
+// comes late, even into a later loop, is harmless.
+//
+// The caller works until no item is left, then waits for the items that others have claimed and not yet reported. It
+// does not wait for a thread that has claimed none: where the cores are busy with other programs, the caller does all
+// the work alone.
+//
+// A thread without work polls for kSpin and then sleeps (futex); a waiting caller does the same. The caller wakes two
+// sleepers, and each of these wakes two more while items are left. Where a context has more threads than there are
+// cores, nobody spins.
+//
+// On a busy machine the operating system tends to wake a thread on its caller's core and to keep it there. The thread
+// then moves to another core, or leaves the work to the caller where it may use no other. Waking a thread there can
+// cost the caller its own turn on the core. So where no thread came although a loop took longer than kSpin, no thread
+// is woken for kShortestPause, then for twice that, up to kLongestPause. A thread that claims an item ends the pause.
+// So does one that comes too late for the loop, but within kShortestPause and to a core of its own, because on a quiet
+// machine waking can take longer than a short loop.
 //
 // Measured on 2 virtual cores of a Xeon (Emerald Rapids), 2 threads, beside libgomp, which spins for milliseconds: a
 // loop takes 0.7 us more than its items do (libgomp 1.5), 4 us where the other thread slept. The rows of duet-bench
@@ -47,13 +50,13 @@ class ThreadPool {
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
 
-  // As parallel_for; count >= 2. Where a thread cannot be started those that run stay and wait for work; the next call
+  // As parallel_for, with count >= 2. Where a thread cannot be started, those that run wait for work, and the next call
   // starts the rest.
   void run(int64_t count, ItemCall call, void* closure);
 
  private:
   using Clock = std::chrono::steady_clock;
-  using Word = std::atomic<uint32_t>;  // what a futex looks at
+  using Word = std::atomic<uint32_t>;  // the word that a futex waits on
 
   struct Worker {
     ThreadPool* pool;
@@ -75,19 +78,19 @@ class ThreadPool {
   // The loop: all of it in one line of the cache, which is what travels from the caller to a thread. Written by the
   // caller alone while no item is out.
   struct alignas(64) Loop {
-    std::atomic<int64_t> left = 0;  // items that nobody has taken; 0 and below: none
+    std::atomic<int64_t> left = 0;  // unclaimed items; 0 and below: none
     int64_t count = 0;
     ItemCall call = nullptr;
     void* closure = nullptr;
-    std::atomic<int> numbers =
-        1;  // threads that have taken an item, where a loop has fewer items than there are threads
+    // Threads that have claimed an item, where a loop has fewer items than there are threads.
+    std::atomic<int> numbers = 1;
     std::atomic<int> sleepers = 0;
     std::atomic<int> core = -1;  // where the caller ran when it published the loop
-    Word published = 0;          // loops so far: what threads without work look at
+    Word published = 0;          // loops so far; threads without work poll it
   } loop_;
   struct alignas(64) Done {
     std::atomic<int64_t> items = 0;    // that threads other than the caller's have reported
-    std::atomic<int64_t> wanted = -1;  // the number of them that the caller sleeps for
+    std::atomic<int64_t> wanted = -1;  // the number of reports that the caller sleeps for
     Word rung = 0;                     // times that a thread has reached that number
   } done_;
 

@@ -5,7 +5,7 @@
 
 namespace duet::cpu {
 
-// Piece is built as Piece(workspace, size); it takes the same bytes every time.
+// Piece is built as Piece(workspace, size). It needs the same number of bytes every time.
 template <class Piece>
 class ThreadScratch {
  public:

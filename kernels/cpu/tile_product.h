@@ -1,7 +1,9 @@
 // The product of one tile, x y^T, for sweeps and layers: y packed once, for a sweep or for a block of it, the sum over
-// k of every element one chain of fused multiply-adds in the order of k. So an element's bits depend on its two rows
-// alone, not on where in which tile it stands: equal rows give equal scores, a part of a batch gives the whole's bits.
-// The accumulators fill the registers (12 x 2 vectors of AVX-512, 6 x 2 elsewhere); measured on one core of an EPYC
+// k of every element is one chain of fused multiply-adds in the order of k. So an element's bits depend on its two rows
+// alone, not on where in which tile it stands: equal rows give equal scores, and a part of a batch gives the bits of
+// the whole batch.
+//
+// The accumulators fill the registers (12 x 2 vectors of AVX-512, 6 x 2 elsewhere). Measured on one core of an EPYC
 // 9004 at k = 128: 112 of 115 GFLOP/s, where OpenBLAS 0.3.21 gives 93 on the same tiles.
 #pragma once
 
@@ -25,8 +27,8 @@ int64_t packed_size(int64_t rows, int64_t k);
 PackedRows pack_rows(Matrix<const float> y, float* storage);
 PackedRows pack_rows(const duet_context& context, Matrix<const float> y, float* storage);
 
-// out (x.rows x out.columns) = x y[first_row ...]^T, columns of out beyond y's last row excluded by the caller;
-// first_row a multiple of panel_width(), as every multiple of Sweep::kTileColumns is.
+// out (x.rows x out.columns) = x y[first_row ...]^T. out has no column beyond y's last row. first_row is a multiple of
+// panel_width(), as every multiple of Sweep::kTileColumns is.
 void tile_product(Matrix<const float> x, const PackedRows& y, int64_t first_row, Matrix<float> out);
 
 // The columns of a matrix v (rows x columns) in panels of panel_width() columns, the last padded with zeros: what
@@ -45,8 +47,8 @@ PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, f
 // a backward sweep.
 void add_product_nn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
 void add_product_tn(Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
-// The same with a factor on g: out += factor (g v), the sum over k taken apart from out in runs of up to 128, so that a
-// small sum loses nothing beside a large out.
+// The same with a factor on g: out += factor (g v). The sum over k is formed apart from out, in runs of up to 128, so
+// that a small sum keeps its digits beside a large out.
 void add_scaled_nn(float factor, Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
 void add_scaled_tn(float factor, Matrix<const float> g, const PackedColumns& v, int64_t first_row, Matrix<float> out);
 

@@ -1,5 +1,5 @@
 // Vector mathematics of the CPU kernels, compiled once per SIMD target inside the files that use foreach_target.
-// Polynomials are minimax fits in double of our own, rounded to float; the stated errors are measured by
+// Polynomials are minimax fits, computed in double and rounded to float; the stated errors are measured by
 // tests/kernels/vector_test.cpp.
 #if defined(DUET_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef DUET_CPU_VECTOR_INL_H_
@@ -24,8 +24,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::CappedTag<float, 16>;
 using FloatVector = hn::Vec<FloatTag>;
 
-inline constexpr float kLn2High =
-    0.693145751953125f;  // 16 significant bits: exact times any exponent, also where there is no FMA
+// 16 significant bits: exact times any exponent, also where there is no FMA.
+inline constexpr float kLn2High = 0.693145751953125f;
 inline constexpr float kLn2Low = 1.42860677e-6f;
 
 // e^x within 1 ulp (1.1 where there is no FMA) for x of at most 89; 0 for results below 1.7e-38 and for -inf, NaN for
@@ -50,7 +50,7 @@ HWY_INLINE FloatVector exp_below_89(FloatTag d, FloatVector x) {
 
 // e^x with exp_below_89's errors, inf above the largest float.
 HWY_INLINE FloatVector exp(FloatTag d, FloatVector x) {
-  return exp_below_89(d, hn::Min(hn::Set(d, 89.0f), x));  // the second operand is what comes back where x is NaN
+  return exp_below_89(d, hn::Min(hn::Set(d, 89.0f), x));  // Min returns its second operand where x is NaN
 }
 
 // e^x, and e^most where x is more or NaN; most <= 89.

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kMost = DUET_CROSS_ENTROPY_LOGITS;
 
-// What a call names its arguments: those of the first, second, ... logits of several.
+// The names of a call's arguments in messages: those of the first, second, ... logits.
 using Names = const char* const[kMost];
 constexpr Names kLogits{"logits[0]", "logits[1]", "logits[2]", "logits[3]"},
     kRowLoss{"row_loss[0]", "row_loss[1]", "row_loss[2]", "row_loss[3]"},

@@ -1,12 +1,11 @@
-/* Cross-entropy of logits against a class distribution (METHOD.md 6.7): row_loss[i] = -sum_c q_ic log softmax(z_i)_c
-   [nats].
-   logits B x C, targets B x C (rows of 0 give loss 0 and gradient 0). Backward adds row_weight_i (softmax(z_i) sum_c
-   q_ic - q_i) into grad_logits (B x C); row_weight B is the upstream weight of each row's loss, 0: nothing is added,
-   whatever the row holds. A row with a NaN or without a finite largest logit has loss and gradient NaN, whatever its
-   targets. No workspace. Same inputs, same bits.
-   ..._all: the same of several logits against one target, one launch on a CUDA device; arrays of count views, 1 to
-   DUET_CROSS_ENTROPY_LOGITS.
-   Errors: DUET_STATUS_INVALID_ARGUMENT. */
+/* Cross-entropy of logits against a class distribution (METHOD.md 6.7): row_loss[i] = -sum_c q_ic log softmax(z_i)_c,
+   in nats.
+   logits B x C, targets B x C; a row of targets that is 0 gives loss 0 and gradient 0. row_weight B is the upstream
+   weight of each row's loss. Backward adds row_weight_i (softmax(z_i) sum_c q_ic - q_i) into grad_logits (B x C). A row
+   of weight 0 adds nothing, whatever the row holds. A row with a NaN, or whose largest logit is not finite, has loss
+   and gradient NaN, whatever its targets are. No workspace. Same inputs, same bits.
+   ..._all: the same for several logits against one target, in one launch on a CUDA device. The arrays hold count views,
+     1 to DUET_CROSS_ENTROPY_LOGITS. Errors: DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
 #define DUET_CROSS_ENTROPY_CROSS_ENTROPY_H
 

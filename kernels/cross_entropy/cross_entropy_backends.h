@@ -7,7 +7,7 @@
 
 namespace duet {
 
-// One of the logits of a call, with what is its own; all have one target.
+// One of the logits of a call, with its own outputs. All logits of a call have the same target.
 struct CrossEntropyForward {
   Matrix<const float> logits, targets;
   Vector<float> row_loss;

@@ -1,4 +1,4 @@
-// A batch has about a thousand logits, so plain C++ in double: the vector units would save microseconds a step.
+// Plain C++ in double. A batch has about a thousand logits, so vector units would save only microseconds a step.
 #include <algorithm>
 #include <cmath>
 
@@ -10,9 +10,9 @@ namespace {
 
 constexpr int64_t kRows = 64;  // rows of a work item
 
-// A row's softmax, its largest logit apart from the others, so that no 1 - p of a confident p is formed.
+// The softmax of a row. The largest logit is kept apart from the others, so that no 1 - p of a confident p is formed.
 struct RowSums {
-  double largest;  // passes over NaN; the sum does not
+  double largest;  // NaN is skipped here, but not in the sum
   int64_t at;      // the first class that has it
   double others;   // sum over the other classes of exp(z_c - largest)
 };
@@ -54,7 +54,7 @@ void cross_entropy_backward(const duet_context& context, const CrossEntropyBackw
   const int64_t classes = logits.columns;
   parallel_chunks(context, logits.rows, kRows, [&](int64_t first, int64_t count, int) {
     for (int64_t i = first; i < first + count; ++i) {
-      if (row_weight[i] == 0) continue;  // takes no part, though its logits be NaN
+      if (row_weight[i] == 0) continue;  // adds nothing, even where its logits are NaN
       const float *z = logits.row(i), *q = targets.row(i);
       float* grad = grad_logits.row(i);
       const RowSums sums = row_sums(z, classes);
@@ -63,7 +63,7 @@ void cross_entropy_backward(const duet_context& context, const CrossEntropyBackw
         if (c != sums.at) other_mass += q[c];
       const double share = (classes == 0 ? 0 : other_mass + q[sums.at]) / (1 + sums.others);
       for (int64_t c = 0; c < classes; ++c) {
-        // P mass - q of the largest is what is left of both for the other classes.
+        // P mass - q of the largest class is formed from the other classes: their q less their P mass.
         const double pull =
             c == sums.at ? other_mass - sums.others * share : std::exp(z[c] - sums.largest) * share - q[c];
         grad[c] += static_cast<float>(row_weight[i] * pull);

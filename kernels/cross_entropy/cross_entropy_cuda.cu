@@ -1,17 +1,15 @@
-// A warp owns a row of up to 2048 classes, a block a longer one (kernels/cuda/rows.h), in double as on the CPU. Bytes:
-// 8 a logit forward, 16 backward; the second and third reading of a row come from L1. An exponential in double is some
-// 30 operations, forward one a logit, backward two: at 17 T/s of an H200 1.8 and 3.5 ps a logit, where bandwidth (4.8
-// TB/s) asks 1.7 and 3.3 ps. A batch of 128 x 10 is a launch's time whatever it does, so both modalities' logits go in
-// one.
+// A warp owns a row of up to 2048 classes, a block owns a longer row (kernels/cuda/rows.h).
+// Bytes: 8 a logit forward, 16 backward.
+// Operations, in double: one exponential a logit forward, two backward.
 #include "kernels/cross_entropy/cross_entropy_backends.h"
 #include "kernels/cuda/rows.h"
 
 namespace duet::cuda {
 namespace {
 
-// A row's softmax, its largest logit apart from the others, so that no 1 - p of a confident p is formed.
+// The softmax of a row. The largest logit is kept apart from the others, so that no 1 - p of a confident p is formed.
 struct RowSums {
-  double largest;  // passes over NaN; the sum does not
+  double largest;  // NaN is skipped here, but not in the sum
   int64_t at;      // the first class that has it; classes where none has
   double others;   // sum over the other classes of exp(z_c - largest)
 };
@@ -71,7 +69,7 @@ struct Forward : CrossEntropyForward {
 struct Backward : CrossEntropyBackward {
   template <class Team, int kWidth>
   __device__ void run(int64_t i) const {
-    if (row_weight[i] == 0) return;  // takes no part, though its logits be NaN
+    if (row_weight[i] == 0) return;  // adds nothing, even where its logits are NaN
     const float *const z = logits.row(i), *const q = targets.row(i);
     float* const to = grad_logits.row(i);
     const RowSums sums = row_sums<Team, kWidth>(z, logits.columns);
@@ -83,7 +81,7 @@ struct Backward : CrossEntropyBackward {
       Pack<kWidth> grad = load<kWidth>(to + c);
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e) {
-        // P mass - q of the largest is what is left of both for the other classes.
+        // P mass - q of the largest class is formed from the other classes: their q less their P mass.
         const double pull = c + e == sums.at ? other_mass - sums.others * share
                                              : exp(logit.at[e] - sums.largest) * share - target.at[e];
         grad.at[e] += static_cast<float>(weight * pull);
@@ -93,7 +91,7 @@ struct Backward : CrossEntropyBackward {
   }
 };
 
-// Several logits of one shape, row after row as if they lay one behind another.
+// Several logits of one shape. Their rows are numbered one after another.
 template <class Part>
 struct Parts {
   Part at[DUET_CROSS_ENTROPY_LOGITS];

@@ -1,7 +1,8 @@
-/* Cross-modal decorrelation (METHOD.md 6.8): loss[0] = sum_{k != l} R_kl^2 / (d (d - 1)), R = standardised columns of a
-   and v correlated, / n.
-   a, v n x d (a batch of pairs); biased variance, eps inside the root; 0 if d = 1 or n = 0. Backward adds grad_loss (1)
-   dL/da into grad_a and dL/dv into grad_v; null: not computed. Memory O(d^2 + n d). Same inputs, same bits.
+/* Cross-modal decorrelation (METHOD.md 6.8): loss[0] = sum_{k != l} R_kl^2 / (d (d - 1)). R is the cross-correlation,
+   divided by n, of the standardised columns of a and v.
+   a, v: n x d, a batch of pairs. The variance is the biased one, with eps inside the root. The loss is 0 if d = 1 or n
+   = 0. Backward adds grad_loss (1) dL/da into grad_a and grad_loss dL/dv into grad_v; a null gradient is not computed.
+   Memory O(d^2 + n d). Same inputs, same bits.
    Workspace: duet_decorrelation_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DECORRELATION_DECORRELATION_H

@@ -1,5 +1,6 @@
-// Standardise both sides into scratch, R = A^T V / n in tiles; backward turns R into M = dL/dR / n and goes back
-// through two products and the standardisation. Sums over the batch are float64, a column's in the order of its rows.
+// Both sides are standardised into scratch, and R = A^T V / n is computed in tiles. Backward turns R into M = dL/dR /
+// n, then goes back through two products and the standardisation. Sums over the batch are float64, in the order of the
+// rows.
 #include <algorithm>
 
 #include "kernels/cpu/parallel.h"
@@ -11,7 +12,7 @@ namespace duet::cpu {
 namespace {
 
 constexpr int64_t kColumns = 32;       // columns of a work item where rows are summed: two cache lines
-constexpr int64_t kCorrelations = 32;  // rows of R of a work item: d = 64 still gives two threads something each
+constexpr int64_t kCorrelations = 32;  // rows of R of a work item: d = 64 gives each of two threads one
 constexpr int64_t kGradients = 64;     // rows of a gradient of a work item
 
 struct Scratch {
@@ -50,7 +51,7 @@ void standardise(const duet_context& context, Matrix<const float> x, double eps,
   });
 }
 
-// Leaves both sides standardised and R in scratch.
+// Writes both standardised sides and R to scratch.
 void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
                const Scratch& scratch) {
   standardise(context, a, eps, scratch.a, scratch.deviation_a);
@@ -64,7 +65,7 @@ void correlate(const duet_context& context, Matrix<const float> a, Matrix<const 
   });
 }
 
-// Adds what the gradient of the standardised columns, scratch's gradient, means for the columns themselves.
+// Adds the gradient by the columns, computed from scratch's gradient by the standardised columns.
 void add_through_standardisation(const duet_context& context, Matrix<const float> gradient, Matrix<const float> x,
                                  Vector<const double> deviation, Matrix<float> grad) {
   const double n = static_cast<double>(x.rows);

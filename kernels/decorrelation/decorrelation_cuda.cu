@@ -1,9 +1,6 @@
-// Columns are summed over the batch in double (kernels/cuda/column_sums.h): means, then squared deviations; both sides
-// are standardised into scratch, R = A^T V / n is a dense product (kernels/cuda/dense.h), its off-diagonal squares are
-// summed a team a row (kernels/cuda/rows.h), then in one block. Backward turns R into M = dL/dR / n in place and goes
-// back through two products and the standardisation. 4096 x 512: each side is read three times and written once forward
-// (34 MB), four times and twice more backward, from L2 after the first: some 20 us of an H200 and the time of a dozen
-// launches, beside 2.1 GFLOP a product. Small batches go another way (decorrelation_small_cuda.cu).
+// A block owns a run of columns in sums (kernels/cuda/column_sums.h), a thread four neighbouring elements elsewhere.
+// Bytes: forward reads each side three times and writes it once; backward reads it four times more and writes it twice.
+// Products: R = A^T V / n forward, the same and one for each gradient backward (kernels/cuda/dense.h).
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/dense.h"
 #include "kernels/cuda/rows.h"
@@ -24,10 +21,11 @@ struct Side {
 struct Scratch {
   ColumnRuns cut;
   Side a, v;
-  Matrix<float> correlation;    // d x d: R, then M
-  Matrix<float> gradient;       // n x d, of a's or of v's standardised rows
-  double *mean, *along;         // d, of the gradient
-  double *row_loss, *partials;  // of R's rows, or of the small form's tiles; of columns
+  Matrix<float> correlation;  // d x d: R, then M
+  Matrix<float> gradient;     // n x d, of a's or of v's standardised rows
+  double *mean, *along;       // d, of the gradient
+  double* row_loss;           // sums of R's rows, or of the small form's tiles
+  double* partials;           // of column sums
   char* dense;
 
   Scratch(Workspace& workspace, int64_t n, int64_t d)
@@ -102,7 +100,7 @@ void standardise(const duet_context& context, const Scratch& scratch, Matrix<con
                    Standardise{x, to});
 }
 
-// Leaves both sides standardised and R in scratch.
+// Writes both standardised sides and R to scratch.
 void correlate(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
                const Scratch& scratch) {
   standardise(context, scratch, a, eps, scratch.a);
@@ -192,7 +190,7 @@ struct AddGradient {
   }
 };
 
-// Adds what scratch's gradient, of the standardised columns, means for the columns themselves.
+// Adds the gradient by the columns, computed from scratch's gradient by the standardised columns.
 void add_through_standardisation(const duet_context& context, const Scratch& scratch, const Side& side,
                                  Matrix<float> grad) {
   const Matrix<const float> gradient = scratch.gradient, standardised = side.standardised;

@@ -1,4 +1,4 @@
-// METHOD.md 6.8's standardisation of a column of n values and the way back through it, in float64.
+// The standardisation of a column of n values (METHOD.md 6.8) and its backward pass, in float64.
 #pragma once
 
 #include <cmath>
@@ -16,12 +16,13 @@ DUET_HOST_DEVICE inline float standardised(double value, double mean, double dev
   return static_cast<float>((value - mean) / deviation);
 }
 
-// Of a value from g, the gradient of its standardised value x; means over the column of g and of g x.
+// The gradient by a value, from g, the gradient by its standardised value x. The means are over the column, of g and of
+// g x.
 DUET_HOST_DEVICE inline float through_standardisation(double g, double x, double mean, double along, double deviation) {
   return static_cast<float>((g - mean - x * along) / deviation);
 }
 
-// d (d - 1): of the off-diagonal correlations the loss is the mean square.
+// d (d - 1), the number of off-diagonal correlations. The loss is their mean square.
 DUET_HOST_DEVICE inline double pairs_of_columns(int64_t d) {
   return static_cast<double>(d) * static_cast<double>(d - 1);
 }

@@ -1,11 +1,6 @@
-// A block of 256 threads standardises the columns that it needs by itself, 16 of a side at a time, into shared memory:
-// nothing is stored but results.
-// Forward: a block a tile of 16 x 16 correlations. Backward: a block 16 columns of one side's gradient, 16 elements a
-// thread in registers; it walks over the other side's columns, correlates 16 of them with its own and multiplies them
-// by what their correlations come to.
-// n = 128, d = 64, both sides: forward 16 blocks, 1 MFLOP in the products; each reads 16 KB and divides 4096 values in
-// float64, some 3 us; backward 8 blocks of 1 MFLOP, 4 steps of 1 us. Expected on an H100: 4 us forward with the sum of
-// the tiles' parts, 6 us backward; the form for large batches takes 9 and 14 launches.
+// A block owns 16 x 16 correlations forward, 16 columns of one gradient backward (16 elements a thread).
+// Bytes: a block reads the columns that it needs and standardises them in shared memory; only results are stored.
+// Products in float32: 16 x 16 correlations at a time; backward multiplies them by the other side once more.
 #include "kernels/core/ceil_div.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/decorrelation/decorrelation_formula.h"
@@ -15,15 +10,15 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 256, kColumns = 16, kRowLanes = kThreads / kColumns;
-constexpr int kMostRows = 256, kEach = kMostRows / kRowLanes;  // rows, and of them a thread's
-constexpr int64_t kMostColumns = 256;                          // 16 steps backward, 20 us
+constexpr int kMostRows = 256, kEach = kMostRows / kRowLanes;  // rows of a side, and of a thread
+constexpr int64_t kMostColumns = 256;                          // PLAN.md says why
 
-// Thread (row, column) takes every 16th row of its column.
+// Thread (row, column) processes every 16th row of its column.
 __device__ int row_lane() { return static_cast<int>(threadIdx.x) / kColumns; }
 __device__ int column_lane() { return static_cast<int>(threadIdx.x) % kColumns; }
 
-// The sum over the threads of a column, in the order of their rows. For whole blocks; sums: kRowLanes x kColumns,
-// scratch.
+// The sum over the threads of a column, in the order of their rows. All threads of the block call. sums: scratch,
+// kRowLanes x kColumns.
 __device__ double column_sum(double value, double (*sums)[kColumns]) {
   sums[row_lane()][column_lane()] = value;
   __syncthreads();
@@ -33,8 +28,8 @@ __device__ double column_sum(double value, double (*sums)[kColumns]) {
   return sum;
 }
 
-// to (n x kColumns) = the columns of x from `first` on, standardised, 0 past the last; returns the deviation of the
-// thread's column. For whole blocks; ends with a barrier.
+// Writes the standardised columns of x from `first` on to `to` (n x kColumns), 0 past the last column. Returns the
+// deviation of the thread's column. All threads of the block call. Ends with a barrier.
 __device__ double standardise(Matrix<const float> x, int64_t first, double eps, float (*to)[kColumns],
                               double (*sums)[kColumns]) {
   const int n = static_cast<int>(x.rows), c = column_lane();
@@ -78,14 +73,14 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 
-// Blocks of a's columns, then of v's. share: 2 / (d (d - 1) n).
+// The first blocks own columns of a, the others columns of v. share: 2 / (d (d - 1) n).
 __global__ void __launch_bounds__(kThreads)
     small_decorrelation_gradient_kernel(Matrix<const float> a, Matrix<const float> v, double eps, double share,
                                         const float* grad_loss, Matrix<float> grad_a, Matrix<float> grad_v) {
   DUET_SHARED(float, own, [kMostRows][kColumns]);
   DUET_SHARED(float, other, [kMostRows][kColumns]);
   DUET_SHARED(double, sums, [kRowLanes][kColumns]);
-  DUET_SHARED(float, factors, [kColumns][kColumns + 1]);  // dL/dR / n of own columns and other ones
+  DUET_SHARED(float, factors, [kColumns][kColumns + 1]);  // dL/dR / n of the block's columns and the other side's
   const int n = static_cast<int>(a.rows);
   const int64_t d = a.columns;
   const unsigned across = static_cast<unsigned>(ceil_div(d, kColumns));

@@ -6,10 +6,10 @@
 
 namespace duet::cuda {
 
-// Whether a call takes this form: at most context.small_rows and 256 rows, at most 256 columns.
+// Whether a call uses this form: at most context.small_rows and 256 rows, at most 256 columns.
 bool decorrelation_is_small(const duet_context& context, int64_t n, int64_t d);
-int64_t decorrelation_small_partials(int64_t d);  // 0 where no call of d columns takes this form
-// partials[0 .. decorrelation_small_partials(d)): the sums of R's off-diagonal squares over tiles. One launch.
+int64_t decorrelation_small_partials(int64_t d);  // 0 where no call of d columns uses this form
+// Writes partials[0 .. decorrelation_small_partials(d)), the sums of R's off-diagonal squares over tiles. One launch.
 void decorrelation_small_forward(const duet_context& context, Matrix<const float> a, Matrix<const float> v, double eps,
                                  double* partials);
 // Adds to gradients that have data. One launch.

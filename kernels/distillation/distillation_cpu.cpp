@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/softmax_sweep.h"
 #include "kernels/cpu/target_sweep.h"
 #include "kernels/distillation/distillation_formula.h"
+#include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {
 namespace {
@@ -16,8 +16,7 @@ struct Scratch {
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
         student_scores(workspace, sweep, in.student_v.columns),
         teacher_scores(workspace, sweep, in.teacher_v.columns),
-        stride(padded(sweep.tile_columns())),
-        dots(workspace.take<float>(context.threads * 2 * sweep.tile_rows() * stride)) {}
+        tiles(workspace, context, sweep, 2) {}
 
   void pack(const duet_context& context, const Block& block, const DistillationInputs& in) {
     student_scores.pack(context, block, in.student_v);
@@ -26,25 +25,21 @@ struct Scratch {
 
   // The thread's tiles of a_i.v_j.
   Matrix<float> fill_student(const Tile& tile, int thread, const DistillationInputs& in) const {
-    return fill(tile, 2 * thread, student_scores, in.student_a);
+    const Matrix<float> out = tiles.tile(tile, thread);
+    student_scores.fill(tile, in.student_a, out);
+    return out;
   }
   Matrix<float> fill_teacher(const Tile& tile, int thread, const DistillationInputs& in) const {
-    return fill(tile, 2 * thread + 1, teacher_scores, in.teacher_a);
+    const Matrix<float> out = tiles.tile(tile, thread, 1);
+    teacher_scores.fill(tile, in.teacher_a, out);
+    return out;
   }
 
   int64_t n, m;
   Sweep sweep;
   TargetSweep target;
   BlockScores student_scores, teacher_scores;
-  int64_t stride;
-  float* dots;  // threads x 2 tiles
-
- private:
-  Matrix<float> fill(const Tile& tile, int which, const BlockScores& scores, Matrix<const float> a) const {
-    const Matrix<float> out{dots + which * sweep.tile_rows() * stride, tile.rows, tile.columns, stride};
-    scores.fill(tile, a, out);
-    return out;
-  }
+  ThreadTiles tiles;
 };
 
 struct ForwardScratch : Scratch {
@@ -78,6 +73,82 @@ Agreement agreement_of(const DistillationInputs& in) {
 }
 Agreement own_pairs_of(const DistillationInputs& in) { return {{}, {}, in.paired, in.first_row, in.first_column}; }
 
+struct Forward {
+  const duet_context& context;
+  const DistillationInputs& in;
+  const DistillationOutputs& out;
+  ForwardScratch& scratch;
+  float student_factor;  // of the student's dots as the sums see them
+
+  void pack(const Block& block) { scratch.pack(context, block, in); }
+  void take(const Tile& tile, int thread) {
+    const Matrix<float> s = scratch.fill_student(tile, thread, in);
+    const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
+    scratch.own_student.leave_out(tile, s);
+    scratch.own_teacher.leave_out(tile, t);
+    const float centre = scratch.student.take(tile, thread, s);
+    scratch.teacher.take_cross(tile, thread, t, s, student_factor, centre);
+    scratch.target.take(tile, thread, s, student_factor, Entropy::yes);
+  }
+  void merge(const Block& block) {
+    scratch.student.merge(context, block);
+    scratch.teacher.merge(context, block, true);
+    scratch.target.merge(context, block);
+  }
+  void row(int64_t i) {
+    out.row_loss[i] =
+        loss(scratch.own_student.row(i, scratch.student.row(i)), scratch.own_teacher.row(i, scratch.teacher.row(i)),
+             scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
+  }
+  void column(int64_t j) {
+    out.column_loss[j] = loss(scratch.own_student.column(j, scratch.student.column(j)),
+                              scratch.own_teacher.column(j, scratch.teacher.column(j)), scratch.teacher.column(j),
+                              scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
+  }
+  float loss(const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
+             Vector<const float> kappa, int64_t k, float* statistics) const {
+    const float of_row = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a),
+                                           kappa ? kappa[k] : 0, statistics);
+    return scratch.n == 0 || scratch.m == 0 ? 0 : of_row;
+  }
+};
+
+struct Backward {
+  const duet_context& context;
+  const DistillationInputs& in;
+  Matrix<const float> row_statistics, column_statistics;
+  const DistillationGradients& out;
+  BackwardScratch& scratch;
+
+  DistillationPull row_pull(int64_t i) const {
+    return DistillationPull(row_statistics.row(i), out.row_weight ? out.row_weight[i] : 0,
+                            in.kappa_a ? in.kappa_a[i] : 0);
+  }
+  DistillationPull column_pull(int64_t j) const {
+    return DistillationPull(column_statistics.row(j), out.column_weight ? out.column_weight[j] : 0,
+                            in.kappa_v ? in.kappa_v[j] : 0);
+  }
+
+  void pack(const Block& block) { scratch.pack(context, block, in); }
+  double form(const Tile& tile, int thread, Matrix<float> gradient) {
+    const float scale = in.scale[0];
+    const Matrix<float> s = scratch.fill_student(tile, thread, in);
+    const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
+    scratch.student.add(tile, thread, s, scale, Accumulate::no, gradient);
+    scratch.teacher.add(tile, thread, t, in.teacher_scale[0], Accumulate::yes, gradient);
+    scratch.target.subtract(tile, thread, gradient);
+    const auto confident = [](const float* statistics) { return statistics[kStudentLogOdds] > 0; };
+    for_each_own_pair(own_pairs_of(in), tile, [&](int64_t r, int64_t c) {
+      const int64_t i = tile.first_row + r, j = tile.first_column + c;
+      const float *row = row_statistics.row(i), *column = column_statistics.row(j);
+      if (confident(row) || confident(column))
+        gradient.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
+    });
+    return scale_gradient(s, scale, gradient);
+  }
+  void add(const Block& block, Matrix<float> gradient) { scratch.products.add(context, block, gradient); }
+};
+
 }  // namespace
 
 size_t distillation_workspace(const duet_context& context, const DistillationInputs& inputs) {
@@ -101,43 +172,7 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   scratch.student.begin(bound, student_factor);
   scratch.teacher.begin(common_bound, teacher_factor);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.pack(context, block, in); },
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill_student(tile, thread, in);
-        const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
-        scratch.own_student.leave_out(tile, s);
-        scratch.own_teacher.leave_out(tile, t);
-        const float centre = scratch.student.take(tile, thread, s);
-        scratch.teacher.take_cross(tile, thread, t, s, student_factor, centre);
-        scratch.target.take(tile, thread, s, student_factor, Entropy::yes);
-      },
-      [&](const Block& block) {
-        scratch.student.merge(context, block);
-        scratch.teacher.merge(context, block, true);
-        scratch.target.merge(context, block);
-      });
-  const bool empty = scratch.n == 0 || scratch.m == 0;
-  const auto finish_one = [&](const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum,
-                              const TargetSum& target, Vector<const float> kappa, int64_t k, float* statistics) {
-    const float loss = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a),
-                                         kappa ? kappa[k] : 0, statistics);
-    return empty ? 0 : loss;
-  };
-  constexpr int64_t kLosses = 512;  // of a work item
-  parallel_chunks(context, scratch.n, kLosses, [&](int64_t first, int64_t count, int) {
-    for (int64_t i = first; i < first + count; ++i)
-      out.row_loss[i] = finish_one(scratch.own_student.row(i, scratch.student.row(i)),
-                                   scratch.own_teacher.row(i, scratch.teacher.row(i)), scratch.teacher.row(i),
-                                   scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
-  });
-  parallel_chunks(context, scratch.m, kLosses, [&](int64_t first, int64_t count, int) {
-    for (int64_t j = first; j < first + count; ++j)
-      out.column_loss[j] =
-          finish_one(scratch.own_student.column(j, scratch.student.column(j)),
-                     scratch.own_teacher.column(j, scratch.teacher.column(j)), scratch.teacher.column(j),
-                     scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
-  });
+  pairs_forward(context, scratch.sweep, scratch.n, scratch.m, Forward{context, in, out, scratch, student_factor});
 }
 
 void distillation_backward(const duet_context& context, const DistillationInputs& in,
@@ -147,51 +182,25 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   if (!rows && !columns) return;
   Workspace pieces(workspace);
   BackwardScratch scratch(pieces, context, in);
-  const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
   scratch.student.begin(rows, columns);
   scratch.teacher.begin(rows, columns);
   scratch.target.begin(context, agreement_of(in), in.trust_a, in.trust_v);
-  scratch.gradient.begin();
   scratch.products.begin(in.student_a, in.student_v, out.a, out.v);
-  const auto row_pull = [&](int64_t i) {
-    return DistillationPull(row_statistics.row(i), rows ? out.row_weight[i] : 0, in.kappa_a ? in.kappa_a[i] : 0);
-  };
-  const auto column_pull = [&](int64_t j) {
-    return DistillationPull(column_statistics.row(j), columns ? out.column_weight[j] : 0,
-                            in.kappa_v ? in.kappa_v[j] : 0);
-  };
+  Backward backward{context, in, row_statistics, column_statistics, out, scratch};
   for (int64_t i = 0; i < scratch.n; ++i) {
-    const DistillationPull pull = row_pull(i);
+    const DistillationPull pull = backward.row_pull(i);
     scratch.student.set_row(i, row_statistics.row(i)[kStudentLogSum], pull.student);
     scratch.teacher.set_row(i, row_statistics.row(i)[kTeacherLogSum], pull.teacher);
     scratch.target.set_row(i, pull.target);
   }
   for (int64_t j = 0; j < scratch.m; ++j) {
-    const DistillationPull pull = column_pull(j);
+    const DistillationPull pull = backward.column_pull(j);
     scratch.student.set_column(j, column_statistics.row(j)[kStudentLogSum], pull.student);
     scratch.teacher.set_column(j, column_statistics.row(j)[kTeacherLogSum], pull.teacher);
     scratch.target.set_column(j, pull.target);
   }
-  const auto confident = [](const float* statistics) { return statistics[kStudentLogOdds] > 0; };
-  scratch.sweep.run(
-      context, [&](const Block& block) { scratch.pack(context, block, in); },
-      [&](const Tile& tile, int thread) {
-        const Matrix<float> s = scratch.fill_student(tile, thread, in);
-        const Matrix<float> t = scratch.fill_teacher(tile, thread, in);
-        const Matrix<float> g = scratch.gradient.tile(tile);
-        scratch.student.add(tile, thread, s, scale, Accumulate::no, g);
-        scratch.teacher.add(tile, thread, t, teacher_scale, Accumulate::yes, g);
-        scratch.target.subtract(tile, thread, g);
-        for_each_own_pair(own_pairs_of(in), tile, [&](int64_t r, int64_t c) {
-          const int64_t i = tile.first_row + r, j = tile.first_column + c;
-          const float *row = row_statistics.row(i), *column = column_statistics.row(j);
-          if (confident(row) || confident(column))
-            g.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
-        });
-        scratch.gradient.close(tile, scale_gradient(s, scale, g));
-      },
-      [&](const Block& block) { scratch.products.add(context, block, scratch.gradient.merge(block)); });
-  if (out.scale) out.scale[0] += static_cast<float>(scratch.gradient.scale());
+  const double by_scale = pairs_backward(context, scratch.sweep, scratch.gradient, backward);
+  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
 }
 
 }  // namespace duet::cpu

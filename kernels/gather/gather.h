@@ -1,10 +1,12 @@
 /* Rows of a data set by index: rows[i] = source[index[i]]. source N x d, indices B (int64, each in [0, N)), rows B x d.
-   Backward adds grad_rows[i] into grad_source[index[i]], in the order of i, so repeated indices add up the same way
-   every time.
-   duet_gather_labels does the same for int32 labels, duet_gather_batch for up to four sources and the labels at once.
-   No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT (an index out of range is named).
-   CUDA: to name it a call waits for the stream. Where its context notes faults, or the stream is captured, it does not:
-   then rows out of range come out NaN, labels -1, and backward leaves them out. duet_gather_batch is one launch. */
+   Backward adds grad_rows[i] into grad_source[index[i]], in the order of i, so repeated indices always give the same
+   sum.
+   duet_gather_labels does the same for int32 labels. duet_gather_batch gathers up to four sources and the labels in one
+   launch.
+   No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT; the message names an index out of range.
+   CUDA: a call waits for the stream, because it must name an index out of range. It does not wait where its context
+   records faults or where the stream is captured. Then rows out of range become NaN, labels become -1, and backward
+   leaves them out. */
 #ifndef DUET_GATHER_GATHER_H
 #define DUET_GATHER_GATHER_H
 
@@ -22,7 +24,7 @@ DUET_API duet_status duet_gather_backward(duet_context* context, duet_vector ind
 DUET_API duet_status duet_gather_labels(duet_context* context, duet_vector source, duet_vector indices,
                                         duet_vector labels);
 
-#define DUET_GATHER_SOURCES 4 /* the most of a batch */
+#define DUET_GATHER_SOURCES 4 /* the largest source_count */
 typedef struct duet_gather_inputs {
   size_t struct_size;
   const duet_matrix* sources; /* N x any each */

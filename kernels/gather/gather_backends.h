@@ -25,7 +25,7 @@ DUET_BACKEND_FUNCTION(void, gather_backward, const duet_context& context, Vector
 DUET_BACKEND_FUNCTION(void, gather_labels, const duet_context& context, Vector<const int32_t> source,
                       Vector<const int64_t> indices, Vector<int32_t> labels)
 namespace cuda {
-// Where the context notes faults it notes an index out of range itself.
+// Where the context records faults, the kernel records an index out of range itself.
 void gather_batch(const duet_context& context, const GatherBatch& batch);
 }  // namespace cuda
 

@@ -5,7 +5,7 @@
 
 namespace duet::cpu {
 namespace {
-constexpr int64_t kRows = 64;     // rows of a work item: enough bytes to outweigh handing it out
+constexpr int64_t kRows = 64;     // rows of a work item: enough bytes to outweigh the cost of handing it to a thread
 constexpr int64_t kColumns = 64;  // columns of a work item in backward, where rows must stay in order
 }  // namespace
 

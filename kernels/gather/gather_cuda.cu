@@ -1,15 +1,6 @@
-// Forward: rows x columns elementwise (kernels/cuda/elementwise.h), one load and one store of 16 bytes a thread; 8 d +
-// 8 bytes a row, so 4096 rows of 512 take 17 MB: 3.5 us of bandwidth on an H200 (4.8 TB/s) and as much again to start.
-// A batch of several sources: a warp owns 32 neighbouring packs of a row of one of them, a block 8 rows or 256 labels,
-// and the first block looks at the indices where the context notes faults: 128 rows of 128 + 1024 and their labels take
-// one launch, the time of two reads that wait for each other. Backward: the batch in pieces of at most 8192, one launch
-// after another. Every block sorts the piece's keys (index, position) in shared memory for itself, which asks for no
-// workspace and no second launch, and then takes its share of the work: a warp adds the rows of one index, in the order
-// of their positions, to 128 columns of its row of grad_source, which it reads and writes once. So an element has one
-// writer, and the sum is that of a loop over the batch, to the bit. On an H200 a piece costs the sort, 34,000 clocks of
-// shared memory (block_sort.h) or 19 us, and its bytes, 12 d + 8 a row: 8192 rows of 512 are 50 MB, 10.5 us, so 30 us
-// against a limit of 10.5; 65536 rows 0.24 ms against 84 us; 4096 rows 8 + 5.2 us. Rows of one index follow each other,
-// four loads under way: 0.2 us a row, 1.6 ms where all 8192 have the same.
+// A thread owns four neighbouring elements of an output row; backward a warp owns 128 columns of a row of grad_source.
+// Bytes: 8 d + 8 a row of d columns forward, 12 d + 8 backward.
+// Operations: none forward; backward every block sorts up to 8192 keys and adds rows in the order of their positions.
 #include "kernels/cuda/block_sort.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/outside.h"
@@ -53,8 +44,8 @@ constexpr int kBatchThreads = 256, kBatchRows = kBatchThreads / 32;
 struct CopyBatch {
   CopyRows copies[DUET_GATHER_SOURCES];
   CopyLabels labels;
-  unsigned blocks[DUET_GATHER_SOURCES],
-      across[DUET_GATHER_SOURCES];  // of each source: blocks, and how many of them lie side by side
+  // Of each source: its blocks, and how many of them lie side by side.
+  unsigned blocks[DUET_GATHER_SOURCES], across[DUET_GATHER_SOURCES];
   bool wide[DUET_GATHER_SOURCES];
   int count;  // of sources
 };
@@ -88,10 +79,10 @@ struct AddRows {
   Matrix<const float> grad_rows;
   Matrix<float> grad_source;
   int64_t first;
-  int count, size;  // keys, and rounded up for the sort
+  int count, size;  // keys, and their number rounded up for the sort
 
-  // An index with its position in the piece, in this order; none for a row out of range, which can be met in a captured
-  // graph alone.
+  // The key of a row: its index, then its position in the piece. A row out of range, which occurs only in a captured
+  // graph, has no key.
   static constexpr int kPositionBits = 13;
   static_assert(kLargestSort == 1 << kPositionBits);
   __device__ uint64_t key(int position) const {
@@ -106,7 +97,7 @@ struct AddRows {
   }
 };
 
-constexpr int kLoads = 4;  // rows of one index that are under way at a time
+constexpr int kLoads = 4;  // loads of rows of one index that are in flight
 
 template <int kWidth>
 __global__ void __launch_bounds__(1024) add_rows_kernel(AddRows piece) {
@@ -162,7 +153,7 @@ void gather_backward(const duet_context& context, Vector<const int64_t> indices,
     const int count = static_cast<int>(std::min<int64_t>(kLargestSort, indices.size - first)), size = sort_size(count),
               threads = sort_threads(count);
     const AddRows piece{indices, grad_rows, grad_source, first, count, size};
-    // One block of 1024 threads an SM: two would share the memory that the sort is limited by.
+    // One block of 1024 threads a multiprocessor, because two would share the shared memory that limits the sort.
     const int64_t items = count * ceil_div(grad_rows.columns, wide ? 128 : 32);
     const int64_t grid = std::min(ceil_div(items, threads / 32), int64_t{context.multiprocessors} * (1024 / threads));
     const size_t bytes = static_cast<size_t>(spread<uint64_t>(size)) * sizeof(uint64_t);
@@ -191,7 +182,7 @@ void gather_batch(const duet_context& context, const GatherBatch& batch) {
     const int64_t across = ceil_div(batch.rows[k].columns, copies.wide[k] ? 128 : 32),
                   blocks = across * ceil_div(rows, kBatchRows);
     copies.across[k] = static_cast<unsigned>(across), copies.blocks[k] = static_cast<unsigned>(blocks);
-    grid += blocks;  // refused by the launch where 2^31 blocks are too few
+    grid += blocks;  // the launch refuses a grid that needs more than 2^31 blocks
   }
   DUET_LAUNCH(gather_batch_kernel, grid, kBatchThreads, 0, context.stream)
   (copies, context.faults, index_range("inputs.indices", batch.sources[0].rows));

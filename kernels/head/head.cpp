@@ -8,7 +8,7 @@
 namespace duet {
 namespace {
 
-// What a call names the matrices of an array.
+// The names of an array's matrices in messages.
 using Names = const char* const[kMostModalities];
 constexpr Names kX{"inputs.x[0]", "inputs.x[1]", "inputs.x[2]", "inputs.x[3]"}, kU{"u[0]", "u[1]", "u[2]", "u[3]"},
     kLogits{"logits[0]", "logits[1]", "logits[2]", "logits[3]"},
@@ -22,7 +22,7 @@ HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
           ", got ", inputs.count);
   require(inputs.x != nullptr, "inputs.x: null for ", inputs.count, " matrices");
   require(inputs.eps > 0 && inputs.eps <= 3e38f, "inputs.eps: expected above 0 and finite, got ", inputs.eps);
-  // 0 is refused too: it is what a struct holds that was not set by its _INIT.
+  // 0 is refused too, because a struct that was not set by its _INIT holds 0.
   require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0,
           "inputs.output_scale: expected a finite number other than 0, got ", inputs.output_scale);
   HeadInputs checked{
@@ -34,7 +34,7 @@ HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
   return checked;
 }
 
-// B x columns of every modality. What is optional is none where the array is null or has no columns.
+// A matrix of B x columns for every modality. An optional one is absent where the array is null or has no columns.
 template <class T>
 void take(Arguments& arguments, const HeadInputs& inputs, const duet_matrix* given, const char* name, Names names,
           int64_t columns, Need need, Matrix<T>* to) {

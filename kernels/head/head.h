@@ -1,14 +1,15 @@
 /* The classification head of modalities that share one classifier (METHOD.md 6.1). For every x of a list (B x d each):
-   u = x / max(|x|, eps) by rows, as of unit_rows, and logits = output_scale (u weight^T + bias); weight C x d, bias C
-   (may be null), u B x d, logits B x C.
-   Backward reads x, u and, of each modality, what came back for u (grad_u, B x d) and for the logits (grad_logits, B x
-   C); a null or empty one is none, so is a null array. It adds into grad_x (B x d) what unit_rows' backward makes of
-   grad_u + output_scale grad_logits weight, nothing where both are null, and into grad_weight (C x d) and grad_bias (C)
-   the sums over all modalities that have grad_logits, from the last one to the first, as a tape runs backward. Null (of
-   grad_x: one of the array, or all of it): not computed. B = 0: nothing to write, gradients unchanged.
-   On the CPU the same bits as unit_rows and linear one after another; on a CUDA device small batches take one launch a
-   pass, whatever the number of modalities. Same inputs, same bits. Workspace: duet_head_workspace(), which reads
-   shapes, enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
+   u = x / max(|x|, eps) by rows, as unit_rows, and logits = output_scale (u weight^T + bias). weight C x d, bias C (may
+   be null), u B x d, logits B x C.
+   Backward reads x, u and, for each modality, the gradient by u (grad_u, B x d) and by the logits (grad_logits, B x C).
+   A null or empty gradient counts as absent, and so does a null array. Backward adds into grad_x (B x d) the gradient
+   by x of unit_rows for grad_u + output_scale grad_logits weight; it adds nothing where both are absent. It adds into
+   grad_weight (C x d) and grad_bias (C) the sums over all modalities that have grad_logits, from the last to the first,
+   as a tape runs backward. A null output is not computed; for grad_x that is one of the array or the whole array. B =
+   0: nothing is written, gradients are unchanged.
+   On the CPU the bits are those of unit_rows and linear one after another. On a CUDA device a small batch needs one
+   launch a pass, whatever the number of modalities. Same inputs, same bits. Workspace: duet_head_workspace(), which
+   reads shapes only, enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_HEAD_HEAD_H
 #define DUET_HEAD_HEAD_H
 

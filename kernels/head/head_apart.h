@@ -15,7 +15,7 @@ inline LinearInputs classifier_of(const HeadInputs& inputs, Matrix<const float> 
 // backend, and copy(context, from, to), which fills to with zeros where from is null.
 template <class Backend>
 struct HeadApart {
-  Matrix<float> upstream;  // B x d: what came back for the unit rows of a modality, that of its logits added
+  Matrix<float> upstream;  // B x d: the gradient by the unit rows of a modality, that of its logits included
   duet_workspace layer;
 
   HeadApart(const duet_context& context, const HeadInputs& inputs, Workspace& workspace)

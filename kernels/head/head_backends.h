@@ -9,7 +9,7 @@ namespace duet {
 
 inline constexpr int kMostModalities = DUET_HEAD_MODALITIES;
 
-// Of arrays, the first count are set.
+// The first `count` entries of each array are set.
 struct HeadInputs {
   int64_t count;
   Matrix<const float> x[kMostModalities];  // B x d

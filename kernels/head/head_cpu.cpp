@@ -1,5 +1,5 @@
-// A batch's products are linear's, its rows normalization's; all that is done here is to copy what came back for the
-// unit rows, to which linear adds.
+// linear computes the products and normalization the rows. Here the upstream gradient of the unit rows is copied, and
+// linear adds to the copy.
 #include <algorithm>
 
 #include "kernels/cpu/elementwise.h"

@@ -1,7 +1,6 @@
-// Small batches have kernels of their own, one a pass for all modalities (head_small_cuda.cu). Else the modalities go
-// one after another through the kernels of normalization and linear, whose plans hold: 8 bytes an element of unit rows
-// forward and 16 backward, and linear's products. What is done here is a copy of what came back for the unit rows, to
-// which linear adds that of the logits: 8 bytes an element. No products.
+// A thread owns four neighbouring elements of the copy of an upstream gradient; normalization and linear do the rest.
+// Bytes: 8 an element of the copy.
+// Products: those of linear.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/head/head_apart.h"
 #include "kernels/head/head_small_cuda.h"

@@ -1,11 +1,6 @@
-// A warp owns a row: it normalises it, keeps it in shared memory, and multiplies it by the classifier's rows one after
-// another; backward it adds the classifier's rows to what came back for the row, and projects the sum. Other blocks of
-// the same grid own 2 x 32 elements of grad_weight: a warp takes every eighth row of all modalities, 16 of them on the
-// way at once, and the eight sums are added in order. The first of these blocks of a class sums its grad_bias too.
-// Bytes: a row is read and written once (8 an element forward, 16 backward), the classifier comes from the first-level
-// cache once a row. A block of grad_weight reads 128 of u and 8 of grad_logits a row, from the second-level cache.
-// Products in float32, 2 operations a class and element; grad_bias and all within a row in double. 2 x 128 rows, d 64,
-// 10 classes: 32 blocks forward, 42 backward, each some 1 us of latencies: a row, its norm, ten products. Not measured.
+// A warp owns a row of any modality; further blocks own 2 x 32 elements of grad_weight, the first of a class grad_bias.
+// Bytes: 8 an element of a row forward, 16 backward; the classifier is read from the caches.
+// Products in float32: 2 operations a class and element; within a row, and for grad_bias, sums are in double.
 #include "kernels/head/head_small_cuda.h"
 #include "kernels/normalization/unit_row_cuda.h"
 
@@ -15,14 +10,14 @@ namespace {
 struct SmallHead {
   static constexpr int kThreads = kRowThreads, kWarps = kThreads / 32;
   static constexpr int64_t kMostColumns = 512;       // a block's rows are 16 KB
-  static constexpr int64_t kMostProducts = 16384;    // classes x columns; head_small_cuda.h says why
+  static constexpr int64_t kMostProducts = 16384;    // classes x columns; PLAN.md says why
   static constexpr int kTogether = 4;                // classes whose products a warp sums at once
-  static constexpr int kClasses = 2, kColumns = 32;  // of grad_weight, a block's
-  static constexpr int kAhead = 16;                  // rows that are on their way to it
+  static constexpr int kClasses = 2, kColumns = 32;  // classes and columns of grad_weight that a block owns
+  static constexpr int kAhead = 16;                  // rows that a thread of such a block loads ahead
 };
 using Warp = RowTeam<32>;
 
-// The modality of a warp's row of a grid of rows, and its number there.
+// The modality that a warp's row belongs to, and the row's number within it.
 struct Place {
   int modality;
   int64_t row;
@@ -75,8 +70,8 @@ struct Forward : HeadInputs {
 struct Backward : HeadInputs {
   HeadUpstream upstream;
   HeadGradients gradients;
-  int row_blocks,
-      column_blocks;  // of grad_x, and of a few classes of grad_weight; all further blocks are of the latter's
+  int row_blocks;     // of grad_x; all further blocks are of grad_weight
+  int column_blocks;  // of grad_weight, of a few classes
 
   template <int kWidth>
   __device__ void add_x(float* row) const {
@@ -104,8 +99,8 @@ struct Backward : HeadInputs {
     unit_row_backward<Warp, kWidth>(x[place.modality].row(place.row), row, weight.columns, eps, to.row(place.row));
   }
 
-  // What a thread has summed of grad_weight: its column of the block's classes; and the same of grad_bias, as all
-  // threads of its warp.
+  // The sums of a thread. weight: its column of grad_weight, for each of the block's classes. bias: of grad_bias, the
+  // same in all threads of a warp.
   struct Sums {
     float weight[SmallHead::kClasses];
     double bias[SmallHead::kClasses];
@@ -172,7 +167,7 @@ __global__ void __launch_bounds__(SmallHead::kThreads) small_head_backward_kerne
   head.add_sums(block - head.row_blocks, sums);
 }
 
-// Whether every row is aligned, of whole fours; a null matrix is.
+// Whether every row is aligned and has a multiple of four columns. True for a null matrix.
 template <class T>
 bool all_aligned(const Matrix<T>* matrices, int64_t count) {
   return std::all_of(matrices, matrices + count, [](const Matrix<T>& matrix) { return aligned(matrix); });

@@ -5,12 +5,11 @@
 
 namespace duet::cuda {
 
-// Which heads take these forms: small batches whose rows fit into shared memory beside each other, of classifiers of up
-// to 64 KB, which every warp reads once: 2.5 us of a multiprocessor's first-level cache. Past that the tiles of
-// linear's small form are faster.
+// Whether a head uses these forms: a small batch whose rows fit into shared memory beside each other, with a classifier
+// of up to 64 KB, because every warp reads all of it. PLAN.md has the figures.
 bool fits_small(const duet_context& context, const HeadInputs& inputs);
 
-// On arguments of which fits_small holds, of batches that are not empty. No workspace.
+// fits_small must hold, and the batch must not be empty. No workspace.
 void small_head_forward(const duet_context& context, const HeadInputs& inputs, const HeadOutputs& outputs);
 void small_head_backward(const duet_context& context, const HeadInputs& inputs, const HeadUpstream& upstream,
                          const HeadGradients& gradients);

@@ -12,12 +12,12 @@ LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs*
   const auto inputs = load(given, "inputs");
   const auto weight = arguments.matrix<const float>(inputs.weight, "weight", kAny, kAny);
   const auto x = arguments.matrix<const float>(inputs.x, "x", kAny, weight.columns);
-  // 0 is refused too: it is what a struct holds that was not set by its _INIT.
+  // 0 is refused too, because a struct that was not set by its _INIT holds 0.
   require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0,
           "output_scale: expected a finite number other than 0, got ", inputs.output_scale);
   const bool drops = inputs.dropout.drop_probability != 0;
-  require(inputs.relu || !drops, "dropout: expected relu with it, got drop_probability ",
-          inputs.dropout.drop_probability, " without");
+  require(inputs.relu || !drops, "dropout.drop_probability: expected 0 without relu, got ",
+          inputs.dropout.drop_probability);
   return {x,
           weight,
           arguments.vector<const float>(inputs.bias, "bias", weight.rows, Need::optional),

@@ -1,15 +1,15 @@
 /* Dense layer: outputs = output_scale (x weight^T + bias). x B x in, weight out x in, bias out (may be null), outputs B
    x out.
-   With relu: outputs = dropout(relu(output_scale (x weight^T + bias))), METHOD.md 6.1, by the formulas and words of
-   activation.h: the same bits as those calls one after another. dropout comes with relu alone; drop_probability 0:
-   none, and its other fields are not read.
-   Backward adds into grad_x (B x in), grad_weight (out x in), grad_bias (out); null: not computed. With relu it reads
-   the forward pass's outputs (else they may be an empty view) and draws nothing: grad_outputs / (1 - drop_probability)
-   goes on where outputs > 0, NaN where they are NaN, else 0 (so where a NaN was dropped, too). Same inputs, same bits.
-   B = 0: nothing to write, gradients unchanged.
+   With relu: outputs = dropout(relu(output_scale (x weight^T + bias))), METHOD.md 6.1. The formulas and random words
+     are those of activation.h, and the bits are those of the separate calls. dropout needs relu. drop_probability 0
+     means no dropout; the other fields of dropout are then not read.
+   Backward adds into grad_x (B x in), grad_weight (out x in) and grad_bias (out); a null gradient is not computed. With
+   relu, backward reads the outputs of the forward pass and draws nothing; without relu, outputs may be an empty view.
+   The gradient before relu and dropout is grad_outputs / (1 - drop_probability) where outputs > 0, NaN where they are
+   NaN, else 0 (also where a NaN was dropped). Same inputs, same bits. B = 0: nothing is written, gradients are
+   unchanged.
    Workspace: duet_linear_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
-   DUET_STATUS_WORKSPACE_TOO_SMALL.
-   */
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_LINEAR_LINEAR_H
 #define DUET_LINEAR_LINEAR_H
 

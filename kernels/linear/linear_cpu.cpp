@@ -1,6 +1,6 @@
-// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output of at
-// most 264 x 64; its thread packs the 64 columns' operand for itself, which costs a twentieth of the product and no
-// barrier.
+// Products of a layer on the packed product (kernels/cpu/tile_product.h). A work item is a part of the output, at most
+// 264 x 64. Its thread packs the operand of the 64 columns for itself, which costs a twentieth of the product and needs
+// no barrier.
 #include <algorithm>
 
 #include "kernels/cpu/elementwise.h"
@@ -11,11 +11,11 @@
 namespace duet::cpu {
 namespace {
 
-// Below this a layer takes about 20 us on one core, and handing out parts of it to a second one gains nothing. It
-// decides on Adding too: not to be changed without the bits of the gradients.
+// A layer of fewer operations takes about 20 us on one core, and a second core gains nothing. The constant also selects
+// the form of Adding, so changing it changes the bits of the gradients.
 constexpr double kSmall = 2e6;        // floating-point operations
 constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
-constexpr int64_t kBlockRows = 12;    // a whole block, and two of the 6 rows that narrower vectors take
+constexpr int64_t kBlockRows = 12;    // one block of rows, or two of the 6 rows that narrower vectors use
 constexpr int64_t kItemRows = 22 * kBlockRows;
 constexpr int64_t kStripDepth = 512;   // of an operand that backward packs at a time
 constexpr int64_t kGateChunk = 16384;  // elements
@@ -30,7 +30,7 @@ struct Items {
 
   int64_t down() const { return columns ? ceil_div(rows, tall) : 0; }
   int64_t count() const { return down() * ceil_div(columns, kItemColumns); }
-  // body(first_row, rows, first_column, columns) of one item.
+  // Calls body(first_row, rows, first_column, columns) for one item.
   template <class Body>
   void visit(int64_t item, Body&& body) const {
     const int64_t i = item % down() * tall, j = item / down() * kItemColumns;
@@ -44,14 +44,14 @@ void for_each_item(const duet_context& context, double work, int64_t count, Body
   for (int64_t item = 0; item < count; ++item) body(item, 0);
 }
 
-// How a gradient is added to: as one chain of multiply-adds with what is there; or, in a small layer and in one with a
-// factor (a classifier), as sums of their own, times the factor.
+// How a product is added to a gradient: as one chain of multiply-adds that starts from the old value; or, in a small
+// layer and in one with a factor (a classifier), as a sum of its own, times the factor.
 struct Adding {
   bool chained;
   float factor;
 };
 
-// out += factor g v, or factor g^T v, by way of strip.
+// out += factor g v, or factor g^T v. strip: scratch for a packed operand.
 template <bool kTransposed>
 void add_product(Adding adding, Matrix<const float> g, Matrix<const float> v, float* strip, Matrix<float> out) {
   for (int64_t k = 0; k < v.rows; k += kStripDepth) {
@@ -110,9 +110,9 @@ void linear_forward(const duet_context& context, const LinearInputs& inputs, Mat
   const int64_t in = inputs.x.columns;
   const Scratch scratch(context, inputs, workspace);
   const LinearEpilogue epilogue(inputs);
-  // A panel costs as much where most of it is padding.
+  // A panel costs the same where most of it is padding.
   const double work = operations(outputs.rows, ceil_div(outputs.columns, panel_width()) * panel_width(), in);
-  // What would be one item is made two, for two threads.
+  // Work that would be one item is split into two, for two threads.
   const bool halves = work >= kSmall && outputs.rows <= kItemRows && outputs.columns <= kItemColumns;
   const Items parts{outputs.rows, outputs.columns,
                     halves ? ceil_div(outputs.rows, 2 * kBlockRows) * kBlockRows : kItemRows};

@@ -26,7 +26,7 @@ HWY_INLINE void finish(const LinearEpilogue& epilogue, const float* bias, const 
 
 void apply_part(const LinearEpilogue& given, Matrix<float> outputs, int64_t i, int64_t rows, int64_t j,
                 int64_t columns) {
-  const LinearEpilogue epilogue = given;  // its own: no store to outputs can change it
+  const LinearEpilogue epilogue = given;  // a copy that no store to outputs can change
   const float* const bias = epilogue.bias ? epilogue.bias + j : nullptr;
   for (int64_t row = i; row < i + rows; ++row) {
     float* const y = outputs.row(row) + j;

@@ -1,4 +1,4 @@
-// What follows a layer's product on the CPU: outputs = dropout(relu(output_scale (product + bias))), in place and
+// The epilogue of a layer's product on the CPU: outputs = dropout(relu(output_scale (product + bias))), in place and
 // vectorised.
 #pragma once
 
@@ -21,9 +21,9 @@ struct LinearEpilogue {
         bare(!bias && scale == 1 && !relu),
         draw(drops ? DropoutDraw(inputs.dropout) : DropoutDraw()) {}
 
-  // On the part of outputs, rows x columns from (i, j) on, that holds its product.
+  // Applies the epilogue to a part of outputs, rows x columns from (i, j) on, that holds the product.
   void apply(Matrix<float> outputs, int64_t i, int64_t rows, int64_t j, int64_t columns) const;
-  // The gradient before ReLU and dropout, from the outputs and their gradient, of a run of elements.
+  // Computes the gradient before ReLU and dropout of a run of elements, from the outputs and their gradient.
   void gate(const float* outputs, const float* grad_outputs, float* gated, int64_t count) const;
 };
 

@@ -1,14 +1,6 @@
-// A block of 256 threads owns 16 x 32 elements of a product. 64 terms of each lie in shared memory while the next 64
-// arrive in registers. Half a warp takes four of the 64 (a thread 8 x 4 elements); the 16 parts are added in order at
-// the end, where ReLU, dropout or what was there before come in. Backward is one grid: tiles of grad_x, tiles of
-// grad_weight, columns of grad_bias; the gate of ReLU and dropout is applied to what is loaded.
+// A block owns 16 x 32 elements of a product, half a warp four of every 64 terms, a thread 8 x 4 elements of these.
 // Bytes: a block reads 192 a term, from the second-level cache.
-// Products in float32: 512 multiply-adds a term are 4 cycles of an SM. A thread reads 16 bytes of shared memory for
-// every 11 of its own: 3 to 6 cycles, as the same bytes for several threads are one read or not.
-//   128 x 1024 -> 256: 64 blocks of 1024 terms, 12.6 MB: 2.3 us of arithmetic, 1.8 to 3.5 of shared memory, 2.3 of the
-//   cache's 5.5 TB/s, one beside the other: 3 to 4 us. Its grad_weight: 512 blocks of 128 terms, two an SM: 3 us.
-//   128 x 256 -> 256: 64 blocks of 256 terms: 1.5 us, of which the start, the first load and the parts' sum are 1.
-// None of these is measured.
+// Products in float32: 512 multiply-adds a term and block; the 16 partial sums are added in order.
 #include "kernels/activation/relu_dropout_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/linear/linear_small_cuda.h"
@@ -21,18 +13,18 @@ namespace {
 struct SmallTile {
   static constexpr int kRows = 16, kColumns = 32, kThreads = 256;
   static constexpr int kThreadRows = 8, kThreadColumns = 4;  // 32 sums: two blocks an SM have registers for more
-  static constexpr int kParts =
-      kThreads / (kRows / kThreadRows * kColumns / kThreadColumns);  // of the terms: half warps
-  static constexpr int kDepth = 4 * kParts;                          // terms at a time
-  static constexpr int kStage = (kRows + kColumns) * kDepth;         // floats
+  // Half warps, each of which sums its part of the terms.
+  static constexpr int kParts = kThreads / (kRows / kThreadRows * kColumns / kThreadColumns);
+  static constexpr int kDepth = 4 * kParts;                   // terms at a time
+  static constexpr int kStage = (kRows + kColumns) * kDepth;  // floats
   static constexpr int kShared = std::max(2 * kStage, kParts* kRows* kColumns);
-  // linear_small_cuda.h says why.
+  // PLAN.md says why.
   static constexpr int64_t kMostWidth = 4096;
   static constexpr int64_t kMostProducts = 1 << 27;
 };
 
-// A matrix read four neighbours at a time; what lies outside is 0. Its extents fit 32 bits, which leaves registers for
-// sums. kWide: 16 bytes a load, of aligned rows of whole fours.
+// A matrix that is read four neighbours at a time. Elements outside of it are 0. Its extents have 32 bits, which leaves
+// registers for sums. kWide: loads of 16 bytes; rows are aligned and have a multiple of four columns.
 template <bool kWide>
 struct Plain {
   const float* data;
@@ -66,7 +58,8 @@ struct Gated {
   float keep_probability;
   bool relu;
 
-  // What is on its way from memory: nothing is made of it before it is needed, so that no thread waits for it earlier.
+  // Loaded values. Nothing is computed from them before they are needed, so that no thread waits for a load earlier
+  // than it must.
   struct Staged {
     Pack<4> y, g;
   };
@@ -85,11 +78,11 @@ struct Gated {
   }
 };
 
-enum class Along { terms, elements };  // where an operand's neighbours in memory lie
+enum class Along { terms, elements };  // what the neighbours in an operand's memory are
 
-// kElements rows (or columns) of a product, 64 terms of each; a thread takes kEach of them, four neighbours and, of
-// eight, the four half way on. Along terms, the quads of terms of an element are exchanged so that eight threads that
-// read the same terms of elements 0, 4, 8 ... meet no bank twice.
+// kElements rows (or columns) of a product, with 64 terms each. A thread owns kEach of them: four neighbours and, where
+// kEach is 8, the four that lie half way on. Along terms, the quads of terms of an element are permuted, so that eight
+// threads that read the same terms of elements 0, 4, 8 ... use different banks of shared memory.
 template <Along kAlong, int kElements, int kEach, class Source>
 struct Operand {
   static constexpr int kDepth = SmallTile::kDepth, kQuads = kDepth / 4, kThreads = SmallTile::kThreads;
@@ -146,7 +139,7 @@ using RowOperand = Operand<kAlong, SmallTile::kRows, SmallTile::kThreadRows, Sou
 template <Along kAlong, class Source>
 using ColumnOperand = Operand<kAlong, SmallTile::kColumns, SmallTile::kThreadColumns, Source>;
 
-// finish(i, j, sums) for every four neighbours of a tile; they may lie past the matrix.
+// Calls finish(i, j, sums) for every four neighbours of a tile; they may lie past the matrix.
 template <class Rows, class Columns, class Finish>
 __device__ void tile_product(float* shared, Rows rows, Columns columns, int terms, const Finish& finish) {
   using T = SmallTile;
@@ -193,7 +186,7 @@ __device__ void tile_product(float* shared, Rows rows, Columns columns, int term
   finish(rows.first + 4 * thread / T::kColumns, columns.first + 4 * thread % T::kColumns, total);
 }
 
-// The tiles of a matrix of results; a null one has none.
+// The tiles of a matrix of results. A null matrix has none.
 struct Tiles {
   Matrix<float> of;
   bool wide;
@@ -207,7 +200,7 @@ struct Tiles {
   __device__ int row(int tile) const { return tile / across * SmallTile::kRows; }
   __device__ int column(int tile) const { return tile % across * SmallTile::kColumns; }
 
-  // The four neighbours from (i, j) on become value, or grow by it.
+  // Sets the four neighbours from (i, j) on to value, or adds value to them.
   template <bool kAdd>
   __device__ void put(int i, int j, Pack<4> value) const {
     if (i >= of.rows || j >= of.columns) return;
@@ -291,7 +284,7 @@ struct Backward {
                  ColumnOperand<Along::elements, Plain<kWide>>(x, grad_weight.column(tile)), x.rows,
                  [this](int i, int j, const Pack<4>& sums) { add(grad_weight, i, j, sums); });
   }
-  // In double, in the order of the sums that larger batches have.
+  // In double, in the same order as for larger batches.
   __device__ void add_bias(int block) const {
     const int64_t j = int64_t{block} * ColumnRuns::kColumns + threadIdx.x % ColumnRuns::kColumns;
     const auto term = [this](int64_t i, int64_t column) { return ColumnTerms<1>{{double{upstream.one(i, column)}}}; };
@@ -307,7 +300,8 @@ __global__ void __launch_bounds__(SmallTile::kThreads, 2) small_layer_kernel(For
   layer.run(shared, static_cast<int>(blockIdx.x));
 }
 
-// The tiles of the most terms first. Two blocks an SM, but where four loads stand for one, whose addresses would spill.
+// The tiles with the most terms come first. Two blocks a multiprocessor, except where four loads replace one, because
+// their addresses would spill.
 template <bool kWide>
 __global__ void __launch_bounds__(SmallTile::kThreads, kWide ? 2 : 1)
     small_layer_backward_kernel(Backward<kWide> layer) {
@@ -325,7 +319,7 @@ void run(const duet_context& context, const Forward<kWide>& layer) {
 }
 template <bool kWide>
 void run(const duet_context& context, const Backward<kWide>& layer) {
-  const int64_t sums = ceil_div(layer.grad_bias.size, ColumnRuns::kColumns);  // none of a null one
+  const int64_t sums = ceil_div(layer.grad_bias.size, ColumnRuns::kColumns);  // none where grad_bias is null
   const int64_t grid = layer.grad_x.count + layer.grad_weight.count + sums;
   DUET_LAUNCH(small_layer_backward_kernel<kWide>, grid, SmallTile::kThreads, 0, context.stream)(layer);
 }

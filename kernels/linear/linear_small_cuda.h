@@ -5,12 +5,11 @@
 
 namespace duet::cuda {
 
-// Which layers take these forms: small batches of up to 2^27 multiply-adds a product, 9 us where these kernels do 15
-// T/s. What cuBLASLt's products would save of that, some 4 us in fp32, the two launches beside them cost. A block sums
-// its whole depth: 4096 terms are 9 us.
+// Whether a layer uses these forms: a small batch, at most 2^27 multiply-adds a product and widths of at most 4096.
+// Past that cuBLASLt's products save more than their further launches cost; PLAN.md has the figures.
 bool fits_small(const duet_context& context, const LinearInputs& inputs);
 
-// On arguments of which fits_small holds, neither batch nor outputs empty. No workspace.
+// fits_small must hold, and neither batch nor outputs may be empty. No workspace.
 void small_linear_forward(const duet_context& context, const LinearInputs& inputs, Matrix<float> outputs);
 void small_linear_backward(const duet_context& context, const LinearInputs& inputs, Matrix<const float> outputs,
                            Matrix<const float> grad_outputs, const LinearGradients& gradients);

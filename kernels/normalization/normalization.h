@@ -1,13 +1,14 @@
-/* Row normalizations of x (B x d). unit_rows: y = x / max(|x|, eps) (METHOD.md 1 and 6.1); below eps the gradient is
-   that of the scaling by 1/eps.
-   layer_norm: y = gain (x - mean) / sqrt(variance + eps) + offset over each row, biased variance; gain, offset d, null:
-   1 and 0.
-   With fuses: y = dropout(activation(layer norm)), by the formulas and words of activation.h: the same bits as those
-   calls one after another. Backward reads x again and adds into grad_x (B x d), grad_gain, grad_offset (d); null: not
-   computed. Same inputs, same bits.
+/* Row normalizations of x (B x d). unit_rows: y = x / max(|x|, eps) (METHOD.md 1 and 6.1). For a row shorter than eps
+   the gradient is that of the scaling by 1/eps.
+   layer_norm: y = gain (x - mean) / sqrt(variance + eps) + offset over each row, with the biased variance. gain and
+   offset have size d; null means 1 and 0.
+   With fuses: y = dropout(activation(layer norm)). The formulas and random words are those of activation.h, and the
+     bits are those of the separate calls.
+   Backward reads x again and adds into grad_x (B x d), grad_gain and grad_offset (d); a null gradient is not computed.
+   Same inputs, same bits.
    Workspace: duet_normalization_workspace(x), enough for every call here that fuses nothing;
-   duet_layer_norm_workspace(), which reads shapes and what is fused. Errors: DUET_STATUS_INVALID_ARGUMENT (eps not
-   above 0), DUET_STATUS_WORKSPACE_TOO_SMALL. */
+   duet_layer_norm_workspace(), which reads shapes and whether the call fuses. Errors: DUET_STATUS_INVALID_ARGUMENT
+   (also eps not above 0), DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_NORMALIZATION_NORMALIZATION_H
 #define DUET_NORMALIZATION_NORMALIZATION_H
 

@@ -12,8 +12,8 @@
 #ifndef DUET_NORMALIZATION_ROW
 #define DUET_NORMALIZATION_ROW
 namespace duet::cpu {
-// One row of layer norm's backward. grad_x may be null; gain_sums and offset_sums (d each, null together) take up the
-// row's terms.
+// One row of layer norm's backward. grad_x may be null. The row's terms are added to gain_sums and offset_sums (d each;
+// both are null or neither is).
 struct LayerNormRow {
   const float *x, *gain, *grad_outputs;
   float* grad_x;
@@ -24,8 +24,8 @@ struct LayerNormRow {
 }  // namespace duet::cpu
 #endif
 
-// Everything within a row is in double: 1e19 squared is too much for a float, and a mean of 1e4 leaves no digits to a
-// variance of 1.
+// Everything within a row is in double, because 1e19 squared overflows a float, and beside a mean of 1e4 a float has no
+// digits left for a variance of 1.
 HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
@@ -47,7 +47,7 @@ hn::Vec<D> read_or(D d, const float* from, int64_t k, double otherwise) {
   return from ? read(d, from + k) : hn::Set(d, otherwise);
 }
 
-// body(tag, k) for every vector of [0, size), then one element at a time.
+// Calls body(tag, k) for every vector of [0, size), then for the remaining elements one at a time.
 template <class Body>
 void each(int64_t size, Body&& body) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(Wide()));
@@ -56,7 +56,7 @@ void each(int64_t size, Body&& body) {
   for (; k < size; ++k) body(Single(), k);
 }
 
-// The sum of term(tag, k) over [0, size); two sums side by side, as an addition takes four cycles.
+// The sum of term(tag, k) over [0, size), as two sums side by side, because an addition takes four cycles.
 template <class Term>
 double sum(int64_t size, Term&& term) {
   const Wide d;
@@ -159,12 +159,12 @@ HWY_EXPORT(unit_row_backward);
 HWY_EXPORT(layer_norm_row);
 HWY_EXPORT(layer_norm_row_backward);
 
-// Elements of a work item: about 10 us, several times what handing it to a second thread costs.
+// Elements of a work item: about 10 us of work, several times the cost of handing it to a second thread.
 constexpr int64_t kChunk = 16384;
 int64_t rows_an_item(int64_t columns) { return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns)); }
 
-// Sums over the rows of the batch: runs of neighbouring rows, at most kRuns of them, leave their sums side by side;
-// they are added in order.
+// Sums over the rows of the batch. At most kRuns runs of neighbouring rows store their sums side by side. These are
+// added in order.
 struct Partials {
   static constexpr int64_t kRuns = 64;
   int64_t rows_a_run, runs;
@@ -177,10 +177,10 @@ struct Partials {
         offset(workspace.take<double>(runs * x.columns)) {}
 };
 
-// What backward needs of an activation and dropout that follow: the calls of their own, one after another.
+// The backward pass of an activation and dropout that follow, as separate calls one after another. y: the layer norm.
+// undropped: the gradient before dropout, where there is dropout. upstream: the gradient before the activation.
 struct Followed {
-  Matrix<float> y, undropped, upstream;  // B x d each: the layer norm; its gradient before dropout, where there is one,
-                                         // and before the activation
+  Matrix<float> y, undropped, upstream;  // B x d each
 
   Followed(Matrix<const float> x, bool fuses, bool drops, Workspace& workspace)
       : y(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)),

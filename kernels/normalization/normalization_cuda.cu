@@ -1,13 +1,6 @@
-// A warp owns a row of up to 2048 columns, a block a longer one (kernels/cuda/rows.h). A row comes from memory once;
-// what is read a second or third time comes from L1 while a block's eight rows fit it (up to some 1000 columns), else
-// from L2. Everything within a row is in double, as on the CPU: an element costs 2 to 8 double operations and
-// conversions, of which an H200 does 17 T/s beside the 1.2 T elements/s that it reads, so bytes are the limit:
-//   unit rows: 8 bytes an element forward, 16 backward; layer norm: 8 and 16. 65536 x 512: 56 us and 112 us at 4.8
-//   TB/s.
-// An activation and dropout that follow a layer norm cost no bytes forward (apart, 16 an element); backward its
-// gradient by y goes to the workspace and is read back, 8 bytes.
-// grad_gain and grad_offset are sums over rows (kernels/cuda/column_sums.h) that read x and the upstream gradient once
-// more, 8 bytes, with each row's mean and scale left in the workspace; runs of rows leave partial sums there.
+// A warp owns a row of up to 2048 columns, a block owns a longer row (kernels/cuda/rows.h).
+// Bytes: 8 an element forward, 16 backward; grad_gain and grad_offset read 8 more, a fused backward pass moves 8 more.
+// Operations: 2 to 8 in double an element; no products.
 #include "kernels/activation/activation_cuda.h"
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
@@ -88,8 +81,8 @@ __device__ Pack<kWidth> normalised(const LayerNormInputs& inputs, const float* f
   return value;
 }
 
-// What follows a layer norm. A thread comes back to its own elements for dropout, which beside the rest takes more
-// registers than there are.
+// The activation and dropout after a layer norm. Dropout is a second pass of a thread over its own elements, because
+// one pass for everything would need more registers than there are.
 struct Following {
   duet_activation_kind activation;
   bool drops;
@@ -97,7 +90,7 @@ struct Following {
 
   explicit Following(const LayerNormInputs& inputs)
       : activation(inputs.activation), drops(inputs.drops()), drop(inputs.dropout, inputs.x.columns) {}
-  // Row i of to from that of from.
+  // Writes row i of `to` from row i of `from`.
   template <class Team, int kWidth>
   __device__ void drop_row(int64_t i, int64_t columns, const float* from, float* to) const {
     Team::template each<kWidth>(columns, [=, this](int64_t k) {
@@ -136,7 +129,7 @@ template <bool kFuses>
 struct LayerNormBackward {
   LayerNormInputs inputs;
   Following following;
-  Matrix<float> upstream;  // B x d of scratch, fused: the gradient by y
+  Matrix<float> upstream;  // B x d of scratch where the call fuses: the gradient by y
   Matrix<const float> grad_outputs;
   Matrix<float> grad_x;  // or null
   Moments* row_moments;  // or null
@@ -219,7 +212,7 @@ struct Scratch {
   ColumnRuns cut;
   Moments* row_moments;
   double* partials;
-  Matrix<float> upstream;  // B x d where something is fused; aligned as well as the workspace is
+  Matrix<float> upstream;  // B x d where the call fuses; as aligned as the workspace
 
   Scratch(Matrix<const float> x, bool fuses, Workspace& workspace)
       : cut(x.rows, x.columns),
@@ -228,7 +221,7 @@ struct Scratch {
         upstream(workspace.take_matrix<float>(fuses ? x.rows : 0, x.columns)) {}
 };
 
-// Rows of which every one is aligned and none has a rest.
+// Whether every row is aligned and has a multiple of four columns.
 template <class... Matrices>
 bool wide_rows(int64_t columns, const Matrices&... matrices) {
   return columns % 4 == 0 && (aligned(matrices) && ...);

@@ -1,5 +1,5 @@
-// One row of unit_rows, for the kernels here and for what begins with it. Everything within a row is in double
-// (normalization_cuda.cu).
+// One row of unit_rows, for the kernels here and for operations that begin with it. Everything within a row is in
+// double (PLAN.md).
 #pragma once
 
 #include "kernels/cuda/rows.h"
@@ -21,8 +21,8 @@ __device__ double norm(const float* x, int64_t size) {
   }));
 }
 
-// put(k, values) of neighbouring elements, by the thread of the team whose they are. Written so that a NaN norm is not
-// clipped.
+// Calls put(k, values) for neighbouring elements, in the thread of the team that owns them. The comparison is written
+// so that a NaN norm is not clipped.
 template <class Team, int kWidth, class Put>
 __device__ void unit_row(const float* x, int64_t size, double eps, const Put& put) {
   const double length = norm<Team, kWidth>(x, size), scale = 1 / (length < eps ? eps : length);
@@ -34,7 +34,7 @@ __device__ void unit_row(const float* x, int64_t size, double eps, const Put& pu
   });
 }
 
-// Adds to grad the gradient by x, of g by the unit row. A thread reads of g the elements alone that are its own.
+// Adds to grad the gradient by x, from g, the gradient by the unit row. A thread reads only its own elements of g.
 template <class Team, int kWidth>
 __device__ void unit_row_backward(const float* x, const float* g, int64_t size, double eps, float* grad) {
   const double length = norm<Team, kWidth>(x, size);

@@ -13,7 +13,7 @@ enum class SecondMoment { used, unused };
 
 constexpr float kLargestDecay = 3e38f;
 
-// The arrays of a slot that a step uses: field(array, name, whether it is written) for each.
+// Calls field(array, name, whether it is written) for each array of a slot that a step uses.
 template <class Field>
 void for_each_field(const duet_optimizer_slot& slot, SecondMoment second_moment, Field&& field) {
   field(slot.parameter, "parameter", true);
@@ -23,21 +23,21 @@ void for_each_field(const duet_optimizer_slot& slot, SecondMoment second_moment,
   if (slot.teacher.data != nullptr || slot.teacher.size != 0) field(slot.teacher, "teacher", true);
 }
 
-// An array of a slot, or an argument of its own.
+// The memory of an array of a slot, or of an argument outside of the slots.
 struct Piece {
   uintptr_t first, end;
   bool written;
   const char* field;
-  int64_t slot;  // -1: an argument of its own
+  int64_t slot;  // -1: an argument outside of the slots
 
   std::string name() const { return slot < 0 ? field : text("slots[", slot, "].", field); }
 };
 
-// That no array of these which is written shares memory with another: sorted by where they begin, so that many cost
-// little.
+// Refuses a written array that shares memory with another one. The arrays are sorted by their first byte, so that many
+// of them cost little.
 void check_apart(std::span<Piece> pieces) {
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.first < b.first; });
-  const Piece *written = nullptr, *read = nullptr;  // those that reach furthest so far
+  const Piece *written = nullptr, *read = nullptr;  // the arrays that reach furthest so far
   const auto further = [](const Piece* reached, const Piece& piece) {
     return reached && reached->end > piece.end ? reached : &piece;
   };
@@ -49,10 +49,10 @@ void check_apart(std::span<Piece> pieces) {
   }
 }
 
-// The same of all slots and of the arguments that are no slot's, from a list of fixed size: every two groups of slots
-// meet in it. Up to 200 slots are one list.
+// The same check over all slots and the arguments outside of them, with a list of fixed size. Every pair of groups of
+// slots stands in the list together once. Up to 200 slots need one list.
 void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
-  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 3;  // alone: learning rate, step and apply
+  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 3;  // kAlone: learning rate, step and apply
   Piece pieces[2 * kGroup * kFields + kAlone];
   for (int64_t g = 0; g < slots.count; g += kGroup)
     for (int64_t h = g + kGroup; h < slots.count || h == kGroup; h += kGroup) {
@@ -92,7 +92,7 @@ OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, Seco
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
     for_each_field(slots[k], second_moment, [&](const duet_vector& given, const char* field, bool) {
-      // The name is put together only for an array that is refused.
+      // The name is built only for an array that is refused.
       if (enum_value(given.dtype) != DUET_DTYPE_F32 || given.size != size || size < 0 || size > kMostElements ||
           (given.data == nullptr && size > 0))
         vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
@@ -132,7 +132,7 @@ duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* sl
     const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
     const auto t = arguments.vector<const int64_t>(step, "step", 1);
     const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, chosen, arguments);
-    // On the CPU the step can be read here; a device takes it as it is.
+    // On the CPU the step is checked here. On a device it is used without a check.
     if (context != nullptr && context->device == DUET_DEVICE_CPU && (!checked.apply || checked.apply[0] != 0))
       require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
     dispatch(

@@ -1,19 +1,19 @@
 /* One optimizer step over any number of parameter tensors, with the teacher's moving average in the same pass
-   (METHOD.md 6.2 and its optimizer).
-   adamw: m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
-     theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps), after theta -= rate decay theta (decoupled).
+   (METHOD.md 6.2 and its optimizer). A slot is one tensor theta with its gradient g and its moments.
+   adamw: first theta -= rate decay theta (decoupled decay), then
+     m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+     theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps).
    sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
-   then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
-   At last theta and teacher are moved into the slot's bounds, where it has any; NaN stays.
-   learning_rate (float32) and step t (int64, from 1) are size 1 in the context's memory. gradient is not cleared. No
+   Then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
+   Last, theta and teacher are clamped to the slot's bounds, where it has any; NaN stays.
+   learning_rate (float32) and step t (int64, from 1) have size 1 in the context's memory. gradient is not cleared. No
    workspace.
-   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. null: it always
-   applies.
-   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null: a slot's decay is
-   options.decay slot_decay[k] (null: 1), its bounds are slot_low[k] and slot_high[k] (null, or infinite: none). Errors:
-   DUET_STATUS_INVALID_ARGUMENT (sizes that differ within a slot, betas outside [0, 1), eps not above 0, bounds out of
-   order).
-   */
+   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. Null: it always
+     applies.
+   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null. The decay of slot k is
+     options.decay slot_decay[k] (null: 1). Its bounds are slot_low[k] and slot_high[k] (null or infinite: none).
+   Errors: DUET_STATUS_INVALID_ARGUMENT (also sizes that differ within a slot, betas outside [0, 1), eps not above 0,
+   bounds out of order). */
 #ifndef DUET_OPTIMIZER_OPTIMIZER_H
 #define DUET_OPTIMIZER_OPTIMIZER_H
 

@@ -23,7 +23,7 @@ struct OptimizerSlots {
   Vector<const int32_t> apply;         // without data: always
   const float *decays, *lows, *highs;  // a number a slot, on the host; null: none given
 
-  bool applies() const { return !apply || apply[0] != 0; }  // of memory that the host reads
+  bool applies() const { return !apply || apply[0] != 0; }  // only for memory that the host can read
   float decay(int64_t k, float of_all) const { return decays ? of_all * decays[k] : of_all; }
   float low(int64_t k) const { return lows ? lows[k] : -HUGE_VALF; }
   float high(int64_t k) const { return highs ? highs[k] : HUGE_VALF; }

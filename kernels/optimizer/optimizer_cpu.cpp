@@ -22,7 +22,7 @@ struct OptimizerRun {
   int64_t count;
 };
 
-// What a step's formulas need, worked out in double; decay is each slot's.
+// The factors of a step's formulas, computed in double. decay differs from slot to slot.
 struct AdamwFactors {
   float beta1, gain1, beta2, gain2;  // gain: 1 - beta
   float step_size;                   // rate / (1 - beta1^t)
@@ -98,7 +98,8 @@ void clamp(float* values, int64_t count, float low, float high) {
   for (int64_t k = 0; k < count; ++k) values[k] = clamped(values[k], low, high);
 }
 
-// body(slot number, elements): every element of every slot once; then the slot's bounds.
+// Calls body(slot number, elements) so that every element of every slot is visited once, then applies the slot's
+// bounds.
 template <class Body>
 void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body&& body) {
   int64_t total = 0;

@@ -12,6 +12,12 @@ namespace duet {
 DUET_HOST_DEVICE inline float mul_add(float a, float b, float c) { return ::fmaf(a, b, c); }
 // yes where condition > 0, else no.
 DUET_HOST_DEVICE inline float select(float condition, float yes, float no) { return condition > 0 ? yes : no; }
+// yes where x < 0, else no.
+DUET_HOST_DEVICE inline float where_negative(float x, float yes, float no) { return x < 0 ? yes : no; }
+// |x|
+DUET_HOST_DEVICE inline float magnitude(float x) { return ::fabsf(x); }
+// log(1 + u), u in [0, 1]
+DUET_HOST_DEVICE inline float log_1_plus(float u) { return ::log1pf(u); }
 // a b, and 0 where a is 0, whatever b is.
 DUET_HOST_DEVICE inline float product_or_zero(float a, float b) { return a == 0 ? 0 : a * b; }
 // max(x, 0)

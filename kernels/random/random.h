@@ -1,8 +1,7 @@
-/* Random numbers that depend on nothing but seed, stream, step and element (METHOD.md 0): Philox4x32-10, the same words
-   on every backend.
-   words[e] is word first_element + e of the draw; uniform[e] = low + (high - low) (word + 0.5) / 2^32, computed in
-   float64, rounded once.
-   No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT. */
+/* Random numbers that depend only on seed, stream, step and element (METHOD.md 0): Philox4x32-10, the same words on
+   every backend.
+   words[e] is word first_element + e of the draw. uniform[e] = low + (high - low) (word + 0.5) / 2^32, computed in
+   float64 and rounded once. No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_RANDOM_RANDOM_H
 #define DUET_RANDOM_RANDOM_H
 

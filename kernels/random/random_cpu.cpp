@@ -5,9 +5,10 @@
 namespace duet::cpu {
 namespace {
 
-constexpr int64_t kChunk = 4096;  // elements of a work item: tens of microseconds, enough to outweigh handing it out
+// Elements of a work item: tens of microseconds, which outweighs the cost of handing it to a thread.
+constexpr int64_t kChunk = 4096;
 
-// write(e, word) for every element of the draw; a block of four words is computed once a chunk.
+// Calls write(e, word) for every element of the draw. A block of four words is computed once a chunk.
 template <class Write>
 void for_each_word(const duet_context& context, const duet_random_draw& draw, int64_t size, Write&& write) {
   parallel_chunks(context, size, kChunk, [&](int64_t first, int64_t count, int) {

@@ -1,6 +1,6 @@
-// A thread owns one Philox block, four neighbouring words of the draw, and writes what of them lies in the range: 16
-// bytes for some 100 operations, of which an H200 does 29.6 T/s, so that 1 G words take 0.9 ms by operations as by
-// bandwidth (4.8 TB/s).
+// A thread owns one Philox block, that is four neighbouring words of the draw.
+// Bytes: 16 a block.
+// Operations: some 100 a block; no products.
 #include "kernels/core/philox.h"
 #include "kernels/cuda/elementwise.h"
 #include "kernels/random/random_backends.h"
@@ -33,7 +33,7 @@ struct Uniforms {
 
 constexpr int kThreads = 256;
 
-// skip: how many words of the first block lie before the range. wide: it is none, and to is aligned.
+// skip: the number of words of the first block that lie before the range. wide: skip is 0 and `to` is aligned.
 template <class Write>
 __global__ void __launch_bounds__(kThreads)
     draw_kernel(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_element, int64_t skip, int64_t size,

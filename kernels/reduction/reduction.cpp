@@ -20,21 +20,20 @@ struct Span {
   }
 };
 
-// Every element of an array of views: one float each. Adds those that are given to a span, where the caller asks for
-// one.
+// Checks an array of views of one float each. Where the caller passes a span, it grows by the views that are given.
 template <class... Spans>
 void check_scalars(const duet_vector* given, const char* name, int64_t count, Need need, Spans&... span) {
   require(count >= 0, "count: expected 0 or more, got ", count);
   require(given != nullptr || count == 0, name, ": null for ", count, " vectors");
   for (int64_t k = 0; k < count; ++k) {
-    // The name is put together only for a view that is refused.
+    // The name is built only for a view that is refused.
     if (enum_value(given[k].dtype) != DUET_DTYPE_F32 || given[k].size != 1 || given[k].data == nullptr)
       if (!vector<float>(given[k], text(name, "[", k, "]").c_str(), 1, need)) continue;
     (span.add(given[k].data), ...);
   }
 }
 
-// Whether a float of theirs has a byte of this one.
+// Whether any of these floats shares a byte with this one.
 bool shared_by_any(const float* one, const duet_vector* given, int64_t count) {
   const auto last = reinterpret_cast<uintptr_t>(one) + sizeof(float) - 1;
   bool shared = false;
@@ -58,16 +57,16 @@ struct Scalars {
   std::string name_of(int64_t k) const { return count < 0 ? name : text(name, "[", k, "]"); }
 };
 
-// Each of those written against each of those read: for spans that meet, as they do where scalars of both kinds lie
-// side by side.
+// Compares every written scalar with every read one. Needed only where their spans overlap, as they do where scalars of
+// both kinds lie side by side.
 [[gnu::noinline]] void require_apart(const Scalars& written, const Scalars& read) {
   for (int64_t i = 0; i < written.size(); ++i)
     for (int64_t k = 0; k < read.size(); ++k)
       if (written.at(i).meets(read.at(k))) require(false, written.name_of(i), ": shares memory with ", read.name_of(k));
 }
 
-// view(vector, size, need, name...) for every vector of the inputs; the name in parts, to be put together where it is
-// told.
+// Calls view(vector, size, need, name...) for every vector of the inputs. The name comes in parts, which are joined
+// only for a message.
 template <class View>
 void for_each_vector(const TermsInputs& inputs, View&& view) {
   for (int64_t k = 0; k < inputs.term_count; ++k)
@@ -115,7 +114,7 @@ TermsInputs check(const duet_terms_inputs* given) {
   return inputs;
 }
 
-// written: named by its parts too.
+// written: its name comes in parts too.
 template <class... Name>
 void require_apart_from(const TermsInputs& inputs, const duet_vector& written, const Name&... name) {
   for_each_vector(inputs, [&](const duet_vector& read, int64_t, Need, const auto&... of_read) {

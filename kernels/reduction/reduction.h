@@ -1,14 +1,14 @@
-/* Small sums that turn per-row terms into a loss; on their own, so that several parts of a batch can add up before the
-   division.
-   weighted_mean: loss[0] = sum_i weights_i values_i / divisor[0]; weights null: 1; divisor (1) null: the number of
-     values; 0 where the divisor is 0. A value whose weight is 0 is left out, NaN or not. Backward adds grad_loss
-     weights_i / divisor into grad_values.
-   weighted_sum: total[0] = sum_k weights_k terms_k over scalars that lie in one vector each (the terms of METHOD.md
-     6.11); a term whose weight is 0 is left out. Backward adds grad_total weights_k into the k-th gradient (null: not
-     computed); one gradient may stand in several places.
-   terms: a step's weighted sum of terms that are means, or half the sum of two (a loss over pairs), with the numbers
-     that weighted_mean and weighted_sum give one call after another, each rounded to float32; on a CUDA device one
-     launch forward and one backward.
+/* Small sums that turn per-row terms into a loss. They are calls of their own, so that several parts of a batch can be
+   added before the division.
+   weighted_mean: loss[0] = sum_i weights_i values_i / divisor[0]. weights null: 1. divisor (1) null: the number of
+     values. The loss is 0 where the divisor is 0. A value of weight 0 is left out, even where it is NaN. Backward adds
+     grad_loss weights_i / divisor into grad_values.
+   weighted_sum: total[0] = sum_k weights_k terms_k over scalars, each in a vector of its own (the terms of METHOD.md
+     6.11). A term of weight 0 is left out. Backward adds grad_total weights_k into the k-th gradient; a null gradient
+     is not computed. The same gradient may stand in several places.
+   terms: the weighted sum of a step's terms. A term is a mean, or half the sum of two means (a loss over pairs). The
+     numbers are those of weighted_mean and weighted_sum called one after another, each rounded to float32. On a CUDA
+     device it is one launch forward and one backward.
    Sums are in float64, in an order that their length fixes. No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT;
    DUET_STATUS_UNSUPPORTED (CUDA: a sum of more than 240 scalars, terms of more than 64 means). */
 #ifndef DUET_REDUCTION_REDUCTION_H

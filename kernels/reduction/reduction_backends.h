@@ -7,8 +7,8 @@
 
 namespace duet {
 
-// The caller's terms, checked: the means of all terms are one array, a term's one or two after those of the term
-// before.
+// The caller's terms, checked. The means of all terms are one array, in which the one or two means of a term follow
+// those of the term before it.
 struct TermsInputs {
   const duet_term* terms;
   int64_t term_count;
@@ -16,7 +16,8 @@ struct TermsInputs {
   int64_t mean_count;
 };
 
-// Where a term's only mean is that of a plain number: its gradient is the number's, without a mean's rounding between.
+// Whether a mean is that of one plain number. The gradient of a term of such a mean is the number's own, without the
+// rounding of a mean.
 inline bool is_scalar(const duet_mean& mean) {
   return mean.values.size == 1 && mean.weights.data == nullptr && mean.divisor.data == nullptr;
 }

@@ -1,8 +1,8 @@
 #include "kernels/reduction/reduction_backends.h"
 #include "kernels/reduction/reduction_formula.h"
 
-// One thread: these sums run over the rows of a batch, microseconds even at 65536, and their order is part of the
-// contract.
+// One thread is used: these sums over the rows of a batch take microseconds even at 65536, and their order is part of
+// the contract.
 namespace duet::cpu {
 namespace {
 

@@ -1,4 +1,4 @@
-// What sums and means add, divide and round; the same on both backends.
+// How sums and means add, divide and round, the same on both backends.
 #pragma once
 
 #include "kernels/core/check.h"

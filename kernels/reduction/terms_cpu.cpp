@@ -1,4 +1,5 @@
-// A term after another through the calls of one mean, on one thread: their order is part of the contract.
+// The terms are computed one after another by the calls for one mean, on one thread, because their order is part of the
+// contract.
 #include "kernels/reduction/reduction_backends.h"
 #include "kernels/reduction/reduction_formula.h"
 

@@ -1,7 +1,6 @@
-// All loss terms of a step in one launch a pass; their pointers travel as kernel arguments. Forward: one block, a warp
-// a mean (the whole block for one of over 1024 values), then a thread a term, so that a step waits for memory twice.
-// Backward: a block owns 256 values of one gradient and adds the shares of all means that have this gradient.
-// Bytes: 8 a value forward, 12 backward; the 1,400 values of a batch of 128 cost the launches, some 2 us each.
+// Forward is one block: a warp owns a mean, the block one of over 1024 values; backward a block owns 256 values.
+// Bytes: 8 a value forward, 12 backward.
+// Operations: one multiply-add in double a value; no products.
 #include "kernels/cuda/elementwise.h"
 #include "kernels/cuda/warp.h"
 #include "kernels/reduction/reduction_backends.h"
@@ -10,8 +9,8 @@
 namespace duet::cuda {
 namespace {
 
-constexpr int kMostMeans = 64;  // of a call: 48 bytes each of the 4 KiB that a kernel's arguments may take
-constexpr int kLoads = 8;       // values that a thread has under way at a time
+constexpr int kMostMeans = 64;  // of a call: 48 bytes each of the 4 KiB that a kernel's arguments may occupy
+constexpr int kLoads = 8;       // loads that a thread has in flight
 constexpr int64_t kWarpMean = 4 * kLoads * 32;
 
 int checked_count(int64_t means) {
@@ -28,7 +27,7 @@ struct Mean {
   int64_t size;
 
   __device__ double over() const { return divisor_of({divisor, 1}, size); }
-  // What one of so many threads adds up, its values in their order.
+  // The sum of one of `threads` threads, over its values in order.
   __device__ double sum(int thread, int threads) const {
     double total = 0;
     for (int64_t i = thread; i < size; i += int64_t{kLoads} * threads) {
@@ -49,7 +48,7 @@ struct Mean {
 struct Terms {
   Mean means[kMostMeans];
   const float* weights[kMostMeans];     // of the terms; each has a mean of its own
-  unsigned char first[kMostMeans + 1];  // mean of each term; behind the last: the number of means
+  unsigned char first[kMostMeans + 1];  // first mean of each term; the entry after the last is the number of means
   int count, mean_count;
 
   explicit Terms(const TermsInputs& inputs) : count(0), mean_count(checked_count(inputs.mean_count)) {
@@ -102,16 +101,13 @@ constexpr int kBackwardThreads = 256;
 
 // The gradients in the order in which they are added, that is from the last mean to the first.
 struct Gradients {
-  enum Kind : unsigned char {
-    scalar,
-    one,
-    half
-  };  // what the term's value is made of this mean: itself, its mean, half of it
+  // What the term has of this mean: its only value, the mean, half of the mean.
+  enum Kind : unsigned char { scalar, one, half };
   struct One {
     float* grad;
     const float *weights, *divisor, *term_weight;
     int64_t size;
-    unsigned first_block;  // blocks of a gradient that stood before belong to the first of its places
+    unsigned first_block;  // a gradient that has occurred before has its blocks at its first place
     signed char next;      // the next place of the same gradient; -1: none
     Kind kind;
   } at[kMostMeans];

@@ -1,13 +1,14 @@
-/* Retrieval by cosine similarity, streamed over the gallery (METHOD.md 7): nothing stores queries x gallery.
-   Scores lie within [-1, 1]. Equal rows have equal scores, and a query's entries do not depend on what else is in the
-   call.
+/* Retrieval by cosine similarity, streamed over the gallery (METHOD.md 7): no matrix of queries x gallery is stored.
+   Scores lie within [-1, 1]. Equal rows have equal scores, and the results of a query do not depend on the other
+   queries of the call.
 
-   duet_retrieval_forward writes one entry a query into whatever outputs are not null. Where items have the same float32
+   duet_retrieval_forward writes one entry a query into each output that is not null. Where items have the same float32
    score, each measure is its expectation over all orders of them, so no measure depends on the order of the gallery. A
-   gallery row with a NaN or an infinity is left out, as if it were not there: it is no item, not relevant and not an
-   own pair. A query that has no entry has NaN: one with a NaN or an infinity in every measure, one labelled -1 or
-   without a relevant item in the measures by label, one labelled -1 or without an item of another class in matching,
-   one without an own pair in this gallery in matching and pair_recall. The two first have relevant = 0.
+   gallery row with a NaN or an infinity is left out: it is no item, not relevant and not an own pair.
+   A query without an entry gets NaN: a query with a NaN or an infinity in every measure; a query labelled -1, or
+   without a relevant item, in the measures by label; a query labelled -1, or without an item of another class, in
+   matching; a query without an own pair in this gallery in matching and pair_recall. The first two kinds of query have
+   relevant = 0.
 
    duet_retrieval_top_k: the k best rows of the gallery for each query (indices n x k int32, -1 past m; scores n x k,
    NaN past m, may be null), best first, equal scores by lower index, NaN last.
@@ -27,12 +28,13 @@ extern "C" {
 typedef struct duet_retrieval_inputs {
   size_t struct_size;
   duet_matrix queries, gallery; /* n x d, m x d */
-  duet_vector query_labels,
-      gallery_labels; /* n, m; int32: equal and not negative = relevant; what follows and they are forward's alone */
-  int32_t paired;     /* the gallery row of the query's global index is its own pair */
+  /* The labels and all fields after them are read by forward only. n, m; int32: an item is relevant where its label is
+     the query's and not negative. */
+  duet_vector query_labels, gallery_labels;
+  int32_t paired;                  /* whether the gallery row of the query's global index is its own pair */
   int64_t first_row, first_column; /* global indices of the first query and the first gallery row */
-  /* n, m; int64, both or neither: the gallery rows of the query's group are its own pairs, paired and its indices then
-     say nothing */
+  /* n, m; int64, both or neither. With groups the gallery rows of the query's group are its own pairs; paired and the
+     global indices are then not used. */
   duet_vector query_groups, gallery_groups;
   duet_vector cutoffs; /* K, int64, in the context's memory: the k of recall and pair_recall; of any size and order */
 } duet_retrieval_inputs;
@@ -44,12 +46,12 @@ typedef struct duet_retrieval_outputs {
   duet_vector relevant;          /* int32: number of relevant items; 0: the query does not count */
   duet_vector average_precision; /* AP */
   duet_vector precision_at_r;    /* (1/R) sum_{k <= R} P@k rel_k, whose mean is MAP@R */
-  duet_vector
-      precision_over_cutoffs;   /* the AP truncated at j, mean over all j = 1 to m: its mean is map_over_cutoffs */
+  /* the AP truncated at j, averaged over j = 1 to m; its mean over the queries is map_over_cutoffs */
+  duet_vector precision_over_cutoffs;
   duet_matrix recall;           /* n x K: the probability that a relevant item is in the first k */
   duet_matrix precision_recall; /* n x 11: largest P@k with recall >= l/10 */
-  duet_vector
-      matching; /* share of items of other classes that score below the own pair, its best row; equal ones half */
+  /* share of the items of other classes that score below the own pair (its best row); equal scores count half */
+  duet_vector matching;
   duet_matrix pair_recall; /* n x K: the probability that an own pair is in the first k */
 } duet_retrieval_outputs;
 #define DUET_RETRIEVAL_OUTPUTS_INIT \

@@ -1,7 +1,7 @@
-// A work item is a block of queries, one thread's: its scores against the whole gallery go to that thread's scratch
-// (block x m, so O(m)), then each query reads its row. The gallery is normalised and packed once, for the measures
-// without the rows that hold NaN or an infinity; a row of zeros scores 0. The product gives equal rows equal scores
-// wherever they stand (kernels/cpu/tile_product.h): without that, ties would not be ties.
+// A work item is a block of queries, which one thread owns. The thread computes the block's scores against the whole
+// gallery into its scratch (block x m, so O(m)), then each query reads its row. The gallery is normalised and packed
+// once; for the measures, rows that hold NaN or an infinity are left out. A row of zeros scores 0. The product gives
+// equal rows equal scores wherever they stand (kernels/cpu/tile_product.h); without that, ties would not be ties.
 #include <algorithm>
 #include <cmath>
 
@@ -18,8 +18,8 @@ constexpr int64_t kScoresOfBlock = 2'000'000;  // 8 MB a thread
 constexpr int64_t kPackedRows = 256;           // gallery rows of a tile; a multiple of every panel width
 constexpr float kNaN = __builtin_nanf("");
 
-// More rows read a panel from L1 more often; fewer make work for more threads and keep the scratch small before a huge
-// gallery.
+// With more rows, a panel in L1 serves more products. With fewer rows, there is work for more threads, and the scratch
+// stays small for a huge gallery.
 int64_t block_rows(int64_t n, int64_t m) {
   const int64_t most = n >= 1024 ? 36 : 24;
   return std::clamp<int64_t>(kScoresOfBlock / std::max<int64_t>(m, 1) / 12 * 12, 12, most);
@@ -90,8 +90,8 @@ void measure_gallery(const duet_context& context, const RetrievalInputs& inputs,
   });
 }
 
-// body(query, its scores, scratch of the thread) for every query, each on one thread. The scores are of `items` rows of
-// the gallery, in the order given, whose norms are known.
+// Calls body(query, its scores, scratch of the thread) for every query, each on one thread. The scores are those of
+// `items` rows of the gallery, in the order given, whose norms are known.
 template <class Order, class Body>
 void for_each_query(const duet_context& context, const RetrievalInputs& inputs, const Scratch& scratch, int64_t items,
                     Order&& order, Body&& body) {
@@ -118,7 +118,7 @@ void for_each_query(const duet_context& context, const RetrievalInputs& inputs, 
   });
 }
 
-// The gallery's rows without those of no finite norm, sorted by label, and the same by group where there are groups.
+// The gallery's rows with a finite norm, sorted by label, and sorted by group where there are groups.
 GalleryOrder sort_gallery(const RetrievalInputs& inputs, const Scratch& scratch) {
   GalleryOrder order = scratch.order;
   order.items = 0;

@@ -1,14 +1,6 @@
-// The measures of METHOD.md 7 for each query, from its relevant items and what scores as they do.
-//
-// Queries are taken in blocks of at most 2^24 scores, which the tile kernels leave in the workspace, and so in the
-// second-level cache. One block of threads (256, fewer for a small gallery) owns a query. It sorts the scores of
-// relevant items in shared memory, up to 4096 of them, a run, and then passes over all items once: a binary search in
-// the run finds between which two of its scores, or at which, another item lies, and a counter there counts it. Running
-// sums give what stands before each group of equal scores; a thread takes a group, and walks over its ranks where it
-// holds more than one item. A query with more relevant items takes further runs, best scores first, cut where a radix
-// selection says. Nothing is sorted but relevant scores, all counts are exact for the scores given, sums are float64.
-// Expected on an H200 at n = m = 16384, d = 512, 10 classes: scores 3.5 ms in tf32x3; 2.7e8 items each 11 steps of
-// search, some 3e9 reads of shared memory with conflicts, 1.5 ms, counters 0.5 ms, sorts 0.5 ms.
+// A block of up to 256 threads owns a query, and up to 4096 of its relevant scores in shared memory.
+// Bytes: the scores of a block of queries, at most 2^24, lie in the second-level cache; every item is read once a run.
+// Operations: a sort of the relevant scores, a binary search an item; the scores are inner products of distance.
 #include "kernels/cuda/block_scan.h"
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
@@ -40,47 +32,48 @@ struct Query {
   __device__ bool relevant(int64_t j, uint32_t score) const { return score != kNoScore && same_label(j); }
 };
 
-// What the threads count together, in shared memory: integers, whose order does not matter.
+// Counts in shared memory, which all threads add to. They are integers, so the order does not matter.
 struct Counts {
   int32_t cursor;  // scores of the run
   int32_t relevant, items;
   int32_t own, above, equal, others, below, tied;
-  int32_t best_precision[kRecallPoints];  // bits: of numbers that are not negative they rise as the number does
+  int32_t best_precision[kRecallPoints];  // bits of floats; those of numbers that are not negative rise with the number
   uint32_t digit;
   int32_t rank;
   TieGroup first;  // of relevant items, the best
 };
 
-// What a thread's groups come to.
+// The sums over a thread's groups.
 struct Measures {
   double precisions = 0, precisions_at_r = 0, over_cutoffs = 0;
 };
 
-// Scores from `from` to `to`, both in score_bits, and how many relevant items have one. Where that is more than
-// kRunKeys, they all have the score `to`, which is the run's only key: what scores better is no relevant item and
-// stands between the run before and this one.
+// A range of scores, from `from` to `to` in score_bits, and the number of relevant items in it. Where that number
+// exceeds kRunKeys, all of them have the score `to`, which is the run's only key. Items of the range that score better
+// are not relevant; they stand between the previous run and this one.
 struct Range {
   uint32_t from, to;
   int32_t relevant;
 };
 
 struct Run {
-  uint64_t* keys;           // spread(kRunKeys), sorted: row_key(bits, 0)
-  int32_t *between, *tied;  // kRunKeys each, at the first key of a score: other items after the key before and ahead of
-                            // it; other items of its score
+  uint64_t* keys;  // spread(kRunKeys), sorted: row_key(bits, 0)
+  // kRunKeys counts each, at the first key of a score. between: other items that stand after the previous key and
+  // before this one. tied: other items of this score.
+  int32_t *between, *tied;
 
   __device__ uint32_t bits(int k) const { return key_bits(keys[spread<uint64_t>(k)]); }
 };
 
-// What stands before the run.
+// Totals over the items before the run.
 struct Walk {
   int64_t items = 0, hits = 0;
   double sum = 0;  // of P@k rel_k
 };
 
-// The best kRunKeys relevant items from `from` on, or fewer: not those of the last score, where more of it are left
-// out. Finds the score of the next one, digit by digit: which of the 256 the next item has, among those that have all
-// digits so far. For whole blocks of 256 threads.
+// Selects the best kRunKeys relevant items from `from` on, or fewer: items of the last score are left out where not all
+// of them fit. The score of the next item is found digit by digit: which of 256 values the digit has, among the items
+// that share all digits so far. All threads of a block of 256 call.
 __device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Counts& counts) {
   static_assert(kThreads == 256);
   int32_t* const histogram = run.between;
@@ -109,7 +102,8 @@ __device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Coun
   return rank < kRunKeys ? Range{from, found - 1, kRunKeys - rank} : Range{from, found, equal};
 }
 
-// Fills the run, sorts it and counts all other items between its scores; returns its number of keys. For whole blocks.
+// Fills the run, sorts it and counts all other items between its scores; returns its number of keys. All threads of the
+// block call.
 __device__ int32_t fill_run(const Query& query, const Range& range, const Run& run, Counts& counts) {
   const int32_t count = range.relevant > kRunKeys ? 1 : range.relevant;
   const int size = sort_size(count);
@@ -132,7 +126,7 @@ __device__ int32_t fill_run(const Query& query, const Range& range, const Run& r
   for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x) {
     const uint32_t bits = query.bits(j);
     if (bits < range.from || query.same_label(j)) continue;
-    int low = 0, high = count;  // the first key of the run that is no less
+    int low = 0, high = count;  // the first key of the run that is not less
     while (low < high) {
       const int middle = (low + high) / 2;
       if (run.bits(middle) < bits)
@@ -146,7 +140,7 @@ __device__ int32_t fill_run(const Query& query, const Range& range, const Run& r
   return count;
 }
 
-// The largest P@k at each recall, over the groups of the threads that lead one. For whole blocks.
+// The largest P@k at each recall, over the groups of the threads that lead one. All threads of the block call.
 __device__ void take_curve(const TieGroup& group, bool leads, int64_t relevant, Counts& counts) {
   const float peak = leads ? static_cast<float>(group.peak()) : 0;
   DUET_NO_UNROLL for (int point = 0; point < kRecallPoints; ++point) {
@@ -158,7 +152,7 @@ __device__ void take_curve(const TieGroup& group, bool leads, int64_t relevant, 
   }
 }
 
-// For whole blocks.
+// All threads of the block call.
 __device__ void take_run(const Run& run, const Range& range, int32_t count, int64_t relevant,
                          const RetrievalOutputs& to, Walk& walk, Measures& measures, Counts& counts) {
   const bool one_score = range.relevant > kRunKeys;
@@ -199,7 +193,7 @@ __device__ void take_run(const Run& run, const Range& range, int32_t count, int6
   }
 }
 
-// For whole blocks.
+// All threads of the block call.
 __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vector<const int64_t>& cutoffs,
                                const Walk& walk, const Measures& measures, Counts& counts) {
   const double precisions = to.average_precision ? block_sum(measures.precisions) : 0;
@@ -222,7 +216,7 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vect
   }
 }
 
-// How the own pair, its best row, ranks among all and among the items of other classes. For whole blocks.
+// How the own pair, its best row, ranks among all and among the items of other classes. All threads of the block call.
 __device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query,
                           Counts& counts) {
   const bool grouped = static_cast<bool>(inputs.query_groups);
@@ -295,8 +289,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     const Range range = left <= kRunKeys ? Range{from, kNoScore - 1, left} : cut_run(query, from, run, counts);
     const int32_t count = fill_run(query, range, run, counts);
     take_run(run, range, count, relevant, to, walk, measures, counts);
-    from = run.bits(count - 1) +
-           1;  // what lies between this run's last score and the next one's first is the next one's to count
+    // The next run counts the items between this run's last score and its own first one.
+    from = run.bits(count - 1) + 1;
     __syncthreads();
   }
   if (ranks) write_measures(to, i, inputs.cutoffs, walk, measures, counts);

@@ -73,15 +73,16 @@ HWY_INLINE Integers load_starts(const Start* starts, Integers bin) {
   }
 }
 
-// starts[b] = how many relevant items bin b holds becomes where they start. Returns the most that a bin holds.
+// Turns starts[b] from the number of relevant items in bin b into the place where they start. Returns the largest of
+// these numbers.
 template <class Start>
 int32_t find_starts(Start* HWY_RESTRICT starts, int64_t bins) {
   const hn::Repartition<Start, Lanes> tag;
   const hn::RebindToSigned<Lanes> integers;
   constexpr bool kNarrow = sizeof(Start) == 2;
   const auto blocks = static_cast<int64_t>(hn::Lanes(integers)) / 4;
-  // Sums go on from block to block of 16 bytes: a block takes the sum at the end of the block before it, then of that
-  // two before.
+  // Sums are carried from block to block of 16 bytes: a block adds the sum at the end of the block before it, then that
+  // of the block two before.
   HWY_ALIGN int32_t last[16], one_before[16], two_before[16];
   for (int32_t l = 0; l < blocks * 4; ++l) {
     last[l] = static_cast<int32_t>(blocks) * 4 - 1;
@@ -114,7 +115,8 @@ int32_t find_starts(Start* HWY_RESTRICT starts, int64_t bins) {
   return *std::max_element(each, each + hn::Lanes(tag));
 }
 
-// Exchanges neighbours, pairs from even and from odd places in turn: `passes` items in any order take as many passes.
+// Sorts by exchanging neighbours, with pairs from even and from odd places in turn. `passes` items in any order need as
+// many passes.
 void settle(float* HWY_RESTRICT scores, int64_t count, int32_t passes) {
   const Lanes lanes;
   for (int32_t pass = 0; pass < passes; ++pass)
@@ -154,9 +156,9 @@ int32_t sort(const float* scores, const RelevantScores& relevant, int32_t most, 
                            : sort_to<int32_t>(scores, relevant, most, bins, numbers);
 }
 
-// The number of relevant items that score above an item, of which the first `from` do.
+// The number of relevant items that score above an item; the first `from` are known to.
 HWY_INLINE int32_t count_above(const RelevantScores& relevant, float score, int64_t from) {
-  constexpr int64_t kSteps = 8;  // a binary search mispredicts more often than a walk of so many
+  constexpr int64_t kSteps = 8;  // steps; a binary search mispredicts more often than a walk of so many
   const float *const all = relevant.scores, *const end = all + relevant.size;
   const int64_t far = std::min(from + kSteps, relevant.size);
   while (from < far && all[from] > score) ++from;
@@ -164,7 +166,8 @@ HWY_INLINE int32_t count_above(const RelevantScores& relevant, float score, int6
   return static_cast<int32_t>(from);
 }
 
-// A loop for each table: loads that wait for loads of another table in the same loop would leave few of them under way.
+// One loop for each table, because in a shared loop the loads of one table would wait for those of the other, and few
+// would be in flight.
 template <class Start>
 void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantScores& relevant,
               int32_t* HWY_RESTRICT counts, int32_t* tied, bool* any_tied) {
@@ -188,7 +191,7 @@ void count_to(const float* HWY_RESTRICT scores, int64_t count, const RelevantSco
       const Vec score = hn::LoadU(lanes, scores + from + k);
       const auto start = hn::Load(integers, above + k);
       const auto at = hn::Max(start, hn::Zero(integers));
-      const auto load = [&](HalfOfIntegers places) {  // of each the score there and the next one
+      const auto load = [&](HalfOfIntegers places) {  // loads the score at each place and the next one
         const auto bytes = hn::ShiftLeft<2>(hn::PromoteTo(pairs, places));
         return hn::BitCast(lanes, hn::GatherOffset(pairs, reinterpret_cast<const int64_t*>(best), bytes));
       };

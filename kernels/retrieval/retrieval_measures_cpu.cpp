@@ -34,8 +34,8 @@ void write_found(Matrix<float> to, int64_t i, const Vector<const int64_t>& cutof
   for (int64_t k = 0; to && k < cutoffs.size; ++k) to.row(i)[k] = static_cast<float>(group.found(cutoffs[k]));
 }
 
-// The largest of count values, 0 where all are less. Four maxima at once, each of which waits for its own last
-// comparison alone.
+// The largest of count values, 0 where all are less. Four maxima are kept at once, so that a comparison waits only for
+// the last one of its own maximum.
 double largest(const double* values, int64_t count) {
   double best[4] = {0, 0, 0, 0};
   int64_t r = 0;
@@ -45,9 +45,8 @@ double largest(const double* values, int64_t count) {
   return std::max(std::max(best[0], best[1]), std::max(best[2], best[3]));
 }
 
-// Where no relevant item ties with another item: each rank is its own, and only the relevant ones' precisions are
-// needed.
-// total: the sum of the precisions.
+// For a query whose relevant items tie with no other item. Each rank then belongs to one item, and only the precisions
+// at the relevant items are needed. total: the sum of the precisions.
 void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items,
                   const double* precision, double total) {
   const int64_t relevant = ranks.size;
@@ -59,7 +58,7 @@ void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks
     for (int64_t r = 0; r < relevant && rank[r] < relevant; ++r) sum += precision[r];
     outputs.precision_at_r[i] = static_cast<float>(sum / count);
   }
-  if (outputs.precision_over_cutoffs) {  // from one relevant item to the next the truncated AP stays as it is
+  if (outputs.precision_over_cutoffs) {  // between relevant items the truncated AP does not change
     double sum = 0, over = 0;
     for (int64_t r = 0; r < relevant; ++r) {
       sum += precision[r];
@@ -81,8 +80,8 @@ void write_untied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks
   }
 }
 
-// The same as expectations. Most relevant items tie with no other item even here, and their precision stands; the
-// others go group by group.
+// The same measures as expectations over ties. Most relevant items tie with no other item even here, and keep their
+// precision. The others are handled group by group.
 void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, int64_t items,
                 const double* precision) {
   const int64_t relevant = ranks.size;
@@ -121,7 +120,7 @@ void write_tied(const RetrievalOutputs& outputs, int64_t i, const Ranks& ranks, 
     outputs.precision_over_cutoffs[i] = static_cast<float>(over / static_cast<double>(items));
   if (!outputs.precision_recall) return;
   float* const curve = outputs.precision_recall.row(i);
-  double best = 0;  // of the groups behind
+  double best = 0;  // over the groups behind
   int64_t point = kRecallPoints - 1;
   for (int64_t r = relevant; r > 0;) {
     const bool alone = ranks.tied[r - 1] == 0 && (r == 1 || ranks.scores[r - 2] != ranks.scores[r - 1]);
@@ -176,8 +175,8 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
 
 void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
                     const GalleryOrder& order, const MeasureScratch& scratch) {
-  const bool ranked =
-      order.items > 0 && scores[0] != kLastScore;  // the rows in this order are finite, so NaN is the query's
+  // The rows in this order are finite, so a NaN is the query's.
+  const bool ranked = order.items > 0 && scores[0] != kLastScore;
   const int32_t label = inputs.query_labels[i];
   const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
   const int64_t first = begin - order.labels, last = end - order.labels,
@@ -189,7 +188,7 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
              outputs.precision_recall) {
     const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, last);
     double* const precision = scratch.precision;
-    double total = 0;  // in the loop that divides: neither waits for the other
+    double total = 0;  // summed in the loop that divides, because neither waits for the other
     for (int64_t r = 0; r < relevant; ++r) {
       precision[r] = static_cast<double>(static_cast<int32_t>(r) + 1) / static_cast<double>(ranks.ranks[r] + 1);
       total += precision[r];

@@ -6,8 +6,7 @@
 
 namespace duet::cpu {
 
-// In which order the scores stand: the gallery's rows with a finite norm, sorted by label; a place is a number in this
-// order.
+// The order of the scores: the gallery's rows with a finite norm, sorted by label. A place is an index into this order.
 struct GalleryOrder {
   int64_t items;
   int32_t *rows, *labels;  // of each place
@@ -15,7 +14,7 @@ struct GalleryOrder {
   int32_t* by_group;       // places sorted by their rows' group, where there are groups
 };
 
-// A thread's own.
+// Scratch of one thread.
 struct MeasureScratch {
   double* precision;  // at each relevant item
   Ranker ranker;

@@ -2,12 +2,14 @@
 // other item is counted in the gap between two of them. Scores are cut into about 8 R bins over the range of the
 // relevant ones, and a table says how many relevant items lie in the bins ahead of each; few bins hold more than two,
 // so an item's gap is that number plus two comparisons, without a branch.
+//
 // Items of a crowded bin walk on from there. An item that ties with relevant ones is counted in the gap ahead of them,
 // and once more as tied.
-// An item costs two loads of a table and one addition to a count, about as much as the product of rows of 64 (AVX-512);
-// a relevant one is counted into its bin and moved to its place, and neighbours of one bin are exchanged. No sum of
-// floats anywhere: the ranks are exact for the scores given. Both directions at once would share the product of a tile,
-// but a column's counts live until its last row: R of them a column, n m over the number of classes in all.
+//
+// An item costs two loads of a table and one addition to a count, about as much as the product of rows of 64 (AVX-512).
+// A relevant item is counted into its bin and moved to its place, and neighbours within a bin are exchanged. No floats
+// are summed, so the ranks are exact for the scores given. Both directions at once would share the product of a tile,
+// but the counts of a column are needed until its last row: R counts a column, n m over the number of classes in all.
 #pragma once
 
 #include <bit>
@@ -41,8 +43,8 @@ class Ranker {
  public:
   Ranker(Workspace& workspace, int64_t gallery);
 
-  // Of the items [first, last), not none, among count. scores go on for kPadding elements after the last. Points into
-  // scratch until the next call.
+  // Ranks the items [first, last), at least one, among count. scores must have kPadding elements after the last. The
+  // result points into scratch and is valid until the next call.
   Ranks ranks(const float* scores, int64_t count, int64_t first, int64_t last) const;
 
  private:

@@ -9,7 +9,7 @@
 namespace duet::cpu {
 namespace {
 
-// Below this range of scores the scale would overflow or tell nothing; one bin and a binary search do.
+// Below this range of scores the scale would overflow or separate nothing; one bin and a binary search serve.
 constexpr float kSmallestRange = 1e-6f;
 // A table of 16384 starts takes 32 KiB.
 constexpr int64_t kFewestBins = 256, kMostBins = 16384;

@@ -1,4 +1,4 @@
-// The scores of blocks of queries against the whole gallery: what ranking and the k best both read.
+// The scores of blocks of queries against the whole gallery, which the measures and the k best both read.
 #pragma once
 
 #include "kernels/cuda/row_blocks.h"
@@ -26,7 +26,7 @@ struct Scores {
         tile_bytes(distance_workspace(context, {queries, gallery, DUET_METRIC_INNER})),
         tiles(workspace.take<char>(static_cast<int64_t>(tile_bytes))) {}
 
-  // use(first query, the scores of queries from there on)
+  // Calls use(first query, the scores of the queries from there on).
   template <class Use>
   void for_each_block(const duet_context& context, const RetrievalInputs& inputs, Use&& use) const {
     normalise(context, inputs.gallery, gallery);
@@ -40,7 +40,7 @@ struct Scores {
   }
 
   int64_t height;
-  Matrix<float> queries, gallery;  // of unit length; of a block, of all
+  Matrix<float> queries, gallery;  // rows of unit length; of a block of queries, of the whole gallery
   Matrix<float> scores;            // of a block
   size_t tile_bytes;
   void* tiles;

@@ -1,19 +1,13 @@
-// The k best items for each query.
-//
-// Scores come in blocks as for the measures (retrieval_cuda.cu). One block of 512 threads owns a query and keeps up to
-// 8192 keys (score, index) in shared memory, 68 KB: the best so far and, behind them, what has come in since that is
-// better than the k-th of those. Full, it sorts them and keeps the k best. For random scores only about k log(m / k)
-// items past the first 8192 come in at all, so a gallery of any size takes a handful of sorts. More than 4096 of more
-// than 8192 items are sorted whole, by sort_rows.
-// Expected on an H200 at n = m = 16384, d = 512, k = 10: scores 3.5 ms in tf32x3, and about two sorts of 8192 keys a
-// query, 34,000 clocks each on 132 SMs: 4.8 ms.
+// A block of 512 threads owns a query, and up to 8192 keys (score, index) in shared memory.
+// Bytes: as in retrieval_cuda.cu, every score is read once.
+// Operations: a few sorts of 8192 keys a query; the scores are inner products of distance.
 #include "kernels/retrieval/retrieval_scores_cuda.h"
 
 namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 512;
-constexpr int64_t kMostKept = kLargestSort / 2;  // so that at least as many places are free for what comes in
+constexpr int64_t kMostKept = kLargestSort / 2;  // so that at least as many places are free for new keys
 
 struct Best {
   Matrix<int32_t> indices;
@@ -26,8 +20,8 @@ struct Best {
   }
 };
 
-// Sorts what the buffer holds and cuts it down to the kept best; the keys from kept on, of `held`, are left behind. For
-// whole blocks.
+// Sorts the `held` keys of the buffer and keeps the best `kept`; the keys behind them are stale. All threads of the
+// block call.
 __device__ void sort_held(uint64_t* keys, int held) {
   const int size = sort_size(held);
   for (int k = held + static_cast<int>(threadIdx.x); k < size; k += static_cast<int>(blockDim.x))

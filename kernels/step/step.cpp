@@ -7,8 +7,8 @@ namespace duet {
 namespace {
 
 int count_of(int64_t count, const void* list, int64_t most, const char* name) {
-  require(count >= 0 && count <= most, name, ": expected 0 to ", most, " of them, got ", count);
-  require(count == 0 || list != nullptr, name, ": null, and ", count, " of them");
+  require(count >= 0 && count <= most, name, ": expected 0 to ", most, " entries, got ", count);
+  require(count == 0 || list != nullptr, name, ": null for ", count, " entries");
   return static_cast<int>(count);
 }
 
@@ -35,7 +35,7 @@ StepDecision check(const duet_step_decision* given, Arguments& arguments) {
     const auto to = arguments.vector<float>(raw.moves[k].to, "decision.moves.to", from.size);
     decision.moves[k] = {to.data, from.data, from.size};
   }
-  // What is reported may be what is moved: it is read after that.
+  // A reported value may be one that is moved. It is read after the move.
   for (int k = 0; k < decision.reported_count; ++k) {
     const auto from = vector<const float>(raw.reported[k], "decision.reported", kAny, Need::optional);
     decision.reported[k] = {from.data, from.size};
@@ -56,7 +56,7 @@ duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, d
     StepMail from;
     from.values = arguments.matrix<const float>(raw.values, "mail.values", kAny, kAny);
     from.slots = from.values.rows;
-    require(from.slots > 0, "mail.values: expected a slot or more, got none");
+    require(from.slots > 0, "mail.values: expected at least 1 slot, got 0");
     from.integers = arguments.matrix<const int64_t>(raw.integers, "mail.integers", from.slots, kAny);
     from.indices = arguments.matrix<const int64_t>(raw.indices, "mail.indices", from.slots, kAny);
     int64_t* const counter = scalar<int64_t>(arguments, begun, "begun");
@@ -64,7 +64,7 @@ duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, d
                           arguments.vector<int64_t>(integers, "integers", from.integers.columns),
                           arguments.vector<int64_t>(indices, "indices", kAny)};
     require(taken.indices.size <= from.indices.columns, "indices: expected at most ", from.indices.columns,
-            ", as a slot holds, got ", taken.indices.size);
+            " (the indices of a slot), got ", taken.indices.size);
     arguments.check();
     dispatch(
         context, [&] { cpu::step_begin(*context, from, counter, taken); },
@@ -87,7 +87,7 @@ duet_status duet_step_decide(duet_context* context, const duet_step_decision* de
     StepReport to;
     to.apply = scalar<int32_t>(arguments, apply, "apply");
     to.verdicts = arguments.matrix<int64_t>(raw.verdicts, "report.verdicts", kAny, 1);
-    require(to.verdicts.rows > 0, "report.verdicts: expected a slot or more, got none");
+    require(to.verdicts.rows > 0, "report.verdicts: expected at least 1 slot, got 0");
     to.values = arguments.matrix<float>(raw.values, "report.values", to.verdicts.rows, width);
     to.faults = raw.faults;
     arguments.check();

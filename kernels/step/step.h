@@ -1,10 +1,11 @@
-/* What a training step reads from the host, decides and tells the host, in the context's memory, so that nobody waits
-   for anybody and a step that was captured once can be replayed.
-   Mail: rings of slots (rows of matrices) in memory that both sides reach (duet_pinned_allocate). The step that is the
-   k-th to begin, from 0, has slot k mod slots. The host writes a slot before it starts the step, and reads the slot's
-   answer when the step is done. begin: copies the slot's numbers out and counts the step. decide: says whether the step
-   may change anything, counts it where it does, moves what changes with it, and answers. No workspace. Errors:
-   DUET_STATUS_INVALID_ARGUMENT. */
+/* The control of a training step on the device: it reads what the host has written for the step, decides whether the
+   step changes anything, and writes the answer for the host. All of it is in the context's memory, so neither side
+   waits for the other, and a step that was captured once can be replayed.
+   Mail: rings of slots (rows of matrices) in memory that both sides can access (duet_pinned_allocate). The k-th step to
+     begin, counted from 0, uses slot k mod slots. The host writes a slot before it starts the step, and reads the
+     slot's answer when the step is done. begin copies the slot's numbers out and counts the step. decide determines
+     whether the step may change anything; where it may, decide counts it and makes the moves; then it writes the
+     answer. No workspace. Errors: DUET_STATUS_INVALID_ARGUMENT. */
 #ifndef DUET_STEP_STEP_H
 #define DUET_STEP_STEP_H
 
@@ -29,13 +30,13 @@ typedef struct duet_step_mail {
 DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun,
                                      duet_vector values, duet_vector integers, duet_vector indices);
 
-/* A reason why a step has something to do: weight (float32, 1; null: 1) is above 0 and value (float32, 1; null: it
-   holds) above more_than. */
+/* A reason for a step to change something. It holds where weight (float32, 1; null: 1) is above 0 and value (float32,
+   1; null: no condition) is above more_than. */
 typedef struct duet_step_reason {
   duet_vector weight, value;
   float more_than;
 } duet_step_reason;
-/* to becomes from, float32 of one size, where the step changes something. */
+/* Where the step changes something, `to` is overwritten with `from`. Both are float32 of one size. */
 typedef struct duet_step_move {
   duet_vector to, from;
 } duet_step_move;
@@ -44,7 +45,7 @@ typedef enum duet_step_verdict {
   DUET_STEP_VERDICT_CHANGES = 0,    /* total is finite, and there is a reason */
   DUET_STEP_VERDICT_IDLE = 1,       /* there is no reason */
   DUET_STEP_VERDICT_NOT_FINITE = 2, /* total is NaN or infinite, though there is a reason */
-  DUET_STEP_VERDICT_FAULT = 3,      /* the context has noted a value out of range (duet_context_options, faults) */
+  DUET_STEP_VERDICT_FAULT = 3,      /* the context has recorded a value out of range (duet_context_options, faults) */
   DUET_STEP_VERDICT_AFTER = 4       /* an earlier step was one of the last two: from then on no step changes anything */
 } duet_step_verdict;
 
@@ -73,7 +74,7 @@ typedef struct duet_step_counters {
   { sizeof(duet_step_counters) }
 
 /* The answer of each slot. verdicts: int64, slots x 1, a duet_step_verdict. values: float32, slots x the sum of the
-   reported sizes, one after another, as they are after the moves. faults: an array of slots, or null. */
+   reported sizes: the reported values one after another, read after the moves. faults: an array of slots, or null. */
 typedef struct duet_step_report {
   size_t struct_size;
   duet_matrix verdicts, values;
@@ -82,13 +83,13 @@ typedef struct duet_step_report {
 #define DUET_STEP_REPORT_INIT \
   { sizeof(duet_step_report) }
 
-/* Of the step that was the last to begin; before any has, it answers in slot 0. apply (int32, 1) becomes 1 where the
- step changes something, else 0. */
+/* Decides for the step that began last; before any has begun, the answer goes to slot 0. apply (int32, 1) becomes 1
+   where the step changes something, else 0. */
 DUET_API duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision,
                                       const duet_step_counters* counters, duet_vector apply,
                                       const duet_step_report* report);
 
-/* scale = exp(logarithm), worked out in float64 (METHOD.md 4); backward adds grad_scale scale into grad_logarithm. All
+/* scale = exp(logarithm), computed in float64 (METHOD.md 4); backward adds grad_scale scale into grad_logarithm. All
    float32 of size 1. */
 DUET_API duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm, duet_vector scale);
 DUET_API duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale,

@@ -50,7 +50,7 @@ struct StepReport {
   duet_fault* faults;
 };
 
-// What both backends decide by.
+// What a step's decision depends on, for both backends.
 struct StepFacts {
   bool failed_before, fault, reason, finite;
 };
@@ -64,7 +64,7 @@ DUET_HOST_DEVICE inline bool holds(const StepDecision::Reason& reason) {
   return (!reason.weight || *reason.weight > 0) && (!reason.value || *reason.value > reason.more_than);
 }
 
-// Of the step with so many before it. Whatever a counter holds, it is a slot.
+// The slot of the step that has `before` steps before it. It is a valid slot whatever value the counter holds.
 DUET_HOST_DEVICE inline int64_t slot_of(int64_t before, int64_t slots) { return before > 0 ? before % slots : 0; }
 
 DUET_BACKEND_FUNCTION(void, step_begin, const duet_context& context, const StepMail& mail, int64_t* begun,

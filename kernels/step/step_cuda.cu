@@ -1,6 +1,6 @@
-// One block a call. begin reads a slot in the host's memory: a batch of 128 indices is 1 KB over the bus, 1 to 2 us,
-// instead of a copy before the step. decide reads a dozen scalars, which thread 0 waits for twice (about 2 us), moves a
-// few hundred bytes of state and writes as many to the host. Neither computes anything.
+// A call is one block.
+// Bytes: begin reads a slot in the host's memory (1 KB for 128 indices); decide moves a few hundred.
+// Operations: none that count; no products.
 #include "kernels/cuda/launch.h"
 #include "kernels/step/step_backends.h"
 
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads)
   if (decided[0] == DUET_STEP_VERDICT_CHANGES)
     for (int k = 0; k < decision.move_count; ++k)
       copy_all(decision.moves[k].from, decision.moves[k].size, decision.moves[k].to);
-  __syncthreads();  // what is reported may have been moved
+  __syncthreads();  // a reported value may have been moved
   float* to = report.values.row(decided[1]);
   for (int k = 0; k < decision.reported_count; ++k) {
     copy_all(decision.reported[k].from, decision.reported[k].size, to);

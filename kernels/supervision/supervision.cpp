@@ -29,7 +29,7 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.largest_lift = raw.largest_lift;
   inputs.unannotated_kappa = raw.unannotated_kappa;
   inputs.pair_weight_scale = raw.pair_weight_scale;
-  // A caller that knows nothing of evidence has none.
+  // A caller whose struct ends before the evidence has none.
   inputs.unread = raw.struct_size > kFirstSize<duet_supervision_inputs> ? raw.unread : 1;
   inputs.generality = raw.generality;
   require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
@@ -52,7 +52,7 @@ void check_values(const duet_context* context, const SupervisionInputs& inputs) 
     check_within(context, inputs.labels, label_range(inputs));
     check_within(context, inputs.ratio, ratio_range());
   }
-  // On the CPU the epoch can be read here; a device takes its low 32 bits as they are.
+  // On the CPU the epoch is checked here. On a device its low 32 bits are used without a check.
   if (context->device == DUET_DEVICE_CPU)
     require(inputs.epoch[0] >= 0 && inputs.epoch[0] <= UINT32_MAX, "inputs.epoch: expected 0 to below 2^32, got ",
             inputs.epoch[0]);

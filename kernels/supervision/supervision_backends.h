@@ -50,8 +50,8 @@ DUET_BACKEND_FUNCTION(size_t, supervision_workspace, int64_t samples, int64_t cl
 DUET_BACKEND_FUNCTION(void, supervision_forward, const duet_context& context, const SupervisionInputs& inputs,
                       const SupervisionState& state, const SupervisionOutputs& outputs, Workspace workspace)
 namespace cuda {
-// Whether p of the whole batch fits in a block's shared memory. Then one launch does all, and where the context notes
-// faults it notes a label or a ratio out of range itself.
+// Whether p of the whole batch fits in a block's shared memory. Then one launch does all, and where the context records
+// faults, that launch records a label or a ratio out of range itself.
 bool supervision_is_small(const duet_context& context, int64_t samples, int64_t classes);
 }  // namespace cuda
 

@@ -1,5 +1,5 @@
-// Rows in parallel, what is counted and averaged over the batch on one thread, in order; float64 inside. A sample takes
-// an exponential a class; naming a head's class takes none.
+// Rows are processed in parallel. Counts and averages over the batch are formed on one thread, in order. All of it is
+// in float64. A sample costs one exponential a class; finding a head's class costs none.
 #include <algorithm>
 #include <cmath>
 
@@ -16,7 +16,7 @@ constexpr int64_t kRows = 64;  // of a work item
 struct Scratch {
   Matrix<double> both;  // B x C: p_i, the softmax of the two heads' mean
   Vector<double> lift, log_lift, mean;
-  Vector<int32_t> agree;  // B: the heads name one class
+  Vector<int32_t> agree;  // B: whether the heads name the same class
 
   Scratch(Workspace& workspace, int64_t samples, int64_t classes)
       : both(workspace.take_matrix<double>(samples, classes)),

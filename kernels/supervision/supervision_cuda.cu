@@ -1,10 +1,6 @@
-// Of larger batches (supervision_small_cuda.cu has the others): four steps, all in double as on the CPU, whose
-// decisions they repeat: (1) a warp a sample (a block where there are over 2048 classes) writes p, the softmax of the
-// two heads' mean, to the workspace; (2) the means of p over the batch, a sum over rows (kernels/cuda/column_sums.h),
-// move u, and u gives the lift; (3) a team a sample flips the coin, compares the heads, writes q, trust and kappa, and
-// counts with integer atomics, whose order no bit depends on; (4) one thread moves concord and writes the counts. A
-// large batch moves 8 C bytes of logits twice, 16 C of p and 4 C of q a sample: 65536 x 100 some 250 MB, 50 us at the
-// 4.8 TB/s of an H200; an exponential a class in double takes a tenth of that.
+// A warp owns a sample, a block one of over 2048 classes; a block owns a run of columns in the sums over the batch.
+// Bytes a sample of C classes: 8 C of logits twice, 16 C of p, 4 C of q.
+// Operations: an exponential a class in double; no products.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/supervision/supervision_cuda.h"
@@ -30,7 +26,7 @@ struct Scratch {
   }
 };
 
-// The largest of logit(c), passing over NaN.
+// The largest of logit(c), NaN skipped.
 template <class Team, class Logit>
 __device__ double largest_of(int64_t classes, Logit&& logit) {
   double largest = -HUGE_VAL;

@@ -1,4 +1,4 @@
-// What the tiles and the small form of supervision share: what a class and a sample come to once their sums are there.
+// What the large and the small form of supervision share: the results of a class and of a sample, from their sums.
 #pragma once
 
 #include "kernels/core/philox.h"
@@ -32,7 +32,7 @@ __device__ inline float class_q_of(double p, double lift, double mass, bool anno
   return static_cast<float>(mass == 0 ? p : p * lift / mass);
 }
 
-// What a sample gets beside q. agree: its heads name one class.
+// The outputs of a sample other than q. agree: whether its heads name the same class.
 __device__ inline SupervisionCounts write_sample(const SupervisionInputs& inputs, const SupervisionOutputs& outputs,
                                                  int64_t i, bool annotated, bool agree) {
   const int32_t label = inputs.labels[i];
@@ -45,7 +45,7 @@ __device__ inline SupervisionCounts write_sample(const SupervisionInputs& inputs
   return {annotated, label < 0, label < 0 && agree};
 }
 
-// By one thread.
+// Called by one thread.
 __device__ inline void write_summary(const SupervisionInputs& inputs, const SupervisionState& state,
                                      const SupervisionOutputs& outputs, const SupervisionCounts& counts) {
   double share = state.concord[0];

@@ -1,4 +1,4 @@
-// Which class a head names, and how the pair term weighs; the same on both backends.
+// The class that a head names, and the weight of the pair term, the same on both backends.
 #pragma once
 
 #include <math.h>
@@ -23,14 +23,14 @@ struct BetterCandidate {
   }
 };
 
-// The logarithm of p lift, up to what all classes of the row share. No exponential is taken: without lift the order is
-// exactly that of the logits, however small their differences are. NaN where the row holds NaN or +inf, or nothing but
-// -inf.
+// The logarithm of p lift, up to an offset that all classes of the row share. No exponential is computed: without lift
+// the order is exactly that of the logits, however small their differences are. NaN where the row holds NaN or +inf, or
+// nothing but -inf.
 DUET_HOST_DEVICE inline double lifted_logit(float logit, double largest, double log_lift) {
   return double{logit} - largest + log_lift;
 }
 
-// What two heads must name for their agreement to say something.
+// The number of classes below which the agreement of two heads is no evidence.
 inline constexpr int64_t kFewestClasses = 2;
 
 // The class of the best candidate; -1 where its value is NaN.
@@ -38,14 +38,14 @@ DUET_HOST_DEVICE inline int64_t class_of(const Candidate& found) {
   return found.value != found.value ? -1 : found.index;
 }
 
-// METHOD.md 6.4: what a class's probability is multiplied by, from its share among the labelled samples and u.
+// METHOD.md 6.4: the factor of a class's probability, from its share among the labelled samples and u.
 DUET_HOST_DEVICE inline double lift_of(const SupervisionInputs& inputs, double prior, double u) {
   if (!inputs.lift) return 1;
   if (prior == 0 && u == 0) return 0;  // a class that is neither labelled nor predicted
   return prior / u > inputs.largest_lift ? inputs.largest_lift : prior / u;
 }
 
-// METHOD.md 6.10: w, and how much a sample counts as row and as column of L_pair.
+// METHOD.md 6.10: w, and the weight of a sample as row and as column of L_pair.
 DUET_HOST_DEVICE inline double pair_weight_of(const SupervisionInputs& inputs, double concord) {
   const double square = concord * concord, fourth = square * square, rest = 1 - inputs.generality;
   return inputs.pair_weight_scale * (1 + 2 * inputs.unread) * ((1 - concord) + rest * rest * (fourth * fourth));

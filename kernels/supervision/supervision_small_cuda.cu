@@ -1,8 +1,6 @@
-// A small batch in one launch: one block, four threads a sample, a warp a class; all in double as in the tiles.
-// Bytes: p of the batch, 8 B C, and two numbers a class lie in shared memory, at most 47 KB; 8 C of logits, read twice,
-// and 4 C of q go by a sample.
-// 128 x 10: 1280 exponentials, a division or two each: some 3 us of an SM of 64 units in double, where the five
-// launches of the tiles take 10.
+// One block does a batch: four threads own a sample, a warp owns a class.
+// Bytes a sample of C classes: 8 C of logits twice, 4 C of q; p of the batch lies in shared memory, at most 47 KB.
+// Operations: an exponential and a division or two a class, in double; no products.
 #include "kernels/cuda/outside.h"
 #include "kernels/cuda/rows.h"
 #include "kernels/supervision/supervision_cuda.h"
@@ -11,8 +9,8 @@ namespace duet::cuda {
 namespace {
 
 constexpr int kThreads = 1024;               // 256 samples at a time
-constexpr int kLanes = 4;                    // of a sample
-constexpr int64_t kSharedBytes = 47 * 1024;  // with what the reductions hold below the 48 KB that every launch may have
+constexpr int kLanes = 4;                    // threads of a sample
+constexpr int64_t kSharedBytes = 47 * 1024;  // with the reductions' memory below the 48 KB that every launch may have
 
 int64_t shared_bytes(int64_t samples, int64_t classes) {
   return (samples + 2) * classes * static_cast<int64_t>(sizeof(double));
@@ -71,8 +69,8 @@ struct Row {
   }
 };
 
-// body(i, has, row) for every sample i, four threads each; the threads of a warp that have none go along without
-// classes.
+// Calls body(i, has, row) for every sample i, in four threads. The threads of a warp that have no sample call it too,
+// without classes.
 template <class Body>
 __device__ __forceinline__ void for_each_sample(const SupervisionInputs& inputs, double* both, Body&& body) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
@@ -84,7 +82,7 @@ __device__ __forceinline__ void for_each_sample(const SupervisionInputs& inputs,
   }
 }
 
-// faults: null where the call has looked at labels and ratio.
+// faults: null where the call has already checked labels and ratio.
 __global__ void __launch_bounds__(kThreads)
     supervision_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs, duet_fault* faults,
                        Range<int32_t> labels, Range<float> ratio) {

@@ -37,6 +37,15 @@ const Case kCases[] = {
        config.learning_rate = 0.01;
      }},
     {"learned temperature", "psd", [](Config& config) { config.learn_temperature = true; }},
+    {"sigmoid pairs", "contrastive",
+     [](Config& config) {
+       config.pair_loss = "sigmoid";
+       config.learn_temperature = true;
+     }},
+    {"several positives", "psd", [](Config& config) { config.pair_loss = "multi_positive"; }},
+    {"decoupled pairs", "psd", [](Config& config) { config.pair_loss = "decoupled"; }},
+    {"circle loss", "contrastive", [](Config& config) { config.pair_loss = "circle"; }},
+    {"NT-Xent", "psd", [](Config& config) { config.pair_loss = "ntxent"; }},
     {"balanced batches", "psd",
      [](Config& config) {
        config.sampler = "balanced";

@@ -1,6 +1,5 @@
 // Losses on a relation of pairs (METHOD.md 5.6 to 5.8): which pairs take part, and the rows that have no loss.
 #include "tests/kernels/contrastive_problem.h"
-#include "tests/support/simd_targets.h"
 
 using namespace duet::test;
 using namespace duet::test::contrastive;
@@ -217,18 +216,6 @@ TEST_CASE("infinite rows of a relation show, and take no part without a weight")
     for (const double value : gradients.a.values()) CHECK(std::isfinite(value));
     CHECK(std::isfinite(gradients.scale.at(0)));
   }
-}
-
-TEST_CASE("relations on every SIMD target of the processor") {
-  if (!on_cpu()) return;
-  for_each_simd_target([&] {
-    for (const Variant variant : kRelationVariants) {
-      CAPTURE(static_cast<int>(variant));
-      Draw draw(81);
-      Problem problem = draw_problem(draw, variant, 71, 83, 19, 20, 4, 1);
-      check_problem(problem);
-    }
-  });
 }
 
 TEST_CASE("a relation's numbers are of both sides, its margin a number of at least 0") {

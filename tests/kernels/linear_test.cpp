@@ -276,7 +276,7 @@ TEST_CASE("linear refuses misuse") {
   DropoutOf dropout(0.2f, 0);
   wrong = inputs;
   wrong.dropout = dropout.options;
-  fails(wrong, outputs.matrix(), "dropout: expected relu with it, got drop_probability 0.2 without");
+  fails(wrong, outputs.matrix(), "dropout.drop_probability: expected 0 without relu, got 0.2");
   wrong.relu = 1, wrong.dropout.drop_probability = 1;
   fails(wrong, outputs.matrix(), "dropout.drop_probability: expected 0 to below 1, got 1");
   wrong.dropout = dropout.options, wrong.dropout.step = {};

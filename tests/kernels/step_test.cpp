@@ -335,14 +335,15 @@ TEST_CASE("mail that is none is refused by name") {
   FAIL_CALL(begin(nullptr), DUET_STATUS_INVALID_ARGUMENT, "step_begin: mail: null");
   refused("mail.struct_size: expected 128 as the struct's _INIT sets it, got 0",
           [](duet_step_mail& bad) { bad.struct_size = 0; });
-  refused("mail.values: expected a slot or more, got none", [](duet_step_mail& bad) { bad.values.rows = 0; });
+  refused("mail.values: expected at least 1 slot, got 0", [](duet_step_mail& bad) { bad.values.rows = 0; });
   refused("mail.integers: expected 4 x any, got 3 x 2", [](duet_step_mail& bad) { bad.integers.rows = 3; });
   refused("mail.indices: expected 4 x any, got 5 x 7", [](duet_step_mail& bad) { bad.indices.rows = 5; });
   refused("mail.indices: null data for 4 x 7", [](duet_step_mail& bad) { bad.indices.data = nullptr; });
   refused("mail.indices: expected dtype i64, got i32", [](duet_step_mail& bad) { bad.indices.dtype = DUET_DTYPE_I32; });
   refused("values: expected 2 elements, got 3", [](duet_step_mail& bad) { bad.values.columns = 2; });
   refused("integers: expected 1 elements, got 2", [](duet_step_mail& bad) { bad.integers.columns = 1; });
-  refused("indices: expected at most 4, as a slot holds, got 5", [](duet_step_mail& bad) { bad.indices.columns = 4; });
+  refused("indices: expected at most 4 (the indices of a slot), got 5",
+          [](duet_step_mail& bad) { bad.indices.columns = 4; });
   refused("indices: shares memory with mail.indices",
           [&](duet_step_mail& bad) { bad.indices.data = indices.data() - bad.indices.row_stride; });
   refused("begun: shares memory with mail.integers",
@@ -381,14 +382,14 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
           [&](duet_step_decision& bad) { bad.total = given.apply.vector(); });
   refused("decision.total: expected 1 elements, got 300",
           [&](duet_step_decision& bad) { bad.total = given.wide.vector(); });
-  refused("decision.reasons: expected 0 to 8 of them, got 9", [](duet_step_decision& bad) { bad.reason_count = 9; });
-  refused("decision.reasons: expected 0 to 8 of them, got -1", [](duet_step_decision& bad) { bad.reason_count = -1; });
-  refused("decision.reasons: null, and 1 of them", [](duet_step_decision& bad) { bad.reasons = nullptr; });
-  refused("decision.moves: expected 0 to 4 of them, got 5", [](duet_step_decision& bad) { bad.move_count = 5; });
-  refused("decision.moves: null, and 1 of them", [](duet_step_decision& bad) { bad.moves = nullptr; });
-  refused("decision.reported: expected 0 to 24 of them, got 25",
+  refused("decision.reasons: expected 0 to 8 entries, got 9", [](duet_step_decision& bad) { bad.reason_count = 9; });
+  refused("decision.reasons: expected 0 to 8 entries, got -1", [](duet_step_decision& bad) { bad.reason_count = -1; });
+  refused("decision.reasons: null for 1 entries", [](duet_step_decision& bad) { bad.reasons = nullptr; });
+  refused("decision.moves: expected 0 to 4 entries, got 5", [](duet_step_decision& bad) { bad.move_count = 5; });
+  refused("decision.moves: null for 1 entries", [](duet_step_decision& bad) { bad.moves = nullptr; });
+  refused("decision.reported: expected 0 to 24 entries, got 25",
           [](duet_step_decision& bad) { bad.reported_count = 25; });
-  refused("decision.reported: null, and 1 of them", [](duet_step_decision& bad) { bad.reported = nullptr; });
+  refused("decision.reported: null for 1 entries", [](duet_step_decision& bad) { bad.reported = nullptr; });
   const duet_step_reason wide_weight = {given.narrow.vector(), {}, 0}, wide_value = {{}, given.narrow.vector(), 0};
   refused("decision.reasons.weight: expected 1 elements, got 2",
           [&](duet_step_decision& bad) { bad.reasons = &wide_weight; });
@@ -421,8 +422,7 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   FAIL_CALL(call(&two, &report), DUET_STATUS_INVALID_ARGUMENT, "counters.updates: expected dtype i64, got f32");
   duet_step_report wrong = report;
   wrong.verdicts.rows = 0;
-  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT,
-            "report.verdicts: expected a slot or more, got none");
+  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.verdicts: expected at least 1 slot, got 0");
   wrong = report, wrong.values.rows = 3;
   FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.values: expected 4 x 1, got 3 x 1");
   wrong = report, wrong.struct_size = 0;
