@@ -109,12 +109,14 @@ void contrastive_relation(Case& c) {
           for (const double part : row.by_scale) of_scale += value.moved(part, std::abs(part));
           for (const double part : column.by_scale) of_scale += value.moved(part, std::abs(part));
         }
+        // The loss of decoupled is less than nothing where positives are nearer than all negatives.
+        const double least = inputs.kind == DUET_CONTRASTIVE_KIND_DECOUPLED ? -INFINITY : 0;
         // The statistics are the backends' own: backward reads them.
         const auto own = [](const char* name, int64_t count) {
           const auto size = static_cast<size_t>(count * DUET_CONTRASTIVE_STATISTICS);
           return Expected{name, Doubles(size), 0, Doubles(size, INFINITY)};
         };
-        return joined({{"row_loss", row.loss, kLossFloor, {}, 0}, {"column_loss", column.loss, kLossFloor, {}, 0}},
+        return joined({{"row_loss", row.loss, kLossFloor, {}, least}, {"column_loss", column.loss, kLossFloor, {}, least}},
                       {own("row_statistics", n),
                        own("column_statistics", m),
                        {"grad_a", grad.a, 0, {}},
