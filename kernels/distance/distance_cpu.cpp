@@ -1,25 +1,39 @@
 #include "kernels/distance/distance_backends.h"
 #include "kernels/distance/distance_gradient_cpu.h"
+#include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {
 namespace {
-
-// Rows 4 KB apart would share the few places of one set of the cache.
-int64_t block_stride(const Sweep& sweep) { return sweep.block_columns() + 16; }
 
 struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const DistanceInputs& in)
       : sweep(in.x.rows, in.y.rows, Sweep::kWide),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
         gradients(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns, sweep.block_rows(), sweep.block_columns()),
-        g(workspace.take_matrix<float>(sweep.block_rows(), block_stride(sweep))),
+        gradient(workspace, sweep),
         products(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())) {}
 
   Sweep sweep;
   DistanceTiles tiles;
   DistanceGradients gradients;
-  Matrix<float> g;         // one block of dL/dD
+  ScoreGradient gradient;  // of dL/dD
   Matrix<float> products;  // a tile for each thread
+};
+
+struct Backward {
+  const duet_context& context;
+  Matrix<const float> distances, grad_distances;
+  Scratch& scratch;
+
+  void pack(const Block&) {}
+  double form(const Tile& tile, int, Matrix<float> gradient) {
+    const auto part = [&](Matrix<const float> of) {
+      return of.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
+    };
+    scratch.gradients.take_tile(tile, distances ? part(distances) : distances, part(grad_distances), gradient);
+    return 0;  // there is no scale
+  }
+  void add(const Block& block, Matrix<float> gradient) { scratch.gradients.add_block(context, block, gradient); }
 };
 
 }  // namespace
@@ -59,18 +73,7 @@ void distance_backward(const duet_context& context, const DistanceInputs& inputs
   Scratch scratch(pieces, context, inputs);
   scratch.tiles.prepare(context, inputs.x, inputs.y);
   scratch.gradients.begin(scratch.tiles, grad_x, grad_y);
-  scratch.sweep.run(
-      context,
-      [&](const Tile& tile, int) {
-        const auto g = scratch.g.part(tile.block_row, tile.block_column, tile.rows, tile.columns);
-        Matrix<const float> values;
-        if (distances) values = distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns);
-        scratch.gradients.take_tile(tile, values,
-                                    grad_distances.part(tile.first_row, tile.first_column, tile.rows, tile.columns), g);
-      },
-      [&](const Block& block) {
-        scratch.gradients.add_block(context, block, scratch.g.part(0, 0, block.rows, block.columns));
-      });
+  pairs_backward(context, scratch.sweep, scratch.gradient, Backward{context, distances, grad_distances, scratch});
   scratch.gradients.finish(context);
 }
 

@@ -1,11 +1,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/cpu/sweep.h"
 #include "kernels/cpu/thread_scratch.h"
 #include "kernels/distance/distance_tile_cpu.h"
 #include "kernels/mining/mining_backends.h"
 #include "kernels/mining/mining_rows_cpu.h"
+#include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {
 namespace {
@@ -54,12 +54,39 @@ void for_each_row(const duet_context& context, const MiningInputs& in, RowScratc
   });
 }
 
-void write(const HardState& state, int64_t size, const MiningHardOutputs& to) {
-  if (to.positive_index) std::copy_n(state.positive, size, to.positive_index.data);
-  if (to.negative_index) std::copy_n(state.negative, size, to.negative_index.data);
-  if (to.positive_distance) std::copy_n(state.positive_distance, size, to.positive_distance.data);
-  if (to.negative_distance) std::copy_n(state.negative_distance, size, to.negative_distance.data);
-}
+struct Hard {
+  const MiningInputs& in;
+  const MiningHardOutputs &of_rows, &of_columns;
+  HardScratch& scratch;
+
+  void pack(const Block&) {}
+  void take(const Tile& tile, int thread) {
+    const auto distances = scratch.distances.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns);
+    scratch.tiles.fill(tile.first_row, tile.first_column, distances);
+    HardState columns;
+    if (of_columns) {
+      columns = scratch.partials.at(tile.slot * scratch.sweep.block_columns() + tile.block_column);
+      columns.clear(tile.columns);
+    }
+    mine_hard_tile(distances, in.labels_x.data + tile.first_row, in.labels_y.data + tile.first_column, tile.first_row,
+                   tile.first_column, scratch.rows.at(tile.first_row), columns);
+  }
+  void merge(const Block& block) {
+    if (!of_columns) return;
+    for (int64_t slot = 0; slot < block.slots; ++slot)
+      for (int64_t j = 0; j < block.columns; ++j)
+        scratch.columns.merge(block.first_column + j, scratch.partials, slot * scratch.sweep.block_columns() + j);
+  }
+  void row(int64_t i) { write(scratch.rows, i, of_rows); }
+  void column(int64_t j) { write(scratch.columns, j, of_columns); }
+
+  static void write(const HardState& state, int64_t k, const MiningHardOutputs& to) {
+    if (to.positive_index) to.positive_index[k] = state.positive[k];
+    if (to.negative_index) to.negative_index[k] = state.negative[k];
+    if (to.positive_distance) to.positive_distance[k] = state.positive_distance[k];
+    if (to.negative_distance) to.negative_distance[k] = state.negative_distance[k];
+  }
+};
 
 // offsets[i]: where row i's pairs begin in the list; offsets[n] is their number, returned.
 int64_t count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets) {
@@ -90,32 +117,11 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
                  const MiningHardOutputs& columns, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   HardScratch scratch(pieces, context, inputs);
-  const int64_t n = inputs.x.rows, m = inputs.y.rows, width = scratch.sweep.block_columns(),
-                height = scratch.sweep.tile_rows();
+  const int64_t n = inputs.x.rows, m = inputs.y.rows;
   scratch.tiles.prepare(context, inputs.x, inputs.y);
   scratch.rows.clear(n);
   scratch.columns.clear(m);
-  scratch.sweep.run(
-      context,
-      [&](const Tile& tile, int thread) {
-        const auto distances = scratch.distances.part(thread * height, 0, tile.rows, tile.columns);
-        scratch.tiles.fill(tile.first_row, tile.first_column, distances);
-        HardState partial;
-        if (columns) {
-          partial = scratch.partials.at(tile.slot * width + tile.block_column);
-          partial.clear(tile.columns);
-        }
-        mine_hard_tile(distances, inputs.labels_x.data + tile.first_row, inputs.labels_y.data + tile.first_column,
-                       tile.first_row, tile.first_column, scratch.rows.at(tile.first_row), partial);
-      },
-      [&](const Block& block) {
-        if (!columns) return;
-        for (int64_t slot = 0; slot < block.slots; ++slot)
-          for (int64_t j = 0; j < block.columns; ++j)
-            scratch.columns.merge(block.first_column + j, scratch.partials, slot * width + j);
-      });
-  write(scratch.rows, n, rows);
-  write(scratch.columns, m, columns);
+  pairs_forward(context, scratch.sweep, rows ? n : 0, columns ? m : 0, Hard{inputs, rows, columns, scratch});
 }
 
 void mining_semihard_count(const duet_context& context, const MiningInputs& inputs, Vector<int64_t> count,

@@ -41,6 +41,7 @@ void for_each_line(const duet_context& context, int64_t count, Body&& body) {
 //   void take(const Tile&, int thread)        sums a tile
 //   void merge(const Block&)                  what its tiles said of their columns
 //   void row(int64_t i), column(int64_t j)    what becomes of the sums, once all are there
+// row is called for n rows, column for m columns: all, or none where nobody asks for them.
 template <class Operation>
 void pairs_forward(const duet_context& context, const Sweep& sweep, int64_t n, int64_t m, Operation&& operation) {
   sweep.run(
@@ -53,9 +54,9 @@ void pairs_forward(const duet_context& context, const Sweep& sweep, int64_t n, i
 
 // Operation:
 //   void pack(const Block&)
-//   double form(const Tile&, int thread, Matrix<float> gradient)  writes d loss/d dots, returns the part of d loss/d
-//   scale void add(const Block&, Matrix<float> gradient)                the block's products
-// Returns d loss/d scale.
+//   double form(const Tile&, int thread, Matrix<float> gradient)  writes the tile's d loss/d dots
+//   void add(const Block&, Matrix<float> gradient)                the block's products
+// form returns the tile's part of d loss/d scale, 0 where there is no scale; their sum is returned.
 template <class Operation>
 double pairs_backward(const duet_context& context, const Sweep& sweep, ScoreGradient& gradient, Operation&& operation) {
   gradient.begin();

@@ -7,7 +7,7 @@ using namespace duet::test::contrastive;
 
 TEST_CASE("contrastive losses agree with the reference on every SIMD target") {
   for_each_simd_target([] {
-    for (const Variant variant : variants()) {
+    for (const Variant variant : kAllVariants) {
       CAPTURE(static_cast<int>(variant));
       Draw draw(81);
       Problem problem = draw_problem(draw, variant, 71, 83, 19, 20, 4, 1);
