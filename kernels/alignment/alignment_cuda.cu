@@ -18,6 +18,7 @@ struct Scratch {
         gradients(workspace, context.precision, in.score, n, m, in.a.columns),
         sums(workspace, n, m, shape.columns, Shift::yes, Cross::no, Directions::both, shape.block_rows),
         scale_sums(workspace, n, m, dual_columns(context.precision)),
+        longest(workspace.take<float>(2)),
         row_sums(workspace.take<ProbabilityRow>(n)) {}
 
   int64_t n, m;
@@ -26,6 +27,7 @@ struct Scratch {
   DistanceGradients gradients;
   SweepSums sums;
   TileSums scale_sums;
+  float* longest;            // 2: the largest squared norms
   ProbabilityRow* row_sums;  // n
 };
 
@@ -34,39 +36,34 @@ __device__ __forceinline__ float signed_scale(duet_metric score, const float* sc
   return score == DUET_METRIC_INNER ? *scale : -*scale;
 }
 
-// Whether no score of the tile can be larger in size than kBoundedScore, by its rows' norms; the same for all threads.
-template <class T>
-__device__ __forceinline__ bool is_bounded(const DistanceView& rows, const TilePlace& place, float scale) {
-  float x = kSmallestSquare, y = kSmallestSquare;  // smaller squares have lost their digits
-  DUET_UNROLL
-  for (int r = 0; r < T::kThreadRows; ++r) x = Max()(x, rows.square_x[place.first_row + T::row(r)]);
-  DUET_UNROLL
-  for (int c = 0; c < T::kThreadColumns; ++c) y = Max()(y, rows.square_y[place.first_column + T::column(c)]);
-  x = sqrtf(x), y = sqrtf(y);
+// Whether no score can be larger in size than kBoundedScore; longest: the squared norms of the longest row of each
+// side.
+__device__ __forceinline__ bool is_bounded(duet_metric metric, const float* longest, float scale) {
+  // Smaller squares have lost their digits.
+  const float x = sqrtf(Max()(longest[0], kSmallestSquare)), y = sqrtf(Max()(longest[1], kSmallestSquare));
   float bound = x * y;
-  if (rows.metric == DUET_METRIC_COSINE) bound += 1;
-  if (rows.metric == DUET_METRIC_EUCLIDEAN) bound = x + y;
-  if (rows.metric == DUET_METRIC_SQEUCLIDEAN) bound = (x + y) * (x + y);
-  return !__syncthreads_or(!(1.001f * fabsf(scale) * bound <= kBoundedScore));
+  if (metric == DUET_METRIC_COSINE) bound += 1;
+  if (metric == DUET_METRIC_EUCLIDEAN) bound = x + y;
+  if (metric == DUET_METRIC_SQEUCLIDEAN) bound = (x + y) * (x + y);
+  return 1.001f * fabsf(scale) * bound <= kBoundedScore;  // NaN: no
 }
 
 struct AlignmentForward {
   static constexpr bool kAlone = true;
   DistanceView rows;
-  const float* scale;
+  const float *scale, *longest;
   SweepPartials sums;
 
   int steps() const { return rows.x.steps(); }
   template <class T>
   __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
-    // Before the scores, beside which its registers have no place.
-    const bool bounded = is_bounded<T>(rows, place, *scale);
     typename T::Values scores;
     fill_distances<T>(loop, rows, place, walk.place(tile + 1), scores);
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
+    const bool bounded = is_bounded(rows.metric, longest, *scale);
     accumulate_exponentials<T, false>(loop.scratch(), place, bounded, scores, scores, sums);
   }
 };
@@ -274,7 +271,9 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.sums.partials()};
+  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.longest, scratch.sums.partials()};
+  store_longest(context, {scratch.rows.norms_x().square, scratch.n}, {scratch.rows.norms_y().square, scratch.m},
+                scratch.longest);
   with_single_tile(context, [&](auto tile) {
     sweep_forward<decltype(tile)>(context, scratch.n, scratch.m, scratch.shape.block_rows, forward, {&scratch.sums});
   });

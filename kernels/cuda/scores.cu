@@ -79,6 +79,10 @@ ScoreRows::ScoreRows(Workspace& workspace, duet_precision precision, int64_t n, 
   view_.longest = longest_;
 }
 
+void store_longest(const duet_context& context, Vector<const float> a, Vector<const float> v, float* longest) {
+  DUET_LAUNCH(longest_kernel, 2, kThreads, 0, context.stream)(Longest{{a.data, v.data}, {a.size, v.size}}, longest);
+}
+
 void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matrix<const float> v,
                         Vector<const float> scale) {
   view_.scale = scale.data;
@@ -87,7 +91,7 @@ void ScoreRows::prepare(const duet_context& context, Matrix<const float> a, Matr
   of_v.norm = norm_v_;
   pack_rows(context, a, of_a, view_.a);
   pack_rows(context, v, of_v, view_.v);
-  DUET_LAUNCH(longest_kernel, 2, kThreads, 0, context.stream)(Longest{{norm_a_, norm_v_}, {a.rows, v.rows}}, longest_);
+  store_longest(context, {norm_a_, a.rows}, {norm_v_, v.rows}, longest_);
 }
 
 SweepSums::SweepSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns, Shift shift, Cross cross,

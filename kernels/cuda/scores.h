@@ -31,6 +31,9 @@ struct ScoreView {
   __device__ bool bounded() const { return fabsf(*scale) * longest[0] * longest[1] <= kBoundedScore; }  // NaN: no
 };
 
+// longest[0] = the largest of a, longest[1] = that of v, NaN where one is; norms of rows, or squares. 0 of no rows.
+void store_longest(const duet_context& context, Vector<const float> a, Vector<const float> v, float* longest);
+
 class ScoreRows {
  public:
   ScoreRows(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d);

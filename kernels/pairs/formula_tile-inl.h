@@ -137,10 +137,11 @@ double formula_gradient(const Formula& formula, const PairTile& tile, const Pair
       load_columns<Formula::kStatistics>(statistics.columns, j, of_column);
       const auto weight_c = hn::LoadU(kTag, column_weight + j);
       const Slope<Lanes> by_row = formula.slope(pair, of_row), by_column = formula.slope(pair, of_column);
-      hn::StoreU(hn::Add(weighted(weight_r, by_row.by_dot), weighted(weight_c, by_column.by_dot)), kTag,
-                 gradient.row(r) + j);
-      const auto by_scale = hn::Add(weighted(weight_r, by_row.by_scale), weighted(weight_c, by_column.by_scale));
+      // A pair that is neither takes no part, though a weight be infinite.
       const auto neither = hn::Eq(hn::Add(pair.positive.v, pair.negative.v), zero);
+      const auto by_dot = hn::Add(weighted(weight_r, by_row.by_dot), weighted(weight_c, by_column.by_dot));
+      hn::StoreU(hn::IfThenZeroElse(neither, by_dot), kTag, gradient.row(r) + j);
+      const auto by_scale = hn::Add(weighted(weight_r, by_row.by_scale), weighted(weight_c, by_column.by_scale));
       sum = hn::Add(sum, counted(hn::IfThenZeroElse(neither, by_scale), tile.dots.columns - j, last));
     });
     total += sum_of_lanes(kTag, sum);

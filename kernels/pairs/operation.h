@@ -29,7 +29,7 @@
 //
 // A row that has no loss, having no positive or no negative, closes with statistics that make every slope 0, though
 // pairs of it be NaN. The drivers take a pair's slopes times the rows' weights (weight_taking_part), of weight 0 none,
-// and leave by_scale out where the pair is neither positive nor negative.
+// and none of a pair that is neither positive nor negative.
 //
 // F is a number: float on a device, a vector of floats on the CPU. It has + - * / and the functions of number.h.
 #if defined(DUET_PAIRS_OPERATION_H) == defined(HWY_TARGET_TOGGLE)
