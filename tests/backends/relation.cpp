@@ -127,12 +127,13 @@ void contrastive_relation(Case& c) {
           const auto size = static_cast<size_t>(count * DUET_CONTRASTIVE_STATISTICS);
           return Expected{name, Doubles(size), 0, Doubles(size, INFINITY)};
         };
-        return joined({{"row_loss", row.loss, kLossFloor, {}, least}, {"column_loss", column.loss, kLossFloor, {}, least}},
-                      {own("row_statistics", n),
-                       own("column_statistics", m),
-                       {"grad_a", grad.a, 0, {}},
-                       {"grad_v", grad.v, 0, {}},
-                       {"grad_scale", {of_scale}, 0, {}}});
+        return joined(
+            {{"row_loss", row.loss, kLossFloor, {}, least}, {"column_loss", column.loss, kLossFloor, {}, least}},
+            {own("row_statistics", n),
+             own("column_statistics", m),
+             {"grad_a", grad.a, 0, {}},
+             {"grad_v", grad.v, 0, {}},
+             {"grad_scale", {of_scale}, 0, {}}});
       },
       pairs.error());
 }
