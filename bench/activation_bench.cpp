@@ -39,9 +39,10 @@ class Activation : public Rotating<Set> {
     const duet_activation_inputs in = inputs(s);
     const duet_dropout_options drop = options();
     if (kind_ == Kind::dropout)
-      succeed(duet_dropout_forward(context_, s.x.matrix(), &drop, s.outputs.matrix()));
+      succeed(duet_dropout_forward(context_, sized<duet_dropout_inputs>({.x = s.x.matrix(), .dropout = &drop}),
+                                   sized<duet_dropout_outputs>({.outputs = s.outputs.matrix()})));
     else
-      succeed(duet_activation_forward(context_, &in, s.outputs.matrix()));
+      succeed(duet_activation_forward(context_, &in, sized<duet_activation_outputs>({.outputs = s.outputs.matrix()})));
   }
 
   void backward(int k) override {
@@ -49,9 +50,13 @@ class Activation : public Rotating<Set> {
     const duet_activation_inputs in = inputs(s);
     const duet_dropout_options drop = options();
     if (kind_ == Kind::dropout)
-      succeed(duet_dropout_backward(context_, &drop, s.grad_outputs.matrix(), s.grad_x.matrix()));
+      succeed(duet_dropout_backward(
+          context_, sized<duet_dropout_inputs>({.dropout = &drop}),
+          sized<duet_dropout_gradients>({.grad_outputs = s.grad_outputs.matrix(), .grad_x = s.grad_x.matrix()})));
     else
-      succeed(duet_activation_backward(context_, &in, s.grad_outputs.matrix(), s.grad_x.matrix()));
+      succeed(duet_activation_backward(
+          context_, &in,
+          sized<duet_activation_gradients>({.grad_outputs = s.grad_outputs.matrix(), .grad_x = s.grad_x.matrix()})));
   }
 
   void verify_forward() override {

@@ -62,20 +62,35 @@ class Alignment : public Rotating<Set> {
     Set& s = set(k);
     if (!stores()) return log_sum_exps(s);
     const duet_alignment_inputs in = inputs(s);
-    succeed(duet_alignment_probabilities(context_, &in, s.lse_row.vector(), s.probabilities.matrix(), scratch_.view()));
+    succeed(
+        duet_alignment_probabilities(context_, &in,
+                                     sized<duet_alignment_probabilities_outputs>(
+                                         {.lse_row = s.lse_row.vector(), .probabilities = s.probabilities.matrix()}),
+                                     scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_alignment_inputs in = inputs(s);
     if (stores())
-      succeed(duet_alignment_probabilities_backward(context_, &in, s.probabilities.matrix(),
-                                                    s.grad_probabilities.matrix(), s.grad_a.matrix(), s.grad_v.matrix(),
-                                                    s.grad_scale.vector(), scratch_.view()));
+      succeed(duet_alignment_probabilities_backward(
+          context_, &in,
+          sized<duet_alignment_probabilities_gradients>({.probabilities = s.probabilities.matrix(),
+                                                         .grad_probabilities = s.grad_probabilities.matrix(),
+                                                         .grad_a = s.grad_a.matrix(),
+                                                         .grad_v = s.grad_v.matrix(),
+                                                         .grad_scale = s.grad_scale.vector()}),
+          scratch_.view()));
     else
-      succeed(duet_alignment_backward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), s.grad_lse_row.vector(),
-                                      s.grad_lse_column.vector(), s.grad_a.matrix(), s.grad_v.matrix(),
-                                      s.grad_scale.vector(), scratch_.view()));
+      succeed(duet_alignment_backward(context_, &in,
+                                      sized<duet_alignment_gradients>({.lse_row = s.lse_row.vector(),
+                                                                       .lse_column = s.lse_column.vector(),
+                                                                       .grad_lse_row = s.grad_lse_row.vector(),
+                                                                       .grad_lse_column = s.grad_lse_column.vector(),
+                                                                       .grad_a = s.grad_a.matrix(),
+                                                                       .grad_v = s.grad_v.matrix(),
+                                                                       .grad_scale = s.grad_scale.vector()}),
+                                      scratch_.view()));
   }
 
   void verify_forward() override {
@@ -120,7 +135,10 @@ class Alignment : public Rotating<Set> {
 
   void log_sum_exps(Set& s) {
     const duet_alignment_inputs in = inputs(s);
-    succeed(duet_alignment_forward(context_, &in, s.lse_row.vector(), s.lse_column.vector(), scratch_.view()));
+    succeed(duet_alignment_forward(
+        context_, &in,
+        sized<duet_alignment_outputs>({.lse_row = s.lse_row.vector(), .lse_column = s.lse_column.vector()}),
+        scratch_.view()));
   }
 
   duet_alignment_inputs inputs(const Set& s) const {

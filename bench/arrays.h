@@ -11,6 +11,7 @@
 #include <new>
 #include <random>
 
+#include "kernels/core/sized.h"
 #include "kernels/duet.h"
 
 namespace duet::bench {

@@ -56,17 +56,29 @@ class Contrastive : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     const duet_contrastive_inputs in = inputs(s);
-    succeed(duet_contrastive_forward(context_, &in, s.a.loss.vector(), sigmoid() ? duet_vector{} : s.v.loss.vector(),
-                                     statistics(s.a), statistics(s.v), scratch_.view()));
+    succeed(duet_contrastive_forward(
+        context_, &in,
+        sized<duet_contrastive_outputs>({.row_loss = s.a.loss.vector(),
+                                         .column_loss = sigmoid() ? duet_vector{} : s.v.loss.vector(),
+                                         .row_statistics = statistics(s.a),
+                                         .column_statistics = statistics(s.v)}),
+        scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_contrastive_inputs in = inputs(s);
-    succeed(duet_contrastive_backward(context_, &in, statistics(s.a), statistics(s.v), s.a.weight.vector(),
-                                      sigmoid() ? duet_vector{} : s.v.weight.vector(), s.a.grad.matrix(),
-                                      s.v.grad.matrix(), s.grad_scale.vector(),
-                                      sigmoid() ? s.grad_bias.vector() : duet_vector{}, scratch_.view()));
+    succeed(duet_contrastive_backward(
+        context_, &in,
+        sized<duet_contrastive_gradients>({.row_statistics = statistics(s.a),
+                                           .column_statistics = statistics(s.v),
+                                           .row_weight = s.a.weight.vector(),
+                                           .column_weight = sigmoid() ? duet_vector{} : s.v.weight.vector(),
+                                           .grad_a = s.a.grad.matrix(),
+                                           .grad_v = s.v.grad.matrix(),
+                                           .grad_scale = s.grad_scale.vector(),
+                                           .grad_bias = sigmoid() ? s.grad_bias.vector() : duet_vector{}}),
+        scratch_.view()));
   }
 
   void verify_forward() override {

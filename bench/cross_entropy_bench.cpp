@@ -27,13 +27,17 @@ class CrossEntropy : public Rotating<Set> {
 
   void forward(int k) override {
     Set& s = set(k);
-    succeed(duet_cross_entropy_forward(context_, s.logits.matrix(), s.targets.matrix(), s.row_loss.vector()));
+    succeed(duet_cross_entropy_forward(
+        context_, sized<duet_cross_entropy_inputs>({.logits = s.logits.matrix(), .targets = s.targets.matrix()}),
+        sized<duet_cross_entropy_outputs>({.row_loss = s.row_loss.vector()})));
   }
 
   void backward(int k) override {
     Set& s = set(k);
-    succeed(duet_cross_entropy_backward(context_, s.logits.matrix(), s.targets.matrix(), s.row_weight.vector(),
-                                        s.grad_logits.matrix()));
+    succeed(duet_cross_entropy_backward(
+        context_, sized<duet_cross_entropy_inputs>({.logits = s.logits.matrix(), .targets = s.targets.matrix()}),
+        sized<duet_cross_entropy_gradients>(
+            {.row_weight = s.row_weight.vector(), .grad_logits = s.grad_logits.matrix()})));
   }
 
   void verify_forward() override {

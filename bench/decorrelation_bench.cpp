@@ -35,14 +35,18 @@ class Decorrelation : public Rotating<Set> {
 
   void forward(int k) override {
     const duet_decorrelation_inputs in = inputs(set(k));
-    succeed(duet_decorrelation_forward(context_, &in, set(k).loss.vector(), scratch_.view()));
+    succeed(duet_decorrelation_forward(context_, &in, sized<duet_decorrelation_outputs>({.loss = set(k).loss.vector()}),
+                                       scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_decorrelation_inputs in = inputs(s);
-    succeed(duet_decorrelation_backward(context_, &in, grad_loss_.vector(), s.grad_a.matrix(), s.grad_v.matrix(),
-                                        scratch_.view()));
+    succeed(duet_decorrelation_backward(
+        context_, &in,
+        sized<duet_decorrelation_gradients>(
+            {.grad_loss = grad_loss_.vector(), .grad_a = s.grad_a.matrix(), .grad_v = s.grad_v.matrix()}),
+        scratch_.view()));
   }
 
   void verify_forward() override { expect_close("loss", 0, set(0).loss[0], Sides(set(0)).loss); }

@@ -40,15 +40,21 @@ class Distance : public Rotating<Set> {
 
   void forward(int k) override {
     const duet_distance_inputs in = inputs(set(k));
-    succeed(duet_distance_forward(context_, &in, set(k).distances.matrix(), scratch_.view()));
+    succeed(duet_distance_forward(context_, &in, sized<duet_distance_outputs>({.distances = set(k).distances.matrix()}),
+                                  scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_distance_inputs in = inputs(s);
-    succeed(duet_distance_backward(context_, &in,
-                                   metric_ == DUET_METRIC_EUCLIDEAN ? s.distances.matrix() : duet_matrix{},
-                                   s.grad_distances.matrix(), s.grad_x.matrix(), s.grad_y.matrix(), scratch_.view()));
+    succeed(duet_distance_backward(
+        context_, &in,
+        sized<duet_distance_gradients>(
+            {.distances = metric_ == DUET_METRIC_EUCLIDEAN ? s.distances.matrix() : duet_matrix{},
+             .grad_distances = s.grad_distances.matrix(),
+             .grad_x = s.grad_x.matrix(),
+             .grad_y = s.grad_y.matrix()}),
+        scratch_.view()));
   }
 
   void verify_forward() override {

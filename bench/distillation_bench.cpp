@@ -61,16 +61,26 @@ class Distillation : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     const duet_distillation_inputs in = inputs(s);
-    succeed(duet_distillation_forward(context_, &in, s.a.loss.vector(), s.v.loss.vector(), s.a.statistics.matrix(),
-                                      s.v.statistics.matrix(), scratch_.view()));
+    succeed(duet_distillation_forward(context_, &in,
+                                      sized<duet_distillation_outputs>({.row_loss = s.a.loss.vector(),
+                                                                        .column_loss = s.v.loss.vector(),
+                                                                        .row_statistics = s.a.statistics.matrix(),
+                                                                        .column_statistics = s.v.statistics.matrix()}),
+                                      scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_distillation_inputs in = inputs(s);
-    succeed(duet_distillation_backward(context_, &in, s.a.statistics.matrix(), s.v.statistics.matrix(),
-                                       s.a.weight.vector(), s.v.weight.vector(), s.a.grad.matrix(), s.v.grad.matrix(),
-                                       s.grad_scale.vector(), scratch_.view()));
+    succeed(duet_distillation_backward(context_, &in,
+                                       sized<duet_distillation_gradients>({.row_statistics = s.a.statistics.matrix(),
+                                                                           .column_statistics = s.v.statistics.matrix(),
+                                                                           .row_weight = s.a.weight.vector(),
+                                                                           .column_weight = s.v.weight.vector(),
+                                                                           .grad_a = s.a.grad.matrix(),
+                                                                           .grad_v = s.v.grad.matrix(),
+                                                                           .grad_scale = s.grad_scale.vector()}),
+                                       scratch_.view()));
   }
 
   void verify_forward() override {

@@ -29,12 +29,16 @@ class Gather : public Rotating<Set> {
 
   void forward(int k) override {
     Set& s = set(k);
-    succeed(duet_gather_forward(context_, s.source.matrix(), s.indices.vector(), s.rows.matrix()));
+    succeed(duet_gather_forward(context_,
+                                sized<duet_gather_inputs>({.source = s.source.matrix(), .indices = s.indices.vector()}),
+                                sized<duet_gather_outputs>({.rows = s.rows.matrix()})));
   }
 
   void backward(int k) override {
     Set& s = set(k);
-    succeed(duet_gather_backward(context_, s.indices.vector(), s.grad_rows.matrix(), s.grad_source.matrix()));
+    succeed(duet_gather_backward(
+        context_, sized<duet_gather_inputs>({.indices = s.indices.vector()}),
+        sized<duet_gather_gradients>({.grad_rows = s.grad_rows.matrix(), .grad_source = s.grad_source.matrix()})));
   }
 
   void verify_forward() override {

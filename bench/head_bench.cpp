@@ -17,6 +17,7 @@ struct Set {
   Floats weight, bias, grad_weight, grad_bias;
 };
 using Views = std::array<duet_matrix, kModalities>;
+using ConstViews = std::array<duet_const_matrix, kModalities>;
 
 // n samples of d features of each of two modalities, C classes.
 class Head : public Rotating<Set> {
@@ -46,7 +47,7 @@ class Head : public Rotating<Set> {
           return bytes;
         });
     const Set& s = set(0);
-    const Views x = views(s, &Modality::x);
+    const auto x = views<ConstViews>(s, &Modality::x);
     const duet_head_inputs in = inputs(s, x);
     size_t bytes = 0;
     succeed(duet_head_workspace(context_, &in, &bytes));
@@ -65,18 +66,28 @@ class Head : public Rotating<Set> {
 
   void forward(int k) override {
     const Set& s = set(k);
-    const Views x = views(s, &Modality::x), u = views(s, &Modality::u), logits = views(s, &Modality::logits);
+    const auto x = views<ConstViews>(s, &Modality::x);
+    const Views u = views(s, &Modality::u), logits = views(s, &Modality::logits);
     const duet_head_inputs in = inputs(s, x);
-    succeed(duet_head_forward(context_, &in, u.data(), logits.data(), scratch_.view()));
+    succeed(duet_head_forward(context_, &in, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}),
+                              scratch_.view()));
   }
 
   void backward(int k) override {
     const Set& s = set(k);
-    const Views x = views(s, &Modality::x), u = views(s, &Modality::u), grad_x = views(s, &Modality::grad_x);
-    const Views grad_u = views(s, &Modality::grad_u), grad_logits = views(s, &Modality::grad_logits);
+    const auto x = views<ConstViews>(s, &Modality::x), u = views<ConstViews>(s, &Modality::u),
+               grad_u = views<ConstViews>(s, &Modality::grad_u),
+               grad_logits = views<ConstViews>(s, &Modality::grad_logits);
+    const Views grad_x = views(s, &Modality::grad_x);
     const duet_head_inputs in = inputs(s, x);
-    succeed(duet_head_backward(context_, &in, u.data(), grad_u.data(), grad_logits.data(), grad_x.data(),
-                               s.grad_weight.matrix(), s.grad_bias.vector(), scratch_.view()));
+    succeed(duet_head_backward(context_, &in,
+                               sized<duet_head_gradients>({.u = u.data(),
+                                                           .grad_u = grad_u.data(),
+                                                           .grad_logits = grad_logits.data(),
+                                                           .grad_x = grad_x.data(),
+                                                           .grad_weight = s.grad_weight.matrix(),
+                                                           .grad_bias = s.grad_bias.vector()}),
+                               scratch_.view()));
   }
 
   void verify_forward() override {
@@ -125,12 +136,13 @@ class Head : public Rotating<Set> {
 
  private:
   static double norm(const Modality& of, int64_t i) { return std::sqrt(dot(of.x.row(i), of.x.row(i), of.x.columns())); }
-  static Views views(const Set& s, Floats Modality::*which) {
-    Views out;
+  template <class All = Views>
+  static All views(const Set& s, Floats Modality::*which) {
+    All out;
     for (size_t k = 0; k < out.size(); ++k) out[k] = (s.modalities[k].*which).matrix();
     return out;
   }
-  duet_head_inputs inputs(const Set& s, const Views& x) const {
+  duet_head_inputs inputs(const Set& s, const ConstViews& x) const {
     duet_head_inputs in = DUET_HEAD_INPUTS_INIT;
     in.x = x.data(), in.count = kModalities, in.weight = s.weight.matrix(), in.bias = s.bias.vector(),
     in.output_scale = kScale;

@@ -20,6 +20,7 @@ class Linear : public Rotating<Set> {
  public:
   Linear(const Setting& setting, Epilogue epilogue)
       : context_(setting.context), epilogue_(epilogue), step_(whole_scalar(kStep)) {
+    dropout_.drop_probability = kDropProbability, dropout_.seed = kSeed, dropout_.step = step_.vector();
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d;
     draw_sets(
         [&](Draw& draw) {
@@ -52,14 +53,20 @@ class Linear : public Rotating<Set> {
 
   void forward(int k) override {
     const duet_linear_inputs in = inputs(set(k));
-    succeed(duet_linear_forward(context_, &in, set(k).outputs.matrix(), scratch_.view()));
+    succeed(duet_linear_forward(context_, &in, sized<duet_linear_outputs>({.outputs = set(k).outputs.matrix()}),
+                                scratch_.view()));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_linear_inputs in = inputs(s);
-    succeed(duet_linear_backward(context_, &in, s.outputs.matrix(), s.grad_outputs.matrix(), s.grad_x.matrix(),
-                                 s.grad_weight.matrix(), s.grad_bias.vector(), scratch_.view()));
+    succeed(duet_linear_backward(context_, &in,
+                                 sized<duet_linear_gradients>({.outputs = s.outputs.matrix(),
+                                                               .grad_outputs = s.grad_outputs.matrix(),
+                                                               .grad_x = s.grad_x.matrix(),
+                                                               .grad_weight = s.grad_weight.matrix(),
+                                                               .grad_bias = s.grad_bias.vector()}),
+                                 scratch_.view()));
   }
 
   void verify_forward() override {
@@ -103,7 +110,7 @@ class Linear : public Rotating<Set> {
     in.x = s.x.matrix(), in.weight = s.weight.matrix(), in.bias = s.bias.vector();
     if (epilogue_ == Epilogue::bias) return in;
     in.relu = 1;
-    in.dropout.drop_probability = kDropProbability, in.dropout.seed = kSeed, in.dropout.step = step_.vector();
+    in.dropout = &dropout_;
     return in;
   }
 
@@ -121,6 +128,7 @@ class Linear : public Rotating<Set> {
   duet_context* context_;
   Epilogue epilogue_;
   Longs step_;
+  duet_dropout_options dropout_ = DUET_DROPOUT_OPTIONS_INIT;
   Scratch scratch_;
 };
 

@@ -17,8 +17,8 @@ struct Chosen {
 
   explicit Chosen(int64_t anchors)
       : positive(anchors), negative(anchors), positive_distance(anchors), negative_distance(anchors) {}
-  duet_mining_hard_outputs outputs() const {
-    duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
+  duet_mining_hard_side outputs() const {
+    duet_mining_hard_side out = DUET_MINING_HARD_SIDE_INIT;
     out.positive_index = positive.vector(), out.negative_index = negative.vector();
     out.positive_distance = positive_distance.vector(), out.negative_distance = negative_distance.vector();
     return out;
@@ -74,17 +74,24 @@ class Mining : public Rotating<Set> {
 
   void forward(int k) override {
     Set& s = set(k);
-    const duet_mining_inputs in = inputs(s);
+    duet_mining_inputs in = inputs(s);
     if (kind_ == Kind::hard) {
-      const duet_mining_hard_outputs rows = s.rows.outputs(), columns = s.columns.outputs();
-      succeed(duet_mining_hard(context_, &in, &rows, &columns, scratch_.view()));
+      const duet_mining_hard_side rows = s.rows.outputs(), columns = s.columns.outputs();
+      succeed(duet_mining_hard(context_, &in, sized<duet_mining_hard_outputs>({.rows = &rows, .columns = &columns}),
+                               scratch_.view()));
     } else if (kind_ == Kind::semihard) {
-      succeed(
-          duet_mining_semihard(context_, &in, kMargin, s.list.matrix(), s.list_distances.matrix(), scratch_.view()));
+      in.margin = kMargin;
+      succeed(duet_mining_semihard(
+          context_, &in,
+          sized<duet_mining_semihard_outputs>({.triplets = s.list.matrix(), .distances = s.list_distances.matrix()}),
+          scratch_.view()));
     } else {
       duet_mining_draw draw = DUET_MINING_DRAW_INIT;
       draw.seed = kSeed, draw.step = step_.vector(), draw.slots = 1;
-      succeed(duet_mining_distance_weighted(context_, &in, &draw, s.list.matrix(), s.list_distances.matrix(),
+      in.draw = &draw;
+      succeed(duet_mining_distance_weighted(context_, &in,
+                                            sized<duet_mining_distance_weighted_outputs>(
+                                                {.negatives = s.list.matrix(), .distances = s.list_distances.matrix()}),
                                             scratch_.view()));
     }
   }

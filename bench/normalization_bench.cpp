@@ -31,7 +31,7 @@ class Normalization : public Rotating<Set> {
         },
         [](const Set& s) { return bytes_of(s.x, s.outputs, s.grad_outputs, s.grad_x); });
     size_t bytes = 0;
-    succeed(duet_normalization_workspace(context_, set(0).x.matrix(), &bytes));
+    succeed(duet_layer_norm_workspace(context_, sized<duet_layer_norm_inputs>({.x = set(0).x.matrix()}), &bytes));
     scratch_ = Scratch(extra_bytes = bytes);
 
     const Set& s = set(0);
@@ -48,19 +48,26 @@ class Normalization : public Rotating<Set> {
     Set& s = set(k);
     const duet_layer_norm_inputs in = inputs(s);
     if (kind_ == Kind::unit_rows)
-      succeed(duet_unit_rows_forward(context_, s.x.matrix(), kUnitEps, s.outputs.matrix()));
+      succeed(duet_unit_rows_forward(context_, sized<duet_unit_rows_inputs>({.x = s.x.matrix(), .eps = kUnitEps}),
+                                     sized<duet_unit_rows_outputs>({.outputs = s.outputs.matrix()})));
     else
-      succeed(duet_layer_norm_forward(context_, &in, s.outputs.matrix()));
+      succeed(duet_layer_norm_forward(context_, &in, sized<duet_layer_norm_outputs>({.outputs = s.outputs.matrix()})));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_layer_norm_inputs in = inputs(s);
     if (kind_ == Kind::unit_rows)
-      succeed(duet_unit_rows_backward(context_, s.x.matrix(), kUnitEps, s.grad_outputs.matrix(), s.grad_x.matrix()));
+      succeed(duet_unit_rows_backward(
+          context_, sized<duet_unit_rows_inputs>({.x = s.x.matrix(), .eps = kUnitEps}),
+          sized<duet_unit_rows_gradients>({.grad_outputs = s.grad_outputs.matrix(), .grad_x = s.grad_x.matrix()})));
     else
-      succeed(duet_layer_norm_backward(context_, &in, s.grad_outputs.matrix(), s.grad_x.matrix(), s.grad_gain.vector(),
-                                       s.grad_offset.vector(), scratch_.view()));
+      succeed(duet_layer_norm_backward(context_, &in,
+                                       sized<duet_layer_norm_gradients>({.grad_outputs = s.grad_outputs.matrix(),
+                                                                         .grad_x = s.grad_x.matrix(),
+                                                                         .grad_gain = s.grad_gain.vector(),
+                                                                         .grad_offset = s.grad_offset.vector()}),
+                                       scratch_.view()));
   }
 
   void verify_forward() override {

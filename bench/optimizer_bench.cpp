@@ -39,10 +39,15 @@ class Optimizer : public Rotating<Set> {
     Set& s = set(k);
     const duet_optimizer_slot slot = {s.parameter.vector(), s.gradient.vector(), s.first_moment.vector(),
                                       s.second_moment.vector(), s.teacher.vector()};
-    if (kind_ == Kind::adamw)
-      succeed(duet_adamw_step(context_, &slot, 1, &adamw_, rate_.vector(), step_.vector()));
-    else
-      succeed(duet_sgd_step(context_, &slot, 1, &sgd_, rate_.vector()));
+    duet_optimizer_slots slots = DUET_OPTIMIZER_SLOTS_INIT;
+    slots.slots = &slot, slots.slot_count = 1;
+    if (kind_ == Kind::adamw) {
+      adamw_.learning_rate = rate_.vector(), adamw_.step = step_.vector();
+      succeed(duet_adamw_step(context_, &adamw_, &slots));
+    } else {
+      sgd_.learning_rate = rate_.vector();
+      succeed(duet_sgd_step(context_, &sgd_, &slots));
+    }
   }
 
   void verify_forward() override {
@@ -89,8 +94,8 @@ class Optimizer : public Rotating<Set> {
 
   duet_context* context_;
   Kind kind_;
-  duet_adamw_options adamw_ = DUET_ADAMW_OPTIONS_INIT;
-  duet_sgd_options sgd_ = DUET_SGD_OPTIONS_INIT;
+  duet_adamw_inputs adamw_ = DUET_ADAMW_INPUTS_INIT;
+  duet_sgd_inputs sgd_ = DUET_SGD_INPUTS_INIT;
   Floats rate_;
   Longs step_;
   std::vector<Element> before_;

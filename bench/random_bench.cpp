@@ -30,11 +30,13 @@ class Random : public Rotating<Set> {
   }
 
   void forward(int k) override {
-    const duet_random_draw draw = parameters();
+    duet_random_inputs draw = parameters();
+    draw.low = -1, draw.high = 1;
     if (kind_ == Kind::words)
-      succeed(duet_random_words(context_, &draw, set(k).words.vector()));
+      succeed(duet_random_words(context_, &draw, sized<duet_random_words_outputs>({.words = set(k).words.vector()})));
     else
-      succeed(duet_random_uniform(context_, &draw, -1, 1, set(k).values.vector()));
+      succeed(
+          duet_random_uniform(context_, &draw, sized<duet_random_uniform_outputs>({.values = set(k).values.vector()})));
   }
 
   void verify_forward() override {
@@ -49,8 +51,8 @@ class Random : public Rotating<Set> {
   }
 
  private:
-  static duet_random_draw parameters() {
-    duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+  static duet_random_inputs parameters() {
+    duet_random_inputs draw = DUET_RANDOM_INPUTS_INIT;
     draw.seed = kSeed, draw.stream = kStreamInitialisation, draw.step = 1;
     return draw;
   }

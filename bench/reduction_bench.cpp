@@ -36,19 +36,29 @@ class Reduction : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     if (kind_ == Kind::weighted_mean)
-      return succeed(duet_weighted_mean_forward(context_, s.values.vector(), s.weights.vector(), s.divisor.vector(),
-                                                s.total.vector()));
+      return succeed(duet_weighted_mean_forward(
+          context_,
+          sized<duet_weighted_mean_inputs>(
+              {.values = s.values.vector(), .weights = s.weights.vector(), .divisor = s.divisor.vector()}),
+          sized<duet_weighted_mean_outputs>({.loss = s.total.vector()})));
     const auto terms = scalars(s.values), weights = scalars(s.weights);
-    succeed(duet_weighted_sum_forward(context_, terms.data(), weights.data(), kTerms, s.total.vector()));
+    succeed(duet_weighted_sum_forward(
+        context_, sized<duet_weighted_sum_inputs>({.terms = terms.data(), .weights = weights.data(), .count = kTerms}),
+        sized<duet_weighted_sum_outputs>({.total = s.total.vector()})));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     if (kind_ == Kind::weighted_mean)
-      return succeed(duet_weighted_mean_backward(context_, s.weights.vector(), s.divisor.vector(),
-                                                 s.grad_total.vector(), s.grad_values.vector()));
-    const auto weights = scalars(s.weights), gradients = scalars(s.grad_values);
-    succeed(duet_weighted_sum_backward(context_, weights.data(), kTerms, s.grad_total.vector(), gradients.data()));
+      return succeed(duet_weighted_mean_backward(
+          context_, sized<duet_weighted_mean_inputs>({.weights = s.weights.vector(), .divisor = s.divisor.vector()}),
+          sized<duet_weighted_mean_gradients>(
+              {.grad_loss = s.grad_total.vector(), .grad_values = s.grad_values.vector()})));
+    const auto weights = scalars(s.weights);
+    const auto gradients = scalars<duet_vector>(s.grad_values);
+    succeed(duet_weighted_sum_backward(
+        context_, sized<duet_weighted_sum_inputs>({.weights = weights.data(), .count = kTerms}),
+        sized<duet_weighted_sum_gradients>({.grad_total = s.grad_total.vector(), .grad_terms = gradients.data()})));
   }
 
   void verify_forward() override {
@@ -62,9 +72,10 @@ class Reduction : public Rotating<Set> {
   }
 
  private:
-  static std::vector<duet_vector> scalars(const Floats& values) {
-    std::vector<duet_vector> out;
-    const auto* first = static_cast<float*>(values.vector().data);
+  template <class View = duet_const_vector>
+  static std::vector<View> scalars(const Floats& values) {
+    std::vector<View> out;
+    auto* const first = static_cast<float*>(values.vector().data);
     for (int64_t k = 0; k < values.size(); ++k) out.push_back(duet_f32_vector(first + k, 1));
     return out;
   }

@@ -73,7 +73,10 @@ class Retrieval : public Rotating<Set> {
     Set& s = set(k);
     const duet_retrieval_inputs in = inputs(s);
     if (kind_ == Kind::top_k)
-      return succeed(duet_retrieval_top_k(context_, &in, s.indices.matrix(), s.scores.matrix(), scratch_.view()));
+      return succeed(duet_retrieval_top_k(
+          context_, &in,
+          sized<duet_retrieval_top_k_outputs>({.indices = s.indices.matrix(), .scores = s.scores.matrix()}),
+          scratch_.view()));
     duet_retrieval_outputs out = DUET_RETRIEVAL_OUTPUTS_INIT;
     out.average_precision = s.average_precision.vector();
     if (kind_ == Kind::average_precision) return succeed(duet_retrieval_forward(context_, &in, &out, scratch_.view()));

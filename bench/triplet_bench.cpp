@@ -20,6 +20,7 @@ class Triplet : public Rotating<Set> {
  public:
   Triplet(const Setting& setting, Kind kind)
       : context_(setting.context), kind_(kind), step_(whole_scalar(kStep)), grad_loss_(scalar(1)) {
+    draw_.seed = kSeed, draw_.step = step_.vector(), draw_.slots = 1;
     const int64_t n = setting.shape.n, m = setting.shape.m, d = setting.shape.d, classes = setting.shape.classes;
     draw_sets(
         [&](Draw& draw) {
@@ -66,16 +67,25 @@ class Triplet : public Rotating<Set> {
   void forward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
-    succeed(duet_triplet_forward(context_, &in, s.row_loss.vector(), s.row_active.vector(), scratch_.view()));
-    succeed(
-        duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
+    succeed(duet_triplet_forward(
+        context_, &in,
+        sized<duet_triplet_outputs>({.row_loss = s.row_loss.vector(), .row_active = s.row_active.vector()}),
+        scratch_.view()));
+    succeed(duet_triplet_loss(
+        context_,
+        sized<duet_triplet_loss_inputs>({.row_loss = s.row_loss.vector(), .row_active = s.row_active.vector()}),
+        sized<duet_triplet_loss_outputs>({.loss = s.loss.vector(), .active = s.active.vector()})));
   }
 
   void backward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
-    succeed(duet_triplet_backward(context_, &in, s.active.vector(), grad_loss_.vector(), s.grad_x.matrix(),
-                                  s.grad_y.matrix(), scratch_.view()));
+    succeed(duet_triplet_backward(context_, &in,
+                                  sized<duet_triplet_gradients>({.active = s.active.vector(),
+                                                                 .grad_loss = grad_loss_.vector(),
+                                                                 .grad_x = s.grad_x.matrix(),
+                                                                 .grad_y = s.grad_y.matrix()}),
+                                  scratch_.view()));
   }
 
   void verify_forward() override {
@@ -127,16 +137,14 @@ class Triplet : public Rotating<Set> {
                 : kind_ == Kind::semihard          ? DUET_TRIPLET_MINING_SEMIHARD
                 : kind_ == Kind::distance_weighted ? DUET_TRIPLET_MINING_DISTANCE_WEIGHTED
                                                    : DUET_TRIPLET_MINING_ALL;
-    if (kind_ == Kind::distance_weighted) {
-      in.draw = DUET_MINING_DRAW_INIT;
-      in.draw.seed = kSeed, in.draw.step = step_.vector(), in.draw.slots = 1;
-    }
+    if (kind_ == Kind::distance_weighted) in.draw = &draw_;
     return in;
   }
 
   duet_context* context_;
   Kind kind_;
   Longs step_;
+  duet_mining_draw draw_ = DUET_MINING_DRAW_INIT;
   Floats grad_loss_;
   Scratch scratch_;
 
@@ -239,15 +247,25 @@ class OnePass : public Triplet {
   void forward(int k) override {
     Set& s = set(k);
     const duet_triplet_inputs in = inputs(s);
-    succeed(duet_triplet_forward_gradient(context_, &in, s.row_loss.vector(), s.row_active.vector(), sum_x_.matrix(),
-                                          sum_y_.matrix(), scratch_.view()));
-    succeed(
-        duet_triplet_loss(context_, s.row_loss.vector(), s.row_active.vector(), s.loss.vector(), s.active.vector()));
+    succeed(duet_triplet_forward(context_, &in,
+                                 sized<duet_triplet_outputs>({.row_loss = s.row_loss.vector(),
+                                                              .row_active = s.row_active.vector(),
+                                                              .sum_x = sum_x_.matrix(),
+                                                              .sum_y = sum_y_.matrix()}),
+                                 scratch_.view()));
+    succeed(duet_triplet_loss(
+        context_,
+        sized<duet_triplet_loss_inputs>({.row_loss = s.row_loss.vector(), .row_active = s.row_active.vector()}),
+        sized<duet_triplet_loss_outputs>({.loss = s.loss.vector(), .active = s.active.vector()})));
   }
   void backward(int k) override {
     Set& s = set(k);
-    succeed(duet_triplet_add_gradient(context_, s.active.vector(), grad_loss_.vector(), sum_x_.matrix(),
-                                      sum_y_.matrix(), s.grad_x.matrix(), s.grad_y.matrix()));
+    succeed(duet_triplet_add_gradient(context_,
+                                      sized<duet_triplet_sums>({.sum_x = sum_x_.matrix(), .sum_y = sum_y_.matrix()}),
+                                      sized<duet_triplet_gradients>({.active = s.active.vector(),
+                                                                     .grad_loss = grad_loss_.vector(),
+                                                                     .grad_x = s.grad_x.matrix(),
+                                                                     .grad_y = s.grad_y.matrix()})));
   }
 
  private:

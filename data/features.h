@@ -20,9 +20,7 @@ struct Features {
 
   float* row(int64_t i) { return values.data() + i * columns; }
   const float* row(int64_t i) const { return values.data() + i * columns; }
-  duet_matrix view() const {
-    return duet_f32_matrix(values.data(), rows, columns);
-  }  // an input of kernels: never written through
+  duet_const_matrix view() const { return duet_f32_const_matrix(values.data(), rows, columns); }
 };
 
 }  // namespace duet::data

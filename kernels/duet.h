@@ -1,6 +1,10 @@
 /* The C interface of duet: everything an engine needs. C99 and C++; every call returns a duet_status, every array is a
    view of the caller's memory, nothing is allocated but the context. See each operation's header for its formula,
-   shapes, workspace and errors. */
+   shapes, workspace and errors.
+   A call of an operation takes the context, its inputs, what it keeps from call to call where it keeps any, its outputs
+   or its gradients, and a workspace where it needs one. Inputs, state, outputs and gradients are structs that their
+   _INIT begins, so that a later version can add fields to them: a field that a caller does not know is 0, which is its
+   default. Gradients hold what a backward pass reads (const views), then what it adds to (the other views). */
 #ifndef DUET_DUET_H
 #define DUET_DUET_H
 

@@ -44,9 +44,13 @@ LearnedScale::LearnedScale(ParameterStore& store, const std::string& name, doubl
 Tensor LearnedScale::forward(Tape& tape, const ParameterView& parameters) const {
   const Tensor logarithm = parameters[number_];
   const Tensor scale = tape.make(1);
-  succeed(duet_step_scale_forward(tape.context(), logarithm.vector(), scale.vector()));
+  succeed(duet_step_scale_forward(tape.context(), sized<duet_step_scale_inputs>({.logarithm = logarithm.vector()}),
+                                  sized<duet_step_scale_outputs>({.scale = scale.vector()})));
   return tape.record(scale, {logarithm}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_step_scale_backward(tape.context(), output.vector(), output.grad_vector(), logarithm.grad_vector()));
+    succeed(duet_step_scale_backward(tape.context(), sized<duet_step_scale_inputs>({}),
+                                     sized<duet_step_scale_gradients>({.scale = output.vector(),
+                                                                       .grad_scale = output.grad_vector(),
+                                                                       .grad_logarithm = logarithm.grad_vector()})));
   });
 }
 

@@ -31,14 +31,23 @@ void ParameterSlots::collect() {
   }
 }
 
-void AdamW::step(duet_context* context, const Tensor& learning_rate, Step step, duet_vector apply) {
-  const duet_adamw_options options = slots_.complete(options_, apply);
-  succeed(duet_adamw_step(context, slots_.data(), slots_.size(), &options, learning_rate.vector(), step.vector()));
+duet_optimizer_slots ParameterSlots::view() const {
+  duet_optimizer_slots view = DUET_OPTIMIZER_SLOTS_INIT;
+  view.slots = slots_.data(), view.slot_count = std::ssize(slots_);
+  return view;
 }
 
-void Sgd::step(duet_context* context, const Tensor& learning_rate, Step, duet_vector apply) {
-  const duet_sgd_options options = slots_.complete(options_, apply);
-  succeed(duet_sgd_step(context, slots_.data(), slots_.size(), &options, learning_rate.vector()));
+void AdamW::step(duet_context* context, const Tensor& learning_rate, Step step, duet_const_vector apply) {
+  duet_adamw_inputs inputs = slots_.complete(options_, learning_rate, apply);
+  inputs.step = step.vector();
+  const duet_optimizer_slots slots = slots_.view();
+  succeed(duet_adamw_step(context, &inputs, &slots));
+}
+
+void Sgd::step(duet_context* context, const Tensor& learning_rate, Step, duet_const_vector apply) {
+  const duet_sgd_inputs inputs = slots_.complete(options_, learning_rate, apply);
+  const duet_optimizer_slots slots = slots_.view();
+  succeed(duet_sgd_step(context, &inputs, &slots));
 }
 
 }  // namespace duet

@@ -5,11 +5,13 @@
 namespace duet {
 
 void RandomDraw::fill_uniform(duet_context* context, float low, float high, const Tensor& values) const {
-  duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+  duet_random_inputs draw = DUET_RANDOM_INPUTS_INIT;
   draw.seed = seed;
   draw.stream = stream;
   draw.step = step;
-  succeed(duet_random_uniform(context, &draw, low, high, values.vector()));
+  draw.low = low;
+  draw.high = high;
+  succeed(duet_random_uniform(context, &draw, sized<duet_random_uniform_outputs>({.values = values.vector()})));
 }
 
 }  // namespace duet

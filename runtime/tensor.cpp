@@ -11,7 +11,7 @@ duet_vector vector_of(const Tensor& tensor, float* data) {
   if (data == nullptr) return {};
   require(tensor.stride == tensor.columns, "tensor: expected rows without padding, got ", tensor.columns,
           " columns with stride ", tensor.stride);
-  return {data, tensor.size(), DUET_DTYPE_F32};
+  return {data, tensor.size(), DUET_DTYPE_F32, 0};
 }
 
 Tensor shifted(const Tensor& tensor, int64_t elements, int64_t rows, int64_t columns) {

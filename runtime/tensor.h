@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "kernels/core/sized.h"
 #include "kernels/duet.h"
 #include "runtime/memory.h"
 
@@ -25,9 +26,11 @@ struct Tensor {
   int64_t size() const { return rows * columns; }
 
   // The views that kernels take; null views of an absent tensor or gradient. The vectors need rows without padding.
-  duet_matrix matrix() const { return data ? duet_matrix{data, rows, columns, stride, DUET_DTYPE_F32} : duet_matrix{}; }
+  duet_matrix matrix() const {
+    return data ? duet_matrix{data, rows, columns, stride, DUET_DTYPE_F32, 0} : duet_matrix{};
+  }
   duet_matrix grad_matrix() const {
-    return grad ? duet_matrix{grad, rows, columns, stride, DUET_DTYPE_F32} : duet_matrix{};
+    return grad ? duet_matrix{grad, rows, columns, stride, DUET_DTYPE_F32, 0} : duet_matrix{};
   }
   duet_vector vector() const;
   duet_vector grad_vector() const;
@@ -88,9 +91,9 @@ struct IntegerView {
   const T* data = nullptr;
   int64_t size = 0;
 
-  duet_vector vector() const {
-    if constexpr (sizeof(T) == 4) return duet_i32_vector(reinterpret_cast<const int32_t*>(data), size);
-    return duet_i64_vector(reinterpret_cast<const int64_t*>(data), size);
+  duet_const_vector vector() const {
+    if constexpr (sizeof(T) == 4) return duet_i32_const_vector(reinterpret_cast<const int32_t*>(data), size);
+    return duet_i64_const_vector(reinterpret_cast<const int64_t*>(data), size);
   }
 };
 using Labels = IntegerView<int32_t>;

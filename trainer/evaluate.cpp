@@ -47,12 +47,12 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   const DeviceArray<int32_t> classes(context, std::span(labels));
   const DeviceArray<int64_t> groups(context, std::span(items)), ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
-  inputs.queries = duet_f32_matrix(query_values.data(), queries.rows, queries.columns);
-  inputs.gallery = duet_f32_matrix(gallery_values.data(), gallery.rows, gallery.columns);
-  inputs.query_labels = inputs.gallery_labels = duet_i32_vector(classes.data(), count);
+  inputs.queries = duet_f32_const_matrix(query_values.data(), queries.rows, queries.columns);
+  inputs.gallery = duet_f32_const_matrix(gallery_values.data(), gallery.rows, gallery.columns);
+  inputs.query_labels = inputs.gallery_labels = duet_i32_const_vector(classes.data(), count);
   inputs.paired = 1;
-  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_vector(groups.data(), count);
-  inputs.cutoffs = duet_i64_vector(ks.data(), cutoffs);
+  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_const_vector(groups.data(), count);
+  inputs.cutoffs = duet_i64_const_vector(ks.data(), cutoffs);
 
   const auto entries = [&](int64_t columns) { return DeviceArray<float>(context, count * columns); };
   const DeviceArray<int32_t> relevant_items(context, count);

@@ -14,13 +14,13 @@ namespace {
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& parameters) {
   if (config.optimizer == "sgd") {
-    duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
+    duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
     options.momentum = static_cast<float>(config.momentum);
     options.decay = static_cast<float>(config.weight_decay);
     options.teacher_momentum = static_cast<float>(config.teacher_momentum);
     return std::make_unique<Sgd>(parameters, options);
   }
-  duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
+  duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
   options.beta1 = static_cast<float>(config.beta1);
   options.beta2 = static_cast<float>(config.beta2);
   options.eps = static_cast<float>(config.optimizer_eps);
@@ -310,9 +310,12 @@ void TrainingStep::begin(int64_t rows) {
   mail.values = duet_f32_matrix(mail_values_.data(), kSlots, kMailValues);
   mail.integers = matrix_of(mail_integers_.data(), kSlots, kMailIntegers);
   mail.indices = matrix_of(mail_indices_.data(), kSlots, mail_rows());
-  succeed(duet_step_begin(context(), &mail, duet_i64_vector(counters_.data() + kBegun, 1), values_.tensor().vector(),
-                          duet_i64_vector(integers_.data(), kMailIntegers),
-                          duet_i64_vector(indices_.data(), resident_ ? rows : 2 * rows)));
+  succeed(duet_step_begin(
+      context(), &mail,
+      sized<duet_step_begin_outputs>({.begun = duet_i64_vector(counters_.data() + kBegun, 1),
+                                      .values = values_.tensor().vector(),
+                                      .integers = duet_i64_vector(integers_.data(), kMailIntegers),
+                                      .indices = duet_i64_vector(indices_.data(), resident_ ? rows : 2 * rows)})));
 }
 
 TrainingStep::Batch TrainingStep::gather(int64_t rows) {
@@ -324,7 +327,9 @@ TrainingStep::Batch TrainingStep::gather(int64_t rows) {
     const auto [x_a, x_v] = ops::gather_batch(tape_, sources, numbers, all, labels);
     return {x_a, x_v, {labels, rows}, numbers};
   }
-  succeed(duet_gather_labels(context(), all.vector(), numbers.vector(), duet_i32_vector(labels, rows)));
+  succeed(duet_gather_labels(context(),
+                             sized<duet_gather_labels_inputs>({.source = all.vector(), .indices = numbers.vector()}),
+                             sized<duet_gather_labels_outputs>({.labels = duet_i32_vector(labels, rows)})));
   const auto [x_a, x_v] = ops::gather_batch(tape_, sources, places);
   return {x_a, x_v, {labels, rows}, numbers};
 }

@@ -116,6 +116,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
 // T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
 Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
   duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
+  duet_mining_draw draw = DUET_MINING_DRAW_INIT;
   options.metric = DUET_METRIC_SQEUCLIDEAN;
   options.margin = static_cast<float>(config_.margin);
   if (psd_) {
@@ -127,10 +128,10 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
     if (options.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
-      options.draw = DUET_MINING_DRAW_INIT;
-      options.draw.seed = static_cast<uint64_t>(config_.seed);
-      options.draw.step = duet_i64_vector(integers_.data() + kStep, 1);
-      options.draw.slots = config_.mining_slots;
+      draw.seed = static_cast<uint64_t>(config_.seed);
+      draw.step = duet_i64_const_vector(integers_.data() + kStep, 1);
+      draw.slots = config_.mining_slots;
+      options.draw = &draw;
     }
   }
   return ops::triplet(tape_, x, y, options);
@@ -267,7 +268,7 @@ void TrainingStep::decide(const Supervision& supervision, const Terms& terms) {
   const std::array<duet_step_move, 2> moves = {{{predicted_.tensor().vector(), next_predicted_.tensor().vector()},
                                                 {concord_.tensor().vector(), next_concord_.tensor().vector()}}};
   const Tensor none = tape_.constant(0);
-  std::array<duet_vector, kMostReported> reported;
+  std::array<duet_const_vector, kMostReported> reported;
   for (size_t k = 0; k < reported.size(); ++k) reported[k] = (terms.reported[k] ? terms.reported[k] : none).vector();
   reported[kConcord] = concord_.tensor().vector();
   reported[kPairWeight] = supervision.pair_weight.vector();
@@ -282,10 +283,11 @@ void TrainingStep::decide(const Supervision& supervision, const Terms& terms) {
   counters.updates = duet_i64_vector(counters_.data() + kUpdates, 1);
   counters.failed = duet_i64_vector(counters_.data() + kFailed, 1);
   duet_step_report report = DUET_STEP_REPORT_INIT;
+  report.apply = duet_i32_vector(apply_.data(), 1);
   report.verdicts = matrix_of(verdicts_.data(), kSlots, 1);
   report.values = duet_f32_matrix(reported_.data(), kSlots, kMostReported);
   report.faults = faults_.data();
-  succeed(duet_step_decide(context(), &decision, &counters, duet_i32_vector(apply_.data(), 1), &report));
+  succeed(duet_step_decide(context(), &decision, &counters, &report));
 }
 
 }  // namespace duet

@@ -21,12 +21,14 @@ class OnDuet:
         def call():
             if not s:
                 s.update(D=np.empty((n, n), np.float32), workspace=lib.workspace("distance", inputs))
+                s["outputs"] = duet.make(duet.DistanceOutputs, distances=s["D"])
                 if backward:
                     s.update(grad_a=np.empty_like(x["a"]), grad_v=np.empty_like(x["v"]))
-            lib.run("distance_forward", inputs, s["D"], s["workspace"])
+                    s["gradients"] = duet.make(duet.DistanceGradients, distances=s["D"], grad_distances=above, grad_x=s["grad_a"], grad_y=s["grad_v"])
+            lib.run("distance_forward", inputs, s["outputs"], s["workspace"])
             if backward:
                 s["grad_a"].fill(0), s["grad_v"].fill(0)
-                lib.run("distance_backward", inputs, s["D"], above, s["grad_a"], s["grad_v"], s["workspace"])
+                lib.run("distance_backward", inputs, s["gradients"], s["workspace"])
             return s
 
         return call, lambda s: {"D": s["D"][:64], **(gradients(s) if backward else {})}
@@ -41,27 +43,30 @@ class OnDuet:
         def call():
             if not s:
                 s.update(rows=np.empty(n, np.float32), columns=np.empty(n, np.float32), workspace=lib.workspace("alignment", inputs))
-            lib.run("alignment_forward", inputs, s["rows"], s["columns"], s["workspace"])
+                s["outputs"] = duet.make(duet.AlignmentOutputs, lse_row=s["rows"], lse_column=s["columns"])
+            lib.run("alignment_forward", inputs, s["outputs"], s["workspace"])
             return {"rows": s["rows"], "columns": s["columns"]}
 
         return call, dict
 
-    def _two_sided(self, x, threads, operation, inputs, statistics, row_weight, column_weight, unused, backward=True):
-        """unused: gradients of scalars that are not asked for."""
+    def _two_sided(self, x, threads, operation, inputs, statistics, row_weight, column_weight, of_gradients, backward=True):
+        """of_gradients: the struct that holds them."""
         lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
 
         def call():
             if not s:
                 s.update(workspace=lib.workspace(operation, inputs), rows=np.empty(n, np.float32), columns=np.empty(n, np.float32),
                          row_statistics=np.empty((n, statistics), np.float32), column_statistics=np.empty((n, statistics), np.float32))
+                told = {name: s[name] for name in ("row_statistics", "column_statistics")}
+                s["outputs"] = duet.make(duet.PairOutputs, row_loss=s["rows"], column_loss=s["columns"], **told)
                 if backward:
                     s.update(grad_a=np.empty_like(x["a"]), grad_v=np.empty_like(x["v"]))
-            lib.run(operation + "_forward", inputs, s["rows"], s["columns"], s["row_statistics"], s["column_statistics"], s["workspace"])
+                    s["gradients"] = duet.make(of_gradients, row_weight=row_weight, column_weight=column_weight, **told, **gradients(s))
+            lib.run(operation + "_forward", inputs, s["outputs"], s["workspace"])
             s["loss"] = float(s["rows"] @ row_weight + s["columns"] @ column_weight)
             if backward:
                 s["grad_a"].fill(0), s["grad_v"].fill(0)
-                lib.run(operation + "_backward", inputs, s["row_statistics"], s["column_statistics"], row_weight, column_weight, s["grad_a"],
-                        s["grad_v"], *[duet.Vector()] * unused, s["workspace"])
+                lib.run(operation + "_backward", inputs, s["gradients"], s["workspace"])
             return s
 
         return call, lambda s: {"loss": s["loss"], **(gradients(s) if backward else {})}
@@ -70,7 +75,7 @@ class OnDuet:
         n = len(x["a"])
         inputs = duet.make(duet.ContrastiveInputs, kind=duet.INFONCE, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32))
         half = np.full(n, 0.5 / n, np.float32)
-        return self._two_sided(x, threads, "contrastive", inputs, 3, half, half, unused=2)
+        return self._two_sided(x, threads, "contrastive", inputs, 3, half, half, duet.ContrastiveGradients)
 
     def distillation(self, x, threads, soft=True, backward=True):
         n = len(x["a"])
@@ -78,7 +83,7 @@ class OnDuet:
         inputs = duet.make(duet.DistillationInputs, student_a=x["a"], student_v=x["v"], teacher_a=x["teacher_a"], teacher_v=x["teacher_v"],
                            scale=np.array([SCALE], np.float32), teacher_scale=np.array([TEACHER_SCALE], np.float32), paired=1, **agreement)
         weights = [x[name] / np.float32(2 * n) for name in ("trust_a", "trust_v")]
-        return self._two_sided(x, threads, "distillation", inputs, 5, *weights, unused=1, backward=backward)
+        return self._two_sided(x, threads, "distillation", inputs, 5, *weights, duet.DistillationGradients, backward=backward)
 
     def distillation_forward(self, x, threads):
         return self.distillation(x, threads, backward=False)
@@ -89,15 +94,16 @@ class OnDuet:
     def mining(self, x, threads):
         lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
         inputs = duet.make(duet.MiningInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"], metric=duet.EUCLIDEAN)
-        names = [name for name, _ in duet.MiningHardOutputs._fields_[1:]]
+        names = [name for name, _ in duet.MiningHardSide._fields_[1:]]
 
         def call():
             if not s:
                 for side in ("rows", "columns"):
                     s[side] = {name: np.empty(n, np.int32 if "index" in name else np.float32) for name in names}
-                    s[side + "_outputs"] = duet.make(duet.MiningHardOutputs, **s[side])
+                    s[side + "_outputs"] = duet.make(duet.MiningHardSide, **s[side])
                 s["workspace"] = lib.workspace("mining", inputs)
-            lib.run("mining_hard", inputs, duet.byref(s["rows_outputs"]), duet.byref(s["columns_outputs"]), s["workspace"])
+                s["outputs"] = duet.make(duet.MiningHardOutputs, **{side: duet.addressof(s[side + "_outputs"]) for side in ("rows", "columns")})
+            lib.run("mining_hard", inputs, s["outputs"], s["workspace"])
             return {side: (s[side]["positive_index"], s[side]["negative_index"]) for side in ("rows", "columns")}
 
         return call, lambda mined: pair_distances(x, mined)
@@ -112,10 +118,15 @@ class OnDuet:
                 s.update(workspace=lib.workspace("triplet", inputs), loss_rows=np.empty(n, np.float32), active_rows=np.empty(n, np.float32),
                          loss=np.empty(1, np.float32), active=np.empty(1, np.float32))
                 s.update({name: np.empty_like(x["a"]) for name in ("sum_a", "sum_v", "grad_a", "grad_v")})
+                rows = {"row_loss": s["loss_rows"], "row_active": s["active_rows"]}
+                sums = {"sum_x": s["sum_a"], "sum_y": s["sum_v"]}
+                s.update(outputs=duet.make(duet.TripletOutputs, **rows, **sums), parts=duet.make(duet.TripletLossInputs, **rows),
+                         total=duet.make(duet.TripletLossOutputs, loss=s["loss"], active=s["active"]), sums=duet.make(duet.TripletSums, **sums),
+                         gradients=duet.make(duet.TripletGradients, active=s["active"], grad_loss=one, grad_x=s["grad_a"], grad_y=s["grad_v"]))
             s["grad_a"].fill(0), s["grad_v"].fill(0)
-            lib.run("triplet_forward_gradient", inputs, s["loss_rows"], s["active_rows"], s["sum_a"], s["sum_v"], s["workspace"])
-            lib.call("triplet_loss", lib.context, s["loss_rows"], s["active_rows"], s["loss"], s["active"])
-            lib.call("triplet_add_gradient", lib.context, s["active"], one, s["sum_a"], s["sum_v"], s["grad_a"], s["grad_v"])
+            lib.run("triplet_forward", inputs, s["outputs"], s["workspace"])
+            lib.run("triplet_loss", s["parts"], s["total"])
+            lib.run("triplet_add_gradient", s["sums"], s["gradients"])
             return s
 
         return call, lambda s: {"loss": float(s["loss"][0]), **gradients(s)}
@@ -137,7 +148,7 @@ class OnDuet:
             if not s:
                 s.update(precision=np.empty(n, np.float32), workspace=lib.workspace("retrieval", inputs))
                 s["outputs"] = duet.make(duet.RetrievalOutputs, average_precision=s["precision"])
-            lib.run("retrieval_forward", inputs, duet.byref(s["outputs"]), s["workspace"])
+            lib.run("retrieval_forward", inputs, s["outputs"], s["workspace"])
             return s["precision"]
 
         return call, lambda precision: {"precision": precision, "sample": precision[sample(n)]}

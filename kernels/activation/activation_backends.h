@@ -17,9 +17,11 @@ struct Dropout {
   int64_t first_row;
 };
 
-// Checks the options of a dropout of rows x columns elements; name: the argument's name in messages.
-Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, const char* name, int64_t rows,
-                      int64_t columns, Arguments& arguments);
+// Checks inputs.dropout, of rows x columns elements.
+Dropout check_dropout(const duet_context* context, const duet_dropout_options* given, int64_t rows, int64_t columns,
+                      Arguments& arguments);
+// Whether it drops anything at all.
+bool drops(const duet_dropout_options* given);
 
 DUET_BACKEND_FUNCTION(void, activation_forward, const duet_context& context, duet_activation_kind kind,
                       Matrix<const float> x, Matrix<float> outputs)

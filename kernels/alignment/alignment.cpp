@@ -9,17 +9,19 @@ namespace {
 
 AlignmentInputs check(const duet_alignment_inputs* given, Arguments& arguments) {
   const duet_alignment_inputs inputs = load(given, "inputs");
-  const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_INNER);
+  const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_METRIC_INNER, DUET_METRIC_COSINE);
+  require_reserved(inputs.reserved, "inputs.reserved");
   const auto a = arguments.side(inputs.a, "inputs.a", kAny);
   return {score, a, arguments.side(inputs.v, "inputs.v", a.columns),
           arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};
 }
 
-AlignmentGradients check(const AlignmentInputs& inputs, const duet_matrix& grad_a, const duet_matrix& grad_v,
-                         const duet_vector& grad_scale, Arguments& arguments) {
-  return {arguments.matrix<float>(grad_a, "grad_a", inputs.a.rows, inputs.a.columns, Need::optional),
-          arguments.matrix<float>(grad_v, "grad_v", inputs.v.rows, inputs.v.columns, Need::optional),
-          arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
+// Raw: the gradients of either backward pass.
+template <class Raw>
+AlignmentGradients check(const AlignmentInputs& inputs, const Raw& raw, Arguments& arguments) {
+  return {arguments.matrix<float>(raw.grad_a, "gradients.grad_a", inputs.a.rows, inputs.a.columns, Need::optional),
+          arguments.matrix<float>(raw.grad_v, "gradients.grad_v", inputs.v.rows, inputs.v.columns, Need::optional),
+          arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional)};
 }
 
 size_t needed(const duet_context* context, const AlignmentInputs& inputs) {
@@ -32,20 +34,21 @@ size_t needed(const duet_context* context, const AlignmentInputs& inputs) {
 
 duet_status duet_alignment_workspace(const duet_context* context, const duet_alignment_inputs* inputs, size_t* bytes) {
   return guard("alignment_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     const AlignmentInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
   });
 }
 
-duet_status duet_alignment_forward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row,
-                                   duet_vector lse_column, duet_workspace workspace) {
+duet_status duet_alignment_forward(duet_context* context, const duet_alignment_inputs* inputs,
+                                   const duet_alignment_outputs* outputs, duet_workspace workspace) {
   return guard("alignment_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const AlignmentInputs checked = check(inputs, arguments);
-    const auto row = arguments.vector<float>(lse_row, "lse_row", checked.a.rows, Need::optional);
-    const auto column = arguments.vector<float>(lse_column, "lse_column", checked.v.rows, Need::optional);
+    const auto row = arguments.vector<float>(raw.lse_row, "outputs.lse_row", checked.a.rows, Need::optional);
+    const auto column = arguments.vector<float>(raw.lse_column, "outputs.lse_column", checked.v.rows, Need::optional);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::alignment_forward(*context, checked, row, column, workspace); },
@@ -53,21 +56,21 @@ duet_status duet_alignment_forward(duet_context* context, const duet_alignment_i
   });
 }
 
-duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs, duet_vector lse_row,
-                                    duet_vector lse_column, duet_vector grad_lse_row, duet_vector grad_lse_column,
-                                    duet_matrix grad_a, duet_matrix grad_v, duet_vector grad_scale,
-                                    duet_workspace workspace) {
+duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs,
+                                    const duet_alignment_gradients* gradients, duet_workspace workspace) {
   return guard("alignment_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const AlignmentInputs checked = check(inputs, arguments);
-    const auto grad_row = arguments.vector<const float>(grad_lse_row, "grad_lse_row", checked.a.rows, Need::optional);
+    const auto grad_row =
+        arguments.vector<const float>(raw.grad_lse_row, "gradients.grad_lse_row", checked.a.rows, Need::optional);
     const auto grad_column =
-        arguments.vector<const float>(grad_lse_column, "grad_lse_column", checked.v.rows, Need::optional);
-    const auto row =
-        arguments.vector<const float>(lse_row, "lse_row", checked.a.rows, grad_row ? Need::required : Need::optional);
-    const auto column = arguments.vector<const float>(lse_column, "lse_column", checked.v.rows,
+        arguments.vector<const float>(raw.grad_lse_column, "gradients.grad_lse_column", checked.v.rows, Need::optional);
+    const auto row = arguments.vector<const float>(raw.lse_row, "gradients.lse_row", checked.a.rows,
+                                                   grad_row ? Need::required : Need::optional);
+    const auto column = arguments.vector<const float>(raw.lse_column, "gradients.lse_column", checked.v.rows,
                                                       grad_column ? Need::required : Need::optional);
-    const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale, arguments);
+    const AlignmentGradients gradients = check(checked, raw, arguments);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context,
@@ -77,12 +80,15 @@ duet_status duet_alignment_backward(duet_context* context, const duet_alignment_
 }
 
 duet_status duet_alignment_probabilities(duet_context* context, const duet_alignment_inputs* inputs,
-                                         duet_vector lse_row, duet_matrix probabilities, duet_workspace workspace) {
+                                         const duet_alignment_probabilities_outputs* outputs,
+                                         duet_workspace workspace) {
   return guard("alignment_probabilities", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const AlignmentInputs checked = check(inputs, arguments);
-    const auto row = arguments.vector<const float>(lse_row, "lse_row", checked.a.rows);
-    const auto out = arguments.matrix<float>(probabilities, "probabilities", checked.a.rows, checked.v.rows);
+    const auto row = arguments.vector<const float>(raw.lse_row, "outputs.lse_row", checked.a.rows);
+    const auto out =
+        arguments.matrix<float>(raw.probabilities, "outputs.probabilities", checked.a.rows, checked.v.rows);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::alignment_probabilities(*context, checked, row, out, workspace); },
@@ -91,16 +97,17 @@ duet_status duet_alignment_probabilities(duet_context* context, const duet_align
 }
 
 duet_status duet_alignment_probabilities_backward(duet_context* context, const duet_alignment_inputs* inputs,
-                                                  duet_matrix probabilities, duet_matrix grad_probabilities,
-                                                  duet_matrix grad_a, duet_matrix grad_v, duet_vector grad_scale,
+                                                  const duet_alignment_probabilities_gradients* gradients,
                                                   duet_workspace workspace) {
   return guard("alignment_probabilities_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const AlignmentInputs checked = check(inputs, arguments);
-    const auto p = arguments.matrix<const float>(probabilities, "probabilities", checked.a.rows, checked.v.rows);
-    const auto grad =
-        arguments.matrix<const float>(grad_probabilities, "grad_probabilities", checked.a.rows, checked.v.rows);
-    const AlignmentGradients gradients = check(checked, grad_a, grad_v, grad_scale, arguments);
+    const auto p =
+        arguments.matrix<const float>(raw.probabilities, "gradients.probabilities", checked.a.rows, checked.v.rows);
+    const auto grad = arguments.matrix<const float>(raw.grad_probabilities, "gradients.grad_probabilities",
+                                                    checked.a.rows, checked.v.rows);
+    const AlignmentGradients gradients = check(checked, raw, arguments);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); },

@@ -12,9 +12,10 @@ namespace {
 constexpr float kCircleMargin = 0.25f;  // the paper's for verifying faces (METHOD.md 5.7)
 
 // Numbers of both sides' rows, or of neither's; a side without rows has none to give.
-void check_numbers(Arguments& arguments, const duet_vector& of_a, const char* name_a, const duet_vector& of_v,
-                   const char* name_v, int64_t n, int64_t m, Vector<const int32_t>& to_a, Vector<const int32_t>& to_v) {
-  const auto there = [](const duet_vector& view) { return view.data != nullptr || view.size != 0; };
+void check_numbers(Arguments& arguments, const duet_const_vector& of_a, const char* name_a,
+                   const duet_const_vector& of_v, const char* name_v, int64_t n, int64_t m, Vector<const int32_t>& to_a,
+                   Vector<const int32_t>& to_v) {
+  const auto there = [](const duet_const_vector& view) { return view.data != nullptr || view.size != 0; };
   if (!there(of_a) && !there(of_v)) return;
   to_a = arguments.vector<const int32_t>(of_a, name_a, n, n == 0 ? Need::optional : Need::required);
   to_v = arguments.vector<const int32_t>(of_v, name_v, m, m == 0 ? Need::optional : Need::required);
@@ -97,28 +98,28 @@ size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
 duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs,
                                        size_t* bytes) {
   return guard("contrastive_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     const ContrastiveInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
   });
 }
 
-duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs, duet_vector row_loss,
-                                     duet_vector column_loss, duet_matrix row_statistics, duet_matrix column_statistics,
-                                     duet_workspace workspace) {
+duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs,
+                                     const duet_contrastive_outputs* outputs, duet_workspace workspace) {
   return guard("contrastive_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows;
     ContrastiveOutputs outputs;
-    outputs.row_loss = arguments.vector<float>(row_loss, "row_loss", n);
+    outputs.row_loss = arguments.vector<float>(raw.row_loss, "outputs.row_loss", n);
     if (checked.kind != DUET_CONTRASTIVE_KIND_SIGMOID) {
-      outputs.column_loss = arguments.vector<float>(column_loss, "column_loss", m);
+      outputs.column_loss = arguments.vector<float>(raw.column_loss, "outputs.column_loss", m);
       outputs.row_statistics =
-          arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
+          arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
       outputs.column_statistics =
-          arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
+          arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
     arguments.check(workspace, needed(context, checked));
     dispatch(
@@ -128,27 +129,29 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
 }
 
 duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
-                                      duet_matrix row_statistics, duet_matrix column_statistics, duet_vector row_weight,
-                                      duet_vector column_weight, duet_matrix grad_a, duet_matrix grad_v,
-                                      duet_vector grad_scale, duet_vector grad_bias, duet_workspace workspace) {
+                                      const duet_contrastive_gradients* gradients, duet_workspace workspace) {
   return guard("contrastive_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows, d = checked.a.columns;
     Matrix<const float> rows, columns;
     ContrastiveGradients gradients;
-    gradients.row_weight = arguments.vector<const float>(row_weight, "row_weight", n, Need::optional);
+    gradients.row_weight = arguments.vector<const float>(raw.row_weight, "gradients.row_weight", n, Need::optional);
     if (checked.kind != DUET_CONTRASTIVE_KIND_SIGMOID) {
-      rows = arguments.matrix<const float>(row_statistics, "row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
-      columns = arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
-      gradients.column_weight = arguments.vector<const float>(column_weight, "column_weight", m, Need::optional);
-      require_absent(grad_bias, "grad_bias", "without sigmoid");
+      rows =
+          arguments.matrix<const float>(raw.row_statistics, "gradients.row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
+      columns = arguments.matrix<const float>(raw.column_statistics, "gradients.column_statistics", m,
+                                              DUET_CONTRASTIVE_STATISTICS);
+      gradients.column_weight =
+          arguments.vector<const float>(raw.column_weight, "gradients.column_weight", m, Need::optional);
+      require_absent(raw.grad_bias, "gradients.grad_bias", "without sigmoid");
     } else {
-      gradients.bias = arguments.vector<float>(grad_bias, "grad_bias", 1, Need::optional);
+      gradients.bias = arguments.vector<float>(raw.grad_bias, "gradients.grad_bias", 1, Need::optional);
     }
-    gradients.a = arguments.matrix<float>(grad_a, "grad_a", n, d, Need::optional);
-    gradients.v = arguments.matrix<float>(grad_v, "grad_v", m, d, Need::optional);
-    gradients.scale = arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional);
+    gradients.a = arguments.matrix<float>(raw.grad_a, "gradients.grad_a", n, d, Need::optional);
+    gradients.v = arguments.matrix<float>(raw.grad_v, "gradients.grad_v", m, d, Need::optional);
+    gradients.scale = arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); },

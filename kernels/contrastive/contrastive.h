@@ -1,33 +1,27 @@
-/* Contrastive losses over all pairs, streamed (METHOD.md 5). inputs: a n x d, v m x d, scale 1 (1/temperature).
+/* Contrastive losses over all pairs, streamed (METHOD.md 5).
    infonce: row_loss[i] = lse_i - s_ii, the cross-entropy of row i against its own pair (equal global indices; a row
      whose pair is not among the columns has no target: loss and gradient 0); column_loss[j] likewise.
-   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from class_a n x C, class_v m x C,
-   trust_a n, trust_v m, paired.
-   sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias (1); W the
-     identity (class_* null) or W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the
-     statistics are not touched and may be null.
+   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from classes, trust and paired.
+   sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias; W the identity
+     (class_* null) or W = q_i.q_j. Divide by n. It has no column terms: column_loss, column_weight and the statistics
+     are not touched and may be null.
    decoupled, circle, ntxent: losses on a relation of pairs, rows and columns (METHOD.md 5.6 to 5.8). A pair is positive
-     where it is the own pair (equal global indices), where its row and column are of one group (group_a n, group_v m,
-     int32; below 0: of none), or where both are labelled alike (labels_a n, labels_v m, int32; below 0: unlabelled).
-     A pair that is not positive is negative, but with labels only where its row and column are both labelled. With
-     exclude_own (not 0) the own pair is neither. What is neither takes no part. labels_a and labels_v null: no labels;
-     group_a and group_v null: no groups. A row without positives or without negatives has loss and gradient 0.
-     margin: circle's, at least 0 and finite, 0: 0.25.
+     where it is the own pair (equal global indices), where its row and column are of one group, or where both are
+     labelled alike. A pair that is not positive is negative, but with labels only where its row and column are both
+     labelled. With exclude_own the own pair is neither. What is neither takes no part. A row without positives or
+     without negatives has loss and gradient 0.
    What a kind does not read is null (0), else the call is refused: classes with infonce, trust without multi_positive,
    bias and grad_bias without sigmoid, classes with decoupled, circle and ntxent, labels, groups and exclude_own without
    them, margin without circle.
-   row_statistics n x DUET_CONTRASTIVE_STATISTICS: lse, N (infonce: N is 1 where the row has a target, else 0), and the
-     log-odds of the own pair where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it
-     is not among the columns, inf where nothing else is); column_statistics m x DUET_CONTRASTIVE_STATISTICS likewise;
-     backward reads them. decoupled, circle, ntxent: what backward needs of the row, 0 where it needs less.
-   Backward takes the upstream weight of each row (n) and column (m), null: 0, and adds into grad_a, grad_v, grad_scale
-   (1), grad_bias (1, sigmoid alone); null: not computed. Same inputs, same bits. n = 0 or m = 0: losses 0. trust null:
-   1. Never n x m memory.
-   grad_factor_a, grad_factor_v (1 each, null: 1) multiply what backward adds into grad_a and into grad_v, and nothing
-     else: no loss, statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the
-     rows hold. So one pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken;
-     NaN shows in the side's gradient.
-   Workspace: duet_contrastive_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   A row's statistics: lse, N (infonce: N is 1 where the row has a target, else 0), and the log-odds of the own pair
+     where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns,
+     inf where nothing else is); a column's likewise; backward reads them. decoupled, circle, ntxent: what backward
+   needs of the row, 0 where it needs less. Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not
+   computed. grad_factor_a, grad_factor_v multiply what it adds into grad_a and into grad_v, and nothing else: no loss,
+   statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the rows hold. So one
+   pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken; NaN shows in the
+   side's gradient. Same inputs, same bits. n = 0 or m = 0: losses 0. Never n x m memory. Workspace:
+   duet_contrastive_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
@@ -48,36 +42,60 @@ typedef enum duet_contrastive_kind {
   DUET_CONTRASTIVE_KIND_NTXENT = 5
 } duet_contrastive_kind;
 
-enum { DUET_CONTRASTIVE_STATISTICS = 3 };
+enum { DUET_CONTRASTIVE_STATISTICS = 3 }; /* of a row or a column */
 
 typedef struct duet_contrastive_inputs {
-  size_t struct_size;
-  duet_contrastive_kind kind;
-  duet_matrix a, v;
-  duet_matrix class_a, class_v;
-  duet_vector trust_a, trust_v;
-  duet_vector scale, bias;
-  int32_t paired; /* multi_positive alone: the own pair counts as a positive whatever its trust */
-  int64_t first_row, first_column;
-  duet_vector grad_factor_a, grad_factor_v; /* backward alone */
-  duet_vector labels_a, labels_v;           /* n, m, int32 */
-  duet_vector group_a, group_v;             /* n, m, int32 */
-  int32_t exclude_own;
-  float margin;
+  size_t struct_size;              /* set by DUET_CONTRASTIVE_INPUTS_INIT */
+  duet_const_matrix a;             /* n x d, float32 */
+  duet_const_matrix v;             /* m x d, float32 */
+  duet_const_matrix class_a;       /* n x C, float32: class distributions; of multi_positive and sigmoid, may be null */
+  duet_const_matrix class_v;       /* m x C, float32; null where class_a is */
+  duet_const_vector trust_a;       /* n, float32, 0 to 1; null: 1 */
+  duet_const_vector trust_v;       /* m, float32, 0 to 1; null: 1 */
+  duet_const_vector scale;         /* 1, float32: 1 / temperature */
+  duet_const_vector bias;          /* 1, float32: sigmoid's, added to the score */
+  duet_const_vector grad_factor_a; /* 1, float32: of backward alone; null: 1 */
+  duet_const_vector grad_factor_v; /* 1, float32: of backward alone; null: 1 */
+  duet_const_vector labels_a;      /* n, int32; below 0: unlabelled; null: no labels */
+  duet_const_vector labels_v;      /* m, int32; null where labels_a is */
+  duet_const_vector group_a;       /* n, int32; below 0: of none; null: no groups */
+  duet_const_vector group_v;       /* m, int32; null where group_a is */
+  int64_t first_row;               /* global index of row 0 of a, 0 or more */
+  int64_t first_column;            /* global index of row 0 of v, 0 or more */
+  duet_contrastive_kind kind;      /* which loss */
+  int32_t paired;                  /* multi_positive alone: not 0: the own pair is a positive whatever its trust */
+  int32_t exclude_own;             /* not 0: the own pair is neither positive nor negative */
+  float margin;                    /* circle's, at least 0 and finite, in the score's unit before scale; 0: 0.25 */
 } duet_contrastive_inputs;
-#define DUET_CONTRASTIVE_INPUTS_INIT \
-  { sizeof(duet_contrastive_inputs) }
+#define DUET_CONTRASTIVE_INPUTS_INIT DUET_INIT(duet_contrastive_inputs, )
+typedef struct duet_contrastive_outputs {
+  size_t struct_size;            /* set by DUET_CONTRASTIVE_OUTPUTS_INIT */
+  duet_vector row_loss;          /* n, float32 [nats] */
+  duet_vector column_loss;       /* m, float32 [nats] */
+  duet_matrix row_statistics;    /* n x DUET_CONTRASTIVE_STATISTICS, float32 */
+  duet_matrix column_statistics; /* m x DUET_CONTRASTIVE_STATISTICS, float32 */
+} duet_contrastive_outputs;
+#define DUET_CONTRASTIVE_OUTPUTS_INIT DUET_INIT(duet_contrastive_outputs, )
+typedef struct duet_contrastive_gradients {
+  size_t struct_size;                  /* set by DUET_CONTRASTIVE_GRADIENTS_INIT */
+  duet_const_matrix row_statistics;    /* n x DUET_CONTRASTIVE_STATISTICS, float32, as forward wrote it */
+  duet_const_matrix column_statistics; /* m x DUET_CONTRASTIVE_STATISTICS, float32, as forward wrote it */
+  duet_const_vector row_weight;        /* n, float32: d loss / d row_loss; null: 0 */
+  duet_const_vector column_weight;     /* m, float32: d loss / d column_loss; null: 0 */
+  duet_matrix grad_a;                  /* n x d, float32: d loss / d a is added; may be null */
+  duet_matrix grad_v;                  /* m x d, float32: d loss / d v is added; may be null */
+  duet_vector grad_scale;              /* 1, float32: d loss / d scale is added; may be null */
+  duet_vector grad_bias;               /* 1, float32: d loss / d bias is added, of sigmoid alone; may be null */
+} duet_contrastive_gradients;
+#define DUET_CONTRASTIVE_GRADIENTS_INIT DUET_INIT(duet_contrastive_gradients, )
 
+/* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs,
                                                 size_t* bytes);
 DUET_API duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs,
-                                              duet_vector row_loss, duet_vector column_loss, duet_matrix row_statistics,
-                                              duet_matrix column_statistics, duet_workspace workspace);
+                                              const duet_contrastive_outputs* outputs, duet_workspace workspace);
 DUET_API duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
-                                               duet_matrix row_statistics, duet_matrix column_statistics,
-                                               duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
-                                               duet_matrix grad_v, duet_vector grad_scale, duet_vector grad_bias,
-                                               duet_workspace workspace);
+                                               const duet_contrastive_gradients* gradients, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

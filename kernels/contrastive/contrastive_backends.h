@@ -10,9 +10,6 @@
 
 namespace duet {
 
-template <>
-inline constexpr size_t kFirstSize<duet_contrastive_inputs> = offsetof(duet_contrastive_inputs, grad_factor_a);
-
 struct ContrastiveInputs {
   duet_contrastive_kind kind;
   Matrix<const float> a, v;              // n x d, m x d

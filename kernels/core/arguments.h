@@ -26,21 +26,26 @@ bool share_memory(const Region& a, const Region& b);
 // Names are kept as pointers: they must live as long as this does.
 class Arguments {
  public:
+  // Look::shapes: of a call that asks for a workspace's size. Data may be null, and what is returned for an argument
+  // whose shape is not empty has data that must not be reached.
+  explicit Arguments(Look look = Look::data) : look_(look) {}
+
+  Look look() const { return look_; }
   template <class T>
-  Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns,
+  Matrix<T> matrix(const MatrixView<T>& view, const char* name, int64_t rows, int64_t columns,
                    Need need = Need::required) {
-    const Matrix<T> given = duet::matrix<T>(view, name, rows, columns, need);
+    const Matrix<T> given = duet::matrix<T>(view, name, rows, columns, need, look_);
     add(name, given);
     return given;
   }
   template <class T>
-  Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need need = Need::required) {
-    const Vector<T> given = duet::vector<T>(view, name, size, need);
+  Vector<T> vector(const VectorView<T>& view, const char* name, int64_t size, Need need = Need::required) {
+    const Vector<T> given = duet::vector<T>(view, name, size, need, look_);
     add(name, given);
     return given;
   }
   // One side of an operation on pairs of rows: the numbers of its rows are int32 in tiles and results.
-  Matrix<const float> side(const duet_matrix& view, const char* name, int64_t columns) {
+  Matrix<const float> side(const duet_const_matrix& view, const char* name, int64_t columns) {
     const Matrix<const float> given = matrix<const float>(view, name, kAny, columns);
     require(given.rows <= INT32_MAX, name, ": expected below 2^31 rows, got ", given.rows);
     return given;
@@ -94,18 +99,21 @@ class Arguments {
   Clash clash() const;
   [[noreturn]] static void refuse(const Clash& clash);
 
+  Look look_;
   int count_ = 0;
   Region regions_[kMost];
 };
 
 // Whether a view was given at all.
-inline bool is_there(const duet_matrix& view) { return view.data != nullptr || (view.rows != 0 && view.columns != 0); }
+inline bool is_there(const duet_const_matrix& view) {
+  return view.data != nullptr || (view.rows != 0 && view.columns != 0);
+}
 
 // For an argument that another one, which is not there, would give its meaning: without it, it would be ignored.
-inline void require_absent(const duet_matrix& view, const char* name, const char* without) {
+inline void require_absent(const duet_const_matrix& view, const char* name, const char* without) {
   require(view.rows == 0 || view.columns == 0, name, ": expected null ", without);
 }
-inline void require_absent(const duet_vector& view, const char* name, const char* without) {
+inline void require_absent(const duet_const_vector& view, const char* name, const char* without) {
   require(view.size == 0, name, ": expected null ", without);
 }
 

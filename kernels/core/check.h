@@ -68,24 +68,46 @@ enum class Need { required, optional };
 // process can address.
 inline constexpr int64_t kMostElements = int64_t{1} << 45;
 
+// What a call looks at: a call that asks for a workspace's size has no data, and is not looked at for any.
+enum class Look { data, shapes };
+
 // Whether an argument was given; throws with its name where it is not of this type and shape.
-bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need);
-bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need);
+bool is_given(const duet_const_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns,
+              Need need, Look look = Look::data);
+bool is_given(const duet_const_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need,
+              Look look = Look::data);
 
 // Whether a view says where the next row begins; a single row or none needs no stride, and whatever it holds is not
 // read.
-inline bool has_stride(const duet_matrix& view) { return view.rows > 1 && view.columns > 0; }
+inline bool has_stride(const duet_const_matrix& view) { return view.rows > 1 && view.columns > 0; }
+
+// The views of the C interface that elements of T come in.
+template <class T>
+using MatrixView = std::conditional_t<std::is_const_v<T>, duet_const_matrix, duet_matrix>;
+template <class T>
+using VectorView = std::conditional_t<std::is_const_v<T>, duet_const_vector, duet_vector>;
+
+namespace detail {
+// Stands for the data of an argument of which the shape alone is looked at: present, and never reached.
+template <class T>
+T* somewhere() {
+  return reinterpret_cast<T*>(uintptr_t{4096});
+}
+}  // namespace detail
 
 // rows x columns of T, checked; without data where it is optional and was not given.
 template <class T>
-Matrix<T> matrix(const duet_matrix& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required) {
-  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), rows, columns, need)) return {};
-  return {static_cast<T*>(view.data), view.rows, view.columns, has_stride(view) ? view.row_stride : view.columns};
+Matrix<T> matrix(const MatrixView<T>& view, const char* name, int64_t rows, int64_t columns, Need need = Need::required,
+                 Look look = Look::data) {
+  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), rows, columns, need, look)) return {};
+  T* const data = look == Look::shapes ? detail::somewhere<T>() : static_cast<T*>(view.data);
+  return {data, view.rows, view.columns, has_stride(view) ? view.row_stride : view.columns};
 }
 template <class T>
-Vector<T> vector(const duet_vector& view, const char* name, int64_t size, Need need = Need::required) {
-  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), size, need)) return {};
-  return {static_cast<T*>(view.data), view.size};
+Vector<T> vector(const VectorView<T>& view, const char* name, int64_t size, Need need = Need::required,
+                 Look look = Look::data) {
+  if (!is_given(view, name, dtype_of<std::remove_const_t<T>>(), size, need, look)) return {};
+  return {look == Look::shapes ? detail::somewhere<T>() : static_cast<T*>(view.data), view.size};
 }
 
 // The size of a struct of the C interface in the first version that had it. A struct that has grown since specialises
@@ -95,7 +117,8 @@ inline constexpr size_t kFirstSize = sizeof(Struct);
 
 namespace detail {
 [[noreturn]] void refuse_struct_size(const char* name, size_t first, size_t last, size_t given);
-}
+[[noreturn]] void refuse_element_size(const char* name, size_t expected, size_t given);
+}  // namespace detail
 
 // The caller's struct, or the fields it knows of, the rest zero: a caller compiled against an older header passes a
 // smaller struct_size.
@@ -107,6 +130,17 @@ Struct load(const Struct* given, const char* name) {
     detail::refuse_struct_size(name, kFirstSize<Struct>, sizeof(Struct), given->struct_size);
   std::memcpy(&value, given, given->struct_size);
   return value;
+}
+
+// An array of structs, whose size its caller tells so that a later version can add fields to them.
+template <class Struct>
+void check_element_size(size_t given, const char* name) {
+  if (given != sizeof(Struct)) detail::refuse_element_size(name, sizeof(Struct), given);
+}
+
+// A field that a later version may give a meaning.
+inline void require_reserved(int32_t given, const char* name) {
+  require(given == 0, name, ": expected 0, as the struct's _INIT sets it, got ", given);
 }
 
 // What an enumeration of the C interface holds, which may be none of its values; to read such a one as an enumeration

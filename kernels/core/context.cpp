@@ -16,9 +16,6 @@
 
 namespace duet {
 
-template <>
-inline constexpr size_t kFirstSize<duet_context_options> = offsetof(duet_context_options, faults);
-
 namespace {
 
 // The cgroup's CPU quota in cores, or a large number where there is none (v2 first, then v1).

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "status.h"
+#include "view.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,16 +37,18 @@ typedef struct duet_context duet_context;
 typedef struct duet_fault {
   const char* argument; /* a text of the library; null: there is no fault */
   int64_t position;     /* -1: the argument is a scalar */
-  double value, low, high;
+  double value;         /* what was met */
+  double low;           /* the least that is expected */
+  double high;          /* the largest */
 } duet_fault;
 
 typedef struct duet_context_options {
-  size_t struct_size;
-  duet_device device;
-  int32_t device_index;
-  int32_t threads; /* CPU threads a call may use; 0: what the affinity mask and the cgroup's quota allow */
-  duet_precision precision;
-  void* stream; /* CUDA: the cudaStream_t to work on, borrowed; null: the default stream */
+  size_t struct_size;       /* set by DUET_CONTEXT_OPTIONS_INIT */
+  duet_device device;       /* where calls run and their memory lies */
+  int32_t device_index;     /* CUDA: which of them, below duet_device_count() */
+  int32_t threads;          /* CPU threads a call may use; 0: what the affinity mask and the cgroup's quota allow */
+  duet_precision precision; /* CUDA: of tile products */
+  void* stream;             /* CUDA: the cudaStream_t to work on, borrowed; null: the default stream */
   /* CUDA: where the first index, label or ratio out of range is noted, in the device's memory, filled with zeros;
      borrowed. Such a call then neither waits for the device nor fails, and keeps to its memory whatever the values are.
      null: a call looks at its values and refuses them, which waits for the device; while the stream is captured nothing
@@ -56,8 +59,7 @@ typedef struct duet_context_options {
   int64_t small_rows;
 } duet_context_options;
 
-#define DUET_CONTEXT_OPTIONS_INIT \
-  { sizeof(duet_context_options) }
+#define DUET_CONTEXT_OPTIONS_INIT DUET_INIT(duet_context_options, )
 
 /* options may be null: CPU, all allowed threads. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_UNSUPPORTED (no such
    backend in this build, no device, a GPU for which this build holds no code or that gives a block less than 99 KiB of

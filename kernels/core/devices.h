@@ -7,6 +7,7 @@
 
 #include "context.h"
 #include "status.h"
+#include "view.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,8 +24,7 @@ typedef struct duet_device_facts {
   int32_t driver_version;        /* CUDA: 13000 for 13.0 */
   int32_t emulated;              /* 1: no device, the emulator plays one */
 } duet_device_facts;
-#define DUET_DEVICE_FACTS_INIT \
-  { sizeof(duet_device_facts) }
+#define DUET_DEVICE_FACTS_INIT DUET_INIT(duet_device_facts, )
 
 /* count: of the CPU 1. Errors: DUET_STATUS_INVALID_ARGUMENT; DUET_STATUS_UNSUPPORTED where this build lacks the
    backend; DUET_STATUS_CUDA_ERROR where the machine has no device that CUDA can use: the text says why. */

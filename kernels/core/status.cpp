@@ -80,8 +80,10 @@ std::string fault_text(const duet_fault& fault) {
   return out.str();
 }
 
-bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns, Need need) {
-  if (need == Need::optional && view.data == nullptr && (view.rows == 0 || view.columns == 0)) return false;
+bool is_given(const duet_const_matrix& view, const char* name, duet_dtype dtype, int64_t rows, int64_t columns,
+              Need need, Look look) {
+  const bool no_data = view.data == nullptr || look == Look::shapes;
+  if (need == Need::optional && no_data && (view.rows == 0 || view.columns == 0)) return false;
   const int given = enum_value(view.dtype);
   require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
   require(view.rows >= 0 && view.columns >= 0 && (rows == kAny || view.rows == rows) &&
@@ -97,19 +99,22 @@ bool is_given(const duet_matrix& view, const char* name, duet_dtype dtype, int64
   }
   require(view.rows <= kMostElements / apart, name, ": expected at most 2^45 elements, got ", view.rows, " rows of ",
           apart);
-  require(view.data != nullptr || view.rows == 0 || view.columns == 0, name, ": null data for ", view.rows, " x ",
-          view.columns);
+  require(view.data != nullptr || view.rows == 0 || view.columns == 0 || look == Look::shapes, name, ": null data for ",
+          view.rows, " x ", view.columns);
+  require(view.reserved == 0, name, ": expected 0 in reserved, got ", view.reserved);
   return true;
 }
 
-bool is_given(const duet_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need) {
-  if (need == Need::optional && view.data == nullptr && view.size == 0) return false;
+bool is_given(const duet_const_vector& view, const char* name, duet_dtype dtype, int64_t size, Need need, Look look) {
+  if (need == Need::optional && (view.data == nullptr || look == Look::shapes) && view.size == 0) return false;
   const int given = enum_value(view.dtype);
   require(given == dtype, name, ": expected dtype ", Dtype{dtype}, ", got ", Dtype{given});
   require(view.size >= 0 && (size == kAny || view.size == size), name, ": expected ", Extent{size}, " elements, got ",
           view.size);
   require(view.size <= kMostElements, name, ": expected at most 2^45 elements, got ", view.size);
-  require(view.data != nullptr || view.size == 0, name, ": null data for ", view.size, " elements");
+  require(view.data != nullptr || view.size == 0 || look == Look::shapes, name, ": null data for ", view.size,
+          " elements");
+  require(view.reserved == 0, name, ": expected 0 in reserved, got ", view.reserved);
   return true;
 }
 
@@ -117,6 +122,10 @@ void detail::refuse_struct_size(const char* name, size_t first, size_t last, siz
   const std::string expected = first == last ? text(last) : text(first, " to ", last);
   throw Error(DUET_STATUS_INVALID_ARGUMENT,
               text(name, ".struct_size: expected ", expected, " as the struct's _INIT sets it, got ", given));
+}
+
+void detail::refuse_element_size(const char* name, size_t expected, size_t given) {
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(name, ": expected ", expected, ", the size of one, got ", given));
 }
 
 void check_first(int64_t first, int64_t count, const char* name, const char* field) {

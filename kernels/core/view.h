@@ -1,5 +1,6 @@
 /* Views: where an array lies and what its shape is. They own nothing; int64 throughout, because n x m never fits in
-   int. */
+   int. What a call only reads it takes as a const view (duet_const_matrix, duet_const_vector), what it writes as
+   another. A view keeps its size in every version; the structs of the operations may grow. */
 #ifndef DUET_CORE_VIEW_H
 #define DUET_CORE_VIEW_H
 
@@ -20,55 +21,144 @@ typedef enum duet_dtype {
   DUET_DTYPE_F64 = 6 /* of tensors in model files: every operation refuses it */
 } duet_dtype;
 
-/* Row-major; element (i, j) is data[i * row_stride + j], row_stride in elements, at least columns and below 2^31; it is
-   not read where rows is 0 or 1 or columns is 0. columns is below 2^31. data may be null where rows or columns is 0,
-   and wherever an operation says that an argument is optional. Inputs are never written through a view, and what a call
-   writes (outputs, gradients, the workspace) shares no memory with any other of its arguments: such a call is refused,
-   but where an operation says that it works in place. Inputs may share memory, and the columns of one buffer may be
-   arguments of their own. */
+/* Row-major; element (i, j) is data[i * row_stride + j]. What a call writes (outputs, gradients, the workspace) shares
+   no memory with any other of its arguments: such a call is refused, but where an operation says that it works in
+   place. Inputs may share memory, and the columns of one buffer may be arguments of their own. */
+typedef struct duet_const_matrix {
+  const void* data;   /* null where rows or columns is 0, where an operation says that an argument is optional, and in
+                         every call that asks for a workspace's size */
+  int64_t rows;       /* 0 or more */
+  int64_t columns;    /* 0 or more, below 2^31 */
+  int64_t row_stride; /* in elements, at least columns and below 2^31; not read where rows is 0 or 1 or columns is 0 */
+  duet_dtype dtype;   /* of an element */
+  int32_t reserved;   /* 0 */
+} duet_const_matrix;
+
+/* The same, contiguous. A scalar that may change from step to step is a vector of size 1 in the context's memory. */
+typedef struct duet_const_vector {
+  const void* data; /* as of a matrix */
+  int64_t size;     /* elements, 0 or more */
+  duet_dtype dtype; /* of an element */
+  int32_t reserved; /* 0 */
+} duet_const_vector;
+
+/* Fields as of duet_const_matrix. In C++ it converts to one by itself, in C by duet_matrix_as_const(). */
 typedef struct duet_matrix {
   void* data;
   int64_t rows, columns, row_stride;
   duet_dtype dtype;
+  int32_t reserved;
+#ifdef __cplusplus
+  operator duet_const_matrix() const {
+    const duet_const_matrix view = {data, rows, columns, row_stride, dtype, reserved};
+    return view;
+  }
+#endif
 } duet_matrix;
 
-/* Contiguous. A scalar that may change from step to step is a vector of size 1 in the context's memory. */
+/* Fields as of duet_const_vector. In C++ it converts to one by itself, in C by duet_vector_as_const(). */
 typedef struct duet_vector {
   void* data;
   int64_t size;
   duet_dtype dtype;
+  int32_t reserved;
+#ifdef __cplusplus
+  operator duet_const_vector() const {
+    const duet_const_vector view = {data, size, dtype, reserved};
+    return view;
+  }
+#endif
 } duet_vector;
 
-/* Scratch memory of the caller, 64-byte aligned, in the context's memory; its content is undefined before and after a
-   call. Shapes for which it would be larger than any memory are DUET_STATUS_OUT_OF_MEMORY. */
+/* Scratch memory of the caller. Its content is undefined before and after a call. Shapes for which it would be larger
+   than any memory are DUET_STATUS_OUT_OF_MEMORY. */
 typedef struct duet_workspace {
-  void* data;
-  size_t bytes;
+  void* data;   /* aligned to 64 bytes, in the context's memory; may be null where the operation asks for 0 bytes */
+  size_t bytes; /* at least what the operation's *_workspace() says, which needs shapes alone */
 } duet_workspace;
 
-/* Contiguous views of plain arrays. */
-static inline duet_matrix duet_f32_matrix(const float* data, int64_t rows, int64_t columns) {
-  duet_matrix view = {(void*)data, rows, columns, columns, DUET_DTYPE_F32};
+/* The initializer of a struct of this interface: struct_size, and what the second argument sets, DUET_SET() of a field
+   and its value one after another; every other field is 0. A C initializer may stand wherever a constant may. */
+#ifdef __cplusplus
+#define DUET_SET(field, value) initial.field = value;
+#define DUET_INIT(type, sets)             \
+  ([]() {                                 \
+    type initial = type();                \
+    initial.struct_size = sizeof initial; \
+    sets return initial;                  \
+  }())
+#else
+#define DUET_SET(field, value) , .field = value
+#define DUET_INIT(type, sets) \
+  { .struct_size = sizeof(type) sets }
+#endif
+
+/* The same memory, to be read alone. */
+static inline duet_const_matrix duet_matrix_as_const(duet_matrix written) {
+  const duet_const_matrix view = {written.data,       written.rows,  written.columns,
+                                  written.row_stride, written.dtype, written.reserved};
   return view;
 }
-static inline duet_matrix duet_i32_matrix(const int32_t* data, int64_t rows, int64_t columns) {
-  duet_matrix view = {(void*)data, rows, columns, columns, DUET_DTYPE_I32};
+static inline duet_const_vector duet_vector_as_const(duet_vector written) {
+  const duet_const_vector view = {written.data, written.size, written.dtype, written.reserved};
   return view;
 }
-static inline duet_vector duet_f32_vector(const float* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_DTYPE_F32};
+
+/* Contiguous views of plain arrays: rows x columns, or size elements, at data. */
+static inline duet_matrix duet_f32_matrix(float* data, int64_t rows, int64_t columns) {
+  const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_F32, 0};
   return view;
 }
-static inline duet_vector duet_i32_vector(const int32_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_DTYPE_I32};
+static inline duet_const_matrix duet_f32_const_matrix(const float* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_F32, 0};
   return view;
 }
-static inline duet_vector duet_i64_vector(const int64_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_DTYPE_I64};
+static inline duet_matrix duet_i32_matrix(int32_t* data, int64_t rows, int64_t columns) {
+  const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_I32, 0};
   return view;
 }
-static inline duet_vector duet_u32_vector(const uint32_t* data, int64_t size) {
-  duet_vector view = {(void*)data, size, DUET_DTYPE_U32};
+static inline duet_const_matrix duet_i32_const_matrix(const int32_t* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_I32, 0};
+  return view;
+}
+static inline duet_matrix duet_i64_matrix(int64_t* data, int64_t rows, int64_t columns) {
+  const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_I64, 0};
+  return view;
+}
+static inline duet_const_matrix duet_i64_const_matrix(const int64_t* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_I64, 0};
+  return view;
+}
+static inline duet_vector duet_f32_vector(float* data, int64_t size) {
+  const duet_vector view = {data, size, DUET_DTYPE_F32, 0};
+  return view;
+}
+static inline duet_const_vector duet_f32_const_vector(const float* data, int64_t size) {
+  const duet_const_vector view = {data, size, DUET_DTYPE_F32, 0};
+  return view;
+}
+static inline duet_vector duet_i32_vector(int32_t* data, int64_t size) {
+  const duet_vector view = {data, size, DUET_DTYPE_I32, 0};
+  return view;
+}
+static inline duet_const_vector duet_i32_const_vector(const int32_t* data, int64_t size) {
+  const duet_const_vector view = {data, size, DUET_DTYPE_I32, 0};
+  return view;
+}
+static inline duet_vector duet_i64_vector(int64_t* data, int64_t size) {
+  const duet_vector view = {data, size, DUET_DTYPE_I64, 0};
+  return view;
+}
+static inline duet_const_vector duet_i64_const_vector(const int64_t* data, int64_t size) {
+  const duet_const_vector view = {data, size, DUET_DTYPE_I64, 0};
+  return view;
+}
+static inline duet_vector duet_u32_vector(uint32_t* data, int64_t size) {
+  const duet_vector view = {data, size, DUET_DTYPE_U32, 0};
+  return view;
+}
+static inline duet_const_vector duet_u32_const_vector(const uint32_t* data, int64_t size) {
+  const duet_const_vector view = {data, size, DUET_DTYPE_U32, 0};
   return view;
 }
 

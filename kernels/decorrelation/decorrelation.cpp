@@ -6,6 +6,8 @@
 namespace duet {
 namespace {
 
+constexpr float kDefaultEps = 1e-5f;
+
 struct Pairs {
   Matrix<const float> a, v;
   float eps;
@@ -15,8 +17,9 @@ Pairs check(const duet_decorrelation_inputs* inputs, Arguments& arguments) {
   const auto given = load(inputs, "inputs");
   const auto a = arguments.side(given.a, "inputs.a", kAny);
   const auto v = arguments.matrix<const float>(given.v, "inputs.v", a.rows, a.columns);
-  require(given.eps > 0, "inputs.eps: expected a positive number, got ", given.eps);
-  return {a, v, given.eps};
+  require(given.eps >= 0, "inputs.eps: expected a positive number, or 0 for the default, got ", given.eps);
+  require_reserved(given.reserved, "inputs.reserved");
+  return {a, v, given.eps == 0 ? kDefaultEps : given.eps};
 }
 
 size_t workspace_bytes(const duet_context* context, const Pairs& pairs) {
@@ -33,18 +36,19 @@ using namespace duet;
 duet_status duet_decorrelation_workspace(const duet_context* context, const duet_decorrelation_inputs* inputs,
                                          size_t* bytes) {
   return guard("decorrelation_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
     *bytes = workspace_bytes(context, check(inputs, arguments));
   });
 }
 
-duet_status duet_decorrelation_forward(duet_context* context, const duet_decorrelation_inputs* inputs, duet_vector loss,
-                                       duet_workspace workspace) {
+duet_status duet_decorrelation_forward(duet_context* context, const duet_decorrelation_inputs* inputs,
+                                       const duet_decorrelation_outputs* outputs, duet_workspace workspace) {
   return guard("decorrelation_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const Pairs pairs = check(inputs, arguments);
-    const auto to = arguments.vector<float>(loss, "loss", 1);
+    const auto to = arguments.vector<float>(raw.loss, "outputs.loss", 1);
     arguments.check(workspace, workspace_bytes(context, pairs));
     const Workspace scratch(workspace);
     dispatch(
@@ -54,14 +58,16 @@ duet_status duet_decorrelation_forward(duet_context* context, const duet_decorre
 }
 
 duet_status duet_decorrelation_backward(duet_context* context, const duet_decorrelation_inputs* inputs,
-                                        duet_vector grad_loss, duet_matrix grad_a, duet_matrix grad_v,
-                                        duet_workspace workspace) {
+                                        const duet_decorrelation_gradients* gradients, duet_workspace workspace) {
   return guard("decorrelation_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const Pairs pairs = check(inputs, arguments);
-    const auto upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
-    const auto to_a = arguments.matrix<float>(grad_a, "grad_a", pairs.a.rows, pairs.a.columns, Need::optional);
-    const auto to_v = arguments.matrix<float>(grad_v, "grad_v", pairs.a.rows, pairs.a.columns, Need::optional);
+    const auto upstream = arguments.vector<const float>(raw.grad_loss, "gradients.grad_loss", 1);
+    const auto to_a =
+        arguments.matrix<float>(raw.grad_a, "gradients.grad_a", pairs.a.rows, pairs.a.columns, Need::optional);
+    const auto to_v =
+        arguments.matrix<float>(raw.grad_v, "gradients.grad_v", pairs.a.rows, pairs.a.columns, Need::optional);
     arguments.check(workspace, workspace_bytes(context, pairs));
     const Workspace scratch(workspace);
     dispatch(

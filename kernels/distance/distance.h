@@ -1,11 +1,8 @@
-/* Pairwise distances D = dist(X, Y), METHOD.md 1.
-   inputs: x n x d, y m x d. distances n x m. No distance is negative, cosine is in [0, 2]; equal rows give exactly 0;
-   close pairs are recomputed directly. Backward reads distances (as forward gave them) for euclidean, and for cosine
-   where they are not null: gradients of close pairs then keep their digits; any other metric refuses them. It adds into
-   grad_x (n x d) and grad_y (m x d); a null gradient is not computed. euclidean has gradient 0 where D = 0, cosine
-   where a row's norm is below 1e-12. NaN in a row gives NaN in its distances. Same inputs, same bits. n = 0 or m = 0:
-   nothing to write. Workspace: duet_distance_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
-   DUET_STATUS_WORKSPACE_TOO_SMALL. */
+/* Pairwise distances D = dist(X, Y), METHOD.md 1. No distance is negative, cosine is in [0, 2]; equal rows give exactly
+   0; close pairs are recomputed directly. Backward adds into grad_x and grad_y; a null gradient is not computed.
+   euclidean has gradient 0 where D = 0, cosine where a row's norm is below 1e-12. NaN in a row gives NaN in its
+   distances. Same inputs, same bits. n = 0 or m = 0: nothing to write. Workspace: duet_distance_workspace(), enough for
+   either pass. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_DISTANCE_DISTANCE_H
 #define DUET_DISTANCE_DISTANCE_H
 
@@ -17,27 +14,43 @@ extern "C" {
 #endif
 
 typedef enum duet_metric {
-  DUET_METRIC_SQEUCLIDEAN = 0,
-  DUET_METRIC_EUCLIDEAN = 1,
-  DUET_METRIC_COSINE = 2,
-  DUET_METRIC_INNER = 3 /* a similarity */
+  DUET_METRIC_INNER = 0, /* a similarity */
+  DUET_METRIC_SQEUCLIDEAN = 1,
+  DUET_METRIC_EUCLIDEAN = 2,
+  DUET_METRIC_COSINE = 3
 } duet_metric;
 
 typedef struct duet_distance_inputs {
-  size_t struct_size;
-  duet_matrix x, y;
-  duet_metric metric;
+  size_t struct_size;  /* set by DUET_DISTANCE_INPUTS_INIT */
+  duet_const_matrix x; /* n x d, float32 */
+  duet_const_matrix y; /* m x d, float32 */
+  duet_metric metric;  /* which distance */
+  int32_t reserved;    /* 0 */
 } duet_distance_inputs;
-#define DUET_DISTANCE_INPUTS_INIT \
-  { sizeof(duet_distance_inputs) }
+#define DUET_DISTANCE_INPUTS_INIT DUET_INIT(duet_distance_inputs, )
+typedef struct duet_distance_outputs {
+  size_t struct_size;    /* set by DUET_DISTANCE_OUTPUTS_INIT */
+  duet_matrix distances; /* n x m, float32: D */
+} duet_distance_outputs;
+#define DUET_DISTANCE_OUTPUTS_INIT DUET_INIT(duet_distance_outputs, )
+typedef struct duet_distance_gradients {
+  size_t struct_size; /* set by DUET_DISTANCE_GRADIENTS_INIT */
+  /* n x m, float32: D as forward gave it. euclidean needs it; with it cosine's gradients of close pairs keep their
+     digits; any other metric refuses it. */
+  duet_const_matrix distances;
+  duet_const_matrix grad_distances; /* n x m, float32: d loss / d D */
+  duet_matrix grad_x;               /* n x d, float32: d loss / d x is added; may be null */
+  duet_matrix grad_y;               /* m x d, float32: d loss / d y is added; may be null */
+} duet_distance_gradients;
+#define DUET_DISTANCE_GRADIENTS_INIT DUET_INIT(duet_distance_gradients, )
 
+/* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_distance_workspace(const duet_context* context, const duet_distance_inputs* inputs,
                                              size_t* bytes);
 DUET_API duet_status duet_distance_forward(duet_context* context, const duet_distance_inputs* inputs,
-                                           duet_matrix distances, duet_workspace workspace);
+                                           const duet_distance_outputs* outputs, duet_workspace workspace);
 DUET_API duet_status duet_distance_backward(duet_context* context, const duet_distance_inputs* inputs,
-                                            duet_matrix distances, duet_matrix grad_distances, duet_matrix grad_x,
-                                            duet_matrix grad_y, duet_workspace workspace);
+                                            const duet_distance_gradients* gradients, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

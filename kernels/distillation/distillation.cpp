@@ -32,6 +32,7 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   out.kappa_v = arguments.vector<const float>(in.kappa_v, "inputs.kappa_v", m, Need::optional);
   out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
   out.teacher_scale = arguments.vector<const float>(in.teacher_scale, "inputs.teacher_scale", 1);
+  require_reserved(in.reserved, "inputs.reserved");
   out.paired = in.paired != 0;
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
@@ -51,7 +52,7 @@ size_t needed(const duet_context* context, const DistillationInputs& inputs) {
 duet_status duet_distillation_workspace(const duet_context* context, const duet_distillation_inputs* inputs,
                                         size_t* bytes) {
   return guard("distillation_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     const DistillationInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
@@ -59,16 +60,17 @@ duet_status duet_distillation_workspace(const duet_context* context, const duet_
 }
 
 duet_status duet_distillation_forward(duet_context* context, const duet_distillation_inputs* inputs,
-                                      duet_vector row_loss, duet_vector column_loss, duet_matrix row_statistics,
-                                      duet_matrix column_statistics, duet_workspace workspace) {
+                                      const duet_distillation_outputs* outputs, duet_workspace workspace) {
   return guard("distillation_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows;
     const DistillationOutputs outputs{
-        arguments.vector<float>(row_loss, "row_loss", n), arguments.vector<float>(column_loss, "column_loss", m),
-        arguments.matrix<float>(row_statistics, "row_statistics", n, DUET_DISTILLATION_STATISTICS),
-        arguments.matrix<float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS)};
+        arguments.vector<float>(raw.row_loss, "outputs.row_loss", n),
+        arguments.vector<float>(raw.column_loss, "outputs.column_loss", m),
+        arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_DISTILLATION_STATISTICS),
+        arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_DISTILLATION_STATISTICS)};
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
@@ -77,22 +79,22 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
 }
 
 duet_status duet_distillation_backward(duet_context* context, const duet_distillation_inputs* inputs,
-                                       duet_matrix row_statistics, duet_matrix column_statistics,
-                                       duet_vector row_weight, duet_vector column_weight, duet_matrix grad_a,
-                                       duet_matrix grad_v, duet_vector grad_scale, duet_workspace workspace) {
+                                       const duet_distillation_gradients* gradients, duet_workspace workspace) {
   return guard("distillation_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows, d = checked.student_a.columns;
-    const auto rows = arguments.matrix<const float>(row_statistics, "row_statistics", n, DUET_DISTILLATION_STATISTICS);
-    const auto columns =
-        arguments.matrix<const float>(column_statistics, "column_statistics", m, DUET_DISTILLATION_STATISTICS);
+    const auto rows =
+        arguments.matrix<const float>(raw.row_statistics, "gradients.row_statistics", n, DUET_DISTILLATION_STATISTICS);
+    const auto columns = arguments.matrix<const float>(raw.column_statistics, "gradients.column_statistics", m,
+                                                       DUET_DISTILLATION_STATISTICS);
     const DistillationGradients gradients{
-        arguments.vector<const float>(row_weight, "row_weight", n, Need::optional),
-        arguments.vector<const float>(column_weight, "column_weight", m, Need::optional),
-        arguments.matrix<float>(grad_a, "grad_a", n, d, Need::optional),
-        arguments.matrix<float>(grad_v, "grad_v", m, d, Need::optional),
-        arguments.vector<float>(grad_scale, "grad_scale", 1, Need::optional)};
+        arguments.vector<const float>(raw.row_weight, "gradients.row_weight", n, Need::optional),
+        arguments.vector<const float>(raw.column_weight, "gradients.column_weight", m, Need::optional),
+        arguments.matrix<float>(raw.grad_a, "gradients.grad_a", n, d, Need::optional),
+        arguments.matrix<float>(raw.grad_v, "gradients.grad_v", m, d, Need::optional),
+        arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional)};
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },

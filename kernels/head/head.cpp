@@ -10,24 +10,32 @@ namespace {
 
 // The names of an array's matrices in messages.
 using Names = const char* const[kMostModalities];
-constexpr Names kX{"inputs.x[0]", "inputs.x[1]", "inputs.x[2]", "inputs.x[3]"}, kU{"u[0]", "u[1]", "u[2]", "u[3]"},
-    kLogits{"logits[0]", "logits[1]", "logits[2]", "logits[3]"},
-    kGradU{"grad_u[0]", "grad_u[1]", "grad_u[2]", "grad_u[3]"},
-    kGradLogits{"grad_logits[0]", "grad_logits[1]", "grad_logits[2]", "grad_logits[3]"},
-    kGradX{"grad_x[0]", "grad_x[1]", "grad_x[2]", "grad_x[3]"};
+constexpr Names kX{"inputs.x[0]", "inputs.x[1]", "inputs.x[2]", "inputs.x[3]"},
+    kU{"outputs.u[0]", "outputs.u[1]", "outputs.u[2]", "outputs.u[3]"},
+    kGivenU{"gradients.u[0]", "gradients.u[1]", "gradients.u[2]", "gradients.u[3]"},
+    kLogits{"outputs.logits[0]", "outputs.logits[1]", "outputs.logits[2]", "outputs.logits[3]"},
+    kGradU{"gradients.grad_u[0]", "gradients.grad_u[1]", "gradients.grad_u[2]", "gradients.grad_u[3]"},
+    kGradLogits{"gradients.grad_logits[0]", "gradients.grad_logits[1]", "gradients.grad_logits[2]",
+                "gradients.grad_logits[3]"},
+    kGradX{"gradients.grad_x[0]", "gradients.grad_x[1]", "gradients.grad_x[2]", "gradients.grad_x[3]"};
+
+constexpr float kDefaultEps = 1e-12f;
 
 HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
   require(inputs.count >= 1 && inputs.count <= kMostModalities, "inputs.count: expected 1 to ", kMostModalities,
           ", got ", inputs.count);
   require(inputs.x != nullptr, "inputs.x: null for ", inputs.count, " matrices");
-  require(inputs.eps > 0 && inputs.eps <= 3e38f, "inputs.eps: expected above 0 and finite, got ", inputs.eps);
-  // 0 is refused too, because a struct that was not set by its _INIT holds 0.
-  require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0,
-          "inputs.output_scale: expected a finite number other than 0, got ", inputs.output_scale);
-  HeadInputs checked{
-      inputs.count, {},         arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny),
-      {},           inputs.eps, inputs.output_scale};
+  require(inputs.eps >= 0 && inputs.eps <= 3e38f, "inputs.eps: expected above 0 and finite, or 0 for the default, got ",
+          inputs.eps);
+  require(std::isfinite(inputs.output_scale), "inputs.output_scale: expected a finite number, got ",
+          inputs.output_scale);
+  HeadInputs checked{inputs.count,
+                     {},
+                     arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny),
+                     {},
+                     inputs.eps == 0 ? kDefaultEps : inputs.eps,
+                     inputs.output_scale == 0 ? 1 : inputs.output_scale};
   checked.bias = arguments.vector<const float>(inputs.bias, "inputs.bias", checked.classes(), Need::optional);
   for (int64_t k = 0; k < inputs.count; ++k)
     checked.x[k] = arguments.matrix<const float>(inputs.x[k], kX[k], k == 0 ? kAny : checked.rows(), checked.columns());
@@ -36,7 +44,7 @@ HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
 
 // A matrix of B x columns for every modality. An optional one is absent where the array is null or has no columns.
 template <class T>
-void take(Arguments& arguments, const HeadInputs& inputs, const duet_matrix* given, const char* name, Names names,
+void take(Arguments& arguments, const HeadInputs& inputs, const MatrixView<T>* given, const char* name, Names names,
           int64_t columns, Need need, Matrix<T>* to) {
   require(given != nullptr || need == Need::optional, name, ": null for ", inputs.count, " matrices");
   for (int64_t k = 0; given && k < inputs.count; ++k) {
@@ -58,20 +66,21 @@ using namespace duet;
 
 duet_status duet_head_workspace(const duet_context* context, const duet_head_inputs* inputs, size_t* bytes) {
   return guard("head_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
     *bytes = workspace_bytes(context, check_inputs(inputs, arguments));
   });
 }
 
-duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u,
-                              const duet_matrix* logits, duet_workspace workspace) {
+duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inputs, const duet_head_outputs* outputs,
+                              duet_workspace workspace) {
   return guard("head_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const HeadInputs checked = check_inputs(inputs, arguments);
     HeadOutputs outputs;
-    take(arguments, checked, u, "u", kU, checked.columns(), Need::required, outputs.u);
-    take(arguments, checked, logits, "logits", kLogits, checked.classes(), Need::required, outputs.logits);
+    take(arguments, checked, raw.u, "outputs.u", kU, checked.columns(), Need::required, outputs.u);
+    take(arguments, checked, raw.logits, "outputs.logits", kLogits, checked.classes(), Need::required, outputs.logits);
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(
@@ -80,22 +89,22 @@ duet_status duet_head_forward(duet_context* context, const duet_head_inputs* inp
   });
 }
 
-duet_status duet_head_backward(duet_context* context, const duet_head_inputs* inputs, const duet_matrix* u,
-                               const duet_matrix* grad_u, const duet_matrix* grad_logits, const duet_matrix* grad_x,
-                               duet_matrix grad_weight, duet_vector grad_bias, duet_workspace workspace) {
+duet_status duet_head_backward(duet_context* context, const duet_head_inputs* inputs,
+                               const duet_head_gradients* gradients, duet_workspace workspace) {
   return guard("head_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const HeadInputs checked = check_inputs(inputs, arguments);
     HeadUpstream upstream;
-    take(arguments, checked, u, "u", kU, checked.columns(), Need::required, upstream.u);
-    take(arguments, checked, grad_u, "grad_u", kGradU, checked.columns(), Need::optional, upstream.by_u);
-    take(arguments, checked, grad_logits, "grad_logits", kGradLogits, checked.classes(), Need::optional,
+    take(arguments, checked, raw.u, "gradients.u", kGivenU, checked.columns(), Need::required, upstream.u);
+    take(arguments, checked, raw.grad_u, "gradients.grad_u", kGradU, checked.columns(), Need::optional, upstream.by_u);
+    take(arguments, checked, raw.grad_logits, "gradients.grad_logits", kGradLogits, checked.classes(), Need::optional,
          upstream.by_logits);
     HeadGradients gradients;
-    take(arguments, checked, grad_x, "grad_x", kGradX, checked.columns(), Need::optional, gradients.x);
-    gradients.weight =
-        arguments.matrix<float>(grad_weight, "grad_weight", checked.classes(), checked.columns(), Need::optional);
-    gradients.bias = arguments.vector<float>(grad_bias, "grad_bias", checked.classes(), Need::optional);
+    take(arguments, checked, raw.grad_x, "gradients.grad_x", kGradX, checked.columns(), Need::optional, gradients.x);
+    gradients.weight = arguments.matrix<float>(raw.grad_weight, "gradients.grad_weight", checked.classes(),
+                                               checked.columns(), Need::optional);
+    gradients.bias = arguments.vector<float>(raw.grad_bias, "gradients.grad_bias", checked.classes(), Need::optional);
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(

@@ -10,20 +10,18 @@ namespace {
 
 LinearInputs check_inputs(const duet_context* context, const duet_linear_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
-  const auto weight = arguments.matrix<const float>(inputs.weight, "weight", kAny, kAny);
-  const auto x = arguments.matrix<const float>(inputs.x, "x", kAny, weight.columns);
-  // 0 is refused too, because a struct that was not set by its _INIT holds 0.
-  require(std::isfinite(inputs.output_scale) && inputs.output_scale != 0,
-          "output_scale: expected a finite number other than 0, got ", inputs.output_scale);
-  const bool drops = inputs.dropout.drop_probability != 0;
-  require(inputs.relu || !drops, "dropout.drop_probability: expected 0 without relu, got ",
-          inputs.dropout.drop_probability);
+  const auto weight = arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny);
+  const auto x = arguments.matrix<const float>(inputs.x, "inputs.x", kAny, weight.columns);
+  require(std::isfinite(inputs.output_scale), "inputs.output_scale: expected a finite number, got ",
+          inputs.output_scale);
+  const bool dropped = drops(inputs.dropout);
+  require(inputs.relu || !dropped, "inputs.dropout.drop_probability: expected 0 without relu");
   return {x,
           weight,
-          arguments.vector<const float>(inputs.bias, "bias", weight.rows, Need::optional),
-          inputs.output_scale,
+          arguments.vector<const float>(inputs.bias, "inputs.bias", weight.rows, Need::optional),
+          inputs.output_scale == 0 ? 1 : inputs.output_scale,
           inputs.relu != 0,
-          drops ? check_dropout(context, &inputs.dropout, "dropout", x.rows, weight.rows, arguments) : Dropout{}};
+          dropped ? check_dropout(context, inputs.dropout, x.rows, weight.rows, arguments) : Dropout{}};
 }
 
 size_t workspace_bytes(const duet_context* context, const LinearInputs& inputs) {
@@ -39,19 +37,20 @@ using namespace duet;
 
 duet_status duet_linear_workspace(const duet_context* context, const duet_linear_inputs* inputs, size_t* bytes) {
   return guard("linear_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
     const LinearInputs checked = check_inputs(context, inputs, arguments);
     *bytes = workspace_bytes(context, checked);
   });
 }
 
-duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
-                                duet_workspace workspace) {
+duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs* inputs,
+                                const duet_linear_outputs* outputs, duet_workspace workspace) {
   return guard("linear_forward", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const LinearInputs checked = check_inputs(context, inputs, arguments);
-    const auto to = arguments.matrix<float>(outputs, "outputs", checked.x.rows, checked.weight.rows);
+    const auto to = arguments.matrix<float>(raw.outputs, "outputs.outputs", checked.x.rows, checked.weight.rows);
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(
@@ -60,21 +59,22 @@ duet_status duet_linear_forward(duet_context* context, const duet_linear_inputs*
   });
 }
 
-duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs, duet_matrix outputs,
-                                 duet_matrix grad_outputs, duet_matrix grad_x, duet_matrix grad_weight,
-                                 duet_vector grad_bias, duet_workspace workspace) {
+duet_status duet_linear_backward(duet_context* context, const duet_linear_inputs* inputs,
+                                 const duet_linear_gradients* gradients, duet_workspace workspace) {
   return guard("linear_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const LinearInputs checked = check_inputs(context, inputs, arguments);
-    const auto from = arguments.matrix<const float>(outputs, "outputs", checked.x.rows, checked.weight.rows,
-                                                    checked.relu ? Need::required : Need::optional);
+    const auto from =
+        arguments.matrix<const float>(raw.outputs, "gradients.outputs", checked.x.rows, checked.weight.rows,
+                                      checked.relu ? Need::required : Need::optional);
     const auto upstream =
-        arguments.matrix<const float>(grad_outputs, "grad_outputs", checked.x.rows, checked.weight.rows);
+        arguments.matrix<const float>(raw.grad_outputs, "gradients.grad_outputs", checked.x.rows, checked.weight.rows);
     const LinearGradients gradients{
-        arguments.matrix<float>(grad_x, "grad_x", checked.x.rows, checked.x.columns, Need::optional),
-        arguments.matrix<float>(grad_weight, "grad_weight", checked.weight.rows, checked.weight.columns,
+        arguments.matrix<float>(raw.grad_x, "gradients.grad_x", checked.x.rows, checked.x.columns, Need::optional),
+        arguments.matrix<float>(raw.grad_weight, "gradients.grad_weight", checked.weight.rows, checked.weight.columns,
                                 Need::optional),
-        arguments.vector<float>(grad_bias, "grad_bias", checked.weight.rows, Need::optional)};
+        arguments.vector<float>(raw.grad_bias, "gradients.grad_bias", checked.weight.rows, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, checked));
     const Workspace scratch(workspace);
     dispatch(

@@ -30,10 +30,10 @@ struct MiningDraw {
   int64_t slots, total_columns;
 };
 
-// Checks a draw for a call of m columns, whose rows and columns end before these global indices; name: how the argument
-// is called. context: whose memory the step lies in; null: it is not looked at.
-MiningDraw check_draw(const duet_context* context, const duet_mining_draw* given, const char* name, int64_t end_row,
-                      int64_t end_column, int64_t m, Arguments& arguments);
+// Checks inputs.draw for a call of m columns, whose rows and columns end before these global indices. context: whose
+// memory the step lies in.
+MiningDraw check_draw(const duet_context* context, const duet_mining_draw* given, int64_t end_row, int64_t end_column,
+                      int64_t m, Arguments& arguments);
 
 DUET_BACKEND_FUNCTION(size_t, mining_workspace, const duet_context& context, const MiningInputs& inputs)
 DUET_BACKEND_FUNCTION(void, mining_hard, const duet_context& context, const MiningInputs& inputs,

@@ -10,9 +10,6 @@
 
 namespace duet {
 
-template <>
-inline constexpr size_t kFirstSize<duet_layer_norm_inputs> = offsetof(duet_layer_norm_inputs, dropout);
-
 struct LayerNormInputs {
   Matrix<const float> x;
   Vector<const float> gain, offset;  // each may be null

@@ -59,11 +59,13 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
       size_t count = 0;
       const auto add_group = [&](int64_t begin) {
         for (int64_t k = begin; k < std::min(begin + kGroup, slots.count); ++k)
-          for_each_field(slots.slots[k], second_moment, [&](const duet_vector& array, const char* name, bool written) {
-            const auto first = reinterpret_cast<uintptr_t>(array.data);
-            if (array.size > 0)
-              pieces[count++] = {first, first + static_cast<uintptr_t>(array.size) * sizeof(float), written, name, k};
-          });
+          for_each_field(slots.slots[k], second_moment,
+                         [&](const duet_const_vector& array, const char* name, bool written) {
+                           const auto first = reinterpret_cast<uintptr_t>(array.data);
+                           if (array.size > 0)
+                             pieces[count++] = {first, first + static_cast<uintptr_t>(array.size) * sizeof(float),
+                                                written, name, k};
+                         });
       };
       add_group(g);
       add_group(h);
@@ -73,33 +75,37 @@ void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const 
     }
 }
 
-// The numbers that the options hold for every slot.
+// The numbers that the inputs hold for every slot.
 void check_numbers(const OptimizerSlots& slots) {
   for (int64_t k = 0; k < slots.count; ++k) {
     if (slots.decays)
-      require(slots.decays[k] >= 0 && slots.decays[k] <= kLargestDecay, "options.slot_decay[", k,
+      require(slots.decays[k] >= 0 && slots.decays[k] <= kLargestDecay, "inputs.slot_decay[", k,
               "]: expected 0 or more and finite, got ", slots.decays[k]);
-    require(slots.low(k) <= slots.high(k), "options.slot_low[", k, "]: expected at most slot_high, ", slots.high(k),
+    require(slots.low(k) <= slots.high(k), "inputs.slot_low[", k, "]: expected at most slot_high, ", slots.high(k),
             ", got ", slots.low(k));
   }
 }
 
-template <class Options>
-OptimizerSlots check_slots(const duet_optimizer_slot* slots, int64_t count, SecondMoment second_moment,
-                           const Options& options, Arguments& arguments) {
-  require(count >= 0, "slot_count: expected 0 or more, got ", count);
-  require(slots != nullptr || count == 0, "slots: null for ", count, " slots");
+template <class Inputs>
+OptimizerSlots check_slots(const duet_optimizer_slots* given_slots, SecondMoment second_moment, const Inputs& inputs,
+                           Arguments& arguments) {
+  const auto all = load(given_slots, "slots");
+  const duet_optimizer_slot* const slots = all.slots;
+  const int64_t count = all.slot_count;
+  require(count >= 0, "slots.slot_count: expected 0 or more, got ", count);
+  require(slots != nullptr || count == 0, "slots.slots: null for ", count, " slots");
+  check_element_size<duet_optimizer_slot>(all.slot_size, "slots.slot_size");
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
-    for_each_field(slots[k], second_moment, [&](const duet_vector& given, const char* field, bool) {
-      // The name is built only for an array that is refused.
+    for_each_field(slots[k], second_moment, [&](const duet_const_vector& given, const char* field, bool) {
+      // The name is put together only for an array that is refused.
       if (enum_value(given.dtype) != DUET_DTYPE_F32 || given.size != size || size < 0 || size > kMostElements ||
-          (given.data == nullptr && size > 0))
-        vector<float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
+          (given.data == nullptr && size > 0) || given.reserved != 0)
+        vector<const float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
     });
   }
-  const auto apply = arguments.vector<const int32_t>(options.apply, "options.apply", 1, Need::optional);
-  const OptimizerSlots checked{slots, count, apply, options.slot_decay, options.slot_low, options.slot_high};
+  const auto apply = arguments.vector<const int32_t>(inputs.apply, "inputs.apply", 1, Need::optional);
+  const OptimizerSlots checked{slots, count, apply, inputs.slot_decay, inputs.slot_low, inputs.slot_high};
   check_numbers(checked);
   check_apart(checked, second_moment, arguments);
   return checked;
@@ -109,10 +115,13 @@ void check_fraction(float value, const char* name) {
   require(value >= 0 && value < 1, name, ": expected 0 to below 1, got ", value);
 }
 
-void check_shared(float decay, float teacher_momentum) {
-  require(decay >= 0 && decay <= kLargestDecay, "options.decay: expected 0 or more and finite, got ", decay);
-  require(teacher_momentum >= 0 && teacher_momentum <= 1, "options.teacher_momentum: expected 0 to 1, got ",
-          teacher_momentum);
+template <class Inputs>
+void check_shared(const Inputs& inputs) {
+  require(inputs.decay >= 0 && inputs.decay <= kLargestDecay, "inputs.decay: expected 0 or more and finite, got ",
+          inputs.decay);
+  require(inputs.teacher_momentum >= 0 && inputs.teacher_momentum <= 1,
+          "inputs.teacher_momentum: expected 0 to 1, got ", inputs.teacher_momentum);
+  require_reserved(inputs.reserved, "inputs.reserved");
 }
 
 }  // namespace
@@ -120,36 +129,34 @@ void check_shared(float decay, float teacher_momentum) {
 
 using namespace duet;
 
-duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
-                            const duet_adamw_options* options, duet_vector learning_rate, duet_vector step) {
+duet_status duet_adamw_step(duet_context* context, const duet_adamw_inputs* inputs, const duet_optimizer_slots* slots) {
   return guard("adamw_step", [&] {
     Arguments arguments;
-    const auto chosen = load(options, "options");
-    check_fraction(chosen.beta1, "options.beta1");
-    check_fraction(chosen.beta2, "options.beta2");
-    require(chosen.eps > 0, "options.eps: expected above 0, got ", chosen.eps);
-    check_shared(chosen.decay, chosen.teacher_momentum);
-    const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
-    const auto t = arguments.vector<const int64_t>(step, "step", 1);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::used, chosen, arguments);
-    // On the CPU the step is checked here. On a device it is used without a check.
+    const auto chosen = load(inputs, "inputs");
+    check_fraction(chosen.beta1, "inputs.beta1");
+    check_fraction(chosen.beta2, "inputs.beta2");
+    require(chosen.eps > 0, "inputs.eps: expected above 0, got ", chosen.eps);
+    check_shared(chosen);
+    const auto rate = arguments.vector<const float>(chosen.learning_rate, "inputs.learning_rate", 1);
+    const auto t = arguments.vector<const int64_t>(chosen.step, "inputs.step", 1);
+    const OptimizerSlots checked = check_slots(slots, SecondMoment::used, chosen, arguments);
+    // On the CPU the step can be read here; a device takes it as it is.
     if (context != nullptr && context->device == DUET_DEVICE_CPU && (!checked.apply || checked.apply[0] != 0))
-      require(t[0] >= 1, "step: expected 1 or more, got ", t[0]);
+      require(t[0] >= 1, "inputs.step: expected 1 or more, got ", t[0]);
     dispatch(
         context, [&] { cpu::adamw_step(*context, checked, chosen, rate, t); },
         [&] { cuda::adamw_step(*context, checked, chosen, rate, t); });
   });
 }
 
-duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
-                          const duet_sgd_options* options, duet_vector learning_rate) {
+duet_status duet_sgd_step(duet_context* context, const duet_sgd_inputs* inputs, const duet_optimizer_slots* slots) {
   return guard("sgd_step", [&] {
     Arguments arguments;
-    const auto chosen = load(options, "options");
-    check_fraction(chosen.momentum, "options.momentum");
-    check_shared(chosen.decay, chosen.teacher_momentum);
-    const auto rate = arguments.vector<const float>(learning_rate, "learning_rate", 1);
-    const OptimizerSlots checked = check_slots(slots, slot_count, SecondMoment::unused, chosen, arguments);
+    const auto chosen = load(inputs, "inputs");
+    check_fraction(chosen.momentum, "inputs.momentum");
+    check_shared(chosen);
+    const auto rate = arguments.vector<const float>(chosen.learning_rate, "inputs.learning_rate", 1);
+    const OptimizerSlots checked = check_slots(slots, SecondMoment::unused, chosen, arguments);
     dispatch(
         context, [&] { cpu::sgd_step(*context, checked, chosen, rate); },
         [&] { cuda::sgd_step(*context, checked, chosen, rate); });

@@ -5,15 +5,9 @@
      theta -= rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps).
    sgd: b = momentum b + g + decay theta, theta -= rate b; second_moment is not read.
    Then, where teacher is not null, teacher = teacher_momentum teacher + (1 - teacher_momentum) theta.
-   Last, theta and teacher are clamped to the slot's bounds, where it has any; NaN stays.
-   learning_rate (float32) and step t (int64, from 1) have size 1 in the context's memory. gradient is not cleared. No
-   workspace.
-   options.apply (int32, size 1 in the context's memory): where it is 0 the call changes nothing. Null: it always
-     applies.
-   options.slot_decay, slot_low, slot_high: arrays of slot_count numbers on the host, or null. The decay of slot k is
-     options.decay slot_decay[k] (null: 1). Its bounds are slot_low[k] and slot_high[k] (null or infinite: none).
-   Errors: DUET_STATUS_INVALID_ARGUMENT (also sizes that differ within a slot, betas outside [0, 1), eps not above 0,
-   bounds out of order). */
+   Last, theta and teacher are clamped to the slot's bounds, where it has any; NaN stays. gradient is not cleared. No
+   workspace. Errors: DUET_STATUS_INVALID_ARGUMENT (also sizes that differ within a slot, betas outside [0, 1), eps not
+   above 0, bounds out of order). */
 #ifndef DUET_OPTIMIZER_OPTIMIZER_H
 #define DUET_OPTIMIZER_OPTIMIZER_H
 
@@ -24,33 +18,59 @@
 extern "C" {
 #endif
 
+/* The arrays of one parameter tensor, float32 of one size. */
 typedef struct duet_optimizer_slot {
-  duet_vector parameter, gradient, first_moment, second_moment;
-  duet_vector teacher; /* may be null */
+  duet_vector parameter;      /* theta: moved */
+  duet_const_vector gradient; /* g */
+  duet_vector first_moment;   /* m of adamw, b of sgd: moved; 0 at first */
+  duet_vector second_moment;  /* v of adamw: moved; 0 at first */
+  duet_vector teacher;        /* moved; may be null */
 } duet_optimizer_slot;
+typedef struct duet_optimizer_slots {
+  size_t struct_size;               /* set by DUET_OPTIMIZER_SLOTS_INIT */
+  const duet_optimizer_slot* slots; /* an array of slot_count */
+  int64_t slot_count;               /* 0 or more */
+  size_t slot_size;                 /* of one; set by DUET_OPTIMIZER_SLOTS_INIT */
+} duet_optimizer_slots;
+#define DUET_OPTIMIZER_SLOTS_INIT DUET_INIT(duet_optimizer_slots, DUET_SET(slot_size, sizeof(duet_optimizer_slot)))
 
-typedef struct duet_adamw_options {
-  size_t struct_size;
-  float beta1, beta2, eps, decay, teacher_momentum;
-  duet_vector apply;
-  const float *slot_decay, *slot_low, *slot_high;
-} duet_adamw_options;
-#define DUET_ADAMW_OPTIONS_INIT \
-  { sizeof(duet_adamw_options), 0.9f, 0.999f, 1e-8f, 1e-3f, 0.95f }
+typedef struct duet_adamw_inputs {
+  size_t struct_size;              /* set by DUET_ADAMW_INPUTS_INIT */
+  duet_const_vector learning_rate; /* 1, float32: rate */
+  duet_const_vector step;          /* 1, int64: t, from 1 */
+  duet_const_vector apply;         /* 1, int32: where it is 0 the call changes nothing; null: it always applies */
+  const float* slot_decay;         /* of the host, one a slot: its decay is decay slot_decay[k]; null: 1 */
+  const float* slot_low;           /* of the host, one a slot: the least theta and teacher; null, or -inf: none */
+  const float* slot_high;          /* of the host, one a slot: the largest; null, or inf: none */
+  float beta1;                     /* 0 to below 1 */
+  float beta2;                     /* 0 to below 1 */
+  float eps;                       /* above 0 */
+  float decay;                     /* 0 or more */
+  float teacher_momentum;          /* 0 to 1 */
+  int32_t reserved;                /* 0 */
+} duet_adamw_inputs;
+#define DUET_ADAMW_INPUTS_INIT                                                                    \
+  DUET_INIT(duet_adamw_inputs, DUET_SET(beta1, 0.9f) DUET_SET(beta2, 0.999f) DUET_SET(eps, 1e-8f) \
+                                   DUET_SET(decay, 1e-3f) DUET_SET(teacher_momentum, 0.95f))
+typedef struct duet_sgd_inputs {
+  size_t struct_size;              /* set by DUET_SGD_INPUTS_INIT */
+  duet_const_vector learning_rate; /* 1, float32: rate */
+  duet_const_vector apply;         /* as of adamw, and so the following three */
+  const float* slot_decay;
+  const float* slot_low;
+  const float* slot_high;
+  float momentum;         /* 0 to below 1 */
+  float decay;            /* 0 or more */
+  float teacher_momentum; /* 0 to 1 */
+  int32_t reserved;       /* 0 */
+} duet_sgd_inputs;
+#define DUET_SGD_INPUTS_INIT \
+  DUET_INIT(duet_sgd_inputs, DUET_SET(momentum, 0.9f) DUET_SET(decay, 1e-3f) DUET_SET(teacher_momentum, 0.95f))
 
-typedef struct duet_sgd_options {
-  size_t struct_size;
-  float momentum, decay, teacher_momentum;
-  duet_vector apply;
-  const float *slot_decay, *slot_low, *slot_high;
-} duet_sgd_options;
-#define DUET_SGD_OPTIONS_INIT \
-  { sizeof(duet_sgd_options), 0.9f, 1e-3f, 0.95f }
-
-DUET_API duet_status duet_adamw_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
-                                     const duet_adamw_options* options, duet_vector learning_rate, duet_vector step);
-DUET_API duet_status duet_sgd_step(duet_context* context, const duet_optimizer_slot* slots, int64_t slot_count,
-                                   const duet_sgd_options* options, duet_vector learning_rate);
+DUET_API duet_status duet_adamw_step(duet_context* context, const duet_adamw_inputs* inputs,
+                                     const duet_optimizer_slots* slots);
+DUET_API duet_status duet_sgd_step(duet_context* context, const duet_sgd_inputs* inputs,
+                                   const duet_optimizer_slots* slots);
 
 #ifdef __cplusplus
 }

@@ -3,18 +3,11 @@
 
 #include <math.h>
 
-#include <cstddef>
-
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/optimizer/optimizer.h"
 
 namespace duet {
-
-template <>
-inline constexpr size_t kFirstSize<duet_adamw_options> = offsetof(duet_adamw_options, apply);
-template <>
-inline constexpr size_t kFirstSize<duet_sgd_options> = offsetof(duet_sgd_options, apply);
 
 // The caller's slots, checked: within a slot every array that the step uses has size elements of float32.
 struct OptimizerSlots {
@@ -35,8 +28,8 @@ DUET_HOST_DEVICE inline float clamped(float value, float low, float high) {
 }
 
 DUET_BACKEND_FUNCTION(void, adamw_step, const duet_context& context, const OptimizerSlots& slots,
-                      const duet_adamw_options& options, Vector<const float> learning_rate, Vector<const int64_t> step)
+                      const duet_adamw_inputs& options, Vector<const float> learning_rate, Vector<const int64_t> step)
 DUET_BACKEND_FUNCTION(void, sgd_step, const duet_context& context, const OptimizerSlots& slots,
-                      const duet_sgd_options& options, Vector<const float> learning_rate)
+                      const duet_sgd_inputs& options, Vector<const float> learning_rate)
 
 }  // namespace duet

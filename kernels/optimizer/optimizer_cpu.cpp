@@ -116,8 +116,9 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
         return view.data ? static_cast<float*>(view.data) + skip : nullptr;
       };
       const int64_t taken = std::min(count, slot.parameter.size - skip);
-      const OptimizerRun run{at(slot.parameter),     at(slot.gradient), at(slot.first_moment),
-                             at(slot.second_moment), at(slot.teacher),  taken};
+      const OptimizerRun run{at(slot.parameter),    static_cast<const float*>(slot.gradient.data) + skip,
+                             at(slot.first_moment), at(slot.second_moment),
+                             at(slot.teacher),      taken};
       body(s, run);
       if (const float low = slots.low(s), high = slots.high(s); low > -HUGE_VALF || high < HUGE_VALF) {
         clamp(run.parameter, taken, low, high);
@@ -131,7 +132,7 @@ void for_each_run(const duet_context& context, const OptimizerSlots& slots, Body
 
 }  // namespace
 
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
+void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_inputs& options,
                 Vector<const float> learning_rate, Vector<const int64_t> step) {
   if (!slots.applies()) return;
   const double beta1 = options.beta1, beta2 = options.beta2, rate = learning_rate[0], t = static_cast<double>(step[0]);
@@ -153,7 +154,7 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
   });
 }
 
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
+void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_inputs& options,
               Vector<const float> learning_rate) {
   if (!slots.applies()) return;
   const SgdFactors factors{options.momentum, 0, learning_rate[0], options.teacher_momentum,

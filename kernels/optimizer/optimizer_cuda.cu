@@ -156,7 +156,7 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
     const bool wide = aligned(given.parameter.data) && aligned(given.gradient.data) &&
                       aligned(given.first_moment.data) && aligned(second) && aligned(given.teacher.data);
     batch.slots[batch.count++] = {data(given.parameter),
-                                  data(given.gradient),
+                                  static_cast<const float*>(given.gradient.data),
                                   data(given.first_moment),
                                   second,
                                   data(given.teacher),
@@ -173,13 +173,13 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
 
 }  // namespace
 
-void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_options& options,
+void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_inputs& options,
                 Vector<const float> learning_rate, Vector<const int64_t> step) {
   step_all(context, slots, SecondMoment::used, options.decay,
            Adamw{options.beta1, options.beta2, options.eps, options.teacher_momentum, learning_rate.data, step.data});
 }
 
-void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_options& options,
+void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_inputs& options,
               Vector<const float> learning_rate) {
   step_all(context, slots, SecondMoment::unused, options.decay,
            Sgd{options.momentum, options.teacher_momentum, learning_rate.data});

@@ -6,9 +6,9 @@
 #include "kernels/random/random.h"
 
 namespace duet {
-DUET_BACKEND_FUNCTION(void, random_words, const duet_context& context, const duet_random_draw& draw,
+DUET_BACKEND_FUNCTION(void, random_words, const duet_context& context, const duet_random_inputs& draw,
                       Vector<uint32_t> words)
-DUET_BACKEND_FUNCTION(void, random_uniform, const duet_context& context, const duet_random_draw& draw, double low,
+DUET_BACKEND_FUNCTION(void, random_uniform, const duet_context& context, const duet_random_inputs& draw, double low,
                       double high, Vector<float> values)
 
 }  // namespace duet

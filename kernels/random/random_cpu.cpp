@@ -10,7 +10,7 @@ constexpr int64_t kChunk = 4096;
 
 // Calls write(e, word) for every element of the draw. A block of four words is computed once a chunk.
 template <class Write>
-void for_each_word(const duet_context& context, const duet_random_draw& draw, int64_t size, Write&& write) {
+void for_each_word(const duet_context& context, const duet_random_inputs& draw, int64_t size, Write&& write) {
   parallel_chunks(context, size, kChunk, [&](int64_t first, int64_t count, int) {
     PhiloxBlock block{};
     for (int64_t e = first; e < first + count; ++e) {
@@ -23,11 +23,11 @@ void for_each_word(const duet_context& context, const duet_random_draw& draw, in
 
 }  // namespace
 
-void random_words(const duet_context& context, const duet_random_draw& draw, Vector<uint32_t> words) {
+void random_words(const duet_context& context, const duet_random_inputs& draw, Vector<uint32_t> words) {
   for_each_word(context, draw, words.size, [&](int64_t e, uint32_t word) { words[e] = word; });
 }
 
-void random_uniform(const duet_context& context, const duet_random_draw& draw, double low, double high,
+void random_uniform(const duet_context& context, const duet_random_inputs& draw, double low, double high,
                     Vector<float> values) {
   for_each_word(context, draw, values.size,
                 [&](int64_t e, uint32_t word) { values[e] = static_cast<float>(low + (high - low) * uniform(word)); });

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class Write>
-void draw(const duet_context& context, const duet_random_draw& draw, int64_t size, const Write& write) {
+void draw(const duet_context& context, const duet_random_inputs& draw, int64_t size, const Write& write) {
   if (size == 0) return;
   const int64_t skip = static_cast<int64_t>(draw.first_element % 4);
   DUET_LAUNCH(draw_kernel<Write>, ceil_div(size + skip, 4 * kThreads), kThreads, 0, context.stream)
@@ -57,11 +57,11 @@ void draw(const duet_context& context, const duet_random_draw& draw, int64_t siz
 
 }  // namespace
 
-void random_words(const duet_context& context, const duet_random_draw& given, Vector<uint32_t> words) {
+void random_words(const duet_context& context, const duet_random_inputs& given, Vector<uint32_t> words) {
   draw(context, given, words.size, Words{words.data});
 }
 
-void random_uniform(const duet_context& context, const duet_random_draw& given, double low, double high,
+void random_uniform(const duet_context& context, const duet_random_inputs& given, double low, double high,
                     Vector<float> values) {
   draw(context, given, values.size, Uniforms{low, high - low, values.data});
 }

@@ -20,21 +20,24 @@ struct Span {
   }
 };
 
-// Checks an array of views of one float each. Where the caller passes a span, it grows by the views that are given.
-template <class... Spans>
-void check_scalars(const duet_vector* given, const char* name, int64_t count, Need need, Spans&... span) {
-  require(count >= 0, "count: expected 0 or more, got ", count);
+// Every element of an array of views: one float each. Adds those that are given to a span, where the caller asks for
+// one.
+template <class View, class... Spans>
+void check_scalars(const View* given, const char* name, int64_t count, Need need, Spans&... span) {
+  require(count >= 0, "inputs.count: expected 0 or more, got ", count);
   require(given != nullptr || count == 0, name, ": null for ", count, " vectors");
   for (int64_t k = 0; k < count; ++k) {
-    // The name is built only for a view that is refused.
-    if (enum_value(given[k].dtype) != DUET_DTYPE_F32 || given[k].size != 1 || given[k].data == nullptr)
-      if (!vector<float>(given[k], text(name, "[", k, "]").c_str(), 1, need)) continue;
+    // The name is put together only for a view that is refused.
+    if (enum_value(given[k].dtype) != DUET_DTYPE_F32 || given[k].size != 1 || given[k].data == nullptr ||
+        given[k].reserved != 0)
+      if (!vector<const float>(given[k], text(name, "[", k, "]").c_str(), 1, need)) continue;
     (span.add(given[k].data), ...);
   }
 }
 
-// Whether any of these floats shares a byte with this one.
-bool shared_by_any(const float* one, const duet_vector* given, int64_t count) {
+// Whether a float of theirs has a byte of this one.
+template <class View>
+bool shared_by_any(const float* one, const View* given, int64_t count) {
   const auto last = reinterpret_cast<uintptr_t>(one) + sizeof(float) - 1;
   bool shared = false;
   for (int64_t k = 0; k < count; ++k)
@@ -43,8 +46,9 @@ bool shared_by_any(const float* one, const duet_vector* given, int64_t count) {
 }
 
 // An array of checked scalars, or a single one (count -1).
+template <class View>
 struct Scalars {
-  const duet_vector* given;
+  const View* given;
   const char* name;
   int64_t count = -1;
 
@@ -57,9 +61,10 @@ struct Scalars {
   std::string name_of(int64_t k) const { return count < 0 ? name : text(name, "[", k, "]"); }
 };
 
-// Compares every written scalar with every read one. Needed only where their spans overlap, as they do where scalars of
-// both kinds lie side by side.
-[[gnu::noinline]] void require_apart(const Scalars& written, const Scalars& read) {
+// Each of those written against each of those read: for spans that meet, as they do where scalars of both kinds lie
+// side by side.
+template <class Written, class Read>
+[[gnu::noinline]] void require_apart(const Scalars<Written>& written, const Scalars<Read>& read) {
   for (int64_t i = 0; i < written.size(); ++i)
     for (int64_t k = 0; k < read.size(); ++k)
       if (written.at(i).meets(read.at(k))) require(false, written.name_of(i), ": shares memory with ", read.name_of(k));
@@ -80,16 +85,17 @@ void for_each_vector(const TermsInputs& inputs, View&& view) {
 }
 
 template <class... Name>
-void check_floats(const duet_vector& view, int64_t size, Need need, const Name&... name) {
+void check_floats(const duet_const_vector& view, int64_t size, Need need, const Name&... name) {
   const bool absent = need == Need::optional && view.data == nullptr && view.size == 0;
   const bool good = enum_value(view.dtype) == DUET_DTYPE_F32 && view.size >= 0 && view.size <= kMostElements &&
-                    (size == kAny || view.size == size) && (view.data != nullptr || view.size == 0);
-  if (!absent && !good) vector<float>(view, text(name...).c_str(), size, need);
+                    (size == kAny || view.size == size) && (view.data != nullptr || view.size == 0) &&
+                    view.reserved == 0;
+  if (!absent && !good) vector<const float>(view, text(name...).c_str(), size, need);
 }
 
-bool share_floats(const duet_vector& a, const duet_vector& b) {
-  const auto first = [](const duet_vector& view) { return reinterpret_cast<uintptr_t>(view.data); };
-  const auto end = [&](const duet_vector& view) {
+bool share_floats(const duet_const_vector& a, const duet_const_vector& b) {
+  const auto first = [](const duet_const_vector& view) { return reinterpret_cast<uintptr_t>(view.data); };
+  const auto end = [&](const duet_const_vector& view) {
     return first(view) + static_cast<uintptr_t>(view.size) * sizeof(float);
   };
   return a.size > 0 && b.size > 0 && first(a) < end(b) && first(b) < end(a);
@@ -102,6 +108,8 @@ TermsInputs check(const duet_terms_inputs* given) {
   require(inputs.mean_count >= 0, "inputs.mean_count: expected 0 or more, got ", inputs.mean_count);
   require(inputs.terms != nullptr || inputs.term_count == 0, "inputs.terms: null for ", inputs.term_count, " terms");
   require(inputs.means != nullptr || inputs.mean_count == 0, "inputs.means: null for ", inputs.mean_count, " means");
+  check_element_size<duet_term>(raw.term_size, "inputs.term_size");
+  check_element_size<duet_mean>(raw.mean_size, "inputs.mean_size");
   int64_t means = 0;
   for (int64_t k = 0; k < inputs.term_count; ++k) {
     const int64_t of_term = inputs.terms[k].means;
@@ -116,23 +124,26 @@ TermsInputs check(const duet_terms_inputs* given) {
 
 // written: its name comes in parts too.
 template <class... Name>
-void require_apart_from(const TermsInputs& inputs, const duet_vector& written, const Name&... name) {
-  for_each_vector(inputs, [&](const duet_vector& read, int64_t, Need, const auto&... of_read) {
+void require_apart_from(const TermsInputs& inputs, const duet_const_vector& written, const Name&... name) {
+  for_each_vector(inputs, [&](const duet_const_vector& read, int64_t, Need, const auto&... of_read) {
     if (share_floats(written, read)) require(false, name..., ": shares memory with ", of_read...);
   });
 }
 
-void check_gradients(const TermsInputs& inputs, const duet_vector* grads, const duet_vector& grad_total) {
-  require(grads != nullptr || inputs.mean_count == 0, "grad_values: null for ", inputs.mean_count, " vectors");
+void check_gradients(const TermsInputs& inputs, const duet_vector* grads, const duet_const_vector& grad_total) {
+  require(grads != nullptr || inputs.mean_count == 0, "gradients.grad_values: null for ", inputs.mean_count,
+          " vectors");
   for (int64_t m = 0; m < inputs.mean_count; ++m) {
     const duet_vector& grad = grads[m];
-    check_floats(grad, inputs.means[m].values.size, Need::optional, "grad_values[", m, "]");
+    check_floats(grad, inputs.means[m].values.size, Need::optional, "gradients.grad_values[", m, "]");
     if (grad.size == 0) continue;
-    require_apart_from(inputs, grad, "grad_values[", m, "]");
-    if (share_floats(grad, grad_total)) require(false, "grad_values[", m, "]: shares memory with grad_total");
+    require_apart_from(inputs, grad, "gradients.grad_values[", m, "]");
+    if (share_floats(grad, grad_total))
+      require(false, "gradients.grad_values[", m, "]: shares memory with gradients.grad_total");
     for (int64_t other = 0; other < m; ++other)
       if (share_floats(grad, grads[other]) && !(grad.data == grads[other].data && grad.size == grads[other].size))
-        require(false, "grad_values[", m, "]: shares a part of its memory with grad_values[", other, "]");
+        require(false, "gradients.grad_values[", m, "]: shares a part of its memory with gradients.grad_values[", other,
+                "]");
   }
 }
 
@@ -141,14 +152,16 @@ void check_gradients(const TermsInputs& inputs, const duet_vector* grads, const 
 
 using namespace duet;
 
-duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values, duet_vector weights,
-                                       duet_vector divisor, duet_vector loss) {
+duet_status duet_weighted_mean_forward(duet_context* context, const duet_weighted_mean_inputs* inputs,
+                                       const duet_weighted_mean_outputs* outputs) {
   return guard("weighted_mean_forward", [&] {
     Arguments arguments;
-    const auto from = arguments.vector<const float>(values, "values", kAny);
-    const auto weight = arguments.vector<const float>(weights, "weights", from.size, Need::optional);
-    const auto over = arguments.vector<const float>(divisor, "divisor", 1, Need::optional);
-    const auto to = arguments.vector<float>(loss, "loss", 1);
+    const auto given = load(inputs, "inputs");
+    const auto raw = load(outputs, "outputs");
+    const auto from = arguments.vector<const float>(given.values, "inputs.values", kAny);
+    const auto weight = arguments.vector<const float>(given.weights, "inputs.weights", from.size, Need::optional);
+    const auto over = arguments.vector<const float>(given.divisor, "inputs.divisor", 1, Need::optional);
+    const auto to = arguments.vector<float>(raw.loss, "outputs.loss", 1);
     arguments.check();
     dispatch(
         context, [&] { cpu::weighted_mean_forward(from, weight, over, to); },
@@ -156,14 +169,16 @@ duet_status duet_weighted_mean_forward(duet_context* context, duet_vector values
   });
 }
 
-duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weights, duet_vector divisor,
-                                        duet_vector grad_loss, duet_vector grad_values) {
+duet_status duet_weighted_mean_backward(duet_context* context, const duet_weighted_mean_inputs* inputs,
+                                        const duet_weighted_mean_gradients* gradients) {
   return guard("weighted_mean_backward", [&] {
     Arguments arguments;
-    const auto to = arguments.vector<float>(grad_values, "grad_values", kAny);
-    const auto weight = arguments.vector<const float>(weights, "weights", to.size, Need::optional);
-    const auto over = arguments.vector<const float>(divisor, "divisor", 1, Need::optional);
-    const auto upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
+    const auto given = load(inputs, "inputs");
+    const auto raw = load(gradients, "gradients");
+    const auto to = arguments.vector<float>(raw.grad_values, "gradients.grad_values", kAny);
+    const auto weight = arguments.vector<const float>(given.weights, "inputs.weights", to.size, Need::optional);
+    const auto over = arguments.vector<const float>(given.divisor, "inputs.divisor", 1, Need::optional);
+    const auto upstream = arguments.vector<const float>(raw.grad_loss, "gradients.grad_loss", 1);
     arguments.check();
     dispatch(
         context, [&] { cpu::weighted_mean_backward(weight, over, upstream, to); },
@@ -171,60 +186,72 @@ duet_status duet_weighted_mean_backward(duet_context* context, duet_vector weigh
   });
 }
 
-duet_status duet_weighted_sum_forward(duet_context* context, const duet_vector* terms, const duet_vector* weights,
-                                      int64_t count, duet_vector total) {
+duet_status duet_weighted_sum_forward(duet_context* context, const duet_weighted_sum_inputs* inputs,
+                                      const duet_weighted_sum_outputs* outputs) {
   return guard("weighted_sum_forward", [&] {
-    check_scalars(terms, "terms", count, Need::required);
-    check_scalars(weights, "weights", count, Need::required);
-    const auto to = vector<float>(total, "total", 1);
-    if (shared_by_any(to.data, terms, count)) require_apart({&total, "total"}, {terms, "terms", count});
-    if (shared_by_any(to.data, weights, count)) require_apart({&total, "total"}, {weights, "weights", count});
+    const auto given = load(inputs, "inputs");
+    const auto raw = load(outputs, "outputs");
+    const int64_t count = given.count;
+    check_scalars(given.terms, "inputs.terms", count, Need::required);
+    check_scalars(given.weights, "inputs.weights", count, Need::required);
+    const auto to = vector<float>(raw.total, "outputs.total", 1);
+    const Scalars<duet_vector> total{&raw.total, "outputs.total"};
+    if (shared_by_any(to.data, given.terms, count))
+      require_apart(total, Scalars<duet_const_vector>{given.terms, "inputs.terms", count});
+    if (shared_by_any(to.data, given.weights, count))
+      require_apart(total, Scalars<duet_const_vector>{given.weights, "inputs.weights", count});
     dispatch(
-        context, [&] { cpu::weighted_sum_forward(terms, weights, count, to); },
-        [&] { cuda::weighted_sum_forward(*context, terms, weights, count, to); });
+        context, [&] { cpu::weighted_sum_forward(given.terms, given.weights, count, to); },
+        [&] { cuda::weighted_sum_forward(*context, given.terms, given.weights, count, to); });
   });
 }
 
-duet_status duet_weighted_sum_backward(duet_context* context, const duet_vector* weights, int64_t count,
-                                       duet_vector grad_total, const duet_vector* grad_terms) {
+duet_status duet_weighted_sum_backward(duet_context* context, const duet_weighted_sum_inputs* inputs,
+                                       const duet_weighted_sum_gradients* gradients) {
   return guard("weighted_sum_backward", [&] {
+    const auto given = load(inputs, "inputs");
+    const auto raw = load(gradients, "gradients");
+    const int64_t count = given.count;
     Span read, written;
-    check_scalars(weights, "weights", count, Need::required, read);
-    check_scalars(grad_terms, "grad_terms", count, Need::optional, written);
-    const auto upstream = vector<const float>(grad_total, "grad_total", 1);
-    if (written.meets(read)) require_apart({grad_terms, "grad_terms", count}, {weights, "weights", count});
-    if (shared_by_any(upstream.data, grad_terms, count))
-      require_apart({grad_terms, "grad_terms", count}, {&grad_total, "grad_total"});
+    check_scalars(given.weights, "inputs.weights", count, Need::required, read);
+    check_scalars(raw.grad_terms, "gradients.grad_terms", count, Need::optional, written);
+    const auto upstream = vector<const float>(raw.grad_total, "gradients.grad_total", 1);
+    const Scalars<duet_vector> to{raw.grad_terms, "gradients.grad_terms", count};
+    if (written.meets(read)) require_apart(to, Scalars<duet_const_vector>{given.weights, "inputs.weights", count});
+    if (shared_by_any(upstream.data, raw.grad_terms, count))
+      require_apart(to, Scalars<duet_const_vector>{&raw.grad_total, "gradients.grad_total"});
     dispatch(
-        context, [&] { cpu::weighted_sum_backward(weights, count, upstream, grad_terms); },
-        [&] { cuda::weighted_sum_backward(*context, weights, count, upstream, grad_terms); });
+        context, [&] { cpu::weighted_sum_backward(given.weights, count, upstream, raw.grad_terms); },
+        [&] { cuda::weighted_sum_backward(*context, given.weights, count, upstream, raw.grad_terms); });
   });
 }
 
-duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs, duet_vector losses,
-                               duet_vector total) {
+duet_status duet_terms_forward(duet_context* context, const duet_terms_inputs* inputs,
+                               const duet_terms_outputs* outputs) {
   return guard("terms_forward", [&] {
     const TermsInputs terms = check(inputs);
     Arguments arguments;
-    const auto each = arguments.vector<float>(losses, "losses", terms.term_count, Need::optional);
-    const auto sum = arguments.vector<float>(total, "total", 1);
+    const auto raw = load(outputs, "outputs");
+    const auto each = arguments.vector<float>(raw.losses, "outputs.losses", terms.term_count, Need::optional);
+    const auto sum = arguments.vector<float>(raw.total, "outputs.total", 1);
     arguments.check();
-    require_apart_from(terms, losses, "losses");
-    require_apart_from(terms, total, "total");
+    require_apart_from(terms, raw.losses, "outputs.losses");
+    require_apart_from(terms, raw.total, "outputs.total");
     dispatch(
         context, [&] { cpu::terms_forward(terms, each, sum); },
         [&] { cuda::terms_forward(*context, terms, each, sum); });
   });
 }
 
-duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs, duet_vector grad_total,
-                                const duet_vector* grad_values) {
+duet_status duet_terms_backward(duet_context* context, const duet_terms_inputs* inputs,
+                                const duet_terms_gradients* gradients) {
   return guard("terms_backward", [&] {
     const TermsInputs terms = check(inputs);
-    const auto upstream = vector<const float>(grad_total, "grad_total", 1);
-    check_gradients(terms, grad_values, grad_total);
+    const auto raw = load(gradients, "gradients");
+    const auto upstream = vector<const float>(raw.grad_total, "gradients.grad_total", 1);
+    check_gradients(terms, raw.grad_values, raw.grad_total);
     dispatch(
-        context, [&] { cpu::terms_backward(terms, upstream, grad_values); },
-        [&] { cuda::terms_backward(*context, terms, upstream, grad_values); });
+        context, [&] { cpu::terms_backward(terms, upstream, raw.grad_values); },
+        [&] { cuda::terms_backward(*context, terms, upstream, raw.grad_values); });
   });
 }

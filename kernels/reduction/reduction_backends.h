@@ -29,8 +29,9 @@ void weighted_mean_forward(Vector<const float> values, Vector<const float> weigh
 void weighted_mean_backward(Vector<const float> weights, Vector<const float> divisor, Vector<const float> grad_loss,
                             Vector<float> grad_values);
 // Arrays of count checked views of size 1; a grad_terms[k] without data is not computed.
-void weighted_sum_forward(const duet_vector* terms, const duet_vector* weights, int64_t count, Vector<float> total);
-void weighted_sum_backward(const duet_vector* weights, int64_t count, Vector<const float> grad_total,
+void weighted_sum_forward(const duet_const_vector* terms, const duet_const_vector* weights, int64_t count,
+                          Vector<float> total);
+void weighted_sum_backward(const duet_const_vector* weights, int64_t count, Vector<const float> grad_total,
                            const duet_vector* grad_terms);
 // losses may be without data; grad_values: a view a mean, without data where it is not computed.
 void terms_forward(const TermsInputs& inputs, Vector<float> losses, Vector<float> total);
@@ -45,9 +46,9 @@ void weighted_mean_forward(const duet_context& context, Vector<const float> valu
 void weighted_mean_backward(const duet_context& context, Vector<const float> weights, Vector<const float> divisor,
                             Vector<const float> grad_loss, Vector<float> grad_values);
 // Arrays of count checked views of size 1; a grad_terms[k] without data is not computed.
-void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights,
+void weighted_sum_forward(const duet_context& context, const duet_const_vector* terms, const duet_const_vector* weights,
                           int64_t count, Vector<float> total);
-void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count,
+void weighted_sum_backward(const duet_context& context, const duet_const_vector* weights, int64_t count,
                            Vector<const float> grad_total, const duet_vector* grad_terms);
 // losses may be without data; grad_values: a view a mean, without data where it is not computed.
 void terms_forward(const duet_context& context, const TermsInputs& inputs, Vector<float> losses, Vector<float> total);

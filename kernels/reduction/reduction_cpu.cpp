@@ -6,7 +6,7 @@
 namespace duet::cpu {
 namespace {
 
-float scalar(const duet_vector& view) { return *static_cast<const float*>(view.data); }
+float scalar(const duet_const_vector& view) { return *static_cast<const float*>(view.data); }
 
 }  // namespace
 
@@ -26,13 +26,14 @@ void weighted_mean_backward(Vector<const float> weights, Vector<const float> div
     grad_values[i] = with_share(grad_values[i], share, weights ? weights[i] : 1);
 }
 
-void weighted_sum_forward(const duet_vector* terms, const duet_vector* weights, int64_t count, Vector<float> total) {
+void weighted_sum_forward(const duet_const_vector* terms, const duet_const_vector* weights, int64_t count,
+                          Vector<float> total) {
   double sum = 0;
   for (int64_t k = 0; k < count; ++k) sum = with_term(sum, scalar(weights[k]), scalar(terms[k]));
   total[0] = static_cast<float>(sum);
 }
 
-void weighted_sum_backward(const duet_vector* weights, int64_t count, Vector<const float> grad_total,
+void weighted_sum_backward(const duet_const_vector* weights, int64_t count, Vector<const float> grad_total,
                            const duet_vector* grad_terms) {
   for (int64_t k = 0; k < count; ++k) {
     if (grad_terms[k].data == nullptr) continue;

@@ -43,25 +43,28 @@ struct MeanBackward {
 // Two pointers a scalar fill most of the 4 KiB that a kernel's arguments may occupy.
 constexpr int kMostScalars = 240;
 
+// Term: float of gradients to add to, const float of what is read.
+template <class Term>
 struct Scalars {
   struct One {
-    float* term;  // or the gradient to add to; null: none
+    Term* term;  // or the gradient to add to; null: none
     const float* weight;
   } at[kMostScalars];
   int count;
 
-  Scalars(const duet_vector* terms, const duet_vector* weights, int64_t given) : count(static_cast<int>(given)) {
+  Scalars(const VectorView<Term>* terms, const duet_const_vector* weights, int64_t given)
+      : count(static_cast<int>(given)) {
     if (given > kMostScalars)
       throw Error(DUET_STATUS_UNSUPPORTED, text("count: at most ", kMostScalars, " on a CUDA device, got ", given));
     for (int k = 0; k < count; ++k)
-      at[k] = {static_cast<float*>(terms[k].data), static_cast<const float*>(weights[k].data)};
+      at[k] = {static_cast<Term*>(terms[k].data), static_cast<const float*>(weights[k].data)};
   }
 };
 
 constexpr int kScalarThreads = 256;
 static_assert(kScalarThreads >= kMostScalars);
 
-__global__ void __launch_bounds__(kScalarThreads) scalars_kernel(Scalars scalars, float* total) {
+__global__ void __launch_bounds__(kScalarThreads) scalars_kernel(Scalars<const float> scalars, float* total) {
   DUET_SHARED(double, products, [kScalarThreads]);
   const int k = static_cast<int>(threadIdx.x);
   products[k] = k < scalars.count ? with_term(0, *scalars.at[k].weight, *scalars.at[k].term) : 0;
@@ -72,7 +75,8 @@ __global__ void __launch_bounds__(kScalarThreads) scalars_kernel(Scalars scalars
   *total = static_cast<float>(sum);
 }
 
-__global__ void __launch_bounds__(kScalarThreads) scalars_backward_kernel(Scalars scalars, const float* grad_total) {
+__global__ void __launch_bounds__(kScalarThreads)
+    scalars_backward_kernel(Scalars<float> scalars, const float* grad_total) {
   const int k = static_cast<int>(threadIdx.x);
   if (k >= scalars.count || scalars.at[k].term == nullptr) return;
   for (int i = 0; i < k; ++i)
@@ -98,16 +102,17 @@ void weighted_mean_backward(const duet_context& context, Vector<const float> wei
                    MeanBackward{weights, divisor, grad_loss.data, grad_values});
 }
 
-void weighted_sum_forward(const duet_context& context, const duet_vector* terms, const duet_vector* weights,
+void weighted_sum_forward(const duet_context& context, const duet_const_vector* terms, const duet_const_vector* weights,
                           int64_t count, Vector<float> total) {
-  DUET_LAUNCH(scalars_kernel, 1, kScalarThreads, 0, context.stream)(Scalars(terms, weights, count), total.data);
+  DUET_LAUNCH(scalars_kernel, 1, kScalarThreads, 0, context.stream)
+  (Scalars<const float>(terms, weights, count), total.data);
 }
 
-void weighted_sum_backward(const duet_context& context, const duet_vector* weights, int64_t count,
+void weighted_sum_backward(const duet_context& context, const duet_const_vector* weights, int64_t count,
                            Vector<const float> grad_total, const duet_vector* grad_terms) {
   if (count == 0) return;
   DUET_LAUNCH(scalars_backward_kernel, 1, kScalarThreads, 0, context.stream)
-  (Scalars(grad_terms, weights, count), grad_total.data);
+  (Scalars<float>(grad_terms, weights, count), grad_total.data);
 }
 
 }  // namespace duet::cuda

@@ -6,7 +6,7 @@
 namespace duet::cpu {
 namespace {
 
-Vector<const float> floats(const duet_vector& view) { return {static_cast<const float*>(view.data), view.size}; }
+Vector<const float> floats(const duet_const_vector& view) { return {static_cast<const float*>(view.data), view.size}; }
 
 float value_of(const duet_mean& mean) {
   float value = 0;

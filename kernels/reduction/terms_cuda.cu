@@ -20,7 +20,7 @@ int checked_count(int64_t means) {
   return static_cast<int>(means);
 }
 
-const float* floats(const duet_vector& view) { return static_cast<const float*>(view.data); }
+const float* floats(const duet_const_vector& view) { return static_cast<const float*>(view.data); }
 
 struct Mean {
   const float *values, *weights, *divisor;  // weights and divisor may be null

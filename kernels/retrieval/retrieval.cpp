@@ -33,6 +33,7 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels, Argumen
   }
   check_first(raw.first_row, inputs.queries.rows, "inputs", ".first_row");
   check_first(raw.first_column, inputs.gallery.rows, "inputs", ".first_column");
+  require_reserved(raw.reserved, "inputs.reserved");
   inputs.paired = raw.paired != 0;
   inputs.first_row = raw.first_row;
   inputs.first_column = raw.first_column;
@@ -57,7 +58,7 @@ using namespace duet;
 
 duet_status duet_retrieval_workspace(const duet_context* context, const duet_retrieval_inputs* inputs, size_t* bytes) {
   return guard("retrieval_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
     *bytes = workspace_bytes(context, check(inputs, Labels::ignored, arguments));
   });
@@ -88,13 +89,15 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
   });
 }
 
-duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs, duet_matrix indices,
-                                 duet_matrix scores, duet_workspace workspace) {
+duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs,
+                                 const duet_retrieval_top_k_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_top_k", [&] {
     Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const RetrievalInputs given = check(inputs, Labels::ignored, arguments);
-    const auto to = arguments.matrix<int32_t>(indices, "indices", given.queries.rows, kAny);
-    const auto to_scores = arguments.matrix<float>(scores, "scores", given.queries.rows, to.columns, Need::optional);
+    const auto to = arguments.matrix<int32_t>(raw.indices, "outputs.indices", given.queries.rows, kAny);
+    const auto to_scores =
+        arguments.matrix<float>(raw.scores, "outputs.scores", given.queries.rows, to.columns, Need::optional);
     arguments.check(workspace, workspace_bytes(context, given));
     const Workspace scratch(workspace);
     dispatch(

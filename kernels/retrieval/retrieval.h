@@ -10,8 +10,8 @@
    matching; a query without an own pair in this gallery in matching and pair_recall. The first two kinds of query have
    relevant = 0.
 
-   duet_retrieval_top_k: the k best rows of the gallery for each query (indices n x k int32, -1 past m; scores n x k,
-   NaN past m, may be null), best first, equal scores by lower index, NaN last.
+   duet_retrieval_top_k: the k best rows of the gallery for each query, best first, equal scores by lower index, NaN
+   last.
 
    Workspace: duet_retrieval_workspace(), enough for both. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL. */
@@ -25,44 +25,52 @@
 extern "C" {
 #endif
 
+/* What follows gallery is forward's alone, but for first_row, first_column. */
 typedef struct duet_retrieval_inputs {
-  size_t struct_size;
-  duet_matrix queries, gallery; /* n x d, m x d */
-  /* The labels and all fields after them are read by forward only. n, m; int32: an item is relevant where its label is
-     the query's and not negative. */
-  duet_vector query_labels, gallery_labels;
-  int32_t paired;                  /* whether the gallery row of the query's global index is its own pair */
-  int64_t first_row, first_column; /* global indices of the first query and the first gallery row */
-  /* n, m; int64, both or neither. With groups the gallery rows of the query's group are its own pairs; paired and the
-     global indices are then not used. */
-  duet_vector query_groups, gallery_groups;
-  duet_vector cutoffs; /* K, int64, in the context's memory: the k of recall and pair_recall; of any size and order */
+  size_t struct_size;               /* set by DUET_RETRIEVAL_INPUTS_INIT */
+  duet_const_matrix queries;        /* n x d, float32 */
+  duet_const_matrix gallery;        /* m x d, float32 */
+  duet_const_vector query_labels;   /* n, int32: equal and not negative = relevant */
+  duet_const_vector gallery_labels; /* m, int32 */
+  duet_const_vector query_groups;   /* n, int64: the gallery rows of the query's group are its own pairs, paired and its
+                                       indices then say nothing; may be null */
+  duet_const_vector gallery_groups; /* m, int64; null where query_groups is */
+  duet_const_vector cutoffs;        /* K, int64: the k of recall and pair_recall; of any size and order */
+  int64_t first_row;                /* global index of the first query, 0 or more */
+  int64_t first_column;             /* global index of the first gallery row, 0 or more */
+  int32_t paired;                   /* not 0: the gallery row of the query's global index is its own pair */
+  int32_t reserved;                 /* 0 */
 } duet_retrieval_inputs;
-#define DUET_RETRIEVAL_INPUTS_INIT \
-  { sizeof(duet_retrieval_inputs) }
-
+#define DUET_RETRIEVAL_INPUTS_INIT DUET_INIT(duet_retrieval_inputs, )
+/* Each may be null. */
 typedef struct duet_retrieval_outputs {
-  size_t struct_size;
-  duet_vector relevant;          /* int32: number of relevant items; 0: the query does not count */
-  duet_vector average_precision; /* AP */
-  duet_vector precision_at_r;    /* (1/R) sum_{k <= R} P@k rel_k, whose mean is MAP@R */
-  /* the AP truncated at j, averaged over j = 1 to m; its mean over the queries is map_over_cutoffs */
-  duet_vector precision_over_cutoffs;
-  duet_matrix recall;           /* n x K: the probability that a relevant item is in the first k */
-  duet_matrix precision_recall; /* n x 11: largest P@k with recall >= l/10 */
-  /* share of the items of other classes that score below the own pair (its best row); equal scores count half */
-  duet_vector matching;
-  duet_matrix pair_recall; /* n x K: the probability that an own pair is in the first k */
+  size_t struct_size;                 /* set by DUET_RETRIEVAL_OUTPUTS_INIT */
+  duet_vector relevant;               /* n, int32: number of relevant items; 0: the query does not count */
+  duet_vector average_precision;      /* n, float32: AP */
+  duet_vector precision_at_r;         /* n, float32: (1/R) sum_{k <= R} P@k rel_k, whose mean is MAP@R */
+  duet_vector precision_over_cutoffs; /* n, float32: the AP truncated at j, mean over all j = 1 to m: its mean is
+                                         map_over_cutoffs */
+  duet_matrix recall;                 /* n x K, float32: the probability that a relevant item is in the first k */
+  duet_matrix precision_recall;       /* n x 11, float32: largest P@k with recall >= l/10 */
+  duet_vector matching;               /* n, float32: share of items of other classes that score below the own pair, its
+                                         best row; equal ones half */
+  duet_matrix pair_recall;            /* n x K, float32: the probability that an own pair is in the first k */
 } duet_retrieval_outputs;
-#define DUET_RETRIEVAL_OUTPUTS_INIT \
-  { sizeof(duet_retrieval_outputs) }
+#define DUET_RETRIEVAL_OUTPUTS_INIT DUET_INIT(duet_retrieval_outputs, )
+typedef struct duet_retrieval_top_k_outputs {
+  size_t struct_size;  /* set by DUET_RETRIEVAL_TOP_K_OUTPUTS_INIT */
+  duet_matrix indices; /* n x k, int32: gallery rows, -1 past m */
+  duet_matrix scores;  /* n x k, float32, NaN past m; may be null */
+} duet_retrieval_top_k_outputs;
+#define DUET_RETRIEVAL_TOP_K_OUTPUTS_INIT DUET_INIT(duet_retrieval_top_k_outputs, )
 
+/* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_retrieval_workspace(const duet_context* context, const duet_retrieval_inputs* inputs,
                                               size_t* bytes);
 DUET_API duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs,
                                             const duet_retrieval_outputs* outputs, duet_workspace workspace);
 DUET_API duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs,
-                                          duet_matrix indices, duet_matrix scores, duet_workspace workspace);
+                                          const duet_retrieval_top_k_outputs* outputs, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

@@ -11,9 +11,6 @@
 
 namespace duet {
 
-template <>
-inline constexpr size_t kFirstSize<duet_retrieval_inputs> = offsetof(duet_retrieval_inputs, query_groups);
-
 struct RetrievalInputs {
   Matrix<const float> queries, gallery;
   Vector<const int32_t> query_labels, gallery_labels;  // without data in top_k

@@ -13,7 +13,7 @@ int count_of(int64_t count, const void* list, int64_t most, const char* name) {
 }
 
 template <class T>
-T* scalar(Arguments& arguments, const duet_vector& view, const char* name, Need need = Need::required) {
+T* scalar(Arguments& arguments, const VectorView<T>& view, const char* name, Need need = Need::required) {
   return arguments.vector<T>(view, name, 1, need).data;
 }
 
@@ -24,8 +24,11 @@ StepDecision check(const duet_step_decision* given, Arguments& arguments) {
   decision.reason_count = count_of(raw.reason_count, raw.reasons, DUET_STEP_MOST_REASONS, "decision.reasons");
   decision.move_count = count_of(raw.move_count, raw.moves, DUET_STEP_MOST_MOVES, "decision.moves");
   decision.reported_count = count_of(raw.reported_count, raw.reported, DUET_STEP_MOST_REPORTED, "decision.reported");
+  check_element_size<duet_step_reason>(raw.reason_size, "decision.reason_size");
+  check_element_size<duet_step_move>(raw.move_size, "decision.move_size");
   for (int k = 0; k < decision.reason_count; ++k) {
     const duet_step_reason& reason = raw.reasons[k];
+    require_reserved(reason.reserved, "decision.reasons.reserved");
     decision.reasons[k] = {vector<const float>(reason.weight, "decision.reasons.weight", 1, Need::optional).data,
                            vector<const float>(reason.value, "decision.reasons.value", 1, Need::optional).data,
                            reason.more_than};
@@ -48,22 +51,22 @@ StepDecision check(const duet_step_decision* given, Arguments& arguments) {
 
 using namespace duet;
 
-duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun, duet_vector values,
-                            duet_vector integers, duet_vector indices) {
+duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, const duet_step_begin_outputs* outputs) {
   return guard("step_begin", [&] {
     Arguments arguments;
-    const duet_step_mail raw = load(mail, "mail");
+    const auto raw = load(outputs, "outputs");
+    const auto given = load(mail, "mail");
     StepMail from;
-    from.values = arguments.matrix<const float>(raw.values, "mail.values", kAny, kAny);
+    from.values = arguments.matrix<const float>(given.values, "mail.values", kAny, kAny);
     from.slots = from.values.rows;
     require(from.slots > 0, "mail.values: expected at least 1 slot, got 0");
-    from.integers = arguments.matrix<const int64_t>(raw.integers, "mail.integers", from.slots, kAny);
-    from.indices = arguments.matrix<const int64_t>(raw.indices, "mail.indices", from.slots, kAny);
-    int64_t* const counter = scalar<int64_t>(arguments, begun, "begun");
-    const StepTaken taken{arguments.vector<float>(values, "values", from.values.columns),
-                          arguments.vector<int64_t>(integers, "integers", from.integers.columns),
-                          arguments.vector<int64_t>(indices, "indices", kAny)};
-    require(taken.indices.size <= from.indices.columns, "indices: expected at most ", from.indices.columns,
+    from.integers = arguments.matrix<const int64_t>(given.integers, "mail.integers", from.slots, kAny);
+    from.indices = arguments.matrix<const int64_t>(given.indices, "mail.indices", from.slots, kAny);
+    int64_t* const counter = scalar<int64_t>(arguments, raw.begun, "outputs.begun");
+    const StepTaken taken{arguments.vector<float>(raw.values, "outputs.values", from.values.columns),
+                          arguments.vector<int64_t>(raw.integers, "outputs.integers", from.integers.columns),
+                          arguments.vector<int64_t>(raw.indices, "outputs.indices", kAny)};
+    require(taken.indices.size <= from.indices.columns, "outputs.indices: expected at most ", from.indices.columns,
             " (the indices of a slot), got ", taken.indices.size);
     arguments.check();
     dispatch(
@@ -73,7 +76,7 @@ duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, d
 }
 
 duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision,
-                             const duet_step_counters* counters, duet_vector apply, const duet_step_report* report) {
+                             const duet_step_counters* counters, const duet_step_report* report) {
   return guard("step_decide", [&] {
     Arguments arguments;
     const StepDecision given = check(decision, arguments);
@@ -85,7 +88,7 @@ duet_status duet_step_decide(duet_context* context, const duet_step_decision* de
     int64_t width = 0;
     for (int k = 0; k < given.reported_count; ++k) width += given.reported[k].size;
     StepReport to;
-    to.apply = scalar<int32_t>(arguments, apply, "apply");
+    to.apply = scalar<int32_t>(arguments, raw.apply, "report.apply");
     to.verdicts = arguments.matrix<int64_t>(raw.verdicts, "report.verdicts", kAny, 1);
     require(to.verdicts.rows > 0, "report.verdicts: expected at least 1 slot, got 0");
     to.values = arguments.matrix<float>(raw.values, "report.values", to.verdicts.rows, width);
@@ -97,11 +100,12 @@ duet_status duet_step_decide(duet_context* context, const duet_step_decision* de
   });
 }
 
-duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm, duet_vector scale) {
+duet_status duet_step_scale_forward(duet_context* context, const duet_step_scale_inputs* inputs,
+                                    const duet_step_scale_outputs* outputs) {
   return guard("step_scale_forward", [&] {
     Arguments arguments;
-    const auto* const from = scalar<const float>(arguments, logarithm, "logarithm");
-    auto* const to = scalar<float>(arguments, scale, "scale");
+    const auto* const from = scalar<const float>(arguments, load(inputs, "inputs").logarithm, "inputs.logarithm");
+    auto* const to = scalar<float>(arguments, load(outputs, "outputs").scale, "outputs.scale");
     arguments.check();
     dispatch(
         context, [&] { cpu::step_scale_forward(*context, from, to); },
@@ -109,13 +113,15 @@ duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm
   });
 }
 
-duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale,
-                                     duet_vector grad_logarithm) {
+duet_status duet_step_scale_backward(duet_context* context, const duet_step_scale_inputs* inputs,
+                                     const duet_step_scale_gradients* gradients) {
   return guard("step_scale_backward", [&] {
     Arguments arguments;
-    const auto* const at = scalar<const float>(arguments, scale, "scale");
-    const auto* const upstream = scalar<const float>(arguments, grad_scale, "grad_scale");
-    auto* const to = scalar<float>(arguments, grad_logarithm, "grad_logarithm");
+    load(inputs, "inputs");
+    const auto raw = load(gradients, "gradients");
+    const auto* const at = scalar<const float>(arguments, raw.scale, "gradients.scale");
+    const auto* const upstream = scalar<const float>(arguments, raw.grad_scale, "gradients.grad_scale");
+    auto* const to = scalar<float>(arguments, raw.grad_logarithm, "gradients.grad_logarithm");
     arguments.check();
     dispatch(
         context, [&] { cpu::step_scale_backward(*context, at, upstream, to); },

@@ -17,28 +17,33 @@ extern "C" {
 #endif
 
 typedef struct duet_step_mail {
-  size_t struct_size;
-  duet_matrix values;   /* float32, slots x v */
-  duet_matrix integers; /* int64, slots x i */
-  duet_matrix indices;  /* int64, slots x the most rows of a batch */
+  size_t struct_size;         /* set by DUET_STEP_MAIL_INIT */
+  duet_const_matrix values;   /* slots x v, float32 */
+  duet_const_matrix integers; /* slots x i, int64 */
+  duet_const_matrix indices;  /* slots x the most rows of a batch, int64 */
 } duet_step_mail;
-#define DUET_STEP_MAIL_INIT \
-  { sizeof(duet_step_mail) }
+#define DUET_STEP_MAIL_INIT DUET_INIT(duet_step_mail, )
+/* What becomes of the slot. */
+typedef struct duet_step_begin_outputs {
+  size_t struct_size;   /* set by DUET_STEP_BEGIN_OUTPUTS_INIT */
+  duet_vector begun;    /* 1, int64: steps that have begun; grows by one */
+  duet_vector values;   /* v, float32: the slot's */
+  duet_vector integers; /* i, int64: the slot's */
+  duet_vector indices;  /* at most as many as a slot holds, int64: the slot's first */
+} duet_step_begin_outputs;
+#define DUET_STEP_BEGIN_OUTPUTS_INIT DUET_INIT(duet_step_begin_outputs, )
 
-/* values (v), integers (i) and indices (at most as many as a slot holds) become those of the slot; begun (int64, 1)
-   grows by one. */
-DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail, duet_vector begun,
-                                     duet_vector values, duet_vector integers, duet_vector indices);
-
-/* A reason for a step to change something. It holds where weight (float32, 1; null: 1) is above 0 and value (float32,
-   1; null: no condition) is above more_than. */
+/* A reason why a step has something to do: weight is above 0 and value above more_than. */
 typedef struct duet_step_reason {
-  duet_vector weight, value;
-  float more_than;
+  duet_const_vector weight; /* 1, float32; null: 1 */
+  duet_const_vector value;  /* 1, float32; null: it holds */
+  float more_than;          /* in the unit of value */
+  int32_t reserved;         /* 0 */
 } duet_step_reason;
-/* Where the step changes something, `to` is overwritten with `from`. Both are float32 of one size. */
+/* to becomes from where the step changes something. */
 typedef struct duet_step_move {
-  duet_vector to, from;
+  duet_vector to;         /* any size, float32 */
+  duet_const_vector from; /* of the same size, float32 */
 } duet_step_move;
 
 typedef enum duet_step_verdict {
@@ -52,48 +57,69 @@ typedef enum duet_step_verdict {
 enum { DUET_STEP_MOST_REASONS = 8, DUET_STEP_MOST_MOVES = 4, DUET_STEP_MOST_REPORTED = 24 };
 
 typedef struct duet_step_decision {
-  size_t struct_size;
-  duet_vector total;               /* float32, 1 */
-  const duet_step_reason* reasons; /* at most DUET_STEP_MOST_REASONS; one is enough */
-  int64_t reason_count;
-  const duet_step_move* moves; /* at most DUET_STEP_MOST_MOVES */
-  int64_t move_count;
-  const duet_vector* reported; /* float32 of any sizes, at most DUET_STEP_MOST_REPORTED; null ones report nothing */
-  int64_t reported_count;
+  size_t struct_size;                /* set by DUET_STEP_DECISION_INIT */
+  duet_const_vector total;           /* 1, float32: the step's loss */
+  const duet_step_reason* reasons;   /* an array of reason_count; one that holds is enough */
+  int64_t reason_count;              /* at most DUET_STEP_MOST_REASONS */
+  size_t reason_size;                /* of one; set by DUET_STEP_DECISION_INIT */
+  const duet_step_move* moves;       /* an array of move_count */
+  int64_t move_count;                /* at most DUET_STEP_MOST_MOVES */
+  size_t move_size;                  /* of one; set by DUET_STEP_DECISION_INIT */
+  const duet_const_vector* reported; /* an array of reported_count, of any sizes, float32; null ones report nothing */
+  int64_t reported_count;            /* at most DUET_STEP_MOST_REPORTED */
 } duet_step_decision;
 #define DUET_STEP_DECISION_INIT \
-  { sizeof(duet_step_decision) }
+  DUET_INIT(duet_step_decision, \
+            DUET_SET(reason_size, sizeof(duet_step_reason)) DUET_SET(move_size, sizeof(duet_step_move)))
 
-/* Counters of a run, int64 of size 1 each, 0 at first: steps that have begun, updates made, and the number of the step
-   that failed (from 1). */
+/* Counters of a run, 0 at first. */
 typedef struct duet_step_counters {
-  size_t struct_size;
-  duet_vector begun, updates, failed;
+  size_t struct_size;  /* set by DUET_STEP_COUNTERS_INIT */
+  duet_vector begun;   /* 1, int64: steps that have begun */
+  duet_vector updates; /* 1, int64: steps that changed something */
+  duet_vector failed;  /* 1, int64: number of the step that failed, from 1; 0: none has */
 } duet_step_counters;
-#define DUET_STEP_COUNTERS_INIT \
-  { sizeof(duet_step_counters) }
+#define DUET_STEP_COUNTERS_INIT DUET_INIT(duet_step_counters, )
 
-/* The answer of each slot. verdicts: int64, slots x 1, a duet_step_verdict. values: float32, slots x the sum of the
-   reported sizes: the reported values one after another, read after the moves. faults: an array of slots, or null. */
+/* The answer, in the step's slot. */
 typedef struct duet_step_report {
-  size_t struct_size;
-  duet_matrix verdicts, values;
-  duet_fault* faults;
+  size_t struct_size;   /* set by DUET_STEP_REPORT_INIT */
+  duet_vector apply;    /* 1, int32: 1 where the step changes something, else 0 */
+  duet_matrix verdicts; /* slots x 1, int64: a duet_step_verdict */
+  duet_matrix
+      values; /* slots x the sum of the reported sizes, float32: one after another, as they are after the moves */
+  duet_fault* faults; /* an array of slots, or null */
 } duet_step_report;
-#define DUET_STEP_REPORT_INIT \
-  { sizeof(duet_step_report) }
+#define DUET_STEP_REPORT_INIT DUET_INIT(duet_step_report, )
 
-/* Decides for the step that began last; before any has begun, the answer goes to slot 0. apply (int32, 1) becomes 1
-   where the step changes something, else 0. */
+typedef struct duet_step_scale_inputs {
+  size_t struct_size;          /* set by DUET_STEP_SCALE_INPUTS_INIT */
+  duet_const_vector logarithm; /* 1, float32; backward does not read it, and it may be null there */
+} duet_step_scale_inputs;
+#define DUET_STEP_SCALE_INPUTS_INIT DUET_INIT(duet_step_scale_inputs, )
+typedef struct duet_step_scale_outputs {
+  size_t struct_size; /* set by DUET_STEP_SCALE_OUTPUTS_INIT */
+  duet_vector scale;  /* 1, float32: exp(logarithm) */
+} duet_step_scale_outputs;
+#define DUET_STEP_SCALE_OUTPUTS_INIT DUET_INIT(duet_step_scale_outputs, )
+typedef struct duet_step_scale_gradients {
+  size_t struct_size;           /* set by DUET_STEP_SCALE_GRADIENTS_INIT */
+  duet_const_vector scale;      /* 1, float32, as forward wrote it */
+  duet_const_vector grad_scale; /* 1, float32: d loss / d scale */
+  duet_vector grad_logarithm;   /* 1, float32: grad_scale scale is added */
+} duet_step_scale_gradients;
+#define DUET_STEP_SCALE_GRADIENTS_INIT DUET_INIT(duet_step_scale_gradients, )
+
+DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail,
+                                     const duet_step_begin_outputs* outputs);
+/* Of the step that was the last to begin; before any has, it answers in slot 0. */
 DUET_API duet_status duet_step_decide(duet_context* context, const duet_step_decision* decision,
-                                      const duet_step_counters* counters, duet_vector apply,
-                                      const duet_step_report* report);
-
-/* scale = exp(logarithm), computed in float64 (METHOD.md 4); backward adds grad_scale scale into grad_logarithm. All
-   float32 of size 1. */
-DUET_API duet_status duet_step_scale_forward(duet_context* context, duet_vector logarithm, duet_vector scale);
-DUET_API duet_status duet_step_scale_backward(duet_context* context, duet_vector scale, duet_vector grad_scale,
-                                              duet_vector grad_logarithm);
+                                      const duet_step_counters* counters, const duet_step_report* report);
+/* scale = exp(logarithm), worked out in float64 (METHOD.md 4). */
+DUET_API duet_status duet_step_scale_forward(duet_context* context, const duet_step_scale_inputs* inputs,
+                                             const duet_step_scale_outputs* outputs);
+DUET_API duet_status duet_step_scale_backward(duet_context* context, const duet_step_scale_inputs* inputs,
+                                              const duet_step_scale_gradients* gradients);
 
 #ifdef __cplusplus
 }

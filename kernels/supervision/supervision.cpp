@@ -29,9 +29,9 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.largest_lift = raw.largest_lift;
   inputs.unannotated_kappa = raw.unannotated_kappa;
   inputs.pair_weight_scale = raw.pair_weight_scale;
-  // A caller whose struct ends before the evidence has none.
-  inputs.unread = raw.struct_size > kFirstSize<duet_supervision_inputs> ? raw.unread : 1;
+  inputs.unread = raw.unread;
   inputs.generality = raw.generality;
+  require_reserved(raw.reserved, "inputs.reserved");
   require(is_share(inputs.momentum), "inputs.momentum: expected 0 to 1, got ", inputs.momentum);
   require(inputs.largest_lift > 0, "inputs.largest_lift: expected a positive number, got ", inputs.largest_lift);
   require(is_share(inputs.unannotated_kappa), "inputs.unannotated_kappa: expected 0 to 1, got ",
@@ -73,7 +73,7 @@ using namespace duet;
 duet_status duet_supervision_workspace(const duet_context* context, const duet_supervision_inputs* inputs,
                                        size_t* bytes) {
   return guard("supervision_workspace", [&] {
-    Arguments arguments;
+    Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
     *bytes = workspace_bytes(context, check(inputs, arguments));
   });

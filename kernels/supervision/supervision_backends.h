@@ -12,11 +12,6 @@
 
 namespace duet {
 
-template <>
-inline constexpr size_t kFirstSize<duet_supervision_inputs> = offsetof(duet_supervision_inputs, unread);
-template <>
-inline constexpr size_t kFirstSize<duet_supervision_outputs> = offsetof(duet_supervision_outputs, predicted);
-
 struct SupervisionInputs {
   Vector<const int32_t> labels;
   Vector<const int64_t> sample_ids;

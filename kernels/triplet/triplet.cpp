@@ -7,7 +7,7 @@ using namespace duet;
 
 namespace {
 
-// context: whose memory the draw's step lies in; null: it is not looked at.
+// context: whose memory the draw's step lies in.
 TripletInputs check(const duet_context* context, const duet_triplet_inputs* given, Arguments& arguments) {
   const duet_triplet_inputs inputs = load(given, "inputs");
   const int metric = enum_value(inputs.metric);
@@ -45,10 +45,9 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   out.first_row = inputs.first_row;
   out.first_column = inputs.first_column;
   if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)
-    out.draw =
-        check_draw(context, &inputs.draw, "inputs.draw", inputs.first_row + n, inputs.first_column + m, m, arguments);
+    out.draw = check_draw(context, inputs.draw, inputs.first_row + n, inputs.first_column + m, m, arguments);
   else
-    require_absent(inputs.draw.step, "inputs.draw.step", "without mining distance_weighted");
+    require(inputs.draw == nullptr, "inputs.draw: expected null without mining distance_weighted");
   return out;
 }
 
@@ -62,38 +61,24 @@ size_t needed(const duet_context* context, const TripletInputs& inputs) {
 
 duet_status duet_triplet_workspace(const duet_context* context, const duet_triplet_inputs* inputs, size_t* bytes) {
   return guard("triplet_workspace", [&] {
-    Arguments arguments;
-    const TripletInputs checked = check(nullptr, inputs, arguments);
+    Arguments arguments(Look::shapes);
+    const TripletInputs checked = check(context, inputs, arguments);
     require(bytes != nullptr, "bytes: null");
     *bytes = needed(context, checked);
   });
 }
 
-duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector row_loss,
-                                 duet_vector row_active, duet_workspace workspace) {
+duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs,
+                                 const duet_triplet_outputs* outputs, duet_workspace workspace) {
   return guard("triplet_forward", [&] {
     Arguments arguments;
-    const TripletInputs checked = check(context, inputs, arguments);
-    const auto loss = arguments.vector<float>(row_loss, "row_loss", checked.x.rows),
-               active = arguments.vector<float>(row_active, "row_active", checked.x.rows);
-    arguments.check(workspace, needed(context, checked));
-    dispatch(
-        context, [&] { cpu::triplet_forward(*context, checked, loss, active, {}, {}, workspace); },
-        [&] { cuda::triplet_forward(*context, checked, loss, active, {}, {}, workspace); });
-  });
-}
-
-duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs,
-                                          duet_vector row_loss, duet_vector row_active, duet_matrix sum_x,
-                                          duet_matrix sum_y, duet_workspace workspace) {
-  return guard("triplet_forward_gradient", [&] {
-    Arguments arguments;
+    const auto raw = load(outputs, "outputs");
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
-    const auto loss = arguments.vector<float>(row_loss, "row_loss", n),
-               active = arguments.vector<float>(row_active, "row_active", n);
-    const auto to_x = arguments.matrix<float>(sum_x, "sum_x", n, d, Need::optional),
-               to_y = arguments.matrix<float>(sum_y, "sum_y", m, d, Need::optional);
+    const auto loss = arguments.vector<float>(raw.row_loss, "outputs.row_loss", n),
+               active = arguments.vector<float>(raw.row_active, "outputs.row_active", n);
+    const auto to_x = arguments.matrix<float>(raw.sum_x, "outputs.sum_x", n, d, Need::optional),
+               to_y = arguments.matrix<float>(raw.sum_y, "outputs.sum_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); },
@@ -101,17 +86,19 @@ duet_status duet_triplet_forward_gradient(duet_context* context, const duet_trip
   });
 }
 
-duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss,
-                                      duet_matrix sum_x, duet_matrix sum_y, duet_matrix grad_x, duet_matrix grad_y) {
+duet_status duet_triplet_add_gradient(duet_context* context, const duet_triplet_sums* sums,
+                                      const duet_triplet_gradients* gradients) {
   return guard("triplet_add_gradient", [&] {
     Arguments arguments;
-    const auto weight = arguments.vector<const float>(active, "active", 1),
-               upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
-    const auto to_x = arguments.matrix<float>(grad_x, "grad_x", kAny, kAny, Need::optional),
-               to_y = arguments.matrix<float>(grad_y, "grad_y", kAny, kAny, Need::optional);
+    const auto given = load(sums, "sums");
+    const auto raw = load(gradients, "gradients");
+    const auto weight = arguments.vector<const float>(raw.active, "gradients.active", 1),
+               upstream = arguments.vector<const float>(raw.grad_loss, "gradients.grad_loss", 1);
+    const auto to_x = arguments.matrix<float>(raw.grad_x, "gradients.grad_x", kAny, kAny, Need::optional),
+               to_y = arguments.matrix<float>(raw.grad_y, "gradients.grad_y", kAny, kAny, Need::optional);
     TripletSums x{{}, to_x}, y{{}, to_y};
-    if (to_x) x.sum = arguments.matrix<const float>(sum_x, "sum_x", to_x.rows, to_x.columns);
-    if (to_y) y.sum = arguments.matrix<const float>(sum_y, "sum_y", to_y.rows, to_y.columns);
+    if (to_x) x.sum = arguments.matrix<const float>(given.sum_x, "sums.sum_x", to_x.rows, to_x.columns);
+    if (to_y) y.sum = arguments.matrix<const float>(given.sum_y, "sums.sum_y", to_y.rows, to_y.columns);
     require(to_x.rows + to_y.rows <= INT32_MAX, "grad_x, grad_y: expected below 2^31 rows, got ", to_x.rows, " and ",
             to_y.rows);
     arguments.check();
@@ -121,14 +108,16 @@ duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active,
   });
 }
 
-duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active, duet_vector loss,
-                              duet_vector active) {
+duet_status duet_triplet_loss(duet_context* context, const duet_triplet_loss_inputs* inputs,
+                              const duet_triplet_loss_outputs* outputs) {
   return guard("triplet_loss", [&] {
     Arguments arguments;
-    const auto terms = arguments.vector<const float>(row_loss, "row_loss", kAny);
-    const auto weights = arguments.vector<const float>(row_active, "row_active", terms.size);
-    const auto to_loss = arguments.vector<float>(loss, "loss", 1),
-               to_active = arguments.vector<float>(active, "active", 1);
+    const auto given = load(inputs, "inputs");
+    const auto raw = load(outputs, "outputs");
+    const auto terms = arguments.vector<const float>(given.row_loss, "inputs.row_loss", kAny);
+    const auto weights = arguments.vector<const float>(given.row_active, "inputs.row_active", terms.size);
+    const auto to_loss = arguments.vector<float>(raw.loss, "outputs.loss", 1),
+               to_active = arguments.vector<float>(raw.active, "outputs.active", 1);
     arguments.check();
     dispatch(
         context, [&] { cpu::triplet_loss(*context, terms, weights, to_loss, to_active); },
@@ -136,17 +125,17 @@ duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_
   });
 }
 
-duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active,
-                                  duet_vector grad_loss, duet_matrix grad_x, duet_matrix grad_y,
-                                  duet_workspace workspace) {
+duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs,
+                                  const duet_triplet_gradients* gradients, duet_workspace workspace) {
   return guard("triplet_backward", [&] {
     Arguments arguments;
+    const auto raw = load(gradients, "gradients");
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
-    const auto weight = arguments.vector<const float>(active, "active", 1),
-               upstream = arguments.vector<const float>(grad_loss, "grad_loss", 1);
-    const auto to_x = arguments.matrix<float>(grad_x, "grad_x", n, d, Need::optional),
-               to_y = arguments.matrix<float>(grad_y, "grad_y", m, d, Need::optional);
+    const auto weight = arguments.vector<const float>(raw.active, "gradients.active", 1),
+               upstream = arguments.vector<const float>(raw.grad_loss, "gradients.grad_loss", 1);
+    const auto to_x = arguments.matrix<float>(raw.grad_x, "gradients.grad_x", n, d, Need::optional),
+               to_y = arguments.matrix<float>(raw.grad_y, "gradients.grad_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
     dispatch(
         context, [&] { cpu::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); },

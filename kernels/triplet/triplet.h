@@ -4,21 +4,18 @@
    those active.
    T = sum row_loss / sum row_active is a call of its own (duet_triplet_loss), so that several parts can add up first;
    active = 0 gives T = 0.
-   mining all: every triplet, weights of METHOD.md 2 from class_x (n x C), class_y (m x C), trust_x (n), trust_y (m),
-   paired; or, where class_x and class_y are null, hard labels (labels_x, labels_y int32, -1: takes no part; full trust,
-   and paired is then not read).
+   mining all: every triplet, weights of METHOD.md 2 from classes, trust and paired; or, where class_x and class_y are
+   null, hard labels (full trust, and paired is then not read).
    mining hard, semihard, distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each
    drawn negative.
-   Backward adds grad_loss dT/dx into grad_x (n x d), dT/dy into grad_y (m x d), either may be null; active is the whole
-   batch's sum, a constant.
    What the mining does not read is null, else the call is refused: classes and trust beside labels, labels beside
-   classes, draw.step without distance_weighted.
-   NaN in a weight, or in a distance of a column that weighs (labels: is no -1), gives NaN in its anchor's terms and
-   gradients.
-   Time O(n m log m) for all; workspace O(n + m), never n x m. trust null: 1. Same inputs, same bits.
+   classes, draw without distance_weighted.
+   Forward leaves, where sum_x or sum_y is given, what backward needs, in one pass over the triplets where forward and
+   backward take two: then duet_triplet_add_gradient() is the backward pass. NaN in a weight, or in a distance of a
+   column that weighs (labels: is no -1), gives NaN in its anchor's terms and gradients.
+   Time O(n m log m) for all; workspace O(n + m), never n x m. Same inputs, same bits.
    Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
-   DUET_STATUS_WORKSPACE_TOO_SMALL.
-   */
+   DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_TRIPLET_TRIPLET_H
 #define DUET_TRIPLET_TRIPLET_H
 
@@ -39,43 +36,73 @@ typedef enum duet_triplet_mining {
 } duet_triplet_mining;
 
 typedef struct duet_triplet_inputs {
-  size_t struct_size;
-  duet_matrix x, y;
-  duet_matrix class_x, class_y;
-  duet_vector trust_x, trust_y;
-  duet_vector labels_x, labels_y;
-  duet_metric metric; /* inner is refused */
-  duet_triplet_mining mining;
-  float margin; /* at least 0 */
-  int32_t paired;
-  int64_t first_row, first_column;
-  duet_mining_draw draw; /* distance_weighted alone */
+  size_t struct_size;           /* set by DUET_TRIPLET_INPUTS_INIT */
+  duet_const_matrix x;          /* n x d, float32: the anchors */
+  duet_const_matrix y;          /* m x d, float32 */
+  duet_const_matrix class_x;    /* n x C, float32: class distributions; null: labels decide */
+  duet_const_matrix class_y;    /* m x C, float32 */
+  duet_const_vector trust_x;    /* n, float32, 0 to 1; null: 1 */
+  duet_const_vector trust_y;    /* m, float32, 0 to 1; null: 1 */
+  duet_const_vector labels_x;   /* n, int32; -1: takes no part */
+  duet_const_vector labels_y;   /* m, int32 */
+  int64_t first_row;            /* global index of row 0 of x, 0 or more */
+  int64_t first_column;         /* global index of row 0 of y, 0 or more */
+  const duet_mining_draw* draw; /* distance_weighted alone; null elsewhere */
+  duet_metric metric;           /* DUET_METRIC_INNER is refused: it is no distance */
+  duet_triplet_mining mining;   /* which triplets */
+  float margin;                 /* at least 0, in the metric's unit */
+  int32_t paired;               /* not 0: rows of equal global index are a pair, a positive whatever its trust */
 } duet_triplet_inputs;
-#define DUET_TRIPLET_INPUTS_INIT \
-  { sizeof(duet_triplet_inputs) }
+#define DUET_TRIPLET_INPUTS_INIT DUET_INIT(duet_triplet_inputs, )
+typedef struct duet_triplet_outputs {
+  size_t struct_size;     /* set by DUET_TRIPLET_OUTPUTS_INIT */
+  duet_vector row_loss;   /* n, float32, in the metric's unit */
+  duet_vector row_active; /* n, float32 */
+  duet_matrix sum_x;      /* n x d, float32: d sum row_loss / d x, written, not added to; may be null */
+  duet_matrix sum_y;      /* m x d, float32: d sum row_loss / d y, likewise */
+} duet_triplet_outputs;
+#define DUET_TRIPLET_OUTPUTS_INIT DUET_INIT(duet_triplet_outputs, )
+typedef struct duet_triplet_gradients {
+  size_t struct_size;          /* set by DUET_TRIPLET_GRADIENTS_INIT */
+  duet_const_vector active;    /* 1, float32: sum row_active of the whole batch, a constant */
+  duet_const_vector grad_loss; /* 1, float32: d loss / d T */
+  duet_matrix grad_x;          /* n x d, float32: grad_loss dT/dx is added; may be null */
+  duet_matrix grad_y;          /* m x d, float32: grad_loss dT/dy is added; may be null */
+} duet_triplet_gradients;
+#define DUET_TRIPLET_GRADIENTS_INIT DUET_INIT(duet_triplet_gradients, )
 
+typedef struct duet_triplet_loss_inputs {
+  size_t struct_size;           /* set by DUET_TRIPLET_LOSS_INPUTS_INIT */
+  duet_const_vector row_loss;   /* any n, float32 */
+  duet_const_vector row_active; /* n, float32 */
+} duet_triplet_loss_inputs;
+#define DUET_TRIPLET_LOSS_INPUTS_INIT DUET_INIT(duet_triplet_loss_inputs, )
+typedef struct duet_triplet_loss_outputs {
+  size_t struct_size; /* set by DUET_TRIPLET_LOSS_OUTPUTS_INIT */
+  duet_vector loss;   /* 1, float32: T = sum row_loss / sum row_active, 0 where that is 0; summed in float64 */
+  duet_vector active; /* 1, float32: sum row_active */
+} duet_triplet_loss_outputs;
+#define DUET_TRIPLET_LOSS_OUTPUTS_INIT DUET_INIT(duet_triplet_loss_outputs, )
+
+typedef struct duet_triplet_sums {
+  size_t struct_size;      /* set by DUET_TRIPLET_SUMS_INIT */
+  duet_const_matrix sum_x; /* n x d, float32, as forward wrote it; not read without grad_x */
+  duet_const_matrix sum_y; /* m x d, float32, as forward wrote it; not read without grad_y */
+} duet_triplet_sums;
+#define DUET_TRIPLET_SUMS_INIT DUET_INIT(duet_triplet_sums, )
+
+/* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_triplet_workspace(const duet_context* context, const duet_triplet_inputs* inputs,
                                             size_t* bytes);
-/* row_loss, row_active: n. */
 DUET_API duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs,
-                                          duet_vector row_loss, duet_vector row_active, duet_workspace workspace);
-/* loss[0] = sum row_loss / sum row_active (0 where that is 0), active[0] = sum row_active; summed in float64. */
-DUET_API duet_status duet_triplet_loss(duet_context* context, duet_vector row_loss, duet_vector row_active,
-                                       duet_vector loss, duet_vector active);
-/* Forward that also leaves what backward needs, in one pass over the triplets where forward and backward take two:
-   sum_x (n x d) and sum_y (m x d) are written, not added to: the derivatives of sum row_loss. Either may be null. dT/dx
-   = sum_x / active. */
-DUET_API duet_status duet_triplet_forward_gradient(duet_context* context, const duet_triplet_inputs* inputs,
-                                                   duet_vector row_loss, duet_vector row_active, duet_matrix sum_x,
-                                                   duet_matrix sum_y, duet_workspace workspace);
-/* grad_x += grad_loss / active sum_x, grad_y likewise; nothing where active is 0. A null gradient: not computed. */
-DUET_API duet_status duet_triplet_add_gradient(duet_context* context, duet_vector active, duet_vector grad_loss,
-                                               duet_matrix sum_x, duet_matrix sum_y, duet_matrix grad_x,
-                                               duet_matrix grad_y);
-/* active, grad_loss: size 1. */
-DUET_API duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs, duet_vector active,
-                                           duet_vector grad_loss, duet_matrix grad_x, duet_matrix grad_y,
-                                           duet_workspace workspace);
+                                          const duet_triplet_outputs* outputs, duet_workspace workspace);
+DUET_API duet_status duet_triplet_loss(duet_context* context, const duet_triplet_loss_inputs* inputs,
+                                       const duet_triplet_loss_outputs* outputs);
+/* grad_x += grad_loss / active sum_x, grad_y likewise; nothing where active is 0. */
+DUET_API duet_status duet_triplet_add_gradient(duet_context* context, const duet_triplet_sums* sums,
+                                               const duet_triplet_gradients* gradients);
+DUET_API duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs,
+                                           const duet_triplet_gradients* gradients, duet_workspace workspace);
 
 #ifdef __cplusplus
 }

@@ -8,9 +8,12 @@ Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind) {
   inputs.kind = kind;
   inputs.x = x.matrix();
   const Tensor outputs = tape.make(x.rows, x.columns);
-  succeed(duet_activation_forward(tape.context(), &inputs, outputs.matrix()));
+  succeed(
+      duet_activation_forward(tape.context(), &inputs, sized<duet_activation_outputs>({.outputs = outputs.matrix()})));
   return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_activation_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix()));
+    succeed(duet_activation_backward(
+        tape.context(), &inputs,
+        sized<duet_activation_gradients>({.grad_outputs = output.grad_matrix(), .grad_x = x.grad_matrix()})));
   });
 }
 
@@ -27,9 +30,12 @@ duet_dropout_options Dropout::options() const {
 Tensor dropout(Tape& tape, const Tensor& x, const Dropout& dropout) {
   const duet_dropout_options options = dropout.options();
   const Tensor outputs = tape.make(x.rows, x.columns);
-  succeed(duet_dropout_forward(tape.context(), x.matrix(), &options, outputs.matrix()));
+  succeed(duet_dropout_forward(tape.context(), sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &options}),
+                               sized<duet_dropout_outputs>({.outputs = outputs.matrix()})));
   return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_dropout_backward(tape.context(), &options, output.grad_matrix(), x.grad_matrix()));
+    succeed(duet_dropout_backward(
+        tape.context(), sized<duet_dropout_inputs>({.dropout = &options}),
+        sized<duet_dropout_gradients>({.grad_outputs = output.grad_matrix(), .grad_x = x.grad_matrix()})));
   });
 }
 

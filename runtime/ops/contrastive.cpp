@@ -18,14 +18,24 @@ Tensor contrastive_terms(Tape& tape, const Tensor& a, const Tensor& v, const Ten
   };
   const Tensor row_statistics = statistics(n), column_statistics = statistics(m);
   const auto columns = [=](const Tensor& all) { return both ? all.row_part(n, m) : Tensor{}; };
-  succeed(duet_contrastive_forward(tape.context(), &options, terms.row_part(0, n).vector(), columns(terms).vector(),
-                                   row_statistics.matrix(), column_statistics.matrix(),
+  succeed(duet_contrastive_forward(tape.context(), &options,
+                                   sized<duet_contrastive_outputs>({.row_loss = terms.row_part(0, n).vector(),
+                                                                    .column_loss = columns(terms).vector(),
+                                                                    .row_statistics = row_statistics.matrix(),
+                                                                    .column_statistics = column_statistics.matrix()}),
                                    tape.workspace(duet_contrastive_workspace, options)));
   return tape.record(terms, {a, v, scale, bias}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_contrastive_backward(tape.context(), &options, row_statistics.matrix(), column_statistics.matrix(),
-                                      output.row_part(0, n).grad_vector(), columns(output).grad_vector(),
-                                      a.grad_matrix(), v.grad_matrix(), scale.grad_vector(), bias.grad_vector(),
-                                      tape.workspace(duet_contrastive_workspace, options)));
+    succeed(
+        duet_contrastive_backward(tape.context(), &options,
+                                  sized<duet_contrastive_gradients>({.row_statistics = row_statistics.matrix(),
+                                                                     .column_statistics = column_statistics.matrix(),
+                                                                     .row_weight = output.row_part(0, n).grad_vector(),
+                                                                     .column_weight = columns(output).grad_vector(),
+                                                                     .grad_a = a.grad_matrix(),
+                                                                     .grad_v = v.grad_matrix(),
+                                                                     .grad_scale = scale.grad_vector(),
+                                                                     .grad_bias = bias.grad_vector()}),
+                                  tape.workspace(duet_contrastive_workspace, options)));
   });
 }
 

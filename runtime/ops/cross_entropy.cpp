@@ -5,10 +5,14 @@ namespace duet::ops {
 
 Tensor cross_entropy_terms(Tape& tape, const Tensor& logits, const Tensor& targets) {
   const Tensor terms = tape.make(logits.rows);
-  succeed(duet_cross_entropy_forward(tape.context(), logits.matrix(), targets.matrix(), terms.vector()));
+  succeed(duet_cross_entropy_forward(
+      tape.context(), sized<duet_cross_entropy_inputs>({.logits = logits.matrix(), .targets = targets.matrix()}),
+      sized<duet_cross_entropy_outputs>({.row_loss = terms.vector()})));
   return tape.record(terms, {logits}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_cross_entropy_backward(tape.context(), logits.matrix(), targets.matrix(), output.grad_vector(),
-                                        logits.grad_matrix()));
+    succeed(duet_cross_entropy_backward(
+        tape.context(), sized<duet_cross_entropy_inputs>({.logits = logits.matrix(), .targets = targets.matrix()}),
+        sized<duet_cross_entropy_gradients>(
+            {.row_weight = output.grad_vector(), .grad_logits = logits.grad_matrix()})));
   });
 }
 
@@ -16,13 +20,13 @@ Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, con
   const auto count = static_cast<int64_t>(logits.size());
   const int64_t rows = targets.rows;
   const Tensor terms = tape.make(count * rows);
-  auto* const views = tape.host_array<duet_matrix>(count);
+  auto* const views = tape.host_array<duet_const_matrix>(count);
   auto* const parts = tape.host_array<duet_vector>(count);
   // Of the logits that require a gradient, their numbers and what backward takes.
   auto* const numbers = tape.host_array<int64_t>(count);
-  auto* const learned = tape.host_array<duet_matrix>(count);
+  auto* const learned = tape.host_array<duet_const_matrix>(count);
   auto* const gradients = tape.host_array<duet_matrix>(count);
-  auto* const upstream = tape.host_array<duet_vector>(count);
+  auto* const upstream = tape.host_array<duet_const_vector>(count);
   int64_t k = 0, learned_count = 0;
   Tensor any;  // stands for them
   for (const Tensor& each : logits) {
@@ -36,11 +40,16 @@ Tensor cross_entropy_terms(Tape& tape, std::initializer_list<Tensor> logits, con
     }
     ++k;
   }
-  succeed(duet_cross_entropy_forward_all(tape.context(), views, count, targets.matrix(), parts));
+  succeed(duet_cross_entropy_forward_all(
+      tape.context(),
+      sized<duet_cross_entropy_all_inputs>({.logits = views, .count = count, .targets = targets.matrix()}),
+      sized<duet_cross_entropy_all_outputs>({.row_loss = parts})));
   return tape.record(terms, {any}, [=](Tape& tape, const Tensor& output) {
     for (int64_t i = 0; i < learned_count; ++i) upstream[i] = output.row_part(numbers[i] * rows, rows).grad_vector();
-    succeed(
-        duet_cross_entropy_backward_all(tape.context(), learned, learned_count, targets.matrix(), upstream, gradients));
+    succeed(duet_cross_entropy_backward_all(
+        tape.context(),
+        sized<duet_cross_entropy_all_inputs>({.logits = learned, .count = learned_count, .targets = targets.matrix()}),
+        sized<duet_cross_entropy_all_gradients>({.row_weight = upstream, .grad_logits = gradients})));
   });
 }
 

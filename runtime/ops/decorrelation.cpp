@@ -9,11 +9,15 @@ Tensor decorrelation(Tape& tape, const Tensor& a, const Tensor& v, float eps) {
   inputs.v = v.matrix();
   inputs.eps = eps;
   const Tensor loss = tape.make(1);
-  succeed(duet_decorrelation_forward(tape.context(), &inputs, loss.vector(),
+  succeed(duet_decorrelation_forward(tape.context(), &inputs,
+                                     sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
                                      tape.workspace(duet_decorrelation_workspace, inputs)));
   return tape.record(loss, {a, v}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_decorrelation_backward(tape.context(), &inputs, output.grad_vector(), a.grad_matrix(), v.grad_matrix(),
-                                        tape.workspace(duet_decorrelation_workspace, inputs)));
+    succeed(duet_decorrelation_backward(
+        tape.context(), &inputs,
+        sized<duet_decorrelation_gradients>(
+            {.grad_loss = output.grad_vector(), .grad_a = a.grad_matrix(), .grad_v = v.grad_matrix()}),
+        tape.workspace(duet_decorrelation_workspace, inputs)));
   });
 }
 

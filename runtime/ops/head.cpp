@@ -31,12 +31,13 @@ std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Te
   const Layout layout{x.begin()->rows, weight.columns, weight.rows};
   auto* const made = tape.host_array<Head>(count);
   auto* const from = tape.host_array<Tensor>(count);
-  auto* const x_views = tape.host_array<duet_matrix>(count);
+  auto* const x_views = tape.host_array<duet_const_matrix>(count);
   auto* const u = tape.host_array<duet_matrix>(count);
   auto* const logits = tape.host_array<duet_matrix>(count);
   // What backward takes.
-  auto* const grad_u = tape.host_array<duet_matrix>(count);
-  auto* const grad_logits = tape.host_array<duet_matrix>(count);
+  auto* const given_u = tape.host_array<duet_const_matrix>(count);
+  auto* const grad_u = tape.host_array<duet_const_matrix>(count);
+  auto* const grad_logits = tape.host_array<duet_const_matrix>(count);
   auto* const grad_x = tape.host_array<duet_matrix>(count);
   const Tensor all = tape.make(count * layout.of_one());
   Tensor any;  // that requires a gradient
@@ -53,15 +54,23 @@ std::span<const Head> head(Tape& tape, std::initializer_list<Tensor> x, const Te
   inputs.weight = weight.matrix();
   inputs.bias = bias.vector();
   inputs.output_scale = output_scale;
-  succeed(duet_head_forward(tape.context(), &inputs, u, logits, tape.workspace(duet_head_workspace, inputs)));
+  succeed(duet_head_forward(tape.context(), &inputs, sized<duet_head_outputs>({.u = u, .logits = logits}),
+                            tape.workspace(duet_head_workspace, inputs)));
   const Tensor recorded = tape.record(all, {any, weight, bias}, [=](Tape& tape, const Tensor& output) {
     for (int64_t k = 0; k < count; ++k) {
       const Head part = layout.at(output, k);
+      given_u[k] = part.embeddings.matrix();
       grad_u[k] = part.embeddings.grad_matrix(), grad_logits[k] = part.logits.grad_matrix();
       grad_x[k] = from[k].grad_matrix();
     }
-    succeed(duet_head_backward(tape.context(), &inputs, u, grad_u, grad_logits, grad_x, weight.grad_matrix(),
-                               bias.grad_vector(), tape.workspace(duet_head_workspace, inputs)));
+    succeed(duet_head_backward(tape.context(), &inputs,
+                               sized<duet_head_gradients>({.u = given_u,
+                                                           .grad_u = grad_u,
+                                                           .grad_logits = grad_logits,
+                                                           .grad_x = grad_x,
+                                                           .grad_weight = weight.grad_matrix(),
+                                                           .grad_bias = bias.grad_vector()}),
+                               tape.workspace(duet_head_workspace, inputs)));
   });
   for (int64_t k = 0; k < count; ++k) made[k] = layout.at(recorded, k);
   return {made, static_cast<size_t>(count)};

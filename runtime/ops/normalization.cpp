@@ -5,9 +5,12 @@ namespace duet::ops {
 
 Tensor unit_rows(Tape& tape, const Tensor& x, float eps) {
   const Tensor outputs = tape.make(x.rows, x.columns);
-  succeed(duet_unit_rows_forward(tape.context(), x.matrix(), eps, outputs.matrix()));
+  succeed(duet_unit_rows_forward(tape.context(), sized<duet_unit_rows_inputs>({.x = x.matrix(), .eps = eps}),
+                                 sized<duet_unit_rows_outputs>({.outputs = outputs.matrix()})));
   return tape.record(outputs, {x}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_unit_rows_backward(tape.context(), x.matrix(), eps, output.grad_matrix(), x.grad_matrix()));
+    succeed(duet_unit_rows_backward(
+        tape.context(), sized<duet_unit_rows_inputs>({.x = x.matrix(), .eps = eps}),
+        sized<duet_unit_rows_gradients>({.grad_outputs = output.grad_matrix(), .grad_x = x.grad_matrix()})));
   });
 }
 
@@ -19,10 +22,15 @@ Tensor normalized(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor&
   inputs.gain = gain.vector();
   inputs.offset = offset.vector();
   const Tensor outputs = tape.make(x.rows, x.columns);
-  succeed(duet_layer_norm_forward(tape.context(), &inputs, outputs.matrix()));
+  succeed(
+      duet_layer_norm_forward(tape.context(), &inputs, sized<duet_layer_norm_outputs>({.outputs = outputs.matrix()})));
   return tape.record(outputs, {x, gain, offset}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_layer_norm_backward(tape.context(), &inputs, output.grad_matrix(), x.grad_matrix(), gain.grad_vector(),
-                                     offset.grad_vector(), tape.workspace(duet_layer_norm_workspace, inputs)));
+    succeed(duet_layer_norm_backward(tape.context(), &inputs,
+                                     sized<duet_layer_norm_gradients>({.grad_outputs = output.grad_matrix(),
+                                                                       .grad_x = x.grad_matrix(),
+                                                                       .grad_gain = gain.grad_vector(),
+                                                                       .grad_offset = offset.grad_vector()}),
+                                     tape.workspace(duet_layer_norm_workspace, inputs)));
   });
 }
 
@@ -39,7 +47,9 @@ Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor&
   duet_layer_norm_inputs inputs = DUET_LAYER_NORM_INPUTS_INIT;
   inputs.fuses = 1;
   inputs.activation = activation;
-  inputs.dropout = dropout.options();
+  auto* const options = tape.host_array<duet_dropout_options>(1);
+  *options = dropout.options();
+  inputs.dropout = options;
   return normalized(tape, x, gain, offset, inputs);
 }
 

@@ -5,11 +5,15 @@ namespace duet::ops {
 
 Tensor weighted_mean(Tape& tape, const Tensor& values, const Tensor& weights, const Tensor& divisor) {
   const Tensor loss = tape.make(1);
-  succeed(
-      duet_weighted_mean_forward(tape.context(), values.vector(), weights.vector(), divisor.vector(), loss.vector()));
+  succeed(duet_weighted_mean_forward(
+      tape.context(),
+      sized<duet_weighted_mean_inputs>(
+          {.values = values.vector(), .weights = weights.vector(), .divisor = divisor.vector()}),
+      sized<duet_weighted_mean_outputs>({.loss = loss.vector()})));
   return tape.record(loss, {values}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_weighted_mean_backward(tape.context(), weights.vector(), divisor.vector(), output.grad_vector(),
-                                        values.grad_vector()));
+    succeed(duet_weighted_mean_backward(
+        tape.context(), sized<duet_weighted_mean_inputs>({.weights = weights.vector(), .divisor = divisor.vector()}),
+        sized<duet_weighted_mean_gradients>({.grad_loss = output.grad_vector(), .grad_values = values.grad_vector()})));
   });
 }
 
@@ -36,10 +40,13 @@ LossTerms loss_terms(Tape& tape, std::span<const LossTerm> terms) {
   inputs.terms = kinds, inputs.term_count = count;
   inputs.means = means, inputs.mean_count = mean_count;
   const Tensor values = tape.make(count), total = tape.make(1);
-  succeed(duet_terms_forward(tape.context(), &inputs, values.vector(), total.vector()));
+  succeed(duet_terms_forward(tape.context(), &inputs,
+                             sized<duet_terms_outputs>({.losses = values.vector(), .total = total.vector()})));
   return {tape.record(total, {any},
                       [=](Tape& tape, const Tensor& output) {
-                        succeed(duet_terms_backward(tape.context(), &inputs, output.grad_vector(), gradients));
+                        succeed(duet_terms_backward(tape.context(), &inputs,
+                                                    sized<duet_terms_gradients>({.grad_total = output.grad_vector(),
+                                                                                 .grad_values = gradients})));
                       }),
           values};
 }

@@ -12,13 +12,23 @@ Tensor triplet(Tape& tape, const Tensor& x, const Tensor& y, duet_triplet_inputs
   const bool recorded = tape.recording() && (x.requires_grad() || y.requires_grad());
   const Tensor sum_x = recorded && x.requires_grad() ? tape.make(x.rows, x.columns) : Tensor{};
   const Tensor sum_y = recorded && y.requires_grad() ? tape.make(y.rows, y.columns) : Tensor{};
-  succeed(duet_triplet_forward_gradient(tape.context(), &options, row_loss.vector(), row_active.vector(),
-                                        sum_x.matrix(), sum_y.matrix(),
-                                        tape.workspace(duet_triplet_workspace, options)));
-  succeed(duet_triplet_loss(tape.context(), row_loss.vector(), row_active.vector(), loss.vector(), active.vector()));
+  succeed(duet_triplet_forward(tape.context(), &options,
+                               sized<duet_triplet_outputs>({.row_loss = row_loss.vector(),
+                                                            .row_active = row_active.vector(),
+                                                            .sum_x = sum_x.matrix(),
+                                                            .sum_y = sum_y.matrix()}),
+                               tape.workspace(duet_triplet_workspace, options)));
+  succeed(duet_triplet_loss(
+      tape.context(),
+      sized<duet_triplet_loss_inputs>({.row_loss = row_loss.vector(), .row_active = row_active.vector()}),
+      sized<duet_triplet_loss_outputs>({.loss = loss.vector(), .active = active.vector()})));
   return tape.record(loss, {x, y}, [=](Tape& tape, const Tensor& output) {
-    succeed(duet_triplet_add_gradient(tape.context(), active.vector(), output.grad_vector(), sum_x.matrix(),
-                                      sum_y.matrix(), x.grad_matrix(), y.grad_matrix()));
+    succeed(duet_triplet_add_gradient(tape.context(),
+                                      sized<duet_triplet_sums>({.sum_x = sum_x.matrix(), .sum_y = sum_y.matrix()}),
+                                      sized<duet_triplet_gradients>({.active = active.vector(),
+                                                                     .grad_loss = output.grad_vector(),
+                                                                     .grad_x = x.grad_matrix(),
+                                                                     .grad_y = y.grad_matrix()})));
   });
 }
 

@@ -20,11 +20,19 @@ void alignment(Case& c) {
         run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
     const duet_vector lse_row = rows ? run.output("lse_row", n) : duet_vector{},
                       lse_column = columns ? run.output("lse_column", m) : duet_vector{};
-    run.call(duet_alignment_forward(run.context, &inputs, lse_row, lse_column, scratch));
+    run.call(duet_alignment_forward(
+        run.context, &inputs, sized<duet_alignment_outputs>({.lse_row = lse_row, .lse_column = lse_column}), scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
     run.call(duet_alignment_backward(
-        run.context, &inputs, lse_row, lse_column, rows ? weight_row.vector() : duet_vector{},
-        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
+        run.context, &inputs,
+        sized<duet_alignment_gradients>({.lse_row = lse_row,
+                                         .lse_column = lse_column,
+                                         .grad_lse_row = rows ? weight_row.vector() : duet_vector{},
+                                         .grad_lse_column = columns ? weight_column.vector() : duet_vector{},
+                                         .grad_a = grad_a,
+                                         .grad_v = grad_v,
+                                         .grad_scale = run.gradient("grad_scale", 1)}),
+        scratch));
   });
   const Pairs pairs(c, a, v, inputs.score);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
@@ -72,11 +80,20 @@ void alignment_probabilities(Case& c) {
         run.workspace([&](size_t* bytes) { return duet_alignment_workspace(run.context, &inputs, bytes); });
     const duet_vector lse_row = run.output("lse_row", n);
     const duet_matrix probabilities = run.output("probabilities", n, m);
-    run.call(duet_alignment_forward(run.context, &inputs, lse_row, {}, scratch));
-    run.call(duet_alignment_probabilities(run.context, &inputs, lse_row, probabilities, scratch));
+    run.call(
+        duet_alignment_forward(run.context, &inputs, sized<duet_alignment_outputs>({.lse_row = lse_row}), scratch));
+    run.call(duet_alignment_probabilities(
+        run.context, &inputs,
+        sized<duet_alignment_probabilities_outputs>({.lse_row = lse_row, .probabilities = probabilities}), scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
-    run.call(duet_alignment_probabilities_backward(run.context, &inputs, probabilities, weight.matrix(), grad_a, grad_v,
-                                                   run.gradient("grad_scale", 1), scratch));
+    run.call(duet_alignment_probabilities_backward(
+        run.context, &inputs,
+        sized<duet_alignment_probabilities_gradients>({.probabilities = probabilities,
+                                                       .grad_probabilities = weight.matrix(),
+                                                       .grad_a = grad_a,
+                                                       .grad_v = grad_v,
+                                                       .grad_scale = run.gradient("grad_scale", 1)}),
+        scratch));
   });
   const Pairs pairs(c, a, v, inputs.score);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);

@@ -48,15 +48,20 @@ void linear(Case& c) {
   if (has_bias) inputs.bias = bias.vector();
   inputs.relu = c.coin();
   c.describe("relu", inputs.relu);
-  if (inputs.relu) inputs.dropout = dropout.options;
+  if (inputs.relu) inputs.dropout = &dropout.options;
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_linear_workspace(run.context, &inputs, bytes); });
     const duet_matrix outputs = run.output("outputs", batch, out);
-    run.call(duet_linear_forward(run.context, &inputs, outputs, scratch));
+    run.call(duet_linear_forward(run.context, &inputs, sized<duet_linear_outputs>({.outputs = outputs}), scratch));
     const duet_matrix grad_x = run.gradient("grad_x", batch, in), grad_weight = run.gradient("grad_weight", out, in);
-    run.call(duet_linear_backward(run.context, &inputs, inputs.relu ? outputs : duet_matrix{}, g.matrix(), grad_x,
-                                  grad_weight, run.gradient("grad_bias", out), scratch));
+    run.call(duet_linear_backward(run.context, &inputs,
+                                  sized<duet_linear_gradients>({.outputs = inputs.relu ? outputs : duet_matrix{},
+                                                                .grad_outputs = g.matrix(),
+                                                                .grad_x = grad_x,
+                                                                .grad_weight = grad_weight,
+                                                                .grad_bias = run.gradient("grad_bias", out)}),
+                                  scratch));
   });
   c.expect([&](const Values& value) {
     const reference::Linear layer{
@@ -70,7 +75,7 @@ void linear(Case& c) {
       for (size_t k = 0; k < outputs.size(); ++k) {
         // A dropped element is 0 whatever it was, and passes nothing on.
         outputs[k] = factors[k] == 0 ? 0 : factors[k] * reference::activation(DUET_ACTIVATION_KIND_RELU, outputs[k]);
-        const double kept = 1 / (1 - double{inputs.dropout.drop_probability});
+        const double kept = 1 / (1 - double{dropout.options.drop_probability});
         // The backward pass reads the outputs as float32 holds them: 0 where they underflow.
         upstream[k] = std::isnan(outputs[k]) ? outputs[k] : static_cast<float>(outputs[k]) > 0 ? upstream[k] * kept : 0;
       }
@@ -102,7 +107,7 @@ void head(Case& c) {
         {&c.rows(batch, width), &c.weights(batch, width), &c.weights(batch, classes), c.coin(0.8), c.coin(0.8)});
   Floats &weight = c.rows(classes, width), &bias = c.weights(classes);
   const bool has_bias = c.coin();
-  std::vector<duet_matrix> x, by_u, by_logits;
+  std::vector<duet_const_matrix> x, by_u, by_logits;
   for (const Modality& of : all) {
     x.push_back(of.x->matrix());
     by_u.push_back(of.has_u ? of.by_u->matrix() : duet_matrix{});
@@ -121,10 +126,18 @@ void head(Case& c) {
           logits.push_back(run.output(name("logits", k), batch, classes));
       grad_x.push_back(run.gradient(name("grad_x", k), batch, width));
     }
-    run.call(duet_head_forward(run.context, &inputs, u.data(), logits.data(), scratch));
+    run.call(duet_head_forward(run.context, &inputs, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}),
+                               scratch));
+    const std::vector<duet_const_matrix> given_u(u.begin(), u.end());
     const duet_matrix grad_weight = run.gradient("grad_weight", classes, width);
-    run.call(duet_head_backward(run.context, &inputs, u.data(), by_u.data(), by_logits.data(), grad_x.data(),
-                                grad_weight, run.gradient("grad_bias", classes), scratch));
+    run.call(duet_head_backward(run.context, &inputs,
+                                sized<duet_head_gradients>({.u = given_u.data(),
+                                                            .grad_u = by_u.data(),
+                                                            .grad_logits = by_logits.data(),
+                                                            .grad_x = grad_x.data(),
+                                                            .grad_weight = grad_weight,
+                                                            .grad_bias = run.gradient("grad_bias", classes)}),
+                                scratch));
   });
   c.expect([&](const Values& value) {
     reference::Head head{
@@ -184,9 +197,11 @@ void activation(Case& c) {
   inputs.kind = c.one_of({DUET_ACTIVATION_KIND_RELU, DUET_ACTIVATION_KIND_TANH, DUET_ACTIVATION_KIND_GELU}),
   inputs.x = x.matrix();
   c.run([&](Run& run) {
-    run.call(duet_activation_forward(run.context, &inputs, run.output("outputs", rows, columns)));
+    run.call(duet_activation_forward(
+        run.context, &inputs, sized<duet_activation_outputs>({.outputs = run.output("outputs", rows, columns)})));
     if (const duet_matrix grad = run.gradient("grad_x", rows, columns); grad.data)
-      run.call(duet_activation_backward(run.context, &inputs, g.matrix(), grad));
+      run.call(duet_activation_backward(
+          run.context, &inputs, sized<duet_activation_gradients>({.grad_outputs = g.matrix(), .grad_x = grad})));
   });
   c.expect([&](const Values& value) {
     Doubles outputs = value(x), grad = value(g);
@@ -203,9 +218,12 @@ void dropout(Case& c) {
   Floats &x = c.rows(rows, columns), &g = c.weights(rows, columns);
   Dropout dropout(c);
   c.run([&](Run& run) {
-    run.call(duet_dropout_forward(run.context, x.matrix(), &dropout.options, run.output("outputs", rows, columns)));
+    run.call(duet_dropout_forward(run.context,
+                                  sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &dropout.options}),
+                                  sized<duet_dropout_outputs>({.outputs = run.output("outputs", rows, columns)})));
     if (const duet_matrix grad = run.gradient("grad_x", rows, columns); grad.data)
-      run.call(duet_dropout_backward(run.context, &dropout.options, g.matrix(), grad));
+      run.call(duet_dropout_backward(run.context, sized<duet_dropout_inputs>({.dropout = &dropout.options}),
+                                     sized<duet_dropout_gradients>({.grad_outputs = g.matrix(), .grad_x = grad})));
   });
   c.expect([&](const Values& value) {
     const Doubles factors = dropout.factors(rows, columns);

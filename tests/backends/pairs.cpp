@@ -66,11 +66,16 @@ void distance(Case& c) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_distance_workspace(run.context, &inputs, bytes); });
     const duet_matrix distances = run.output("distances", n, m);
-    run.call(duet_distance_forward(run.context, &inputs, distances, scratch));
+    run.call(
+        duet_distance_forward(run.context, &inputs, sized<duet_distance_outputs>({.distances = distances}), scratch));
     const duet_matrix grad_x = run.gradient("grad_x", n, d), grad_y = run.gradient("grad_y", m, d);
-    run.call(duet_distance_backward(run.context, &inputs,
-                                    inputs.metric == DUET_METRIC_EUCLIDEAN ? distances : duet_matrix{}, g.matrix(),
-                                    grad_x, grad_y, scratch));
+    run.call(duet_distance_backward(
+        run.context, &inputs,
+        sized<duet_distance_gradients>({.distances = inputs.metric == DUET_METRIC_EUCLIDEAN ? distances : duet_matrix{},
+                                        .grad_distances = g.matrix(),
+                                        .grad_x = grad_x,
+                                        .grad_y = grad_y}),
+        scratch));
   });
   const Pairs pairs(c, x, y, inputs.metric);
   c.expect(
@@ -97,15 +102,17 @@ void mining_hard(Case& c) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
     const auto outputs = [&](const std::string& side, int64_t count) {
-      duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
+      duet_mining_hard_side out = DUET_MINING_HARD_SIDE_INIT;
       if (run.coin(0.8)) out.positive_index = run.integers(side + ".positive_index", count);
       if (run.coin(0.8)) out.negative_index = run.integers(side + ".negative_index", count);
       out.positive_distance = run.optional(side + ".positive_distance", count);
       out.negative_distance = run.optional(side + ".negative_distance", count);
       return out;
     };
-    const duet_mining_hard_outputs of_rows = outputs("rows", n), of_columns = outputs("columns", m);
-    run.call(duet_mining_hard(run.context, &inputs, has_rows ? &of_rows : nullptr, has_columns ? &of_columns : nullptr,
+    const duet_mining_hard_side of_rows = outputs("rows", n), of_columns = outputs("columns", m);
+    run.call(duet_mining_hard(run.context, &inputs,
+                              sized<duet_mining_hard_outputs>({.rows = has_rows ? &of_rows : nullptr,
+                                                               .columns = has_columns ? &of_columns : nullptr}),
                               scratch));
   });
   const Pairs pairs(c, rows.x, rows.y, rows.metric);
@@ -163,8 +170,9 @@ void mining_hard(Case& c) {
 void mining_semihard(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent(), classes = c.draw.integer(1, 5);
   Labelled rows(c, n, m, d, classes);
-  const duet_mining_inputs inputs = rows.inputs();
+  duet_mining_inputs inputs = rows.inputs();
   const float margin = c.one_of({0.0f, 0.2f, 1.0f, 10.0f});
+  inputs.margin = margin;
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
   const Pairs pairs(c, rows.x, rows.y, rows.metric);
   const auto mined = [&](const Values& value) {
@@ -175,10 +183,14 @@ void mining_semihard(Case& c) {
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
-    run.call(duet_mining_semihard_count(run.context, &inputs, run.longs("count", 1), scratch));
+    run.call(duet_mining_semihard_count(
+        run.context, &inputs, sized<duet_mining_semihard_count_outputs>({.count = run.longs("count", 1)}), scratch));
     const duet_matrix triplets = run.integers("triplets", count, 3);
-    run.call(duet_mining_semihard(run.context, &inputs, margin, triplets,
-                                  has_distances ? run.output("distances", count, 2) : duet_matrix{}, scratch));
+    run.call(duet_mining_semihard(
+        run.context, &inputs,
+        sized<duet_mining_semihard_outputs>(
+            {.triplets = triplets, .distances = has_distances ? run.output("distances", count, 2) : duet_matrix{}}),
+        scratch));
   });
   const Doubles exact = pairs.distances(Values(0, 0));
   const auto triplets = mined(Values(0, 0));
@@ -242,13 +254,17 @@ void mining_distance_weighted(Case& c) {
   draw.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30)), draw.step = step.vector(), draw.slots = slots;
   draw.total_columns = c.coin() ? 0 : inputs.first_column + m + 5;
   if (draw.total_columns == 0) inputs.first_column = 0;
+  inputs.draw = &draw;
   const bool has_distances = c.coin(0.8);
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_mining_workspace(run.context, &inputs, bytes); });
     const duet_matrix negatives = run.integers("negatives", n, slots);
-    run.call(duet_mining_distance_weighted(run.context, &inputs, &draw, negatives,
-                                           has_distances ? run.output("distances", n, slots) : duet_matrix{}, scratch));
+    run.call(duet_mining_distance_weighted(
+        run.context, &inputs,
+        sized<duet_mining_distance_weighted_outputs>(
+            {.negatives = negatives, .distances = has_distances ? run.output("distances", n, slots) : duet_matrix{}}),
+        scratch));
   });
   const Pairs pairs(c, rows.x, rows.y, DUET_METRIC_EUCLIDEAN);
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
@@ -287,11 +303,10 @@ void triplet(Case& c) {
                        : c.one_of({DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,
                                    DUET_TRIPLET_MINING_DISTANCE_WEIGHTED});
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3});
-  inputs.draw = DUET_MINING_DRAW_INIT;
-  inputs.draw.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30)), inputs.draw.slots = slots;
-  inputs.draw.total_columns = inputs.first_column + m;
-  if (inputs.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)
-    inputs.draw.step = step.vector();  // refused where nothing reads it
+  duet_mining_draw draw = DUET_MINING_DRAW_INIT;
+  draw.seed = static_cast<uint64_t>(c.draw.integer(0, 1 << 30)), draw.slots = slots, draw.step = step.vector();
+  draw.total_columns = inputs.first_column + m;
+  if (inputs.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) inputs.draw = &draw;  // refused where nothing reads it
   if (soft) {
     inputs.class_x = class_x.matrix(), inputs.class_y = class_y.matrix(), inputs.paired = c.coin();
     if (has_trust_x) inputs.trust_x = trust_x.vector();
@@ -327,17 +342,31 @@ void triplet(Case& c) {
     duet_matrix sum_x = {}, sum_y = {};
     if (in_one_pass) {
       sum_x = run.optional("sum_x", n, d), sum_y = run.optional("sum_y", m, d);
-      run.call(duet_triplet_forward_gradient(run.context, &inputs, row_loss, row_active, sum_x, sum_y, scratch));
+      run.call(duet_triplet_forward(
+          run.context, &inputs,
+          sized<duet_triplet_outputs>({.row_loss = row_loss, .row_active = row_active, .sum_x = sum_x, .sum_y = sum_y}),
+          scratch));
     } else {
-      run.call(duet_triplet_forward(run.context, &inputs, row_loss, row_active, scratch));
+      run.call(duet_triplet_forward(run.context, &inputs,
+                                    sized<duet_triplet_outputs>({.row_loss = row_loss, .row_active = row_active}),
+                                    scratch));
     }
-    run.call(duet_triplet_loss(run.context, row_loss, row_active, loss, active));
+    run.call(duet_triplet_loss(run.context,
+                               sized<duet_triplet_loss_inputs>({.row_loss = row_loss, .row_active = row_active}),
+                               sized<duet_triplet_loss_outputs>({.loss = loss, .active = active})));
     const duet_matrix grad_x = !in_one_pass || sum_x.data ? run.gradient("grad_x", n, d) : duet_matrix{};
     const duet_matrix grad_y = !in_one_pass || sum_y.data ? run.gradient("grad_y", m, d) : duet_matrix{};
     if (in_one_pass)
-      run.call(duet_triplet_add_gradient(run.context, active, upstream.vector(), sum_x, sum_y, grad_x, grad_y));
+      run.call(duet_triplet_add_gradient(
+          run.context, sized<duet_triplet_sums>({.sum_x = sum_x, .sum_y = sum_y}),
+          sized<duet_triplet_gradients>(
+              {.active = active, .grad_loss = upstream.vector(), .grad_x = grad_x, .grad_y = grad_y})));
     else
-      run.call(duet_triplet_backward(run.context, &inputs, active, upstream.vector(), grad_x, grad_y, scratch));
+      run.call(duet_triplet_backward(
+          run.context, &inputs,
+          sized<duet_triplet_gradients>(
+              {.active = active, .grad_loss = upstream.vector(), .grad_x = grad_x, .grad_y = grad_y}),
+          scratch));
   });
   const Pairs pairs(c, rows.x, rows.y, rows.metric);
   const auto lx = list(rows.labels_x), ly = list(rows.labels_y);
@@ -362,8 +391,8 @@ void triplet(Case& c) {
                                            margin);
         } else {
           const auto negatives = reference::mine_distance_weighted(
-              pairs.distances(value, DUET_METRIC_EUCLIDEAN), lx, ly, d, inputs.draw.seed, step.at(0), slots,
-              inputs.first_row, inputs.first_column, inputs.draw.total_columns);
+              pairs.distances(value, DUET_METRIC_EUCLIDEAN), lx, ly, d, draw.seed, step.at(0), slots, inputs.first_row,
+              inputs.first_column, draw.total_columns);
           sums = reference::triplets_mined(distances, lx.size(), reference::drawn_triplets(negatives, lx, ly), margin);
         }
         for (int64_t i = 0; i < n; ++i) {  // fl(D + margin) is rounded to the distances' precision

@@ -80,12 +80,23 @@ void contrastive_relation(Case& c) {
     const duet_vector row_loss = run.output("row_loss", n), column_loss = run.output("column_loss", m);
     const duet_matrix row_statistics = run.output("row_statistics", n, DUET_CONTRASTIVE_STATISTICS),
                       column_statistics = run.output("column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
-    run.call(duet_contrastive_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics,
+    run.call(duet_contrastive_forward(run.context, &inputs,
+                                      sized<duet_contrastive_outputs>({.row_loss = row_loss,
+                                                                       .column_loss = column_loss,
+                                                                       .row_statistics = row_statistics,
+                                                                       .column_statistics = column_statistics}),
                                       scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
     run.call(duet_contrastive_backward(
-        run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
-        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), {}, scratch));
+        run.context, &inputs,
+        sized<duet_contrastive_gradients>({.row_statistics = row_statistics,
+                                           .column_statistics = column_statistics,
+                                           .row_weight = rows ? weight_row.vector() : duet_vector{},
+                                           .column_weight = columns ? weight_column.vector() : duet_vector{},
+                                           .grad_a = grad_a,
+                                           .grad_v = grad_v,
+                                           .grad_scale = run.gradient("grad_scale", 1)}),
+        scratch));
   });
   const reference::Relation relation =
       reference::relation_of_pairs(labels.of(labels.a), labels.of(labels.v), groups.of(groups.a), groups.of(groups.v),

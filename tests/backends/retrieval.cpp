@@ -150,8 +150,11 @@ void retrieval_top_k(Case& c) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_retrieval_workspace(run.context, &ranked.inputs, bytes); });
     const duet_matrix indices = run.integers("indices", n, k);
-    run.call(duet_retrieval_top_k(run.context, &ranked.inputs, indices,
-                                  has_scores ? run.output("scores", n, k) : duet_matrix{}, scratch));
+    run.call(duet_retrieval_top_k(
+        run.context, &ranked.inputs,
+        sized<duet_retrieval_top_k_outputs>(
+            {.indices = indices, .scores = has_scores ? run.output("scores", n, k) : duet_matrix{}}),
+        scratch));
   });
   const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_METRIC_COSINE);
   const auto best = [&](const Values& value, Doubles* scores) {

@@ -13,9 +13,11 @@ void unit_rows(Case& c) {
   Floats &x = c.rows(rows, columns), &g = c.weights(rows, columns);
   const float eps = c.one_of({1e-12f, 0.1f});
   c.run([&](Run& run) {
-    run.call(duet_unit_rows_forward(run.context, x.matrix(), eps, run.output("outputs", rows, columns)));
+    run.call(duet_unit_rows_forward(run.context, sized<duet_unit_rows_inputs>({.x = x.matrix(), .eps = eps}),
+                                    sized<duet_unit_rows_outputs>({.outputs = run.output("outputs", rows, columns)})));
     if (const duet_matrix grad = run.gradient("grad_x", rows, columns); grad.data)
-      run.call(duet_unit_rows_backward(run.context, x.matrix(), eps, g.matrix(), grad));
+      run.call(duet_unit_rows_backward(run.context, sized<duet_unit_rows_inputs>({.x = x.matrix(), .eps = eps}),
+                                       sized<duet_unit_rows_gradients>({.grad_outputs = g.matrix(), .grad_x = grad})));
   });
   c.expect([&](const Values& value) {
     if (columns == 0) return std::vector<Expected>{};
@@ -48,12 +50,17 @@ void layer_norm(Case& c) {
   if (has_offset) inputs.offset = offset.vector();
   c.run([&](Run& run) {
     const auto scratch =
-        run.workspace([&](size_t* bytes) { return duet_normalization_workspace(run.context, x.matrix(), bytes); });
-    run.call(duet_layer_norm_forward(run.context, &inputs, run.output("outputs", rows, columns)));
+        run.workspace([&](size_t* bytes) { return duet_layer_norm_workspace(run.context, &inputs, bytes); });
+    run.call(duet_layer_norm_forward(
+        run.context, &inputs, sized<duet_layer_norm_outputs>({.outputs = run.output("outputs", rows, columns)})));
     const duet_matrix grad_x = run.gradient("grad_x", rows, columns);
     const duet_vector grad_gain = run.gradient("grad_gain", columns),
                       grad_offset = run.gradient("grad_offset", columns);
-    run.call(duet_layer_norm_backward(run.context, &inputs, g.matrix(), grad_x, grad_gain, grad_offset, scratch));
+    run.call(duet_layer_norm_backward(
+        run.context, &inputs,
+        sized<duet_layer_norm_gradients>(
+            {.grad_outputs = g.matrix(), .grad_x = grad_x, .grad_gain = grad_gain, .grad_offset = grad_offset}),
+        scratch));
   });
   c.expect([&](const Values& value) {
     if (columns == 0) return std::vector<Expected>{};
@@ -123,9 +130,13 @@ void decorrelation(Case& c) {
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(run.context, &inputs, bytes); });
-    run.call(duet_decorrelation_forward(run.context, &inputs, run.output("loss", 1), scratch));
+    run.call(duet_decorrelation_forward(run.context, &inputs,
+                                        sized<duet_decorrelation_outputs>({.loss = run.output("loss", 1)}), scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", n, d);
-    run.call(duet_decorrelation_backward(run.context, &inputs, grad_loss.vector(), grad_a, grad_v, scratch));
+    run.call(duet_decorrelation_backward(
+        run.context, &inputs,
+        sized<duet_decorrelation_gradients>({.grad_loss = grad_loss.vector(), .grad_a = grad_a, .grad_v = grad_v}),
+        scratch));
   });
   c.expect([&](const Values& value) {
     const Doubles of_a = value(a), of_v = value(v);

@@ -78,7 +78,7 @@ void contrastive(Case& c) {
   inputs.paired = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && c.coin();
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   // Of each side's gradient: null, or a factor whose products are exact.
-  const auto draw_factor = [&](const char* name, duet_vector& given) {
+  const auto draw_factor = [&](const char* name, duet_const_vector& given) {
     const double factor = c.one_of({-1.0, 0.0, 1.0, 0.25});
     if (factor < 0) return 1.0;
     given = c.constant(factor).vector();
@@ -101,14 +101,27 @@ void contrastive(Case& c) {
       row_statistics = run.output("row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
       column_statistics = run.output("column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
-    run.call(duet_contrastive_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics,
+    run.call(duet_contrastive_forward(run.context, &inputs,
+                                      sized<duet_contrastive_outputs>({.row_loss = row_loss,
+                                                                       .column_loss = column_loss,
+                                                                       .row_statistics = row_statistics,
+                                                                       .column_statistics = column_statistics}),
                                       scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
     const duet_vector grad_scale = run.gradient("grad_scale", 1),
                       grad_bias = sigmoid ? run.gradient("grad_bias", 1) : duet_vector{};
-    run.call(duet_contrastive_backward(
-        run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
-        columns && !sigmoid ? weight_column.vector() : duet_vector{}, grad_a, grad_v, grad_scale, grad_bias, scratch));
+    run.call(
+        duet_contrastive_backward(run.context, &inputs,
+                                  sized<duet_contrastive_gradients>(
+                                      {.row_statistics = row_statistics,
+                                       .column_statistics = column_statistics,
+                                       .row_weight = rows ? weight_row.vector() : duet_vector{},
+                                       .column_weight = columns && !sigmoid ? weight_column.vector() : duet_vector{},
+                                       .grad_a = grad_a,
+                                       .grad_v = grad_v,
+                                       .grad_scale = grad_scale,
+                                       .grad_bias = grad_bias}),
+                                  scratch));
   });
   const Pairs pairs(c, a, v, DUET_METRIC_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
@@ -220,12 +233,23 @@ void distillation(Case& c) {
     const duet_vector row_loss = run.output("row_loss", n), column_loss = run.output("column_loss", m);
     const duet_matrix row_statistics = run.output("row_statistics", n, DUET_DISTILLATION_STATISTICS);
     const duet_matrix column_statistics = run.output("column_statistics", m, DUET_DISTILLATION_STATISTICS);
-    run.call(duet_distillation_forward(run.context, &inputs, row_loss, column_loss, row_statistics, column_statistics,
+    run.call(duet_distillation_forward(run.context, &inputs,
+                                       sized<duet_distillation_outputs>({.row_loss = row_loss,
+                                                                         .column_loss = column_loss,
+                                                                         .row_statistics = row_statistics,
+                                                                         .column_statistics = column_statistics}),
                                        scratch));
     const duet_matrix grad_a = run.gradient("grad_a", n, d), grad_v = run.gradient("grad_v", m, d);
     run.call(duet_distillation_backward(
-        run.context, &inputs, row_statistics, column_statistics, rows ? weight_row.vector() : duet_vector{},
-        columns ? weight_column.vector() : duet_vector{}, grad_a, grad_v, run.gradient("grad_scale", 1), scratch));
+        run.context, &inputs,
+        sized<duet_distillation_gradients>({.row_statistics = row_statistics,
+                                            .column_statistics = column_statistics,
+                                            .row_weight = rows ? weight_row.vector() : duet_vector{},
+                                            .column_weight = columns ? weight_column.vector() : duet_vector{},
+                                            .grad_a = grad_a,
+                                            .grad_v = grad_v,
+                                            .grad_scale = run.gradient("grad_scale", 1)}),
+        scratch));
   });
   const Pairs pairs(c, a, v, DUET_METRIC_INNER), teacher_pairs(c, teacher_a, teacher_v, DUET_METRIC_INNER);
   const Doubles errors = score_errors(pairs, scale.at(0)), errors_turned = transposed(errors, n, m);
@@ -336,9 +360,13 @@ void cross_entropy(Case& c) {
   duet_matrix q = targets.matrix();
   q.columns = classes;
   c.run([&](Run& run) {
-    run.call(duet_cross_entropy_forward(run.context, logits.matrix(), q, run.output("row_loss", rows)));
+    run.call(duet_cross_entropy_forward(run.context,
+                                        sized<duet_cross_entropy_inputs>({.logits = logits.matrix(), .targets = q}),
+                                        sized<duet_cross_entropy_outputs>({.row_loss = run.output("row_loss", rows)})));
     if (const duet_matrix grad = run.gradient("grad_logits", rows, classes); grad.data)
-      run.call(duet_cross_entropy_backward(run.context, logits.matrix(), q, weight.vector(), grad));
+      run.call(duet_cross_entropy_backward(
+          run.context, sized<duet_cross_entropy_inputs>({.logits = logits.matrix(), .targets = q}),
+          sized<duet_cross_entropy_gradients>({.row_weight = weight.vector(), .grad_logits = grad})));
   });
   c.expect([&](const Values& value) {
     const Doubles z = value(logits), w = value(weight), given = classes ? value(targets) : Doubles();

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "tests/backends/operations.h"
+#include "tests/kernels/optimizer_steps.h"
 #include "tests/reference/gather.h"
 #include "tests/reference/optimizer.h"
 #include "tests/reference/random.h"
@@ -22,16 +23,23 @@ void gather(Case& c) {
   std::vector<int64_t> list;
   for (int64_t i = 0; i < count; ++i) list.push_back(indices.at(i) = c.draw.integer(0, source_rows - 1));
   c.run([&](Run& run) {
-    run.call(duet_gather_forward(run.context, source.matrix(), indices.vector(), run.output("rows", count, columns)));
-    run.call(duet_gather_labels(run.context, labels.vector(), indices.vector(), run.integers("labels", count)));
-    const duet_matrix sources[] = {source.matrix(), twice.matrix()};
+    run.call(duet_gather_forward(run.context,
+                                 sized<duet_gather_inputs>({.source = source.matrix(), .indices = indices.vector()}),
+                                 sized<duet_gather_outputs>({.rows = run.output("rows", count, columns)})));
+    run.call(duet_gather_labels(
+        run.context, sized<duet_gather_labels_inputs>({.source = labels.vector(), .indices = indices.vector()}),
+        sized<duet_gather_labels_outputs>({.labels = run.integers("labels", count)})));
+    const duet_const_matrix sources[] = {source.matrix(), twice.matrix()};
     const duet_matrix rows[] = {run.output("batch_rows", count, columns), run.output("batch_twice", count, columns)};
-    duet_gather_inputs inputs = DUET_GATHER_INPUTS_INIT;
+    duet_gather_batch_inputs inputs = DUET_GATHER_BATCH_INPUTS_INIT;
     inputs.sources = sources, inputs.source_count = 2, inputs.labels = labels.vector(),
     inputs.indices = indices.vector();
-    run.call(duet_gather_batch(run.context, &inputs, rows, run.integers("batch_labels", count)));
+    run.call(duet_gather_batch(
+        run.context, &inputs,
+        sized<duet_gather_batch_outputs>({.rows = rows, .labels = run.integers("batch_labels", count)})));
     if (const duet_matrix grad = run.gradient("grad_source", source_rows, columns); grad.data)
-      run.call(duet_gather_backward(run.context, indices.vector(), g.matrix(), grad));
+      run.call(duet_gather_backward(run.context, sized<duet_gather_inputs>({.indices = indices.vector()}),
+                                    sized<duet_gather_gradients>({.grad_rows = g.matrix(), .grad_source = grad})));
   });
   c.expect([&](const Values& value) {
     Doubles grad(static_cast<size_t>(source_rows * columns)), of_labels;
@@ -62,9 +70,14 @@ void weighted_mean(Case& c) {
   const duet_vector of_weights = has_weights ? weights.vector() : duet_vector{},
                     of_divisor = has_divisor ? divisor.vector() : duet_vector{};
   c.run([&](Run& run) {
-    run.call(duet_weighted_mean_forward(run.context, plain.vector(), of_weights, of_divisor, run.output("loss", 1)));
+    run.call(duet_weighted_mean_forward(
+        run.context,
+        sized<duet_weighted_mean_inputs>({.values = plain.vector(), .weights = of_weights, .divisor = of_divisor}),
+        sized<duet_weighted_mean_outputs>({.loss = run.output("loss", 1)})));
     if (const duet_vector grad = run.gradient("grad_values", size); grad.data || size == 0)
-      run.call(duet_weighted_mean_backward(run.context, of_weights, of_divisor, upstream.vector(), grad));
+      run.call(duet_weighted_mean_backward(
+          run.context, sized<duet_weighted_mean_inputs>({.weights = of_weights, .divisor = of_divisor}),
+          sized<duet_weighted_mean_gradients>({.grad_loss = upstream.vector(), .grad_values = grad})));
   });
   c.expect([&](const Values& value) {
     const Doubles w = has_weights ? value(weights) : Doubles();
@@ -79,16 +92,21 @@ void weighted_sum(Case& c) {
   const int64_t count = c.draw.integer(0, 20);
   Floats &terms = c.rows(count, 1), &weights = c.weights(count), &upstream = c.constant(c.draw.normal());
   const auto scalars = [&](Floats& of) {
-    std::vector<duet_vector> out;
-    for (int64_t k = 0; k < count; ++k) out.push_back({&of.at(k), 1, DUET_DTYPE_F32});
+    std::vector<duet_const_vector> out;
+    for (int64_t k = 0; k < count; ++k) out.push_back(duet_f32_const_vector(&of.at(k), 1));
     return out;
   };
   const auto of_terms = scalars(terms), of_weights = scalars(weights);
   c.run([&](Run& run) {
-    run.call(duet_weighted_sum_forward(run.context, of_terms.data(), of_weights.data(), count, run.output("total", 1)));
+    run.call(duet_weighted_sum_forward(
+        run.context,
+        sized<duet_weighted_sum_inputs>({.terms = of_terms.data(), .weights = of_weights.data(), .count = count}),
+        sized<duet_weighted_sum_outputs>({.total = run.output("total", 1)})));
     std::vector<duet_vector> gradients;
     for (int64_t k = 0; k < count; ++k) gradients.push_back(run.gradient("grad_term" + std::to_string(k), 1));
-    run.call(duet_weighted_sum_backward(run.context, of_weights.data(), count, upstream.vector(), gradients.data()));
+    run.call(duet_weighted_sum_backward(
+        run.context, sized<duet_weighted_sum_inputs>({.weights = of_weights.data(), .count = count}),
+        sized<duet_weighted_sum_gradients>({.grad_total = upstream.vector(), .grad_terms = gradients.data()})));
   });
   c.expect([&](const Values& value) {
     const Doubles t = value(terms), w = value(weights);
@@ -136,8 +154,12 @@ void terms(Case& c) {
     duet_terms_inputs inputs = DUET_TERMS_INPUTS_INIT;
     inputs.terms = terms.data(), inputs.term_count = static_cast<int64_t>(terms.size());
     inputs.means = views.data(), inputs.mean_count = static_cast<int64_t>(views.size());
-    run.call(duet_terms_forward(run.context, &inputs, run.output("losses", inputs.term_count), run.output("total", 1)));
-    run.call(duet_terms_backward(run.context, &inputs, upstream.vector(), gradients.data()));
+    run.call(duet_terms_forward(run.context, &inputs,
+                                sized<duet_terms_outputs>({.losses = run.output("losses", inputs.term_count),
+                                                           .total = run.output("total", 1)})));
+    run.call(duet_terms_backward(
+        run.context, &inputs,
+        sized<duet_terms_gradients>({.grad_total = upstream.vector(), .grad_values = gradients.data()})));
   });
   c.expect([&](const Values& value) {
     const auto rounded = [](double x) {
@@ -177,15 +199,18 @@ void terms(Case& c) {
 
 void random_draw(Case& c) {
   const int64_t size = c.extent();
-  duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+  duet_random_inputs draw = DUET_RANDOM_INPUTS_INIT;
   draw.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX)),
   draw.stream = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
   draw.step = static_cast<uint32_t>(c.draw.integer(0, 1 << 20));
   draw.first_element = static_cast<uint64_t>(c.one_of<int64_t>({0, 1, 2, 3, 1001, (int64_t{1} << 34) - 2, INT64_MAX}));
   const float low = c.one_of({0.0f, -1.0f, -3.5f}), high = c.one_of({1.0f, 3.25f, 1e30f});
+  draw.low = low, draw.high = high;
   c.run([&](Run& run) {
-    run.call(duet_random_words(run.context, &draw, run.words("words", size)));
-    run.call(duet_random_uniform(run.context, &draw, low, high, run.output("uniform", size)));
+    run.call(
+        duet_random_words(run.context, &draw, sized<duet_random_words_outputs>({.words = run.words("words", size)})));
+    run.call(duet_random_uniform(run.context, &draw,
+                                 sized<duet_random_uniform_outputs>({.values = run.output("uniform", size)})));
   });
   c.expect([&](const Values&) {
     Expected words{"words", {}}, uniform{"uniform", {}};
@@ -351,19 +376,19 @@ void adamw(Case& c) {
   Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
   Longs step(1, 1);
   step.fill(static_cast<double>(c.one_of<int64_t>({1, 2, 1000, 1'000'000})));
-  duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
+  duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
   options.beta1 = c.one_of({0.0f, 0.9f}), options.beta2 = c.one_of({0.5f, 0.999f}),
   options.decay = c.one_of({0.0f, 1e-3f});
   options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
   slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, true);
-    run.call(duet_adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector(),
-                             step.vector()));
+    run.call(adamw_step(run.context, given.data(), static_cast<int64_t>(given.size()), options, rate.vector(),
+                        step.vector()));
   });
   c.expect([&](const Values& value) {
     return slots.expected(value, [&](auto& state, const Doubles& g, float decays) {
-      duet_adamw_options of_slot = options;
+      duet_adamw_inputs of_slot = options;
       of_slot.decay *= decays;
       reference::adamw(state, g, of_slot, rate.at(0), step.at(0));
     });
@@ -373,17 +398,17 @@ void adamw(Case& c) {
 void sgd(Case& c) {
   Slots slots(c);
   Floats& rate = c.constant(c.one_of({0.0, 1e-3, 0.1}));
-  duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
+  duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
   options.momentum = c.one_of({0.0f, 0.9f}), options.decay = c.one_of({0.0f, 1e-3f}),
   options.teacher_momentum = c.one_of({0.0f, 0.95f, 1.0f});
   slots.draw_options(c, options);
   c.run([&](Run& run) {
     const auto given = slots.give(run, false);
-    run.call(duet_sgd_step(run.context, given.data(), static_cast<int64_t>(given.size()), &options, rate.vector()));
+    run.call(sgd_step(run.context, given.data(), static_cast<int64_t>(given.size()), options, rate.vector()));
   });
   c.expect([&](const Values& value) {
     return slots.expected(value, [&](auto& state, const Doubles& g, float decays) {
-      duet_sgd_options of_slot = options;
+      duet_sgd_inputs of_slot = options;
       of_slot.decay *= decays;
       reference::sgd(state, g, of_slot, rate.at(0));
     });

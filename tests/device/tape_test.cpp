@@ -152,7 +152,9 @@ void twice(duet_context* context, const Tensor& x, const Tensor& to) {
   fill_zero(context, to.data, static_cast<size_t>(to.size()) * sizeof(float));
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
   relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = x.matrix();
-  for (int k = 0; k < 2; ++k) succeed(duet_activation_backward(context, &relu, x.matrix(), to.matrix()));
+  for (int k = 0; k < 2; ++k)
+    succeed(duet_activation_backward(
+        context, &relu, sized<duet_activation_gradients>({.grad_outputs = x.matrix(), .grad_x = to.matrix()})));
 }
 
 }  // namespace

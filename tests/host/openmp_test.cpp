@@ -33,10 +33,19 @@ struct Infonce {
     duet_workspace workspace{};
     if (duet_contrastive_workspace(context, &inputs, &workspace.bytes) != DUET_STATUS_OK) return false;
     const Scratch scratch(workspace.bytes);
-    return duet_contrastive_forward(context, &inputs, loss_a.vector(), loss_v.vector(), statistics_a.matrix(),
-                                    statistics_v.matrix(), scratch.view()) == DUET_STATUS_OK &&
-           duet_contrastive_backward(context, &inputs, statistics_a.matrix(), statistics_v.matrix(), weights.vector(),
-                                     weights.vector(), grad_a.matrix(), grad_v.matrix(), {}, {},
+    return duet_contrastive_forward(context, &inputs,
+                                    sized<duet_contrastive_outputs>({.row_loss = loss_a.vector(),
+                                                                     .column_loss = loss_v.vector(),
+                                                                     .row_statistics = statistics_a.matrix(),
+                                                                     .column_statistics = statistics_v.matrix()}),
+                                    scratch.view()) == DUET_STATUS_OK &&
+           duet_contrastive_backward(context, &inputs,
+                                     sized<duet_contrastive_gradients>({.row_statistics = statistics_a.matrix(),
+                                                                        .column_statistics = statistics_v.matrix(),
+                                                                        .row_weight = weights.vector(),
+                                                                        .column_weight = weights.vector(),
+                                                                        .grad_a = grad_a.matrix(),
+                                                                        .grad_v = grad_v.matrix()}),
                                      scratch.view()) == DUET_STATUS_OK;
   }
   bool same_bits(const Infonce& other) const {

@@ -12,7 +12,8 @@ endfunction()
 
 run(mktemp -d)
 string(STRIP "${output}" work)
-file(COPY ${CMAKE_CURRENT_LIST_DIR}/CMakeLists.txt ${CMAKE_CURRENT_LIST_DIR}/../c_api_test.c DESTINATION ${work}/consumer)
+set(c_api ${CMAKE_CURRENT_LIST_DIR}/../c_api)
+file(COPY ${CMAKE_CURRENT_LIST_DIR}/CMakeLists.txt ${c_api}/c_api_test.c ${c_api}/operations.c ${c_api}/operations.h DESTINATION ${work}/consumer)
 run(${CMAKE_COMMAND} --install ${BUILD_DIR} --component kernels --prefix ${work}/built)
 file(RENAME ${work}/built ${work}/moved)  # a package that knows where it was built would break here
 run(${CMAKE_COMMAND} -S ${work}/consumer -B ${work}/build -G ${GENERATOR} -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_PREFIX_PATH=${work}/moved)

@@ -73,8 +73,9 @@ TEST_CASE("activations match the reference over the whole line") {
     const duet_activation_inputs inputs = inputs_of(kind, x);
     Floats y(x.rows(), 1), ones(x.rows(), 1), slope(x.rows(), 1);
     ones.fill(1), slope.fill(0);
-    SUCCEED_CALL(duet_activation_forward(context, &inputs, y.matrix()));
-    SUCCEED_CALL(duet_activation_backward(context, &inputs, ones.matrix(), slope.matrix()));
+    SUCCEED_CALL(duet_activation_forward(context, &inputs, sized<duet_activation_outputs>({.outputs = y.matrix()})));
+    SUCCEED_CALL(duet_activation_backward(
+        context, &inputs, sized<duet_activation_gradients>({.grad_outputs = ones.matrix(), .grad_x = slope.matrix()})));
     Doubles slopes;
     for (const double value : x.values()) slopes.push_back(reference::activation_slope(kind, value));
     if (kind == DUET_ACTIVATION_KIND_RELU) {
@@ -106,8 +107,11 @@ TEST_CASE("activations: shapes, gaps, in place, += and threads") {
       const auto run = [&](int threads) {
         Context context(threads);
         std::pair out{Floats(shape.rows, shape.columns, shape.padding), before};
-        SUCCEED_CALL(duet_activation_forward(context, &inputs, out.first.matrix()));
-        SUCCEED_CALL(duet_activation_backward(context, &inputs, g.matrix(), out.second.matrix()));
+        SUCCEED_CALL(
+            duet_activation_forward(context, &inputs, sized<duet_activation_outputs>({.outputs = out.first.matrix()})));
+        SUCCEED_CALL(duet_activation_backward(
+            context, &inputs,
+            sized<duet_activation_gradients>({.grad_outputs = g.matrix(), .grad_x = out.second.matrix()})));
         return out;
       };
       const auto first = run(1);
@@ -120,7 +124,8 @@ TEST_CASE("activations: shapes, gaps, in place, += and threads") {
       }
       Floats place = x;
       const duet_activation_inputs in_place = inputs_of(kind, place);
-      SUCCEED_CALL(duet_activation_forward(Context(2), &in_place, place.matrix()));
+      SUCCEED_CALL(
+          duet_activation_forward(Context(2), &in_place, sized<duet_activation_outputs>({.outputs = place.matrix()})));
       CHECK(place.same_bits(first.first));
     }
   }
@@ -194,8 +199,12 @@ TEST_CASE("dropout drops exactly the words' elements, forward and backward alike
     const auto run = [&](int threads) {
       Context context(threads);
       std::pair out{Floats(rows, columns, padding), before};
-      SUCCEED_CALL(duet_dropout_forward(context, x.matrix(), &options.options, out.first.matrix()));
-      SUCCEED_CALL(duet_dropout_backward(context, &options.options, x.matrix(), out.second.matrix()));
+      SUCCEED_CALL(duet_dropout_forward(context,
+                                        sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &options.options}),
+                                        sized<duet_dropout_outputs>({.outputs = out.first.matrix()})));
+      SUCCEED_CALL(duet_dropout_backward(
+          context, sized<duet_dropout_inputs>({.dropout = &options.options}),
+          sized<duet_dropout_gradients>({.grad_outputs = x.matrix(), .grad_x = out.second.matrix()})));
       return out;
     };
     const auto first = run(1);
@@ -212,7 +221,9 @@ TEST_CASE("dropout drops exactly the words' elements, forward and backward alike
       CHECK(again.second.same_bits(first.second));
     }
     Floats place = x;
-    SUCCEED_CALL(duet_dropout_forward(Context(2), place.matrix(), &options.options, place.matrix()));
+    SUCCEED_CALL(duet_dropout_forward(Context(2),
+                                      sized<duet_dropout_inputs>({.x = place.matrix(), .dropout = &options.options}),
+                                      sized<duet_dropout_outputs>({.outputs = place.matrix()})));
     CHECK(place.same_bits(first.first));
   }
 }
@@ -222,12 +233,15 @@ TEST_CASE("dropout of a part of a batch equals the whole's rows") {
   Floats x = draw.normals(37, 19), whole(37, 19), parts(37, 19);
   Options options({{37, 19, 0}, 0.3f, 1, 9, 4});
   Context context;
-  SUCCEED_CALL(duet_dropout_forward(context, x.matrix(), &options.options, whole.matrix()));
+  SUCCEED_CALL(duet_dropout_forward(context, sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &options.options}),
+                                    sized<duet_dropout_outputs>({.outputs = whole.matrix()})));
   for (int64_t row = 0; row < 37;) {
     const int64_t rows = std::min<int64_t>(37 - row, 1 + row % 5);
     duet_dropout_options part = options.options;
     part.first_row += row;
-    SUCCEED_CALL(duet_dropout_forward(context, x.part(row, 0, rows, 19), &part, parts.part(row, 0, rows, 19)));
+    SUCCEED_CALL(duet_dropout_forward(context,
+                                      sized<duet_dropout_inputs>({.x = x.part(row, 0, rows, 19), .dropout = &part}),
+                                      sized<duet_dropout_outputs>({.outputs = parts.part(row, 0, rows, 19)})));
     row += rows;
   }
   CHECK(parts.same_bits(whole));
@@ -246,8 +260,12 @@ TEST_CASE("dropout agrees with the golden words") {
   Context context;
   for (const float probability : {0.1f, 0.2f, 0.5f, 0.8f}) {
     Options low({{8, 8, 0}, probability, 0, 3, 0}), high({{1, 8, 0}, probability, 0, 3, int64_t{1} << 31});
-    SUCCEED_CALL(duet_dropout_forward(context, x.part(0, 0, 8, 8), &low.options, y.part(0, 0, 8, 8)));
-    SUCCEED_CALL(duet_dropout_forward(context, x.part(8, 0, 1, 8), &high.options, y.part(8, 0, 1, 8)));
+    SUCCEED_CALL(duet_dropout_forward(context,
+                                      sized<duet_dropout_inputs>({.x = x.part(0, 0, 8, 8), .dropout = &low.options}),
+                                      sized<duet_dropout_outputs>({.outputs = y.part(0, 0, 8, 8)})));
+    SUCCEED_CALL(duet_dropout_forward(context,
+                                      sized<duet_dropout_inputs>({.x = x.part(8, 0, 1, 8), .dropout = &high.options}),
+                                      sized<duet_dropout_outputs>({.outputs = y.part(8, 0, 1, 8)})));
     const Doubles outputs = y.values();
     for (size_t k = 0; k < 72; ++k)
       CHECK((outputs[k] == 0) == (words[k] < std::floor(double{probability} * 4294967296.0 + 0.5)));
@@ -258,7 +276,9 @@ TEST_CASE("dropout keeps NaN where the element is kept and writes 0 where it is 
   Floats x(1, 1000), y(1, 1000);
   Options options({{1, 1000, 0}, 0.5f, 0, 1, 0});
   const Doubles factors = reference::dropout_factors(0.5f, options.options.seed, 0, 1, 0, 1, 1000);
-  SUCCEED_CALL(duet_dropout_forward(Context(1), x.matrix(), &options.options, y.matrix()));
+  SUCCEED_CALL(duet_dropout_forward(Context(1),
+                                    sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &options.options}),
+                                    sized<duet_dropout_outputs>({.outputs = y.matrix()})));
   for (int64_t k = 0; k < 1000; ++k)
     CHECK((factors[static_cast<size_t>(k)] == 0 ? y.at(0, k) == 0 : std::isnan(y.at(0, k))));
 }
@@ -267,36 +287,43 @@ TEST_CASE("activation and dropout refuse misuse") {
   Context context;
   Floats x(2, 3), y(2, 3), narrow(2, 2);
   duet_activation_inputs inputs = inputs_of(DUET_ACTIVATION_KIND_TANH, x);
-  FAIL_CALL(duet_activation_forward(context, &inputs, narrow.matrix()), DUET_STATUS_INVALID_ARGUMENT,
-            "outputs: expected 2 x 3, got 2 x 2");
-  FAIL_CALL(duet_activation_backward(context, &inputs, narrow.matrix(), y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
-            "grad_outputs: expected 2 x 3");
-  FAIL_CALL(duet_activation_backward(context, &inputs, y.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
-            "grad_x: expected 2 x 3, got 0 x 0");
-  FAIL_CALL(duet_activation_forward(nullptr, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_activation_forward(context, &inputs, sized<duet_activation_outputs>({.outputs = narrow.matrix()})),
+            DUET_STATUS_INVALID_ARGUMENT, "outputs: expected 2 x 3, got 2 x 2");
+  FAIL_CALL(
+      duet_activation_backward(
+          context, &inputs, sized<duet_activation_gradients>({.grad_outputs = narrow.matrix(), .grad_x = y.matrix()})),
+      DUET_STATUS_INVALID_ARGUMENT, "grad_outputs: expected 2 x 3");
+  FAIL_CALL(duet_activation_backward(context, &inputs, sized<duet_activation_gradients>({.grad_outputs = y.matrix()})),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_x: expected 2 x 3, got 0 x 0");
+  FAIL_CALL(duet_activation_forward(nullptr, &inputs, sized<duet_activation_outputs>({.outputs = y.matrix()})),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
   inputs.kind = static_cast<duet_activation_kind>(3);
-  FAIL_CALL(duet_activation_forward(context, &inputs, y.matrix()), DUET_STATUS_INVALID_ARGUMENT,
-            "kind: unknown value 3");
+  FAIL_CALL(duet_activation_forward(context, &inputs, sized<duet_activation_outputs>({.outputs = y.matrix()})),
+            DUET_STATUS_INVALID_ARGUMENT, "kind: unknown value 3");
   Options options({{2, 3, 0}, 0.2f, 0, 1, 0});
   const auto fails = [&](const duet_dropout_options& given, const char* part) {
-    FAIL_CALL(duet_dropout_forward(context, x.matrix(), &given, y.matrix()), DUET_STATUS_INVALID_ARGUMENT, part);
-    FAIL_CALL(duet_dropout_backward(context, &given, x.matrix(), y.matrix()), DUET_STATUS_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_dropout_forward(context, sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &given}),
+                                   sized<duet_dropout_outputs>({.outputs = y.matrix()})),
+              DUET_STATUS_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_dropout_backward(context, sized<duet_dropout_inputs>({.dropout = &given}),
+                                    sized<duet_dropout_gradients>({.grad_outputs = x.matrix(), .grad_x = y.matrix()})),
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const float probability : {1.0f, -0.1f, static_cast<float>(kNaN)}) {
     duet_dropout_options wrong = options.options;
     wrong.drop_probability = probability;
-    fails(wrong, "options.drop_probability: expected 0 to below 1");
+    fails(wrong, "inputs.dropout.drop_probability: expected 0 to below 1");
   }
   duet_dropout_options wrong = options.options;
   wrong.first_row = -1;
-  fails(wrong, "options.first_row");
+  fails(wrong, "inputs.dropout.first_row");
   wrong = options.options;
   wrong.layer = 1u << 24;
-  fails(wrong, "options.layer: expected below 2^24");
+  fails(wrong, "inputs.dropout.layer: expected below 2^24");
   wrong = options.options;
   wrong.step = {};
-  fails(wrong, "options.step");
+  fails(wrong, "inputs.dropout.step");
   if (!on_cpu()) return;  // a device takes the low 32 bits as they are
   options.step.at(0) = int64_t{1} << 32;
-  fails(options.options, "options.step: expected 0 to below 2^32, got 4294967296");
+  fails(options.options, "inputs.dropout.step: expected 0 to below 2^32, got 4294967296");
 }

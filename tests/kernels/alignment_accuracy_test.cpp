@@ -39,8 +39,10 @@ struct Sums {
 Sums forward(Problem& problem) {
   Call call(problem);
   Sums out{Floats(problem.n(), 1), Floats(problem.m(), 1)};
-  SUCCEED_CALL(
-      duet_alignment_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_forward(
+      call.context, &call.inputs,
+      sized<duet_alignment_outputs>({.lse_row = out.row.vector(), .lse_column = out.column.vector()}),
+      call.scratch->view()));
   return out;
 }
 
@@ -51,9 +53,15 @@ Gradients backward(Problem& problem, Sums sums, Sums weights) {
   Call call(problem);
   Gradients out{Floats(problem.n(), problem.a.columns()).fill(0), Floats(problem.m(), problem.a.columns()).fill(0),
                 Floats(1, 1).fill(0)};
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, sums.row.vector(), sums.column.vector(),
-                                       weights.row.vector(), weights.column.vector(), out.a.matrix(), out.v.matrix(),
-                                       out.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                       sized<duet_alignment_gradients>({.lse_row = sums.row.vector(),
+                                                                        .lse_column = sums.column.vector(),
+                                                                        .grad_lse_row = weights.row.vector(),
+                                                                        .grad_lse_column = weights.column.vector(),
+                                                                        .grad_a = out.a.matrix(),
+                                                                        .grad_v = out.v.matrix(),
+                                                                        .grad_scale = out.scale.vector()}),
+                                       call.scratch->view()));
   return out;
 }
 
@@ -89,8 +97,10 @@ TEST_CASE("alignment of rows of norm 1e5 has the log-sum-exps of its scores") {
     Call call(problem);
     Floats p(n, m);
     Sums copy = sums;
-    SUCCEED_CALL(
-        duet_alignment_probabilities(call.context, &call.inputs, copy.row.vector(), p.matrix(), call.scratch->view()));
+    SUCCEED_CALL(duet_alignment_probabilities(
+        call.context, &call.inputs,
+        sized<duet_alignment_probabilities_outputs>({.lse_row = copy.row.vector(), .probabilities = p.matrix()}),
+        call.scratch->view()));
     for (const double value : p.values()) CHECK((value >= 0 && value <= 1));
   }
 }
@@ -107,12 +117,19 @@ TEST_CASE("the gradient of a confident row's probabilities keeps its relative ac
     Floats grad_p = draw.normals(n, n), p(n, n);
     Sums sums = forward(problem);
     Call call(problem);
-    SUCCEED_CALL(
-        duet_alignment_probabilities(call.context, &call.inputs, sums.row.vector(), p.matrix(), call.scratch->view()));
+    SUCCEED_CALL(duet_alignment_probabilities(
+        call.context, &call.inputs,
+        sized<duet_alignment_probabilities_outputs>({.lse_row = sums.row.vector(), .probabilities = p.matrix()}),
+        call.scratch->view()));
     Gradients out{Floats(n, n).fill(0), Floats(n, n).fill(0), Floats(1, 1).fill(0)};
-    SUCCEED_CALL(duet_alignment_probabilities_backward(call.context, &call.inputs, p.matrix(), grad_p.matrix(),
-                                                       out.a.matrix(), out.v.matrix(), out.scale.vector(),
-                                                       call.scratch->view()));
+    SUCCEED_CALL(duet_alignment_probabilities_backward(
+        call.context, &call.inputs,
+        sized<duet_alignment_probabilities_gradients>({.probabilities = p.matrix(),
+                                                       .grad_probabilities = grad_p.matrix(),
+                                                       .grad_a = out.a.matrix(),
+                                                       .grad_v = out.v.matrix(),
+                                                       .grad_scale = out.scale.vector()}),
+        call.scratch->view()));
     // P_ij sum_k P_ik (dP_ij - dP_ik), from the probabilities that were stored
     Doubles expected, parts;
     for (int64_t i = 0; i < n; ++i)
@@ -153,11 +170,16 @@ TEST_CASE("an impossible pair adds nothing to the scale's gradient of stored pro
   Floats grad_p = draw.normals(n, m), p(n, m);
   Sums sums = forward(problem);
   Call call(problem);
-  SUCCEED_CALL(
-      duet_alignment_probabilities(call.context, &call.inputs, sums.row.vector(), p.matrix(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_probabilities(
+      call.context, &call.inputs,
+      sized<duet_alignment_probabilities_outputs>({.lse_row = sums.row.vector(), .probabilities = p.matrix()}),
+      call.scratch->view()));
   Floats grad_scale = Floats(1, 1).fill(0);
-  SUCCEED_CALL(duet_alignment_probabilities_backward(call.context, &call.inputs, p.matrix(), grad_p.matrix(), {}, {},
-                                                     grad_scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_probabilities_backward(
+      call.context, &call.inputs,
+      sized<duet_alignment_probabilities_gradients>(
+          {.probabilities = p.matrix(), .grad_probabilities = grad_p.matrix(), .grad_scale = grad_scale.vector()}),
+      call.scratch->view()));
   double expected = 0;
   for (int64_t i = 0; i < n; ++i) {
     CHECK(p.at(i, 2) == 0);

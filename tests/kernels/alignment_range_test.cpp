@@ -30,10 +30,19 @@ TEST_CASE("log-sum-exps and gradients of distances do not depend on the unit of 
       Scratch scratch(bytes);
       Floats row(n, 1), column(m, 1), probabilities(n, m), weights = draw.normals(n, 1), grad_a = Floats(n, d).fill(0),
                                                            grad_v = Floats(m, d).fill(0);
-      SUCCEED_CALL(duet_alignment_forward(context, &in, row.vector(), column.vector(), scratch.view()));
-      SUCCEED_CALL(duet_alignment_probabilities(context, &in, row.vector(), probabilities.matrix(), scratch.view()));
-      SUCCEED_CALL(duet_alignment_backward(context, &in, row.vector(), {}, weights.vector(), {}, grad_a.matrix(),
-                                           grad_v.matrix(), {}, scratch.view()));
+      SUCCEED_CALL(duet_alignment_forward(
+          context, &in, sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}),
+          scratch.view()));
+      SUCCEED_CALL(duet_alignment_probabilities(context, &in,
+                                                sized<duet_alignment_probabilities_outputs>(
+                                                    {.lse_row = row.vector(), .probabilities = probabilities.matrix()}),
+                                                scratch.view()));
+      SUCCEED_CALL(duet_alignment_backward(context, &in,
+                                           sized<duet_alignment_gradients>({.lse_row = row.vector(),
+                                                                            .grad_lse_row = weights.vector(),
+                                                                            .grad_a = grad_a.matrix(),
+                                                                            .grad_v = grad_v.matrix()}),
+                                           scratch.view()));
       const Doubles s = reference::scores(a.values(), v.values(), n, m, d, score, scale.at(0)),
                     p = reference::softmax_rows(s, n, m);
       // Scores are off by 30 times a distance's 4e-6, a probability by that of itself.

@@ -59,8 +59,10 @@ struct Sums {
 Sums forward(Problem& problem, int threads = 2) {
   Call call(problem, threads);
   Sums out{Floats(problem.n(), 1), Floats(problem.m(), 1)};
-  SUCCEED_CALL(
-      duet_alignment_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_forward(
+      call.context, &call.inputs,
+      sized<duet_alignment_outputs>({.lse_row = out.row.vector(), .lse_column = out.column.vector()}),
+      call.scratch->view()));
   return out;
 }
 
@@ -79,9 +81,15 @@ Gradients prefilled(const Problem& problem, uint64_t seed = 5) {
 
 Gradients backward(Problem& problem, Sums lse, Sums weights, int threads, Gradients into) {
   Call call(problem, threads);
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), lse.column.vector(),
-                                       weights.row.vector(), weights.column.vector(), into.a.matrix(), into.v.matrix(),
-                                       into.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                       sized<duet_alignment_gradients>({.lse_row = lse.row.vector(),
+                                                                        .lse_column = lse.column.vector(),
+                                                                        .grad_lse_row = weights.row.vector(),
+                                                                        .grad_lse_column = weights.column.vector(),
+                                                                        .grad_a = into.a.matrix(),
+                                                                        .grad_v = into.v.matrix(),
+                                                                        .grad_scale = into.scale.vector()}),
+                                       call.scratch->view()));
   return into;
 }
 
@@ -250,8 +258,10 @@ TEST_CASE("alignment agrees with the golden cases") {
     check_close(lse.column.values(), golden.load("lse_col").values, allowed, "lse_column");
     Call call(problem, 2);
     Floats p(problem.n(), problem.m(), 3);
-    SUCCEED_CALL(
-        duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), p.matrix(), call.scratch->view()));
+    SUCCEED_CALL(duet_alignment_probabilities(
+        call.context, &call.inputs,
+        sized<duet_alignment_probabilities_outputs>({.lse_row = lse.row.vector(), .probabilities = p.matrix()}),
+        call.scratch->view()));
     check_close(p.values(), golden.load("P_row").values, 2 * allowed, "P");  // |dP| <= P (|ds| + |dlse|)
   }
 }
@@ -277,13 +287,20 @@ TEST_CASE("alignment's probabilities and their gradient") {
       for (const int threads : thread_counts()) {
         Call call(problem, threads);
         Floats out(s.n, s.m, s.padding);
-        SUCCEED_CALL(duet_alignment_probabilities(call.context, &call.inputs, lse.row.vector(), out.matrix(),
-                                                  call.scratch->view()));
+        SUCCEED_CALL(duet_alignment_probabilities(
+            call.context, &call.inputs,
+            sized<duet_alignment_probabilities_outputs>({.lse_row = lse.row.vector(), .probabilities = out.matrix()}),
+            call.scratch->view()));
         check_close(out.values(), p, 2 * problem.tolerance(), "P");
         Gradients into = before;
-        SUCCEED_CALL(duet_alignment_probabilities_backward(call.context, &call.inputs, out.matrix(), grad_p.matrix(),
-                                                           into.a.matrix(), into.v.matrix(), into.scale.vector(),
-                                                           call.scratch->view()));
+        SUCCEED_CALL(duet_alignment_probabilities_backward(
+            call.context, &call.inputs,
+            sized<duet_alignment_probabilities_gradients>({.probabilities = out.matrix(),
+                                                           .grad_probabilities = grad_p.matrix(),
+                                                           .grad_a = into.a.matrix(),
+                                                           .grad_v = into.v.matrix(),
+                                                           .grad_scale = into.scale.vector()}),
+            call.scratch->view()));
         if (!first) {
           first = std::make_unique<Gradients>(into);
           // P (dP - sum P dP) cancels: the error of P counts against dP itself, and is all there is in a row of one
@@ -304,8 +321,12 @@ TEST_CASE("alignment leaves out what is null") {
   const duet_vector none{nullptr, 0, DUET_DTYPE_F32};
   Call call(problem, 2);
   Sums half{Floats(40, 1), Floats(23, 1)};
-  SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, half.row.vector(), none, call.scratch->view()));
-  SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, none, half.column.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs,
+                                      sized<duet_alignment_outputs>({.lse_row = half.row.vector(), .lse_column = none}),
+                                      call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_forward(
+      call.context, &call.inputs, sized<duet_alignment_outputs>({.lse_row = none, .lse_column = half.column.vector()}),
+      call.scratch->view()));
   CHECK(half.row.same_bits(lse.row));
   CHECK(half.column.same_bits(lse.column));
 
@@ -313,13 +334,33 @@ TEST_CASE("alignment leaves out what is null") {
   Sums rows_alone = weights, columns_alone = weights;
   rows_alone.column.fill(0), columns_alone.row.fill(0);
   Gradients rows = before, columns = before, untouched = before;
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, lse.row.vector(), none, weights.row.vector(), none,
-                                       rows.a.matrix(), duet_matrix{}, none, call.scratch->view()));
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, lse.column.vector(), none,
-                                       weights.column.vector(), duet_matrix{}, columns.v.matrix(),
-                                       columns.scale.vector(), call.scratch->view()));
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, none, none, none, none, untouched.a.matrix(),
-                                       untouched.v.matrix(), untouched.scale.vector(), call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                       sized<duet_alignment_gradients>({.lse_row = lse.row.vector(),
+                                                                        .lse_column = none,
+                                                                        .grad_lse_row = weights.row.vector(),
+                                                                        .grad_lse_column = none,
+                                                                        .grad_a = rows.a.matrix(),
+                                                                        .grad_v = duet_matrix{},
+                                                                        .grad_scale = none}),
+                                       call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                       sized<duet_alignment_gradients>({.lse_row = none,
+                                                                        .lse_column = lse.column.vector(),
+                                                                        .grad_lse_row = none,
+                                                                        .grad_lse_column = weights.column.vector(),
+                                                                        .grad_a = duet_matrix{},
+                                                                        .grad_v = columns.v.matrix(),
+                                                                        .grad_scale = columns.scale.vector()}),
+                                       call.scratch->view()));
+  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                       sized<duet_alignment_gradients>({.lse_row = none,
+                                                                        .lse_column = none,
+                                                                        .grad_lse_row = none,
+                                                                        .grad_lse_column = none,
+                                                                        .grad_a = untouched.a.matrix(),
+                                                                        .grad_v = untouched.v.matrix(),
+                                                                        .grad_scale = untouched.scale.vector()}),
+                                       call.scratch->view()));
   CHECK(untouched.same_bits(before));
   CHECK(rows.v.same_bits(before.v));
   CHECK(rows.scale.same_bits(before.scale));
@@ -347,15 +388,23 @@ TEST_CASE("parts of an alignment merge by log-add-exp, and their gradients add u
       Call call(problem, 2);
       call.inputs.a = problem.a.part(i, 0, part_n, d), call.inputs.v = problem.v.part(j, 0, part_m, d);
       Sums part{Floats(part_n, 1), Floats(part_m, 1)};
-      SUCCEED_CALL(duet_alignment_forward(call.context, &call.inputs, part.row.vector(), part.column.vector(),
-                                          call.scratch->view()));
+      SUCCEED_CALL(duet_alignment_forward(
+          call.context, &call.inputs,
+          sized<duet_alignment_outputs>({.lse_row = part.row.vector(), .lse_column = part.column.vector()}),
+          call.scratch->view()));
       for (int64_t r = 0; r < part_n; ++r) log_add(row[static_cast<size_t>(i + r)], part.row.at(r));
       for (int64_t c = 0; c < part_m; ++c) log_add(column[static_cast<size_t>(j + c)], part.column.at(c));
       const auto piece = [](Floats& of, int64_t first, int64_t count) { return duet_f32_vector(&of.at(first), count); };
-      SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs, piece(whole.row, i, part_n),
-                                           piece(whole.column, j, part_m), piece(weights.row, i, part_n),
-                                           piece(weights.column, j, part_m), sum.a.part(i, 0, part_n, d),
-                                           sum.v.part(j, 0, part_m, d), sum.scale.vector(), call.scratch->view()));
+      SUCCEED_CALL(
+          duet_alignment_backward(call.context, &call.inputs,
+                                  sized<duet_alignment_gradients>({.lse_row = piece(whole.row, i, part_n),
+                                                                   .lse_column = piece(whole.column, j, part_m),
+                                                                   .grad_lse_row = piece(weights.row, i, part_n),
+                                                                   .grad_lse_column = piece(weights.column, j, part_m),
+                                                                   .grad_a = sum.a.part(i, 0, part_n, d),
+                                                                   .grad_v = sum.v.part(j, 0, part_m, d),
+                                                                   .grad_scale = sum.scale.vector()}),
+                                  call.scratch->view()));
     }
   }
   check_close(row, whole.row.values(), problem.tolerance(), "merged rows");
@@ -419,21 +468,41 @@ TEST_CASE("alignment refuses misuse") {
   const duet_workspace scratch = call.scratch->view();
   auto bad = call.inputs;
   bad.v = narrow.matrix();
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch),
+  FAIL_CALL(duet_alignment_forward(
+                call.context, &bad,
+                sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}), scratch),
             DUET_STATUS_INVALID_ARGUMENT, "inputs.v: expected any x 3, got 5 x 2");
   bad = call.inputs, bad.scale = {};
-  FAIL_CALL(duet_alignment_forward(call.context, &bad, row.vector(), column.vector(), scratch),
+  FAIL_CALL(duet_alignment_forward(
+                call.context, &bad,
+                sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}), scratch),
             DUET_STATUS_INVALID_ARGUMENT, "inputs.scale");
-  FAIL_CALL(duet_alignment_forward(call.context, nullptr, row.vector(), column.vector(), scratch),
+  FAIL_CALL(duet_alignment_forward(
+                call.context, nullptr,
+                sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}), scratch),
             DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, short_row.vector(), column.vector(), scratch),
+  FAIL_CALL(duet_alignment_forward(
+                call.context, &call.inputs,
+                sized<duet_alignment_outputs>({.lse_row = short_row.vector(), .lse_column = column.vector()}), scratch),
             DUET_STATUS_INVALID_ARGUMENT, "lse_row: expected 4 elements, got 3");
-  FAIL_CALL(duet_alignment_forward(call.context, &call.inputs, row.vector(), column.vector(),
-                                   (duet_workspace{scratch.data, scratch.bytes - 1})),
-            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_alignment_backward(call.context, &call.inputs, duet_vector{}, column.vector(), row.vector(),
-                                    column.vector(), duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
+  FAIL_CALL(
+      duet_alignment_forward(call.context, &call.inputs,
+                             sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}),
+                             (duet_workspace{scratch.data, scratch.bytes - 1})),
+      DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_alignment_backward(call.context, &call.inputs,
+                                    sized<duet_alignment_gradients>({.lse_row = duet_vector{},
+                                                                     .lse_column = column.vector(),
+                                                                     .grad_lse_row = row.vector(),
+                                                                     .grad_lse_column = column.vector(),
+                                                                     .grad_a = duet_matrix{},
+                                                                     .grad_v = duet_matrix{},
+                                                                     .grad_scale = duet_vector{}}),
+                                    scratch),
             DUET_STATUS_INVALID_ARGUMENT, "lse_row");
-  FAIL_CALL(duet_alignment_probabilities(call.context, &call.inputs, row.vector(), narrow.matrix(), scratch),
+  FAIL_CALL(duet_alignment_probabilities(call.context, &call.inputs,
+                                         sized<duet_alignment_probabilities_outputs>(
+                                             {.lse_row = row.vector(), .probabilities = narrow.matrix()}),
+                                         scratch),
             DUET_STATUS_INVALID_ARGUMENT, "probabilities: expected 4 x 5");
 }

@@ -161,10 +161,13 @@ using Losses = RowColumnLosses<DUET_CONTRASTIVE_STATISTICS>;
 // The sigmoid loss gets null where it promises not to look.
 inline void forward(Call& call, Losses& out) {
   const bool sigmoid = call.inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID;
-  SUCCEED_CALL(duet_contrastive_forward(call.context, &call.inputs, out.row.vector(),
-                                        sigmoid ? duet_vector{} : out.column.vector(),
-                                        sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
-                                        sigmoid ? duet_matrix{} : out.column_statistics.matrix(), call.workspace()));
+  SUCCEED_CALL(duet_contrastive_forward(
+      call.context, &call.inputs,
+      sized<duet_contrastive_outputs>({.row_loss = out.row.vector(),
+                                       .column_loss = sigmoid ? duet_vector{} : out.column.vector(),
+                                       .row_statistics = sigmoid ? duet_matrix{} : out.row_statistics.matrix(),
+                                       .column_statistics = sigmoid ? duet_matrix{} : out.column_statistics.matrix()}),
+      call.workspace()));
 }
 
 inline Losses forward(Problem& problem, int threads = 2) {
@@ -195,10 +198,17 @@ inline Gradients backward(Problem& problem, Losses statistics, Weights weights, 
   Call call(problem, threads);
   const bool sigmoid = problem.is_sigmoid();
   SUCCEED_CALL(duet_contrastive_backward(
-      call.context, &call.inputs, sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
-      sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(), weights.row.vector(),
-      sigmoid ? duet_vector{} : weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
-      sigmoid ? into.bias.vector() : duet_vector{}, call.workspace()));
+      call.context, &call.inputs,
+      sized<duet_contrastive_gradients>(
+          {.row_statistics = sigmoid ? duet_matrix{} : statistics.row_statistics.matrix(),
+           .column_statistics = sigmoid ? duet_matrix{} : statistics.column_statistics.matrix(),
+           .row_weight = weights.row.vector(),
+           .column_weight = sigmoid ? duet_vector{} : weights.column.vector(),
+           .grad_a = into.a.matrix(),
+           .grad_v = into.v.matrix(),
+           .grad_scale = into.scale.vector(),
+           .grad_bias = sigmoid ? into.bias.vector() : duet_vector{}}),
+      call.workspace()));
   return into;
 }
 

@@ -100,10 +100,15 @@ TEST_CASE("contrastive losses about the limits of a device's form for small batc
       Gradients scalars = before;
       Call call(problem, 1);
       const bool sigmoid = problem.is_sigmoid();
-      SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, losses.row_statistics.matrix(),
-                                             losses.column_statistics.matrix(), weights.row.vector(),
-                                             weights.column.vector(), {}, {}, scalars.scale.vector(),
-                                             sigmoid ? scalars.bias.vector() : duet_vector{}, call.workspace()));
+      SUCCEED_CALL(duet_contrastive_backward(
+          call.context, &call.inputs,
+          sized<duet_contrastive_gradients>({.row_statistics = losses.row_statistics.matrix(),
+                                             .column_statistics = losses.column_statistics.matrix(),
+                                             .row_weight = weights.row.vector(),
+                                             .column_weight = weights.column.vector(),
+                                             .grad_scale = scalars.scale.vector(),
+                                             .grad_bias = sigmoid ? scalars.bias.vector() : duet_vector{}}),
+          call.workspace()));
       CHECK(scalars.scale.same_bits(gradients.scale));
       CHECK(scalars.bias.same_bits(gradients.bias));
     }
@@ -380,8 +385,8 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       call.inputs.a = problem.a.part(first, 0, count, d);
       if (call.inputs.class_a.data) call.inputs.class_a = problem.class_a.part(first, 0, count, 4);
       if (call.inputs.trust_a.data) call.inputs.trust_a = piece(problem.trust_a, first, count);
-      const auto numbers = [&](duet_vector& given, Ints& of) {
-        if (given.data) given = duet_vector{&of.at(first), count, DUET_DTYPE_I32};
+      const auto numbers = [&](duet_const_vector& given, Ints& of) {
+        if (given.data) given = duet_i32_const_vector(&of.at(first), count);
       };
       numbers(call.inputs.labels_a, problem.labels_a), numbers(call.inputs.group_a, problem.group_a);
       call.inputs.first_row += first;
@@ -391,10 +396,17 @@ TEST_CASE("parts of a contrastive batch: rows equal the whole's, gradients add u
       check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
                   problem.tolerance(), "row part");
       SUCCEED_CALL(duet_contrastive_backward(
-          call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_CONTRASTIVE_STATISTICS),
-          whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
-          sum.a.part(first, 0, count, d), sum.v.matrix(), sum.scale.vector(),
-          problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}, call.workspace()));
+          call.context, &call.inputs,
+          sized<duet_contrastive_gradients>(
+              {.row_statistics = whole.row_statistics.part(first, 0, count, DUET_CONTRASTIVE_STATISTICS),
+               .column_statistics = whole.column_statistics.matrix(),
+               .row_weight = piece(weights.row, first, count),
+               .column_weight = weights.column.vector(),
+               .grad_a = sum.a.part(first, 0, count, d),
+               .grad_v = sum.v.matrix(),
+               .grad_scale = sum.scale.vector(),
+               .grad_bias = problem.is_sigmoid() ? sum.bias.vector() : duet_vector{}}),
+          call.workspace()));
     }
     // Float32 sums in another order.
     check_relative(sum.a.values(), expected.a.values(), 2e-6, "grad_a");
@@ -413,8 +425,15 @@ TEST_CASE("contrastive takes null for no weights and no gradient") {
     Call call(problem, 2);
     const auto run = [&](bool weighted, duet_matrix grad_a, duet_matrix grad_v) {
       SUCCEED_CALL(duet_contrastive_backward(
-          call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-          weighted ? weights.row.vector() : none, weighted ? weights.column.vector() : none, grad_a, grad_v, none, none,
+          call.context, &call.inputs,
+          sized<duet_contrastive_gradients>({.row_statistics = statistics.row_statistics.matrix(),
+                                             .column_statistics = statistics.column_statistics.matrix(),
+                                             .row_weight = weighted ? weights.row.vector() : none,
+                                             .column_weight = weighted ? weights.column.vector() : none,
+                                             .grad_a = grad_a,
+                                             .grad_v = grad_v,
+                                             .grad_scale = none,
+                                             .grad_bias = none}),
           call.workspace()));
     };
     Gradients into = before;
@@ -434,8 +453,13 @@ TEST_CASE("contrastive refuses misuse") {
   Losses out(4, 5);
   const duet_workspace scratch = call.workspace();
   const auto run = [&](const duet_contrastive_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
-    return duet_contrastive_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(),
-                                    out.column_statistics.matrix(), workspace);
+    return duet_contrastive_forward(
+        call.context, inputs,
+        sized<duet_contrastive_outputs>({.row_loss = row_loss,
+                                         .column_loss = out.column.vector(),
+                                         .row_statistics = out.row_statistics.matrix(),
+                                         .column_statistics = out.column_statistics.matrix()}),
+        workspace);
   };
   auto bad = call.inputs;
   bad.class_a = {};
@@ -460,25 +484,4 @@ TEST_CASE("contrastive refuses misuse") {
             "row_loss: expected 4 elements, got 5");
   FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace");
-}
-
-TEST_CASE("a caller that knows of no contrastive gradient factors is served as before") {
-  Draw draw(53);
-  Problem problem = draw_problem(draw, Variant::infonce, 9, 11, 4, 10);
-  Losses statistics = forward(problem);
-  Weights weights{draw.choice(9, {1, 0.3}), draw.choice(11, {1, 0.3})};
-  const Gradients before = prefilled(problem), expected = backward(problem, statistics, weights, 1, before);
-  problem.factor_a = problem.factor_v = 0.5f;  // beyond the caller's struct: not to be read
-  Call call(problem, 1);
-  call.inputs.struct_size = offsetof(duet_contrastive_inputs, grad_factor_a);
-  Gradients into = before;
-  SUCCEED_CALL(duet_contrastive_backward(call.context, &call.inputs, statistics.row_statistics.matrix(),
-                                         statistics.column_statistics.matrix(), weights.row.vector(),
-                                         weights.column.vector(), into.a.matrix(), into.v.matrix(), into.scale.vector(),
-                                         {}, call.workspace()));
-  CHECK(into.same_bits(expected));
-  call.inputs.struct_size -= 1;
-  size_t bytes = 0;
-  FAIL_CALL(duet_contrastive_workspace(call.context, &call.inputs, &bytes), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.struct_size: expected 296 to 448");
 }

@@ -121,9 +121,11 @@ TEST_CASE(
   SUCCEED_CALL(duet_memory_copy(context, source.data(), values.data(), 12 * sizeof(float)));
   SUCCEED_CALL(duet_memory_copy(context, indices.data(), numbers.data(), 2 * sizeof(int64_t)));
   values.assign(12, -1), numbers.assign(2, 0);
-  SUCCEED_CALL(duet_gather_forward(context, duet_f32_matrix(reinterpret_cast<float*>(source.data()), 4, 3),
-                                   duet_i64_vector(reinterpret_cast<int64_t*>(indices.data()), 2),
-                                   duet_f32_matrix(reinterpret_cast<float*>(rows.data()), 2, 3)));
+  SUCCEED_CALL(duet_gather_forward(
+      context,
+      sized<duet_gather_inputs>({.source = duet_f32_matrix(reinterpret_cast<float*>(source.data()), 4, 3),
+                                 .indices = duet_i64_vector(reinterpret_cast<int64_t*>(indices.data()), 2)}),
+      sized<duet_gather_outputs>({.rows = duet_f32_matrix(reinterpret_cast<float*>(rows.data()), 2, 3)})));
   float found[6] = {};
   SUCCEED_CALL(duet_memory_copy(context, found, rows.data(), sizeof found));
   SUCCEED_CALL(duet_context_synchronize(context));
@@ -184,7 +186,9 @@ TEST_CASE("a context notes the first fault and keeps it; the CPU refuses at once
   const auto gather = [&](std::array<int64_t, 3> numbers) {
     Longs indices(3, 1);
     for (int64_t k = 0; k < 3; ++k) indices.at(k) = numbers[static_cast<size_t>(k)];
-    const duet_status status = duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix());
+    const duet_status status = duet_gather_forward(
+        context, sized<duet_gather_inputs>({.source = source.matrix(), .indices = indices.vector()}),
+        sized<duet_gather_outputs>({.rows = rows.matrix()}));
     device.synchronize();
     return status;
   };
@@ -199,9 +203,9 @@ TEST_CASE("a context notes the first fault and keeps it; the CPU refuses at once
   CHECK((rows.at(0, 2) == 1 && std::isnan(rows.at(1, 0)) && std::isnan(rows.at(2, 2))));
   REQUIRE(gather({-9, 0, 0}) == DUET_STATUS_OK);  // later, though further to the front
   REQUIRE(gather({0, 0, 0}) == DUET_STATUS_OK);   // which forgets nothing
-  CHECK(context.taken() == "fault_check: indices[1]: expected 0 to 4, got 5");
+  CHECK(context.taken() == "fault_check: inputs.indices[1]: expected 0 to 4, got 5");
   REQUIRE(gather({0, 0, 7}) == DUET_STATUS_OK);
-  CHECK(context.taken() == "fault_check: indices[2]: expected 0 to 4, got 7");
+  CHECK(context.taken() == "fault_check: inputs.indices[2]: expected 0 to 4, got 7");
 }
 
 TEST_CASE("small_rows is any size, or -1") {

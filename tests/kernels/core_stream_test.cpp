@@ -83,8 +83,10 @@ class Buffer {
 void add(duet_context* context, float* from, float* to) {
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
   relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = duet_f32_matrix(from, 1, 8);
-  REQUIRE_MESSAGE(duet_activation_backward(context, &relu, duet_f32_matrix(from, 1, 8), duet_f32_matrix(to, 1, 8)) ==
-                      DUET_STATUS_OK,
+  REQUIRE_MESSAGE(duet_activation_backward(
+                      context, &relu,
+                      sized<duet_activation_gradients>({.grad_outputs = duet_f32_matrix(from, 1, 8),
+                                                        .grad_x = duet_f32_matrix(to, 1, 8)})) == DUET_STATUS_OK,
                   duet_last_error());
 }
 
@@ -218,7 +220,9 @@ TEST_CASE("a fault in a replayed graph is noted when it happens, and the first o
   Floats source = Floats(5, 3).fill(1), rows(2, 3);
   Longs indices = Longs(2, 1).fill(4);
   REQUIRE(duet_graph_begin(context) == DUET_STATUS_OK);
-  REQUIRE(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()) == DUET_STATUS_OK);
+  REQUIRE(duet_gather_forward(context,
+                              sized<duet_gather_inputs>({.source = source.matrix(), .indices = indices.vector()}),
+                              sized<duet_gather_outputs>({.rows = rows.matrix()})) == DUET_STATUS_OK);
   duet_graph* made = nullptr;
   REQUIRE(duet_graph_end(context, &made) == DUET_STATUS_OK);
   const Graph graph(made);

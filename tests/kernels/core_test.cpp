@@ -83,59 +83,19 @@ TEST_CASE("structs of older callers are read as far as they go, sizes of none an
     CHECK(refusal(DUET_STATUS_INVALID_ARGUMENT, [&] { duet::load(&given, "grown"); }) ==
           "core: grown.struct_size: expected 16 to 24 as the struct's _INIT sets it, got " + std::to_string(size));
   }
-  // The same through calls, of a struct that has grown and of one that has not.
+  // The same through calls.
   duet_context* context = nullptr;
   duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
-  duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+  duet_random_inputs draw = DUET_RANDOM_INPUTS_INIT;
   Array<uint32_t> words(3, 1);
   for (const size_t size : {size_t{0}, sizeof(size_t)}) {
     options.struct_size = draw.struct_size = size;
     const std::string wanted = " as the struct's _INIT sets it, got " + std::to_string(size);
     FAIL_CALL(duet_context_create(&options, &context), DUET_STATUS_INVALID_ARGUMENT,
-              "options.struct_size: expected 32 to 48" + wanted);
-    FAIL_CALL(duet_random_words(Context(1), &draw, words.vector()), DUET_STATUS_INVALID_ARGUMENT,
-              "draw.struct_size: expected 32" + wanted);
+              "options.struct_size: expected 48" + wanted);
+    FAIL_CALL(duet_random_words(Context(1), &draw, sized<duet_random_words_outputs>({.words = words.vector()})),
+              DUET_STATUS_INVALID_ARGUMENT, "inputs.struct_size: expected 40" + wanted);
   }
-  // A caller of the first version: what lies behind its fields is not read.
-  options.struct_size = offsetof(duet_context_options, faults);
-  options.small_rows = -5, options.faults = reinterpret_cast<duet_fault*>(uintptr_t{1});
-  SUCCEED_CALL(duet_context_create(&options, &context));
-  duet_context_destroy(context);
-}
-
-TEST_CASE("every struct is accepted in the size that its first version had") {
-  // The sizes of 0.1.0, but of retrieval's outputs, whose fields changed since: their first size is today's. Whoever
-  // lets one of these grow specialises duet::kFirstSize for it.
-  CHECK(offsetof(duet_context_options, faults) == 32);  // whose first size only the file that reads it knows
-  CHECK(duet::kFirstSize<duet_activation_inputs> == 56);
-  CHECK(duet::kFirstSize<duet_dropout_options> == 56);
-  CHECK(duet::kFirstSize<duet_alignment_inputs> == 120);
-  CHECK(duet::kFirstSize<duet_contrastive_inputs> == 296);
-  CHECK(duet::kFirstSize<duet_decorrelation_inputs> == 96);
-  CHECK(duet::kFirstSize<duet_distance_inputs> == 96);
-  CHECK(duet::kFirstSize<duet_distillation_inputs> == 416);
-  CHECK(duet::kFirstSize<duet_linear_inputs> == 176);
-  CHECK(duet::kFirstSize<duet_mining_inputs> == 160);
-  CHECK(duet::kFirstSize<duet_mining_hard_outputs> == 104);
-  CHECK(duet::kFirstSize<duet_mining_draw> == 56);
-  CHECK(duet::kFirstSize<duet_layer_norm_inputs> == 104);
-  CHECK(duet::kFirstSize<duet_adamw_options> == 32);
-  CHECK(duet::kFirstSize<duet_sgd_options> == 24);
-  CHECK(duet::kFirstSize<duet_random_draw> == 32);
-  CHECK(duet::kFirstSize<duet_retrieval_inputs> == 160);
-  CHECK(duet::kFirstSize<duet_retrieval_outputs> == 248);
-  CHECK(duet::kFirstSize<duet_supervision_inputs> == 248);
-  CHECK(duet::kFirstSize<duet_supervision_state> == 56);
-  CHECK(duet::kFirstSize<duet_supervision_outputs> == 192);
-  CHECK(duet::kFirstSize<duet_triplet_inputs> == 352);
-  // Of later versions.
-  CHECK(duet::kFirstSize<duet_gather_inputs> == 72);
-  CHECK(duet::kFirstSize<duet_terms_inputs> == 40);
-  CHECK(duet::kFirstSize<duet_device_facts> == 168);
-  CHECK(duet::kFirstSize<duet_step_mail> == 128);
-  CHECK(duet::kFirstSize<duet_step_decision> == 80);
-  CHECK(duet::kFirstSize<duet_step_counters> == 80);
-  CHECK(duet::kFirstSize<duet_step_report> == 96);
 }
 
 TEST_CASE("every status has its name") {
@@ -165,11 +125,11 @@ TEST_CASE("the last error is its thread's own") {
   std::string fresh = "unset", failed;
   std::thread([&] {
     fresh = duet_last_error();
-    duet_random_words(nullptr, nullptr, duet_vector{});
+    duet_random_words(nullptr, nullptr, sized<duet_random_words_outputs>({.words = duet_vector{}}));
     failed = duet_last_error();
   }).join();
   CHECK(fresh.empty());
-  CHECK(contains(failed, "random_words: draw: null"));
+  CHECK(contains(failed, "random_words: inputs: null"));
   CHECK(contains(duet_last_error(), "context: null"));
   // A call that succeeds leaves the text of the failure before it.
   Context context(1);
@@ -271,14 +231,33 @@ TEST_CASE("a vector view is checked") {
                  "y: expected any elements, got -1"));
   CHECK_FALSE(duet::vector<float>(duet_vector{}, "y", 5, duet::Need::optional));
   // The views of plain arrays say what they view.
-  const float f[6] = {};
-  const int32_t i[6] = {};
-  const int64_t l[2] = {};
-  const uint32_t u[2] = {};
-  CHECK((duet_f32_matrix(f, 2, 3).row_stride == 3 && duet_f32_matrix(f, 2, 3).dtype == DUET_DTYPE_F32 &&
-         duet_i32_matrix(i, 3, 2).dtype == DUET_DTYPE_I32));
-  CHECK((duet_f32_vector(f, 6).size == 6 && duet_i32_vector(i, 6).dtype == DUET_DTYPE_I32));
-  CHECK((duet_i64_vector(l, 2).dtype == DUET_DTYPE_I64 && duet_u32_vector(u, 2).dtype == DUET_DTYPE_U32));
+  float f[6] = {};
+  int32_t i[6] = {};
+  int64_t l[2] = {};
+  uint32_t u[2] = {};
+  const auto is_matrix = [](const auto& given, const void* data, duet_dtype dtype) {
+    return given.data == data && given.rows == 2 && given.columns == 3 && given.row_stride == 3 &&
+           given.dtype == dtype && given.reserved == 0;
+  };
+  CHECK((is_matrix(duet_f32_matrix(f, 2, 3), f, DUET_DTYPE_F32) &&
+         is_matrix(duet_f32_const_matrix(f, 2, 3), f, DUET_DTYPE_F32) &&
+         is_matrix(duet_matrix_as_const(duet_f32_matrix(f, 2, 3)), f, DUET_DTYPE_F32)));
+  CHECK((is_matrix(duet_i32_matrix(i, 2, 3), i, DUET_DTYPE_I32) &&
+         is_matrix(duet_i32_const_matrix(i, 2, 3), i, DUET_DTYPE_I32)));
+  CHECK((is_matrix(duet_i64_matrix(l, 2, 3), l, DUET_DTYPE_I64) &&
+         is_matrix(duet_i64_const_matrix(l, 2, 3), l, DUET_DTYPE_I64)));
+  const auto is_vector = [](const auto& given, const void* data, duet_dtype dtype) {
+    return given.data == data && given.size == 2 && given.dtype == dtype && given.reserved == 0;
+  };
+  CHECK((is_vector(duet_f32_vector(f, 2), f, DUET_DTYPE_F32) &&
+         is_vector(duet_f32_const_vector(f, 2), f, DUET_DTYPE_F32) &&
+         is_vector(duet_vector_as_const(duet_f32_vector(f, 2)), f, DUET_DTYPE_F32)));
+  CHECK((is_vector(duet_i32_vector(i, 2), i, DUET_DTYPE_I32) &&
+         is_vector(duet_i32_const_vector(i, 2), i, DUET_DTYPE_I32)));
+  CHECK((is_vector(duet_i64_vector(l, 2), l, DUET_DTYPE_I64) &&
+         is_vector(duet_i64_const_vector(l, 2), l, DUET_DTYPE_I64)));
+  CHECK((is_vector(duet_u32_vector(u, 2), u, DUET_DTYPE_U32) &&
+         is_vector(duet_u32_const_vector(u, 2), u, DUET_DTYPE_U32)));
 }
 
 TEST_CASE("a workspace measures what it hands out, and is checked") {
@@ -373,21 +352,29 @@ TEST_CASE("two contexts in two host threads at once give the bits that each give
       size_t bytes = 0;
       duet::succeed(duet_alignment_workspace(context, &in, &bytes));
       const Scratch scratch(bytes);
-      duet::succeed(duet_alignment_forward(context, &in, row.vector(), column.vector(), scratch.view()));
-      duet::succeed(duet_alignment_backward(context, &in, row.vector(), {}, weight.vector(), {}, grad_a.matrix(),
-                                            grad_v.matrix(), {}, scratch.view()));
+      duet::succeed(duet_alignment_forward(
+          context, &in, sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}),
+          scratch.view()));
+      duet::succeed(duet_alignment_backward(context, &in,
+                                            sized<duet_alignment_gradients>({.lse_row = row.vector(),
+                                                                             .grad_lse_row = weight.vector(),
+                                                                             .grad_a = grad_a.matrix(),
+                                                                             .grad_v = grad_v.matrix()}),
+                                            scratch.view()));
       duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
+      mining.metric = DUET_METRIC_SQEUCLIDEAN;
       mining.x = a.matrix(), mining.y = v.matrix(), mining.labels_x = labels.vector(),
       mining.labels_y = others.vector();
       duet::succeed(duet_mining_workspace(context, &mining, &bytes));
       const Scratch more(bytes);
-      duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
+      duet_mining_hard_side out = DUET_MINING_HARD_SIDE_INIT;
       out.negative_index = nearest.vector();
-      duet::succeed(duet_mining_hard(context, &mining, &out, nullptr, more.view()));
+      duet::succeed(duet_mining_hard(context, &mining, sized<duet_mining_hard_outputs>({.rows = &out}), more.view()));
       duet_dropout_options options = DUET_DROPOUT_OPTIONS_INIT;
       const int64_t step = 3;
-      options.drop_probability = 0.5f, options.step = duet_i64_vector(&step, 1);
-      duet::succeed(duet_dropout_forward(context, x.matrix(), &options, dropped.matrix()));
+      options.drop_probability = 0.5f, options.step = duet_i64_const_vector(&step, 1);
+      duet::succeed(duet_dropout_forward(context, sized<duet_dropout_inputs>({.x = x.matrix(), .dropout = &options}),
+                                         sized<duet_dropout_outputs>({.outputs = dropped.matrix()})));
       return {row.values(), column.values(), grad_a.values(), grad_v.values(), nearest.values(), dropped.values()};
     }
   };

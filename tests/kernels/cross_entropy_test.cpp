@@ -24,15 +24,19 @@ Problem draw_problem(uint64_t seed, int64_t rows, int64_t classes, double deviat
 
 Floats losses(Problem& problem, int threads) {
   Floats out(problem.logits.rows(), 1);
-  SUCCEED_CALL(
-      duet_cross_entropy_forward(Context(threads), problem.logits.matrix(), problem.targets.matrix(), out.vector()));
+  SUCCEED_CALL(duet_cross_entropy_forward(
+      Context(threads),
+      sized<duet_cross_entropy_inputs>({.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+      sized<duet_cross_entropy_outputs>({.row_loss = out.vector()})));
   return out;
 }
 
 Floats gradient(Problem& problem, const Floats& before, int threads) {
   Floats out = before;
-  SUCCEED_CALL(duet_cross_entropy_backward(Context(threads), problem.logits.matrix(), problem.targets.matrix(),
-                                           problem.weight.vector(), out.matrix()));
+  SUCCEED_CALL(duet_cross_entropy_backward(
+      Context(threads),
+      sized<duet_cross_entropy_inputs>({.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+      sized<duet_cross_entropy_gradients>({.row_weight = problem.weight.vector(), .grad_logits = out.matrix()})));
   return out;
 }
 
@@ -151,8 +155,10 @@ TEST_CASE("cross-entropy of several logits at once has the bits of one after ano
     if (!affordable(2 * shape.count * shape.rows * (20 * shape.classes + 3000))) continue;
     CAPTURE(shape.rows);
     std::vector<Problem> problems;
-    std::vector<duet_matrix> logits, grads;
-    std::vector<duet_vector> row_loss, row_weight;
+    std::vector<duet_const_matrix> logits;
+    std::vector<duet_matrix> grads;
+    std::vector<duet_vector> row_loss;
+    std::vector<duet_const_vector> row_weight;
     std::vector<Floats> losses_at_once, grads_at_once;
     const Floats before = Draw(8).normals(shape.rows, shape.classes, 1, shape.padding);
     for (int64_t k = 0; k < shape.count; ++k) {
@@ -167,9 +173,14 @@ TEST_CASE("cross-entropy of several logits at once has the bits of one after ano
     }
     Context context(2);
     const duet_matrix targets = problems[0].targets.matrix();
-    SUCCEED_CALL(duet_cross_entropy_forward_all(context, logits.data(), shape.count, targets, row_loss.data()));
-    SUCCEED_CALL(
-        duet_cross_entropy_backward_all(context, logits.data(), shape.count, targets, row_weight.data(), grads.data()));
+    SUCCEED_CALL(duet_cross_entropy_forward_all(
+        context,
+        sized<duet_cross_entropy_all_inputs>({.logits = logits.data(), .count = shape.count, .targets = targets}),
+        sized<duet_cross_entropy_all_outputs>({.row_loss = row_loss.data()})));
+    SUCCEED_CALL(duet_cross_entropy_backward_all(
+        context,
+        sized<duet_cross_entropy_all_inputs>({.logits = logits.data(), .count = shape.count, .targets = targets}),
+        sized<duet_cross_entropy_all_gradients>({.row_weight = row_weight.data(), .grad_logits = grads.data()})));
     for (size_t k = 0; k < problems.size(); ++k) {
       CHECK(losses_at_once[k].same_bits(losses(problems[k], 1)));
       CHECK(grads_at_once[k].same_bits(gradient(problems[k], before, 1)));
@@ -181,56 +192,87 @@ TEST_CASE("cross-entropy of several logits refuses misuse") {
   Context context;
   Problem a = draw_problem(11, 4, 3, 1, 0), v = draw_problem(12, 4, 3, 1, 0);
   Floats loss_a(4, 1), loss_v(4, 1), grad_a(4, 3), grad_v(4, 3), narrow(4, 2);
-  duet_matrix logits[] = {a.logits.matrix(), v.logits.matrix()}, grads[] = {grad_a.matrix(), grad_v.matrix()};
-  duet_vector row_loss[] = {loss_a.vector(), loss_v.vector()}, row_weight[] = {a.weight.vector(), v.weight.vector()};
+  duet_const_matrix logits[] = {a.logits.matrix(), v.logits.matrix()};
+  duet_matrix grads[] = {grad_a.matrix(), grad_v.matrix()};
+  duet_vector row_loss[] = {loss_a.vector(), loss_v.vector()};
+  duet_const_vector row_weight[] = {a.weight.vector(), v.weight.vector()};
   const duet_matrix targets = a.targets.matrix();
   const auto forward = [&](int64_t count, const std::string& part) {
-    FAIL_CALL(duet_cross_entropy_forward_all(context, logits, count, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
-              part);
+    FAIL_CALL(duet_cross_entropy_forward_all(
+                  context, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = count, .targets = targets}),
+                  sized<duet_cross_entropy_all_outputs>({.row_loss = row_loss})),
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, grads),
+    FAIL_CALL(duet_cross_entropy_backward_all(
+                  context, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = 2, .targets = targets}),
+                  sized<duet_cross_entropy_all_gradients>({.row_weight = row_weight, .grad_logits = grads})),
               DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const int64_t count : {-1, 0, 5}) forward(count, "count: expected 1 to 4, got " + std::to_string(count));
   row_loss[1] = row_loss[0];
-  forward(2, "row_loss[1]: shares memory with row_loss[0]");
+  forward(2, "row_loss[1]: shares memory with outputs.row_loss[0]");
   row_loss[1].size = 3;
   forward(2, "row_loss[1]: expected 4 elements, got 3");
   grads[1] = grads[0];
-  backward("grad_logits[1]: shares memory with grad_logits[0]");
+  backward("grad_logits[1]: shares memory with gradients.grad_logits[0]");
   grads[1] = narrow.matrix();
   backward("grad_logits[1]: expected 4 x 3, got 4 x 2");
   row_weight[0].size = 3;
   backward("row_weight[0]: expected 4 elements, got 3");
   logits[1] = narrow.matrix();
   forward(2, "logits[1]: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, nullptr, 2, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
-            "logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(context, logits, 2, targets, nullptr), DUET_STATUS_INVALID_ARGUMENT,
-            "row_loss: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, nullptr, grads), DUET_STATUS_INVALID_ARGUMENT,
-            "row_weight: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_backward_all(context, logits, 2, targets, row_weight, nullptr),
+  FAIL_CALL(
+      duet_cross_entropy_forward_all(context, sized<duet_cross_entropy_all_inputs>({.count = 2, .targets = targets}),
+                                     sized<duet_cross_entropy_all_outputs>({.row_loss = row_loss})),
+      DUET_STATUS_INVALID_ARGUMENT, "logits: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_forward_all(
+                context, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = 2, .targets = targets}),
+                sized<duet_cross_entropy_all_outputs>({})),
+            DUET_STATUS_INVALID_ARGUMENT, "row_loss: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_backward_all(
+                context, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = 2, .targets = targets}),
+                sized<duet_cross_entropy_all_gradients>({.grad_logits = grads})),
+            DUET_STATUS_INVALID_ARGUMENT, "row_weight: null for 2 views");
+  FAIL_CALL(duet_cross_entropy_backward_all(
+                context, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = 2, .targets = targets}),
+                sized<duet_cross_entropy_all_gradients>({.row_weight = row_weight})),
             DUET_STATUS_INVALID_ARGUMENT, "grad_logits: null for 2 views");
-  FAIL_CALL(duet_cross_entropy_forward_all(nullptr, logits, 1, targets, row_loss), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
+  FAIL_CALL(duet_cross_entropy_forward_all(
+                nullptr, sized<duet_cross_entropy_all_inputs>({.logits = logits, .count = 1, .targets = targets}),
+                sized<duet_cross_entropy_all_outputs>({.row_loss = row_loss})),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
 }
 
 TEST_CASE("cross-entropy refuses misuse") {
   Context context;
   Problem problem = draw_problem(6, 4, 3, 1, 0);
   Floats loss(4, 1), short_loss(3, 1), grad(4, 3), narrow(4, 2);
-  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), narrow.matrix(), loss.vector()),
-            DUET_STATUS_INVALID_ARGUMENT, "targets: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector()),
+  FAIL_CALL(
+      duet_cross_entropy_forward(
+          context, sized<duet_cross_entropy_inputs>({.logits = problem.logits.matrix(), .targets = narrow.matrix()}),
+          sized<duet_cross_entropy_outputs>({.row_loss = loss.vector()})),
+      DUET_STATUS_INVALID_ARGUMENT, "targets: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward(context,
+                                       sized<duet_cross_entropy_inputs>(
+                                           {.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+                                       sized<duet_cross_entropy_outputs>({.row_loss = short_loss.vector()})),
             DUET_STATUS_INVALID_ARGUMENT, "row_loss: expected 4 elements, got 3");
-  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), short_loss.vector(),
-                                        grad.matrix()),
-            DUET_STATUS_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
-  FAIL_CALL(duet_cross_entropy_backward(context, problem.logits.matrix(), problem.targets.matrix(), loss.vector(),
-                                        narrow.matrix()),
-            DUET_STATUS_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
-  FAIL_CALL(duet_cross_entropy_forward(nullptr, problem.logits.matrix(), problem.targets.matrix(), loss.vector()),
+  FAIL_CALL(
+      duet_cross_entropy_backward(
+          context,
+          sized<duet_cross_entropy_inputs>({.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+          sized<duet_cross_entropy_gradients>({.row_weight = short_loss.vector(), .grad_logits = grad.matrix()})),
+      DUET_STATUS_INVALID_ARGUMENT, "row_weight: expected 4 elements, got 3");
+  FAIL_CALL(
+      duet_cross_entropy_backward(
+          context,
+          sized<duet_cross_entropy_inputs>({.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+          sized<duet_cross_entropy_gradients>({.row_weight = loss.vector(), .grad_logits = narrow.matrix()})),
+      DUET_STATUS_INVALID_ARGUMENT, "grad_logits: expected 4 x 3, got 4 x 2");
+  FAIL_CALL(duet_cross_entropy_forward(nullptr,
+                                       sized<duet_cross_entropy_inputs>(
+                                           {.logits = problem.logits.matrix(), .targets = problem.targets.matrix()}),
+                                       sized<duet_cross_entropy_outputs>({.row_loss = loss.vector()})),
             DUET_STATUS_INVALID_ARGUMENT, "context: null");
 }

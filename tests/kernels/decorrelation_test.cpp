@@ -40,7 +40,8 @@ double loss_of(Problem& problem, int threads) {
   SUCCEED_CALL(duet_decorrelation_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
   Floats loss(1, 1);
-  SUCCEED_CALL(duet_decorrelation_forward(context, &inputs, loss.vector(), scratch.view()));
+  SUCCEED_CALL(duet_decorrelation_forward(context, &inputs, sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
+                                          scratch.view()));
   return loss.at(0);
 }
 
@@ -57,14 +58,23 @@ Gradients gradients_of(Problem& problem, float upstream, const Gradients& before
   Floats weight(1, 1);
   weight.at(0) = upstream;
   Gradients out = before;
-  SUCCEED_CALL(
-      duet_decorrelation_backward(context, &inputs, weight.vector(), out.a.matrix(), out.v.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_decorrelation_backward(
+      context, &inputs,
+      sized<duet_decorrelation_gradients>(
+          {.grad_loss = weight.vector(), .grad_a = out.a.matrix(), .grad_v = out.v.matrix()}),
+      scratch.view()));
   // Either alone gives the same.
   Gradients alone = before;
-  SUCCEED_CALL(
-      duet_decorrelation_backward(context, &inputs, weight.vector(), alone.a.matrix(), duet_matrix{}, scratch.view()));
-  SUCCEED_CALL(
-      duet_decorrelation_backward(context, &inputs, weight.vector(), duet_matrix{}, alone.v.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_decorrelation_backward(
+      context, &inputs,
+      sized<duet_decorrelation_gradients>(
+          {.grad_loss = weight.vector(), .grad_a = alone.a.matrix(), .grad_v = duet_matrix{}}),
+      scratch.view()));
+  SUCCEED_CALL(duet_decorrelation_backward(
+      context, &inputs,
+      sized<duet_decorrelation_gradients>(
+          {.grad_loss = weight.vector(), .grad_a = duet_matrix{}, .grad_v = alone.v.matrix()}),
+      scratch.view()));
   CHECK((alone.a.same_bits(out.a) && alone.v.same_bits(out.v)));
   return out;
 }
@@ -174,23 +184,31 @@ TEST_CASE("decorrelation refuses misuse") {
   SUCCEED_CALL(duet_decorrelation_workspace(context, &inputs, &bytes));
   const Scratch scratch(bytes);
   Floats loss(1, 1), two(2, 1), narrow(5, 2);
-  FAIL_CALL(duet_decorrelation_forward(context, &inputs, loss.vector(), {scratch.view().data, bytes - 1}),
+  FAIL_CALL(duet_decorrelation_forward(context, &inputs, sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
+                                       {scratch.view().data, bytes - 1}),
             DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_decorrelation_forward(context, &inputs, two.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "loss: expected 1 elements, got 2");
-  FAIL_CALL(duet_decorrelation_forward(context, nullptr, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs: null");
-  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
+  FAIL_CALL(duet_decorrelation_forward(context, &inputs, sized<duet_decorrelation_outputs>({.loss = two.vector()}),
+                                       scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "loss: expected 1 elements, got 2");
+  FAIL_CALL(duet_decorrelation_forward(context, nullptr, sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
+                                       scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_decorrelation_forward(nullptr, &inputs, sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
+                                       scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
   FAIL_CALL(
-      duet_decorrelation_backward(context, &inputs, loss.vector(), narrow.matrix(), duet_matrix{}, scratch.view()),
+      duet_decorrelation_backward(context, &inputs,
+                                  sized<duet_decorrelation_gradients>(
+                                      {.grad_loss = loss.vector(), .grad_a = narrow.matrix(), .grad_v = duet_matrix{}}),
+                                  scratch.view()),
       DUET_STATUS_INVALID_ARGUMENT, "grad_a: expected 5 x 3, got 5 x 2");
   auto wrong = inputs;
   wrong.v.rows = 4;
-  FAIL_CALL(duet_decorrelation_forward(context, &wrong, loss.vector(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.v: expected 5 x 3, got 4 x 3");
+  FAIL_CALL(duet_decorrelation_forward(context, &wrong, sized<duet_decorrelation_outputs>({.loss = loss.vector()}),
+                                       scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.v: expected 5 x 3, got 4 x 3");
   wrong = inputs;
-  wrong.eps = 0;
+  wrong.eps = -1e-5f;
   FAIL_CALL(duet_decorrelation_workspace(context, &wrong, &bytes), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.eps: expected a positive number, got 0");
+            "inputs.eps: expected a positive number, or 0 for the default, got -1e-05");
 }

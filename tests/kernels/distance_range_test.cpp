@@ -29,10 +29,16 @@ Results run(Floats x, Floats y, duet_metric metric, Floats upstream, bool with_d
   SUCCEED_CALL(duet_distance_workspace(context, &in, &bytes));
   Scratch scratch(bytes);
   Results out{Floats(x.rows(), y.rows()), Floats(x.rows(), x.columns()).fill(0), Floats(y.rows(), y.columns()).fill(0)};
-  SUCCEED_CALL(duet_distance_forward(context, &in, out.distances.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_forward(context, &in, sized<duet_distance_outputs>({.distances = out.distances.matrix()}),
+                                     scratch.view()));
   const bool reads = metric == DUET_METRIC_EUCLIDEAN || (metric == DUET_METRIC_COSINE && with_distances);
-  SUCCEED_CALL(duet_distance_backward(context, &in, reads ? out.distances.matrix() : duet_matrix{}, upstream.matrix(),
-                                      out.grad_x.matrix(), out.grad_y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_backward(
+      context, &in,
+      sized<duet_distance_gradients>({.distances = reads ? out.distances.matrix() : duet_matrix{},
+                                      .grad_distances = upstream.matrix(),
+                                      .grad_x = out.grad_x.matrix(),
+                                      .grad_y = out.grad_y.matrix()}),
+      scratch.view()));
   return out;
 }
 

@@ -11,7 +11,7 @@ namespace reference = duet::reference;
 namespace {
 
 const duet_metric kMetrics[] = {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER};
-const char* const kNames[] = {"sqeuclidean", "euclidean", "cosine", "inner"};
+const char* const kNames[] = {"inner", "sqeuclidean", "euclidean", "cosine"};
 
 struct Pair {
   Floats x, y;
@@ -38,7 +38,8 @@ Floats forward(Pair& pair, duet_metric metric, int threads = 2, int64_t padding 
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
   Floats out(pair.n(), pair.m(), padding);
-  SUCCEED_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_forward(context, &inputs, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                     scratch.view()));
   return out;
 }
 
@@ -53,9 +54,13 @@ Gradients backward(Pair& pair, duet_metric metric, Floats distances, Floats grad
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  SUCCEED_CALL(duet_distance_backward(context, &inputs,
-                                      metric == DUET_METRIC_EUCLIDEAN ? distances.matrix() : duet_matrix{},
-                                      grad.matrix(), into.x.matrix(), into.y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_distance_backward(
+      context, &inputs,
+      sized<duet_distance_gradients>({.distances = metric == DUET_METRIC_EUCLIDEAN ? distances.matrix() : duet_matrix{},
+                                      .grad_distances = grad.matrix(),
+                                      .grad_x = into.x.matrix(),
+                                      .grad_y = into.y.matrix()}),
+      scratch.view()));
   return into;
 }
 
@@ -306,7 +311,8 @@ TEST_CASE("distances and gradients beyond one block of the sweep, and of parts o
     SUCCEED_CALL(duet_distance_workspace(context, &part, &bytes));
     Scratch scratch(bytes);
     Floats tile(rows, columns);
-    SUCCEED_CALL(duet_distance_forward(context, &part, tile.matrix(), scratch.view()));
+    SUCCEED_CALL(duet_distance_forward(context, &part, sized<duet_distance_outputs>({.distances = tile.matrix()}),
+                                       scratch.view()));
     bool same = true;  // to the last bit: a distance depends on its two rows alone
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < columns; ++j) same = same && tile.at(i, j) == whole.at(row + i, column + j);
@@ -348,10 +354,16 @@ TEST_CASE("empty distances and gradients not asked for") {
     const Gradients both = backward(pair, metric, distances, grad, 2, zero);
     Gradients one = zero;
     const duet_matrix read = metric == DUET_METRIC_EUCLIDEAN ? distances.matrix() : duet_matrix{};
-    SUCCEED_CALL(
-        duet_distance_backward(context, &inputs, read, grad.matrix(), one.x.matrix(), duet_matrix{}, scratch.view()));
-    SUCCEED_CALL(
-        duet_distance_backward(context, &inputs, read, grad.matrix(), duet_matrix{}, one.y.matrix(), scratch.view()));
+    SUCCEED_CALL(duet_distance_backward(
+        context, &inputs,
+        sized<duet_distance_gradients>(
+            {.distances = read, .grad_distances = grad.matrix(), .grad_x = one.x.matrix(), .grad_y = duet_matrix{}}),
+        scratch.view()));
+    SUCCEED_CALL(duet_distance_backward(
+        context, &inputs,
+        sized<duet_distance_gradients>(
+            {.distances = read, .grad_distances = grad.matrix(), .grad_x = duet_matrix{}, .grad_y = one.y.matrix()}),
+        scratch.view()));
     CHECK(one.x.same_bits(both.x));
     CHECK(one.y.same_bits(both.y));
   }
@@ -386,31 +398,45 @@ TEST_CASE("distance refuses misuse") {
   size_t bytes = 0;
   SUCCEED_CALL(duet_distance_workspace(context, &inputs, &bytes));
   Scratch scratch(bytes);
-  FAIL_CALL(duet_distance_forward(context, &inputs, wrong.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "distances: expected 4 x 5, got 5 x 5");
-  FAIL_CALL(duet_distance_forward(context, nullptr, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs: null");
-  FAIL_CALL(duet_distance_forward(nullptr, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), {scratch.view().data, bytes - 1}),
+  FAIL_CALL(duet_distance_forward(context, &inputs, sized<duet_distance_outputs>({.distances = wrong.matrix()}),
+                                  scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "distances: expected 4 x 5, got 5 x 5");
+  FAIL_CALL(duet_distance_forward(context, nullptr, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                  scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_distance_forward(nullptr, &inputs, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                  scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_distance_forward(context, &inputs, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                  {scratch.view().data, bytes - 1}),
             DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
-  FAIL_CALL(duet_distance_backward(context, &inputs, duet_matrix{}, out.matrix(), duet_matrix{}, duet_matrix{},
+  FAIL_CALL(duet_distance_backward(context, &inputs,
+                                   sized<duet_distance_gradients>({.distances = duet_matrix{},
+                                                                   .grad_distances = out.matrix(),
+                                                                   .grad_x = duet_matrix{},
+                                                                   .grad_y = duet_matrix{}}),
                                    scratch.view()),
             DUET_STATUS_INVALID_ARGUMENT, "distances: expected 4 x 5, got 0 x 0");
   for (const duet_metric metric : {DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_INNER}) {
     Floats grad(4, 5);
     inputs = inputs_of(pair, metric);
-    FAIL_CALL(duet_distance_backward(context, &inputs, out.matrix(), grad.matrix(), duet_matrix{}, duet_matrix{},
+    FAIL_CALL(duet_distance_backward(context, &inputs,
+                                     sized<duet_distance_gradients>({.distances = out.matrix(),
+                                                                     .grad_distances = grad.matrix(),
+                                                                     .grad_x = duet_matrix{},
+                                                                     .grad_y = duet_matrix{}}),
                                      scratch.view()),
               DUET_STATUS_INVALID_ARGUMENT, "distances: expected null for a metric that does not read them");
   }
   FAIL_CALL(duet_distance_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   inputs.y = narrow.matrix();
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.y: expected any x 3, got 5 x 2");
+  FAIL_CALL(duet_distance_forward(context, &inputs, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                  scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.y: expected any x 3, got 5 x 2");
   inputs = inputs_of(pair, DUET_METRIC_EUCLIDEAN);
   const int unknown = 9;
   std::memcpy(&inputs.metric, &unknown, sizeof unknown);
-  FAIL_CALL(duet_distance_forward(context, &inputs, out.matrix(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.metric: unknown value 9");
+  FAIL_CALL(duet_distance_forward(context, &inputs, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                  scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.metric: unknown value 9");
 }

@@ -112,9 +112,13 @@ struct Call {
 using Losses = RowColumnLosses<DUET_DISTILLATION_STATISTICS>;
 
 inline void forward(Call& call, Losses& out) {
-  SUCCEED_CALL(duet_distillation_forward(call.context, &call.inputs, out.row.vector(), out.column.vector(),
-                                         out.row_statistics.matrix(), out.column_statistics.matrix(),
-                                         call.workspace()));
+  SUCCEED_CALL(
+      duet_distillation_forward(call.context, &call.inputs,
+                                sized<duet_distillation_outputs>({.row_loss = out.row.vector(),
+                                                                  .column_loss = out.column.vector(),
+                                                                  .row_statistics = out.row_statistics.matrix(),
+                                                                  .column_statistics = out.column_statistics.matrix()}),
+                                call.workspace()));
 }
 
 inline Losses forward(Problem& problem, int threads = 2) {
@@ -142,10 +146,16 @@ struct Weights {
 };
 
 inline void backward(Call& call, Losses statistics, Weights weights, Gradients& into) {
-  SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, statistics.row_statistics.matrix(),
-                                          statistics.column_statistics.matrix(), weights.row.vector(),
-                                          weights.column.vector(), into.a.matrix(), into.v.matrix(),
-                                          into.scale.vector(), call.workspace()));
+  SUCCEED_CALL(duet_distillation_backward(
+      call.context, &call.inputs,
+      sized<duet_distillation_gradients>({.row_statistics = statistics.row_statistics.matrix(),
+                                          .column_statistics = statistics.column_statistics.matrix(),
+                                          .row_weight = weights.row.vector(),
+                                          .column_weight = weights.column.vector(),
+                                          .grad_a = into.a.matrix(),
+                                          .grad_v = into.v.matrix(),
+                                          .grad_scale = into.scale.vector()}),
+      call.workspace()));
 }
 
 inline Gradients backward(Problem& problem, const Losses& statistics, const Weights& weights, int threads,

@@ -163,9 +163,14 @@ TEST_CASE("distillation about the limits of a device's form for small batches") 
       // The scale's gradient needs neither side's.
       Gradients scale = before;
       Call call(problem, 1);
-      SUCCEED_CALL(duet_distillation_backward(call.context, &call.inputs, losses.row_statistics.matrix(),
-                                              losses.column_statistics.matrix(), weights.row.vector(),
-                                              weights.column.vector(), {}, {}, scale.scale.vector(), call.workspace()));
+      SUCCEED_CALL(duet_distillation_backward(
+          call.context, &call.inputs,
+          sized<duet_distillation_gradients>({.row_statistics = losses.row_statistics.matrix(),
+                                              .column_statistics = losses.column_statistics.matrix(),
+                                              .row_weight = weights.row.vector(),
+                                              .column_weight = weights.column.vector(),
+                                              .grad_scale = scale.scale.vector()}),
+          call.workspace()));
       CHECK(scale.scale.same_bits(gradients.scale));
     }
   }
@@ -248,9 +253,15 @@ TEST_CASE("distillation takes null for no trust, no kappa, no classes, no weight
     Losses statistics = expected;
     Call call(bare, 2);
     SUCCEED_CALL(duet_distillation_backward(
-        call.context, &call.inputs, statistics.row_statistics.matrix(), statistics.column_statistics.matrix(),
-        row ? weights.row.vector() : none, column ? weights.column.vector() : none,
-        grad_a ? out.a.matrix() : duet_matrix{}, grad_v ? out.v.matrix() : duet_matrix{}, none, call.workspace()));
+        call.context, &call.inputs,
+        sized<duet_distillation_gradients>({.row_statistics = statistics.row_statistics.matrix(),
+                                            .column_statistics = statistics.column_statistics.matrix(),
+                                            .row_weight = row ? weights.row.vector() : none,
+                                            .column_weight = column ? weights.column.vector() : none,
+                                            .grad_a = grad_a ? out.a.matrix() : duet_matrix{},
+                                            .grad_v = grad_v ? out.v.matrix() : duet_matrix{},
+                                            .grad_scale = none}),
+        call.workspace()));
     return out;
   };
   check_relative(partial(true, false, true, true).a.values(), backward(bare, expected, rows, 2, before).a.values(),
@@ -348,9 +359,16 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
       check_close(part.row.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
                   problem.tolerance(), "row part");
       SUCCEED_CALL(duet_distillation_backward(
-          call.context, &call.inputs, whole.row_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS),
-          whole.column_statistics.matrix(), piece(weights.row, first, count), weights.column.vector(),
-          rows_sum.a.part(first, 0, count, d), rows_sum.v.matrix(), rows_sum.scale.vector(), call.workspace()));
+          call.context, &call.inputs,
+          sized<duet_distillation_gradients>(
+              {.row_statistics = whole.row_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS),
+               .column_statistics = whole.column_statistics.matrix(),
+               .row_weight = piece(weights.row, first, count),
+               .column_weight = weights.column.vector(),
+               .grad_a = rows_sum.a.part(first, 0, count, d),
+               .grad_v = rows_sum.v.matrix(),
+               .grad_scale = rows_sum.scale.vector()}),
+          call.workspace()));
     }
     {
       const int64_t count = first ? m - cut : cut;
@@ -367,10 +385,16 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
       check_close(part.column.values(), Doubles(losses.begin() + first, losses.begin() + first + count),
                   problem.tolerance(), "column part");
       SUCCEED_CALL(duet_distillation_backward(
-          call.context, &call.inputs, whole.row_statistics.matrix(),
-          whole.column_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS), weights.row.vector(),
-          piece(weights.column, first, count), columns_sum.a.matrix(), columns_sum.v.part(first, 0, count, d),
-          columns_sum.scale.vector(), call.workspace()));
+          call.context, &call.inputs,
+          sized<duet_distillation_gradients>(
+              {.row_statistics = whole.row_statistics.matrix(),
+               .column_statistics = whole.column_statistics.part(first, 0, count, DUET_DISTILLATION_STATISTICS),
+               .row_weight = weights.row.vector(),
+               .column_weight = piece(weights.column, first, count),
+               .grad_a = columns_sum.a.matrix(),
+               .grad_v = columns_sum.v.part(first, 0, count, d),
+               .grad_scale = columns_sum.scale.vector()}),
+          call.workspace()));
     }
   }
   // Float32 sums in another order.
@@ -427,8 +451,13 @@ TEST_CASE("distillation refuses misuse") {
   Losses out(4, 5);
   const duet_workspace scratch = call.workspace();
   const auto run = [&](const duet_distillation_inputs* inputs, duet_vector row_loss, duet_workspace workspace) {
-    return duet_distillation_forward(call.context, inputs, row_loss, out.column.vector(), out.row_statistics.matrix(),
-                                     out.column_statistics.matrix(), workspace);
+    return duet_distillation_forward(
+        call.context, inputs,
+        sized<duet_distillation_outputs>({.row_loss = row_loss,
+                                          .column_loss = out.column.vector(),
+                                          .row_statistics = out.row_statistics.matrix(),
+                                          .column_statistics = out.column_statistics.matrix()}),
+        workspace);
   };
   auto bad = call.inputs;
   bad.teacher_v = problem.v.matrix();
@@ -446,8 +475,15 @@ TEST_CASE("distillation refuses misuse") {
             "row_loss: expected 4 elements, got 5");
   FAIL_CALL(run(&call.inputs, out.row.vector(), (duet_workspace{scratch.data, 64})), DUET_STATUS_WORKSPACE_TOO_SMALL,
             "workspace");
-  FAIL_CALL(duet_distillation_backward(call.context, &call.inputs, out.row_statistics.matrix(),
-                                       out.row_statistics.matrix(), out.row.vector(), out.column.vector(),
-                                       duet_matrix{}, duet_matrix{}, duet_vector{}, scratch),
-            DUET_STATUS_INVALID_ARGUMENT, "column_statistics: expected 5 x 5, got 4 x 5");
+  FAIL_CALL(
+      duet_distillation_backward(call.context, &call.inputs,
+                                 sized<duet_distillation_gradients>({.row_statistics = out.row_statistics.matrix(),
+                                                                     .column_statistics = out.row_statistics.matrix(),
+                                                                     .row_weight = out.row.vector(),
+                                                                     .column_weight = out.column.vector(),
+                                                                     .grad_a = duet_matrix{},
+                                                                     .grad_v = duet_matrix{},
+                                                                     .grad_scale = duet_vector{}}),
+                                 scratch),
+      DUET_STATUS_INVALID_ARGUMENT, "column_statistics: expected 5 x 5, got 4 x 5");
 }

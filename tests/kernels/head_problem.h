@@ -24,6 +24,11 @@ inline std::string described(const Shape& s) {
          ", " + std::to_string(s.classes) + " classes";
 }
 
+inline std::vector<duet_const_matrix> const_views(std::vector<Floats>& arrays) {
+  std::vector<duet_const_matrix> out;
+  for (Floats& array : arrays) out.push_back(array.matrix());
+  return out;
+}
 inline std::vector<duet_matrix> views(std::vector<Floats>& arrays) {
   std::vector<duet_matrix> out;
   for (Floats& array : arrays) out.push_back(array.matrix());
@@ -84,37 +89,43 @@ struct Problem {
     Context context(threads);
     Outputs out{poisoned(shape.columns), poisoned(shape.classes)};
     with_inputs(context, [&](const duet_head_inputs& in, duet_workspace scratch) {
-      SUCCEED_CALL(duet_head_forward(context, &in, views(out.u).data(), views(out.logits).data(), scratch));
+      SUCCEED_CALL(duet_head_forward(
+          context, &in, sized<duet_head_outputs>({.u = views(out.u).data(), .logits = views(out.logits).data()}),
+          scratch));
     });
     return out;
   }
   Gradients backward(Outputs& out, const Gradients& before, int threads, const Asked& asked = {}) {
-    return backward(out, before, threads, asked, views(grad_u), views(grad_logits));
+    return backward(out, before, threads, asked, const_views(grad_u), const_views(grad_logits));
   }
   Gradients backward(Outputs& out, const Gradients& before, int threads, const Asked& asked,
-                     const std::vector<duet_matrix>& by_u, const std::vector<duet_matrix>& by_logits) {
+                     const std::vector<duet_const_matrix>& by_u, const std::vector<duet_const_matrix>& by_logits) {
     Context context(threads);
     Gradients grad = before;
     with_inputs(context, [&](const duet_head_inputs& in, duet_workspace scratch) {
-      SUCCEED_CALL(duet_head_backward(context, &in, views(out.u).data(), by_u.empty() ? nullptr : by_u.data(),
-                                      by_logits.empty() ? nullptr : by_logits.data(),
-                                      asked.x ? views(grad.x).data() : nullptr,
-                                      asked.weight ? grad.weight.matrix() : duet_matrix{},
-                                      asked.bias ? grad.bias.vector() : duet_vector{}, scratch));
+      SUCCEED_CALL(duet_head_backward(
+          context, &in,
+          sized<duet_head_gradients>({.u = const_views(out.u).data(),
+                                      .grad_u = by_u.empty() ? nullptr : by_u.data(),
+                                      .grad_logits = by_logits.empty() ? nullptr : by_logits.data(),
+                                      .grad_x = asked.x ? views(grad.x).data() : nullptr,
+                                      .grad_weight = asked.weight ? grad.weight.matrix() : duet_matrix{},
+                                      .grad_bias = asked.bias ? grad.bias.vector() : duet_vector{}}),
+          scratch));
     });
     return grad;
   }
   // body(inputs, workspace of exactly the bytes that are asked for)
   template <class Body>
   void with_inputs(duet_context* context, Body&& body) {
-    const std::vector<duet_matrix> from = views(x);
+    const std::vector<duet_const_matrix> from = const_views(x);
     const duet_head_inputs in = inputs(from);
     size_t bytes = 0;
     SUCCEED_CALL(duet_head_workspace(context, &in, &bytes));
     const Scratch scratch(bytes);
     body(in, scratch.view());
   }
-  duet_head_inputs inputs(const std::vector<duet_matrix>& from) {
+  duet_head_inputs inputs(const std::vector<duet_const_matrix>& from) {
     duet_head_inputs in = DUET_HEAD_INPUTS_INIT;
     in.x = from.data(), in.count = shape.count, in.weight = weight.matrix(), in.eps = shape.eps,
     in.output_scale = shape.scale;

@@ -40,21 +40,29 @@ Apart run_apart(Problem& problem, const Gradients& before) {
     body(scratch.view());
   };
   for (size_t k = 0; k < apart.out.u.size(); ++k) {
-    SUCCEED_CALL(duet_unit_rows_forward(context, problem.x[k].matrix(), s.eps, apart.out.u[k].matrix()));
+    SUCCEED_CALL(duet_unit_rows_forward(context,
+                                        sized<duet_unit_rows_inputs>({.x = problem.x[k].matrix(), .eps = s.eps}),
+                                        sized<duet_unit_rows_outputs>({.outputs = apart.out.u[k].matrix()})));
     const duet_linear_inputs in = layer(k);
     with_workspace(in, [&](duet_workspace scratch) {
-      SUCCEED_CALL(duet_linear_forward(context, &in, apart.out.logits[k].matrix(), scratch));
+      SUCCEED_CALL(duet_linear_forward(context, &in,
+                                       sized<duet_linear_outputs>({.outputs = apart.out.logits[k].matrix()}), scratch));
     });
   }
   for (size_t k = apart.out.u.size(); k-- > 0;) {
     Floats by_u = problem.grad_u[k];
     const duet_linear_inputs in = layer(k);
     with_workspace(in, [&](duet_workspace scratch) {
-      SUCCEED_CALL(duet_linear_backward(context, &in, {}, problem.grad_logits[k].matrix(), by_u.matrix(),
-                                        apart.grad.weight.matrix(), apart.grad.bias.vector(), scratch));
+      SUCCEED_CALL(duet_linear_backward(context, &in,
+                                        sized<duet_linear_gradients>({.grad_outputs = problem.grad_logits[k].matrix(),
+                                                                      .grad_x = by_u.matrix(),
+                                                                      .grad_weight = apart.grad.weight.matrix(),
+                                                                      .grad_bias = apart.grad.bias.vector()}),
+                                        scratch));
     });
-    SUCCEED_CALL(
-        duet_unit_rows_backward(context, problem.x[k].matrix(), s.eps, by_u.matrix(), apart.grad.x[k].matrix()));
+    SUCCEED_CALL(duet_unit_rows_backward(
+        context, sized<duet_unit_rows_inputs>({.x = problem.x[k].matrix(), .eps = s.eps}),
+        sized<duet_unit_rows_gradients>({.grad_outputs = by_u.matrix(), .grad_x = apart.grad.x[k].matrix()})));
   }
   return apart;
 }
@@ -120,7 +128,7 @@ TEST_CASE("what did not come back for a modality adds nothing") {
     Outputs out = problem.forward(2);
     const Gradients before = problem.before();
     const auto last = static_cast<size_t>(shape.count - 1);
-    const auto without = [](std::vector<duet_matrix> all, size_t k) {
+    const auto without = [](auto all, size_t k) {
       all[k] = {};
       return all;
     };
@@ -131,18 +139,18 @@ TEST_CASE("what did not come back for a modality adds nothing") {
     const std::vector<Doubles> by_u = Problem::values(problem.grad_u), by_logits = Problem::values(problem.grad_logits),
                                none(static_cast<size_t>(shape.count));
     // The first has no grad_u, the last no grad_logits.
-    const Gradients some = problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0),
-                                            without(views(problem.grad_logits), last));
+    const Gradients some = problem.backward(out, before, 2, {}, without(const_views(problem.grad_u), 0),
+                                            without(const_views(problem.grad_logits), last));
     check_gradients(problem, some, before, empty(by_u, 0), empty(by_logits, last));
     // The first has neither.
-    const Gradients rest =
-        problem.backward(out, before, 2, {}, without(views(problem.grad_u), 0), without(views(problem.grad_logits), 0));
+    const Gradients rest = problem.backward(out, before, 2, {}, without(const_views(problem.grad_u), 0),
+                                            without(const_views(problem.grad_logits), 0));
     check_gradients(problem, rest, before, empty(by_u, 0), empty(by_logits, 0));
     CHECK(rest.x[0].same_bits(before.x[0]));
     // An array that is null.
-    const Gradients of_logits = problem.backward(out, before, 2, {}, {}, views(problem.grad_logits));
+    const Gradients of_logits = problem.backward(out, before, 2, {}, {}, const_views(problem.grad_logits));
     check_gradients(problem, of_logits, before, none, by_logits);
-    const Gradients of_u = problem.backward(out, before, 2, {}, views(problem.grad_u), {});
+    const Gradients of_u = problem.backward(out, before, 2, {}, const_views(problem.grad_u), {});
     check_gradients(problem, of_u, before, by_u, none);
     CHECK(of_u.weight.same_bits(before.weight));
     CHECK(of_u.bias.same_bits(before.bias));
@@ -152,9 +160,15 @@ TEST_CASE("what did not come back for a modality adds nothing") {
     Context context(2);
     Gradients grad = before;
     problem.with_inputs(context, [&](const duet_head_inputs& in, duet_workspace scratch) {
-      SUCCEED_CALL(duet_head_backward(context, &in, views(out.u).data(), views(problem.grad_u).data(),
-                                      views(problem.grad_logits).data(), without(views(grad.x), 0).data(),
-                                      grad.weight.matrix(), grad.bias.vector(), scratch));
+      SUCCEED_CALL(
+          duet_head_backward(context, &in,
+                             sized<duet_head_gradients>({.u = const_views(out.u).data(),
+                                                         .grad_u = const_views(problem.grad_u).data(),
+                                                         .grad_logits = const_views(problem.grad_logits).data(),
+                                                         .grad_x = without(views(grad.x), 0).data(),
+                                                         .grad_weight = grad.weight.matrix(),
+                                                         .grad_bias = grad.bias.vector()}),
+                             scratch));
     });
     CHECK(grad.x[0].same_bits(before.x[0]));
     CHECK(grad.x[last].same_bits(all.x[last]));
@@ -167,8 +181,8 @@ TEST_CASE("logits of no class give nothing back, not to NaN rows either") {
   problem.x[0].at(2, 1) = static_cast<float>(kNaN);
   Outputs out = problem.forward(1);
   const Gradients before = problem.before();
-  std::vector<duet_matrix> empty = views(problem.grad_logits);
-  for (duet_matrix& logits : empty) logits.data = problem.bias.data();  // not null
+  std::vector<duet_const_matrix> empty = const_views(problem.grad_logits);
+  for (duet_const_matrix& logits : empty) logits.data = problem.bias.data();  // not null
   CHECK(problem.backward(out, before, 1, {}, {}, empty).same(before));
 }
 
@@ -208,9 +222,11 @@ TEST_CASE("the reference of the head matches central differences") {
 TEST_CASE("a head refuses misuse") {
   Context context;
   Problem problem({2, 4, 3, 5, 0, true, 10}, 7);
-  std::vector<duet_matrix> x = views(problem.x), by_u = views(problem.grad_u), by_logits = views(problem.grad_logits);
+  std::vector<duet_const_matrix> x = const_views(problem.x), by_u = const_views(problem.grad_u),
+                                 by_logits = const_views(problem.grad_logits);
   Outputs out{problem.poisoned(3), problem.poisoned(5)};
   Gradients grad = problem.before();
+  std::vector<duet_const_matrix> given_u = const_views(out.u);
   std::vector<duet_matrix> u = views(out.u), logits = views(out.logits), grad_x = views(grad.x);
   Floats narrow(4, 2);
   duet_head_inputs in = problem.inputs(x);
@@ -218,12 +234,19 @@ TEST_CASE("a head refuses misuse") {
   SUCCEED_CALL(duet_head_workspace(context, &in, &bytes));
   Scratch scratch(bytes);
   const auto forward = [&](const std::string& part) {
-    FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-              part);
+    FAIL_CALL(duet_head_forward(context, &in, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}),
+                                scratch.view()),
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(),
-                                 grad.weight.matrix(), grad.bias.vector(), scratch.view()),
+    FAIL_CALL(duet_head_backward(context, &in,
+                                 sized<duet_head_gradients>({.u = given_u.data(),
+                                                             .grad_u = by_u.data(),
+                                                             .grad_logits = by_logits.data(),
+                                                             .grad_x = grad_x.data(),
+                                                             .grad_weight = grad.weight.matrix(),
+                                                             .grad_bias = grad.bias.vector()}),
+                                 scratch.view()),
               DUET_STATUS_INVALID_ARGUMENT, part);
   };
   for (const int64_t count : {-1, 0, 5}) {
@@ -232,14 +255,14 @@ TEST_CASE("a head refuses misuse") {
     FAIL_CALL(duet_head_workspace(context, &in, &bytes), DUET_STATUS_INVALID_ARGUMENT, "inputs.count: expected 1 to 4");
   }
   in.count = 2;
-  for (const float eps : {0.0f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
+  for (const float eps : {-1e-12f, -1.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
     in.eps = eps;
     forward("inputs.eps: expected above 0 and finite");
   }
   in.eps = 1e-12f;
-  for (const float scale : {0.0f, static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
+  for (const float scale : {static_cast<float>(kNaN), std::numeric_limits<float>::infinity()}) {
     in.output_scale = scale;
-    forward("inputs.output_scale: expected a finite number other than 0");
+    forward("inputs.output_scale: expected a finite number");
   }
   in.output_scale = 10;
   in.bias.size = 4;
@@ -253,13 +276,14 @@ TEST_CASE("a head refuses misuse") {
   in.x = nullptr;
   forward("inputs.x: null for 2 matrices");
   in.x = x.data();
-  u[1] = narrow.matrix();
-  forward("u[1]: expected 4 x 3, got 4 x 2");
-  backward("u[1]: expected 4 x 3, got 4 x 2");
+  u[1] = narrow.matrix(), given_u[1] = narrow.matrix();
+  forward("outputs.u[1]: expected 4 x 3, got 4 x 2");
+  backward("gradients.u[1]: expected 4 x 3, got 4 x 2");
+  given_u[1] = out.u[1].matrix();
   u[1] = u[0];
-  forward("u[1]: shares memory with u[0]");
+  forward("outputs.u[1]: shares memory with outputs.u[0]");
   u[1] = out.u[1].matrix();
-  logits[0] = x[0];
+  logits[0] = problem.x[0].matrix();
   forward("logits[0]: expected 4 x 5, got 4 x 3");
   logits[0] = out.logits[0].matrix();
   by_u[0] = narrow.matrix();
@@ -271,40 +295,51 @@ TEST_CASE("a head refuses misuse") {
   grad_x[1] = narrow.matrix();
   backward("grad_x[1]: expected 4 x 3, got 4 x 2");
   grad_x[1] = grad_x[0];
-  backward("grad_x[1]: shares memory with grad_x[0]");
-  grad_x[1] = x[0];
+  backward("grad_x[1]: shares memory with gradients.grad_x[0]");
+  grad_x[1] = problem.x[0].matrix();
   backward("grad_x[1]: shares memory with inputs.x[0]");
-  grad_x[1] = by_u[1];
-  backward("grad_x[1]: shares memory with grad_u[1]");
+  grad_x[1] = problem.grad_u[1].matrix();
+  backward("grad_x[1]: shares memory with gradients.grad_u[1]");
   grad_x[1] = grad.x[1].matrix();
 
-  FAIL_CALL(duet_head_forward(context, &in, nullptr, logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "u: null for 2 matrices");
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "logits: null for 2 matrices");
-  FAIL_CALL(duet_head_backward(context, &in, nullptr, nullptr, nullptr, nullptr, {}, {}, scratch.view()),
+  FAIL_CALL(duet_head_forward(context, &in, sized<duet_head_outputs>({.logits = logits.data()}), scratch.view()),
             DUET_STATUS_INVALID_ARGUMENT, "u: null for 2 matrices");
-  FAIL_CALL(
-      duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.bias.matrix(), {}, scratch.view()),
-      DUET_STATUS_INVALID_ARGUMENT, "grad_weight: expected 5 x 3, got 5 x 1");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, {},
-                               duet_f32_vector(problem.bias.data(), 4), scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "grad_bias: expected 5 elements, got 4");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), nullptr, nullptr, nullptr, problem.weight.matrix(), {},
+  FAIL_CALL(duet_head_forward(context, &in, sized<duet_head_outputs>({.u = u.data()}), scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "logits: null for 2 matrices");
+  FAIL_CALL(duet_head_backward(context, &in, sized<duet_head_gradients>({}), scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "u: null for 2 matrices");
+  FAIL_CALL(duet_head_backward(context, &in,
+                               sized<duet_head_gradients>({.u = given_u.data(), .grad_weight = problem.bias.matrix()}),
                                scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_weight: expected 5 x 3, got 5 x 1");
+  FAIL_CALL(duet_head_backward(
+                context, &in,
+                sized<duet_head_gradients>({.u = given_u.data(), .grad_bias = duet_f32_vector(problem.bias.data(), 4)}),
+                scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_bias: expected 5 elements, got 4");
+  FAIL_CALL(duet_head_backward(
+                context, &in, sized<duet_head_gradients>({.u = given_u.data(), .grad_weight = problem.weight.matrix()}),
+                scratch.view()),
             DUET_STATUS_INVALID_ARGUMENT, "grad_weight: shares memory with inputs.weight");
-  FAIL_CALL(duet_head_forward(nullptr, &in, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
-  FAIL_CALL(duet_head_forward(context, nullptr, u.data(), logits.data(), scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs: null");
+  FAIL_CALL(duet_head_forward(nullptr, &in, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}),
+                              scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_head_forward(context, nullptr, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}),
+                              scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
   FAIL_CALL(duet_head_workspace(context, &in, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
   duet_workspace little = scratch.view();
   REQUIRE(little.bytes > 0);
   little.bytes -= 1;
-  FAIL_CALL(duet_head_forward(context, &in, u.data(), logits.data(), little), DUET_STATUS_WORKSPACE_TOO_SMALL,
-            "workspace: expected");
-  FAIL_CALL(duet_head_backward(context, &in, u.data(), by_u.data(), by_logits.data(), grad_x.data(), {}, {}, little),
+  FAIL_CALL(duet_head_forward(context, &in, sized<duet_head_outputs>({.u = u.data(), .logits = logits.data()}), little),
             DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(
+      duet_head_backward(
+          context, &in,
+          sized<duet_head_gradients>(
+              {.u = given_u.data(), .grad_u = by_u.data(), .grad_logits = by_logits.data(), .grad_x = grad_x.data()}),
+          little),
+      DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
   in.struct_size = 8;
   forward("inputs.struct_size: expected ");
 }

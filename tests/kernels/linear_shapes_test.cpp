@@ -51,12 +51,13 @@ void check_layer(Problem& problem, const duet_linear_inputs& layer, const After&
   DropoutOf dropout(after.drop_probability, after.first_row);
   duet_linear_inputs inputs = layer;
   inputs.relu = after.relu;
-  if (after.relu) inputs.dropout = dropout.options;
+  if (after.relu) inputs.dropout = &dropout.options;
   Context context;
   const Scratch scratch = scratch_for(context, inputs);
   const auto forward = [&] {
     Floats outputs(shape.batch, shape.out, shape.padding);
-    SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch.view()));
+    SUCCEED_CALL(duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                     scratch.view()));
     return outputs;
   };
   Floats outputs = forward();
@@ -75,10 +76,14 @@ void check_layer(Problem& problem, const duet_linear_inputs& layer, const After&
 
   const auto backward = [&](bool x, bool weight, bool bias) {
     Gradients grad = before;
-    SUCCEED_CALL(duet_linear_backward(context, &inputs, after.relu ? outputs.matrix() : duet_matrix{},
-                                      upstream.matrix(), x ? grad.x.matrix() : duet_matrix{},
-                                      weight ? grad.weight.matrix() : duet_matrix{},
-                                      bias ? grad.bias.vector() : duet_vector{}, scratch.view()));
+    SUCCEED_CALL(
+        duet_linear_backward(context, &inputs,
+                             sized<duet_linear_gradients>({.outputs = after.relu ? outputs.matrix() : duet_matrix{},
+                                                           .grad_outputs = upstream.matrix(),
+                                                           .grad_x = x ? grad.x.matrix() : duet_matrix{},
+                                                           .grad_weight = weight ? grad.weight.matrix() : duet_matrix{},
+                                                           .grad_bias = bias ? grad.bias.vector() : duet_vector{}}),
+                             scratch.view()));
     return grad;
   };
   const Gradients grad = backward(true, true, true);

@@ -24,7 +24,8 @@ TEST_CASE("linear forward matches the reference, bit for bit on any number of th
     const auto run = [&](int threads) {
       Context context(threads);
       Floats outputs(shape.batch, shape.out, shape.padding);
-      SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
+      SUCCEED_CALL(duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                       scratch_for(context, inputs).view()));
       return outputs;
     };
     const Floats first = run(1);
@@ -54,8 +55,12 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     const auto run = [&](int threads) {
       Context context(threads);
       Gradients grad{before_x, before_weight, before_bias};
-      SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), grad.x.matrix(), grad.weight.matrix(),
-                                        grad.bias.vector(), scratch_for(context, inputs).view()));
+      SUCCEED_CALL(duet_linear_backward(context, &inputs,
+                                        sized<duet_linear_gradients>({.grad_outputs = upstream.matrix(),
+                                                                      .grad_x = grad.x.matrix(),
+                                                                      .grad_weight = grad.weight.matrix(),
+                                                                      .grad_bias = grad.bias.vector()}),
+                                        scratch_for(context, inputs).view()));
       return grad;
     };
     const Gradients first = run(1);
@@ -73,8 +78,10 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     // A gradient that is not asked for changes nothing of the others.
     Context context(2);
     Floats alone = before_weight;
-    SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, alone.matrix(), {},
-                                      scratch_for(context, inputs).view()));
+    SUCCEED_CALL(duet_linear_backward(
+        context, &inputs,
+        sized<duet_linear_gradients>({.grad_outputs = upstream.matrix(), .grad_weight = alone.matrix()}),
+        scratch_for(context, inputs).view()));
     CHECK(alone.same_bits(first.weight));
   }
 }
@@ -113,7 +120,8 @@ TEST_CASE("linear keeps NaN and infinity") {
   const duet_linear_inputs inputs = problem.inputs();
   Context context;
   Floats outputs(130, 65);
-  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                   scratch_for(context, inputs).view()));
   for (int64_t i = 0; i < 130; ++i) {
     for (int64_t j = 0; j < 65; ++j) {
       const bool nan = i == 129 || j == 7;
@@ -124,8 +132,10 @@ TEST_CASE("linear keeps NaN and infinity") {
   Floats upstream = Draw(4).normals(130, 65), grad_bias(65, 1);
   upstream.at(5, 64) = std::numeric_limits<float>::quiet_NaN();
   grad_bias.fill(1);
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, {}, upstream.matrix(), {}, {}, grad_bias.vector(),
-                                    scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(
+      context, &inputs,
+      sized<duet_linear_gradients>({.grad_outputs = upstream.matrix(), .grad_bias = grad_bias.vector()}),
+      scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < 65; ++j) CHECK(std::isnan(grad_bias.at(j)) == (j == 64));
 }
 
@@ -158,21 +168,33 @@ void run_apart(const duet_linear_inputs& layer, const duet_dropout_options& drop
   Context context(1);
   const Scratch scratch = scratch_for(context, layer);
   const int64_t rows = to.outputs.rows(), columns = to.outputs.columns();
-  SUCCEED_CALL(duet_linear_forward(context, &layer, to.outputs.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_linear_forward(context, &layer, sized<duet_linear_outputs>({.outputs = to.outputs.matrix()}),
+                                   scratch.view()));
   Floats linear = to.outputs, grad_linear(rows, columns), grad_dropped(rows, columns);
   grad_linear.fill(0), grad_dropped.fill(0);
   duet_activation_inputs relu = DUET_ACTIVATION_INPUTS_INIT;
   relu.kind = DUET_ACTIVATION_KIND_RELU, relu.x = linear.matrix();
-  SUCCEED_CALL(duet_activation_forward(context, &relu, to.outputs.matrix()));
+  SUCCEED_CALL(
+      duet_activation_forward(context, &relu, sized<duet_activation_outputs>({.outputs = to.outputs.matrix()})));
   Floats* grad_relu = &upstream;
   if (dropout.drop_probability > 0) {
-    SUCCEED_CALL(duet_dropout_forward(context, to.outputs.matrix(), &dropout, to.outputs.matrix()));
-    SUCCEED_CALL(duet_dropout_backward(context, &dropout, upstream.matrix(), grad_dropped.matrix()));
+    SUCCEED_CALL(duet_dropout_forward(context,
+                                      sized<duet_dropout_inputs>({.x = to.outputs.matrix(), .dropout = &dropout}),
+                                      sized<duet_dropout_outputs>({.outputs = to.outputs.matrix()})));
+    SUCCEED_CALL(duet_dropout_backward(
+        context, sized<duet_dropout_inputs>({.dropout = &dropout}),
+        sized<duet_dropout_gradients>({.grad_outputs = upstream.matrix(), .grad_x = grad_dropped.matrix()})));
     grad_relu = &grad_dropped;
   }
-  SUCCEED_CALL(duet_activation_backward(context, &relu, grad_relu->matrix(), grad_linear.matrix()));
-  SUCCEED_CALL(duet_linear_backward(context, &layer, {}, grad_linear.matrix(), to.grad_x.matrix(),
-                                    to.grad_weight.matrix(), to.grad_bias.vector(), scratch.view()));
+  SUCCEED_CALL(duet_activation_backward(
+      context, &relu,
+      sized<duet_activation_gradients>({.grad_outputs = grad_relu->matrix(), .grad_x = grad_linear.matrix()})));
+  SUCCEED_CALL(duet_linear_backward(context, &layer,
+                                    sized<duet_linear_gradients>({.grad_outputs = grad_linear.matrix(),
+                                                                  .grad_x = to.grad_x.matrix(),
+                                                                  .grad_weight = to.grad_weight.matrix(),
+                                                                  .grad_bias = to.grad_bias.vector()}),
+                                    scratch.view()));
 }
 
 }  // namespace
@@ -188,7 +210,7 @@ TEST_CASE("linear with ReLU and dropout is the three calls, bit for bit, forward
     const duet_linear_inputs layer = problem.inputs();
     DropoutOf dropout(given.probability, given.first_row);
     duet_linear_inputs fused = layer;
-    fused.relu = 1, fused.dropout = dropout.options;
+    fused.relu = 1, fused.dropout = &dropout.options;
     Draw draw(5);
     Floats upstream = draw.normals(shape.batch, shape.out, 1, shape.padding);
     const Passes before{Floats(shape.batch, shape.out, shape.padding),
@@ -200,9 +222,14 @@ TEST_CASE("linear with ReLU and dropout is the three calls, bit for bit, forward
       CAPTURE(threads);
       Context context(threads);
       Passes to = before;
-      SUCCEED_CALL(duet_linear_forward(context, &fused, to.outputs.matrix(), scratch_for(context, fused).view()));
-      SUCCEED_CALL(duet_linear_backward(context, &fused, to.outputs.matrix(), upstream.matrix(), to.grad_x.matrix(),
-                                        to.grad_weight.matrix(), to.grad_bias.vector(),
+      SUCCEED_CALL(duet_linear_forward(context, &fused, sized<duet_linear_outputs>({.outputs = to.outputs.matrix()}),
+                                       scratch_for(context, fused).view()));
+      SUCCEED_CALL(duet_linear_backward(context, &fused,
+                                        sized<duet_linear_gradients>({.outputs = to.outputs.matrix(),
+                                                                      .grad_outputs = upstream.matrix(),
+                                                                      .grad_x = to.grad_x.matrix(),
+                                                                      .grad_weight = to.grad_weight.matrix(),
+                                                                      .grad_bias = to.grad_bias.vector()}),
                                         scratch_for(context, fused).view()));
       CHECK(to.same_bits(apart));
     }
@@ -215,10 +242,11 @@ TEST_CASE("linear's ReLU keeps NaN; a dropped NaN is 0 and lets nothing through,
   problem.x.at(kNaNRow, 2) = std::numeric_limits<float>::quiet_NaN();
   DropoutOf dropout(0.5f, 2);
   duet_linear_inputs inputs = problem.inputs();
-  inputs.relu = 1, inputs.dropout = dropout.options;
+  inputs.relu = 1, inputs.dropout = &dropout.options;
   Context context;
   Floats outputs(kBatch, kOut), upstream(kBatch, kOut), grad_bias(kOut, 1);
-  SUCCEED_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                   scratch_for(context, inputs).view()));
   const Doubles factors = duet::reference::dropout_factors(0.5f, 77, 3, 9, 2, kBatch, kOut);
   const auto dropped = [&](int64_t i, int64_t j) { return factors[static_cast<size_t>(i * kOut + j)] == 0; };
   for (int64_t i = 0; i < kBatch; ++i) {
@@ -228,14 +256,20 @@ TEST_CASE("linear's ReLU keeps NaN; a dropped NaN is 0 and lets nothing through,
     }
   }
   upstream.fill(1), grad_bias.fill(0);
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(),
-                                    scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(
+      context, &inputs,
+      sized<duet_linear_gradients>(
+          {.outputs = outputs.matrix(), .grad_outputs = upstream.matrix(), .grad_bias = grad_bias.vector()}),
+      scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < kOut; ++j) CHECK(std::isnan(grad_bias.at(j)) == !dropped(kNaNRow, j));
   // A gradient that is NaN goes where the output is above 0.
   upstream.fill(1), grad_bias.fill(0);
   for (int64_t j = 0; j < kOut; ++j) upstream.at(5, j) = std::numeric_limits<float>::quiet_NaN();
-  SUCCEED_CALL(duet_linear_backward(context, &inputs, outputs.matrix(), upstream.matrix(), {}, {}, grad_bias.vector(),
-                                    scratch_for(context, inputs).view()));
+  SUCCEED_CALL(duet_linear_backward(
+      context, &inputs,
+      sized<duet_linear_gradients>(
+          {.outputs = outputs.matrix(), .grad_outputs = upstream.matrix(), .grad_bias = grad_bias.vector()}),
+      scratch_for(context, inputs).view()));
   for (int64_t j = 0; j < kOut; ++j)
     CHECK(std::isnan(grad_bias.at(j)) == (!dropped(kNaNRow, j) || outputs.at(5, j) > 0));
 }
@@ -246,7 +280,8 @@ TEST_CASE("linear refuses misuse") {
   Floats outputs(3, 2), narrow(3, 3), other(3, 5);
   duet_linear_inputs inputs = problem.inputs();
   const auto fails = [&](const duet_linear_inputs& given, duet_matrix to, const char* part) {
-    FAIL_CALL(duet_linear_forward(context, &given, to, {}), DUET_STATUS_INVALID_ARGUMENT, part);
+    FAIL_CALL(duet_linear_forward(context, &given, sized<duet_linear_outputs>({.outputs = to}), {}),
+              DUET_STATUS_INVALID_ARGUMENT, part);
   };
   fails(inputs, narrow.matrix(), "outputs: expected 3 x 2, got 3 x 3");
   duet_linear_inputs wrong = inputs;
@@ -258,34 +293,44 @@ TEST_CASE("linear refuses misuse") {
   wrong = inputs;
   wrong.weight.dtype = DUET_DTYPE_F16;
   fails(wrong, outputs.matrix(), "weight: expected dtype f32, got f16");
-  for (const float scale : {0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float scale : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     wrong = inputs;
     wrong.output_scale = scale;
-    fails(wrong, outputs.matrix(), "output_scale: expected a finite number other than 0");
+    fails(wrong, outputs.matrix(), "inputs.output_scale: expected a finite number");
   }
   wrong = inputs;
   wrong.struct_size = 0;
   fails(wrong, outputs.matrix(), "inputs.struct_size");
-  FAIL_CALL(duet_linear_forward(nullptr, &inputs, outputs.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT,
-            "linear_forward: context: null");
-  FAIL_CALL(duet_linear_forward(context, nullptr, outputs.matrix(), {}), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), narrow.matrix(), {}, {}, {}),
+  FAIL_CALL(duet_linear_forward(nullptr, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}), {}),
+            DUET_STATUS_INVALID_ARGUMENT, "linear_forward: context: null");
+  FAIL_CALL(duet_linear_forward(context, nullptr, sized<duet_linear_outputs>({.outputs = outputs.matrix()}), {}),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_linear_backward(
+                context, &inputs,
+                sized<duet_linear_gradients>({.grad_outputs = outputs.matrix(), .grad_x = narrow.matrix()}), {}),
             DUET_STATUS_INVALID_ARGUMENT, "grad_x: expected 3 x 4, got 3 x 3");
-  FAIL_CALL(duet_linear_backward(context, &inputs, {}, outputs.matrix(), {}, narrow.matrix(), {}, {}),
+  FAIL_CALL(duet_linear_backward(
+                context, &inputs,
+                sized<duet_linear_gradients>({.grad_outputs = outputs.matrix(), .grad_weight = narrow.matrix()}), {}),
             DUET_STATUS_INVALID_ARGUMENT, "grad_weight: expected 2 x 4, got 3 x 3");
   DropoutOf dropout(0.2f, 0);
   wrong = inputs;
-  wrong.dropout = dropout.options;
-  fails(wrong, outputs.matrix(), "dropout.drop_probability: expected 0 without relu, got 0.2");
-  wrong.relu = 1, wrong.dropout.drop_probability = 1;
+  wrong.dropout = &dropout.options;
+  fails(wrong, outputs.matrix(), "inputs.dropout.drop_probability: expected 0 without relu");
+  wrong.relu = 1, dropout.options.drop_probability = 1;
   fails(wrong, outputs.matrix(), "dropout.drop_probability: expected 0 to below 1, got 1");
-  wrong.dropout = dropout.options, wrong.dropout.step = {};
+  dropout.options.drop_probability = 0.2f;
+  const duet_const_vector step = dropout.options.step;
+  dropout.options.step = {};
   fails(wrong, outputs.matrix(), "dropout.step: expected");
-  wrong.dropout = dropout.options;
-  FAIL_CALL(duet_linear_backward(context, &wrong, {}, outputs.matrix(), {}, {}, {}, {}), DUET_STATUS_INVALID_ARGUMENT,
-            "outputs: expected 3 x 2, got 0 x 0");
-  FAIL_CALL(duet_linear_backward(context, &wrong, narrow.matrix(), outputs.matrix(), {}, {}, {}, {}),
+  dropout.options.step = step;
+  FAIL_CALL(duet_linear_backward(context, &wrong, sized<duet_linear_gradients>({.grad_outputs = outputs.matrix()}), {}),
+            DUET_STATUS_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 0 x 0");
+  FAIL_CALL(duet_linear_backward(
+                context, &wrong,
+                sized<duet_linear_gradients>({.outputs = narrow.matrix(), .grad_outputs = outputs.matrix()}), {}),
             DUET_STATUS_INVALID_ARGUMENT, "outputs: expected 3 x 2, got 3 x 3");
   FAIL_CALL(duet_linear_workspace(context, &inputs, nullptr), DUET_STATUS_INVALID_ARGUMENT, "bytes: null");
-  FAIL_CALL(duet_linear_forward(context, &inputs, outputs.matrix(), {}), DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
+  FAIL_CALL(duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}), {}),
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
 }

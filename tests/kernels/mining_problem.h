@@ -37,7 +37,8 @@ struct Batch {
     SUCCEED_CALL(duet_distance_workspace(context, &in, &bytes));
     Scratch scratch(bytes);
     Floats out(n(), m());
-    SUCCEED_CALL(duet_distance_forward(context, &in, out.matrix(), scratch.view()));
+    SUCCEED_CALL(
+        duet_distance_forward(context, &in, sized<duet_distance_outputs>({.distances = out.matrix()}), scratch.view()));
     return out.values();
   }
 };
@@ -56,12 +57,16 @@ struct Semihard {
 inline Semihard mine_semihard(Batch& batch, float margin, int threads) {
   Context context(threads);
   Scratch scratch = batch.scratch(context);
-  const duet_mining_inputs inputs = batch.inputs();
+  duet_mining_inputs inputs = batch.inputs();
+  inputs.margin = margin;
   Longs count(1, 1);
-  SUCCEED_CALL(duet_mining_semihard_count(context, &inputs, count.vector(), scratch.view()));
+  SUCCEED_CALL(duet_mining_semihard_count(
+      context, &inputs, sized<duet_mining_semihard_count_outputs>({.count = count.vector()}), scratch.view()));
   Semihard out{Ints(count.at(0), 3), Floats(count.at(0), 2)};
-  SUCCEED_CALL(
-      duet_mining_semihard(context, &inputs, margin, out.triplets.matrix(), out.distances.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_mining_semihard(
+      context, &inputs,
+      sized<duet_mining_semihard_outputs>({.triplets = out.triplets.matrix(), .distances = out.distances.matrix()}),
+      scratch.view()));
   return out;
 }
 
@@ -74,13 +79,17 @@ inline Drawn draw_negatives(Batch& batch, int64_t slots, int64_t total, int64_t 
                             uint64_t seed = 12345) {
   Context context(threads);
   Scratch scratch = batch.scratch(context);
-  const duet_mining_inputs inputs = batch.inputs();
+  duet_mining_inputs inputs = batch.inputs();
   Longs step_view = Longs(1, 1).fill(static_cast<double>(step));
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
   draw.seed = seed, draw.step = step_view.vector(), draw.slots = slots, draw.total_columns = total;
   Drawn out{Ints(batch.n(), slots), Floats(batch.n(), slots)};
-  SUCCEED_CALL(duet_mining_distance_weighted(context, &inputs, &draw, out.negatives.matrix(), out.distances.matrix(),
-                                             scratch.view()));
+  inputs.draw = &draw;
+  SUCCEED_CALL(
+      duet_mining_distance_weighted(context, &inputs,
+                                    sized<duet_mining_distance_weighted_outputs>(
+                                        {.negatives = out.negatives.matrix(), .distances = out.distances.matrix()}),
+                                    scratch.view()));
   return out;
 }
 

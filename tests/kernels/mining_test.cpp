@@ -14,8 +14,8 @@ struct Hard {
 
   explicit Hard(int64_t size)
       : positive(size, 1), negative(size, 1), positive_distance(size, 1), negative_distance(size, 1) {}
-  duet_mining_hard_outputs outputs() {
-    duet_mining_hard_outputs out = DUET_MINING_HARD_OUTPUTS_INIT;
+  duet_mining_hard_side outputs() {
+    duet_mining_hard_side out = DUET_MINING_HARD_SIDE_INIT;
     out.positive_index = positive.vector(), out.negative_index = negative.vector();
     out.positive_distance = positive_distance.vector(), out.negative_distance = negative_distance.vector();
     return out;
@@ -35,8 +35,9 @@ BothSides mine_hard(Batch& batch, int threads) {
   Scratch scratch = batch.scratch(context);
   const duet_mining_inputs inputs = batch.inputs();
   BothSides out{Hard(batch.n()), Hard(batch.m())};
-  const duet_mining_hard_outputs rows = out.rows.outputs(), columns = out.columns.outputs();
-  SUCCEED_CALL(duet_mining_hard(context, &inputs, &rows, &columns, scratch.view()));
+  const duet_mining_hard_side rows = out.rows.outputs(), columns = out.columns.outputs();
+  SUCCEED_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &rows, .columns = &columns}),
+                                scratch.view()));
   return out;
 }
 
@@ -156,13 +157,14 @@ TEST_CASE("hard mining serves one side alone and single outputs") {
   Scratch scratch = batch.scratch(context);
   const duet_mining_inputs inputs = batch.inputs();
   Hard columns(29);
-  const duet_mining_hard_outputs of_columns = columns.outputs();
-  SUCCEED_CALL(duet_mining_hard(context, &inputs, nullptr, &of_columns, scratch.view()));
+  const duet_mining_hard_side of_columns = columns.outputs();
+  SUCCEED_CALL(
+      duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.columns = &of_columns}), scratch.view()));
   CHECK(columns.same_bits(both.columns));
   Ints negatives(33, 1);
-  duet_mining_hard_outputs one = DUET_MINING_HARD_OUTPUTS_INIT;
+  duet_mining_hard_side one = DUET_MINING_HARD_SIDE_INIT;
   one.negative_index = negatives.vector();
-  SUCCEED_CALL(duet_mining_hard(context, &inputs, &one, nullptr, scratch.view()));
+  SUCCEED_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &one}), scratch.view()));
   CHECK(negatives.same_bits(both.rows.negative));
 }
 
@@ -334,27 +336,36 @@ TEST_CASE("mining refuses misuse") {
   Scratch scratch = batch.scratch(context);
   duet_mining_inputs inputs = batch.inputs();
   Hard rows(6), wrong(5);
-  duet_mining_hard_outputs outputs = rows.outputs(), bad = wrong.outputs();
-  FAIL_CALL(duet_mining_hard(context, &inputs, &bad, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "rows.positive_index: expected 6 elements, got 5");
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, duet_workspace{}), DUET_STATUS_WORKSPACE_TOO_SMALL,
-            "workspace");
+  duet_mining_hard_side outputs = rows.outputs(), bad = wrong.outputs();
+  FAIL_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &bad}), scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "rows.positive_index: expected 6 elements, got 5");
+  FAIL_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &outputs}), duet_workspace{}),
+            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace");
   Ints triplets(1, 3);
-  FAIL_CALL(duet_mining_semihard(context, &inputs, 0.2f, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "triplets: expected");
-  FAIL_CALL(duet_mining_semihard(context, &inputs, std::nanf(""), triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "margin: expected at least 0, got nan");
+  const auto semihard = [&] {
+    return duet_mining_semihard(context, &inputs, sized<duet_mining_semihard_outputs>({.triplets = triplets.matrix()}),
+                                scratch.view());
+  };
+  inputs.margin = 0.2f;
+  FAIL_CALL(semihard(), DUET_STATUS_INVALID_ARGUMENT, "outputs.triplets: expected");
+  inputs.margin = std::nanf("");
+  FAIL_CALL(semihard(), DUET_STATUS_INVALID_ARGUMENT, "inputs.margin: expected at least 0, got nan");
+  const auto drawn = [&] {
+    return duet_mining_distance_weighted(context, &inputs,
+                                         sized<duet_mining_distance_weighted_outputs>({.negatives = triplets.matrix()}),
+                                         scratch.view());
+  };
+  FAIL_CALL(drawn(), DUET_STATUS_INVALID_ARGUMENT, "inputs.draw: null");
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
-  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "draw.slots: expected at least 1, got 0");
+  inputs.draw = &draw;
+  FAIL_CALL(drawn(), DUET_STATUS_INVALID_ARGUMENT, "inputs.draw.slots: expected at least 1, got 0");
   draw.slots = 1, draw.total_columns = 7;
-  FAIL_CALL(duet_mining_distance_weighted(context, &inputs, &draw, triplets.matrix(), duet_matrix{}, scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "draw.total_columns: expected 0 or at least 8, got 7");
+  FAIL_CALL(drawn(), DUET_STATUS_INVALID_ARGUMENT, "inputs.draw.total_columns: expected 0 or at least 8, got 7");
   inputs.metric = DUET_METRIC_INNER;
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.metric");
+  FAIL_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &outputs}), scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.metric");
   inputs = batch.inputs();
   inputs.labels_y = batch.labels_x.vector();
-  FAIL_CALL(duet_mining_hard(context, &inputs, &outputs, nullptr, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.labels_y: expected 8 elements, got 6");
+  FAIL_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &outputs}), scratch.view()),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.labels_y: expected 8 elements, got 6");
 }

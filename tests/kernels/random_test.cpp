@@ -13,15 +13,15 @@ namespace {
 
 using Words = Array<uint32_t>;
 
-duet_random_draw draw_of(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_element = 0) {
-  duet_random_draw draw = DUET_RANDOM_DRAW_INIT;
+duet_random_inputs draw_of(uint64_t seed, uint32_t stream, uint32_t step, uint64_t first_element = 0) {
+  duet_random_inputs draw = DUET_RANDOM_INPUTS_INIT;
   draw.seed = seed, draw.stream = stream, draw.step = step, draw.first_element = first_element;
   return draw;
 }
 
-Words words(const duet_random_draw& draw, int64_t size, int threads) {
+Words words(const duet_random_inputs& draw, int64_t size, int threads) {
   Words out(size, 1);
-  SUCCEED_CALL(duet_random_words(Context(threads), &draw, out.vector()));
+  SUCCEED_CALL(duet_random_words(Context(threads), &draw, sized<duet_random_words_outputs>({.words = out.vector()})));
   return out;
 }
 
@@ -69,10 +69,11 @@ TEST_CASE("random words are those of the definition, from any element, with any 
 }
 
 TEST_CASE("random uniforms are rounded once") {
-  const auto draw = draw_of(42, 1, 2, 5);
+  auto draw = draw_of(42, 1, 2, 5);
   const float low = -0.3f, high = 1.7f;
+  draw.low = low, draw.high = high;
   Floats values(5003, 1);
-  SUCCEED_CALL(duet_random_uniform(Context(1), &draw, low, high, values.vector()));
+  SUCCEED_CALL(duet_random_uniform(Context(1), &draw, sized<duet_random_uniform_outputs>({.values = values.vector()})));
   int64_t wrong = 0;
   double sum = 0;
   for (int64_t e = 0; e < values.rows(); ++e) {
@@ -84,7 +85,8 @@ TEST_CASE("random uniforms are rounded once") {
   CHECK(std::abs(sum / 5003 - 0.7) < 4 * 2 / std::sqrt(12.0 * 5003));  // four deviations of the mean of U(-0.3, 1.7)
   for (const int threads : other_thread_counts()) {
     Floats again(5003, 1);
-    SUCCEED_CALL(duet_random_uniform(Context(threads), &draw, low, high, again.vector()));
+    SUCCEED_CALL(
+        duet_random_uniform(Context(threads), &draw, sized<duet_random_uniform_outputs>({.values = again.vector()})));
     CHECK(again.same_bits(values));
   }
 }
@@ -100,15 +102,19 @@ TEST_CASE("random coins") {
 
 TEST_CASE("random refuses misuse") {
   Context context;
-  const auto draw = draw_of(1, 1, 1);
+  auto draw = draw_of(1, 1, 1);
   Words out(4, 1);
   Floats values(4, 1);
-  FAIL_CALL(duet_random_words(context, nullptr, out.vector()), DUET_STATUS_INVALID_ARGUMENT, "draw: null");
-  FAIL_CALL(duet_random_words(context, &draw, values.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "words: expected dtype u32, got f32");
-  FAIL_CALL(duet_random_words(nullptr, &draw, out.vector()), DUET_STATUS_INVALID_ARGUMENT, "context: null");
-  FAIL_CALL(duet_random_uniform(context, &draw, 1, 0, values.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "low, high: expected finite bounds");
-  FAIL_CALL(duet_random_uniform(context, &draw, 0, std::numeric_limits<float>::quiet_NaN(), values.vector()),
-            DUET_STATUS_INVALID_ARGUMENT, "low, high");
+  FAIL_CALL(duet_random_words(context, nullptr, sized<duet_random_words_outputs>({.words = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_random_words(context, &draw, sized<duet_random_words_outputs>({.words = values.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "words: expected dtype u32, got f32");
+  FAIL_CALL(duet_random_words(nullptr, &draw, sized<duet_random_words_outputs>({.words = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  draw.low = 1;
+  FAIL_CALL(duet_random_uniform(context, &draw, sized<duet_random_uniform_outputs>({.values = values.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.low, inputs.high: expected finite bounds");
+  draw.low = 0, draw.high = std::numeric_limits<float>::quiet_NaN();
+  FAIL_CALL(duet_random_uniform(context, &draw, sized<duet_random_uniform_outputs>({.values = values.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs.low, inputs.high");
 }

@@ -92,8 +92,11 @@ Outcome run(Problem problem, int threads) {
   Context context(threads);
   const Inputs inputs(problem);
   Outcome out{Floats(static_cast<int64_t>(problem.terms()), 1), Floats(1, 1), {}};
-  SUCCEED_CALL(duet_terms_forward(context, &inputs.view, out.losses.vector(), out.total.vector()));
-  SUCCEED_CALL(duet_terms_backward(context, &inputs.view, problem.grad_total.vector(), inputs.gradients.data()));
+  SUCCEED_CALL(duet_terms_forward(
+      context, &inputs.view, sized<duet_terms_outputs>({.losses = out.losses.vector(), .total = out.total.vector()})));
+  SUCCEED_CALL(duet_terms_backward(context, &inputs.view,
+                                   sized<duet_terms_gradients>({.grad_total = problem.grad_total.vector(),
+                                                                .grad_values = inputs.gradients.data()})));
   out.gradients = problem.gradients;
   return out;
 }
@@ -104,9 +107,10 @@ Outcome run_one_by_one(Problem problem) {
   Outcome out{Floats(static_cast<int64_t>(problem.terms()), 1), Floats(1, 1), {}};
   std::vector<Floats> losses;  // of terms, each in memory of its own, and their gradients
   std::vector<Floats> grads;
-  std::vector<duet_vector> loss, weight, grad;
+  std::vector<duet_const_vector> loss, weight;
+  std::vector<duet_vector> grad;
   Floats half = one(0.5);
-  const duet_vector halves[] = {half.vector(), half.vector()};
+  const duet_const_vector halves[] = {half.vector(), half.vector()};
   size_t m = 0;
   for (size_t k = 0; k < problem.terms(); ++k) {
     Floats parts[] = {Floats(1, 1), Floats(1, 1)};
@@ -116,35 +120,51 @@ Outcome run_one_by_one(Problem problem) {
       if (mean.is_scalar() && problem.means_of_term[k] == 1)
         parts[p].at(0) = mean.values.at(0);
       else
-        SUCCEED_CALL(duet_weighted_mean_forward(context, view.values, view.weights, view.divisor, parts[p].vector()));
+        SUCCEED_CALL(duet_weighted_mean_forward(
+            context,
+            sized<duet_weighted_mean_inputs>({.values = view.values, .weights = view.weights, .divisor = view.divisor}),
+            sized<duet_weighted_mean_outputs>({.loss = parts[p].vector()})));
     }
-    const duet_vector both[] = {parts[0].vector(), parts[1].vector()};
+    const duet_const_vector both[] = {parts[0].vector(), parts[1].vector()};
     losses.push_back(parts[0]), grads.push_back(one(0));
     if (problem.means_of_term[k] == 2)
-      SUCCEED_CALL(duet_weighted_sum_forward(context, both, halves, 2, losses.back().vector()));
+      SUCCEED_CALL(duet_weighted_sum_forward(
+          context, sized<duet_weighted_sum_inputs>({.terms = both, .weights = halves, .count = 2}),
+          sized<duet_weighted_sum_outputs>({.total = losses.back().vector()})));
     out.losses.at(static_cast<int64_t>(k)) = losses.back().at(0);
   }
   for (size_t k = 0; k < problem.terms(); ++k)
     loss.push_back(losses[k].vector()), weight.push_back(problem.weights[k].vector()),
         grad.push_back(grads[k].vector());
   const auto count = static_cast<int64_t>(problem.terms());
-  SUCCEED_CALL(duet_weighted_sum_forward(context, loss.data(), weight.data(), count, out.total.vector()));
-  SUCCEED_CALL(duet_weighted_sum_backward(context, weight.data(), count, problem.grad_total.vector(), grad.data()));
+  SUCCEED_CALL(duet_weighted_sum_forward(
+      context, sized<duet_weighted_sum_inputs>({.terms = loss.data(), .weights = weight.data(), .count = count}),
+      sized<duet_weighted_sum_outputs>({.total = out.total.vector()})));
+  SUCCEED_CALL(duet_weighted_sum_backward(
+      context, sized<duet_weighted_sum_inputs>({.weights = weight.data(), .count = count}),
+      sized<duet_weighted_sum_gradients>({.grad_total = problem.grad_total.vector(), .grad_terms = grad.data()})));
   for (size_t k = problem.terms(); k-- > 0;) {
     const int64_t parts = problem.means_of_term[k];
     Floats of_parts[] = {one(0), one(0)};
     const duet_vector both[] = {of_parts[0].vector(), of_parts[1].vector()};
-    if (parts == 2) SUCCEED_CALL(duet_weighted_sum_backward(context, halves, 2, grads[k].vector(), both));
+    if (parts == 2)
+      SUCCEED_CALL(duet_weighted_sum_backward(
+          context, sized<duet_weighted_sum_inputs>({.weights = halves, .count = 2}),
+          sized<duet_weighted_sum_gradients>({.grad_total = grads[k].vector(), .grad_terms = both})));
     for (int64_t p = parts - 1; p >= 0; --p) {
       Mean& mean = problem.means[--m];
       if (!problem.wanted[m]) continue;
       const duet_mean view = mean.view();
       const duet_vector to = problem.gradients[mean.gradient].vector();
       if (mean.is_scalar() && parts == 1)
-        SUCCEED_CALL(duet_weighted_sum_backward(context, &weight[k], 1, problem.grad_total.vector(), &to));
+        SUCCEED_CALL(duet_weighted_sum_backward(
+            context, sized<duet_weighted_sum_inputs>({.weights = &weight[k], .count = 1}),
+            sized<duet_weighted_sum_gradients>({.grad_total = problem.grad_total.vector(), .grad_terms = &to})));
       else
-        SUCCEED_CALL(duet_weighted_mean_backward(context, view.weights, view.divisor,
-                                                 parts == 2 ? both[p] : grads[k].vector(), to));
+        SUCCEED_CALL(duet_weighted_mean_backward(
+            context, sized<duet_weighted_mean_inputs>({.weights = view.weights, .divisor = view.divisor}),
+            sized<duet_weighted_mean_gradients>(
+                {.grad_loss = parts == 2 ? both[p] : grads[k].vector(), .grad_values = to})));
     }
   }
   out.gradients = problem.gradients;
@@ -254,9 +274,9 @@ TEST_CASE("of no loss terms the total is 0, and gradients stay") {
   Context context;
   const duet_terms_inputs none = DUET_TERMS_INPUTS_INIT;
   Floats total(1, 1), upstream = one(1);
-  SUCCEED_CALL(duet_terms_forward(context, &none, {}, total.vector()));
+  SUCCEED_CALL(duet_terms_forward(context, &none, sized<duet_terms_outputs>({.total = total.vector()})));
   CHECK(total.at(0) == 0);
-  SUCCEED_CALL(duet_terms_backward(context, &none, upstream.vector(), nullptr));
+  SUCCEED_CALL(duet_terms_backward(context, &none, sized<duet_terms_gradients>({.grad_total = upstream.vector()})));
 }
 
 TEST_CASE("a term without weight is left out of the total, NaN or not; what has one is not") {
@@ -327,9 +347,11 @@ TEST_CASE("loss terms: as many means as a CUDA launch takes") {
   const Inputs inputs(problem);
   Context context;
   Floats total(1, 1);
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, total.vector()), DUET_STATUS_UNSUPPORTED,
-            "inputs.mean_count: at most 64 on a CUDA device, got 65");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, problem.grad_total.vector(), inputs.gradients.data()),
+  FAIL_CALL(duet_terms_forward(context, &inputs.view, sized<duet_terms_outputs>({.total = total.vector()})),
+            DUET_STATUS_UNSUPPORTED, "inputs.mean_count: at most 64 on a CUDA device, got 65");
+  FAIL_CALL(duet_terms_backward(context, &inputs.view,
+                                sized<duet_terms_gradients>({.grad_total = problem.grad_total.vector(),
+                                                             .grad_values = inputs.gradients.data()})),
             DUET_STATUS_UNSUPPORTED, "at most 64");
 }
 
@@ -339,12 +361,15 @@ TEST_CASE("loss terms refuse misuse") {
   Inputs inputs(problem);
   Floats losses(4, 1), total(1, 1), upstream = one(1);
   const auto forward = [&](const std::string& part) {
-    FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), total.vector()), DUET_STATUS_INVALID_ARGUMENT,
-              part);
+    FAIL_CALL(duet_terms_forward(context, &inputs.view,
+                                 sized<duet_terms_outputs>({.losses = losses.vector(), .total = total.vector()})),
+              DUET_STATUS_INVALID_ARGUMENT, part);
     inputs = Inputs(problem);
   };
   const auto backward = [&](const std::string& part) {
-    FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), inputs.gradients.data()),
+    FAIL_CALL(duet_terms_backward(context, &inputs.view,
+                                  sized<duet_terms_gradients>(
+                                      {.grad_total = upstream.vector(), .grad_values = inputs.gradients.data()})),
               DUET_STATUS_INVALID_ARGUMENT, part);
     inputs = Inputs(problem);
   };
@@ -372,28 +397,38 @@ TEST_CASE("loss terms refuse misuse") {
   forward("inputs.struct_size: expected ");
   inputs.gradients[2].size = 5;
   backward("grad_values[2]: expected 6 elements, got 5");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, upstream.vector(), nullptr), DUET_STATUS_INVALID_ARGUMENT,
-            "grad_values: null for 4 vectors");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, losses.vector(), inputs.gradients.data()),
+  FAIL_CALL(duet_terms_backward(context, &inputs.view, sized<duet_terms_gradients>({.grad_total = upstream.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_values: null for 4 vectors");
+  FAIL_CALL(duet_terms_backward(
+                context, &inputs.view,
+                sized<duet_terms_gradients>({.grad_total = losses.vector(), .grad_values = inputs.gradients.data()})),
             DUET_STATUS_INVALID_ARGUMENT, "grad_total: expected 1 elements, got 4");
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, upstream.vector(), total.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "losses: expected 4 elements, got 1");
-  FAIL_CALL(duet_terms_forward(context, nullptr, {}, total.vector()), DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
-  FAIL_CALL(duet_terms_forward(nullptr, &inputs.view, {}, total.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
+  FAIL_CALL(duet_terms_forward(context, &inputs.view,
+                               sized<duet_terms_outputs>({.losses = upstream.vector(), .total = total.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "losses: expected 4 elements, got 1");
+  FAIL_CALL(duet_terms_forward(context, nullptr, sized<duet_terms_outputs>({.total = total.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "inputs: null");
+  FAIL_CALL(duet_terms_forward(nullptr, &inputs.view, sized<duet_terms_outputs>({.total = total.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
 
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, losses.vector(), duet_f32_vector(&losses.at(2), 1)),
-            DUET_STATUS_INVALID_ARGUMENT, "total: shares memory with losses");
-  FAIL_CALL(duet_terms_forward(context, &inputs.view, {}, problem.weights[3].vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "total: shares memory with inputs.terms[3].weight");
+  FAIL_CALL(duet_terms_forward(
+                context, &inputs.view,
+                sized<duet_terms_outputs>({.losses = losses.vector(), .total = duet_f32_vector(&losses.at(2), 1)})),
+            DUET_STATUS_INVALID_ARGUMENT, "total: shares memory with outputs.losses");
   FAIL_CALL(
-      duet_terms_forward(context, &inputs.view, duet_f32_vector(&problem.means[1].values.at(2), 4), total.vector()),
-      DUET_STATUS_INVALID_ARGUMENT, "losses: shares memory with inputs.means[1].values");
-  inputs.gradients[1] = inputs.means[2].weights;
+      duet_terms_forward(context, &inputs.view, sized<duet_terms_outputs>({.total = problem.weights[3].vector()})),
+      DUET_STATUS_INVALID_ARGUMENT, "total: shares memory with inputs.terms[3].weight");
+  FAIL_CALL(duet_terms_forward(context, &inputs.view,
+                               sized<duet_terms_outputs>({.losses = duet_f32_vector(&problem.means[1].values.at(2), 4),
+                                                          .total = total.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "losses: shares memory with inputs.means[1].values");
+  inputs.gradients[1] = problem.means[2].weights.vector();
   backward("grad_values[1]: shares memory with inputs.means[2].weights");
   inputs.gradients[1] = duet_f32_vector(static_cast<float*>(inputs.gradients[0].data) + 1, 6);
-  backward("grad_values[1]: shares a part of its memory with grad_values[0]");
-  FAIL_CALL(duet_terms_backward(context, &inputs.view, duet_f32_vector(&problem.gradients[0].at(3), 1),
-                                inputs.gradients.data()),
-            DUET_STATUS_INVALID_ARGUMENT, "grad_values[0]: shares memory with grad_total");
+  backward("grad_values[1]: shares a part of its memory with gradients.grad_values[0]");
+  FAIL_CALL(
+      duet_terms_backward(context, &inputs.view,
+                          sized<duet_terms_gradients>({.grad_total = duet_f32_vector(&problem.gradients[0].at(3), 1),
+                                                       .grad_values = inputs.gradients.data()})),
+      DUET_STATUS_INVALID_ARGUMENT, "grad_values[0]: shares memory with gradients.grad_total");
 }

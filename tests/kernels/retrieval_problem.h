@@ -120,7 +120,10 @@ inline TopK top_k(RetrievalProblem& problem, int64_t k, int threads = 2) {
   SUCCEED_CALL(duet_retrieval_workspace(context, &call.inputs, &bytes));
   const Scratch scratch(bytes);
   TopK top{Ints(problem.n(), k, 1), Floats(problem.n(), k, 3)};
-  SUCCEED_CALL(duet_retrieval_top_k(context, &call.inputs, top.indices.matrix(), top.scores.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_retrieval_top_k(
+      context, &call.inputs,
+      sized<duet_retrieval_top_k_outputs>({.indices = top.indices.matrix(), .scores = top.scores.matrix()}),
+      scratch.view()));
   return top;
 }
 

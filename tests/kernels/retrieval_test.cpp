@@ -216,13 +216,18 @@ TEST_CASE("retrieval refuses misuse") {
   FAIL_CALL(duet_retrieval_forward(context, &inputs, &narrow, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs.precision_recall: expected 6 x 11");
   Floats indices(6, 2);
-  FAIL_CALL(duet_retrieval_top_k(context, &inputs, indices.matrix(), duet_matrix{}, scratch.view()),
-            DUET_STATUS_INVALID_ARGUMENT, "indices: expected dtype i32, got f32");
+  FAIL_CALL(
+      duet_retrieval_top_k(context, &inputs,
+                           sized<duet_retrieval_top_k_outputs>({.indices = indices.matrix(), .scores = duet_matrix{}}),
+                           scratch.view()),
+      DUET_STATUS_INVALID_ARGUMENT, "indices: expected dtype i32, got f32");
   // Labels are forward's alone, scores optional.
   duet_retrieval_inputs unlabelled = inputs;
   unlabelled.query_labels = unlabelled.gallery_labels = unlabelled.cutoffs = duet_vector{};
   Ints good(6, 2);
-  SUCCEED_CALL(duet_retrieval_top_k(context, &unlabelled, good.matrix(), duet_matrix{}, scratch.view()));
+  SUCCEED_CALL(duet_retrieval_top_k(
+      context, &unlabelled, sized<duet_retrieval_top_k_outputs>({.indices = good.matrix(), .scores = duet_matrix{}}),
+      scratch.view()));
   FAIL_CALL(duet_retrieval_forward(context, &unlabelled, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.query_labels");
 }

@@ -47,15 +47,15 @@ struct Decision {
     begun.fill(1), updates.fill(0), failed.fill(0);
   }
   // Holds nothing back: a reason without conditions.
-  duet_status run(duet_context* context, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0}}) {
+  duet_status run(duet_context* context, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0, 0}}) {
     const std::array<duet_step_move, 2> moves = {
         {{wide.vector(), next_wide.vector()}, {narrow.vector(), next_narrow.vector()}}};
-    const std::array<duet_vector, 6> reported = {duet_f32_vector(&wide.at(1), kShown),
-                                                 loss.vector(),
-                                                 duet_vector{},
-                                                 next_narrow.vector(),
-                                                 total.vector(),
-                                                 duet_vector{}};
+    const std::array<duet_const_vector, 6> reported = {duet_f32_vector(&wide.at(1), kShown),
+                                                       loss.vector(),
+                                                       duet_const_vector{},
+                                                       next_narrow.vector(),
+                                                       total.vector(),
+                                                       duet_const_vector{}};
     duet_step_decision decision = DUET_STEP_DECISION_INIT;
     decision.total = total.vector();
     decision.reasons = reasons.data(), decision.reason_count = std::ssize(reasons);
@@ -67,9 +67,9 @@ struct Decision {
     duet_step_counters counters = DUET_STEP_COUNTERS_INIT;
     counters.begun = begun.vector(), counters.updates = updates.vector(), counters.failed = failed.vector();
     duet_step_report report = DUET_STEP_REPORT_INIT;
-    report.verdicts = verdicts.matrix(), report.values = values.matrix(),
+    report.apply = apply.vector(), report.verdicts = verdicts.matrix(), report.values = values.matrix(),
     report.faults = reports_faults ? faults.data() : nullptr;
-    const duet_status status = duet_step_decide(context, &decision, &counters, apply.vector(), &report);
+    const duet_status status = duet_step_decide(context, &decision, &counters, &report);
     device.synchronize();
     return status;
   }
@@ -123,8 +123,11 @@ TEST_CASE("a step takes the slot of its number, as much of it as it asks for, an
         for (int64_t step = before; step <= before + slots; ++step) {
           Floats values(5, 1);
           Longs integers(3, 1), indices(count, 1);
-          SUCCEED_CALL(
-              duet_step_begin(context, &view, begun.vector(), values.vector(), integers.vector(), indices.vector()));
+          SUCCEED_CALL(duet_step_begin(context, &view,
+                                       sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                                       .values = values.vector(),
+                                                                       .integers = integers.vector(),
+                                                                       .indices = indices.vector()})));
           const int64_t slot = step % slots;
           CHECK(begun.at(0) == step + 1);
           for (int64_t k = 0; k < 5; ++k) CHECK(values.at(k) == mail.values.at(slot, k));
@@ -139,8 +142,11 @@ TEST_CASE("mail without values or integers is mail too") {
   Mail mail(2, 0, 0, 4);
   const duet_step_mail view = mail.view();
   Longs begun = Longs(1, 1).fill(1), indices(4, 1);
-  SUCCEED_CALL(duet_step_begin(context, &view, begun.vector(), duet_f32_vector(nullptr, 0), duet_i64_vector(nullptr, 0),
-                               indices.vector()));
+  SUCCEED_CALL(duet_step_begin(context, &view,
+                               sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                               .values = duet_f32_vector(nullptr, 0),
+                                                               .integers = duet_i64_vector(nullptr, 0),
+                                                               .indices = indices.vector()})));
   CHECK(begun.at(0) == 2);
   for (int64_t k = 0; k < 4; ++k) CHECK(indices.at(k) == mail.indices.at(1, k));
 }
@@ -202,7 +208,7 @@ TEST_CASE("a step changes something where a reason holds and the total is finite
 TEST_CASE("after a step that failed none changes anything, whatever it is; an idle one stops nobody") {
   Context context(1);
   Decision decision;
-  const auto step = [&](int64_t number, double total, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0}}) {
+  const auto step = [&](int64_t number, double total, const std::vector<duet_step_reason>& reasons = {{{}, {}, 0, 0}}) {
     const double updates = static_cast<double>(decision.updates.at(0)),
                  failed = static_cast<double>(decision.failed.at(0));
     decision.forget();
@@ -234,7 +240,11 @@ TEST_CASE("a decision before any step has begun keeps to its memory") {
   const duet_step_mail view = mail.view();
   Longs begun = Longs(1, 1).fill(-2), integers(1, 1), indices(1, 1);
   Floats values(1, 1);
-  SUCCEED_CALL(duet_step_begin(context, &view, begun.vector(), values.vector(), integers.vector(), indices.vector()));
+  SUCCEED_CALL(duet_step_begin(context, &view,
+                               sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                               .values = values.vector(),
+                                                               .integers = integers.vector(),
+                                                               .indices = indices.vector()})));
   CHECK((begun.at(0) == -1 && values.at(0) == mail.values.at(0, 0)));
 }
 
@@ -268,10 +278,12 @@ TEST_CASE("the first value out of range that a context has noted makes its step 
   REQUIRE(decision.run(context) == DUET_STATUS_OK);
   decision.check(DUET_STEP_VERDICT_CHANGES, 0, 1, 0);
   CHECK(decision.faults[0].argument == nullptr);
-  SUCCEED_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()));
+  SUCCEED_CALL(duet_gather_forward(context,
+                                   sized<duet_gather_inputs>({.source = source.matrix(), .indices = indices.vector()}),
+                                   sized<duet_gather_outputs>({.rows = rows.matrix()})));
   const auto check_reported = [&](size_t slot) {
     CHECK(duet_fault_check(&decision.faults[slot]) == DUET_STATUS_INVALID_ARGUMENT);
-    CHECK(std::string(duet_last_error()) == "fault_check: indices[1]: expected 0 to 4, got 5");
+    CHECK(std::string(duet_last_error()) == "fault_check: inputs.indices[1]: expected 0 to 4, got 5");
   };
   // Before every other verdict: with a reason and without one, of a total that is no number.
   for (const double total : {1.0, kNaN})
@@ -279,7 +291,7 @@ TEST_CASE("the first value out of range that a context has noted makes its step 
       decision.forget();
       decision.begun.fill(2), decision.total.fill(total);
       REQUIRE(decision.run(context, idle ? std::vector<duet_step_reason>{}
-                                         : std::vector<duet_step_reason>{{{}, {}, 0}}) == DUET_STATUS_OK);
+                                         : std::vector<duet_step_reason>{{{}, {}, 0, 0}}) == DUET_STATUS_OK);
       decision.check(DUET_STEP_VERDICT_FAULT, 1, 0, 2);
       check_reported(1);
     }
@@ -300,7 +312,8 @@ TEST_CASE("a scale is the exponential of its logarithm, and adds its share of th
     CAPTURE(logarithm);
     Floats from = Floats(1, 1).fill(logarithm), scale(1, 1), upstream = Floats(1, 1).fill(-0.375),
            grad = Floats(1, 1).fill(0.5);
-    SUCCEED_CALL(duet_step_scale_forward(context, from.vector(), scale.vector()));
+    SUCCEED_CALL(duet_step_scale_forward(context, sized<duet_step_scale_inputs>({.logarithm = from.vector()}),
+                                         sized<duet_step_scale_outputs>({.scale = scale.vector()})));
     // The host's exponential; a device's is one unit in float64's last place from it, which float32 rounds away or to
     // its next number.
     const double expected = std::exp(double{logarithm});
@@ -310,7 +323,10 @@ TEST_CASE("a scale is the exponential of its logarithm, and adds its share of th
     else
       CHECK((scale.at(0) >= std::nextafter(rounded, 0.0f) && scale.at(0) <= std::nextafter(rounded, kInfinity)));
     if (!std::isfinite(rounded)) continue;
-    SUCCEED_CALL(duet_step_scale_backward(context, scale.vector(), upstream.vector(), grad.vector()));
+    SUCCEED_CALL(duet_step_scale_backward(
+        context, sized<duet_step_scale_inputs>({}),
+        sized<duet_step_scale_gradients>(
+            {.scale = scale.vector(), .grad_scale = upstream.vector(), .grad_logarithm = grad.vector()})));
     // A product and a sum, each rounded or both at once.
     const double sum = 0.5 - 0.375 * rounded;
     CHECK(std::abs(grad.at(0) - sum) <= 1.2e-7 * std::max(1.0, 0.375 * rounded));
@@ -325,7 +341,11 @@ TEST_CASE("mail that is none is refused by name") {
   Longs begun = Longs(1, 1).fill(0), integers(2, 1), indices(5, 1);
   Floats values(3, 1);
   const auto begin = [&](const duet_step_mail* from) {
-    return duet_step_begin(context, from, begun.vector(), values.vector(), integers.vector(), indices.vector());
+    return duet_step_begin(context, from,
+                           sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                           .values = values.vector(),
+                                                           .integers = integers.vector(),
+                                                           .indices = indices.vector()}));
   };
   const auto refused = [&](const std::string& words, const std::function<void(duet_step_mail&)>& spoil) {
     duet_step_mail bad = good;
@@ -340,19 +360,31 @@ TEST_CASE("mail that is none is refused by name") {
   refused("mail.indices: expected 4 x any, got 5 x 7", [](duet_step_mail& bad) { bad.indices.rows = 5; });
   refused("mail.indices: null data for 4 x 7", [](duet_step_mail& bad) { bad.indices.data = nullptr; });
   refused("mail.indices: expected dtype i64, got i32", [](duet_step_mail& bad) { bad.indices.dtype = DUET_DTYPE_I32; });
-  refused("values: expected 2 elements, got 3", [](duet_step_mail& bad) { bad.values.columns = 2; });
-  refused("integers: expected 1 elements, got 2", [](duet_step_mail& bad) { bad.integers.columns = 1; });
-  refused("indices: expected at most 4 (the indices of a slot), got 5",
+  refused("outputs.values: expected 2 elements, got 3", [](duet_step_mail& bad) { bad.values.columns = 2; });
+  refused("outputs.integers: expected 1 elements, got 2", [](duet_step_mail& bad) { bad.integers.columns = 1; });
+  refused("outputs.indices: expected at most 4 (the indices of a slot), got 5",
           [](duet_step_mail& bad) { bad.indices.columns = 4; });
-  refused("indices: shares memory with mail.indices",
+  refused("outputs.indices: shares memory with mail.indices",
           [&](duet_step_mail& bad) { bad.indices.data = indices.data() - bad.indices.row_stride; });
-  refused("begun: shares memory with mail.integers",
+  refused("outputs.begun: shares memory with mail.integers",
           [&](duet_step_mail& bad) { bad.integers.data = begun.data() - bad.integers.row_stride; });
-  FAIL_CALL(duet_step_begin(context, &good, integers.vector(), values.vector(), integers.vector(), indices.vector()),
+  FAIL_CALL(duet_step_begin(context, &good,
+                            sized<duet_step_begin_outputs>({.begun = integers.vector(),
+                                                            .values = values.vector(),
+                                                            .integers = integers.vector(),
+                                                            .indices = indices.vector()})),
             DUET_STATUS_INVALID_ARGUMENT, "begun: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_begin(context, &good, begun.vector(), values.vector(), integers.vector(), integers.vector()),
-            DUET_STATUS_INVALID_ARGUMENT, "indices: shares memory with integers");
-  FAIL_CALL(duet_step_begin(nullptr, &good, begun.vector(), values.vector(), integers.vector(), indices.vector()),
+  FAIL_CALL(duet_step_begin(context, &good,
+                            sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                            .values = values.vector(),
+                                                            .integers = integers.vector(),
+                                                            .indices = integers.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "indices: shares memory with outputs.integers");
+  FAIL_CALL(duet_step_begin(nullptr, &good,
+                            sized<duet_step_begin_outputs>({.begun = begun.vector(),
+                                                            .values = values.vector(),
+                                                            .integers = integers.vector(),
+                                                            .indices = indices.vector()})),
             DUET_STATUS_INVALID_ARGUMENT, "step_begin: context: null");
   CHECK(begun.at(0) == 0);
   REQUIRE(begin(&good) == DUET_STATUS_OK);
@@ -363,7 +395,7 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   Decision given;
   const duet_step_reason reason = {};
   std::array<duet_step_move, 1> moves = {{{given.wide.vector(), given.next_wide.vector()}}};
-  const duet_vector reported = given.loss.vector();
+  const duet_const_vector reported = given.loss.vector();
   Floats values(Decision::kSlots, 1);
   given.values = values.fill(Decision::kUntouched);
   duet_step_decision good = DUET_STEP_DECISION_INIT;
@@ -375,7 +407,7 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
     spoil(bad);
     FAIL_CALL(given.decide(context, bad), DUET_STATUS_INVALID_ARGUMENT, "step_decide: " + words);
   };
-  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, {}, nullptr), DUET_STATUS_INVALID_ARGUMENT,
+  FAIL_CALL(duet_step_decide(context, nullptr, nullptr, nullptr), DUET_STATUS_INVALID_ARGUMENT,
             "step_decide: decision: null");
   refused("decision.struct_size: expected ", [](duet_step_decision& bad) { bad.struct_size = 8; });
   refused("decision.total: expected dtype f32, got i32",
@@ -390,7 +422,8 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   refused("decision.reported: expected 0 to 24 entries, got 25",
           [](duet_step_decision& bad) { bad.reported_count = 25; });
   refused("decision.reported: null for 1 entries", [](duet_step_decision& bad) { bad.reported = nullptr; });
-  const duet_step_reason wide_weight = {given.narrow.vector(), {}, 0}, wide_value = {{}, given.narrow.vector(), 0};
+  const duet_step_reason wide_weight = {given.narrow.vector(), {}, 0, 0},
+                         wide_value = {{}, given.narrow.vector(), 0, 0};
   refused("decision.reasons.weight: expected 1 elements, got 2",
           [&](duet_step_decision& bad) { bad.reasons = &wide_weight; });
   refused("decision.reasons.value: expected 1 elements, got 2",
@@ -409,9 +442,9 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   counters.begun = given.begun.vector(), counters.updates = given.updates.vector(),
   counters.failed = given.failed.vector();
   duet_step_report report = DUET_STEP_REPORT_INIT;
-  report.verdicts = given.verdicts.matrix(), report.values = given.values.matrix();
+  report.apply = given.apply.vector(), report.verdicts = given.verdicts.matrix(), report.values = given.values.matrix();
   const auto call = [&](const duet_step_counters* of, const duet_step_report* to) {
-    return duet_step_decide(context, &good, of, given.apply.vector(), to);
+    return duet_step_decide(context, &good, of, to);
   };
   FAIL_CALL(call(nullptr, &report), DUET_STATUS_INVALID_ARGUMENT, "step_decide: counters: null");
   FAIL_CALL(call(&counters, nullptr), DUET_STATUS_INVALID_ARGUMENT, "step_decide: report: null");
@@ -427,8 +460,8 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
   FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.values: expected 4 x 1, got 3 x 1");
   wrong = report, wrong.struct_size = 0;
   FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.struct_size: expected ");
-  FAIL_CALL(duet_step_decide(context, &good, &counters, given.begun.vector(), &report), DUET_STATUS_INVALID_ARGUMENT,
-            "apply: expected dtype i32, got i64");
+  wrong = report, wrong.apply = given.begun.vector();
+  FAIL_CALL(call(&counters, &wrong), DUET_STATUS_INVALID_ARGUMENT, "report.apply: expected dtype i32, got i64");
   CHECK((given.apply.at(0) == -1 && given.updates.at(0) == 0 && given.wide.at(0) == Decision::kOld &&
          given.verdicts.at(0) == -1));
   REQUIRE(given.decide(context, good) == DUET_STATUS_OK);
@@ -438,18 +471,30 @@ TEST_CASE("a decision that is none is refused by name, and changes nothing") {
 TEST_CASE("scales that are no scalars are refused by name") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), two = Floats(2, 1).fill(1), out(1, 1);
-  FAIL_CALL(duet_step_scale_forward(context, two.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "logarithm: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), two.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "scale: expected 1 elements, got 2");
-  FAIL_CALL(duet_step_scale_forward(context, one.vector(), one.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "scale: shares memory with logarithm");
-  FAIL_CALL(duet_step_scale_forward(nullptr, one.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "context: null");
-  FAIL_CALL(duet_step_scale_backward(context, {}, one.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "scale: expected 1 elements, got 0");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), two.vector(), out.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "grad_scale: expected 1 elements");
-  FAIL_CALL(duet_step_scale_backward(context, one.vector(), one.vector(), one.vector()), DUET_STATUS_INVALID_ARGUMENT,
-            "grad_logarithm: shares memory with");
+  FAIL_CALL(duet_step_scale_forward(context, sized<duet_step_scale_inputs>({.logarithm = two.vector()}),
+                                    sized<duet_step_scale_outputs>({.scale = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "logarithm: expected 1 elements, got 2");
+  FAIL_CALL(duet_step_scale_forward(context, sized<duet_step_scale_inputs>({.logarithm = one.vector()}),
+                                    sized<duet_step_scale_outputs>({.scale = two.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "scale: expected 1 elements, got 2");
+  FAIL_CALL(duet_step_scale_forward(context, sized<duet_step_scale_inputs>({.logarithm = one.vector()}),
+                                    sized<duet_step_scale_outputs>({.scale = one.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "scale: shares memory with inputs.logarithm");
+  FAIL_CALL(duet_step_scale_forward(nullptr, sized<duet_step_scale_inputs>({.logarithm = one.vector()}),
+                                    sized<duet_step_scale_outputs>({.scale = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "context: null");
+  FAIL_CALL(duet_step_scale_backward(
+                context, sized<duet_step_scale_inputs>({}),
+                sized<duet_step_scale_gradients>({.grad_scale = one.vector(), .grad_logarithm = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "scale: expected 1 elements, got 0");
+  FAIL_CALL(duet_step_scale_backward(
+                context, sized<duet_step_scale_inputs>({}),
+                sized<duet_step_scale_gradients>(
+                    {.scale = one.vector(), .grad_scale = two.vector(), .grad_logarithm = out.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_scale: expected 1 elements");
+  FAIL_CALL(duet_step_scale_backward(
+                context, sized<duet_step_scale_inputs>({}),
+                sized<duet_step_scale_gradients>(
+                    {.scale = one.vector(), .grad_scale = one.vector(), .grad_logarithm = one.vector()})),
+            DUET_STATUS_INVALID_ARGUMENT, "grad_logarithm: shares memory with");
 }

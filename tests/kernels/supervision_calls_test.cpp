@@ -8,15 +8,6 @@
 using namespace duet::test;
 using namespace duet::test::supervision;
 
-TEST_CASE("supervision of a caller that knows nothing of evidence has none") {
-  Batch batch = draw_batch(71, 20, 3, 0.5);
-  State state(3), older(3);
-  Result expected = run(batch, state, 1);
-  batch.options.struct_size = offsetof(duet_supervision_inputs, unread);
-  batch.options.unread = 0.25, batch.options.generality = 0.5;  // behind the end of its struct
-  CHECK(run(batch, older, 1).same_bits(expected));
-}
-
 TEST_CASE("supervision notes the first label or ratio out of range where its context notes faults") {
   for (const int64_t small_rows : {-1, 0}) {
     CAPTURE(small_rows);

@@ -32,6 +32,7 @@ struct Distances {
     duet_distance_inputs given = DUET_DISTANCE_INPUTS_INIT;
     given.x = x.matrix();
     given.y = y.matrix();
+    given.metric = DUET_METRIC_SQEUCLIDEAN;
     return given;
   }
   duet_status run(duet_context* context) {
@@ -40,7 +41,8 @@ struct Distances {
     const duet_status status = duet_distance_workspace(context, &given, &workspace.bytes);
     if (status != DUET_STATUS_OK) return status;
     const Scratch scratch(workspace.bytes);
-    return duet_distance_forward(context, &given, out.matrix(), scratch.view());
+    return duet_distance_forward(context, &given, sized<duet_distance_outputs>({.distances = out.matrix()}),
+                                 scratch.view());
   }
 };
 
@@ -374,7 +376,8 @@ TEST_CASE("a fork in the midst of another thread's calls") {
     duet_workspace workspace{};
     bool good = duet_linear_workspace(context, &inputs, &workspace.bytes) == DUET_STATUS_OK;
     const Scratch scratch(workspace.bytes);
-    good = good && duet_linear_forward(context, &inputs, outputs.matrix(), scratch.view()) == DUET_STATUS_OK;
+    good = good && duet_linear_forward(context, &inputs, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                       scratch.view()) == DUET_STATUS_OK;
     duet_context_destroy(context);
     return good;
   };

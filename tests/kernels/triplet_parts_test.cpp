@@ -24,8 +24,12 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
         Gradients one = zeros(batch);
         Context context(threads);
         Floats weight = Floats(1, 1).fill(terms.weight.at(0));
-        SUCCEED_CALL(duet_triplet_add_gradient(context, weight.vector(), upstream.vector(), pass.sums.x.matrix(),
-                                               pass.sums.y.matrix(), one.x.matrix(), one.y.matrix()));
+        SUCCEED_CALL(duet_triplet_add_gradient(
+            context, sized<duet_triplet_sums>({.sum_x = pass.sums.x.matrix(), .sum_y = pass.sums.y.matrix()}),
+            sized<duet_triplet_gradients>({.active = weight.vector(),
+                                           .grad_loss = upstream.vector(),
+                                           .grad_x = one.x.matrix(),
+                                           .grad_y = one.y.matrix()})));
         CHECK(pass.loss.values() == terms.loss.values());
         CHECK(pass.active.values() == terms.active.values());
         // Another order of a division: a few ulps of the largest.
@@ -42,10 +46,15 @@ TEST_CASE("one pass leaves forward's terms to the bit and backward's gradients u
 TEST_CASE("triplet gradients of one pass refuse what does not fit") {
   Context context(1);
   Floats one = Floats(1, 1).fill(1), sum = Floats(3, 2).fill(1), grad = Floats(4, 2).fill(0);
-  FAIL_CALL(duet_triplet_add_gradient(context, one.vector(), one.vector(), sum.matrix(), {}, grad.matrix(), {}),
-            DUET_STATUS_INVALID_ARGUMENT, "sum_x: expected 4 x 2, got 3 x 2");
+  FAIL_CALL(
+      duet_triplet_add_gradient(
+          context, sized<duet_triplet_sums>({.sum_x = sum.matrix()}),
+          sized<duet_triplet_gradients>({.active = one.vector(), .grad_loss = one.vector(), .grad_x = grad.matrix()})),
+      DUET_STATUS_INVALID_ARGUMENT, "sum_x: expected 4 x 2, got 3 x 2");
   Floats zero = Floats(1, 1).fill(0), target = Floats(3, 2).fill(5);
-  SUCCEED_CALL(duet_triplet_add_gradient(context, zero.vector(), one.vector(), sum.matrix(), {}, target.matrix(), {}));
+  SUCCEED_CALL(duet_triplet_add_gradient(
+      context, sized<duet_triplet_sums>({.sum_x = sum.matrix()}),
+      sized<duet_triplet_gradients>({.active = zero.vector(), .grad_loss = one.vector(), .grad_x = target.matrix()})));
   CHECK(target.values() == Floats(3, 2).fill(5).values());
 }
 
@@ -209,10 +218,16 @@ TEST_CASE("gradients are added, and one alone is the same") {
   Scratch scratch(bytes);
   Floats active = Floats(1, 1).fill(weight), grad = Floats(1, 1).fill(1);
   Gradients one = zeros(batch);
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), one.x.matrix(), duet_matrix{},
-                                     scratch.view()));
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, active.vector(), grad.vector(), duet_matrix{}, one.y.matrix(),
-                                     scratch.view()));
+  SUCCEED_CALL(duet_triplet_backward(
+      context, &inputs,
+      sized<duet_triplet_gradients>(
+          {.active = active.vector(), .grad_loss = grad.vector(), .grad_x = one.x.matrix(), .grad_y = duet_matrix{}}),
+      scratch.view()));
+  SUCCEED_CALL(duet_triplet_backward(
+      context, &inputs,
+      sized<duet_triplet_gradients>(
+          {.active = active.vector(), .grad_loss = grad.vector(), .grad_x = duet_matrix{}, .grad_y = one.y.matrix()}),
+      scratch.view()));
   CHECK(one.x.same_bits(plain.x));
   CHECK(one.y.same_bits(plain.y));
 }
@@ -276,14 +291,23 @@ TEST_CASE("triplet refuses misuse") {
   Scratch scratch(bytes);
   Floats loss(6, 1), active(6, 1), one(1, 1);
   const auto run = [&] {
-    return duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), scratch.view());
+    return duet_triplet_forward(context, &inputs,
+                                sized<duet_triplet_outputs>({.row_loss = loss.vector(), .row_active = active.vector()}),
+                                scratch.view());
   };
   SUCCEED_CALL(run());
-  FAIL_CALL(duet_triplet_forward(context, &inputs, one.vector(), active.vector(), scratch.view()),
+  FAIL_CALL(duet_triplet_forward(context, &inputs,
+                                 sized<duet_triplet_outputs>({.row_loss = one.vector(), .row_active = active.vector()}),
+                                 scratch.view()),
             DUET_STATUS_INVALID_ARGUMENT, "row_loss: expected 6 elements, got 1");
-  FAIL_CALL(duet_triplet_forward(context, &inputs, loss.vector(), active.vector(), {scratch.view().data, bytes - 1}),
-            DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
-  FAIL_CALL(duet_triplet_loss(context, loss.vector(), one.vector(), one.vector(), one.vector()),
+  FAIL_CALL(
+      duet_triplet_forward(context, &inputs,
+                           sized<duet_triplet_outputs>({.row_loss = loss.vector(), .row_active = active.vector()}),
+                           {scratch.view().data, bytes - 1}),
+      DUET_STATUS_WORKSPACE_TOO_SMALL, "workspace: expected");
+  FAIL_CALL(duet_triplet_loss(context,
+                              sized<duet_triplet_loss_inputs>({.row_loss = loss.vector(), .row_active = one.vector()}),
+                              sized<duet_triplet_loss_outputs>({.loss = one.vector(), .active = one.vector()})),
             DUET_STATUS_INVALID_ARGUMENT, "row_active: expected 6 elements, got 1");
   inputs.margin = -1;
   FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.margin: expected at least 0, got -1");
@@ -295,7 +319,7 @@ TEST_CASE("triplet refuses misuse") {
   inputs.class_x = inputs.class_y = {}, inputs.trust_x = inputs.trust_y = {};
   FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.labels_x: expected");
   batch.soft = false, batch.mining = DUET_TRIPLET_MINING_DISTANCE_WEIGHTED;
-  inputs = batch.inputs(), inputs.draw.slots = 0;
+  inputs = batch.inputs(), batch.draw.slots = 0;
   FAIL_CALL(run(), DUET_STATUS_INVALID_ARGUMENT, "inputs.draw.slots: expected at least 1, got 0");
 }
 

@@ -24,6 +24,7 @@ struct Batch {
   float margin = 0.2f;
   int64_t first_row = 0, first_column = 0, total_columns = 0;
   Longs step = Longs(1, 1).fill(kStep);
+  duet_mining_draw draw = DUET_MINING_DRAW_INIT;  // what inputs() refers to
 
   int64_t n() const { return x.rows(); }
   int64_t m() const { return y.rows(); }
@@ -40,9 +41,8 @@ struct Batch {
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
     if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return out;
-    out.draw = DUET_MINING_DRAW_INIT;
-    out.draw.seed = kSeed, out.draw.slots = kSlots, out.draw.step = step.vector(),
-    out.draw.total_columns = total_columns;
+    draw.seed = kSeed, draw.slots = kSlots, draw.step = step.vector(), draw.total_columns = total_columns;
+    out.draw = &draw;
     return out;
   }
 };
@@ -82,9 +82,12 @@ inline Forward forward(Batch& batch, int threads = 2) {
   const duet_triplet_inputs inputs = batch.inputs();
   const Scratch scratch = scratch_for(context, inputs);
   Forward out{Floats(batch.n(), 1), Floats(batch.n(), 1), Floats(1, 1), Floats(1, 1)};
-  SUCCEED_CALL(duet_triplet_forward(context, &inputs, out.loss.vector(), out.active.vector(), scratch.view()));
-  SUCCEED_CALL(
-      duet_triplet_loss(context, out.loss.vector(), out.active.vector(), out.total.vector(), out.weight.vector()));
+  SUCCEED_CALL(duet_triplet_forward(
+      context, &inputs, sized<duet_triplet_outputs>({.row_loss = out.loss.vector(), .row_active = out.active.vector()}),
+      scratch.view()));
+  SUCCEED_CALL(duet_triplet_loss(
+      context, sized<duet_triplet_loss_inputs>({.row_loss = out.loss.vector(), .row_active = out.active.vector()}),
+      sized<duet_triplet_loss_outputs>({.loss = out.total.vector(), .active = out.weight.vector()})));
   return out;
 }
 
@@ -101,7 +104,11 @@ inline Gradients backward(Batch& batch, double active, double upstream, Gradient
   const duet_triplet_inputs inputs = batch.inputs();
   const Scratch scratch = scratch_for(context, inputs);
   Floats weight = Floats(1, 1).fill(active), grad = Floats(1, 1).fill(upstream);
-  SUCCEED_CALL(duet_triplet_backward(context, &inputs, weight.vector(), grad.vector(), into.x.matrix(), into.y.matrix(),
+  SUCCEED_CALL(duet_triplet_backward(context, &inputs,
+                                     sized<duet_triplet_gradients>({.active = weight.vector(),
+                                                                    .grad_loss = grad.vector(),
+                                                                    .grad_x = into.x.matrix(),
+                                                                    .grad_y = into.y.matrix()}),
                                      scratch.view()));
   return into;
 }
@@ -116,8 +123,12 @@ inline OnePass one_pass(Batch& batch, int threads = 2) {
   const duet_triplet_inputs inputs = batch.inputs();
   const Scratch scratch = scratch_for(context, inputs);
   OnePass out{Floats(batch.n(), 1), Floats(batch.n(), 1), {Floats(batch.n(), batch.d()), Floats(batch.m(), batch.d())}};
-  SUCCEED_CALL(duet_triplet_forward_gradient(context, &inputs, out.loss.vector(), out.active.vector(),
-                                             out.sums.x.matrix(), out.sums.y.matrix(), scratch.view()));
+  SUCCEED_CALL(duet_triplet_forward(context, &inputs,
+                                    sized<duet_triplet_outputs>({.row_loss = out.loss.vector(),
+                                                                 .row_active = out.active.vector(),
+                                                                 .sum_x = out.sums.x.matrix(),
+                                                                 .sum_y = out.sums.y.matrix()}),
+                                    scratch.view()));
   return out;
 }
 

@@ -71,9 +71,12 @@ TEST_CASE("sums of both sides are added in one call, whatever their shapes, or o
   for (const bool with_x : {false, true})
     for (const bool with_y : {false, true}) {
       Floats x = before_x, y = before_y;
-      SUCCEED_CALL(duet_triplet_add_gradient(context, active.vector(), upstream.vector(), sum_x.matrix(),
-                                             sum_y.matrix(), with_x ? x.matrix() : duet_matrix{},
-                                             with_y ? y.matrix() : duet_matrix{}));
+      SUCCEED_CALL(duet_triplet_add_gradient(
+          context, sized<duet_triplet_sums>({.sum_x = sum_x.matrix(), .sum_y = sum_y.matrix()}),
+          sized<duet_triplet_gradients>({.active = active.vector(),
+                                         .grad_loss = upstream.vector(),
+                                         .grad_x = with_x ? x.matrix() : duet_matrix{},
+                                         .grad_y = with_y ? y.matrix() : duet_matrix{}})));
       const auto check = [](const Floats& after, const Floats& before, const Floats& sum, bool added) {
         for (int64_t i = 0; i < sum.rows(); ++i)
           for (int64_t k = 0; k < sum.columns(); ++k)

@@ -21,7 +21,7 @@ inline void move_teacher(OptimizerState& state, double momentum) {
     state.teacher[k] = momentum * state.teacher[k] + (1 - momentum) * state.parameter[k];
 }
 
-inline void adamw(OptimizerState& state, const Doubles& gradient, const duet_adamw_options& options, double rate,
+inline void adamw(OptimizerState& state, const Doubles& gradient, const duet_adamw_inputs& options, double rate,
                   int64_t step) {
   const double beta1 = options.beta1, beta2 = options.beta2, t = static_cast<double>(step);
   for (std::size_t k = 0; k < gradient.size(); ++k) {
@@ -34,7 +34,7 @@ inline void adamw(OptimizerState& state, const Doubles& gradient, const duet_ada
   move_teacher(state, options.teacher_momentum);
 }
 
-inline void sgd(OptimizerState& state, const Doubles& gradient, const duet_sgd_options& options, double rate) {
+inline void sgd(OptimizerState& state, const Doubles& gradient, const duet_sgd_inputs& options, double rate) {
   for (std::size_t k = 0; k < gradient.size(); ++k) {
     state.first_moment[k] = options.momentum * state.first_moment[k] + gradient[k] + options.decay * state.parameter[k];
     state.parameter[k] -= rate * state.first_moment[k];

@@ -67,7 +67,7 @@ void compare(Reference&& reference) {
 
 TEST_CASE("AdamW over the store") {
   compare<AdamW>([](auto& state, const Doubles& gradient, float rate, int64_t step) {
-    const duet_adamw_options options = DUET_ADAMW_OPTIONS_INIT;
+    const duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
     reference::adamw(state, gradient, options, rate, step);
   });
 }
@@ -114,8 +114,8 @@ void check_bounded(Options options) {
 }
 
 TEST_CASE("a bounded parameter does not decay and is kept in its bounds, its moving average too") {
-  check_bounded<AdamW>(duet_adamw_options DUET_ADAMW_OPTIONS_INIT);
-  check_bounded<Sgd>(duet_sgd_options DUET_SGD_OPTIONS_INIT);
+  check_bounded<AdamW>(duet_adamw_inputs DUET_ADAMW_INPUTS_INIT);
+  check_bounded<Sgd>(duet_sgd_inputs DUET_SGD_INPUTS_INIT);
 }
 
 // Steps that apply, and one in between that does not: as if that one were not there.
@@ -143,7 +143,7 @@ void check_apply() {
     for (Run* each : {&applied, &plain}) each->store.write(ParameterKind::gradient, gradient);
     const auto before = all(applied);
     updates += apply;
-    flagged.step(context, Tensor::view(&rate, 1), {&updates, 1}, duet_i32_vector(&apply, 1));
+    flagged.step(context, Tensor::view(&rate, 1), {&updates, 1}, duet_i32_const_vector(&apply, 1));
     if (apply) {
       unflagged.step(context, Tensor::view(&rate, 1), {&updates, 1});
       CHECK(all(applied) == all(plain));
@@ -162,7 +162,7 @@ TEST_CASE("a step that does not apply changes nothing, whatever its gradients ar
 
 TEST_CASE("SGD over the store") {
   compare<Sgd>([](auto& state, const Doubles& gradient, float rate, int64_t) {
-    const duet_sgd_options options = DUET_SGD_OPTIONS_INIT;
+    const duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
     reference::sgd(state, gradient, options, rate);
   });
 }

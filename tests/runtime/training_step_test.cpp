@@ -49,8 +49,8 @@ struct Training {
     const Supervision out{tape.make(batch, kClasses), tape.make(batch), tape.make(batch), tape.make(batch),
                           tape.make(batch),           tape.make(2),     tape.make(1),     tape.make(batch)};
     duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
-    inputs.labels = duet_i32_vector(labels.data() + first, batch),
-    inputs.sample_ids = duet_i64_vector(order.data() + first, batch);
+    inputs.labels = duet_i32_const_vector(labels.data() + first, batch),
+    inputs.sample_ids = duet_i64_const_vector(order.data() + first, batch);
     inputs.logits_a = logits_a.matrix(), inputs.logits_v = logits_v.matrix();
     inputs.unread = 0.1, inputs.generality = 0.6;
     inputs.prior = prior.vector(), inputs.ratio = ratio.vector(), inputs.epoch = epoch.vector();
@@ -87,7 +87,7 @@ struct Training {
     duet_triplet_inputs triplet = DUET_TRIPLET_INPUTS_INIT;
     triplet.class_x = triplet.class_y = given.class_q.matrix();
     triplet.trust_x = triplet.trust_y = given.trust.vector();
-    triplet.margin = 0.2f, triplet.paired = 1;
+    triplet.metric = DUET_METRIC_SQEUCLIDEAN, triplet.margin = 0.2f, triplet.paired = 1;
     duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
     distillation.teacher_a = taught[0].embeddings.matrix(), distillation.teacher_v = taught[1].embeddings.matrix();
     distillation.class_a = distillation.class_v = given.class_q.matrix();

@@ -21,6 +21,8 @@ struct Batch {
        labels_y = std::move(Ints(kColumns, 1).assign({0, 1, 2, 1, 0}));
   Ints drawn{kRows, 1};  // distance_weighted's negatives
 
+  duet_mining_draw of_step = DUET_MINING_DRAW_INIT;  // what options() refers to
+
   duet_triplet_inputs options(duet_triplet_mining mining) {
     duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
     options.mining = mining;
@@ -34,8 +36,8 @@ struct Batch {
       options.labels_x = labels_x.vector(), options.labels_y = labels_y.vector();
     }
     if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return options;
-    options.draw = DUET_MINING_DRAW_INIT;
-    options.draw.seed = 5, options.draw.step = duet_i64_vector(&kStep, 1), options.draw.slots = 1;
+    of_step.seed = 5, of_step.step = duet_i64_const_vector(&kStep, 1), of_step.slots = 1;
+    options.draw = &of_step;
     return options;
   }
 
@@ -47,7 +49,9 @@ struct Batch {
     size_t bytes = 0;
     SUCCEED_CALL(duet_mining_workspace(context, &inputs, &bytes));
     Scratch scratch(bytes);
-    SUCCEED_CALL(duet_mining_distance_weighted(context, &inputs, &how, drawn.matrix(), {}, scratch.view()));
+    inputs.draw = &how;
+    SUCCEED_CALL(duet_mining_distance_weighted(
+        context, &inputs, sized<duet_mining_distance_weighted_outputs>({.negatives = drawn.matrix()}), scratch.view()));
   }
 
   // The weight of the triplet (i, p, n) before its hinge, given the distances from anchor i.
@@ -82,7 +86,7 @@ TEST_CASE("triplet: all by weights, and mined by labels") {
     CAPTURE(mining);
     Batch batch;
     const duet_triplet_inputs options = batch.options(mining);
-    if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) batch.draw_negatives(options.draw);
+    if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) batch.draw_negatives(*options.draw);
     const Doubles same = reference::agreement(batch.class_x.values(), batch.class_y.values(), Doubles(kColumns, 1.0),
                                               kRows, kColumns, kClasses, false)
                              .positive;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "kernels/cuda/device.h"
+#include "tests/kernels/optimizer_steps.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
 
@@ -62,15 +63,21 @@ struct Step {
   void run(duet_context* context) {
     duet_dropout_options dropout = DUET_DROPOUT_OPTIONS_INIT;
     dropout.drop_probability = 0.25f, dropout.step = step.vector();
-    SUCCEED_CALL(duet_gather_forward(context, source.matrix(), indices.vector(), rows.matrix()));
-    SUCCEED_CALL(duet_dropout_forward(context, rows.matrix(), &dropout, dropped.matrix()));
-    SUCCEED_CALL(duet_linear_forward(context, &layer, outputs.matrix(), scratch->view()));
-    SUCCEED_CALL(
-        duet_linear_backward(context, &layer, {}, outputs.matrix(), {}, grad_weight.matrix(), {}, scratch->view()));
+    SUCCEED_CALL(duet_gather_forward(
+        context, sized<duet_gather_inputs>({.source = source.matrix(), .indices = indices.vector()}),
+        sized<duet_gather_outputs>({.rows = rows.matrix()})));
+    SUCCEED_CALL(duet_dropout_forward(context, sized<duet_dropout_inputs>({.x = rows.matrix(), .dropout = &dropout}),
+                                      sized<duet_dropout_outputs>({.outputs = dropped.matrix()})));
+    SUCCEED_CALL(duet_linear_forward(context, &layer, sized<duet_linear_outputs>({.outputs = outputs.matrix()}),
+                                     scratch->view()));
+    SUCCEED_CALL(duet_linear_backward(
+        context, &layer,
+        sized<duet_linear_gradients>({.grad_outputs = outputs.matrix(), .grad_weight = grad_weight.matrix()}),
+        scratch->view()));
     const auto flat = [](Floats& of) { return duet_f32_vector(of.data(), of.rows() * of.columns()); };
     const duet_optimizer_slot slot = {flat(weight), flat(grad_weight), first.vector(), second.vector(), {}};
-    const duet_adamw_options adamw = DUET_ADAMW_OPTIONS_INIT;
-    SUCCEED_CALL(duet_adamw_step(context, &slot, 1, &adamw, rate.vector(), step.vector()));
+    const duet_adamw_inputs adamw = DUET_ADAMW_INPUTS_INIT;
+    SUCCEED_CALL(adamw_step(context, &slot, 1, adamw, rate.vector(), step.vector()));
   }
 };
 
@@ -102,13 +109,21 @@ TEST_CASE("an index out of range is refused, and harmless where nothing can be r
   const Floats before = grad, upstream = Draw(4).normals(Step::kBatch, Step::kIn);
   step.set(1);
   for (int64_t i = 0; i < Step::kBatch; ++i) step.indices.at(i) = i % 2 ? int64_t{1} << 40 : -1;
-  FAIL_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()),
+  FAIL_CALL(duet_gather_forward(
+                context, sized<duet_gather_inputs>({.source = step.source.matrix(), .indices = step.indices.vector()}),
+                sized<duet_gather_outputs>({.rows = step.rows.matrix()})),
             DUET_STATUS_INVALID_ARGUMENT, "indices[0]: expected 0 to 19, got -1");
   duet::cuda::begin_capture(context.stream());
   Floats from = upstream;
-  SUCCEED_CALL(duet_gather_forward(context, step.source.matrix(), step.indices.vector(), step.rows.matrix()));
-  SUCCEED_CALL(duet_gather_labels(context, labels.vector(), step.indices.vector(), picked.vector()));
-  SUCCEED_CALL(duet_gather_backward(context, step.indices.vector(), from.matrix(), grad.matrix()));
+  SUCCEED_CALL(duet_gather_forward(
+      context, sized<duet_gather_inputs>({.source = step.source.matrix(), .indices = step.indices.vector()}),
+      sized<duet_gather_outputs>({.rows = step.rows.matrix()})));
+  SUCCEED_CALL(duet_gather_labels(
+      context, sized<duet_gather_labels_inputs>({.source = labels.vector(), .indices = step.indices.vector()}),
+      sized<duet_gather_labels_outputs>({.labels = picked.vector()})));
+  SUCCEED_CALL(
+      duet_gather_backward(context, sized<duet_gather_inputs>({.indices = step.indices.vector()}),
+                           sized<duet_gather_gradients>({.grad_rows = from.matrix(), .grad_source = grad.matrix()})));
   const duet::cuda::Graph graph = duet::cuda::end_capture(context.stream());
   step.rows.fill(0);
   graph.replay(context.stream());

@@ -95,10 +95,11 @@ TEST_CASE("what stores no n x m matrix needs less than 4 GiB of workspace at n =
     distillation.class_a = distillation.class_v = classes, distillation.scale = distillation.teacher_scale = one;
     fits("distillation", duet_distillation_workspace(context, &distillation, &bytes));
     duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
-    mining.x = mining.y = rows, mining.labels_x = mining.labels_y = labels;
+    mining.x = mining.y = rows, mining.labels_x = mining.labels_y = labels, mining.metric = DUET_METRIC_SQEUCLIDEAN;
     fits("mining", duet_mining_workspace(context, &mining, &bytes));
     duet_triplet_inputs triplet = DUET_TRIPLET_INPUTS_INIT;
     triplet.x = triplet.y = rows, triplet.class_x = triplet.class_y = classes, triplet.margin = 0.2f;
+    triplet.metric = DUET_METRIC_SQEUCLIDEAN;
     fits("triplet", duet_triplet_workspace(context, &triplet, &bytes));
     duet_retrieval_inputs retrieval = DUET_RETRIEVAL_INPUTS_INIT;
     retrieval.queries = retrieval.gallery = rows;

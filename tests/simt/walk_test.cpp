@@ -69,30 +69,41 @@ Outputs walk(Problem& p, duet_precision precision, int multiprocessors, int64_t 
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
   distance.x = p.x.matrix(), distance.y = p.y.matrix(), distance.metric = DUET_METRIC_EUCLIDEAN;
   call(context, distance, duet_distance_workspace, [&](duet_workspace scratch) {
-    return duet_distance_forward(&context, &distance, out.distances.matrix(), scratch);
+    return duet_distance_forward(&context, &distance,
+                                 sized<duet_distance_outputs>({.distances = out.distances.matrix()}), scratch);
   });
 
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   alignment.a = p.x.matrix(), alignment.v = p.y.matrix(), alignment.scale = p.scale.vector();
   call(context, alignment, duet_alignment_workspace, [&](duet_workspace scratch) {
-    return duet_alignment_forward(&context, &alignment, out.lse_row.vector(), out.lse_column.vector(), scratch);
+    return duet_alignment_forward(
+        &context, &alignment,
+        sized<duet_alignment_outputs>({.lse_row = out.lse_row.vector(), .lse_column = out.lse_column.vector()}),
+        scratch);
   });
 
   duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
   mining.x = p.x.matrix(), mining.y = p.y.matrix(), mining.labels_x = p.labels_x.vector(),
-  mining.labels_y = p.labels_y.vector();
-  duet_mining_hard_outputs rows = DUET_MINING_HARD_OUTPUTS_INIT, columns = DUET_MINING_HARD_OUTPUTS_INIT;
+  mining.labels_y = p.labels_y.vector(), mining.metric = DUET_METRIC_SQEUCLIDEAN;
+  duet_mining_hard_side rows = DUET_MINING_HARD_SIDE_INIT, columns = DUET_MINING_HARD_SIDE_INIT;
   rows.positive_index = out.positives.vector(), columns.negative_index = out.negatives.vector();
-  call(context, mining, duet_mining_workspace,
-       [&](duet_workspace scratch) { return duet_mining_hard(&context, &mining, &rows, &columns, scratch); });
+  call(context, mining, duet_mining_workspace, [&](duet_workspace scratch) {
+    return duet_mining_hard(&context, &mining, sized<duet_mining_hard_outputs>({.rows = &rows, .columns = &columns}),
+                            scratch);
+  });
 
   duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
   distillation.student_a = p.x.matrix(), distillation.student_v = p.y.matrix();
   distillation.teacher_a = p.teacher_x.matrix(), distillation.teacher_v = p.teacher_y.matrix();
   distillation.scale = p.scale.vector(), distillation.teacher_scale = p.scale.vector();
   call(context, distillation, duet_distillation_workspace, [&](duet_workspace scratch) {
-    return duet_distillation_forward(&context, &distillation, out.row_loss.vector(), out.column_loss.vector(),
-                                     out.row_statistics.matrix(), out.column_statistics.matrix(), scratch);
+    return duet_distillation_forward(
+        &context, &distillation,
+        sized<duet_distillation_outputs>({.row_loss = out.row_loss.vector(),
+                                          .column_loss = out.column_loss.vector(),
+                                          .row_statistics = out.row_statistics.matrix(),
+                                          .column_statistics = out.column_statistics.matrix()}),
+        scratch);
   });
   return out;
 }
@@ -155,11 +166,17 @@ TEST_CASE("nor do the tiles of a gradient's products") {
     duet_context context = context_of(DUET_PRECISION_BF16, 2, static_cast<int64_t>(device.shared_bytes));
     Floats distances(kRows, kColumns);
     std::pair<Floats, Floats> out{Floats(kRows, kWidth).fill(1), Floats(kColumns, kWidth).fill(1)};
-    call(context, inputs, duet_distance_workspace,
-         [&](duet_workspace scratch) { return duet_distance_forward(&context, &inputs, distances.matrix(), scratch); });
     call(context, inputs, duet_distance_workspace, [&](duet_workspace scratch) {
-      return duet_distance_backward(&context, &inputs, distances.matrix(), upstream.matrix(), out.first.matrix(),
-                                    out.second.matrix(), scratch);
+      return duet_distance_forward(&context, &inputs, sized<duet_distance_outputs>({.distances = distances.matrix()}),
+                                   scratch);
+    });
+    call(context, inputs, duet_distance_workspace, [&](duet_workspace scratch) {
+      return duet_distance_backward(&context, &inputs,
+                                    sized<duet_distance_gradients>({.distances = distances.matrix(),
+                                                                    .grad_distances = upstream.matrix(),
+                                                                    .grad_x = out.first.matrix(),
+                                                                    .grad_y = out.second.matrix()}),
+                                    scratch);
     });
     simt::play({});
     return out;

@@ -13,10 +13,13 @@
 #include <random>
 #include <vector>
 
+#include "kernels/core/sized.h"
 #include "kernels/duet.h"
 #include "tests/support/device.h"
 
 namespace duet::test {
+
+using duet::sized;
 
 using Doubles = std::vector<double>;  // a row-major matrix of the reference, its shape known from the context
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "operations.h"
+
 enum { kRows = 5, kColumns = 7, kWidth = 3 };
 
 static void fail(const char* what) {
@@ -59,16 +61,16 @@ static double score(int i, int j) {
 static void test_distance(duet_context* context) {
   float distances[kRows * kColumns];
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
-  duet_matrix out;
+  duet_distance_outputs outputs = DUET_DISTANCE_OUTPUTS_INIT;
   size_t bytes = 0;
   int i, j;
   poison(distances, kRows * kColumns);
-  out = duet_f32_matrix(distances, kRows, kColumns);
-  inputs.x = duet_f32_matrix(a, kRows, kWidth);
-  inputs.y = duet_f32_matrix(v, kColumns, kWidth);
+  outputs.distances = duet_f32_matrix(distances, kRows, kColumns);
+  inputs.x = duet_f32_const_matrix(a, kRows, kWidth);
+  inputs.y = duet_f32_const_matrix(v, kColumns, kWidth);
   inputs.metric = DUET_METRIC_SQEUCLIDEAN;
   succeed(duet_distance_workspace(context, &inputs, &bytes), "duet_distance_workspace");
-  succeed(duet_distance_forward(context, &inputs, out, workspace(bytes)), "duet_distance_forward");
+  succeed(duet_distance_forward(context, &inputs, &outputs, workspace(bytes)), "duet_distance_forward");
   for (i = 0; i < kRows; ++i)
     for (j = 0; j < kColumns; ++j) {
       double expected = 0;
@@ -78,12 +80,13 @@ static void test_distance(duet_context* context) {
     }
 
   /* Misuse is a status and a text that names argument, expected and actual. */
-  out.columns = kColumns - 1;
-  if (duet_distance_forward(context, &inputs, out, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
+  outputs.distances.columns = kColumns - 1;
+  if (duet_distance_forward(context, &inputs, &outputs, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
     fail("a wrong shape was accepted");
-  if (strstr(duet_last_error(), "distances: expected 5 x 7, got 5 x 6") == NULL) fail("a wrong shape was not named");
-  out.columns = kColumns;
-  if (duet_distance_forward(NULL, &inputs, out, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
+  if (strstr(duet_last_error(), "outputs.distances: expected 5 x 7, got 5 x 6") == NULL)
+    fail("a wrong shape was not named");
+  outputs.distances.columns = kColumns;
+  if (duet_distance_forward(NULL, &inputs, &outputs, workspace(bytes)) != DUET_STATUS_INVALID_ARGUMENT)
     fail("a null context was accepted");
   if (strcmp(duet_status_name(DUET_STATUS_INVALID_ARGUMENT), "DUET_STATUS_INVALID_ARGUMENT") != 0)
     fail("duet_status_name");
@@ -96,29 +99,30 @@ static void test_infonce(duet_context* context) {
       column_statistics[kColumns * DUET_CONTRASTIVE_STATISTICS];
   float grad_a[kRows * kWidth];
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
-  const duet_matrix no_matrix = {0};
-  const duet_vector no_vector = {0};
-  duet_matrix rows, columns;
+  duet_contrastive_outputs outputs = DUET_CONTRASTIVE_OUTPUTS_INIT;
+  duet_contrastive_gradients gradients = DUET_CONTRASTIVE_GRADIENTS_INIT;
   duet_workspace scratch;
   size_t bytes = 0;
   int i, j, k;
   poison(row_loss, kRows), poison(column_loss, kColumns), poison(row_statistics, kRows * DUET_CONTRASTIVE_STATISTICS),
       poison(column_statistics, kColumns * DUET_CONTRASTIVE_STATISTICS);
-  rows = duet_f32_matrix(row_statistics, kRows, DUET_CONTRASTIVE_STATISTICS);
-  columns = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
+  outputs.row_loss = duet_f32_vector(row_loss, kRows);
+  outputs.column_loss = duet_f32_vector(column_loss, kColumns);
+  outputs.row_statistics = duet_f32_matrix(row_statistics, kRows, DUET_CONTRASTIVE_STATISTICS);
+  outputs.column_statistics = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
+  gradients.row_statistics = duet_matrix_as_const(outputs.row_statistics);
+  gradients.column_statistics = duet_matrix_as_const(outputs.column_statistics);
+  gradients.row_weight = duet_f32_const_vector(row_weight, kRows);
+  gradients.grad_a = duet_f32_matrix(grad_a, kRows, kWidth);
   inputs.kind = DUET_CONTRASTIVE_KIND_INFONCE;
-  inputs.a = duet_f32_matrix(a, kRows, kWidth);
-  inputs.v = duet_f32_matrix(v, kColumns, kWidth);
-  inputs.scale = duet_f32_vector(&scale, 1);
+  inputs.a = duet_f32_const_matrix(a, kRows, kWidth);
+  inputs.v = duet_f32_const_matrix(v, kColumns, kWidth);
+  inputs.scale = duet_f32_const_vector(&scale, 1);
   succeed(duet_contrastive_workspace(context, &inputs, &bytes), "duet_contrastive_workspace");
   scratch = workspace(bytes);
-  succeed(duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows),
-                                   duet_f32_vector(column_loss, kColumns), rows, columns, scratch),
-          "duet_contrastive_forward");
+  succeed(duet_contrastive_forward(context, &inputs, &outputs, scratch), "duet_contrastive_forward");
   for (k = 0; k < kRows * kWidth; ++k) grad_a[k] = 1; /* backward adds */
-  succeed(duet_contrastive_backward(context, &inputs, rows, columns, duet_f32_vector(row_weight, kRows), no_vector,
-                                    duet_f32_matrix(grad_a, kRows, kWidth), no_matrix, no_vector, no_vector, scratch),
-          "duet_contrastive_backward");
+  succeed(duet_contrastive_backward(context, &inputs, &gradients, scratch), "duet_contrastive_backward");
   for (i = 0; i < kRows; ++i) {
     double sum = 0;
     for (j = 0; j < kColumns; ++j) sum += exp(scale * score(i, j));
@@ -132,9 +136,7 @@ static void test_infonce(duet_context* context) {
 
   if (bytes > 0) {
     scratch.bytes = bytes - 1;
-    if (duet_contrastive_forward(context, &inputs, duet_f32_vector(row_loss, kRows),
-                                 duet_f32_vector(column_loss, kColumns), rows, columns,
-                                 scratch) != DUET_STATUS_WORKSPACE_TOO_SMALL)
+    if (duet_contrastive_forward(context, &inputs, &outputs, scratch) != DUET_STATUS_WORKSPACE_TOO_SMALL)
       fail("a small workspace was accepted");
   }
 }
@@ -149,16 +151,17 @@ static void expect_refused(duet_status status, const char* part) {
    places, arguments nobody reads. */
 static void test_misuse(duet_context* context) {
   float scale = 2, out[kRows * kColumns], kappa[kRows] = {0};
+  duet_alignment_outputs outputs = DUET_ALIGNMENT_OUTPUTS_INIT;
+  const duet_alignment_outputs empty = DUET_ALIGNMENT_OUTPUTS_INIT;
   size_t bytes = 0;
   const int numbers[] = {-1, 4, 1000000};
-  const duet_vector no_vector = {0};
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
   duet_workspace scratch;
   int k;
-  alignment.a = duet_f32_matrix(a, kRows, kWidth);
-  alignment.v = duet_f32_matrix(v, kColumns, kWidth);
-  alignment.scale = duet_f32_vector(&scale, 1);
+  alignment.a = duet_f32_const_matrix(a, kRows, kWidth);
+  alignment.v = duet_f32_const_matrix(v, kColumns, kWidth);
+  alignment.scale = duet_f32_const_vector(&scale, 1);
   succeed(duet_alignment_workspace(context, &alignment, &bytes), "duet_alignment_workspace");
   scratch = workspace(bytes);
   for (k = 0; k < 3; ++k) {
@@ -171,11 +174,17 @@ static void test_misuse(duet_context* context) {
     memcpy(&wrong.v.dtype, &numbers[k], sizeof wrong.v.dtype);
     expect_refused(duet_alignment_workspace(context, &wrong, &bytes), "inputs.v: expected dtype f32, got ");
   }
-  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(out, kRows),
-                                        duet_f32_vector(out + kRows - 1, kColumns), scratch),
-                 "lse_column: shares memory with lse_row");
-  expect_refused(duet_alignment_forward(context, &alignment, duet_f32_vector(a, kRows), no_vector, scratch),
-                 "lse_row: shares memory with inputs.a");
+  outputs.lse_row = duet_f32_vector(out, kRows);
+  outputs.lse_column = duet_f32_vector(out + kRows - 1, kColumns);
+  expect_refused(duet_alignment_forward(context, &alignment, &outputs, scratch),
+                 "outputs.lse_column: shares memory with outputs.lse_row");
+  outputs = empty;
+  outputs.lse_row = duet_f32_vector(a, kRows);
+  expect_refused(duet_alignment_forward(context, &alignment, &outputs, scratch),
+                 "outputs.lse_row: shares memory with inputs.a");
+  alignment.v.reserved = 1;
+  expect_refused(duet_alignment_workspace(context, &alignment, &bytes), "inputs.v: expected 0 in reserved, got 1");
+  alignment.v.reserved = 0;
   alignment.struct_size = 0;
   expect_refused(duet_alignment_workspace(context, &alignment, &bytes), "inputs.struct_size: expected ");
   expect_refused(duet_alignment_workspace(context, &alignment, &bytes), " as the struct's _INIT sets it, got 0");
@@ -188,7 +197,7 @@ static void test_misuse(duet_context* context) {
   expect_refused(duet_distillation_workspace(context, &distillation, &bytes),
                  "inputs.first_column: expected 0 or more, got -1");
   distillation.first_column = 0;
-  distillation.kappa_a = duet_f32_vector(kappa, kRows);
+  distillation.kappa_a = duet_f32_const_vector(kappa, kRows);
   expect_refused(duet_distillation_workspace(context, &distillation, &bytes),
                  "inputs.kappa_a: expected null without inputs.class_a and class_v");
 }
@@ -203,10 +212,11 @@ static void test_step(duet_context* context) {
   float rate = NAN, moved = 3, reported[kSlots] = {NAN, NAN};
   int64_t number = -1, indices[2] = {-1, -1}, seen[3], verdict[kSlots];
   int32_t apply = -1, done = -1, count = -1;
-  duet_step_reason reason = {{0}, {0}, 0};
+  duet_step_reason reason;
   duet_step_move move;
-  duet_vector report_of;
+  duet_const_vector report_of;
   duet_step_mail mail = DUET_STEP_MAIL_INIT;
+  duet_step_begin_outputs taken = DUET_STEP_BEGIN_OUTPUTS_INIT;
   duet_step_decision decision = DUET_STEP_DECISION_INIT;
   duet_step_counters counted = DUET_STEP_COUNTERS_INIT;
   duet_step_report report = DUET_STEP_REPORT_INIT;
@@ -222,32 +232,31 @@ static void test_step(duet_context* context) {
   succeed(duet_memory_allocate(context, sizeof zeros, &counters), "duet_memory_allocate");
   succeed(duet_pinned_allocate(context, sizeof verdict, &verdicts), "duet_pinned_allocate");
   succeed(duet_memory_fill(context, counters, 0, sizeof zeros), "duet_memory_fill");
-  mail.values = duet_f32_matrix(rates, kSlots, 1);
-  mail.integers.data = (void*)numbers, mail.integers.rows = kSlots,
-  mail.integers.columns = mail.integers.row_stride = 1;
-  mail.indices.data = (void*)rows, mail.indices.rows = kSlots, mail.indices.columns = mail.indices.row_stride = 2;
-  mail.integers.dtype = mail.indices.dtype = DUET_DTYPE_I64;
+  memset(&reason, 0, sizeof reason);
+  mail.values = duet_f32_const_matrix(rates, kSlots, 1);
+  mail.integers = duet_i64_const_matrix(numbers, kSlots, 1);
+  mail.indices = duet_i64_const_matrix(rows, kSlots, 2);
   counted.begun = duet_i64_vector(counters, 1);
   counted.updates = duet_i64_vector((int64_t*)counters + 1, 1);
   counted.failed = duet_i64_vector((int64_t*)counters + 2, 1);
   move.to = duet_f32_vector(&moved, 1);
-  move.from = duet_f32_vector(&start, 1);
-  report_of = move.to;
-  decision.total = duet_f32_vector(&total, 1);
+  move.from = duet_f32_const_vector(&start, 1);
+  report_of = duet_vector_as_const(move.to);
+  decision.total = duet_f32_const_vector(&total, 1);
   decision.reasons = &reason, decision.reason_count = 1;
   decision.moves = &move, decision.move_count = 1;
   decision.reported = &report_of, decision.reported_count = 1;
-  report.verdicts.data = verdicts, report.verdicts.rows = kSlots,
-  report.verdicts.columns = report.verdicts.row_stride = 1;
-  report.verdicts.dtype = DUET_DTYPE_I64;
+  report.apply = duet_i32_vector(&apply, 1);
+  report.verdicts = duet_i64_matrix(verdicts, kSlots, 1);
   report.values = duet_f32_matrix(reported, kSlots, 1);
   succeed(duet_event_create(context, &event), "duet_event_create");
-  for (count = 0; count < kSlots; ++count)
-    succeed(duet_step_begin(context, &mail, counted.begun, duet_f32_vector(&rate, 1), duet_i64_vector(&number, 1),
-                            duet_i64_vector(indices, 2)),
-            "duet_step_begin");
+  taken.begun = counted.begun;
+  taken.values = duet_f32_vector(&rate, 1);
+  taken.integers = duet_i64_vector(&number, 1);
+  taken.indices = duet_i64_vector(indices, 2);
+  for (count = 0; count < kSlots; ++count) succeed(duet_step_begin(context, &mail, &taken), "duet_step_begin");
   if (rate != 0.5f || number != 8 || indices[0] != 4 || indices[1] != 0) fail("the second slot's mail");
-  succeed(duet_step_decide(context, &decision, &counted, duet_i32_vector(&apply, 1), &report), "duet_step_decide");
+  succeed(duet_step_decide(context, &decision, &counted, &report), "duet_step_decide");
   succeed(duet_event_record(context, event), "duet_event_record");
   succeed(duet_event_done(event, &done), "duet_event_done");
   succeed(duet_context_synchronize(context), "duet_context_synchronize");
@@ -276,6 +285,7 @@ int main(void) {
   test_infonce(context);
   test_misuse(context);
   test_step(context);
+  test_operations(context);
   duet_context_destroy(context);
   printf("duet %s through its C interface: SIMD %s\n", duet_version(), duet_simd_target());
   return 0;
