@@ -69,12 +69,12 @@ bool merge_right() {
   const int64_t n = 300, m = 1000;
   const int tile_columns = 64;
   const duet_context device = context();
-  const Memory64 memory(bytes_of<cuda::PairSums>(n, m, tile_columns, cuda::Shift::no, cuda::Cross::no));
+  const Memory64 memory(bytes_of<cuda::SweepSums>(n, m, tile_columns, cuda::Shift::no, cuda::Cross::no));
   Workspace pieces(memory.view());
-  const cuda::PairSums sums(pieces, n, m, tile_columns, cuda::Shift::no, cuda::Cross::no);
+  const cuda::SweepSums sums(pieces, n, m, tile_columns, cuda::Shift::no, cuda::Cross::no);
   sums.begin(device);
-  std::fill_n(sums.row_partials().sum, sums.row_partials().stride * 16, 1.0f);
-  std::fill_n(sums.column_partials().sum, sums.column_partials().stride * 3, 1.0f);
+  std::fill_n(sums.partials().rows.sum, sums.partials().rows.stride * 16, 1.0f);
+  std::fill_n(sums.partials().columns.sum, sums.partials().columns.stride * 3, 1.0f);
   cuda::merge_sums(device, {0, 0, static_cast<int>(n), static_cast<int>(m)}, tile_columns, {&sums});
   bool right = true;
   for (int64_t i = 0; i < n; ++i) right = right && sums.rows()[i].sum == 16;
