@@ -43,8 +43,18 @@ void add_exponent_rounding(const Values& value, const Loss& loss, const Doubles&
                            const Doubles& weight, reference::RowTerms& terms, int64_t n, int64_t m) {
   for (int64_t i = 0; i < n; ++i) {
     double largest = 1;
-    for (int64_t j = 0; j < m; ++j) largest = std::max(largest, loss.exponent(dots[static_cast<size_t>(i * m + j)]));
+    for (int64_t j = 0; j < m; ++j) {
+      const double exponent = loss.exponent(dots[static_cast<size_t>(i * m + j)]);
+      largest = std::isnan(exponent) ? kNaN : std::max(exponent, largest);
+      if (std::isnan(largest)) break;
+    }
     double& of_row = terms.loss[static_cast<size_t>(i)];
+    // METHOD.md 4: past it, and of features that are not finite, nothing is said.
+    if (!(largest <= kLargestScore)) {
+      of_row = kNaN;
+      std::fill_n(terms.grad_s.begin() + i * m, m, kNaN);
+      continue;
+    }
     of_row = value.moved(of_row, largest * std::max(1.0, reference::count_of(pairs.positive, i, m)));
     for (int64_t j = 0; j < m; ++j) {
       const size_t k = static_cast<size_t>(i * m + j);
