@@ -1,4 +1,5 @@
-"""The C interface of duet (kernels/duet.h) through ctypes, as far as the comparisons need it: the very arrays that the peers read."""
+"""The C interface of duet (kernels/duet.h) through ctypes, as far as the comparisons need it: the very arrays that the
+peers read."""
 import ctypes
 from ctypes import POINTER, Structure, byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p, sizeof
 
@@ -23,11 +24,19 @@ class Workspace(Structure):
 
 
 class ContextOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("device", c_int), ("device_index", c_int32), ("threads", c_int32), ("precision", c_int), ("stream", c_void_p)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("device", c_int),
+        ("device_index", c_int32),
+        ("threads", c_int32),
+        ("precision", c_int),
+        ("stream", c_void_p),
+    ]
 
 
 def _struct(name, fields):
-    """A struct of the interface: struct_size first; matrices, vectors and scalars by the words that stand before each group of names."""
+    """A struct of the interface: struct_size first; matrices, vectors and scalars by the words that stand before each
+    group of names."""
     kinds = {"m": Matrix, "v": Vector, "i32": c_int32, "i64": c_int64, "enum": c_int, "f32": c_float, "u64": c_uint64}
     members = [("struct_size", c_size_t)]
     for group in fields.split(";"):
@@ -39,27 +48,57 @@ def _struct(name, fields):
 DistanceInputs = _struct("DistanceInputs", "m x y; enum metric")
 AlignmentInputs = _struct("AlignmentInputs", "enum score; m a v; v scale")
 ContrastiveInputs = _struct(
-    "ContrastiveInputs", "enum kind; m a v class_a class_v; v trust_a trust_v scale bias; i32 paired; i64 first_row first_column")
+    "ContrastiveInputs",
+    "enum kind; m a v class_a class_v; v trust_a trust_v scale bias; i32 paired; i64 first_row first_column",
+)
 DistillationInputs = _struct(
     "DistillationInputs",
-    "m student_a student_v teacher_a teacher_v class_a class_v; v trust_a trust_v kappa_a kappa_v scale teacher_scale; i32 paired; i64 first_row first_column")
+    "m student_a student_v teacher_a teacher_v class_a class_v; "
+    "v trust_a trust_v kappa_a kappa_v scale teacher_scale; i32 paired; i64 first_row first_column",
+)
 MiningInputs = _struct("MiningInputs", "m x y; v labels_x labels_y; enum metric; i64 first_row first_column")
 MiningHardOutputs = _struct("MiningHardOutputs", "v positive_index negative_index positive_distance negative_distance")
 RetrievalInputs = _struct(
-    "RetrievalInputs", "m queries gallery; v query_labels gallery_labels; i32 paired; i64 first_row first_column; v query_groups gallery_groups cutoffs")
+    "RetrievalInputs",
+    "m queries gallery; v query_labels gallery_labels; i32 paired; i64 first_row first_column; "
+    "v query_groups gallery_groups cutoffs",
+)
 RetrievalOutputs = _struct(
     "RetrievalOutputs",
-    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall")
+    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; "
+    "m pair_recall",
+)
 
 
 class MiningDraw(Structure):
-    _fields_ = [("struct_size", c_size_t), ("seed", c_uint64), ("step", Vector), ("slots", c_int64), ("total_columns", c_int64)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("seed", c_uint64),
+        ("step", Vector),
+        ("slots", c_int64),
+        ("total_columns", c_int64),
+    ]
 
 
 class TripletInputs(Structure):
-    _fields_ = [("struct_size", c_size_t), ("x", Matrix), ("y", Matrix), ("class_x", Matrix), ("class_y", Matrix), ("trust_x", Vector),
-                ("trust_y", Vector), ("labels_x", Vector), ("labels_y", Vector), ("metric", c_int), ("mining", c_int), ("margin", c_float),
-                ("paired", c_int32), ("first_row", c_int64), ("first_column", c_int64), ("draw", MiningDraw)]
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("x", Matrix),
+        ("y", Matrix),
+        ("class_x", Matrix),
+        ("class_y", Matrix),
+        ("trust_x", Vector),
+        ("trust_y", Vector),
+        ("labels_x", Vector),
+        ("labels_y", Vector),
+        ("metric", c_int),
+        ("mining", c_int),
+        ("margin", c_float),
+        ("paired", c_int32),
+        ("first_row", c_int64),
+        ("first_column", c_int64),
+        ("draw", MiningDraw),
+    ]
 
 
 def view(array):

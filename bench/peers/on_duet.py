@@ -36,11 +36,17 @@ class OnDuet:
 
     def alignment(self, x, threads):
         lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
-        inputs = duet.make(duet.AlignmentInputs, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32), score=duet.INNER)
+        inputs = duet.make(
+            duet.AlignmentInputs, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32), score=duet.INNER
+        )
 
         def call():
             if not s:
-                s.update(rows=np.empty(n, np.float32), columns=np.empty(n, np.float32), workspace=lib.workspace("alignment", inputs))
+                s.update(
+                    rows=np.empty(n, np.float32),
+                    columns=np.empty(n, np.float32),
+                    workspace=lib.workspace("alignment", inputs),
+                )
             lib.run("alignment_forward", inputs, s["rows"], s["columns"], s["workspace"])
             return {"rows": s["rows"], "columns": s["columns"]}
 
@@ -52,31 +58,69 @@ class OnDuet:
 
         def call():
             if not s:
-                s.update(workspace=lib.workspace(operation, inputs), rows=np.empty(n, np.float32), columns=np.empty(n, np.float32),
-                         row_statistics=np.empty((n, statistics), np.float32), column_statistics=np.empty((n, statistics), np.float32))
+                s.update(
+                    workspace=lib.workspace(operation, inputs),
+                    rows=np.empty(n, np.float32),
+                    columns=np.empty(n, np.float32),
+                    row_statistics=np.empty((n, statistics), np.float32),
+                    column_statistics=np.empty((n, statistics), np.float32),
+                )
                 if backward:
                     s.update(grad_a=np.empty_like(x["a"]), grad_v=np.empty_like(x["v"]))
-            lib.run(operation + "_forward", inputs, s["rows"], s["columns"], s["row_statistics"], s["column_statistics"], s["workspace"])
+            lib.run(
+                operation + "_forward",
+                inputs,
+                s["rows"],
+                s["columns"],
+                s["row_statistics"],
+                s["column_statistics"],
+                s["workspace"],
+            )
             s["loss"] = float(s["rows"] @ row_weight + s["columns"] @ column_weight)
             if backward:
                 s["grad_a"].fill(0), s["grad_v"].fill(0)
-                lib.run(operation + "_backward", inputs, s["row_statistics"], s["column_statistics"], row_weight, column_weight, s["grad_a"],
-                        s["grad_v"], *[duet.Vector()] * unused, s["workspace"])
+                lib.run(
+                    operation + "_backward",
+                    inputs,
+                    s["row_statistics"],
+                    s["column_statistics"],
+                    row_weight,
+                    column_weight,
+                    s["grad_a"],
+                    s["grad_v"],
+                    *[duet.Vector()] * unused,
+                    s["workspace"],
+                )
             return s
 
         return call, lambda s: {"loss": s["loss"], **(gradients(s) if backward else {})}
 
     def infonce(self, x, threads):
         n = len(x["a"])
-        inputs = duet.make(duet.ContrastiveInputs, kind=duet.INFONCE, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32))
+        inputs = duet.make(
+            duet.ContrastiveInputs, kind=duet.INFONCE, a=x["a"], v=x["v"], scale=np.array([SCALE], np.float32)
+        )
         half = np.full(n, 0.5 / n, np.float32)
         return self._two_sided(x, threads, "contrastive", inputs, 3, half, half, unused=2)
 
     def distillation(self, x, threads, soft=True, backward=True):
         n = len(x["a"])
-        agreement = {name: x[name] for name in ("class_a", "class_v", "trust_a", "trust_v", "kappa_a", "kappa_v")} if soft else {}
-        inputs = duet.make(duet.DistillationInputs, student_a=x["a"], student_v=x["v"], teacher_a=x["teacher_a"], teacher_v=x["teacher_v"],
-                           scale=np.array([SCALE], np.float32), teacher_scale=np.array([TEACHER_SCALE], np.float32), paired=1, **agreement)
+        agreement = (
+            {name: x[name] for name in ("class_a", "class_v", "trust_a", "trust_v", "kappa_a", "kappa_v")}
+            if soft
+            else {}
+        )
+        inputs = duet.make(
+            duet.DistillationInputs,
+            student_a=x["a"],
+            student_v=x["v"],
+            teacher_a=x["teacher_a"],
+            teacher_v=x["teacher_v"],
+            scale=np.array([SCALE], np.float32),
+            teacher_scale=np.array([TEACHER_SCALE], np.float32),
+            paired=1,
+            **agreement,
+        )
         weights = [x[name] / np.float32(2 * n) for name in ("trust_a", "trust_v")]
         return self._two_sided(x, threads, "distillation", inputs, 5, *weights, unused=1, backward=backward)
 
@@ -88,7 +132,9 @@ class OnDuet:
 
     def mining(self, x, threads):
         lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
-        inputs = duet.make(duet.MiningInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"], metric=duet.EUCLIDEAN)
+        inputs = duet.make(
+            duet.MiningInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"], metric=duet.EUCLIDEAN
+        )
         names = [name for name, _ in duet.MiningHardOutputs._fields_[1:]]
 
         def call():
@@ -97,7 +143,9 @@ class OnDuet:
                     s[side] = {name: np.empty(n, np.int32 if "index" in name else np.float32) for name in names}
                     s[side + "_outputs"] = duet.make(duet.MiningHardOutputs, **s[side])
                 s["workspace"] = lib.workspace("mining", inputs)
-            lib.run("mining_hard", inputs, duet.byref(s["rows_outputs"]), duet.byref(s["columns_outputs"]), s["workspace"])
+            lib.run(
+                "mining_hard", inputs, duet.byref(s["rows_outputs"]), duet.byref(s["columns_outputs"]), s["workspace"]
+            )
             return {side: (s[side]["positive_index"], s[side]["negative_index"]) for side in ("rows", "columns")}
 
         return call, lambda mined: pair_distances(x, mined)
@@ -109,29 +157,76 @@ class OnDuet:
 
         def call():
             if not s:
-                s.update(workspace=lib.workspace("triplet", inputs), loss_rows=np.empty(n, np.float32), active_rows=np.empty(n, np.float32),
-                         loss=np.empty(1, np.float32), active=np.empty(1, np.float32))
+                s.update(
+                    workspace=lib.workspace("triplet", inputs),
+                    loss_rows=np.empty(n, np.float32),
+                    active_rows=np.empty(n, np.float32),
+                    loss=np.empty(1, np.float32),
+                    active=np.empty(1, np.float32),
+                )
                 s.update({name: np.empty_like(x["a"]) for name in ("sum_a", "sum_v", "grad_a", "grad_v")})
             s["grad_a"].fill(0), s["grad_v"].fill(0)
-            lib.run("triplet_forward_gradient", inputs, s["loss_rows"], s["active_rows"], s["sum_a"], s["sum_v"], s["workspace"])
+            lib.run(
+                "triplet_forward_gradient",
+                inputs,
+                s["loss_rows"],
+                s["active_rows"],
+                s["sum_a"],
+                s["sum_v"],
+                s["workspace"],
+            )
             lib.call("triplet_loss", lib.context, s["loss_rows"], s["active_rows"], s["loss"], s["active"])
-            lib.call("triplet_add_gradient", lib.context, s["active"], one, s["sum_a"], s["sum_v"], s["grad_a"], s["grad_v"])
+            lib.call(
+                "triplet_add_gradient", lib.context, s["active"], one, s["sum_a"], s["sum_v"], s["grad_a"], s["grad_v"]
+            )
             return s
 
         return call, lambda s: {"loss": float(s["loss"][0]), **gradients(s)}
 
     def triplet_soft(self, x, threads, margin=MARGIN):
-        return self._triplet(x, threads, duet.make(duet.TripletInputs, x=x["a"], y=x["v"], class_x=x["class_a"], class_y=x["class_v"],
-                                                   trust_x=x["trust_a"], trust_y=x["trust_v"], metric=duet.SQEUCLIDEAN, mining=duet.ALL,
-                                                   margin=margin, paired=1))
+        return self._triplet(
+            x,
+            threads,
+            duet.make(
+                duet.TripletInputs,
+                x=x["a"],
+                y=x["v"],
+                class_x=x["class_a"],
+                class_y=x["class_v"],
+                trust_x=x["trust_a"],
+                trust_y=x["trust_v"],
+                metric=duet.SQEUCLIDEAN,
+                mining=duet.ALL,
+                margin=margin,
+                paired=1,
+            ),
+        )
 
     def triplet_labels(self, x, threads, margin=MARGIN):
-        return self._triplet(x, threads, duet.make(duet.TripletInputs, x=x["a"], y=x["v"], labels_x=x["labels_a"], labels_y=x["labels_v"],
-                                                   metric=duet.SQEUCLIDEAN, mining=duet.ALL, margin=margin))
+        return self._triplet(
+            x,
+            threads,
+            duet.make(
+                duet.TripletInputs,
+                x=x["a"],
+                y=x["v"],
+                labels_x=x["labels_a"],
+                labels_y=x["labels_v"],
+                metric=duet.SQEUCLIDEAN,
+                mining=duet.ALL,
+                margin=margin,
+            ),
+        )
 
     def retrieval(self, x, threads):
         lib, n, s = duet.Duet(self.library, threads), len(x["a"]), {}
-        inputs = duet.make(duet.RetrievalInputs, queries=x["a"], gallery=x["v"], query_labels=x["labels_a"], gallery_labels=x["labels_v"])
+        inputs = duet.make(
+            duet.RetrievalInputs,
+            queries=x["a"],
+            gallery=x["v"],
+            query_labels=x["labels_a"],
+            gallery_labels=x["labels_v"],
+        )
 
         def call():
             if not s:
