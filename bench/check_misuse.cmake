@@ -1,7 +1,8 @@
 # What duet-bench refuses: exit code 2 and one line that says what was expected.
 function(refuses part)
   execute_process(COMMAND ${PROGRAM} ${ARGN} OUTPUT_VARIABLE output ERROR_VARIABLE error RESULT_VARIABLE result)
-  if(NOT result EQUAL 2 OR NOT error MATCHES "^duet-bench: [^\n]*\n$" OR NOT error MATCHES "${part}" OR NOT output STREQUAL "")
+  if(NOT result EQUAL 2 OR NOT error MATCHES "^duet-bench: [^\n]*\n$" OR NOT error MATCHES "${part}"
+     OR NOT output STREQUAL "")
     message(FATAL_ERROR "${ARGN}: exit code ${result}, said: ${output}${error}")
   endif()
 endfunction()

@@ -1,9 +1,10 @@
 """Guards the speed of the kernels against bench/baseline.json.
 
-Instructions of a call, counted by callgrind, may grow by 5 %: they do not vary with what else the machine does, and valgrind shows every processor with
-AVX2 as the same one; under another compiler than the baseline's they are shown and decide nothing. Ratios to the bare product of the same run may worsen
-by 25 %: they are measured again, up to eight times, before that counts, and on another processor model they decide nothing. One thread is timed unless
-more are asked for: on a machine that does other work, threads wait for each other and the bare product's do not."""
+Instructions of a call, counted by callgrind, may grow by 5 %: they do not vary with what else the machine does, and
+valgrind shows every processor with AVX2 as the same one; under another compiler than the baseline's they are shown and
+decide nothing. Ratios to the bare product of the same run may worsen by 25 %: they are measured again, up to eight
+times, before that counts, and on another processor model they decide nothing. One thread is timed unless more are asked
+for: on a machine that does other work, threads wait for each other and the bare product's do not."""
 import argparse
 import json
 import os
@@ -28,8 +29,20 @@ SHORT = 0.2  # bare products below which a time is too short to compare
 RATIO_OPERATIONS = ("distance", "alignment", "contrastive", "distillation", "mining", "triplet", "retrieval")
 RATIO_SHAPE = ("--n", 1152, "--m", 1152, "--d", 128, "--repeat", 9)
 # What is quick under callgrind, which slows a call fifty-fold.
-COUNT_OPERATIONS = (*RATIO_OPERATIONS, "linear", "head", "normalization", "activation", "cross_entropy", "decorrelation", "gather", "optimizer", "random",
-                    "reduction", "supervision")
+COUNT_OPERATIONS = (
+    *RATIO_OPERATIONS,
+    "linear",
+    "head",
+    "normalization",
+    "activation",
+    "cross_entropy",
+    "decorrelation",
+    "gather",
+    "optimizer",
+    "random",
+    "reduction",
+    "supervision",
+)
 # One tile and a bit of the next, so that the edges are counted too.
 COUNT_SHAPE = ("--n", 200, "--m", 168, "--d", 48, "--threads", 1)
 
@@ -60,8 +73,9 @@ def ratios(program, threads, only=None):
 
 def instructions_of(program, operation):
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out", program, "--count", "--operation", operation,
-                               *map(str, COUNT_SHAPE)], capture_output=True, text=True)
+        callgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out")
+        counted = (program, "--count", "--operation", operation, *map(str, COUNT_SHAPE))
+        done = subprocess.run([*callgrind, *counted], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"guard: callgrind: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
         out = {}
@@ -76,7 +90,11 @@ def instructions_of(program, operation):
 def instructions(program):
     """Instructions of one call, by operation/variant/pass; several operations at a time, which counts do not feel."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return {name: count for each in pool.map(lambda operation: instructions_of(program, operation), COUNT_OPERATIONS) for name, count in each.items()}
+        return {
+            name: count
+            for each in pool.map(lambda operation: instructions_of(program, operation), COUNT_OPERATIONS)
+            for name, count in each.items()
+        }
 
 
 def worse(now, then, factor):
@@ -95,17 +113,25 @@ def compiler():
 
 def show(kind, now, then, names):
     for name in names:
-        print(f"  {kind} {name}: {now[name]:.5g}, baseline {then[name]:.5g} ({(now[name] / then[name] - 1) * 100:+.0f} %)")
+        print(
+            f"  {kind} {name}: {now[name]:.5g}, baseline {then[name]:.5g} ({(now[name] / then[name] - 1) * 100:+.0f} %)"
+        )
 
 
 def refresh(program, threads):
     """Ratios are the median of three runs."""
     runs = [ratios(program, threads) for _ in range(3)]
-    document = {"machine": machine.describe(), "compiler": compiler(),
-                "ratios": {name: round(statistics.median(run[name] for run in runs if name in run), 3) for name in sorted(runs[0])},
-                "instructions": dict(sorted(instructions(program).items()))}
+    document = {
+        "machine": machine.describe(),
+        "compiler": compiler(),
+        "ratios": {
+            name: round(statistics.median(run[name] for run in runs if name in run), 3) for name in sorted(runs[0])
+        },
+        "instructions": dict(sorted(instructions(program).items())),
+    }
     BASELINE.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"wrote {BASELINE.relative_to(ROOT)}: {len(document['ratios'])} ratios, {len(document['instructions'])} instruction counts")
+    counted = f"{len(document['ratios'])} ratios, {len(document['instructions'])} instruction counts"
+    print(f"wrote {BASELINE.relative_to(ROOT)}: {counted}")
     return 0
 
 
@@ -145,14 +171,19 @@ def check_ratios(program, threads, baseline):
 def name_unknown(now, then):
     unknown = sorted(now.keys() ^ then.keys())
     if unknown:
-        print(f"  {len(unknown)} stand in one of baseline and run alone: {', '.join(unknown[:4])}{' ...' if len(unknown) > 4 else ''}")
+        named = ", ".join(unknown[:4]) + (" ..." if len(unknown) > 4 else "")
+        print(f"  {len(unknown)} stand in one of baseline and run alone: {named}")
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev guard", description=__doc__)
     parser.add_argument("--bench", type=Path, default=ROOT / "build" / "release" / "duet-bench")
-    parser.add_argument("--threads", type=int, default=1, help="time this many too, on a machine that does nothing else")
-    parser.add_argument("--counts", action="store_true", help="instructions alone, which no other work on the machine disturbs")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="time this many too, on a machine that does nothing else"
+    )
+    parser.add_argument(
+        "--counts", action="store_true", help="instructions alone, which no other work on the machine disturbs"
+    )
     parser.add_argument("--refresh", action="store_true", help="measure and write the baseline (./dev bench baseline)")
     options = parser.parse_args()
     program = str(options.bench)

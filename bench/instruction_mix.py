@@ -1,7 +1,9 @@
-"""What the inner loop of each CUDA kernel issues, counted in its machine code: loads, stores, mma, fused multiply-adds, special functions.
+"""What the inner loop of each CUDA kernel issues, counted in its machine code: loads, stores, mma, fused multiply-adds,
+special functions.
 
-The loop is the largest of the innermost ones (a loop without another in it), found in the kernel's control flow; a kernel without a loop is counted whole.
-Counts are instructions of one warp, for one run through the loop. Reads the objects of `./dev gate`; the disassembler comes from PyPI's triton."""
+The loop is the largest of the innermost ones (a loop without another in it), found in the kernel's control flow; a
+kernel without a loop is counted whole. Counts are instructions of one warp, for one run through the loop. Reads the
+objects of `./dev gate`; the disassembler comes from PyPI's triton."""
 import argparse
 import importlib.util
 import re
@@ -44,7 +46,10 @@ def functions(text):
     """(mangled name, [(address, instruction)]) of each kernel."""
     for piece in re.split(r"^\s*Function : ", text, flags=re.M)[1:]:
         name = piece.split(None, 1)[0]
-        code = [(int(address, 16), instruction.strip()) for address, instruction in re.findall(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.+?);", piece, re.M)]
+        code = [
+            (int(address, 16), instruction.strip())
+            for address, instruction in re.findall(r"^\s*/\*([0-9a-f]{4,})\*/\s+(.+?);", piece, re.M)
+        ]
         yield name, code
 
 
@@ -141,7 +146,9 @@ def count(code):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="./dev instructions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="./dev instructions", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--kernel", default="", help="only kernels whose name holds this regular expression")
     parser.add_argument("--target", default="sm_90a", choices=("sm_80", "sm_86", "sm_90a"))
     parser.add_argument("--show", action="store_true", help="print the loop's instructions too")
@@ -159,14 +166,19 @@ def main():
         if done.returncode:
             raise SystemExit(f"instructions: {file.name}: {done.stderr.strip()}")
         found = dict(functions(done.stdout))
-        names = subprocess.run(["c++filt", "-p"], input="\n".join(found), capture_output=True, text=True, check=True).stdout.splitlines()
+        names = subprocess.run(
+            ["c++filt", "-p"], input="\n".join(found), capture_output=True, text=True, check=True
+        ).stdout.splitlines()
         for name, code in sorted(zip(map(str, map(short, names)), found.values()), key=lambda pair: pair[0]):
             if name == "None" or not re.search(options.kernel, name):
                 continue
             loop = inner_loop(code)
             counts = count(loop or code)
-            print(f"| {name} | {file.name.removesuffix('.fatbin')} | {'loop' if loop else 'whole'} | {counts.total()} |",
-                  " | ".join(str(counts[column] or "") for column in columns), "|")
+            print(
+                f"| {name} | {file.name.removesuffix('.fatbin')} | {'loop' if loop else 'whole'} | {counts.total()} |",
+                " | ".join(str(counts[column] or "") for column in columns),
+                "|",
+            )
             if options.show:
                 for address, instruction in loop or code:
                     print(f"      {address:05x}  {instruction}")

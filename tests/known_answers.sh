@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Trains the cells of docs/METHOD.md's "Known answers" and compares by the rule under that table: over at least 5 seeds,
-# |difference of means| <= 2 sqrt(s1^2/n1 + s2^2/n2) + 0.01. Prints a Markdown table; exits 1 where a cell does not agree.
+# |difference of means| <= 2 sqrt(s1^2/n1 + s2^2/n2) + 0.01. Prints a Markdown table; exits 1 where a cell does not
+# agree.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: known_answers.sh DUET [--data-sets avdigits,wikipedia] [--labels 1,0.3,0.1,0.03] [--methods label,triplet,contrastive,psd]
-                        [--seeds 5] [--jobs N] [--least-gap G]
-  DUET         the program to run; the data sets lie in $DUET_SHARED_DIR/data (default: ../shared from the project's root)
+usage: known_answers.sh DUET [--data-sets avdigits,wikipedia] [--labels 1,0.3,0.1,0.03]
+                        [--methods label,triplet,contrastive,psd] [--seeds 5] [--jobs N] [--least-gap G]
+  DUET         the program to run; the data sets lie in $DUET_SHARED_DIR/data (default: ../shared from the project's
+               root)
   --labels     label shares; a share that the table does not have for a data set is passed over
   --least-gap  also require that psd is at least G above triplet in every cell run
 TEXT
@@ -29,7 +31,8 @@ methods_in_order=(label triplet contrastive psd)
 [ $# -ge 1 ] && [ "$1" != --help ] || { usage; exit 0; }
 duet=$(realpath "$1")
 shift
-data_sets=avdigits,wikipedia labels=1,0.3,0.1,0.03 methods=label,triplet,contrastive,psd seeds=5 jobs=$(nproc) least_gap=
+data_sets=avdigits,wikipedia labels=1,0.3,0.1,0.03 methods=label,triplet,contrastive,psd
+seeds=5 jobs=$(nproc) least_gap=
 while [ $# -gt 0 ]; do
   case $1 in
     --data-sets) data_sets=$2 ;;
@@ -58,9 +61,11 @@ trap 'rm -rf "$work"' EXIT
 # one_run DATA_SET MODALITIES SCALING SHARE METHOD SEED: trains, scores, leaves "mean" in a file named after the cell.
 one_run() {
   local cell="$work/$1 $4 $5" run="$work/run $1 $4 $5 $6"
-  "$duet" train --data "$shared/data/$1" --modalities "$2" --set "scaling_a=$3" "scaling_v=$3" accept_fortran_order=true --labels "$4" --method "$5" --seed "$6" --threads 1 --run "$run" \
-    >"$run.log" 2>&1 || { cat "$run.log" >&2; return 1; }
-  "$duet" eval --run "$run" --data "$shared/data/$1" --json | tr -d ' \n' | sed -E 's/.*"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"
+  "$duet" train --data "$shared/data/$1" --modalities "$2" \
+    --set "scaling_a=$3" "scaling_v=$3" accept_fortran_order=true --labels "$4" --method "$5" --seed "$6" --threads 1 \
+    --run "$run" >"$run.log" 2>&1 || { cat "$run.log" >&2; return 1; }
+  "$duet" eval --run "$run" --data "$shared/data/$1" --json |
+    tr -d ' \n' | sed -E 's/.*"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"
   echo "$6 $(cat "$run.map")" >>"$cell"
   rm -rf "$run"
 }
@@ -72,13 +77,16 @@ while read -r data_set modalities scaling share _; do
   [ -n "$data_set" ] && chosen "$data_set" "$data_sets" && chosen "$share" "$labels" || continue
   for method in "${methods_in_order[@]}"; do
     chosen "$method" "$methods" || continue
-    for ((seed = 0; seed < seeds; ++seed)); do printf '%s %s %s %s %s %s\n' "$data_set" "$modalities" "$scaling" "$share" "$method" "$seed"; done
+    for ((seed = 0; seed < seeds; ++seed)); do
+      printf '%s %s %s %s %s %s\n' "$data_set" "$modalities" "$scaling" "$share" "$method" "$seed"
+    done
   done
 done <<<"$answers" >"$work/jobs"
 [ -s "$work/jobs" ] || { echo "known_answers.sh: no such cell" >&2; exit 2; }
 xargs -P "$jobs" -L 1 bash -c 'one_run "$@"' one_run <"$work/jobs"
 
-echo "| data, labelled share | method | duet, $seeds seeds | expected, $reference_seeds seeds | difference | allowed | |"
+printf '| data, labelled share | method | duet, %s seeds | expected, %s seeds | difference | allowed | |\n' \
+  "$seeds" "$reference_seeds"
 echo "| --- | --- | --- | --- | --- | --- | --- |"
 while read -r data_set _ _ share numbers; do
   [ -n "$data_set" ] || continue
@@ -86,13 +94,16 @@ while read -r data_set _ _ share numbers; do
   for k in "${!methods_in_order[@]}"; do
     cell="$work/$data_set $share ${methods_in_order[k]}"
     [ -f "$cell" ] || continue
-    awk -v name="$data_set $share" -v method="${methods_in_order[k]}" -v mean2="${expected[2 * k]}" -v s2="${expected[2 * k + 1]}" -v n2="$reference_seeds" '
+    awk -v name="$data_set $share" -v method="${methods_in_order[k]}" -v mean2="${expected[2 * k]}" \
+      -v s2="${expected[2 * k + 1]}" -v n2="$reference_seeds" '
       { sum += $2; square += $2 * $2 }
       END {
-        mean = sum / NR; s = NR > 1 ? sqrt((square - NR * mean * mean > 0 ? square - NR * mean * mean : 0) / (NR - 1)) : 0
+        mean = sum / NR; spread = square - NR * mean * mean
+        s = NR > 1 ? sqrt((spread > 0 ? spread : 0) / (NR - 1)) : 0
         off = mean - mean2; allowed = 2 * sqrt(s * s / NR + s2 * s2 / n2) + 0.01
         verdict = (off <= allowed && -off <= allowed) ? "agrees" : "DIFFERS"
-        printf "| %s | %s | %.3f +- %.3f | %.3f +- %.3f | %+.3f | %.3f | %s |\n", name, method, mean, s, mean2, s2, off, allowed, verdict
+        printf "| %s | %s | %.3f +- %.3f | %.3f +- %.3f | %+.3f | %.3f | %s |\n", name, method, mean, s,
+               mean2, s2, off, allowed, verdict
       }' "$cell"
   done
 done <<<"$answers" | tee "$work/table"

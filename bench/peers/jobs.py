@@ -1,4 +1,5 @@
-"""One measurement in a process of its own: a library's threads, allocator and failures stay there, and its memory can be read off the kernel."""
+"""One measurement in a process of its own: a library's threads, allocator and failures stay there, and its memory can
+be read off the kernel."""
 import ctypes
 import gc
 import os
@@ -12,10 +13,12 @@ OUT_OF_MEMORY, ENDED = "out of memory", "ended by the system, most likely out of
 
 
 class Limits:
-    """seconds: what a single call may take; compile_seconds: what a first call may take on top; budget: what the repeated calls of a line may."""
+    """seconds: what a single call may take; compile_seconds: what a first call may take on top; budget: what the
+    repeated calls of a line may."""
 
     def __init__(self, seconds, compile_seconds, budget, memory_bytes):
-        self.seconds, self.compile_seconds, self.budget, self.memory_bytes = seconds, compile_seconds, budget, memory_bytes
+        self.seconds, self.compile_seconds = seconds, compile_seconds
+        self.budget, self.memory_bytes = budget, memory_bytes
 
 
 def available_bytes():
@@ -71,8 +74,10 @@ def _work(make, pipe, limits, compiles):
         pipe.send(("failed", OUT_OF_MEMORY))
     except BaseException as error:
         text = str(error).strip()
-        memory = any(words in text for words in ("allocate memory", "not enough memory", "bad_alloc", "OUT_OF_MEMORY", "out of memory"))
-        pipe.send(("failed", OUT_OF_MEMORY if memory else "failed: " + (text.splitlines() or [type(error).__name__])[0][:160]))
+        signs = ("allocate memory", "not enough memory", "bad_alloc", "OUT_OF_MEMORY", "out of memory")
+        memory = any(words in text for words in signs)
+        first_line = (text.splitlines() or [type(error).__name__])[0]
+        pipe.send(("failed", OUT_OF_MEMORY if memory else "failed: " + first_line[:160]))
 
 
 class _Child:
@@ -126,7 +131,13 @@ def run(make, limits, check, compiles=False):
             median = statistics.median(samples)
             if median > limits.seconds:
                 return over
-            return {"status": "ok", "median_s": median, "fastest_s": min(samples), "calls": len(samples), "extra_bytes": extra}
+            return {
+                "status": "ok",
+                "median_s": median,
+                "fastest_s": min(samples),
+                "calls": len(samples),
+                "extra_bytes": extra,
+            }
         except TimeoutError:
             return over
         except EOFError:

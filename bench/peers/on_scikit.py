@@ -11,6 +11,7 @@ class OnScikitLearn:
 
         def call():
             scores = x["a"][part] @ x["v"].T
-            return np.array([average_precision_score(x["labels_v"] == label, row) for label, row in zip(x["labels_a"][part], scores)])
+            rows = zip(x["labels_a"][part], scores)
+            return np.array([average_precision_score(x["labels_v"] == label, row) for label, row in rows])
 
         return call, lambda precision: {"sample": precision}

@@ -41,7 +41,8 @@ def infonce_loss(t):
 
 
 def divergence(student, teacher, dim):
-    return F.kl_div(F.log_softmax(student, dim), F.log_softmax(teacher, dim), reduction="none", log_target=True).sum(dim)
+    log_student, log_teacher = F.log_softmax(student, dim), F.log_softmax(teacher, dim)
+    return F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim)
 
 
 def soft_divergence(student, teacher, agreement, kappa, dim):
@@ -82,7 +83,8 @@ def distillation_loss(t):
 
 
 class SortedTriplets(torch.autograd.Function):
-    """All triplets of every row of D at once: rows sorted, sums up to each reach. Its derivative by D is known once the sums are."""
+    """All triplets of every row of D at once: rows sorted, sums up to each reach. Its derivative by D is known once the
+    sums are."""
 
     @staticmethod
     def forward(ctx, D, positive, negative, trust):
@@ -183,7 +185,10 @@ class OnTorch:
         t, mine = tensors(x, leaves=()), self.wrap(hardest)
 
         def call():
-            return {"rows": mine(t["a"], t["v"], t["labels_a"], t["labels_v"]), "columns": mine(t["v"], t["a"], t["labels_v"], t["labels_a"])}
+            return {
+                "rows": mine(t["a"], t["v"], t["labels_a"], t["labels_v"]),
+                "columns": mine(t["v"], t["a"], t["labels_v"], t["labels_a"]),
+            }
 
         return call, lambda mined: pair_distances(x, mined)
 
@@ -223,11 +228,16 @@ class OnMetricLearning:
             return positives, negatives
 
         def call():
-            return {"rows": mine(t["a"], t["labels_a"], t["v"], t["labels_v"]), "columns": mine(t["v"], t["labels_v"], t["a"], t["labels_a"])}
+            return {
+                "rows": mine(t["a"], t["labels_a"], t["v"], t["labels_v"]),
+                "columns": mine(t["v"], t["labels_v"], t["a"], t["labels_a"]),
+            }
 
         return call, lambda mined: pair_distances(x, mined)
 
     def triplet_labels(self, x, threads):
         from pytorch_metric_learning import distances, losses
-        loss = losses.TripletMarginLoss(margin=MARGIN, distance=distances.LpDistance(normalize_embeddings=False, power=2))
+        loss = losses.TripletMarginLoss(
+            margin=MARGIN, distance=distances.LpDistance(normalize_embeddings=False, power=2)
+        )
         return with_gradients(lambda t: loss(t["a"], t["labels_a"], ref_emb=t["v"], ref_labels=t["labels_v"]), x)

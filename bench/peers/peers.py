@@ -1,7 +1,8 @@
 """Runs the same works on duet and on what people use today, in one sitting, and writes JSON, a Markdown page and plots.
 
-A work is checked before it is timed: losses and gradients equal to 1e-4. Each system runs in a process of its own, at growing sizes until it runs
-out of memory or a call takes longer than the limit. Results are written work by work, into those that are there."""
+A work is checked before it is timed: losses and gradients equal to 1e-4. Each system runs in a process of its own, at
+growing sizes until it runs out of memory or a call takes longer than the limit. Results are written work by work, into
+those that are there."""
 import argparse
 import datetime
 import importlib
@@ -28,7 +29,23 @@ import machine
 import report
 import works
 from on_duet import OnDuet
-from rows import CLASSES, COMPILED, COMPILED_SIZES, DUET, EAGER, GROWTH, MAIN, METRIC, NAMES, PRODUCT, RUN, SCIKIT, STEP, STEP_GOALS, WORKS
+from rows import (
+    CLASSES,
+    COMPILED,
+    COMPILED_SIZES,
+    DUET,
+    EAGER,
+    GROWTH,
+    MAIN,
+    METRIC,
+    NAMES,
+    PRODUCT,
+    RUN,
+    SCIKIT,
+    STEP,
+    STEP_GOALS,
+    WORKS,
+)
 
 PACKAGES = {EAGER: "torch", METRIC: "pytorch-metric-learning", SCIKIT: "scikit-learn"}
 BANDED = 16384  # from here on the bare product is timed on a band of rows, which is how it goes through larger ones
@@ -40,16 +57,20 @@ def say(line):
 
 def load(library):
     """The systems that are there, and why the others are not."""
-    makers = {EAGER: ("torch", "on_torch", lambda forms: forms.OnTorch(False)), COMPILED: ("torch", "on_torch", lambda forms: forms.OnTorch(True)),
-              METRIC: ("pytorch_metric_learning", "on_torch", lambda forms: forms.OnMetricLearning()),
-              SCIKIT: ("sklearn", "on_scikit", lambda forms: forms.OnScikitLearn())}
+    makers = {
+        EAGER: ("torch", "on_torch", lambda forms: forms.OnTorch(False)),
+        COMPILED: ("torch", "on_torch", lambda forms: forms.OnTorch(True)),
+        METRIC: ("pytorch_metric_learning", "on_torch", lambda forms: forms.OnMetricLearning()),
+        SCIKIT: ("sklearn", "on_scikit", lambda forms: forms.OnScikitLearn()),
+    }
     systems, missing = {DUET: OnDuet(library)}, {}
     for system, (module, forms, make) in makers.items():
         try:
             importlib.import_module(module)
             systems[system] = make(importlib.import_module(forms))
         except Exception as error:
-            missing[system] = "not installed (" + (str(error).strip().splitlines() or [type(error).__name__])[0][:100] + ")"
+            first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            missing[system] = f"not installed ({first_line[:100]})"
             say(f"{system}: {missing[system]}")
     return systems, missing
 
@@ -110,15 +131,20 @@ class Sitting:
             return works.difference(answer, expected, expected.get("slack", 0.0))
 
         row = jobs.run(make, self.limits, check, compiles=system == COMPILED)
-        if row["status"] == "ok" and system == DUET and work.name.startswith("triplet") and n <= MAIN and "slack" not in expected:
-            expected["slack"] = row["hinge_slack"] = jobs.once(lambda: works.hinge_slack(form, inputs), self.limits.seconds).get("answer", 0.0)
+        asks_slack = system == DUET and work.name.startswith("triplet") and n <= MAIN and "slack" not in expected
+        if row["status"] == "ok" and asks_slack:
+            slack = jobs.once(lambda: works.hinge_slack(form, inputs), self.limits.seconds)
+            expected["slack"] = row["hinge_slack"] = slack.get("answer", 0.0)
         if row["status"] == "ok" and system == SCIKIT:
             asked = len(range(*works.sample(n).indices(n)))
             row["median_s"] *= n / asked
             row["note"] = f"{asked} queries of {n}, scaled up"
         row = {"system": system, "n": n, "threads": threads, **row}
         what = f"{work.name:20} {system:24} n {n:6}  {threads} thread{'s' if threads > 1 else ' '} "
-        say(what + (f"{row['median_s'] * 1e3:10.2f} ms  {row['extra_bytes'] / 1e6:9.1f} MB extra" if row["status"] == "ok" else row["status"]))
+        if row["status"] == "ok":
+            say(what + f"{row['median_s'] * 1e3:10.2f} ms  {row['extra_bytes'] / 1e6:9.1f} MB extra")
+        else:
+            say(what + row["status"])
         return row
 
     def foreseen(self, last, n):
@@ -126,7 +152,8 @@ class Sitting:
         growth = (n / last["n"]) ** 1.9
         if last["extra_bytes"] * growth > 1.3 * self.limits.memory_bytes:
             return f"{jobs.OUT_OF_MEMORY}, going by its growth"
-        return f"over {self.limits.seconds:.0f} s, going by its growth" if last["median_s"] * growth > 1.3 * self.limits.seconds else ""
+        over = last["median_s"] * growth > 1.3 * self.limits.seconds
+        return f"over {self.limits.seconds:.0f} s, going by its growth" if over else ""
 
     def run_work(self, work):
         rows, last, ended = [], {}, {}
@@ -141,7 +168,10 @@ class Sitting:
                     why = "not run: no answer of duet's to compare with"
                 if not why and system in last:
                     why = self.foreseen(last[system], n)
-                row = {"system": system, "n": n, "threads": self.threads, "status": why} if why else self.measure(work, system, n, self.threads, expected)
+                if why:
+                    row = {"system": system, "n": n, "threads": self.threads, "status": why}
+                else:
+                    row = self.measure(work, system, n, self.threads, expected)
                 rows.append(row)
                 if row["status"] != "ok":
                     ended[system] = row["status"]
@@ -154,10 +184,13 @@ class Sitting:
             operation, variant, passes = work.bench
             out["products"] = []
             for threads in self.thread_counts():
-                line = self.bench("--operation", operation, "--variant", variant, "--pass", passes, "--n", work.n, "--m", work.n, "--d", work.d,
-                                  "--classes", CLASSES, "--threads", threads, "--repeat", 5 if self.quick else 21)
-                out["products"].append({key: line[key] for key in ("threads", "median_s", "spread", "product_s", "products", "ratio", "limit_s", "share")})
-                say(f"{work.name:20} {line['ratio']:.2f} of {line['products']} bare products, {threads} thread{'s' if threads > 1 else ''}")
+                form = ("--operation", operation, "--variant", variant, "--pass", passes)
+                shape = ("--n", work.n, "--m", work.n, "--d", work.d, "--classes", CLASSES)
+                line = self.bench(*form, *shape, "--threads", threads, "--repeat", 5 if self.quick else 21)
+                keys = ("threads", "median_s", "spread", "product_s", "products", "ratio", "limit_s", "share")
+                out["products"].append({key: line[key] for key in keys})
+                count = f"{threads} thread{'s' if threads > 1 else ''}"
+                say(f"{work.name:20} {line['ratio']:.2f} of {line['products']} bare products, {count}")
         return out
 
     def run_product(self):
@@ -174,13 +207,17 @@ class Sitting:
                     return self.systems[EAGER].product(inputs, threads)
 
                 for _ in range(3 if n <= MAIN else 1):
-                    line = self.bench("--operation", "product", "--n", band, "--m", n, "--d", 128, "--threads", threads, *(["--repeat", 3] if n > BANDED else []))
+                    shape, repeats = ("--n", band, "--m", n, "--d", 128), ["--repeat", 3] if n > BANDED else []
+                    line = self.bench("--operation", "product", *shape, "--threads", threads, *repeats)
                     ours.append(line["median_s"] * n / band)
                     if EAGER in self.systems and n <= BANDED:
-                        theirs += [row["median_s"] for row in [jobs.run(make, self.limits, lambda answer: "")] if row["status"] == "ok"]
-                rows.append({"n": n, "d": 128, "threads": threads, "duet_s": statistics.median(ours), "torch_mm_s": statistics.median(theirs) if theirs else None})
-                say(f"{PRODUCT:20} n {n:6}  {threads} thread{'s' if threads > 1 else ' '} {rows[-1]['duet_s'] * 1e3:10.2f} ms  torch.mm " +
-                    (f"{rows[-1]['torch_mm_s'] * 1e3:.2f} ms" if theirs else "-"))
+                        row = jobs.run(make, self.limits, lambda answer: "")
+                        theirs += [row["median_s"]] if row["status"] == "ok" else []
+                duet_s, torch_mm_s = statistics.median(ours), statistics.median(theirs) if theirs else None
+                rows.append({"n": n, "d": 128, "threads": threads, "duet_s": duet_s, "torch_mm_s": torch_mm_s})
+                what = f"{PRODUCT:20} n {n:6}  {threads} thread{'s' if threads > 1 else ' '} "
+                of_torch = f"{torch_mm_s * 1e3:.2f} ms" if theirs else "-"
+                say(what + f"{duet_s * 1e3:10.2f} ms  torch.mm {of_torch}")
         return {"rows": rows}
 
     def timed(self, name, system, threads, body, **more):
@@ -203,31 +240,37 @@ class Sitting:
         agreed = wrong.get("answer", wrong["status"])
         say(f"{STEP:20} " + (agreed or "losses and gradients agree"))
         if agreed:
-            return {"rows": [{"system": EAGER, "threads": self.threads, "batch": batch, "status": "another answer: " + agreed} for batch in STEP_GOALS]}
+            failed = {"system": EAGER, "threads": self.threads, "status": "another answer: " + agreed}
+            return {"rows": [{**failed, "batch": batch} for batch in STEP_GOALS]}
         pairs, steps = Path(scratch) / "pairs", 15 if self.quick else 40
         training.write_pairs(pairs, 4096 if self.quick else 8192, (128, 1024), CLASSES, 0.5)
         rows = []
         for threads in self.thread_counts():
             for batch in STEP_GOALS:
                 run = Path(scratch) / f"run{batch}_{threads}"
-                rows.append(self.timed(STEP, DUET, threads, lambda: training.step_time_on_duet(self.program, pairs, run, batch, threads), batch=batch))
+                on_duet = lambda: training.step_time_on_duet(self.program, pairs, run, batch, threads)
+                rows.append(self.timed(STEP, DUET, threads, on_duet, batch=batch))
                 for system in (EAGER, COMPILED):
-                    rows.append(self.timed(STEP, system, threads, lambda: training.step_time_on_torch(pairs, CLASSES, batch, steps, system == COMPILED),
-                                           batch=batch))
+                    on_torch = lambda: training.step_time_on_torch(pairs, CLASSES, batch, steps, system == COMPILED)
+                    rows.append(self.timed(STEP, system, threads, on_torch, batch=batch))
         return {"rows": rows}
 
     def run_training(self, scratch):
         """A whole run on spoken and drawn digits, files to score."""
         import training
         digits = Path(os.environ.get("DUET_SHARED_DIR", ROOT.parent / "shared")) / "data" / "avdigits"
-        name, source = ("avdigits", digits) if digits.is_dir() else ("the built-in digits", ROOT / "data" / "samples" / "digits")
+        name, source = (
+            ("avdigits", digits) if digits.is_dir() else ("the built-in digits", ROOT / "data" / "samples" / "digits")
+        )
         folder = training.in_row_order(source, Path(scratch) / "digits")
         epochs = 4 if self.quick else 40
         rows = []
         for threads in self.thread_counts():
             run = Path(scratch) / f"digits{threads}"
-            rows.append(self.timed(RUN, DUET, threads, lambda: training.run_on_duet(self.program, folder, run, threads, 0.1, epochs), data=name, epochs=epochs))
-            rows.append(self.timed(RUN, EAGER, threads, lambda: training.run_on_torch(folder, 0.1, epochs, training.evidence_of(run)), data=name, epochs=epochs))
+            on_duet = lambda: training.run_on_duet(self.program, folder, run, threads, 0.1, epochs)
+            on_torch = lambda: training.run_on_torch(folder, 0.1, epochs, training.evidence_of(run))
+            rows.append(self.timed(RUN, DUET, threads, on_duet, data=name, epochs=epochs))
+            rows.append(self.timed(RUN, EAGER, threads, on_torch, data=name, epochs=epochs))
         return {"rows": rows}
 
     def run(self, name):
@@ -243,9 +286,17 @@ class Sitting:
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench peers", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="four minutes instead of twenty-five: fewer sizes, shorter limits, results under build/peers")
-    parser.add_argument("--only", default=",".join(NAMES), metavar="NAMES", help="only these, separated by commas: " + ", ".join(NAMES))
-    parser.add_argument("--render", action="store_true", help="measure nothing: page and plots anew from the JSON that is there")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="four minutes instead of twenty-five: fewer sizes, shorter limits, results under build/peers",
+    )
+    parser.add_argument(
+        "--only", default=",".join(NAMES), metavar="NAMES", help="only these, separated by commas: " + ", ".join(NAMES)
+    )
+    parser.add_argument(
+        "--render", action="store_true", help="measure nothing: page and plots anew from the JSON that is there"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "release")
     options = parser.parse_args()
@@ -267,14 +318,24 @@ def main():
         for name in names:
             started, load = time.time(), os.getloadavg()[0]
             entry = sitting.run(name)
-            about = {"date": datetime.date.today().isoformat(), "seconds": round(time.time() - started), "load": round(load, 2),
-                     "versions": {"duet": sitting.bench("--operation", "gather", "--n", 8, "--m", 8, "--repeat", 1)["version"], **versions()},
-                     "limit_s": sitting.limits.seconds, "memory_limit_bytes": sitting.limits.memory_bytes, "peaks": sitting.peaks()}
+            about = {
+                "date": datetime.date.today().isoformat(),
+                "seconds": round(time.time() - started),
+                "load": round(load, 2),
+                "versions": {
+                    "duet": sitting.bench("--operation", "gather", "--n", 8, "--m", 8, "--repeat", 1)["version"],
+                    **versions(),
+                },
+                "limit_s": sitting.limits.seconds,
+                "memory_limit_bytes": sitting.limits.memory_bytes,
+                "peaks": sitting.peaks(),
+            }
             document["works"][name] = {**about, **entry}
             report.write(folder, machine.slug(here), document)
             done.append(name)
     except KeyboardInterrupt:
-        say(f"stopped; what is done is in {folder.relative_to(ROOT)}; the rest: ./dev bench peers --only {','.join(n for n in names if n not in done)}")
+        rest = ",".join(n for n in names if n not in done)
+        say(f"stopped; what is done is in {folder.relative_to(ROOT)}; the rest: ./dev bench peers --only {rest}")
         return 130
     say(f"wrote {folder.relative_to(ROOT)}/{machine.slug(here)}.md")
     return 0

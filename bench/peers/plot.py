@@ -3,7 +3,13 @@ import math
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 780, 460, 84, 252, 48, 56
-COLOURS = {"duet": "#c0392b", "PyTorch": "#2c6fbb", "PyTorch compiled": "#1f9e89", "pytorch-metric-learning": "#8e5bb5", "scikit-learn": "#d98c1f"}
+COLOURS = {
+    "duet": "#c0392b",
+    "PyTorch": "#2c6fbb",
+    "PyTorch compiled": "#1f9e89",
+    "pytorch-metric-learning": "#8e5bb5",
+    "scikit-learn": "#d98c1f",
+}
 
 
 def _decades(values):
@@ -38,9 +44,12 @@ def loglog(title, x_name, y_name, units, lines):
     inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     place_x = lambda x: LEFT + inner_w * (math.log2(x) - x_low) / (x_high - x_low)
     place_y = lambda y: TOP + inner_h * (high - math.log10(y)) / (high - low)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-           'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#222">', f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
-           f'<text x="{LEFT}" y="26" font-size="15" font-weight="bold">{escape(title)}</text>']
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="#222">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        f'<text x="{LEFT}" y="26" font-size="15" font-weight="bold">{escape(title)}</text>',
+    ]
     for power in range(low, high + 1):
         y = place_y(10.0**power)
         out.append(f'<line x1="{LEFT}" x2="{LEFT + inner_w}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
@@ -50,7 +59,9 @@ def loglog(title, x_name, y_name, units, lines):
         out.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{TOP + inner_h}" stroke="#eee"/>')
         out.append(f'<text x="{at:.1f}" y="{TOP + inner_h + 18}" text-anchor="middle">{x:,}</text>')
     out.append(f'<text x="{LEFT + inner_w / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_name)}</text>')
-    out.append(f'<text transform="translate(16 {TOP + inner_h / 2}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>')
+    out.append(
+        f'<text transform="translate(16 {TOP + inner_h / 2}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>'
+    )
     labels = []
     for name, points, dashed, ending in lines:
         colour = "#777" if dashed else COLOURS.get(name, "#222")

@@ -1,9 +1,10 @@
-"""Steps per second of progressive self-distillation in PyTorch at the shapes of VEGAS, a JSON object a mode and batch, as `./dev gpu-check` sets
-them beside duet's. Exit status 77: PyTorch is not here.
+"""Steps per second of progressive self-distillation in PyTorch at the shapes of VEGAS, a JSON object a mode and batch,
+as `./dev gpu-check` sets them beside duet's. Exit status 77: PyTorch is not here.
 
-Modes: eager; graph: the whole eager step as one CUDA graph; compiled: the losses, supervision and both networks through torch.compile, forward and
-backward, with a fused optimizer; compiled_graph: the same step as one CUDA graph. What is compiled is kept on the disk, so that compiled_graph finds
-it. Products are float32 as PyTorch does them by default, which is what duet's tf32x3 stands beside. The data is on the device; no loss is read."""
+Modes: eager; graph: the whole eager step as one CUDA graph; compiled: the losses, supervision and both networks through
+torch.compile, forward and backward, with a fused optimizer; compiled_graph: the same step as one CUDA graph. What is
+compiled is kept on the disk, so that compiled_graph finds it. Products are float32 as PyTorch does them by default,
+which is what duet's tf32x3 stands beside. The data is on the device; no loss is read."""
 import argparse
 import json
 import signal
@@ -12,7 +13,8 @@ import tempfile
 import time
 
 WIDTHS, CLASSES, EPOCH, EPOCHS, BATCHES = (128, 1024), 10, 12, 40, 8  # as bench/training_step_bench.cpp has it
-SECONDS = {"eager": 20, "graph": 20, "compiled": 60, "compiled_graph": 45}  # of a mode, all its batches; the first steps compile
+# Of a mode, all its batches; the first steps compile.
+SECONDS = {"eager": 20, "graph": 20, "compiled": 60, "compiled_graph": 45}
 WARMING = 5
 
 
@@ -22,7 +24,9 @@ def trainer_of(torch, training, mode, device, labels):
     if mode != "eager":
         on_gpu = device == "cuda"
         optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-3, fused=True, capturable=on_gpu)
-    trainer = training.Trainer(model, labels, CLASSES, EPOCHS, optimizer=optimizer, compiles=mode.startswith("compiled"))
+    trainer = training.Trainer(
+        model, labels, CLASSES, EPOCHS, optimizer=optimizer, compiles=mode.startswith("compiled")
+    )
     trainer.start_epoch(EPOCH)
     return trainer
 
@@ -42,7 +46,8 @@ def captured(torch, step):
 
 
 def rates(torch, training, mode, device, batches, seconds):
-    """Yields batch and steps per second: as many steps as take about so many seconds, one after another, waited for once."""
+    """Yields batch and steps per second: as many steps as take about so many seconds, one after another, waited for
+    once."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("PyTorch finds no CUDA device")
     if mode.endswith("graph") and device != "cuda":
@@ -81,10 +86,17 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--modes", default=",".join(SECONDS))
     parser.add_argument("--batches", default="128,512,4096")
-    parser.add_argument("--budget", type=float, default=sum(SECONDS.values()), help="seconds for everything; a mode that is not begun by then fails")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=sum(SECONDS.values()),
+        help="seconds for everything; a mode that is not begun by then fails",
+    )
     parser.add_argument("--seconds", type=float, default=1, help="of steps a line")
     parser.add_argument("--warm", action="store_true", help="print no line: compile alone, for a later call to find")
-    parser.add_argument("--duet", help="the program, whose losses and gradients are held to PyTorch's on the same device first")
+    parser.add_argument(
+        "--duet", help="the program, whose losses and gradients are held to PyTorch's on the same device first"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # and the process of the mode under way with it
     end = time.monotonic() + options.budget
@@ -106,7 +118,8 @@ def main():
     for mode in options.modes.split(","):
         left = end - time.monotonic()
         limit = left if options.warm else min(SECONDS[mode], left)
-        found, ending = jobs.each(lambda: rates(torch, training, mode, options.device, batches, options.seconds), limit) if left > 0 else ([], "out of time")
+        of_mode = lambda: rates(torch, training, mode, options.device, batches, options.seconds)
+        found, ending = jobs.each(of_mode, limit) if left > 0 else ([], "out of time")
         if options.warm:
             print(f"{mode}: {len(found)} of {len(batches)} batches: {ending}", flush=True)
             continue

@@ -56,8 +56,8 @@ def reached_by(x, share):
 
 
 def losses(a, v, logits_a, logits_v, seen, shares, q, trust, kappa, anchor):
-    """The terms of a step, from the student's outputs and what the teacher made of the batch (seen: its a', v'; q, trust, kappa: 6.4; anchor and
-    shares, g_a and g_v: 6.10)."""
+    """The terms of a step, from the student's outputs and what the teacher made of the batch (seen: its a', v'; q,
+    trust, kappa: 6.4; anchor and shares, g_a and g_v: 6.10)."""
     annotated = (kappa == 1).float()
     cross_entropy = F.cross_entropy(logits_a, q, reduction="none") + F.cross_entropy(logits_v, q, reduction="none")
     together = q @ q.T
@@ -72,9 +72,13 @@ def losses(a, v, logits_a, logits_v, seen, shares, q, trust, kappa, anchor):
     return {
         "label": masked_mean(cross_entropy, annotated),
         "soft": masked_mean(trust * cross_entropy, 1 - annotated),
-        "cross": SortedTriplets.apply(D, positive, negative, trust) + SortedTriplets.apply(D.T.contiguous(), positive, negative, trust),
-        "kl": 0.5 * ((trust * soft_divergence(scores, teacher_scores, agreement, kappa, 1)).mean() +
-                     (trust * soft_divergence(scores.T, teacher_scores.T, agreement, kappa, 1)).mean()),
+        "cross": SortedTriplets.apply(D, positive, negative, trust)
+        + SortedTriplets.apply(D.T.contiguous(), positive, negative, trust),
+        "kl": 0.5
+        * (
+            (trust * soft_divergence(scores, teacher_scores, agreement, kappa, 1)).mean()
+            + (trust * soft_divergence(scores.T, teacher_scores.T, agreement, kappa, 1)).mean()
+        ),
         "pair": 0.5 * (anchor * each_pair).mean(),
     }
 
@@ -83,12 +87,24 @@ NO_EVIDENCE = {"unread": 1.0, "pairs_generalise": 0.0, "gradient_share": {"audio
 
 
 def evidence_of(run):
-    """METHOD.md 6.9 as a run of duet measured it: a few milliseconds of work once a run, which the other side is spared."""
+    """METHOD.md 6.9 as a run of duet measured it: a few milliseconds of work once a run, which the other side is
+    spared."""
     return json.loads((Path(run) / "evidence.json").read_text())
 
 
 class Trainer:
-    def __init__(self, model, labels, classes, epochs, evidence=NO_EVIDENCE, hide=True, momentum=0.95, optimizer=None, compiles=False):
+    def __init__(
+        self,
+        model,
+        labels,
+        classes,
+        epochs,
+        evidence=NO_EVIDENCE,
+        hide=True,
+        momentum=0.95,
+        optimizer=None,
+        compiles=False,
+    ):
         self.model, self.teacher = model, copy.deepcopy(model).eval().requires_grad_(False)
         self.labels, self.epochs, self.hide, self.momentum = labels, epochs, hide, momentum
         self.optimizer = optimizer or torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-3)
@@ -98,7 +114,8 @@ class Trainer:
         self.prior = known.bincount(minlength=classes) / len(known)
         self.unread, self.rest = evidence["unread"], 1 - evidence["pairs_generalise"]
         self.shares = [evidence["gradient_share"][name] for name in ("audio", "visual")]
-        self.predicted, self.concord = torch.full((classes,), 1 / classes, device=labels.device), torch.zeros((), device=labels.device)
+        self.predicted = torch.full((classes,), 1 / classes, device=labels.device)
+        self.concord = torch.zeros((), device=labels.device)
 
     def start_epoch(self, epoch):
         fall = (1 + math.cos(math.pi * min(1, epoch / (0.6 * self.epochs)))) / 2
@@ -111,12 +128,19 @@ class Trainer:
         p = F.softmax((logits_a + logits_v) / 2, 1)
         self.predicted.lerp_(p.mean(0), 0.05)
         lift = (self.prior / self.predicted).clamp(max=100)
-        q = torch.where(annotated[:, None], F.one_hot(labels.clamp(min=0), p.shape[1]).float(), F.normalize(p * lift, p=1, dim=1))
+        q = torch.where(
+            annotated[:, None], F.one_hot(labels.clamp(min=0), p.shape[1]).float(), F.normalize(p * lift, p=1, dim=1)
+        )
         agree = ((F.softmax(logits_a, 1) * lift).argmax(1) == (F.softmax(logits_v, 1) * lift).argmax(1)).float()
         # By masks: a step on a GPU whose host looks at a number waits for it.
         agreed = torch.where(labelled.all(), self.concord, masked_mean(agree, (~labelled).float()))
         self.concord.lerp_(agreed, 0.05)
-        return q, torch.where(annotated, 1.0, agree), torch.where(annotated, 1.0, 0.5), torch.where(labelled, self.unread**2, 1.0)
+        return (
+            q,
+            torch.where(annotated, 1.0, agree),
+            torch.where(annotated, 1.0, 0.5),
+            torch.where(labelled, self.unread**2, 1.0),
+        )
 
     def loss(self, x_a, x_v, labels):
         outputs = self.model(x_a, x_v)
@@ -124,7 +148,10 @@ class Trainer:
             *seen, logits_a, logits_v = self.teacher(x_a, x_v)
         terms = losses(*outputs, seen, self.shares, *self.supervise(labels, logits_a, logits_v))
         of_pairs = (1 + 2 * self.unread) * ((1 - self.concord) + self.rest**2 * self.concord**8)
-        return terms["label"] + terms["cross"] + 0.5 * self.rho * (terms["kl"] + terms["soft"]) + of_pairs * terms["pair"], terms
+        return (
+            terms["label"] + terms["cross"] + 0.5 * self.rho * (terms["kl"] + terms["soft"]) + of_pairs * terms["pair"],
+            terms,
+        )
 
     def step(self, x_a, x_v, labels):
         self.model.train()
@@ -141,7 +168,9 @@ def scaled(train, *others):
     """zscore of METHOD.md 6, by the training split's statistics."""
     train = torch.from_numpy(np.ascontiguousarray(train, np.float32))
     mean, std = train.mean(0), train.std(0) + 1e-4
-    return [((torch.as_tensor(np.ascontiguousarray(x, np.float32)) - mean) / std).clamp(-5, 5) for x in (train, *others)]
+    return [
+        ((torch.as_tensor(np.ascontiguousarray(x, np.float32)) - mean) / std).clamp(-5, 5) for x in (train, *others)
+    ]
 
 
 def mean_average_precision(queries, gallery, labels):
@@ -186,7 +215,9 @@ def write_pairs(folder, rows, widths, classes, unlabelled, seed=0):
         labels = rng.integers(0, classes, count)
         for name, width in zip(("audio", "visual"), widths):
             centres = np.random.default_rng(width).standard_normal((classes, width))
-            np.save(path / (name + ".npy"), (centres[labels] + 2 * rng.standard_normal((count, width))).astype(np.float32))
+            np.save(
+                path / (name + ".npy"), (centres[labels] + 2 * rng.standard_normal((count, width))).astype(np.float32)
+            )
         if split == "train":
             labels[rng.random(count) < unlabelled] = -1
         np.save(path / "labels.npy", labels.astype(np.int64))
@@ -206,9 +237,10 @@ def train_on_duet(program, folder, run, threads, device="cpu", **config):
     """On a device other than the CPU with products in fp32, where a check holds it to PyTorch's."""
     settings = {"scaling_a": "zscore", "scaling_v": "zscore", "evaluate_every_epochs": 0, **config}
     start = time.perf_counter()
-    done = subprocess.run([program, "train", "--data", folder, "--modalities", "audio,visual", "--threads", str(threads), "--run", run,
-                           "--device", device, "--precision", "fp32",
-                           *(part for key, value in settings.items() for part in ("--set", f"{key}={value}"))], capture_output=True, text=True)
+    where = ("--data", folder, "--modalities", "audio,visual", "--run", run)
+    how = ("--threads", str(threads), "--device", device, "--precision", "fp32")
+    sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    done = subprocess.run([program, "train", *where, *how, *sets], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip() or done.stdout.strip())
     seconds = time.perf_counter() - start
@@ -230,13 +262,24 @@ def parameters_of(run):
 
 
 def check(program, scratch, device="cpu", torch_device="cpu"):
-    """Two steps without chance (no dropout, nothing hidden) on one batch, by plain gradient descent: the losses of the second, and what it
-    moved, which is its gradient. "" where both sides agree to 1e-4. device: duet's."""
+    """Two steps without chance (no dropout, nothing hidden) on one batch, by plain gradient descent: the losses of the
+    second, and what it moved, which is its gradient. "" where both sides agree to 1e-4. device: duet's."""
     rate, folder = 0.1, Path(scratch) / "check"
-    # A draw whose evidence lets V feel 0.87 of the pair term, and where no unit or triplet stands so near its edge that rounding decides.
+    # A draw whose evidence lets V feel 0.87 of the pair term, and where no unit or triplet stands so near its edge that
+    # rounding decides.
     write_pairs(folder, 96, (40, 56), 5, 0.5, seed=7)
-    fixed = dict(batch_size=96, epochs=2, dropout=0, hide_labels="false", optimizer="sgd", momentum=0, weight_decay=0, learning_rate=rate,
-                 log_every_steps=1, device=device)
+    fixed = dict(
+        batch_size=96,
+        epochs=2,
+        dropout=0,
+        hide_labels="false",
+        optimizer="sgd",
+        momentum=0,
+        weight_decay=0,
+        learning_rate=rate,
+        log_every_steps=1,
+        device=device,
+    )
     train_on_duet(program, folder, folder / "start", 1, steps=1, teacher_momentum=1, **fixed)
     train_on_duet(program, folder, folder / "one", 1, steps=1, teacher_momentum=0, **fixed)
     _, lines = train_on_duet(program, folder, folder / "two", 1, steps=2, teacher_momentum=0, **fixed)
@@ -247,7 +290,16 @@ def check(program, scratch, device="cpu", torch_device="cpu"):
     labels = torch.from_numpy(read(folder, "train", "labels"))
     (x_a,), (x_v,) = scaled(read(folder, "train", "audio")), scaled(read(folder, "train", "visual"))
     x_a, x_v, labels = (each.to(torch_device) for each in (x_a, x_v, labels))
-    trainer = Trainer(model, labels, 5, 2, evidence_of(folder / "two"), hide=False, momentum=0, optimizer=torch.optim.SGD(model.parameters(), rate))
+    trainer = Trainer(
+        model,
+        labels,
+        5,
+        2,
+        evidence_of(folder / "two"),
+        hide=False,
+        momentum=0,
+        optimizer=torch.optim.SGD(model.parameters(), rate),
+    )
     for epoch in range(2):
         before = [p.detach().clone() for p in model.parameters()]
         trainer.start_epoch(epoch)
@@ -280,7 +332,8 @@ def step_time_on_torch(folder, classes, batch, steps, compiles):
 
 
 def step_time_on_duet(program, folder, run, batch, threads):
-    """Epochs of a run without evaluation, the first left out; the model's file, written once an epoch, is part of it."""
+    """Epochs of a run without evaluation, the first left out; the model's file, written once an epoch, is part of
+    it."""
     _, lines = train_on_duet(program, folder, run, threads, batch_size=batch, epochs=7, smallest_batch=batch)
     ends = [(line["step"], line["seconds"]) for line in lines if "seconds" in line]
     return {"median_s": statistics.median((s1 - s0) / (k1 - k0) for (k0, s0), (k1, s1) in zip(ends, ends[1:]))}

@@ -1,7 +1,7 @@
 """What the works that are compared have in common: their inputs, and when two answers are the same.
 
-A system's form of a work, form(inputs, threads), gives (call, read): call does the work once, and nothing else; read makes of what it returns
-the arrays that are compared. Only call is timed."""
+A system's form of a work, form(inputs, threads), gives (call, read): call does the work once, and nothing else; read
+makes of what it returns the arrays that are compared. Only call is timed."""
 import numpy as np
 
 MARGIN, SCALE, TEACHER_SCALE = 0.2, 10.0, 10.0
@@ -22,10 +22,20 @@ def distributions(rng, n, classes):
 def draw(n, d, classes):
     rng = np.random.default_rng(n)
     coins = lambda low: np.where(rng.random(n) < 0.5, 1, low).astype(np.float32)
-    return {"a": unit_rows(rng, n, d), "v": unit_rows(rng, n, d), "teacher_a": unit_rows(rng, n, d), "teacher_v": unit_rows(rng, n, d),
-            "class_a": distributions(rng, n, classes), "class_v": distributions(rng, n, classes), "trust_a": coins(0.5), "trust_v": coins(0.25),
-            "kappa_a": coins(0.5), "kappa_v": coins(0.5), "labels_a": rng.integers(0, classes, n, dtype=np.int32),
-            "labels_v": rng.integers(0, classes, n, dtype=np.int32)}
+    return {
+        "a": unit_rows(rng, n, d),
+        "v": unit_rows(rng, n, d),
+        "teacher_a": unit_rows(rng, n, d),
+        "teacher_v": unit_rows(rng, n, d),
+        "class_a": distributions(rng, n, classes),
+        "class_v": distributions(rng, n, classes),
+        "trust_a": coins(0.5),
+        "trust_v": coins(0.25),
+        "kappa_a": coins(0.5),
+        "kappa_v": coins(0.5),
+        "labels_a": rng.integers(0, classes, n, dtype=np.int32),
+        "labels_v": rng.integers(0, classes, n, dtype=np.int32),
+    }
 
 
 def upstream(n):
@@ -44,25 +54,29 @@ def pair_distances(x, mined):
     for side, own, other in (("rows", x["a"], x["v"]), ("columns", x["v"], x["a"])):
         for sign, index in zip(("positive", "negative"), mined[side]):
             index, parts = np.asarray(index), (slice(i, i + step) for i in range(0, len(own), step))
-            out[f"{side}_{sign}"] = np.concatenate([np.linalg.norm(own[p].astype(np.float64) - other[index[p]], axis=1) for p in parts])
+            out[f"{side}_{sign}"] = np.concatenate(
+                [np.linalg.norm(own[p].astype(np.float64) - other[index[p]], axis=1) for p in parts]
+            )
     return out
 
 
 def hinge_slack(form, x):
-    """Triplets within 4e-6 of the hinge may fall on either side in float32 (docs/METHOD.md 3): the share of the largest gradient entry that
-    they move, from duet's gradients with the margin moved by as much either way."""
+    """Triplets within 4e-6 of the hinge may fall on either side in float32 (docs/METHOD.md 3): the share of the largest
+    gradient entry that they move, from duet's gradients with the margin moved by as much either way."""
 
     def gradients(margin):
         call, read = form(x, 1, margin)
         return read(call())
 
     wide, narrow = gradients(MARGIN + 4e-6), gradients(MARGIN - 4e-6)
-    return max(float(np.abs(wide[name] - narrow[name]).max() / np.abs(wide[name]).max()) for name in ("grad_a", "grad_v"))
+    return max(
+        float(np.abs(wide[name] - narrow[name]).max() / np.abs(wide[name]).max()) for name in ("grad_a", "grad_v")
+    )
 
 
 def difference(answer, expected, slack=0.0):
-    """"" where all agree to 1e-4 of the larger of 1 (losses, distances) or of the largest entry (gradients, to which slack is added); else what
-    does not."""
+    """"" where all agree to 1e-4 of the larger of 1 (losses, distances) or of the largest entry (gradients, to which
+    slack is added); else what does not."""
     for name, want in expected.items():
         if name not in answer:
             continue

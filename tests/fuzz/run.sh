@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# run.sh PROGRAM FORMAT: fuzzes one reader for DUET_FUZZ_SECONDS (30) from a few valid files of its format. A crash, a hang or undefined behaviour
-# fails, and the last line is the command that repeats it. Exits 77, "skipped", where there is no program because clang or its fuzzer is missing; where
-# CI is set that fails.
+# run.sh PROGRAM FORMAT: fuzzes one reader for DUET_FUZZ_SECONDS (30) from a few valid files of its format. A crash, a
+# hang or undefined behaviour fails, and the last line is the command that repeats it. Exits 77, "skipped", where there
+# is no program because clang or its fuzzer is missing; where CI is set that fails.
 set -euo pipefail
 
 program=$1 format=$2 seconds=${DUET_FUZZ_SECONDS:-30}
@@ -39,24 +39,27 @@ case $format in
     safetensors one '{"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}' '\x00\x00\x80\x3f\x00\x00\x00\x40'
     tensors='"x":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"y":{"dtype":"I32","shape":[0],"data_offsets":[8,8]}'
     safetensors two '{"__metadata__":{"a":"b"},'"$tensors}" '12345678'
-    safetensors wide '{"s":{"dtype":"F64","shape":[1,2],"data_offsets":[0,16]}}' '\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x00\x40'
+    safetensors wide '{"s":{"dtype":"F64","shape":[1,2],"data_offsets":[0,16]}}' \
+      '\x00\x00\x00\x00\x00\x00\xf0\x3f\x00\x00\x00\x00\x00\x00\x00\x40'
     words=('"dtype"' '"shape"' '"data_offsets"' '"__metadata__"' '"F32"' '"F64"' '"I32"' '"I64"' '[0,8]' '[]')
     ;;
   config)
-    printf '{"method": "psd", "epochs": 4, "learning_rate": 1e-3, "hidden_units": [16, 16], "modalities": ["a", "v"], "lift": true}' \
-      >"$work/seeds/typical"
+    {
+      printf '{"method": "psd", "epochs": 4, "learning_rate": 1e-3, "hidden_units": [16, 16], '
+      printf '"modalities": ["a", "v"], "lift": true}'
+    } >"$work/seeds/typical"
     printf '{"seed": null, "margin": [[[[1]]]], "labels": 1e400}' >"$work/seeds/refused"
     printf 'hidden_units=16,16' >"$work/seeds/assignment"
     printf '{}' >"$work/seeds/empty"
-    words=('"seed"' '"threads"' '"steps"' '"batch_size"' '"optimizer"' '"schedule"' '"optimizer_eps"' '"mining"' '"input_limit"' '"beta1"'
-      '"data"' 1e400 -1 null true '\\u0000')
+    words=('"seed"' '"threads"' '"steps"' '"batch_size"' '"optimizer"' '"schedule"' '"optimizer_eps"' '"mining"'
+      '"input_limit"' '"beta1"' '"data"' 1e400 -1 null true '\\u0000')
     ;;
   *) echo "run.sh: unknown format '$format'" >&2; exit 2 ;;
 esac
 printf '"%s"\n' "${words[@]//\"/\\\"}" >"$work/words"
 
-if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -dict="$work/words" \
-  -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
+if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  -dict="$work/words" -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
   tail -n 60 "$work/log"
   echo "repeat with: $program $(sed -n 's/^.*Test unit written to //p' "$work/log" | tail -n 1)"
   exit 1

@@ -1,5 +1,6 @@
-# One source of the gate: compiled for the targets of targets.txt that say always; what ptxas says of it to LOG, its PTX and its object beside it. LOG
-# stands for success. Of what the emulator's build compiles too, the device code alone (nvcc looks at the host code all the same).
+# One source of the gate: compiled for the targets of targets.txt that say always; what ptxas says of it to LOG, its PTX
+# and its object beside it. LOG stands for success. Of what the emulator's build compiles too, the device code alone
+# (nvcc looks at the host code all the same).
 get_filename_component(name ${SOURCE} NAME)
 get_filename_component(stem ${SOURCE} NAME_WE)
 get_filename_component(dir ${LOG} DIRECTORY)
@@ -22,8 +23,9 @@ else()
   set(object ${dir}/${name}.fatbin)
 endif()
 execute_process(
-  COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -I${ROOT}/kernels/cuda/nvcc -Xptxas ${ptxas_options} -Werror all-warnings
-          -gencode arch=compute_80,code=[${targets}] --keep --keep-dir ${kept} -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE} -o ${object}
+  COMMAND ${NVCC} -ccbin ${CXX} -std=c++20 -O3 -I${ROOT} -I${ROOT}/kernels/cuda/nvcc -Xptxas ${ptxas_options}
+          -Werror all-warnings -gencode arch=compute_80,code=[${targets}] --keep --keep-dir ${kept}
+          -MD -MT ${LOG} -MF ${LOG}.d ${stage} ${SOURCE} -o ${object}
   OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE result)
 file(GLOB temporaries ${kept}/*)
 list(FILTER temporaries EXCLUDE REGEX "\\.ptx$")

@@ -15,7 +15,9 @@ LC_ALL=C awk '
     if ($5 > fixed[key]) fixed[key] = $5 }
   END {
     for (k = 1; k <= size_count; ++k)
-      for (j = k; j > 1 && sizes[j] < sizes[j - 1]; --j) { size = sizes[j]; sizes[j] = sizes[j - 1]; sizes[j - 1] = size }
+      for (j = k; j > 1 && sizes[j] < sizes[j - 1]; --j) {
+        size = sizes[j]; sizes[j] = sizes[j - 1]; sizes[j - 1] = size
+      }
     printf "| source | kernel | threads |"
     for (k = 1; k <= target_count; ++k) printf " %s |", targets[k]
     printf " static |"

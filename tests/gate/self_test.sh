@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the gate must refuse, on a made-up kernel: lost and unlisted tensor cores, unlisted dynamic shared memory, more of it than a target gives, rows
-# for kernels that are gone.
+# What the gate must refuse, on a made-up kernel: lost and unlisted tensor cores, unlisted dynamic shared memory, more
+# of it than a target gives, rows for kernels that are gone.
 # With NVCC as the argument also a kernel that spills.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,8 +11,9 @@ plain=_ZN4duet4cuda5tilesIL14duet_precision3EEEvi
 write_kernel() { # BODY [SPILLED]
   printf '.visible .entry %s(\n)\n.maxntid 256, 1, 1\n{\n%s\n}\n' "$plain" "$1" >"$work/a.cu.files/a.ptx"
   for target in sm_80 sm_86 sm_90a sm_120; do
-    printf "ptxas info    : Compiling entry function '%s' for '%s'\n    0 bytes stack frame, ${2:-0} bytes spill stores, 0 bytes spill loads\nptxas info    : Used 128 registers, used 1 barriers, 1024 bytes smem\n" \
-           "$plain" "$target"
+    printf "ptxas info    : Compiling entry function '%s' for '%s'\n" "$plain" "$target"
+    printf "    0 bytes stack frame, ${2:-0} bytes spill stores, 0 bytes spill loads\n"
+    printf "ptxas info    : Used 128 registers, used 1 barriers, 1024 bytes smem\n"
   done >"$work/a.cu.log"
 }
 table() { # PLAN
@@ -67,7 +68,8 @@ __global__ void __launch_bounds__(1024, 2) spills(float* values) {
   for (int k = 0; k < 96; ++k) values[k * 1024 + threadIdx.x] = kept[k] * kept[95 - k];
 }
 CU
-  if cmake -DNVCC="$1" -DCXX=c++ -DROOT="$work" -DSOURCE="$work/spills.cu" -DLOG="$work/spills.cu.log" -P "$here/compile.cmake" >"$work/said" 2>&1; then
+  if cmake -DNVCC="$1" -DCXX=c++ -DROOT="$work" -DSOURCE="$work/spills.cu" -DLOG="$work/spills.cu.log" \
+    -P "$here/compile.cmake" >"$work/said" 2>&1; then
     echo "accepted a kernel that spills"
     exit 1
   fi

@@ -1,7 +1,7 @@
 #!/bin/sh
-# readme.sh write ROOT BUILD: puts the summary of the gate's table between the markers of
+# summary.sh write ROOT BUILD: puts the summary of the gate's table between the markers of
 # bench/results/cuda_kernels_summary.md.
-# readme.sh check ROOT: fails where the kernels of that summary are not those of the sources. Needs no compiler.
+# summary.sh check ROOT: fails where the kernels of that summary are not those of the sources. Needs no compiler.
 set -eu
 what=$1 root=$2
 name=bench/results/cuda_kernels_summary.md
