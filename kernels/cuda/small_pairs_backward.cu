@@ -1,5 +1,6 @@
-// Plan. A warp owns the scale's sums and a warp the bias', at most 64 doubles each: 1 KB, no product. It runs only
-// where one of the two is learned.
+// A warp owns the sums of the scale, a warp those of the bias.
+// Bytes: at most 64 doubles each, 1 KB.
+// Products: none; it runs only where one of the two is learned.
 #include "kernels/cuda/small_pairs_backward.h"
 
 namespace duet::cuda {

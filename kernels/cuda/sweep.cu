@@ -1,3 +1,6 @@
+// A block of threads owns a tile of 128 x 128 of one gradient; both gradients of a block of the matrix are one launch.
+// Bytes: G and its transpose, 32 MB each in bf16 and 64 MB in float32, from L2 in part; rows of the other operand.
+// Products: two a block of 4096 x 4096, in chains of the length that a sum's bias allows.
 #include <algorithm>
 
 #include "kernels/cuda/positions.h"

@@ -1,3 +1,6 @@
+// No kernel of its own: the rows that distance_tile_cuda.h's tiles read, packed with their norms.
+// Bytes: a row's elements once, as many words and 4 to 24 bytes of norms written (cuda/pack.h).
+// Products: none.
 #include "kernels/distance/distance_tile_cuda.h"
 
 namespace duet::cuda {

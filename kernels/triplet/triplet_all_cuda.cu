@@ -1,16 +1,6 @@
-// All triplets of an anchor, from the row of its distances.
-//
-// One block of threads owns a row. It makes keys (distance, column) of the row's m columns and sorts them in shared
-// memory (past 8192 columns, and past 4096 where a block has less than 163 KB, sort_rows sorts, and what follows reads
-// global memory); gathers the weights in sorted order; sums them up, in float64, before every run of eight sorted
-// columns: S0 = sum of neg, S1 = sum of neg d, P = sum of pos. A column r as a positive then needs k = #{d < fl(d_r +
-// margin)}: a binary search from the last one's place, and S0[k], S1[k] from the run's sums and at most seven more
-// columns; as a negative q = #{fl(d + margin) <= d_r} and P[q]. dL/dD is scattered back to the columns. Shared memory
-// at m = 8192: keys 68 KB, weights 2 x 33 KB, sums 24 KB: 158 KB, one block of 1024 threads on an SM. Expected on an
-// H200 at n = m = 8192, d = 512, a pass over all rows: sort 1.2 ms of shared memory and 1.7 ms of comparisons; two
-// searches of 13 steps a column, 1.7e9 reads from shared memory with conflicts, 0.8 ms; weights gathered and gradients
-// scattered from the second-level cache at a sector each, 4 GB, 0.8 ms: about 5 ms. Distances 0.9 ms and the two
-// products of the gradient 2 ms in tf32x3 beside it: forward 6 ms, backward 8 ms, both in one pass 8 ms.
+// A block of threads owns an anchor: it sorts the row of its distances and sums weights in sorted order.
+// Bytes: a row's distances and weights, read once and written once as dL/dD, from and to L2; the rest is shared memory.
+// Products: none here; a binary search a column, twice. PLAN.md has the figures.
 #include "kernels/cuda/device.h"
 #include "kernels/triplet/triplet_all_cuda.h"
 

@@ -1,11 +1,6 @@
-// The triplet loss on the device: blocks of rows, and what goes round them.
-//
-// Rows are taken in blocks of at most 2^24 distances (at most 2048 rows), 64 MB. On the stream follow, for each block:
-// its distances by the tile kernels; where classes decide, its agreement Q_x Q_y^T, in fp32 as it decides by ones and
-// zeros and is cheap (rank C); the row kernels (triplet_all_cuda.cu, triplet_mined_cuda.cu), which turn the agreement
-// into dL/dD in place; and, backward, the products of dL/dD with the rows by the distance's backward. No n x m memory:
-// 128 MB at n = m = 8192, whatever n. Expected figures stand with the row kernels. Small batches go another way
-// (triplet_small_cuda.cu).
+// Owns nothing itself: it puts the kernels of a block of rows on the stream, distances, agreement, rows, gradients.
+// Bytes: 64 MB of distances and 64 MB of agreement or dL/dD a block, whatever n; they stay in L2 in part.
+// Products: distances, agreement where classes decide, and two for the gradients. PLAN.md has the figures.
 #include "kernels/cuda/warp.h"
 #include "kernels/distance/distance_backends.h"
 #include "kernels/triplet/triplet_rows_cuda.h"

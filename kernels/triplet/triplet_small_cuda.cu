@@ -1,13 +1,6 @@
-// Triplets of a small batch in two launches, the second for the gradients alone, where the tiles take 21.
-//
-// First a block of 256 threads an anchor: the distances of its row to all of y, and where classes decide their
-// agreement, in float32 by multiply-adds, eight lanes a column; the sort and the sums of triplet_all_cuda.h, or the
-// mining of triplet_mined_cuda.h, on that row in shared memory; dL/dD of the row to the workspace. Then a block a row
-// of x or y adds up its gradient from dL/dD (kernels/distance/distance_small_cuda.cu). At n = m = 128, d = 64, 10
-// classes: 5 MFLOP for distances, 0.3 for the agreement; every block reads y and its classes, 37 KB, 5 MB in all from
-// the second-level cache, 1 us at 5 TB/s; the sort of 128 keys is 10 passes of a barrier each, 0.5 us, the sums and one
-// column a thread 1 us; dL/dD 64 KB written. Expected on an H100: 3.5 us, the gradients 2 us, a launch included in
-// neither (1.5 to 2.5 us).
+// A block of threads owns an anchor, then, in a second launch, a row of either gradient.
+// Bytes: each block reads all of y and its classes from L2; dL/dD of the batch goes to the workspace and back.
+// Products: the row's distances and agreement, in float32, one pass each. PLAN.md has the figures.
 #include <algorithm>
 
 #include "kernels/distance/distance_small_cuda.h"
