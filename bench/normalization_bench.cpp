@@ -1,12 +1,13 @@
 #include "bench/bench.h"
 #include "bench/verify.h"
+#include "kernels/core/norm.h"
 
 namespace duet::bench {
 namespace {
 
 enum class Kind { unit_rows, layer_norm };
 
-constexpr float kUnitEps = 1e-12f;
+constexpr float kUnitEps = static_cast<float>(kSmallestNorm);
 constexpr double kLayerEps = 1e-5;
 
 struct Set {

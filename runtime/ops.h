@@ -60,7 +60,8 @@ Tensor linear_relu(Tape& tape, const Tensor& x, const Tensor& weight, const Tens
 Tensor activation(Tape& tape, const Tensor& x, duet_activation_kind kind);
 Tensor dropout(Tape& tape, const Tensor& x, const Dropout& dropout);
 
-Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 1e-12f);
+// eps: the least norm that a row is divided by; 0: METHOD.md 1.
+Tensor unit_rows(Tape& tape, const Tensor& x, float eps = 0);
 // gain, offset: d values or absent.
 Tensor layer_norm(Tape& tape, const Tensor& x, const Tensor& gain, const Tensor& offset, float eps = 1e-5f);
 // dropout(activation(layer norm)) with the bits of the three operations; what they would store in between is not there.

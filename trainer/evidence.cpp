@@ -12,6 +12,7 @@
 #include <Eigen/Cholesky>
 
 #include "kernels/core/error.h"
+#include "kernels/core/norm.h"
 
 namespace duet {
 namespace {
@@ -20,7 +21,7 @@ using Matrix = Eigen::MatrixXd;
 using Rows = std::vector<int64_t>;
 
 constexpr int64_t kMostRows = 256;
-constexpr double kRidge = 0.3, kUnitEps = 1e-12;
+constexpr double kRidge = 0.3;
 // Of an entry of H the error is at most n times the condition of K + 0.3 I times the rounding: 256 x 855 x 1.1e-16 =
 // 2.4e-11 of its largest, 3.3, and the scores divide by H_ii >= 0.77 and sum.
 constexpr double kEqualScores = 1e-9;
@@ -49,7 +50,7 @@ Matrix gram(const data::Features& features, const Rows& rows) {
     double square = 0;
     for (int64_t k = 0; k < features.columns; ++k)
       square += static_cast<double>(features.row(row)[k]) * static_cast<double>(features.row(row)[k]);
-    lengths.push_back(std::max(std::sqrt(square), kUnitEps));
+    lengths.push_back(std::max(std::sqrt(square), kSmallestNorm));
   }
   Matrix product = Matrix::Zero(count, count), unit;
   for (int64_t first = 0; first < features.columns; first += kBlock) {

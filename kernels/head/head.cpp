@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/norm.h"
 #include "kernels/head/head_backends.h"
 
 namespace duet {
@@ -19,8 +20,6 @@ constexpr Names kX{"inputs.x[0]", "inputs.x[1]", "inputs.x[2]", "inputs.x[3]"},
                 "gradients.grad_logits[3]"},
     kGradX{"gradients.grad_x[0]", "gradients.grad_x[1]", "gradients.grad_x[2]", "gradients.grad_x[3]"};
 
-constexpr float kDefaultEps = 1e-12f;
-
 HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
   const auto inputs = load(given, "inputs");
   require(inputs.count >= 1 && inputs.count <= kMostModalities, "inputs.count: expected 1 to ", kMostModalities,
@@ -34,7 +33,7 @@ HeadInputs check_inputs(const duet_head_inputs* given, Arguments& arguments) {
                      {},
                      arguments.matrix<const float>(inputs.weight, "inputs.weight", kAny, kAny),
                      {},
-                     inputs.eps == 0 ? kDefaultEps : inputs.eps,
+                     inputs.eps == 0 ? static_cast<float>(kSmallestNorm) : inputs.eps,
                      inputs.output_scale == 0 ? 1 : inputs.output_scale};
   checked.bias = arguments.vector<const float>(inputs.bias, "inputs.bias", checked.classes(), Need::optional);
   for (int64_t k = 0; k < inputs.count; ++k)

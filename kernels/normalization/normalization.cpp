@@ -1,12 +1,13 @@
 #include "kernels/normalization/normalization.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/norm.h"
 #include "kernels/normalization/normalization_backends.h"
 
 namespace duet {
 namespace {
 
-constexpr float kUnitRowsEps = 1e-12f, kLayerNormEps = 1e-5f;
+constexpr float kUnitRowsEps = static_cast<float>(kSmallestNorm), kLayerNormEps = 1e-5f;
 
 float checked_eps(float eps, float otherwise) {
   require(eps >= 0 && eps <= 3e38f, "inputs.eps: expected above 0 and finite, or 0 for the default, got ", eps);
