@@ -11,7 +11,8 @@ DTYPES = {np.dtype(np.float32): 0, np.dtype(np.int32): 3, np.dtype(np.int64): 4}
 
 
 class Matrix(Structure):
-    _fields_ = [("data", c_void_p), ("rows", c_int64), ("columns", c_int64), ("row_stride", c_int64), ("dtype", c_int), ("reserved", c_int32)]
+    _fields_ = [("data", c_void_p), ("rows", c_int64), ("columns", c_int64), ("row_stride", c_int64), ("dtype", c_int),
+                ("reserved", c_int32)]
 
 
 class Vector(Structure):
@@ -23,8 +24,8 @@ class Workspace(Structure):
 
 
 class ContextOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("device", c_int), ("device_index", c_int32), ("threads", c_int32), ("precision", c_int), ("stream", c_void_p),
-                ("faults", c_void_p), ("small_rows", c_int64)]
+    _fields_ = [("struct_size", c_size_t), ("device", c_int), ("device_index", c_int32), ("threads", c_int32),
+                ("precision", c_int), ("stream", c_void_p), ("faults", c_void_p), ("small_rows", c_int64)]
 
 
 def _struct(name, fields):
@@ -34,7 +35,7 @@ def _struct(name, fields):
     for group in fields.split(";"):
         kind, *names = group.split()
         members += [(each, kinds[kind]) for each in names]
-    return type(name, (Structure,), {"_fields_": members})
+    return type(name, (Structure, ), {"_fields_": members})
 
 
 DistanceInputs = _struct("DistanceInputs", "m x y; enum metric; i32 reserved")
@@ -52,21 +53,27 @@ DistillationInputs = _struct(
     "i32 paired reserved")
 PairOutputs = _struct("PairOutputs", "v row_loss column_loss; m row_statistics column_statistics")
 DistillationGradients = _struct(
-    "DistillationGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale")
+    "DistillationGradients",
+    "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale")
 ContrastiveGradients = _struct(
-    "ContrastiveGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale grad_bias")
-MiningInputs = _struct("MiningInputs", "m x y; v labels_x labels_y; i64 first_row first_column; p draw; enum metric; f32 margin")
+    "ContrastiveGradients",
+    "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale grad_bias")
+MiningInputs = _struct("MiningInputs",
+                       "m x y; v labels_x labels_y; i64 first_row first_column; p draw; enum metric; f32 margin")
 MiningHardSide = _struct("MiningHardSide", "v positive_index negative_index positive_distance negative_distance")
 MiningHardOutputs = _struct("MiningHardOutputs", "p rows columns")
 RetrievalInputs = _struct(
     "RetrievalInputs",
-    "m queries gallery; v query_labels gallery_labels query_groups gallery_groups cutoffs; i64 first_row first_column; i32 paired reserved")
+    "m queries gallery; v query_labels gallery_labels query_groups gallery_groups cutoffs; i64 first_row first_column; i32 paired reserved"
+)
 RetrievalOutputs = _struct(
     "RetrievalOutputs",
-    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall")
+    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall"
+)
 TripletInputs = _struct(
     "TripletInputs",
-    "m x y class_x class_y; v trust_x trust_y labels_x labels_y; i64 first_row first_column; p draw; enum metric mining; f32 margin; i32 paired")
+    "m x y class_x class_y; v trust_x trust_y labels_x labels_y; i64 first_row first_column; p draw; enum metric mining; f32 margin; i32 paired"
+)
 TripletOutputs = _struct("TripletOutputs", "v row_loss row_active; m sum_x sum_y")
 TripletGradients = _struct("TripletGradients", "v active grad_loss; m grad_x grad_y")
 TripletLossInputs = _struct("TripletLossInputs", "v row_loss row_active")
