@@ -31,7 +31,7 @@ struct Given {
   std::string config_file;
   std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
   std::vector<std::string> assignments;
-  std::string run, data, out, threads, seed, epochs;
+  std::string run, data, out, onnx, hub, threads, seed, epochs;
 };
 
 std::string version_text() { return std::string("duet ") + duet_version(); }
@@ -151,6 +151,15 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
   embed->add_flag("--force", line.force, "write over files that are there; never over one that this command reads");
 
+  CLI::App* export_model =
+      add_command(program, "export", "Write a trained model as others take it: ONNX, a hub's folder");
+  add_text(export_model, "--run", given.run, "run directory of duet train", "DIR")->required();
+  add_text(export_model, "--onnx", given.onnx, "ONNX file of both encoders, scaling and classifier included", "FILE");
+  add_text(export_model, "--hub", given.hub,
+           "folder for model.safetensors, config.json and README.md, the model's card", "DIR");
+  export_model->add_flag("--force", line.force,
+                         "write over files that are there; never over one that this command reads");
+
   CLI::App* info = add_command(program, "info", "Version, machine facts, config keys");
   info->add_flag("--json", line.json, "print JSON");
   info->add_flag("--keys", line.keys, "print every config key with type, default, values and meaning");
@@ -165,7 +174,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(text("unknown command '", shown(argv[1]), "': expected train, eval, embed, info or demo"));
+    throw UsageError(text("unknown command '", shown(argv[1]), "': expected train, eval, embed, export, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
@@ -178,17 +187,21 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   const CLI::App* command = program.get_subcommands().front();
   line.run = path_of(command, "--run", given.run);
   line.out = path_of(command, "--out", given.out);
+  line.onnx = path_of(command, "--onnx", given.onnx);
+  line.hub = path_of(command, "--hub", given.hub);
+  if (command == export_model) usage_require(line.onnx || line.hub, "export: expected --onnx FILE, --hub DIR or both");
   if (command == train) {
     line.command = CommandLine::Command::train;
     line.config = train_config(train, given);
     return line;
   }
-  line.command = command == eval    ? CommandLine::Command::eval
-                 : command == embed ? CommandLine::Command::embed
-                 : command == demo  ? CommandLine::Command::demo
-                                    : CommandLine::Command::info;
+  line.command = command == eval           ? CommandLine::Command::eval
+                 : command == embed        ? CommandLine::Command::embed
+                 : command == export_model ? CommandLine::Command::export_model
+                 : command == demo         ? CommandLine::Command::demo
+                                           : CommandLine::Command::info;
   if (command == eval || command == embed) line.data = path_of(command, "--data", given.data);
-  if (command != info) apply(command, "--threads", "threads", given.threads, line.config);
+  if (command != info && command != export_model) apply(command, "--threads", "threads", given.threads, line.config);
   if (command == demo) {
     apply(demo, "--seed", "seed", given.seed, line.config);
     apply(demo, "--epochs", "epochs", given.epochs, line.config);

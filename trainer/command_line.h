@@ -12,10 +12,10 @@
 namespace duet {
 
 struct CommandLine {
-  enum class Command { train, eval, embed, info, demo };
+  enum class Command { train, eval, embed, export_model, info, demo };
   Command command = Command::info;
   Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
-  std::optional<std::filesystem::path> run, data, out;
+  std::optional<std::filesystem::path> run, data, out, onnx, hub;
   std::string split = "test";
   bool json = false, keys = false, force = false, profile = false;
   DeviceChoice device;

@@ -68,6 +68,7 @@ class Model {
 
   const ModelDescription& description() const { return description_; }
   ParameterStore& parameters() { return parameters_; }
+  const ParameterStore& parameters() const { return parameters_; }
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
