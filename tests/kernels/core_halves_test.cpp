@@ -251,3 +251,49 @@ TEST_CASE("halves are refused wherever they are no features, and by the same nam
   FAIL_CALL(duet_unit_rows_forward(context, &unit, sized<duet_unit_rows_outputs>({.outputs = wide.matrix()})),
             DUET_STATUS_INVALID_ARGUMENT, "inputs.x: expected dtype f32, got bf16");
 }
+
+TEST_CASE("a captured call is one launch more, and converts what the halves hold when it is replayed") {
+  void* stream = nullptr;
+  SUCCEED_CALL(duet_stream_create(device.kind, 0, &stream));
+  duet_context_options options = DUET_CONTEXT_OPTIONS_INIT;
+  options.device = device.kind, options.stream = stream, options.threads = 1;
+  duet_context* context = nullptr;
+  SUCCEED_CALL(duet_context_create(&options, &context));
+  Draw draw(1);
+  Batch batch(draw, DUET_DTYPE_F16, DUET_DTYPE_BF16, 9, 11, 5, 1, 0);
+  Floats out(9, 11), expected(9, 11);
+  const auto forward = [&](const Sides& sides, Floats& to, duet_workspace workspace) {
+    duet_distance_inputs in = DUET_DISTANCE_INPUTS_INIT;
+    in.x = sides.x, in.y = sides.y, in.metric = DUET_METRIC_COSINE;
+    REQUIRE_MESSAGE(duet_distance_forward(context, &in, sized<duet_distance_outputs>({.distances = to.matrix()}),
+                                          workspace) == DUET_STATUS_OK,
+                    duet_last_error());
+  };
+  const Scratch scratch(1 << 20);
+  const auto nodes_of = [&](const Sides& sides, Floats& to, duet_graph** graph) {
+    REQUIRE_MESSAGE(duet_graph_begin(context) == DUET_STATUS_OK, duet_last_error());
+    forward(sides, to, scratch.view());
+    REQUIRE_MESSAGE(duet_graph_end(context, graph) == DUET_STATUS_OK, duet_last_error());
+    int64_t nodes = 0;
+    SUCCEED_CALL(duet_graph_shape(*graph, &nodes, nullptr));
+    return nodes;
+  };
+  duet_graph *graph = nullptr, *graph_of_wide = nullptr;
+  if (on_cpu()) {  // which has no graphs
+    FAIL_CALL(duet_graph_begin(context), DUET_STATUS_UNSUPPORTED, "a CPU context has none");
+  } else {
+    CHECK(nodes_of(batch.sides(), out, &graph) == nodes_of(batch.wide(), expected, &graph_of_wide) + 1);
+    for (const uint16_t half : {0x3C00, 0x4123}) {
+      batch.x.set(2, 3, half), batch.y.set(10, 4, half);
+      SUCCEED_CALL(duet_graph_launch(context, graph));
+      SUCCEED_CALL(duet_context_synchronize(context));
+      forward(batch.wide(), expected, scratch.view());
+      SUCCEED_CALL(duet_context_synchronize(context));
+      CHECK(out.same_bits(expected));
+    }
+  }
+  duet_graph_destroy(graph);
+  duet_graph_destroy(graph_of_wide);
+  duet_context_destroy(context);
+  duet_stream_destroy(device.kind, stream);
+}
