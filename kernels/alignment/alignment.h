@@ -19,8 +19,8 @@ extern "C" {
 
 typedef struct duet_alignment_inputs {
   size_t struct_size;      /* set by DUET_ALIGNMENT_INPUTS_INIT */
-  duet_const_matrix a;     /* n x d, float32 */
-  duet_const_matrix v;     /* m x d, float32 */
+  duet_const_matrix a;     /* n x d, features: view.h */
+  duet_const_matrix v;     /* m x d, features */
   duet_const_vector scale; /* 1, float32: 1 / temperature */
   duet_metric score;       /* DUET_METRIC_INNER: the inner product; a distance: minus it */
   int32_t reserved;        /* 0 */

@@ -14,8 +14,8 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   const int64_t n = out.student_a.rows;
   out.student_v = arguments.side(in.student_v, "inputs.student_v", out.student_a.columns);
   const int64_t m = out.student_v.rows;
-  out.teacher_a = arguments.matrix<const float>(in.teacher_a, "inputs.teacher_a", n, kAny);
-  out.teacher_v = arguments.matrix<const float>(in.teacher_v, "inputs.teacher_v", m, out.teacher_a.columns);
+  out.teacher_a = arguments.side(in.teacher_a, "inputs.teacher_a", kAny, n);
+  out.teacher_v = arguments.side(in.teacher_v, "inputs.teacher_v", out.teacher_a.columns, m);
   if (is_there(in.class_a) || is_there(in.class_v)) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
@@ -55,14 +55,14 @@ duet_status duet_distillation_workspace(const duet_context* context, const duet_
     Arguments arguments(Look::shapes);
     const DistillationInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_distillation_forward(duet_context* context, const duet_distillation_inputs* inputs,
                                       const duet_distillation_outputs* outputs, duet_workspace workspace) {
   return guard("distillation_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows;
@@ -72,6 +72,7 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
         arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_DISTILLATION_STATISTICS),
         arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_DISTILLATION_STATISTICS)};
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
         [&] { cuda::distillation_forward(*context, checked, outputs, workspace); });
@@ -81,7 +82,7 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
 duet_status duet_distillation_backward(duet_context* context, const duet_distillation_inputs* inputs,
                                        const duet_distillation_gradients* gradients, duet_workspace workspace) {
   return guard("distillation_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows, d = checked.student_a.columns;
@@ -96,6 +97,7 @@ duet_status duet_distillation_backward(duet_context* context, const duet_distill
         arguments.matrix<float>(raw.grad_v, "gradients.grad_v", m, d, Need::optional),
         arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional)};
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::distillation_backward(*context, checked, rows, columns, gradients, workspace); });

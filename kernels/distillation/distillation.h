@@ -25,10 +25,10 @@ enum { DUET_DISTILLATION_STATISTICS = 5 }; /* of a row or a column */
 
 typedef struct duet_distillation_inputs {
   size_t struct_size;              /* set by DUET_DISTILLATION_INPUTS_INIT */
-  duet_const_matrix student_a;     /* n x d, float32 */
-  duet_const_matrix student_v;     /* m x d, float32 */
-  duet_const_matrix teacher_a;     /* n x any, float32 */
-  duet_const_matrix teacher_v;     /* m x the columns of teacher_a, float32 */
+  duet_const_matrix student_a;     /* n x d, features: view.h */
+  duet_const_matrix student_v;     /* m x d, features */
+  duet_const_matrix teacher_a;     /* n x any, features */
+  duet_const_matrix teacher_v;     /* m x the columns of teacher_a, features */
   duet_const_matrix class_a;       /* n x C, float32: class distributions; may be null */
   duet_const_matrix class_v;       /* m x C, float32; null where class_a is */
   duet_const_vector trust_a;       /* n, float32, 0 to 1; null: 1 */

@@ -60,14 +60,15 @@ duet_status duet_retrieval_workspace(const duet_context* context, const duet_ret
   return guard("retrieval_workspace", [&] {
     Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
-    *bytes = workspace_bytes(context, check(inputs, Labels::ignored, arguments));
+    const RetrievalInputs checked = check(inputs, Labels::ignored, arguments);
+    *bytes = workspace_bytes(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs,
                                    const duet_retrieval_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const RetrievalInputs given = check(inputs, Labels::needed, arguments);
     const int64_t n = given.queries.rows;
     const auto raw = load(outputs, "outputs");
@@ -82,6 +83,7 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
         arguments.vector<float>(raw.matching, "outputs.matching", n, Need::optional),
         arguments.matrix<float>(raw.pair_recall, "outputs.pair_recall", n, cutoffs, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, given));
+    workspace = widen(context, arguments, workspace);
     const Workspace scratch(workspace);
     dispatch(
         context, [&] { cpu::retrieval_forward(*context, given, to, scratch); },
@@ -92,13 +94,14 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
 duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs,
                                  const duet_retrieval_top_k_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_top_k", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const RetrievalInputs given = check(inputs, Labels::ignored, arguments);
     const auto to = arguments.matrix<int32_t>(raw.indices, "outputs.indices", given.queries.rows, kAny);
     const auto to_scores =
         arguments.matrix<float>(raw.scores, "outputs.scores", given.queries.rows, to.columns, Need::optional);
     arguments.check(workspace, workspace_bytes(context, given));
+    workspace = widen(context, arguments, workspace);
     const Workspace scratch(workspace);
     dispatch(
         context, [&] { cpu::retrieval_top_k(*context, given, to, to_scores, scratch); },

@@ -28,8 +28,8 @@ extern "C" {
 /* What follows gallery is forward's alone, but for first_row, first_column. */
 typedef struct duet_retrieval_inputs {
   size_t struct_size;               /* set by DUET_RETRIEVAL_INPUTS_INIT */
-  duet_const_matrix queries;        /* n x d, float32 */
-  duet_const_matrix gallery;        /* m x d, float32 */
+  duet_const_matrix queries;        /* n x d, features: view.h */
+  duet_const_matrix gallery;        /* m x d, features */
   duet_const_vector query_labels;   /* n, int32: equal and not negative = relevant */
   duet_const_vector gallery_labels; /* m, int32 */
   duet_const_vector query_groups;   /* n, int64: the gallery rows of the query's group are its own pairs, paired and its

@@ -12,7 +12,7 @@ void alignment(Case& c) {
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
   inputs.score = c.one_of(
       {DUET_METRIC_INNER, DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE});
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));
   c.run([&](Run& run) {
@@ -72,7 +72,7 @@ void alignment_probabilities(Case& c) {
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
   inputs.score = c.one_of(
       {DUET_METRIC_INNER, DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE});
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("score", static_cast<int>(inputs.score));
   c.run([&](Run& run) {

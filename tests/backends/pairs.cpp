@@ -22,11 +22,14 @@ duet_metric draw_metric(Case& c) {
 // Labelled rows and columns, as mining and triplets take them.
 struct Labelled {
   Floats &x, &y;
+  duet_const_matrix features_x, features_y;
   Ints &labels_x, &labels_y;
   duet_metric metric;
   Labelled(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
       : x(c.operands(n, d)),
         y(c.operands(m, d)),
+        features_x(c.features(x)),
+        features_y(c.features(y)),
         labels_x(c.labels(n, classes)),
         labels_y(c.labels(m, classes)),
         metric(draw_metric(c)) {
@@ -34,7 +37,7 @@ struct Labelled {
   }
   duet_mining_inputs inputs() {
     duet_mining_inputs in = DUET_MINING_INPUTS_INIT;
-    in.x = x.matrix(), in.y = y.matrix(), in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
+    in.x = features_x, in.y = features_y, in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
     in.metric = metric;
     return in;
   }
@@ -60,7 +63,7 @@ void distance(Case& c) {
   Floats &x = c.operands(n, d), &y = c.operands(m, d), &g = c.weights(n, m);
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
   inputs.metric = c.one_of({DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER});
-  inputs.x = x.matrix(), inputs.y = y.matrix();
+  inputs.x = c.features(x), inputs.y = c.features(y);
   c.describe("metric", static_cast<int>(inputs.metric));
   c.run([&](Run& run) {
     const auto scratch =
@@ -297,7 +300,7 @@ void triplet(Case& c) {
   Longs step(1, 1);
   step.fill(static_cast<double>(c.draw.integer(0, 1000)));
   duet_triplet_inputs inputs = DUET_TRIPLET_INPUTS_INIT;
-  inputs.x = rows.x.matrix(), inputs.y = rows.y.matrix(), inputs.metric = rows.metric,
+  inputs.x = rows.features_x, inputs.y = rows.features_y, inputs.metric = rows.metric,
   inputs.margin = c.one_of({0.0f, 0.2f, 1.0f});
   inputs.mining = soft ? DUET_TRIPLET_MINING_ALL
                        : c.one_of({DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,

@@ -23,7 +23,7 @@ struct Ranked {
         query_groups(n, 1),
         gallery_groups(m, 1),
         cutoffs(c.draw.integer(0, 4), 1) {
-    inputs.queries = queries.matrix(), inputs.gallery = gallery.matrix();
+    inputs.queries = c.features(queries), inputs.gallery = c.features(gallery);
     inputs.query_labels = query_labels.vector(), inputs.gallery_labels = gallery_labels.vector();
     inputs.paired = c.coin(), inputs.first_row = c.one_of<int64_t>({0, 0, 5}),
     inputs.first_column = c.one_of<int64_t>({0, 0, 3});

@@ -68,7 +68,7 @@ void contrastive(Case& c) {
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   inputs.kind =
       c.one_of({DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID});
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("kind", static_cast<int>(inputs.kind));
   const bool sigmoid = inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID,
@@ -216,8 +216,8 @@ void distillation(Case& c) {
   const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), has_kappa_a = soft && c.coin(0.8),
              has_kappa_v = soft && c.coin(0.8);
   duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
-  inputs.student_a = a.matrix(), inputs.student_v = v.matrix(), inputs.teacher_a = teacher_a.matrix(),
-  inputs.teacher_v = teacher_v.matrix();
+  inputs.student_a = c.features(a), inputs.student_v = c.features(v), inputs.teacher_a = c.features(teacher_a),
+  inputs.teacher_v = c.features(teacher_v);
   inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("teacher_scale", teacher_scale.at(0));

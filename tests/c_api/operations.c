@@ -25,6 +25,7 @@
 
 /* The unit rows (1, 0) and (0, 1), and memory for results; of a square as a vector the first two. */
 static const float kX[4] = {1, 0, 0, 1}, kOnes[4] = {1, 1, 1, 1};
+static const uint16_t kXInF16[4] = {0x3C00, 0, 0, 0x3C00}, kXInBf16[4] = {0x3F80, 0, 0, 0x3F80};
 static const int32_t kLabels[2] = {0, 1};
 static const int64_t kIndices[2] = {1, 0}, kStep[1] = {1};
 static float out[4], more[4], third[4], row[4], column[4], row_statistics[10], column_statistics[10], one[1], two[2];
@@ -120,6 +121,7 @@ static void layers(duet_context* context) {
 
 static void losses(duet_context* context) {
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
+  duet_distance_outputs distances = DUET_DISTANCE_OUTPUTS_INIT;
   duet_distance_gradients of_distance = DUET_DISTANCE_GRADIENTS_INIT;
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   duet_alignment_outputs sums = DUET_ALIGNMENT_OUTPUTS_INIT;
@@ -141,6 +143,11 @@ static void losses(duet_context* context) {
   SUCCEED(duet_distance_workspace(context, &distance, &bytes));
   SUCCEED(duet_distance_backward(context, &distance, &of_distance, scratch(bytes)));
   EXPECT(out[0], 2);
+  distance.x = duet_f16_const_matrix(kXInF16, 2, 2), distance.y = duet_bf16_const_matrix(kXInBf16, 2, 2);
+  distances.distances = square(out);
+  SUCCEED(duet_distance_workspace(context, &distance, &bytes));
+  SUCCEED(duet_distance_forward(context, &distance, &distances, scratch(bytes)));
+  EXPECT(out[0] + out[1], 2);
   alignment.a = alignment.v = x, alignment.scale = scale;
   sums.lse_row = duet_f32_vector(row, 2), sums.lse_column = duet_f32_vector(column, 2);
   SUCCEED(duet_alignment_workspace(context, &alignment, &bytes));
