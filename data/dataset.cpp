@@ -46,7 +46,8 @@ std::array<std::string, kModalities> choose(const DatasetFiles& files, const std
 
 // What a split has beside its features.
 struct Rows {
-  std::vector<int64_t> labels, groups;
+  std::vector<int64_t> labels;
+  std::vector<int32_t> groups;  // as Split has them
 };
 
 Rows read_rows(const DatasetFiles& files, const std::string& split) {
@@ -57,7 +58,7 @@ Rows read_rows(const DatasetFiles& files, const std::string& split) {
   rows.labels = read_labels(files.open(split, kLabels).view);
   if (!contains(arrays, kGroups)) return rows;
   const NpyFile groups = files.open(split, kGroups);
-  rows.groups = read_labels(groups.view);
+  rows.groups = group_numbers(read_labels(groups.view));
   require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ",
           rows.labels.size(), " as in labels.npy");
   return rows;
@@ -165,6 +166,8 @@ Split load_split(const DatasetFiles& files, const std::string& split,
     out.features[side] = inputs[side].apply(open_features(files, split, modalities[side], out.rows()));
   return out;
 }
+
+std::vector<int32_t> group_numbers(std::span<const int64_t> values) { return ids_of(values, distinct(values), {}); }
 
 void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test) {
   dataset.label_values = distinct(train);

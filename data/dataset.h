@@ -24,8 +24,9 @@ struct Split {
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
   // that the training split lacks.
   std::vector<int32_t> labels;
-  std::vector<int64_t> groups;  // as the file has them: rows of one group are one item, -1: in none; empty: every row
-                                // is an item of its own
+  // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group. Empty:
+  // every row is an item of its own.
+  std::vector<int32_t> groups;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
@@ -92,6 +93,9 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values);
+
+// The group numbers of Split for the values of a groups.npy, -1 for none.
+std::vector<int32_t> group_numbers(std::span<const int64_t> values);
 
 // Sets classes, label_values and both splits' labels from label values, -1 for none.
 void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test);

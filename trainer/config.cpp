@@ -231,9 +231,6 @@ std::string misfit(const Config& config) {
   if (config.learn_temperature && !(1 / config.temperature >= LearnedScale::kLeast))
     return text("temperature: with learn_temperature expected at most ", 1 / LearnedScale::kLeast, ", got ",
                 config.temperature);
-  if (config.pair_loss == "multi_positive" && config.method == "contrastive")
-    return "pair_loss: multi_positive asks the teacher for the class of a row without a label, which the method "
-           "contrastive does not: expected method psd, or one of infonce, sigmoid, decoupled, circle, ntxent";
   const auto left_out = [&](const char* what, int64_t rows) {
     return rows >= config.smallest_batch ? ""
                                          : text(what, ": ", rows, " is below smallest_batch ", config.smallest_batch,

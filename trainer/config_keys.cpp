@@ -171,10 +171,9 @@ const std::vector<ConfigKey>& table() {
        &Config::pair_loss,
        kAnyValue,
        {"infonce", "multi_positive", "sigmoid", "decoupled", "circle", "ntxent"},
-       "L_pair (`contrastive`, `psd`): a row's own pair against all others (`infonce`, `sigmoid`, `decoupled`); "
-       "against "
-       "what shares its class, as supervision has it (`multi_positive`), or against the rows whose labels the run may "
-       "see (`circle`, `ntxent`)"},
+       "L_pair (`contrastive`, `psd`): a row's positives are its own pair and the rows of its group (`infonce`, "
+       "`sigmoid`, `decoupled`), with the rows of its class as supervision has it (`multi_positive` of `psd`) or with "
+       "those of its label, where the run may see it (`circle`, `ntxent`, `multi_positive` of `contrastive`)"},
       {"pair_bias", &Config::pair_bias, kAnyNumber, {}, "bias of the pair loss `sigmoid`"},
       {"pair_margin", &Config::pair_margin, kPositive, {}, "margin of the pair loss `circle`"},
       {"label_weight",

@@ -103,15 +103,10 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
 
 // The item that each row shows: its group, or, of a row of group -1, a number that no other row has. Empty: every row
 // is an item of its own.
-std::vector<int64_t> items_of(const std::vector<int64_t>& groups) {
-  std::vector<int64_t> taken = groups, items = groups;
-  std::sort(taken.begin(), taken.end());
-  int64_t next = 0;
-  for (int64_t& item : items) {
-    if (item != -1) continue;
-    while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
-    item = next++;
-  }
+std::vector<int64_t> items_of(const std::vector<int32_t>& groups) {
+  std::vector<int64_t> items(groups.begin(), groups.end());
+  for (size_t i = 0; i < items.size(); ++i)
+    if (items[i] < 0) items[i] = -1 - static_cast<int64_t>(i);
   return items;
 }
 
@@ -143,7 +138,7 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& items)
 }  // namespace
 
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
-                    const std::vector<int32_t>& labels, const std::vector<int64_t>& groups) {
+                    const std::vector<int32_t>& labels, const std::vector<int32_t>& groups) {
   const std::vector<int64_t> items = items_of(groups);
   return {rank(context, a, v, labels, items),
           rank(context, v, a, labels, items),

@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "data/npy.h"
 #include "tests/data/npy_files.h"
@@ -110,8 +111,8 @@ TEST_CASE("dataset: classes are the distinct labels of the training split, any w
 TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   const Sound folder;
   CHECK(load_dataset(FolderFiles(folder.path())).test.groups.empty());
-  const std::vector<int64_t> groups = {int64_t{1} << 40, -1};
-  folder.write("test/groups.npy", wide_file(groups));
+  const std::vector<int32_t> groups = {0, -1};
+  folder.write("test/groups.npy", wide_file({int64_t{1} << 40, -1}));
   const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, kUnscaled);
   CHECK(dataset.modalities == std::array<std::string, 2>{"audio", "visual"});
   CHECK(dataset.train.groups.empty());
@@ -121,6 +122,11 @@ TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   write_dataset(folder.path() / "copy", dataset);
   CHECK(load_dataset(FolderFiles(folder.path() / "copy")).test.groups == groups);
   CHECK_FALSE(std::filesystem::exists(folder.path() / "copy/train/groups.npy"));
+  // Numbers by value: any number but -1 is a group's.
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min(), kMost = std::numeric_limits<int64_t>::max();
+  CHECK(group_numbers(std::vector<int64_t>{kMost, -1, 5, kLeast, 5, -2}) ==
+        std::vector<int32_t>{3, -1, 2, 0, 2, 1});
+  CHECK(group_numbers({}).empty());
 }
 
 TEST_CASE("dataset scales both splits by the training split, and a split alone by what a model keeps") {
