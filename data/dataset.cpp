@@ -4,6 +4,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "data/npy.h"
 #include "kernels/core/error.h"
 
 namespace duet::data {
@@ -15,6 +16,9 @@ constexpr const char *kLabels = "labels", *kGroups = "groups";
 std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) {
   return folder / (stem + ".npy");
 }
+
+// As the copies that a Mac leaves beside each file on a foreign disk.
+bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
 
 std::string joined(const std::vector<std::string>& words) {
   std::string out;
@@ -57,7 +61,7 @@ Rows read_rows(const DatasetFiles& files, const std::string& split) {
   Rows rows;
   rows.labels = read_labels(files.open(split, kLabels).view);
   if (!contains(arrays, kGroups)) return rows;
-  const NpyFile groups = files.open(split, kGroups);
+  const StoredArray groups = files.open(split, kGroups);
   rows.groups = group_numbers(read_labels(groups.view));
   require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ",
           rows.labels.size(), " as in labels.npy");
@@ -66,7 +70,7 @@ Rows read_rows(const DatasetFiles& files, const std::string& split) {
 
 FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality,
                             int64_t rows) {
-  FeatureSource source(files.open(split, modality), files.order());
+  FeatureSource source(files.open(split, modality), files.pooling());
   require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in labels.npy");
   return source;
 }
@@ -116,14 +120,15 @@ std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   std::error_code refused;
   std::filesystem::directory_iterator entry(folder_ / split, refused), end;
   for (; !refused && entry != end; entry.increment(refused))
-    if (entry->path().extension() == ".npy") found.push_back(entry->path().stem().string());
+    if (entry->path().extension() == ".npy" && !is_hidden(entry->path()))
+      found.push_back(entry->path().stem().string());
   if (refused)
     throw Error(DUET_STATUS_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
   std::sort(found.begin(), found.end());
   return found;
 }
 
-NpyFile FolderFiles::open(const std::string& split, const std::string& array) const {
+StoredArray FolderFiles::open(const std::string& split, const std::string& array) const {
   return open_npy(npy(folder_ / split, array));
 }
 
@@ -144,6 +149,7 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
       const FeatureSource train = open_features(files, "train", name, dataset.train.rows());
       inputs = Preprocessing::fit(train, options.scaling[side]);
       inputs.limit = options.limit;
+      if (const std::string pooled = train.pooled(); !pooled.empty()) inputs.reason += "; " + pooled;
       dataset.train.features[side] = inputs.apply(train);
     }  // its bytes are gone before the next file's come
     const FeatureSource test = open_features(files, "test", name, dataset.test.rows());

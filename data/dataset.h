@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "data/features.h"
-#include "data/npy.h"
+#include "data/labels.h"
 #include "data/preprocessing.h"
 
 namespace duet::data {
@@ -24,8 +24,8 @@ struct Split {
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
   // that the training split lacks.
   std::vector<int32_t> labels;
-  // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group. Empty:
-  // every row is an item of its own.
+  // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group.
+  // Empty: every row is an item of its own.
   std::vector<int32_t> groups;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
@@ -53,24 +53,24 @@ class DatasetFiles {
   virtual std::string name() const = 0;                                         // of the whole
   virtual std::string place(const std::string& split) const = 0;                // of one split, for messages
   virtual std::vector<std::string> arrays(const std::string& split) const = 0;  // their names, without .npy, sorted
-  virtual NpyFile open(const std::string& split, const std::string& array) const = 0;
-  virtual FortranOrder order() const { return FortranOrder::refuse; }
+  virtual StoredArray open(const std::string& split, const std::string& array) const = 0;
+  virtual Pooling pooling() const { return Pooling::mean; }  // of the modalities
 };
 
 // Errors: DUET_STATUS_IO_ERROR where the system refuses a file or folder.
 class FolderFiles final : public DatasetFiles {
  public:
-  explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse)
-      : folder_(std::move(folder)), order_(order) {}
+  explicit FolderFiles(std::filesystem::path folder, Pooling pooling = Pooling::mean)
+      : folder_(std::move(folder)), pooling_(pooling) {}
   std::string name() const override { return folder_.string(); }
   std::string place(const std::string& split) const override { return (folder_ / split).string(); }
   std::vector<std::string> arrays(const std::string& split) const override;
-  NpyFile open(const std::string& split, const std::string& array) const override;
-  FortranOrder order() const override { return order_; }
+  StoredArray open(const std::string& split, const std::string& array) const override;
+  Pooling pooling() const override { return pooling_; }
 
  private:
   std::filesystem::path folder_;
-  FortranOrder order_;
+  Pooling pooling_;
 };
 
 // How load_dataset scales the inputs.

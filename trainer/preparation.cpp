@@ -12,8 +12,7 @@ namespace {
 // folder empty: the digits embedded in the program.
 std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder, const Config& config) {
   if (folder.empty()) return std::make_unique<data::SampleFiles>();
-  return std::make_unique<data::FolderFiles>(
-      folder, config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse);
+  return std::make_unique<data::FolderFiles>(folder, data::parse_pooling(config.pool, "pool"));
 }
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {

@@ -124,8 +124,7 @@ TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   CHECK_FALSE(std::filesystem::exists(folder.path() / "copy/train/groups.npy"));
   // Numbers by value: any number but -1 is a group's.
   constexpr int64_t kLeast = std::numeric_limits<int64_t>::min(), kMost = std::numeric_limits<int64_t>::max();
-  CHECK(group_numbers(std::vector<int64_t>{kMost, -1, 5, kLeast, 5, -2}) ==
-        std::vector<int32_t>{3, -1, 2, 0, 2, 1});
+  CHECK(group_numbers(std::vector<int64_t>{kMost, -1, 5, kLeast, 5, -2}) == std::vector<int32_t>{3, -1, 2, 0, 2, 1});
   CHECK(group_numbers({}).empty());
 }
 
@@ -142,6 +141,34 @@ TEST_CASE("dataset scales both splits by the training split, and a split alone b
       load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, dataset.class_values());
   for (const size_t side : {0, 1}) CHECK(again.features[side].values == dataset.test.features[side].values);
   CHECK(again.labels == dataset.test.labels);
+}
+
+TEST_CASE("dataset: hidden files are no data") {
+  const Sound folder;
+  for (const std::string split : {"train", "test"}) folder.write(split + "/._audio.npy", "what another system leaves");
+  CHECK(load_dataset(FolderFiles(folder.path())).modalities == std::array<std::string, 2>{"audio", "visual"});
+}
+
+TEST_CASE("dataset pools a time axis, and says so") {
+  const Sound folder;
+  for (const auto& [split, rows] : {std::pair{"train", 3}, std::pair{"test", 2}}) {
+    std::vector<float> values;
+    for (int k = 0; k < rows * 4; ++k) values.push_back(static_cast<float>(k * k));
+    folder.write(duet::text(split, "/audio.npy"), npy("<f4", duet::text("(", rows, ", 2, 2)"), raw(values)));
+  }
+  const auto first_row = [&](Pooling pooling) {
+    const Dataset dataset = load_dataset(FolderFiles(folder.path(), pooling), {}, kUnscaled);
+    const Features& audio = dataset.test.features[0];
+    const std::string& reason = dataset.inputs[0].reason;
+    return std::pair(std::vector<float>(audio.row(1), audio.row(1) + audio.columns),
+                     reason.substr(reason.rfind("; ") + 2));
+  };
+  // Row 1: (16, 25) and (36, 49).
+  CHECK(first_row(Pooling::mean) == std::pair(std::vector<float>{26, 37}, std::string("mean over 2 times")));
+  CHECK(first_row(Pooling::max) == std::pair(std::vector<float>{36, 49}, std::string("max over 2 times")));
+  CHECK(first_row(Pooling::first) == std::pair(std::vector<float>{16, 25}, std::string("first of 2 times")));
+  CHECK(first_row(Pooling::flatten) ==
+        std::pair(std::vector<float>{16, 25, 36, 49}, std::string("2 times of 2 columns side by side")));
 }
 
 TEST_CASE("dataset refuses folders that are none") {
@@ -203,12 +230,7 @@ TEST_CASE("dataset loads the shared data") {
   CHECK(digits.width(1) == 784);
   CHECK(digits.classes == 10);
   // This one's matrices are in Fortran order.
-  check_refused(
-      [&] {
-        load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
-      },
-      DUET_STATUS_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
-  const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia", FortranOrder::accept), {"text", "image"});
+  const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
   CHECK(wikipedia.train.rows() == 2173);
   CHECK(wikipedia.test.rows() == 693);
   CHECK(wikipedia.width(0) == 1000);
