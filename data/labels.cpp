@@ -8,6 +8,7 @@
 #include "data/elements.h"
 #include "data/npy.h"
 #include "kernels/core/error.h"
+#include "runtime/printable.h"
 
 namespace duet::data {
 namespace {
@@ -87,6 +88,7 @@ std::vector<std::string> read_strings(const ArrayView& view) {
                             ? utf32_string(view, at)
                             : std::string(reinterpret_cast<const char*>(at), static_cast<size_t>(view.width));
     value.erase(value.find_last_not_of('\0') + 1);
+    require(is_utf8(value), view.name, ": row ", i, ": the string '", shown(value), "' is no UTF-8");
     out.push_back(std::move(value));
   }
   return out;

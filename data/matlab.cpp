@@ -76,6 +76,9 @@ class MatlabChild {
     const auto each = static_cast<size_t>(variable.data_size);
     std::string out;
     if (variable.rank != 2 || variable.data == nullptr || variable.nbytes < rows * columns * each) return out;
+    // A row in UTF-8 may have more bytes than characters.
+    if (variable.data_type == MAT_T_UTF8 && rows == 1)
+      return {static_cast<const char*>(variable.data), variable.nbytes};
     for (size_t k = 0; k < columns; ++k) {
       const auto* at = static_cast<const unsigned char*>(variable.data) + (k * rows + row) * each;
       const unsigned code = each == 2 ? at[0] | at[1] << 8 : at[0];

@@ -16,8 +16,9 @@ struct Shorthand {
   const char* key;
   const char* value_name;
 };
-constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
+constexpr Shorthand kShorthands[] = {{"--data", "data", "PATH"},
                                      {"--modalities", "modalities", "A,B"},
+                                     {"--map", "map", "ARRAY/SPLIT=PATH,..."},
                                      {"--method", "method", "METHOD"},
                                      {"--labels", "labels", "SHARE"},
                                      {"--epochs", "epochs", "N"},

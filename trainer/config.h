@@ -14,7 +14,7 @@ namespace duet {
 
 struct Config {
   std::string data;
-  std::vector<std::string> modalities;
+  std::vector<std::string> map, modalities;
   std::string pool = "mean";
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;

@@ -30,7 +30,17 @@ const std::vector<std::string> kScalings = {"auto", "zscore", "norm", "none"};
 
 const std::vector<ConfigKey>& table() {
   static const std::vector<ConfigKey> keys = {
-      {"data", &Config::data, kAnyValue, {}, "folder of the data set; empty: the digits embedded in the program"},
+      {"data",
+       &Config::data,
+       kAnyValue,
+       {},
+       "folder or file of the data set; empty: the digits embedded in the program"},
+      {"map",
+       &Config::map,
+       kAnyValue,
+       {},
+       "where the arrays of a data set lie that is no folder with train/ and test/, each as ARRAY/SPLIT=PATH; empty: "
+       "their names say it"},
       {"modalities",
        &Config::modalities,
        kAnyValue,

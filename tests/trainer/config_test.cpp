@@ -80,6 +80,7 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
                        {"supervision_momentum", 0.95},
                        {"input_limit", 5.0},
                        {"pool", "mean"},
+                       {"map", nlohmann::json::array()},
                        {"label_weight", 1.0},
                        {"cross_weight", 1.0},
                        {"contrastive_weight", 1.0}};
