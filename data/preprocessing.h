@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/feature_source.h"
+#include "data/features.h"
 
 namespace duet::data {
 

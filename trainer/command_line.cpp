@@ -16,8 +16,9 @@ struct Shorthand {
   const char* key;
   const char* value_name;
 };
-constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
+constexpr Shorthand kShorthands[] = {{"--data", "data", "PATH"},
                                      {"--modalities", "modalities", "A,B"},
+                                     {"--map", "map", "ARRAY/SPLIT=PATH,..."},
                                      {"--method", "method", "METHOD"},
                                      {"--labels", "labels", "SHARE"},
                                      {"--epochs", "epochs", "N"},
@@ -81,18 +82,22 @@ std::optional<std::filesystem::path> path_of(const CLI::App* command, const char
   return std::filesystem::path(value);
 }
 
-Config train_config(const CLI::App* train, const Given& given) {
+// notes: what was given and has no effect, a line each.
+Config train_config(const CLI::App* train, const Given& given, std::vector<std::string>& notes) {
   Config config;
+  const auto note = [&](const std::vector<std::string>& lines) {
+    notes.insert(notes.end(), lines.begin(), lines.end());
+  };
   // An empty path is a shell variable that was not set, not a wish for the embedded digits.
   path_of(train, "--data", given.shorthands[0]);
   std::string misfit_of_file;
   if (train->count("--config") > 0) {
-    set_from_file(config, given.config_file);
+    note(set_from_file(config, given.config_file));
     misfit_of_file = misfit(config);
   }
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
-  for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
+  for (const std::string& assignment : given.assignments) note(set_from_assignment(config, assignment));
   // Keys that do not fit together may come from several places; where the file's own do not, it is named.
   const std::string fault = misfit(config);
   usage_require(fault.empty(), fault == misfit_of_file ? given.config_file + ": " : "", fault);
@@ -192,7 +197,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   if (command == export_model) usage_require(line.onnx || line.hub, "export: expected --onnx FILE, --hub DIR or both");
   if (command == train) {
     line.command = CommandLine::Command::train;
-    line.config = train_config(train, given);
+    line.config = train_config(train, given, line.notes);
     return line;
   }
   line.command = command == eval           ? CommandLine::Command::eval

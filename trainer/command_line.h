@@ -19,6 +19,7 @@ struct CommandLine {
   std::string split = "test";
   bool json = false, keys = false, force = false, profile = false;
   DeviceChoice device;
+  std::vector<std::string> notes;  // lines to print first: what was given and has no effect
 };
 
 // Empty where the arguments asked for help or the version, which have been printed then.

@@ -285,6 +285,7 @@ int info_command(const CommandLine& line) {
 }
 
 int dispatch_command(const CommandLine& line) {
+  print_notes(line.notes);
   switch (line.command) {
     case CommandLine::Command::train: return train_command(line);
     case CommandLine::Command::eval: return eval_command(line);

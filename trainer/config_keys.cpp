@@ -30,17 +30,28 @@ const std::vector<std::string> kScalings = {"auto", "zscore", "norm", "none"};
 
 const std::vector<ConfigKey>& table() {
   static const std::vector<ConfigKey> keys = {
-      {"data", &Config::data, kAnyValue, {}, "folder of the data set; empty: the digits embedded in the program"},
+      {"data",
+       &Config::data,
+       kAnyValue,
+       {},
+       "folder or file of the data set; empty: the digits embedded in the program"},
+      {"map",
+       &Config::map,
+       kAnyValue,
+       {},
+       "where the arrays of a data set lie that is no folder with train/ and test/, each as ARRAY/SPLIT=PATH; empty: "
+       "their names say it"},
       {"modalities",
        &Config::modalities,
        kAnyValue,
        {},
        "the two modalities, first A, then V; empty: the two that the data set holds, in its order"},
-      {"accept_fortran_order",
-       &Config::accept_fortran_order,
+      {"pool",
+       &Config::pool,
        kAnyValue,
-       {},
-       "read .npy files in Fortran order too; false: refuse them, for they are often transposed by mistake"},
+       {"mean", "max", "first", "flatten"},
+       "what becomes of a time axis, of arrays n x t x d: the mean or the largest value over the times, the first time "
+       "alone, or t d columns"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
        "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is "
        "constant in training "

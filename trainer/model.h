@@ -13,10 +13,10 @@
 //       float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
 //   class_values
 //       int64, the label of each class, ascending
-// and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a,
-// scaling_v.
-// A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0
-// to C - 1. It holds loss_scale, 1 / temperature, for log_loss_scale.
+// and as metadata: class_names (a JSON list, in the order of class_values), where labels are names; format
+// (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v. A model of 0.1.0 has
+// float32 for float64, scales in float32, and lacks class_values and format, its classes being 0 to C - 1. It holds
+// loss_scale, 1 / temperature, for log_loss_scale.
 #pragma once
 
 #include <array>
@@ -37,7 +37,8 @@ struct ModelDescription {
   Config config;
   std::array<std::string, data::kModalities> modalities;
   std::array<data::Preprocessing, data::kModalities> inputs;
-  std::vector<int64_t> class_values;  // the label of each class, ascending
+  std::vector<int64_t> class_values;     // the label of each class, ascending
+  std::vector<std::string> class_names;  // the same where labels are names; else empty
 
   int64_t classes() const { return static_cast<int64_t>(class_values.size()); }
   int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
