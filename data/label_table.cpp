@@ -189,11 +189,15 @@ std::optional<std::filesystem::path> label_table_in(const std::filesystem::path&
   return std::nullopt;
 }
 
-LabelColumn read_label_table(const std::filesystem::path& table) {
-  const std::filesystem::path ids_file = table.parent_path() / "ids.txt";
+std::optional<std::vector<std::string>> ids_in(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "ids.txt";
   std::error_code ignored;
-  std::optional<std::vector<std::string>> ids;
-  if (std::filesystem::exists(ids_file, ignored)) ids = parse_ids(read_all(ids_file), ids_file.string());
+  if (!std::filesystem::exists(file, ignored)) return std::nullopt;
+  return parse_ids(read_all(file), file.string());
+}
+
+LabelColumn read_label_table(const std::filesystem::path& table) {
+  const std::optional<std::vector<std::string>> ids = ids_in(table.parent_path());
   return parse_label_table(read_all(table), table.extension() == ".csv" ? ',' : '\t', table.string(), ids);
 }
 

@@ -18,6 +18,9 @@ namespace duet::data {
 // Lines of ids.txt: each an id that no other line has.
 std::vector<std::string> parse_ids(std::string_view content, const std::string& name);
 
+// Of a folder's ids.txt; none where it has none.
+std::optional<std::vector<std::string>> ids_in(const std::filesystem::path& folder);
+
 // numbers where every label is a whole number as it is written without a sign of plus or leading zeros (-1 and empty:
 // unlabelled), and names of the same.
 LabelColumn parse_label_table(std::string_view content, char separator, const std::string& name,

@@ -32,7 +32,7 @@ struct Given {
   std::string config_file;
   std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
   std::vector<std::string> assignments;
-  std::string run, data, out, onnx, hub, threads, seed, epochs;
+  std::string run, data, out, onnx, hub, gallery, query, threads, seed, epochs;
 };
 
 std::string version_text() { return std::string("duet ") + duet_version(); }
@@ -156,6 +156,20 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
   embed->add_flag("--force", line.force, "write over files that are there; never over one that this command reads");
 
+  CLI::App* search = add_command(program, "search", "Find the rows of a file that are nearest to those of another");
+  add_text(search, "--run", given.run, "run directory of duet train", "DIR")->required();
+  add_text(search, "--gallery", given.gallery, "file or folder of arrays: where to search", "PATH")->required();
+  add_text(search, "--query", given.query, "file or folder of arrays: what to search for, row by row", "PATH")
+      ->required();
+  add_text(search, "--from", line.from, "the query's modality", "MODALITY")->required();
+  add_text(search, "--to", line.to, "the gallery's modality", "MODALITY")->required();
+  search->add_option("--top", line.top, "results a query [10]")->type_name("K")->check(CLI::Range(1, 1 << 30));
+  search->add_flag("--json", line.json, "print a JSON object a query and line");
+  search->add_flag("--exclude-self", line.exclude_self,
+                   "leave out the gallery row of the query's number, as a set searched in itself needs");
+  add_threads(search, given);
+  add_device(search, line);
+
   CLI::App* export_model =
       add_command(program, "export", "Write a trained model as others take it: ONNX, a hub's folder");
   add_text(export_model, "--run", given.run, "run directory of duet train", "DIR")->required();
@@ -179,7 +193,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(text("unknown command '", shown(argv[1]), "': expected train, eval, embed, export, info or demo"));
+    throw UsageError(
+        text("unknown command '", shown(argv[1]), "': expected train, eval, embed, search, export, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
@@ -194,6 +209,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   line.out = path_of(command, "--out", given.out);
   line.onnx = path_of(command, "--onnx", given.onnx);
   line.hub = path_of(command, "--hub", given.hub);
+  line.gallery = path_of(command, "--gallery", given.gallery);
+  line.query = path_of(command, "--query", given.query);
   if (command == export_model) usage_require(line.onnx || line.hub, "export: expected --onnx FILE, --hub DIR or both");
   if (command == train) {
     line.command = CommandLine::Command::train;
@@ -202,6 +219,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   }
   line.command = command == eval           ? CommandLine::Command::eval
                  : command == embed        ? CommandLine::Command::embed
+                 : command == search       ? CommandLine::Command::search
                  : command == export_model ? CommandLine::Command::export_model
                  : command == demo         ? CommandLine::Command::demo
                                            : CommandLine::Command::info;

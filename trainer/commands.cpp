@@ -17,6 +17,7 @@
 #include "trainer/loop.h"
 #include "trainer/output_files.h"
 #include "trainer/report.h"
+#include "trainer/search.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -46,13 +47,6 @@ std::string device_words(const ChosenDevice& chosen, const Device& device) {
 }
 
 // Of a command that says nothing else of where it works.
-void print_device(const ChosenDevice& chosen) {
-  if (chosen.options.kind == DUET_DEVICE_CUDA)
-    print_notes({text("on ", chosen.name, ", ", chosen.precision)});
-  else if (!chosen.reason.empty() && chosen.has_cuda)
-    print_notes({"on the CPU: " + chosen.reason});
-}
-
 struct Run {
   TrainingResult result;
   std::array<std::string, data::kModalities> modalities;
@@ -127,6 +121,13 @@ int demo_command(const CommandLine& line) {
 }
 
 }  // namespace
+
+void print_device(const ChosenDevice& chosen) {
+  if (chosen.options.kind == DUET_DEVICE_CUDA)
+    print_notes({text("on ", chosen.name, ", ", chosen.precision)});
+  else if (!chosen.reason.empty() && chosen.has_cuda)
+    print_notes({"on the CPU: " + chosen.reason});
+}
 
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context) {
   const fs::path path = *line.run / kModelFile;
@@ -290,6 +291,7 @@ int dispatch_command(const CommandLine& line) {
     case CommandLine::Command::train: return train_command(line);
     case CommandLine::Command::eval: return eval_command(line);
     case CommandLine::Command::embed: return embed_command(line);
+    case CommandLine::Command::search: return search_command(line);
     case CommandLine::Command::export_model: return export_command(line);
     case CommandLine::Command::demo: return demo_command(line);
     case CommandLine::Command::info: return info_command(line);

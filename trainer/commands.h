@@ -12,6 +12,8 @@ enum ExitCode { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
 // Plus the number of the signal that ended a command early, as shells count.
 inline constexpr int kExitSignal = 128;
 
+// What a command runs on, where that is not what was asked for.
+void print_device(const ChosenDevice& chosen);
 // The model of line.run. Throws UsageError where there is none.
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context);
 

@@ -224,8 +224,8 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
   });
 }
 
-data::Features Model::embed(duet_context* context, int modality, const data::Features& features,
-                            int64_t block_rows) const {
+data::Features Model::embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
+                            int64_t first_row) const {
   data::Features embeddings(features.rows, description_.config.embedding_dim);
   Tape tape(context);
   const NoGradient no_gradient(tape);
@@ -241,7 +241,8 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
                  static_cast<const float*>(block.data));
     for (int64_t i = 0; i < rows; ++i) {
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
-        throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
+        throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ",
+                                      first_row + first + i,
                                       ": its embedding is not finite: the model's weights are too large for it"));
     }
   }

@@ -78,7 +78,9 @@ class Model {
 
   // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
   // EmbeddingNotFinite, naming modality and row, where one is not finite.
-  data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
+  // first_row: what its first row is called then.
+  data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
+                       int64_t first_row = 0) const;
 
  private:
   ModelDescription description_;
