@@ -26,9 +26,14 @@ struct Scratch {
         scores(workspace, sweep, in.v.columns),
         tiles(workspace, context, sweep, 2),
         losses(workspace, context, sweep, n, 0, 1),
-        bias(workspace, sweep) {}
+        bias(workspace, sweep),
+        pairs(related_pairs(in)),
+        numbers(workspace, in.related ? n : 0, in.related ? m : 0) {}
 
-  void begin(const duet_context& context) { target.begin(context, agreement(), inputs.trust_a, inputs.trust_v); }
+  void begin(const duet_context& context) {
+    target.begin(context, agreement(), inputs.trust_a, inputs.trust_v);
+    if (inputs.related) numbers.begin(pairs);
+  }
   void begin_products(const ContrastiveGradients& out) {
     const auto factor = [](Vector<const float> given) { return given ? given[0] : 1; };
     products.begin(inputs.a, inputs.v, out.a, out.v, factor(inputs.grad_factor_a), factor(inputs.grad_factor_v));
@@ -51,6 +56,8 @@ struct Scratch {
     return out;
   }
 
+  PairTile related(const Tile& tile, Matrix<const float> dots) const { return numbers.tile(pairs, tile, dots); }
+
   Agreement agreement() const {
     return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
   }
@@ -68,6 +75,8 @@ struct Scratch {
   ThreadTiles tiles;  // the dots, and the sigmoid's W
   PlainSums losses;   // of the sigmoid's rows
   SlotSum bias;       // d loss/d bias
+  RelatedPairs pairs;
+  PairNumbers numbers;  // of the sigmoid's groups
 };
 
 struct SoftmaxForward {
@@ -166,7 +175,11 @@ struct SigmoidForward {
   void pack(const Block& block) { scratch.pack(context, block); }
   void take(const Tile& tile, int thread) {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
-    sigmoid_sums(dots, in.scale[0], in.bias[0], weights, scratch.losses.of_rows(thread).sum);
+    float* sums = scratch.losses.of_rows(thread).sum;
+    if (in.related)
+      related_sigmoid_sums(scratch.related(tile, dots), in.bias[0], weights, sums);
+    else
+      sigmoid_sums(dots, in.scale[0], in.bias[0], weights, sums);
     scratch.losses.take(tile, thread);
   }
   void merge(const Block&) {}
@@ -190,8 +203,11 @@ struct SigmoidBackward {
   void pack(const Block& block) { scratch.pack(context, block); }
   double form(const Tile& tile, int thread, Matrix<float> gradient) {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
-    scratch.bias.add(
-        tile, sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, out.row_weight.data + tile.first_row, gradient));
+    const float* row_weight = out.row_weight.data + tile.first_row;
+    const double by_bias =
+        in.related ? related_sigmoid_gradient(scratch.related(tile, dots), in.bias[0], weights, row_weight, gradient)
+                   : sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, row_weight, gradient);
+    scratch.bias.add(tile, by_bias);
     return scale_gradient(dots, in.scale[0], gradient);
   }
   void add(const Block& block, Matrix<float> gradient) {
@@ -215,7 +231,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
-  if (has_relation(inputs.kind)) return relation_workspace(context, inputs);
+  if (is_formula(inputs)) return relation_workspace(context, inputs);
   Workspace measure;
   Scratch(measure, context, inputs);
   return measure.used();
@@ -223,7 +239,7 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
                          const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
-  if (has_relation(inputs.kind)) return relation_forward(context, inputs, outputs, workspace);
+  if (is_formula(inputs)) return relation_forward(context, inputs, outputs, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
@@ -235,7 +251,7 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
 void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                           const ContrastiveGradients& gradients, const duet_workspace& workspace) {
-  if (has_relation(inputs.kind))
+  if (is_formula(inputs))
     return relation_backward(context, inputs, row_statistics, column_statistics, gradients, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);

@@ -70,7 +70,7 @@ struct SmallSigmoid {
 }  // namespace
 
 bool contrastive_is_small(const duet_context& context, const ContrastiveInputs& in) {
-  return are_small(context, in.a.rows, in.v.rows, {in.a.columns, in.class_a.columns});
+  return !in.related && are_small(context, in.a.rows, in.v.rows, {in.a.columns, in.class_a.columns});
 }
 
 size_t small_contrastive_workspace(const ContrastiveInputs& in) {

@@ -75,6 +75,13 @@ void contrastive(Case& c) {
              soft = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || (sigmoid && c.coin());
   if (soft) agreement.give(inputs, !sigmoid);
   if (sigmoid) inputs.bias = bias.vector();
+  // The sigmoid's; relation.cpp has the softmax's.
+  Ints &group_a = c.labels(n, 4), &group_v = c.labels(m, 4);
+  const bool groups = sigmoid && c.coin(0.3);
+  if (groups) inputs.group_a = group_a.vector(), inputs.group_v = group_v.vector();
+  inputs.exclude_own = sigmoid && c.coin(0.3);
+  c.describe("groups", groups);
+  c.describe("exclude_own", inputs.exclude_own);
   inputs.paired = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && c.coin();
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   // Of each side's gradient: null, or a factor whose products are exact.
@@ -146,12 +153,20 @@ void contrastive(Case& c) {
                   i + inputs.first_row == j + inputs.first_column;
         }
         if (sigmoid) {
+          const reference::Relation relation = reference::relation_of_pairs(
+              {}, {}, groups ? group_a.values() : Doubles(), groups ? group_v.values() : Doubles(),
+              inputs.exclude_own != 0, n, m, inputs.first_row, inputs.first_column);
+          const Doubles taken = sum(relation.positive, relation.negative);
+          for (int64_t i = 0; i < n && groups; ++i)
+            for (int64_t j = 0; j < m; ++j)
+              if (group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j)) pos[static_cast<size_t>(i * m + j)] = 1;
           for (double& x : s) x = value.moved(x + bias.at(0), std::abs(x) + std::abs(bias.at(0)));
-          reference::RowTerms terms = reference::sigmoid_rows(s, pos, w, n, m);
+          reference::RowTerms terms = reference::sigmoid_rows(s, pos, w, n, m, taken);
           double of_bias = 0;
           for (size_t k = 0; k < s.size(); ++k) {
             double& g = terms.grad_s[k];
             const double upstream = w[k / static_cast<size_t>(m)];
+            if (taken[k] == 0) continue;
             g = upstream == 0 && std::isfinite(s[k])
                     ? 0
                     : value.moved(g, std::abs(upstream) * (1 / (1 + std::exp(-s[k])) + pos[k]));
