@@ -10,10 +10,16 @@ namespace {
 AlignmentInputs check(const duet_alignment_inputs* given, Arguments& arguments) {
   const duet_alignment_inputs inputs = load(given, "inputs");
   const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_METRIC_INNER, DUET_METRIC_COSINE);
-  require_reserved(inputs.reserved, "inputs.reserved");
-  const auto a = arguments.side(inputs.a, "inputs.a", kAny);
-  return {score, a, arguments.side(inputs.v, "inputs.v", a.columns),
-          arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};
+  const auto a = arguments.side(inputs.a, "inputs.a", kAny), v = arguments.side(inputs.v, "inputs.v", a.columns);
+  check_first(inputs.first_row, a.rows, "inputs", ".first_row");
+  check_first(inputs.first_column, v.rows, "inputs", ".first_column");
+  return {score,
+          a,
+          v,
+          arguments.vector<const float>(inputs.scale, "inputs.scale", 1),
+          inputs.exclude_own != 0,
+          inputs.first_row,
+          inputs.first_column};
 }
 
 // Raw: the gradients of either backward pass.

@@ -1,6 +1,7 @@
 #include "kernels/distillation/distillation.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 #include "kernels/distillation/distillation_backends.h"
 
 using namespace duet;
@@ -16,6 +17,7 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   const int64_t m = out.student_v.rows;
   out.teacher_a = arguments.matrix<const float>(in.teacher_a, "inputs.teacher_a", n, kAny);
   out.teacher_v = arguments.matrix<const float>(in.teacher_v, "inputs.teacher_v", m, out.teacher_a.columns);
+  check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a, out.group_v);
   if (is_there(in.class_a) || is_there(in.class_v)) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
@@ -23,8 +25,10 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
     constexpr const char* kWithout = "without inputs.class_a and class_v";
     require_absent(in.trust_a, "inputs.trust_a", kWithout);
     require_absent(in.trust_v, "inputs.trust_v", kWithout);
-    require_absent(in.kappa_a, "inputs.kappa_a", kWithout);
-    require_absent(in.kappa_v, "inputs.kappa_v", kWithout);
+    if (!out.has_groups()) {
+      require_absent(in.kappa_a, "inputs.kappa_a", kWithout);
+      require_absent(in.kappa_v, "inputs.kappa_v", kWithout);
+    }
   }
   out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
   out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
@@ -32,8 +36,8 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   out.kappa_v = arguments.vector<const float>(in.kappa_v, "inputs.kappa_v", m, Need::optional);
   out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
   out.teacher_scale = arguments.vector<const float>(in.teacher_scale, "inputs.teacher_scale", 1);
-  require_reserved(in.reserved, "inputs.reserved");
-  out.paired = in.paired != 0;
+  out.exclude_own = in.exclude_own != 0;
+  out.paired = in.paired != 0 && !out.exclude_own;
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;

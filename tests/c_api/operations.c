@@ -155,12 +155,22 @@ static void losses(duet_context* context) {
   of_shares.probabilities = given(out), of_shares.grad_probabilities = ones, of_shares.grad_a = square(more);
   SUCCEED(duet_alignment_probabilities_backward(context, &alignment, &of_shares, scratch(bytes)));
   EXPECT(more[0], 0);
+  alignment.exclude_own = 1; /* each row's other score is 0 */
+  SUCCEED(duet_alignment_forward(context, &alignment, &sums, scratch(bytes)));
+  EXPECT(row[0], 0);
   distillation.student_a = distillation.student_v = distillation.teacher_a = distillation.teacher_v = x;
   distillation.scale = distillation.teacher_scale = scale;
   distilled.row_loss = duet_f32_vector(row, 2), distilled.column_loss = duet_f32_vector(column, 2);
   distilled.row_statistics = duet_f32_matrix(row_statistics, 2, DUET_DISTILLATION_STATISTICS);
   distilled.column_statistics = duet_f32_matrix(column_statistics, 2, DUET_DISTILLATION_STATISTICS);
   SUCCEED(duet_distillation_workspace(context, &distillation, &bytes));
+  SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
+  EXPECT(row[0], 0);
+  distillation.group_a = distillation.group_v = duet_i32_const_vector(kLabels, 2), distillation.kappa_a = weight;
+  SUCCEED(duet_distillation_workspace(context, &distillation, &bytes));
+  SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
+  EXPECT(row[0], lse - 1);
+  distillation.exclude_own = 1; /* the other row alone is left, and of no group with this one */
   SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
   EXPECT(row[0], 0);
   of_distilled.row_statistics = duet_matrix_as_const(distilled.row_statistics);
@@ -297,6 +307,11 @@ static void rows(duet_context* context) {
   SUCCEED(duet_retrieval_workspace(context, &retrieval, &bytes));
   SUCCEED(duet_retrieval_forward(context, &retrieval, &measures, scratch(bytes)));
   EXPECT(row[0], 1);
+  retrieval.query_groups = retrieval.gallery_groups = labels.source, retrieval.exclude_own = 1;
+  measures.relevant = duet_i32_vector(numbers, 2);
+  SUCCEED(duet_retrieval_forward(context, &retrieval, &measures, scratch(bytes)));
+  EXPECT(numbers[0], 0); /* its own row was the only relevant one */
+  retrieval.exclude_own = 0;
   best.indices = duet_i32_matrix(numbers, 2, 1);
   SUCCEED(duet_retrieval_top_k(context, &retrieval, &best, scratch(bytes)));
   EXPECT(numbers[1], 1);
