@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/contrastive/contrastive_backends.h"
-#include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 
 using namespace duet;
 
@@ -12,17 +12,6 @@ namespace {
 constexpr float kCircleMargin = 0.25f;  // the paper's for verifying faces (METHOD.md 5.7)
 
 bool is_given(const duet_const_vector& view) { return view.data != nullptr || view.size != 0; }
-
-// Numbers of both sides' rows, or of neither's: whether they were given. A side without rows has none to give.
-bool check_numbers(Arguments& arguments, const duet_const_vector& of_a, const char* name_a,
-                   const duet_const_vector& of_v, const char* name_v, const ContrastiveInputs& of,
-                   Vector<const int32_t>& to_a, Vector<const int32_t>& to_v) {
-  if (!is_given(of_a) && !is_given(of_v)) return false;
-  const int64_t n = of.a.rows, m = of.v.rows;
-  to_a = arguments.vector<const int32_t>(of_a, name_a, n, n == 0 ? Need::optional : Need::required);
-  to_v = arguments.vector<const int32_t>(of_v, name_v, m, m == 0 ? Need::optional : Need::required);
-  return true;
-}
 
 // The classes of multi_positive and sigmoid. multi_positive has labels in their place, the sigmoid own pairs.
 bool check_classes(const duet_contrastive_inputs& in, Arguments& arguments, ContrastiveInputs& out) {
@@ -42,27 +31,21 @@ bool check_classes(const duet_contrastive_inputs& in, Arguments& arguments, Cont
 
 // What says which pairs are one item, or its absence.
 void check_relation(const duet_contrastive_inputs& in, Arguments& arguments, bool classes, ContrastiveInputs& out) {
-  out.related = has_relation(out.kind);
-  const char* const with_classes = "with inputs.class_a and class_v";
+  const int64_t n = out.a.rows, m = out.v.rows;
   const bool multi_positive = out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
   if (has_relation(out.kind) || (multi_positive && !classes)) {
-    out.related |= check_numbers(arguments, in.labels_a, "inputs.labels_a", in.labels_v, "inputs.labels_v", out,
-                                 out.labels_a, out.labels_v);
+    check_numbers(arguments, in.labels_a, "inputs.labels_a", in.labels_v, "inputs.labels_v", n, m, out.labels_a,
+                  out.labels_v);
   } else {
-    const char* const why = multi_positive ? with_classes : "without multi_positive, decoupled, circle or ntxent";
+    const char* const why =
+        multi_positive ? "with inputs.class_a and class_v" : "without multi_positive, decoupled, circle or ntxent";
     require_absent(in.labels_a, "inputs.labels_a", why);
     require_absent(in.labels_v, "inputs.labels_v", why);
   }
-  if (multi_positive && classes) {
-    require_absent(in.group_a, "inputs.group_a", with_classes);
-    require_absent(in.group_v, "inputs.group_v", with_classes);
-    require(in.exclude_own == 0, "inputs.exclude_own: expected 0 ", with_classes, ", got ", in.exclude_own);
-  } else {
-    out.related |= check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", out,
-                                 out.group_a, out.group_v);
-    out.related |= in.exclude_own != 0;
-  }
+  check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a, out.group_v);
   out.exclude_own = in.exclude_own != 0;
+  out.related = has_relation(out.kind) || out.has_labels() || out.has_groups() || out.exclude_own;
+  out.weighted = classes || out.kind == DUET_CONTRASTIVE_KIND_SIGMOID;
   if (out.kind == DUET_CONTRASTIVE_KIND_CIRCLE)
     require(in.margin >= 0 && std::isfinite(in.margin), "inputs.margin: expected a finite number of at least 0, got ",
             in.margin);

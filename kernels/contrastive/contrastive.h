@@ -2,8 +2,9 @@
    infonce: row_loss[i] = lse_i - s_ii, the cross-entropy of row i against its own pair (equal global indices; a row
      whose pair is not among the columns has no target: loss and gradient 0); column_loss[j] likewise. With groups or
      exclude_own it is the cross-entropy of a relation, see below.
-   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from classes, trust and paired. With
-     labels in the place of classes it is the cross-entropy of a relation.
+   multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from classes, trust and paired; rows
+     of one group have pos = 1 whatever their trust, and with exclude_own the own pair takes no part. With labels in the
+     place of classes it is the cross-entropy of a relation.
    sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias; W the identity
      (class_* null) or W = q_i.q_j, and 1 where row and column are of one group. With exclude_own the own pair takes no
      part. Divide by n. It has no column terms: column_loss, column_weight and the statistics are not touched and may be
@@ -16,17 +17,17 @@
    without positives has loss and gradient 0, and so has one without negatives but in the cross-entropy.
    What a kind does not read is null (0), else the call is refused: classes with infonce, decoupled, circle and ntxent,
    trust without classes or multi_positive, bias and grad_bias without sigmoid, labels with infonce, sigmoid or classes,
-   groups and exclude_own with multi_positive's classes, margin without circle.
+   margin without circle.
    A row's statistics: lse, N (infonce: N is 1 where the row has a target, else 0), and the log-odds of the own pair
-     where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns,
-     inf where nothing else is); a column's likewise; backward reads them. On a relation: what backward needs of the
-     row, 0 where it needs less. Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not
-   computed. grad_factor_a, grad_factor_v multiply what it adds into grad_a and into grad_v, and nothing else: no loss,
-   statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever the rows hold. So one
-   pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken; NaN shows in the
-   side's gradient. Same inputs, same bits. n = 0 or m = 0: losses 0. Never n x m memory. Workspace:
-   duet_contrastive_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
-   DUET_STATUS_WORKSPACE_TOO_SMALL. */
+     where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns
+     or left out, inf where nothing else is); a column's likewise; backward reads them. On a relation: what backward
+     needs of the row, 0 where it needs less.
+   Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not computed. grad_factor_a, grad_factor_v multiply
+   what it adds into grad_a and into grad_v, and nothing else: no loss, statistic, grad_scale, grad_bias. 0 stops a
+   side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of factor_a L(A, stop
+   V) + factor_v L(stop A, V). Any number is taken; NaN shows in the side's gradient. Same inputs, same bits. n = 0 or m
+   = 0: losses 0. Never n x m memory. Workspace: duet_contrastive_workspace(), enough for either pass. Errors:
+   DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
 

@@ -22,18 +22,20 @@ struct ContrastiveInputs {
   // The relation of pairs (METHOD.md 5.6):
   Vector<const int32_t> labels_a, labels_v, group_a, group_v;  // n, m, n, m; both of a name or neither
   bool exclude_own;
-  float margin;  // circle
-  bool related;  // groups, labels or exclude_own were given, or the loss is of no other form
+  float margin;   // circle
+  bool related;   // labels, groups or exclude_own were given, or the loss is of no other form
+  bool weighted;  // a pair has a weight: of its classes, or the sigmoid's
+
+  // By size: of no rows there is nothing to know, whether their data is null or not.
+  bool has_labels() const { return labels_a.size > 0 || labels_v.size > 0; }
+  bool has_groups() const { return group_a.size > 0 || group_v.size > 0; }
 };
 
 // Losses on a relation of pairs alone (METHOD.md 5.6 to 5.8).
 inline bool has_relation(duet_contrastive_kind kind) { return kind >= DUET_CONTRASTIVE_KIND_DECOUPLED; }
 
-// Whether the call is a formula of its relation, which pairs/ runs: all that have one but what reads a weight of each
-// pair.
-inline bool is_formula(const ContrastiveInputs& inputs) {
-  return inputs.related && inputs.kind != DUET_CONTRASTIVE_KIND_SIGMOID;
-}
+// Whether the call is a formula of its relation, which pairs/ runs: all that have one, but where a pair has a weight.
+inline bool is_formula(const ContrastiveInputs& inputs) { return inputs.related && !inputs.weighted; }
 
 // Row i and column i + own_offset are an own pair of the relation. With classes the sigmoid knows none but those that
 // it leaves out: a number past all columns then.

@@ -19,7 +19,7 @@ struct Scratch {
         sweep(n, m, Sweep::kNarrow),
         sums(workspace, context, sweep, n, m),
         own(workspace, n, m),
-        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
+        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0, in.has_groups() && !sigmoid(in)),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
         products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
@@ -28,11 +28,14 @@ struct Scratch {
         losses(workspace, context, sweep, n, 0, 1),
         bias(workspace, sweep),
         pairs(related_pairs(in)),
-        numbers(workspace, in.related ? n : 0, in.related ? m : 0) {}
+        numbers(workspace, related(in) ? n : 0, related(in) ? m : 0) {}
+
+  static bool sigmoid(const ContrastiveInputs& in) { return in.kind == DUET_CONTRASTIVE_KIND_SIGMOID; }
+  static bool related(const ContrastiveInputs& in) { return in.related && sigmoid(in); }
 
   void begin(const duet_context& context) {
     target.begin(context, agreement(), inputs.trust_a, inputs.trust_v);
-    if (inputs.related) numbers.begin(pairs);
+    if (related(inputs)) numbers.begin(pairs);
   }
   void begin_products(const ContrastiveGradients& out) {
     const auto factor = [](Vector<const float> given) { return given ? given[0] : 1; };
@@ -58,8 +61,13 @@ struct Scratch {
 
   PairTile related(const Tile& tile, Matrix<const float> dots) const { return numbers.tile(pairs, tile, dots); }
 
+  // Groups and left-out own pairs are the softmax's here, the sigmoid has them of its relation.
   Agreement agreement() const {
-    return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+    Agreement out{inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+    if (sigmoid(inputs)) return out;
+    out.excluded = inputs.exclude_own, out.paired = inputs.paired || inputs.exclude_own;
+    out.group_a = inputs.group_a, out.group_v = inputs.group_v;
+    return out;
   }
 
   const ContrastiveInputs& inputs;
@@ -129,6 +137,10 @@ struct SoftmaxBackward {
     scratch.target.subtract(tile, thread, gradient);
     const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
     for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
+      if (scratch.inputs.exclude_own) {
+        gradient.row(r)[c] = 0;
+        return;
+      }
       const int64_t i = tile.first_row + r, j = tile.first_column + c;
       const float *row = row_statistics.row(i), *column = column_statistics.row(j);
       if (!confident(row) && !confident(column)) return;
@@ -242,7 +254,7 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
   if (is_formula(inputs)) return relation_forward(context, inputs, outputs, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
+  if (Scratch::sigmoid(inputs))
     sigmoid_forward(context, inputs, outputs, scratch);
   else
     softmax_forward(context, inputs, outputs, scratch);
@@ -255,7 +267,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
     return relation_backward(context, inputs, row_statistics, column_statistics, gradients, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
+  if (Scratch::sigmoid(inputs))
     sigmoid_backward(context, inputs, gradients, scratch);
   else
     softmax_backward(context, inputs, row_statistics, column_statistics, gradients, scratch);

@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct SoftmaxForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
@@ -23,8 +24,8 @@ struct SoftmaxForward {
     const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     store_own_scores<T>(own_pair, place, scores, own);
     accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, sums);
-    if (view.agreement.groups > 0)
-      accumulate_positives<T, false>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
+    if (kGroups || view.agreement.groups > 0)
+      accumulate_positives<T, false, kGroups>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
   }
 };
 
@@ -103,10 +104,11 @@ void sweep(const duet_context& context, const ContrastiveScratch& scratch, const
 void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
                      const ContrastiveScratch& scratch) {
   const SweepSums &sums = scratch.sums, &target = scratch.target_sums;
-  const bool targets = view.agreement.groups > 0;
-  const SoftmaxForward forward{view, sums.partials(), target.partials(), scratch.own};
-  sweep(context, scratch, forward, {&sums, &target});
-  const SweepSums* positives = targets ? &target : nullptr;
+  with_groups(view.agreement, [&](auto grouped) {
+    const SoftmaxForward<decltype(grouped)::value> forward{view, sums.partials(), target.partials(), scratch.own};
+    sweep(context, scratch, forward, {&sums, &target});
+  });
+  const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
   for_each_position(context, scratch.n,
                     FinishSoftmax{sums.rows(), scratch.own, row_direction(view.agreement, positives), out.row_loss,
                                   out.row_statistics});

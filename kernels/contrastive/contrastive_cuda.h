@@ -30,8 +30,8 @@ struct ContrastiveScratch {
         tile_columns(dual_columns(context.precision)),
         sigmoid(in.kind == DUET_CONTRASTIVE_KIND_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
-        agreement(workspace, n, m, in.class_a.columns),
-        relation(workspace, in.related ? n : 0, in.related ? m : 0),
+        agreement(workspace, n, m, in.class_a.columns, in.has_groups() && !sigmoid),
+        relation(workspace, in.related && sigmoid ? n : 0, in.related && sigmoid ? m : 0),
         sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no,
              sigmoid ? Directions::rows : Directions::both),
         target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no,
@@ -43,14 +43,17 @@ struct ContrastiveScratch {
         products(workspace, context.precision, n, m, in.a.columns) {}
 
   static bool has_target_sums(const ContrastiveInputs& in) {
-    return in.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && in.class_a.columns > 0;
+    return in.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && (in.class_a.columns > 0 || in.has_groups());
   }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {
     scores.prepare(context, in.a, in.v, in.scale);
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row,
-                      in.first_column);
-    return {scores.view(), agreement.view(), in.bias.data, relation_of(context, in, relation)};
+    const AgreementItems items{in.group_a, in.group_v, in.exclude_own};
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column,
+                      sigmoid ? AgreementItems{} : items);
+    ContrastiveView view{scores.view(), agreement.view(), in.bias.data, {}};
+    if (sigmoid && in.related) view.relation = relation_of(context, in, relation);
+    return view;
   }
 
   int64_t n, m;

@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct SoftmaxGradient {
   ContrastiveView view;
   GradientWeightView weights;
@@ -17,9 +18,10 @@ struct SoftmaxGradient {
     typename T::Values dots;
     fill_dots<T>(shared, view.scores, place, dots);
     const float scale = *view.scores.scale;
-    const float sum = view.scores.bounded()
-                          ? form_gradient<T, true, false>(view.agreement, weights, place, scale, 0, dots, dots)
-                          : form_gradient<T, false, false>(view.agreement, weights, place, scale, 0, dots, dots);
+    const float sum =
+        view.scores.bounded()
+            ? form_gradient<T, true, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots)
+            : form_gradient<T, false, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots);
     store_tile<T>(gradient, place, dots);
     add_tile_sum(scale_sums, sum);
   }
@@ -108,7 +110,9 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view.scores, of_rows);
   store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view.scores, of_columns);
   store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
-  sweep(context, scratch, SoftmaxGradient{view, weights, block, scale_sums}, {scale});
+  with_groups(view.agreement, [&](auto grouped) {
+    sweep(context, scratch, SoftmaxGradient<decltype(grouped)::value>{view, weights, block, scale_sums}, {scale});
+  });
 }
 
 }  // namespace duet::cuda

@@ -6,7 +6,8 @@ using namespace duet::test::contrastive;
 
 namespace {
 
-constexpr Variant kGroupVariants[] = {Variant::sigmoid_groups, Variant::sigmoid_soft_groups, Variant::related};
+constexpr Variant kGroupVariants[] = {Variant::multi_positive_groups, Variant::sigmoid_groups,
+                                      Variant::sigmoid_soft_groups, Variant::related};
 
 // Numbers from first on.
 Ints counted_from(int64_t count, int32_t first) {
@@ -26,6 +27,7 @@ Problem draw_groups(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d
 // The kind that knows no groups.
 Variant without_groups(Variant variant) {
   switch (variant) {
+    case Variant::multi_positive_groups: return Variant::multi_positive;
     case Variant::sigmoid_groups: return Variant::sigmoid;
     case Variant::sigmoid_soft_groups: return Variant::sigmoid_soft;
     default: return Variant::infonce;
@@ -150,6 +152,12 @@ TEST_CASE("what a group says counts, whatever labels and classes say") {
   for (int64_t i = 0; i < 3; ++i) soft.class_a.at(i, 0) = soft.class_v.at(i, 1) = 1;  // nothing agrees
   soft.group_a = numbers_of({4, 4, -1}), soft.group_v = numbers_of({-1, 4, 4});
   check_problem(soft);
+  Problem weighted = soft;  // and whatever the trust
+  weighted.variant = Variant::multi_positive_groups, weighted.paired = false;
+  weighted.trust_a.fill(0), weighted.trust_v.fill(0);
+  const Losses losses = check_problem(weighted);
+  for (const int64_t i : {0, 1}) CHECK(losses.row_statistics.at(i, 1) == 2);
+  CHECK(losses.row_statistics.at(2, 1) == 0);
   soft.class_a.at(0, 0) = std::numeric_limits<float>::quiet_NaN();
   soft.group_v.fill(4);  // W is 1 there
   CHECK(std::isfinite(forward(soft).row.at(0)));

@@ -13,12 +13,13 @@
 namespace duet::test::contrastive {
 namespace reference = duet::reference;
 
-// The sigmoid loss against the identity and against soft agreement, without and with groups. Of the losses on a
-// relation of pairs decoupled has own pairs alone, circle labels, the others labels and groups. related is infonce, or
-// with labels multi_positive, of a relation.
+// multi_positive without and with groups; the sigmoid loss against the identity and against soft agreement, likewise.
+// Of the losses on a relation of pairs decoupled has own pairs alone, circle labels, the others labels and groups.
+// related is infonce, or with labels multi_positive, of a relation.
 enum class Variant {
   infonce,
   multi_positive,
+  multi_positive_groups,
   sigmoid,
   sigmoid_soft,
   sigmoid_groups,
@@ -28,9 +29,16 @@ enum class Variant {
   ntxent,
   related
 };
-inline constexpr Variant kAllVariants[] = {Variant::infonce,      Variant::multi_positive, Variant::sigmoid,
-                                           Variant::sigmoid_soft, Variant::sigmoid_groups, Variant::sigmoid_soft_groups,
-                                           Variant::decoupled,    Variant::circle,         Variant::ntxent,
+inline constexpr Variant kAllVariants[] = {Variant::infonce,
+                                           Variant::multi_positive,
+                                           Variant::multi_positive_groups,
+                                           Variant::sigmoid,
+                                           Variant::sigmoid_soft,
+                                           Variant::sigmoid_groups,
+                                           Variant::sigmoid_soft_groups,
+                                           Variant::decoupled,
+                                           Variant::circle,
+                                           Variant::ntxent,
                                            Variant::related};
 inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent, Variant::related};
 
@@ -59,9 +67,9 @@ struct Problem {
   float margin = 0;  // circle; 0: METHOD.md's
 
   bool is_sigmoid() const { return variant >= Variant::sigmoid && variant <= Variant::sigmoid_soft_groups; }
+  bool is_soft() const { return variant == Variant::multi_positive || variant == Variant::multi_positive_groups; }
   bool has_classes() const {
-    return variant == Variant::multi_positive || variant == Variant::sigmoid_soft ||
-           variant == Variant::sigmoid_soft_groups;
+    return is_soft() || variant == Variant::sigmoid_soft || variant == Variant::sigmoid_soft_groups;
   }
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
@@ -90,17 +98,19 @@ struct Problem {
     const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())),
         ones(static_cast<size_t>(m()), 1);
     Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
-                                       variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
-                                       variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
-    if (is_sigmoid()) {
-      const reference::Relation pairs = relation();  // whose own pairs W has, or they are left out
-      Doubles taken = sum(pairs.positive, pairs.negative);
-      for (int64_t i = 0; i < n() && group_a.rows() > 0; ++i)
-        for (int64_t j = 0; j < m(); ++j)
-          if (group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j)) pos[static_cast<size_t>(i * m() + j)] = 1;
-      return reference::sigmoid_rows(s, pos, weight, n(), m(), taken);
-    }
-    return reference::cross_entropy_rows(s, pos, weight, n(), m());
+                                       is_soft() ? trust_v.values() : ones, n(), m(), is_soft() ? paired : !soft,
+                                       first_row, first_column);
+    const reference::Relation pairs = relation();  // whose own pairs stand in pos, or they are left out
+    const Doubles taken = sum(pairs.positive, pairs.negative);
+    Doubles scores = s;
+    for (int64_t i = 0; i < n() && m() > 0; ++i)
+      for (int64_t j = 0; j < m(); ++j) {
+        const auto k = static_cast<size_t>(i * m() + j);
+        if (group_a.rows() > 0 && group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j)) pos[k] = 1;
+        if (taken[k] == 0) pos[k] = 0, scores[k] = -std::numeric_limits<double>::infinity();
+      }
+    if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m(), taken);
+    return reference::cross_entropy_rows(scores, pos, weight, n(), m());
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
     if (is_sigmoid())
@@ -143,7 +153,8 @@ inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, i
               scale};
   if (variant == Variant::circle || variant == Variant::ntxent || variant == Variant::related)
     out.labels_a = draw.labels(n, classes, 0.2), out.labels_v = draw.labels(m, classes, 0.2);
-  if (variant >= Variant::ntxent || variant == Variant::sigmoid_groups || variant == Variant::sigmoid_soft_groups)
+  if (variant >= Variant::ntxent || variant == Variant::sigmoid_groups || variant == Variant::sigmoid_soft_groups ||
+      variant == Variant::multi_positive_groups)
     out.group_a = draw.labels(n, n / 2 + 1, 0.3), out.group_v = draw.labels(m, n / 2 + 1, 0.3);
   return out;
 }
@@ -164,7 +175,7 @@ struct Call {
     inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
     if (p.is_sigmoid()) inputs.bias = bias.vector();
     if (p.has_classes()) inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
-    if (p.variant == Variant::multi_positive) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    if (p.is_soft()) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
     if (p.labels_a.rows() + p.labels_v.rows() > 0)
       inputs.labels_a = p.labels_a.vector(), inputs.labels_v = p.labels_v.vector();
     if (p.group_a.rows() + p.group_v.rows() > 0)
@@ -179,7 +190,8 @@ struct Call {
   static duet_contrastive_kind kind_of(const Problem& p) {
     switch (p.variant) {
       case Variant::infonce: return DUET_CONTRASTIVE_KIND_INFONCE;
-      case Variant::multi_positive: return DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+      case Variant::multi_positive:
+      case Variant::multi_positive_groups: return DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
       case Variant::decoupled: return DUET_CONTRASTIVE_KIND_DECOUPLED;
       case Variant::circle: return DUET_CONTRASTIVE_KIND_CIRCLE;
       case Variant::ntxent: return DUET_CONTRASTIVE_KIND_NTXENT;
