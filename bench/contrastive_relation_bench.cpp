@@ -28,7 +28,8 @@ struct Set {
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-// The losses on a relation of pairs: own pairs alone for decoupled, labels beside them for the others.
+// The losses on a relation of pairs: own pairs alone for decoupled, beside them groups for infonce and labels for the
+// others.
 class Relation : public Rotating<Set> {
  public:
   Relation(const Setting& setting, duet_contrastive_kind kind)
@@ -103,18 +104,21 @@ class Relation : public Rotating<Set> {
   }
 
  private:
-  bool labelled() const { return kind_ != DUET_CONTRASTIVE_KIND_DECOUPLED; }
-  double read(const Side& side) const { return side.rows.bytes() + (labelled() ? side.labels.bytes() : 0); }
+  bool numbered() const { return kind_ != DUET_CONTRASTIVE_KIND_DECOUPLED; }
+  double read(const Side& side) const { return side.rows.bytes() + (numbered() ? side.labels.bytes() : 0); }
 
   duet_contrastive_inputs inputs(const Set& s) const {
     duet_contrastive_inputs in = DUET_CONTRASTIVE_INPUTS_INIT;
     in.kind = kind_, in.a = s.a.rows.matrix(), in.v = s.v.rows.matrix(), in.scale = scale_.vector();
-    if (labelled()) in.labels_a = s.a.labels.vector(), in.labels_v = s.v.labels.vector();
+    if (kind_ == DUET_CONTRASTIVE_KIND_INFONCE)
+      in.group_a = s.a.labels.vector(), in.group_v = s.v.labels.vector();
+    else if (numbered())
+      in.labels_a = s.a.labels.vector(), in.labels_v = s.v.labels.vector();
     return in;
   }
 
   bool positive(const Side& own, int64_t i, const Side& other, int64_t j) const {
-    return i == j || (labelled() && own.labels[i] == other.labels[j]);
+    return i == j || (numbered() && own.labels[i] == other.labels[j]);
   }
   // Circle's exponent, and its derivative by c with the factor held.
   static double exponent(bool positive, double c) {
@@ -138,6 +142,8 @@ class Relation : public Rotating<Set> {
         if (is_positive) of_positive.push_back(x), sum_positive += x, ++count;
       }
       double expected = 0;
+      if (kind_ == DUET_CONTRASTIVE_KIND_INFONCE || kind_ == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE)
+        expected = std::log(negatives + positives) - sum_positive / count;
       if (negatives > 0 && count > 0) {
         if (kind_ == DUET_CONTRASTIVE_KIND_DECOUPLED) expected = std::log(negatives) - sum_positive / count;
         if (kind_ == DUET_CONTRASTIVE_KIND_CIRCLE) expected = softplus(std::log(negatives) + std::log(positives));
@@ -160,7 +166,9 @@ class Relation : public Rotating<Set> {
                std::exp(exponent(is_positive, c) - statistics[is_positive ? 1 : 0]);
       case DUET_CONTRASTIVE_KIND_NTXENT:
         return own.weight[i] * kScale * (is_positive ? -sigmoid(against) : statistics[1] * std::exp(-against));
-      default: return own.weight[i] * kScale * (is_positive ? -statistics[1] : std::exp(-against));
+      case DUET_CONTRASTIVE_KIND_DECOUPLED:
+        return own.weight[i] * kScale * (is_positive ? -statistics[1] : std::exp(-against));
+      default: return own.weight[i] * kScale * (std::exp(-against) - (is_positive ? statistics[1] : 0));
     }
   }
 
@@ -174,9 +182,10 @@ Registration variant(const char* name, duet_contrastive_kind kind) {
   return {"contrastive", name, Passes::forward_and_backward,
           [kind](const Setting& setting) { return std::make_unique<Relation>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("decoupled", DUET_CONTRASTIVE_KIND_DECOUPLED),
-                                  variant("circle", DUET_CONTRASTIVE_KIND_CIRCLE),
-                                  variant("ntxent", DUET_CONTRASTIVE_KIND_NTXENT)};
+const Registration kVariants[] = {
+    variant("decoupled", DUET_CONTRASTIVE_KIND_DECOUPLED), variant("circle", DUET_CONTRASTIVE_KIND_CIRCLE),
+    variant("ntxent", DUET_CONTRASTIVE_KIND_NTXENT), variant("infonce_groups", DUET_CONTRASTIVE_KIND_INFONCE),
+    variant("multi_positive_labels", DUET_CONTRASTIVE_KIND_MULTI_POSITIVE)};
 
 }  // namespace
 }  // namespace duet::bench

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/contrastive/contrastive_backends.h"
-#include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 
 using namespace duet;
 
@@ -11,33 +11,41 @@ namespace {
 
 constexpr float kCircleMargin = 0.25f;  // the paper's for verifying faces (METHOD.md 5.7)
 
-// Numbers of both sides' rows, or of neither's; a side without rows has none to give.
-void check_numbers(Arguments& arguments, const duet_const_vector& of_a, const char* name_a,
-                   const duet_const_vector& of_v, const char* name_v, int64_t n, int64_t m, Vector<const int32_t>& to_a,
-                   Vector<const int32_t>& to_v) {
-  const auto there = [](const duet_const_vector& view) { return view.data != nullptr || view.size != 0; };
-  if (!there(of_a) && !there(of_v)) return;
-  to_a = arguments.vector<const int32_t>(of_a, name_a, n, n == 0 ? Need::optional : Need::required);
-  to_v = arguments.vector<const int32_t>(of_v, name_v, m, m == 0 ? Need::optional : Need::required);
+bool is_given(const duet_const_vector& view) { return view.data != nullptr || view.size != 0; }
+
+// The classes of multi_positive and sigmoid. multi_positive has labels in their place, the sigmoid own pairs.
+bool check_classes(const duet_contrastive_inputs& in, Arguments& arguments, ContrastiveInputs& out) {
+  if (out.kind == DUET_CONTRASTIVE_KIND_INFONCE || has_relation(out.kind)) {
+    const char* const with = has_relation(out.kind) ? "without multi_positive or sigmoid" : "with infonce";
+    require_absent(in.class_a, "inputs.class_a", with);
+    require_absent(in.class_v, "inputs.class_v", with);
+    return false;
+  }
+  const bool in_their_place =
+      out.kind == DUET_CONTRASTIVE_KIND_SIGMOID || is_given(in.labels_a) || is_given(in.labels_v);
+  if (in_their_place && !is_there(in.class_a) && !is_there(in.class_v)) return false;
+  out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", out.a.rows, kAny);
+  out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", out.v.rows, out.class_a.columns);
+  return true;
 }
 
-// What the losses on a relation of pairs read, or its absence.
-void check_relation(const duet_contrastive_inputs& in, Arguments& arguments, ContrastiveInputs& out) {
-  if (has_relation(out.kind)) {
-    const int64_t n = out.a.rows, m = out.v.rows;
+// What says which pairs are one item, or its absence.
+void check_relation(const duet_contrastive_inputs& in, Arguments& arguments, bool classes, ContrastiveInputs& out) {
+  const int64_t n = out.a.rows, m = out.v.rows;
+  const bool multi_positive = out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+  if (has_relation(out.kind) || (multi_positive && !classes)) {
     check_numbers(arguments, in.labels_a, "inputs.labels_a", in.labels_v, "inputs.labels_v", n, m, out.labels_a,
                   out.labels_v);
-    check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a,
-                  out.group_v);
   } else {
-    const char* const without = "without decoupled, circle or ntxent";
-    require_absent(in.labels_a, "inputs.labels_a", without);
-    require_absent(in.labels_v, "inputs.labels_v", without);
-    require_absent(in.group_a, "inputs.group_a", without);
-    require_absent(in.group_v, "inputs.group_v", without);
-    require(in.exclude_own == 0, "inputs.exclude_own: expected 0 ", without, ", got ", in.exclude_own);
+    const char* const why =
+        multi_positive ? "with inputs.class_a and class_v" : "without multi_positive, decoupled, circle or ntxent";
+    require_absent(in.labels_a, "inputs.labels_a", why);
+    require_absent(in.labels_v, "inputs.labels_v", why);
   }
+  check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a, out.group_v);
   out.exclude_own = in.exclude_own != 0;
+  out.related = has_relation(out.kind) || out.has_labels() || out.has_groups() || out.exclude_own;
+  out.weighted = classes || out.kind == DUET_CONTRASTIVE_KIND_SIGMOID;
   if (out.kind == DUET_CONTRASTIVE_KIND_CIRCLE)
     require(in.margin >= 0 && std::isfinite(in.margin), "inputs.margin: expected a finite number of at least 0, got ",
             in.margin);
@@ -53,21 +61,15 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   out.a = arguments.side(in.a, "inputs.a", kAny);
   out.v = arguments.side(in.v, "inputs.v", out.a.columns);
   const int64_t n = out.a.rows, m = out.v.rows;
-  const bool given_classes = is_there(in.class_a) || is_there(in.class_v);
-  if (out.kind == DUET_CONTRASTIVE_KIND_INFONCE || has_relation(out.kind)) {
-    const char* const with = has_relation(out.kind) ? "without multi_positive or sigmoid" : "with infonce";
-    require_absent(in.class_a, "inputs.class_a", with);
-    require_absent(in.class_v, "inputs.class_v", with);
-  } else if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || given_classes) {
-    out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
-    out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
-  }
-  if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) {
+  const bool classes = check_classes(in, arguments, out);
+  if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && classes) {
     out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
     out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
   } else {
-    require_absent(in.trust_a, "inputs.trust_a", "without multi_positive");
-    require_absent(in.trust_v, "inputs.trust_v", "without multi_positive");
+    const char* const without = out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE ? "without inputs.class_a and class_v"
+                                                                                 : "without multi_positive";
+    require_absent(in.trust_a, "inputs.trust_a", without);
+    require_absent(in.trust_v, "inputs.trust_v", without);
   }
   out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
   if (out.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
@@ -76,12 +78,12 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
     require_absent(in.bias, "inputs.bias", "without sigmoid");
   out.paired = out.kind == DUET_CONTRASTIVE_KIND_INFONCE ||
                (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && in.paired != 0) ||
-               (out.kind == DUET_CONTRASTIVE_KIND_SIGMOID && !given_classes);
+               (out.kind == DUET_CONTRASTIVE_KIND_SIGMOID && !classes);
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
   out.first_column = in.first_column;
-  check_relation(in, arguments, out);
+  check_relation(in, arguments, classes, out);
   out.grad_factor_a = arguments.vector<const float>(in.grad_factor_a, "inputs.grad_factor_a", 1, Need::optional);
   out.grad_factor_v = arguments.vector<const float>(in.grad_factor_v, "inputs.grad_factor_v", 1, Need::optional);
   return out;

@@ -19,14 +19,30 @@ struct ContrastiveInputs {
   bool paired;
   int64_t first_row, first_column;
   Vector<const float> grad_factor_a, grad_factor_v;  // of what backward adds to a side's gradient; without data: 1
-  // Losses on a relation of pairs:
+  // The relation of pairs (METHOD.md 5.6):
   Vector<const int32_t> labels_a, labels_v, group_a, group_v;  // n, m, n, m; both of a name or neither
   bool exclude_own;
-  float margin;  // circle
+  float margin;   // circle
+  bool related;   // labels, groups or exclude_own were given, or the loss is of no other form
+  bool weighted;  // a pair has a weight: of its classes, or the sigmoid's
+
+  // By size: of no rows there is nothing to know, whether their data is null or not.
+  bool has_labels() const { return labels_a.size > 0 || labels_v.size > 0; }
+  bool has_groups() const { return group_a.size > 0 || group_v.size > 0; }
 };
 
-// Losses on a relation of pairs (METHOD.md 5.6 to 5.8): pairs/ runs their formulas.
+// Losses on a relation of pairs alone (METHOD.md 5.6 to 5.8).
 inline bool has_relation(duet_contrastive_kind kind) { return kind >= DUET_CONTRASTIVE_KIND_DECOUPLED; }
+
+// Whether the call is a formula of its relation, which pairs/ runs: all that have one, but where a pair has a weight.
+inline bool is_formula(const ContrastiveInputs& inputs) { return inputs.related && !inputs.weighted; }
+
+// Row i and column i + own_offset are an own pair of the relation. With classes the sigmoid knows none but those that
+// it leaves out: a number past all columns then.
+inline int64_t own_offset(const ContrastiveInputs& inputs) {
+  const bool none = inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID && !inputs.paired && !inputs.exclude_own;
+  return none ? INT64_MIN / 2 : inputs.first_row - inputs.first_column;
+}
 
 struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid
   Vector<float> row_loss, column_loss;

@@ -19,16 +19,24 @@ struct Scratch {
         sweep(n, m, Sweep::kNarrow),
         sums(workspace, context, sweep, n, m),
         own(workspace, n, m),
-        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
+        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0, in.has_groups() && !sigmoid(in)),
         pull(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
         products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
         scores(workspace, sweep, in.v.columns),
         tiles(workspace, context, sweep, 2),
         losses(workspace, context, sweep, n, 0, 1),
-        bias(workspace, sweep) {}
+        bias(workspace, sweep),
+        pairs(related_pairs(in)),
+        numbers(workspace, related(in) ? n : 0, related(in) ? m : 0) {}
 
-  void begin(const duet_context& context) { target.begin(context, agreement(), inputs.trust_a, inputs.trust_v); }
+  static bool sigmoid(const ContrastiveInputs& in) { return in.kind == DUET_CONTRASTIVE_KIND_SIGMOID; }
+  static bool related(const ContrastiveInputs& in) { return in.related && sigmoid(in); }
+
+  void begin(const duet_context& context) {
+    target.begin(context, agreement(), inputs.trust_a, inputs.trust_v);
+    if (related(inputs)) numbers.begin(pairs);
+  }
   void begin_products(const ContrastiveGradients& out) {
     const auto factor = [](Vector<const float> given) { return given ? given[0] : 1; };
     products.begin(inputs.a, inputs.v, out.a, out.v, factor(inputs.grad_factor_a), factor(inputs.grad_factor_v));
@@ -51,8 +59,15 @@ struct Scratch {
     return out;
   }
 
+  PairTile related(const Tile& tile, Matrix<const float> dots) const { return numbers.tile(pairs, tile, dots); }
+
+  // Groups and left-out own pairs are the softmax's here, the sigmoid has them of its relation.
   Agreement agreement() const {
-    return {inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+    Agreement out{inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+    if (sigmoid(inputs)) return out;
+    out.excluded = inputs.exclude_own, out.paired = inputs.paired || inputs.exclude_own;
+    out.group_a = inputs.group_a, out.group_v = inputs.group_v;
+    return out;
   }
 
   const ContrastiveInputs& inputs;
@@ -68,6 +83,8 @@ struct Scratch {
   ThreadTiles tiles;  // the dots, and the sigmoid's W
   PlainSums losses;   // of the sigmoid's rows
   SlotSum bias;       // d loss/d bias
+  RelatedPairs pairs;
+  PairNumbers numbers;  // of the sigmoid's groups
 };
 
 struct SoftmaxForward {
@@ -120,6 +137,10 @@ struct SoftmaxBackward {
     scratch.target.subtract(tile, thread, gradient);
     const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
     for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
+      if (scratch.inputs.exclude_own) {
+        gradient.row(r)[c] = 0;
+        return;
+      }
       const int64_t i = tile.first_row + r, j = tile.first_column + c;
       const float *row = row_statistics.row(i), *column = column_statistics.row(j);
       if (!confident(row) && !confident(column)) return;
@@ -166,7 +187,11 @@ struct SigmoidForward {
   void pack(const Block& block) { scratch.pack(context, block); }
   void take(const Tile& tile, int thread) {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
-    sigmoid_sums(dots, in.scale[0], in.bias[0], weights, scratch.losses.of_rows(thread).sum);
+    float* sums = scratch.losses.of_rows(thread).sum;
+    if (in.related)
+      related_sigmoid_sums(scratch.related(tile, dots), in.bias[0], weights, sums);
+    else
+      sigmoid_sums(dots, in.scale[0], in.bias[0], weights, sums);
     scratch.losses.take(tile, thread);
   }
   void merge(const Block&) {}
@@ -190,8 +215,11 @@ struct SigmoidBackward {
   void pack(const Block& block) { scratch.pack(context, block); }
   double form(const Tile& tile, int thread, Matrix<float> gradient) {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
-    scratch.bias.add(
-        tile, sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, out.row_weight.data + tile.first_row, gradient));
+    const float* row_weight = out.row_weight.data + tile.first_row;
+    const double by_bias =
+        in.related ? related_sigmoid_gradient(scratch.related(tile, dots), in.bias[0], weights, row_weight, gradient)
+                   : sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, row_weight, gradient);
+    scratch.bias.add(tile, by_bias);
     return scale_gradient(dots, in.scale[0], gradient);
   }
   void add(const Block& block, Matrix<float> gradient) {
@@ -215,7 +243,7 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
-  if (has_relation(inputs.kind)) return relation_workspace(context, inputs);
+  if (is_formula(inputs)) return relation_workspace(context, inputs);
   Workspace measure;
   Scratch(measure, context, inputs);
   return measure.used();
@@ -223,10 +251,10 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
                          const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
-  if (has_relation(inputs.kind)) return relation_forward(context, inputs, outputs, workspace);
+  if (is_formula(inputs)) return relation_forward(context, inputs, outputs, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
+  if (Scratch::sigmoid(inputs))
     sigmoid_forward(context, inputs, outputs, scratch);
   else
     softmax_forward(context, inputs, outputs, scratch);
@@ -235,11 +263,11 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
 void contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
                           Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                           const ContrastiveGradients& gradients, const duet_workspace& workspace) {
-  if (has_relation(inputs.kind))
+  if (is_formula(inputs))
     return relation_backward(context, inputs, row_statistics, column_statistics, gradients, workspace);
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  if (inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID)
+  if (Scratch::sigmoid(inputs))
     sigmoid_backward(context, inputs, gradients, scratch);
   else
     softmax_backward(context, inputs, row_statistics, column_statistics, gradients, scratch);

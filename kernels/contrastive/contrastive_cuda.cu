@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct SoftmaxForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
@@ -23,11 +24,12 @@ struct SoftmaxForward {
     const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     store_own_scores<T>(own_pair, place, scores, own);
     accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, sums);
-    if (view.agreement.groups > 0)
-      accumulate_positives<T, false>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
+    if (kGroups || view.agreement.groups > 0)
+      accumulate_positives<T, false, kGroups>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
   }
 };
 
+template <bool kRelated>
 struct SigmoidForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
@@ -37,25 +39,31 @@ struct SigmoidForward {
   template <class T>
   __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
     const TilePlace place = walk.place(tile);
-    constexpr int kRows = kRowsOfSums<T>;
+    constexpr int kRows = kRelated ? kRowsOfGradient<T> : kRowsOfSums<T>;  // the groups take registers too
     typename T::Values dots;
     T::multiply(loop, dots_of<T>(view.scores, place, true), dots_of<T>(view.scores, walk.place(tile + 1), true), dots);
     const float scale = *view.scores.scale, bias = *view.bias;
-    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
-    float of_row[T::kThreadRows] = {};
     DUET_UNROLL
     for (int first = 0; first < T::kThreadRows; first += kRows) {
       float weights[kRows][T::kThreadColumns];
       fill_weights<T>(view.agreement, place, first, weights);
+      SigmoidPairs<T, kRelated, kRows> pairs(view, place, first);
       DUET_UNROLL
       for (int c = 0; c < T::kThreadColumns; ++c) {
+        pairs.at_column(c);
         DUET_UNROLL
         for (int r = 0; r < kRows; ++r) {
-          const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
-          const float loss = Sigmoid(fmaf(dots(first + r, c), scale, bias)).loss(own ? 1 : weights[r][c]);
-          of_row[first + r] += T::column(c) < place.columns ? loss : 0;
+          float& dot = dots(first + r, c);
+          const float loss = Sigmoid(fmaf(dot, scale, bias)).loss(pairs.weight(r, c, weights[r][c]));
+          dot = T::column(c) < place.columns && pairs.taken(r, c) ? loss : 0;
         }
       }
+    }
+    float of_row[T::kThreadRows] = {};  // only now, for the registers
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) of_row[r] += dots(r, c);
     }
     const float* totals = T::reduce_rows(T::template area<float>(loop.scratch(), kRowSumArea), of_row, Sum());
     const int k = static_cast<int>(threadIdx.x);
@@ -96,10 +104,11 @@ void sweep(const duet_context& context, const ContrastiveScratch& scratch, const
 void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
                      const ContrastiveScratch& scratch) {
   const SweepSums &sums = scratch.sums, &target = scratch.target_sums;
-  const bool targets = view.agreement.groups > 0;
-  const SoftmaxForward forward{view, sums.partials(), target.partials(), scratch.own};
-  sweep(context, scratch, forward, {&sums, &target});
-  const SweepSums* positives = targets ? &target : nullptr;
+  with_groups(view.agreement, [&](auto grouped) {
+    const SoftmaxForward<decltype(grouped)::value> forward{view, sums.partials(), target.partials(), scratch.own};
+    sweep(context, scratch, forward, {&sums, &target});
+  });
+  const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
   for_each_position(context, scratch.n,
                     FinishSoftmax{sums.rows(), scratch.own, row_direction(view.agreement, positives), out.row_loss,
                                   out.row_statistics});
@@ -111,7 +120,7 @@ void softmax_forward(const duet_context& context, const ContrastiveView& view, c
 }  // namespace
 
 size_t contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
-  if (has_relation(inputs.kind)) return relation_contrastive_workspace(context, inputs);
+  if (is_formula(inputs)) return relation_contrastive_workspace(context, inputs);
   if (contrastive_is_small(context, inputs)) return small_contrastive_workspace(inputs);
   Workspace measure;
   ContrastiveScratch(measure, context, inputs);
@@ -120,13 +129,17 @@ size_t contrastive_workspace(const duet_context& context, const ContrastiveInput
 
 void contrastive_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
                          const duet_workspace& workspace) {
-  if (has_relation(in.kind)) return relation_contrastive_forward(context, in, out, workspace);
+  if (is_formula(in)) return relation_contrastive_forward(context, in, out, workspace);
   if (contrastive_is_small(context, in)) return small_contrastive_forward(context, in, out);
   Workspace pieces(workspace);
   ContrastiveScratch scratch(pieces, context, in);
   const ContrastiveView view = scratch.prepare(context, in);
   if (!scratch.sigmoid) return softmax_forward(context, view, out, scratch);
-  sweep(context, scratch, SigmoidForward{view, scratch.sums.partials().rows}, {&scratch.sums});
+  const SumPartials rows = scratch.sums.partials().rows;
+  if (in.related)
+    sweep(context, scratch, SigmoidForward<true>{view, rows}, {&scratch.sums});
+  else
+    sweep(context, scratch, SigmoidForward<false>{view, rows}, {&scratch.sums});
   for_each_position(context, scratch.n, FinishSigmoid{scratch.sums.rows(), out.row_loss});
 }
 

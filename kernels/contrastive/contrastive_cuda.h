@@ -4,7 +4,7 @@
 
 #include "kernels/contrastive/contrastive_formula.h"
 #include "kernels/contrastive/sigmoid_formula.h"
-#include "kernels/pairs/driver_cuda.h"
+#include "kernels/pairs/relation_cuda.h"
 
 namespace duet::cuda {
 
@@ -12,10 +12,15 @@ namespace duet::cuda {
 template <duet_precision P>
 using ContrastiveTile = DualTile<P>;
 
+inline RelationView relation_of(const duet_context& context, const ContrastiveInputs& in, const RelationRows& rows) {
+  return rows.prepare(context, in.labels_a, in.labels_v, in.group_a, in.group_v, in.exclude_own, own_offset(in));
+}
+
 struct ContrastiveView {
   ScoreView scores;
   AgreementView agreement;
-  const float* bias;  // sigmoid
+  const float* bias;      // sigmoid
+  RelationView relation;  // of its groups
 };
 
 struct ContrastiveScratch {
@@ -25,7 +30,8 @@ struct ContrastiveScratch {
         tile_columns(dual_columns(context.precision)),
         sigmoid(in.kind == DUET_CONTRASTIVE_KIND_SIGMOID),
         scores(workspace, context.precision, n, m, in.a.columns),
-        agreement(workspace, n, m, in.class_a.columns),
+        agreement(workspace, n, m, in.class_a.columns, in.has_groups() && !sigmoid),
+        relation(workspace, in.related && sigmoid ? n : 0, in.related && sigmoid ? m : 0),
         sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no,
              sigmoid ? Directions::rows : Directions::both),
         target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no,
@@ -37,14 +43,17 @@ struct ContrastiveScratch {
         products(workspace, context.precision, n, m, in.a.columns) {}
 
   static bool has_target_sums(const ContrastiveInputs& in) {
-    return in.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && in.class_a.columns > 0;
+    return in.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && (in.class_a.columns > 0 || in.has_groups());
   }
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {
     scores.prepare(context, in.a, in.v, in.scale);
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row,
-                      in.first_column);
-    return {scores.view(), agreement.view(), in.bias.data};
+    const AgreementItems items{in.group_a, in.group_v, in.exclude_own};
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column,
+                      sigmoid ? AgreementItems{} : items);
+    ContrastiveView view{scores.view(), agreement.view(), in.bias.data, {}};
+    if (sigmoid && in.related) view.relation = relation_of(context, in, relation);
+    return view;
   }
 
   int64_t n, m;
@@ -52,6 +61,7 @@ struct ContrastiveScratch {
   bool sigmoid;
   ScoreRows scores;
   AgreementRows agreement;
+  RelationRows relation;
   SweepSums sums;         // of exponentials; sigmoid: of a row's losses
   SweepSums target_sums;  // N and -sum pos s
   float* own;             // n: the score of a row with its own column
@@ -97,7 +107,53 @@ struct ContrastiveGradientWeight {
   }
 };
 
-// The losses on a relation of pairs (contrastive_relation_cuda.cu).
+// What a sigmoid's pairs of kRows rows of a thread weigh. kRelated: the call has groups, or leaves out own pairs. The
+// numbers of a row and of a column are compared at the pair: bits of a whole tile (TileRelation) would spill.
+template <class T, bool kRelated, int kRows>
+class SigmoidPairs {
+ public:
+  __device__ __forceinline__ SigmoidPairs(const ContrastiveView& view, const TilePlace& place, int first)
+      : own_(own_pairs<T>(view.agreement, place)), first_(first) {}
+
+  __device__ __forceinline__ void at_column(int) {}
+  // Of row first + r and column c of the thread's; w: the weight of its classes.
+  __device__ __forceinline__ float weight(int r, int c, float w) const { return own(r, c) ? 1 : w; }
+  __device__ __forceinline__ bool taken(int, int) const { return true; }
+
+ private:
+  __device__ __forceinline__ bool own(int r, int c) const { return own_.any && own_(T::row(first_ + r), T::column(c)); }
+
+  OwnPairs own_;
+  int first_;
+};
+template <class T, int kRows>
+class SigmoidPairs<T, true, kRows> {
+ public:
+  __device__ __forceinline__ SigmoidPairs(const ContrastiveView& view, const TilePlace& place, int first)
+      : own_(own_pairs<T>(true, view.relation.own, place)),
+        excluded_(view.relation.exclude_own),
+        first_(first),
+        columns_(view.relation.v + place.first_column) {
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) rows_[r] = __ldg(view.relation.a + place.first_row + T::row(first + r)).y;
+  }
+
+  __device__ __forceinline__ void at_column(int c) { column_ = __ldg(columns_ + T::column(c)).y; }
+  __device__ __forceinline__ float weight(int r, int c, float w) const {
+    return own(r, c) || rows_[r] == column_ ? 1 : w;
+  }
+  __device__ __forceinline__ bool taken(int r, int c) const { return !(excluded_ && own(r, c)); }
+
+ private:
+  __device__ __forceinline__ bool own(int r, int c) const { return own_.any && own_(T::row(first_ + r), T::column(c)); }
+
+  OwnPairs own_;
+  bool excluded_;
+  int first_, column_ = 0, rows_[kRows];
+  const int2* columns_;
+};
+
+// The losses that are formulas of a relation of pairs (contrastive_relation_cuda.cu).
 size_t relation_contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs);
 void relation_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
                                   const ContrastiveOutputs& outputs, const duet_workspace& workspace);

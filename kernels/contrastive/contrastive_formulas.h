@@ -9,18 +9,20 @@
 #include "kernels/contrastive/circle_formula.h"
 #include "kernels/contrastive/contrastive.h"
 #include "kernels/contrastive/decoupled_formula.h"
+#include "kernels/contrastive/infonce_formula.h"
 #include "kernels/contrastive/ntxent_formula.h"
 
 DUET_FORMULA_BEGIN
 
-// body(formula) with the formula of a kind that has_relation; margin: circle's. The body's result is the same type for
-// all of them.
+// body(formula) with the formula of a kind; margin: circle's. The body's result is the same type for all of them. The
+// sigmoid loss has none.
 template <class Body>
 auto with_formula(duet_contrastive_kind kind, float margin, Body&& body) {
   switch (kind) {
     case DUET_CONTRASTIVE_KIND_CIRCLE: return body(CircleFormula{margin});
     case DUET_CONTRASTIVE_KIND_NTXENT: return body(NtXentFormula{});
-    default: return body(DecoupledFormula{});
+    case DUET_CONTRASTIVE_KIND_DECOUPLED: return body(DecoupledFormula{});
+    default: return body(InfoNceFormula{});
   }
 }
 

@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct SoftmaxGradient {
   ContrastiveView view;
   GradientWeightView weights;
@@ -17,14 +18,16 @@ struct SoftmaxGradient {
     typename T::Values dots;
     fill_dots<T>(shared, view.scores, place, dots);
     const float scale = *view.scores.scale;
-    const float sum = view.scores.bounded()
-                          ? form_gradient<T, true, false>(view.agreement, weights, place, scale, 0, dots, dots)
-                          : form_gradient<T, false, false>(view.agreement, weights, place, scale, 0, dots, dots);
+    const float sum =
+        view.scores.bounded()
+            ? form_gradient<T, true, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots)
+            : form_gradient<T, false, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots);
     store_tile<T>(gradient, place, dots);
     add_tile_sum(scale_sums, sum);
   }
 };
 
+template <bool kRelated>
 struct SigmoidGradient {
   ContrastiveView view;
   const float* row_weight;
@@ -36,25 +39,26 @@ struct SigmoidGradient {
     constexpr int kRows = kRowsOfSums<T>;
     typename T::Values dots;
     fill_dots<T>(shared, view.scores, place, dots);
-    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     const float scale = *view.scores.scale, bias = *view.bias;
     float scale_sum = 0, bias_sum = 0;
     DUET_UNROLL
     for (int first = 0; first < T::kThreadRows; first += kRows) {
       float weights[kRows][T::kThreadColumns], of_row[kRows];
       fill_weights<T>(view.agreement, place, first, weights);
+      SigmoidPairs<T, kRelated, kRows> pairs(view, place, first);
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r)
         of_row[r] = T::row(first + r) < place.rows ? row_weight[place.first_row + T::row(first + r)] : 0;
       DUET_UNROLL
       for (int c = 0; c < T::kThreadColumns; ++c) {
+        pairs.at_column(c);
         DUET_UNROLL
         for (int r = 0; r < kRows; ++r) {
-          const bool own = own_pair.any && own_pair(T::row(first + r), T::column(c));
-          const float dot = dots(first + r, c);
-          float g = of_row[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(own ? 1 : weights[r][c]);
+          const float dot = dots(first + r, c), weight = pairs.weight(r, c, weights[r][c]);
+          float g = of_row[r] * Sigmoid(fmaf(dot, scale, bias)).gradient(weight);
           // What has no weight takes no part, though x be NaN.
           if (T::row(first + r) >= place.rows || T::column(c) >= place.columns || of_row[r] == 0) g = 0;
+          if (!pairs.taken(r, c)) g = 0;
           scale_sum = g == 0 ? scale_sum : fmaf(g, dot, scale_sum);
           bias_sum += g;
           dots(first + r, c) = g * scale;
@@ -83,7 +87,7 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
                           Matrix<const float> column_statistics, const ContrastiveGradients& out,
                           const duet_workspace& workspace) {
   if (!out.row_weight && !out.column_weight) return;
-  if (has_relation(in.kind))
+  if (is_formula(in))
     return relation_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
   if (contrastive_is_small(context, in))
     return small_contrastive_backward(context, in, row_statistics, column_statistics, out, workspace);
@@ -95,16 +99,20 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   const TileTotal scale{&scratch.scale_sums, out.scale}, bias{&scratch.bias_sums, out.bias};
   double *const scale_sums = scratch.scale_sums.data(), *const bias_sums = scratch.bias_sums.data();
   const GradientBlock block = scratch.products.block();
-  if (scratch.sigmoid)
-    return sweep(context, scratch, SigmoidGradient{view, out.row_weight.data, block, scale_sums, bias_sums},
-                 {scale, bias});
+  if (scratch.sigmoid) {
+    const auto run = [&](const auto& gradient) { sweep(context, scratch, gradient, {scale, bias}); };
+    if (in.related) return run(SigmoidGradient<true>{view, out.row_weight.data, block, scale_sums, bias_sums});
+    return run(SigmoidGradient<false>{view, out.row_weight.data, block, scale_sums, bias_sums});
+  }
   const GradientWeightView weights = scratch.weights.view();
   const ContrastiveGradientWeight of_rows{row_statistics, out.row_weight},
       of_columns{column_statistics, out.column_weight};
   store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view.scores, of_rows);
   store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view.scores, of_columns);
   store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
-  sweep(context, scratch, SoftmaxGradient{view, weights, block, scale_sums}, {scale});
+  with_groups(view.agreement, [&](auto grouped) {
+    sweep(context, scratch, SoftmaxGradient<decltype(grouped)::value>{view, weights, block, scale_sums}, {scale});
+  });
 }
 
 }  // namespace duet::cuda

@@ -15,8 +15,7 @@ struct RelationScratch {
         m(in.v.rows),
         a(take_rows(workspace, context.precision, n, in.a.columns)),
         v(take_rows(workspace, context.precision, m, in.a.columns)),
-        relation_a(workspace.take<int2>(packed_rows(n))),
-        relation_v(workspace.take<int2>(packed_rows(m))),
+        relation(workspace, n, m),
         rows{workspace.take<float4>(packed_rows(n)), workspace.take<float4>(packed_rows(m))},
         log_sums{sums_of(workspace, context, true, Shift::yes, Cross::no),
                  sums_of(workspace, context, Formula::kLogSums > 1, Shift::yes, Cross::no)},
@@ -32,10 +31,7 @@ struct RelationScratch {
   FormulaView prepare(const duet_context& context, const ContrastiveInputs& in) const {
     pack_rows(context, in.a, {}, a);
     pack_rows(context, in.v, {}, v);
-    for_each_position(context, packed_rows(n), StoreRelation{in.labels_a, in.group_a, n, -1, relation_a});
-    for_each_position(context, packed_rows(m), StoreRelation{in.labels_v, in.group_v, m, -2, relation_v});
-    const bool labelled = in.labels_a || in.labels_v;
-    return {a, v, in.scale.data, {relation_a, relation_v, labelled, in.exclude_own, in.first_row - in.first_column}};
+    return {a, v, in.scale.data, relation_of(context, in, relation)};
   }
   FormulaTotals<Formula> row_totals() const {
     return {{log_sums[0].rows(), log_sums[1].rows()}, sums.rows(), later.rows()};
@@ -46,7 +42,7 @@ struct RelationScratch {
 
   int64_t n, m;
   Packed a, v;
-  int2 *relation_a, *relation_v;
+  RelationRows relation;
   FormulaRows rows;
   SweepSums log_sums[2], sums, later;
   TileSums scale_sums;

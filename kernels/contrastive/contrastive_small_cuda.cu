@@ -13,6 +13,7 @@ SmallPairs pairs_of(const ContrastiveInputs& in) {
   pairs.scale = in.scale.data;
   pairs.bias = in.bias.data;
   pairs.paired = in.paired;
+  pairs.give({in.group_a, in.group_v, in.exclude_own});
   return pairs;
 }
 
@@ -70,7 +71,8 @@ struct SmallSigmoid {
 }  // namespace
 
 bool contrastive_is_small(const duet_context& context, const ContrastiveInputs& in) {
-  return are_small(context, in.a.rows, in.v.rows, {in.a.columns, in.class_a.columns});
+  const bool sigmoid_of_groups = in.related && in.kind == DUET_CONTRASTIVE_KIND_SIGMOID;  // the tiles' alone
+  return !sigmoid_of_groups && are_small(context, in.a.rows, in.v.rows, {in.a.columns, in.class_a.columns});
 }
 
 size_t small_contrastive_workspace(const ContrastiveInputs& in) {

@@ -5,13 +5,17 @@
 #include "kernels/pairs/formula_cpu.h"
 
 namespace duet::cpu {
+
+RelatedPairs related_pairs(const ContrastiveInputs& in) {
+  return {in.a, in.v, in.scale, in.labels_a, in.labels_v, in.group_a, in.group_v, in.exclude_own, own_offset(in)};
+}
+
 namespace {
 
 // body(sweep) with the sweep of the inputs' formula.
 template <class Body>
 void with_sweep(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in, Body&& body) {
-  const RelatedPairs pairs{in.a,       in.v,       in.scale,       in.labels_a,  in.labels_v,
-                           in.group_a, in.group_v, in.exclude_own, in.first_row, in.first_column};
+  const RelatedPairs pairs = related_pairs(in);
   with_formula(in.kind, in.margin, [&](const auto& formula) {
     body(FormulaSweep(workspace, context, pairs, formula, RelationTiles{in.kind, in.margin}));
   });

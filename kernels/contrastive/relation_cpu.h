@@ -1,9 +1,12 @@
-// The losses on a relation of pairs on the CPU; the arguments of contrastive_backends.h.
+// The losses that are formulas of a relation of pairs on the CPU; the arguments of contrastive_backends.h.
 #pragma once
 
 #include "kernels/contrastive/contrastive_backends.h"
+#include "kernels/pairs/related_pairs_cpu.h"
 
 namespace duet::cpu {
+
+RelatedPairs related_pairs(const ContrastiveInputs& inputs);
 
 size_t relation_workspace(const duet_context& context, const ContrastiveInputs& inputs);
 void relation_forward(const duet_context& context, const ContrastiveInputs& inputs, const ContrastiveOutputs& outputs,

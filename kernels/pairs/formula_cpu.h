@@ -11,17 +11,9 @@
 #include "kernels/pairs/formula_tile_cpu.h"
 #include "kernels/pairs/operation.h"
 #include "kernels/pairs/plain_sums_cpu.h"
+#include "kernels/pairs/related_pairs_cpu.h"
 
 namespace duet::cpu {
-
-// Checked arguments; labels and groups without data: none.
-struct RelatedPairs {
-  Matrix<const float> a, v;  // n x d, m x d
-  Vector<const float> scale;
-  Vector<const int32_t> labels_a, labels_v, group_a, group_v;
-  bool exclude_own;
-  int64_t first_row, first_column;
-};
 
 struct PairLosses {
   Vector<float> row, column;
@@ -53,11 +45,10 @@ class FormulaSweep {
         sums_(workspace, context, sweep_, n_, m_, Formula::kSums),
         later_sums_(workspace, context, sweep_, n_, m_, Formula::kLaterSums),
         gradient_(workspace, sweep_),
-        products_(workspace, sweep_.block_rows(), sweep_.block_columns(), pairs.a.columns) {
+        products_(workspace, sweep_.block_rows(), sweep_.block_columns(), pairs.a.columns),
+        numbers_(workspace, n_, m_) {
     static_assert(Formula::kStatistics <= kMostStatistics);
     for (int k = 0; k < Formula::kLogSums; ++k) log_sums_[k] = SoftmaxSweep(workspace, context, sweep_, n_, m_);
-    row_label_ = workspace.take<int32_t>(n_), row_group_ = workspace.take<int32_t>(n_);
-    column_label_ = workspace.take<int32_t>(padded(m_)), column_group_ = workspace.take<int32_t>(padded(m_));
     for (int k = 0; k < Formula::kStatistics; ++k) column_statistics_[k] = workspace.take<float>(padded(m_));
     row_weight_ = workspace.take<float>(n_), column_weight_ = workspace.take<float>(padded(m_));
   }
@@ -171,28 +162,14 @@ class FormulaSweep {
   void begin() {
     for (SoftmaxSweep& sums : log_sums_) sums.begin(HUGE_VALF, 1);  // exponents have no bound
     sums_.begin();
-    // Without labels all are labelled, and no two alike.
-    const auto number = [](Vector<const int32_t> given, int64_t count, int32_t absent, int32_t none, int32_t* to) {
-      for (int64_t k = 0; k < count; ++k) to[k] = !given ? absent : given[k] < 0 ? none : given[k];
-    };
-    number(pairs_.labels_a, n_, 0, kNoneOfRow, row_label_);
-    number(pairs_.labels_v, m_, 1, kNoneOfColumn, column_label_);
-    number(pairs_.group_a, n_, kNoneOfRow, kNoneOfRow, row_group_);
-    number(pairs_.group_v, m_, kNoneOfColumn, kNoneOfColumn, column_group_);
+    numbers_.begin(pairs_);
   }
   void pack(const Block& block) { scores_.pack(context_, block, pairs_.v); }
 
   PairTile fill(const Tile& tile, int thread) const {
     const Matrix<float> dots = thread_tiles_.tile(tile, thread);
     scores_.fill(tile, pairs_.a, dots);
-    return {dots,
-            pairs_.scale[0],
-            row_label_ + tile.first_row,
-            row_group_ + tile.first_row,
-            column_label_ + tile.first_column,
-            column_group_ + tile.first_column,
-            (pairs_.first_row + tile.first_row) - (pairs_.first_column + tile.first_column),
-            pairs_.exclude_own};
+    return numbers_.tile(pairs_, tile, dots);
   }
 
   // The columns' statistics, each kind in a run of its own.
@@ -218,9 +195,9 @@ class FormulaSweep {
   PlainSums sums_, later_sums_;
   ScoreGradient gradient_;
   BlockGradients products_;
-  int32_t *row_label_, *row_group_, *column_label_, *column_group_;  // n, n, m, m
-  float* column_statistics_[Formula::kStatistics];                   // m each
-  float *row_weight_, *column_weight_;                               // n, m
+  PairNumbers numbers_;
+  float* column_statistics_[Formula::kStatistics];  // m each
+  float *row_weight_, *column_weight_;              // n, m
 };
 
 }  // namespace duet::cpu

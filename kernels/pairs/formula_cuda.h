@@ -1,68 +1,12 @@
 // The tiles of a formula of pairs (operation.h) on the GPU, for the sweeps of driver_cuda.h: which pairs of a tile are
 // positive or negative, the sums that a formula asks for, and its gradient. F is float.
 //
-// A pair's relation comes from two numbers a row, its label and its group, and is held as two bits a pair, so that the
-// passes over a tile read it without memory. 64 registers a thread hold the tile's dots, 64 the exponents of a sum.
+// 64 registers a thread hold the tile's dots, 64 the exponents of a sum.
 #pragma once
 
-#include "kernels/pairs/driver_cuda.h"
-#include "kernels/pairs/operation.h"
+#include "kernels/pairs/relation_cuda.h"
 
 namespace duet::cuda {
-
-// Which pairs are one item: own pairs (but with exclude_own), pairs of one group, pairs labelled alike.
-struct RelationView {
-  const int2 *a, *v;  // packed_rows each: label and group; where there is none -1 in a and -2 in v, equal to nothing
-  bool labelled;      // there are labels: a pair is negative where both of it have one
-  bool exclude_own;
-  int64_t own;  // row i and column i + own are one pair
-};
-
-template <class T>
-class TileRelation {
- public:
-  __device__ __forceinline__ TileRelation(const RelationView& relation, const TilePlace& place) {
-    const OwnPairs own_pair = own_pairs<T>(true, relation.own, place);
-    int2 of_row[T::kThreadRows];
-    DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = __ldg(relation.a + place.first_row + T::row(r));
-    DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
-      const int2 of_column = __ldg(relation.v + place.first_column + T::column(c));
-      DUET_UNROLL
-      for (int r = 0; r < T::kThreadRows; ++r) {
-        const bool own = own_pair.any && own_pair(T::row(r), T::column(c));
-        const bool inside = T::row(r) < place.rows && T::column(c) < place.columns;
-        const bool alike = (of_row[r].x == of_column.x) | (of_row[r].y == of_column.y);
-        const bool known = ((of_row[r].x >= 0) & (of_column.x >= 0)) | !relation.labelled;
-        const bool positive = inside && (own ? !relation.exclude_own : alike);
-        const int k = r * T::kThreadColumns + c;
-        positive_[k / 32] |= positive ? 1u << k % 32 : 0;
-        negative_[k / 32] |= inside && !own && !alike && known ? 1u << k % 32 : 0;
-      }
-    }
-  }
-  __device__ __forceinline__ bool positive(int r, int c) const { return bit(positive_, r * T::kThreadColumns + c); }
-  __device__ __forceinline__ bool negative(int r, int c) const { return bit(negative_, r * T::kThreadColumns + c); }
-  // Whether one of the pairs of `rows` rows takes part.
-  __device__ __forceinline__ bool any(int first, int rows) const {
-    unsigned found = 0;
-    DUET_UNROLL
-    for (int k = first * T::kThreadColumns; k < (first + rows) * T::kThreadColumns; ++k)
-      found |= (positive_[k / 32] | negative_[k / 32]) & 1u << k % 32;
-    return found != 0;
-  }
-  // The pair of the thread's row r and column c.
-  __device__ __forceinline__ Pair<float> pair(float dot, float scale, int r, int c) const {
-    return {dot, scale, positive(r, c) ? 1.0f : 0.0f, negative(r, c) ? 1.0f : 0.0f};
-  }
-
- private:
-  using Bits = unsigned[T::kValues / 32];
-  static __device__ __forceinline__ bool bit(const Bits& bits, int k) { return bits[k / 32] >> k % 32 & 1; }
-
-  Bits positive_ = {}, negative_ = {};
-};
 
 // The operands of a formula's tiles.
 struct FormulaView {
@@ -297,21 +241,6 @@ struct StoreFormulaRows {
                         count > 2 ? of[2] : 0);
     }
     to[i] = row;
-  }
-};
-
-// One side's labels and groups; none: what stands for one that is not there.
-struct StoreRelation {
-  Vector<const int32_t> labels, groups;  // without data: none
-  int64_t count;
-  int none;
-  int2* to;  // packed_rows
-
-  __device__ void operator()(int64_t i) const {
-    const auto number = [&](const Vector<const int32_t>& of) {
-      return i < count && of && of.data[i] >= 0 ? of.data[i] : none;
-    };
-    to[i] = make_int2(number(labels), number(groups));
   }
 };
 

@@ -1,4 +1,5 @@
-// contrastive of the kinds on a relation of pairs: decoupled, circle, ntxent (METHOD.md 5.6 to 5.8).
+// contrastive of a relation of pairs: decoupled, circle, ntxent (METHOD.md 5.6 to 5.8), infonce with groups or without
+// own pairs, multi_positive with labels (5.3).
 #include "tests/backends/distances.h"
 #include "tests/backends/operations.h"
 #include "tests/backends/softmax_terms.h"
@@ -28,8 +29,11 @@ struct Loss {
       return reference::circle_rows(dots, dots, scale, margin, relation, weight, n, m);
     Doubles s = dots;
     for (double& score : s) score *= scale;
-    return kind == DUET_CONTRASTIVE_KIND_NTXENT ? reference::ntxent_rows(s, relation, weight, n, m)
-                                                : reference::decoupled_rows(s, relation, weight, n, m);
+    switch (kind) {
+      case DUET_CONTRASTIVE_KIND_NTXENT: return reference::ntxent_rows(s, relation, weight, n, m);
+      case DUET_CONTRASTIVE_KIND_DECOUPLED: return reference::decoupled_rows(s, relation, weight, n, m);
+      default: return reference::infonce_rows(s, relation, weight, n, m);
+    }
   }
   // A bound of the exponents' sizes, whose rounding is of float32.
   double exponent(double dot) const {
@@ -58,7 +62,7 @@ void add_exponent_rounding(const Values& value, const Loss& loss, const Doubles&
     of_row = value.moved(of_row, largest * std::max(1.0, reference::count_of(pairs.positive, i, m)));
     for (int64_t j = 0; j < m; ++j) {
       const size_t k = static_cast<size_t>(i * m + j);
-      const double size = std::abs(terms.grad_s[k]) * largest + std::abs(weight[static_cast<size_t>(i)]) * kLeast;
+      const double size = terms.parts[k] * largest + std::abs(weight[static_cast<size_t>(i)]) * kLeast;
       terms.grad_s[k] = value.moved(terms.grad_s[k], size);
     }
   }
@@ -70,14 +74,17 @@ void contrastive_relation(Case& c) {
   const int64_t n = c.extent(), m = c.extent(), d = c.extent();
   Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(c.one_of({0.5f, 1.0f, 3.7f, 10.0f, 100.0f}));
   Floats &weight_row = c.weights(n), &weight_column = c.weights(m);
-  const Numbers labels(c, n, m, 0.6), groups(c, n, m, 0.3);
+  Numbers labels(c, n, m, 0.6), groups(c, n, m, 0.3);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
-  inputs.kind = c.one_of({DUET_CONTRASTIVE_KIND_DECOUPLED, DUET_CONTRASTIVE_KIND_CIRCLE, DUET_CONTRASTIVE_KIND_NTXENT});
+  inputs.kind = c.one_of({DUET_CONTRASTIVE_KIND_DECOUPLED, DUET_CONTRASTIVE_KIND_CIRCLE, DUET_CONTRASTIVE_KIND_NTXENT,
+                          DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE});
+  inputs.exclude_own = c.coin(0.3);
+  if (inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE) labels.given = false, groups.given |= inputs.exclude_own == 0;
+  if (inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) labels.given = true;
   inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   if (labels.given) inputs.labels_a = labels.a.vector(), inputs.labels_v = labels.v.vector();
   if (groups.given) inputs.group_a = groups.a.vector(), inputs.group_v = groups.v.vector();
-  inputs.exclude_own = c.coin(0.3);
   if (inputs.kind == DUET_CONTRASTIVE_KIND_CIRCLE) inputs.margin = c.one_of({0.0f, 0.4f});
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   c.describe("scale", scale.at(0));

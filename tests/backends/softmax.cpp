@@ -75,7 +75,15 @@ void contrastive(Case& c) {
              soft = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || (sigmoid && c.coin());
   if (soft) agreement.give(inputs, !sigmoid);
   if (sigmoid) inputs.bias = bias.vector();
-  inputs.paired = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && c.coin();
+  // infonce's and those of labels: relation.cpp.
+  Ints &group_a = c.labels(n, 4), &group_v = c.labels(m, 4);
+  const bool multi_positive = inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE,
+             groups = (sigmoid || multi_positive) && c.coin(0.3);
+  if (groups) inputs.group_a = group_a.vector(), inputs.group_v = group_v.vector();
+  inputs.exclude_own = (sigmoid || multi_positive) && c.coin(0.3);
+  c.describe("groups", groups);
+  c.describe("exclude_own", inputs.exclude_own);
+  inputs.paired = multi_positive && c.coin();
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
   // Of each side's gradient: null, or a factor whose products are exact.
   const auto draw_factor = [&](const char* name, duet_const_vector& given) {
@@ -87,9 +95,10 @@ void contrastive(Case& c) {
   };
   const double factor_a = draw_factor("grad_factor_a", inputs.grad_factor_a),
                factor_v = draw_factor("grad_factor_v", inputs.grad_factor_v);
-  const OwnPairs own{inputs.paired || inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE,
-                     inputs.first_row - inputs.first_column};
-  const OwnPairs own_turned{own.paired, -own.offset};
+  const bool excluded = multi_positive && inputs.exclude_own;
+  const OwnPairs own{(inputs.paired && !excluded) || inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE,
+                     inputs.first_row - inputs.first_column, excluded};
+  const OwnPairs own_turned = own.turned();
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_contrastive_workspace(run.context, &inputs, bytes); });
@@ -128,7 +137,8 @@ void contrastive(Case& c) {
   c.expect(
       [&](const Values& value) {
         const double factor = scale.at(0);
-        Doubles s = pairs.scores(value, factor), w = value(weight_row), wc = value(weight_column);
+        Doubles s = with_excluded(pairs.scores(value, factor), own, n, m, -INFINITY), w = value(weight_row),
+                wc = value(weight_column);
         if (!rows) w.assign(w.size(), 0);
         if (!columns) wc.assign(wc.size(), 0);
         Doubles pos(s.size()), pos_columns(s.size());
@@ -136,22 +146,32 @@ void contrastive(Case& c) {
           const Doubles ones_n(static_cast<size_t>(n), 1), ones_m(static_cast<size_t>(m), 1);
           const Doubles class_a = value(agreement.a), class_v = value(agreement.v);
           pos = reference::positives(class_a, class_v, sigmoid ? ones_m : agreement.trust_of_columns(), n, m,
-                                     inputs.paired, inputs.first_row, inputs.first_column);
+                                     own.paired, inputs.first_row, inputs.first_column);
           pos_columns = reference::positives(class_v, class_a, sigmoid ? ones_n : agreement.trust_of_rows(), m, n,
-                                             inputs.paired, inputs.first_column, inputs.first_row);
+                                             own.paired, inputs.first_column, inputs.first_row);
         } else {
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = 0; j < m; ++j)
               pos[static_cast<size_t>(i * m + j)] = pos_columns[static_cast<size_t>(j * n + i)] =
                   i + inputs.first_row == j + inputs.first_column;
         }
+        for (int64_t i = 0; i < n && groups; ++i)
+          for (int64_t j = 0; j < m; ++j)
+            if (group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j))
+              pos[static_cast<size_t>(i * m + j)] = pos_columns[static_cast<size_t>(j * n + i)] = 1;
+        pos = with_excluded(pos, own, n, m, 0), pos_columns = with_excluded(pos_columns, own_turned, m, n, 0);
         if (sigmoid) {
+          const reference::Relation relation = reference::relation_of_pairs(
+              {}, {}, groups ? group_a.values() : Doubles(), groups ? group_v.values() : Doubles(),
+              inputs.exclude_own != 0, n, m, inputs.first_row, inputs.first_column);
+          const Doubles taken = sum(relation.positive, relation.negative);
           for (double& x : s) x = value.moved(x + bias.at(0), std::abs(x) + std::abs(bias.at(0)));
-          reference::RowTerms terms = reference::sigmoid_rows(s, pos, w, n, m);
+          reference::RowTerms terms = reference::sigmoid_rows(s, pos, w, n, m, taken);
           double of_bias = 0;
           for (size_t k = 0; k < s.size(); ++k) {
             double& g = terms.grad_s[k];
             const double upstream = w[k / static_cast<size_t>(m)];
+            if (taken[k] == 0) continue;
             g = upstream == 0 && std::isfinite(s[k])
                     ? 0
                     : value.moved(g, std::abs(upstream) * (1 / (1 + std::exp(-s[k])) + pos[k]));
@@ -182,6 +202,7 @@ void contrastive(Case& c) {
             off = row_floors(parts_of(terms, weight, scores, pair, count, others), weight, scores, of_scores,
                              pairs.error(), pair, count, others);
           add_rounding(value, terms, scores, of_scores, weight, count, others);
+          terms.grad_s = with_excluded(terms.grad_s, pair, count, others, 0);
         };
         round(row, s, errors, w, own, n, m, row_off);
         round(column, st, errors_turned, wc, own_turned, m, n, column_off);

@@ -144,6 +144,37 @@ static void test_infonce(duet_context* context) {
   }
 }
 
+/* Rows of one group in the place of own pairs, which are left out: row i and column i + 1. */
+static void test_groups(duet_context* context) {
+  const float scale = 2;
+  const int32_t group_a[kRows] = {1, 2, 3, 4, -1}, group_v[kColumns] = {0, 1, 2, 3, 4, 5, 6};
+  float row_loss[kRows], column_loss[kColumns], row_statistics[kRows * DUET_CONTRASTIVE_STATISTICS],
+      column_statistics[kColumns * DUET_CONTRASTIVE_STATISTICS];
+  duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
+  duet_contrastive_outputs outputs = DUET_CONTRASTIVE_OUTPUTS_INIT;
+  size_t bytes = 0;
+  int i, j;
+  poison(row_loss, kRows);
+  outputs.row_loss = duet_f32_vector(row_loss, kRows);
+  outputs.column_loss = duet_f32_vector(column_loss, kColumns);
+  outputs.row_statistics = duet_f32_matrix(row_statistics, kRows, DUET_CONTRASTIVE_STATISTICS);
+  outputs.column_statistics = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
+  inputs.kind = DUET_CONTRASTIVE_KIND_INFONCE;
+  inputs.a = duet_f32_const_matrix(a, kRows, kWidth);
+  inputs.v = duet_f32_const_matrix(v, kColumns, kWidth);
+  inputs.scale = duet_f32_const_vector(&scale, 1);
+  inputs.group_a = duet_i32_const_vector(group_a, kRows);
+  inputs.group_v = duet_i32_const_vector(group_v, kColumns);
+  inputs.exclude_own = 1;
+  succeed(duet_contrastive_workspace(context, &inputs, &bytes), "duet_contrastive_workspace");
+  succeed(duet_contrastive_forward(context, &inputs, &outputs, workspace(bytes)), "duet_contrastive_forward");
+  for (i = 0; i < kRows; ++i) {
+    double sum = 0;
+    for (j = 0; j < kColumns; ++j) sum += j == i ? 0 : exp(scale * score(i, j));
+    expect_close(row_loss[i], group_a[i] < 0 ? 0 : log(sum) - scale * score(i, i + 1), "row_loss of a group");
+  }
+}
+
 static void expect_refused(duet_status status, const char* part) {
   if (status == DUET_STATUS_INVALID_ARGUMENT && strstr(duet_last_error(), part) != NULL) return;
   fprintf(stderr, "expected to be refused with \"%s\", got %s: ", part, duet_status_name(status));
@@ -287,6 +318,7 @@ int main(void) {
   fill();
   test_distance(context);
   test_infonce(context);
+  test_groups(context);
   test_misuse(context);
   test_step(context);
   test_operations(context);

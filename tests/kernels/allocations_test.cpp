@@ -96,12 +96,19 @@ void watch_pairs(const Watch& watch, Arrays& a) {
             {.probabilities = a.square.matrix(), .grad_probabilities = a.of_square.matrix(), .grad_a = a.out.matrix()}),
         scratch.view());
   });
-  for (const auto kind : {DUET_CONTRASTIVE_KIND_SIGMOID, DUET_CONTRASTIVE_KIND_DECOUPLED, DUET_CONTRASTIVE_KIND_CIRCLE,
-                          DUET_CONTRASTIVE_KIND_NTXENT}) {
-    CAPTURE(kind);
+  struct Contrastive {
+    duet_contrastive_kind kind;
+    bool exclude_own;
+  };
+  for (const auto& [kind, exclude_own] : {Contrastive{DUET_CONTRASTIVE_KIND_SIGMOID, false},
+                                          {DUET_CONTRASTIVE_KIND_SIGMOID, true},
+                                          {DUET_CONTRASTIVE_KIND_INFONCE, true},
+                                          {DUET_CONTRASTIVE_KIND_DECOUPLED, false},
+                                          {DUET_CONTRASTIVE_KIND_CIRCLE, false},
+                                          {DUET_CONTRASTIVE_KIND_NTXENT, false}}) {
     duet_contrastive_inputs contrastive = DUET_CONTRASTIVE_INPUTS_INIT;
     contrastive.kind = kind, contrastive.a = a.x.matrix(), contrastive.v = a.y.matrix();
-    contrastive.scale = a.one.vector();
+    contrastive.scale = a.one.vector(), contrastive.exclude_own = exclude_own;
     if (kind == DUET_CONTRASTIVE_KIND_SIGMOID) contrastive.bias = a.one.vector();
     Floats columns(kRows, 3);
     const Scratch of_kind = watch.scratch(duet_contrastive_workspace, contrastive);

@@ -257,13 +257,15 @@ TEST_CASE("an argument that nothing would read is refused") {
               [&](auto& in) { in.bias = p.scale.vector(); });
   for (const auto kind :
        {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID}) {
-    const std::string without = ": expected null without decoupled, circle or ntxent";
-    p.refuses(p.contrastive(kind), "inputs.labels_a" + without, [&](auto& in) { in.labels_a = p.labels_a.vector(); });
-    p.refuses(p.contrastive(kind), "inputs.labels_v" + without, [&](auto& in) { in.labels_v = p.labels_v.vector(); });
-    p.refuses(p.contrastive(kind), "inputs.group_a" + without, [&](auto& in) { in.group_a = p.labels_a.vector(); });
-    p.refuses(p.contrastive(kind), "inputs.group_v" + without, [&](auto& in) { in.group_v = p.labels_v.vector(); });
-    p.refuses(p.contrastive(kind), "inputs.exclude_own: expected 0 without decoupled, circle or ntxent, got 1",
-              [&](auto& in) { in.exclude_own = 1; });
+    const bool has_classes = kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+    const std::string labels = has_classes ? ": expected null with inputs.class_a and class_v"
+                                           : ": expected null without multi_positive, decoupled, circle or ntxent";
+    p.refuses(p.contrastive(kind), "inputs.labels_a" + labels, [&](auto& in) { in.labels_a = p.labels_a.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.labels_v" + labels, [&](auto& in) { in.labels_v = p.labels_v.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.group_v: expected dtype i32",
+              [&](auto& in) { in.group_a = p.labels_a.vector(); });
+    p.refuses(p.contrastive(kind), "inputs.group_a: expected dtype i32",
+              [&](auto& in) { in.group_v = p.labels_v.vector(); });
     p.refuses(p.contrastive(kind), "inputs.margin: expected 0 without circle, got 0.5",
               [&](auto& in) { in.margin = 0.5f; });
   }

@@ -13,15 +13,45 @@
 namespace duet::test::contrastive {
 namespace reference = duet::reference;
 
-// The sigmoid loss twice: against the identity and against soft agreement. Of the losses on a relation of pairs
-// decoupled has own pairs alone, circle labels, ntxent labels and groups.
-enum class Variant { infonce, multi_positive, sigmoid, sigmoid_soft, decoupled, circle, ntxent };
-inline constexpr Variant kAllVariants[] = {Variant::infonce,      Variant::multi_positive, Variant::sigmoid,
-                                           Variant::sigmoid_soft, Variant::decoupled,      Variant::circle,
-                                           Variant::ntxent};
-inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent};
+// multi_positive without and with groups; the sigmoid loss against the identity and against soft agreement, likewise.
+// Of the losses on a relation of pairs decoupled has own pairs alone, circle labels, the others labels and groups.
+// related is infonce, or with labels multi_positive, of a relation.
+enum class Variant {
+  infonce,
+  multi_positive,
+  multi_positive_groups,
+  sigmoid,
+  sigmoid_soft,
+  sigmoid_groups,
+  sigmoid_soft_groups,
+  decoupled,
+  circle,
+  ntxent,
+  related
+};
+inline constexpr Variant kAllVariants[] = {Variant::infonce,
+                                           Variant::multi_positive,
+                                           Variant::multi_positive_groups,
+                                           Variant::sigmoid,
+                                           Variant::sigmoid_soft,
+                                           Variant::sigmoid_groups,
+                                           Variant::sigmoid_soft_groups,
+                                           Variant::decoupled,
+                                           Variant::circle,
+                                           Variant::ntxent,
+                                           Variant::related};
+inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent, Variant::related};
 
 inline bool has_relation(Variant variant) { return variant >= Variant::decoupled; }
+
+inline Doubles times(Doubles x, double factor) {
+  for (double& value : x) value *= factor;
+  return x;
+}
+inline Doubles sum(Doubles a, const Doubles& b) {
+  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
+  return a;
+}
 
 struct Problem {
   Variant variant;
@@ -36,7 +66,11 @@ struct Problem {
   bool exclude_own = false;
   float margin = 0;  // circle; 0: METHOD.md's
 
-  bool is_sigmoid() const { return variant == Variant::sigmoid || variant == Variant::sigmoid_soft; }
+  bool is_sigmoid() const { return variant >= Variant::sigmoid && variant <= Variant::sigmoid_soft_groups; }
+  bool is_soft() const { return variant == Variant::multi_positive || variant == Variant::multi_positive_groups; }
+  bool has_classes() const {
+    return is_soft() || variant == Variant::sigmoid_soft || variant == Variant::sigmoid_soft_groups;
+  }
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
   int64_t d() const { return a.columns(); }
@@ -54,20 +88,29 @@ struct Problem {
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
     if (variant == Variant::decoupled) return reference::decoupled_rows(s, relation(), weight, n(), m());
     if (variant == Variant::ntxent) return reference::ntxent_rows(s, relation(), weight, n(), m());
+    if (variant == Variant::related) return reference::infonce_rows(s, relation(), weight, n(), m());
     if (variant == Variant::circle) {
       Doubles dots = s;
       for (double& dot : dots) dot /= scale;
       return reference::circle_rows(dots, dots, scale, margin == 0 ? 0.25 : margin, relation(), weight, n(), m());
     }
-    const bool soft = variant == Variant::multi_positive || variant == Variant::sigmoid_soft;
+    const bool soft = has_classes();
     const Doubles nobody_a(soft ? 0 : static_cast<size_t>(n())), nobody_v(soft ? 0 : static_cast<size_t>(m())),
         ones(static_cast<size_t>(m()), 1);
-    const Doubles pos =
-        reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
-                             variant == Variant::multi_positive ? trust_v.values() : ones, n(), m(),
-                             variant == Variant::multi_positive ? paired : !soft, first_row, first_column);
-    if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m());
-    return reference::cross_entropy_rows(s, pos, weight, n(), m());
+    Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
+                                       is_soft() ? trust_v.values() : ones, n(), m(), is_soft() ? paired : !soft,
+                                       first_row, first_column);
+    const reference::Relation pairs = relation();  // whose own pairs stand in pos, or they are left out
+    const Doubles taken = sum(pairs.positive, pairs.negative);
+    Doubles scores = s;
+    for (int64_t i = 0; i < n() && m() > 0; ++i)
+      for (int64_t j = 0; j < m(); ++j) {
+        const auto k = static_cast<size_t>(i * m() + j);
+        if (group_a.rows() > 0 && group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j)) pos[k] = 1;
+        if (taken[k] == 0) pos[k] = 0, scores[k] = -std::numeric_limits<double>::infinity();
+      }
+    if (is_sigmoid()) return reference::sigmoid_rows(s, pos, weight, n(), m(), taken);
+    return reference::cross_entropy_rows(scores, pos, weight, n(), m());
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
     if (is_sigmoid())
@@ -108,39 +151,53 @@ inline Problem draw_problem(Draw& draw, Variant variant, int64_t n, int64_t m, i
               draw.choice(n, {1, 1, 0.6, 0}),
               draw.choice(m, {1, 1, 0.6, 0}),
               scale};
-  if (variant == Variant::circle || variant == Variant::ntxent)
+  if (variant == Variant::circle || variant == Variant::ntxent || variant == Variant::related)
     out.labels_a = draw.labels(n, classes, 0.2), out.labels_v = draw.labels(m, classes, 0.2);
-  if (variant == Variant::ntxent)
+  if (variant >= Variant::ntxent || variant == Variant::sigmoid_groups || variant == Variant::sigmoid_soft_groups ||
+      variant == Variant::multi_positive_groups)
     out.group_a = draw.labels(n, n / 2 + 1, 0.3), out.group_v = draw.labels(m, n / 2 + 1, 0.3);
   return out;
 }
 
 struct Call {
   Call(Problem& p, int threads)
-      : context(threads, p.precision), scale(1, 1), bias(1, 1), factor_a(1, 1), factor_v(1, 1) {
+      : context(threads, p.precision),
+        scale(1, 1),
+        bias(1, 1),
+        factor_a(1, 1),
+        factor_v(1, 1),
+        no_group_a(Ints(p.n(), 1).fill(-1)),
+        no_group_v(Ints(p.m(), 1).fill(-1)) {
     scale.at(0) = p.scale, bias.at(0) = p.bias;
     if (p.factor_a) inputs.grad_factor_a = factor_a.fill(*p.factor_a).vector();
     if (p.factor_v) inputs.grad_factor_v = factor_v.fill(*p.factor_v).vector();
-    inputs.kind = kind_of(p.variant);
+    inputs.kind = kind_of(p);
     inputs.a = p.a.matrix(), inputs.v = p.v.matrix(), inputs.scale = scale.vector();
     if (p.is_sigmoid()) inputs.bias = bias.vector();
-    if (p.variant == Variant::multi_positive || p.variant == Variant::sigmoid_soft)
-      inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
-    if (p.variant == Variant::multi_positive) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    if (p.has_classes()) inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
+    if (p.is_soft()) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
     if (p.labels_a.rows() + p.labels_v.rows() > 0)
       inputs.labels_a = p.labels_a.vector(), inputs.labels_v = p.labels_v.vector();
     if (p.group_a.rows() + p.group_v.rows() > 0)
       inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
+    // InfoNCE is of a relation where one of its fields is given: groups that say nothing.
+    if (inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE && p.variant == Variant::related && !inputs.group_a.data &&
+        !p.exclude_own)
+      inputs.group_a = no_group_a.vector(), inputs.group_v = no_group_v.vector();
     inputs.exclude_own = p.exclude_own, inputs.margin = p.margin;
     inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
   }
-  static duet_contrastive_kind kind_of(Variant variant) {
-    switch (variant) {
+  static duet_contrastive_kind kind_of(const Problem& p) {
+    switch (p.variant) {
       case Variant::infonce: return DUET_CONTRASTIVE_KIND_INFONCE;
-      case Variant::multi_positive: return DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
+      case Variant::multi_positive:
+      case Variant::multi_positive_groups: return DUET_CONTRASTIVE_KIND_MULTI_POSITIVE;
       case Variant::decoupled: return DUET_CONTRASTIVE_KIND_DECOUPLED;
       case Variant::circle: return DUET_CONTRASTIVE_KIND_CIRCLE;
       case Variant::ntxent: return DUET_CONTRASTIVE_KIND_NTXENT;
+      case Variant::related:
+        return p.labels_a.rows() + p.labels_v.rows() > 0 ? DUET_CONTRASTIVE_KIND_MULTI_POSITIVE
+                                                         : DUET_CONTRASTIVE_KIND_INFONCE;
       default: return DUET_CONTRASTIVE_KIND_SIGMOID;
     }
   }
@@ -152,6 +209,7 @@ struct Call {
   }
   Context context;
   Floats scale, bias, factor_a, factor_v;
+  Ints no_group_a, no_group_v;
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   std::unique_ptr<Scratch> scratch;
 };
@@ -212,15 +270,6 @@ inline Gradients backward(Problem& problem, Losses statistics, Weights weights, 
   return into;
 }
 
-inline Doubles times(Doubles x, double factor) {
-  for (double& value : x) value *= factor;
-  return x;
-}
-inline Doubles sum(Doubles a, const Doubles& b) {
-  for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
-  return a;
-}
-
 inline void check_losses(const Problem& p, const Losses& out, double allowed) {
   const Doubles ones_n(static_cast<size_t>(p.n()), 1), ones_m(static_cast<size_t>(p.m()), 1), s = p.scores();
   check_close(out.row.values(), p.rows(s, ones_n).loss, allowed, "row_loss");
@@ -267,6 +316,33 @@ inline void check_gradients(const Problem& p, const Weights& weights, const Grad
                 "grad_bias");
   else
     CHECK(after.bias.same_bits(before.bias));
+}
+
+inline Ints numbers_of(const std::vector<int32_t>& values) {
+  Ints out(static_cast<int64_t>(values.size()), 1);
+  for (size_t i = 0; i < values.size(); ++i) out.at(static_cast<int64_t>(i)) = values[i];
+  return out;
+}
+
+// Losses, gradients and their bits on other threads.
+inline Losses check_problem(Problem& problem, double norms = 1) {
+  Draw draw(70);
+  const int64_t n = problem.n(), m = problem.m();
+  const Losses first = forward(problem, 1);
+  check_losses(problem, first, problem.tolerance(norms));
+  const Weights weights{draw.choice(n, {1, 0.3, 0, -0.5}), draw.choice(m, {1, 0.3, 0, -0.5})};
+  const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
+  check_gradients(problem, weights, before, gradients, norms);
+  for (const int threads : other_thread_counts()) {
+    CHECK(forward(problem, threads).same_bits(first));
+    CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
+  }
+  return first;
+}
+
+inline Gradients ones_backward(Problem& problem, const Losses& losses) {
+  return backward(problem, losses, {Floats(problem.n(), 1).fill(1), Floats(problem.m(), 1).fill(1)}, 2,
+                  prefilled(problem));
 }
 
 }  // namespace duet::test::contrastive

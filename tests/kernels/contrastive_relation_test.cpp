@@ -13,33 +13,6 @@ Problem draw_pairs(Draw& draw, Variant variant, int64_t n, int64_t m, int64_t d,
   return out;
 }
 
-Ints numbers_of(const std::vector<int32_t>& values) {
-  Ints out(static_cast<int64_t>(values.size()), 1);
-  for (size_t i = 0; i < values.size(); ++i) out.at(static_cast<int64_t>(i)) = values[i];
-  return out;
-}
-
-// Losses, gradients and their bits on other threads.
-Losses check_problem(Problem& problem, double norms = 1) {
-  Draw draw(70);
-  const int64_t n = problem.n(), m = problem.m();
-  const Losses first = forward(problem, 1);
-  check_losses(problem, first, problem.tolerance(norms));
-  const Weights weights{draw.choice(n, {1, 0.3, 0, -0.5}), draw.choice(m, {1, 0.3, 0, -0.5})};
-  const Gradients before = prefilled(problem), gradients = backward(problem, first, weights, 1, before);
-  check_gradients(problem, weights, before, gradients, norms);
-  for (const int threads : other_thread_counts()) {
-    CHECK(forward(problem, threads).same_bits(first));
-    CHECK(backward(problem, first, weights, threads, before).same_bits(gradients));
-  }
-  return first;
-}
-
-Gradients ones_backward(Problem& problem, const Losses& losses) {
-  return backward(problem, losses, {Floats(problem.n(), 1).fill(1), Floats(problem.m(), 1).fill(1)}, 2,
-                  prefilled(problem));
-}
-
 // Every loss and gradient is exactly 0.
 void check_nothing(Problem& problem) {
   const Losses losses = forward(problem);
@@ -47,6 +20,9 @@ void check_nothing(Problem& problem) {
   for (const double loss : losses.column.values()) CHECK(loss == 0);
   CHECK(ones_backward(problem, losses).same_bits(prefilled(problem)));
 }
+
+// Rows without negatives have a loss too, where they have several positives.
+bool needs_negatives(Variant variant) { return variant != Variant::related; }
 
 }  // namespace
 
@@ -76,12 +52,13 @@ TEST_CASE("rows without positives or without negatives have neither loss nor gra
     check_nothing(no_positives);
     Problem no_negatives = draw_pairs(draw, variant, n, m, d, 10);
     no_negatives.labels_a = Ints(n, 1).fill(4), no_negatives.labels_v = Ints(m, 1).fill(4);
-    check_nothing(no_negatives);
+    if (needs_negatives(variant)) check_nothing(no_negatives);
     no_negatives.group_a = no_negatives.labels_a, no_negatives.group_v = no_negatives.labels_v;
     no_negatives.labels_a = no_negatives.labels_v = Ints(0, 1);
-    check_nothing(no_negatives);
+    if (needs_negatives(variant)) check_nothing(no_negatives);
     no_positives.a.at(2, 1) = nan, no_negatives.v.at(3, 0) = nan;
     for (Problem* problem : {&no_positives, &no_negatives}) {
+      if (problem == &no_negatives && !needs_negatives(variant)) continue;
       const Losses losses = forward(*problem);
       for (const double loss : losses.row.values()) CHECK(loss == 0);
       for (const double loss : losses.column.values()) CHECK(loss == 0);
@@ -120,7 +97,7 @@ TEST_CASE("a relation's unlabelled rows have the positives of their groups and n
     problem.labels_a = numbers_of({-1, 0, 1, -7}), problem.labels_v = numbers_of({0, 0, 1, -1});
     problem.group_a = numbers_of({5, -1, -1, -2}), problem.group_v = numbers_of({-1, 5, -1, -2});
     const Losses losses = check_problem(problem);
-    CHECK(losses.row.at(0) == 0);
+    CHECK((losses.row.at(0) == 0) == needs_negatives(variant));  // its own pair and one of its group
     CHECK(losses.row.at(1) != 0);
     CHECK(losses.row.at(3) == 0);  // numbers below 0 are no group, though they be equal
     CHECK(losses.column.at(3) == 0);
@@ -224,7 +201,7 @@ TEST_CASE("a relation's numbers are of both sides, its margin a number of at lea
     CAPTURE(static_cast<int>(variant));
     Problem problem = draw_problem(draw, variant, 4, 5, 3, 1);
     Ints numbers_a = Ints(4, 1).fill(0), numbers_v = Ints(5, 1).fill(0);
-    Floats floats(5, 1), classes(4, 2);
+    Floats floats(5, 1), classes(4, 2), classes_v(5, 2);
     Call call(problem, 1);
     call.workspace();
     size_t bytes = 0;
@@ -242,9 +219,17 @@ TEST_CASE("a relation's numbers are of both sides, its margin a number of at lea
     });
     refuses("inputs.labels_v: expected dtype i32, got f32",
             [&](auto& in) { in.labels_a = numbers_a.vector(), in.labels_v = floats.vector(); });
-    refuses("inputs.class_a: expected null without multi_positive or sigmoid",
-            [&](auto& in) { in.class_a = classes.matrix(); });
-    refuses("inputs.trust_a: expected null without multi_positive", [&](auto& in) { in.trust_a = floats.vector(); });
+    if (variant == Variant::related) {  // multi_positive with labels
+      refuses("inputs.class_v: expected 5 x 2, got 0 x 0", [&](auto& in) { in.class_a = classes.matrix(); });
+      refuses("inputs.labels_a: expected null with inputs.class_a and class_v",
+              [&](auto& in) { in.class_a = classes.matrix(), in.class_v = classes_v.matrix(); });
+      refuses("inputs.trust_a: expected null without inputs.class_a and class_v",
+              [&](auto& in) { in.trust_a = floats.vector(); });
+    } else {
+      refuses("inputs.class_a: expected null without multi_positive or sigmoid",
+              [&](auto& in) { in.class_a = classes.matrix(); });
+      refuses("inputs.trust_a: expected null without multi_positive", [&](auto& in) { in.trust_a = floats.vector(); });
+    }
     refuses("inputs.bias: expected null without sigmoid", [&](auto& in) { in.bias = floats.vector(); });
     for (const float margin : {-0.5f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
       refuses(variant == Variant::circle ? "inputs.margin: expected a finite number of at least 0, got "

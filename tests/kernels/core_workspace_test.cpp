@@ -118,8 +118,8 @@ void check_losses(duet_context* context, Batch& batch) {
     if (kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE || kind == DUET_CONTRASTIVE_KIND_SIGMOID)
       contrastive.class_a = batch.class_x.matrix(), contrastive.class_v = batch.class_y.matrix();
     if (kind >= DUET_CONTRASTIVE_KIND_DECOUPLED)
-      contrastive.labels_a = contrastive.group_a = batch.labels_x.vector(),
-      contrastive.labels_v = contrastive.group_v = batch.labels_y.vector();
+      contrastive.labels_a = batch.labels_x.vector(), contrastive.labels_v = batch.labels_y.vector();
+    contrastive.group_a = batch.labels_x.vector(), contrastive.group_v = batch.labels_y.vector();
     size_t bytes = 0;
     if (duet_contrastive_workspace(context, &contrastive, &bytes) == DUET_STATUS_UNSUPPORTED) continue;
     check_same("contrastive", duet_contrastive_workspace, context, contrastive, [](auto& in) {

@@ -28,12 +28,15 @@ inline RowTerms cross_entropy_rows(const Doubles& s, const Doubles& pos, const D
 
 inline double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
-// sum_j [W softplus(-x) + (1 - W) softplus(x)], x (n x m); grad_s is the gradient by x.
-inline RowTerms sigmoid_rows(const Doubles& x, const Doubles& w, const Doubles& weight, int64_t n, int64_t m) {
+// sum_j [W softplus(-x) + (1 - W) softplus(x)], x (n x m); grad_s is the gradient by x. Only pairs with take_j = 1 take
+// part; take empty: all.
+inline RowTerms sigmoid_rows(const Doubles& x, const Doubles& w, const Doubles& weight, int64_t n, int64_t m,
+                             const Doubles& take = {}) {
   RowTerms out{Doubles(n), Doubles(n * m), Doubles(n * m)};
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {
       const int64_t k = i * m + j;
+      if (!take.empty() && take[k] == 0) continue;
       const double up = (1 - w[k]) / (1 + std::exp(-x[k])), down = w[k] / (1 + std::exp(x[k]));
       out.loss[i] += w[k] * softplus(-x[k]) + (1 - w[k]) * softplus(x[k]);
       out.grad_s[k] = weight[i] * (up - down);
@@ -63,6 +66,15 @@ inline Relation relation_of_pairs(const Doubles& labels_a, const Doubles& labels
       out.negative[i * m + j] = !positive && (!labels || labelled);
     }
   return out;
+}
+
+// METHOD.md 5.3 of a relation: the cross-entropy of each row's softmax over its positives and negatives against equal
+// shares of its positives.
+inline RowTerms infonce_rows(const Doubles& s, const Relation& pairs, const Doubles& weight, int64_t n, int64_t m) {
+  Doubles taken(s.size());
+  for (size_t k = 0; k < s.size(); ++k)
+    taken[k] = pairs.positive[k] + pairs.negative[k] > 0 ? s[k] : -std::numeric_limits<double>::infinity();
+  return cross_entropy_rows(taken, pairs.positive, weight, n, m);
 }
 
 // log sum_j take_j e^{x_j} of each row; -inf where nothing is taken.

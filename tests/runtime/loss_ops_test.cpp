@@ -298,3 +298,48 @@ TEST_CASE("sigmoid, with scale and bias") {
         });
   }
 }
+
+TEST_CASE("contrastive losses of groups and labels, without own pairs") {
+  Draw draw(32);
+  Ints labels_a = draw.labels(kRows, 2, 0.2), labels_v = draw.labels(kColumns, 2, 0.2),
+       group_a = draw.labels(kRows, 3, 0.3), group_v = draw.labels(kColumns, 3, 0.3);
+  for (const auto kind :
+       {DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID})
+    for (const bool exclude_own : {false, true}) {
+      CAPTURE(kind);
+      CAPTURE(exclude_own);
+      Batch batch;
+      const bool labels = kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, sigmoid = kind == DUET_CONTRASTIVE_KIND_SIGMOID;
+      duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
+      options.kind = kind, options.group_a = group_a.vector(), options.group_v = group_v.vector();
+      if (labels) options.labels_a = labels_a.vector(), options.labels_v = labels_v.vector();
+      options.exclude_own = exclude_own;
+      const reference::Relation rows =
+          reference::relation_of_pairs(labels ? labels_a.values() : Doubles(), labels ? labels_v.values() : Doubles(),
+                                       group_a.values(), group_v.values(), exclude_own, kRows, kColumns);
+      const reference::Relation columns{across(rows.positive), across(rows.negative)};
+      Doubles taken = rows.positive;
+      for (size_t k = 0; k < taken.size(); ++k) taken[k] += rows.negative[k];
+      gradcheck(
+          "contrastive of a relation", {batch.a, batch.v, batch.scale},
+          [&](Tape& tape, const auto& in) {
+            const Tensor terms =
+                ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
+            const Tensor one = tape.constant(1);
+            if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
+            return total(tape,
+                         {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
+          },
+          [&](const auto& in) {
+            Doubles s = scores(in[0], in[1], in[2][0]);
+            if (sigmoid) {
+              for (double& x : s) x -= 0.5;
+              const auto terms = reference::sigmoid_rows(s, rows.positive, kRowOnes, kRows, kColumns, taken);
+              return reference::weighted_mean(terms.loss, batch.trust_a.values(), kRows);
+            }
+            return both(reference::infonce_rows(s, rows, kRowOnes, kRows, kColumns).loss, batch.trust_a.values(),
+                        reference::infonce_rows(across(s), columns, kColumnOnes, kColumns, kRows).loss,
+                        batch.trust_v.values());
+          });
+    }
+}
