@@ -55,7 +55,9 @@ DistillationGradients = _struct(
     "DistillationGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale")
 ContrastiveGradients = _struct(
     "ContrastiveGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale grad_bias")
-MiningInputs = _struct("MiningInputs", "m x y; v labels_x labels_y; i64 first_row first_column; p draw; enum metric; f32 margin")
+MiningInputs = _struct(
+    "MiningInputs",
+    "m x y; v labels_x labels_y group_x group_y; i64 first_row first_column; p draw; enum metric; f32 margin; i32 exclude_own reserved")
 MiningHardSide = _struct("MiningHardSide", "v positive_index negative_index positive_distance negative_distance")
 MiningHardOutputs = _struct("MiningHardOutputs", "p rows columns")
 RetrievalInputs = _struct(
@@ -66,7 +68,7 @@ RetrievalOutputs = _struct(
     "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall")
 TripletInputs = _struct(
     "TripletInputs",
-    "m x y class_x class_y; v trust_x trust_y labels_x labels_y; i64 first_row first_column; p draw; enum metric mining; f32 margin; i32 paired")
+    "m x y class_x class_y; v trust_x trust_y labels_x labels_y group_x group_y; i64 first_row first_column; p draw; enum metric mining; f32 margin; i32 paired exclude_own reserved")
 TripletOutputs = _struct("TripletOutputs", "v row_loss row_active; m sum_x sum_y")
 TripletGradients = _struct("TripletGradients", "v active grad_loss; m grad_x grad_y")
 TripletLossInputs = _struct("TripletLossInputs", "v row_loss row_active")
