@@ -59,7 +59,7 @@ Ints ascending(int64_t count, int32_t first) {
 TEST_CASE("triplets by groups, and without own pairs, are what the definition says") {
   int64_t ran = 0;
   for (const Shape& s :
-       {Shape{1, 1, 3, 2, true, 0}, {9, 14, 5, 3, true, 0.3}, {31, 67, 6, 3, false, 0.2}, {70, 70, 12, 6, true, 0.1}})
+       {Shape{1, 1, 3, 2, true, 0}, {9, 14, 5, 3, true, 0.3}, {31, 67, 6, 3, false, 0.2}, {45, 45, 12, 6, true, 0.1}})
     for (const bool groups : {false, true})
       for (const bool exclude_own : {false, true}) {
         if ((!groups && !exclude_own) || !affordable_rows(s.n, s.m)) continue;
@@ -73,6 +73,7 @@ TEST_CASE("triplets by groups, and without own pairs, are what the definition sa
         batch.exclude_own = exclude_own;
         for (const auto& first : {std::pair<int64_t, int64_t>{0, 0}, {11, 3}})
           for (const Kind& kind : kKinds) {
+            if (first.first == 0 && s.n > 9) continue;
             CAPTURE(first.first);
             CAPTURE(kind.soft);
             CAPTURE(kNames[kind.mining]);
