@@ -4,6 +4,8 @@
 #include <iterator>
 #include <system_error>
 
+#include "data/label_table.h"
+#include "data/npy.h"
 #include "kernels/core/error.h"
 
 namespace duet::data {
@@ -32,7 +34,7 @@ std::array<std::string, kModalities> choose(const DatasetFiles& files, const std
   std::erase_if(found, [](const std::string& array) { return array == kLabels || array == kGroups; });
   if (wanted.empty()) {
     require(found.size() == kModalities, files.place(split), ": expected ", kModalities,
-            " modalities (.npy files beside labels.npy), found ", joined(found),
+            " modalities (arrays beside the labels), found ", joined(found),
             found.size() > kModalities ? "; choose two with --modalities A,B" : "");
     return {found[0], found[1]};
   }
@@ -44,29 +46,33 @@ std::array<std::string, kModalities> choose(const DatasetFiles& files, const std
   return {wanted[0], wanted[1]};
 }
 
+// Of a path and an array in it, without folders.
+std::string last_part(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
 // What a split has beside its features.
 struct Rows {
-  std::vector<int64_t> labels, groups;
+  LabelColumn labels;
+  std::vector<int32_t> groups;  // as Split has them
 };
 
 Rows read_rows(const DatasetFiles& files, const std::string& split) {
-  const std::vector<std::string> arrays = files.arrays(split);
-  require(contains(arrays, kLabels), files.place(split),
-          ": no labels.npy; expected a label a row, -1 where there is none");
-  Rows rows;
-  rows.labels = read_labels(files.open(split, kLabels).view);
-  if (!contains(arrays, kGroups)) return rows;
-  const NpyFile groups = files.open(split, kGroups);
-  rows.groups = read_labels(groups.view);
-  require(rows.groups.size() == rows.labels.size(), groups.view.name, ": ", rows.groups.size(), " rows; expected ",
-          rows.labels.size(), " as in labels.npy");
+  std::optional<LabelColumn> labels = files.labels(split);
+  require(labels.has_value(), files.place(split),
+          ": no labels (labels.npy, .csv or .tsv); expected a label a row, -1 where there is none");
+  Rows rows{std::move(*labels), {}};
+  if (!contains(files.arrays(split), kGroups)) return rows;
+  const StoredArray groups = files.open(split, kGroups);
+  rows.groups = group_numbers(read_labels(groups.view));
+  require(std::ssize(rows.groups) == rows.labels.rows(), groups.view.name, ": ", rows.groups.size(), " rows; expected ",
+          rows.labels.rows(), " as in ", last_part(rows.labels.name));
   return rows;
 }
 
 FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality,
-                            int64_t rows) {
-  FeatureSource source(files.open(split, modality), files.order());
-  require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in labels.npy");
+                            int64_t rows, const std::string& labels) {
+  FeatureSource source(files.open(split, modality), files.pooling());
+  require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in ",
+          last_part(labels));
   return source;
 }
 
@@ -104,7 +110,66 @@ std::vector<int32_t> ids_of(std::span<const int64_t> labels, std::span<const int
   return ids;
 }
 
+std::vector<std::string> distinct_names(const std::vector<std::string>& names) {
+  std::vector<std::string> out = names;
+  std::ranges::sort(out);
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  std::erase(out, "");
+  return out;
+}
+
+// Each name as its place in ascending known names, which become those of the data set; one that is not among them as a
+// place behind them, in ascending order, and "" as -1. beyond: the names of those.
+std::vector<int64_t> numbers_of(const std::vector<std::string>& names, std::span<const std::string> known,
+                                std::vector<std::string>& beyond) {
+  std::ranges::set_difference(distinct_names(names), known, std::back_inserter(beyond));
+  std::vector<int64_t> out;
+  out.reserve(names.size());
+  for (const std::string& name : names) {
+    const auto place = std::ranges::lower_bound(known, name);
+    const bool is_known = place != known.end() && *place == name;
+    out.push_back(name.empty() ? -1
+                  : is_known   ? place - known.begin()
+                               : std::ssize(known) + (std::ranges::lower_bound(beyond, name) - beyond.begin()));
+  }
+  return out;
+}
+
+// Of both splits at once: numbers where both have them, else names.
+void set_label_columns(Dataset& dataset, const LabelColumn& train, const LabelColumn& test) {
+  if (train.numbers && test.numbers) return set_labels(dataset, *train.numbers, *test.numbers);
+  require(train.names && test.names, (train.names ? test : train).name, ": labels are numbers; expected names, as in ",
+          (train.names ? train : test).name);
+  const std::vector<std::string> known = distinct_names(*train.names);
+  std::vector<std::string> none, beyond;
+  const std::vector<int64_t> train_numbers = numbers_of(*train.names, known, none),
+                             test_numbers = numbers_of(*test.names, known, beyond);
+  set_labels(dataset, train_numbers, test_numbers);
+  dataset.label_names = known;
+  dataset.label_names.insert(dataset.label_names.end(), beyond.begin(), beyond.end());
+}
+
+std::vector<int32_t> ids_by_classes(const LabelColumn& labels, const Classes& classes) {
+  if (classes.names.empty()) {
+    require(labels.numbers.has_value() || classes.values.empty(), labels.name,
+            ": labels are names; expected numbers, which the model was trained on");
+    if (labels.numbers) return ids_of(*labels.numbers, classes.values, others(*labels.numbers, classes.values));
+  }
+  require(labels.names.has_value(), labels.name,
+          ": labels are numbers; expected names, which the model was trained on");
+  std::vector<std::string> beyond;
+  const std::vector<int64_t> numbers = numbers_of(*labels.names, classes.names, beyond);
+  return {numbers.begin(), numbers.end()};
+}
+
 }  // namespace
+
+bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
+
+std::optional<LabelColumn> DatasetFiles::labels(const std::string& split) const {
+  if (!contains(arrays(split), kLabels)) return std::nullopt;
+  return label_column(open(split, kLabels).view);
+}
 
 int64_t Split::rows_beyond(int64_t classes) const {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
@@ -115,14 +180,23 @@ std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   std::error_code refused;
   std::filesystem::directory_iterator entry(folder_ / split, refused), end;
   for (; !refused && entry != end; entry.increment(refused))
-    if (entry->path().extension() == ".npy") found.push_back(entry->path().stem().string());
+    if (entry->path().extension() == ".npy" && !is_hidden(entry->path()))
+      found.push_back(entry->path().stem().string());
   if (refused)
     throw Error(DUET_STATUS_IO_ERROR, text(place(split), ": ", refused.message(), "; expected a folder of .npy files"));
   std::sort(found.begin(), found.end());
   return found;
 }
 
-NpyFile FolderFiles::open(const std::string& split, const std::string& array) const {
+std::optional<LabelColumn> FolderFiles::labels(const std::string& split) const {
+  const std::optional<std::filesystem::path> table = label_table_in(folder_ / split);
+  if (!table) return DatasetFiles::labels(split);
+  require(!contains(arrays(split), kLabels), place(split), ": both labels.npy and ", table->filename().string(),
+          "; expected one of them");
+  return read_label_table(*table);
+}
+
+StoredArray FolderFiles::open(const std::string& split, const std::string& array) const {
   return open_npy(npy(folder_ / split, array));
 }
 
@@ -133,19 +207,20 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
   dataset.modalities = choose(files, "train", modalities);
   choose(files, "test", {dataset.modalities.begin(), dataset.modalities.end()});
   Rows train_rows = read_rows(files, "train"), test_rows = read_rows(files, "test");
-  set_labels(dataset, train_rows.labels, test_rows.labels);
+  set_label_columns(dataset, train_rows.labels, test_rows.labels);
   dataset.train.groups = std::move(train_rows.groups);
   dataset.test.groups = std::move(test_rows.groups);
   for (size_t side = 0; side < kModalities; ++side) {
     Preprocessing& inputs = dataset.inputs[side];
     const std::string& name = dataset.modalities[side];
     {
-      const FeatureSource train = open_features(files, "train", name, dataset.train.rows());
+      const FeatureSource train = open_features(files, "train", name, dataset.train.rows(), train_rows.labels.name);
       inputs = Preprocessing::fit(train, options.scaling[side]);
       inputs.limit = options.limit;
+      if (const std::string pooled = train.pooled(); !pooled.empty()) inputs.reason += "; " + pooled;
       dataset.train.features[side] = inputs.apply(train);
     }  // its bytes are gone before the next file's come
-    const FeatureSource test = open_features(files, "test", name, dataset.test.rows());
+    const FeatureSource test = open_features(files, "test", name, dataset.test.rows(), test_rows.labels.name);
     require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(),
             " columns in test; expected ", dataset.width(static_cast<int>(side)), " as in train");
     dataset.test.features[side] = inputs.apply(test);
@@ -155,16 +230,19 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values) {
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes) {
   choose(files, split, {modalities.begin(), modalities.end()});
   Rows rows = read_rows(files, split);
   Split out;
-  out.labels = ids_of(rows.labels, class_values, others(rows.labels, class_values));
+  out.labels = ids_by_classes(rows.labels, classes);
   out.groups = std::move(rows.groups);
   for (size_t side = 0; side < kModalities; ++side)
-    out.features[side] = inputs[side].apply(open_features(files, split, modalities[side], out.rows()));
+    out.features[side] =
+        inputs[side].apply(open_features(files, split, modalities[side], out.rows(), rows.labels.name));
   return out;
 }
+
+std::vector<int32_t> group_numbers(std::span<const int64_t> values) { return ids_of(values, distinct(values), {}); }
 
 void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test) {
   dataset.label_values = distinct(train);

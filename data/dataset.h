@@ -1,17 +1,18 @@
-// A data set: a folder with train/ and test/, each with one .npy a modality, labels.npy (-1: unlabelled) and, where
-// several rows show one item, groups.npy (-1: a row of no group). Rows with the same number are a pair.
+// A data set: splits train and test, each with an array a modality, labels (-1 or an empty string: unlabelled) and,
+// where several rows show one item, groups (-1: a row of no group). Rows with the same number are a pair.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "data/features.h"
-#include "data/npy.h"
+#include "data/labels.h"
 #include "data/preprocessing.h"
 
 namespace duet::data {
@@ -24,8 +25,9 @@ struct Split {
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
   // that the training split lacks.
   std::vector<int32_t> labels;
-  std::vector<int64_t> groups;  // as the file has them: rows of one group are one item, -1: in none; empty: every row
-                                // is an item of its own
+  // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group.
+  // Empty: every row is an item of its own.
+  std::vector<int32_t> groups;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
@@ -37,12 +39,18 @@ struct Dataset {
   Split train, test;
   int32_t classes = 0;  // C: the distinct labels of the training split
   // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
+  // Where labels are names, the ids themselves, and label_names has the names in the same order (ascending by their
+  // bytes); else label_names is empty.
   std::vector<int64_t> label_values;
+  std::vector<std::string> label_names;
   // How load_dataset scaled the features; as default-constructed where the data set was not read from files.
   std::array<Preprocessing, kModalities> inputs;
 
   int64_t width(int modality) const { return train.features[static_cast<size_t>(modality)].columns; }
   std::span<const int64_t> class_values() const { return std::span(label_values).first(static_cast<size_t>(classes)); }
+  std::span<const std::string> class_names() const {
+    return std::span(label_names).first(label_names.empty() ? 0 : static_cast<size_t>(classes));
+  }
 };
 
 // Where the arrays of a data set lie. split: "train" or "test".
@@ -52,24 +60,29 @@ class DatasetFiles {
   virtual std::string name() const = 0;                                         // of the whole
   virtual std::string place(const std::string& split) const = 0;                // of one split, for messages
   virtual std::vector<std::string> arrays(const std::string& split) const = 0;  // their names, without .npy, sorted
-  virtual NpyFile open(const std::string& split, const std::string& array) const = 0;
-  virtual FortranOrder order() const { return FortranOrder::refuse; }
+  virtual StoredArray open(const std::string& split, const std::string& array) const = 0;
+  // None where there are none.
+  virtual std::optional<LabelColumn> labels(const std::string& split) const;
+  virtual Pooling pooling() const { return Pooling::mean; }  // of the modalities
 };
 
+// A folder with train/ and test/: a .npy an array, and labels as labels.npy, labels.csv or labels.tsv (label_table.h).
+// Hidden files are none.
 // Errors: DUET_STATUS_IO_ERROR where the system refuses a file or folder.
 class FolderFiles final : public DatasetFiles {
  public:
-  explicit FolderFiles(std::filesystem::path folder, FortranOrder order = FortranOrder::refuse)
-      : folder_(std::move(folder)), order_(order) {}
+  explicit FolderFiles(std::filesystem::path folder, Pooling pooling = Pooling::mean)
+      : folder_(std::move(folder)), pooling_(pooling) {}
   std::string name() const override { return folder_.string(); }
   std::string place(const std::string& split) const override { return (folder_ / split).string(); }
   std::vector<std::string> arrays(const std::string& split) const override;
-  NpyFile open(const std::string& split, const std::string& array) const override;
-  FortranOrder order() const override { return order_; }
+  StoredArray open(const std::string& split, const std::string& array) const override;
+  std::optional<LabelColumn> labels(const std::string& split) const override;
+  Pooling pooling() const override { return pooling_; }
 
  private:
   std::filesystem::path folder_;
-  FortranOrder order_;
+  Pooling pooling_;
 };
 
 // How load_dataset scales the inputs.
@@ -87,11 +100,22 @@ inline constexpr InputOptions kUnscaled = {{Scaling::none, Scaling::none}, std::
 // there or is one of more than two and none was chosen.
 Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {},
                      const InputOptions& options = {});
-// One split of it, for a model that is already trained: scaled as its inputs were, labels by its class values
-// (ascending).
+// What the classes of a model are called: by values (ascending), and where labels are names, by those, in the same
+// order.
+struct Classes {
+  std::span<const int64_t> values;
+  std::span<const std::string> names = {};
+};
+// One split of it, for a model that is already trained: scaled as its inputs were, labels by its classes.
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, std::span<const int64_t> class_values);
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes);
+
+// A name that starts with a dot, as the copies that a Mac leaves beside each file on a foreign disk.
+bool is_hidden(const std::filesystem::path& path);
+
+// The group numbers of Split for the values of a groups.npy, -1 for none.
+std::vector<int32_t> group_numbers(std::span<const int64_t> values);
 
 // Sets classes, label_values and both splits' labels from label values, -1 for none.
 void set_labels(Dataset& dataset, std::span<const int64_t> train, std::span<const int64_t> test);

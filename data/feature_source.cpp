@@ -1,49 +1,111 @@
 #include "data/feature_source.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
-#include "data/npy_elements.h"
+#include "data/elements.h"
 #include "kernels/core/error.h"
 
 namespace duet::data {
+namespace {
 
-FeatureSource::FeatureSource(NpyFile file, FortranOrder order) : file_(std::move(file)) {
-  const NpyView& view = file_.view;
-  require(!view.fortran_order || order == FortranOrder::accept, view.name,
-          ": Fortran order; expected C order (save numpy.ascontiguousarray of it, or set the key accept_fortran_order "
-          "to true)");
-  require(view.shape.size() == 2, view.name, ": shape ", shape_text(view.shape),
-          "; expected features of two dimensions, rows x columns");
-  require(view.shape[0] > 0 && view.shape[1] > 0, view.name, ": shape ", shape_text(view.shape),
+constexpr Pooling kPoolings[] = {Pooling::mean, Pooling::max, Pooling::first, Pooling::flatten};
+
+bool is_good(double value) { return std::abs(value) <= FeatureSource::kLargestValue; }  // NaN fails
+
+}  // namespace
+
+const char* pooling_name(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::mean: return "mean";
+    case Pooling::max: return "max";
+    case Pooling::first: return "first";
+    case Pooling::flatten: return "flatten";
+  }
+  return "";
+}
+
+Pooling parse_pooling(const std::string& word, const std::string& key) {
+  for (const Pooling pooling : kPoolings)
+    if (word == pooling_name(pooling)) return pooling;
+  throw Error(DUET_STATUS_INVALID_ARGUMENT, text(key, ": expected mean, max, first or flatten, got '", word, "'"));
+}
+
+FeatureSource::FeatureSource(StoredArray array, Pooling pooling) : array_(std::move(array)), pooling_(pooling) {
+  const ArrayView& view = array_.view;
+  require(!is_text(view.type), view.name, ": strings; expected features, which are numbers");
+  require(view.shape.size() == 2 || view.shape.size() == 3, view.name, ": shape ", shape_text(view.shape),
+          "; expected features of two dimensions, rows x columns, or three, rows x times x columns");
+  require(view.rows() > 0 && std::ranges::min(view.shape) > 0, view.name, ": shape ", shape_text(view.shape),
           "; expected at least one row and one column");
+  const std::vector<int64_t> steps = element_steps(view);
+  row_step_ = steps.front();
+  column_step_ = steps.back();
+  width_ = view.shape.back();
+  if (view.shape.size() == 3) {
+    times_ = view.shape[1];
+    time_step_ = steps[1];
+  }
+  columns_ = pooling == Pooling::flatten ? times_ * width_ : width_;
 }
 
 double FeatureSource::rounding() const {
-  switch (file_.view.type) {
-    case NpyType::f2: return 0x1p-11;
-    case NpyType::f4: return 0x1p-24;
-    case NpyType::f8: return 0x1p-53;
-    default: return 0;
+  switch (array_.view.type) {
+    case ElementType::f2: return 0x1p-11;
+    case ElementType::bf2: return 0x1p-8;
+    case ElementType::f4: return 0x1p-24;
+    case ElementType::f8: return 0x1p-53;
+    default: return times_ > 1 && pooling_ == Pooling::mean ? 0x1p-53 : 0;
   }
 }
 
+std::string FeatureSource::pooled() const {
+  if (array_.view.shape.size() != 3) return "";
+  if (pooling_ == Pooling::first) return text("first of ", times_, " times");
+  if (pooling_ == Pooling::flatten) return text(times_, " times of ", width_, " columns side by side");
+  return text(pooling_name(pooling_), " over ", times_, " times");
+}
+
+void FeatureSource::refuse(int64_t row, int64_t time, int64_t column) const {
+  throw Error(
+      DUET_STATUS_INVALID_ARGUMENT,
+      text(name(), ": row ", row, times_ > 1 ? text(", time ", time) : "", ", column ", column, " is ",
+           value(row, time, column), "; expected a finite number, of at most ", kLargestValue, " in magnitude"));
+}
+
+double FeatureSource::value(int64_t row, int64_t time, int64_t column) const {
+  double out = 0;
+  with_elements(array_.view, [&](auto element) {
+    out = static_cast<double>(element(array_.view.row(row) * row_step_ + time * time_step_ + column * column_step_));
+  });
+  return out;
+}
+
 void FeatureSource::read_row(int64_t i, std::span<double> out) const {
-  const int64_t row_step = file_.view.fortran_order ? 1 : columns(),
-                column_step = file_.view.fortran_order ? rows() : 1;
-  bool good = true;
-  with_elements(file_.view, [&](auto value) {
-    for (size_t k = 0; k < out.size(); ++k) {
-      out[k] = static_cast<double>(value(i * row_step + static_cast<int64_t>(k) * column_step));
-      good &= std::abs(out[k]) <= kLargestValue;  // NaN fails
+  const int64_t first = array_.view.row(i) * row_step_, times = pooling_ == Pooling::first ? 1 : times_;
+  int64_t bad_time = -1;
+  with_elements(array_.view, [&](auto element) {
+    for (int64_t time = 0; time < times; ++time) {
+      const int64_t start = first + time * time_step_;
+      double* const to = pooling_ == Pooling::flatten ? out.data() + time * width_ : out.data();
+      bool good = true;
+      for (int64_t k = 0; k < width_; ++k) {
+        const auto one = static_cast<double>(element(start + k * column_step_));
+        good &= is_good(one);
+        if (time == 0 || pooling_ == Pooling::flatten)
+          to[k] = one;
+        else
+          to[k] = pooling_ == Pooling::max ? std::max(to[k], one) : to[k] + one;
+      }
+      if (!good && bad_time < 0) bad_time = time;
     }
   });
-  if (good) return;
-  size_t k = 0;
-  while (std::abs(out[k]) <= kLargestValue) ++k;
-  throw Error(DUET_STATUS_INVALID_ARGUMENT,
-              text(name(), ": row ", i, ", column ", k, " is ", out[k], "; expected a finite number, of at most ",
-                   kLargestValue, " in magnitude"));
+  if (bad_time >= 0)
+    for (int64_t k = 0; k < width_; ++k)
+      if (!is_good(value(i, bad_time, k))) refuse(i, bad_time, k);
+  if (pooling_ == Pooling::mean && times > 1)
+    for (double& sum : out) sum /= static_cast<double>(times);
 }
 
 }  // namespace duet::data

@@ -1,38 +1,56 @@
-// One modality's values where they lie, in a .npy file or in memory: read row by row in float64, which holds every
-// value of the file's type (of 64-bit integers those up to 2^53), so that whatever is computed from them starts from
-// what the user saved.
+// One modality's values where they lie, in a file or in memory: read row by row in float64, which holds every value of
+// the file's type (of 64-bit integers those up to 2^53), so that whatever is computed from them starts from what the
+// user saved.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 
-#include "data/npy.h"
+#include "data/stored_array.h"
 
 namespace duet::data {
+
+// What becomes of a time axis, the t of an array n x t x d, as VGGish and Inception give a row a second.
+//   mean, max  d columns: over the times
+//   first      d columns: those of the first time
+//   flatten    t d columns, one time after another
+enum class Pooling { mean, max, first, flatten };
+
+// "mean", "max", "first", "flatten"; another word throws DUET_STATUS_INVALID_ARGUMENT and names key.
+Pooling parse_pooling(const std::string& word, const std::string& key);
+const char* pooling_name(Pooling pooling);
 
 class FeatureSource {
  public:
   // Beyond this no value is read: sums of any number of rows stay finite below it.
   static constexpr double kLargestValue = 0x1p960;
 
-  // The file's bytes live as long as the source. Throws DUET_STATUS_INVALID_ARGUMENT, naming the file, unless it is
-  // two-dimensional with at least one row and one column, in C order where order refuses the other.
-  explicit FeatureSource(NpyFile file, FortranOrder order = FortranOrder::refuse);
+  // The array's memory lives as long as the source. Throws DUET_STATUS_INVALID_ARGUMENT, naming the array, unless it
+  // has numbers, two or three dimensions and at least one row and one column.
+  explicit FeatureSource(StoredArray array, Pooling pooling = Pooling::mean);
 
-  const std::string& name() const { return file_.view.name; }
-  int64_t rows() const { return file_.view.shape[0]; }
-  int64_t columns() const { return file_.view.shape[1]; }
+  const std::string& name() const { return array_.view.name; }
+  int64_t rows() const { return array_.view.rows(); }
+  int64_t columns() const { return columns_; }
   // u of METHOD.md 6 "Inputs": half the distance from 1 to the next number of the file's type; 0 for integers, which
-  // are exact.
+  // are exact. Means over times have that of float64 then.
   double rounding() const;
+  // "mean over 10 times"; "" without a time axis.
+  std::string pooled() const;
 
-  // Row i into out, columns() values. Throws DUET_STATUS_INVALID_ARGUMENT, naming row and column, at a value that is
-  // not finite or beyond kLargestValue.
+  // Row i into out, columns() values. Throws DUET_STATUS_INVALID_ARGUMENT, naming row, column and, where there is one,
+  // time, at a value that is not finite or beyond kLargestValue.
   void read_row(int64_t i, std::span<double> out) const;
 
  private:
-  NpyFile file_;
+  [[noreturn]] void refuse(int64_t row, int64_t time, int64_t column) const;
+  double value(int64_t row, int64_t time, int64_t column) const;
+
+  StoredArray array_;
+  Pooling pooling_;
+  int64_t times_ = 1, width_ = 0, columns_ = 0;             // width_: d
+  int64_t row_step_ = 0, time_step_ = 0, column_step_ = 0;  // in elements
 };
 
 }  // namespace duet::data

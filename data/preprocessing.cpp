@@ -168,13 +168,13 @@ Preprocessing Preprocessing::fit(const FeatureSource& train, Scaling scaling) {
   return out;
 }
 
-Features Preprocessing::apply(const FeatureSource& features) const {
+Features Preprocessing::apply(const FeatureSource& features, int64_t first, int64_t rows) const {
   require(features.columns() == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), features.name(), ": ",
           features.columns(), " columns; expected ", mean.size(), " as in training");
-  Features out(features.rows(), features.columns());
+  Features out(rows, features.columns());
   std::vector<double> row(mean.size());
   for (int64_t i = 0; i < out.rows; ++i) {
-    features.read_row(i, row);
+    features.read_row(first + i, row);
     float* const to = out.row(i);
     bool finite = true;
     for (size_t k = 0; k < row.size(); ++k) {
@@ -190,7 +190,7 @@ Features Preprocessing::apply(const FeatureSource& features) const {
     size_t k = 0;
     while (std::isfinite(to[k])) ++k;
     throw Error(DUET_STATUS_INVALID_ARGUMENT,
-                text(features.name(), ": row ", i, ", column ", k, " is ", row[k], ", scaled ", to[k],
+                text(features.name(), ": row ", first + i, ", column ", k, " is ", row[k], ", scaled ", to[k],
                      "; expected a number that is finite in float32"));
   }
   return out;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "data/feature_source.h"
+#include "data/features.h"
 
 namespace duet::data {
 
@@ -42,7 +43,9 @@ struct Preprocessing {
 
   // Throws DUET_STATUS_INVALID_ARGUMENT, naming features: the width differs, or, where nothing is clipped, a scaled
   // value that is not finite in float32.
-  Features apply(const FeatureSource& features) const;
+  Features apply(const FeatureSource& features) const { return apply(features, 0, features.rows()); }
+  // Of rows first ... first + rows - 1 alone.
+  Features apply(const FeatureSource& features, int64_t first, int64_t rows) const;
 };
 
 }  // namespace duet::data

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Highway's Compress on AVX2: GCC 12 copies a table of 1 KiB to the stack for every vector of 8 floats that it compresses.
+# Highway's Compress on AVX2: GCC 12 copies a table of 1 KiB to the stack for every vector of 8 floats that it
+# compresses.
 #
 # Seen with libhwy-dev 1.0.3-3+deb12u1 and g++ 12.2.0-14+deb12u1, -O3 -march=skylake:
-#   CompressBlendedStore in a loop   has in its loop  movl $1024, %edx; call memcpy  before the one load that uses the table
+#   CompressBlendedStore in a loop   has in its loop  movl $1024, %edx; call memcpy  before the one load that uses the
+#                                    table
 #   time, same source and machine    8.3 ns a vector by g++, 1.1 ns by clang 14, which reads the table where it lies
-# The table is `alignas(16) constexpr uint32_t packed_array[256]` inside a function. Without `static` it is an object of each call, and GCC makes it.
-# The result is right, so no test shows it; a filter of a vector costs as much as sorting it.
+# The table is `alignas(16) constexpr uint32_t packed_array[256]` inside a function. Without `static` it is an object of
+# each call, and GCC makes it. The result is right, so no test shows it; a filter of a vector costs as much as sorting
+# it.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -29,5 +32,6 @@ CPP
 g++-12 -std=c++17 -O3 -march=skylake -Iusr/include -S filter.cpp -o filter.s
 echo "$(g++-12 --version | head -n 1); in filter(), whose loop compresses one vector a turn:"
 grep -nE 'jb|call|\$1024' filter.s
-copies=$(awk '/^\.L[0-9]+:/ { copy = 0 } /\$1024/ { copy = 1 } /call\tmemcpy/ && copy { found = 1 } /\tjb\t/ && found { print "yes"; exit }' filter.s)
+copies=$(awk '/^\.L[0-9]+:/ { copy = 0 } /\$1024/ { copy = 1 } /call\tmemcpy/ && copy { found = 1 }
+              /\tjb\t/ && found { print "yes"; exit }' filter.s)
 [ "$copies" = yes ] || { echo "the table is no longer copied in the loop" >&2; exit 1; }

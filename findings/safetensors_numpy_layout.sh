@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# safetensors.numpy of version 0.8.0 writes the memory of a transposed array, not its values; 0.7.0 writes the values. Neither says anything.
+# safetensors.numpy of version 0.8.0 writes the memory of a transposed array, not its values; 0.7.0 writes the values.
+# Neither says anything.
 #
 # Seen with numpy 2.4.6, x = [[0, 1, 2], [3, 4, 5]]:
 #   0.7.0  load(save({"x": x.T}))["x"] = [[0, 3], [1, 4], [2, 5]]

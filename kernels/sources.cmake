@@ -29,6 +29,7 @@ set(neutral_sources
 # What chooses one: compiled for each set of backends.
 set(choosing_sources
     backends.cpp
+    core/halves.cpp
     activation/activation.cpp
     alignment/alignment.cpp
     contrastive/contrastive.cpp
@@ -51,8 +52,8 @@ set(choosing_sources
 
 # The CPU backend.
 set(cpu_sources
-    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/outside.cpp cpu/softmax_sweep.cpp cpu/softmax_tile.cpp cpu/sweep.cpp
-    cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
+    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/halves.cpp cpu/outside.cpp cpu/softmax_sweep.cpp cpu/softmax_tile.cpp
+    cpu/sweep.cpp cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
     activation/activation_cpu.cpp activation/dropout_cpu.cpp
     alignment/alignment_cpu.cpp
     contrastive/contrastive_cpu.cpp contrastive/relation_cpu.cpp contrastive/relation_tile_cpu.cpp
@@ -77,8 +78,8 @@ set(cpu_sources
 
 # The CUDA backend, of nvcc and of the emulator.
 set(kernel_sources
-    cuda/agreement.cu cuda/backend_cuda.cpp cuda/outside.cu cuda/pack.cu cuda/scores.cu cuda/small_pairs_backward.cu
-    cuda/sweep.cu
+    cuda/agreement.cu cuda/backend_cuda.cpp cuda/halves.cu cuda/outside.cu cuda/pack.cu cuda/scores.cu
+    cuda/small_pairs_backward.cu cuda/sweep.cu
     activation/activation_cuda.cu activation/dropout_cuda.cu
     alignment/alignment_cuda.cu
     contrastive/contrastive_cuda.cu contrastive/contrastive_gradient_cuda.cu contrastive/contrastive_relation_cuda.cu

@@ -23,13 +23,18 @@ Tensor distance(Tape& tape, const Tensor& x, const Tensor& y, duet_metric metric
 // T, the mean hinge over the triplets with anchors in x (METHOD.md 3): a scalar. x and y of options are set here.
 Tensor triplet(Tape& tape, const Tensor& x, const Tensor& y, duet_triplet_inputs options);
 
+// Where a batch's part begins, and whether its own pairs, rows of equal global index, take no part.
+struct OwnPairs {
+  bool exclude = false;
+  int64_t first_row = 0, first_column = 0;
+};
 // Log-sum-exps of the scores of a (n x d) and v (m x d): n + m values, those of the rows first. row_part() takes them
 // apart.
 Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale,
-                     duet_metric score = DUET_METRIC_INNER);
+                     duet_metric score = DUET_METRIC_INNER, const OwnPairs& own = {});
 // P, n x m: the only operation on pairs that stores a matrix beside distance().
 Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale,
-                               duet_metric score = DUET_METRIC_INNER);
+                               duet_metric score = DUET_METRIC_INNER, const OwnPairs& own = {});
 
 // The terms of KL distillation: n row terms, then m column terms. student_a, student_v and scale of options are set
 // here.

@@ -62,7 +62,7 @@ trap 'rm -rf "$work"' EXIT
 one_run() {
   local cell="$work/$1 $4 $5" run="$work/run $1 $4 $5 $6"
   "$duet" train --data "$shared/data/$1" --modalities "$2" \
-    --set "scaling_a=$3" "scaling_v=$3" accept_fortran_order=true --labels "$4" --method "$5" --seed "$6" --threads 1 \
+    --set "scaling_a=$3" "scaling_v=$3" --labels "$4" --method "$5" --seed "$6" --threads 1 \
     --run "$run" >"$run.log" 2>&1 || { cat "$run.log" >&2; return 1; }
   "$duet" eval --run "$run" --data "$shared/data/$1" --json |
     tr -d ' \n' | sed -E 's/.*"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"

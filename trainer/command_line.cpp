@@ -16,8 +16,9 @@ struct Shorthand {
   const char* key;
   const char* value_name;
 };
-constexpr Shorthand kShorthands[] = {{"--data", "data", "DIR"},
+constexpr Shorthand kShorthands[] = {{"--data", "data", "PATH"},
                                      {"--modalities", "modalities", "A,B"},
+                                     {"--map", "map", "ARRAY/SPLIT=PATH,..."},
                                      {"--method", "method", "METHOD"},
                                      {"--labels", "labels", "SHARE"},
                                      {"--epochs", "epochs", "N"},
@@ -31,7 +32,7 @@ struct Given {
   std::string config_file;
   std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
   std::vector<std::string> assignments;
-  std::string run, data, out, threads, seed, epochs;
+  std::string run, data, out, onnx, hub, gallery, query, threads, seed, epochs;
 };
 
 std::string version_text() { return std::string("duet ") + duet_version(); }
@@ -81,18 +82,22 @@ std::optional<std::filesystem::path> path_of(const CLI::App* command, const char
   return std::filesystem::path(value);
 }
 
-Config train_config(const CLI::App* train, const Given& given) {
+// notes: what was given and has no effect, a line each.
+Config train_config(const CLI::App* train, const Given& given, std::vector<std::string>& notes) {
   Config config;
+  const auto note = [&](const std::vector<std::string>& lines) {
+    notes.insert(notes.end(), lines.begin(), lines.end());
+  };
   // An empty path is a shell variable that was not set, not a wish for the embedded digits.
   path_of(train, "--data", given.shorthands[0]);
   std::string misfit_of_file;
   if (train->count("--config") > 0) {
-    set_from_file(config, given.config_file);
+    note(set_from_file(config, given.config_file));
     misfit_of_file = misfit(config);
   }
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     apply(train, kShorthands[i].option, kShorthands[i].key, given.shorthands[i], config);
-  for (const std::string& assignment : given.assignments) set_from_assignment(config, assignment);
+  for (const std::string& assignment : given.assignments) note(set_from_assignment(config, assignment));
   // Keys that do not fit together may come from several places; where the file's own do not, it is named.
   const std::string fault = misfit(config);
   usage_require(fault.empty(), fault == misfit_of_file ? given.config_file + ": " : "", fault);
@@ -151,6 +156,29 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(embed, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
   embed->add_flag("--force", line.force, "write over files that are there; never over one that this command reads");
 
+  CLI::App* search = add_command(program, "search", "Find the rows of a file that are nearest to those of another");
+  add_text(search, "--run", given.run, "run directory of duet train", "DIR")->required();
+  add_text(search, "--gallery", given.gallery, "file or folder of arrays: where to search", "PATH")->required();
+  add_text(search, "--query", given.query, "file or folder of arrays: what to search for, row by row", "PATH")
+      ->required();
+  add_text(search, "--from", line.from, "the query's modality", "MODALITY")->required();
+  add_text(search, "--to", line.to, "the gallery's modality", "MODALITY")->required();
+  search->add_option("--top", line.top, "results a query [10]")->type_name("K")->check(CLI::Range(1, 1 << 30));
+  search->add_flag("--json", line.json, "print a JSON object a query and line");
+  search->add_flag("--exclude-self", line.exclude_self,
+                   "leave out the gallery row of the query's number, as a set searched in itself needs");
+  add_threads(search, given);
+  add_device(search, line);
+
+  CLI::App* export_model =
+      add_command(program, "export", "Write a trained model as others take it: ONNX, a hub's folder");
+  add_text(export_model, "--run", given.run, "run directory of duet train", "DIR")->required();
+  add_text(export_model, "--onnx", given.onnx, "ONNX file of both encoders, scaling and classifier included", "FILE");
+  add_text(export_model, "--hub", given.hub,
+           "folder for model.safetensors, config.json and README.md, the model's card", "DIR");
+  export_model->add_flag("--force", line.force,
+                         "write over files that are there; never over one that this command reads");
+
   CLI::App* info = add_command(program, "info", "Version, machine facts, config keys");
   info->add_flag("--json", line.json, "print JSON");
   info->add_flag("--keys", line.keys, "print every config key with type, default, values and meaning");
@@ -165,7 +193,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(text("unknown command '", shown(argv[1]), "': expected train, eval, embed, info or demo"));
+    throw UsageError(
+        text("unknown command '", shown(argv[1]), "': expected train, eval, embed, search, export, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
@@ -178,17 +207,24 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   const CLI::App* command = program.get_subcommands().front();
   line.run = path_of(command, "--run", given.run);
   line.out = path_of(command, "--out", given.out);
+  line.onnx = path_of(command, "--onnx", given.onnx);
+  line.hub = path_of(command, "--hub", given.hub);
+  line.gallery = path_of(command, "--gallery", given.gallery);
+  line.query = path_of(command, "--query", given.query);
+  if (command == export_model) usage_require(line.onnx || line.hub, "export: expected --onnx FILE, --hub DIR or both");
   if (command == train) {
     line.command = CommandLine::Command::train;
-    line.config = train_config(train, given);
+    line.config = train_config(train, given, line.notes);
     return line;
   }
-  line.command = command == eval    ? CommandLine::Command::eval
-                 : command == embed ? CommandLine::Command::embed
-                 : command == demo  ? CommandLine::Command::demo
-                                    : CommandLine::Command::info;
+  line.command = command == eval           ? CommandLine::Command::eval
+                 : command == embed        ? CommandLine::Command::embed
+                 : command == search       ? CommandLine::Command::search
+                 : command == export_model ? CommandLine::Command::export_model
+                 : command == demo         ? CommandLine::Command::demo
+                                           : CommandLine::Command::info;
   if (command == eval || command == embed) line.data = path_of(command, "--data", given.data);
-  if (command != info) apply(command, "--threads", "threads", given.threads, line.config);
+  if (command != info && command != export_model) apply(command, "--threads", "threads", given.threads, line.config);
   if (command == demo) {
     apply(demo, "--seed", "seed", given.seed, line.config);
     apply(demo, "--epochs", "epochs", given.epochs, line.config);

@@ -12,13 +12,17 @@
 namespace duet {
 
 struct CommandLine {
-  enum class Command { train, eval, embed, info, demo };
+  enum class Command { train, eval, embed, search, export_model, info, demo };
   Command command = Command::info;
   Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
-  std::optional<std::filesystem::path> run, data, out;
+  std::optional<std::filesystem::path> run, data, out, onnx, hub, gallery, query;
   std::string split = "test";
+  std::string from, to;  // search: modalities of query and gallery
+  int64_t top = 10;      // search: results a query
+  bool exclude_self = false;
   bool json = false, keys = false, force = false, profile = false;
   DeviceChoice device;
+  std::vector<std::string> notes;  // lines to print first: what was given and has no effect
 };
 
 // Empty where the arguments asked for help or the version, which have been printed then.

@@ -12,9 +12,12 @@
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
 #include "trainer/evaluate.h"
+#include "trainer/export.h"
 #include "trainer/input_files.h"
 #include "trainer/loop.h"
+#include "trainer/output_files.h"
 #include "trainer/report.h"
+#include "trainer/search.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -44,13 +47,6 @@ std::string device_words(const ChosenDevice& chosen, const Device& device) {
 }
 
 // Of a command that says nothing else of where it works.
-void print_device(const ChosenDevice& chosen) {
-  if (chosen.options.kind == DUET_DEVICE_CUDA)
-    print_notes({text("on ", chosen.name, ", ", chosen.precision)});
-  else if (!chosen.reason.empty() && chosen.has_cuda)
-    print_notes({"on the CPU: " + chosen.reason});
-}
-
 struct Run {
   TrainingResult result;
   std::array<std::string, data::kModalities> modalities;
@@ -124,6 +120,15 @@ int demo_command(const CommandLine& line) {
   return kExitDone;
 }
 
+}  // namespace
+
+void print_device(const ChosenDevice& chosen) {
+  if (chosen.options.kind == DUET_DEVICE_CUDA)
+    print_notes({text("on ", chosen.name, ", ", chosen.precision)});
+  else if (!chosen.reason.empty() && chosen.has_cuda)
+    print_notes({"on the CPU: " + chosen.reason});
+}
+
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context) {
   const fs::path path = *line.run / kModelFile;
   std::error_code refused;
@@ -132,6 +137,8 @@ std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context
                 "; --run takes the run directory of duet train");
   return Model::load(path, context);
 }
+
+namespace {
 
 int eval_command(const CommandLine& line) {
   const ChosenDevice chosen = choose_device(line.device, line.config.threads);
@@ -154,10 +161,6 @@ int eval_command(const CommandLine& line) {
   return kExitDone;
 }
 
-[[noreturn]] void refuse_existing(const fs::path& path) {
-  throw UsageError(path.string() + ": not written: it is there already (--force writes over it)");
-}
-
 // The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over
 // where --force says so.
 std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
@@ -167,11 +170,7 @@ std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line,
   std::array<fs::path, data::kModalities> files;
   for (size_t side = 0; side < files.size(); ++side) {
     files[side] = *line.out / (model.description().modalities[side] + ".npy");
-    inputs.require_apart(files[side]);
-    std::error_code ignored;
-    const fs::file_status there = fs::symlink_status(files[side], ignored);
-    usage_require(there.type() != fs::file_type::directory, files[side].string(), ": not written: it is a folder");
-    if (!line.force && fs::exists(there)) refuse_existing(files[side]);
+    require_free(inputs, files[side], line.force);
   }
   return files;
 }
@@ -237,11 +236,7 @@ int embed_command(const CommandLine& line) {
     embeddings[side] = model->embed(device.context(), static_cast<int>(side), split.features[side],
                                     model->description().config.evaluation_block_rows);
   const InterruptGuard interrupt;  // from here on there are files
-  std::error_code error;
-  fs::create_directories(*line.out, error);
-  if (error)
-    refuse_output(text(line.out->string(), ": cannot make the output folder: ", error.message()), error.value());
-  usage_require(fs::is_directory(*line.out, error), line.out->string(), ": cannot make the output folder");
+  make_output_folder(*line.out);
   EmbeddingFiles files(paths, line.force);
   files.write(embeddings);
   if (const int number = interrupt.requested()) {
@@ -291,10 +286,13 @@ int info_command(const CommandLine& line) {
 }
 
 int dispatch_command(const CommandLine& line) {
+  print_notes(line.notes);
   switch (line.command) {
     case CommandLine::Command::train: return train_command(line);
     case CommandLine::Command::eval: return eval_command(line);
     case CommandLine::Command::embed: return embed_command(line);
+    case CommandLine::Command::search: return search_command(line);
+    case CommandLine::Command::export_model: return export_command(line);
     case CommandLine::Command::demo: return demo_command(line);
     case CommandLine::Command::info: return info_command(line);
   }

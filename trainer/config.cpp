@@ -116,6 +116,19 @@ std::string place_of(const std::string& name, const std::string& source) {
   return own_option ? source : source + ": " + name;
 }
 
+// Keys of earlier versions that have no effect any more, and why.
+struct RetiredKey {
+  const char *name, *reason;
+};
+constexpr RetiredKey kRetiredKeys[] = {{"accept_fortran_order", "Fortran order is always read"}};
+
+// The line that says so; "" of any other key.
+std::string retired_note(const std::string& name, const std::string& source) {
+  for (const RetiredKey& key : kRetiredKeys)
+    if (name == key.name) return text("warning: ", source, ": ", name, " has no effect any more: ", key.reason);
+  return "";
+}
+
 void set(Config& config, const std::string& name, const json& value, const std::string& source) {
   const ConfigKey* key = find_key(name);
   usage_require(key != nullptr, source, ": unknown config key '", shown(name), "' (did you mean '",
@@ -172,16 +185,23 @@ struct Read {
 
 }  // namespace
 
-void set_from_json(Config& config, const json& object, const std::string& source) {
+std::vector<std::string> set_from_json(Config& config, const json& object, const std::string& source) {
   usage_require(object.is_object(), source, ": expected a JSON object of config keys, got ", json_type(object));
   Config changed = config;
   if (object.contains(kFormatKey)) require_known_format(object[kFormatKey], kConfigFormat, source);
-  for (const auto& [name, value] : object.items())
-    if (name != kFormatKey) set(changed, name, value, source);
+  std::vector<std::string> notes;
+  for (const auto& [name, value] : object.items()) {
+    if (name == kFormatKey) continue;
+    if (std::string note = retired_note(name, source); !note.empty())
+      notes.push_back(std::move(note));
+    else
+      set(changed, name, value, source);
+  }
   config = changed;
+  return notes;
 }
 
-void set_from_file(Config& config, const std::string& path) {
+std::vector<std::string> set_from_file(Config& config, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string content;
   char part[4096];
@@ -191,7 +211,7 @@ void set_from_file(Config& config, const std::string& path) {
   }
   usage_require(file.eof(), path, ": cannot read the config file");
   try {
-    set_from_json(config, read_json(content), path);
+    return set_from_json(config, read_json(content), path);
   } catch (const JsonError& error) {
     throw UsageError(path + ": " + error.with_key());
   }
@@ -205,10 +225,13 @@ void set_from_text(Config& config, const std::string& name, const std::string& v
   config = changed;
 }
 
-void set_from_assignment(Config& config, const std::string& assignment) {
+std::vector<std::string> set_from_assignment(Config& config, const std::string& assignment) {
   const size_t equals = assignment.find('=');
   usage_require(equals != std::string::npos && equals > 0, "--set: expected key=value, got '", shown(assignment), "'");
-  set_from_text(config, assignment.substr(0, equals), assignment.substr(equals + 1), "--set");
+  const std::string name = assignment.substr(0, equals);
+  if (std::string note = retired_note(name, "--set"); !note.empty()) return {std::move(note)};
+  set_from_text(config, name, assignment.substr(equals + 1), "--set");
+  return {};
 }
 
 bool is_modality_name(const std::string& name) {
@@ -231,9 +254,6 @@ std::string misfit(const Config& config) {
   if (config.learn_temperature && !(1 / config.temperature >= LearnedScale::kLeast))
     return text("temperature: with learn_temperature expected at most ", 1 / LearnedScale::kLeast, ", got ",
                 config.temperature);
-  if (config.pair_loss == "multi_positive" && config.method == "contrastive")
-    return "pair_loss: multi_positive asks the teacher for the class of a row without a label, which the method "
-           "contrastive does not: expected method psd, or one of infonce, sigmoid, decoupled, circle, ntxent";
   const auto left_out = [&](const char* what, int64_t rows) {
     return rows >= config.smallest_batch ? ""
                                          : text(what, ": ", rows, " is below smallest_batch ", config.smallest_batch,

@@ -14,8 +14,8 @@ namespace duet {
 
 struct Config {
   std::string data;
-  std::vector<std::string> modalities;
-  bool accept_fortran_order = false;
+  std::vector<std::string> map, modalities;
+  std::string pool = "mean";
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;
   double labels = 1;
@@ -92,10 +92,12 @@ std::string range_text(const ConfigKey& key);
 // Each throws UsageError, its text starting with source ("config.json", "--set", "--labels"), and leaves config as it
 // was. A number of any key must keep to its range as a float32, which is what the kernels take: 1e-300 is no value
 // above 0 there. Objects from files may have the key "format".
-void set_from_json(Config& config, const nlohmann::json& object, const std::string& source);
-void set_from_file(Config& config, const std::string& path);
+// A key that earlier versions had and that no longer has an effect is passed over: what each returns says so, a line a
+// key.
+std::vector<std::string> set_from_json(Config& config, const nlohmann::json& object, const std::string& source);
+std::vector<std::string> set_from_file(Config& config, const std::string& path);
 void set_from_text(Config& config, const std::string& name, const std::string& value, const std::string& source);
-void set_from_assignment(Config& config, const std::string& assignment);  // "key=value", from --set
+std::vector<std::string> set_from_assignment(Config& config, const std::string& assignment);  // "key=value", of --set
 
 // What no key alone can tell, that the keys fit together: one line, or "" where they do. validate() throws it as
 // UsageError.

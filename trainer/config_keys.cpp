@@ -30,17 +30,28 @@ const std::vector<std::string> kScalings = {"auto", "zscore", "norm", "none"};
 
 const std::vector<ConfigKey>& table() {
   static const std::vector<ConfigKey> keys = {
-      {"data", &Config::data, kAnyValue, {}, "folder of the data set; empty: the digits embedded in the program"},
+      {"data",
+       &Config::data,
+       kAnyValue,
+       {},
+       "folder or file of the data set; empty: the digits embedded in the program"},
+      {"map",
+       &Config::map,
+       kAnyValue,
+       {},
+       "where the arrays of a data set lie that is no folder with train/ and test/, each as ARRAY/SPLIT=PATH; empty: "
+       "their names say it"},
       {"modalities",
        &Config::modalities,
        kAnyValue,
        {},
        "the two modalities, first A, then V; empty: the two that the data set holds, in its order"},
-      {"accept_fortran_order",
-       &Config::accept_fortran_order,
+      {"pool",
+       &Config::pool,
        kAnyValue,
-       {},
-       "read .npy files in Fortran order too; false: refuse them, for they are often transposed by mistake"},
+       {"mean", "max", "first", "flatten"},
+       "what becomes of a time axis, of arrays n x t x d: the mean or the largest value over the times, the first time "
+       "alone, or t d columns"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
        "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is "
        "constant in training "
@@ -171,10 +182,9 @@ const std::vector<ConfigKey>& table() {
        &Config::pair_loss,
        kAnyValue,
        {"infonce", "multi_positive", "sigmoid", "decoupled", "circle", "ntxent"},
-       "L_pair (`contrastive`, `psd`): a row's own pair against all others (`infonce`, `sigmoid`, `decoupled`); "
-       "against "
-       "what shares its class, as supervision has it (`multi_positive`), or against the rows whose labels the run may "
-       "see (`circle`, `ntxent`)"},
+       "L_pair (`contrastive`, `psd`): a row's positives are its own pair and the rows of its group (`infonce`, "
+       "`sigmoid`, `decoupled`), with the rows of its class as supervision has it (`multi_positive` of `psd`) or with "
+       "those of its label, where the run may see it (`circle`, `ntxent`, `multi_positive` of `contrastive`)"},
       {"pair_bias", &Config::pair_bias, kAnyNumber, {}, "bias of the pair loss `sigmoid`"},
       {"pair_margin", &Config::pair_margin, kPositive, {}, "margin of the pair loss `circle`"},
       {"label_weight",

@@ -36,7 +36,7 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
 }
 
 DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery,
-                     const std::vector<int32_t>& labels, const std::vector<int64_t>& items) {
+                     const std::vector<int32_t>& labels, const std::vector<int32_t>& groups) {
   const auto count = std::ssize(labels);
   const auto cutoffs = std::ssize(kRecallCutoffs);
   const auto matrix_of = [&](const DeviceArray<float>& array, int64_t columns) {
@@ -44,14 +44,14 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   };
   const DeviceArray<float> query_values(context, std::span(queries.values)),
       gallery_values(context, std::span(gallery.values));
-  const DeviceArray<int32_t> classes(context, std::span(labels));
-  const DeviceArray<int64_t> groups(context, std::span(items)), ks(context, std::span(kRecallCutoffs));
+  const DeviceArray<int32_t> classes(context, std::span(labels)), items(context, std::span(groups));
+  const DeviceArray<int64_t> ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
   inputs.queries = duet_f32_const_matrix(query_values.data(), queries.rows, queries.columns);
   inputs.gallery = duet_f32_const_matrix(gallery_values.data(), gallery.rows, gallery.columns);
   inputs.query_labels = inputs.gallery_labels = duet_i32_const_vector(classes.data(), count);
   inputs.paired = 1;
-  if (!items.empty()) inputs.query_groups = inputs.gallery_groups = duet_i64_const_vector(groups.data(), count);
+  if (!groups.empty()) inputs.query_groups = inputs.gallery_groups = duet_i32_const_vector(items.data(), count);
   inputs.cutoffs = duet_i64_const_vector(ks.data(), cutoffs);
 
   const auto entries = [&](int64_t columns) { return DeviceArray<float>(context, count * columns); };
@@ -101,32 +101,20 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   return scores;
 }
 
-// The item that each row shows: its group, or, of a row of group -1, a number that no other row has. Empty: every row
-// is an item of its own.
-std::vector<int64_t> items_of(const std::vector<int64_t>& groups) {
-  std::vector<int64_t> taken = groups, items = groups;
-  std::sort(taken.begin(), taken.end());
-  int64_t next = 0;
-  for (int64_t& item : items) {
-    if (item != -1) continue;
-    while (std::binary_search(taken.begin(), taken.end(), next)) ++next;
-    item = next++;
-  }
-  return items;
-}
-
-// The share of rows that equal a row of another item, bit for bit.
-double coinciding(const data::Features& rows, const std::vector<int64_t>& items) {
+// The share of rows that equal a row of another item, bit for bit. groups: empty, or one a row; a row of group -1 is an
+// item of its own.
+double coinciding(const data::Features& rows, const std::vector<int32_t>& groups) {
   struct Row {
     size_t hash;
     std::string_view bytes;
-    int64_t item;
+    int64_t item;  // the group; below 0: the row's own
   };
   std::vector<Row> sorted;
   for (int64_t i = 0; i < rows.rows; ++i) {
     const std::string_view bytes(reinterpret_cast<const char*>(rows.row(i)),
                                  static_cast<size_t>(rows.columns) * sizeof(float));
-    sorted.push_back({std::hash<std::string_view>()(bytes), bytes, items.empty() ? i : items[static_cast<size_t>(i)]});
+    const int64_t group = groups.empty() ? -1 : groups[static_cast<size_t>(i)];
+    sorted.push_back({std::hash<std::string_view>()(bytes), bytes, group < 0 ? -1 - i : group});
   }
   std::sort(sorted.begin(), sorted.end(), [](const Row& a, const Row& b) {
     return std::tie(a.hash, a.bytes, a.item) < std::tie(b.hash, b.bytes, b.item);
@@ -143,11 +131,10 @@ double coinciding(const data::Features& rows, const std::vector<int64_t>& items)
 }  // namespace
 
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
-                    const std::vector<int32_t>& labels, const std::vector<int64_t>& groups) {
-  const std::vector<int64_t> items = items_of(groups);
-  return {rank(context, a, v, labels, items),
-          rank(context, v, a, labels, items),
-          {coinciding(a, items), coinciding(v, items)}};
+                    const std::vector<int32_t>& labels, const std::vector<int32_t>& groups) {
+  return {rank(context, a, v, labels, groups),
+          rank(context, v, a, labels, groups),
+          {coinciding(a, groups), coinciding(v, groups)}};
 }
 
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {

@@ -12,6 +12,6 @@ Evaluation evaluate(duet_context* context, const Model& model, const data::Split
 // The same of embeddings that are there already; row i of a and row i of v are a pair. groups: empty, or one a row:
 // rows of one group are one item, a row of group -1 is an item of its own.
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
-                    const std::vector<int32_t>& labels, const std::vector<int64_t>& groups = {});
+                    const std::vector<int32_t>& labels, const std::vector<int32_t>& groups = {});
 
 }  // namespace duet

@@ -68,6 +68,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       resident_(device.holds(static_cast<int64_t>(sizeof(float)) * train.rows() *
                              (train.features[0].columns + train.features[1].columns))),
       labels_(context(), labels),
+      groups_(context(), std::span(train.groups)),
       mail_values_(context(), kSlots * kMailValues),
       mail_integers_(context(), kSlots * kMailIntegers),
       mail_indices_(context(), kSlots * mail_rows()),
@@ -319,19 +320,34 @@ void TrainingStep::begin(int64_t rows) {
 }
 
 TrainingStep::Batch TrainingStep::gather(int64_t rows) {
-  const Indices numbers = rows_of_batch(rows), places = places_of_batch(rows);
-  auto* labels = tape_.array<int32_t>(rows);
-  const Labels all{labels_.data(), labels_.size()};
+  const Indices numbers = rows_of_batch(rows);
   const std::array<Tensor, 2> sources = {features_[0], features_[1]};
+  Batch batch;
+  batch.rows = numbers;
+  if (groups_.size() > 0) batch.groups = gather(groups_, rows);
   if (resident_) {
+    auto* labels = tape_.array<int32_t>(rows);
+    const Labels all{labels_.data(), labels_.size()};
     const auto [x_a, x_v] = ops::gather_batch(tape_, sources, numbers, all, labels);
-    return {x_a, x_v, {labels, rows}, numbers};
+    batch.x_a = x_a, batch.x_v = x_v;
+    batch.labels = {labels, rows};
+  } else {
+    batch.labels = gather(labels_, rows);
+    const auto [x_a, x_v] = ops::gather_batch(tape_, sources, places_of_batch(rows));
+    batch.x_a = x_a, batch.x_v = x_v;
   }
-  succeed(duet_gather_labels(context(),
-                             sized<duet_gather_labels_inputs>({.source = all.vector(), .indices = numbers.vector()}),
-                             sized<duet_gather_labels_outputs>({.labels = duet_i32_vector(labels, rows)})));
-  const auto [x_a, x_v] = ops::gather_batch(tape_, sources, places);
-  return {x_a, x_v, {labels, rows}, numbers};
+  return batch;
+}
+
+// Numbers of the batch's rows.
+Labels TrainingStep::gather(const DeviceArray<int32_t>& from, int64_t rows) {
+  auto* const to = tape_.array<int32_t>(rows);
+  succeed(
+      duet_gather_labels(context(),
+                         sized<duet_gather_labels_inputs>({.source = duet_i32_const_vector(from.data(), from.size()),
+                                                           .indices = rows_of_batch(rows).vector()}),
+                         sized<duet_gather_labels_outputs>({.labels = duet_i32_vector(to, rows)})));
+  return {to, rows};
 }
 
 TrainingStep::Forward TrainingStep::forward(int64_t rows) {

@@ -101,7 +101,7 @@ class TrainingStep {
  private:
   struct Batch {
     Tensor x_a, x_v;
-    Labels labels;
+    Labels labels, groups;  // groups: no data where the split has none
     Indices rows;
   };
   struct Heads {
@@ -157,6 +157,7 @@ class TrainingStep {
   void end_phase(const char* name);
   void begin(int64_t rows);
   Batch gather(int64_t rows);
+  Labels gather(const DeviceArray<int32_t>& from, int64_t rows);
   void read(const Batch& batch, Heads& student, Heads& teacher);
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
@@ -193,7 +194,7 @@ class TrainingStep {
   std::array<OwningTensor, data::kModalities> on_device_;
   std::array<std::optional<PinnedArray<float>>, data::kModalities> sent_;
   std::unique_ptr<duet_event, DestroyEvent> arrived_;
-  DeviceArray<int32_t> labels_;
+  DeviceArray<int32_t> labels_, groups_;
 
   // The mail of kernels/step/step.h, in memory that both sides reach, and what a step has taken of it.
   PinnedArray<float> mail_values_;

@@ -162,9 +162,14 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
   Tensor bias;
   switch (options.kind) {
     case DUET_CONTRASTIVE_KIND_MULTI_POSITIVE:
-      options.class_a = options.class_v = supervision.class_q.matrix();
-      options.trust_a = options.trust_v = supervision.trust.vector();
-      options.paired = 1;
+      // The baseline has no teacher to ask for the class of a row without a label.
+      if (psd_) {
+        options.class_a = options.class_v = supervision.class_q.matrix();
+        options.trust_a = options.trust_v = supervision.trust.vector();
+        options.paired = 1;
+      } else if (labelled_) {
+        options.labels_a = options.labels_v = batch.labels.vector();
+      }
       break;
     case DUET_CONTRASTIVE_KIND_SIGMOID:
       bias = model_.learned_bias() ? model_.parameters().student()[*model_.learned_bias()] : constant(kPairBias);

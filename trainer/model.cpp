@@ -22,6 +22,7 @@ namespace {
 constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
 constexpr const char* kLogLossScale = "log_loss_scale";
 constexpr const char* kLossBias = "loss_bias";
+constexpr const char* kClassNames = "class_names";
 constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
 duet_activation_kind activation_kind(const std::string& name) {
@@ -78,6 +79,25 @@ std::vector<int64_t> read_class_values(const SafetensorsFile& file, const std::s
   usage_require(std::ranges::adjacent_find(values, std::greater_equal()) == values.end(), path,
                 ": class_values are not ascending");
   return values;
+}
+
+// None where labels are numbers.
+std::vector<std::string> read_class_names(const SafetensorsFile& file, size_t classes, const std::string& path) {
+  const auto found = file.metadata().find(kClassNames);
+  if (found == file.metadata().end()) return {};
+  std::vector<std::string> names;
+  try {
+    const nlohmann::json list = read_json(found->second);
+    bool sound = list.is_array() && list.size() == classes;
+    for (const nlohmann::json& name : list) sound = sound && name.is_string();
+    usage_require(sound, path, ": not a duet model: ", kClassNames, ": expected a list of ", classes, " strings");
+    for (const nlohmann::json& name : list) names.push_back(name.get<std::string>());
+  } catch (const JsonError& error) {
+    throw UsageError(text(path, ": not a duet model: ", kClassNames, ": ", error.with_key()));
+  }
+  usage_require(std::ranges::adjacent_find(names, std::greater_equal()) == names.end(), path, ": ", kClassNames,
+                " are not ascending");
+  return names;
 }
 
 // The first models, of 0.1.0, have no number.
@@ -146,6 +166,7 @@ void Model::save(const std::filesystem::path& path) const {
   Metadata metadata = {{kFormatKey, std::to_string(kModelFormat)},
                        {"duet_version", duet_version()},
                        {"config", to_json(description_.config).dump()}};
+  if (!description_.class_names.empty()) metadata[kClassNames] = nlohmann::json(description_.class_names).dump();
   for (size_t side = 0; side < kSides.size(); ++side) {
     const data::Preprocessing& inputs = description_.inputs[side];
     const std::string name = kSides[side];
@@ -190,6 +211,7 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
                     ".mean has ", inputs.mean.size(), " values, input_", suffix, ".scale ", inputs.scale.size());
     }
     description.class_values = read_class_values(file, name);
+    description.class_names = read_class_names(file, description.class_values.size(), name);
     auto model = std::make_unique<Model>(std::move(description), context);
     const bool converts = model->learned_scale_ && !file.find(kLogLossScale) && file.find(kLossScale);
     read_parameters(file, model->parameters_, ParameterKind::teacher, "", converts ? kLogLossScale : "");
@@ -202,8 +224,8 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
   });
 }
 
-data::Features Model::embed(duet_context* context, int modality, const data::Features& features,
-                            int64_t block_rows) const {
+data::Features Model::embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
+                            int64_t first_row) const {
   data::Features embeddings(features.rows, description_.config.embedding_dim);
   Tape tape(context);
   const NoGradient no_gradient(tape);
@@ -219,7 +241,8 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
                  static_cast<const float*>(block.data));
     for (int64_t i = 0; i < rows; ++i) {
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
-        throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ", first + i,
+        throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ",
+                                      first_row + first + i,
                                       ": its embedding is not finite: the model's weights are too large for it"));
     }
   }

@@ -13,10 +13,10 @@
 //       float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
 //   class_values
 //       int64, the label of each class, ascending
-// and as metadata: format (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a,
-// scaling_v.
-// A model of 0.1.0 has float32 for float64, scales in float32, and lacks class_values and format, its classes being 0
-// to C - 1. It holds loss_scale, 1 / temperature, for log_loss_scale.
+// and as metadata: class_names (a JSON list, in the order of class_values), where labels are names; format
+// (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v. A model of 0.1.0 has
+// float32 for float64, scales in float32, and lacks class_values and format, its classes being 0 to C - 1. It holds
+// loss_scale, 1 / temperature, for log_loss_scale.
 #pragma once
 
 #include <array>
@@ -37,7 +37,8 @@ struct ModelDescription {
   Config config;
   std::array<std::string, data::kModalities> modalities;
   std::array<data::Preprocessing, data::kModalities> inputs;
-  std::vector<int64_t> class_values;  // the label of each class, ascending
+  std::vector<int64_t> class_values;     // the label of each class, ascending
+  std::vector<std::string> class_names;  // the same where labels are names; else empty
 
   int64_t classes() const { return static_cast<int64_t>(class_values.size()); }
   int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
@@ -68,6 +69,7 @@ class Model {
 
   const ModelDescription& description() const { return description_; }
   ParameterStore& parameters() { return parameters_; }
+  const ParameterStore& parameters() const { return parameters_; }
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
@@ -76,7 +78,9 @@ class Model {
 
   // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
   // EmbeddingNotFinite, naming modality and row, where one is not finite.
-  data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows) const;
+  // first_row: what its first row is called then.
+  data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
+                       int64_t first_row = 0) const;
 
  private:
   ModelDescription description_;

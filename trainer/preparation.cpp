@@ -4,16 +4,16 @@
 
 #include "data/label_hiding.h"
 #include "data/samples/samples.h"
+#include "data/source_files.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
 namespace {
 
-// folder empty: the digits embedded in the program.
+// Empty: the digits embedded in the program.
 std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder, const Config& config) {
   if (folder.empty()) return std::make_unique<data::SampleFiles>();
-  return std::make_unique<data::FolderFiles>(
-      folder, config.accept_fortran_order ? data::FortranOrder::accept : data::FortranOrder::refuse);
+  return data::open_dataset(folder, config.map, data::parse_pooling(config.pool, "pool"));
 }
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
@@ -55,6 +55,7 @@ Preparation prepare(const Config& config) {
     description.config.modalities.assign(made.dataset.modalities.begin(), made.dataset.modalities.end());
     description.modalities = made.dataset.modalities;
     description.class_values.assign(made.dataset.class_values().begin(), made.dataset.class_values().end());
+    description.class_names.assign(made.dataset.class_names().begin(), made.dataset.class_names().end());
     description.inputs = made.dataset.inputs;
     description.config.scaling_a = data::scaling_name(description.inputs[0].scaling);
     description.config.scaling_v = data::scaling_name(description.inputs[1].scaling);
@@ -70,7 +71,7 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
   return reading_input([&] {
     const ModelDescription& description = model.description();
     return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs,
-                            description.class_values);
+                            {description.class_values, description.class_names});
   });
 }
 

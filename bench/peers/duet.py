@@ -1,6 +1,10 @@
-"""The C interface of duet (kernels/duet.h) through ctypes, as far as the comparisons need it: the very arrays that the peers read."""
+"""The C interface of duet (kernels/duet.h) through ctypes, as far as the comparisons need it.
+
+The layout of its structs is that of tests/c_api/offsets.txt, which a test holds against the header.
+"""
 import ctypes
 from ctypes import Structure, addressof, byref, c_float, c_int, c_int32, c_int64, c_size_t, c_void_p, sizeof
+from pathlib import Path
 
 import numpy as np
 
@@ -8,10 +12,12 @@ INNER, SQEUCLIDEAN, EUCLIDEAN, COSINE = range(4)
 INFONCE = 0
 ALL = 0
 DTYPES = {np.dtype(np.float32): 0, np.dtype(np.int32): 3, np.dtype(np.int64): 4}
+OFFSETS = Path(__file__).resolve().parents[2] / "tests/c_api/offsets.txt"
 
 
 class Matrix(Structure):
-    _fields_ = [("data", c_void_p), ("rows", c_int64), ("columns", c_int64), ("row_stride", c_int64), ("dtype", c_int), ("reserved", c_int32)]
+    _fields_ = [("data", c_void_p), ("rows", c_int64), ("columns", c_int64), ("row_stride", c_int64), ("dtype", c_int),
+                ("reserved", c_int32)]
 
 
 class Vector(Structure):
@@ -22,58 +28,28 @@ class Workspace(Structure):
     _fields_ = [("data", c_void_p), ("bytes", c_size_t)]
 
 
-class ContextOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("device", c_int), ("device_index", c_int32), ("threads", c_int32), ("precision", c_int), ("stream", c_void_p),
-                ("faults", c_void_p), ("small_rows", c_int64)]
+def _structs():
+    """A ctypes struct for each of the table: views, integers and pointers by their size, floats by name."""
+    layouts = {}
+    for line in OFFSETS.read_text().splitlines():
+        name, number = line.split()
+        if line.startswith(" "):
+            fields.append((name, int(number)))
+        else:
+            layouts[name] = int(number), (fields := [])
+    kinds = {sizeof(kind): kind for kind in (Matrix, Vector, c_int64, c_int32)}
+    structs = {}
+    for struct, (size, fields) in layouts.items():
+        ends = [offset for _, offset in fields[1:]] + [size]
+        sizes = [end - begin for (_, begin), end in zip(fields, ends)]
+        if all(each in kinds for each in sizes):
+            structs[struct] = type(struct, (Structure,), {
+                "_fields_": [(name, c_float if name == "margin" else kinds[each])
+                             for (name, _), each in zip(fields, sizes)]})
+    return structs
 
 
-def _struct(name, fields):
-    """A struct of the interface: struct_size first; matrices, vectors, scalars and pointers by the words that stand before each group of names."""
-    kinds = {"m": Matrix, "v": Vector, "i32": c_int32, "i64": c_int64, "enum": c_int, "f32": c_float, "p": c_void_p}
-    members = [("struct_size", c_size_t)]
-    for group in fields.split(";"):
-        kind, *names = group.split()
-        members += [(each, kinds[kind]) for each in names]
-    return type(name, (Structure,), {"_fields_": members})
-
-
-DistanceInputs = _struct("DistanceInputs", "m x y; enum metric; i32 reserved")
-DistanceOutputs = _struct("DistanceOutputs", "m distances")
-DistanceGradients = _struct("DistanceGradients", "m distances grad_distances grad_x grad_y")
-AlignmentInputs = _struct("AlignmentInputs", "m a v; v scale; enum score; i32 reserved")
-AlignmentOutputs = _struct("AlignmentOutputs", "v lse_row lse_column")
-ContrastiveInputs = _struct(
-    "ContrastiveInputs",
-    "m a v class_a class_v; v trust_a trust_v scale bias grad_factor_a grad_factor_v labels_a labels_v group_a group_v; i64 first_row first_column;"
-    "enum kind; i32 paired exclude_own; f32 margin")
-DistillationInputs = _struct(
-    "DistillationInputs",
-    "m student_a student_v teacher_a teacher_v class_a class_v; v trust_a trust_v kappa_a kappa_v scale teacher_scale; i64 first_row first_column;"
-    "i32 paired reserved")
-PairOutputs = _struct("PairOutputs", "v row_loss column_loss; m row_statistics column_statistics")
-DistillationGradients = _struct(
-    "DistillationGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale")
-ContrastiveGradients = _struct(
-    "ContrastiveGradients", "m row_statistics column_statistics; v row_weight column_weight; m grad_a grad_v; v grad_scale grad_bias")
-MiningInputs = _struct(
-    "MiningInputs",
-    "m x y; v labels_x labels_y group_x group_y; i64 first_row first_column; p draw; enum metric; f32 margin; i32 exclude_own reserved")
-MiningHardSide = _struct("MiningHardSide", "v positive_index negative_index positive_distance negative_distance")
-MiningHardOutputs = _struct("MiningHardOutputs", "p rows columns")
-RetrievalInputs = _struct(
-    "RetrievalInputs",
-    "m queries gallery; v query_labels gallery_labels query_groups gallery_groups cutoffs; i64 first_row first_column; i32 paired reserved")
-RetrievalOutputs = _struct(
-    "RetrievalOutputs",
-    "v relevant average_precision precision_at_r precision_over_cutoffs; m recall precision_recall; v matching; m pair_recall")
-TripletInputs = _struct(
-    "TripletInputs",
-    "m x y class_x class_y; v trust_x trust_y labels_x labels_y group_x group_y; i64 first_row first_column; p draw; enum metric mining; f32 margin; i32 paired exclude_own reserved")
-TripletOutputs = _struct("TripletOutputs", "v row_loss row_active; m sum_x sum_y")
-TripletGradients = _struct("TripletGradients", "v active grad_loss; m grad_x grad_y")
-TripletLossInputs = _struct("TripletLossInputs", "v row_loss row_active")
-TripletLossOutputs = _struct("TripletLossOutputs", "v loss active")
-TripletSums = _struct("TripletSums", "m sum_x sum_y")
+STRUCTS = _structs()
 
 
 def view(array):
@@ -86,10 +62,13 @@ def view(array):
 
 
 def make(kind, /, **values):
-    """A struct of the interface, arrays as views; it keeps the arrays alive."""
+    """duet_<kind> with arrays as views; it keeps the arrays alive."""
+    kind = STRUCTS["duet_" + kind]
     out = kind(struct_size=sizeof(kind))
     out.arrays = [value for value in values.values() if isinstance(value, np.ndarray)]
     for name, value in values.items():
+        if not hasattr(kind, name):
+            raise AttributeError(f"{kind.__name__} has no field {name}")
         setattr(out, name, view(value) if isinstance(value, np.ndarray) else value)
     return out
 
@@ -102,7 +81,7 @@ class Duet:
         self.library.duet_last_error.restype = ctypes.c_char_p
         self.library.duet_version.restype = ctypes.c_char_p
         self.context = c_void_p()
-        self.call("context_create", byref(make(ContextOptions, threads=threads)), byref(self.context))
+        self.call("context_create", byref(make("context_options", threads=threads)), byref(self.context))
 
     def call(self, name, *arguments):
         if getattr(self.library, "duet_" + name)(*arguments):

@@ -1,5 +1,6 @@
 #include "data/samples/samples.h"
 
+#include "data/npy.h"
 #include "kernels/core/error.h"
 
 // The files themselves, between two symbols each, in the read-only data of the program. DUET_DIGITS is their folder.
@@ -18,30 +19,30 @@ EMBED(digits_test_labels, "test/labels.npy")
 namespace duet::data {
 namespace {
 
-struct Array {
+struct EmbeddedArray {
   const char *split, *name;
   const std::byte *first, *end;
 };
 
 #define DIGITS(split, array) \
-  Array { #split, #array, duet_digits_##split##_##array, duet_digits_##split##_##array##_end }
+  EmbeddedArray { #split, #array, duet_digits_##split##_##array, duet_digits_##split##_##array##_end }
 
-constexpr Array kArrays[] = {DIGITS(train, audio), DIGITS(train, labels), DIGITS(train, visual),
-                             DIGITS(test, audio),  DIGITS(test, labels),  DIGITS(test, visual)};
+constexpr EmbeddedArray kArrays[] = {DIGITS(train, audio), DIGITS(train, labels), DIGITS(train, visual),
+                                     DIGITS(test, audio),  DIGITS(test, labels),  DIGITS(test, visual)};
 
 }  // namespace
 
 std::vector<std::string> SampleFiles::arrays(const std::string& split) const {
   std::vector<std::string> names;
-  for (const Array& array : kArrays)
+  for (const EmbeddedArray& array : kArrays)
     if (split == array.split) names.push_back(array.name);
   return names;
 }
 
-NpyFile SampleFiles::open(const std::string& split, const std::string& name) const {
-  for (const Array& array : kArrays)
+StoredArray SampleFiles::open(const std::string& split, const std::string& name) const {
+  for (const EmbeddedArray& array : kArrays)
     if (split == array.split && name == array.name)
-      return {std::nullopt, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
+      return {nullptr, parse_npy({array.first, array.end}, place(split) + "/" + name + ".npy")};
   throw Error(DUET_STATUS_INVALID_ARGUMENT, text(place(split), ": no array '", name, "'"));
 }
 

@@ -12,7 +12,7 @@ class SampleFiles final : public DatasetFiles {
   std::string name() const override { return "digits (built in)"; }
   std::string place(const std::string& split) const override { return "built-in digits, " + split; }
   std::vector<std::string> arrays(const std::string& split) const override;
-  NpyFile open(const std::string& split, const std::string& array) const override;
+  StoredArray open(const std::string& split, const std::string& array) const override;
 };
 
 }  // namespace duet::data

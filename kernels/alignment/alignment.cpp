@@ -10,10 +10,16 @@ namespace {
 AlignmentInputs check(const duet_alignment_inputs* given, Arguments& arguments) {
   const duet_alignment_inputs inputs = load(given, "inputs");
   const duet_metric score = enumerator(inputs.score, "inputs.score", DUET_METRIC_INNER, DUET_METRIC_COSINE);
-  require_reserved(inputs.reserved, "inputs.reserved");
-  const auto a = arguments.side(inputs.a, "inputs.a", kAny);
-  return {score, a, arguments.side(inputs.v, "inputs.v", a.columns),
-          arguments.vector<const float>(inputs.scale, "inputs.scale", 1)};
+  const auto a = arguments.side(inputs.a, "inputs.a", kAny), v = arguments.side(inputs.v, "inputs.v", a.columns);
+  check_first(inputs.first_row, a.rows, "inputs", ".first_row");
+  check_first(inputs.first_column, v.rows, "inputs", ".first_column");
+  return {score,
+          a,
+          v,
+          arguments.vector<const float>(inputs.scale, "inputs.scale", 1),
+          inputs.exclude_own != 0,
+          inputs.first_row,
+          inputs.first_column};
 }
 
 // Raw: the gradients of either backward pass.
@@ -37,19 +43,20 @@ duet_status duet_alignment_workspace(const duet_context* context, const duet_ali
     Arguments arguments(Look::shapes);
     const AlignmentInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_alignment_forward(duet_context* context, const duet_alignment_inputs* inputs,
                                    const duet_alignment_outputs* outputs, duet_workspace workspace) {
   return guard("alignment_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const AlignmentInputs checked = check(inputs, arguments);
     const auto row = arguments.vector<float>(raw.lse_row, "outputs.lse_row", checked.a.rows, Need::optional);
     const auto column = arguments.vector<float>(raw.lse_column, "outputs.lse_column", checked.v.rows, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::alignment_forward(*context, checked, row, column, workspace); },
         [&] { cuda::alignment_forward(*context, checked, row, column, workspace); });
@@ -59,7 +66,7 @@ duet_status duet_alignment_forward(duet_context* context, const duet_alignment_i
 duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs,
                                     const duet_alignment_gradients* gradients, duet_workspace workspace) {
   return guard("alignment_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const AlignmentInputs checked = check(inputs, arguments);
     const auto grad_row =
@@ -72,6 +79,7 @@ duet_status duet_alignment_backward(duet_context* context, const duet_alignment_
                                                       grad_column ? Need::required : Need::optional);
     const AlignmentGradients gradients = check(checked, raw, arguments);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context,
         [&] { cpu::alignment_backward(*context, checked, row, column, grad_row, grad_column, gradients, workspace); },
@@ -83,13 +91,14 @@ duet_status duet_alignment_probabilities(duet_context* context, const duet_align
                                          const duet_alignment_probabilities_outputs* outputs,
                                          duet_workspace workspace) {
   return guard("alignment_probabilities", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const AlignmentInputs checked = check(inputs, arguments);
     const auto row = arguments.vector<const float>(raw.lse_row, "outputs.lse_row", checked.a.rows);
     const auto out =
         arguments.matrix<float>(raw.probabilities, "outputs.probabilities", checked.a.rows, checked.v.rows);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::alignment_probabilities(*context, checked, row, out, workspace); },
         [&] { cuda::alignment_probabilities(*context, checked, row, out, workspace); });
@@ -100,7 +109,7 @@ duet_status duet_alignment_probabilities_backward(duet_context* context, const d
                                                   const duet_alignment_probabilities_gradients* gradients,
                                                   duet_workspace workspace) {
   return guard("alignment_probabilities_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const AlignmentInputs checked = check(inputs, arguments);
     const auto p =
@@ -109,6 +118,7 @@ duet_status duet_alignment_probabilities_backward(duet_context* context, const d
                                                     checked.a.rows, checked.v.rows);
     const AlignmentGradients gradients = check(checked, raw, arguments);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); },
         [&] { cuda::alignment_probabilities_backward(*context, checked, p, grad, gradients, workspace); });

@@ -1,6 +1,8 @@
 /* Alignment (METHOD.md 4): scores s_ij = scale a_i.v_j, or -scale dist(a_i, v_j), and their log-sum-exps over rows and
    over columns in one sweep. An empty sum is -inf. Parts of a batch merge by log-add-exp.
    probabilities (n x m): P_ij = exp(s_ij - lse_row_i), the one call that stores a matrix.
+   With exclude_own the own pair, of equal global indices, takes no part: it is in no sum, its P and its gradient are 0,
+   and its d loss/dP is not read into anything. A row of which nothing is left has the sum -inf.
    Backward takes d loss/d lse_row and d loss/d lse_column, and lse_row, lse_column of the whole batch where their
    gradient is given. probabilities_backward takes P and d loss/dP likewise. Both add into grad_a, grad_v and
    grad_scale; null: not computed. NaN in a row gives NaN in its sums. Same inputs, same bits.
@@ -19,11 +21,13 @@ extern "C" {
 
 typedef struct duet_alignment_inputs {
   size_t struct_size;      /* set by DUET_ALIGNMENT_INPUTS_INIT */
-  duet_const_matrix a;     /* n x d, float32 */
-  duet_const_matrix v;     /* m x d, float32 */
+  duet_const_matrix a;     /* n x d, features: view.h */
+  duet_const_matrix v;     /* m x d, features */
   duet_const_vector scale; /* 1, float32: 1 / temperature */
+  int64_t first_row;       /* global index of row 0 of a, 0 or more; says nothing without exclude_own */
+  int64_t first_column;    /* global index of row 0 of v, 0 or more */
   duet_metric score;       /* DUET_METRIC_INNER: the inner product; a distance: minus it */
-  int32_t reserved;        /* 0 */
+  int32_t exclude_own;     /* not 0: rows of equal global index take no part with each other */
 } duet_alignment_inputs;
 #define DUET_ALIGNMENT_INPUTS_INIT DUET_INIT(duet_alignment_inputs, )
 typedef struct duet_alignment_outputs {

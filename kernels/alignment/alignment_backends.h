@@ -11,6 +11,8 @@ struct AlignmentInputs {
   duet_metric score;
   Matrix<const float> a, v;  // n x d, m x d
   Vector<const float> scale;
+  bool exclude_own;
+  int64_t first_row, first_column;
 };
 
 struct AlignmentGradients {

@@ -31,6 +31,18 @@ struct Scratch {
   ProbabilityRow* row_sums;  // n
 };
 
+// The own pairs, where they take no part.
+struct ExcludedPairs {
+  bool any;
+  int64_t own;  // row i and column i + own are one pair
+
+  explicit ExcludedPairs(const AlignmentInputs& in) : any(in.exclude_own), own(in.first_row - in.first_column) {}
+  template <class T>
+  __device__ __forceinline__ OwnPairs in_tile(const TilePlace& place) const {
+    return own_pairs<T>(any, own, place);
+  }
+};
+
 // A distance counts negatively.
 __device__ __forceinline__ float signed_scale(duet_metric score, const float* scale) {
   return score == DUET_METRIC_INNER ? *scale : -*scale;
@@ -52,6 +64,7 @@ struct AlignmentForward {
   static constexpr bool kAlone = true;
   DistanceView rows;
   const float *scale, *longest;
+  ExcludedPairs excluded;
   SweepPartials sums;
 
   int steps() const { return rows.x.steps(); }
@@ -63,6 +76,7 @@ struct AlignmentForward {
     const float factor = kLog2E * signed_scale(rows.metric, scale);
     T::for_each(scores, [&](float& score) { score = __fmul_rn(score, factor); });  // as scale_dots
     T::fill_outside(place.rows, place.columns, -INFINITY, scores);
+    replace_own<T>(excluded.in_tile<T>(place), -INFINITY, scores);
     const bool bounded = is_bounded(rows.metric, longest, *scale);
     accumulate_exponentials<T, false>(loop.scratch(), place, bounded, scores, scores, sums);
   }
@@ -90,6 +104,11 @@ __device__ __forceinline__ SoftmaxWeight softmax_weight(Vector<const float> lse,
   return {kLog2E * log_sum, taking_part(w, log_sum)};
 }
 
+// The tile's row that forms an excluded own pair with a column; -1: none.
+__device__ __forceinline__ int excluded_row_of(const OwnPairs& excluded, int column) {
+  return excluded.any ? column - excluded.offset : -1;
+}
+
 // d loss/d score from the log-sum-exps of rows and columns.
 template <class T>
 struct LogSumGradient {
@@ -97,18 +116,20 @@ struct LogSumGradient {
   const TilePlace& place;
   Vector<const float> lse_column, weight_column;
   float* scale_sum;  // of d loss/d score times distance
+  OwnPairs excluded;
   SoftmaxWeight rows[T::kThreadRows];
 
   struct Column {
     const LogSumGradient& of;
     bool inside;
+    int excluded_row;  // of the tile, that takes no part; below 0: none
     SoftmaxWeight column;
     // A choice at the end and not a branch at the start: the branches of 128 elements would be what the epilogue mostly
     // does.
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       const float score = of.scale * kLog2E * distance;
       const float g = of.rows[r].of(score) + column.of(score);
-      const bool taken = inside && T::row(r) < of.place.rows;
+      const bool taken = inside && T::row(r) < of.place.rows && T::row(r) != excluded_row;
       *of.scale_sum =
           taken && g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, taken ? of.scale * g : 0};
@@ -116,7 +137,8 @@ struct LogSumGradient {
   };
   __device__ __forceinline__ Column column(int c) const {
     const bool inside = T::column(c) < place.columns;
-    return {*this, inside, softmax_weight(lse_column, weight_column, place.first_column + T::column(c), inside)};
+    return {*this, inside, excluded_row_of(excluded, T::column(c)),
+            softmax_weight(lse_column, weight_column, place.first_column + T::column(c), inside)};
   }
 };
 
@@ -134,6 +156,7 @@ struct AlignmentGradient {
   DistanceView rows;
   const float* scale;
   Vector<const float> lse_row, lse_column, weight_row, weight_column;
+  ExcludedPairs excluded;
   DistanceGradientView out;
   double* scale_sums;
 
@@ -142,7 +165,8 @@ struct AlignmentGradient {
     typename T::Values values;
     fill_distances<T>(shared, rows, place, values);
     float scale_sum = 0;
-    LogSumGradient<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum, {}};
+    LogSumGradient<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum,
+                             excluded.in_tile<T>(place),       {}};
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r)
       scores.rows[r] = softmax_weight(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
@@ -155,6 +179,7 @@ struct Probabilities {
   DistanceView rows;
   const float* scale;
   Vector<const float> lse_row;
+  ExcludedPairs excluded;
   Matrix<float> to;
 
   int steps() const { return rows.x.steps(); }
@@ -172,25 +197,28 @@ struct Probabilities {
       for (int c = 0; c < T::kThreadColumns; ++c)
         values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));
     }
+    replace_own<T>(excluded.in_tile<T>(place), 0, values);
     T::store(values, to.data + place.first_row * to.stride + place.first_column, to.stride, place.rows, place.columns);
   }
 };
 
-// A warp a row.
+// A warp a row; an excluded own pair's dP is not read.
 constexpr int kRowThreads = 128;
 __global__ void __launch_bounds__(kRowThreads)
-    row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ProbabilityRow* rows) {
+    row_sums_kernel(Matrix<const float> p, Matrix<const float> grad, ExcludedPairs excluded, ProbabilityRow* rows) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kRowThreads / 32) + threadIdx.x / 32;
   if (i >= p.rows) return;
   const float *const of = p.row(i), *const given = grad.row(i);
+  const int64_t own = excluded.any ? i + excluded.own : -1;
   const int64_t lane = threadIdx.x & 31;
   Placed largest{-1, -1};  // at -1: none
   for (int64_t j = lane; j < p.columns; j += 32)
-    if (of[j] > largest.value) largest = {of[j], j};
+    if (j != own && of[j] > largest.value) largest = {of[j], j};
   largest = warp_reduce(largest, LargerFirst());
   const double pivot = largest.at < 0 ? 0 : given[largest.at];  // none where all are NaN
   double rest = 0;
-  for (int64_t j = lane; j < p.columns; j += 32) rest += of[j] * (pivot - given[j]);
+  for (int64_t j = lane; j < p.columns; j += 32)
+    if (j != own) rest += of[j] * (pivot - given[j]);
   rest = warp_sum(rest);
   if (lane == 0) rows[i] = {static_cast<float>(pivot), static_cast<float>(rest)};
 }
@@ -201,13 +229,14 @@ struct StoredProbabilities {
   const TilePlace& place;
   Matrix<const float> p, grad;
   float* scale_sum;
+  OwnPairs excluded;
   ProbabilityRow rows[T::kThreadRows];
 
   struct Column {
     const StoredProbabilities& of;
-    int column;
+    int column, excluded_row;
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
-      if (T::row(r) >= of.place.rows || column >= of.place.columns) return {1, 0};
+      if (T::row(r) >= of.place.rows || column >= of.place.columns || T::row(r) == excluded_row) return {1, 0};
       const int64_t i = of.place.first_row + T::row(r), j = of.place.first_column + column;
       const float g = __ldg(of.p.data + i * of.p.stride + j) *
                       ((__ldg(of.grad.data + i * of.grad.stride + j) - of.rows[r].pivot) + of.rows[r].rest);
@@ -215,13 +244,16 @@ struct StoredProbabilities {
       return {distance, of.scale * g};
     }
   };
-  __device__ __forceinline__ Column column(int c) const { return {*this, T::column(c)}; }
+  __device__ __forceinline__ Column column(int c) const {
+    return {*this, T::column(c), excluded_row_of(excluded, T::column(c))};
+  }
 };
 
 struct ProbabilitiesGradient {
   DistanceView rows;
   const float* scale;
   Matrix<const float> p, grad_p;
+  ExcludedPairs excluded;
   const ProbabilityRow* row_sums;
   DistanceGradientView out;
   double* scale_sums;
@@ -231,7 +263,8 @@ struct ProbabilitiesGradient {
     typename T::Values values;
     fill_distances<T>(shared, rows, place, values);
     float scale_sum = 0;
-    StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum, {}};
+    StoredProbabilities<T> scores{signed_scale(rows.metric, scale), place, p, grad_p, &scale_sum,
+                                  excluded.in_tile<T>(place),       {}};
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r)
       scores.rows[r] = T::row(r) < place.rows ? row_sums[place.first_row + T::row(r)] : ProbabilityRow{0, 0};
@@ -271,7 +304,8 @@ void alignment_forward(const duet_context& context, const AlignmentInputs& input
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.longest, scratch.sums.partials()};
+  const AlignmentForward forward{scratch.rows.view(), inputs.scale.data, scratch.longest, ExcludedPairs(inputs),
+                                 scratch.sums.partials()};
   store_longest(context, {scratch.rows.norms_x().square, scratch.n}, {scratch.rows.norms_y().square, scratch.m},
                 scratch.longest);
   with_single_tile(context, [&](auto tile) {
@@ -289,9 +323,15 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   backward(context, inputs, gradients, scratch, [&] {
-    return AlignmentGradient{
-        scratch.rows.view(),      inputs.scale.data,        lse_row, lse_column, grad_lse_row, grad_lse_column,
-        scratch.gradients.view(), scratch.scale_sums.data()};
+    return AlignmentGradient{scratch.rows.view(),
+                             inputs.scale.data,
+                             lse_row,
+                             lse_column,
+                             grad_lse_row,
+                             grad_lse_column,
+                             ExcludedPairs(inputs),
+                             scratch.gradients.view(),
+                             scratch.scale_sums.data()};
   });
 }
 
@@ -301,7 +341,7 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   scratch.rows.prepare(context, inputs.a, inputs.v);
-  const Probabilities forward{scratch.rows.view(), inputs.scale.data, lse_row, probabilities};
+  const Probabilities forward{scratch.rows.view(), inputs.scale.data, lse_row, ExcludedPairs(inputs), probabilities};
   with_single_tile(context, [&](auto tile) {
     sweep_forward<decltype(tile)>(context, scratch.n, scratch.m, scratch.shape.block_rows, forward);
   });
@@ -314,11 +354,11 @@ void alignment_probabilities_backward(const duet_context& context, const Alignme
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
   DUET_LAUNCH(row_sums_kernel, ceil_div(probabilities.rows, kRowThreads / 32), kRowThreads, 0, context.stream)
-  (probabilities, grad_probabilities, scratch.row_sums);
+  (probabilities, grad_probabilities, ExcludedPairs(inputs), scratch.row_sums);
   backward(context, inputs, gradients, scratch, [&] {
-    return ProbabilitiesGradient{scratch.rows.view(),      inputs.scale.data, probabilities,
-                                 grad_probabilities,       scratch.row_sums,  scratch.gradients.view(),
-                                 scratch.scale_sums.data()};
+    return ProbabilitiesGradient{scratch.rows.view(),      inputs.scale.data,        probabilities,
+                                 grad_probabilities,       ExcludedPairs(inputs),    scratch.row_sums,
+                                 scratch.gradients.view(), scratch.scale_sums.data()};
   });
 }
 

@@ -101,14 +101,14 @@ duet_status duet_contrastive_workspace(const duet_context* context, const duet_c
     Arguments arguments(Look::shapes);
     const ContrastiveInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_contrastive_forward(duet_context* context, const duet_contrastive_inputs* inputs,
                                      const duet_contrastive_outputs* outputs, duet_workspace workspace) {
   return guard("contrastive_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows;
@@ -122,6 +122,7 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
           arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
     }
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::contrastive_forward(*context, checked, outputs, workspace); },
         [&] { cuda::contrastive_forward(*context, checked, outputs, workspace); });
@@ -131,7 +132,7 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
 duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
                                       const duet_contrastive_gradients* gradients, duet_workspace workspace) {
   return guard("contrastive_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows, d = checked.a.columns;
@@ -153,6 +154,7 @@ duet_status duet_contrastive_backward(duet_context* context, const duet_contrast
     gradients.v = arguments.matrix<float>(raw.grad_v, "gradients.grad_v", m, d, Need::optional);
     gradients.scale = arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::contrastive_backward(*context, checked, rows, columns, gradients, workspace); });

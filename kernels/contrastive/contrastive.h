@@ -46,8 +46,8 @@ enum { DUET_CONTRASTIVE_STATISTICS = 3 }; /* of a row or a column */
 
 typedef struct duet_contrastive_inputs {
   size_t struct_size;              /* set by DUET_CONTRASTIVE_INPUTS_INIT */
-  duet_const_matrix a;             /* n x d, float32 */
-  duet_const_matrix v;             /* m x d, float32 */
+  duet_const_matrix a;             /* n x d, features: view.h */
+  duet_const_matrix v;             /* m x d, features */
   duet_const_matrix class_a;       /* n x C, float32: class distributions; of multi_positive and sigmoid, may be null */
   duet_const_matrix class_v;       /* m x C, float32; null where class_a is */
   duet_const_vector trust_a;       /* n, float32, 0 to 1; null: 1 */

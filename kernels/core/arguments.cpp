@@ -34,6 +34,30 @@ bool share_memory(const Region& a, const Region& b) {
   return false;
 }
 
+Matrix<const float> Arguments::side(const duet_const_matrix& view, const char* name, int64_t columns, int64_t rows) {
+  const Matrix<const float> given = takes_halves_ && is_half(view, name)
+                                        ? half(view, name, rows, columns)
+                                        : matrix<const float>(view, name, rows, columns);
+  require(given.rows <= INT32_MAX, name, ": expected below 2^31 rows, got ", given.rows);
+  return given;
+}
+
+Matrix<const float> Arguments::half(const duet_const_matrix& view, const char* name, int64_t rows, int64_t columns) {
+  is_given(view, name, view.dtype, rows, columns, Need::required, look_);
+  const uintptr_t place = front_ + reserved_.used();
+  reserved_.take_matrix<float>(view.rows, view.columns);
+  float* const data = look_ == Look::shapes ? detail::somewhere<float>() : reinterpret_cast<float*>(place);
+  const Matrix<float> to{data, view.rows, view.columns, view.columns};
+  if (look_ == Look::shapes || view.rows == 0 || view.columns == 0) return to;
+  const Matrix<const uint16_t> from{static_cast<const uint16_t*>(view.data), view.rows, view.columns,
+                                    has_stride(view) ? view.row_stride : view.columns};
+  add(name, from);
+  if (half_count_ == kMostHalves)
+    throw Error(DUET_STATUS_INTERNAL_ERROR, text(name, ": more than ", kMostHalves, " sides"));
+  halves_[half_count_++] = {from, to, view.dtype};
+  return to;
+}
+
 void Arguments::become_output(const void* data, const char* name) {
   for (int k = 0; k < count_; ++k)
     if (regions_[k].first == reinterpret_cast<uintptr_t>(data)) regions_[k].written = true, regions_[k].name = name;
@@ -56,6 +80,7 @@ void Arguments::refuse(const Clash& clash) {
 }
 
 void Arguments::check(const duet_workspace& workspace, size_t needed) {
+  needed += reserved();
   Workspace(workspace).check(needed);
   if (needed > 0) add("workspace", true, workspace.data, 1, static_cast<int64_t>(needed), static_cast<int64_t>(needed));
   check();

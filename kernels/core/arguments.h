@@ -4,12 +4,19 @@
 //   const auto x = arguments.matrix<const float>(x_view, "x", kAny, kAny);            // const: an input
 //   const auto y = arguments.matrix<float>(y_view, "y", x.rows, x.columns);           // else an output
 //   arguments.check(workspace, bytes needed);                                         // or arguments.check()
+// Sides of float16 or bfloat16 are converted once, for all operations alike: an Arguments made with the workspace
+// reserves their place as float32 at its front, and widen() fills it.
+//   Arguments arguments(workspace);
+//   const auto x = arguments.side(x_view, "x", kAny);
+//   arguments.check(workspace, bytes needed);         // and what is reserved; a size query adds arguments.reserved()
+//   workspace = widen(context, arguments, workspace);  // the rest is the operation's
 #pragma once
 
 #include <span>
 #include <type_traits>
 
 #include "kernels/core/check.h"
+#include "kernels/core/halves.h"
 
 namespace duet {
 
@@ -28,7 +35,10 @@ class Arguments {
  public:
   // Look::shapes: of a call that asks for a workspace's size. Data may be null, and what is returned for an argument
   // whose shape is not empty has data that must not be reached.
-  explicit Arguments(Look look = Look::data) : look_(look) {}
+  explicit Arguments(Look look = Look::data) : look_(look), takes_halves_(look == Look::shapes) {}
+  // Of a call with a workspace, whose sides may be float16 or bfloat16.
+  explicit Arguments(const duet_workspace& workspace)
+      : look_(Look::data), takes_halves_(true), front_(reinterpret_cast<uintptr_t>(workspace.data)) {}
 
   Look look() const { return look_; }
   template <class T>
@@ -44,12 +54,9 @@ class Arguments {
     add(name, given);
     return given;
   }
-  // One side of an operation on pairs of rows: the numbers of its rows are int32 in tiles and results.
-  Matrix<const float> side(const duet_const_matrix& view, const char* name, int64_t columns) {
-    const Matrix<const float> given = matrix<const float>(view, name, kAny, columns);
-    require(given.rows <= INT32_MAX, name, ": expected below 2^31 rows, got ", given.rows);
-    return given;
-  }
+  // One side of an operation on pairs of rows: the numbers of its rows are int32 in tiles and results. A half lies
+  // where it is reserved, at an address that is not reached before widen() has filled it.
+  Matrix<const float> side(const duet_const_matrix& view, const char* name, int64_t columns, int64_t rows = kAny);
   // An output that may be the input of the same shape itself, but no part of it.
   template <class T>
   Matrix<T> in_place(const duet_matrix& view, const char* name, Matrix<const T> input) {
@@ -75,10 +82,14 @@ class Arguments {
   void check() const {
     if (const Clash found = clash(); found.output) refuse(found);
   }
-  // The same, after a workspace that is too small or misaligned; the needed bytes of it are an output too.
+  // The same, after a workspace that is too small for needed and reserved() bytes or misaligned; these bytes are an
+  // output too.
   void check(const duet_workspace& workspace, size_t needed);
 
   std::span<const Region> regions() const { return {regions_, static_cast<size_t>(count_)}; }
+  // The sides to convert, none of them empty, and the bytes that they take of the workspace: a multiple of 64.
+  std::span<const Half> halves() const { return {halves_, static_cast<size_t>(half_count_)}; }
+  size_t reserved() const { return reserved_.used(); }
 
  private:
   struct Clash {
@@ -96,13 +107,21 @@ class Arguments {
                           rows, bytes,   stride};
   }
   void become_output(const void* data, const char* name);
+  Matrix<const float> half(const duet_const_matrix& view, const char* name, int64_t rows, int64_t columns);
   Clash clash() const;
   [[noreturn]] static void refuse(const Clash& clash);
 
   Look look_;
-  int count_ = 0;
+  bool takes_halves_;
+  uintptr_t front_ = 0;  // of the workspace
+  int count_ = 0, half_count_ = 0;
   Region regions_[kMost];
+  Half halves_[kMostHalves];
+  Workspace reserved_;  // measures
 };
+
+// After check(): converts the sides that are halves, and returns the workspace behind them.
+duet_workspace widen(const duet_context* context, const Arguments& arguments, const duet_workspace& workspace);
 
 // Whether a view was given at all.
 inline bool is_there(const duet_const_matrix& view) {

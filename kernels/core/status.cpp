@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/core/check.h"
+#include "kernels/core/halves.h"
 #include "kernels/core/outside.h"
 
 namespace duet {
@@ -116,6 +117,13 @@ bool is_given(const duet_const_vector& view, const char* name, duet_dtype dtype,
           " elements");
   require(view.reserved == 0, name, ": expected 0 in reserved, got ", view.reserved);
   return true;
+}
+
+bool is_half(const duet_const_matrix& view, const char* name) {
+  const int given = enum_value(view.dtype);
+  const bool half = given == DUET_DTYPE_F16 || given == DUET_DTYPE_BF16;
+  require(half || given == DUET_DTYPE_F32, name, ": expected dtype f32, f16 or bf16, got ", Dtype{given});
+  return half;
 }
 
 void detail::refuse_struct_size(const char* name, size_t first, size_t last, size_t given) {

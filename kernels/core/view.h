@@ -13,8 +13,8 @@ extern "C" {
 
 typedef enum duet_dtype {
   DUET_DTYPE_F32 = 0,
-  DUET_DTYPE_F16 = 1,  /* reserved: refused today */
-  DUET_DTYPE_BF16 = 2, /* reserved: refused today */
+  DUET_DTYPE_F16 = 1,  /* IEEE 754 binary16: of features alone, below */
+  DUET_DTYPE_BF16 = 2, /* bfloat16, the upper half of a float32: of features alone */
   DUET_DTYPE_I32 = 3,
   DUET_DTYPE_I64 = 4,
   DUET_DTYPE_U32 = 5,
@@ -33,6 +33,11 @@ typedef struct duet_const_matrix {
   duet_dtype dtype;   /* of an element */
   int32_t reserved;   /* 0 */
 } duet_const_matrix;
+/* Features, as the headers of the operations say: rows of float32, or of float16 or bfloat16, each matrix by itself. A
+   call converts halves to float32, exactly, at the front of its workspace, where they take 4 bytes an element, rounded
+   up to 64 a matrix, and then computes what it computes of a contiguous float32 matrix of these values, the same bits.
+   Outputs and gradients stay float32: d loss / d the value that the half holds. Every other argument is refused as a
+   half. */
 
 /* The same, contiguous. A scalar that may change from step to step is a vector of size 1 in the context's memory. */
 typedef struct duet_const_vector {
@@ -111,6 +116,15 @@ static inline duet_matrix duet_f32_matrix(float* data, int64_t rows, int64_t col
 }
 static inline duet_const_matrix duet_f32_const_matrix(const float* data, int64_t rows, int64_t columns) {
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_F32, 0};
+  return view;
+}
+/* Halves, by their bits. */
+static inline duet_const_matrix duet_f16_const_matrix(const uint16_t* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_F16, 0};
+  return view;
+}
+static inline duet_const_matrix duet_bf16_const_matrix(const uint16_t* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_BF16, 0};
   return view;
 }
 static inline duet_matrix duet_i32_matrix(int32_t* data, int64_t rows, int64_t columns) {

@@ -12,10 +12,12 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
-template <Entropy kEntropy>
+template <Entropy kEntropy, OneItems kOneItems>
 void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Trust row_trust, Trust column_trust,
           TargetSums rows, TargetSums columns) {
-  const auto factor = hn::Set(kTag, scale), zero = hn::Zero(kTag);
+  constexpr bool kItems = kOneItems == OneItems::yes;
+  const auto factor = hn::Set(kTag, scale), zero = hn::Zero(kTag), one = hn::Set(kTag, 1),
+             item = hn::Set(kTag, kOneItem);
   fill(columns.weight, padded(dots.columns), 0);
   fill(columns.cross, padded(dots.columns), 0);
   for (int64_t i = 0; i < dots.rows; ++i) {
@@ -23,16 +25,21 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
     const auto t_i = hn::Set(kTag, row_trust.value[i]), t_log_i = hn::Set(kTag, row_trust.value_log[i]);
     auto weight_sum = zero, cross_sum = zero;
     for_each_vector(dots.columns, [&](int64_t j, auto last) HWY_ATTR {
-      const auto w = counted(hn::LoadU(kTag, w_row + j), dots.columns - j, last);
+      auto w = counted(hn::LoadU(kTag, w_row + j), dots.columns - j, last);
+      const auto same = hn::Eq(w, item);
+      if constexpr (kItems) w = hn::IfThenElse(same, one, w);
+      // Of one item: what is said whatever the trust.
+      const auto unless_same = [&](auto trust, auto of_item)
+                                   HWY_ATTR { return kItems ? hn::IfThenElse(same, of_item, trust) : trust; };
       const auto s = hn::Mul(hn::LoadU(kTag, dot_row + j), factor);
       auto u = hn::Neg(s);
       if constexpr (kEntropy == Entropy::yes) u = hn::Add(u, hn::IfThenZeroElse(hn::Eq(w, zero), log(kTag, w)));
       u = counted(hn::Mul(w, u), dots.columns - j, last);  // what lies past the end may be NaN, and 0 NaN is NaN
-      const auto t_j = hn::LoadU(kTag, column_trust.value + j);
-      auto row_cross = hn::Mul(t_j, u), column_cross = hn::MulAdd(t_i, u, hn::LoadU(kTag, columns.cross + j));
+      const auto t_j = unless_same(hn::LoadU(kTag, column_trust.value + j), one), t_of_row = unless_same(t_i, one);
+      auto row_cross = hn::Mul(t_j, u), column_cross = hn::MulAdd(t_of_row, u, hn::LoadU(kTag, columns.cross + j));
       if constexpr (kEntropy == Entropy::yes) {
-        row_cross = hn::MulAdd(hn::LoadU(kTag, column_trust.value_log + j), w, row_cross);
-        column_cross = hn::MulAdd(t_log_i, w, column_cross);
+        row_cross = hn::MulAdd(unless_same(hn::LoadU(kTag, column_trust.value_log + j), zero), w, row_cross);
+        column_cross = hn::MulAdd(unless_same(t_log_i, zero), w, column_cross);
       }
       // Fused by name: left to the compiler, whether a product and its sum are rounded apart follows from what stands
       // around them.
@@ -43,7 +50,7 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
         weight_sum = hn::MulAdd(t_j, w, weight_sum);
         cross_sum = kEntropy == Entropy::yes ? hn::Add(cross_sum, row_cross) : hn::MulAdd(t_j, u, cross_sum);
       }
-      hn::StoreU(hn::MulAdd(t_i, w, hn::LoadU(kTag, columns.weight + j)), kTag, columns.weight + j);
+      hn::StoreU(hn::MulAdd(t_of_row, w, hn::LoadU(kTag, columns.weight + j)), kTag, columns.weight + j);
       hn::StoreU(column_cross, kTag, columns.cross + j);
     });
     rows.weight[i] = sum_of_lanes(kTag, weight_sum);
@@ -51,27 +58,43 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
   }
 }
 
-}  // namespace
-
-void target_sums_target(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy,
-                        Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns) {
-  if (entropy == Entropy::yes)
-    sums<Entropy::yes>(weights, dots, scale, row_trust, column_trust, rows, columns);
-  else
-    sums<Entropy::no>(weights, dots, scale, row_trust, column_trust, rows, columns);
-}
-
-void target_gradient_target(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
-                            const float* column_pull, Matrix<float> gradient) {
+template <OneItems kOneItems>
+void subtract(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
+              const float* column_pull, Matrix<float> gradient) {
   for (int64_t i = 0; i < weights.rows; ++i) {
     const auto pull_i = hn::Set(kTag, row_pull[i]), t_i = hn::Set(kTag, row_trust.value[i]);
     float* to = gradient.row(i);
     for_each_vector(weights.columns, [&](int64_t j, auto) HWY_ATTR {
-      const auto pull =
-          hn::MulAdd(hn::LoadU(kTag, column_pull + j), t_i, hn::Mul(pull_i, hn::LoadU(kTag, column_trust.value + j)));
-      hn::StoreU(hn::NegMulAdd(hn::LoadU(kTag, weights.row(i) + j), pull, hn::LoadU(kTag, to + j)), kTag, to + j);
+      const auto pull_j = hn::LoadU(kTag, column_pull + j);
+      auto w = hn::LoadU(kTag, weights.row(i) + j);
+      auto pull = hn::MulAdd(pull_j, t_i, hn::Mul(pull_i, hn::LoadU(kTag, column_trust.value + j)));
+      if constexpr (kOneItems == OneItems::yes) {
+        const auto same = hn::Eq(w, hn::Set(kTag, kOneItem));
+        w = hn::IfThenElse(same, hn::Set(kTag, 1), w);
+        pull = hn::IfThenElse(same, hn::Add(pull_i, pull_j), pull);
+      }
+      hn::StoreU(hn::NegMulAdd(w, pull, hn::LoadU(kTag, to + j)), kTag, to + j);
     });
   }
+}
+
+}  // namespace
+
+void target_sums_target(Matrix<const float> weights, OneItems one_items, Matrix<const float> dots, float scale,
+                        Entropy entropy, Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns) {
+  const auto add = [&](auto function) { function(weights, dots, scale, row_trust, column_trust, rows, columns); };
+  if (one_items == OneItems::yes)
+    add(entropy == Entropy::yes ? sums<Entropy::yes, OneItems::yes> : sums<Entropy::no, OneItems::yes>);
+  else
+    add(entropy == Entropy::yes ? sums<Entropy::yes, OneItems::no> : sums<Entropy::no, OneItems::no>);
+}
+
+void target_gradient_target(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
+                            const float* row_pull, const float* column_pull, Matrix<float> gradient) {
+  if (one_items == OneItems::yes)
+    subtract<OneItems::yes>(weights, row_trust, column_trust, row_pull, column_pull, gradient);
+  else
+    subtract<OneItems::no>(weights, row_trust, column_trust, row_pull, column_pull, gradient);
 }
 
 }  // namespace duet::cpu::HWY_NAMESPACE
@@ -89,17 +112,25 @@ void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const
                  tile.first_column, weights);
   else
     for (int64_t i = 0; i < tile.rows; ++i) std::fill_n(weights.row(i), tile.columns, 0.0f);
+  for (int64_t i = 0; agreement.has_groups() && i < tile.rows; ++i) {
+    const int32_t group = agreement.group_a[tile.first_row + i];
+    float* const w = weights.row(i);
+    for (int64_t j = 0; group >= 0 && j < tile.columns; ++j)
+      w[j] = agreement.group_v[tile.first_column + j] == group ? kOneItem : w[j];
+  }
   for_each_own_pair(agreement, tile, [&](int64_t r, int64_t c) { weights.row(r)[c] = 0; });
 }
 
-void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust,
-                 Trust column_trust, TargetSums rows, TargetSums columns) {
-  HWY_DYNAMIC_DISPATCH(target_sums_target)(weights, dots, scale, entropy, row_trust, column_trust, rows, columns);
+void target_sums(Matrix<const float> weights, OneItems one_items, Matrix<const float> dots, float scale,
+                 Entropy entropy, Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns) {
+  HWY_DYNAMIC_DISPATCH(target_sums_target)
+  (weights, one_items, dots, scale, entropy, row_trust, column_trust, rows, columns);
 }
 
-void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
-                     const float* column_pull, Matrix<float> gradient) {
-  HWY_DYNAMIC_DISPATCH(target_gradient_target)(weights, row_trust, column_trust, row_pull, column_pull, gradient);
+void target_gradient(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
+                     const float* row_pull, const float* column_pull, Matrix<float> gradient) {
+  HWY_DYNAMIC_DISPATCH(target_gradient_target)
+  (weights, one_items, row_trust, column_trust, row_pull, column_pull, gradient);
 }
 
 }  // namespace duet::cpu

@@ -3,7 +3,8 @@
 //
 // A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, because a pair has different weights for its
 // row and for its column. Own pairs have pos = 1 whatever their trust, so their W is set to 0 and the caller adds them
-// separately (for_each_own_pair).
+// separately (for_each_own_pair), or leaves them out. Rows of one group have pos = 1 whatever their trust too; their W
+// is kOneItem.
 #pragma once
 
 #include <cmath>
@@ -15,10 +16,17 @@
 namespace duet::cpu {
 
 struct Agreement {
-  Matrix<const float> class_a, class_v;  // n x C, m x C; without data: no sample agrees with another
-  bool paired = false;
-  int64_t first_row = 0, first_column = 0;  // global indices of row 0 and column 0
+  Matrix<const float> class_a, class_v;              // n x C, m x C; without data: no sample agrees with another
+  bool paired = false;                               // own pairs stand apart
+  int64_t first_row = 0, first_column = 0;           // global indices of row 0 and column 0
+  bool excluded = false;                             // of own pairs that stand apart: they take no part
+  Vector<const int32_t> group_a = {}, group_v = {};  // n, m; below 0: of no group; without data: no groups
+
+  bool has_groups() const { return group_a || group_v; }
 };
+
+// W of rows of one group: no product of distributions.
+inline constexpr float kOneItem = -__builtin_inff();
 
 // Calls body(row, column), counted from the tile's corner, for every own pair in the tile.
 template <class Body>
@@ -29,7 +37,8 @@ void for_each_own_pair(const Agreement& agreement, const Tile& tile, Body&& body
   for (int64_t r = std::max<int64_t>(0, -offset); r < tile.rows && r + offset < tile.columns; ++r) body(r, r + offset);
 }
 
-// Fills weights (tile.rows x tile.columns) with W, 0 at own pairs; class_v: the agreement's, packed, or nothing.
+// Fills weights (tile.rows x tile.columns) with W, 0 at own pairs and else kOneItem at pairs of one group; class_v: the
+// agreement's, packed, or nothing.
 void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const Tile& tile, Matrix<float> weights);
 
 // Trust of the non-anchor and t log t, of all rows or all columns, padded for vector loads.
@@ -56,12 +65,15 @@ struct TargetSums {
 
 enum class Entropy { no, yes };
 
+// Whether some W may be kOneItem.
+enum class OneItems { no, yes };
+
 // row_trust and column_trust begin at the tile's first row and column.
-void target_sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Entropy entropy, Trust row_trust,
-                 Trust column_trust, TargetSums rows, TargetSums columns);
+void target_sums(Matrix<const float> weights, OneItems one_items, Matrix<const float> dots, float scale,
+                 Entropy entropy, Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns);
 
 // gradient_ij -= W_ij (row_pull_i t_j + column_pull_j t_i); own pairs left out.
-void target_gradient(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
-                     const float* column_pull, Matrix<float> gradient);
+void target_gradient(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
+                     const float* row_pull, const float* column_pull, Matrix<float> gradient);
 
 }  // namespace duet::cpu

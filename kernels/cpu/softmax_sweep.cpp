@@ -132,8 +132,14 @@ void OwnScores::leave_out(const Tile& tile, Matrix<float> dots) const {
 }
 
 OwnAndOthers OwnScores::parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const {
-  if (!pairs_.paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
-  return {double{scale_} * dots_[row], partners == 1 ? -HUGE_VAL : sum.log(), true};
+  if (!has_own(partner, partners)) return {0, sum.log(), false};
+  const double others = partners == 1 ? -HUGE_VAL : sum.log();
+  if (pairs_.excluded) return {0, others, false};
+  return {double{scale_} * dots_[row], others, true};
+}
+
+double OwnScores::log_sum_of_others(int64_t partner, int64_t partners, const LogSum& sum) const {
+  return has_own(partner, partners) ? parts(partner, partners, partner, sum).others : sum.log();
 }
 
 SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)

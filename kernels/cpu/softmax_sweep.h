@@ -59,12 +59,18 @@ class OwnScores {
   float begin(const Agreement& pairs, float bound, float scale);
   void leave_out(const Tile& tile, Matrix<float> dots) const;
 
-  // The two parts of a row or a column, after all tiles were added. partner: the other side's index of the pair.
+  // The two parts of a row or a column, after all tiles were added. Own pairs that are excluded are no part.
   OwnAndOthers row(int64_t i, const LogSum& sum) const { return parts(i + offset_, m_, i, sum); }
   OwnAndOthers column(int64_t j, const LogSum& sum) const { return parts(j - offset_, n_, j - offset_, sum); }
+  // The log-sum-exp of what a row or a column keeps, where own pairs are excluded or there are none.
+  double row_log_sum(int64_t i, const LogSum& sum) const { return log_sum_of_others(i + offset_, m_, sum); }
+  double column_log_sum(int64_t j, const LogSum& sum) const { return log_sum_of_others(j - offset_, n_, sum); }
 
  private:
+  // partner: the other side's index of the pair.
+  bool has_own(int64_t partner, int64_t partners) const { return pairs_.paired && partner >= 0 && partner < partners; }
   OwnAndOthers parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const;
+  double log_sum_of_others(int64_t partner, int64_t partners, const LogSum& sum) const;
 
   Agreement pairs_;
   int64_t n_, m_, offset_ = 0;     // row i and column i + offset_ are a pair

@@ -7,21 +7,22 @@
 namespace duet::cpu {
 
 TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m,
-                         int64_t classes)
+                         int64_t classes, bool groups)
     : n_(n),
       m_(m),
       tile_rows_(sweep.tile_rows()),
       stride_(padded(sweep.tile_columns())),
       slot_stride_(padded(sweep.block_columns())),
-      classes_(classes > 0) {
+      classes_(classes > 0),
+      positives_(classes_ || groups) {
   rows_ = workspace.take<TargetSum>(n);
   columns_ = workspace.take<TargetSum>(m);
   row_pull_ = workspace.take<float>(n);
   column_pull_ = workspace.take<float>(padded(m));
   slot_weight_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
-  if (!classes_) return;
-  storage_ = workspace.take<float>(packed_size(m, classes));
+  if (!positives_) return;
+  if (classes_) storage_ = workspace.take<float>(packed_size(m, classes));
   row_trust_ = {workspace.take<float>(n), workspace.take<float>(n)};
   column_trust_ = {workspace.take<float>(padded(m)), workspace.take<float>(padded(m))};
   tiles_ = workspace.take<float>(context.threads * tile_rows_ * stride_);
@@ -34,8 +35,8 @@ void TargetSweep::begin(const duet_context& context, const Agreement& agreement,
   std::fill_n(rows_, n_, TargetSum{0, 0});
   std::fill_n(columns_, m_, TargetSum{0, 0});
   packed_ = {};
-  if (!classes_) return;
-  packed_ = pack_rows(context, agreement.class_v, storage_);
+  if (!positives_) return;
+  if (classes_) packed_ = pack_rows(context, agreement.class_v, storage_);
   Trust::fill(trust_a, n_, row_trust_);
   Trust::fill(trust_v, m_, column_trust_);
 }
@@ -46,13 +47,13 @@ TargetSums TargetSweep::column_sums(const Tile& tile) const {
 }
 
 void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy) {
-  if (!classes_) return;
+  if (!positives_) return;
   const Matrix<float> w = weights(tile, thread);
   fill(tile, w);
   float* sums = thread_sums_ + thread * 2 * tile_rows_;
   const TargetSums rows{sums, sums + tile_rows_};
-  target_sums(w, dots, scale, entropy, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), rows,
-              column_sums(tile));
+  target_sums(w, one_items(), dots, scale, entropy, row_trust_.from(tile.first_row),
+              column_trust_.from(tile.first_column), rows, column_sums(tile));
   for (int64_t r = 0; r < tile.rows; ++r) {
     rows_[tile.first_row + r].weight += rows.weight[r];
     rows_[tile.first_row + r].cross += rows.cross[r];
@@ -60,7 +61,7 @@ void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, f
 }
 
 void TargetSweep::merge(const duet_context& context, const Block& block) {
-  if (!classes_) return;
+  if (!positives_) return;
   constexpr int64_t kColumns = 128;  // of a work item
   parallel_chunks(context, block.columns, kColumns, [&](int64_t first, int64_t count, int) {
     for (int64_t slot = 0; slot < block.slots; ++slot) {
@@ -74,12 +75,13 @@ void TargetSweep::merge(const duet_context& context, const Block& block) {
 
 void TargetSweep::subtract(const Tile& tile, int thread, Matrix<float> gradient) const {
   const float *row_pull = row_pull_ + tile.first_row, *column_pull = column_pull_ + tile.first_column;
-  if (classes_) {
+  if (positives_) {
     const Matrix<float> w = weights(tile, thread);
     fill(tile, w);
-    target_gradient(w, row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull, column_pull,
-                    gradient);
+    target_gradient(w, one_items(), row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull,
+                    column_pull, gradient);
   }
+  if (agreement_.excluded) return;
   for_each_own_pair(agreement_, tile,
                     [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });
 }

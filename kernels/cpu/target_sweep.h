@@ -12,13 +12,13 @@ using TargetSum = OtherPositives;
 
 class TargetSweep {
  public:
-  // classes: their number. With 0 there is nothing to sum, because own pairs are the only positives.
+  // classes: their number. With 0 and no groups there is nothing to sum, because own pairs are the only positives.
   TargetSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m,
-              int64_t classes);
+              int64_t classes, bool groups = false);
 
   void begin(const duet_context& context, const Agreement& agreement, Vector<const float> trust_a,
              Vector<const float> trust_v);
-  // weights (tile.rows x tile.columns) = the agreement, 0 at own pairs.
+  // weights (tile.rows x tile.columns) = the agreement, as agreement_tile has it.
   void fill(const Tile& tile, Matrix<float> weights) const { agreement_tile(agreement_, packed_, tile, weights); }
   void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
   // Merges the column sums of a finished block's tiles, in the order of the row tiles.
@@ -37,11 +37,12 @@ class TargetSweep {
     return {tiles_ + thread * tile_rows_ * stride_, tile.rows, tile.columns, stride_};
   }
   TargetSums column_sums(const Tile& tile) const;
+  OneItems one_items() const { return agreement_.has_groups() ? OneItems::yes : OneItems::no; }
 
   Agreement agreement_;
   PackedRows packed_;  // classes of the columns
   int64_t n_, m_, tile_rows_, stride_, slot_stride_;
-  bool classes_;
+  bool classes_, positives_;  // positives_: there are such beside own pairs
   TargetSum *rows_, *columns_;
   float *row_pull_, *column_pull_;
   Trust row_trust_{}, column_trust_{};

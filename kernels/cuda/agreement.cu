@@ -8,26 +8,37 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// A number of no row of the other side.
+constexpr int32_t kNoneOfRow = -1, kNoneOfColumn = -2;
+
 struct PackClasses {
   Matrix<const float> classes;
   const float* trust;
-  float4* to;  // groups x rows
+  const int32_t* numbers;  // of the rows' groups; null: no groups
+  int32_t none;            // the number of a row without one
+  int64_t count;           // rows that are there
+  float4* to;              // groups x rows; null: no classes
   float2* trusts;
+  int32_t* numbers_to;
   int64_t rows;
 };
 
 __global__ void __launch_bounds__(kThreads) pack_classes_kernel(PackClasses pack) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, group = blockIdx.y;
   if (i >= pack.rows) return;
-  const bool inside = i < pack.classes.rows;
+  const bool inside = i < pack.count;
   const auto element = [&](int64_t c) {
     return inside && c < pack.classes.columns ? pack.classes.data[i * pack.classes.stride + c] : 0;
   };
-  pack.to[group * pack.rows + i] =
-      make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
+  if (pack.to != nullptr)
+    pack.to[group * pack.rows + i] =
+        make_float4(element(4 * group), element(4 * group + 1), element(4 * group + 2), element(4 * group + 3));
   if (group > 0) return;
   const float t = !inside ? 0 : pack.trust ? pack.trust[i] : 1;
   pack.trusts[i] = trust_terms(t);
+  if (pack.numbers_to == nullptr) return;
+  const int32_t number = inside ? pack.numbers[i] : -1;
+  pack.numbers_to[i] = number < 0 ? pack.none : number;
 }
 
 __global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, int64_t count, float* total) {
@@ -37,17 +48,14 @@ __global__ void __launch_bounds__(kThreads) tile_sum_kernel(const double* sums, 
   if (threadIdx.x == 0) *total += static_cast<float>(sum);
 }
 
-void pack(const duet_context& context, Matrix<const float> classes, Vector<const float> trust, int groups, float4* to,
-          float2* trusts) {
-  const int64_t rows = packed_rows(classes.rows);
-  const dim3 grid(static_cast<unsigned>(ceil_div(rows, kThreads)), static_cast<unsigned>(groups));
-  DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)
-  (PackClasses{classes, trust.data, to, trusts, rows});
+void pack(const duet_context& context, int groups, const PackClasses& rows) {
+  const dim3 grid(static_cast<unsigned>(ceil_div(rows.rows, kThreads)), static_cast<unsigned>(std::max(groups, 1)));
+  DUET_LAUNCH(pack_classes_kernel, grid, kThreads, 0, context.stream)(rows);
 }
 
 }  // namespace
 
-AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes) : view_{} {
+AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes, bool grouped) : view_{} {
   constexpr int64_t kMostGroups = 65535;  // of a grid's second dimension
   const int64_t groups = ceil_div(classes, 4);
   require(groups <= kMostGroups, "inputs.class_a: expected at most ", 4 * kMostGroups, " classes, got ", classes);
@@ -55,22 +63,33 @@ AgreementRows::AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t
   view_.n = n, view_.m = m;
   view_.rows_a = packed_rows(n);
   view_.rows_v = packed_rows(m);
-  if (groups == 0) return;
-  class_a_ = workspace.take<float4>(groups * view_.rows_a);
-  class_v_ = workspace.take<float4>(groups * view_.rows_v);
+  view_.grouped = grouped;
+  if (!view_.has_others()) return;
+  if (groups > 0) {
+    class_a_ = workspace.take<float4>(groups * view_.rows_a);
+    class_v_ = workspace.take<float4>(groups * view_.rows_v);
+  }
+  if (grouped) {
+    group_a_ = workspace.take<int32_t>(view_.rows_a);
+    group_v_ = workspace.take<int32_t>(view_.rows_v);
+  }
   trust_a_ = workspace.take<float2>(view_.rows_a);
   trust_v_ = workspace.take<float2>(view_.rows_v);
 }
 
 void AgreementRows::prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v,
                             Vector<const float> trust_a, Vector<const float> trust_v, bool paired, int64_t first_row,
-                            int64_t first_column) {
-  view_.paired = paired;
+                            int64_t first_column, const AgreementItems& items) {
+  view_.paired = paired || items.exclude_own;
+  view_.excluded = items.exclude_own;
   view_.own = first_row - first_column;
-  if (view_.groups == 0) return;
+  if (!view_.has_others()) return;
   view_.class_a = class_a_, view_.class_v = class_v_, view_.trust_a = trust_a_, view_.trust_v = trust_v_;
-  pack(context, class_a, trust_a, view_.groups, class_a_, trust_a_);
-  pack(context, class_v, trust_v, view_.groups, class_v_, trust_v_);
+  view_.group_a = group_a_, view_.group_v = group_v_;
+  pack(context, view_.groups,
+       {class_a, trust_a.data, items.group_a.data, kNoneOfRow, view_.n, class_a_, trust_a_, group_a_, view_.rows_a});
+  pack(context, view_.groups,
+       {class_v, trust_v.data, items.group_v.data, kNoneOfColumn, view_.m, class_v_, trust_v_, group_v_, view_.rows_v});
 }
 
 TileSums::TileSums(Workspace& workspace, int64_t n, int64_t m, int tile_columns)

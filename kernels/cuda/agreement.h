@@ -5,8 +5,11 @@
 // W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the
 // precision: it is small beside d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a
 // group one after another: 8 rows are 128 bytes, and a thread reaches all its rows from one address. Own pairs have pos
-// = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand.
+// = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand, or leaves them out. Rows of one group
+// have pos = 1 whatever their trust too: what has such pairs is told by kGroups.
 #pragma once
+
+#include <type_traits>
 
 #include "kernels/cuda/positions.h"
 #include "kernels/cuda/scores.h"
@@ -14,29 +17,53 @@
 namespace duet::cuda {
 
 struct AgreementView {
-  const float4 *class_a, *class_v;  // groups x packed_rows, 0 past the end
-  int64_t rows_a, rows_v;           // packed_rows
-  int groups;                       // 0: without classes, and then own pairs are the only positives
-  const float2 *trust_a, *trust_v;  // t and t log2 t; 0 past the end
-  bool paired;
-  int64_t own;  // row i and column i + own are one pair
+  const float4 *class_a, *class_v;   // groups x packed_rows, 0 past the end
+  int64_t rows_a, rows_v;            // packed_rows
+  int groups;                        // 0: without classes, and then own pairs are the only positives
+  const float2 *trust_a, *trust_v;   // t and t log2 t; 0 past the end
+  bool grouped;                      // rows have groups
+  const int32_t *group_a, *group_v;  // packed_rows each, where grouped; equal numbers are one group
+  bool paired;                       // own pairs stand apart
+  bool excluded;                     // and take no part
+  int64_t own;                       // row i and column i + own are one pair
   int64_t n, m;
+
+  // Whether there are positives beside own pairs.
+  __host__ __device__ bool has_others() const { return groups > 0 || grouped; }
+};
+
+// body(std::bool_constant) with whether there are groups: their kernels are apart, so that others need no registers for
+// them.
+template <class Body>
+void with_groups(const AgreementView& agreement, Body&& body) {
+  if (agreement.grouped)
+    body(std::true_type());
+  else
+    body(std::false_type());
+}
+
+// What an agreement may have beside classes and pairs.
+struct AgreementItems {
+  Vector<const int32_t> group_a, group_v;  // n, m, below 0: of no group; without data: no groups
+  bool exclude_own = false;
 };
 
 class AgreementRows {
  public:
-  AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes);
+  // grouped: whether prepare will be given groups.
+  AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes, bool grouped = false);
 
   // Classes without data: none. Trust without data: 1.
   void prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v,
                Vector<const float> trust_a, Vector<const float> trust_v, bool paired, int64_t first_row,
-               int64_t first_column);
+               int64_t first_column, const AgreementItems& items = {});
   const AgreementView& view() const { return view_; }
 
  private:
   AgreementView view_;
   float4 *class_a_ = nullptr, *class_v_ = nullptr;
   float2 *trust_a_ = nullptr, *trust_v_ = nullptr;
+  int32_t *group_a_ = nullptr, *group_v_ = nullptr;
 };
 
 __device__ __forceinline__ float2 trust_terms(float t) { return make_float2(t, t == 0 ? 0 : t * log2f(t)); }
@@ -73,6 +100,18 @@ __device__ __forceinline__ OwnPairs own_pairs(const AgreementView& agreement, co
   return own_pairs<T>(agreement.paired, agreement.own, place);
 }
 
+// The own pairs of the tile, of scores or probabilities, become this value.
+template <class T>
+__device__ __forceinline__ void replace_own(const OwnPairs& own_pair, float value, typename T::Values& values) {
+  if (!own_pair.any) return;
+  DUET_UNROLL
+  for (int r = 0; r < T::kThreadRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c)
+      if (own_pair(T::row(r), T::column(c))) values(r, c) = value;
+  }
+}
+
 // own[i] = the score of row i with its own column, where that lies in the tile, which from then on is without it.
 template <class T>
 __device__ __forceinline__ void store_own_scores(const OwnPairs& own_pair, const TilePlace& place,
@@ -93,7 +132,7 @@ __device__ __forceinline__ void store_own_scores(const OwnPairs& own_pair, const
 // over other positives.
 struct Direction {
   const RunningSum* positives;  // sum pos and sum pos (log2 pos - s); null: no others
-  bool paired;
+  bool paired, excluded;
   int64_t to_partner,
       partners;    // element i is paired with i + to_partner of the other side, which has `partners` elements
   int64_t to_row;  // own scores lie at their row, i + to_row
@@ -106,14 +145,21 @@ struct Direction {
   __device__ OwnAndOthers parts(int64_t i, const float* own, const RunningSum& sum) const {
     const int64_t partner = i + to_partner;
     if (!paired || partner < 0 || partner >= partners) return {0, sum.log(), false};
-    return {own[i + to_row] * kLn2, partners == 1 ? -INFINITY : sum.log(), true};
+    const double others = partners == 1 ? -INFINITY : sum.log();
+    if (excluded) return {0, others, false};
+    return {own[i + to_row] * kLn2, others, true};
   }
 };
 inline Direction row_direction(const AgreementView& agreement, const SweepSums* positives) {
-  return {positives ? positives->rows() : nullptr, agreement.paired, agreement.own, agreement.m, 0};
+  return {positives ? positives->rows() : nullptr, agreement.paired, agreement.excluded, agreement.own, agreement.m, 0};
 }
 inline Direction column_direction(const AgreementView& agreement, const SweepSums* positives) {
-  return {positives ? positives->columns() : nullptr, agreement.paired, -agreement.own, agreement.n, -agreement.own};
+  return {positives ? positives->columns() : nullptr,
+          agreement.paired,
+          agreement.excluded,
+          -agreement.own,
+          agreement.n,
+          -agreement.own};
 }
 
 // How many of a thread's rows are formed at a time: what the registers allow.
@@ -154,29 +200,36 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
 
 // For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum
 // pos (-s); own pairs left out. All threads of the block.
-template <class T, bool kEntropy>
+template <class T, bool kEntropy, bool kGroups = false>
 __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const AgreementView& agreement,
                                                      const TilePlace& place, const OwnPairs& own_pair,
                                                      const typename T::Values& scores, const SweepPartials& to) {
-  constexpr int kRows = kRowsOfSums<T>;
+  constexpr int kRows = kGroups ? kRowsOfSums<T> / 2 : kRowsOfSums<T>;
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
     float2 trust_a[kRows];
+    int32_t group_a[kRows] = {};
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];
     DUET_UNROLL
+    for (int r = 0; kGroups && r < kRows; ++r) group_a[r] = agreement.group_a[place.first_row + T::row(first + r)];
+    DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
       const float2 trust_v = agreement.trust_v[place.first_column + T::column(c)];
+      int32_t group_v = 0;
+      if constexpr (kGroups) group_v = agreement.group_v[place.first_column + T::column(c)];
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r) {
         float w = weights[r][c];
+        float2 of_v = trust_v, of_a = trust_a[r];
+        if (kGroups && group_a[r] == group_v) w = 1, of_v = of_a = make_float2(1, 0);
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) w = 0;
         const float cross = positive_cross<kEntropy>(w, scores(first + r, c));
-        add_positive<kEntropy>(of_row[first + r], trust_v, w, cross);
-        add_positive<kEntropy>(of_column[c], trust_a[r], w, cross);
+        add_positive<kEntropy>(of_row[first + r], of_v, w, cross);
+        add_positive<kEntropy>(of_column[c], of_a, w, cross);
       }
     }
   }
@@ -248,7 +301,7 @@ __device__ __forceinline__ float score_gradient(float s, float t, float w, const
 
 // dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score
 // times dot.
-template <class T, bool kBounded, bool kTeacher>
+template <class T, bool kBounded, bool kTeacher, bool kGroups = false>
 __device__ __forceinline__ float form_gradient(const AgreementView& agreement, const GradientWeightView& weights_of,
                                                const TilePlace& place, float scale, float teacher_factor,
                                                typename T::Values& dots, const typename T::Values& teacher) {
@@ -263,6 +316,9 @@ __device__ __forceinline__ float form_gradient(const AgreementView& agreement, c
     fill_weights<T>(agreement, place, first, weights);
     GradientWeightTerms row[kRows] = {};
     float own_gradient[kRows];
+    int32_t group_a[kRows] = {};
+    DUET_UNROLL
+    for (int r = 0; kGroups && r < kRows; ++r) group_a[r] = agreement.group_a[place.first_row + T::row(first + r)];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) {
       own_gradient[r] = own_pair.any ? weights_of.own[place.first_row + T::row(first + r)] : 0;
@@ -274,12 +330,17 @@ __device__ __forceinline__ float form_gradient(const AgreementView& agreement, c
       GradientWeightTerms column{};
       column.factor = weights_of.columns.factor[place.first_column + T::column(c)];
       if constexpr (!kBounded) column.shift = weights_of.columns.shift[place.first_column + T::column(c)];
+      int32_t group_v = 0;
+      if constexpr (kGroups) group_v = agreement.group_v[place.first_column + T::column(c)];
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const float dot = dots(first + r, c);
         float t = 0;
         if constexpr (kTeacher) t = teacher(first + r, c) * teacher_factor;
-        float g = score_gradient<kBounded, kTeacher>(dot * factor, t, weights[r][c], row[r], column);
+        float w = weights[r][c];
+        GradientWeightTerms of_row = row[r], of_column = column;
+        if (kGroups && group_a[r] == group_v) w = of_row.factor.w = of_column.factor.w = 1;
+        float g = score_gradient<kBounded, kTeacher>(dot * factor, t, w, of_row, of_column);
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) g = own_gradient[r];
         if (!whole && (T::row(first + r) >= place.rows || T::column(c) >= place.columns)) g = 0;
         sum = g == 0 ? sum : fmaf(g, dot, sum);  // the dot may be infinite
@@ -318,24 +379,26 @@ void store_gradient_weights(const duet_context& context, const GradientWeightRow
                     StoreGradientWeights<View, WeightOf>{to, count, trust.data, view, weight_of});
 }
 
-// Every row's gradient of its own pair: rows.own(i) + columns.own(j), where that pair is in the matrix.
+// Every row's gradient of its own pair: rows.own(i) + columns.own(j), where that pair is in the matrix and takes part.
 template <class WeightOf>
 struct StoreOwnGradients {
   float* own;
+  bool excluded;
   int64_t columns_there, to_partner;
   WeightOf rows, columns;
 
   __device__ void operator()(int64_t i) const {
     const int64_t j = i + to_partner;
-    own[i] = j >= 0 && j < columns_there ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
+    own[i] = !excluded && j >= 0 && j < columns_there ? static_cast<float>(rows.own(i) + columns.own(j)) : 0;
   }
 };
 template <class WeightOf>
 void store_own_gradients(const duet_context& context, const GradientWeightView& weights, const AgreementView& agreement,
                          const WeightOf& rows, const WeightOf& columns) {
   if (!agreement.paired) return;
-  for_each_position(context, agreement.n,
-                    StoreOwnGradients<WeightOf>{weights.own, agreement.m, agreement.own, rows, columns});
+  for_each_position(
+      context, agreement.n,
+      StoreOwnGradients<WeightOf>{weights.own, agreement.excluded, agreement.m, agreement.own, rows, columns});
 }
 
 // A number of every tile of a block, summed over the blocks in place and over the places in the end: sums in an order

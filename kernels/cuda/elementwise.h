@@ -50,19 +50,33 @@ __device__ __forceinline__ void store(float* to, const Pack<kWidth>& value) {
 
 // How a matrix is cut into tiles: lanes threads across (a power of two), 256 / lanes rows down.
 struct ElementTiles {
-  int64_t rows, columns;
-  unsigned across;  // tiles in a row of tiles
+  int64_t rows, columns, count;  // count: of tiles; a launch refuses 2^31 blocks, and with them what across cannot say
+  unsigned across;               // tiles in a row of tiles
   int lanes_log2;
 };
+// width: the neighbouring elements of a thread. rows and columns are 1 or more.
+inline ElementTiles element_tiles(int64_t rows, int64_t columns, int width) {
+  int lanes_log2 = 0;
+  while ((width << lanes_log2) < columns && (1 << lanes_log2) < kElementThreads) ++lanes_log2;
+  const int64_t across = ceil_div(columns, int64_t{width} << lanes_log2),
+                down = ceil_div(rows, kElementThreads >> lanes_log2);
+  return {rows, columns, across * down, static_cast<unsigned>(across), lanes_log2};
+}
 
+// body.at<kWidth>(i, j) for the elements of one tile, by a block of kElementThreads.
 template <int kWidth, class Body>
-__global__ void __launch_bounds__(kElementThreads) elements_kernel(ElementTiles tiles, Body body) {
-  const unsigned tile = blockIdx.x, thread = threadIdx.x, lanes = 1u << tiles.lanes_log2;
+__device__ void for_elements_of_tile(const ElementTiles& tiles, unsigned tile, const Body& body) {
+  const unsigned thread = threadIdx.x, lanes = 1u << tiles.lanes_log2;
   const int64_t i = int64_t{tile / tiles.across} * (kElementThreads >> tiles.lanes_log2) + (thread >> tiles.lanes_log2);
   const int64_t j = (int64_t{tile % tiles.across} * lanes + (thread & (lanes - 1))) * kWidth;
   if (i >= tiles.rows || j >= tiles.columns) return;
   if (j + kWidth <= tiles.columns) return body.template at<kWidth>(i, j);
   for (int64_t k = j; k < tiles.columns; ++k) body.template at<1>(i, k);
+}
+
+template <int kWidth, class Body>
+__global__ void __launch_bounds__(kElementThreads) elements_kernel(ElementTiles tiles, Body body) {
+  for_elements_of_tile<kWidth>(tiles, blockIdx.x, body);
 }
 
 // body.at<kWidth>(i, j) for every element (i, j) ... (i, j + kWidth - 1) of rows x columns once. flat: whatever body
@@ -72,17 +86,11 @@ void for_each_element(const duet_context& context, int64_t rows, int64_t columns
                       const Body& body) {
   if (rows == 0 || columns == 0) return;
   if (flat) columns *= rows, rows = 1;
-  const int width = wide ? 4 : 1;
-  int lanes_log2 = 0;
-  while ((width << lanes_log2) < columns && (1 << lanes_log2) < kElementThreads) ++lanes_log2;
-  const int64_t across = ceil_div(columns, int64_t{width} << lanes_log2),
-                down = ceil_div(rows, kElementThreads >> lanes_log2);
-  const ElementTiles tiles{rows, columns, static_cast<unsigned>(across), lanes_log2};
-  const int64_t grid = across * down;  // refused by the launch where 2^31 blocks are too few, across with it
+  const ElementTiles tiles = element_tiles(rows, columns, wide ? 4 : 1);
   if (wide)
-    DUET_LAUNCH((elements_kernel<4, Body>), grid, kElementThreads, 0, context.stream)(tiles, body);
+    DUET_LAUNCH((elements_kernel<4, Body>), tiles.count, kElementThreads, 0, context.stream)(tiles, body);
   else
-    DUET_LAUNCH((elements_kernel<1, Body>), grid, kElementThreads, 0, context.stream)(tiles, body);
+    DUET_LAUNCH((elements_kernel<1, Body>), tiles.count, kElementThreads, 0, context.stream)(tiles, body);
 }
 
 }  // namespace duet::cuda

@@ -39,23 +39,38 @@ struct SmallSide {
   SmallOperand student, teacher, classes;
   const float *trust_own, *trust_other;  // null: 1
   int64_t to_partner;  // own row i and the other side's row i + to_partner are a pair, where the batch is paired
+  const int32_t *group_own, *group_other;  // below 0: of no group; null: no groups
+
+  // Whether own row i and the other side's row j are of one group, number being group(i).
+  __device__ int32_t group(int64_t i) const { return group_own ? group_own[i] : -1; }
+  __device__ bool in_group(int32_t number, int64_t j) const { return number >= 0 && group_other[j] == number; }
 };
 
 struct SmallPairs {
   SmallSide sides[2];                         // rows of a and rows of v as the own ones
   const float *scale, *teacher_scale, *bias;  // null: 0
-  bool paired;
-  int row_blocks;  // the blocks of sides[0]; all others are of sides[1]
+  bool paired;                                // own pairs stand apart
+  bool excluded;                              // and take no part
+  int row_blocks;                             // the blocks of sides[0]; all others are of sides[1]
 
   SmallPairs(const SmallOperand& student, const SmallOperand& teacher, const SmallOperand& classes,
              Vector<const float> trust_a, Vector<const float> trust_v, int64_t to_partner)
-      : sides{{student, teacher, classes, trust_a.data, trust_v.data, to_partner},
-              {turned(student), turned(teacher), turned(classes), trust_v.data, trust_a.data, -to_partner}},
+      : sides{{student, teacher, classes, trust_a.data, trust_v.data, to_partner, nullptr, nullptr},
+              {turned(student), turned(teacher), turned(classes), trust_v.data, trust_a.data, -to_partner, nullptr,
+               nullptr}},
         scale(nullptr),
         teacher_scale(nullptr),
         bias(nullptr),
         paired(false),
+        excluded(false),
         row_blocks(0) {}
+
+  void give(const AgreementItems& items) {
+    sides[0].group_own = sides[1].group_other = items.group_a.data;
+    sides[1].group_own = sides[0].group_other = items.group_v.data;
+    excluded = items.exclude_own;
+    paired = paired || excluded;
+  }
 
   static SmallOperand turned(const SmallOperand& operand) { return {operand.other, operand.own}; }
   static int64_t blocks_of(int64_t rows) { return ceil_div(rows, kSmallOwners); }

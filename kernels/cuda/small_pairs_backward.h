@@ -35,12 +35,14 @@ struct SmallBackward {
 
 // Form: kTeacher; Terms, what a row of either side is to its pairs, and terms(side, i, trust); of_pair(dot, teacher's
 // dot, W, own terms, the other's, scalars), d loss/d score; kOwnApart: at its own pair each of the two adds own(side,
-// i) instead, else W is 1 there.
+// i) instead, or nothing where own pairs are excluded, and make_one_item(own terms, the other's) lets W = 1 of rows of
+// one group count whatever their trust; else W is 1 at own pairs.
 template <class Form>
 __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_kernel(SmallBackward<Form> to) {
   DUET_SHARED(SmallPart, part, [1]);
   DUET_SHARED(typename Form::Terms, own_terms, [kSmallOwners]);
   DUET_SHARED(double, own_parts, [kSmallOwners][2]);
+  DUET_SHARED(int32_t, own_groups, [kSmallOwners]);
   DUET_SHARED(float4, gradients, [kMostSmallRows]);  // d loss/d dot, of the own rows with one of the other side
   DUET_SHARED(float, second_half, [kSmallOwners][kSmallDepth]);
   const SmallPlace place = place_of(to.pairs);
@@ -58,11 +60,13 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
     const typename Form::Terms terms =
         thread < place.rows ? to.form.terms(place.side, place.first + thread, of.trust_own) : typename Form::Terms{};
     own_terms[thread] = terms;
+    own_groups[thread] = thread < place.rows ? of.group(place.first + thread) : -1;
   }
   if constexpr (Form::kOwnApart) {
     // In double, a thousand cycles and more under the first part's way: both sides of all pairs in a warp of their own.
     const int at = thread - 32, r = at / 2;
-    if (to.pairs.paired && at >= 0 && r < place.rows && first_partner + r >= 0 && first_partner + r < count) {
+    if (to.pairs.paired && !to.pairs.excluded && at >= 0 && r < place.rows && first_partner + r >= 0 &&
+        first_partner + r < count) {
       const bool of_partner = at % 2 != 0;
       own_parts[r][at % 2] =
           to.form.own(of_partner ? 1 - place.side : place.side, (of_partner ? first_partner : place.first) + r);
@@ -87,8 +91,16 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
     DUET_UNROLL
     for (int r = 0; r < kSmallOwners; ++r) {
       const bool is_own = r == own_row;
-      float of_pair = to.form.of_pair(dots[r], teacher[r], is_own ? 1 : weights[r], own_terms[r], terms, scalars);
-      if (Form::kOwnApart && is_own) of_pair = static_cast<float>(own_parts[r][0] + own_parts[r][1]);
+      float of_pair = 0;
+      if constexpr (Form::kOwnApart) {
+        typename Form::Terms of_own = own_terms[r], of_other = terms;
+        const bool one_item = of.in_group(own_groups[r], j);
+        if (one_item) Form::make_one_item(of_own, of_other);
+        of_pair = to.form.of_pair(dots[r], teacher[r], one_item ? 1 : weights[r], of_own, of_other, scalars);
+        if (is_own) of_pair = to.pairs.excluded ? 0 : static_cast<float>(own_parts[r][0] + own_parts[r][1]);
+      } else {
+        of_pair = to.form.of_pair(dots[r], teacher[r], is_own ? 1 : weights[r], own_terms[r], terms, scalars);
+      }
       if (r >= place.rows) of_pair = 0;
       scale_sum = of_pair == 0 ? scale_sum : fmaf(of_pair, dots[r], scale_sum);  // the dot may be infinite
       bias_sum += of_pair;
@@ -160,6 +172,7 @@ struct SmallSoftmax {
     weight.trust = trust ? trust[i] : 1;
     return gradient_weight_terms(weight, false);
   }
+  static __device__ __forceinline__ void make_one_item(Terms& own, Terms& other) { own.factor.w = other.factor.w = 1; }
   __device__ __forceinline__ float of_pair(float dot, float teacher, float w, const Terms& own, const Terms& other,
                                            const SmallScalars& scalars) const {
     return score_gradient<false, kTeacher>(dot * (scalars.scale * kLog2E), teacher * (scalars.teacher_scale * kLog2E),

@@ -26,6 +26,9 @@ struct SmallRow {
   const float *scores, *teacher, *weights;  // of count rows; null: none
   const float* trust;                       // of the other side; null: 1
   int count, own;                           // own: the pair's row, -1 where there is none
+  const SmallSide* side;
+  int32_t group;  // the row's own; below 0: none
+  bool excluded;  // the own pair is no part
 
   template <class Body>
   __device__ __forceinline__ void for_others(Body&& body) const {
@@ -54,18 +57,20 @@ struct SmallRow {
   // sum pos and, in nats, sum pos (log pos - s) or without entropy sum pos (-s).
   template <bool kEntropy>
   __device__ OtherPositives positives() const {
-    if (weights == nullptr) return {0, 0};
+    if (weights == nullptr && group < 0) return {0, 0};
     float2 sums{};
     for_others([&](int j) {
-      add_positive<kEntropy>(sums, trust_terms(trust ? trust[j] : 1), weights[j],
-                             positive_cross<kEntropy>(weights[j], scores[j]));
+      const bool one_item = side->in_group(group, j);
+      const float w = one_item ? 1 : weights ? weights[j] : 0;
+      add_positive<kEntropy>(sums, trust_terms(trust && !one_item ? trust[j] : 1), w,
+                             positive_cross<kEntropy>(w, scores[j]));
     });
     const double2 all = total(sums);
     return {all.x, all.y * kLn2};
   }
   // others: over x. No lane needs another.
   __device__ OwnAndOthers parts(const float* x, const RunningSum& others) const {
-    if (own < 0) return {0, others.log(), false};
+    if (own < 0 || excluded) return {0, others.log(), false};
     return {x[own] * kLn2, others.log(), true};
   }
 };
@@ -91,7 +96,10 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_forward_ker
                has_classes ? products[1][r] : nullptr,
                of.trust_other,
                static_cast<int>(of.student.other.rows),
-               -1};
+               -1,
+               &of,
+               of.group(place.first + r),
+               pairs.excluded};
   if constexpr (Finish::kTeacher) row.teacher = products[2][r];
   const int64_t partner = place.first + r + of.to_partner;
   if (pairs.paired && partner >= 0 && partner < row.count) row.own = static_cast<int>(partner);

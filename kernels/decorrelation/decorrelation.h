@@ -15,8 +15,8 @@ extern "C" {
 
 typedef struct duet_decorrelation_inputs {
   size_t struct_size;  /* set by DUET_DECORRELATION_INPUTS_INIT */
-  duet_const_matrix a; /* n x d, float32: the first of each pair */
-  duet_const_matrix v; /* n x d, float32: the second */
+  duet_const_matrix a; /* n x d, features (view.h): the first of each pair */
+  duet_const_matrix v; /* n x d, features: the second */
   float eps;           /* above 0, added to a column's variance; 0: 1e-5 */
   int32_t reserved;    /* 0 */
 } duet_decorrelation_inputs;

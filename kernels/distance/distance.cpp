@@ -28,18 +28,19 @@ duet_status duet_distance_workspace(const duet_context* context, const duet_dist
     Arguments arguments(Look::shapes);
     const DistanceInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_distance_forward(duet_context* context, const duet_distance_inputs* inputs,
                                   const duet_distance_outputs* outputs, duet_workspace workspace) {
   return guard("distance_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const DistanceInputs checked = check(inputs, arguments);
     const auto out = arguments.matrix<float>(raw.distances, "outputs.distances", checked.x.rows, checked.y.rows);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distance_forward(*context, checked, out, workspace); },
         [&] { cuda::distance_forward(*context, checked, out, workspace); });
@@ -49,7 +50,7 @@ duet_status duet_distance_forward(duet_context* context, const duet_distance_inp
 duet_status duet_distance_backward(duet_context* context, const duet_distance_inputs* inputs,
                                    const duet_distance_gradients* gradients, duet_workspace workspace) {
   return guard("distance_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const DistanceInputs checked = check(inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
@@ -64,6 +65,7 @@ duet_status duet_distance_backward(duet_context* context, const duet_distance_in
     const auto to_x = arguments.matrix<float>(raw.grad_x, "gradients.grad_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(raw.grad_y, "gradients.grad_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); },
         [&] { cuda::distance_backward(*context, checked, values, grad, to_x, to_y, workspace); });

@@ -22,8 +22,8 @@ typedef enum duet_metric {
 
 typedef struct duet_distance_inputs {
   size_t struct_size;  /* set by DUET_DISTANCE_INPUTS_INIT */
-  duet_const_matrix x; /* n x d, float32 */
-  duet_const_matrix y; /* m x d, float32 */
+  duet_const_matrix x; /* n x d, features: view.h */
+  duet_const_matrix y; /* m x d, features */
   duet_metric metric;  /* which distance */
   int32_t reserved;    /* 0 */
 } duet_distance_inputs;

@@ -1,6 +1,7 @@
 #include "kernels/distillation/distillation.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 #include "kernels/distillation/distillation_backends.h"
 
 using namespace duet;
@@ -14,8 +15,9 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   const int64_t n = out.student_a.rows;
   out.student_v = arguments.side(in.student_v, "inputs.student_v", out.student_a.columns);
   const int64_t m = out.student_v.rows;
-  out.teacher_a = arguments.matrix<const float>(in.teacher_a, "inputs.teacher_a", n, kAny);
-  out.teacher_v = arguments.matrix<const float>(in.teacher_v, "inputs.teacher_v", m, out.teacher_a.columns);
+  out.teacher_a = arguments.side(in.teacher_a, "inputs.teacher_a", kAny, n);
+  out.teacher_v = arguments.side(in.teacher_v, "inputs.teacher_v", out.teacher_a.columns, m);
+  check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a, out.group_v);
   if (is_there(in.class_a) || is_there(in.class_v)) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
@@ -23,8 +25,10 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
     constexpr const char* kWithout = "without inputs.class_a and class_v";
     require_absent(in.trust_a, "inputs.trust_a", kWithout);
     require_absent(in.trust_v, "inputs.trust_v", kWithout);
-    require_absent(in.kappa_a, "inputs.kappa_a", kWithout);
-    require_absent(in.kappa_v, "inputs.kappa_v", kWithout);
+    if (!out.has_groups()) {
+      require_absent(in.kappa_a, "inputs.kappa_a", kWithout);
+      require_absent(in.kappa_v, "inputs.kappa_v", kWithout);
+    }
   }
   out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
   out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);
@@ -32,8 +36,8 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   out.kappa_v = arguments.vector<const float>(in.kappa_v, "inputs.kappa_v", m, Need::optional);
   out.scale = arguments.vector<const float>(in.scale, "inputs.scale", 1);
   out.teacher_scale = arguments.vector<const float>(in.teacher_scale, "inputs.teacher_scale", 1);
-  require_reserved(in.reserved, "inputs.reserved");
-  out.paired = in.paired != 0;
+  out.exclude_own = in.exclude_own != 0;
+  out.paired = in.paired != 0 && !out.exclude_own;
   check_first(in.first_row, n, "inputs", ".first_row");
   check_first(in.first_column, m, "inputs", ".first_column");
   out.first_row = in.first_row;
@@ -55,14 +59,14 @@ duet_status duet_distillation_workspace(const duet_context* context, const duet_
     Arguments arguments(Look::shapes);
     const DistillationInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_distillation_forward(duet_context* context, const duet_distillation_inputs* inputs,
                                       const duet_distillation_outputs* outputs, duet_workspace workspace) {
   return guard("distillation_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows;
@@ -72,6 +76,7 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
         arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_DISTILLATION_STATISTICS),
         arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_DISTILLATION_STATISTICS)};
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
         [&] { cuda::distillation_forward(*context, checked, outputs, workspace); });
@@ -81,7 +86,7 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
 duet_status duet_distillation_backward(duet_context* context, const duet_distillation_inputs* inputs,
                                        const duet_distillation_gradients* gradients, duet_workspace workspace) {
   return guard("distillation_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows, d = checked.student_a.columns;
@@ -96,6 +101,7 @@ duet_status duet_distillation_backward(duet_context* context, const duet_distill
         arguments.matrix<float>(raw.grad_v, "gradients.grad_v", m, d, Need::optional),
         arguments.vector<float>(raw.grad_scale, "gradients.grad_scale", 1, Need::optional)};
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::distillation_backward(*context, checked, rows, columns, gradients, workspace); });

@@ -13,8 +13,18 @@ struct DistillationInputs {
   Matrix<const float> class_a, class_v;                            // n x C, m x C, both or neither
   Vector<const float> trust_a, trust_v, kappa_a, kappa_v;          // n, m, n, m
   Vector<const float> scale, teacher_scale;
-  bool paired;
+  Vector<const int32_t> group_a, group_v;  // n, m, both or neither
+  bool paired, exclude_own;                // not both
   int64_t first_row, first_column;
+
+  bool has_groups() const { return group_a || group_v; }
+  // Whether labels or groups say what agrees, own pairs then among it.
+  bool has_agreement() const { return class_a || has_groups(); }
+  // Whether own pairs stand apart from the other pairs of their row.
+  bool own_apart() const { return paired || exclude_own; }
+  // The row or column whose only pair takes no part; what is no index where there is none.
+  int64_t empty_row() const { return exclude_own && student_v.rows == 1 ? first_column - first_row : -1; }
+  int64_t empty_column() const { return exclude_own && student_a.rows == 1 ? first_row - first_column : -1; }
 };
 
 struct DistillationOutputs {

@@ -13,7 +13,7 @@ struct Scratch {
       : n(in.student_a.rows),
         m(in.student_v.rows),
         sweep(n, m, Sweep::kNarrow),
-        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0),
+        target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0, in.has_groups()),
         student_scores(workspace, sweep, in.student_v.columns),
         teacher_scores(workspace, sweep, in.teacher_v.columns),
         tiles(workspace, context, sweep, 2) {}
@@ -68,10 +68,13 @@ struct BackwardScratch : Scratch {
 };
 
 Agreement agreement_of(const DistillationInputs& in) {
-  // Without classes there is no target at all, not even the own pairs.
-  return {in.class_a, in.class_v, in.paired && in.class_a, in.first_row, in.first_column};
+  // Without classes and groups there is no target at all, not even the own pairs.
+  return {in.class_a, in.class_v, in.own_apart() && in.has_agreement(), in.first_row, in.first_column, in.exclude_own,
+          in.group_a, in.group_v};
 }
-Agreement own_pairs_of(const DistillationInputs& in) { return {{}, {}, in.paired, in.first_row, in.first_column}; }
+Agreement own_pairs_of(const DistillationInputs& in) {
+  return {{}, {}, in.own_apart(), in.first_row, in.first_column, in.exclude_own};
+}
 
 struct Forward {
   const duet_context& context;
@@ -98,18 +101,18 @@ struct Forward {
   void row(int64_t i) {
     out.row_loss[i] =
         loss(scratch.own_student.row(i, scratch.student.row(i)), scratch.own_teacher.row(i, scratch.teacher.row(i)),
-             scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, out.row_statistics.row(i));
+             scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, in.empty_row(), out.row_statistics.row(i));
   }
   void column(int64_t j) {
     out.column_loss[j] = loss(scratch.own_student.column(j, scratch.student.column(j)),
                               scratch.own_teacher.column(j, scratch.teacher.column(j)), scratch.teacher.column(j),
-                              scratch.target.column(j), in.kappa_v, j, out.column_statistics.row(j));
+                              scratch.target.column(j), in.kappa_v, j, in.empty_column(), out.column_statistics.row(j));
   }
   float loss(const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
-             Vector<const float> kappa, int64_t k, float* statistics) const {
-    const float of_row = distillation_loss(student, teacher, sum.cross / sum.sum, target, bool(in.class_a),
+             Vector<const float> kappa, int64_t k, int64_t empty, float* statistics) const {
+    const float of_row = distillation_loss(student, teacher, sum.cross / sum.sum, target, in.has_agreement(),
                                            kappa ? kappa[k] : 0, statistics);
-    return scratch.n == 0 || scratch.m == 0 ? 0 : of_row;
+    return scratch.n == 0 || scratch.m == 0 || k == empty ? 0 : of_row;
   }
 };
 
@@ -121,11 +124,12 @@ struct Backward {
   BackwardScratch& scratch;
 
   DistillationPull row_pull(int64_t i) const {
-    return DistillationPull(row_statistics.row(i), out.row_weight ? out.row_weight[i] : 0,
+    return DistillationPull(row_statistics.row(i), out.row_weight && i != in.empty_row() ? out.row_weight[i] : 0,
                             in.kappa_a ? in.kappa_a[i] : 0);
   }
   DistillationPull column_pull(int64_t j) const {
-    return DistillationPull(column_statistics.row(j), out.column_weight ? out.column_weight[j] : 0,
+    return DistillationPull(column_statistics.row(j),
+                            out.column_weight && j != in.empty_column() ? out.column_weight[j] : 0,
                             in.kappa_v ? in.kappa_v[j] : 0);
   }
 
@@ -139,6 +143,10 @@ struct Backward {
     scratch.target.subtract(tile, thread, gradient);
     const auto confident = [](const float* statistics) { return statistics[kStudentLogOdds] > 0; };
     for_each_own_pair(own_pairs_of(in), tile, [&](int64_t r, int64_t c) {
+      if (in.exclude_own) {
+        gradient.row(r)[c] = 0;
+        return;
+      }
       const int64_t i = tile.first_row + r, j = tile.first_column + c;
       const float *row = row_statistics.row(i), *column = column_statistics.row(j);
       if (confident(row) || confident(column))

@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct DistillationForward {
   static constexpr bool kAlone = false;
   DistillationView view;
@@ -28,8 +29,8 @@ struct DistillationForward {
     const bool bounded = view.bounded();
     accumulate_exponentials<T, false>(loop.scratch(), place, bounded, student, student, of_student);
     accumulate_exponentials<T, true>(loop.scratch(), place, bounded, teacher, student, of_teacher);
-    if (view.agreement.groups > 0)
-      accumulate_positives<T, true>(loop.scratch(), view.agreement, place, own_pair, student, of_target);
+    if (kGroups || view.agreement.groups > 0)
+      accumulate_positives<T, true, kGroups>(loop.scratch(), view.agreement, place, own_pair, student, of_target);
   }
 };
 
@@ -40,6 +41,7 @@ struct FinishDistillation {
   Direction direction;
   bool own_positive;  // own pairs, where there are any
   const float* kappa;
+  int64_t empty;  // has no loss
   Vector<float> loss;
   Matrix<float> statistics;
 
@@ -49,7 +51,7 @@ struct FinishDistillation {
     const double mean = teacher[i].cross / teacher[i].sum * kLn2;
     const float value = distillation_loss(of_student, of_teacher, mean, direction.others(i), own_positive,
                                           kappa ? kappa[i] : 0, statistics.row(i));
-    loss.data[i] = direction.partners == 0 ? 0 : value;
+    loss.data[i] = direction.partners == 0 || i == empty ? 0 : value;
   }
 };
 
@@ -69,23 +71,24 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   DistillationScratch scratch(pieces, context, in);
   const DistillationView view = scratch.prepare(context, in);
   const SweepSums &student = scratch.student_sums, &teacher = scratch.teacher_sums, &target = scratch.target_sums;
-  const DistillationForward forward{
-      view, student.partials(), teacher.partials(), target.partials(), scratch.own_student, scratch.own_teacher};
-  const bool classes = view.agreement.groups > 0;
-  with_precision(context.precision, [&](auto precision) {
-    sweep_forward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
-                                                                {&student, &teacher, &target});
+  with_groups(view.agreement, [&](auto grouped) {
+    const DistillationForward<decltype(grouped)::value> forward{
+        view, student.partials(), teacher.partials(), target.partials(), scratch.own_student, scratch.own_teacher};
+    with_precision(context.precision, [&](auto precision) {
+      sweep_forward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
+                                                                  {&student, &teacher, &target});
+    });
   });
-  const SweepSums* positives = classes ? &target : nullptr;
-  const bool own_positive = bool(in.class_a);  // classes of no column: own pairs are the only positives
+  const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
+  const bool own_positive = in.has_agreement();  // classes of no column: own pairs are the only positives
   for_each_position(context, scratch.n,
                     FinishDistillation{student.rows(), teacher.rows(), scratch.own_student, scratch.own_teacher,
                                        row_direction(view.agreement, positives), own_positive, in.kappa_a.data,
-                                       out.row_loss, out.row_statistics});
+                                       in.empty_row(), out.row_loss, out.row_statistics});
   for_each_position(context, scratch.m,
                     FinishDistillation{student.columns(), teacher.columns(), scratch.own_student, scratch.own_teacher,
                                        column_direction(view.agreement, positives), own_positive, in.kappa_v.data,
-                                       out.column_loss, out.column_statistics});
+                                       in.empty_column(), out.column_loss, out.column_statistics});
 }
 
 }  // namespace duet::cuda

@@ -24,23 +24,25 @@ struct DistillationScratch {
         tile_columns(dual_columns(context.precision)),
         student(workspace, context.precision, n, m, in.student_a.columns),
         teacher(workspace, context.precision, n, m, in.teacher_a.columns),
-        agreement(workspace, n, m, in.class_a.columns),
+        agreement(workspace, n, m, in.class_a.columns, in.has_groups()),
         student_sums(workspace, n, m, tile_columns, Shift::yes, Cross::no),
         teacher_sums(workspace, n, m, tile_columns, Shift::yes, Cross::yes),
-        target_sums(workspace, has_classes(in) ? n : 0, has_classes(in) ? m : 0, tile_columns, Shift::no, Cross::yes),
+        target_sums(workspace, has_positives(in) ? n : 0, has_positives(in) ? m : 0, tile_columns, Shift::no,
+                    Cross::yes),
         own_student(workspace.take<float>(n)),
         own_teacher(workspace.take<float>(n)),
         weights(workspace, n, m),
         scale_sums(workspace, n, m, tile_columns),
         products(workspace, context.precision, n, m, in.student_a.columns) {}
 
-  static bool has_classes(const DistillationInputs& in) { return in.class_a.columns > 0; }
+  // Beside own pairs.
+  static bool has_positives(const DistillationInputs& in) { return in.class_a.columns > 0 || in.has_groups(); }
 
   DistillationView prepare(const duet_context& context, const DistillationInputs& in) {
     student.prepare(context, in.student_a, in.student_v, in.scale);
     teacher.prepare(context, in.teacher_a, in.teacher_v, in.teacher_scale);
-    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row,
-                      in.first_column);
+    agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column,
+                      {in.group_a, in.group_v, in.exclude_own});
     return {student.view(), teacher.view(), agreement.view()};
   }
 
@@ -48,8 +50,9 @@ struct DistillationScratch {
   int tile_columns;
   ScoreRows student, teacher;
   AgreementRows agreement;
-  SweepSums student_sums, teacher_sums, target_sums;  // base 2; target: N and sum pos (log2 pos - s), of classes
-  float *own_student, *own_teacher;                   // n: the score of a row with its own column
+  // Base 2; target: N and sum pos (log2 pos - s) without own pairs.
+  SweepSums student_sums, teacher_sums, target_sums;
+  float *own_student, *own_teacher;  // n: the score of a row with its own column
   GradientWeights weights;
   TileSums scale_sums;
   BlockGradients products;
@@ -60,10 +63,11 @@ struct DistillationScratch {
 struct DistillationGradientWeight {
   Matrix<const float> statistics;
   const float *weight, *kappa;  // null: 0
+  int64_t empty;                // takes no part, whatever its weight
 
   __device__ GradientWeight operator()(int64_t i) const {
     GradientWeight to{};
-    if (weight == nullptr) return to;
+    if (weight == nullptr || i == empty) return to;
     const float* of = statistics.row(i);
     const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
     to.student_log_sum = of[kStudentLogSum];

@@ -6,6 +6,7 @@
 namespace duet::cuda {
 namespace {
 
+template <bool kGroups>
 struct DistillationGradient {
   DistillationView view;
   GradientWeightView weights;
@@ -22,9 +23,11 @@ struct DistillationGradient {
     const float scale = *view.student.scale, teacher_factor = view.teacher.factor();
     float sum;
     if (view.bounded())
-      sum = form_gradient<T, true, true>(view.agreement, weights, place, scale, teacher_factor, student, teacher);
+      sum = form_gradient<T, true, true, kGroups>(view.agreement, weights, place, scale, teacher_factor, student,
+                                                  teacher);
     else
-      sum = form_gradient<T, false, true>(view.agreement, weights, place, scale, teacher_factor, student, teacher);
+      sum = form_gradient<T, false, true, kGroups>(view.agreement, weights, place, scale, teacher_factor, student,
+                                                   teacher);
     store_tile<T>(gradient, place, student);
     add_tile_sum(scale_sums, sum);
   }
@@ -43,15 +46,18 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   const DistillationView view = scratch.prepare(context, in);
   const GradientWeightView weights = scratch.weights.view();
   scratch.products.begin(context, in.student_a, nullptr, in.student_v, nullptr, out.a, out.v);
-  const DistillationGradientWeight of_rows{row_statistics, out.row_weight.data, in.kappa_a.data},
-      of_columns{column_statistics, out.column_weight.data, in.kappa_v.data};
+  const DistillationGradientWeight of_rows{row_statistics, out.row_weight.data, in.kappa_a.data, in.empty_row()},
+      of_columns{column_statistics, out.column_weight.data, in.kappa_v.data, in.empty_column()};
   store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view, of_rows);
   store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view, of_columns);
   store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
-  const DistillationGradient gradient{view, weights, scratch.products.block(), scratch.scale_sums.data()};
-  with_precision(context.precision, [&](auto precision) {
-    sweep_backward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
-                                                                 scratch.products, {{&scratch.scale_sums, out.scale}});
+  with_groups(view.agreement, [&](auto grouped) {
+    const DistillationGradient<decltype(grouped)::value> gradient{view, weights, scratch.products.block(),
+                                                                  scratch.scale_sums.data()};
+    with_precision(context.precision, [&](auto precision) {
+      sweep_backward<DistillationTile<decltype(precision)::value>>(
+          context, scratch.n, scratch.m, gradient, scratch.products, {{&scratch.scale_sums, out.scale}});
+    });
   });
 }
 

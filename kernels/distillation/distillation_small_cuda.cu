@@ -14,6 +14,7 @@ SmallPairs pairs_of(const DistillationInputs& in) {
   pairs.scale = in.scale.data;
   pairs.teacher_scale = in.teacher_scale.data;
   pairs.paired = in.paired;
+  pairs.give({in.group_a, in.group_v, in.exclude_own});
   return pairs;
 }
 
@@ -23,6 +24,7 @@ struct FinishSmallDistillation {
     Vector<const float> kappa;
     Vector<float> loss;
     Matrix<float> statistics;
+    int64_t empty;  // has no loss
   } rows, columns;
   bool own_positive;  // own pairs, where there are any
 
@@ -42,7 +44,7 @@ struct FinishSmallDistillation {
     const Side to = side == 0 ? rows : columns;
     const float loss = distillation_loss(parts, teacher, mean, positives, own_positive, to.kappa ? to.kappa[i] : 0,
                                          to.statistics.row(i));
-    to.loss[i] = row.count == 0 ? 0 : loss;
+    to.loss[i] = row.count == 0 || i == to.empty ? 0 : loss;
   }
 };
 
@@ -62,9 +64,9 @@ size_t small_distillation_workspace(const DistillationInputs& in) {
 void small_distillation_forward(const duet_context& context, const DistillationInputs& in,
                                 const DistillationOutputs& out) {
   small_forward(context, pairs_of(in), true,
-                FinishSmallDistillation{{in.kappa_a, out.row_loss, out.row_statistics},
-                                        {in.kappa_v, out.column_loss, out.column_statistics},
-                                        bool(in.class_a)});
+                FinishSmallDistillation{{in.kappa_a, out.row_loss, out.row_statistics, in.empty_row()},
+                                        {in.kappa_v, out.column_loss, out.column_statistics, in.empty_column()},
+                                        in.has_agreement()});
 }
 
 void small_distillation_backward(const duet_context& context, const DistillationInputs& in,
@@ -73,8 +75,8 @@ void small_distillation_backward(const duet_context& context, const Distillation
   Workspace pieces(workspace);
   const SmallSums sums(pieces, in.student_a.rows);
   using Form = SmallSoftmax<DistillationGradientWeight, true>;
-  const Form form{{{row_statistics, out.row_weight.data, in.kappa_a.data},
-                   {column_statistics, out.column_weight.data, in.kappa_v.data}}};
+  const Form form{{{row_statistics, out.row_weight.data, in.kappa_a.data, in.empty_row()},
+                   {column_statistics, out.column_weight.data, in.kappa_v.data, in.empty_column()}}};
   small_backward(context, SmallBackward<Form>{pairs_of(in), form, {out.a, out.v}, {}, nullptr, nullptr}, sums,
                  out.scale.data, nullptr);
 }

@@ -86,19 +86,20 @@ duet_status duet_mining_workspace(const duet_context* context, const duet_mining
     Arguments arguments(Look::shapes);
     const MiningInputs checked = check(inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* inputs,
                              const duet_mining_hard_outputs* outputs, duet_workspace workspace) {
   return guard("mining_hard", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const MiningInputs checked = check(inputs, arguments);
     const MiningHardOutputs of_rows = check(raw.rows, kRows, checked.x.rows, arguments),
                             of_columns = check(raw.columns, kColumns, checked.y.rows, arguments);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::mining_hard(*context, checked, of_rows, of_columns, workspace); },
         [&] { cuda::mining_hard(*context, checked, of_rows, of_columns, workspace); });
@@ -108,11 +109,11 @@ duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* in
 duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs,
                                        const duet_mining_semihard_count_outputs* outputs, duet_workspace workspace) {
   return guard("mining_semihard_count", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const MiningInputs checked = check(inputs, arguments);
     const auto out = arguments.vector<int64_t>(raw.count, "outputs.count", 1);
-    arguments.check(workspace, needed(context, checked));
+    arguments.check(workspace, needed(context, checked));  // the labels alone are read: there is nothing to widen
     dispatch(
         context, [&] { cpu::mining_semihard_count(*context, checked, out, workspace); },
         [&] { cuda::mining_semihard_count(*context, checked, out, workspace); });
@@ -122,12 +123,13 @@ duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_
 duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs,
                                  const duet_mining_semihard_outputs* outputs, duet_workspace workspace) {
   return guard("mining_semihard", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const MiningInputs checked = check(inputs, arguments);
     const float margin = load(inputs, "inputs").margin;
     require(margin >= 0, "inputs.margin: expected at least 0, got ", margin);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     const int64_t count = dispatch(
         context, [&] { return cpu::mining_semihard_length(*context, checked, workspace); },
         [&] { return cuda::mining_semihard_length(*context, checked, workspace); });
@@ -144,7 +146,7 @@ duet_status duet_mining_distance_weighted(duet_context* context, const duet_mini
                                           const duet_mining_distance_weighted_outputs* outputs,
                                           duet_workspace workspace) {
   return guard("mining_distance_weighted", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const MiningInputs checked = check(inputs, arguments);
     const MiningDraw drawn = check_draw(context, load(inputs, "inputs").draw, checked.first_row + checked.x.rows,
@@ -153,6 +155,7 @@ duet_status duet_mining_distance_weighted(duet_context* context, const duet_mini
     const auto values =
         arguments.matrix<float>(raw.distances, "outputs.distances", checked.x.rows, drawn.slots, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); },
         [&] { cuda::mining_distance_weighted(*context, checked, drawn, indices, values, workspace); });

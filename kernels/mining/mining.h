@@ -31,8 +31,8 @@ typedef struct duet_mining_draw {
 
 typedef struct duet_mining_inputs {
   size_t struct_size;         /* set by DUET_MINING_INPUTS_INIT */
-  duet_const_matrix x;        /* n x d, float32: the anchors */
-  duet_const_matrix y;        /* m x d, float32 */
+  duet_const_matrix x;        /* n x d, features (view.h): the anchors */
+  duet_const_matrix y;        /* m x d, features */
   duet_const_vector labels_x; /* n, int32 */
   duet_const_vector labels_y; /* m, int32 */
   duet_const_vector group_x;  /* n, int32; below 0: of no group; null: no groups */

@@ -1,6 +1,7 @@
 #include "kernels/retrieval/retrieval.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 #include "kernels/retrieval/retrieval_backends.h"
 
 namespace duet {
@@ -19,22 +20,14 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels, Argumen
     inputs.query_labels = arguments.vector<const int32_t>(raw.query_labels, "inputs.query_labels", inputs.queries.rows);
     inputs.gallery_labels =
         arguments.vector<const int32_t>(raw.gallery_labels, "inputs.gallery_labels", inputs.gallery.rows);
-    inputs.query_groups =
-        arguments.vector<const int64_t>(raw.query_groups, "inputs.query_groups", inputs.queries.rows, Need::optional);
-    inputs.gallery_groups = arguments.vector<const int64_t>(raw.gallery_groups, "inputs.gallery_groups",
-                                                            inputs.gallery.rows, Need::optional);
-    // A side without rows has no groups to give.
-    const bool grouped = inputs.query_groups || inputs.gallery_groups;
-    require(!grouped || inputs.query_groups || inputs.queries.rows == 0,
-            "inputs.query_groups: null, but inputs.gallery_groups is given");
-    require(!grouped || inputs.gallery_groups || inputs.gallery.rows == 0,
-            "inputs.gallery_groups: null, but inputs.query_groups is given");
+    check_numbers(arguments, raw.query_groups, "inputs.query_groups", raw.gallery_groups, "inputs.gallery_groups",
+                  inputs.queries.rows, inputs.gallery.rows, inputs.query_groups, inputs.gallery_groups);
     inputs.cutoffs = arguments.vector<const int64_t>(raw.cutoffs, "inputs.cutoffs", kAny, Need::optional);
   }
   check_first(raw.first_row, inputs.queries.rows, "inputs", ".first_row");
   check_first(raw.first_column, inputs.gallery.rows, "inputs", ".first_column");
-  require_reserved(raw.reserved, "inputs.reserved");
   inputs.paired = raw.paired != 0;
+  inputs.exclude_own = raw.exclude_own != 0;
   inputs.first_row = raw.first_row;
   inputs.first_column = raw.first_column;
   return inputs;
@@ -60,14 +53,15 @@ duet_status duet_retrieval_workspace(const duet_context* context, const duet_ret
   return guard("retrieval_workspace", [&] {
     Arguments arguments(Look::shapes);
     require(bytes != nullptr, "bytes: null");
-    *bytes = workspace_bytes(context, check(inputs, Labels::ignored, arguments));
+    const RetrievalInputs checked = check(inputs, Labels::ignored, arguments);
+    *bytes = workspace_bytes(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs,
                                    const duet_retrieval_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const RetrievalInputs given = check(inputs, Labels::needed, arguments);
     const int64_t n = given.queries.rows;
     const auto raw = load(outputs, "outputs");
@@ -82,6 +76,7 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
         arguments.vector<float>(raw.matching, "outputs.matching", n, Need::optional),
         arguments.matrix<float>(raw.pair_recall, "outputs.pair_recall", n, cutoffs, Need::optional)};
     arguments.check(workspace, workspace_bytes(context, given));
+    workspace = widen(context, arguments, workspace);
     const Workspace scratch(workspace);
     dispatch(
         context, [&] { cpu::retrieval_forward(*context, given, to, scratch); },
@@ -92,13 +87,14 @@ duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_i
 duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs,
                                  const duet_retrieval_top_k_outputs* outputs, duet_workspace workspace) {
   return guard("retrieval_top_k", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const RetrievalInputs given = check(inputs, Labels::ignored, arguments);
     const auto to = arguments.matrix<int32_t>(raw.indices, "outputs.indices", given.queries.rows, kAny);
     const auto to_scores =
         arguments.matrix<float>(raw.scores, "outputs.scores", given.queries.rows, to.columns, Need::optional);
     arguments.check(workspace, workspace_bytes(context, given));
+    workspace = widen(context, arguments, workspace);
     const Workspace scratch(workspace);
     dispatch(
         context, [&] { cpu::retrieval_top_k(*context, given, to, to_scores, scratch); },

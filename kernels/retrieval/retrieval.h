@@ -2,6 +2,10 @@
    Scores lie within [-1, 1]. Equal rows have equal scores, and the results of a query do not depend on the other
    queries of the call.
 
+   An item is a row of the gallery. Own pairs of a query of a group, a number of 0 or more, are all items of its group;
+   the own pair of any other query is, with paired, the gallery row of its global index. With exclude_own that row is no
+   item of the query, as if the gallery were without it: not ranked, not relevant, not an own pair, not in top_k.
+
    duet_retrieval_forward writes one entry a query into each output that is not null. Where items have the same float32
    score, each measure is its expectation over all orders of them, so no measure depends on the order of the gallery. A
    gallery row with a NaN or an infinity is left out: it is no item, not relevant and not an own pair.
@@ -11,7 +15,7 @@
    relevant = 0.
 
    duet_retrieval_top_k: the k best rows of the gallery for each query, best first, equal scores by lower index, NaN
-   last.
+   last. Past what is there the index is -1 and the score NaN.
 
    Workspace: duet_retrieval_workspace(), enough for both. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL. */
@@ -25,21 +29,20 @@
 extern "C" {
 #endif
 
-/* What follows gallery is forward's alone, but for first_row, first_column. */
+/* What follows gallery is forward's alone, but for first_row, first_column, exclude_own. */
 typedef struct duet_retrieval_inputs {
   size_t struct_size;               /* set by DUET_RETRIEVAL_INPUTS_INIT */
-  duet_const_matrix queries;        /* n x d, float32 */
-  duet_const_matrix gallery;        /* m x d, float32 */
+  duet_const_matrix queries;        /* n x d, features: view.h */
+  duet_const_matrix gallery;        /* m x d, features */
   duet_const_vector query_labels;   /* n, int32: equal and not negative = relevant */
   duet_const_vector gallery_labels; /* m, int32 */
-  duet_const_vector query_groups;   /* n, int64: the gallery rows of the query's group are its own pairs, paired and its
-                                       indices then say nothing; may be null */
-  duet_const_vector gallery_groups; /* m, int64; null where query_groups is */
+  duet_const_vector query_groups;   /* n, int32; below 0: of none; null: no groups */
+  duet_const_vector gallery_groups; /* m, int32; null where query_groups is */
   duet_const_vector cutoffs;        /* K, int64: the k of recall and pair_recall; of any size and order */
   int64_t first_row;                /* global index of the first query, 0 or more */
   int64_t first_column;             /* global index of the first gallery row, 0 or more */
   int32_t paired;                   /* not 0: the gallery row of the query's global index is its own pair */
-  int32_t reserved;                 /* 0 */
+  int32_t exclude_own;              /* not 0: that row is no item of the query */
 } duet_retrieval_inputs;
 #define DUET_RETRIEVAL_INPUTS_INIT DUET_INIT(duet_retrieval_inputs, )
 /* Each may be null. */
@@ -59,8 +62,8 @@ typedef struct duet_retrieval_outputs {
 #define DUET_RETRIEVAL_OUTPUTS_INIT DUET_INIT(duet_retrieval_outputs, )
 typedef struct duet_retrieval_top_k_outputs {
   size_t struct_size;  /* set by DUET_RETRIEVAL_TOP_K_OUTPUTS_INIT */
-  duet_matrix indices; /* n x k, int32: gallery rows, -1 past m */
-  duet_matrix scores;  /* n x k, float32, NaN past m; may be null */
+  duet_matrix indices; /* n x k, int32: gallery rows, -1 past the last */
+  duet_matrix scores;  /* n x k, float32, NaN past the last; may be null */
 } duet_retrieval_top_k_outputs;
 #define DUET_RETRIEVAL_TOP_K_OUTPUTS_INIT DUET_INIT(duet_retrieval_top_k_outputs, )
 

@@ -14,14 +14,22 @@ namespace duet {
 struct RetrievalInputs {
   Matrix<const float> queries, gallery;
   Vector<const int32_t> query_labels, gallery_labels;  // without data in top_k
-  bool paired;
+  bool paired, exclude_own;
   int64_t first_row, first_column;
-  Vector<const int64_t> query_groups, gallery_groups, cutoffs;  // without data where not given, and in top_k
+  Vector<const int32_t> query_groups, gallery_groups;  // without data where not given, and in top_k
+  Vector<const int64_t> cutoffs;                       // likewise
 
-  // Without groups: the gallery row that is query i's own pair, -1 where it is not in this gallery.
-  DUET_HOST_DEVICE int64_t own(int64_t i) const {
+  // Query i's group, whose rows are its own pairs; below 0: none.
+  DUET_HOST_DEVICE int32_t group(int64_t i) const { return query_groups ? query_groups[i] : -1; }
+  // Without a group: the gallery row that is query i's own pair, -1 where there is none.
+  DUET_HOST_DEVICE int64_t own(int64_t i) const { return paired && !exclude_own ? same_index(i) : -1; }
+  // The gallery row that is no item of query i, -1 where there is none.
+  DUET_HOST_DEVICE int64_t left_out(int64_t i) const { return exclude_own ? same_index(i) : -1; }
+
+ private:
+  DUET_HOST_DEVICE int64_t same_index(int64_t i) const {
     const int64_t j = i + first_row - first_column;
-    return paired && j >= 0 && j < gallery.rows ? j : -1;
+    return j >= 0 && j < gallery.rows ? j : -1;
   }
 };
 

@@ -90,8 +90,8 @@ void measure_gallery(const duet_context& context, const RetrievalInputs& inputs,
   });
 }
 
-// Calls body(query, its scores, scratch of the thread) for every query, each on one thread. The scores are those of
-// `items` rows of the gallery, in the order given, whose norms are known.
+// Calls body(query, its scores, scratch of the thread) for every query, each on one thread. The scores, which body may
+// change, are those of `items` rows of the gallery, in the order given, whose norms are known.
 template <class Order, class Body>
 void for_each_query(const duet_context& context, const RetrievalInputs& inputs, const Scratch& scratch, int64_t items,
                     Order&& order, Body&& body) {
@@ -137,7 +137,7 @@ GalleryOrder sort_gallery(const RetrievalInputs& inputs, const Scratch& scratch)
   }
   if (inputs.gallery_groups)
     std::sort(order.by_group, order.by_group + order.items, [&](int32_t a, int32_t b) {
-      const int64_t group_a = inputs.gallery_groups[order.rows[a]], group_b = inputs.gallery_groups[order.rows[b]];
+      const int32_t group_a = inputs.gallery_groups[order.rows[a]], group_b = inputs.gallery_groups[order.rows[b]];
       return group_a != group_b ? group_a < group_b : a < b;
     });
   return order;
@@ -164,7 +164,7 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
   const GalleryOrder order = sort_gallery(inputs, scratch);
   const auto row_of = [&](int64_t place) { return order.rows[place]; };
   for_each_query(context, inputs, scratch, order.items, row_of,
-                 [&](int64_t i, const float* scores, const ThreadScratch& own) {
+                 [&](int64_t i, float* scores, const ThreadScratch& own) {
                    write_measures(inputs, outputs, i, scores, order, own.measures);
                  });
 }
@@ -173,19 +173,20 @@ void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs,
                      Matrix<float> scores, Workspace workspace) {
   if (inputs.queries.rows == 0 || indices.columns == 0) return;
   const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
-  const int64_t best = std::min(indices.columns, scratch.m);
-  const int64_t kept = std::min(
-      scratch.m, std::max<int64_t>(2 * best, 1024));  // candidates gathered before they are cut down to the best
   measure_gallery(context, inputs, scratch);
   const auto as_given = [](int64_t j) { return j; };
   for_each_query(context, inputs, scratch, scratch.m, as_given,
                  [&](int64_t i, const float* row, const ThreadScratch& own) {
+                   const int64_t left_out = inputs.left_out(i),
+                                 best = std::min(indices.columns, scratch.m - (left_out < 0 ? 0 : 1));
+                   // Candidates gathered before they are cut down to the best.
+                   const int64_t kept = std::min(scratch.m, std::max<int64_t>(2 * best, 1024));
                    uint64_t* keys = own.best;
                    int64_t size = 0;
                    uint64_t limit = UINT64_MAX;  // keys from here on are behind the best seen
                    for (int64_t j = 0; j < scratch.m; ++j) {
                      const uint64_t key = rank_key(row[j], j);
-                     if (key >= limit) continue;
+                     if (key >= limit || j == left_out) continue;
                      if (size == kept) {
                        std::nth_element(keys, keys + best - 1, keys + size);
                        limit = keys[best - 1];

@@ -219,8 +219,9 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vect
 // How the own pair, its best row, ranks among all and among the items of other classes. All threads of the block call.
 __device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query,
                           Counts& counts) {
-  const bool grouped = static_cast<bool>(inputs.query_groups);
-  const int64_t row = grouped ? -1 : inputs.own(i), group = grouped ? inputs.query_groups[i] : 0;
+  const int32_t group = inputs.group(i);
+  const bool grouped = group >= 0;
+  const int64_t row = grouped ? -1 : inputs.own(i);
   uint32_t best = row >= 0 ? query.bits(row) : kNoScore;
   if (grouped) {
     for (int64_t j = threadIdx.x; j < query.m; j += blockDim.x)
@@ -260,7 +261,7 @@ constexpr size_t run_bytes(int64_t m) {
 }
 
 __global__ void __launch_bounds__(kThreads, 2)
-    rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<const float> scores, int64_t first, bool ranks) {
+    rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<float> scores, int64_t first, bool ranks) {
   DUET_SHARED_DYNAMIC(uint64_t, shared);
   DUET_SHARED(Counts, counts, );
   const int64_t i = first + blockIdx.x, m = scores.columns;
@@ -269,14 +270,18 @@ __global__ void __launch_bounds__(kThreads, 2)
   auto* const counters = reinterpret_cast<int32_t*>(shared + spread<uint64_t>(keys));
   const Run run{shared, counters, counters + keys};
 
-  if (threadIdx.x == 0) counts = Counts{};
+  const int64_t left_out = inputs.left_out(i);
+  if (threadIdx.x == 0) {
+    counts = Counts{};
+    if (left_out >= 0) scores.row(blockIdx.x)[left_out] = NAN;  // no item
+  }
+  __syncthreads();
   int32_t same = 0, items = 0;
   for (int64_t j = threadIdx.x; j < m; j += blockDim.x) {
     const uint32_t bits = query.bits(j);
     same += query.relevant(j, bits);
     items += bits != kNoScore;
   }
-  __syncthreads();
   atomicAdd(&counts.relevant, same);
   atomicAdd(&counts.items, items);
   __syncthreads();
@@ -309,7 +314,7 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
   const bool ranks = outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs ||
                      outputs.recall || outputs.precision_recall;
   const int threads = std::min(kThreads, sort_threads(inputs.gallery.rows));
-  scores.for_each_block(context, inputs, [&](int64_t first, Matrix<const float> block) {
+  scores.for_each_block(context, inputs, [&](int64_t first, Matrix<float> block) {
     DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)
     (inputs, outputs, block, first, ranks);
   });

@@ -16,18 +16,18 @@ struct Places {
 };
 
 Places own_places(const RetrievalInputs& inputs, int64_t i, const GalleryOrder& order) {
-  if (!inputs.query_groups) {
+  const int32_t group = inputs.group(i);
+  if (group < 0) {
     const int64_t row = inputs.own(i);
     return row < 0 || order.places[row] < 0 ? Places{nullptr, nullptr}
                                             : Places{order.places + row, order.places + row + 1};
   }
   const auto group_of = [&](int32_t place) { return inputs.gallery_groups[order.rows[place]]; };
   const int32_t *const all = order.by_group, *const end = all + order.items;
-  const int64_t group = inputs.query_groups[i];
   const int32_t* const begin =
-      std::lower_bound(all, end, group, [&](int32_t place, int64_t value) { return group_of(place) < value; });
+      std::lower_bound(all, end, group, [&](int32_t place, int32_t value) { return group_of(place) < value; });
   return {begin,
-          std::upper_bound(begin, end, group, [&](int64_t value, int32_t place) { return value < group_of(place); })};
+          std::upper_bound(begin, end, group, [&](int32_t value, int32_t place) { return value < group_of(place); })};
 }
 
 void write_found(Matrix<float> to, int64_t i, const Vector<const int64_t>& cutoffs, const TieGroup& group) {
@@ -141,16 +141,16 @@ void write_no_labels(const RetrievalOutputs& outputs, int64_t i) {
     if (measures) std::fill_n(measures.row(i), measures.columns, kNaN);
 }
 
-// first and last: the places of the query's label.
+// first and last: the places of the query's label; left_out: the place that ranks last since it is no item, or -1.
 void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
-               int64_t first, int64_t last, const GalleryOrder& order, const Places& own) {
+               int64_t first, int64_t last, const GalleryOrder& order, const Places& own, int64_t left_out) {
   if (outputs.matching) outputs.matching[i] = kNaN;
-  if (own.begin == own.end) {
+  float best = kLastScore;
+  for (const int32_t* place = own.begin; place < own.end; ++place) best = std::max(best, scores[*place]);
+  if (best == kLastScore) {  // no own pair
     if (outputs.pair_recall) std::fill_n(outputs.pair_recall.row(i), outputs.pair_recall.columns, kNaN);
     return;
   }
-  float best = kLastScore;
-  for (const int32_t* place = own.begin; place < own.end; ++place) best = std::max(best, scores[*place]);
   int64_t found = 0;
   for (const int32_t* place = own.begin; place < own.end; ++place) found += scores[*place] == best;
   const int64_t labelled = std::lower_bound(order.labels, order.labels + order.items, 0) - order.labels;
@@ -158,10 +158,12 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
   const bool matches = inputs.query_labels[i] >= 0;
   Below others;
   if (matches) others += below(labelled, first), others += below(last, order.items);
-  const int64_t count = first - labelled + order.items - last;
+  const int64_t no_item = left_out >= labelled && (left_out < first || left_out >= last) ? 1 : 0,
+                count = first - labelled + order.items - last - no_item;
   if (outputs.matching && matches && count > 0)
-    outputs.matching[i] = static_cast<float>(
-        (static_cast<double>(others.below) + 0.5 * static_cast<double>(others.tied)) / static_cast<double>(count));
+    outputs.matching[i] =
+        static_cast<float>((static_cast<double>(others.below - no_item) + 0.5 * static_cast<double>(others.tied)) /
+                           static_cast<double>(count));
   if (!outputs.pair_recall) return;
   Below all = others;
   if (matches)
@@ -173,20 +175,26 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
 
 }  // namespace
 
-void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
+void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, float* scores,
                     const GalleryOrder& order, const MeasureScratch& scratch) {
   // The rows in this order are finite, so a NaN is the query's.
   const bool ranked = order.items > 0 && scores[0] != kLastScore;
   const int32_t label = inputs.query_labels[i];
   const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
-  const int64_t first = begin - order.labels, last = end - order.labels,
-                relevant = label < 0 || !ranked ? 0 : last - first;
+  const int64_t first = begin - order.labels, last = end - order.labels, row = inputs.left_out(i),
+                left_out = row < 0 ? -1 : order.places[row], items = order.items - (left_out < 0 ? 0 : 1);
+  if (left_out >= 0) scores[left_out] = kLastScore;
+  const bool among_relevant = left_out >= first && left_out < last;
+  const int64_t relevant = label < 0 || !ranked ? 0 : last - first - (among_relevant ? 1 : 0);
   if (outputs.relevant) outputs.relevant[i] = static_cast<int32_t>(relevant);
   if (relevant == 0) {
     write_no_labels(outputs, i);
   } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall ||
              outputs.precision_recall) {
-    const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, last);
+    // What is left out stands behind the relevant items meanwhile, among the others.
+    if (among_relevant) std::swap(scores[left_out], scores[last - 1]);
+    const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, first + relevant);
+    if (among_relevant) std::swap(scores[left_out], scores[last - 1]);
     double* const precision = scratch.precision;
     double total = 0;  // summed in the loop that divides, because neither waits for the other
     for (int64_t r = 0; r < relevant; ++r) {
@@ -194,14 +202,14 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
       total += precision[r];
     }
     if (ranks.tied)
-      write_tied(outputs, i, ranks, order.items, precision);
+      write_tied(outputs, i, ranks, items, precision);
     else
-      write_untied(outputs, i, ranks, order.items, precision, total);
+      write_untied(outputs, i, ranks, items, precision, total);
     if (outputs.recall) write_found(outputs.recall, i, inputs.cutoffs, ranks.group(0));
   }
   if (outputs.matching || outputs.pair_recall)
     write_own(inputs, outputs, i, scores, first, last, order,
-              ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr});
+              ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr}, left_out);
 }
 
 }  // namespace duet::cpu

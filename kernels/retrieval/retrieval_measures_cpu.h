@@ -23,8 +23,8 @@ struct MeasureScratch {
       : precision(workspace.take<double>(gallery)), ranker(workspace, gallery) {}
 };
 
-// scores: cleaned, all kLastScore where the query has no finite norm.
-void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
+// scores: cleaned, all kLastScore where the query has no finite norm; that of the row that is left out becomes it.
+void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, float* scores,
                     const GalleryOrder& order, const MeasureScratch& scratch);
 
 }  // namespace duet::cpu

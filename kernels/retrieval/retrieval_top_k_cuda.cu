@@ -32,10 +32,10 @@ __device__ void sort_held(uint64_t* keys, int held) {
 
 // capacity: keys that shared memory holds, at least kept + blockDim.x or m.
 __global__ void __launch_bounds__(kThreads)
-    keep_best(Matrix<const float> scores, Best to, int64_t first, int kept, int capacity) {
+    keep_best(RetrievalInputs inputs, Matrix<const float> scores, Best to, int64_t first, int kept, int capacity) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   DUET_SHARED(int32_t, cursor, [1]);
-  const int64_t m = scores.columns;
+  const int64_t m = scores.columns, left_out = inputs.left_out(first + blockIdx.x);
   const float* row = scores.row(blockIdx.x);
   int held = 0;
   uint64_t limit = kNoKey;  // keys from here on are behind the kept best
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   for (int64_t next = 0; next < m; next += blockDim.x) {
     const int64_t j = next + threadIdx.x;
-    uint64_t key = j < m ? rank_key(row[j], j) : kNoKey;
+    const uint64_t key = j < m && j != left_out ? rank_key(row[j], j) : kNoKey;
     int more = __syncthreads_count(key < limit);
     if (held + more > capacity) {
       sort_held(keys, held);
@@ -58,12 +58,15 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   sort_held(keys, held);
   for (int64_t k = threadIdx.x; k < to.indices.columns; k += blockDim.x)
-    to.write(first + blockIdx.x, k, k < kept ? keys[spread<uint64_t>(k)] : kNoKey, row);
+    to.write(first + blockIdx.x, k, k < min(kept, held) ? keys[spread<uint64_t>(k)] : kNoKey, row);
 }
 
-__global__ void __launch_bounds__(kThreads) write_rank_keys(Matrix<const float> scores, uint64_t* keys) {
+// first: the query of the first row of scores.
+__global__ void __launch_bounds__(kThreads)
+    write_rank_keys(RetrievalInputs inputs, Matrix<const float> scores, int64_t first, uint64_t* keys) {
+  const int64_t left_out = inputs.left_out(first + blockIdx.x);
   for (int64_t j = threadIdx.x; j < scores.columns; j += blockDim.x)
-    keys[blockIdx.x * scores.columns + j] = rank_key(scores.row(blockIdx.x)[j], j);
+    keys[blockIdx.x * scores.columns + j] = j == left_out ? kNoKey : rank_key(scores.row(blockIdx.x)[j], j);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -95,12 +98,13 @@ void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs,
       const int capacity = sort_size(std::min<int64_t>(m, kLargestSort));
       const int threads = std::min(kThreads, sort_threads(m));
       DUET_LAUNCH(keep_best, block.rows, threads, spread<uint64_t>(capacity) * sizeof(uint64_t), context.stream)
-      (block, to, first, static_cast<int>(kept), capacity);
+      (inputs, block, to, first, static_cast<int>(kept), capacity);
       return;
     }
     for_each_row_block(block.rows, longer.rows, [&](int64_t row, int64_t rows) {
       const auto some = block.part(row, 0, rows, m);
-      DUET_LAUNCH(write_rank_keys, rows, kThreads, 0, context.stream)(some, longer.keys);
+      DUET_LAUNCH(write_rank_keys, rows, kThreads, 0, context.stream)
+      (inputs, some, first + row, longer.keys);
       const uint64_t* sorted = longer.sort(context, rows);
       DUET_LAUNCH(write_sorted, rows, kThreads, 0, context.stream)(some, to, first + row, sorted);
     });

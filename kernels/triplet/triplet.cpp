@@ -69,14 +69,14 @@ duet_status duet_triplet_workspace(const duet_context* context, const duet_tripl
     Arguments arguments(Look::shapes);
     const TripletInputs checked = check(context, inputs, arguments);
     require(bytes != nullptr, "bytes: null");
-    *bytes = needed(context, checked);
+    *bytes = needed(context, checked) + arguments.reserved();
   });
 }
 
 duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs,
                                  const duet_triplet_outputs* outputs, duet_workspace workspace) {
   return guard("triplet_forward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(outputs, "outputs");
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
@@ -85,6 +85,7 @@ duet_status duet_triplet_forward(duet_context* context, const duet_triplet_input
     const auto to_x = arguments.matrix<float>(raw.sum_x, "outputs.sum_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(raw.sum_y, "outputs.sum_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); },
         [&] { cuda::triplet_forward(*context, checked, loss, active, to_x, to_y, workspace); });
@@ -133,7 +134,7 @@ duet_status duet_triplet_loss(duet_context* context, const duet_triplet_loss_inp
 duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inputs* inputs,
                                   const duet_triplet_gradients* gradients, duet_workspace workspace) {
   return guard("triplet_backward", [&] {
-    Arguments arguments;
+    Arguments arguments(workspace);
     const auto raw = load(gradients, "gradients");
     const TripletInputs checked = check(context, inputs, arguments);
     const int64_t n = checked.x.rows, m = checked.y.rows, d = checked.x.columns;
@@ -142,6 +143,7 @@ duet_status duet_triplet_backward(duet_context* context, const duet_triplet_inpu
     const auto to_x = arguments.matrix<float>(raw.grad_x, "gradients.grad_x", n, d, Need::optional),
                to_y = arguments.matrix<float>(raw.grad_y, "gradients.grad_y", m, d, Need::optional);
     arguments.check(workspace, needed(context, checked));
+    workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); },
         [&] { cuda::triplet_backward(*context, checked, weight, upstream, to_x, to_y, workspace); });

@@ -38,8 +38,8 @@ typedef enum duet_triplet_mining {
 
 typedef struct duet_triplet_inputs {
   size_t struct_size;           /* set by DUET_TRIPLET_INPUTS_INIT */
-  duet_const_matrix x;          /* n x d, float32: the anchors */
-  duet_const_matrix y;          /* m x d, float32 */
+  duet_const_matrix x;          /* n x d, features (view.h): the anchors */
+  duet_const_matrix y;          /* m x d, features */
   duet_const_matrix class_x;    /* n x C, float32: class distributions; null: labels decide */
   duet_const_matrix class_y;    /* m x C, float32 */
   duet_const_vector trust_x;    /* n, float32, 0 to 1; null: 1 */

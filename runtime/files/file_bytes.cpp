@@ -28,26 +28,38 @@ struct Descriptor {
 
 }  // namespace
 
-FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() {
+FileBytes::FileBytes(const std::filesystem::path& path) : FileBytes() { read(path, std::nullopt); }
+
+FileBytes::FileBytes(const std::filesystem::path& path, uint64_t offset, uint64_t length) : FileBytes() {
+  read(path, std::pair(offset, length));
+}
+
+// part: offset and length; none: all of it.
+void FileBytes::read(const std::filesystem::path& path, std::optional<std::pair<uint64_t, uint64_t>> part) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.number < 0) refuse(path, errno);
   struct stat before = {}, after = {};
   if (::fstat(file.number, &before) != 0) refuse(path, errno);
   if (S_ISDIR(before.st_mode)) refuse(path, EISDIR);
   if (!S_ISREG(before.st_mode)) throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": expected a regular file"));
-  const auto size = static_cast<size_t>(before.st_size);
+  file_size_ = static_cast<uint64_t>(before.st_size);
+  const auto [offset, size] = part.value_or(std::pair(uint64_t{0}, file_size_));
+  if (offset > file_size_ || size > file_size_ - offset)
+    throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": truncated: it has ", file_size_, " bytes, of which ", size,
+                                           " from byte ", offset, " on are needed"));
   if (size == 0) return;  // the system maps nothing of length 0
   // Pages of the system's own, which go back to it at once when the features have been read from them.
   void* const start = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) throw std::bad_alloc();
   bytes_ = {static_cast<const std::byte*>(start), size};
   for (size_t done = 0; done < size;) {
-    const ssize_t got = ::pread(file.number, static_cast<char*>(start) + done, size - done, static_cast<off_t>(done));
+    const ssize_t got =
+        ::pread(file.number, static_cast<char*>(start) + done, size - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) refuse(path, errno);
     if (got == 0)
       throw Error(DUET_STATUS_IO_ERROR,
-                  text(path.string(), ": truncated while it was read, from ", size, " bytes to ", done));
+                  text(path.string(), ": truncated while it was read, from ", file_size_, " bytes to ", offset + done));
     done += static_cast<size_t>(got);
   }
   if (::fstat(file.number, &after) != 0) refuse(path, errno);
@@ -60,10 +72,12 @@ FileBytes::~FileBytes() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
-FileBytes::FileBytes(FileBytes&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+FileBytes::FileBytes(FileBytes&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), file_size_(other.file_size_) {}
 
 FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(file_size_, other.file_size_);
   return *this;
 }
 

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
+#include <utility>
 
 namespace duet {
 
@@ -13,16 +16,23 @@ class FileBytes {
   // Throws DUET_STATUS_IO_ERROR, naming the file and the system's reason, where it cannot be opened or read, or changes
   // while it is read; std::bad_alloc where its bytes do not fit into memory.
   explicit FileBytes(const std::filesystem::path& path);
+  // length bytes from offset on, all of which must be there.
+  FileBytes(const std::filesystem::path& path, uint64_t offset, uint64_t length);
   ~FileBytes();
   FileBytes(FileBytes&& other) noexcept;
   FileBytes& operator=(FileBytes&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Of the whole file, when it was read.
+  uint64_t file_size() const { return file_size_; }
 
  private:
   FileBytes() = default;
 
+  void read(const std::filesystem::path& path, std::optional<std::pair<uint64_t, uint64_t>> part);
+
   std::span<const std::byte> bytes_;
+  uint64_t file_size_ = 0;
 };
 
 }  // namespace duet

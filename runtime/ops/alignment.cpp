@@ -4,19 +4,24 @@
 namespace duet::ops {
 namespace {
 
-duet_alignment_inputs inputs_of(const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
+duet_alignment_inputs inputs_of(const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score,
+                                const OwnPairs& own) {
   duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
   inputs.score = score;
   inputs.a = a.matrix();
   inputs.v = v.matrix();
   inputs.scale = scale.vector();
+  inputs.exclude_own = own.exclude;
+  inputs.first_row = own.first_row;
+  inputs.first_column = own.first_column;
   return inputs;
 }
 
 }  // namespace
 
-Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
-  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score);
+Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score,
+                     const OwnPairs& own) {
+  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score, own);
   const int64_t n = a.rows, m = v.rows;
   const Tensor lse = tape.make(n + m);
   succeed(duet_alignment_forward(tape.context(), &inputs,
@@ -37,8 +42,9 @@ Tensor alignment_lse(Tape& tape, const Tensor& a, const Tensor& v, const Tensor&
   });
 }
 
-Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score) {
-  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score);
+Tensor alignment_probabilities(Tape& tape, const Tensor& a, const Tensor& v, const Tensor& scale, duet_metric score,
+                               const OwnPairs& own) {
+  const duet_alignment_inputs inputs = inputs_of(a, v, scale, score, own);
   const Tensor lse_row = tape.make(a.rows), probabilities = tape.make(a.rows, v.rows);
   const duet_workspace workspace = tape.workspace(duet_alignment_workspace, inputs);
   succeed(duet_alignment_forward(tape.context(), &inputs, sized<duet_alignment_outputs>({.lse_row = lse_row.vector()}),

@@ -156,7 +156,9 @@ std::vector<Result> Run::results() const {
 }
 
 Case::Case(const std::string& operation, uint64_t seed)
-    : draw(hash(operation) + seed * 0x9E3779B97F4A7C15u), seed_(seed) {
+    : draw(hash(operation) + seed * 0x9E3779B97F4A7C15u),
+      seed_(seed),
+      draw_of_features_(hash(operation + " features") + seed * 0x9E3779B97F4A7C15u) {
   kind = static_cast<Kind>(draw.integer(0, 5));
   precision = coin() ? DUET_PRECISION_FP32 : DUET_PRECISION_TF32X3;
 }
@@ -225,6 +227,7 @@ Ints& Case::labels(int64_t size, int64_t classes) {
 void Case::run(const std::function<void(Run&)>& calls) {
   const auto turn = [&](duet_device kind_of_device, std::vector<Result>& results) {
     const bool cuda = kind_of_device == DUET_DEVICE_CUDA;
+    for (Halved& each : halved_) each.write();
     Run run(context_of(kind_of_device, cuda ? precision : DUET_PRECISION_FP32,
                        cuda ? 1 : 1 + static_cast<int32_t>(seed_ % 4 == 0), cuda && seed_ % 2 ? -1 : 0),
             seed_, cuda);  // of two forms on CUDA an odd seed takes the tiles

@@ -138,6 +138,9 @@ class Case {
   // Rows of this case's kind. operands: those that tile products take, of which a precision speaks.
   Floats& rows(int64_t count, int64_t columns);
   Floats& operands(int64_t count, int64_t columns);
+  // Operands as a call takes them, in one case of four as float16 or bfloat16: then x holds, from here on, the values
+  // to which these cut it off, bfloat16 alone of kinds huge and tiny, whose range float16 lacks.
+  duet_const_matrix features(Floats& x);
   // Upstream weights and gradients: normal numbers, a few of them 0; one case in five of kind inf or NaN has one such
   // here instead of in its rows.
   Floats& weights(int64_t count, int64_t columns = 1);
@@ -179,7 +182,18 @@ class Case {
   void compare(const std::vector<Expected>& exact, const std::vector<Doubles>& bounds);
   void differ(const std::string& name, size_t element, double cpu, double cuda, const std::string& why);
 
+  // A copy of values.
+  struct Halved {
+    Floats* values;
+    int64_t stride;
+    duet_dtype dtype;
+    std::vector<uint16_t> halves;
+    void write();
+  };
+
   uint64_t seed_;
+  Draw draw_of_features_;  // of its own, so that no other draw depends on it
+  std::list<Halved> halved_;
   std::list<Floats> floats_;
   std::vector<Floats*> operands_, weights_;
   // duet_precision: three TF32 products make NaN of an infinite element, because it leaves no finite rest. CUDA may

@@ -20,6 +20,7 @@ inline duet_metric draw_metric(Case& c) {
 // Some cases have groups, some are without own pairs.
 struct Labelled {
   Floats &x, &y;
+  duet_const_matrix features_x, features_y;
   Ints &labels_x, &labels_y, &group_x, &group_y;
   duet_metric metric;
   bool groups, exclude_own;
@@ -27,6 +28,8 @@ struct Labelled {
   Labelled(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
       : x(c.operands(n, d)),
         y(c.operands(m, d)),
+        features_x(c.features(x)),
+        features_y(c.features(y)),
         labels_x(c.labels(n, classes)),
         labels_y(c.labels(m, classes)),
         group_x(c.labels(n, 6)),
@@ -48,7 +51,7 @@ struct Labelled {
   }
   duet_mining_inputs inputs() {
     duet_mining_inputs in = DUET_MINING_INPUTS_INIT;
-    in.x = x.matrix(), in.y = y.matrix(), in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
+    in.x = features_x, in.y = features_y, in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
     in.metric = metric;
     relate(in);
     return in;

@@ -28,7 +28,7 @@ void distance(Case& c) {
   Floats &x = c.operands(n, d), &y = c.operands(m, d), &g = c.weights(n, m);
   duet_distance_inputs inputs = DUET_DISTANCE_INPUTS_INIT;
   inputs.metric = c.one_of({DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE, DUET_METRIC_INNER});
-  inputs.x = x.matrix(), inputs.y = y.matrix();
+  inputs.x = c.features(x), inputs.y = c.features(y);
   c.describe("metric", static_cast<int>(inputs.metric));
   c.run([&](Run& run) {
     const auto scratch =

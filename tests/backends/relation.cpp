@@ -74,7 +74,7 @@ void contrastive_relation(Case& c) {
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   inputs.kind = c.one_of({DUET_CONTRASTIVE_KIND_DECOUPLED, DUET_CONTRASTIVE_KIND_CIRCLE, DUET_CONTRASTIVE_KIND_NTXENT});
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   if (labels.given) inputs.labels_a = labels.a.vector(), inputs.labels_v = labels.v.vector();
   if (groups.given) inputs.group_a = groups.a.vector(), inputs.group_v = groups.v.vector();
   inputs.exclude_own = c.coin(0.3);

@@ -13,7 +13,8 @@ namespace {
 struct Ranked {
   Floats &queries, &gallery;
   Ints &query_labels, &gallery_labels;
-  Longs query_groups, gallery_groups, cutoffs;
+  Ints query_groups, gallery_groups;
+  Longs cutoffs;
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
   Ranked(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
       : queries(c.operands(n, d)),
@@ -23,19 +24,23 @@ struct Ranked {
         query_groups(n, 1),
         gallery_groups(m, 1),
         cutoffs(c.draw.integer(0, 4), 1) {
-    inputs.queries = queries.matrix(), inputs.gallery = gallery.matrix();
+    inputs.queries = c.features(queries), inputs.gallery = c.features(gallery);
     inputs.query_labels = query_labels.vector(), inputs.gallery_labels = gallery_labels.vector();
     inputs.paired = c.coin(), inputs.first_row = c.one_of<int64_t>({0, 0, 5}),
     inputs.first_column = c.one_of<int64_t>({0, 0, 3});
     const bool grouped = c.coin(0.4);
     const int64_t groups = c.draw.integer(1, 12);
-    for (int64_t i = 0; i < n; ++i) query_groups.at(i) = c.draw.integer(0, groups);
-    for (int64_t j = 0; j < m; ++j) gallery_groups.at(j) = c.draw.integer(0, groups);
+    for (Ints* each : {&query_groups, &gallery_groups})
+      for (int64_t i = 0; i < each->rows(); ++i) each->at(i) = static_cast<int32_t>(c.draw.integer(-1, groups));
     if (grouped) inputs.query_groups = query_groups.vector(), inputs.gallery_groups = gallery_groups.vector();
     for (int64_t k = 0; k < cutoffs.rows(); ++k) cutoffs.at(k) = c.draw.integer(-1, 45);
     if (c.coin(0.8)) inputs.cutoffs = cutoffs.vector();
+    inputs.exclude_own = c.coin(0.3);
     c.describe("grouped", grouped);
+    c.describe("exclude_own", inputs.exclude_own);
   }
+  bool same_index(int64_t i, int64_t j) const { return i + inputs.first_row == j + inputs.first_column; }
+  bool left_out(int64_t i, int64_t j) const { return inputs.exclude_own && same_index(i, j); }
   bool has_groups() const { return inputs.query_groups.data != nullptr && inputs.gallery_groups.data != nullptr; }
   std::vector<Doubles> scores(const Pairs& pairs, const Values& value) const {
     const Doubles all = pairs.distances(value, DUET_METRIC_COSINE);
@@ -43,6 +48,8 @@ struct Ranked {
     for (int64_t i = 0; i < pairs.n(); ++i) {
       rows.emplace_back(all.begin() + i * pairs.m(), all.begin() + (i + 1) * pairs.m());
       for (double& s : rows.back()) s = 1 - s;
+      for (int64_t j = 0; j < pairs.m(); ++j)
+        if (left_out(i, j)) rows.back()[static_cast<size_t>(j)] = kNaN;
     }
     return rows;
   }
@@ -54,29 +61,41 @@ struct Ranked {
   }
   std::vector<bool> own(int64_t i) const {
     std::vector<bool> out;
+    const int32_t group = has_groups() ? query_groups.at(i) : -1;
     for (int64_t j = 0; j < gallery_labels.rows(); ++j)
-      out.push_back(has_groups() ? gallery_groups.at(j) == query_groups.at(i)
-                                 : inputs.paired && i + inputs.first_row == j + inputs.first_column);
+      out.push_back(!left_out(i, j) &&
+                    (group >= 0 ? gallery_groups.at(j) == group : inputs.paired && same_index(i, j)));
     return out;
+  }
+  // The items of query i, best first.
+  std::vector<int64_t> ranking(int64_t i, const Doubles& scores) const {
+    std::vector<int64_t> order = reference::ranking(scores);
+    std::erase_if(order, [&](int64_t j) { return left_out(i, j); });
+    return order;
   }
 };
 
 // Whether no item is twice in a list of k, and none is there before an equal row of a lower index: equal rows have
 // equal scores.
-bool in_order(const Floats& gallery, const Doubles& lists, int64_t k) {
+bool in_order(const Ranked& ranked, const Doubles& lists, int64_t k) {
+  const Floats& gallery = ranked.gallery;
+  int64_t i = -1;  // the list's query
   const auto same = [&](int64_t p, int64_t q) {
     for (int64_t e = 0; e < gallery.columns(); ++e)
       if (gallery.at(p, e) != gallery.at(q, e)) return false;
     return true;
   };
-  for (auto list = lists.begin(); list != lists.end(); list += k)
+  for (auto list = lists.begin(); list != lists.end(); list += k) {
+    ++i;
     for (auto place = list; place != list + k; ++place) {
       if (*place < 0) continue;
       if (std::find(list, place, *place) != place) return false;
       for (int64_t other = 0; other < static_cast<int64_t>(*place); ++other)
-        if (same(other, static_cast<int64_t>(*place)) && std::find(list, place, static_cast<double>(other)) == place)
+        if (!ranked.left_out(i, other) && same(other, static_cast<int64_t>(*place)) &&
+            std::find(list, place, static_cast<double>(other)) == place)
           return false;
     }
+  }
   return true;
 }
 
@@ -159,8 +178,10 @@ void retrieval_top_k(Case& c) {
   const Pairs pairs(c, ranked.queries, ranked.gallery, DUET_METRIC_COSINE);
   const auto best = [&](const Values& value, Doubles* scores) {
     std::vector<int> indices;
-    for (const Doubles& row : ranked.scores(pairs, value)) {
-      const auto order = reference::ranking(row);
+    const std::vector<Doubles> rows = ranked.scores(pairs, value);
+    for (int64_t i = 0; i < n; ++i) {
+      const Doubles& row = rows[static_cast<size_t>(i)];
+      const auto order = ranked.ranking(i, row);
       for (size_t place = 0; place < static_cast<size_t>(k); ++place) {
         const bool there = place < order.size();
         indices.push_back(there ? static_cast<int>(order[place]) : -1);
@@ -174,7 +195,7 @@ void retrieval_top_k(Case& c) {
   const std::vector<Doubles> exact = ranked.scores(pairs, Values(0, 0));
   c.allow("indices", [&](size_t place, int64_t x, int64_t y) {
     const Doubles& row = exact[place / static_cast<size_t>(k)];
-    const auto order = reference::ranking(row);
+    const auto order = ranked.ranking(static_cast<int64_t>(place) / k, row);
     if (place % static_cast<size_t>(k) >= order.size()) return false;
     const double wanted = row[static_cast<size_t>(order[place % static_cast<size_t>(k)])];
     const auto good = [&](int64_t j) {
@@ -183,7 +204,7 @@ void retrieval_top_k(Case& c) {
     return good(x) && good(y);
   });
   for (const bool cuda : {false, true})
-    c.check(in_order(ranked.gallery, c.left("indices", cuda), k), "indices: an item twice, or equal rows out of order");
+    c.check(in_order(ranked, c.left("indices", cuda), k), "indices: an item twice, or equal rows out of order");
   c.expect(
       [&](const Values& value) {
         Expected indices{"indices", {}}, scores{"scores", {}};

@@ -126,7 +126,7 @@ void decorrelation(Case& c) {
   const int64_t n = c.extent(), d = c.extent(1);
   Floats &a = c.operands(n, d), &v = c.operands(n, d), &grad_loss = c.constant(c.draw.normal());
   duet_decorrelation_inputs inputs = DUET_DECORRELATION_INPUTS_INIT;
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.eps = c.one_of({1e-5f, 1e-3f});
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.eps = c.one_of({1e-5f, 1e-3f});
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_decorrelation_workspace(run.context, &inputs, bytes); });

@@ -68,7 +68,7 @@ void contrastive(Case& c) {
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   inputs.kind =
       c.one_of({DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_MULTI_POSITIVE, DUET_CONTRASTIVE_KIND_SIGMOID});
-  inputs.a = a.matrix(), inputs.v = v.matrix(), inputs.scale = scale.vector();
+  inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("kind", static_cast<int>(inputs.kind));
   const bool sigmoid = inputs.kind == DUET_CONTRASTIVE_KIND_SIGMOID,
@@ -213,20 +213,28 @@ void distillation(Case& c) {
          &weight_row = c.weights(n), &weight_column = c.weights(m);
   Floats &kappa_a = c.keep(c.draw.choice(n, {1, 0.5, 0})), &kappa_v = c.keep(c.draw.choice(m, {1, 0.5, 0}));
   const Classes agreement(c, n, m, classes);
-  const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), has_kappa_a = soft && c.coin(0.8),
-             has_kappa_v = soft && c.coin(0.8);
+  Ints &group_a = c.labels(n, 4), &group_v = c.labels(m, 4);
+  const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), grouped = c.coin(0.3),
+             agrees = soft || grouped, has_kappa_a = agrees && c.coin(0.8), has_kappa_v = agrees && c.coin(0.8);
   duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
-  inputs.student_a = a.matrix(), inputs.student_v = v.matrix(), inputs.teacher_a = teacher_a.matrix(),
-  inputs.teacher_v = teacher_v.matrix();
+  inputs.student_a = c.features(a), inputs.student_v = c.features(v), inputs.teacher_a = c.features(teacher_a),
+  inputs.teacher_v = c.features(teacher_v);
   inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();
   c.describe("scale", scale.at(0));
   c.describe("teacher_scale", teacher_scale.at(0));
   if (soft) agreement.give(inputs);
   if (has_kappa_a) inputs.kappa_a = kappa_a.vector();
   if (has_kappa_v) inputs.kappa_v = kappa_v.vector();
-  inputs.paired = soft && c.coin();
+  if (grouped) inputs.group_a = group_a.vector(), inputs.group_v = group_v.vector();
+  inputs.paired = agrees && c.coin();
+  inputs.exclude_own = c.coin(0.3);
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
-  const OwnPairs own{inputs.paired != 0, inputs.first_row - inputs.first_column}, own_turned{own.paired, -own.offset};
+  c.describe("classes", soft);
+  c.describe("grouped", grouped);
+  c.describe("exclude_own", inputs.exclude_own);
+  const OwnPairs own{inputs.paired && !inputs.exclude_own, inputs.first_row - inputs.first_column,
+                     inputs.exclude_own != 0},
+      own_turned = own.turned();
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_distillation_workspace(run.context, &inputs, bytes); });
@@ -258,18 +266,25 @@ void distillation(Case& c) {
   c.expect(
       [&](const Values& value) {
         const double factor = scale.at(0);
-        const Doubles s = pairs.scores(value, factor), t = teacher_pairs.scores(value, teacher_scale.at(0));
+        const Doubles s = with_excluded(pairs.scores(value, factor), own, n, m, -INFINITY),
+                      t = with_excluded(teacher_pairs.scores(value, teacher_scale.at(0)), own, n, m, -INFINITY);
         const Doubles st = transposed(s, n, m), tt = transposed(t, n, m);
         Doubles w = value(weight_row), wc = value(weight_column);
         if (!rows) w.assign(w.size(), 0);
         if (!columns) wc.assign(wc.size(), 0);
         Doubles pos(s.size()), pos_columns(s.size());
-        if (soft) {
-          const Doubles class_a = value(agreement.a), class_v = value(agreement.v);
-          pos = reference::positives(class_a, class_v, agreement.trust_of_columns(), n, m, inputs.paired,
-                                     inputs.first_row, inputs.first_column);
-          pos_columns = reference::positives(class_v, class_a, agreement.trust_of_rows(), m, n, inputs.paired,
+        if (agrees) {
+          const Doubles class_a = soft ? value(agreement.a) : Doubles(),
+                        class_v = soft ? value(agreement.v) : Doubles();
+          pos = reference::positives(class_a, class_v, agreement.trust_of_columns(), n, m, own.paired, inputs.first_row,
+                                     inputs.first_column);
+          pos_columns = reference::positives(class_v, class_a, agreement.trust_of_rows(), m, n, own.paired,
                                              inputs.first_column, inputs.first_row);
+          for (int64_t i = 0; grouped && i < n; ++i)
+            for (int64_t j = 0; j < m; ++j)
+              if (group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j))
+                pos[static_cast<size_t>(i * m + j)] = pos_columns[static_cast<size_t>(j * n + i)] = 1;
+          pos = with_excluded(pos, own, n, m, 0), pos_columns = with_excluded(pos_columns, own_turned, m, n, 0);
         }
         const Doubles kappa = has_kappa_a ? kappa_a.values() : Doubles(static_cast<size_t>(n)),
                       kappa_columns = has_kappa_v ? kappa_v.values() : Doubles(static_cast<size_t>(m));
@@ -280,7 +295,9 @@ void distillation(Case& c) {
                                const Doubles& of_teacher, const Doubles& positive, const Doubles& k,
                                const Doubles& weight, OwnPairs pair, int64_t count, int64_t others, RowFloors& off,
                                RowFloors& teacher_off, Doubles& loss_floors) {
-          reference::RowTerms out = reference::distillation_rows(student, teacher, positive, k, weight, count, others);
+          const int64_t empty = pair.empty_row(others);
+          reference::RowTerms out =
+              reference::distillation_rows(student, teacher, positive, k, weight, count, others, empty);
           if (value.exact()) {  // P' is off as P is
             const Doubles parts = parts_of(out, weight, student, pair, count, others);
             off = row_floors(parts, weight, student, of_scores, pairs.error(), pair, count, others);
@@ -310,7 +327,8 @@ void distillation(Case& c) {
             // 0 log 0 = 0, but 0 times what an infinite score leaves is NaN: such a row is left to the comparison of
             // the backends.
             for (int64_t e = i * others; e < (i + 1) * others; ++e)
-              if (!std::isfinite(student[static_cast<size_t>(e)]) || !std::isfinite(teacher[static_cast<size_t>(e)]))
+              if (!pair.excludes(i, e - i * others) &&
+                  (!std::isfinite(student[static_cast<size_t>(e)]) || !std::isfinite(teacher[static_cast<size_t>(e)])))
                 out.loss[static_cast<size_t>(i)] = kNaN;
             double spread = std::abs(lse[static_cast<size_t>(i)]);
             for (int64_t j = 0; j < others; ++j) {
@@ -321,7 +339,9 @@ void distillation(Case& c) {
                                                                probability_error(p[e], lse[static_cast<size_t>(i)], 0));
             }
             out.loss[static_cast<size_t>(i)] = value.moved(out.loss[static_cast<size_t>(i)], spread);
+            if (i == empty) out.loss[static_cast<size_t>(i)] = 0;
           }
+          out.grad_s = with_excluded(out.grad_s, pair, count, others, 0);
           return out;
         };
         const reference::RowTerms row =

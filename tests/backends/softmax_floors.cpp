@@ -38,6 +38,7 @@ RowFloors row_floors(const Doubles& parts, const Doubles& weight, const Doubles&
     const double size = std::abs(weight[row]);
     for (int64_t j = 0; j < m; ++j) {
       const size_t k = static_cast<size_t>(i * m + j);
+      if (own.excludes(i, j)) continue;
       if (std::isinf(r[k])) floors.sums[row] = INFINITY;
       if (own.paired && j == i + own.offset) floors.odds[row] = r[k];
       if (size == 0 || !std::isfinite(s[k])) continue;
@@ -57,6 +58,7 @@ Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const 
   for (int64_t i = 0; i < n; ++i)
     for (int64_t j = 0; j < m; ++j) {
       const size_t k = static_cast<size_t>(i * m + j);
+      if (own.excludes(i, j)) continue;
       const double of_p = weight[static_cast<size_t>(i)] * p[k];
       parts[k] = own.paired && j == i + own.offset ? terms.parts[k] : std::abs(of_p) + std::abs(of_p - terms.grad_s[k]);
     }

@@ -10,12 +10,26 @@ namespace duet::test::backends {
 // METHOD.md 4: past it nothing is said of a row.
 inline constexpr double kLargestScore = 2e36;
 
-// The sizes of a row's parts, P and its target, or 1 - P and 1 - T of an own pair (row i and column i + offset where
-// paired).
+// Own pairs, row i and column i + offset: paired: they stand apart; excluded: they take no part, their score is -inf.
 struct OwnPairs {
   bool paired;
   int64_t offset;
+  bool excluded = false;
+
+  bool excludes(int64_t i, int64_t j) const { return excluded && j == i + offset; }
+  // The row whose only one of so many columns takes no part; no index where there is none.
+  int64_t empty_row(int64_t columns) const { return excluded && columns == 1 ? -offset : -1; }
+  OwnPairs turned() const { return {paired, -offset, excluded}; }
 };
+// x (n x m) with this value at the excluded pairs.
+inline Doubles with_excluded(Doubles x, OwnPairs own, int64_t n, int64_t m, double value) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < m; ++j)
+      if (own.excludes(i, j)) x[static_cast<size_t>(i * m + j)] = value;
+  return x;
+}
+
+// The sizes of a row's parts, P and its target, or 1 - P and 1 - T of an own pair; 0 of an excluded one.
 Doubles parts_of(const reference::RowTerms& terms, const Doubles& weight, const Doubles& s, OwnPairs own, int64_t n,
                  int64_t m);
 

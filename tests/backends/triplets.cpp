@@ -17,7 +17,7 @@ void triplet(Case& c) {
   Longs step(1, 1);
   step.fill(static_cast<double>(c.draw.integer(0, 1000)));
   duet_triplet_inputs inputs = DUET_TRIPLET_INPUTS_INIT;
-  inputs.x = rows.x.matrix(), inputs.y = rows.y.matrix(), inputs.metric = rows.metric,
+  inputs.x = rows.features_x, inputs.y = rows.features_y, inputs.metric = rows.metric,
   inputs.margin = c.one_of({0.0f, 0.2f, 1.0f});
   inputs.mining = soft ? DUET_TRIPLET_MINING_ALL
                        : c.one_of({DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,

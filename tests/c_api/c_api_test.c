@@ -175,7 +175,8 @@ static void test_misuse(duet_context* context) {
     expect_refused(duet_alignment_workspace(context, &wrong, &bytes), text);
     wrong = alignment;
     memcpy(&wrong.v.dtype, &numbers[k], sizeof wrong.v.dtype);
-    expect_refused(duet_alignment_workspace(context, &wrong, &bytes), "inputs.v: expected dtype f32, got ");
+    expect_refused(duet_alignment_workspace(context, &wrong, &bytes),
+                   "inputs.v: expected dtype f32, f16 or bf16, got ");
   }
   outputs.lse_row = duet_f32_vector(out, kRows);
   outputs.lse_column = duet_f32_vector(out + kRows - 1, kColumns);

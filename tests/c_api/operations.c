@@ -25,6 +25,7 @@
 
 /* The unit rows (1, 0) and (0, 1), and memory for results; of a square as a vector the first two. */
 static const float kX[4] = {1, 0, 0, 1}, kOnes[4] = {1, 1, 1, 1};
+static const uint16_t kXInF16[4] = {0x3C00, 0, 0, 0x3C00}, kXInBf16[4] = {0x3F80, 0, 0, 0x3F80};
 static const int32_t kLabels[2] = {0, 1}, kGroups[2] = {5, 5};
 static const int64_t kIndices[2] = {1, 0}, kStep[1] = {1};
 static float out[4], more[4], third[4], row[4], column[4], row_statistics[10], column_statistics[10], one[1], two[2];
@@ -120,6 +121,7 @@ static void layers(duet_context* context) {
 
 static void losses(duet_context* context) {
   duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
+  duet_distance_outputs distances = DUET_DISTANCE_OUTPUTS_INIT;
   duet_distance_gradients of_distance = DUET_DISTANCE_GRADIENTS_INIT;
   duet_alignment_inputs alignment = DUET_ALIGNMENT_INPUTS_INIT;
   duet_alignment_outputs sums = DUET_ALIGNMENT_OUTPUTS_INIT;
@@ -141,6 +143,11 @@ static void losses(duet_context* context) {
   SUCCEED(duet_distance_workspace(context, &distance, &bytes));
   SUCCEED(duet_distance_backward(context, &distance, &of_distance, scratch(bytes)));
   EXPECT(out[0], 2);
+  distance.x = duet_f16_const_matrix(kXInF16, 2, 2), distance.y = duet_bf16_const_matrix(kXInBf16, 2, 2);
+  distances.distances = square(out);
+  SUCCEED(duet_distance_workspace(context, &distance, &bytes));
+  SUCCEED(duet_distance_forward(context, &distance, &distances, scratch(bytes)));
+  EXPECT(out[0] + out[1], 2);
   alignment.a = alignment.v = x, alignment.scale = scale;
   sums.lse_row = duet_f32_vector(row, 2), sums.lse_column = duet_f32_vector(column, 2);
   SUCCEED(duet_alignment_workspace(context, &alignment, &bytes));
@@ -155,12 +162,22 @@ static void losses(duet_context* context) {
   of_shares.probabilities = given(out), of_shares.grad_probabilities = ones, of_shares.grad_a = square(more);
   SUCCEED(duet_alignment_probabilities_backward(context, &alignment, &of_shares, scratch(bytes)));
   EXPECT(more[0], 0);
+  alignment.exclude_own = 1; /* each row's other score is 0 */
+  SUCCEED(duet_alignment_forward(context, &alignment, &sums, scratch(bytes)));
+  EXPECT(row[0], 0);
   distillation.student_a = distillation.student_v = distillation.teacher_a = distillation.teacher_v = x;
   distillation.scale = distillation.teacher_scale = scale;
   distilled.row_loss = duet_f32_vector(row, 2), distilled.column_loss = duet_f32_vector(column, 2);
   distilled.row_statistics = duet_f32_matrix(row_statistics, 2, DUET_DISTILLATION_STATISTICS);
   distilled.column_statistics = duet_f32_matrix(column_statistics, 2, DUET_DISTILLATION_STATISTICS);
   SUCCEED(duet_distillation_workspace(context, &distillation, &bytes));
+  SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
+  EXPECT(row[0], 0);
+  distillation.group_a = distillation.group_v = duet_i32_const_vector(kLabels, 2), distillation.kappa_a = weight;
+  SUCCEED(duet_distillation_workspace(context, &distillation, &bytes));
+  SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
+  EXPECT(row[0], lse - 1);
+  distillation.exclude_own = 1; /* the other row alone is left, and of no group with this one */
   SUCCEED(duet_distillation_forward(context, &distillation, &distilled, scratch(bytes)));
   EXPECT(row[0], 0);
   of_distilled.row_statistics = duet_matrix_as_const(distilled.row_statistics);
@@ -305,6 +322,11 @@ static void rows(duet_context* context) {
   SUCCEED(duet_retrieval_workspace(context, &retrieval, &bytes));
   SUCCEED(duet_retrieval_forward(context, &retrieval, &measures, scratch(bytes)));
   EXPECT(row[0], 1);
+  retrieval.query_groups = retrieval.gallery_groups = labels.source, retrieval.exclude_own = 1;
+  measures.relevant = duet_i32_vector(numbers, 2);
+  SUCCEED(duet_retrieval_forward(context, &retrieval, &measures, scratch(bytes)));
+  EXPECT(numbers[0], 0); /* its own row was the only relevant one */
+  retrieval.exclude_own = 0;
   best.indices = duet_i32_matrix(numbers, 2, 1);
   SUCCEED(duet_retrieval_top_k(context, &retrieval, &best, scratch(bytes)));
   EXPECT(numbers[1], 1);

@@ -1,9 +1,11 @@
 #!/bin/sh
-# What a program that is linked to the library depends on: the structs' sizes and fields, and the calls that the library exports.
+# What a program that is linked to the library depends on: the structs' sizes and fields, and the calls that the library
+# exports.
 #   tables.sh check|renew offsets.txt COMPILER INCLUDE_FOLDER     (of <duet/duet.h>)
 #   tables.sh check|renew symbols.txt NM LIBRARY
-# check compares the committed table beside this file with the build and exits 1 where they differ; renew writes it anew. An entry that changes or goes
-# breaks programs that are linked already: then DUET_INTERFACE_VERSION in kernels/CMakeLists.txt moves on too.
+# check compares the committed table beside this file with the build and exits 1 where they differ; renew writes it
+# anew. An entry that changes or goes breaks programs that are linked already: then DUET_INTERFACE_VERSION in
+# kernels/CMakeLists.txt moves on too.
 set -eu
 what=$1 table=$2 tool=$3 from=$4
 committed=$(dirname "$0")/$table
@@ -16,7 +18,8 @@ offsets() {
     echo '#include <stdio.h>'
     echo '#include <duet/duet.h>'
     echo 'int main(void) {'
-    echo '#include <duet/duet.h>' | "$tool" -std=c99 -I"$from" -E -P -x c - | tr '\n' ' ' | sed 's/typedef struct/\ntypedef struct/g; s/} *duet_[a-z0-9_]* *;/&\n/g' |
+    echo '#include <duet/duet.h>' | "$tool" -std=c99 -I"$from" -E -P -x c - | tr '\n' ' ' |
+      sed 's/typedef struct/\ntypedef struct/g; s/} *duet_[a-z0-9_]* *;/&\n/g' |
       sed -n 's/^typedef struct \(duet_[a-z0-9_]*\) {\(.*\)} *duet_.*/\1;\2/p' |
       awk -F';' '{
         printf "  printf(\"%s %%lu\\n\", (unsigned long)sizeof(%s));\n", $1, $1
@@ -46,6 +49,7 @@ esac
 if [ "$what" = renew ]; then
   cp "$work/now" "$committed"
 elif ! diff -u "$committed" "$work/now"; then
-  echo "tests/c_api/$table is not what this build has (first the table, then the build). Where the change is meant: cmake --build <folder> --target duet_renew_c_api" >&2
+  echo "tests/c_api/$table is not what this build has (first the table, then the build). Where the change is meant:" \
+    "cmake --build <folder> --target duet_renew_c_api" >&2
   exit 1
 fi

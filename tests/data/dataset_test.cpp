@@ -1,6 +1,7 @@
 #include "data/dataset.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "data/npy.h"
 #include "tests/data/npy_files.h"
@@ -97,7 +98,7 @@ TEST_CASE("dataset: classes are the distinct labels of the training split, any w
   CHECK(stray.train.labels == dataset.train.labels);
   // A model that is there already maps by its own values; the others follow, ascending.
   const std::vector<int64_t> values = {-7, 8};
-  const Split split = load_split(FolderFiles(folder.path()), "train", dataset.modalities, dataset.inputs, values);
+  const Split split = load_split(FolderFiles(folder.path()), "train", dataset.modalities, dataset.inputs, {values});
   CHECK(split.labels == std::vector<int32_t>{2, 0, 2});
   // Without any label there is no class.
   folder.write("train/labels.npy", wide_file({-1, -1, -1}));
@@ -110,8 +111,8 @@ TEST_CASE("dataset: classes are the distinct labels of the training split, any w
 TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   const Sound folder;
   CHECK(load_dataset(FolderFiles(folder.path())).test.groups.empty());
-  const std::vector<int64_t> groups = {int64_t{1} << 40, -1};
-  folder.write("test/groups.npy", wide_file(groups));
+  const std::vector<int32_t> groups = {0, -1};
+  folder.write("test/groups.npy", wide_file({int64_t{1} << 40, -1}));
   const Dataset dataset = load_dataset(FolderFiles(folder.path()), {}, kUnscaled);
   CHECK(dataset.modalities == std::array<std::string, 2>{"audio", "visual"});
   CHECK(dataset.train.groups.empty());
@@ -121,6 +122,10 @@ TEST_CASE("dataset: groups are loaded where they are, and are no modality") {
   write_dataset(folder.path() / "copy", dataset);
   CHECK(load_dataset(FolderFiles(folder.path() / "copy")).test.groups == groups);
   CHECK_FALSE(std::filesystem::exists(folder.path() / "copy/train/groups.npy"));
+  // Numbers by value: any number but -1 is a group's.
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min(), kMost = std::numeric_limits<int64_t>::max();
+  CHECK(group_numbers(std::vector<int64_t>{kMost, -1, 5, kLeast, 5, -2}) == std::vector<int32_t>{3, -1, 2, 0, 2, 1});
+  CHECK(group_numbers({}).empty());
 }
 
 TEST_CASE("dataset scales both splits by the training split, and a split alone by what a model keeps") {
@@ -133,9 +138,77 @@ TEST_CASE("dataset scales both splits by the training split, and a split alone b
   CHECK(dataset.test.features[0].values == std::vector<float>{2, 0, -0.5f, 0});
   CHECK(dataset.test.features[1].values == std::vector<float>{0, 1, 2, 3, 4, 5, 5, 5});
   const Split again =
-      load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, dataset.class_values());
+      load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, {dataset.class_values()});
   for (const size_t side : {0, 1}) CHECK(again.features[side].values == dataset.test.features[side].values);
   CHECK(again.labels == dataset.test.labels);
+}
+
+TEST_CASE("dataset: labels are names, of an array or of a table") {
+  const Sound folder;
+  // "<U3" of b, a and nothing; the test split has one that training lacks.
+  const std::vector<uint32_t> train = {'b', 0, 'a', 0, 0, 0};
+  folder.write("train/labels.npy", npy("<U2", "(3, 1)", raw(train)));
+  folder.write("test/labels.npy", npy("|S2", "(2,)", std::string("abb\0", 4)));
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()));
+  CHECK(dataset.classes == 2);
+  CHECK(dataset.train.labels == std::vector<int32_t>{1, 0, -1});
+  CHECK(dataset.test.labels == std::vector<int32_t>{2, 1});
+  CHECK(dataset.label_names == std::vector<std::string>{"a", "b", "ab"});
+  CHECK(dataset.label_values == std::vector<int64_t>{0, 1, 2});
+  const auto load = [&](const Classes& classes) {
+    return load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, classes).labels;
+  };
+  const std::vector<std::string> names = {"ab", "zebra"};
+  const std::vector<int64_t> values = {0, 1};
+  CHECK(load({values, names}) == std::vector<int32_t>{0, 2});
+  check_refused([&] { load({values}); }, DUET_STATUS_INVALID_ARGUMENT,
+                {"test/labels.npy: labels are names; expected numbers"});
+  folder.write("test/labels.npy", label_file({0, 1}));
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test/labels.npy: labels are numbers; expected names"});
+  check_refused([&] { load({values, names}); }, DUET_STATUS_INVALID_ARGUMENT, {"labels are numbers; expected names"});
+
+  folder.write("test/labels.csv", "id,label\n1,a\n0,\n");
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: both labels.npy and labels.csv"});
+  std::filesystem::remove(folder.path() / "test/labels.npy");
+  CHECK(load_dataset(FolderFiles(folder.path())).test.labels == std::vector<int32_t>{-1, 0});
+  folder.write("test/ids.txt", "clip one\nclip two\n");
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test/labels.csv: line 2: unknown id '1'"});
+  folder.write("test/labels.csv", "id,label\nclip two,7\nclip one,-1\n");
+  std::filesystem::remove(folder.path() / "train/labels.npy");
+  folder.write("train/labels.tsv", "label\tid\n-7\t0\n7\t2\n\t1\n");
+  const Dataset numbers = load_dataset(FolderFiles(folder.path()));
+  CHECK(numbers.label_values == std::vector<int64_t>{-7, 7});
+  CHECK(numbers.label_names.empty());
+  CHECK(numbers.train.labels == std::vector<int32_t>{0, -1, 1});
+  CHECK(numbers.test.labels == std::vector<int32_t>{-1, 1});
+}
+
+TEST_CASE("dataset: hidden files are no data") {
+  const Sound folder;
+  for (const std::string split : {"train", "test"}) folder.write(split + "/._audio.npy", "what another system leaves");
+  CHECK(load_dataset(FolderFiles(folder.path())).modalities == std::array<std::string, 2>{"audio", "visual"});
+}
+
+TEST_CASE("dataset pools a time axis, and says so") {
+  const Sound folder;
+  for (const auto& [split, rows] : {std::pair{"train", 3}, std::pair{"test", 2}}) {
+    std::vector<float> values;
+    for (int k = 0; k < rows * 4; ++k) values.push_back(static_cast<float>(k * k));
+    folder.write(duet::text(split, "/audio.npy"), npy("<f4", duet::text("(", rows, ", 2, 2)"), raw(values)));
+  }
+  const auto first_row = [&](Pooling pooling) {
+    const Dataset dataset = load_dataset(FolderFiles(folder.path(), pooling), {}, kUnscaled);
+    const Features& audio = dataset.test.features[0];
+    const std::string& reason = dataset.inputs[0].reason;
+    return std::pair(std::vector<float>(audio.row(1), audio.row(1) + audio.columns),
+                     reason.substr(reason.rfind("; ") + 2));
+  };
+  // Row 1: (16, 25) and (36, 49).
+  CHECK(first_row(Pooling::mean) == std::pair(std::vector<float>{26, 37}, std::string("mean over 2 times")));
+  CHECK(first_row(Pooling::max) == std::pair(std::vector<float>{36, 49}, std::string("max over 2 times")));
+  CHECK(first_row(Pooling::first) == std::pair(std::vector<float>{16, 25}, std::string("first of 2 times")));
+  CHECK(first_row(Pooling::flatten) ==
+        std::pair(std::vector<float>{16, 25, 36, 49}, std::string("2 times of 2 columns side by side")));
 }
 
 TEST_CASE("dataset refuses folders that are none") {
@@ -163,7 +236,7 @@ TEST_CASE("dataset refuses missing files and unknown modalities") {
   folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: no modality 'text'; found audio, visual"}, {"audio", "text"});
   std::filesystem::remove(folder.path() / "train" / "text.npy");
   std::filesystem::remove(folder.path() / "test" / "labels.npy");
-  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: no labels.npy", "-1"});
+  folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"test: no labels (labels.npy, .csv or .tsv)", "-1"});
   std::filesystem::remove(folder.path() / "train" / "visual.npy");
   folder.refused(DUET_STATUS_INVALID_ARGUMENT, {"train: expected 2 modalities", "found audio"});
 }
@@ -197,12 +270,7 @@ TEST_CASE("dataset loads the shared data") {
   CHECK(digits.width(1) == 784);
   CHECK(digits.classes == 10);
   // This one's matrices are in Fortran order.
-  check_refused(
-      [&] {
-        load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
-      },
-      DUET_STATUS_INVALID_ARGUMENT, {"text.npy: Fortran order", "accept_fortran_order"});
-  const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia", FortranOrder::accept), {"text", "image"});
+  const Dataset wikipedia = load_dataset(FolderFiles(root / "wikipedia"), {"text", "image"});
   CHECK(wikipedia.train.rows() == 2173);
   CHECK(wikipedia.test.rows() == 693);
   CHECK(wikipedia.width(0) == 1000);

@@ -1,8 +1,11 @@
 #include "data/npy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "data/feature_source.h"
+#include "data/labels.h"
 #include "runtime/files/file_bytes.h"
 #include "tests/data/npy_files.h"
 #include "tests/data/sources.h"
@@ -83,13 +86,57 @@ TEST_CASE("npy headers may be written in other ways") {
           .size() == 2);
 }
 
-TEST_CASE("npy reads Fortran order where the caller accepts it") {
+TEST_CASE("npy reads Fortran order") {
   const auto file = npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix);
-  const Features x = read_features(parse_npy(bytes_of(file), "x.npy"), FortranOrder::accept);
+  const Features x = read_features(parse_npy(bytes_of(file), "x.npy"));
   CHECK(x.rows == 3);
   CHECK(x.values == std::vector<float>{0, 3, 1, 4, 2, 5});
-  CHECK(read_features(parse_npy(bytes_of(npy("<f4", "(3, 2)", kSix)), "x.npy"), FortranOrder::accept).values ==
-        std::vector<float>{0, 1, 2, 3, 4, 5});
+}
+
+TEST_CASE("npy reads both byte orders and truth values") {
+  const auto swapped = [](std::string values, size_t each) {
+    for (size_t at = 0; at < values.size(); at += each)
+      std::reverse(values.begin() + static_cast<std::ptrdiff_t>(at),
+                   values.begin() + static_cast<std::ptrdiff_t>(at + each));
+    return values;
+  };
+  const std::vector<float> expected = {0, 1, 2, 3, 4, 250};
+  CHECK(features_in(npy(">f2", "(3, 2)",
+                        swapped(raw(std::vector<uint16_t>{0x0000, 0x3C00, 0x4000, 0x4200, 0x4400, 0x5BD0}), 2)))
+            .values == expected);
+  CHECK(features_in(npy(">f4", "(3, 2)", swapped(raw(std::vector<float>{0, 1, 2, 3, 4, 250}), 4))).values == expected);
+  CHECK(features_in(npy(">f8", "(3, 2)", swapped(raw(std::vector<double>{0, 1, 2, 3, 4, 250}), 8))).values == expected);
+  CHECK(features_in(npy(">i2", "(3, 2)", swapped(raw(std::vector<int16_t>{0, 1, 2, 3, 4, 250}), 2))).values ==
+        expected);
+  CHECK(features_in(npy(">u4", "(3, 2)", swapped(raw(std::vector<uint32_t>{0, 1, 2, 3, 4, 250}), 4))).values ==
+        expected);
+  CHECK(features_in(npy(">i8", "(3, 2)", swapped(raw(std::vector<int64_t>{0, 1, 2, 3, 4, 250}), 8))).values ==
+        expected);
+  CHECK(features_in(npy(">u1", "(1, 2)", "\x01\x02")).values == std::vector<float>{1, 2});
+  CHECK(features_in(npy("|b1", "(1, 2)", std::string("\x01\x00", 2))).values == std::vector<float>{1, 0});
+  CHECK(labels_in(npy(">i4", "(2,)", swapped(raw(std::vector<int32_t>{-1, 7}), 4))) == std::vector<int64_t>{-1, 7});
+}
+
+TEST_CASE("npy strings of fixed width, and labels of one column") {
+  const auto strings = [](const std::string& file) { return read_strings(parse_npy(bytes_of(file), "y.npy")); };
+  const std::vector<std::string> expected = {"dog", "", "caf\xc3\xa9 \xf0\x9f\x90\x88"};
+  const std::vector<uint32_t> utf32 = {'d', 'o', 'g', 0, 0, 0, 0, 0, 0, 0, 0, 0, 'c', 'a', 'f', 0xE9, ' ', 0x1F408};
+  CHECK(strings(npy("<U6", "(3,)", raw(utf32))) == expected);
+  std::vector<uint32_t> big = utf32;
+  for (uint32_t& word : big) word = __builtin_bswap32(word);
+  CHECK(strings(npy(">U6", "(3, 1)", raw(big))) == expected);
+  CHECK(strings(npy("|S3", "(2,)", std::string("dogab\0", 6))) == std::vector<std::string>{"dog", "ab"});
+  CHECK(strings(npy("|S0", "(2,)", "")) == std::vector<std::string>{"", ""});
+  const auto refused = [&](const std::string& file, const std::vector<std::string>& parts) {
+    check_refused([&] { strings(file); }, DUET_STATUS_INVALID_ARGUMENT, parts);
+  };
+  refused(npy("<U1", "(1,)", raw(std::vector<uint32_t>{0x110000})), {"y.npy: a string holds the character 1114112"});
+  refused(npy("<i4", "(1,)", raw(std::vector<int32_t>{1})), {"y.npy: numbers; expected strings"});
+  refused(npy("|S1", "(1, 2)", "ab"), {"y.npy: shape (1, 2); expected strings of one dimension"});
+  check_labels_refused(npy("|S1", "(1,)", "a"), {"y.npy: strings; expected numbers"});
+  check_features_refused(npy("|S1", "(1, 1)", "a"), {"x.npy: strings; expected features"});
+  check_features_refused(npy("<U99999999", "(1, 1)", "a"), {"dtype '<U99999999'"});
+  CHECK(labels_in(npy("<i8", "(2, 1)", raw(std::vector<int64_t>{5, -1}))) == std::vector<int64_t>{5, -1});
 }
 
 TEST_CASE("npy refuses what it cannot read") {
@@ -100,12 +147,8 @@ TEST_CASE("npy refuses what it cannot read") {
   check_features_refused(std::string("\x93NUMPY\x01\x00\xff\x7f{}", 12),
                          {"header is said to be 32767 bytes long, but only 2 follow"});
   check_features_refused(std::string("\x93NUMPY\x02\x00\xff\xff\xff\xff{}", 14), {"4294967295 bytes long"});
-  check_features_refused(npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix),
-                         {"x.npy: Fortran order", "C order"});
   check_features_refused(npy("|O", "(3, 2)", kSix),
                          {"object dtype '|O'", "(save x.astype(numpy.float32), or numpy.int64 for labels)"});
-  check_features_refused(npy(">f4", "(3, 2)", kSix),
-                         {"big-endian dtype '>f4'", "little-endian (save x.astype(x.dtype.newbyteorder('<')))"});
   for (const std::string bfloat16 : {"<V2", "|V2"})
     check_features_refused(
         npy(bfloat16, "(3, 2)", kSix),
@@ -115,7 +158,7 @@ TEST_CASE("npy refuses what it cannot read") {
         npy(small, "(3, 2)", kSix),
         {"x.npy: dtype '" + small + "'", "8-bit float as ml_dtypes saves it: save x.astype(numpy.float32)"});
   check_features_refused(npy("<f16", "(3, 2)", kSix), {"dtype '<f16'", "save x.astype(numpy.float32)"});
-  check_features_refused(npy("<U8", "(3, 2)", kSix), {"dtype '<U8'"});
+  check_features_refused(npy("<U8", "(3, 2)", kSix), {"truncated", "of '<U8' needs 192 bytes"});
   check_features_refused(npy("<c8", "(3, 2)", kSix), {"dtype '<c8'"});
   check_features_refused(npy("", "(3, 2)", kSix), {"dtype ''"});
   check_features_refused(
@@ -126,7 +169,7 @@ TEST_CASE("npy refuses what it cannot read") {
   check_features_refused(npy("<f4", "(4611686018427387904, 4611686018427387904)", kSix), {"beyond 2^63 bytes"});
   check_features_refused(npy("<f4", "(99999999999999999999, 1)", kSix), {"'shape' beyond 2^63"});
   check_features_refused(npy("<f4", "(6,)", kSix), {"x.npy: shape (6,)", "two dimensions"});
-  check_features_refused(npy("<f4", "(1, 3, 2)", kSix), {"shape (1, 3, 2)", "two dimensions"});
+  check_features_refused(npy("<f4", "(1, 1, 3, 2)", kSix), {"shape (1, 1, 3, 2)", "two dimensions", "or three"});
   check_features_refused(npy("<f4", "()", kSix), {"shape ()", "two dimensions"});
   check_features_refused(npy("<f4", "(0, 2)", ""), {"shape (0, 2)", "at least one row"});
   check_features_refused(npy("<f4", "(2, 0)", ""), {"shape (2, 0)", "one column"});
@@ -203,8 +246,7 @@ TEST_CASE("a source reads the file's own values in float64") {
   CHECK(source_of(std::vector<uint16_t>{0x3C00}, 1).rounding() == 0x1p-11);
   CHECK(source_of(integers, 2).rounding() == 0);
   const std::string fortran = npy_with_header(1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 2), }", kSix);
-  CHECK(row(FeatureSource({std::nullopt, parse_npy(bytes_of(fortran), "x.npy")}, FortranOrder::accept), 1) ==
-        std::vector<double>{1, 4});
+  CHECK(row(FeatureSource({nullptr, parse_npy(bytes_of(fortran), "x.npy")}), 1) == std::vector<double>{1, 4});
   const std::vector<double> broken = {0, std::nan(""), 0x1p961, 0};
   check_refused([&] { row(source_of(broken, 2), 0); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"x.npy: row 0, column 1 is nan", "finite"});

@@ -246,7 +246,7 @@ TEST_CASE("preprocessing auto on the shared data") {
   // Drawn digits are 81 % background.
   for (const auto& [name, a, v] : {std::tuple{"avdigits", Scaling::zscore, Scaling::norm},
                                    std::tuple{"wikipedia", Scaling::norm, Scaling::norm}}) {
-    const Dataset dataset = load_dataset(FolderFiles(root / name, FortranOrder::accept));
+    const Dataset dataset = load_dataset(FolderFiles(root / name));
     CAPTURE(dataset.inputs[0].reason);
     CAPTURE(dataset.inputs[1].reason);
     CHECK(dataset.inputs[0].scaling == a);

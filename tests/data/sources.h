@@ -7,21 +7,22 @@
 #include <vector>
 
 #include "data/feature_source.h"
+#include "data/features.h"
 
 namespace duet::test {
 
 // Borrows values, rows of columns values each. uint16_t: the bits of float16.
 template <class T>
 data::FeatureSource source_of(const std::vector<T>& values, int64_t columns, const std::string& name = "x.npy") {
-  using data::NpyType;
-  constexpr NpyType kType = std::is_same_v<T, uint16_t>  ? NpyType::f2
-                            : std::is_same_v<T, float>   ? NpyType::f4
-                            : std::is_same_v<T, double>  ? NpyType::f8
-                            : std::is_same_v<T, int64_t> ? NpyType::i8
-                                                         : NpyType::u1;
-  static_assert(kType != NpyType::u1 || std::is_same_v<T, uint8_t>);
+  using data::ElementType;
+  constexpr ElementType kType = std::is_same_v<T, uint16_t>  ? ElementType::f2
+                                : std::is_same_v<T, float>   ? ElementType::f4
+                                : std::is_same_v<T, double>  ? ElementType::f8
+                                : std::is_same_v<T, int64_t> ? ElementType::i8
+                                                             : ElementType::u1;
+  static_assert(kType != ElementType::u1 || std::is_same_v<T, uint8_t>);
   const auto rows = columns > 0 ? static_cast<int64_t>(values.size()) / columns : 0;
-  return data::FeatureSource({std::nullopt, {name, kType, {rows, columns}, false, std::as_bytes(std::span(values))}});
+  return data::FeatureSource({nullptr, {name, kType, {rows, columns}, false, std::as_bytes(std::span(values))}});
 }
 
 inline data::FeatureSource source_of(const data::Features& x, const std::string& name = "x.npy") {

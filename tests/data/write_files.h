@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "data/dataset.h"
+#include "data/npy.h"
 #include "tests/data/npy_files.h"
 
 namespace duet::test {

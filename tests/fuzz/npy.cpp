@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "data/feature_source.h"
+#include "data/labels.h"
 #include "kernels/core/error.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -13,7 +15,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     } catch (const duet::Error&) {
     }
   };
-  reads([](const duet::data::NpyView& view) { duet::data::read_features(view, duet::data::FortranOrder::accept); });
-  reads([](const duet::data::NpyView& view) { duet::data::read_labels(view); });
+  reads([](const duet::data::ArrayView& view) { duet::data::read_features(view); });
+  reads([](const duet::data::ArrayView& view) { duet::data::read_labels(view); });
+  reads([](const duet::data::ArrayView& view) { duet::data::read_strings(view); });
+  for (const auto pooling : {duet::data::Pooling::max, duet::data::Pooling::flatten})
+    reads([&](const duet::data::ArrayView& view) {
+      const duet::data::FeatureSource source({nullptr, view}, pooling);
+      std::vector<double> row(static_cast<size_t>(source.columns()));
+      for (int64_t i = 0; i < source.rows(); ++i) source.read_row(i, row);
+    });
   return 0;
 }

@@ -33,7 +33,10 @@ case $format in
     npy u1 "{'descr': '|u1', 'fortran_order': False, 'shape': (3,), }" '\x00\x01\x02'
     npy i4 "{'descr': '<i4', 'fortran_order': False, 'shape': (1,), }" '\xff\xff\xff\xff'
     npy i8 "{'descr': '<i8', 'fortran_order': False, 'shape': (1,), }" '\x07\x00\x00\x00\x00\x00\x00\x00'
-    words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "[('a', '<f4')]")
+    npy be "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 2, 1), }" '\x3f\x80\x00\x00\x40\x00\x00\x00'
+    npy u "{'descr': '<U1', 'fortran_order': False, 'shape': (2,), }" 'a\x00\x00\x00\xe9\x00\x00\x00'
+    npy s "{'descr': '|S2', 'fortran_order': False, 'shape': (2, 1), }" 'abc\x00'
+    words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "'>f8'" "'|b1'" "'<U2'" "'|S3'" "[('a', '<f4')]")
     ;;
   safetensors)
     safetensors one '{"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}' '\x00\x00\x80\x3f\x00\x00\x00\x40'

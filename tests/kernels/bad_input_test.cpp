@@ -40,9 +40,15 @@ TEST_CASE("null views are refused") {
 }
 
 TEST_CASE("a dtype that is none is refused") {
-  for (const int32_t value : {-1, 7, 1 << 20})
-    check_refused(": expected dtype f32, got unknown value " + std::to_string(value),
-                  [&](duet_const_matrix& view) { std::memcpy(&view.dtype, &value, 4); });
+  for (const Family& family : kFamilies)
+    for (const int32_t value : {-1, 7, 1 << 20}) {
+      CAPTURE(family.name);
+      Call call;
+      call.spoil = [&](duet_const_matrix& view, void*, void*) { std::memcpy(&view.dtype, &value, 4); };
+      FAIL_CALL(family.run(call).status, DUET_STATUS_INVALID_ARGUMENT,
+                std::string(family.input) + ": expected dtype " + (family.pairs ? "f32, f16 or bf16" : "f32") +
+                    ", got unknown value " + std::to_string(value));
+    }
 }
 
 TEST_CASE("a first output or a workspace that shares memory with the first input is refused by both names") {

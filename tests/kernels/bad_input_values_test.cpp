@@ -137,7 +137,8 @@ TEST_CASE("a dtype that is none is refused in every place where a view stands") 
   for (const int32_t value : {-1, 7, 8, 1 << 20, INT32_MIN}) {
     CAPTURE(value);
     const std::string got = "expected dtype f32, got unknown value " + std::to_string(value);
-    p.refuses(p.alignment(), "inputs.v: " + got, [&](auto& in) { put(in.v.dtype, value); });
+    p.refuses(p.alignment(), "inputs.v: expected dtype f32, f16 or bf16, got unknown value " + std::to_string(value),
+              [&](auto& in) { put(in.v.dtype, value); });
     p.refuses(p.alignment(), "inputs.scale: " + got, [&](auto& in) { put(in.scale.dtype, value); });
     p.refuses(p.triplet(DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
               "inputs.draw.step: expected dtype i64, got unknown value",

@@ -92,8 +92,10 @@ void check_pairs(duet_context* context, Batch& batch) {
 }
 
 void check_losses(duet_context* context, Batch& batch) {
-  for (const bool classes : {false, true}) {
+  for (const int what : {0, 1, 2, 3}) {
+    const bool classes = what & 1, groups = what & 2;
     CAPTURE(classes);
+    CAPTURE(groups);
     duet_distillation_inputs distillation = DUET_DISTILLATION_INPUTS_INIT;
     distillation.student_a = distillation.teacher_a = batch.x.matrix();
     distillation.student_v = distillation.teacher_v = batch.y.matrix();
@@ -102,9 +104,12 @@ void check_losses(duet_context* context, Batch& batch) {
       distillation.class_a = batch.class_x.matrix(), distillation.class_v = batch.class_y.matrix(),
       distillation.trust_a = distillation.kappa_a = batch.of_x.vector(),
       distillation.trust_v = distillation.kappa_v = batch.of_y.vector();
+    if (groups)
+      distillation.group_a = batch.labels_x.vector(), distillation.group_v = batch.labels_y.vector(),
+      distillation.exclude_own = 1;
     check_same("distillation", duet_distillation_workspace, context, distillation, [](auto& in) {
       forget(in.student_a, in.student_v, in.teacher_a, in.teacher_v, in.class_a, in.class_v, in.trust_a, in.trust_v,
-             in.kappa_a, in.kappa_v, in.scale, in.teacher_scale);
+             in.kappa_a, in.kappa_v, in.scale, in.teacher_scale, in.group_a, in.group_v);
     });
   }
   for (const auto kind :

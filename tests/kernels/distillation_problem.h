@@ -18,31 +18,54 @@ struct Problem {
   bool paired = false;
   int64_t first_row = 0, first_column = 0;
   duet_precision precision = DUET_PRECISION_TF32X3;
+  Ints group_a = Ints(0, 1), group_v = Ints(0, 1);  // of no row: no groups
+  bool exclude_own = false;
+  bool has_classes = true;
 
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
   int64_t d() const { return a.columns(); }
+  bool has_groups() const { return group_a.rows() + group_v.rows() > 0; }
+  bool excluded(int64_t i, int64_t j) const { return exclude_own && first_row + i == first_column + j; }
+  // -inf of what takes no part.
+  Doubles without_excluded(Doubles scores) const {
+    for (int64_t i = 0; i < n(); ++i)
+      for (int64_t j = 0; j < m(); ++j)
+        if (excluded(i, j)) scores[i * m() + j] = -std::numeric_limits<double>::infinity();
+    return scores;
+  }
   Doubles student_scores() const {
-    return reference::scores(a.values(), v.values(), n(), m(), d(), DUET_METRIC_INNER, scale);
+    return without_excluded(reference::scores(a.values(), v.values(), n(), m(), d(), DUET_METRIC_INNER, scale));
   }
   Doubles teacher_scores() const {
-    return reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(), DUET_METRIC_INNER,
-                             teacher_scale);
+    return without_excluded(reference::scores(teacher_a.values(), teacher_v.values(), n(), m(), teacher_a.columns(),
+                                              DUET_METRIC_INNER, teacher_scale));
+  }
+  // pos of the rows, of side x; y: the other side.
+  Doubles positives(const Floats& class_x, const Floats& class_y, const Floats& trust_y, const Ints& group_x,
+                    const Ints& group_y, int64_t rows, int64_t columns, int64_t first_x, int64_t first_y) const {
+    const Doubles trust = trust_y.rows() > 0 ? trust_y.values() : Doubles(static_cast<size_t>(columns), 1);
+    Doubles out = reference::positives(class_x.values(), class_y.values(), trust, rows, columns,
+                                       paired && !exclude_own && (has_classes || has_groups()), first_x, first_y);
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j) {
+        if (group_x.rows() > 0 && group_x.at(i) >= 0 && group_x.at(i) == group_y.at(j)) out[i * columns + j] = 1;
+        if (exclude_own && first_x + i == first_y + j) out[i * columns + j] = 0;
+      }
+    return out;
   }
   reference::RowTerms rows(const Doubles& weight) const { return rows(student_scores(), weight); }
   reference::RowTerms columns(const Doubles& weight) const { return columns(student_scores(), weight); }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
-    return reference::distillation_rows(s, teacher_scores(),
-                                        reference::positives(class_a.values(), class_v.values(), trust_v.values(), n(),
-                                                             m(), paired, first_row, first_column),
-                                        kappa_a.values(), weight, n(), m());
+    return reference::distillation_rows(
+        s, teacher_scores(), positives(class_a, class_v, trust_v, group_a, group_v, n(), m(), first_row, first_column),
+        kappa_a.values(), weight, n(), m(), exclude_own && m() == 1 ? first_column - first_row : -1);
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
-    return reference::distillation_rows(reference::transposed(s, n(), m()),
-                                        reference::transposed(teacher_scores(), n(), m()),
-                                        reference::positives(class_v.values(), class_a.values(), trust_a.values(), m(),
-                                                             n(), paired, first_column, first_row),
-                                        kappa_v.values(), weight, m(), n());
+    return reference::distillation_rows(
+        reference::transposed(s, n(), m()), reference::transposed(teacher_scores(), n(), m()),
+        positives(class_v, class_a, trust_a, group_v, group_a, m(), n(), first_column, first_row), kappa_v.values(),
+        weight, m(), n(), exclude_own && n() == 1 ? first_row - first_column : -1);
   }
   double tolerance() const {
     return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale), 1, precision);
@@ -57,8 +80,8 @@ struct Problem {
       double largest = 0;
       for (int64_t i = 0; i < n; ++i) {
         double mean = 0, spread = 0;
-        for (int64_t k = i * m; k < (i + 1) * m; ++k) mean += p[k] * (t[k] - s[k]);
-        for (int64_t k = i * m; k < (i + 1) * m; ++k) spread += p[k] * std::abs(t[k] - s[k] - mean);
+        for (int64_t k = i * m; k < (i + 1) * m; ++k) mean += p[k] > 0 ? p[k] * (t[k] - s[k]) : 0;
+        for (int64_t k = i * m; k < (i + 1) * m; ++k) spread += p[k] > 0 ? p[k] * std::abs(t[k] - s[k] - mean) : 0;
         largest = std::max(largest, spread);
       }
       return largest;
@@ -91,9 +114,11 @@ struct Call {
     scale.at(0) = p.scale, teacher_scale.at(0) = p.teacher_scale;
     inputs.student_a = p.a.matrix(), inputs.student_v = p.v.matrix();
     inputs.teacher_a = p.teacher_a.matrix(), inputs.teacher_v = p.teacher_v.matrix();
-    inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
-    inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
-    inputs.kappa_a = p.kappa_a.vector(), inputs.kappa_v = p.kappa_v.vector();
+    if (p.has_classes) inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
+    if (p.trust_a.rows() > 0) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
+    if (p.has_groups()) inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
+    inputs.exclude_own = p.exclude_own;
+    if (p.has_classes || p.has_groups()) inputs.kappa_a = p.kappa_a.vector(), inputs.kappa_v = p.kappa_v.vector();
     inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();
     inputs.paired = p.paired, inputs.first_row = p.first_row, inputs.first_column = p.first_column;
   }

@@ -7,11 +7,13 @@ foreach(operation IN LISTS cuda_operations)
   if(DUET_SANITIZE)
     # A stack for every CUDA thread that AddressSanitizer keeps after its return: twenty times the time.
     set_tests_properties(emulated.${operation} PROPERTIES LABELS emulated
-                                                          ENVIRONMENT "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0")
+                                                          ENVIRONMENT
+                                                          "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=0")
   else()
     set_tests_properties(emulated.${operation} PROPERTIES LABELS emulated ENVIRONMENT DUET_SIMT_SCHEDULES=forward)
     add_test(NAME schedules.${operation} COMMAND ${run_operation})
-    set_tests_properties(schedules.${operation} PROPERTIES LABELS "emulated;thorough" ENVIRONMENT DUET_SIMT_SCHEDULES=other)
+    set_tests_properties(schedules.${operation} PROPERTIES LABELS "emulated;thorough" ENVIRONMENT
+                         DUET_SIMT_SCHEDULES=other)
   endif()
 endforeach()
 # The longest start first, so that no core waits for them at the end.

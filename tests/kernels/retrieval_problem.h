@@ -15,35 +15,42 @@ struct RetrievalProblem {
   Ints query_labels, gallery_labels;
   bool paired = false;
   int64_t first_row = 0, first_column = 0;
-  std::vector<int64_t> query_group = {}, gallery_group = {};  // empty: no groups
+  std::vector<int32_t> query_group = {}, gallery_group = {};  // empty: no groups
   std::vector<int64_t> cutoff = {1, 5, 10};
+  bool exclude_own = false;
 
   int64_t n() const { return queries.rows(); }
   int64_t m() const { return gallery.rows(); }
+  bool same_index(int64_t i, int64_t j) const { return i + first_row == j + first_column; }
+  bool left_out(int64_t i, int64_t j) const { return exclude_own && same_index(i, j); }
   bool is_own(int64_t i, int64_t j) const {
-    if (!query_group.empty()) return query_group[static_cast<size_t>(i)] == gallery_group[static_cast<size_t>(j)];
-    return paired && i + first_row == j + first_column;
+    if (left_out(i, j)) return false;
+    const int32_t group = query_group.empty() ? -1 : query_group[static_cast<size_t>(i)];
+    return group >= 0 ? group == gallery_group[static_cast<size_t>(j)] : paired && same_index(i, j);
   }
 };
 
-inline Longs longs(const std::vector<int64_t>& values) {
-  Longs out(static_cast<int64_t>(values.size()), 1);
+template <class T>
+Array<T> array_of(const std::vector<T>& values) {
+  Array<T> out(static_cast<int64_t>(values.size()), 1);
   for (int64_t i = 0; i < out.rows(); ++i) out.at(i) = values[static_cast<size_t>(i)];
   return out;
 }
 
 // The inputs of a call, with what they point to.
 struct RetrievalCall {
-  Longs query_groups, gallery_groups, cutoffs;
+  Ints query_groups, gallery_groups;
+  Longs cutoffs;
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
 
   explicit RetrievalCall(RetrievalProblem& problem)
-      : query_groups(longs(problem.query_group)),
-        gallery_groups(longs(problem.gallery_group)),
-        cutoffs(longs(problem.cutoff)) {
+      : query_groups(array_of(problem.query_group)),
+        gallery_groups(array_of(problem.gallery_group)),
+        cutoffs(array_of(problem.cutoff)) {
     inputs.queries = problem.queries.matrix(), inputs.gallery = problem.gallery.matrix();
     inputs.query_labels = problem.query_labels.vector(), inputs.gallery_labels = problem.gallery_labels.vector();
-    inputs.paired = problem.paired, inputs.first_row = problem.first_row, inputs.first_column = problem.first_column;
+    inputs.paired = problem.paired, inputs.exclude_own = problem.exclude_own;
+    inputs.first_row = problem.first_row, inputs.first_column = problem.first_column;
     if (!problem.query_group.empty())
       inputs.query_groups = query_groups.vector(), inputs.gallery_groups = gallery_groups.vector();
     inputs.cutoffs = cutoffs.vector();
@@ -136,8 +143,12 @@ class RetrievalExpected {
     for (int64_t j = 0; j < problem.m(); ++j) labels_.push_back(problem.gallery_labels.at(j));
   }
 
+  // NaN of what is no item.
   Doubles scores(int64_t i) const {
-    return Doubles(scores_.begin() + i * problem_.m(), scores_.begin() + (i + 1) * problem_.m());
+    Doubles row(scores_.begin() + i * problem_.m(), scores_.begin() + (i + 1) * problem_.m());
+    for (size_t j = 0; j < row.size(); ++j)
+      if (problem_.left_out(i, static_cast<int64_t>(j))) row[j] = kNaN;
+    return row;
   }
   std::vector<bool> relevant(int64_t i) const {
     const int32_t label = problem_.query_labels.at(i);
@@ -163,11 +174,11 @@ class RetrievalExpected {
     const std::vector<bool> wanted = relevant(i);
     Doubles others;
     for (size_t j = 0; j < row.size(); ++j)
-      if (!wanted[j]) others.push_back(row[j]);
+      if (!wanted[j] && !std::isnan(row[j])) others.push_back(row[j]);
     std::sort(others.begin(), others.end());
     double pairs = 0;
     for (size_t j = 0; j < row.size(); ++j)
-      if (wanted[j])
+      if (wanted[j] && !std::isnan(row[j]))
         pairs += static_cast<double>(std::upper_bound(others.begin(), others.end(), row[j] + 2 * slack) -
                                      std::lower_bound(others.begin(), others.end(), row[j] - 2 * slack));
     return pairs;

@@ -192,17 +192,19 @@ TEST_CASE("retrieval refuses misuse") {
   wrong.first_row = -1;
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.first_row: expected 0 or more, got -1");
-  Longs groups = longs({1, 1, 2, 2, 3, 3});
+  Ints groups = array_of<int32_t>({1, 1, 2, 2, 3, 3});
   wrong = inputs;
   wrong.query_groups = groups.vector();
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.gallery_groups: null");
+            "inputs.gallery_groups: expected dtype i32");
   wrong.query_groups = {}, wrong.gallery_groups = groups.vector();
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.query_groups: null");
-  wrong.query_groups = problem.query_labels.vector();
+            "inputs.query_groups: expected dtype i32");
+  Longs wide(6, 1);
+  wide.fill(1);
+  wrong.query_groups = wide.vector();
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
-            "inputs.query_groups: expected dtype i64");
+            "inputs.query_groups: expected dtype i32, got i64");
   wrong = inputs;
   wrong.cutoffs = {};
   FAIL_CALL(duet_retrieval_forward(context, &wrong, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,

@@ -164,8 +164,8 @@ TEST_CASE("retrieval: rows of one group are one item") {
   RetrievalProblem problem{Floats(captions, d), Floats(captions, d), draw.labels(captions, 3), draw.labels(captions, 3),
                            true};
   for (int64_t i = 0; i < captions; ++i) {
-    problem.query_group.push_back(i / 5 * 1'000'000'007 - 3);
-    problem.gallery_group.push_back(i / 5 * 1'000'000'007 - 3);
+    problem.query_group.push_back(static_cast<int32_t>(i / 5 * 190'000'007));
+    problem.gallery_group.push_back(static_cast<int32_t>(i / 5 * 190'000'007));
     for (int64_t k = 0; k < d; ++k) {
       problem.queries.at(i, k) = image.at(i / 5, k);
       problem.gallery.at(i, k) = image.at(i / 5, k) + 0.1f * static_cast<float>(draw.normal());
@@ -187,15 +187,27 @@ TEST_CASE("retrieval: rows of one group are one item") {
   }
   // Groups of different sizes, one in neither side, ties across the cut-off, and a group without a row that counts.
   RetrievalProblem mixed = draw_ties(31, 23, 57, 5, 6, 3, false);
-  for (int64_t i = 0; i < 23; ++i) mixed.query_group.push_back(draw.integer(-2, 9));
-  for (int64_t j = 0; j < 57; ++j) mixed.gallery_group.push_back(draw.integer(-1, 7));
-  mixed.query_group[4] = INT64_MAX, mixed.query_group[5] = INT64_MIN, mixed.gallery_group[6] = INT64_MAX;
+  for (int64_t i = 0; i < 23; ++i) mixed.query_group.push_back(static_cast<int32_t>(draw.integer(-2, 9)));
+  for (int64_t j = 0; j < 57; ++j) mixed.gallery_group.push_back(static_cast<int32_t>(draw.integer(-1, 7)));
+  mixed.query_group[4] = INT32_MAX, mixed.query_group[5] = INT32_MIN, mixed.gallery_group[6] = INT32_MAX;
   mixed.gallery.at(6, 0) = std::numeric_limits<float>::quiet_NaN();
-  mixed.first_row = 5;  // says nothing where there are groups
-  const RetrievalResult result = run_all(mixed);
-  check_measures(result, mixed, 0);
-  CHECK(std::isnan(result.pair_recall.at(4, 0)));
-  CHECK(std::isnan(result.matching.at(5)));
+  mixed.first_row = 5;
+  for (const bool paired : {true, false}) {
+    mixed.paired = paired;
+    const RetrievalResult result = run_all(mixed);
+    check_measures(result, mixed, 0);
+    CHECK(std::isnan(result.pair_recall.at(4, 0)));
+    CHECK(std::isnan(result.pair_recall.at(5, 0)) != paired);  // of no group: its own pair is that of its index
+  }
+  // Every query of no group: as if there were no groups at all; all rows of one group: every item is an own pair.
+  RetrievalProblem none = mixed, plain = mixed, one = mixed;
+  none.paired = plain.paired = true;
+  std::fill(none.query_group.begin(), none.query_group.end(), -1);
+  plain.query_group.clear(), plain.gallery_group.clear();
+  CHECK(run_retrieval(none).same_bits(run_retrieval(plain)));
+  std::fill(one.query_group.begin(), one.query_group.end(), 0);
+  std::fill(one.gallery_group.begin(), one.gallery_group.end(), 0);
+  check_measures(run_all(one), one, 0);
 }
 
 TEST_CASE("retrieval scores are cosines, whatever the rows' lengths") {

@@ -28,8 +28,9 @@ inline Doubles log_sum_exp_rows(const Doubles& s, int64_t n, int64_t m) {
   for (int64_t i = 0; i < n; ++i) {
     double largest = -std::numeric_limits<double>::infinity(), sum = 0;
     for (int64_t j = 0; j < m; ++j) largest = std::max(largest, s[i * m + j]);
-    for (int64_t j = 0; j < m; ++j) sum += std::exp(s[i * m + j] - largest);
-    out[i] = largest + std::log(sum);
+    for (int64_t j = 0; j < m; ++j)
+      if (s[i * m + j] != -std::numeric_limits<double>::infinity()) sum += std::exp(s[i * m + j] - largest);
+    out[i] = sum == 0 ? -std::numeric_limits<double>::infinity() : largest + std::log(sum);
   }
   return out;
 }

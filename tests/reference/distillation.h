@@ -22,13 +22,14 @@ struct RowTerms {
 };
 
 // (1-kappa_i) KL(P'_i || P_i) + kappa_i KL(What_i || P_i) of student scores s and teacher scores t (n x m), pos (n x m)
-// unnormalised.
+// unnormalised. empty: the row that has neither, -1: none.
 inline RowTerms distillation_rows(const Doubles& s, const Doubles& t, const Doubles& pos, const Doubles& kappa,
-                                  const Doubles& weight, int64_t n, int64_t m) {
+                                  const Doubles& weight, int64_t n, int64_t m, int64_t empty = -1) {
   const Doubles log_p = log_softmax_rows(s, n, m), log_teacher = log_softmax_rows(t, n, m), p = softmax_rows(s, n, m),
                 teacher = softmax_rows(t, n, m);
   RowTerms out{Doubles(n), Doubles(n * m), Doubles(n * m)};
   for (int64_t i = 0; i < n; ++i) {
+    if (i == empty) continue;
     double total = 0;
     for (int64_t j = 0; j < m; ++j) total += pos[i * m + j];
     Doubles target(m);

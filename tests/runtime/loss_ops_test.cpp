@@ -37,6 +37,14 @@ Doubles scores(const Doubles& a, const Doubles& v, double scale, duet_metric sco
   return reference::scores(a, v, kRows, kColumns, kWidth, score, scale);
 }
 
+// -inf where row i and column i + offset are the own pair.
+Doubles without_own(Doubles s, int64_t offset) {
+  for (int64_t i = 0; i < kRows; ++i)
+    if (i + offset >= 0 && i + offset < kColumns)
+      s[static_cast<size_t>(i * kColumns + i + offset)] = -std::numeric_limits<double>::infinity();
+  return s;
+}
+
 Doubles across(const Doubles& s) { return reference::transposed(s, kRows, kColumns); }
 
 const Doubles kRowOnes(kRows, 1.0), kColumnOnes(kColumns, 1.0);
@@ -52,27 +60,35 @@ Tensor constant(Floats& array) { return Tensor::view(array.data(), array.rows(),
 }  // namespace
 
 TEST_CASE("alignment: log-sum-exps and probabilities") {
-  for (const auto score : {DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
-    CAPTURE(score);
-    Batch batch;
-    const std::vector<Leaf> leaves = {batch.a, batch.v, batch.scale};
-    gradcheck(
-        "lse", leaves,
-        [=](Tape& tape, const auto& in) { return weigh(tape, ops::alignment_lse(tape, in[0], in[1], in[2], score)); },
-        [=](const auto& in) {
-          const Doubles s = scores(in[0], in[1], in[2][0], score);
-          Doubles lse = reference::log_sum_exp_rows(s, kRows, kColumns);
-          for (const double entry : reference::log_sum_exp_rows(across(s), kColumns, kRows)) lse.push_back(entry);
-          return weigh(lse);
-        });
-    gradcheck(
-        "probabilities", leaves,
-        [=](Tape& tape, const auto& in) {
-          return weigh(tape, ops::alignment_probabilities(tape, in[0], in[1], in[2], score));
-        },
-        [=](const auto& in) {
-          return weigh(reference::softmax_rows(scores(in[0], in[1], in[2][0], score), kRows, kColumns));
-        });
+  for (const bool exclude_own : {false, true}) {
+    for (const auto score : {DUET_METRIC_INNER, DUET_METRIC_SQEUCLIDEAN, DUET_METRIC_EUCLIDEAN, DUET_METRIC_COSINE}) {
+      CAPTURE(score);
+      CAPTURE(exclude_own);
+      Batch batch;
+      const ops::OwnPairs own{exclude_own, 1, 3};
+      const std::vector<Leaf> leaves = {batch.a, batch.v, batch.scale};
+      const auto scores_of = [=](const auto& in) {
+        const Doubles s = scores(in[0], in[1], in[2][0], score);
+        return exclude_own ? without_own(s, own.first_row - own.first_column) : s;
+      };
+      gradcheck(
+          "lse", leaves,
+          [=](Tape& tape, const auto& in) {
+            return weigh(tape, ops::alignment_lse(tape, in[0], in[1], in[2], score, own));
+          },
+          [=](const auto& in) {
+            const Doubles s = scores_of(in);
+            Doubles lse = reference::log_sum_exp_rows(s, kRows, kColumns);
+            for (const double entry : reference::log_sum_exp_rows(across(s), kColumns, kRows)) lse.push_back(entry);
+            return weigh(lse);
+          });
+      gradcheck(
+          "probabilities", leaves,
+          [=](Tape& tape, const auto& in) {
+            return weigh(tape, ops::alignment_probabilities(tape, in[0], in[1], in[2], score, own));
+          },
+          [=](const auto& in) { return weigh(reference::softmax_rows(scores_of(in), kRows, kColumns)); });
+    }
   }
 }
 
@@ -103,6 +119,39 @@ TEST_CASE("distillation, both directions weighted") {
           return both(rows.loss, batch.trust_a.values(), columns.loss, batch.trust_v.values());
         });
   }
+}
+
+TEST_CASE("distillation with groups and without own pairs") {
+  Batch batch;
+  Ints group_a(kRows, 1), group_v(kColumns, 1);
+  for (int64_t i = 0; i < kRows; ++i) group_a.at(i) = static_cast<int32_t>(i % 4) - 1;
+  for (int64_t j = 0; j < kColumns; ++j) group_v.at(j) = static_cast<int32_t>(j % 3) - 1;
+  duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
+  options.teacher_a = batch.teacher_a.matrix(), options.teacher_v = batch.teacher_v.matrix();
+  options.kappa_a = batch.kappa_a.vector(), options.kappa_v = batch.kappa_v.vector();
+  options.group_a = group_a.vector(), options.group_v = group_v.vector();
+  options.teacher_scale = batch.teacher_scale.vector();
+  options.exclude_own = 1, options.first_column = 1;
+  Doubles positives(kRows * kColumns);
+  for (int64_t i = 0; i < kRows; ++i)
+    for (int64_t j = 0; j < kColumns; ++j)
+      positives[static_cast<size_t>(i * kColumns + j)] =
+          group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j) && i != j + 1;
+  gradcheck(
+      "distillation", {batch.a, batch.v, batch.scale},
+      [&](Tape& tape, const auto& in) {
+        return weigh(tape, ops::distillation_terms(tape, in[0], in[1], in[2], options));
+      },
+      [&](const auto& in) {
+        const Doubles s = without_own(scores(in[0], in[1], in[2][0]), -1),
+                      t = without_own(scores(batch.teacher_a.values(), batch.teacher_v.values(), 8), -1);
+        Doubles terms =
+            reference::distillation_rows(s, t, positives, batch.kappa_a.values(), kRowOnes, kRows, kColumns).loss;
+        const auto columns = reference::distillation_rows(across(s), across(t), across(positives),
+                                                          batch.kappa_v.values(), kColumnOnes, kColumns, kRows);
+        terms.insert(terms.end(), columns.loss.begin(), columns.loss.end());
+        return weigh(terms);
+      });
 }
 
 TEST_CASE("infonce and multi-positive, both directions") {

@@ -109,6 +109,18 @@ TEST_CASE("safetensors has the layout of the format") {
   CHECK(bytes_of(path) == expected);
 }
 
+TEST_CASE("safetensors metadata may be null, and tensors named in any order") {
+  Folder folder;
+  const fs::path path = folder.path / "other.safetensors";
+  put(path, file_of(R"({"y":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"__metadata__":null,)"
+                    R"("x":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}   )",
+                    8));
+  const SafetensorsFile file(path);
+  CHECK(file.metadata().empty());
+  REQUIRE(file.arrays().size() == 2);
+  CHECK(file.arrays()[0].name == "x");
+}
+
 TEST_CASE("reading the wrong tensor is named") {
   Folder folder;
   const fs::path path = folder.path / "model.safetensors";

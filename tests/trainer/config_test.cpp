@@ -79,7 +79,8 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
                        {"unannotated_kappa", 0.5},
                        {"supervision_momentum", 0.95},
                        {"input_limit", 5.0},
-                       {"accept_fortran_order", false},
+                       {"pool", "mean"},
+                       {"map", nlohmann::json::array()},
                        {"label_weight", 1.0},
                        {"cross_weight", 1.0},
                        {"contrastive_weight", 1.0}};

@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "data/npy.h"
@@ -53,7 +52,7 @@ TEST_CASE("rows of one group are the same item") {
                        captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
   const Evaluation rows = evaluate(device.context(), images, captions, labels),
-                   items = evaluate(device.context(), images, captions, labels, {7, 7, -2, -2});
+                   items = evaluate(device.context(), images, captions, labels, {7, 7, 2, 2});
   CHECK(rows.a_to_v.pair_recall[0] == doctest::Approx(0.5));
   CHECK(rows.v_to_a.pair_recall[0] == doctest::Approx(0.5));
   CHECK(items.a_to_v.pair_recall[0] == 1);
@@ -69,14 +68,12 @@ TEST_CASE("a row of group -1 is an item of its own") {
   const data::Features images = rows_of({{1, 0}, {1, 0}, {0, 1}, {0, 1}}),
                        captions = rows_of({{9, 1}, {9, 2}, {2, 9}, {1, 9}});
   const std::vector<int32_t> labels = {0, 0, 1, 1};
-  const auto measured = [&](const std::vector<int64_t>& groups) {
+  const auto measured = [&](const std::vector<int32_t>& groups) {
     return to_json(evaluate(device.context(), images, captions, labels, groups)).dump();
   };
-  constexpr int64_t kLowest = std::numeric_limits<int64_t>::min();
   // Groups -1 beside the same groups by numbers that differ.
   CHECK(measured({7, 7, -1, -1}) == measured({7, 7, 8, 9}));
   CHECK(measured({0, 0, -1, -1}) == measured({7, 7, 8, 9}));
-  CHECK(measured({kLowest, kLowest, -1, -1}) == measured({7, 7, 8, 9}));
   CHECK(measured({-1, -1, 1, 0}) == measured({}));
   CHECK(measured({-1, -1, -1, -1}) == measured({}));
   CHECK(measured({7, 7, -1, -1}) != measured({7, 7, 8, 8}));

@@ -361,8 +361,8 @@ TEST_CASE("the prototype's numbers on avdigits and wikipedia") {
       test::report_absent(folder);
       continue;
     }
-    const data::Dataset dataset = data::load_dataset(data::FolderFiles(folder, data::FortranOrder::accept),
-                                                     set.modalities, {{set.scaling, set.scaling}});
+    const data::Dataset dataset =
+        data::load_dataset(data::FolderFiles(folder), set.modalities, {{set.scaling, set.scaling}});
     Labels labels = dataset.train.labels;
     for (size_t i = 0; i < labels.size(); ++i)
       if (i % 10 != 0) labels[i] = -1;

@@ -19,8 +19,10 @@ Config write_set(const fs::path& folder) {
   data::Dataset dataset = data::synthetic_dataset(small_set());
   dataset.label_values = {-9'000'000'000, -7, 4, int64_t{1} << 62, 5};
   dataset.test.labels[2] = 4;
-  for (int64_t i = 0; i < dataset.test.rows(); ++i) dataset.test.groups.push_back((int64_t{1} << 50) + i / 5);
+  std::vector<int64_t> groups;
+  for (int64_t i = 0; i < dataset.test.rows(); ++i) groups.push_back((int64_t{1} << 50) + i / 5);
   test::write_dataset(folder, dataset);
+  test::write_labels(folder / "test/groups.npy", groups);
   Config config;
   config.data = folder;
   config.hidden_units = {24};

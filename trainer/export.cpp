@@ -1,0 +1,114 @@
+#include "trainer/export.h"
+
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+
+#include "runtime/device.h"
+#include "runtime/printable.h"
+#include "trainer/commands.h"
+#include "trainer/model.h"
+#include "trainer/onnx.h"
+#include "trainer/output_files.h"
+#include "trainer/run_directory.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  usage_require(file.good() || file.eof(), path.string(), ": cannot be read");
+  return bytes;
+}
+
+// The last evaluation of a run's metrics, where there is one that can be read: a card without figures is a card.
+std::optional<nlohmann::json> last_evaluation(const fs::path& metrics) {
+  std::ifstream file(metrics);
+  std::optional<nlohmann::json> last;
+  for (std::string line; std::getline(file, line);) {
+    nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
+    if (parsed.is_object() && parsed.contains("map") && parsed["map"].is_object()) last = std::move(parsed);
+  }
+  return last;
+}
+
+// Words of a file's or a modality's name in Markdown and in YAML: as code, on one line.
+std::string quoted(const std::string& name) {
+  std::string out = shown(name);
+  std::erase(out, '`');
+  return "`" + out + "`";
+}
+
+std::string card(const ModelDescription& description, const std::optional<nlohmann::json>& evaluation) {
+  const Config& config = description.config;
+  const auto& [a, v] = description.modalities;
+  std::ostringstream out;
+  out << "---\nlibrary_name: duet\ntags:\n- cross-modal-retrieval\n- metric-learning\n- feature-extraction\n---\n\n"
+      << "# Embeddings of " << quoted(a) << " and " << quoted(v) << "\n\n"
+      << "Two encoders into one space of " << config.embedding_dim << " dimensions, trained by duet " << duet_version()
+      << " with the method `" << config.method << "`, " << config.labels * 100 << " % of the labels and "
+      << config.epochs << " epochs, seed " << config.seed << ".\n\n"
+      << "| modality | columns of its features | scaling |\n| --- | --- | --- |\n";
+  for (size_t side = 0; side < description.modalities.size(); ++side)
+    out << "| " << quoted(description.modalities[side]) << " | " << description.width(static_cast<int>(side)) << " | "
+        << data::scaling_name(description.inputs[side].scaling) << " |\n";
+  out << "\nIt tells " << description.classes() << " classes apart, whose labels `class_values` of model.safetensors "
+      << "lists. Hidden layers: ";
+  for (size_t k = 0; k < config.hidden_units.size(); ++k) out << (k ? ", " : "") << config.hidden_units[k];
+  if (config.hidden_units.empty()) out << "none";
+  out << " units, " << config.activation << (config.layer_norm ? ", layer norm" : "") << ".\n\n";
+  if (evaluation) {
+    out << "Mean average precision on the test split after " << evaluation->value("epoch", int64_t{0})
+        << " epochs, ranked by cosine similarity:\n\n| query | gallery | MAP |\n| --- | --- | --- |\n";
+    const nlohmann::json& map = (*evaluation)["map"];
+    const auto row = [&](const std::string& from, const std::string& to, const char* key) {
+      if (!map.contains(key) || !map[key].is_number()) return;
+      char value[32];
+      std::snprintf(value, sizeof value, "%.3f", map[key].get<double>());
+      out << "| " << quoted(from) << " | " << quoted(to) << " | " << value << " |\n";
+    };
+    row(a, v, "a_to_v");
+    row(v, a, "v_to_a");
+    out << '\n';
+  }
+  out << "To embed the features of a folder with a `.npy` a modality in `test/`:\n\n"
+      << "    duet embed --run . --data FOLDER --out EMBEDDINGS\n";
+  return out.str();
+}
+
+}  // namespace
+
+int export_command(const CommandLine& line) {
+  const fs::path path = *line.run / kModelFile;
+  const Device device({.threads = 1});  // of the weights, not of products
+  const std::unique_ptr<Model> model = load_model(line, device.context());
+  // What is written, in order; the parts of a hub's folder all or none but for a system that fails between two names.
+  std::map<fs::path, std::string> files;
+  if (line.onnx) files[*line.onnx] = onnx_model(*model);
+  if (line.hub) {
+    const ModelDescription& description = model->description();
+    files[*line.hub / kModelFile] = bytes_of(path);
+    nlohmann::ordered_json config = to_json(description.config);
+    files[*line.hub / "config.json"] = config.dump(2) + "\n";
+    files[*line.hub / "README.md"] = card(description, last_evaluation(*line.run / "metrics.jsonl"));
+  }
+  InputFiles inputs;
+  inputs.add(*line.run);
+  if (line.hub) make_output_folder(*line.hub);
+  for (const auto& [to, bytes] : files) require_free(inputs, to, line.force);
+  for (const auto& [to, bytes] : files) {
+    write_output(to, bytes, line.force);
+    std::cout << printable(to.string()) << ": " << bytes.size() << " bytes\n";
+  }
+  return kExitDone;
+}
+
+}  // namespace duet

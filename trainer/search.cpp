@@ -1,0 +1,173 @@
+#include "trainer/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "data/label_table.h"
+#include "data/source_files.h"
+#include "runtime/device.h"
+#include "runtime/memory.h"
+#include "runtime/printable.h"
+#include "trainer/commands.h"
+#include "trainer/device_choice.h"
+#include "trainer/interrupt.h"
+#include "trainer/model.h"
+#include "trainer/preparation.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kQueriesOfBlock = 4096;  // whose results are written before the next are looked for
+
+// Rows of one modality in a file or folder, and what they are called.
+struct Side {
+  std::string option;  // "--gallery", for messages
+  int modality = 0;
+  std::optional<data::FeatureSource> features;
+  std::vector<std::string> ids;  // empty: the numbers of the rows
+
+  nlohmann::ordered_json id(int64_t row) const {
+    if (ids.empty()) return row;
+    return ids[static_cast<size_t>(row)];
+  }
+  std::string shown_id(int64_t row) const {
+    return ids.empty() ? std::to_string(row) : printable(ids[static_cast<size_t>(row)]);
+  }
+};
+
+int modality_of(const Model& model, const std::string& option, const std::string& name) {
+  const auto& names = model.description().modalities;
+  const auto found = std::ranges::find(names, name);
+  usage_require(found != names.end(), option, ": expected ", names[0], " or ", names[1], ", got '", shown(name), "'");
+  return static_cast<int>(found - names.begin());
+}
+
+// The file's only array, or the one whose path ends with the modality's name.
+std::string array_of(const data::ArrayTable& table, const fs::path& path, const std::string& option,
+                     const std::string& modality) {
+  const std::vector<std::string> paths = table.paths();
+  if (paths.size() == 1) return paths[0];
+  std::vector<std::string> found;
+  for (const std::string& each : paths)
+    if (each == modality || each.ends_with("/" + modality)) found.push_back(each);
+  std::string all;
+  for (const std::string& each : found.empty() ? paths : found) all += (all.empty() ? "" : ", ") + each;
+  usage_require(found.size() == 1, option, ": ", path.string(), ": expected one array named ", modality, "; found ",
+                shown(all));
+  return found[0];
+}
+
+Side open_side(const Model& model, const std::string& option, const fs::path& path, int modality,
+               data::Pooling pooling) {
+  return reading_input([&] {
+    const ModelDescription& description = model.description();
+    const data::ArrayTable table({path});
+    Side side{option, modality, {}, {}};
+    side.features.emplace(
+        table.open(array_of(table, path, option, description.modalities[static_cast<size_t>(modality)])), pooling);
+    std::error_code ignored;
+    const fs::path folder = fs::is_directory(path, ignored) ? path : path.parent_path();
+    if (std::optional<std::vector<std::string>> ids = data::ids_in(folder)) {
+      side.ids = std::move(*ids);
+      usage_require(std::ssize(side.ids) == side.features->rows(), (folder / "ids.txt").string(), ": ", side.ids.size(),
+                    " ids; expected ", side.features->rows(), " as ", side.features->name(), " has rows");
+    }
+    return side;
+  });
+}
+
+// A block of rows after another through scaling and encoder: their embeddings are all that is held.
+data::Features embed(const Model& model, duet_context* context, const Side& side, int64_t first, int64_t rows) {
+  const ModelDescription& description = model.description();
+  const data::Preprocessing& inputs = description.inputs[static_cast<size_t>(side.modality)];
+  data::Features out(rows, description.config.embedding_dim);
+  const int64_t block = description.config.evaluation_block_rows;
+  for (int64_t done = 0; done < rows; done += block) {
+    const int64_t count = std::min(block, rows - done);
+    const data::Features scaled = reading_input([&] { return inputs.apply(*side.features, first + done, count); });
+    const data::Features made = model.embed(context, side.modality, scaled, block, first + done);
+    std::ranges::copy(made.values, out.row(done));
+  }
+  return out;
+}
+
+std::string score_text(float score) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6f", static_cast<double>(score));
+  return text;
+}
+
+void print(const Side& query, const Side& gallery, int64_t row, std::span<const int32_t> indices,
+           std::span<const float> scores, bool json) {
+  if (json) {
+    nlohmann::ordered_json results = nlohmann::ordered_json::array();
+    for (size_t k = 0; k < indices.size() && indices[k] >= 0; ++k)
+      results.push_back({{"id", gallery.id(indices[k])}, {"row", indices[k]}, {"score", scores[k]}});
+    std::cout << nlohmann::ordered_json{{"query", query.id(row)}, {"row", row}, {"results", std::move(results)}}.dump(
+                     -1, ' ', false, nlohmann::json::error_handler_t::replace)
+              << '\n';
+    return;
+  }
+  for (size_t k = 0; k < indices.size() && indices[k] >= 0; ++k)
+    std::cout << query.shown_id(row) << '\t' << k + 1 << '\t' << gallery.shown_id(indices[k]) << '\t'
+              << score_text(scores[k]) << '\n';
+}
+
+}  // namespace
+
+int search_command(const CommandLine& line) {
+  const ChosenDevice chosen = choose_device(line.device, line.config.threads);
+  print_device(chosen);
+  const Device device(chosen.options);
+  duet_context* const context = device.context();
+  const std::unique_ptr<Model> model = load_model(line, context);
+  const data::Pooling pooling = data::parse_pooling(model->description().config.pool, "pool");
+  const Side gallery = open_side(*model, "--gallery", *line.gallery, modality_of(*model, "--to", line.to), pooling),
+             query = open_side(*model, "--query", *line.query, modality_of(*model, "--from", line.from), pooling);
+  const int64_t n = query.features->rows(), m = gallery.features->rows(), top = std::min(line.top, m);
+  const InterruptGuard interrupt;
+  const data::Features items = embed(*model, context, gallery, 0, m);
+  const DeviceArray<float> gallery_rows(context, std::span(items.values));
+  if (!line.json) std::cout << "query\trank\tid\tscore\n";
+  for (int64_t first = 0; first < n && !interrupt.requested(); first += kQueriesOfBlock) {
+    const int64_t count = std::min(kQueriesOfBlock, n - first);
+    const data::Features asked = embed(*model, context, query, first, count);
+    const DeviceArray<float> query_rows(context, std::span(asked.values));
+    const DeviceArray<int32_t> indices(context, count * top);
+    const DeviceArray<float> scores(context, count * top);
+    duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
+    inputs.queries = duet_f32_const_matrix(query_rows.data(), count, asked.columns);
+    inputs.gallery = duet_f32_const_matrix(gallery_rows.data(), m, items.columns);
+    inputs.first_row = first;
+    inputs.exclude_own = line.exclude_self;
+    size_t bytes = 0;
+    succeed(duet_retrieval_workspace(context, &inputs, &bytes));
+    const Memory scratch(context, bytes);
+    succeed(duet_retrieval_top_k(
+        context, &inputs,
+        sized<duet_retrieval_top_k_outputs>({.indices = duet_i32_matrix(indices.data(), count, top),
+                                             .scores = duet_f32_matrix(scores.data(), count, top)}),
+        {scratch.get(), bytes}));
+    const std::vector<int32_t> best = indices.read();
+    const std::vector<float> cosines = scores.read();
+    for (int64_t i = 0; i < count; ++i)
+      print(query, gallery, first + i, std::span(best).subspan(static_cast<size_t>(i * top), static_cast<size_t>(top)),
+            std::span(cosines).subspan(static_cast<size_t>(i * top), static_cast<size_t>(top)), line.json);
+  }
+  std::cout.flush();
+  if (const int number = interrupt.requested()) {
+    std::cerr << "interrupted: the queries so far are written\n";
+    return kExitSignal + number;
+  }
+  return kExitDone;
+}
+
+}  // namespace duet
