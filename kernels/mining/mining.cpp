@@ -1,6 +1,7 @@
 #include "kernels/mining/mining.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 #include "kernels/mining/mining_backends.h"
 
 using namespace duet;
@@ -37,13 +38,20 @@ MiningInputs check(const duet_mining_inputs* given, Arguments& arguments) {
   const auto x = arguments.side(inputs.x, "inputs.x", kAny), y = arguments.side(inputs.y, "inputs.y", x.columns);
   check_first(inputs.first_row, x.rows, "inputs", ".first_row");
   check_first(inputs.first_column, y.rows, "inputs", ".first_column");
-  return {x,
-          y,
-          arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", x.rows),
-          arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", y.rows),
-          static_cast<duet_metric>(metric),
-          inputs.first_row,
-          inputs.first_column};
+  require_reserved(inputs.reserved, "inputs.reserved");
+  MiningInputs out{x,
+                   y,
+                   arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", x.rows),
+                   arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", y.rows),
+                   {},
+                   {},
+                   static_cast<duet_metric>(metric),
+                   inputs.first_row,
+                   inputs.first_column,
+                   inputs.exclude_own != 0};
+  check_numbers(arguments, inputs.group_x, "inputs.group_x", inputs.group_y, "inputs.group_y", x.rows, y.rows,
+                out.group_x, out.group_y);
+  return out;
 }
 
 struct SideNames {

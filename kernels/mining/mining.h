@@ -1,5 +1,8 @@
 /* Triplet mining by hard labels, fused into the distance sweep (METHOD.md 3): indices (int32, -1 for none) and
-   distances (NaN for none). A sample labelled -1 is neither anchor, positive nor negative.
+   distances (NaN for none). A pair of rows is positive where both are labelled (0 or more) alike or both are of one
+   group (the same group number, 0 or more); it is negative where both are labelled, differently, and are not of one
+   group (METHOD.md 2). So a sample labelled -1 has positives in its group alone, and no negatives. With exclude_own the
+   own pair, of equal global indices, is neither: a set is mined with itself so.
    Ties go to the lowest index. A NaN distance sorts last: it is chosen only where nothing else is left, and then the
    index is -1 and the distance NaN. Indices count from the first row or column of the call's own views.
    Workspace: duet_mining_workspace(), enough for every call here; no n x m memory. Errors:
@@ -27,16 +30,20 @@ typedef struct duet_mining_draw {
 #define DUET_MINING_DRAW_INIT DUET_INIT(duet_mining_draw, )
 
 typedef struct duet_mining_inputs {
-  size_t struct_size;           /* set by DUET_MINING_INPUTS_INIT */
-  duet_const_matrix x;          /* n x d, features (view.h): the anchors */
-  duet_const_matrix y;          /* m x d, features */
-  duet_const_vector labels_x;   /* n, int32 */
-  duet_const_vector labels_y;   /* m, int32 */
-  int64_t first_row;            /* global index of row 0 of x, 0 or more: of distance_weighted's draws alone */
-  int64_t first_column;         /* global index of row 0 of y, likewise */
+  size_t struct_size;         /* set by DUET_MINING_INPUTS_INIT */
+  duet_const_matrix x;        /* n x d, features (view.h): the anchors */
+  duet_const_matrix y;        /* m x d, features */
+  duet_const_vector labels_x; /* n, int32 */
+  duet_const_vector labels_y; /* m, int32 */
+  duet_const_vector group_x;  /* n, int32; below 0: of no group; null: no groups */
+  duet_const_vector group_y;  /* m, int32; null where group_x is */
+  int64_t first_row;          /* global index of row 0 of x, 0 or more: of exclude_own and distance_weighted's draws */
+  int64_t first_column;       /* global index of row 0 of y, likewise */
   const duet_mining_draw* draw; /* of distance_weighted; not read elsewhere */
   duet_metric metric;           /* DUET_METRIC_INNER is refused: it is no distance */
   float margin;                 /* of semihard, at least 0, in the metric's unit; not read elsewhere */
+  int32_t exclude_own;          /* not 0: the own pair is neither positive nor negative */
+  int32_t reserved;             /* 0 */
 } duet_mining_inputs;
 #define DUET_MINING_INPUTS_INIT DUET_INIT(duet_mining_inputs, )
 

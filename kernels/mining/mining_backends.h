@@ -4,6 +4,7 @@
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/mining/mining.h"
+#include "kernels/pairs/relation.h"
 
 namespace duet {
 
@@ -12,8 +13,14 @@ class Arguments;
 struct MiningInputs {
   Matrix<const float> x, y;  // n x d, m x d
   Vector<const int32_t> labels_x, labels_y;
+  Vector<const int32_t> group_x, group_y;  // without data: no groups
   duet_metric metric;
   int64_t first_row, first_column;
+  bool exclude_own;
+
+  RelationNumbers numbers() const {
+    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column, exclude_own};
+  }
 };
 
 // n or m; any of them without data: not wanted.

@@ -15,13 +15,15 @@ struct HardScratch {
       : sweep(in.x.rows, in.y.rows, Sweep::kWide),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
         distances(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())),
+        relation(workspace.take_matrix<int32_t>(in.numbers().related() ? distances.rows : 0, sweep.tile_columns())),
         rows(HardState::take(workspace, in.x.rows)),
         columns(HardState::take(workspace, in.y.rows)),
         partials(HardState::take(workspace, sweep.slots() * sweep.block_columns())) {}
 
   Sweep sweep;
   DistanceTiles tiles;
-  Matrix<float> distances;  // a tile for each thread
+  Matrix<float> distances;   // a tile for each thread
+  Matrix<int32_t> relation;  // its pairs', where groups or own pairs matter
   HardState rows, columns;
   HardState partials;  // of columns, for each slot
 };
@@ -32,12 +34,14 @@ struct RowScratch {
       : tiles(workspace, metric, in.x.rows, in.y.rows, in.x.columns),
         distances(workspace.take_matrix<float>(context.threads * rows_at_once(in.y.rows), in.y.rows)),
         offsets(workspace.take<int64_t>(in.x.rows + 1)),
+        labels(workspace, context.threads, in.numbers(), in.y.rows),
         semihard(workspace, context.threads, in.y.rows),
         draws(workspace, context.threads, in.y.rows) {}
 
   DistanceTiles tiles;
   Matrix<float> distances;
   int64_t* offsets;
+  RowRelations labels;
   ThreadScratch<SemihardScratch> semihard;
   ThreadScratch<DrawScratch> draws;
 };
@@ -68,8 +72,15 @@ struct Hard {
       columns = scratch.partials.at(tile.slot * scratch.sweep.block_columns() + tile.block_column);
       columns.clear(tile.columns);
     }
-    mine_hard_tile(distances, in.labels_x.data + tile.first_row, in.labels_y.data + tile.first_column, tile.first_row,
-                   tile.first_column, scratch.rows.at(tile.first_row), columns);
+    const HardState rows = scratch.rows.at(tile.first_row);
+    const RelationNumbers numbers = in.numbers();
+    if (!numbers.related())
+      return mine_hard_tile(distances, in.labels_x.data + tile.first_row, in.labels_y.data + tile.first_column,
+                            tile.first_row, tile.first_column, rows, columns);
+    const auto relation = scratch.relation.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns);
+    for (int64_t i = 0; i < tile.rows; ++i)
+      write_relation(RowRelation(numbers, tile.first_row + i), tile.first_column, tile.columns, relation.row(i));
+    mine_hard_tile(distances, relation, tile.first_row, tile.first_column, rows, columns);
   }
   void merge(const Block& block) {
     if (!of_columns) return;
@@ -89,14 +100,16 @@ struct Hard {
 };
 
 // offsets[i]: where row i's pairs begin in the list; offsets[n] is their number, returned.
-int64_t count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets) {
+int64_t count_pairs(const duet_context& context, const MiningInputs& in, const RowScratch& scratch) {
   constexpr int64_t kRows = 64;
+  int64_t* const offsets = scratch.offsets;
   offsets[0] = 0;
-  parallel_chunks(context, in.x.rows, kRows, [&](int64_t first, int64_t count, int) {
+  parallel_chunks(context, in.x.rows, kRows, [&](int64_t first, int64_t count, int thread) {
     for (int64_t i = first; i < first + count; ++i) {
+      const RowLabels labels = scratch.labels.of(i, thread);
       int32_t same = 0;  // below 2^31 columns
-      for (int64_t j = 0; j < in.y.rows; ++j) same += in.labels_x[i] == in.labels_y[j];
-      offsets[i + 1] = in.labels_x[i] < 0 ? 0 : same;
+      for (int64_t j = 0; j < in.y.rows; ++j) same += labels.row == labels.columns[j];
+      offsets[i + 1] = labels.row < 0 ? 0 : same;
     }
   });
   for (int64_t i = 0; i < in.x.rows; ++i) offsets[i + 1] += offsets[i];
@@ -133,17 +146,18 @@ int64_t mining_semihard_length(const duet_context& context, const MiningInputs& 
                                const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, inputs.metric);
-  return count_pairs(context, inputs, scratch.offsets);
+  return count_pairs(context, inputs, scratch);
 }
 
 void mining_semihard(const duet_context& context, const MiningInputs& inputs, float margin, Matrix<int32_t> triplets,
                      Matrix<float> distances, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RowScratch scratch(pieces, context, inputs, inputs.metric);
-  count_pairs(context, inputs, scratch.offsets);
+  count_pairs(context, inputs, scratch);
   for_each_row(context, inputs, scratch, [&](int64_t i, const float* row, int thread) {
     int64_t at = scratch.offsets[i];
-    mine_semihard_row(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, margin, scratch.semihard.of(thread),
+    const RowLabels labels = scratch.labels.of(i, thread);
+    mine_semihard_row(row, labels.row, labels.columns, inputs.y.rows, margin, scratch.semihard.of(thread),
                       [&](int64_t p, int64_t n) {
                         int32_t* triplet = triplets.row(at);
                         triplet[0] = static_cast<int32_t>(i), triplet[1] = static_cast<int32_t>(p),
@@ -165,8 +179,8 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
     const RowDraw of_row{draw.seed, static_cast<uint32_t>(draw.step[0]), draw.slots, inputs.x.columns,
                          static_cast<uint64_t>(inputs.first_row + i) * static_cast<uint64_t>(draw.total_columns) +
                              static_cast<uint64_t>(inputs.first_column)};
-    draw_negatives(row, inputs.labels_x[i], inputs.labels_y.data, inputs.y.rows, of_row, scratch.draws.of(thread),
-                   negatives.row(i));
+    const RowLabels labels = scratch.labels.of(i, thread);
+    draw_negatives(row, labels.row, labels.columns, inputs.y.rows, of_row, scratch.draws.of(thread), negatives.row(i));
     for (int64_t slot = 0; distances && slot < draw.slots; ++slot) {
       const int32_t j = negatives.row(i)[slot];
       distances.row(i)[slot] = j < 0 ? std::numeric_limits<float>::quiet_NaN() : row[j];

@@ -12,14 +12,15 @@ namespace {
 
 constexpr int kThreads = 128;
 
-// offsets[i + 1] = the positives of row i. One warp a row.
+// offsets[i + 1] = the positives of row i, of n rows and m columns. One warp a row.
+template <bool kRelated>
 __global__ void __launch_bounds__(kThreads)
-    count_positives(Vector<const int32_t> labels_x, Vector<const int32_t> labels_y, int64_t* offsets) {
+    count_positives(RelationNumbers numbers, int64_t n, int64_t m, int64_t* offsets) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
-  if (i >= labels_x.size) return;
-  const int32_t label = labels_x[i];
+  if (i >= n) return;
+  const Anchor<kRelated> anchor(nullptr, m, numbers, i);
   int32_t same = 0;  // below 2^31 columns
-  for (int64_t j = threadIdx.x % 32; j < labels_y.size && label >= 0; j += 32) same += labels_y[j] == label;
+  for (int64_t j = threadIdx.x % 32; j < m; j += 32) same += anchor.positive(j);
   same = warp_sum(same);
   if (threadIdx.x % 32 == 0) offsets[i + 1] = same;
 }
@@ -42,21 +43,22 @@ __global__ void __launch_bounds__(kThreads) sum_counts(int64_t* offsets, int64_t
 
 struct SemihardList {
   Matrix<const float> distances;  // of the rows
-  const int32_t *labels_x, *labels_y;
+  RelationNumbers numbers;
   const int64_t* offsets;  // of the rows
   int64_t first_row;
   float margin;
   Matrix<int32_t> triplets;
   Matrix<float> values;  // without data: not wanted
 
-  __device__ Anchor anchor(int64_t row) const {
-    return {distances.row(row), labels_y, distances.columns, labels_x[row]};
+  template <bool kRelated>
+  __device__ Anchor<kRelated> anchor(int64_t row) const {
+    return {distances.row(row), distances.columns, numbers, row};
   }
 };
 
 // For whole blocks.
-template <bool kShared>
-__device__ void list_row(const SemihardList& list, int64_t row, const Anchor& anchor,
+template <bool kRelated, bool kShared>
+__device__ void list_row(const SemihardList& list, int64_t row, const Anchor<kRelated>& anchor,
                          const SortedRow<kShared>& negatives) {
   int64_t at = list.offsets[row];
   for (int64_t first = 0; first < anchor.m; first += blockDim.x) {
@@ -79,26 +81,29 @@ __device__ void list_row(const SemihardList& list, int64_t row, const Anchor& an
   }
 }
 
+template <bool kRelated>
 __global__ void __launch_bounds__(1024) list_rows(SemihardList list, int size) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
-  const Anchor anchor = list.anchor(blockIdx.x);
+  const auto anchor = list.template anchor<kRelated>(blockIdx.x);
   list_row(list, blockIdx.x, anchor, sort_negatives(anchor, keys, size));
 }
 
+template <bool kRelated>
 __global__ void __launch_bounds__(kThreads) list_long_rows(SemihardList list, const uint64_t* sorted) {
   const int64_t row = blockIdx.x, m = list.distances.columns;
-  list_row(list, row, list.anchor(row), SortedRow<false>{sorted + row * m, m});
+  list_row(list, row, list.template anchor<kRelated>(row), SortedRow<false>{sorted + row * m, m});
 }
 
+template <bool kRelated>
 __global__ void __launch_bounds__(kThreads) write_negative_keys(SemihardList list, uint64_t* keys) {
-  const Anchor anchor = list.anchor(blockIdx.x);
+  const auto anchor = list.template anchor<kRelated>(blockIdx.x);
   for (int64_t j = threadIdx.x; j < anchor.m; j += blockDim.x)
     keys[blockIdx.x * anchor.m + j] = negative_key(anchor, j);
 }
 
 struct Draws {
   Matrix<const float> distances;  // of the rows, Euclidean
-  const int32_t *labels_x, *labels_y;
+  RelationNumbers numbers;
   RowDraw first;  // of the first row, step apart
   const int64_t* step;
   uint64_t total_columns;
@@ -106,9 +111,10 @@ struct Draws {
   Matrix<float> values;
 };
 
+template <bool kRelated>
 __global__ void __launch_bounds__(kThreads) draw_rows(Draws draws) {
   const int64_t row = blockIdx.x;
-  const Anchor anchor{draws.distances.row(row), draws.labels_y, draws.distances.columns, draws.labels_x[row]};
+  const Anchor<kRelated> anchor(draws.distances.row(row), draws.distances.columns, draws.numbers, row);
   RowDraw draw = draws.first;
   draw.step = static_cast<uint32_t>(*draws.step);
   draw.first_element += static_cast<uint64_t>(row) * draws.total_columns;
@@ -153,8 +159,11 @@ void for_each_distance_block(const duet_context& context, const MiningInputs& in
 }
 
 void count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets, int64_t* count) {
-  DUET_LAUNCH(count_positives, ceil_div(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
-  (in.labels_x, in.labels_y, offsets);
+  with_related(in.numbers(), [&](auto related) {
+    constexpr bool kRelated = decltype(related)::value;
+    DUET_LAUNCH(count_positives<kRelated>, ceil_div(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
+    (in.numbers(), in.x.rows, in.y.rows, offsets);
+  });
   DUET_LAUNCH(sum_counts, 1, kThreads, 0, context.stream)(offsets, in.x.rows, count);
 }
 
@@ -196,25 +205,28 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
   for_each_distance_block(context, inputs, inputs.metric, scratch, [&](int64_t first, Matrix<float> values) {
     const auto list_from = [&](int64_t row, int64_t rows) {
       return SemihardList{values.part(row, 0, rows, m),
-                          inputs.labels_x.data + first + row,
-                          inputs.labels_y.data,
+                          inputs.numbers().part(first + row),
                           scratch.offsets + first + row,
                           first + row,
                           margin,
                           triplets,
                           distances};
     };
-    if (!scratch.long_rows) {
-      const int size = sort_size(m);
-      DUET_LAUNCH(list_rows, values.rows, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t), context.stream)
-      (list_from(0, values.rows), size);
-      return;
-    }
-    for_each_row_block(values.rows, scratch.long_rows.rows, [&](int64_t row, int64_t rows) {
-      const SemihardList list = list_from(row, rows);
-      DUET_LAUNCH(write_negative_keys, rows, kThreads, 0, context.stream)(list, scratch.long_rows.keys);
-      const uint64_t* sorted = scratch.long_rows.sort(context, rows);
-      DUET_LAUNCH(list_long_rows, rows, kThreads, 0, context.stream)(list, sorted);
+    with_related(inputs.numbers(), [&](auto related) {
+      constexpr bool kRelated = decltype(related)::value;
+      if (!scratch.long_rows) {
+        const int size = sort_size(m);
+        DUET_LAUNCH(list_rows<kRelated>, values.rows, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t),
+                    context.stream)
+        (list_from(0, values.rows), size);
+        return;
+      }
+      for_each_row_block(values.rows, scratch.long_rows.rows, [&](int64_t row, int64_t rows) {
+        const SemihardList list = list_from(row, rows);
+        DUET_LAUNCH(write_negative_keys<kRelated>, rows, kThreads, 0, context.stream)(list, scratch.long_rows.keys);
+        const uint64_t* sorted = scratch.long_rows.sort(context, rows);
+        DUET_LAUNCH(list_long_rows<kRelated>, rows, kThreads, 0, context.stream)(list, sorted);
+      });
     });
   });
 }
@@ -231,9 +243,18 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
     const RowDraw of_row{
         draw.seed, 0, inputs.x.columns,
         static_cast<uint64_t>(inputs.first_row + first) * total + static_cast<uint64_t>(inputs.first_column)};
-    const Draws draws{euclidean, inputs.labels_x.data + first, inputs.labels_y.data,        of_row, draw.step.data,
-                      total,     part(negatives, first, rows), part(distances, first, rows)};
-    DUET_LAUNCH(draw_rows, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)(draws);
+    const Draws draws{euclidean,
+                      inputs.numbers().part(first),
+                      of_row,
+                      draw.step.data,
+                      total,
+                      part(negatives, first, rows),
+                      part(distances, first, rows)};
+    with_related(inputs.numbers(), [&](auto related) {
+      constexpr bool kRelated = decltype(related)::value;
+      DUET_LAUNCH(draw_rows<kRelated>, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)
+      (draws);
+    });
   };
   if (inputs.y.rows == 0) return draw_from(0, {}, inputs.x.rows);  // nothing to draw from: -1 and NaN
   for_each_distance_block(context, inputs, DUET_METRIC_EUCLIDEAN, scratch,

@@ -4,6 +4,7 @@
 #include "kernels/distance/distance_tile_cuda.h"
 #include "kernels/mining/mining_rows_cuda.h"
 #include "kernels/pairs/driver_cuda.h"
+#include "kernels/pairs/formula_cuda.h"
 
 namespace duet::cuda {
 namespace {
@@ -31,11 +32,30 @@ __device__ __forceinline__ uint32_t bits_of(const typename T::Values& values, in
   return __float_as_uint(values(r, c));
 }
 
-// Whether a pair counts: a positive one, or a negative one. Nothing is -1 in rows and -2 in columns, and so equal to
-// nothing.
-template <bool kPositive>
-__device__ __forceinline__ bool counts(int32_t x, int32_t y) {
-  return kPositive ? x == y : x != y && x >= 0 && y >= 0;
+// Which pairs of a thread count, as positive ones or as negative ones, by their labels alone. Nothing is kNoneOfRow in
+// rows and kNoneOfColumn in columns, and so equal to nothing.
+template <class T>
+class LabelKinds {
+ public:
+  __device__ __forceinline__ LabelKinds(const HardLabels& labels, const TilePlace& place) {
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r)
+      x_[r] = T::row(r) < place.rows ? number_or(labels.x[place.first_row + T::row(r)], kNoneOfRow) : kNoneOfRow;
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c)
+      y_[c] = T::column(c) < place.columns ? number_or(labels.y[place.first_column + T::column(c)], kNoneOfColumn)
+                                           : kNoneOfColumn;
+  }
+  __device__ __forceinline__ bool positive(int r, int c) const { return x_[r] == y_[c]; }
+  __device__ __forceinline__ bool negative(int r, int c) const { return x_[r] != y_[c] && x_[r] >= 0 && y_[c] >= 0; }
+
+ private:
+  int32_t x_[T::kThreadRows], y_[T::kThreadColumns];
+};
+
+template <bool kPositive, class Kinds>
+__device__ __forceinline__ bool counts(const Kinds& kinds, int r, int c) {
+  return kPositive ? kinds.positive(r, c) : kinds.negative(r, c);
 }
 
 // A candidate's bits, the least being the best; ~0, NaN's, never is one.
@@ -47,10 +67,9 @@ __device__ __forceinline__ uint64_t best_key(uint32_t rank, int64_t index) {
   return rank == ~0u ? kNoKey : row_key(rank, index);
 }
 
-template <class T, bool kPositive>
+template <class T, bool kPositive, class Kinds>
 __device__ __forceinline__ void mine_rows(uint32_t* shared, const typename T::Values& bits, const TilePlace& place,
-                                          const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns],
-                                          uint64_t* state) {
+                                          const Kinds& kinds, uint64_t* state) {
   uint64_t best[T::kThreadRows];
   DUET_UNROLL
   for (int r = 0; r < T::kThreadRows; ++r) {
@@ -58,7 +77,7 @@ __device__ __forceinline__ void mine_rows(uint32_t* shared, const typename T::Va
     int where = 0;
     DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {  // ascending columns: of equals the first stays
-      const uint32_t rank = rank_of<kPositive>(bits_of<T>(bits, r, c), counts<kPositive>(x[r], y[c]));
+      const uint32_t rank = rank_of<kPositive>(bits_of<T>(bits, r, c), counts<kPositive>(kinds, r, c));
       where = rank < least ? c : where;
       least = Min{}(least, rank);
     }
@@ -69,10 +88,9 @@ __device__ __forceinline__ void mine_rows(uint32_t* shared, const typename T::Va
   if (k < place.rows && of_row[k] != kNoKey) merge(state + place.first_row + k, of_row[k]);
 }
 
-template <class T, bool kPositive>
+template <class T, bool kPositive, class Kinds>
 __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T::Values& bits, const TilePlace& place,
-                                             const int32_t (&x)[T::kThreadRows], const int32_t (&y)[T::kThreadColumns],
-                                             uint64_t* state) {
+                                             const Kinds& kinds, uint64_t* state) {
   uint64_t best[T::kThreadColumns];
   DUET_UNROLL
   for (int c = 0; c < T::kThreadColumns; ++c) {
@@ -80,7 +98,7 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
     int where = 0;
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
-      const uint32_t rank = rank_of<kPositive>(bits_of<T>(bits, r, c), counts<kPositive>(x[r], y[c]));
+      const uint32_t rank = rank_of<kPositive>(bits_of<T>(bits, r, c), counts<kPositive>(kinds, r, c));
       where = rank < least ? r : where;
       least = Min{}(least, rank);
     }
@@ -91,10 +109,14 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
   if (k < place.columns && of_column[k] != kNoKey) merge(state + place.first_column + k, of_column[k]);
 }
 
+// Numbers: HardLabels, whose tiles have LabelKinds, or RelationView with TileRelation.
+template <class Numbers>
 struct MineHard {
   static constexpr bool kAlone = true;
+  template <class T>
+  using Kinds = std::conditional_t<std::is_same_v<Numbers, RelationView>, TileRelation<T>, LabelKinds<T>>;
   DistanceView view;
-  HardLabels labels;
+  Numbers numbers;
   HardCandidates rows, columns;
 
   int steps() const { return view.x.steps(); }
@@ -103,25 +125,15 @@ struct MineHard {
     const TilePlace place = walk.place(tile);
     typename T::Values values;
     fill_distances<T>(loop, view, place, walk.place(tile + 1), values);
-    int32_t x[T::kThreadRows], y[T::kThreadColumns];
-    DUET_UNROLL
-    for (int r = 0; r < T::kThreadRows; ++r) {
-      const int32_t label = T::row(r) < place.rows ? labels.x[place.first_row + T::row(r)] : -1;
-      x[r] = label < 0 ? -1 : label;
-    }
-    DUET_UNROLL
-    for (int c = 0; c < T::kThreadColumns; ++c) {
-      const int32_t label = T::column(c) < place.columns ? labels.y[place.first_column + T::column(c)] : -2;
-      y[c] = label < 0 ? -2 : label;
-    }
+    const Kinds<T> kinds(numbers, place);
     T::for_each(values, [](float& value) { value = __uint_as_float(rising_bits(value)); });
     if (rows.positive) {
-      mine_rows<T, true>(loop.scratch(), values, place, x, y, rows.positive);
-      mine_rows<T, false>(loop.scratch(), values, place, x, y, rows.negative);
+      mine_rows<T, true>(loop.scratch(), values, place, kinds, rows.positive);
+      mine_rows<T, false>(loop.scratch(), values, place, kinds, rows.negative);
     }
     if (columns.positive) {
-      mine_columns<T, true>(loop.scratch(), values, place, x, y, columns.positive);
-      mine_columns<T, false>(loop.scratch(), values, place, x, y, columns.negative);
+      mine_columns<T, true>(loop.scratch(), values, place, kinds, columns.positive);
+      mine_columns<T, false>(loop.scratch(), values, place, kinds, columns.negative);
     }
   }
 };
@@ -149,9 +161,22 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const MiningInputs& in)
       : rows(HardCandidates::take(workspace, in.x.rows)),
         columns(HardCandidates::take(workspace, in.y.rows)),
+        relation_x(workspace.take<int2>(in.numbers().related() ? packed_rows(in.x.rows) : 0)),
+        relation_y(workspace.take<int2>(in.numbers().related() ? packed_rows(in.y.rows) : 0)),
         tiles(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns) {}
 
+  // The relation of a call whose labels do not say it all.
+  RelationView prepare_relation(const duet_context& context, const MiningInputs& in) const {
+    const int64_t n = in.x.rows, m = in.y.rows;
+    for_each_position(context, packed_rows(n), StoreRelation{in.labels_x, in.group_x, n, kNoneOfRow, relation_x});
+    for_each_position(context, packed_rows(m), StoreRelation{in.labels_y, in.group_y, m, kNoneOfColumn, relation_y});
+    // An own pair that is not excluded is one like any other: no tile holds it.
+    constexpr int64_t kBeyond = INT64_MAX / 2;
+    return {relation_x, relation_y, true, true, in.exclude_own ? in.first_row - in.first_column : kBeyond};
+  }
+
   HardCandidates rows, columns;
+  int2 *relation_x, *relation_y;
   DistanceRows tiles;
 };
 
@@ -172,14 +197,22 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
   for_each_position(context, n, ClearHard{scratch.rows});
   for_each_position(context, m, ClearHard{scratch.columns});
   scratch.tiles.prepare(context, inputs.x, inputs.y);
-  const MineHard mine{scratch.tiles.view(),
-                      {inputs.labels_x.data, inputs.labels_y.data},
-                      rows ? scratch.rows : HardCandidates{},
-                      columns ? scratch.columns : HardCandidates{}};
-  with_single_tile(context, [&](auto tile) {
+  const HardCandidates of_rows = rows ? scratch.rows : HardCandidates{},
+                       of_columns = columns ? scratch.columns : HardCandidates{};
+  const auto sweep = [&](auto tile, const auto& mine) {
     using T = decltype(tile);
     sweep_forward<T>(context, n, m, Walk<T>::kRows, mine);
-  });
+  };
+  if (inputs.numbers().related()) {
+    const MineHard<RelationView> mine{scratch.tiles.view(), scratch.prepare_relation(context, inputs), of_rows,
+                                      of_columns};
+    // A wide tile's distances leave no registers for what forms its relation.
+    with_precision(context.precision, [&](auto precision) { sweep(DualTile<decltype(precision)::value>(), mine); });
+  } else {
+    const MineHard<HardLabels> mine{
+        scratch.tiles.view(), {inputs.labels_x.data, inputs.labels_y.data}, of_rows, of_columns};
+    with_single_tile(context, [&](auto tile) { sweep(tile, mine); });
+  }
   for_each_position(context, n, WriteHard{scratch.rows, rows});
   for_each_position(context, m, WriteHard{scratch.columns, columns});
 }

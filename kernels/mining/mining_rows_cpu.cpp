@@ -67,16 +67,19 @@ struct RowBest {
 template <int R>
 struct RowGroup {
   const float* distances[R];
+  const int32_t* others[R];  // labels of the columns; where they are the same for all rows, others[0] alone is read
   int32_t label[R], index[R];
   int64_t row[R];  // of the tile
 };
 
-template <int R, bool kColumns, class D>
-HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labels, int32_t column, int64_t j,
-                            RowBest<D>* best, const HardState& columns) {
+// kRelated: each row has labels of the columns of its own.
+template <int R, bool kColumns, bool kRelated, class D>
+HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, int32_t column, int64_t j, RowBest<D>* best,
+                            const HardState& columns) {
   const IndexTag<D> integers;
-  const auto other = hn::LoadU(integers, labels + j), at = hn::Iota(integers, static_cast<int32_t>(column + j));
-  const auto known = hn::Gt(other, hn::Set(integers, -1));
+  const auto at = hn::Iota(integers, static_cast<int32_t>(column + j)), none = hn::Set(integers, -1);
+  auto other = hn::LoadU(integers, group.others[0] + j);
+  auto known = hn::Gt(other, none);
   RowBest<D> of_columns(tag);
   if constexpr (kColumns) {
     of_columns.positive = {hn::LoadU(tag, columns.positive_distance + j), hn::LoadU(integers, columns.positive + j)};
@@ -85,6 +88,10 @@ HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labe
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) {
     const auto d = hn::LoadU(tag, group.distances[r] + j);
+    if constexpr (kRelated) {
+      other = hn::LoadU(integers, group.others[r] + j);
+      known = hn::Gt(other, none);
+    }
     const auto number = hn::Eq(d, d), equal = hn::RebindMask(tag, hn::Eq(other, hn::Set(integers, group.label[r])));
     const auto same = hn::And(equal, number),
                different = hn::AndNot(equal, hn::And(hn::RebindMask(tag, known), number));
@@ -104,8 +111,8 @@ HWY_INLINE void mine_vector(D tag, const RowGroup<R>& group, const int32_t* labe
   }
 }
 
-template <int R, bool kColumns>
-void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, int32_t column, const HardState& rows,
+template <int R, bool kColumns, bool kRelated>
+void mine_group(const RowGroup<R>& group, int64_t count, int32_t column, const HardState& rows,
                 const HardState& columns) {
   const hn::ScalableTag<float> tag;
   const hn::CappedTag<float, 1> one;
@@ -114,8 +121,8 @@ void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, 
   RowBest<hn::ScalableTag<float>> best[R];
   RowBest<One> tail[R];
   int64_t j = 0;
-  for (; j + lanes <= count; j += lanes) mine_vector<R, kColumns>(tag, group, labels, column, j, best, columns);
-  for (; j < count; ++j) mine_vector<R, kColumns>(one, group, labels, column, j, tail, columns);
+  for (; j + lanes <= count; j += lanes) mine_vector<R, kColumns, kRelated>(tag, group, column, j, best, columns);
+  for (; j < count; ++j) mine_vector<R, kColumns, kRelated>(one, group, column, j, tail, columns);
   for (int r = 0; r < R && rows.positive; ++r) {
     const int64_t i = group.row[r];
     best[r].positive.reduce(tag, rows.positive_distance + i, rows.positive + i);
@@ -125,33 +132,44 @@ void mine_group(const RowGroup<R>& group, int64_t count, const int32_t* labels, 
   }
 }
 
-template <bool kColumns>
-void hard_tile_of(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
-                  int64_t first_column, const HardState& rows, const HardState& columns) {
+// labels(i): the label of row i of the tile and those of its columns.
+template <bool kColumns, bool kRelated, class Labels>
+void hard_tile_of(Matrix<const float> distances, const Labels& labels, int64_t first_row, int64_t first_column,
+                  const HardState& rows, const HardState& columns) {
   constexpr int kRows = 4;
   RowGroup<kRows> group{};
   int filled = 0;
   const auto column = static_cast<int32_t>(first_column);
   for (int64_t i = 0; i < distances.rows; ++i) {
-    if (labels_x[i] < 0) continue;
+    const RowLabels of_row = labels(i);
+    if (of_row.row < 0) continue;
     group.distances[filled] = distances.row(i);
-    group.label[filled] = labels_x[i];
+    group.others[filled] = of_row.columns;
+    group.label[filled] = of_row.row;
     group.index[filled] = static_cast<int32_t>(first_row + i);
     group.row[filled] = i;
     if (++filled < kRows) continue;
-    mine_group<kRows, kColumns>(group, distances.columns, labels_y, column, rows, columns);
+    mine_group<kRows, kColumns, kRelated>(group, distances.columns, column, rows, columns);
     filled = 0;
   }
   for (int r = 0; r < filled; ++r)
-    mine_group<1, kColumns>({{group.distances[r]}, {group.label[r]}, {group.index[r]}, {group.row[r]}},
-                            distances.columns, labels_y, column, rows, columns);
+    mine_group<1, kColumns, kRelated>(
+        {{group.distances[r]}, {group.others[r]}, {group.label[r]}, {group.index[r]}, {group.row[r]}},
+        distances.columns, column, rows, columns);
 }
 
 void hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
                int64_t first_column, const HardState& rows, const HardState& columns) {
-  if (columns.positive)
-    return hard_tile_of<true>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
-  hard_tile_of<false>(distances, labels_x, labels_y, first_row, first_column, rows, columns);
+  const auto labels = [=](int64_t i) { return RowLabels{labels_x[i], labels_y}; };
+  if (columns.positive) return hard_tile_of<true, false>(distances, labels, first_row, first_column, rows, columns);
+  hard_tile_of<false, false>(distances, labels, first_row, first_column, rows, columns);
+}
+
+void related_hard_tile(Matrix<const float> distances, Matrix<const int32_t> relation, int64_t first_row,
+                       int64_t first_column, const HardState& rows, const HardState& columns) {
+  const auto labels = [=](int64_t i) { return RowLabels{kAlike, relation.row(i)}; };
+  if (columns.positive) return hard_tile_of<true, true>(distances, labels, first_row, first_column, rows, columns);
+  hard_tile_of<false, true>(distances, labels, first_row, first_column, rows, columns);
 }
 
 // The columns of the positives, in order, and the range of their distances, inf and -inf without one. NaN counts for
@@ -259,6 +277,7 @@ HWY_AFTER_NAMESPACE();
 namespace duet::cpu {
 namespace {
 HWY_EXPORT(hard_tile);
+HWY_EXPORT(related_hard_tile);
 HWY_EXPORT(gather_positives);
 HWY_EXPORT(gather_negatives);
 HWY_EXPORT(search_bins);
@@ -269,6 +288,19 @@ void take_if(bool better, float* distance, int32_t* index, float later_distance,
   *index = later_index;
 }
 }  // namespace
+
+void write_relation(RowRelation row, int64_t first, int64_t count, int32_t* to) {
+  const auto write = [=](auto labelled, auto grouped) {
+    for (int64_t k = 0; k < count; ++k)
+      to[k] = row.by_numbers<decltype(labelled)::value, decltype(grouped)::value>(first + k);
+  };
+  const auto write_labelled = [&](auto labelled) {
+    row.grouped() ? write(labelled, std::true_type()) : write(labelled, std::false_type());
+  };
+  row.labelled() ? write_labelled(std::true_type()) : write_labelled(std::false_type());
+  const int64_t excluded = row.excluded() - first;
+  if (excluded >= 0 && excluded < count) to[excluded] = kNeither;
+}
 
 void HardState::clear(int64_t size) const {
   for (float* distances : {positive_distance, negative_distance})
@@ -286,6 +318,11 @@ void HardState::merge(int64_t k, const HardState& later, int64_t of) const {
 void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
                     int64_t first_column, const HardState& rows, const HardState& columns) {
   HWY_DYNAMIC_DISPATCH(hard_tile)(distances, labels_x, labels_y, first_row, first_column, rows, columns);
+}
+
+void mine_hard_tile(Matrix<const float> distances, Matrix<const int32_t> relation, int64_t first_row,
+                    int64_t first_column, const HardState& rows, const HardState& columns) {
+  HWY_DYNAMIC_DISPATCH(related_hard_tile)(distances, relation, first_row, first_column, rows, columns);
 }
 
 SemihardScratch::SemihardScratch(Workspace& workspace, int64_t m)

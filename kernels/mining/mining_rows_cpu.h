@@ -6,8 +6,39 @@
 
 #include "kernels/core/check.h"
 #include "kernels/mining/row_sort_cpu.h"
+#include "kernels/pairs/relation.h"
 
 namespace duet::cpu {
+
+// to[k]: the PairKind of the row with column first + k, of count columns. What mines a row labelled kAlike by such
+// labels mines by groups and own pairs.
+void write_relation(RowRelation row, int64_t first, int64_t count, int32_t* to);
+
+// What the pairs of a row are mined by: the labels as they are given, or its relation where they do not say it all.
+struct RowLabels {
+  int32_t row;
+  const int32_t* columns;  // m
+};
+class RowRelations {
+ public:
+  RowRelations(Workspace& workspace, int64_t threads, const RelationNumbers& numbers, int64_t m)
+      : numbers_(numbers), written_(workspace.take_matrix<int32_t>(numbers.related() ? threads : 0, m)) {}
+
+  // Until the thread's next call.
+  RowLabels of(int64_t i, int thread) const {
+    if (!numbers_.related()) return {numbers_.labels_x[i], numbers_.labels_y};
+    return {kAlike, write(i, thread)};
+  }
+  // The relation itself, where numbers are related().
+  int32_t* write(int64_t i, int thread) const {
+    write_relation(RowRelation(numbers_, i), 0, written_.columns, written_.row(thread));
+    return written_.row(thread);
+  }
+
+ private:
+  RelationNumbers numbers_;
+  Matrix<int32_t> written_;  // a row for each thread
+};
 
 // Rows whose distances to all columns are held at once, by one thread: fewer where a row is long, so that this stays
 // below 16 MB.
@@ -31,6 +62,9 @@ struct HardState {
 // Updates rows and columns (neither, where its pointers are null) with a tile's distances; row i has index first_row +
 // i, column j likewise.
 void mine_hard_tile(Matrix<const float> distances, const int32_t* labels_x, const int32_t* labels_y, int64_t first_row,
+                    int64_t first_column, const HardState& rows, const HardState& columns);
+// The same by the relation of each row (write_relation).
+void mine_hard_tile(Matrix<const float> distances, Matrix<const int32_t> relation, int64_t first_row,
                     int64_t first_column, const HardState& rows, const HardState& columns);
 
 // What semihard needs of a row of m columns.

@@ -3,12 +3,9 @@
 #pragma once
 
 #include "kernels/core/check.h"
+#include "kernels/pairs/relation.h"
 
 namespace duet::cpu {
-
-// Labels and groups are numbers; of two sides' rows the same number is the same label or group, so what has none has a
-// number of its own side below 0.
-inline constexpr int32_t kNoneOfRow = -1, kNoneOfColumn = -2;
 
 struct PairTile {
   Matrix<const float> dots;  // a_i.v_j

@@ -1,6 +1,7 @@
 #include "kernels/triplet/triplet.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/numbers.h"
 #include "kernels/triplet/triplet_backends.h"
 
 using namespace duet;
@@ -38,10 +39,14 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
     out.labels_x = arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", n);
     out.labels_y = arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", m);
   }
+  check_numbers(arguments, inputs.group_x, "inputs.group_x", inputs.group_y, "inputs.group_y", n, m, out.group_x,
+                out.group_y);
+  require_reserved(inputs.reserved, "inputs.reserved");
   out.metric = static_cast<duet_metric>(metric);
   out.mining = mining;
   out.margin = inputs.margin;
   out.paired = inputs.paired != 0;
+  out.exclude_own = inputs.exclude_own != 0;
   out.first_row = inputs.first_row;
   out.first_column = inputs.first_column;
   if (mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED)

@@ -38,6 +38,22 @@ struct SoftWeights {
   }
 };
 
+struct RelatedWeights {
+  SoftWeights soft;
+  const int32_t* relation;
+
+  template <class D>
+  HWY_INLINE Weights<D> operator()(D d, int64_t j, hn::Vec<hn::RebindToSigned<D>> at) const {
+    const hn::RebindToSigned<D> integers;
+    const auto kind = hn::LoadU(integers, relation + j);
+    const auto is = [&](int32_t which) HWY_ATTR { return hn::RebindMask(d, hn::Eq(kind, hn::Set(integers, which))); };
+    const Weights<D> agreed = soft(d, j, at);
+    const auto by_agreement = is(kDifferent), alike = is(kAlike);
+    return {hn::IfThenElse(alike, hn::Set(d, 1.0f), hn::IfThenElseZero(by_agreement, agreed.positive)),
+            hn::IfThenElseZero(by_agreement, agreed.negative)};
+  }
+};
+
 struct LabelWeights {
   int32_t label;  // is no -1
   const int32_t* labels;
@@ -104,6 +120,11 @@ int64_t gather(const float* distances, const Of& of, int64_t m, const TripletRow
 int64_t gather_soft_of(const float* distances, const float* agreement, const float* trust, int64_t own, int64_t m,
                        const TripletRowScratch& scratch) {
   return gather(distances, SoftWeights{agreement, trust, static_cast<int32_t>(own)}, m, scratch);
+}
+
+int64_t gather_related_of(const float* distances, const float* agreement, const float* trust, const int32_t* relation,
+                          int64_t m, const TripletRowScratch& scratch) {
+  return gather(distances, RelatedWeights{{agreement, trust, -1}, relation}, m, scratch);
 }
 
 int64_t gather_labelled_of(const float* distances, int32_t label, const int32_t* labels, int64_t m,
@@ -278,6 +299,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace duet::cpu {
 HWY_EXPORT(gather_soft_of);
+HWY_EXPORT(gather_related_of);
 HWY_EXPORT(gather_labelled_of);
 HWY_EXPORT(any_nan_labelled);
 HWY_EXPORT(all_of_row);
@@ -285,6 +307,11 @@ HWY_EXPORT(all_of_row);
 int64_t gather_soft(const float* distances, const float* agreement, Vector<const float> trust, int64_t own, int64_t m,
                     const TripletRowScratch& scratch) {
   return HWY_DYNAMIC_DISPATCH(gather_soft_of)(distances, agreement, trust.data, own, m, scratch);
+}
+
+int64_t gather_related(const float* distances, const float* agreement, Vector<const float> trust,
+                       const int32_t* relation, int64_t m, const TripletRowScratch& scratch) {
+  return HWY_DYNAMIC_DISPATCH(gather_related_of)(distances, agreement, trust.data, relation, m, scratch);
 }
 
 int64_t gather_labelled(const float* distances, int32_t label, const int32_t* labels, int64_t m,

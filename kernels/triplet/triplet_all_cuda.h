@@ -11,16 +11,21 @@ struct PairWeights {
   float positive, negative;
 };
 
-// Weights of METHOD.md 2 of column j for a row.
-template <bool kSoft>
+// Weights of METHOD.md 2 of column j for a row. kRelated: labels or classes do not say it all (RelationNumbers).
+template <bool kSoft, bool kRelated>
 __device__ PairWeights weights_of(const TripletRows& rows, int64_t row, int64_t j) {
+  if constexpr (kRelated) {
+    const PairKind kind = RowRelation(rows.numbers, row)(j);
+    // Without labels what is not of one group is different: its classes decide.
+    if (!kSoft || kind != kDifferent) return {kind == kAlike ? 1.0f : 0.0f, kind == kDifferent ? 1.0f : 0.0f};
+  }
   if constexpr (kSoft) {
-    if (rows.paired && j == rows.own + row) return {1, 0};
+    if (rows.paired && j == rows.numbers.own + row) return {1, 0};
     const float agreement = rows.g.row(row)[j], trust = rows.trust_y ? rows.trust_y[j] : 1.0f;
     const float rest = 1 - agreement;  // a sum of products of float32 may pass 1 by an ulp: that is no negative weight
     return {agreement * trust, (rest < 0 ? 0.0f : rest) * trust};
   } else {
-    const int32_t label = rows.labels_x[row], other = rows.labels_y[j];
+    const int32_t label = rows.numbers.labels_x[row], other = rows.numbers.labels_y[j];
     if (label < 0 || other < 0) return {0, 0};
     return label == other ? PairWeights{1, 0} : PairWeights{0, 1};
   }
@@ -74,7 +79,7 @@ struct SortedTriplets {
 };
 
 // Gathers the weights and sums them up before every run; returns the sum of pos. For whole blocks.
-template <bool kSoft, bool kShared>
+template <bool kSoft, bool kRelated, bool kShared>
 __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTriplets<kShared>& row) {
   const int64_t count = row.sorted.count, runs = ceil_div(count, kSortRun);
   WeightBelow carry{0, 0, 0};
@@ -82,7 +87,7 @@ __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTripl
     const int64_t run = first + threadIdx.x;
     WeightBelow own{0, 0, 0}, whole;
     for (int64_t r = run * kSortRun; r < (run + 1) * kSortRun && r < count; ++r) {
-      const PairWeights weights = weights_of<kSoft>(rows, i, key_column(row.sorted[r]));
+      const PairWeights weights = weights_of<kSoft, kRelated>(rows, i, key_column(row.sorted[r]));
       row.positive[row.place(r)] = weights.positive;
       row.negative[row.place(r)] = weights.negative;
       row.add(own, r);
@@ -149,7 +154,7 @@ DUET_HOST_DEVICE constexpr size_t all_row_bytes(int size) {
 
 // Row i, sorted in shared memory: keys points to all_row_bytes(size), size = sort_size(columns). kEach as in
 // finish_row. For whole blocks.
-template <bool kSoft, bool kGradient, int kEach>
+template <bool kSoft, bool kRelated, bool kGradient, int kEach>
 __device__ __forceinline__ void all_of_row(const TripletRows& rows, int64_t i, uint64_t* keys, int size) {
   auto* const below = reinterpret_cast<WeightBelow*>(keys + spread<uint64_t>(size));
   auto* const positive = reinterpret_cast<float*>(below + size / kSortRun + 1);
@@ -158,12 +163,12 @@ __device__ __forceinline__ void all_of_row(const TripletRows& rows, int64_t i, u
   bool nan = false;
   for (int64_t j = threadIdx.x; j < size; j += blockDim.x) {
     keys[spread<uint64_t>(j)] = j < m ? row_key(rising_bits(rows.distances.row(i)[j]), j) : kNoKey;
-    if (j < m) nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft>(rows, i, j));
+    if (j < m) nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft, kRelated>(rows, i, j));
   }
   if (settle_triplets(rows, i, nan, trust, kGradient)) return;
   sort_block(keys, size);
   const SortedTriplets<true> row{{keys, m}, positive, positive + spread<float>(size), below};
-  const double all_positive = sum_runs<kSoft>(rows, i, row);
+  const double all_positive = sum_runs<kSoft, kRelated>(rows, i, row);
   finish_row<kGradient, kEach>(rows, i, row, all_positive, trust);
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/mining/mining_backends.h"
+#include "kernels/pairs/relation.h"
 #include "kernels/triplet/triplet.h"
 
 namespace duet {
@@ -13,13 +14,18 @@ struct TripletInputs {
   Matrix<const float> class_x, class_y;      // n x C, m x C; without data where labels decide
   Vector<const float> trust_x, trust_y;      // n, m; without data: 1
   Vector<const int32_t> labels_x, labels_y;  // n, m; without data where classes decide
+  Vector<const int32_t> group_x, group_y;    // n, m; without data: no groups
   bool soft;                                 // classes and trust decide, not labels
   duet_metric metric;
   duet_triplet_mining mining;
   float margin;
-  bool paired;
+  bool paired, exclude_own;
   int64_t first_row, first_column;
   MiningDraw draw;  // distance_weighted
+
+  RelationNumbers numbers() const {
+    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column, exclude_own};
+  }
 };
 
 // Derivatives of sum row_loss and the gradient that they are added to; without data: not wanted.

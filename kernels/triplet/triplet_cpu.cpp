@@ -27,6 +27,7 @@ struct Scratch {
         distances(workspace.take_matrix<float>(height, row_block_stride(m))),
         g(workspace.take_matrix<float>(height, row_block_stride(m))),
         class_storage(workspace.take<float>(in.soft ? packed_size(m, in.class_y.columns) : 0)),
+        labels(workspace, context.threads, in.numbers(), m),
         rows(workspace, context.threads, in.mining == DUET_TRIPLET_MINING_ALL ? m : 0),
         semihard(workspace, context.threads, in.mining == DUET_TRIPLET_MINING_SEMIHARD ? m : 0),
         draw(workspace, context.threads, draws ? m : 0),
@@ -42,6 +43,7 @@ struct Scratch {
   Matrix<float> distances, g;  // a block's; g holds the agreement of a row until its dL/dD takes the place
   float* class_storage;
   PackedRows classes;  // of y, where they decide
+  RowRelations labels;
   ThreadScratch<TripletRowScratch> rows;
   ThreadScratch<SemihardScratch> semihard;
   ThreadScratch<DrawScratch> draw;
@@ -66,8 +68,9 @@ struct Row {
   int thread;
 };
 
-RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
-  const int32_t label = in.labels_x[row.i], *labels = in.labels_y.data;
+RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Row& row, const RowLabels& of_row,
+                       double scale) {
+  const int32_t label = of_row.row, *labels = of_row.columns;
   MinedRow mined(row.distances, scratch.m, in.margin, row.gradient ? row.g : nullptr);
   if (in.mining == DUET_TRIPLET_MINING_HARD) {
     float distances[2];
@@ -95,25 +98,34 @@ RowSums mined_triplets(const TripletInputs& in, const Scratch& scratch, const Ro
   return mined.finish(scale);
 }
 
+// The columns that weigh where classes decide, as gather_soft numbers them.
+int64_t gather_by_classes(const TripletInputs& in, const Scratch& scratch, const Row& row,
+                          const TripletRowScratch& to) {
+  const int64_t column = in.first_row + row.i - in.first_column;
+  const int64_t pair = in.paired && !in.exclude_own && column >= 0 && column < scratch.m ? column : -1;
+  if (!in.numbers().related()) return gather_soft(row.distances, row.g, in.trust_y, pair, scratch.m, to);
+  int32_t* const relation = scratch.labels.write(row.i, row.thread);
+  if (pair >= 0) relation[pair] = kAlike;
+  return gather_related(row.distances, row.g, in.trust_y, relation, scratch.m, to);
+}
+
 RowSums triplets_of_row(const TripletInputs& in, const Scratch& scratch, const Row& row, double scale) {
   const TripletRowScratch own = scratch.rows.of(row.thread);
   const bool all = in.mining == DUET_TRIPLET_MINING_ALL;
+  const RowLabels labels = in.soft ? RowLabels{} : scratch.labels.of(row.i, row.thread);
   int64_t weighing = 0;
-  if (in.soft) {
-    const int64_t pair = in.first_row + row.i - in.first_column;
-    weighing = gather_soft(row.distances, row.g, in.trust_y, in.paired && pair >= 0 && pair < scratch.m ? pair : -1,
-                           scratch.m, own);
-  } else if (all) {
-    weighing = gather_labelled(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m, own);
-  } else if (nan_decides(row.distances, in.labels_x[row.i], in.labels_y.data, scratch.m)) {
+  if (in.soft)
+    weighing = gather_by_classes(in, scratch, row, own);
+  else if (all)
+    weighing = gather_labelled(row.distances, labels.row, labels.columns, scratch.m, own);
+  else if (nan_decides(row.distances, labels.row, labels.columns, scratch.m))
     weighing = -1;
-  }
   if (weighing < 0) {
     constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
     if (row.gradient) std::fill_n(row.g, scratch.m, kNaN);
     return {kNaN, kNaN};
   }
-  if (!all) return mined_triplets(in, scratch, row, scale);
+  if (!all) return mined_triplets(in, scratch, row, labels, scale);
   return triplets_all(scratch.m, weighing, in.margin, in.trust_x ? in.trust_x[row.i] : 1, scale,
                       row.gradient ? row.g : nullptr, own);
 }

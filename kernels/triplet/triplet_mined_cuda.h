@@ -24,8 +24,8 @@ struct MinedRow {
   }
 };
 
-template <bool kShared>
-__device__ void take_semihard(const Anchor& anchor, const SortedRow<kShared>& negatives, float margin,
+template <bool kRelated, bool kShared>
+__device__ void take_semihard(const Anchor<kRelated>& anchor, const SortedRow<kShared>& negatives, float margin,
                               MinedRow& mined) {
   for (int64_t p = threadIdx.x; p < anchor.m; p += blockDim.x) {
     const int32_t n = anchor.positive(p) ? nearest_beyond(negatives, anchor.distances[p], margin) : -1;
@@ -33,8 +33,10 @@ __device__ void take_semihard(const Anchor& anchor, const SortedRow<kShared>& ne
   }
 }
 
-__device__ inline void take_drawn(const Anchor& anchor, const TripletDraws& draws, int64_t row, MinedRow& mined) {
-  Anchor euclidean = anchor;
+template <bool kRelated>
+__device__ inline void take_drawn(const Anchor<kRelated>& anchor, const TripletDraws& draws, int64_t row,
+                                  MinedRow& mined) {
+  Anchor<kRelated> euclidean = anchor;
   euclidean.distances = draws.distances.row(row);
   const uint64_t first =
       draws.first_element + static_cast<uint64_t>(row) * static_cast<uint64_t>(draws.draw.total_columns);
@@ -47,11 +49,11 @@ __device__ inline void take_drawn(const Anchor& anchor, const TripletDraws& draw
 }
 
 // Row i; sort(anchor) gives its sorted negatives, for semihard alone. For whole blocks.
-template <duet_triplet_mining kMining, class Sort>
+template <duet_triplet_mining kMining, bool kRelated, class Sort>
 __device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, const TripletDraws& draws, bool gradient,
                                           const Sort& sort) {
   const int64_t m = rows.distances.columns;
-  const Anchor anchor{rows.distances.row(i), rows.labels_y, m, rows.labels_x[i]};
+  const Anchor<kRelated> anchor(rows.distances.row(i), m, rows.numbers, i);
   bool nan = false;
   for (int64_t j = threadIdx.x; j < m; j += blockDim.x)
     nan |= isnan(anchor.distances[j]) && (anchor.positive(j) || anchor.negative(j));

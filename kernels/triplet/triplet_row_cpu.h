@@ -37,6 +37,10 @@ struct TripletRowScratch {
 // anchor's pair, or -1.
 int64_t gather_soft(const float* distances, const float* agreement, Vector<const float> trust, int64_t own, int64_t m,
                     const TripletRowScratch& scratch);
+// By the agreement where relation (write_relation) says kDifferent; 1 and 0 where it says kAlike, nothing where it says
+// kNeither.
+int64_t gather_related(const float* distances, const float* agreement, Vector<const float> trust,
+                       const int32_t* relation, int64_t m, const TripletRowScratch& scratch);
 int64_t gather_labelled(const float* distances, int32_t label, const int32_t* labels, int64_t m,
                         const TripletRowScratch& scratch);
 // Whether gather_labelled would find NaN.

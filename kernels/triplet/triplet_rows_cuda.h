@@ -18,11 +18,10 @@ struct TripletOutputs {
 // A block's rows. Where a gradient is wanted, g becomes scale dL/dD, scale = grad_loss / active (0 where active is 0,
 // and then nobody reads g), or 1 where active is null.
 struct TripletRows {
-  Matrix<const float> distances;       // rows x m
-  Matrix<float> g;                     // rows x m; holds the agreement on entry where classes decide
-  const int32_t *labels_x, *labels_y;  // rows, m; null where classes decide
-  const float *trust_x, *trust_y;      // rows, m; null: 1
-  int64_t own;                         // column of the first row's own pair, the next rows' follow
+  Matrix<const float> distances;   // rows x m
+  Matrix<float> g;                 // rows x m; holds the agreement on entry where classes decide
+  RelationNumbers numbers;         // of the rows; own is known without labels and groups too
+  const float *trust_x, *trust_y;  // rows, m; null: 1
   bool paired;
   float margin;
   float *row_loss, *row_active;  // rows; null in backward
@@ -33,9 +32,8 @@ struct TripletRows {
     TripletRows out = *this;
     out.distances = distances.part(first, 0, count, distances.columns);
     if (g) out.g = g.part(first, 0, count, g.columns);
-    out.labels_x = from(labels_x), out.trust_x = from(trust_x);
+    out.numbers = numbers.part(first), out.trust_x = from(trust_x);
     out.row_loss = from(row_loss), out.row_active = from(row_active);
-    out.own += first;
     return out;
   }
 };
@@ -46,9 +44,8 @@ inline TripletRows rows_of(const TripletInputs& in, const TripletOutputs& to, Ma
   TripletRows rows{};
   rows.distances = distances;
   rows.g = g;
-  rows.labels_x = in.labels_x.data, rows.labels_y = in.labels_y.data;
+  rows.numbers = in.numbers();
   rows.trust_x = in.trust_x.data, rows.trust_y = in.trust_y.data;
-  rows.own = in.first_row - in.first_column;
   rows.paired = in.paired;
   rows.margin = in.margin;
   rows.row_loss = to.row_loss.data, rows.row_active = to.row_active.data;

@@ -47,7 +47,7 @@ size_t shared_bytes(const TripletInputs& in, int size) {
   return key_bytes(in.mining, size) + static_cast<size_t>(columns + row) * sizeof(float);
 }
 
-template <duet_triplet_mining kMining, bool kSoft, bool kGradient>
+template <duet_triplet_mining kMining, bool kSoft, bool kRelated, bool kGradient>
 __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Anchors in) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   const int64_t i = blockIdx.x, m = in.y.rows, d = in.x.columns;
@@ -75,9 +75,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   }
   __syncthreads();
   if constexpr (kMining == DUET_TRIPLET_MINING_ALL)
-    all_of_row<kSoft, kGradient, 1>(row, 0, keys, in.size);
+    all_of_row<kSoft, kRelated, kGradient, 1>(row, 0, keys, in.size);
   else
-    mined_row<kMining>(row, 0, draws, kGradient, [&](const Anchor& of) { return sort_negatives(of, keys, in.size); });
+    mined_row<kMining, kRelated>(row, 0, draws, kGradient,
+                                 [&](const Anchor<kRelated>& of) { return sort_negatives(of, keys, in.size); });
   if constexpr (kGradient) {
     __syncthreads();
     for (int64_t j = threadIdx.x; j < m; j += kThreads) {
@@ -106,11 +107,15 @@ bool fits(const TripletInputs& in) {
 
 template <duet_triplet_mining kMining, bool kSoft>
 void mine(const duet_context& context, const Anchors& anchors, bool gradient, size_t shared) {
-  if (gradient)
-    DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, true>), anchors.x.rows, kThreads, shared, context.stream)
-  (anchors);
-  else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, false>), anchors.x.rows, kThreads, shared,
-                   context.stream)(anchors);
+  with_related(anchors.rows.numbers, [&](auto related) {
+    constexpr bool kRelated = decltype(related)::value;
+    if (gradient)
+      DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, true>), anchors.x.rows, kThreads, shared,
+                  context.stream)
+    (anchors);
+    else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, false>), anchors.x.rows, kThreads, shared,
+                     context.stream)(anchors);
+  });
 }
 
 }  // namespace

@@ -26,7 +26,7 @@
 /* The unit rows (1, 0) and (0, 1), and memory for results; of a square as a vector the first two. */
 static const float kX[4] = {1, 0, 0, 1}, kOnes[4] = {1, 1, 1, 1};
 static const uint16_t kXInF16[4] = {0x3C00, 0, 0, 0x3C00}, kXInBf16[4] = {0x3F80, 0, 0, 0x3F80};
-static const int32_t kLabels[2] = {0, 1};
+static const int32_t kLabels[2] = {0, 1}, kGroups[2] = {5, 5};
 static const int64_t kIndices[2] = {1, 0}, kStep[1] = {1};
 static float out[4], more[4], third[4], row[4], column[4], row_statistics[10], column_statistics[10], one[1], two[2];
 static int32_t numbers[6];
@@ -225,6 +225,10 @@ static void triplets(duet_context* context) {
   weighted.negatives = duet_i32_matrix(numbers, 2, 1);
   SUCCEED(duet_mining_distance_weighted(context, &mining, &weighted, scratch(bytes)));
   EXPECT(numbers[0], -1); /* the other row is sqrt 2 away: none from 1.4 on is drawn */
+  mining.group_x = mining.group_y = duet_i32_const_vector(kGroups, 2), mining.exclude_own = 1;
+  SUCCEED(duet_mining_workspace(context, &mining, &bytes));
+  SUCCEED(duet_mining_semihard_count(context, &mining, &count, scratch(bytes)));
+  EXPECT(longs[0], 2); /* each row with the other of its group */
   triplet.x = triplet.y = mining.x, triplet.metric = DUET_METRIC_SQEUCLIDEAN, triplet.margin = 3;
   triplet.labels_x = triplet.labels_y = mining.labels_x;
   terms.row_loss = duet_f32_vector(row, 2), terms.row_active = duet_f32_vector(column, 2), terms.sum_x = square(out);
@@ -241,6 +245,10 @@ static void triplets(duet_context* context) {
   gradients.grad_x = square(third);
   SUCCEED(duet_triplet_backward(context, &triplet, &gradients, scratch(bytes)));
   EXPECT(third[0], more[0]);
+  triplet.group_x = triplet.group_y = mining.group_x, triplet.exclude_own = 1;
+  SUCCEED(duet_triplet_workspace(context, &triplet, &bytes));
+  SUCCEED(duet_triplet_forward(context, &triplet, &terms, scratch(bytes)));
+  EXPECT(row[0], 0); /* one group has no negatives */
 }
 
 static void supervised(duet_context* context) {

@@ -299,6 +299,10 @@ TEST_CASE("what is reserved is 0, and the elements of an array of structs have t
   Pairs p;
   p.refuses(p.distance(), "inputs.reserved: expected 0, as the struct's _INIT sets it, got 1",
             [](auto& in) { in.reserved = 1; });
+  p.refuses(p.mining(), "inputs.reserved: expected 0, as the struct's _INIT sets it, got 2",
+            [](auto& in) { in.reserved = 2; });
+  p.refuses(p.triplet(DUET_TRIPLET_MINING_HARD), "inputs.reserved: expected 0, as the struct's _INIT sets it, got -1",
+            [](auto& in) { in.reserved = -1; });
   p.refuses(p.distance(), "inputs.x: expected 0 in reserved, got 1", [](auto& in) { in.x.reserved = 1; });
   p.refuses(p.alignment(), "inputs.scale: expected 0 in reserved, got -1", [](auto& in) { in.scale.reserved = -1; });
   duet_adamw_inputs step = DUET_ADAMW_INPUTS_INIT;

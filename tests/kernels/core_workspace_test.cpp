@@ -60,8 +60,11 @@ void check_pairs(duet_context* context, Batch& batch) {
     duet_mining_inputs mining = DUET_MINING_INPUTS_INIT;
     mining.x = distance.x, mining.y = distance.y, mining.metric = metric;
     mining.labels_x = batch.labels_x.vector(), mining.labels_y = batch.labels_y.vector();
-    check_same("mining", duet_mining_workspace, context, mining,
-               [](auto& in) { forget(in.x, in.y, in.labels_x, in.labels_y); });
+    for (const bool groups : {false, true}) {
+      if (groups) mining.group_x = mining.labels_x, mining.group_y = mining.labels_y;
+      check_same("mining", duet_mining_workspace, context, mining,
+                 [](auto& in) { forget(in.x, in.y, in.labels_x, in.labels_y, in.group_x, in.group_y); });
+    }
     for (const auto kind : {DUET_TRIPLET_MINING_ALL, DUET_TRIPLET_MINING_HARD, DUET_TRIPLET_MINING_SEMIHARD,
                             DUET_TRIPLET_MINING_DISTANCE_WEIGHTED})
       for (const bool soft : {false, true}) {
@@ -77,9 +80,13 @@ void check_pairs(duet_context* context, Batch& batch) {
           triplet.labels_x = mining.labels_x, triplet.labels_y = mining.labels_y;
         duet_mining_draw drawn = batch.drawn;
         if (kind == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) triplet.draw = &drawn;
-        check_same("triplet", duet_triplet_workspace, context, triplet, [&](auto& in) {
-          forget(in.x, in.y, in.class_x, in.class_y, in.trust_x, in.trust_y, in.labels_x, in.labels_y, drawn.step);
-        });
+        for (const bool groups : {false, true}) {
+          if (groups) triplet.group_x = mining.group_x, triplet.group_y = mining.group_y;
+          check_same("triplet", duet_triplet_workspace, context, triplet, [&](auto& in) {
+            forget(in.x, in.y, in.class_x, in.class_y, in.trust_x, in.trust_y, in.labels_x, in.labels_y, in.group_x,
+                   in.group_y, drawn.step);
+          });
+        }
       }
   }
 }

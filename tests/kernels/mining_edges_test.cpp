@@ -12,44 +12,6 @@ using namespace duet::test::mining;
 
 namespace {
 
-// The list by comparisons of the very distances that the kernels mine by.
-std::vector<int> expected_negatives(const Batch& batch, const Doubles& distances, float margin) {
-  std::vector<int> out;
-  const auto x = list(batch.labels_x), y = list(batch.labels_y);
-  const size_t m = y.size();
-  for (size_t i = 0; i < x.size(); ++i)
-    for (size_t p = 0; p < m; ++p) {
-      if (!reference::same(x[i], y[p])) continue;
-      const float from = static_cast<float>(distances[i * m + p]), reach = from + margin;
-      int best = -1;
-      for (size_t j = 0; j < m; ++j) {
-        const double d = distances[i * m + j];
-        if (reference::different(x[i], y[j]) && d > from && d < reach &&
-            (best < 0 || d < distances[i * m + static_cast<size_t>(best)]))
-          best = static_cast<int>(j);
-      }
-      out.push_back(best);
-    }
-  return out;
-}
-
-void check_semihard_exactly(Batch& batch, float margin) {
-  const Doubles distances = batch.distances(batch.metric);
-  const std::vector<int> expected = expected_negatives(batch, distances, margin);
-  const Semihard first = mine_semihard(batch, margin, 1);
-  REQUIRE(first.triplets.rows() == static_cast<int64_t>(expected.size()));
-  int64_t wrong = 0;
-  for (int64_t k = 0; k < first.triplets.rows(); ++k) {
-    const int found = first.triplets.at(k, 2), anchor = first.triplets.at(k, 0);
-    wrong += found != expected[static_cast<size_t>(k)];
-    const float distance = first.distances.at(k, 1);
-    wrong += found < 0 ? !std::isnan(distance) : distance != distances[static_cast<size_t>(anchor * batch.m() + found)];
-  }
-  CHECK(wrong == 0);
-  for (const int threads : other_thread_counts())
-    CHECK(mine_semihard(batch, margin, threads).triplets.same_bits(first.triplets));
-}
-
 enum class Kind { spread, ties, outliers, equal, nan };
 const char* const kKindNames[] = {"spread", "ties", "outliers", "equal", "nan"};
 

@@ -8,62 +8,6 @@ using namespace duet::test::mining;
 
 namespace {
 
-struct Hard {
-  Ints positive, negative;
-  Floats positive_distance, negative_distance;
-
-  explicit Hard(int64_t size)
-      : positive(size, 1), negative(size, 1), positive_distance(size, 1), negative_distance(size, 1) {}
-  duet_mining_hard_side outputs() {
-    duet_mining_hard_side out = DUET_MINING_HARD_SIDE_INIT;
-    out.positive_index = positive.vector(), out.negative_index = negative.vector();
-    out.positive_distance = positive_distance.vector(), out.negative_distance = negative_distance.vector();
-    return out;
-  }
-  bool same_bits(const Hard& other) const {
-    return positive.same_bits(other.positive) && negative.same_bits(other.negative) &&
-           positive_distance.same_bits(other.positive_distance) && negative_distance.same_bits(other.negative_distance);
-  }
-};
-
-struct BothSides {
-  Hard rows, columns;
-};
-
-BothSides mine_hard(Batch& batch, int threads) {
-  Context context(threads);
-  Scratch scratch = batch.scratch(context);
-  const duet_mining_inputs inputs = batch.inputs();
-  BothSides out{Hard(batch.n()), Hard(batch.m())};
-  const duet_mining_hard_side rows = out.rows.outputs(), columns = out.columns.outputs();
-  SUCCEED_CALL(duet_mining_hard(context, &inputs, sized<duet_mining_hard_outputs>({.rows = &rows, .columns = &columns}),
-                                scratch.view()));
-  return out;
-}
-
-Doubles transposed(const Doubles& values, int64_t n, int64_t m) {
-  Doubles out(values.size());
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t j = 0; j < m; ++j) out[static_cast<size_t>(j * n + i)] = values[static_cast<size_t>(i * m + j)];
-  return out;
-}
-
-// Indices and the distances that belong to them, NaN for -1.
-void check_mined(const Ints& indices, const Floats& distances, const std::vector<int>& expected, const Doubles& matrix,
-                 double tolerance, const char* what) {
-  Doubles wanted_index, wanted_distance;
-  const size_t width = indices.rows() ? matrix.size() / static_cast<size_t>(indices.rows()) : 0;
-  for (size_t i = 0; i < expected.size(); ++i) {
-    wanted_index.push_back(expected[i]);
-    wanted_distance.push_back(
-        expected[i] < 0
-            ? kNaN
-            : matrix[i / static_cast<size_t>(indices.columns()) * width + static_cast<size_t>(expected[i])]);
-  }
-  check_close(indices.values(), wanted_index, 0, what);
-  check_close(distances.values(), wanted_distance, tolerance, what);
-}
-
 // The same list; another negative alone where float32 cannot tell: within 4e-6 (METHOD.md 3) of a bound or of the one
 // expected.
 void check_semihard(const Semihard& actual, const std::vector<reference::Triplet>& expected, const Doubles& distances,

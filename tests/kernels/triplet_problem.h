@@ -23,6 +23,8 @@ struct Batch {
   duet_triplet_mining mining = DUET_TRIPLET_MINING_ALL;
   float margin = 0.2f;
   int64_t first_row = 0, first_column = 0, total_columns = 0;
+  Ints group_x = Ints(0, 1), group_y = Ints(0, 1);  // without rows: no groups
+  bool exclude_own = false;
   Longs step = Longs(1, 1).fill(kStep);
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;  // what inputs() refers to
 
@@ -40,6 +42,8 @@ struct Batch {
     }
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
+    if (group_x.rows() + group_y.rows() > 0) out.group_x = group_x.vector(), out.group_y = group_y.vector();
+    out.exclude_own = exclude_own;
     if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return out;
     draw.seed = kSeed, draw.slots = kSlots, draw.step = step.vector(), draw.total_columns = total_columns;
     out.draw = &draw;
@@ -142,27 +146,38 @@ inline Doubles distances(const Batch& batch, duet_metric metric) {
   return reference::distances(batch.x.values(), batch.y.values(), batch.n(), batch.m(), batch.d(), metric);
 }
 
+inline reference::Weights weights_of(const Batch& batch) {
+  const int64_t n = batch.n(), m = batch.m();
+  reference::Weights out =
+      batch.soft ? reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), n, m,
+                                        batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column)
+                 : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y));
+  reference::relate(out, list(batch.group_x), list(batch.group_y), batch.exclude_own, n, m, batch.first_row,
+                    batch.first_column);
+  return out;
+}
+
 inline reference::TripletSums expected_of(const Batch& batch) {
   const Doubles values = distances(batch, batch.metric);
-  const auto x = list(batch.labels_x), y = list(batch.labels_y);
+  const reference::Weights pairs = weights_of(batch);
   const size_t n = static_cast<size_t>(batch.n());
   switch (batch.mining) {
     case DUET_TRIPLET_MINING_HARD:
-      return reference::triplets_mined(values, n, reference::hard_triplets(values, x, y), batch.margin);
+      return reference::triplets_mined(values, n, reference::hard_triplets(values, pairs, n), batch.margin);
     case DUET_TRIPLET_MINING_SEMIHARD: {
       auto sums =
-          reference::triplets_mined(values, n, reference::mine_semihard(values, x, y, batch.margin), batch.margin);
+          reference::triplets_mined(values, n, reference::mine_semihard(values, pairs, n, batch.margin), batch.margin);
       // A choice that float32 may make otherwise: the next negative is within 4e-6 of the one taken, or that one of the
       // bounds.
-      const size_t m = y.size();
-      for (const auto& t : reference::mine_semihard(values, x, y, batch.margin))
+      const size_t m = static_cast<size_t>(batch.m());
+      for (const auto& t : reference::mine_semihard(values, pairs, n, batch.margin))
         for (size_t q = 0; q < m; ++q) {
           const double dq = values[static_cast<size_t>(t.anchor) * m + q],
                        dp = values[static_cast<size_t>(t.anchor) * m + static_cast<size_t>(t.positive)];
           const double taken = t.negative < 0
                                    ? dp + batch.margin
                                    : values[static_cast<size_t>(t.anchor) * m + static_cast<size_t>(t.negative)];
-          if (reference::different(x[static_cast<size_t>(t.anchor)], y[q]) && static_cast<int>(q) != t.negative &&
+          if (pairs.negative[static_cast<size_t>(t.anchor) * m + q] > 0 && static_cast<int>(q) != t.negative &&
               (std::abs(dq - taken) <= 4e-6 || std::abs(dq - dp) <= 4e-6))
             sums.slack[static_cast<size_t>(t.anchor)] += 1;
         }
@@ -170,18 +185,13 @@ inline reference::TripletSums expected_of(const Batch& batch) {
     }
     case DUET_TRIPLET_MINING_DISTANCE_WEIGHTED: {
       const auto negatives = reference::mine_distance_weighted(
-          distances(batch, DUET_METRIC_EUCLIDEAN), x, y, batch.d(), kSeed, kStep, kSlots, batch.first_row,
+          distances(batch, DUET_METRIC_EUCLIDEAN), pairs, n, batch.d(), kSeed, kStep, kSlots, batch.first_row,
           batch.first_column, batch.total_columns ? batch.total_columns : batch.m());
-      return reference::triplets_mined(values, n, reference::drawn_triplets(negatives, x, y), batch.margin);
+      return reference::triplets_mined(values, n, reference::drawn_triplets(negatives, pairs, n), batch.margin);
     }
     default: break;
   }
-  if (!batch.soft)
-    return reference::triplets_all(values, reference::agreement_of_labels(x, y), Doubles(x.size(), 1), batch.margin);
-  const auto weights =
-      reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), batch.n(), batch.m(),
-                           batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column);
-  return reference::triplets_all(values, weights, batch.trust_x.values(), batch.margin);
+  return reference::triplets_all(values, pairs, batch.soft ? batch.trust_x.values() : Doubles(n, 1), batch.margin);
 }
 
 // Row terms: a triplet's value is off by at most two distances' errors (2e-6 each, METHOD.md 1; Euclidean distances of

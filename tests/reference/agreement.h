@@ -38,4 +38,17 @@ inline Weights agreement_of_labels(const std::vector<int>& a, const std::vector<
   return out;
 }
 
+// Groups (n and m numbers, below 0 none; empty: no groups): what is of one group is positive, whatever else it is.
+// exclude_own: the own pair is neither.
+inline void relate(Weights& weights, const std::vector<int>& group_a, const std::vector<int>& group_v, bool exclude_own,
+                   int64_t n, int64_t m, int64_t first_row = 0, int64_t first_column = 0) {
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < m; ++j) {
+      double &positive = weights.positive[i * m + j], &negative = weights.negative[i * m + j];
+      if (!group_a.empty() && !group_v.empty() && group_a[i] >= 0 && group_a[i] == group_v[j])
+        positive = 1, negative = 0;
+      if (exclude_own && i + first_row == j + first_column) positive = negative = 0;
+    }
+}
+
 }  // namespace duet::reference

@@ -56,21 +56,22 @@ inline TripletSums triplets_mined(const Doubles& distances, size_t n, const std:
   return sums;
 }
 
-inline std::vector<Triplet> hard_triplets(const Doubles& distances, const Labels& x, const Labels& y) {
-  const Hard hard = mine_hard(distances, x, y);
+inline std::vector<Triplet> hard_triplets(const Doubles& distances, const Weights& pairs, size_t n) {
+  const Hard hard = mine_hard(distances, pairs, n);
   std::vector<Triplet> out;
-  for (size_t i = 0; i < x.size(); ++i) out.push_back({static_cast<int>(i), hard.positive[i], hard.negative[i]});
+  for (size_t i = 0; i < n; ++i) out.push_back({static_cast<int>(i), hard.positive[i], hard.negative[i]});
   return out;
 }
 
 // Every positive of the anchor with each drawn negative (n x slots).
-inline std::vector<Triplet> drawn_triplets(const std::vector<int>& negatives, const Labels& x, const Labels& y) {
-  const size_t slots = x.empty() ? 0 : negatives.size() / x.size();
+inline std::vector<Triplet> drawn_triplets(const std::vector<int>& negatives, const Weights& pairs, size_t n) {
+  const size_t slots = n ? negatives.size() / n : 0, m = n ? pairs.positive.size() / n : 0;
   std::vector<Triplet> out;
-  for (size_t i = 0; i < x.size(); ++i)
+  for (size_t i = 0; i < n; ++i)
     for (size_t slot = 0; slot < slots; ++slot)
-      for (size_t p = 0; p < y.size(); ++p)
-        if (same(x[i], y[p])) out.push_back({static_cast<int>(i), static_cast<int>(p), negatives[i * slots + slot]});
+      for (size_t p = 0; p < m; ++p)
+        if (pairs.positive[i * m + p] > 0)
+          out.push_back({static_cast<int>(i), static_cast<int>(p), negatives[i * slots + slot]});
   return out;
 }
 
