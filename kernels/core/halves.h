@@ -16,7 +16,7 @@ namespace duet {
 DUET_HOST_DEVICE inline float widened_f16(uint32_t half) {
   const uint32_t sign = (half & 0x8000u) << 16, size = half & 0x7FFFu;
   // The exponent's bias is 15 here and 127 there; that of infinities and NaN has all its bits set in both.
-  uint32_t bits = (size << 13) + (size < 0x7C00u ? 112u << 23 : 224u << 23);
+  const uint32_t normal = (size << 13) + (size < 0x7C00u ? 112u << 23 : 224u << 23);
   // Numbers below the normal ones are 2^-24 apart, as float32's from 0.5 to 1 are. No step of this is subnormal in
   // float32, so that nothing depends on whether the processor flushes those to 0.
   const uint32_t above_half = 0x3F000000u | size;
@@ -25,7 +25,8 @@ DUET_HOST_DEVICE inline float widened_f16(uint32_t half) {
   small -= 0.5f;
   uint32_t small_bits;
   memcpy(&small_bits, &small, sizeof small_bits);
-  bits = (size < 0x0400u ? small_bits : bits) | sign;
+  // Both are formed, and one is taken without a branch, so that a loop of this becomes vector instructions.
+  const uint32_t is_small = size < 0x0400u ? ~0u : 0u, bits = (small_bits & is_small) | (normal & ~is_small) | sign;
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;

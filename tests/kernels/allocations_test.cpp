@@ -207,6 +207,18 @@ void watch_triplets(const Watch& watch, Arrays& a) {
   });
 }
 
+void watch_halves(const Watch& watch, Arrays& a) {
+  const std::vector<uint16_t> halves(kRows * kWidth, 0x3C00);
+  duet_distance_inputs distance = DUET_DISTANCE_INPUTS_INIT;
+  distance.x = duet_f16_const_matrix(halves.data(), kRows, kWidth);
+  distance.y = duet_bf16_const_matrix(halves.data(), kRows, kWidth);
+  const Scratch scratch = watch.scratch(duet_distance_workspace, distance);
+  watch("distance_forward of halves", [&] {
+    return duet_distance_forward(watch.context, &distance,
+                                 sized<duet_distance_outputs>({.distances = a.square.matrix()}), scratch.view());
+  });
+}
+
 void watch_steps(const Watch& watch, Arrays& a) {
   duet_supervision_inputs batch = DUET_SUPERVISION_INPUTS_INIT;
   batch.labels = a.labels.vector(), batch.sample_ids = a.ids.vector(), batch.logits_a = a.logits.matrix();
@@ -317,6 +329,7 @@ TEST_CASE("no operation allocates in a call after the first") {
     watch_layers(watch, arrays);
     watch_pairs(watch, arrays);
     watch_triplets(watch, arrays);
+    watch_halves(watch, arrays);
     watch_steps(watch, arrays);
   }
 }
