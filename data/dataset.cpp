@@ -11,9 +11,6 @@
 namespace duet::data {
 namespace {
 
-// Arrays that are no modality.
-constexpr const char *kLabels = "labels", *kGroups = "groups";
-
 std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) {
   return folder / (stem + ".npy");
 }
@@ -173,6 +170,14 @@ std::optional<LabelColumn> DatasetFiles::labels(const std::string& split) const 
 
 int64_t Split::rows_beyond(int64_t classes) const {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
+}
+
+std::vector<std::string> FolderFiles::splits() const {
+  std::vector<std::string> out;
+  std::error_code ignored;
+  for (const char* split : {"train", "test", "val"})
+    if (std::filesystem::is_directory(folder_ / split, ignored)) out.push_back(split);
+  return out;
 }
 
 std::vector<std::string> FolderFiles::arrays(const std::string& split) const {

@@ -110,7 +110,8 @@ void SourceFiles::read_orders() {
 
 std::vector<std::string> SourceFiles::splits() const {
   std::vector<std::string> out;
-  for (const auto& [split, arrays] : layout_.splits) out.push_back(split);
+  for (const char* split : {"train", "test", "val"})
+    if (layout_.splits.contains(split)) out.push_back(split);
   return out;
 }
 

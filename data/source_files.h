@@ -41,7 +41,7 @@ class SourceFiles final : public DatasetFiles {
                        Pooling pooling = Pooling::mean);
   std::string name() const override { return name_; }
   std::string place(const std::string& split) const override { return name_ + ", " + split; }
-  std::vector<std::string> splits() const;
+  std::vector<std::string> splits() const override;
   std::vector<std::string> arrays(const std::string& split) const override;
   StoredArray open(const std::string& split, const std::string& array) const override;
   Pooling pooling() const override { return pooling_; }

@@ -12,9 +12,11 @@
 namespace duet {
 
 struct CommandLine {
-  enum class Command { train, eval, embed, info, demo };
+  enum class Command { train, eval, embed, info, demo, import, check };
   Command command = Command::info;
-  Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
+  // train: all of it; demo: seed, epochs, threads; eval, embed: threads; import: map; check: data, map, pool.
+  Config config;
+  std::vector<std::filesystem::path> sources;  // import
   std::optional<std::filesystem::path> run, data, out;
   std::string split = "test";
   bool json = false, keys = false, force = false, profile = false;

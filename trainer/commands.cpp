@@ -7,10 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "data/array_file.h"
 #include "data/npy.h"
 #include "runtime/files/atomic_file.h"
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
+#include "trainer/data_commands.h"
 #include "trainer/evaluate.h"
 #include "trainer/input_files.h"
 #include "trainer/loop.h"
@@ -279,6 +281,7 @@ int info_command(const CommandLine& line) {
     return kExitDone;
   }
   nlohmann::ordered_json facts = program_facts();
+  facts["reads"] = data::formats_text();
   facts["devices"] = device_facts();
   if (line.json) {
     std::cout << facts.dump(2) << '\n';
@@ -298,6 +301,8 @@ int dispatch_command(const CommandLine& line) {
     case CommandLine::Command::embed: return embed_command(line);
     case CommandLine::Command::demo: return demo_command(line);
     case CommandLine::Command::info: return info_command(line);
+    case CommandLine::Command::import: return import_command(line);
+    case CommandLine::Command::check: return check_command(line);
   }
   return kExitFailure;
 }

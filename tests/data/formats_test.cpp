@@ -137,7 +137,7 @@ TEST_CASE("formats: HDF5 as VEGAS and AVE have it") {
   check_set(*in(kFiles / "flags.h5"));
   check_set(*in(kFiles / "ave"));
   const SourceFiles ave({kFiles / "ave"});
-  CHECK(ave.splits() == std::vector<std::string>{"test", "train", "val"});
+  CHECK(ave.splits() == std::vector<std::string>{"train", "test", "val"});
   CHECK(ave.open("val", "audio").view.rows() == 2);
   const std::vector<std::string> map = {"sound/train=/audio_train", "image/train=visual_train",
                                         "labels/train=lab_train",   "sound/test=audio_test",
