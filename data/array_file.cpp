@@ -61,8 +61,4 @@ bool has_array_ending(const std::filesystem::path& path) {
   return std::ranges::find(kEndings, path.extension().string()) != std::end(kEndings);
 }
 
-std::string array_place(const std::filesystem::path& path, const std::string& array) {
-  return path.string() + ": " + shown(array);
-}
-
 }  // namespace duet::data

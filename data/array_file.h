@@ -38,7 +38,4 @@ std::string matlab_version_text();
 // "npy, npz, safetensors, HDF5 (libhdf5 1.10.8), no MATLAB (libmatio)": what this build reads, with which library.
 std::string formats_text();
 
-// "x.npz: audio": how an array of a file is named in messages.
-std::string array_place(const std::filesystem::path& path, const std::string& array);
-
 }  // namespace duet::data

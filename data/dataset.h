@@ -111,10 +111,14 @@ struct Classes {
   std::span<const int64_t> values;
   std::span<const std::string> names = {};
 };
+// What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
+// empty then); labels and groups are not read (-1 and none).
+enum class SplitUse { pairs, features };
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its classes.
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes);
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes,
+                 SplitUse use = SplitUse::pairs);
 
 // A name that starts with a dot, as the copies that a Mac leaves beside each file on a foreign disk.
 bool is_hidden(const std::filesystem::path& path);

@@ -160,34 +160,34 @@ int eval_command(const CommandLine& line) {
   throw UsageError(path.string() + ": not written: it is there already (--force writes over it)");
 }
 
-// The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over
-// where --force says so.
-std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
+// The files that embed writes, one each of these modalities of the model: none is a file that it reads, and one that is
+// there is written over where --force says so.
+std::vector<fs::path> embedding_files(const CommandLine& line, const Model& model, const std::vector<size_t>& sides) {
   InputFiles inputs;
   inputs.add(*line.run);
   if (line.data) inputs.add(*line.data);
-  std::array<fs::path, data::kModalities> files;
-  for (size_t side = 0; side < files.size(); ++side) {
-    files[side] = *line.out / (model.description().modalities[side] + ".npy");
-    inputs.require_apart(files[side]);
+  std::vector<fs::path> files;
+  for (const size_t side : sides) {
+    const fs::path& file = files.emplace_back(*line.out / (model.description().modalities[side] + ".npy"));
+    inputs.require_apart(file);
     std::error_code ignored;
-    const fs::file_status there = fs::symlink_status(files[side], ignored);
-    usage_require(there.type() != fs::file_type::directory, files[side].string(), ": not written: it is a folder");
-    if (!line.force && fs::exists(there)) refuse_existing(files[side]);
+    const fs::file_status there = fs::symlink_status(file, ignored);
+    usage_require(there.type() != fs::file_type::directory, file.string(), ": not written: it is a folder");
+    if (!line.force && fs::exists(there)) refuse_existing(file);
   }
   return files;
 }
 
-// Both or none: neither appears before both are on the disk. Where files are replaced, a system that refuses the second
+// All or none: none appears before all are on the disk. Where files are replaced, a system that refuses the second
 // name leaves the first: what it replaced is gone.
 class EmbeddingFiles {
  public:
-  EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces)
-      : paths_(paths), replaces_(replaces) {
+  EmbeddingFiles(const std::vector<fs::path>& paths, bool replaces)
+      : paths_(paths), replaces_(replaces), files_(paths.size()) {
     for (size_t side = 0; side < files_.size(); ++side) make(side);
   }
 
-  void write(const std::array<data::Features, data::kModalities>& embeddings) {
+  void write(const std::vector<data::Features>& embeddings) {
     for (size_t side = 0; side < files_.size(); ++side) {
       const std::string header = data::features_header(embeddings[side]);
       files_[side]->write(header.data(), header.size());
@@ -221,9 +221,9 @@ class EmbeddingFiles {
     }
   }
 
-  std::array<fs::path, data::kModalities> paths_;
+  std::vector<fs::path> paths_;
   bool replaces_;
-  std::array<std::optional<AtomicFile>, data::kModalities> files_;
+  std::vector<std::optional<AtomicFile>> files_;
 };
 
 int embed_command(const CommandLine& line) {
@@ -231,13 +231,18 @@ int embed_command(const CommandLine& line) {
   print_device(chosen);
   const Device device(chosen.options);
   const std::unique_ptr<Model> model = load_model(line, device.context());
-  const std::array<fs::path, data::kModalities> paths = embedding_files(line, *model);
-  const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
-  print_notes(scaling_notes(model->description()));
-  std::array<data::Features, data::kModalities> embeddings;
-  for (size_t side = 0; side < embeddings.size(); ++side)
-    embeddings[side] = model->embed(device.context(), static_cast<int>(side), split.features[side],
-                                    model->description().config.evaluation_block_rows);
+  const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split, data::SplitUse::features);
+  std::vector<size_t> sides;
+  for (size_t side = 0; side < split.features.size(); ++side)
+    if (split.features[side].rows > 0) sides.push_back(side);
+  const std::vector<fs::path> paths = embedding_files(line, *model, sides);
+  const std::vector<std::string> notes = scaling_notes(model->description());
+  std::vector<data::Features> embeddings;
+  for (const size_t side : sides) {
+    print_notes({notes[side]});
+    embeddings.push_back(model->embed(device.context(), static_cast<int>(side), split.features[side],
+                                      model->description().config.evaluation_block_rows));
+  }
   const InterruptGuard interrupt;  // from here on there are files
   std::error_code error;
   fs::create_directories(*line.out, error);

@@ -119,6 +119,22 @@ TEST_CASE("check says what a data set holds") {
   check_refused({"check", kFiles / "stored.npz", "--pool", "median"}, "--pool: expected one of mean, max");
 }
 
+TEST_CASE("embed needs one modality and no labels") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", run = folder / "run", out = folder / "out", one = folder / "one";
+  write_small_set(data);
+  REQUIRE(run_program({"train", "--data", data, "--epochs", "1", "--run", run}).code == 0);
+  REQUIRE(run_program({"embed", "--run", run, "--data", data, "--out", out}).code == 0);
+  fs::remove(data + "/test/labels.npy");
+  fs::remove(data + "/test/visual.npy");
+  const Outcome outcome = run_program({"embed", "--run", run, "--data", data, "--out", one});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(read_text(one + "/audio.npy") == read_text(out + "/audio.npy"));
+  CHECK_FALSE(fs::exists(one + "/visual.npy"));
+  CHECK_FALSE(has(outcome.err, "visual"));
+  check_refused({"eval", "--run", run, "--data", data}, "test: no modality 'visual'");
+}
+
 TEST_CASE("training and evaluation on labels that are names, and on a file") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run", npy = folder / "npy";
