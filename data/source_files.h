@@ -58,7 +58,8 @@ class SourceFiles final : public DatasetFiles {
   int64_t flagged_ = -1;                              // rows that the flags are of
 };
 
-// A folder with train/ or test/ as FolderFiles has it, whatever mappings say; else SourceFiles.
+// A folder with train/ or test/ as FolderFiles has it, whatever mappings say, unless there are files of arrays in those
+// and no .npy among them; else SourceFiles.
 std::unique_ptr<DatasetFiles> open_dataset(const std::filesystem::path& path, const std::vector<std::string>& mappings,
                                            Pooling pooling);
 

@@ -108,6 +108,21 @@ TEST_CASE("formats: .npz, stored and deflated, of big-endian and Fortran arrays,
   check_set(*in(kFiles / "npz"));
 }
 
+TEST_CASE("formats: a file a modality in train/ and test/, and any name where the first bytes tell") {
+  const Folder folder;
+  const auto copy = [&](const std::string& from, const std::string& to) {
+    fs::create_directories((folder.path() / to).parent_path());
+    fs::copy_file(kFiles / from, folder.path() / to);
+  };
+  copy("npz/train.npz", "set/train/all.npz");
+  copy("npz/test.npz", "set/test/all.npz");
+  const auto set = in(folder.path() / "set");
+  CHECK(set->splits() == std::vector<std::string>{"train", "test"});
+  CHECK(set->arrays("train") == std::vector<std::string>{"all_audio", "all_labels", "all_visual"});
+  copy("stored.npz", "no ending");
+  check_set(*in(folder.path() / "no ending"));
+}
+
 TEST_CASE("formats: safetensors of float16 and bfloat16") {
   check_set(*in(kFiles / "parts.safetensors"));
   const Folder folder;
