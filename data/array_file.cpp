@@ -47,13 +47,18 @@ std::unique_ptr<ArrayFile> open_array_file(const std::filesystem::path& path) {
               text(path.string(), ": no file of arrays; expected .npy, .npz, safetensors, HDF5 or MATLAB"));
 }
 
+std::string formats_text() {
+  const auto with = [](const char* format, const char* library, const std::string& version) {
+    return version.empty() ? text(", no ", format, " (", library, ")")
+                           : text(", ", format, " (", library, " ", version, ")");
+  };
+  return "npy, npz" + with("deflated npz", "zlib", zlib_version_text()) + ", safetensors" +
+         with("HDF5", "libhdf5", hdf5_version_text()) + with("MATLAB", "libmatio", matlab_version_text());
+}
+
 bool has_array_ending(const std::filesystem::path& path) {
   constexpr const char* kEndings[] = {".npy", ".npz", ".safetensors", ".h5", ".hdf5", ".hdf", ".mat"};
   return std::ranges::find(kEndings, path.extension().string()) != std::end(kEndings);
-}
-
-std::string array_place(const std::filesystem::path& path, const std::string& array) {
-  return path.string() + ": " + shown(array);
 }
 
 }  // namespace duet::data

@@ -35,7 +35,7 @@ std::unique_ptr<ArrayFile> open_matlab(const std::filesystem::path& path);
 std::string hdf5_version_text();
 std::string matlab_version_text();
 
-// "x.npz: audio": how an array of a file is named in messages.
-std::string array_place(const std::filesystem::path& path, const std::string& array);
+// "npy, npz, safetensors, HDF5 (libhdf5 1.10.8), no MATLAB (libmatio)": what this build reads, with which library.
+std::string formats_text();
 
 }  // namespace duet::data

@@ -203,7 +203,10 @@ void read_in_child(const std::filesystem::path& path, const char* library,
   const pid_t pid = ::fork();
   if (pid < 0)
     throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": cannot start its reader: ", std::strerror(errno)));
-  if (pid == 0) run_child(pipe.ends[1], path, library, budget, child);
+  if (pid == 0) {
+    pipe.close(0);  // or it would never learn that nobody reads
+    run_child(pipe.ends[1], path, library, budget, child);
+  }
   Child process{pid};
   pipe.close(1);
   ChildInput in(pipe.ends[0], [&] {

@@ -11,9 +11,6 @@
 namespace duet::data {
 namespace {
 
-// Arrays that are no modality.
-constexpr const char *kLabels = "labels", *kGroups = "groups";
-
 std::filesystem::path npy(const std::filesystem::path& folder, const std::string& stem) {
   return folder / (stem + ".npy");
 }
@@ -68,11 +65,15 @@ Rows read_rows(const DatasetFiles& files, const std::string& split) {
   return rows;
 }
 
-FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality,
-                            int64_t rows, const std::string& labels) {
-  FeatureSource source(files.open(split, modality), files.pooling());
+void require_rows(const FeatureSource& source, int64_t rows, const std::string& counted) {
   require(source.rows() == rows, source.name(), ": ", source.rows(), " rows; expected ", rows, " as in ",
-          last_part(labels));
+          last_part(counted));
+}
+
+FeatureSource open_features(const DatasetFiles& files, const std::string& split, const std::string& modality,
+                            int64_t rows, const std::string& counted) {
+  FeatureSource source(files.open(split, modality), files.pooling());
+  require_rows(source, rows, counted);
   return source;
 }
 
@@ -175,6 +176,14 @@ int64_t Split::rows_beyond(int64_t classes) const {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
 }
 
+std::vector<std::string> FolderFiles::splits() const {
+  std::vector<std::string> out;
+  std::error_code ignored;
+  for (const char* split : {"train", "test", "val"})
+    if (std::filesystem::is_directory(folder_ / split, ignored)) out.push_back(split);
+  return out;
+}
+
 std::vector<std::string> FolderFiles::arrays(const std::string& split) const {
   std::vector<std::string> found;
   std::error_code refused;
@@ -230,15 +239,29 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes) {
-  choose(files, split, {modalities.begin(), modalities.end()});
-  Rows rows = read_rows(files, split);
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes, SplitUse use) {
+  const std::vector<std::string> arrays = files.arrays(split);
+  const auto is_missing = [&](const std::string& modality) { return !contains(arrays, modality); };
+  if (use == SplitUse::pairs || std::ranges::all_of(modalities, is_missing))
+    choose(files, split, {modalities.begin(), modalities.end()});
   Split out;
-  out.labels = ids_by_classes(rows.labels, classes);
-  out.groups = std::move(rows.groups);
-  for (size_t side = 0; side < kModalities; ++side)
-    out.features[side] =
-        inputs[side].apply(open_features(files, split, modalities[side], out.rows(), rows.labels.name));
+  std::string counted;  // what told the number of rows
+  if (use == SplitUse::pairs) {
+    Rows rows = read_rows(files, split);
+    out.labels = ids_by_classes(rows.labels, classes);
+    out.groups = std::move(rows.groups);
+    counted = rows.labels.name;
+  }
+  for (size_t side = 0; side < kModalities; ++side) {
+    if (is_missing(modalities[side])) continue;
+    const FeatureSource source(files.open(split, modalities[side]), files.pooling());
+    if (counted.empty()) {
+      out.labels.assign(static_cast<size_t>(source.rows()), -1);
+      counted = source.name();
+    }
+    require_rows(source, out.rows(), counted);
+    out.features[side] = inputs[side].apply(source);
+  }
   return out;
 }
 

@@ -20,6 +20,9 @@ namespace duet::data {
 // The two modalities; what METHOD.md calls audio (A) is the first, visual (V) the second.
 inline constexpr int kModalities = 2;
 
+// Arrays that are no modality.
+inline constexpr const char *kLabels = "labels", *kGroups = "groups";
+
 struct Split {
   std::array<Features, kModalities> features;  // equal rows
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
@@ -57,8 +60,9 @@ struct Dataset {
 class DatasetFiles {
  public:
   virtual ~DatasetFiles() = default;
-  virtual std::string name() const = 0;                                         // of the whole
-  virtual std::string place(const std::string& split) const = 0;                // of one split, for messages
+  virtual std::string name() const = 0;                           // of the whole
+  virtual std::string place(const std::string& split) const = 0;  // of one split, for messages
+  virtual std::vector<std::string> splits() const = 0;            // of train, test, val those that are there
   virtual std::vector<std::string> arrays(const std::string& split) const = 0;  // their names, without .npy, sorted
   virtual StoredArray open(const std::string& split, const std::string& array) const = 0;
   // None where there are none.
@@ -75,6 +79,7 @@ class FolderFiles final : public DatasetFiles {
       : folder_(std::move(folder)), pooling_(pooling) {}
   std::string name() const override { return folder_.string(); }
   std::string place(const std::string& split) const override { return (folder_ / split).string(); }
+  std::vector<std::string> splits() const override;
   std::vector<std::string> arrays(const std::string& split) const override;
   StoredArray open(const std::string& split, const std::string& array) const override;
   std::optional<LabelColumn> labels(const std::string& split) const override;
@@ -106,10 +111,14 @@ struct Classes {
   std::span<const int64_t> values;
   std::span<const std::string> names = {};
 };
+// What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
+// empty then); labels and groups are not read (-1 and none).
+enum class SplitUse { pairs, features };
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its classes.
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes);
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes,
+                 SplitUse use = SplitUse::pairs);
 
 // A name that starts with a dot, as the copies that a Mac leaves beside each file on a foreign disk.
 bool is_hidden(const std::filesystem::path& path);

@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
+#include <string_view>
 
 #include "data/child.h"
 
@@ -16,6 +16,8 @@ namespace duet::data {
 namespace {
 
 constexpr const char* kLibrary = "libhdf5";
+constexpr std::string_view kVersion =
+    std::string_view(H5_VERS_INFO).substr(std::string_view("HDF5 library version: ").size());
 constexpr hsize_t kBlockBytes = 4 << 20;  // rows are read in blocks of about so many bytes
 
 // An identifier of libhdf5's. The child ends without closing any: the system takes all back.
@@ -113,12 +115,11 @@ class Hdf5Child {
     const bool newer = words.find("bad version number") != std::string::npos ||
                        words.find("bad superblock version") != std::string::npos;
     const std::string first = words.substr(0, words.find("; "));
-    throw Error(
-        DUET_STATUS_IO_ERROR,
-        text(place, ": ", what, ": ",
-             newer ? text("written by a newer HDF5 than the ", H5_VERS_INFO + sizeof("HDF5 library version: ") - 1,
-                          " of this build (h5py.File(..., libver='earliest') writes for it), or damaged")
-                   : text("damaged, or no HDF5 file (", shown(first), ")")));
+    throw Error(DUET_STATUS_IO_ERROR,
+                text(place, ": ", what, ": ",
+                     newer ? text("written by a newer HDF5 than the ", kVersion,
+                                  " of this build (h5py.File(..., libver='earliest') writes for it), or damaged")
+                           : text("damaged, or no HDF5 file (", shown(first), ")")));
   }
 
   static void check_filters(Id properties, const std::string& place) {
@@ -227,7 +228,7 @@ class Hdf5File final : public ArrayFile {
 }  // namespace
 
 std::unique_ptr<ArrayFile> open_hdf5(const std::filesystem::path& path) { return std::make_unique<Hdf5File>(path); }
-std::string hdf5_version_text() { return H5_VERS_INFO + sizeof("HDF5 library version: ") - 1; }
+std::string hdf5_version_text() { return std::string(kVersion); }
 
 }  // namespace duet::data
 

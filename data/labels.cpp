@@ -94,4 +94,17 @@ std::vector<std::string> read_strings(const ArrayView& view) {
   return out;
 }
 
+std::u32string utf32(const std::string& utf8) {
+  std::u32string out;
+  for (size_t at = 0; at < utf8.size();) {
+    const auto first = static_cast<uint8_t>(utf8[at]);
+    const size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    uint32_t character = length == 1 ? first : first & (0x7Fu >> length);
+    for (size_t k = 1; k < length && at + k < utf8.size(); ++k) character = character << 6 | (utf8[at + k] & 0x3F);
+    out += static_cast<char32_t>(character);
+    at += length;
+  }
+  return out;
+}
+
 }  // namespace duet::data

@@ -30,5 +30,7 @@ LabelColumn label_column(const ArrayView& view);
 
 // Strings of an array of shape (n) or (n, 1), in UTF-8.
 std::vector<std::string> read_strings(const ArrayView& view);
+// UTF-8 as the characters that it stands for.
+std::u32string utf32(const std::string& utf8);
 
 }  // namespace duet::data

@@ -38,9 +38,9 @@ std::string listed(const std::vector<std::string>& paths) {
 
 // What an array is called in the data set.
 std::string array_name(std::string name) {
-  const std::string word = lower(name);
-  if (is_one_of(word, kLabels)) return "labels";
-  if (word == "group" || word == "groups") return "groups";
+  const std::string word = lower(name), last = word.substr(word.rfind('/') + 1);
+  if (is_one_of(last, kLabels)) return "labels";
+  if (last == "group" || last == "groups") return "groups";
   for (const std::string_view ending : kEndings)
     if (word.size() > ending.size() && word.ends_with(ending)) {
       name.erase(name.size() - ending.size());

@@ -28,6 +28,10 @@ bool is_folder(const fs::path& path) {
   return fs::is_directory(path, ignored);
 }
 
+bool holds(const fs::path& folder, bool (*is_wanted)(const fs::path&)) {
+  return std::ranges::any_of(entries_of(folder), is_wanted);
+}
+
 std::string joined_names(const std::vector<fs::path>& paths) {
   std::string out;
   for (const fs::path& path : paths) out += (out.empty() ? "" : ", ") + path.string();
@@ -110,7 +114,8 @@ void SourceFiles::read_orders() {
 
 std::vector<std::string> SourceFiles::splits() const {
   std::vector<std::string> out;
-  for (const auto& [split, arrays] : layout_.splits) out.push_back(split);
+  for (const char* split : {"train", "test", "val"})
+    if (layout_.splits.contains(split)) out.push_back(split);
   return out;
 }
 
@@ -143,11 +148,16 @@ StoredArray SourceFiles::open(const std::string& split, const std::string& array
 std::unique_ptr<DatasetFiles> open_dataset(const fs::path& path, const std::vector<std::string>& mappings,
                                            Pooling pooling) {
   std::error_code ignored;
-  const bool file = fs::is_regular_file(path, ignored);
-  bool plain = is_folder(path / "train") || is_folder(path / "test");
-  if (!file && !plain && is_folder(path))
-    plain = std::ranges::none_of(entries_of(path), [](const fs::path& entry) { return has_array_ending(entry); });
-  if (!file && (plain || !is_folder(path))) return std::make_unique<FolderFiles>(path, pooling);
+  bool arrays = fs::is_regular_file(path, ignored), npy = false;
+  if (is_folder(path)) {
+    arrays = holds(path, has_array_ending);
+    for (const char* split : {"train", "test"}) {
+      if (!is_folder(path / split)) continue;
+      npy = npy || holds(path / split, [](const fs::path& file) { return file.extension() == ".npy"; });
+      arrays = arrays || holds(path / split, has_array_ending);
+    }
+  }
+  if (npy || !arrays) return std::make_unique<FolderFiles>(path, pooling);
   return std::make_unique<SourceFiles>(std::vector<fs::path>{path}, mappings, pooling);
 }
 

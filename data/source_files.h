@@ -41,7 +41,7 @@ class SourceFiles final : public DatasetFiles {
                        Pooling pooling = Pooling::mean);
   std::string name() const override { return name_; }
   std::string place(const std::string& split) const override { return name_ + ", " + split; }
-  std::vector<std::string> splits() const;
+  std::vector<std::string> splits() const override;
   std::vector<std::string> arrays(const std::string& split) const override;
   StoredArray open(const std::string& split, const std::string& array) const override;
   Pooling pooling() const override { return pooling_; }
@@ -58,7 +58,8 @@ class SourceFiles final : public DatasetFiles {
   int64_t flagged_ = -1;                              // rows that the flags are of
 };
 
-// A folder with train/ or test/ as FolderFiles has it, whatever mappings say; else SourceFiles.
+// A folder with train/ or test/ as FolderFiles has it, whatever mappings say, unless there are files of arrays in those
+// and no .npy among them; else SourceFiles.
 std::unique_ptr<DatasetFiles> open_dataset(const std::filesystem::path& path, const std::vector<std::string>& mappings,
                                            Pooling pooling);
 

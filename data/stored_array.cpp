@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/core/error.h"
+#include "runtime/printable.h"
 
 namespace duet::data {
 
@@ -28,6 +29,10 @@ int64_t element_bytes(const ArrayView& view) {
 }
 
 bool is_text(ElementType type) { return type == ElementType::bytes || type == ElementType::utf32; }
+
+std::string array_place(const std::filesystem::path& path, const std::string& array) {
+  return path.string() + ": " + shown(array);
+}
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string out = "(";

@@ -40,6 +40,8 @@ struct StoredArray {
 
 int64_t element_bytes(const ArrayView& view);
 bool is_text(ElementType type);
+// "x.npz: audio": how an array of a file is named in messages.
+std::string array_place(const std::filesystem::path& path, const std::string& array);
 std::string shape_text(const std::vector<int64_t>& shape);  // "(3, 2)"
 // Bytes of all elements of this size. Throws DUET_STATUS_INVALID_ARGUMENT, naming name, where they are beyond 2^63 or
 // an extent is negative.

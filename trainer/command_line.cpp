@@ -32,7 +32,8 @@ struct Given {
   std::string config_file;
   std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
   std::vector<std::string> assignments;
-  std::string run, data, out, onnx, hub, gallery, query, threads, seed, epochs;
+  std::vector<std::string> sources;
+  std::string run, data, out, onnx, hub, gallery, query, threads, seed, epochs, map, pool;
 };
 
 std::string version_text() { return std::string("duet ") + duet_version(); }
@@ -190,11 +191,24 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   add_text(demo, "--seed", given.seed, "seed of every random draw [0]", "N");
   add_text(demo, "--epochs", given.epochs, "passes over the training rows [40]", "N");
 
+  CLI::App* import = add_command(
+      program, "import", "Convert files of arrays (npz, safetensors, HDF5, MATLAB, npy) to a folder that train reads");
+  import->add_option("SOURCE", given.sources, "files, or folders of them")->required();
+  add_text(import, "--out", given.out, "folder to write to; it is made where it is not there", "DIR")->required();
+  import->add_flag("--force", line.force, "write over files that are there; never over one that this command reads");
+  CLI::App* check = add_command(
+      program, "check", "Say what a data set holds: shapes, types, statistics, classes, repeated rows, scaling");
+  add_text(check, "PATH", given.data, "folder or file of the data set", "PATH")->required();
+  add_text(check, "--pool", given.pool, find_key("pool")->description + (" [" + default_text(*find_key("pool")) + "]"),
+           "POOLING");
+  for (CLI::App* command : {import, check})
+    add_text(command, "--map", given.map, find_key("map")->description, "ARRAY/SPLIT=PATH,...");
+
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(
-        text("unknown command '", shown(argv[1]), "': expected train, eval, embed, search, export, info or demo"));
+    throw UsageError(text("unknown command '", shown(argv[1]),
+                          "': expected train, eval, embed, search, export, import, check, info or demo"));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version
@@ -221,9 +235,21 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
                  : command == embed        ? CommandLine::Command::embed
                  : command == search       ? CommandLine::Command::search
                  : command == export_model ? CommandLine::Command::export_model
+                 : command == import       ? CommandLine::Command::import
+                 : command == check        ? CommandLine::Command::check
                  : command == demo         ? CommandLine::Command::demo
                                            : CommandLine::Command::info;
   if (command == eval || command == embed) line.data = path_of(command, "--data", given.data);
+  if (command == import || command == check) {
+    apply(command, "--map", "map", given.map, line.config);
+    if (command == check) apply(command, "--pool", "pool", given.pool, line.config);
+    for (const std::string& source : given.sources) {
+      usage_require(!source.empty(), "SOURCE: expected a path, got nothing");
+      line.sources.emplace_back(source);
+    }
+    if (command == check) line.data = path_of(command, "PATH", given.data);
+    return line;
+  }
   if (command != info && command != export_model) apply(command, "--threads", "threads", given.threads, line.config);
   if (command == demo) {
     apply(demo, "--seed", "seed", given.seed, line.config);

@@ -12,9 +12,11 @@
 namespace duet {
 
 struct CommandLine {
-  enum class Command { train, eval, embed, search, export_model, info, demo };
+  enum class Command { train, eval, embed, search, export_model, import, check, info, demo };
   Command command = Command::info;
-  Config config;  // train: all of it; demo: seed, epochs, threads; eval, embed: threads
+  // train: all of it; demo: seed, epochs, threads; eval, embed, search: threads; import: map; check: data, map, pool.
+  Config config;
+  std::vector<std::filesystem::path> sources;  // import
   std::optional<std::filesystem::path> run, data, out, onnx, hub, gallery, query;
   std::string split = "test";
   std::string from, to;  // search: modalities of query and gallery

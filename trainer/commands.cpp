@@ -7,10 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "data/array_file.h"
 #include "data/npy.h"
 #include "runtime/files/atomic_file.h"
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
+#include "trainer/data_commands.h"
 #include "trainer/evaluate.h"
 #include "trainer/export.h"
 #include "trainer/input_files.h"
@@ -161,30 +163,30 @@ int eval_command(const CommandLine& line) {
   return kExitDone;
 }
 
-// The files that embed writes, one a modality: none is a file that it reads, and one that is there is written over
-// where --force says so.
-std::array<fs::path, data::kModalities> embedding_files(const CommandLine& line, const Model& model) {
+// The files that embed writes, one each of these modalities of the model: none is a file that it reads, and one that is
+// there is written over where --force says so.
+std::vector<fs::path> embedding_files(const CommandLine& line, const Model& model, const std::vector<size_t>& sides) {
   InputFiles inputs;
   inputs.add(*line.run);
   if (line.data) inputs.add(*line.data);
-  std::array<fs::path, data::kModalities> files;
-  for (size_t side = 0; side < files.size(); ++side) {
-    files[side] = *line.out / (model.description().modalities[side] + ".npy");
-    require_free(inputs, files[side], line.force);
+  std::vector<fs::path> files;
+  for (const size_t side : sides) {
+    const fs::path& file = files.emplace_back(*line.out / (model.description().modalities[side] + ".npy"));
+    require_free(inputs, file, line.force);
   }
   return files;
 }
 
-// Both or none: neither appears before both are on the disk. Where files are replaced, a system that refuses the second
+// All or none: none appears before all are on the disk. Where files are replaced, a system that refuses the second
 // name leaves the first: what it replaced is gone.
 class EmbeddingFiles {
  public:
-  EmbeddingFiles(const std::array<fs::path, data::kModalities>& paths, bool replaces)
-      : paths_(paths), replaces_(replaces) {
+  EmbeddingFiles(const std::vector<fs::path>& paths, bool replaces)
+      : paths_(paths), replaces_(replaces), files_(paths.size()) {
     for (size_t side = 0; side < files_.size(); ++side) make(side);
   }
 
-  void write(const std::array<data::Features, data::kModalities>& embeddings) {
+  void write(const std::vector<data::Features>& embeddings) {
     for (size_t side = 0; side < files_.size(); ++side) {
       const std::string header = data::features_header(embeddings[side]);
       files_[side]->write(header.data(), header.size());
@@ -218,9 +220,9 @@ class EmbeddingFiles {
     }
   }
 
-  std::array<fs::path, data::kModalities> paths_;
+  std::vector<fs::path> paths_;
   bool replaces_;
-  std::array<std::optional<AtomicFile>, data::kModalities> files_;
+  std::vector<std::optional<AtomicFile>> files_;
 };
 
 int embed_command(const CommandLine& line) {
@@ -228,13 +230,18 @@ int embed_command(const CommandLine& line) {
   print_device(chosen);
   const Device device(chosen.options);
   const std::unique_ptr<Model> model = load_model(line, device.context());
-  const std::array<fs::path, data::kModalities> paths = embedding_files(line, *model);
-  const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split);
-  print_notes(scaling_notes(model->description()));
-  std::array<data::Features, data::kModalities> embeddings;
-  for (size_t side = 0; side < embeddings.size(); ++side)
-    embeddings[side] = model->embed(device.context(), static_cast<int>(side), split.features[side],
-                                    model->description().config.evaluation_block_rows);
+  const data::Split split = load_for(*model, line.data.value_or(fs::path()), line.split, data::SplitUse::features);
+  std::vector<size_t> sides;
+  for (size_t side = 0; side < split.features.size(); ++side)
+    if (split.features[side].rows > 0) sides.push_back(side);
+  const std::vector<fs::path> paths = embedding_files(line, *model, sides);
+  const std::vector<std::string> notes = scaling_notes(model->description());
+  std::vector<data::Features> embeddings;
+  for (const size_t side : sides) {
+    print_notes({notes[side]});
+    embeddings.push_back(model->embed(device.context(), static_cast<int>(side), split.features[side],
+                                      model->description().config.evaluation_block_rows));
+  }
   const InterruptGuard interrupt;  // from here on there are files
   make_output_folder(*line.out);
   EmbeddingFiles files(paths, line.force);
@@ -274,6 +281,7 @@ int info_command(const CommandLine& line) {
     return kExitDone;
   }
   nlohmann::ordered_json facts = program_facts();
+  facts["reads"] = data::formats_text();
   facts["devices"] = device_facts();
   if (line.json) {
     std::cout << facts.dump(2) << '\n';
@@ -295,6 +303,8 @@ int dispatch_command(const CommandLine& line) {
     case CommandLine::Command::export_model: return export_command(line);
     case CommandLine::Command::demo: return demo_command(line);
     case CommandLine::Command::info: return info_command(line);
+    case CommandLine::Command::import: return import_command(line);
+    case CommandLine::Command::check: return check_command(line);
   }
   return kExitFailure;
 }

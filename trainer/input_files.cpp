@@ -16,13 +16,18 @@ void InputFiles::add_file(const fs::path& path) {
     files_.emplace(std::pair(facts.st_dev, facts.st_ino), path);
 }
 
+void InputFiles::add_folder(const fs::path& folder, bool recurses) {
+  std::error_code refused;
+  fs::directory_iterator entry(folder, refused), end;
+  for (; !refused && entry != end; entry.increment(refused)) {
+    add_file(entry->path());
+    if (recurses) add_folder(entry->path(), false);
+  }
+}
+
 void InputFiles::add(const fs::path& path) {
   add_file(path);
-  for (const fs::path& folder : {path, path / "train", path / "test"}) {
-    std::error_code refused;
-    fs::directory_iterator entry(folder, refused), end;
-    for (; !refused && entry != end; entry.increment(refused)) add_file(entry->path());
-  }
+  add_folder(path, true);
 }
 
 void InputFiles::require_apart(const fs::path& output) const {

@@ -12,14 +12,15 @@ namespace duet {
 // Files by device and inode: no link, no second name and no ".." hides that two paths are one file.
 class InputFiles {
  public:
-  // A file, or a folder's files and those of its folders train and test, which is where a data set has them. What is
-  // not there is passed over.
+  // A file, or a folder's files and those of its folders, which is where a data set has them. What is not there is
+  // passed over.
   void add(const std::filesystem::path& path);
   // Throws UsageError, naming both, where output is one of them.
   void require_apart(const std::filesystem::path& output) const;
 
  private:
   void add_file(const std::filesystem::path& path);
+  void add_folder(const std::filesystem::path& folder, bool recurses);
 
   std::map<std::pair<dev_t, ino_t>, std::filesystem::path> files_;
 };

@@ -67,11 +67,12 @@ Preparation prepare(const Config& config) {
   });
 }
 
-data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split) {
+data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split,
+                     data::SplitUse use) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
     return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs,
-                            {description.class_values, description.class_names});
+                            {description.class_values, description.class_names}, use);
   });
 }
 

@@ -27,7 +27,8 @@ struct Preparation {
 // Throws UsageError, naming file, key or shape. config has been validated.
 Preparation prepare(const Config& config);
 // A split for a model that is there already; data empty: the digits embedded in the program.
-data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split);
+data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split,
+                     data::SplitUse use = data::SplitUse::pairs);
 
 // What a command says of its inputs, none or some lines: how each modality is scaled and why; how many rows have labels
 // that the training split lacks; a warning from 20,000 classes on.

@@ -11,6 +11,7 @@ class SampleFiles final : public DatasetFiles {
  public:
   std::string name() const override { return "digits (built in)"; }
   std::string place(const std::string& split) const override { return "built-in digits, " + split; }
+  std::vector<std::string> splits() const override { return {"train", "test"}; }
   std::vector<std::string> arrays(const std::string& split) const override;
   StoredArray open(const std::string& split, const std::string& array) const override;
 };

@@ -143,6 +143,27 @@ TEST_CASE("dataset scales both splits by the training split, and a split alone b
   CHECK(again.labels == dataset.test.labels);
 }
 
+TEST_CASE("dataset: a split that is read for its features needs neither labels nor both modalities") {
+  const Sound folder;
+  const Dataset dataset = load_dataset(FolderFiles(folder.path()));
+  const auto load = [&] {
+    return load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, {}, SplitUse::features);
+  };
+  folder.write("test/labels.npy", "no labels at all");
+  CHECK(load().labels == std::vector<int32_t>{-1, -1});
+  std::filesystem::remove(folder.path() / "test/labels.npy");
+  const Split split = load();
+  CHECK(split.labels == std::vector<int32_t>{-1, -1});
+  for (const size_t side : {0, 1}) CHECK(split.features[side].values == dataset.test.features[side].values);
+  folder.write("test/visual.npy", matrix_file(3, 4));
+  check_refused(load, DUET_STATUS_INVALID_ARGUMENT, {"test/visual.npy: 3 rows; expected 2 as in audio.npy"});
+  std::filesystem::remove(folder.path() / "test/visual.npy");
+  CHECK(load().features[0].rows == 2);
+  CHECK(load().features[1].rows == 0);
+  std::filesystem::remove(folder.path() / "test/audio.npy");
+  check_refused(load, DUET_STATUS_INVALID_ARGUMENT, {"test: no modality 'audio'; found none"});
+}
+
 TEST_CASE("dataset: labels are names, of an array or of a table") {
   const Sound folder;
   // "<U3" of b, a and nothing; the test split has one that training lacks.

@@ -108,6 +108,21 @@ TEST_CASE("formats: .npz, stored and deflated, of big-endian and Fortran arrays,
   check_set(*in(kFiles / "npz"));
 }
 
+TEST_CASE("formats: a file a modality in train/ and test/, and any name where the first bytes tell") {
+  const Folder folder;
+  const auto copy = [&](const std::string& from, const std::string& to) {
+    fs::create_directories((folder.path() / to).parent_path());
+    fs::copy_file(kFiles / from, folder.path() / to);
+  };
+  copy("npz/train.npz", "set/train/all.npz");
+  copy("npz/test.npz", "set/test/all.npz");
+  const auto set = in(folder.path() / "set");
+  CHECK(set->splits() == std::vector<std::string>{"train", "test"});
+  CHECK(set->arrays("train") == std::vector<std::string>{"all_audio", "all_labels", "all_visual"});
+  copy("stored.npz", "no ending");
+  check_set(*in(folder.path() / "no ending"));
+}
+
 TEST_CASE("formats: safetensors of float16 and bfloat16") {
   check_set(*in(kFiles / "parts.safetensors"));
   const Folder folder;
@@ -137,7 +152,7 @@ TEST_CASE("formats: HDF5 as VEGAS and AVE have it") {
   check_set(*in(kFiles / "flags.h5"));
   check_set(*in(kFiles / "ave"));
   const SourceFiles ave({kFiles / "ave"});
-  CHECK(ave.splits() == std::vector<std::string>{"test", "train", "val"});
+  CHECK(ave.splits() == std::vector<std::string>{"train", "test", "val"});
   CHECK(ave.open("val", "audio").view.rows() == 2);
   const std::vector<std::string> map = {"sound/train=/audio_train", "image/train=visual_train",
                                         "labels/train=lab_train",   "sound/test=audio_test",

@@ -11,6 +11,7 @@ if [ ! -x "$program" ]; then
   exit 77
 fi
 kept=$(dirname "$program")/found
+files=$(cd "$(dirname "${BASH_SOURCE[0]}")/../data/files" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/seeds" "$kept"
@@ -37,6 +38,18 @@ case $format in
     npy u "{'descr': '<U1', 'fortran_order': False, 'shape': (2,), }" 'a\x00\x00\x00\xe9\x00\x00\x00'
     npy s "{'descr': '|S2', 'fortran_order': False, 'shape': (2, 1), }" 'abc\x00'
     words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "'>f8'" "'|b1'" "'<U2'" "'|S3'" "[('a', '<f4')]")
+    ;;
+  npz)
+    cp "$files"/*.npz "$work/seeds"
+    words=('PK\x01\x02' 'PK\x03\x04' 'PK\x05\x06' 'PK\x06\x06' 'PK\x06\x07' '\xff\xff\xff\xff' '.npy' '../')
+    ;;
+  tables)
+    printf '\x00id,label\n1,dog\n0,"a ""b"""\n' >"$work/seeds/csv"
+    printf '\x03a\nb\n\x00id\tlabel\nb\t-1\na\t7\n' >"$work/seeds/tsv_of_ids"
+    printf '\x04audio_train\ntest/audio\nlab.val\n' >"$work/seeds/parts"
+    printf '\x04audio_feat\nLabel_ID\nTrain_test\ntrain_order\ntest_order\n' >"$work/seeds/all_rows"
+    printf '\x06audio/train=/a\nlabels/test=b\n\x00a\nb\n' >"$work/seeds/map"
+    words=('id' 'label' 'train' 'test' '_order' 'Split' 'Label_ID' '_feat' '/train=' '"' '\x0d\x0a' '\xef\xbb\xbf')
     ;;
   safetensors)
     safetensors one '{"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}' '\x00\x00\x80\x3f\x00\x00\x00\x40'

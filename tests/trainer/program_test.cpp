@@ -29,7 +29,7 @@ void check_refused(const std::vector<std::string>& arguments, const std::string&
 TEST_CASE("help and version everywhere") {
   const std::string version = std::string("duet ") + duet_version() + "\n";
   for (const std::vector<std::string>& command :
-       std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}}) {
+       std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}, {"import"}, {"check"}}) {
     std::vector<std::string> help = command, ask_version = command;
     help.push_back("--help");
     ask_version.push_back("--version");
@@ -46,7 +46,7 @@ TEST_CASE("help and version everywhere") {
 TEST_CASE("info tells the machine's facts and every key") {
   const Outcome facts = run_program({"info"});
   CHECK(facts.code == 0);
-  for (const char* name : {"version: ", "simd_target: ", "device cpu: "})
+  for (const char* name : {"version: ", "simd_target: ", "reads: npy, npz", "device cpu: "})
     CHECK(facts.out.find(name) != std::string::npos);
   CHECK(facts.out.find(" thread") != std::string::npos);
   CHECK(run_program({"info", "--keys"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);

@@ -1,0 +1,114 @@
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <system_error>
+
+#include "data/array_write.h"
+#include "data/source_files.h"
+#include "runtime/files/atomic_file.h"
+#include "runtime/printable.h"
+#include "trainer/commands.h"
+#include "trainer/data_commands.h"
+#include "trainer/input_files.h"
+#include "trainer/interrupt.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::unique_ptr<data::DatasetFiles> open_sources(const CommandLine& line) {
+  return reading_input([&]() -> std::unique_ptr<data::DatasetFiles> {
+    if (line.sources.size() == 1) return data::open_dataset(line.sources[0], line.config.map, data::Pooling::mean);
+    return std::make_unique<data::SourceFiles>(line.sources, line.config.map);
+  });
+}
+
+struct Target {
+  std::string split, array;
+  fs::path path;
+};
+
+// Every file that will be written, none of which is an input or, without --force, there.
+std::vector<Target> targets_of(const data::DatasetFiles& files, const CommandLine& line) {
+  InputFiles inputs;
+  for (const fs::path& source : line.sources) inputs.add(source);
+  std::vector<Target> targets;
+  reading_input([&] {
+    if (files.splits().empty()) files.arrays("train");  // says what is not there
+    for (const std::string& split : files.splits()) {
+      std::vector<std::string> arrays = files.arrays(split);
+      if (files.labels(split) && std::ranges::find(arrays, data::kLabels) == arrays.end())
+        arrays.push_back(data::kLabels);
+      for (const std::string& array : arrays) {
+        usage_require(is_modality_name(array), files.place(split), ": '", shown(array),
+                      "' is no name of a file (--map gives it another)");
+        targets.push_back({split, array, *line.out / split / (array + ".npy")});
+      }
+    }
+  });
+  usage_require(!targets.empty(), files.name(), ": no split train, test or val");
+  for (const Target& target : targets) {
+    inputs.require_apart(target.path);
+    std::error_code ignored;
+    usage_require(line.force || !fs::exists(fs::symlink_status(target.path, ignored)), target.path.string(),
+                  ": not written: it is there already (--force writes over it)");
+  }
+  return targets;
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) refuse_output(text(folder.string(), ": cannot make the folder: ", error.message()), error.value());
+}
+
+// Writes one array and returns the line that says so.
+std::string write_array(const data::DatasetFiles& files, const Target& target, AtomicFile& file) {
+  const std::string place = target.path.string() + ": ";
+  if (target.array == data::kLabels) {
+    const std::optional<data::LabelColumn> labels = reading_input([&] { return files.labels(target.split); });
+    data::write_npy(file, *labels);
+    return text(place, labels->rows(), labels->numbers ? " labels" : " labels, names");
+  }
+  const data::StoredArray array = reading_input([&] {
+    data::StoredArray opened = files.open(target.split, target.array);
+    usage_require(!opened.view.shape.empty() && opened.view.rows() > 0, opened.view.name, ": no rows");
+    if (data::is_text(opened.view.type)) data::label_column(opened.view);  // what cannot be written is refused here
+    return opened;
+  });
+  data::write_npy(file, array.view);
+  std::vector<int64_t> shape = array.view.shape;
+  shape[0] = array.view.rows();
+  return text(place, data::shape_text(shape), " ", data::type_name(array.view.type), " of ", array.view.name);
+}
+
+}  // namespace
+
+int import_command(const CommandLine& line) {
+  const std::unique_ptr<data::DatasetFiles> files = open_sources(line);
+  const std::vector<Target> targets = targets_of(*files, line);
+  const InterruptGuard interrupt;  // from here on there are files
+  std::vector<std::unique_ptr<AtomicFile>> written;
+  std::vector<std::string> lines;
+  for (const Target& target : targets) {
+    make_folder(target.path.parent_path());
+    try {
+      written.push_back(std::make_unique<AtomicFile>(target.path));
+    } catch (const FileError& error) {
+      refuse_output(error.what(), error.reason());
+    }
+    lines.push_back(write_array(*files, target, *written.back()));
+    written.back()->sync();
+    if (const int number = interrupt.requested()) {
+      std::cerr << "interrupted: nothing is written\n";
+      return kExitSignal + number;
+    }
+  }
+  for (const auto& file : written) file->commit();
+  for (const std::string& words : lines) std::cout << printable(words) << '\n';
+  return kExitDone;
+}
+
+}  // namespace duet
