@@ -47,15 +47,15 @@ Matrix<const float> Arguments::half(const duet_const_matrix& view, const char* n
   const uintptr_t place = front_ + reserved_.used();
   reserved_.take_matrix<float>(view.rows, view.columns);
   float* const data = look_ == Look::shapes ? detail::somewhere<float>() : reinterpret_cast<float*>(place);
-  const Matrix<float> to{data, view.rows, view.columns, view.columns};
-  if (look_ == Look::shapes || view.rows == 0 || view.columns == 0) return to;
-  const Matrix<const uint16_t> from{static_cast<const uint16_t*>(view.data), view.rows, view.columns,
-                                    has_stride(view) ? view.row_stride : view.columns};
-  add(name, from);
-  if (half_count_ == kMostHalves)
-    throw Error(DUET_STATUS_INTERNAL_ERROR, text(name, ": more than ", kMostHalves, " sides"));
-  halves_[half_count_++] = {from, to, view.dtype};
-  return to;
+  if (look_ == Look::data && view.rows > 0 && view.columns > 0) {
+    const Matrix<const uint16_t> from{static_cast<const uint16_t*>(view.data), view.rows, view.columns,
+                                      has_stride(view) ? view.row_stride : view.columns};
+    add(name, from);
+    if (half_count_ == kMostHalves)
+      throw Error(DUET_STATUS_INTERNAL_ERROR, text(name, ": more than ", kMostHalves, " sides"));
+    halves_[half_count_++] = {from.data, data, from.rows, from.columns, from.stride, view.dtype};
+  }
+  return {data, view.rows, view.columns, view.columns};
 }
 
 void Arguments::become_output(const void* data, const char* name) {

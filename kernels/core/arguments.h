@@ -8,7 +8,7 @@
 // reserves their place as float32 at its front, and widen() fills it.
 //   Arguments arguments(workspace);
 //   const auto x = arguments.side(x_view, "x", kAny);
-//   arguments.check(workspace, bytes needed);         // and what is reserved; a size query adds arguments.reserved()
+//   arguments.check(workspace, bytes needed);          // and what is reserved; a size query adds arguments.reserved()
 //   workspace = widen(context, arguments, workspace);  // the rest is the operation's
 #pragma once
 

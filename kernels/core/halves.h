@@ -39,10 +39,13 @@ DUET_HOST_DEVICE inline float widened_bf16(uint32_t half) {
   return value;
 }
 
-// A side that a call converts before it computes: as it is given, and where it goes.
+// A side that a call converts before it computes: as it is given, and where it goes. An Arguments holds some that are
+// not set, and a call without halves takes no time to set them.
 struct Half {
-  Matrix<const uint16_t> from;
-  Matrix<float> to;  // of the same shape, without gaps, at a multiple of 64 bytes
+  const uint16_t* from;
+  float* to;  // a multiple of 64 bytes; its rows follow each other without a gap
+  int64_t rows, columns;
+  int64_t stride;    // of from, in elements
   duet_dtype dtype;  // f16 or bf16
 };
 inline constexpr int kMostHalves = 4;  // of a call: student and teacher of two modalities

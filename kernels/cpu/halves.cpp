@@ -20,13 +20,14 @@ HWY_INLINE void widen_row(const uint16_t* HWY_RESTRICT from, float* HWY_RESTRICT
 }
 
 void widen_rows(const Half& half, int64_t first, int64_t count) {
-  for (int64_t i = first; i < first + count; ++i)
+  for (int64_t i = first; i < first + count; ++i) {
+    const uint16_t* const from = half.from + i * half.stride;
+    float* const to = half.to + i * half.columns;
     if (half.dtype == DUET_DTYPE_F16)
-      widen_row(half.from.row(i), half.to.row(i), half.from.columns,
-                [](uint32_t x) HWY_ATTR { return widened_f16(x); });
+      widen_row(from, to, half.columns, [](uint32_t x) HWY_ATTR { return widened_f16(x); });
     else
-      widen_row(half.from.row(i), half.to.row(i), half.from.columns,
-                [](uint32_t x) HWY_ATTR { return widened_bf16(x); });
+      widen_row(from, to, half.columns, [](uint32_t x) HWY_ATTR { return widened_bf16(x); });
+  }
 }
 
 }  // namespace
@@ -46,9 +47,11 @@ constexpr int64_t kChunk = 1 << 15;
 
 void widen(const duet_context& context, std::span<const Half> halves) {
   for (const Half& half : halves)
-    parallel_chunks(context, half.from.rows, std::max<int64_t>(kChunk / half.from.columns, 1),
-                    [&](int64_t first, int64_t count, int) { HWY_DYNAMIC_DISPATCH(widen_rows)
-                                                             (half, first, count); });
+    parallel_chunks(context, half.rows, std::max<int64_t>(kChunk / half.columns, 1),
+                    [&](int64_t first, int64_t count, int) {
+                      HWY_DYNAMIC_DISPATCH(widen_rows)
+                      (half, first, count);
+                    });
 }
 
 }  // namespace duet::cpu

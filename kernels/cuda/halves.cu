@@ -13,8 +13,8 @@ struct Widen {
   __device__ float value(uint32_t x) const { return half.dtype == DUET_DTYPE_F16 ? widened_f16(x) : widened_bf16(x); }
   template <int kWidth>
   __device__ void at(int64_t i, int64_t j) const {
-    const uint16_t* const from = half.from.row(i) + j;
-    float* const to = half.to.row(i) + j;
+    const uint16_t* const from = half.from + i * half.stride + j;
+    float* const to = half.to + i * half.columns + j;
     if constexpr (kWidth == 4) {
       const uint2 four = *reinterpret_cast<const uint2*>(from);
       store<4>(to, {{value(four.x & 0xFFFFu), value(four.x >> 16), value(four.y & 0xFFFFu), value(four.y >> 16)}});
@@ -46,15 +46,10 @@ __global__ void __launch_bounds__(kElementThreads) widen_kernel(Sides sides) {
 }
 
 Side side_of(Half half) {
-  if (contiguous(half.from)) {  // one long row
-    const int64_t size = half.from.rows * half.from.columns;
-    half.from = {half.from.data, 1, size, size};
-    half.to = {half.to.data, 1, size, size};
-  }
-  const bool starts = reinterpret_cast<uintptr_t>(half.from.data) % (4 * sizeof(uint16_t)) == 0,
-             strides = half.from.stride % 4 == 0 && half.to.stride % 4 == 0;
-  const bool wide = starts && (strides || half.from.rows == 1);
-  return {{half}, element_tiles(half.from.rows, half.from.columns, wide ? 4 : 1), wide};
+  if (half.stride == half.columns) half.columns = half.stride *= half.rows, half.rows = 1;  // one long row
+  const bool starts = reinterpret_cast<uintptr_t>(half.from) % (4 * sizeof(uint16_t)) == 0;
+  const bool wide = starts && (half.rows == 1 || (half.stride % 4 == 0 && half.columns % 4 == 0));
+  return {{half}, element_tiles(half.rows, half.columns, wide ? 4 : 1), wide};
 }
 
 }  // namespace
