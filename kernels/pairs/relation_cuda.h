@@ -31,11 +31,12 @@ class TileRelation {
         const bool own = own_pair.any && own_pair(T::row(r), T::column(c));
         const bool inside = T::row(r) < place.rows && T::column(c) < place.columns;
         const bool alike = (of_row[r].x == of_column.x) | (of_row[r].y == of_column.y);
-        const bool known = ((of_row[r].x >= 0) & (of_column.x >= 0)) | !relation.labelled;
+        const bool apart = !alike & (of_row[r].x >= 0) & (of_column.x >= 0);
+        const bool different = relation.labelled ? apart : !alike;
         const bool positive = inside && (own ? !relation.exclude_own : alike);
         const int k = r * T::kThreadColumns + c;
         positive_[k / 32] |= positive ? 1u << k % 32 : 0;
-        negative_[k / 32] |= inside && !own && !alike && known ? 1u << k % 32 : 0;
+        negative_[k / 32] |= inside && !own && different ? 1u << k % 32 : 0;
       }
     }
   }
