@@ -109,8 +109,9 @@ __device__ __forceinline__ int excluded_row_of(const OwnPairs& excluded, int col
   return excluded.any ? column - excluded.offset : -1;
 }
 
-// d loss/d score from the log-sum-exps of rows and columns.
-template <class T>
+// d loss/d score from the log-sum-exps of rows and columns. kExcludes: own pairs take no part; apart, so that other
+// calls need no registers for it.
+template <class T, bool kExcludes>
 struct LogSumGradient {
   float scale;  // of the score
   const TilePlace& place;
@@ -129,7 +130,7 @@ struct LogSumGradient {
     __device__ __forceinline__ PairGradient operator()(int r, float distance) const {
       const float score = of.scale * kLog2E * distance;
       const float g = of.rows[r].of(score) + column.of(score);
-      const bool taken = inside && T::row(r) < of.place.rows && T::row(r) != excluded_row;
+      const bool taken = inside && T::row(r) < of.place.rows && (!kExcludes || T::row(r) != excluded_row);
       *of.scale_sum =
           taken && g != 0 ? fmaf(g, distance, *of.scale_sum) : *of.scale_sum;  // the distance may be infinite
       return {distance, taken ? of.scale * g : 0};
@@ -152,6 +153,7 @@ __device__ __forceinline__ void store_score_gradient(uint32_t* shared, const Dis
   add_tile_sum(scale_sums, rows.metric == DUET_METRIC_INNER ? scale_sum : -scale_sum);
 }
 
+template <bool kExcludes>
 struct AlignmentGradient {
   DistanceView rows;
   const float* scale;
@@ -165,8 +167,8 @@ struct AlignmentGradient {
     typename T::Values values;
     fill_distances<T>(shared, rows, place, values);
     float scale_sum = 0;
-    LogSumGradient<T> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum,
-                             excluded.in_tile<T>(place),       {}};
+    LogSumGradient<T, kExcludes> scores{signed_scale(rows.metric, scale), place, lse_column, weight_column, &scale_sum,
+                                        excluded.in_tile<T>(place),       {}};
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r)
       scores.rows[r] = softmax_weight(lse_row, weight_row, place.first_row + T::row(r), T::row(r) < place.rows);
@@ -322,17 +324,23 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   if ((!grad_lse_row && !grad_lse_column) || nothing_to_do(inputs, gradients)) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  backward(context, inputs, gradients, scratch, [&] {
-    return AlignmentGradient{scratch.rows.view(),
-                             inputs.scale.data,
-                             lse_row,
-                             lse_column,
-                             grad_lse_row,
-                             grad_lse_column,
-                             ExcludedPairs(inputs),
-                             scratch.gradients.view(),
-                             scratch.scale_sums.data()};
-  });
+  const auto run = [&](auto excludes) {
+    backward(context, inputs, gradients, scratch, [&] {
+      return AlignmentGradient<decltype(excludes)::value>{scratch.rows.view(),
+                                                          inputs.scale.data,
+                                                          lse_row,
+                                                          lse_column,
+                                                          grad_lse_row,
+                                                          grad_lse_column,
+                                                          ExcludedPairs(inputs),
+                                                          scratch.gradients.view(),
+                                                          scratch.scale_sums.data()};
+    });
+  };
+  if (inputs.exclude_own)
+    run(std::true_type());
+  else
+    run(std::false_type());
 }
 
 void alignment_probabilities(const duet_context& context, const AlignmentInputs& inputs, Vector<const float> lse_row,

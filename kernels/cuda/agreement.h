@@ -162,6 +162,40 @@ inline Direction column_direction(const AgreementView& agreement, const SweepSum
           -agreement.own};
 }
 
+// Which of a thread's pairs are of one group: a bit each, so that the passes over a tile read it without memory.
+template <class T, bool kGroups>
+class TileGroups {
+ public:
+  __device__ __forceinline__ TileGroups(const AgreementView&, const TilePlace&) {}
+  __device__ __forceinline__ bool operator()(int, int) const { return false; }
+};
+template <class T>
+class TileGroups<T, true> {
+ public:
+  __device__ __forceinline__ TileGroups(const AgreementView& agreement, const TilePlace& place) {
+    int32_t of_row[T::kThreadRows];
+    DUET_UNROLL
+    for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = agreement.group_a[place.first_row + T::row(r)];
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const int32_t of_column = agreement.group_v[place.first_column + T::column(c)];
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) {
+        const int k = r * T::kThreadColumns + c;
+        bits_[k / 32] |= of_row[r] == of_column ? 1u << k % 32 : 0;
+      }
+    }
+  }
+  // The pair of the thread's row r and column c.
+  __device__ __forceinline__ bool operator()(int r, int c) const {
+    const int k = r * T::kThreadColumns + c;
+    return bits_[k / 32] >> k % 32 & 1;
+  }
+
+ private:
+  unsigned bits_[T::kValues / 32] = {};
+};
+
 // How many of a thread's rows are formed at a time: what the registers allow.
 template <class T>
 inline constexpr int kRowsOfSums = 32 / T::kThreadColumns;
@@ -204,33 +238,38 @@ template <class T, bool kEntropy, bool kGroups = false>
 __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const AgreementView& agreement,
                                                      const TilePlace& place, const OwnPairs& own_pair,
                                                      const typename T::Values& scores, const SweepPartials& to) {
-  constexpr int kRows = kGroups ? kRowsOfSums<T> / 2 : kRowsOfSums<T>;
+  constexpr int kRows = kRowsOfSums<T>;
+  const TileGroups<T, kGroups> one_group(agreement, place);
   float2 of_row[T::kThreadRows] = {}, of_column[T::kThreadColumns] = {};
   DUET_UNROLL
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
     fill_weights<T>(agreement, place, first, weights);
     float2 trust_a[kRows];
-    int32_t group_a[kRows] = {};
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];
     DUET_UNROLL
-    for (int r = 0; kGroups && r < kRows; ++r) group_a[r] = agreement.group_a[place.first_row + T::row(first + r)];
-    DUET_UNROLL
     for (int c = 0; c < T::kThreadColumns; ++c) {
       const float2 trust_v = agreement.trust_v[place.first_column + T::column(c)];
-      int32_t group_v = 0;
-      if constexpr (kGroups) group_v = agreement.group_v[place.first_column + T::column(c)];
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r) {
         float w = weights[r][c];
-        float2 of_v = trust_v, of_a = trust_a[r];
-        if (kGroups && group_a[r] == group_v) w = 1, of_v = of_a = make_float2(1, 0);
+        if (one_group(first + r, c)) w = 0;
         if (own_pair.any && own_pair(T::row(first + r), T::column(c))) w = 0;
         const float cross = positive_cross<kEntropy>(w, scores(first + r, c));
-        add_positive<kEntropy>(of_row[first + r], of_v, w, cross);
-        add_positive<kEntropy>(of_column[c], of_a, w, cross);
+        add_positive<kEntropy>(of_row[first + r], trust_v, w, cross);
+        add_positive<kEntropy>(of_column[c], trust_a[r], w, cross);
       }
+    }
+  }
+  // pos = 1 of one group, in a pass of its own, which needs fewer registers than another trust for each pair.
+  DUET_UNROLL
+  for (int r = 0; kGroups && r < T::kThreadRows; ++r) {
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      if (!one_group(r, c) || (own_pair.any && own_pair(T::row(r), T::column(c)))) continue;
+      of_row[r] = make_float2(of_row[r].x + 1, of_row[r].y - scores(r, c));
+      of_column[c] = make_float2(of_column[c].x + 1, of_column[c].y - scores(r, c));
     }
   }
   store_plain_sums<T>(shared, place, of_row, of_column, to);

@@ -1,12 +1,11 @@
 // A block of threads owns a tile of pairs, student and teacher, and walks along a row of tiles.
 // Bytes: packed operands, (n + m)(d + d') words, from L2; 28 that a tile says of a row and of a column.
-// Products: two. PLAN.md has the figures.
+// Products: two; with groups three. PLAN.md has the figures.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
 namespace {
 
-template <bool kGroups>
 struct DistillationForward {
   static constexpr bool kAlone = false;
   DistillationView view;
@@ -29,8 +28,29 @@ struct DistillationForward {
     const bool bounded = view.bounded();
     accumulate_exponentials<T, false>(loop.scratch(), place, bounded, student, student, of_student);
     accumulate_exponentials<T, true>(loop.scratch(), place, bounded, teacher, student, of_teacher);
-    if (kGroups || view.agreement.groups > 0)
-      accumulate_positives<T, true, kGroups>(loop.scratch(), view.agreement, place, own_pair, student, of_target);
+    if (view.agreement.groups > 0 && !view.agreement.grouped)
+      accumulate_positives<T, true>(loop.scratch(), view.agreement, place, own_pair, student, of_target);
+  }
+};
+
+// The sums over positives where rows have groups, in a pass of its own: beside those of the exponentials they do not
+// fit the registers.
+struct DistillationTargets {
+  static constexpr bool kAlone = true;
+  DistillationView view;
+  SweepPartials of_target;
+
+  int steps() const { return view.student.a.steps(); }
+  template <class T>
+  __device__ __forceinline__ void tile(typename T::Loop& loop, const Walk<T>& walk, int tile) const {
+    const TilePlace place = walk.place(tile);
+    typename T::Values scores;
+    T::multiply(loop, dots_of<T>(view.student, place, true), dots_of<T>(view.student, walk.place(tile + 1), true),
+                scores);
+    scale_dots<T>(view.student.factor(), place, scores);
+    const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
+    replace_own<T>(own_pair, kOutside, scores);
+    accumulate_positives<T, true, true>(loop.scratch(), view.agreement, place, own_pair, scores, of_target);
   }
 };
 
@@ -71,13 +91,15 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   DistillationScratch scratch(pieces, context, in);
   const DistillationView view = scratch.prepare(context, in);
   const SweepSums &student = scratch.student_sums, &teacher = scratch.teacher_sums, &target = scratch.target_sums;
-  with_groups(view.agreement, [&](auto grouped) {
-    const DistillationForward<decltype(grouped)::value> forward{
-        view, student.partials(), teacher.partials(), target.partials(), scratch.own_student, scratch.own_teacher};
-    with_precision(context.precision, [&](auto precision) {
-      sweep_forward<DistillationTile<decltype(precision)::value>>(context, scratch.n, scratch.m, kBlockRows, forward,
-                                                                  {&student, &teacher, &target});
-    });
+  const DistillationForward forward{
+      view, student.partials(), teacher.partials(), target.partials(), scratch.own_student, scratch.own_teacher};
+  with_precision(context.precision, [&](auto precision) {
+    using Tile = DistillationTile<decltype(precision)::value>;
+    if (!view.agreement.grouped)
+      return sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, forward, {&student, &teacher, &target});
+    sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, forward, {&student, &teacher});
+    sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, DistillationTargets{view, target.partials()},
+                        {&target});
   });
   const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
   const bool own_positive = in.has_agreement();  // classes of no column: own pairs are the only positives
