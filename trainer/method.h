@@ -161,7 +161,8 @@ class TrainingStep {
   void read(const Batch& batch, Heads& student, Heads& teacher);
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
-  Tensor distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Supervision& supervision);
+  Tensor distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Batch& batch,
+                      const Supervision& supervision);
   Tensor contrastive(const Tensor& a, const Tensor& v, const Tensor& scale, const Batch& batch,
                      const Supervision& supervision);
   Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);

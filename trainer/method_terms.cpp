@@ -119,6 +119,7 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
   options.metric = DUET_METRIC_SQEUCLIDEAN;
   options.margin = static_cast<float>(config_.margin);
+  options.group_x = options.group_y = batch.groups.vector();
   if (psd_) {
     options.mining = DUET_TRIPLET_MINING_ALL;
     options.class_x = options.class_y = supervision.class_q.matrix();
@@ -137,9 +138,10 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
   return ops::triplet(tape_, x, y, options);
 }
 
-Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale,
+Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Batch& batch,
                                   const Supervision& supervision) {
   duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
+  options.group_a = options.group_v = batch.groups.vector();
   options.teacher_a = teacher.a.embeddings.matrix();
   options.teacher_v = teacher.v.embeddings.matrix();
   options.class_a = options.class_v = supervision.class_q.matrix();
@@ -155,6 +157,7 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
                                  const Supervision& supervision) {
   duet_contrastive_inputs options = DUET_CONTRASTIVE_INPUTS_INIT;
   options.kind = pair_kind(config_.pair_loss);
+  options.group_a = options.group_v = batch.groups.vector();
   if (psd_) {
     options.grad_factor_a = constant(kGradientShareA).vector();
     options.grad_factor_v = constant(kGradientShareV).vector();
@@ -226,7 +229,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
     if (crosses) cross_va = triplet(v, a, batch, supervision);
   };
   const auto by_pair = [&] {
-    if (distils) divergences = distillation(student, teacher, scale, supervision);
+    if (distils) divergences = distillation(student, teacher, scale, batch, supervision);
     if (pairs) losses = contrastive(a, v, scale, batch, supervision);
     if (decorrelates) correlation = ops::decorrelation(tape_, a, v);
   };

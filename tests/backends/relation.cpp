@@ -42,7 +42,8 @@ struct Loss {
   }
 };
 
-// What float32 makes of exponents of these sizes: of a row's loss, once for each positive, and of every slope.
+// What float32 makes of exponents of these sizes: of a row's loss, once for each positive, of every slope, and of what
+// circle adds to the gradient by scale.
 void add_exponent_rounding(const Values& value, const Loss& loss, const Doubles& dots, const reference::Relation& pairs,
                            const Doubles& weight, reference::RowTerms& terms, int64_t n, int64_t m) {
   for (int64_t i = 0; i < n; ++i) {
@@ -57,6 +58,7 @@ void add_exponent_rounding(const Values& value, const Loss& loss, const Doubles&
     if (!(largest <= kLargestScore)) {
       of_row = kNaN;
       std::fill_n(terms.grad_s.begin() + i * m, m, kNaN);
+      if (!terms.by_scale.empty()) std::fill_n(terms.by_scale.begin() + i * m, m, kNaN);
       continue;
     }
     of_row = value.moved(of_row, largest * std::max(1.0, reference::count_of(pairs.positive, i, m)));
@@ -64,6 +66,8 @@ void add_exponent_rounding(const Values& value, const Loss& loss, const Doubles&
       const size_t k = static_cast<size_t>(i * m + j);
       const double size = terms.parts[k] * largest + std::abs(weight[static_cast<size_t>(i)]) * kLeast;
       terms.grad_s[k] = value.moved(terms.grad_s[k], size);
+      if (!terms.by_scale.empty())
+        terms.by_scale[k] = value.moved(terms.by_scale[k], std::abs(terms.by_scale[k]) * largest);
     }
   }
 }
@@ -134,8 +138,8 @@ void contrastive_relation(Case& c) {
         double of_scale = grad.scale[0];
         if (inputs.kind == DUET_CONTRASTIVE_KIND_CIRCLE) {
           of_scale = 0;
-          for (const double part : row.by_scale) of_scale += value.moved(part, std::abs(part));
-          for (const double part : column.by_scale) of_scale += value.moved(part, std::abs(part));
+          for (const double part : row.by_scale) of_scale += part;
+          for (const double part : column.by_scale) of_scale += part;
         }
         // The loss of decoupled is less than nothing where positives are nearer than all negatives.
         const double least = inputs.kind == DUET_CONTRASTIVE_KIND_DECOUPLED ? -INFINITY : 0;
