@@ -118,7 +118,7 @@ TEST_CASE("formats: a file a modality in train/ and test/, and any name where th
   copy("npz/test.npz", "set/test/all.npz");
   const auto set = in(folder.path() / "set");
   CHECK(set->splits() == std::vector<std::string>{"train", "test"});
-  CHECK(set->arrays("train") == std::vector<std::string>{"all_audio", "all_labels", "all_visual"});
+  CHECK(set->arrays("train") == std::vector<std::string>{"all_audio", "all_visual", "labels"});
   copy("stored.npz", "no ending");
   check_set(*in(folder.path() / "no ending"));
 }
