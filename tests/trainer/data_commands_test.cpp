@@ -85,6 +85,20 @@ TEST_CASE("import leaves nothing where it cannot read all") {
   check_refused({"import", folder / "text.npz", "--out", folder / "out"}, "text.npz: no file of arrays");
 }
 
+TEST_CASE("a damaged file of HDF5 or MATLAB is one line") {
+  if (data::hdf5_version_text().empty() || data::matlab_version_text().empty()) return;
+  const TemporaryFolder folder;
+  for (const std::string name : {"vegas.h5", "version73.mat"}) {
+    const std::string whole = read_text(kFiles / name);
+    write_text(folder / name, whole.substr(0, whole.size() / 2));
+    for (const std::string command : {"check", "import"}) {
+      std::vector<std::string> arguments = {command, folder / name};
+      if (command == "import") arguments.insert(arguments.end(), {"--out", folder / "out"});
+      check_refused(arguments, (folder / name).string() + ": ");
+    }
+  }
+}
+
 TEST_CASE("check says what a data set holds") {
   const TemporaryFolder folder;
   const Outcome outcome = run_program({"check", kFiles / "deflated.npz"});
