@@ -71,6 +71,17 @@ TEST_CASE("import converts a file, and what it writes reads the same") {
   CHECK_FALSE(fs::exists(folder / "mapped" / "test"));
 }
 
+TEST_CASE("import leaves out strings that are no labels, and says so") {
+  if (data::hdf5_version_text().empty()) return;
+  const TemporaryFolder folder;
+  const Outcome outcome = run_program({"import", kFiles / "types.h5", "--map",
+                                       "clip/train=kinds/strings,audio/train=kinds/int8", "--out", folder / "out"});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(has(outcome.out, "types.h5: kinds/strings: left out: strings are no features\n"));
+  CHECK(data::read_features(folder / "out" / "train/audio.npy").values == std::vector<float>{-1, 2});
+  CHECK_FALSE(fs::exists(folder / "out" / "train/clip.npy"));
+}
+
 TEST_CASE("import leaves nothing where it cannot read all") {
   const TemporaryFolder folder;
   write_small_set(folder / "data");

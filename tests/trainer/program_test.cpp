@@ -28,8 +28,8 @@ void check_refused(const std::vector<std::string>& arguments, const std::string&
 
 TEST_CASE("help and version everywhere") {
   const std::string version = std::string("duet ") + duet_version() + "\n";
-  for (const std::vector<std::string>& command :
-       std::vector<std::vector<std::string>>{{}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}, {"import"}, {"check"}}) {
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {}, {"train"}, {"eval"}, {"embed"}, {"info"}, {"demo"}, {"import"}, {"check"}}) {
     std::vector<std::string> help = command, ask_version = command;
     help.push_back("--help");
     ask_version.push_back("--version");
