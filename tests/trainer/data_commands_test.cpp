@@ -72,7 +72,7 @@ TEST_CASE("import converts a file, and what it writes reads the same") {
 }
 
 TEST_CASE("import leaves out strings that are no labels, and says so") {
-  if (data::hdf5_version_text().empty()) return;
+  if (data::hdf5_version_text().empty()) return check_refused({"check", kFiles / "types.h5"}, "no libhdf5");
   const TemporaryFolder folder;
   const Outcome outcome = run_program({"import", kFiles / "types.h5", "--map",
                                        "clip/train=kinds/strings,audio/train=kinds/int8", "--out", folder / "out"});
@@ -97,7 +97,8 @@ TEST_CASE("import leaves nothing where it cannot read all") {
 }
 
 TEST_CASE("a damaged file of HDF5 or MATLAB is one line") {
-  if (data::hdf5_version_text().empty() || data::matlab_version_text().empty()) return;
+  if (data::hdf5_version_text().empty()) return check_refused({"check", kFiles / "vegas.h5"}, "no libhdf5");
+  if (data::matlab_version_text().empty()) return check_refused({"check", kFiles / "cells.mat"}, "no libmatio");
   const TemporaryFolder folder;
   for (const std::string name : {"vegas.h5", "version73.mat"}) {
     const std::string whole = read_text(kFiles / name);
