@@ -63,7 +63,7 @@ std::string type_name(ElementType type) { return names_of(type).name; }
 void write_npy(AtomicFile& file, const ArrayView& view) {
   require(!view.shape.empty() && view.rows() > 0, view.name, ": shape ", shape_text(view.shape),
           "; expected at least one row");
-  if (is_text(view.type)) return write_npy(file, label_column(view));
+  require(!is_text(view.type), view.name, ": strings; expected numbers");
   std::vector<int64_t> shape = view.shape;
   shape[0] = view.rows();
   const std::string header = npy_header(names_of(view.type).descr, shape);

@@ -24,6 +24,8 @@ constexpr uint64_t kErrorFrame = ~uint64_t{0}, kEndFrame = kErrorFrame - 1;
 constexpr uint64_t kLongestWords = 1 << 20;  // longer ones are of a damaged file
 
 constexpr uint64_t kLeastMemory = uint64_t{1} << 30, kMemoryOfFile = 4;
+// Of the processor's time; gzip inflates 100 times as fast.
+constexpr uint64_t kLeastSeconds = 60, kBytesASecond = 1'000'000;
 // zlib's bound: no filter that libhdf5 or libmatio has makes more of a byte. Small files may hold constants.
 constexpr uint64_t kMostInflated = 1032, kSmallArray = 1 << 20;
 
@@ -50,10 +52,19 @@ void send_error(int descriptor, int64_t status, const std::string& message) {
   out.words(message);
 }
 
-uint64_t memory_budget(const std::filesystem::path& path) {
-  std::error_code ignored;
-  const uintmax_t bytes = std::filesystem::file_size(path, ignored);
-  return kLeastMemory + (ignored ? 0 : kMemoryOfFile * bytes);
+uint64_t bytes_of(const std::filesystem::path& path) {
+  std::error_code refused;
+  const uintmax_t bytes = std::filesystem::file_size(path, refused);
+  return refused ? 0 : bytes;
+}
+
+uint64_t memory_budget(const std::filesystem::path& path) { return kLeastMemory + kMemoryOfFile * bytes_of(path); }
+
+// A library may turn in a circle on a damaged file.
+void limit_time(uint64_t file_bytes) {
+  const rlim_t seconds = kLeastSeconds + file_bytes / kBytesASecond;
+  const rlimit limit = {seconds, seconds};
+  ::setrlimit(RLIMIT_CPU, &limit);
 }
 
 // Beside what the process has already. A sanitizer's own memory is beyond any limit.
@@ -80,6 +91,7 @@ void limit_memory([[maybe_unused]] uint64_t bytes) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_DFL);
   const rlimit no_core = {0, 0};
   ::setrlimit(RLIMIT_CORE, &no_core);
+  limit_time(bytes_of(path));
   limit_memory(budget);
   try {
     ChildOutput out(descriptor);
@@ -241,8 +253,7 @@ StoredArray receive_array(ChildInput& in, const std::filesystem::path& path) {
   view.shape.resize(static_cast<size_t>(in.number()));
   for (int64_t& extent : view.shape) extent = in.number();
   const auto bytes = static_cast<uint64_t>(checked_bytes(view.shape, element_bytes(view), view.name));
-  std::error_code ignored;
-  const uintmax_t file_bytes = std::filesystem::file_size(path, ignored);
+  const uint64_t file_bytes = bytes_of(path);
   if (bytes > kSmallArray && bytes / kMostInflated > file_bytes)
     throw Error(DUET_STATUS_IO_ERROR, text(view.name, ": damaged: shape ", shape_text(view.shape), " needs ", bytes,
                                            " bytes, which a file of ", file_bytes, " cannot hold"));

@@ -1,5 +1,6 @@
 // Libraries that a damaged file can bring down read in a child process: what they do there, a crash too, is a message
-// here. The child holds no more memory than it is given, opens no terminal and ends with its parent.
+// here. The child holds no more memory and takes no more time than it is given, prints nothing and ends with its
+// parent.
 #pragma once
 
 #include <cstddef>
@@ -47,8 +48,8 @@ class ChildInput {
 };
 
 // Runs child in a process of its own while parent reads what it says. library: its name in messages. An Error of the
-// child's is thrown here; where it ends by a signal, or needs more memory than 1 GiB and four times the file, an Error
-// (DUET_STATUS_IO_ERROR) of one line that names the file.
+// child's is thrown here; where it ends by a signal, or needs more memory than 1 GiB and four times the file or more of
+// the processor's time than 60 s and 1 s a megabyte, an Error (DUET_STATUS_IO_ERROR) of one line that names the file.
 void read_in_child(const std::filesystem::path& path, const char* library,
                    const std::function<void(ChildOutput&)>& child, const std::function<void(ChildInput&)>& parent);
 

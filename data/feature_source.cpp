@@ -35,17 +35,20 @@ Pooling parse_pooling(const std::string& word, const std::string& key) {
 FeatureSource::FeatureSource(StoredArray array, Pooling pooling) : array_(std::move(array)), pooling_(pooling) {
   const ArrayView& view = array_.view;
   require(!is_text(view.type), view.name, ": strings; expected features, which are numbers");
-  require(view.shape.size() == 2 || view.shape.size() == 3, view.name, ": shape ", shape_text(view.shape),
-          "; expected features of two dimensions, rows x columns, or three, rows x times x columns");
+  require(view.shape.size() >= 2, view.name, ": shape ", shape_text(view.shape),
+          "; expected features of two dimensions, rows x columns, or more, rows x times x columns");
   require(view.rows() > 0 && std::ranges::min(view.shape) > 0, view.name, ": shape ", shape_text(view.shape),
           "; expected at least one row and one column");
   const std::vector<int64_t> steps = element_steps(view);
   row_step_ = steps.front();
   column_step_ = steps.back();
   width_ = view.shape.back();
-  if (view.shape.size() == 3) {
-    times_ = view.shape[1];
-    time_step_ = steps[1];
+  if (view.shape.size() > 2) {
+    // Those between lie one after another in both orders.
+    for (size_t axis = 1; axis + 1 < view.shape.size(); ++axis) times_ *= view.shape[axis];
+    time_step_ = view.fortran_order ? steps[1] : steps[view.shape.size() - 2];
+    require(pooling != Pooling::flatten || !view.fortran_order || view.shape.size() == 3, view.name, ": shape ",
+            shape_text(view.shape), " in Fortran order; expected C order for pool=flatten of several axes");
   }
   columns_ = pooling == Pooling::flatten ? times_ * width_ : width_;
 }
@@ -61,10 +64,14 @@ double FeatureSource::rounding() const {
 }
 
 std::string FeatureSource::pooled() const {
-  if (array_.view.shape.size() != 3) return "";
-  if (pooling_ == Pooling::first) return text("first of ", times_, " times");
-  if (pooling_ == Pooling::flatten) return text(times_, " times of ", width_, " columns side by side");
-  return text(pooling_name(pooling_), " over ", times_, " times");
+  const std::vector<int64_t>& shape = array_.view.shape;
+  if (shape.size() == 2) return "";
+  std::string times;
+  for (size_t axis = 1; axis + 1 < shape.size(); ++axis) times += text(axis == 1 ? "" : " x ", shape[axis]);
+  times += shape.size() == 3 ? " times" : " places";
+  if (pooling_ == Pooling::first) return "first of " + times;
+  if (pooling_ == Pooling::flatten) return text(times, " of ", width_, " columns side by side");
+  return text(pooling_name(pooling_), " over ", times);
 }
 
 void FeatureSource::refuse(int64_t row, int64_t time, int64_t column) const {

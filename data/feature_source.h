@@ -11,7 +11,8 @@
 
 namespace duet::data {
 
-// What becomes of a time axis, the t of an array n x t x d, as VGGish and Inception give a row a second.
+// What becomes of a time axis, the t of an array n x t x d, as VGGish and Inception give a row a second. Where there
+// are more axes between n and d, as of a picture's places, t is their product.
 //   mean, max  d columns: over the times
 //   first      d columns: those of the first time
 //   flatten    t d columns, one time after another
@@ -27,7 +28,8 @@ class FeatureSource {
   static constexpr double kLargestValue = 0x1p960;
 
   // The array's memory lives as long as the source. Throws DUET_STATUS_INVALID_ARGUMENT, naming the array, unless it
-  // has numbers, two or three dimensions and at least one row and one column.
+  // has numbers, two dimensions or more and at least one row and one column; and for flatten of several axes in Fortran
+  // order, which would come out in another order.
   explicit FeatureSource(StoredArray array, Pooling pooling = Pooling::mean);
 
   const std::string& name() const { return array_.view.name; }
@@ -36,7 +38,7 @@ class FeatureSource {
   // u of METHOD.md 6 "Inputs": half the distance from 1 to the next number of the file's type; 0 for integers, which
   // are exact. Means over times have that of float64 then.
   double rounding() const;
-  // "mean over 10 times"; "" without a time axis.
+  // "mean over 10 times", "mean over 10 x 7 x 7 places"; "" without a time axis.
   std::string pooled() const;
 
   // Row i into out, columns() values. Throws DUET_STATUS_INVALID_ARGUMENT, naming row, column and, where there is one,

@@ -36,7 +36,7 @@ class Hdf5Child {
 
   void send_names(ChildOutput& out) const {
     std::vector<std::string> names;
-    H5Lvisit(file_, H5_INDEX_NAME, H5_ITER_INC, &Hdf5Child::visit, &names);
+    if (H5Lvisit(file_, H5_INDEX_NAME, H5_ITER_INC, &Hdf5Child::visit, &names) < 0) refuse(path_, "cannot be listed");
     out.number(std::ssize(names));
     for (const std::string& name : names) out.words(name);
   }

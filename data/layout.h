@@ -1,9 +1,14 @@
-// Which arrays of some files are which of a data set, told by their paths alone. Known are, whatever the case of the
-// letters:
-//   parts   train/audio or audio_train (also with . or -), likewise test and val; labels are lab, label(s), y,
-//   target(s) flags   audio_feat, visual_feat, Label_ID for all rows, and Train_test or Split: 1 train, 0 test, or the
-//   words orders  audio, visual, labels for all rows, and train_order, test_order, val_order: numbers of rows
-// The endings _feat(s) and _feature(s) are no part of a modality's name.
+// Which arrays of some files are which of a data set, told by their paths alone. Whatever the case of the letters,
+// known are three layouts.
+//
+// Parts: train/audio or audio_train, also with '.' or '-'; likewise test and val.
+//
+// Flags: audio_feat, visual_feat and Label_ID of all rows, and Train_test or Split: 1 or train, 0 or test.
+//
+// Orders: audio, visual and labels of all rows, and train_order, test_order, val_order: numbers of rows.
+//
+// Labels are called lab, label(s), label_id(s), y or target(s), in whatever group; groups are group(s). The endings
+// _feat(s) and _feature(s) are no part of a modality's name.
 #pragma once
 
 #include <map>

@@ -48,7 +48,7 @@ ArrayTable::ArrayTable(const std::vector<fs::path>& sources) {
       add_file(source, "", sources.size() == 1);
   }
   require(!entries_.empty(), joined_names(sources),
-          ": no arrays; expected .npy, .npz, .safetensors, .h5, .hdf5 or .mat files");
+          ": no arrays in it; expected some, or a folder of .npy, .npz, .safetensors, .h5, .hdf5 or .mat files");
 }
 
 void ArrayTable::add_folder(const fs::path& folder, const std::string& prefix, bool recurses) {

@@ -50,7 +50,8 @@ const std::vector<ConfigKey>& table() {
        &Config::pool,
        kAnyValue,
        {"mean", "max", "first", "flatten"},
-       "what becomes of a time axis, of arrays n x t x d: the mean or the largest value over the times, the first time "
+       "what becomes of a time axis, of arrays n x t x d (and of further axes between n and d): the mean or the "
+       "largest value over the times, the first time "
        "alone, or t d columns"},
       {"scaling_a", &Config::scaling_a, kAnyValue, kScalings,
        "inputs of A: `zscore` (x - mean) / std; `norm` x sqrt(width) / mean row norm; both: 0 for a column that is "

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 #include "data/array_write.h"
@@ -64,24 +65,37 @@ void make_folder(const fs::path& folder) {
   if (error) refuse_output(text(folder.string(), ": cannot make the folder: ", error.message()), error.value());
 }
 
-// Writes one array and returns the line that says so.
-std::string write_array(const data::DatasetFiles& files, const Target& target, AtomicFile& file) {
-  const std::string place = target.path.string() + ": ";
-  if (target.array == data::kLabels) {
-    const std::optional<data::LabelColumn> labels = reading_input([&] { return files.labels(target.split); });
-    data::write_npy(file, *labels);
-    return text(place, labels->rows(), labels->numbers ? " labels" : " labels, names");
+// Labels, which may be a table, or another array.
+struct Content {
+  std::optional<data::LabelColumn> labels;
+  data::StoredArray array;
+
+  void write(AtomicFile& file) const {
+    if (labels)
+      data::write_npy(file, *labels);
+    else
+      data::write_npy(file, array.view);
   }
-  const data::StoredArray array = reading_input([&] {
-    data::StoredArray opened = files.open(target.split, target.array);
-    usage_require(!opened.view.shape.empty() && opened.view.rows() > 0, opened.view.name, ": no rows");
-    if (data::is_text(opened.view.type)) data::label_column(opened.view);  // what cannot be written is refused here
-    return opened;
+  std::string words() const {
+    if (labels) return text(labels->rows(), labels->numbers ? " labels" : " labels, names");
+    std::vector<int64_t> shape = array.view.shape;
+    shape[0] = array.view.rows();
+    return text(data::shape_text(shape), " ", data::type_name(array.view.type), " of ", array.view.name);
+  }
+};
+
+Content read_content(const data::DatasetFiles& files, const Target& target) {
+  return reading_input([&] {
+    Content out;
+    if (target.array == data::kLabels) {
+      out.labels = files.labels(target.split);
+    } else {
+      out.array = files.open(target.split, target.array);
+      const data::ArrayView& view = out.array.view;
+      usage_require(!view.shape.empty() && view.rows() > 0, view.name, ": no rows; expected at least one");
+    }
+    return out;
   });
-  data::write_npy(file, array.view);
-  std::vector<int64_t> shape = array.view.shape;
-  shape[0] = array.view.rows();
-  return text(place, data::shape_text(shape), " ", data::type_name(array.view.type), " of ", array.view.name);
 }
 
 }  // namespace
@@ -93,13 +107,19 @@ int import_command(const CommandLine& line) {
   std::vector<std::unique_ptr<AtomicFile>> written;
   std::vector<std::string> lines;
   for (const Target& target : targets) {
+    const Content content = read_content(*files, target);
+    if (!content.labels && data::is_text(content.array.view.type)) {
+      lines.push_back(text(content.array.view.name, ": left out: strings are no features"));
+      continue;
+    }
     make_folder(target.path.parent_path());
     try {
       written.push_back(std::make_unique<AtomicFile>(target.path));
     } catch (const FileError& error) {
       refuse_output(error.what(), error.reason());
     }
-    lines.push_back(write_array(*files, target, *written.back()));
+    content.write(*written.back());
+    lines.push_back(text(target.path.string(), ": ", content.words()));
     written.back()->sync();
     if (const int number = interrupt.requested()) {
       std::cerr << "interrupted: nothing is written\n";

@@ -169,7 +169,6 @@ TEST_CASE("npy refuses what it cannot read") {
   check_features_refused(npy("<f4", "(4611686018427387904, 4611686018427387904)", kSix), {"beyond 2^63 bytes"});
   check_features_refused(npy("<f4", "(99999999999999999999, 1)", kSix), {"'shape' beyond 2^63"});
   check_features_refused(npy("<f4", "(6,)", kSix), {"x.npy: shape (6,)", "two dimensions"});
-  check_features_refused(npy("<f4", "(1, 1, 3, 2)", kSix), {"shape (1, 1, 3, 2)", "two dimensions", "or three"});
   check_features_refused(npy("<f4", "()", kSix), {"shape ()", "two dimensions"});
   check_features_refused(npy("<f4", "(0, 2)", ""), {"shape (0, 2)", "at least one row"});
   check_features_refused(npy("<f4", "(2, 0)", ""), {"shape (2, 0)", "one column"});
@@ -252,6 +251,36 @@ TEST_CASE("a source reads the file's own values in float64") {
                 {"x.npy: row 0, column 1 is nan", "finite"});
   check_refused([&] { row(source_of(broken, 2), 1); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"x.npy: row 1, column 0 is 1.9", "at most 9.7"});
+}
+
+TEST_CASE("a source pools all axes between rows and columns, in either order") {
+  // Row i, place (a, b), column k is 1000 i + 100 a + 10 b + k.
+  for (const bool fortran : {false, true}) {
+    std::vector<float> values(2 * 2 * 3 * 2);
+    for (int i = 0; i < 2; ++i)
+      for (int a = 0; a < 2; ++a)
+        for (int b = 0; b < 3; ++b)
+          for (int k = 0; k < 2; ++k)
+            values[static_cast<size_t>(fortran ? i + 2 * (a + 2 * (b + 3 * k)) : k + 2 * (b + 3 * (a + 2 * i)))] =
+                static_cast<float>(1000 * i + 100 * a + 10 * b + k);
+    const auto row = [&](Pooling pooling) {
+      const FeatureSource source(
+          {nullptr, {"x", ElementType::f4, {2, 2, 3, 2}, fortran, std::as_bytes(std::span(values))}}, pooling);
+      std::vector<double> out(static_cast<size_t>(source.columns()));
+      source.read_row(1, out);
+      return std::pair(out, source.pooled());
+    };
+    CHECK(row(Pooling::mean) == std::pair(std::vector<double>{1060, 1061}, std::string("mean over 2 x 3 places")));
+    CHECK(row(Pooling::max) == std::pair(std::vector<double>{1120, 1121}, std::string("max over 2 x 3 places")));
+    CHECK(row(Pooling::first).first == std::vector<double>{1000, 1001});
+    if (fortran)
+      check_refused([&] { row(Pooling::flatten); }, DUET_STATUS_INVALID_ARGUMENT, {"x: shape (2, 2, 3, 2) in Fortran"});
+    else
+      CHECK(row(Pooling::flatten).first ==
+            std::vector<double>{1000, 1001, 1010, 1011, 1020, 1021, 1100, 1101, 1110, 1111, 1120, 1121});
+    values[0] = std::numeric_limits<float>::infinity();  // of row 0
+    CHECK(row(Pooling::mean).first == std::vector<double>{1060, 1061});
+  }
 }
 
 TEST_CASE("npy survives truncation at every length and every damaged byte") {

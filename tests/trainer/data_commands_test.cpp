@@ -71,6 +71,17 @@ TEST_CASE("import converts a file, and what it writes reads the same") {
   CHECK_FALSE(fs::exists(folder / "mapped" / "test"));
 }
 
+TEST_CASE("import leaves out strings that are no labels, and says so") {
+  if (data::hdf5_version_text().empty()) return check_refused({"check", kFiles / "types.h5"}, "no libhdf5");
+  const TemporaryFolder folder;
+  const Outcome outcome = run_program({"import", kFiles / "types.h5", "--map",
+                                       "clip/train=kinds/strings,audio/train=kinds/int8", "--out", folder / "out"});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(has(outcome.out, "types.h5: kinds/strings: left out: strings are no features\n"));
+  CHECK(data::read_features(folder / "out" / "train/audio.npy").values == std::vector<float>{-1, 2});
+  CHECK_FALSE(fs::exists(folder / "out" / "train/clip.npy"));
+}
+
 TEST_CASE("import leaves nothing where it cannot read all") {
   const TemporaryFolder folder;
   write_small_set(folder / "data");
@@ -83,6 +94,21 @@ TEST_CASE("import leaves nothing where it cannot read all") {
                 "--map: expected ARRAY/SPLIT=PATH");
   write_text(folder / "text.npz", "some text");
   check_refused({"import", folder / "text.npz", "--out", folder / "out"}, "text.npz: no file of arrays");
+}
+
+TEST_CASE("a damaged file of HDF5 or MATLAB is one line") {
+  if (data::hdf5_version_text().empty()) return check_refused({"check", kFiles / "vegas.h5"}, "no libhdf5");
+  if (data::matlab_version_text().empty()) return check_refused({"check", kFiles / "cells.mat"}, "no libmatio");
+  const TemporaryFolder folder;
+  for (const std::string name : {"vegas.h5", "version73.mat"}) {
+    const std::string whole = read_text(kFiles / name);
+    write_text(folder / name, whole.substr(0, whole.size() / 2));
+    for (const std::string command : {"check", "import"}) {
+      std::vector<std::string> arguments = {command, folder / name};
+      if (command == "import") arguments.insert(arguments.end(), {"--out", folder / "out"});
+      check_refused(arguments, (folder / name).string() + ": ");
+    }
+  }
 }
 
 TEST_CASE("check says what a data set holds") {
