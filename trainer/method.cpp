@@ -342,10 +342,11 @@ TrainingStep::Batch TrainingStep::gather(int64_t rows) {
 // Numbers of the batch's rows.
 Labels TrainingStep::gather(const DeviceArray<int32_t>& from, int64_t rows) {
   auto* const to = tape_.array<int32_t>(rows);
-  succeed(duet_gather_labels(context(),
-                             sized<duet_gather_labels_inputs>({.source = duet_i32_const_vector(from.data(), from.size()),
-                                                               .indices = rows_of_batch(rows).vector()}),
-                             sized<duet_gather_labels_outputs>({.labels = duet_i32_vector(to, rows)})));
+  succeed(
+      duet_gather_labels(context(),
+                         sized<duet_gather_labels_inputs>({.source = duet_i32_const_vector(from.data(), from.size()),
+                                                           .indices = rows_of_batch(rows).vector()}),
+                         sized<duet_gather_labels_outputs>({.labels = duet_i32_vector(to, rows)})));
   return {to, rows};
 }
 
