@@ -18,6 +18,8 @@ struct CommandLine {
   std::optional<std::filesystem::path> run, data, out;
   std::string split = "test";
   bool json = false, keys = false, force = false, profile = false;
+  // train: run is the directory of a run that goes on; other_machine: on whatever machine.
+  bool resume = false, other_machine = false;
   DeviceChoice device;
 };
 
