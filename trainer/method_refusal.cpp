@@ -23,9 +23,9 @@ void TrainingStep::refuse_loss(int64_t step) {
   for (const LossName& name : kLossNames)
     if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
       terms += (terms.empty() ? "" : ", ") + std::string(name.key);
+  if (terms.empty()) terms = "none";
   const std::string weight = first_not_finite(model_.parameters(), ParameterKind::value);
-  if (!weight.empty())
-    throw NotFinite(text(start, weight, "; terms: ", terms.empty() ? "none" : terms, rows_words(slot, {}), advice));
+  if (!weight.empty()) throw NotFinite(text(start, weight, advice, "; terms: ", terms, rows_words(slot, {})));
 
   copy_to_device(context(), counters_.data() + kBegun, std::span<const int64_t>(&step, 1));
   const Forward made = forward(n);
@@ -41,8 +41,8 @@ void TrainingStep::refuse_loss(int64_t step) {
   for (const auto& [heads, whose] : {std::pair{&made.student, "student's"}, std::pair{&made.teacher, "teacher's"}})
     for (const Tensor& output : {heads->a.embeddings, heads->v.embeddings, heads->a.logits, heads->v.logits})
       if (look(output))
-        throw NotFinite(text(start, "the ", whose, " outputs are not finite; terms: ", terms.empty() ? "none" : terms,
-                             rows_words(slot, places), advice));
+        throw NotFinite(text(start, "the ", whose, " outputs are not finite", advice, "; terms: ", terms,
+                             rows_words(slot, places)));
   // Of a term whose mean the operation has taken itself, no row is told apart.
   for (const ops::LossTerm& term : added_)
     for (const Tensor& values : {term.first.values, term.second.values})

@@ -332,16 +332,21 @@ TEST_CASE("a loss that is not finite ends the run before it reaches the model") 
   const auto run = [&] {
     for (int i = 0; i < 5; ++i) bench.step->run(first_rows(64));
   };
-  CHECK_THROWS_WITH_AS(run(), doctest::Contains("outputs are not finite; a lower learning_rate may help"),
-                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(
+      run(),
+      doctest::Contains("outputs are not finite; a lower learning_rate may help; terms: loss_label; rows "
+                        "0, 1, 2, 3, 4 and 59 more of the training split"),
+      NotFinite);
 }
 
 TEST_CASE("a loss that is not finite is told by its term, and no learning rate is blamed that moved nothing") {
   Bench bench("psd", [](Config& config) { config.margin = 1e38; });
   const auto before = bench.values(ParameterKind::value);
-  CHECK_THROWS_WITH_AS(bench.step->run(first_rows(64)),
-                       "step 1: the loss is inf: loss_cross is inf, though every embedding and logit is finite",
-                       std::runtime_error);
+  CHECK_THROWS_WITH_AS(
+      bench.step->run(first_rows(64)),
+      "step 1: the loss is inf: loss_cross is inf, though every embedding and logit is finite; the batch "
+      "has rows 0, 1, 2, 3, 4 and 59 more of the training split",
+      NotFinite);
   CHECK(bench.values(ParameterKind::value) == before);
   CHECK(bench.step->concord() == 0);
 
