@@ -152,8 +152,16 @@ Checkpoint CheckpointFolder::read(int64_t step) const {
 
 void CheckpointFolder::save(const Model& model, const RunFacts& facts, const TrainingState& training,
                             const LoopState& loop, int64_t kept) {
+  // One of this step may be there: a process that was killed may not have come to removing others.
+  if (last_ != training.steps) write(model, facts, training, loop);
+  remove_parts();
+  const std::vector<int64_t> all = steps();
+  for (size_t k = 0; k + static_cast<size_t>(kept) < all.size(); ++k) remove(all[k]);
+}
+
+void CheckpointFolder::write(const Model& model, const RunFacts& facts, const TrainingState& training,
+                             const LoopState& loop) {
   const int64_t step = training.steps;
-  if (last_ == step) return;
   std::error_code error;
   fs::create_directory(path_, error);
   if (error) throw FileError(text(path_.string(), ": cannot be made (", error.message(), ")"), error.value());
@@ -196,8 +204,6 @@ void CheckpointFolder::save(const Model& model, const RunFacts& facts, const Tra
   file.write(words.data(), words.size());
   file.commit();
   last_ = step;
-  const std::vector<int64_t> all = steps();
-  for (size_t k = 0; k + static_cast<size_t>(kept) < all.size(); ++k) remove(all[k]);
 }
 
 // The manifest first: without it the other file is nothing. What cannot be removed is in nobody's way.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kCurvePoints = 11;  // of precision over recall
 // Scores of one call: two cores rank them in about a second.
-constexpr int64_t kScoresAtOnce = int64_t{1} << 25;
+constexpr int64_t kScoresAtOnce = int64_t{1} << 26;
 
 // The mean over the entries that count, in float64; NaN where none does.
 class Mean {
