@@ -98,8 +98,8 @@ std::string first_not_finite(std::span<const NamedArray> arrays) {
   return "";
 }
 
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays,
-                       const Metadata& metadata) {
+Checksum write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays,
+                           const Metadata& metadata, Values values) {
   // Keys in the order of their data, as readers of the format expect them.
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
@@ -116,17 +116,23 @@ void write_safetensors(const std::filesystem::path& path, std::span<const NamedA
     offset = end;
   }
   const std::string text = header_text(header);
-  const std::string fault = first_not_finite(arrays);
+  const std::string fault = values == Values::finite ? first_not_finite(arrays) : "";
   require(fault.empty(), path.string(), ": not written: ", fault);
 
   AtomicFile file(path);
+  Checksum checksum;
+  const auto write = [&](const void* data, size_t bytes) {
+    file.write(data, bytes);
+    checksum.add(data, bytes);
+  };
   unsigned char length[8];
   for (size_t k = 0; k < 8; ++k) length[k] = static_cast<unsigned char>(text.size() >> (8 * k));
-  file.write(length, sizeof length);
-  file.write(text.data(), text.size());
+  write(length, sizeof length);
+  write(text.data(), text.size());
   for (const NamedArray& array : arrays)
-    file.write(array.data, static_cast<size_t>(array.size() * by_dtype(array.dtype)->bytes));
+    if (array.size() > 0) write(array.data, static_cast<size_t>(array.size() * by_dtype(array.dtype)->bytes));
   file.commit();
+  return checksum;
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), bytes_(read_all(path)) {

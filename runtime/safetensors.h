@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/core/view.h"
+#include "runtime/files/checksum.h"
 #include "runtime/parameters.h"
 
 namespace duet {
@@ -34,12 +35,15 @@ struct NamedArray {
 // is a finite number.
 std::string first_not_finite(std::span<const NamedArray> arrays);
 
-// Every element must be finite: a model that holds another is broken, whoever reads it. What is refused leaves an
-// earlier file as it was.
+// Whether a file may hold NaN and infinity. A model that does is broken, whoever reads it; what lies beside a model's
+// weights may.
+enum class Values { finite, any };
+
+// What is refused leaves an earlier file as it was.
 // Names must be unique and not "__metadata__". In the order given; the header is padded with spaces to a multiple of 8
-// bytes.
-void write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays,
-                       const Metadata& metadata = {});
+// bytes. Returns the checksum of the file's bytes, which knows their number.
+Checksum write_safetensors(const std::filesystem::path& path, std::span<const NamedArray> arrays,
+                           const Metadata& metadata = {}, Values values = Values::finite);
 
 class SafetensorsFile {
  public:

@@ -5,6 +5,7 @@
 
 #include "kernels/duet.h"
 #include "runtime/printable.h"
+#include "trainer/run_directory.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -25,7 +26,8 @@ constexpr Shorthand kShorthands[] = {{"--data", "data", "PATH"},
                                      {"--seed", "seed", "N"},
                                      {"--threads", "threads", "N"},
                                      {"--steps", "steps", "N"},
-                                     {"--log-every", "log_every_steps", "K"}};
+                                     {"--log-every", "log_every_steps", "K"},
+                                     {"--init", "init", "MODEL"}};
 
 // What the arguments said, in text, until the config's own reader has looked at it.
 struct Given {
@@ -33,7 +35,7 @@ struct Given {
   std::vector<std::string> shorthands = std::vector<std::string>(std::size(kShorthands));
   std::vector<std::string> assignments;
   std::vector<std::string> sources;
-  std::string run, data, out, onnx, hub, gallery, query, threads, seed, epochs, map, pool;
+  std::string run, resume, data, out, onnx, hub, gallery, query, threads, seed, epochs, map, pool;
 };
 
 std::string version_text() { return std::string("duet ") + duet_version(); }
@@ -91,9 +93,14 @@ Config train_config(const CLI::App* train, const Given& given, std::vector<std::
   };
   // An empty path is a shell variable that was not set, not a wish for the embedded digits.
   path_of(train, "--data", given.shorthands[0]);
-  std::string misfit_of_file;
-  if (train->count("--config") > 0) {
-    note(set_from_file(config, given.config_file));
+  path_of(train, "--init", given.shorthands[std::size(kShorthands) - 1]);
+  std::string file = given.config_file, misfit_of_file;
+  if (train->count("--resume") > 0 && train->count("--config") == 0)
+    file = (std::filesystem::path(given.resume) / kConfigFile).string();
+  std::error_code ignored;
+  // Whether there is a run to resume is said by whoever looks for it.
+  if (train->count("--config") > 0 || (!file.empty() && std::filesystem::exists(file, ignored))) {
+    note(set_from_file(config, file));
     misfit_of_file = misfit(config);
   }
   for (size_t i = 0; i < std::size(kShorthands); ++i)
@@ -101,7 +108,7 @@ Config train_config(const CLI::App* train, const Given& given, std::vector<std::
   for (const std::string& assignment : given.assignments) note(set_from_assignment(config, assignment));
   // Keys that do not fit together may come from several places; where the file's own do not, it is named.
   const std::string fault = misfit(config);
-  usage_require(fault.empty(), fault == misfit_of_file ? given.config_file + ": " : "", fault);
+  usage_require(fault.empty(), fault == misfit_of_file ? file + ": " : "", fault);
   return config;
 }
 
@@ -134,6 +141,16 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].value_name);
   add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
+  CLI::Option* const resume =
+      add_text(train, "--resume", given.resume,
+               "run directory of a run that goes on with the bits of one that was never interrupted; --epochs may be "
+               "larger than before",
+               "DIR");
+  resume->excludes("--run")->excludes("--init");
+  train
+      ->add_flag("--other-machine", line.other_machine,
+                 "resume although version, SIMD target or device are others, which changes bits")
+      ->needs(resume);
   train->add_option("--set", given.assignments, "any config keys; may be repeated")->type_name("KEY=VALUE");
 
   add_device(train, line);
@@ -228,6 +245,10 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   if (command == export_model) usage_require(line.onnx || line.hub, "export: expected --onnx FILE, --hub DIR or both");
   if (command == train) {
     line.command = CommandLine::Command::train;
+    if (const auto resumed = path_of(train, "--resume", given.resume)) {
+      line.resume = true;
+      line.run = resumed;
+    }
     line.config = train_config(train, given, line.notes);
     return line;
   }

@@ -23,6 +23,8 @@ struct CommandLine {
   int64_t top = 10;      // search: results a query
   bool exclude_self = false;
   bool json = false, keys = false, force = false, profile = false;
+  // train: run is the directory of a run that goes on; other_machine: on whatever machine.
+  bool resume = false, other_machine = false;
   DeviceChoice device;
   std::vector<std::string> notes;  // lines to print first: what was given and has no effect
 };

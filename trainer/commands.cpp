@@ -15,10 +15,12 @@
 #include "trainer/data_commands.h"
 #include "trainer/evaluate.h"
 #include "trainer/export.h"
+#include "trainer/initial_weights.h"
 #include "trainer/input_files.h"
 #include "trainer/loop.h"
 #include "trainer/output_files.h"
 #include "trainer/report.h"
+#include "trainer/resume.h"
 #include "trainer/search.h"
 #include "trainer/usage_error.h"
 
@@ -54,45 +56,100 @@ struct Run {
   std::array<std::string, data::kModalities> modalities;
 };
 
-// times: null where no phase is timed.
-Run run_training(const Config& config, const DeviceChoice& choice, const std::optional<fs::path>& directory,
-                 bool announce, PhaseTimes* times = nullptr) {
-  const ChosenDevice chosen = choose_device(choice, config.threads);
-  Device device(chosen.options);
-  Preparation preparation = prepare(config);
-  validate(preparation.description.config);  // the names of modalities, which may come from the folder
-  const InterruptGuard interrupt;            // from here on there may be files
-  std::optional<RunDirectory> run_directory;
-  if (directory) run_directory.emplace(*directory);
-  Model model(preparation.description, device.context());
-  if (announce) {
-    print_notes({text(describe(preparation), "; ", device_words(chosen, device))});
-    if (!directory) print_notes({"no --run: nothing is written, the report is all that stays"});
+struct Order {
+  Config config;
+  DeviceChoice device;
+  std::optional<fs::path> directory;
+  bool announce = true;
+  bool resume = false, other_machine = false;  // of CommandLine
+  PhaseTimes* times = nullptr;                 // null: no phase is timed
+};
+
+// A run that goes on: its directory, locked, and where it stood.
+struct Resumed {
+  explicit Resumed(const fs::path& path) : directory(path, RunDirectory::Mode::resumed) {
+    std::vector<std::string> notes;
+    std::optional<Checkpoint> found = directory.checkpoints().newest(notes);
+    usage_require(found.has_value(), path.string(),
+                  ": no run to resume: it has no checkpoint (--init starts a new run from its model)");
+    checkpoint.emplace(std::move(*found));
+    print_notes(notes);
+  }
+  RunDirectory directory;
+  std::optional<Checkpoint> checkpoint;
+  std::vector<std::string> changes;
+};
+
+// Notes of what the run is made of; of a new run its directory is begun with them.
+void announce(const Order& order, const Preparation& preparation, const std::string& device_facts) {
+  if (order.announce) {
+    print_notes({text(describe(preparation), "; ", device_facts)});
+    if (!order.directory) print_notes({"no --run: nothing is written, the report is all that stays"});
   }
   print_notes(scaling_notes(preparation.description));
   print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
   print_notes(class_notes(preparation.description));
-  nlohmann::ordered_json evidence;
-  if (preparation.evidence) {
-    print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
-    evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
+  if (preparation.evidence) print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
+}
+
+void go_on(Resumed& resumed, const Config& config, const RunRecord& record) {
+  const Checkpoint& checkpoint = *resumed.checkpoint;
+  const std::string note = resumed.directory.go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes);
+  if (!note.empty()) print_notes({note});
+  print_notes({text("resumed after step ", checkpoint.training.steps)});
+  print_notes(resumed.changes);
+  if (!resumed.changes.empty()) resumed.directory.add_metrics(resumed_line(checkpoint, resumed.changes));
+}
+
+Run run_training(Order order) {
+  std::optional<Resumed> resumed;
+  if (order.resume) {
+    resumed.emplace(*order.directory);
+    resumed->changes = require_same_config(*resumed->checkpoint, order.config);
   }
-  if (run_directory)
-    run_directory->write_start(preparation.description.config, machine_facts(chosen, device), evidence);
+  const ChosenDevice chosen = choose_device(order.device, order.config.threads);
+  Device device(chosen.options);
+  RunRecord record;
+  record.facts.machine = machine_facts(chosen, device);
+  if (resumed) {
+    const std::vector<std::string> others =
+        require_same_machine(*resumed->checkpoint, record.facts.machine, order.other_machine);
+    resumed->changes.insert(resumed->changes.end(), others.begin(), others.end());
+  }
+  Preparation preparation = prepare(order.config);
+  validate(preparation.description.config);  // the names of modalities, which may come from the folder
+  if (order.directory) record.facts.data = data_facts(preparation);
+  if (resumed) require_same_data(*resumed->checkpoint, record.facts.data, preparation.description);
+  const InterruptGuard interrupt;  // from here on there may be files
+  std::optional<RunDirectory> created;
+  if (order.directory && !resumed) created.emplace(*order.directory);
+  record.directory = resumed ? &resumed->directory : created ? &*created : nullptr;
+  record.resumed = resumed ? &*resumed->checkpoint : nullptr;
+  Model model(preparation.description, device.context());
+  announce(order, preparation, device_words(chosen, device));
+  if (resumed) {
+    go_on(*resumed, preparation.description.config, record);
+  } else {
+    if (!order.config.init.empty()) print_notes(take_initial_weights(model, device.context()));
+    nlohmann::ordered_json evidence;
+    if (preparation.evidence) evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
+    if (created) created->write_start(record.facts.machine, evidence);
+  }
   Progress progress;
-  Run run{train(device, model, preparation, run_directory ? &*run_directory : nullptr, progress, interrupt, times),
+  Run run{train(device, model, preparation, record, progress, interrupt, order.times),
           preparation.description.modalities};
-  if (times && run_directory) run_directory->write_profile(times->to_json());
+  if (order.times && record.directory) record.directory->write_profile(order.times->to_json());
   return run;
 }
 
 int train_command(const CommandLine& line) {
   PhaseTimes times;
-  const Run run = run_training(line.config, line.device, line.run, true, line.profile ? &times : nullptr);
+  const Run run = run_training(
+      {line.config, line.device, line.run, true, line.resume, line.other_machine, line.profile ? &times : nullptr});
   if (run.result.interrupted_by) {
     print_notes(
         {text("interrupted after step ", run.result.steps, ": ",
-              line.run ? "the model is in " + (*line.run / kModelFile).string() : "without --run nothing is kept")});
+              line.run ? "duet train --resume " + line.run->string() + " goes on" : "without --run nothing is kept")});
     return kExitSignal + run.result.interrupted_by;
   }
   std::cout << report_table({{line.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0],
@@ -110,7 +167,7 @@ int demo_command(const CommandLine& line) {
     Config config = line.config;
     config.method = method;
     config.labels = 0.1;
-    const Run run = run_training(config, line.device, std::nullopt, false);
+    const Run run = run_training({.config = config, .device = line.device, .announce = false});
     if (run.result.interrupted_by) {
       std::cerr << "interrupted\n";
       return kExitSignal + run.result.interrupted_by;

@@ -30,6 +30,8 @@ struct Config {
   int64_t balanced_classes = 8, balanced_samples = 16;
   int64_t evaluate_every_epochs = 5, evaluation_block_rows = 1024;
   int64_t log_every_steps = 0;
+  int64_t checkpoint_every_epochs = 0, checkpoint_every_steps = 0, checkpoints_kept = 2;
+  std::string init;
 
   std::vector<int64_t> hidden_units = {256, 256};
   int64_t embedding_dim = 64;
@@ -80,6 +82,8 @@ struct ConfigKey {
   Range range;  // of numbers, or of each number of a list
   std::vector<std::string> choices;
   const char* description;
+  // What a run that is resumed may have in place of its value: another one where that changes none of its numbers.
+  enum class OnResume { same, larger, any } on_resume = OnResume::same;
 };
 
 std::span<const ConfigKey> config_keys();

@@ -12,6 +12,8 @@ namespace duet {
 namespace {
 
 constexpr int64_t kCurvePoints = 11;  // of precision over recall
+// Scores of one call: two cores rank them in about a second.
+constexpr int64_t kScoresAtOnce = int64_t{1} << 26;
 
 // The mean over the entries that count, in float64; NaN where none does.
 class Mean {
@@ -36,22 +38,19 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
 }
 
 DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery,
-                     const std::vector<int32_t>& labels, const std::vector<int32_t>& groups) {
+                     const std::vector<int32_t>& labels, const std::vector<int32_t>& groups,
+                     const std::function<void()>& between) {
   const auto count = std::ssize(labels);
   const auto cutoffs = std::ssize(kRecallCutoffs);
-  const auto matrix_of = [&](const DeviceArray<float>& array, int64_t columns) {
-    return duet_f32_matrix(array.data(), array.size() / columns, columns);
-  };
   const DeviceArray<float> query_values(context, std::span(queries.values)),
       gallery_values(context, std::span(gallery.values));
   const DeviceArray<int32_t> classes(context, std::span(labels)), items(context, std::span(groups));
   const DeviceArray<int64_t> ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
-  inputs.queries = duet_f32_const_matrix(query_values.data(), queries.rows, queries.columns);
   inputs.gallery = duet_f32_const_matrix(gallery_values.data(), gallery.rows, gallery.columns);
-  inputs.query_labels = inputs.gallery_labels = duet_i32_const_vector(classes.data(), count);
+  inputs.gallery_labels = duet_i32_const_vector(classes.data(), count);
   inputs.paired = 1;
-  if (!groups.empty()) inputs.query_groups = inputs.gallery_groups = duet_i32_const_vector(items.data(), count);
+  if (!groups.empty()) inputs.gallery_groups = duet_i32_const_vector(items.data(), count);
   inputs.cutoffs = duet_i64_const_vector(ks.data(), cutoffs);
 
   const auto entries = [&](int64_t columns) { return DeviceArray<float>(context, count * columns); };
@@ -60,19 +59,34 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
                            precision_over_cutoffs = entries(1), recall_at = entries(cutoffs),
                            precision_recall = entries(kCurvePoints), matching_share = entries(1),
                            pair_recall_at = entries(cutoffs);
-  duet_retrieval_outputs outputs = DUET_RETRIEVAL_OUTPUTS_INIT;
-  outputs.relevant = duet_i32_vector(relevant_items.data(), count);
-  outputs.average_precision = duet_f32_vector(average_precision.data(), count);
-  outputs.precision_at_r = duet_f32_vector(precision_at_r.data(), count);
-  outputs.precision_over_cutoffs = duet_f32_vector(precision_over_cutoffs.data(), count);
-  outputs.recall = matrix_of(recall_at, cutoffs);
-  outputs.precision_recall = matrix_of(precision_recall, kCurvePoints);
-  outputs.matching = duet_f32_vector(matching_share.data(), count);
-  outputs.pair_recall = matrix_of(pair_recall_at, cutoffs);
-  size_t bytes = 0;
-  succeed(duet_retrieval_workspace(context, &inputs, &bytes));
-  const Memory scratch(context, bytes);
-  succeed(duet_retrieval_forward(context, &inputs, &outputs, {scratch.get(), bytes}));
+  const auto rank_rows = [&](int64_t first, int64_t rows) {
+    const auto vector_of = [&](const DeviceArray<float>& array) { return duet_f32_vector(array.data() + first, rows); };
+    const auto matrix_of = [&](const DeviceArray<float>& array, int64_t columns) {
+      return duet_f32_matrix(array.data() + first * columns, rows, columns);
+    };
+    inputs.queries = duet_f32_const_matrix(query_values.data() + first * queries.columns, rows, queries.columns);
+    inputs.query_labels = duet_i32_const_vector(classes.data() + first, rows);
+    if (!groups.empty()) inputs.query_groups = duet_i32_const_vector(items.data() + first, rows);
+    inputs.first_row = first;
+    duet_retrieval_outputs outputs = DUET_RETRIEVAL_OUTPUTS_INIT;
+    outputs.relevant = duet_i32_vector(relevant_items.data() + first, rows);
+    outputs.average_precision = vector_of(average_precision);
+    outputs.precision_at_r = vector_of(precision_at_r);
+    outputs.precision_over_cutoffs = vector_of(precision_over_cutoffs);
+    outputs.recall = matrix_of(recall_at, cutoffs);
+    outputs.precision_recall = matrix_of(precision_recall, kCurvePoints);
+    outputs.matching = vector_of(matching_share);
+    outputs.pair_recall = matrix_of(pair_recall_at, cutoffs);
+    size_t bytes = 0;
+    succeed(duet_retrieval_workspace(context, &inputs, &bytes));
+    const Memory scratch(context, bytes);
+    succeed(duet_retrieval_forward(context, &inputs, &outputs, {scratch.get(), bytes}));
+  };
+  const int64_t rows_at_once = std::max<int64_t>(1, kScoresAtOnce / std::max<int64_t>(1, count));
+  for (int64_t first = 0; first < count; first += rows_at_once) {
+    if (between) between();
+    rank_rows(first, std::min(rows_at_once, count - first));
+  }
   const std::vector<int32_t> relevant = relevant_items.read();
   const std::vector<float> ap = average_precision.read(), at_r = precision_at_r.read(),
                            over_cutoffs = precision_over_cutoffs.read(), recall = recall_at.read(),
@@ -131,9 +145,10 @@ double coinciding(const data::Features& rows, const std::vector<int32_t>& groups
 }  // namespace
 
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
-                    const std::vector<int32_t>& labels, const std::vector<int32_t>& groups) {
-  return {rank(context, a, v, labels, groups),
-          rank(context, v, a, labels, groups),
+                    const std::vector<int32_t>& labels, const std::vector<int32_t>& groups,
+                    const std::function<void()>& between) {
+  return {rank(context, a, v, labels, groups, between),
+          rank(context, v, a, labels, groups, between),
           {coinciding(a, groups), coinciding(v, groups)}};
 }
 

@@ -49,4 +49,8 @@ InterruptGuard::~InterruptGuard() {
 
 int InterruptGuard::requested() const { return requested_signal; }
 
+void InterruptGuard::check() const {
+  if (const int number = requested()) throw Interrupted{number};
+}
+
 }  // namespace duet

@@ -8,6 +8,11 @@
 
 namespace duet {
 
+// Thrown where what is under way is given up for a signal of this number.
+struct Interrupted {
+  int number;
+};
+
 // While one lives, the first SIGINT, SIGTERM or SIGHUP is only noted, and so are others within half a second; a later
 // one has its default effect. One that was ignored before stays ignored, as nohup and a shell's background jobs want
 // it. At most one guard at a time.
@@ -20,6 +25,8 @@ class InterruptGuard {
 
   // The number of the signal that came; 0: none.
   int requested() const;
+  // Throws Interrupted where one came: between the parts of what takes long.
+  void check() const;
 
  private:
   std::array<struct sigaction, 3> previous_;

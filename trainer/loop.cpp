@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
@@ -35,15 +36,20 @@ Sides first_rows(const Sides& features, int64_t most) {
   return out;
 }
 
+// When a checkpoint is due, unless the config says: as often as costs at most this share of a run's time, with the last
+// one of the run counted in, and not more often than this.
+constexpr double kCheckpointShare = 0.02, kCheckpointSeconds = 5;
+
 class Loop {
  public:
-  Loop(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory, Progress& progress,
+  Loop(Device& device, Model& model, Preparation& preparation, const RunRecord& record, Progress& progress,
        const InterruptGuard& interrupt, PhaseTimes* times)
       : context_(device.context()),
         model_(model),
         preparation_(preparation),
         config_(model.description().config),
-        run_directory_(run_directory),
+        record_(record),
+        run_directory_(record.directory),
         progress_(progress),
         interrupt_(interrupt),
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
@@ -54,68 +60,111 @@ class Loop {
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;
-    if (run_directory) probe_ = first_rows(preparation.dataset.train.features, kProbeRows);
+    if (run_directory_) probe_ = first_rows(preparation.dataset.train.features, kProbeRows);
+    if (record.resumed) {
+      record.resumed->restore(model.parameters());
+      step_.set_state(record.resumed->training);
+      at_ = record.resumed->loop;
+      state_.step = record.resumed->training.steps;
+    }
+    seconds_before_ = at_.seconds;
   }
 
   TrainingResult run() {
     TrainingResult result;
-    const int64_t epochs = config_.epochs;
-    for (int64_t epoch = 0; epoch < epochs && !done(); ++epoch) {
-      run_epoch(epoch);
-      step_.require_finite();
-      result.interrupted_by = done() ? 0 : interrupt_.requested();
-      const bool last = epoch + 1 == epochs || done();
-      const bool due = last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0);
-      const bool evaluates = due && !result.interrupted_by;
-      // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking
-      // takes longer, and comes after.
-      Sides test;
-      if (evaluates)
-        test = embed(preparation_.dataset.test.features, "test");
-      else if (run_directory_)
-        embed(probe_, "training");
-      if (run_directory_) model_.save(run_directory_->model_path());
-      if (result.interrupted_by) break;
-      if (evaluates) result.evaluation = evaluate_now(test);
-      progress_.epoch_done(state_);
+    if (run_directory_ && !record_.resumed) {
+      save_checkpoint();
+      run_directory_->begin(config_);
+    }
+    try {
+      while (!run_epoch(result.evaluation)) {
+      }
+    } catch (const Interrupted& interrupted) {
+      result.interrupted_by = interrupted.number;
+      end_interrupted();
+    } catch (const NotFinite& error) {
+      progress_.clear();
+      if (!run_directory_) throw;
+      run_directory_->sync_metrics();
+      const CheckpointFolder& checkpoints = run_directory_->checkpoints();
+      throw NotFinite(text(error.what(), "; the checkpoint of step ", checkpoints.last_step().value_or(0),
+                           " is whole (--init ", checkpoints.last_file().string(), " starts a run from it)"));
     }
     progress_.clear();
-    if (run_directory_) run_directory_->finish();
-    result.seconds = seconds_since(start_);
+    if (run_directory_) run_directory_->sync_metrics();
+    result.seconds = seconds();
     result.steps = state_.step;
     return result;
   }
 
  private:
   bool done() const { return state_.step >= last_step_; }
+  double seconds() const { return seconds_before_ + seconds_since(start_); }
 
-  void run_epoch(int64_t epoch) {
+  // What is left of an epoch; whether it was the run's last. Throws Interrupted where a signal came, between two steps
+  // or in the evaluation: at_ says where the run stood.
+  bool run_epoch(Evaluation& evaluation) {
+    run_steps();
+    step_.require_finite();
+    mark();
+    interrupt_.check();
+    const int64_t epoch = at_.epoch;
+    const bool last = epoch + 1 == config_.epochs || done();
+    const bool evaluates =
+        last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0);
+    end_epoch();
+    // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking
+    // takes longer, and comes after.
+    Sides test;
+    if (evaluates)
+      test = embed(preparation_.dataset.test.features, "test");
+    else if (run_directory_)
+      embed(probe_, "training");
+    if (last || checkpoint_due()) save_checkpoint();
+    if (run_directory_) model_.save(run_directory_->model_path());
+    if (evaluates) evaluation = evaluate_now(test);
+    progress_.epoch_done(state_);
+    at_ = {.epoch = epoch + 1};
+    return last;
+  }
+
+  void run_steps() {
     const ProfilerRange range("epoch");
+    const int64_t epoch = at_.epoch, batches = preparation_.sampler->batches();
     preparation_.sampler->start_epoch(static_cast<uint32_t>(epoch));
     step_.start_epoch(epoch);
     state_.epoch = epoch + 1;
-    const int64_t first_step = state_.step;
-    sum_ = {};
-    changes_ = 0;
     // A step is looked at when the next one is on its way, and the last one before anything else is done.
-    for (int64_t batch = 0; batch < preparation_.sampler->batches() && !done() && !interrupt_.requested(); ++batch) {
-      step_.start(preparation_.sampler->batch(batch));
+    while (at_.batch < batches && !done() && !interrupt_.requested()) {
+      step_.start(preparation_.sampler->batch(at_.batch));
+      ++at_.batch;
       ++state_.step;
       if (step_.unfinished() > 1) finish_step();
+      if (at_.batch < batches && checkpoint_due()) {
+        finish_steps();
+        step_.require_finite();
+        embed(probe_, "training");
+        mark();
+        save_checkpoint();
+      }
     }
-    while (step_.unfinished() > 0) finish_step();
-    const Losses sum = sum_;
-    const int64_t steps = changes_;
+    finish_steps();
+  }
+
+  // The mean losses of an epoch, and its line.
+  void end_epoch() {
+    const Losses sum = at_.sum;
+    const int64_t steps = at_.changes;
     for (const LossName& name : kLossNames)
       state_.losses.*name.value = steps > 0 ? sum.*name.value / static_cast<double>(steps) : kNoLoss;
-    state_.elapsed_s = seconds_since(start_);
-    if (!run_directory_ || state_.step == first_step) return;
+    state_.elapsed_s = seconds();
+    if (!run_directory_) return;
     nlohmann::ordered_json line = {{"epoch", state_.epoch},
                                    {"step", state_.step},
                                    {"seconds", state_.elapsed_s},
                                    {"learning_rate", step_.learning_rate()},
-                                   {"ratio", annotated_ratio(config_, epoch)},
-                                   {"rho", distillation_ramp(config_, epoch)}};
+                                   {"ratio", annotated_ratio(config_, at_.epoch)},
+                                   {"rho", distillation_ramp(config_, at_.epoch)}};
     add_losses(line, state_.losses);
     if (step_.has_state()) {
       line["concord"] = step_.concord();
@@ -125,12 +174,16 @@ class Loop {
     run_directory_->add_metrics(line);
   }
 
+  void finish_steps() {
+    while (step_.unfinished() > 0) finish_step();
+  }
+
   void finish_step() {
     const StepResult result = step_.finish();
     const Losses losses = result.changed ? result.losses : kNoLosses;
     if (result.changed) {
-      ++changes_;
-      for (const LossName& name : kLossNames) sum_.*name.value += losses.*name.value;
+      ++at_.changes;
+      for (const LossName& name : kLossNames) at_.sum.*name.value += losses.*name.value;
     }
     if (run_directory_ && config_.log_every_steps > 0 && result.step % config_.log_every_steps == 0) {
       nlohmann::ordered_json line = {{"step", result.step}, {"epoch", state_.epoch}};
@@ -143,19 +196,56 @@ class Loop {
     }
     if (progress_.due()) {
       state_.losses = losses;
-      state_.elapsed_s = seconds_since(start_);
+      state_.elapsed_s = seconds();
       progress_.draw(state_);
     }
+  }
+
+  bool checkpoint_due() const {
+    if (!run_directory_) return false;
+    const int64_t every_steps = config_.checkpoint_every_steps, every_epochs = config_.checkpoint_every_epochs;
+    if (every_steps > 0 || every_epochs > 0)
+      return (every_steps > 0 && state_.step % every_steps == 0) ||
+             (every_epochs > 0 && at_.batch == preparation_.sampler->batches() && (at_.epoch + 1) % every_epochs == 0);
+    return seconds_since(saved_at_) >= kCheckpointSeconds &&
+           saving_seconds_ + 2 * last_saving_seconds_ <= kCheckpointShare * seconds_since(start_);
+  }
+
+  // The run stands here: no step is under way, and what metrics.jsonl holds is of the steps so far.
+  void mark() {
+    at_.seconds = seconds();
+    if (run_directory_) at_.metrics_bytes = run_directory_->metrics_bytes();
+  }
+
+  void save_checkpoint() {
+    if (!run_directory_) return;
+    const Clock::time_point start = Clock::now();
+    run_directory_->sync_metrics();
+    if (at_.metrics_bytes == 0) mark();  // of a run that has not begun
+    run_directory_->checkpoints().save(model_, record_.facts, step_.state(), at_, config_.checkpoints_kept);
+    saved_at_ = Clock::now();
+    last_saving_seconds_ = seconds_since(start);
+    saving_seconds_ += last_saving_seconds_;
+  }
+
+  // The checkpoint first: a model may have no embedding.
+  void end_interrupted() {
+    ending_ = true;
+    progress_.clear();
+    if (!run_directory_) return;
+    save_checkpoint();
+    embed(probe_, "training");
+    model_.save(run_directory_->model_path());
   }
 
   Sides embed(const Sides& features, const char* split) const {
     Sides embeddings;
     try {
       for (size_t side = 0; side < features.size(); ++side)
-        embeddings[side] =
-            model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows);
+        embeddings[side] = model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows,
+                                        between_parts_);
     } catch (const EmbeddingNotFinite& error) {
-      throw std::runtime_error(
+      throw NotFinite(
           text("after step ", state_.step, ": ", split, " split, ", error.what(), "; a lower learning_rate may help"));
     }
     return embeddings;
@@ -164,7 +254,8 @@ class Loop {
   Evaluation evaluate_now(const Sides& embeddings) {
     const ProfilerRange range("evaluation");
     const data::Split& test = preparation_.dataset.test;
-    const Evaluation evaluation = evaluate(context_, embeddings[0], embeddings[1], test.labels, test.groups);
+    const Evaluation evaluation =
+        evaluate(context_, embeddings[0], embeddings[1], test.labels, test.groups, between_parts_);
     state_.last_map = evaluation.mean_map();
     if (run_directory_) {
       nlohmann::ordered_json line = {{"epoch", state_.epoch}, {"step", state_.step}};
@@ -178,23 +269,28 @@ class Loop {
   Model& model_;
   Preparation& preparation_;
   const Config& config_;
+  const RunRecord& record_;
   RunDirectory* run_directory_;
   Progress& progress_;
   const InterruptGuard& interrupt_;
+  std::function<void()> between_parts_ = [this] {
+    if (!ending_) interrupt_.check();
+  };
   int64_t schedule_steps_, last_step_;
   TrainingStep step_;
-  Losses sum_;  // over the epoch's steps that changed something, changes_ of them
-  int64_t changes_ = 0;
+  LoopState at_;
   Sides probe_;
-  Clock::time_point start_ = Clock::now();
+  Clock::time_point start_ = Clock::now(), saved_at_ = start_;
+  double seconds_before_ = 0, saving_seconds_ = 0, last_saving_seconds_ = 0;
+  bool ending_ = false;  // a signal has come, and is being obeyed
   ProgressState state_;
 };
 
 }  // namespace
 
-TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory,
+TrainingResult train(Device& device, Model& model, Preparation& preparation, const RunRecord& record,
                      Progress& progress, const InterruptGuard& interrupt, PhaseTimes* times) {
-  return Loop(device, model, preparation, run_directory, progress, interrupt, times).run();
+  return Loop(device, model, preparation, record, progress, interrupt, times).run();
 }
 
 }  // namespace duet

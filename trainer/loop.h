@@ -14,15 +14,22 @@ namespace duet {
 
 struct TrainingResult {
   Evaluation evaluation;  // of the moving average after the last step; of an interrupted run nothing
-  double seconds = 0;
+  double seconds = 0;     // of a resumed run with those before
   int64_t steps = 0;
   int interrupted_by = 0;  // the signal that ended it early; 0: none
 };
 
-// Trains model, which was made from preparation.description in the memory of device. run_directory: null where nothing
-// is to be written; it has been started.
-// times: null where no phase is timed.
-TrainingResult train(Device& device, Model& model, Preparation& preparation, RunDirectory* run_directory,
+// What a run writes, and what it goes on from.
+struct RunRecord {
+  RunDirectory* directory = nullptr;  // null: nothing is written; of a new run write_start() has been called, of a
+                                      // resumed one go_on()
+  RunFacts facts;
+  const Checkpoint* resumed = nullptr;  // null: a new run
+};
+
+// Trains model, which was made from preparation.description in the memory of device. times: null where no phase is
+// timed.
+TrainingResult train(Device& device, Model& model, Preparation& preparation, const RunRecord& record,
                      Progress& progress, const InterruptGuard& interrupt, PhaseTimes* times = nullptr);
 
 }  // namespace duet

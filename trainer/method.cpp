@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "kernels/core/error.h"
-#include "runtime/finite.h"
 
 namespace duet {
 namespace {
@@ -27,13 +26,6 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& 
   options.decay = static_cast<float>(config.weight_decay);
   options.teacher_momentum = static_cast<float>(config.teacher_momentum);
   return std::make_unique<AdamW>(parameters, options);
-}
-
-Losses losses_of(const float* reported) {
-  Losses losses;
-  for (const LossName& name : kLossNames)
-    for (int64_t part = 0; part < kLossParts; ++part) losses.*name.value += double{*reported++};
-  return losses;
 }
 
 }  // namespace
@@ -234,7 +226,7 @@ TrainingStep::Graph TrainingStep::capture(int64_t rows) {
 }
 
 TrainingState TrainingStep::state() const {
-  return {begun_, counters_.read()[kUpdates], predicted_.read(), concord_.read()[0]};
+  return {begun_, counters_.read()[kUpdates], predicted_.read(), concord_.read()[0], last_.pair_weight, last_rate_};
 }
 
 void TrainingStep::set_state(const TrainingState& state) {
@@ -246,6 +238,9 @@ void TrainingStep::set_state(const TrainingState& state) {
   copy_to_device(context(), counters_.data(), std::span<const int64_t>(counters));
   copy_to_device(context(), predicted_.data(), std::span<const float>(state.frequencies));
   copy_to_device(context(), concord_.data(), std::span<const float>(&state.concord, 1));
+  last_ = {};
+  last_.step = state.steps, last_.concord = double{state.concord}, last_.pair_weight = state.pair_weight;
+  last_rate_ = state.learning_rate;
 }
 
 TrainingStep::GraphShape TrainingStep::graph_shape(int64_t rows) const {
@@ -376,53 +371,6 @@ void TrainingStep::record(int64_t rows) {
   optimizer_->step(context(), mail_value(kLearningRate), {counters_.data() + kUpdates, 1},
                    duet_i32_vector(apply_.data(), 1));
   end_phase("optimizer");
-}
-
-// Names what is not finite, from the weights outward. No step has changed anything since, so the forward pass can be
-// made again: its draws depend on the step's number alone, and its mail is still there. A learning rate can be too high
-// only where it has moved something.
-void TrainingStep::refuse_loss(int64_t step) {
-  const int64_t slot = step % kSlots;
-  const float* const reported = reported_.data() + slot * kMostReported;
-  const std::string start = text("step ", step + 1, ": the loss is ", not_finite_name(reported[kTotal]), ": ");
-  succeed(duet_context_synchronize(context()));
-  const std::string advice = counters_.read()[kUpdates] > 0 ? "; a lower learning_rate may help" : "";
-  const std::string weight = first_not_finite(model_.parameters(), ParameterKind::value);
-  if (!weight.empty()) throw std::runtime_error(start + weight + advice);
-
-  copy_to_device(context(), counters_.data() + kBegun, std::span<const int64_t>(&step, 1));
-  const Forward made = forward(rows_of_[static_cast<size_t>(slot)]);
-  const auto is_finite = [&](const Tensor& tensor) {
-    std::vector<float> values(static_cast<size_t>(tensor.size()));
-    copy_to_host(context(), std::span(values), static_cast<const float*>(tensor.data));
-    return first_not_finite<float>(values.data(), tensor.size()) < 0;
-  };
-  for (const auto& [heads, whose] : {std::pair{&made.student, "student's"}, std::pair{&made.teacher, "teacher's"}})
-    for (const Tensor& output : {heads->a.embeddings, heads->v.embeddings, heads->a.logits, heads->v.logits})
-      if (!is_finite(output)) throw std::runtime_error(text(start, "the ", whose, " outputs are not finite", advice));
-  const Losses parts = losses_of(reported);
-  for (const LossName& name : kLossNames)
-    if (name.value != &Losses::total && !std::isfinite(parts.*name.value))
-      throw std::runtime_error(text(start, name.key, " is ", not_finite_name(parts.*name.value),
-                                    ", though every embedding and logit is finite"));
-  throw std::runtime_error(start +
-                           "the weighted sum of its terms is too large for float32, though each term is finite");
-}
-
-void TrainingStep::require_finite() const {
-  const std::string start = text("after step ", finished_, ": ");
-  for (const ParameterKind kind : {ParameterKind::value, ParameterKind::teacher}) {
-    const std::string weight = first_not_finite(model_.parameters(), kind);
-    if (!weight.empty())
-      throw std::runtime_error(text(start, weight, kind == ParameterKind::teacher ? " in the moving average" : "",
-                                    "; a lower learning_rate may help"));
-  }
-  const std::vector<float> frequencies = predicted_.read();
-  const int64_t at = first_not_finite<float>(frequencies.data(), classes_);
-  if (at >= 0)
-    throw std::runtime_error(text(start, "the running frequency of class ", at, " is ",
-                                  not_finite_name(frequencies[static_cast<size_t>(at)])));
-  if (!std::isfinite(concord())) throw std::runtime_error(text(start, "concord is ", not_finite_name(concord())));
 }
 
 }  // namespace duet

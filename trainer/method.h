@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "data/dataset.h"
@@ -38,11 +40,19 @@ struct StepResult {
   double concord = 0, pair_weight = 0;
 };
 
-// What a run has come to beside its parameters: steps begun, updates made, and the state of METHOD.md 6.4.
+// What a run has come to beside its parameters: steps begun, updates made, the state of METHOD.md 6.4, and, of the last
+// step that changed something, w of 6.10 and the learning rate.
 struct TrainingState {
   int64_t steps = 0, updates = 0;
   std::vector<float> frequencies;
   float concord = 0;
+  double pair_weight = 0, learning_rate = 0;
+};
+
+// A loss, a weight, a state or an embedding of a run became NaN or infinite.
+class NotFinite : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
 };
 
 // A step is a sequence of kernels and nothing else: no number of it is looked at on the host before the step is done.
@@ -68,14 +78,14 @@ class TrainingStep {
   // done here, and an index or a label out of range is thrown here; where it throws, no step is under way.
   void start(std::span<const int64_t> rows);
   int64_t unfinished() const { return begun_ - finished_; }
-  // Waits for the oldest step under way. Throws std::runtime_error, naming the step and what is not finite, where its
-  // loss is not, and Error where an index or a label was out of range; then neither it nor any step after it changed
-  // anything.
+  // Waits for the oldest step under way. Throws NotFinite, naming the step, what is not finite, and rows of train,
+  // where its loss is not, and Error where an index or a label was out of range; then neither it nor any step after it
+  // changed anything.
   StepResult finish();
   // The two together; whether the step changed anything.
   bool run(std::span<const int64_t> rows);
-  // Throws std::runtime_error, naming the step and the first value, where the steps so far left something in the
-  // parameters or in the state of METHOD.md 6.4 that is NaN or infinite. No step is under way.
+  // Throws NotFinite, naming the step and the first value, where the steps so far left something in the parameters or
+  // in the state of METHOD.md 6.4 that is NaN or infinite. No step is under way.
   void require_finite() const;
 
   // Of the graph of a batch of so many rows; nothing where there is none: on the CPU, and before the first such batch.
@@ -84,7 +94,8 @@ class TrainingStep {
   };
   GraphShape graph_shape(int64_t rows) const;
 
-  // No step is under way.
+  // No step is under way. A step after set_state() has the bits of one in the run that state() was taken from, where
+  // the model's values, moments and moving average are that run's too.
   TrainingState state() const;
   void set_state(const TrainingState& state);
 
@@ -168,6 +179,7 @@ class TrainingStep {
   Terms add_up(const Batch& batch, const Heads& student, const Heads& teacher, const Supervision& supervision);
   void decide(const Supervision& supervision, const Terms& terms);
   [[noreturn]] void refuse_loss(int64_t step);
+  std::string rows_words(int64_t slot, const std::vector<int64_t>& places) const;
 
   duet_context* context() const { return device_.step_context(); }
   Tensor mail_value(int64_t number) const { return values_.tensor().row_part(number, 1); }

@@ -32,6 +32,14 @@ inline constexpr int64_t reported_at(Loss loss) { return kLossParts * static_cas
 inline constexpr int64_t kTotal = reported_at(Loss::total);
 enum Reported : int64_t { kConcord = kLossParts * static_cast<int64_t>(kLossNames.size()), kPairWeight, kMostReported };
 
+// The losses that a step has reported.
+inline Losses losses_of(const float* reported) {
+  Losses losses;
+  for (const LossName& name : kLossNames)
+    for (int64_t part = 0; part < kLossParts; ++part) losses.*name.value += double{*reported++};
+  return losses;
+}
+
 inline duet_matrix matrix_of(int64_t* data, int64_t rows, int64_t columns) {
   return {data, rows, columns, columns, DUET_DTYPE_I64};
 }

@@ -12,7 +12,6 @@
 
 #include "runtime/finite.h"
 #include "runtime/printable.h"
-#include "runtime/safetensors.h"
 #include "trainer/format.h"
 #include "trainer/usage_error.h"
 
@@ -159,7 +158,15 @@ Model::Model(ModelDescription description, duet_context* context)
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
 }
 
-void Model::save(const std::filesystem::path& path) const {
+void Model::save(const std::filesystem::path& path) const { write(path, {}, {}, Values::finite); }
+
+Checksum Model::save_with(const std::filesystem::path& path, std::span<const NamedArray> more,
+                          const Metadata& more_metadata) const {
+  return write(path, more, more_metadata, Values::any);
+}
+
+Checksum Model::write(const std::filesystem::path& path, std::span<const NamedArray> more,
+                      const Metadata& more_metadata, Values finite) const {
   // Values of eight bytes first: they and those of four then lie at multiples of their size.
   std::vector<NamedArray> arrays = {
       {"class_values", DUET_DTYPE_I64, {description_.classes()}, description_.class_values.data()}};
@@ -178,7 +185,11 @@ void Model::save(const std::filesystem::path& path) const {
   }
   const std::vector<float> values = parameters_.read(ParameterKind::teacher);
   std::ranges::move(named_arrays(parameters_, values), std::back_inserter(arrays));
-  write_safetensors(path, arrays, metadata);
+  arrays.insert(arrays.end(), more.begin(), more.end());
+  std::ranges::stable_partition(
+      arrays, [](const NamedArray& array) { return array.dtype == DUET_DTYPE_I64 || array.dtype == DUET_DTYPE_F64; });
+  metadata.insert(more_metadata.begin(), more_metadata.end());
+  return write_safetensors(path, arrays, metadata, finite);
 }
 
 std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_context* context) {
@@ -225,11 +236,12 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
 }
 
 data::Features Model::embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
-                            int64_t first_row) const {
+                            const std::function<void()>& between, int64_t first_row) const {
   data::Features embeddings(features.rows, description_.config.embedding_dim);
   Tape tape(context);
   const NoGradient no_gradient(tape);
   for (int64_t first = 0; first < features.rows; first += block_rows) {
+    if (between) between();
     tape.reset();
     const int64_t rows = std::min(block_rows, features.rows - first);
     const Tensor x = tape.make(rows, features.columns);

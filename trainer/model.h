@@ -21,14 +21,17 @@
 
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "data/dataset.h"
 #include "runtime/module.h"
+#include "runtime/safetensors.h"
 #include "trainer/config.h"
 
 namespace duet {
@@ -66,6 +69,10 @@ class Model {
   // Under a temporary name, synced, renamed: whoever reads path sees a whole model. Refuses to write a number that is
   // NaN or infinite.
   void save(const std::filesystem::path& path) const;
+  // The same with more in it, under names that no part of a model has; whoever loads it takes the model alone. Numbers
+  // may be NaN or infinite: the caller has looked at the model's.
+  Checksum save_with(const std::filesystem::path& path, std::span<const NamedArray> more,
+                     const Metadata& more_metadata) const;
 
   const ModelDescription& description() const { return description_; }
   ParameterStore& parameters() { return parameters_; }
@@ -77,12 +84,15 @@ class Model {
   const std::optional<int64_t>& learned_bias() const { return learned_bias_; }
 
   // The teacher's embeddings of preprocessed features, block_rows at a time, on the context's device and back. Throws
-  // EmbeddingNotFinite, naming modality and row, where one is not finite.
-  // first_row: what its first row is called then.
+  // EmbeddingNotFinite, naming modality and row, where one is not finite. between: called before each block; what it
+  // throws ends the call. first_row: what the first row is called then.
   data::Features embed(duet_context* context, int modality, const data::Features& features, int64_t block_rows,
-                       int64_t first_row = 0) const;
+                       const std::function<void()>& between = {}, int64_t first_row = 0) const;
 
  private:
+  Checksum write(const std::filesystem::path& path, std::span<const NamedArray> more, const Metadata& more_metadata,
+                 Values values) const;
+
   ModelDescription description_;
   ParameterStore parameters_;
   EncoderPair encoders_;

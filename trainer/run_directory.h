@@ -1,11 +1,13 @@
 // The folder of one run:
-//   config.json         the resolved config: every key with its value; `duet train --config` takes it back
 //   machine.json        what the run ran on: version, SIMD target, device, and its threads or precision
 //   evidence.json       what the training split tells of labels and pairs (METHOD.md 6.9); of psd with pair_evidence
 //   and
 //                       a pair_weight above 0
 //   metrics.jsonl       the format's number, then a line per epoch, per evaluation and, with log_every_steps, per such
-//                       step
+//                       step; locked while a process trains here
+//   checkpoints/        what the run needs to go on (trainer/checkpoint.h)
+//   config.json         the resolved config: every key with its value; `duet train --config` takes it back. Written
+//                       last: with it the run has begun
 //   profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 // Every file says its format (trainer/format.h).
@@ -13,45 +15,61 @@
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 
+#include "trainer/checkpoint.h"
 #include "trainer/config.h"
 
 namespace duet {
 
-inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char *kModelFile = "model.safetensors", *kConfigFile = "config.json";
 
 class RunDirectory {
  public:
-  // Takes path, which must be, or can be made, an empty folder that can be written to; of several runs that want it at
-  // once one gets it. Throws UsageError, Error(DUET_STATUS_IO_ERROR) where the disk is full; a folder that it made is
-  // gone then.
-  explicit RunDirectory(const std::filesystem::path& path);
-  // What was not started leaves nothing behind.
+  // created: takes path, which must be, or can be made, a folder that can be written to and is empty but for what a run
+  // left that ended before it began. resumed: takes the folder of a run that has begun, and changes nothing in it. Of
+  // several processes that want a folder at once one gets it; on a file system without locks a resumed run cannot tell.
+  // Throws UsageError, Error(DUET_STATUS_IO_ERROR) where the disk is full; a folder that it made is gone then.
+  enum class Mode { created, resumed };
+  explicit RunDirectory(const std::filesystem::path& path, Mode mode = Mode::created);
+  // What has not begun leaves nothing behind.
   ~RunDirectory();
   RunDirectory(const RunDirectory&) = delete;
   RunDirectory& operator=(const RunDirectory&) = delete;
 
   // The calls below throw Error(DUET_STATUS_IO_ERROR), naming the file, where the system refuses.
-  // evidence: null where there is none.
-  void write_start(const Config& resolved, const nlohmann::ordered_json& machine,
-                   const nlohmann::ordered_json& evidence);
+  // Of a run that is created: all but what follows. evidence: null where there is none.
+  void write_start(const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence);
+  // The run has begun: its first checkpoint is there.
+  void begin(const Config& resolved);
+  // Of a run that is resumed: what a process that died left half-written goes, and so do the lines of metrics.jsonl
+  // behind its first metrics_bytes. Returns a line where there are fewer, else "".
+  std::string go_on(const Config& resolved, const nlohmann::ordered_json& machine, int64_t metrics_bytes);
   // profile.json, of a run with --profile.
   void write_profile(const nlohmann::ordered_json& profile) const;
   // One line, on the disk's way at once, so that it can be followed; a line that does not fit on the disk is taken
   // back.
   void add_metrics(const nlohmann::ordered_json& line);
-  // The metrics are complete: brings them to the disk.
-  void finish();
+  // Brings the metrics so far to the disk.
+  void sync_metrics() const;
+  int64_t metrics_bytes() const;
   std::filesystem::path model_path() const { return path_ / kModelFile; }
   const std::filesystem::path& path() const { return path_; }
+  CheckpointFolder& checkpoints() { return checkpoints_; }
 
  private:
+  void create();
+  // Opens metrics.jsonl and locks it; false: another process has.
+  bool take(int flags);
+  // What a process that died here had not given its name yet.
+  void remove_parts() const;
   void write(const char* name, const nlohmann::ordered_json& content, int64_t format) const;
   std::filesystem::path metrics_path() const { return path_ / "metrics.jsonl"; }
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
-  bool made_ = false, started_ = false;
+  CheckpointFolder checkpoints_;
+  bool made_ = false, begun_ = false;
   int metrics_ = -1;
 };
 

@@ -93,7 +93,7 @@ data::Features embed(const Model& model, duet_context* context, const Side& side
   for (int64_t done = 0; done < rows; done += block) {
     const int64_t count = std::min(block, rows - done);
     const data::Features scaled = reading_input([&] { return inputs.apply(*side.features, first + done, count); });
-    const data::Features made = model.embed(context, side.modality, scaled, block, first + done);
+    const data::Features made = model.embed(context, side.modality, scaled, block, {}, first + done);
     std::ranges::copy(made.values, out.row(done));
   }
   return out;

@@ -307,3 +307,20 @@ TEST_CASE(
   CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
   CHECK(json_lines(name + "/metrics.jsonl").size() >= 2);
 }
+
+TEST_CASE("a run on the emulated device goes on with the bits of one that did not stop, and not on another device") {
+  const TemporaryFolder folder;
+  const std::string data = folder / "data", whole = folder / "whole", part = folder / "part";
+  write_small_set(data);
+  const std::vector<std::string> few = {"--device", "emulated", "--epochs", "2", "--set", "learn_temperature=true"};
+  REQUIRE(run(kEmulated, train(data, whole, few)).code == 0);
+  std::vector<std::string> stopped = few;
+  stopped.insert(stopped.end(), {"--steps", "3"});
+  REQUIRE(run(kEmulated, train(data, part, stopped)).code == 0);
+  const Outcome other = run(kPlain, {"train", "--resume", part, "--steps", "0"});
+  check_ended(other, 2, "device: the run has \"emulator\", here it is \"cpu\"");
+  const Outcome resumed = run(kEmulated, {"train", "--resume", part, "--steps", "0", "--device", "emulated"});
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(read_text(part + "/model.safetensors") == read_text(whole + "/model.safetensors"));
+}

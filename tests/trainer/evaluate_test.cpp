@@ -9,6 +9,7 @@
 #include "data/npy.h"
 #include "runtime/device.h"
 #include "tests/trainer/program.h"
+#include "trainer/interrupt.h"
 #include "trainer/report.h"
 
 using namespace duet;
@@ -115,4 +116,16 @@ TEST_CASE("train and eval say that embeddings coincide") {
   const nlohmann::json evaluation = nlohmann::json::parse(measured.out);
   CHECK(evaluation["coinciding"]["v"] == 1);
   CHECK(evaluation["map_over_cutoffs"]["mean"].is_number());
+}
+
+TEST_CASE("what is called between the parts of an evaluation may end it") {
+  const Device device({.threads = 1});
+  const data::Features rows(30, 3);
+  const std::vector<int32_t> labels(30);
+  int calls = 0;
+  const auto second_ends = [&] {
+    if (++calls == 2) throw Interrupted{SIGTERM};
+  };
+  CHECK_THROWS_AS(evaluate(device.context(), rows, rows, labels, {}, second_ends), Interrupted);
+  CHECK(calls == 2);
 }

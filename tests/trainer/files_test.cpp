@@ -173,7 +173,8 @@ TEST_CASE("a run that diverges keeps its metrics and its config, names what dive
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const std::set<std::string> without_model = {"config.json", "evidence.json", "machine.json", "metrics.jsonl"};
+  const std::set<std::string> without_model = {"checkpoints", "config.json", "evidence.json", "machine.json",
+                                               "metrics.jsonl"};
   check_ended(run_program(train(data, run, {"--steps", "1", "--set", "learning_rate=1e38", "--log-every", "1"})), 1,
               "after step 1: encoder_a.layer0.weight: element 0 is ");
   CHECK(names_in(run) == without_model);
@@ -190,6 +191,8 @@ TEST_CASE("a run that diverges keeps its metrics and its config, names what dive
   for (const std::string setting : {"margin=1e38", "margin=3e38"}) {
     const Outcome infinite = run_program(train(data, run, {"--set", setting}));
     check_ended(infinite, 1, "step 1: the loss is inf: loss_cross is inf, though every embedding and logit is finite");
+    check_ended(infinite, 1, "; the batch has rows ");
+    check_ended(infinite, 1, " more of the training split; the checkpoint of step 0 is whole (--init ");
     CHECK(infinite.err.find("learning_rate") == std::string::npos);
     fs::remove_all(run);
   }
@@ -199,7 +202,8 @@ TEST_CASE("weights that are finite and overflow are not saved, and the model of 
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const std::set<std::string> without_model = {"config.json", "evidence.json", "machine.json", "metrics.jsonl"};
+  const std::set<std::string> without_model = {"checkpoints", "config.json", "evidence.json", "machine.json",
+                                               "metrics.jsonl"};
   std::set<std::string> with_model = without_model;
   with_model.insert("model.safetensors");
   const auto ended = [&](const std::vector<std::string>& settings, const std::string& words) {
@@ -287,20 +291,17 @@ TEST_CASE("a full disk ends a run with one line, and nothing is half-written") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  // config.json has about 1,500 bytes, the model about 10,000.
-  check_ended(run_program(train(data, run), {.largest_file = 700}), 1,
-              run + "/config.json: cannot be written (File too large)");
+  // machine.json and evidence.json have about 300 bytes, the model about 10,000, a checkpoint four times that.
+  const std::string first = run + "/checkpoints/step-0.safetensors: cannot be written (File too large)";
+  check_ended(run_program(train(data, run), {.largest_file = 700}), 1, first);
   CHECK_FALSE(fs::exists(run));
   fs::create_directory(run);
-  check_ended(run_program(train(data, run), {.largest_file = 700}), 1, run + "/config.json: cannot be written");
+  check_ended(run_program(train(data, run), {.largest_file = 5000}), 1, first);
   CHECK(names_in(run).empty());
-  check_ended(run_program(train(data, run), {.largest_file = 5000}), 1, run + "/model.safetensors: cannot be written");
-  CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl"});
-  fs::remove_all(run);
   check_ended(run_program(train(data, run,
                                 {"--set", "log_every_steps=1", "--set", "epochs=40", "--set", "hidden_units=", "--set",
                                  "embedding_dim=1"}),
-                          {.largest_file = 6000}),
+                          {.largest_file = 12000}),
               1, run + "/metrics.jsonl: cannot be written");
   const std::string metrics = read_text(run + "/metrics.jsonl");
   CHECK(metrics.size() > 4000);
@@ -339,8 +340,8 @@ TEST_CASE("of two runs that want one folder at once one gets it") {
       if (outcomes[0].code != 0) std::swap(outcomes[0], outcomes[1]);
       CHECK(outcomes[0].code == 0);
       check_ended(outcomes[1], 2, run + ": the run directory is not empty");
-      CHECK(names_in(run) == std::set<std::string>{"config.json", "evidence.json", "machine.json", "metrics.jsonl",
-                                                   "model.safetensors"});
+      CHECK(names_in(run) == std::set<std::string>{"checkpoints", "config.json", "evidence.json", "machine.json",
+                                                   "metrics.jsonl", "model.safetensors"});
     }
 }
 
@@ -354,6 +355,7 @@ TEST_CASE("every file says its format, and a newer one is refused by name") {
   CHECK(json::parse(read_text(made.run + "/machine.json"))["format"] == 1);
   CHECK(json::parse(read_text(made.run + "/evidence.json"))["format"] == 1);
   CHECK(json::parse(first_line("metrics.jsonl"))["format"] == 1);
+  CHECK(json::parse(read_text(made.run + "/checkpoints/step-8.json"))["format"] == 1);
   const std::string model = made.run + "/model.safetensors";
   CHECK(SafetensorsFile(model).metadata().at("format") == "1");
 

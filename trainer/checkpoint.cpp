@@ -1,0 +1,226 @@
+#include "trainer/checkpoint.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <iterator>
+#include <utility>
+
+#include "kernels/core/error.h"
+#include "runtime/files/atomic_file.h"
+#include "runtime/files/checksum.h"
+#include "runtime/files/file_bytes.h"
+#include "runtime/json_text.h"
+#include "trainer/format.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char *kTensors = ".safetensors", *kManifest = ".json", *kRun = "run";
+constexpr std::array<std::pair<ParameterKind, const char*>, 3> kKinds = {
+    {{ParameterKind::value, "student."},
+     {ParameterKind::first_moment, "first_moment."},
+     {ParameterKind::second_moment, "second_moment."}}};
+constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
+
+// A file of ours that is not as it was written. One line without the file's name.
+class Damage : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// "step-12.json": 12; other names: none.
+std::optional<int64_t> step_of(const std::string& name, const std::string& ending) {
+  constexpr std::string_view kStart = "step-";
+  if (!name.starts_with(kStart) || !name.ends_with(ending) || name.size() < kStart.size() + ending.size())
+    return std::nullopt;
+  int64_t step = 0;
+  const char *const begin = name.data() + kStart.size(), *const end = name.data() + name.size() - ending.size();
+  const auto [stop, error] = std::from_chars(begin, end, step);
+  if (error != std::errc() || stop != end || step < 0) return std::nullopt;
+  return step;
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code refused;
+  fs::directory_iterator entry(folder, refused), end;
+  for (; !refused && entry != end; entry.increment(refused)) names.push_back(entry->path().filename().string());
+  return names;
+}
+
+nlohmann::json read_json_file(const fs::path& path) {
+  const FileBytes file(path);
+  return read_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+}
+
+}  // namespace
+
+void Checkpoint::restore(ParameterStore& parameters) const {
+  read_parameters(file, parameters, ParameterKind::teacher);
+  for (const auto& [kind, prefix] : kKinds) read_parameters(file, parameters, kind, prefix);
+}
+
+fs::path CheckpointFolder::path_of(int64_t step, const char* ending) const {
+  return path_ / text("step-", step, ending);
+}
+
+fs::path CheckpointFolder::last_file() const { return last_ ? path_of(*last_, kTensors) : fs::path(); }
+
+std::vector<int64_t> CheckpointFolder::steps() const {
+  std::vector<int64_t> steps;
+  for (const std::string& name : names_in(path_))
+    if (const auto step = step_of(name, kManifest)) steps.push_back(*step);
+  std::ranges::sort(steps);
+  return steps;
+}
+
+std::optional<Checkpoint> CheckpointFolder::newest(std::vector<std::string>& notes) {
+  const std::vector<int64_t> all = steps();
+  for (auto step = all.rbegin(); step != all.rend(); ++step) {
+    const std::string name = path_of(*step, kManifest).string();
+    const auto left_out = [&](const std::string& reason) {
+      notes.push_back(text(name, ": left out: ", reason));
+      usage_require(std::next(step) != all.rend(), name, ": ", reason, "; there is no older checkpoint",
+                    notes.size() > 1 ? ", and newer ones are damaged too" : "");
+    };
+    try {
+      Checkpoint found = read(*step);
+      last_ = *step;
+      return found;
+    } catch (const Damage& damage) {
+      left_out(damage.what());
+    } catch (const JsonError& error) {
+      left_out(error.with_key());
+    } catch (const nlohmann::json::exception& error) {
+      left_out(text("a value of another type (", error.what(), ")"));
+    } catch (const Error& error) {  // of the system, or a file that is none of this format
+      left_out(error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+Checkpoint CheckpointFolder::read(int64_t step) const {
+  const fs::path manifest_path = path_of(step, kManifest), path = path_of(step, kTensors);
+  const auto demand = [](bool condition, const auto&... parts) {
+    if (!condition) throw Damage(text(parts...));
+  };
+  const nlohmann::json manifest = read_json_file(manifest_path);
+  demand(manifest.is_object() && manifest.contains(kFormatKey), "it is no manifest");
+  require_known_format(manifest[kFormatKey], kCheckpointFormat, manifest_path.string());
+  demand(manifest.at("file").get<std::string>() == path.filename().string(), "it names another file");
+  const auto bytes = manifest.at("bytes").get<int64_t>();
+  std::error_code refused;
+  const auto size = static_cast<int64_t>(fs::file_size(path, refused));
+  demand(!refused, path.filename().string(), ": ", refused.message());
+  demand(size == bytes, path.filename().string(), " has ", size, " bytes of ", bytes);
+  demand(checksum_text(file_checksum(path).value()) == manifest.at("xxh64").get<std::string>(),
+         path.filename().string(), ": its checksum is wrong, so it is not as it was written");
+
+  Checkpoint out{path, SafetensorsFile(path), {}, {}, {}, {}};
+  const Metadata& metadata = out.file.metadata();
+  demand(metadata.contains(kRun) && metadata.contains("config"), path.filename().string(), " is no checkpoint");
+  set_from_json(out.config, read_json(metadata.at("config")), path.string());
+  const nlohmann::ordered_json run = read_json(metadata.at(kRun));
+  out.facts = {run.at("machine"), run.at("data")};
+  out.training.steps = run.at("step").get<int64_t>();
+  out.training.updates = run.at("updates").get<int64_t>();
+  out.loop.epoch = run.at("epoch").get<int64_t>();
+  out.loop.batch = run.at("batch").get<int64_t>();
+  out.loop.changes = run.at("changes").get<int64_t>();
+  out.loop.seconds = run.at("seconds").get<double>();
+  out.loop.metrics_bytes = run.at("metrics_bytes").get<int64_t>();
+  demand(out.training.steps == step, "it is of step ", out.training.steps);
+
+  const NamedArray* const frequencies = out.file.find("run.class_frequencies");
+  demand(frequencies != nullptr, path.filename().string(), " is no checkpoint");
+  out.training.frequencies.resize(static_cast<size_t>(frequencies->size()));
+  out.file.read(frequencies->name, DUET_DTYPE_F32, frequencies->shape, out.training.frequencies.data());
+  out.file.read("run.concord", DUET_DTYPE_F32, {1}, &out.training.concord);
+  std::array<double, 2> rates{};
+  out.file.read("run.rates", DUET_DTYPE_F64, {2}, rates.data());
+  out.training.pair_weight = rates[0], out.training.learning_rate = rates[1];
+  std::array<double, kLossNames.size()> losses{};
+  out.file.read("run.losses", DUET_DTYPE_F64, {kLossCount}, losses.data());
+  for (size_t k = 0; k < losses.size(); ++k) out.loop.sum.*kLossNames[k].value = losses[k];
+  return out;
+}
+
+void CheckpointFolder::save(const Model& model, const RunFacts& facts, const TrainingState& training,
+                            const LoopState& loop, int64_t kept) {
+  // One of this step may be there: a process that was killed may not have come to removing others.
+  if (last_ != training.steps) write(model, facts, training, loop);
+  remove_parts();
+  const std::vector<int64_t> all = steps();
+  for (size_t k = 0; k + static_cast<size_t>(kept) < all.size(); ++k) remove(all[k]);
+}
+
+void CheckpointFolder::write(const Model& model, const RunFacts& facts, const TrainingState& training,
+                             const LoopState& loop) {
+  const int64_t step = training.steps;
+  std::error_code error;
+  fs::create_directory(path_, error);
+  if (error) throw FileError(text(path_.string(), ": cannot be made (", error.message(), ")"), error.value());
+  remove_parts();
+  // Of steps that this run has not come to: it went on from an older checkpoint.
+  for (const int64_t other : steps())
+    if (!last_ || other > *last_) remove(other);
+
+  // ordered_json writes a double with as many digits as tell it from every other.
+  const nlohmann::ordered_json run = {{"step", step},
+                                      {"updates", training.updates},
+                                      {"epoch", loop.epoch},
+                                      {"batch", loop.batch},
+                                      {"changes", loop.changes},
+                                      {"seconds", loop.seconds},
+                                      {"metrics_bytes", loop.metrics_bytes},
+                                      {"machine", facts.machine},
+                                      {"data", facts.data}};
+  const std::array<double, 2> rates = {training.pair_weight, training.learning_rate};
+  std::array<double, kLossNames.size()> losses{};
+  for (size_t k = 0; k < losses.size(); ++k) losses[k] = loop.sum.*kLossNames[k].value;
+  std::vector<NamedArray> arrays = {
+      {"run.losses", DUET_DTYPE_F64, {kLossCount}, losses.data()},
+      {"run.rates", DUET_DTYPE_F64, {2}, rates.data()},
+      {"run.class_frequencies", DUET_DTYPE_F32, {std::ssize(training.frequencies)}, training.frequencies.data()},
+      {"run.concord", DUET_DTYPE_F32, {1}, &training.concord}};
+  std::array<std::vector<float>, kKinds.size()> values;
+  for (size_t k = 0; k < kKinds.size(); ++k) {
+    values[k] = model.parameters().read(kKinds[k].first);
+    std::ranges::move(named_arrays(model.parameters(), values[k], kKinds[k].second), std::back_inserter(arrays));
+  }
+  const fs::path path = path_of(step, kTensors);
+  const Checksum written = model.save_with(path, arrays, {{kRun, run.dump()}});
+  const nlohmann::ordered_json manifest = {{kFormatKey, kCheckpointFormat},
+                                           {"file", path.filename().string()},
+                                           {"bytes", written.bytes()},
+                                           {"xxh64", checksum_text(written.value())}};
+  const std::string words = manifest.dump(2) + '\n';
+  AtomicFile file(path_of(step, kManifest));
+  file.write(words.data(), words.size());
+  file.commit();
+  last_ = step;
+}
+
+// The manifest first: without it the other file is nothing. What cannot be removed is in nobody's way.
+void CheckpointFolder::remove(int64_t step) const {
+  std::error_code ignored;
+  fs::remove(path_of(step, kManifest), ignored);
+  fs::remove(path_of(step, kTensors), ignored);
+}
+
+// The process that writes here is this one alone.
+void CheckpointFolder::remove_parts() const {
+  std::error_code ignored;
+  for (const std::string& name : names_in(path_)) {
+    const auto step = step_of(name, kTensors);
+    const bool alone = step && !fs::exists(path_of(*step, kManifest), ignored);
+    if (alone || (name.starts_with("step-") && name.ends_with(".part"))) fs::remove(path_ / name, ignored);
+  }
+}
+
+}  // namespace duet
