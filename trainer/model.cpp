@@ -186,8 +186,9 @@ Checksum Model::write(const std::filesystem::path& path, std::span<const NamedAr
   const std::vector<float> values = parameters_.read(ParameterKind::teacher);
   std::ranges::move(named_arrays(parameters_, values), std::back_inserter(arrays));
   arrays.insert(arrays.end(), more.begin(), more.end());
-  std::ranges::stable_partition(
-      arrays, [](const NamedArray& array) { return array.dtype == DUET_DTYPE_I64 || array.dtype == DUET_DTYPE_F64; });
+  std::stable_partition(arrays.begin(), arrays.end(), [](const NamedArray& array) {
+    return array.dtype == DUET_DTYPE_I64 || array.dtype == DUET_DTYPE_F64;
+  });
   metadata.insert(more_metadata.begin(), more_metadata.end());
   return write_safetensors(path, arrays, metadata, finite);
 }

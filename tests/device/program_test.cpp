@@ -240,7 +240,7 @@ TEST_CASE("a signal during a run on the emulator reads the steps under way, save
   const std::string told = last_line(outcome.err);
   REQUIRE(told.find(words) == 0);
   const int64_t step = std::stoll(told.substr(words.size()));
-  CHECK(told == words + std::to_string(step) + ": the model is in " + name + "/model.safetensors");
+  CHECK(told == words + std::to_string(step) + ": duet train --resume " + name + " goes on");
   // Every step that was put on its way is in the metrics.
   int64_t last = 0;
   for (const json& line : json_lines(name + "/metrics.jsonl"))
@@ -250,7 +250,7 @@ TEST_CASE("a signal during a run on the emulator reads the steps under way, save
     }
   CHECK(last == step);
   CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
-  CHECK(std::distance(fs::directory_iterator(name), fs::directory_iterator()) == 4);  // no temporary file is left
+  CHECK(std::distance(fs::directory_iterator(name), fs::directory_iterator()) == 5);  // no temporary file is left
 }
 
 TEST_CASE("a run that diverges on the emulator ends with one line, and the model of the epoch before stays") {
