@@ -184,17 +184,21 @@ void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs,
                    uint64_t* keys = own.best;
                    int64_t size = 0;
                    uint64_t limit = UINT64_MAX;  // keys from here on are behind the best seen
-                   for (int64_t j = 0; j < scratch.m; ++j) {
-                     const uint64_t key = rank_key(row[j], j);
-                     if (key >= limit || j == left_out) continue;
-                     if (size == kept) {
-                       std::nth_element(keys, keys + best - 1, keys + size);
-                       limit = keys[best - 1];
-                       size = best;
+                   const auto gather = [&](int64_t first, int64_t end) {
+                     for (int64_t j = first; j < end; ++j) {
+                       const uint64_t key = rank_key(row[j], j);
                        if (key >= limit) continue;
+                       if (size == kept) {
+                         std::nth_element(keys, keys + best - 1, keys + size);
+                         limit = keys[best - 1];
+                         size = best;
+                         if (key >= limit) continue;
+                       }
+                       keys[size++] = key;
                      }
-                     keys[size++] = key;
-                   }
+                   };
+                   gather(0, left_out < 0 ? scratch.m : left_out);
+                   if (left_out >= 0) gather(left_out + 1, scratch.m);
                    if (size > best) std::nth_element(keys, keys + best - 1, keys + size);
                    std::sort(keys, keys + best);
                    for (int64_t k = 0; k < indices.columns; ++k) {
