@@ -18,7 +18,7 @@ struct Scratch {
         gradients(workspace, in.score, n, m, in.a.columns, sweep.block_rows(), sweep.block_columns()),
         sums(workspace, context, sweep, n, m),
         own(workspace, n, m),
-        pull(workspace, context, sweep, n, m),
+        softmax(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
         dots(workspace, context, sweep, 1),
         rows(workspace.take<ProbabilityRow>(n)) {}
@@ -36,7 +36,7 @@ struct Scratch {
   DistanceGradients gradients;
   SoftmaxSweep sums;
   OwnScores own;
-  SoftmaxPull pull;
+  SoftmaxBackward softmax;
   ScoreGradient gradient;
   ThreadTiles dots;
   ProbabilityRow* rows;  // n
@@ -169,15 +169,15 @@ void alignment_backward(const duet_context& context, const AlignmentInputs& inpu
   if (!grad_lse_row && !grad_lse_column) return;
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs);
-  scratch.pull.begin(bool(grad_lse_row), bool(grad_lse_column));
+  scratch.softmax.begin(bool(grad_lse_row), bool(grad_lse_column));
   if (grad_lse_row)
-    for (int64_t i = 0; i < scratch.n; ++i) scratch.pull.set_row(i, lse_row[i], grad_lse_row[i]);
+    for (int64_t i = 0; i < scratch.n; ++i) scratch.softmax.set_row(i, lse_row[i], grad_lse_row[i]);
   if (grad_lse_column)
-    for (int64_t j = 0; j < scratch.m; ++j) scratch.pull.set_column(j, lse_column[j], grad_lse_column[j]);
+    for (int64_t j = 0; j < scratch.m; ++j) scratch.softmax.set_column(j, lse_column[j], grad_lse_column[j]);
   const float scale = signed_scale(inputs);
   backward(context, inputs, gradients, scratch,
            [&](const Tile& tile, int thread, Matrix<const float> dots, Matrix<float> gradient) {
-             scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+             scratch.softmax.add(tile, thread, dots, scale, Accumulate::no, gradient);
            });
 }
 
@@ -187,13 +187,13 @@ void alignment_probabilities(const duet_context& context, const AlignmentInputs&
   Scratch scratch(pieces, context, inputs);
   const float scale = signed_scale(inputs);
   scratch.tiles.prepare(context, inputs.a, inputs.v);
-  scratch.pull.begin(true, false);
-  for (int64_t i = 0; i < scratch.n; ++i) scratch.pull.set_row(i, lse_row[i], 1);
+  scratch.softmax.begin(true, false);
+  for (int64_t i = 0; i < scratch.n; ++i) scratch.softmax.set_row(i, lse_row[i], 1);
   scratch.sweep.run(
       context,
       [&](const Tile& tile, int thread) {
         const Matrix<float> p = scratch.fill(tile, thread);
-        scratch.pull.add(tile, thread, p, scale, Accumulate::no, p);
+        scratch.softmax.add(tile, thread, p, scale, Accumulate::no, p);
         clear_own(own_pairs_of(inputs), tile, p);
         for (int64_t r = 0; r < tile.rows; ++r)
           std::memcpy(probabilities.row(tile.first_row + r) + tile.first_column, p.row(r),

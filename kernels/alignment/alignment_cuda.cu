@@ -101,7 +101,7 @@ __device__ __forceinline__ SoftmaxWeight softmax_weight(Vector<const float> lse,
   const float w = inside && weight.data ? __ldg(weight.data + i) : 0;
   if (w == 0) return {};
   const float log_sum = __ldg(lse.data + i);
-  return {kLog2E * log_sum, taking_part(w, log_sum)};
+  return {kLog2E * log_sum, checked_weight(w, log_sum)};
 }
 
 // The tile's row that forms an excluded own pair with a column; -1: none.
@@ -194,7 +194,7 @@ struct Probabilities {
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) {
       const float lse = T::row(r) < place.rows ? __ldg(lse_row.data + place.first_row + T::row(r)) : 0,
-                  one = taking_part(1, lse);
+                  one = checked_weight(1, lse);
       DUET_UNROLL
       for (int c = 0; c < T::kThreadColumns; ++c)
         values(r, c) = one * ptx::exp2(fminf(fmaf(factor, values(r, c), -kLog2E * lse), 0));

@@ -20,7 +20,7 @@ struct Scratch {
         sums(workspace, context, sweep, n, m),
         own(workspace, n, m),
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0, in.has_groups() && !sigmoid(in)),
-        pull(workspace, context, sweep, n, m),
+        softmax(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
         products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
         scores(workspace, sweep, in.v.columns),
@@ -76,7 +76,7 @@ struct Scratch {
   SoftmaxSweep sums;
   OwnScores own;
   TargetSweep target;
-  SoftmaxPull pull;
+  SoftmaxBackward softmax;
   ScoreGradient gradient;
   BlockGradients products;
   BlockScores scores;
@@ -133,7 +133,7 @@ struct SoftmaxBackward {
   void pack(const Block& block) { scratch.pack(context, block); }
   double form(const Tile& tile, int thread, Matrix<float> gradient) {
     const Matrix<float> dots = scratch.fill(tile, thread);
-    scratch.pull.add(tile, thread, dots, scale, Accumulate::no, gradient);
+    scratch.softmax.add(tile, thread, dots, scale, Accumulate::no, gradient);
     scratch.target.subtract(tile, thread, gradient);
     const auto confident = [](const float* statistics) { return statistics[kLogOdds] > 0; };
     for_each_own_pair(scratch.agreement(), tile, [&](int64_t r, int64_t c) {
@@ -144,8 +144,8 @@ struct SoftmaxBackward {
       const int64_t i = tile.first_row + r, j = tile.first_column + c;
       const float *row = row_statistics.row(i), *column = column_statistics.row(j);
       if (!confident(row) && !confident(column)) return;
-      const double sum =
-          own_pull(row, weight_of(row, out.row_weight, i)) + own_pull(column, weight_of(column, out.column_weight, j));
+      const double sum = own_score_gradient(row, weight_of(row, out.row_weight, i)) +
+                         own_score_gradient(column, weight_of(column, out.column_weight, j));
       gradient.row(r)[c] = static_cast<float>(sum);
     });
     return scale_gradient(dots, scale, gradient);
@@ -157,19 +157,19 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
                       Matrix<const float> column_statistics, const ContrastiveGradients& out, Scratch& scratch) {
   const bool rows = bool(out.row_weight), columns = bool(out.column_weight);
   if (!rows && !columns) return;
-  scratch.pull.begin(rows, columns);
+  scratch.softmax.begin(rows, columns);
   scratch.begin(context);
   scratch.begin_products(out);
   for (int64_t i = 0; i < scratch.n; ++i) {
     const float* statistics = row_statistics.row(i);
     const float weight = weight_of(statistics, out.row_weight, i);
-    scratch.pull.set_row(i, statistics[kLogSum], weight);
+    scratch.softmax.set_row(i, statistics[kLogSum], weight);
     scratch.target.set_row(i, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
   for (int64_t j = 0; j < scratch.m; ++j) {
     const float* statistics = column_statistics.row(j);
     const float weight = weight_of(statistics, out.column_weight, j);
-    scratch.pull.set_column(j, statistics[kLogSum], weight);
+    scratch.softmax.set_column(j, statistics[kLogSum], weight);
     scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
   const double by_scale =

@@ -97,13 +97,13 @@ struct ContrastiveGradientWeight {
     const float* of = statistics.row(i);
     const float w = weight_of(of, weight, i);
     to.student_log_sum = of[kLogSum];
-    to.student = taking_part(w, of[kLogSum]);
+    to.student = checked_weight(w, of[kLogSum]);
     to.target = w == 0 ? 0 : w / of[kPositives];
     return to;
   }
   // At its own pair.
   __device__ double own(int64_t i) const {
-    return own_pull(statistics.row(i), weight_of(statistics.row(i), weight, i));
+    return own_score_gradient(statistics.row(i), weight_of(statistics.row(i), weight, i));
   }
 };
 

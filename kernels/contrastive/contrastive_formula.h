@@ -24,9 +24,10 @@ DUET_HOST_DEVICE inline float weight_of(const float* statistics, Vector<const fl
 }
 
 // w (P - What) of the own pair.
-DUET_HOST_DEVICE inline double own_pull(const float* statistics, float weight) {
+DUET_HOST_DEVICE inline double own_score_gradient(const float* statistics, float weight) {
   if (weight == 0) return 0;
-  return taking_part(weight, statistics[kLogSum]) * own_against_positives(statistics[kLogOdds], statistics[kPositives]);
+  return checked_weight(weight, statistics[kLogSum]) *
+         own_against_positives(statistics[kLogOdds], statistics[kPositives]);
 }
 
 }  // namespace duet

@@ -13,8 +13,8 @@ struct RelationScratch {
   RelationScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
       : n(in.a.rows),
         m(in.v.rows),
-        a(take_rows(workspace, context.precision, n, in.a.columns)),
-        v(take_rows(workspace, context.precision, m, in.a.columns)),
+        a(reserve_rows(workspace, context.precision, n, in.a.columns)),
+        v(reserve_rows(workspace, context.precision, m, in.a.columns)),
         relation(workspace, n, m),
         rows{workspace.take<float4>(packed_rows(n)), workspace.take<float4>(packed_rows(m))},
         log_sums{sums_of(workspace, context, true, Shift::yes, Cross::no),

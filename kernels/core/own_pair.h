@@ -15,7 +15,7 @@ namespace duet {
 
 // What a weight counts for in a row (or column) with this log-sum-exp: nothing where it is 0, whatever the row holds;
 // NaN in all its columns where there is a weight but no softmax.
-DUET_HOST_DEVICE inline float taking_part(float weight, float log_sum) {
+DUET_HOST_DEVICE inline float checked_weight(float weight, float log_sum) {
   return weight == 0 ? 0 : weight + (log_sum - log_sum);
 }
 

@@ -59,21 +59,21 @@ void sums(Matrix<const float> weights, Matrix<const float> dots, float scale, Tr
 }
 
 template <OneItems kOneItems>
-void subtract(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_pull,
-              const float* column_pull, Matrix<float> gradient) {
+void subtract(Matrix<const float> weights, Trust row_trust, Trust column_trust, const float* row_factor,
+              const float* column_factor, Matrix<float> gradient) {
   for (int64_t i = 0; i < weights.rows; ++i) {
-    const auto pull_i = hn::Set(kTag, row_pull[i]), t_i = hn::Set(kTag, row_trust.value[i]);
+    const auto factor_i = hn::Set(kTag, row_factor[i]), t_i = hn::Set(kTag, row_trust.value[i]);
     float* to = gradient.row(i);
     for_each_vector(weights.columns, [&](int64_t j, auto) HWY_ATTR {
-      const auto pull_j = hn::LoadU(kTag, column_pull + j);
+      const auto factor_j = hn::LoadU(kTag, column_factor + j);
       auto w = hn::LoadU(kTag, weights.row(i) + j);
-      auto pull = hn::MulAdd(pull_j, t_i, hn::Mul(pull_i, hn::LoadU(kTag, column_trust.value + j)));
+      auto factor = hn::MulAdd(factor_j, t_i, hn::Mul(factor_i, hn::LoadU(kTag, column_trust.value + j)));
       if constexpr (kOneItems == OneItems::yes) {
         const auto same = hn::Eq(w, hn::Set(kTag, kOneItem));
         w = hn::IfThenElse(same, hn::Set(kTag, 1), w);
-        pull = hn::IfThenElse(same, hn::Add(pull_i, pull_j), pull);
+        factor = hn::IfThenElse(same, hn::Add(factor_i, factor_j), factor);
       }
-      hn::StoreU(hn::NegMulAdd(w, pull, hn::LoadU(kTag, to + j)), kTag, to + j);
+      hn::StoreU(hn::NegMulAdd(w, factor, hn::LoadU(kTag, to + j)), kTag, to + j);
     });
   }
 }
@@ -90,11 +90,11 @@ void target_sums_target(Matrix<const float> weights, OneItems one_items, Matrix<
 }
 
 void target_gradient_target(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
-                            const float* row_pull, const float* column_pull, Matrix<float> gradient) {
+                            const float* row_factor, const float* column_factor, Matrix<float> gradient) {
   if (one_items == OneItems::yes)
-    subtract<OneItems::yes>(weights, row_trust, column_trust, row_pull, column_pull, gradient);
+    subtract<OneItems::yes>(weights, row_trust, column_trust, row_factor, column_factor, gradient);
   else
-    subtract<OneItems::no>(weights, row_trust, column_trust, row_pull, column_pull, gradient);
+    subtract<OneItems::no>(weights, row_trust, column_trust, row_factor, column_factor, gradient);
 }
 
 }  // namespace duet::cpu::HWY_NAMESPACE
@@ -128,9 +128,9 @@ void target_sums(Matrix<const float> weights, OneItems one_items, Matrix<const f
 }
 
 void target_gradient(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
-                     const float* row_pull, const float* column_pull, Matrix<float> gradient) {
+                     const float* row_factor, const float* column_factor, Matrix<float> gradient) {
   HWY_DYNAMIC_DISPATCH(target_gradient_target)
-  (weights, one_items, row_trust, column_trust, row_pull, column_pull, gradient);
+  (weights, one_items, row_trust, column_trust, row_factor, column_factor, gradient);
 }
 
 }  // namespace duet::cpu

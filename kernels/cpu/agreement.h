@@ -72,8 +72,8 @@ enum class OneItems { no, yes };
 void target_sums(Matrix<const float> weights, OneItems one_items, Matrix<const float> dots, float scale,
                  Entropy entropy, Trust row_trust, Trust column_trust, TargetSums rows, TargetSums columns);
 
-// gradient_ij -= W_ij (row_pull_i t_j + column_pull_j t_i); own pairs left out.
+// gradient_ij -= W_ij (row_factor_i t_j + column_factor_j t_i); own pairs left out.
 void target_gradient(Matrix<const float> weights, OneItems one_items, Trust row_trust, Trust column_trust,
-                     const float* row_pull, const float* column_pull, Matrix<float> gradient);
+                     const float* row_factor, const float* column_factor, Matrix<float> gradient);
 
 }  // namespace duet::cpu

@@ -142,7 +142,8 @@ double OwnScores::log_sum_of_others(int64_t partner, int64_t partners, const Log
   return has_own(partner, partners) ? parts(partner, partners, partner, sum).others : sum.log();
 }
 
-SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
+SoftmaxBackward::SoftmaxBackward(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n,
+                                 int64_t m)
     : factors_size_(padded(sweep.tile_rows()) + padded(sweep.tile_columns())) {
   row_log_sum_ = workspace.take<float>(padded(n));
   row_weight_ = workspace.take<float>(padded(n));
@@ -151,8 +152,8 @@ SoftmaxPull::SoftmaxPull(Workspace& workspace, const duet_context& context, cons
   factors_ = workspace.take<float>(context.threads * factors_size_);
 }
 
-void SoftmaxPull::add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate,
-                      Matrix<float> gradient) const {
+void SoftmaxBackward::add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate,
+                          Matrix<float> gradient) const {
   const SoftmaxWeights rows{row_log_sum_ + tile.first_row, has_rows_ ? row_weight_ + tile.first_row : nullptr};
   const SoftmaxWeights columns{column_log_sum_ + tile.first_column,
                                has_columns_ ? column_weight_ + tile.first_column : nullptr};

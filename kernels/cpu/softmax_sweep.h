@@ -80,17 +80,17 @@ class OwnScores {
 };
 
 // Weights of the softmax part of d loss/d score; the tiles' gradients are formed by add().
-class SoftmaxPull {
+class SoftmaxBackward {
  public:
-  SoftmaxPull(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
+  SoftmaxBackward(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m);
 
   // Which directions take part; set their entries before the sweep.
   void begin(bool rows, bool columns) { has_rows_ = rows, has_columns_ = columns; }
   void set_row(int64_t i, float log_sum, float weight) {
-    row_log_sum_[i] = log_sum, row_weight_[i] = taking_part(weight, log_sum);
+    row_log_sum_[i] = log_sum, row_weight_[i] = checked_weight(weight, log_sum);
   }
   void set_column(int64_t j, float log_sum, float weight) {
-    column_log_sum_[j] = log_sum, column_weight_[j] = taking_part(weight, log_sum);
+    column_log_sum_[j] = log_sum, column_weight_[j] = checked_weight(weight, log_sum);
   }
 
   void add(const Tile& tile, int thread, Matrix<const float> dots, float scale, Accumulate accumulate,

@@ -17,8 +17,8 @@ TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, cons
       positives_(classes_ || groups) {
   rows_ = workspace.take<TargetSum>(n);
   columns_ = workspace.take<TargetSum>(m);
-  row_pull_ = workspace.take<float>(n);
-  column_pull_ = workspace.take<float>(padded(m));
+  row_factor_ = workspace.take<float>(n);
+  column_factor_ = workspace.take<float>(padded(m));
   slot_weight_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
   if (!positives_) return;
@@ -74,16 +74,16 @@ void TargetSweep::merge(const duet_context& context, const Block& block) {
 }
 
 void TargetSweep::subtract(const Tile& tile, int thread, Matrix<float> gradient) const {
-  const float *row_pull = row_pull_ + tile.first_row, *column_pull = column_pull_ + tile.first_column;
+  const float *row_factor = row_factor_ + tile.first_row, *column_factor = column_factor_ + tile.first_column;
   if (positives_) {
     const Matrix<float> w = weights(tile, thread);
     fill(tile, w);
-    target_gradient(w, one_items(), row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_pull,
-                    column_pull, gradient);
+    target_gradient(w, one_items(), row_trust_.from(tile.first_row), column_trust_.from(tile.first_column), row_factor,
+                    column_factor, gradient);
   }
   if (agreement_.excluded) return;
   for_each_own_pair(agreement_, tile,
-                    [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_pull[r] + column_pull[c]; });
+                    [&](int64_t r, int64_t c) { gradient.row(r)[c] -= row_factor[r] + column_factor[c]; });
 }
 
 }  // namespace duet::cpu

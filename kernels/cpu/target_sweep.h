@@ -27,9 +27,9 @@ class TargetSweep {
   const TargetSum& row(int64_t i) const { return rows_[i]; }
   const TargetSum& column(int64_t j) const { return columns_[j]; }
 
-  // Backward: d loss/d score of a positive is -pull pos; set every row and column before the sweep.
-  void set_row(int64_t i, float pull) { row_pull_[i] = pull; }
-  void set_column(int64_t j, float pull) { column_pull_[j] = pull; }
+  // Backward: d loss/d score of a positive is -factor pos; set every row and column before the sweep.
+  void set_row(int64_t i, float factor) { row_factor_[i] = factor; }
+  void set_column(int64_t j, float factor) { column_factor_[j] = factor; }
   void subtract(const Tile& tile, int thread, Matrix<float> gradient) const;
 
  private:
@@ -44,7 +44,7 @@ class TargetSweep {
   int64_t n_, m_, tile_rows_, stride_, slot_stride_;
   bool classes_, positives_;  // positives_: there are such beside own pairs
   TargetSum *rows_, *columns_;
-  float *row_pull_, *column_pull_;
+  float *row_factor_, *column_factor_;
   Trust row_trust_{}, column_trust_{};
   float* storage_ = nullptr;          // of packed_
   float* tiles_ = nullptr;            // threads x tile

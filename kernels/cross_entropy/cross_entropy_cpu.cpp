@@ -64,9 +64,9 @@ void cross_entropy_backward(const duet_context& context, const CrossEntropyBackw
       const double share = (classes == 0 ? 0 : other_mass + q[sums.at]) / (1 + sums.others);
       for (int64_t c = 0; c < classes; ++c) {
         // P mass - q of the largest class is formed from the other classes: their q less their P mass.
-        const double pull =
+        const double difference =
             c == sums.at ? other_mass - sums.others * share : std::exp(z[c] - sums.largest) * share - q[c];
-        grad[c] += static_cast<float>(row_weight[i] * pull);
+        grad[c] += static_cast<float>(row_weight[i] * difference);
       }
     }
   });

@@ -82,9 +82,9 @@ struct Backward : CrossEntropyBackward {
       DUET_UNROLL
       for (int e = 0; e < kWidth; ++e) {
         // P mass - q of the largest class is formed from the other classes: their q less their P mass.
-        const double pull = c + e == sums.at ? other_mass - sums.others * share
-                                             : exp(logit.at[e] - sums.largest) * share - target.at[e];
-        grad.at[e] += static_cast<float>(weight * pull);
+        const double difference = c + e == sums.at ? other_mass - sums.others * share
+                                                   : exp(logit.at[e] - sums.largest) * share - target.at[e];
+        grad.at[e] += static_cast<float>(weight * difference);
       }
       store(to + c, grad);
     });

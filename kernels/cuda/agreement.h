@@ -306,9 +306,9 @@ class GradientWeights {
 };
 
 // A row's or column's factors from its log-sum-exps in nats; teacher weight 0 and lse 0 where there is none. The
-// weights are taking_part's: where there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a probability
-// is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though its score be NaN or
-// infinite.
+// weights are checked_weight()'s: where there is a weight and no softmax, NaN. So e^min(x, 0) may drop a NaN: a
+// probability is at most 1 however its log-sum-exp was rounded, and what has no weight adds nothing though its score be
+// NaN or infinite.
 struct GradientWeight {
   float student_log_sum, student, teacher_log_sum, teacher, target, trust;
 };

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-Packed take_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d) {
+Packed reserve_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d) {
   const int64_t stride = packed_stride(precision, d);
   return {workspace.take<uint32_t>(packed_rows(n) * stride), stride};
 }

@@ -28,7 +28,7 @@ struct RowNorms {
 };
 
 // n x d as rows: what both operands of a score are.
-Packed take_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d);
+Packed reserve_rows(Workspace& workspace, duet_precision precision, int64_t n, int64_t d);
 void pack_rows(const duet_context& context, Matrix<const float> x, const RowNorms& norms, const Packed& to);
 
 // n x d as columns, d rows of n: the second operand of a backward product, in tiles of gradient_columns() columns.

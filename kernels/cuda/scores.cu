@@ -72,7 +72,7 @@ SumPartials take_partials(Workspace& workspace, int64_t tiles, int64_t positions
 }  // namespace
 
 ScoreRows::ScoreRows(Workspace& workspace, duet_precision precision, int64_t n, int64_t m, int64_t d)
-    : view_{take_rows(workspace, precision, n, d), take_rows(workspace, precision, m, d), nullptr, nullptr},
+    : view_{reserve_rows(workspace, precision, n, d), reserve_rows(workspace, precision, m, d), nullptr, nullptr},
       norm_a_(workspace.take<float>(packed_rows(n))),
       norm_v_(workspace.take<float>(packed_rows(m))),
       longest_(workspace.take<float>(2)) {

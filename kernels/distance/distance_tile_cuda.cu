@@ -18,8 +18,8 @@ DistanceRows::DistanceRows(Workspace& workspace, duet_precision precision, duet_
   };
   norms_x_ = norms(n);
   norms_y_ = norms(m);
-  view_.x = take_rows(workspace, precision, n, d);
-  view_.y = take_rows(workspace, precision, m, d);
+  view_.x = reserve_rows(workspace, precision, n, d);
+  view_.y = reserve_rows(workspace, precision, m, d);
   view_.square_x = norms_x_.square;
   view_.square_y = norms_y_.square;
   view_.near = closeness(metric, static_cast<double>(d));

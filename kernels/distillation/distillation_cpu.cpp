@@ -62,7 +62,7 @@ struct BackwardScratch : Scratch {
         gradient(workspace, sweep),
         products(workspace, sweep.block_rows(), sweep.block_columns(), in.student_a.columns) {}
 
-  SoftmaxPull student, teacher;
+  SoftmaxBackward student, teacher;
   ScoreGradient gradient;
   BlockGradients products;
 };
@@ -123,14 +123,14 @@ struct Backward {
   const DistillationGradients& out;
   BackwardScratch& scratch;
 
-  DistillationPull row_pull(int64_t i) const {
-    return DistillationPull(row_statistics.row(i), out.row_weight && i != in.empty_row() ? out.row_weight[i] : 0,
-                            in.kappa_a ? in.kappa_a[i] : 0);
+  DistillationRowWeights row_weights(int64_t i) const {
+    return DistillationRowWeights(row_statistics.row(i), out.row_weight && i != in.empty_row() ? out.row_weight[i] : 0,
+                                  in.kappa_a ? in.kappa_a[i] : 0);
   }
-  DistillationPull column_pull(int64_t j) const {
-    return DistillationPull(column_statistics.row(j),
-                            out.column_weight && j != in.empty_column() ? out.column_weight[j] : 0,
-                            in.kappa_v ? in.kappa_v[j] : 0);
+  DistillationRowWeights column_weights(int64_t j) const {
+    return DistillationRowWeights(column_statistics.row(j),
+                                  out.column_weight && j != in.empty_column() ? out.column_weight[j] : 0,
+                                  in.kappa_v ? in.kappa_v[j] : 0);
   }
 
   void pack(const Block& block) { scratch.pack(context, block, in); }
@@ -150,7 +150,7 @@ struct Backward {
       const int64_t i = tile.first_row + r, j = tile.first_column + c;
       const float *row = row_statistics.row(i), *column = column_statistics.row(j);
       if (confident(row) || confident(column))
-        gradient.row(r)[c] = static_cast<float>(row_pull(i).own(row) + column_pull(j).own(column));
+        gradient.row(r)[c] = static_cast<float>(row_weights(i).own(row) + column_weights(j).own(column));
     });
     return scale_gradient(s, scale, gradient);
   }
@@ -196,16 +196,16 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   scratch.products.begin(in.student_a, in.student_v, out.a, out.v);
   Backward backward{context, in, row_statistics, column_statistics, out, scratch};
   for (int64_t i = 0; i < scratch.n; ++i) {
-    const DistillationPull pull = backward.row_pull(i);
-    scratch.student.set_row(i, row_statistics.row(i)[kStudentLogSum], pull.student);
-    scratch.teacher.set_row(i, row_statistics.row(i)[kTeacherLogSum], pull.teacher);
-    scratch.target.set_row(i, pull.target);
+    const DistillationRowWeights weights = backward.row_weights(i);
+    scratch.student.set_row(i, row_statistics.row(i)[kStudentLogSum], weights.student);
+    scratch.teacher.set_row(i, row_statistics.row(i)[kTeacherLogSum], weights.teacher);
+    scratch.target.set_row(i, weights.target);
   }
   for (int64_t j = 0; j < scratch.m; ++j) {
-    const DistillationPull pull = backward.column_pull(j);
-    scratch.student.set_column(j, column_statistics.row(j)[kStudentLogSum], pull.student);
-    scratch.teacher.set_column(j, column_statistics.row(j)[kTeacherLogSum], pull.teacher);
-    scratch.target.set_column(j, pull.target);
+    const DistillationRowWeights weights = backward.column_weights(j);
+    scratch.student.set_column(j, column_statistics.row(j)[kStudentLogSum], weights.student);
+    scratch.teacher.set_column(j, column_statistics.row(j)[kTeacherLogSum], weights.teacher);
+    scratch.target.set_column(j, weights.target);
   }
   const double by_scale = pairs_backward(context, scratch.sweep, scratch.gradient, backward);
   if (out.scale) out.scale[0] += static_cast<float>(by_scale);

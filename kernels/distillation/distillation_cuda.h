@@ -69,18 +69,18 @@ struct DistillationGradientWeight {
     GradientWeight to{};
     if (weight == nullptr || i == empty) return to;
     const float* of = statistics.row(i);
-    const DistillationPull parts(of, weight[i], kappa ? kappa[i] : 0);
+    const DistillationRowWeights parts(of, weight[i], kappa ? kappa[i] : 0);
     to.student_log_sum = of[kStudentLogSum];
-    to.student = taking_part(parts.student, of[kStudentLogSum]);
+    to.student = checked_weight(parts.student, of[kStudentLogSum]);
     to.teacher_log_sum = of[kTeacherLogSum];
-    to.teacher = taking_part(parts.teacher, of[kTeacherLogSum]);
+    to.teacher = checked_weight(parts.teacher, of[kTeacherLogSum]);
     to.target = parts.target;
     return to;
   }
   // At its own pair.
   __device__ double own(int64_t i) const {
     if (weight == nullptr) return 0;
-    return DistillationPull(statistics.row(i), weight[i], kappa ? kappa[i] : 0).own(statistics.row(i));
+    return DistillationRowWeights(statistics.row(i), weight[i], kappa ? kappa[i] : 0).own(statistics.row(i));
   }
 };
 

@@ -16,11 +16,11 @@ enum DistillationStatistic {
 };
 
 // One row's share of d loss/d score, w ((1 - kappa)(P - P') + kappa (P - What)): what multiplies P, P' and -pos.
-struct DistillationPull {
+struct DistillationRowWeights {
   float student, teacher, target;
   double to_teacher, to_target;  // w (1 - kappa); w kappa, 0 without a target
 
-  DUET_HOST_DEVICE DistillationPull(const float* statistics, float weight, float kappa) {
+  DUET_HOST_DEVICE DistillationRowWeights(const float* statistics, float weight, float kappa) {
     if (weight == 0) kappa = 0;  // takes no part, though its kappa be NaN
     const float sum = statistics[kPositives];
     const bool there = has_target(sum);
@@ -36,10 +36,11 @@ struct DistillationPull {
     const double x = statistics[kStudentLogOdds];
     double sum = 0;
     if (to_teacher != 0)
-      sum += taking_part(1, statistics[kStudentLogSum] + statistics[kTeacherLogSum]) * to_teacher *
+      sum += checked_weight(1, statistics[kStudentLogSum] + statistics[kTeacherLogSum]) * to_teacher *
              own_against_teacher(x, statistics[kTeacherLogOdds]);
     if (to_target != 0)
-      sum += taking_part(1, statistics[kStudentLogSum]) * to_target * own_against_positives(x, statistics[kPositives]);
+      sum +=
+          checked_weight(1, statistics[kStudentLogSum]) * to_target * own_against_positives(x, statistics[kPositives]);
     return sum;
   }
 };

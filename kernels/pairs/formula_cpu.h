@@ -68,7 +68,7 @@ class FormulaSweep {
     spread(out.column_statistics);
     const auto weigh = [](Vector<const float> weight, Matrix<const float> statistics, int64_t count, float* to) {
       for (int64_t k = 0; k < count; ++k)
-        to[k] = weight ? weight_taking_part(weight[k], statistics.row(k), Formula::kStatistics) : 0;
+        to[k] = weight ? checked_weight(weight[k], statistics.row(k), Formula::kStatistics) : 0;
     };
     weigh(out.row_weight, out.row_statistics, n_, row_weight_);
     weigh(out.column_weight, out.column_statistics, m_, column_weight_);

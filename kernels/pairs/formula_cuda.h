@@ -237,7 +237,7 @@ struct StoreFormulaRows {
     float4 row = make_float4(0, 0, 0, 0);
     if (i < statistics.rows) {
       const float* of = statistics.row(i);
-      row = make_float4(weight ? weight_taking_part(weight.data[i], of, count) : 0, of[0], count > 1 ? of[1] : 0,
+      row = make_float4(weight ? checked_weight(weight.data[i], of, count) : 0, of[0], count > 1 ? of[1] : 0,
                         count > 2 ? of[2] : 0);
     }
     to[i] = row;

@@ -117,7 +117,7 @@ void formula_later_sums(const Formula& formula, const PairTile& tile, const Pair
 }
 
 // gradient = d loss/d dots of the tile, by rows and by columns; returns the tile's part of d loss/d scale. Weights take
-// part as weight_taking_part says.
+// part as checked_weight says.
 template <class Formula>
 double formula_gradient(const Formula& formula, const PairTile& tile, const PairStatistics& statistics,
                         const float* row_weight, const float* column_weight, Matrix<float> gradient) {

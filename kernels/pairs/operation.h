@@ -28,7 +28,7 @@
 // };
 //
 // A row that has no loss, having no positive or no negative, closes with statistics that make every slope 0, though
-// pairs of it be NaN. The drivers take a pair's slopes times the rows' weights (weight_taking_part), of weight 0 none,
+// pairs of it be NaN. The drivers take a pair's slopes times the rows' weights (checked_weight), of weight 0 none,
 // and none of a pair that is neither positive nor negative.
 //
 // F is a number: float on a device, a vector of floats on the CPU. It has + - * / and the functions of number.h.
@@ -72,7 +72,7 @@ DUET_HOST_DEVICE inline Slope<F> slope_of_score(const Pair<F>& pair, F by_score)
 
 // What a row's upstream weight counts for: nothing where it is 0, whatever the row holds; NaN where a statistic is NaN
 // or inf, as there is no loss then. A statistic of -inf is a sum in which nothing took part.
-DUET_HOST_DEVICE inline float weight_taking_part(float weight, const float* statistics, int count) {
+DUET_HOST_DEVICE inline float checked_weight(float weight, const float* statistics, int count) {
   if (weight == 0) return 0;
   for (int k = 0; k < count; ++k)
     if (!(statistics[k] == -HUGE_VALF)) weight += statistics[k] - statistics[k];
