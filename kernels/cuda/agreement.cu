@@ -1,7 +1,7 @@
 // A thread packs four classes of a row; one block adds the tiles' numbers in the end.
 // Bytes: 4 (C + 2) a row read and written once a call; at most 2048 doubles of tiles.
 // Products: none.
-#include "kernels/cuda/agreement.h"
+#include "kernels/cuda/agreement_gradient.h"
 
 namespace duet::cuda {
 namespace {

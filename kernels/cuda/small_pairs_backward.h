@@ -3,6 +3,7 @@
 // a sum a block of rows, added by a second launch where they are wanted.
 #pragma once
 
+#include "kernels/cuda/agreement_gradient.h"
 #include "kernels/cuda/small_pairs.h"
 
 namespace duet::cuda {

@@ -13,7 +13,7 @@
 
 #include <initializer_list>
 
-#include "kernels/cuda/agreement.h"
+#include "kernels/cuda/agreement_gradient.h"
 
 namespace duet::cuda {
 
