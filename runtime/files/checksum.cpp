@@ -4,7 +4,25 @@
 
 #include "runtime/files/file_bytes.h"
 
+#define XXH_INLINE_ALL  // the header alone, no library
+#include <xxhash.h>
+
 namespace duet {
+
+struct Checksum::State {
+  XXH64_state_t of;
+};
+
+Checksum::Checksum() : state_(new State) { XXH64_reset(&state_->of, 0); }
+
+void Checksum::Free::operator()(State* state) const { delete state; }
+
+void Checksum::add(const void* data, size_t bytes) {
+  if (bytes > 0) XXH64_update(&state_->of, data, bytes);
+  bytes_ += static_cast<int64_t>(bytes);
+}
+
+uint64_t Checksum::value() const { return XXH64_digest(&state_->of); }
 
 Checksum file_checksum(const std::filesystem::path& path) {
   const FileBytes file(path);

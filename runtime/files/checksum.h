@@ -5,29 +5,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
-
-#ifndef XXH_INLINE_ALL
-#define XXH_INLINE_ALL  // the header alone, no library
-#endif
-#include <xxhash.h>
 
 namespace duet {
 
 class Checksum {
  public:
-  Checksum() { XXH64_reset(&state_, 0); }
+  Checksum();
 
   // In parts of any size: the value is that of all of them one after another.
-  void add(const void* data, size_t bytes) {
-    if (bytes > 0) XXH64_update(&state_, data, bytes);
-    bytes_ += static_cast<int64_t>(bytes);
-  }
-  uint64_t value() const { return XXH64_digest(&state_); }
+  void add(const void* data, size_t bytes);
+  uint64_t value() const;
   int64_t bytes() const { return bytes_; }
 
  private:
-  XXH64_state_t state_;
+  struct State;  // xxHash's
+  struct Free {
+    void operator()(State* state) const;
+  };
+
+  std::unique_ptr<State, Free> state_;
   int64_t bytes_ = 0;
 };
 
