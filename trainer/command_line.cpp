@@ -112,6 +112,21 @@ Config train_config(const CLI::App* train, const Given& given, std::vector<std::
   return config;
 }
 
+// "unknown command 'trian' (did you mean 'train'?): expected train, eval ... or demo"
+std::string unknown_command(const CLI::App& program, const std::string& word) {
+  constexpr size_t kTypos = 2;  // in a word that is taken for another
+  std::string all, nearest;
+  const std::vector<const CLI::App*> commands = program.get_subcommands([](const CLI::App*) { return true; });
+  for (const CLI::App* command : commands) {
+    const std::string& name = command->get_name();
+    all += (command == commands.front() ? "" : command == commands.back() ? " or " : ", ") + name;
+    const size_t typos = edit_distance(shown(word), name);
+    if (typos <= kTypos && (nearest.empty() || typos < edit_distance(word, nearest))) nearest = name;
+  }
+  return text("unknown command '", shown(word), nearest.empty() ? "'" : "' (did you mean '" + nearest + "'?)",
+              ": expected ", all);
+}
+
 // CLI11's words on one line, an argument of any length in them as other messages show a value.
 std::string one_line(std::string words, int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
@@ -224,8 +239,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
-    throw UsageError(text("unknown command '", shown(argv[1]),
-                          "': expected train, eval, embed, search, export, import, check, info or demo"));
+    throw UsageError(unknown_command(program, argv[1]));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version

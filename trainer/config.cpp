@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "runtime/json_text.h"
 #include "runtime/module.h"
@@ -176,11 +177,22 @@ struct Read {
   json operator()(double Config::*) const { return number(value, place); }
   json operator()(std::string Config::*) const { return value; }
   json operator()(std::vector<int64_t> Config::*) const {
+    if (const std::optional<json> given = as_in_file()) return *given;
     json list = json::array();
     for (const std::string& part : split(value)) list.push_back(number(part, place));
     return list;
   }
-  json operator()(std::vector<std::string> Config::*) const { return split(value); }
+  json operator()(std::vector<std::string> Config::*) const {
+    if (const std::optional<json> given = as_in_file()) return *given;
+    return split(value);
+  }
+
+  // A list that is written as the config file has it.
+  std::optional<json> as_in_file() const {
+    if (!value.starts_with('[')) return std::nullopt;
+    const json given = json::parse(value, nullptr, false);
+    return given.is_array() ? std::optional(given) : std::nullopt;
+  }
 };
 
 }  // namespace

@@ -90,6 +90,8 @@ std::span<const ConfigKey> config_keys();
 const ConfigKey* find_key(const std::string& name);
 // The key that is the fewest edits away.
 const ConfigKey& nearest_key(const std::string& name);
+// Characters to add, to leave out or to replace until one word is the other (Levenshtein).
+size_t edit_distance(const std::string& a, const std::string& b);
 std::string type_name(const ConfigKey& key);
 std::string range_text(const ConfigKey& key);
 

@@ -272,21 +272,6 @@ const std::vector<ConfigKey>& table() {
   return keys;
 }
 
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 struct TypeName {
   const char* operator()(bool Config::*) const { return "boolean"; }
   const char* operator()(int64_t Config::*) const { return "integer"; }
@@ -316,6 +301,21 @@ const ConfigKey& nearest_key(const std::string& name) {
   for (const ConfigKey& key : table())
     if (edit_distance(name, key.name) < edit_distance(name, nearest->name)) nearest = &key;
   return *nearest;
+}
+
+size_t edit_distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
 }
 
 std::string type_name(const ConfigKey& key) { return std::visit(TypeName{}, key.member); }

@@ -125,6 +125,15 @@ TEST_CASE("texts of the command line are read by the key's type") {
   CHECK(config.labels == 1);
   CHECK(config.data == "a=b");
   CHECK(config.seed == 7);
+  // Lists as the config file has them, too.
+  set_from_assignment(config, "hidden_units=[48, 8]");
+  set_from_assignment(config, R"(modalities=["c","d"])");
+  CHECK(config.hidden_units == std::vector<int64_t>{48, 8});
+  CHECK(config.modalities == std::vector<std::string>{"c", "d"});
+  set_from_assignment(config, "modalities=[x,y");  // no JSON: names as they are
+  CHECK(config.modalities == std::vector<std::string>{"[x", "y"});
+  set_from_assignment(config, "hidden_units=[]");
+  CHECK(config.hidden_units.empty());
   set_from_assignment(config, "hidden_units=");
   CHECK(config.hidden_units.empty());
 }
