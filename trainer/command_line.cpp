@@ -5,6 +5,7 @@
 
 #include "kernels/duet.h"
 #include "runtime/printable.h"
+#include "trainer/completion.h"
 #include "trainer/run_directory.h"
 #include "trainer/usage_error.h"
 
@@ -236,6 +237,11 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   for (CLI::App* command : {import, check})
     add_text(command, "--map", given.map, find_key("map")->description, "ARRAY/SPLIT=PATH,...");
 
+  std::string shell;
+  CLI::App* completion =
+      add_command(program, "completion", "Print a script that completes commands and options in bash, zsh or fish");
+  add_text(completion, "SHELL", shell, "bash, zsh or fish", "SHELL")->required();
+
   // CLI11 would only say that a command is missing.
   const auto named = [&](const CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && program.get_subcommands(named).empty())
@@ -250,6 +256,10 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   }
 
   const CLI::App* command = program.get_subcommands().front();
+  if (command == completion) {
+    std::cout << completion_script(program, shell);
+    return std::nullopt;
+  }
   line.run = path_of(command, "--run", given.run);
   line.out = path_of(command, "--out", given.out);
   line.onnx = path_of(command, "--onnx", given.onnx);
