@@ -100,9 +100,11 @@ void write(const Json& value, int depth, std::string& out) {
 
 }  // namespace
 
-Json read_json(std::string_view text) {
+Json read_json(std::string_view text, JsonComments comments) {
   Reader reader(text);
-  Json::sax_parse(text.begin(), text.end(), &reader);
+  constexpr bool kWhole = true;  // nothing after the value
+  Json::sax_parse(text.begin(), text.end(), &reader, Json::input_format_t::json, kWhole,
+                  comments == JsonComments::passed_over);
   return reader.take();
 }
 

@@ -21,8 +21,9 @@ class JsonError : public std::runtime_error {
   std::string key;
 };
 
-// Throws JsonError.
-nlohmann::json read_json(std::string_view text);
+// Throws JsonError. Comments: // to the end of a line and /* */ are passed over, as people write them.
+enum class JsonComments { refused, passed_over };
+nlohmann::json read_json(std::string_view text, JsonComments comments = JsonComments::refused);
 
 // A value for a message: at most kLongestShown characters, and no deeper than kDeepestJson.
 std::string shown_json(const nlohmann::json& value);

@@ -153,7 +153,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   program.require_subcommand(1);
 
   CLI::App* train = add_command(program, "train", "Train a pair of encoders");
-  add_text(train, "--config", given.config_file, "JSON file of config keys (duet info --keys lists them)", "FILE");
+  add_text(train, "--config", given.config_file, "JSON file of config keys (duet config prints one)", "FILE");
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     add_text(train, kShorthands[i].option, given.shorthands[i], describe(kShorthands[i]), kShorthands[i].value_name);
   add_text(train, "--run", given.run, "run directory to write, new or empty; without it nothing is written", "DIR");
@@ -213,9 +213,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
   export_model->add_flag("--force", line.force,
                          "write over files that are there; never over one that this command reads");
 
-  CLI::App* info = add_command(program, "info", "Version, machine facts, config keys");
+  CLI::App* info = add_command(program, "info", "Version and machine facts");
   info->add_flag("--json", line.json, "print JSON");
-  info->add_flag("--keys", line.keys, "print every config key with type, default, values and meaning");
 
   CLI::App* demo = add_command(
       program, "demo", "Train triplet, then psd on the embedded digits with 10 % of the labels, and compare them");
@@ -236,6 +235,10 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
            "POOLING");
   for (CLI::App* command : {import, check})
     add_text(command, "--map", given.map, find_key("map")->description, "ARRAY/SPLIT=PATH,...");
+
+  CLI::App* config = add_command(program, "config", "Print a config file with every key, its default and meaning");
+  config->add_flag("--schema", line.schema, "print the JSON Schema of a config file");
+  config->add_flag("--table", line.table, "print the keys as a Markdown table")->excludes("--schema");
 
   std::string shell;
   CLI::App* completion =
@@ -282,6 +285,7 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
                  : command == export_model ? CommandLine::Command::export_model
                  : command == import       ? CommandLine::Command::import
                  : command == check        ? CommandLine::Command::check
+                 : command == config       ? CommandLine::Command::config
                  : command == demo         ? CommandLine::Command::demo
                                            : CommandLine::Command::info;
   if (command == eval || command == embed) line.data = path_of(command, "--data", given.data);
@@ -295,7 +299,8 @@ std::optional<CommandLine> parse_command_line(int argc, char** argv) {
     if (command == check) line.data = path_of(command, "PATH", given.data);
     return line;
   }
-  if (command != info && command != export_model) apply(command, "--threads", "threads", given.threads, line.config);
+  if (command != info && command != config && command != export_model)
+    apply(command, "--threads", "threads", given.threads, line.config);
   if (command == demo) {
     apply(demo, "--seed", "seed", given.seed, line.config);
     apply(demo, "--epochs", "epochs", given.epochs, line.config);

@@ -12,7 +12,7 @@
 namespace duet {
 
 struct CommandLine {
-  enum class Command { train, eval, embed, search, export_model, import, check, info, demo };
+  enum class Command { train, eval, embed, search, export_model, import, check, config, info, demo };
   Command command = Command::info;
   // train: all of it; demo: seed, epochs, threads; eval, embed, search: threads; import: map; check: data, map, pool.
   Config config;
@@ -22,7 +22,7 @@ struct CommandLine {
   std::string from, to;  // search: modalities of query and gallery
   int64_t top = 10;      // search: results a query
   bool exclude_self = false;
-  bool json = false, keys = false, force = false, profile = false;
+  bool json = false, schema = false, table = false, force = false, profile = false;
   // train: run is the directory of a run that goes on; other_machine: on whatever machine.
   bool resume = false, other_machine = false;
   DeviceChoice device;

@@ -12,6 +12,7 @@
 #include "runtime/files/atomic_file.h"
 #include "runtime/printable.h"
 #include "trainer/command_line.h"
+#include "trainer/config_text.h"
 #include "trainer/data_commands.h"
 #include "trainer/evaluate.h"
 #include "trainer/export.h"
@@ -332,11 +333,15 @@ std::string device_line(const nlohmann::ordered_json& device) {
   return line;
 }
 
+int config_command(const CommandLine& line) {
+  if (line.schema)
+    std::cout << config_schema().dump(2) << '\n';
+  else
+    std::cout << (line.table ? keys_table() : commented_config());
+  return kExitDone;
+}
+
 int info_command(const CommandLine& line) {
-  if (line.keys) {
-    std::cout << keys_table();
-    return kExitDone;
-  }
   nlohmann::ordered_json facts = program_facts();
   facts["reads"] = data::formats_text();
   facts["devices"] = device_facts();
@@ -359,6 +364,7 @@ int dispatch_command(const CommandLine& line) {
     case CommandLine::Command::search: return search_command(line);
     case CommandLine::Command::export_model: return export_command(line);
     case CommandLine::Command::demo: return demo_command(line);
+    case CommandLine::Command::config: return config_command(line);
     case CommandLine::Command::info: return info_command(line);
     case CommandLine::Command::import: return import_command(line);
     case CommandLine::Command::check: return check_command(line);

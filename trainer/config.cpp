@@ -223,7 +223,7 @@ std::vector<std::string> set_from_file(Config& config, const std::string& path) 
   }
   usage_require(file.eof(), path, ": cannot read the config file");
   try {
-    return set_from_json(config, read_json(content), path);
+    return set_from_json(config, read_json(content, JsonComments::passed_over), path);
   } catch (const JsonError& error) {
     throw UsageError(path + ": " + error.with_key());
   }

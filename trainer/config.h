@@ -1,5 +1,5 @@
 // What a training run can be told. One table (config_keys.cpp) names every key, its type, range and meaning; parsing,
-// validation, the resolved config of a run, `duet info --keys` and docs/CONFIG.md all read it. The defaults are those
+// validation, the resolved config of a run, `duet config` and docs/CONFIG.md all read it. The defaults are those
 // of METHOD.md section 6 and stand here alone.
 #pragma once
 
@@ -116,7 +116,5 @@ bool is_modality_name(const std::string& name);
 nlohmann::ordered_json to_json(const Config& config);
 // A key's value where nobody sets it, as JSON writes it.
 std::string default_text(const ConfigKey& key);
-// The table as Markdown: docs/CONFIG.md holds it.
-std::string keys_table();
 
 }  // namespace duet

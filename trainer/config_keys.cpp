@@ -336,12 +336,4 @@ std::string range_text(const ConfigKey& key) {
   return text(low_open ? "(" : "[", number(low), ", ", number(high), high_open ? ")" : "]");
 }
 
-std::string keys_table() {
-  std::string table_text = "| key | type | default | values | meaning |\n| --- | --- | --- | --- | --- |\n";
-  for (const ConfigKey& key : table())
-    table_text += text("| `", key.name, "` | ", type_name(key), " | `", default_text(key), "` | ", range_text(key),
-                       " | ", key.description, " |\n");
-  return table_text;
-}
-
 }  // namespace duet

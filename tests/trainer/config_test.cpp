@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/trainer/program.h"
+#include "trainer/config_text.h"
 #include "trainer/usage_error.h"
 
 using namespace duet;
@@ -337,4 +338,42 @@ TEST_CASE("keys that do not fit together") {
 
 TEST_CASE("docs/CONFIG.md holds the table") {
   CHECK(read_text(DUET_PROJECT_DIR "/docs/CONFIG.md").ends_with("\n\n" + keys_table()));
+}
+
+TEST_CASE("the commented config is a config file of the defaults") {
+  const TemporaryFolder folder;
+  const std::string written = commented_config();
+  write_text(folder / "c.json", written);
+  Config config;
+  config.epochs = 3;
+  config.hidden_units = {7};
+  CHECK(set_from_file(config, folder / "c.json").empty());
+  CHECK(config == Config());
+  std::istringstream lines(written);
+  for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 120);
+  for (const ConfigKey& key : config_keys()) CHECK(written.find(text("\n  \"", key.name, "\": ")) != std::string::npos);
+  // Comments of either kind, anywhere.
+  write_text(folder / "d.json", "/* mine */ {\"epochs\": 5, // fewer\n \"seed\": /* lucky */ 7}");
+  set_from_file(config, folder / "d.json");
+  CHECK(config.epochs == 5);
+  CHECK(config.seed == 7);
+  CHECK(run_program({"config"}).out == written);
+}
+
+TEST_CASE("the schema has every key with its default, bounds and choices") {
+  const auto schema = config_schema();
+  const auto& properties = schema["properties"];
+  CHECK(properties.size() == config_keys().size() + 1);  // and the format's number
+  const json defaults = json::parse(to_json(Config()).dump());
+  for (const ConfigKey& key : config_keys()) {
+    INFO(key.name);
+    CHECK(properties[key.name]["default"] == defaults[key.name]);
+    CHECK(properties[key.name]["description"] == key.description);
+  }
+  CHECK(properties["labels"]["exclusiveMinimum"] == 0);
+  CHECK(properties["labels"]["maximum"] == 1);
+  CHECK(properties["epochs"]["minimum"] == 1);
+  CHECK(properties["method"]["enum"] == std::vector<std::string>{"label", "triplet", "contrastive", "psd"});
+  CHECK(properties["hidden_units"]["items"]["type"] == "integer");
+  CHECK(nlohmann::ordered_json::parse(run_program({"config", "--schema"}).out) == schema);
 }

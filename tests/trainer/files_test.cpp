@@ -316,7 +316,7 @@ TEST_CASE("standard output that cannot be written ends every command with 1 and 
        {std::vector<std::string>{"eval", "--run", made.run, "--data", made.data, "--json"},
         {"eval", "--run", made.run, "--data", made.data},
         {"info", "--json"},
-        {"info", "--keys"},
+        {"config", "--table"},
         {"train", "--help"},
         {"--version"},
         made.embed(made.out),

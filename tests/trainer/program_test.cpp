@@ -49,7 +49,7 @@ TEST_CASE("info tells the machine's facts and every key") {
   for (const char* name : {"version: ", "simd_target: ", "reads: npy, npz", "device cpu: "})
     CHECK(facts.out.find(name) != std::string::npos);
   CHECK(facts.out.find(" thread") != std::string::npos);
-  CHECK(run_program({"info", "--keys"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);
+  CHECK(run_program({"config", "--table"}).out.find("| `learning_rate` | number | `0.001` |") != std::string::npos);
 }
 
 TEST_CASE("arguments that cannot be meant") {
