@@ -51,7 +51,6 @@ std::string device_words(const ChosenDevice& chosen, const Device& device) {
               chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
 }
 
-// Of a command that says nothing else of where it works.
 struct Run {
   TrainingResult result;
   std::array<std::string, data::kModalities> modalities;

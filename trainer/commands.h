@@ -12,7 +12,7 @@ enum ExitCode { kExitDone = 0, kExitFailure = 1, kExitUsage = 2 };
 // Plus the number of the signal that ended a command early, as shells count.
 inline constexpr int kExitSignal = 128;
 
-// What a command runs on, where that is not what was asked for.
+// Of a command that says nothing else of where it works: a device that is no CPU, or why it is the CPU.
 void print_device(const ChosenDevice& chosen);
 // The model of line.run. Throws UsageError where there is none.
 std::unique_ptr<Model> load_model(const CommandLine& line, duet_context* context);
