@@ -22,7 +22,7 @@ enum PairKind : int32_t { kNeither = -1, kDifferent = 0, kAlike = 1 };
 // are labelled.
 DUET_HOST_DEVICE inline PairKind pair_kind(int32_t label_x, int32_t label_y, int32_t group_x, int32_t group_y) {
   const bool alike = (label_x == label_y) | (group_x == group_y);
-  const PairKind otherwise = (label_x >= 0) & (label_y >= 0) ? kDifferent : kNeither;
+  const PairKind otherwise = ((label_x >= 0) & (label_y >= 0)) ? kDifferent : kNeither;
   return alike ? kAlike : otherwise;
 }
 
