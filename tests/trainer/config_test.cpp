@@ -367,7 +367,7 @@ TEST_CASE("the schema has every key with its default, bounds and choices") {
   const json defaults = json::parse(to_json(Config()).dump());
   for (const ConfigKey& key : config_keys()) {
     INFO(key.name);
-    CHECK(properties[key.name]["default"] == defaults[key.name]);
+    CHECK(properties[key.name]["default"].dump() == defaults[key.name].dump());
     CHECK(properties[key.name]["description"] == key.description);
   }
   CHECK(properties["labels"]["exclusiveMinimum"] == 0);

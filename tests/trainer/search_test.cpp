@@ -61,8 +61,9 @@ void check_refused(const Outcome& outcome, const std::string& words) {
 
 TEST_CASE("search finds the nearest rows, across modalities and within one") {
   const Set set;
-  for (const auto& [from, to] : {std::pair{"audio", "visual"}, {"visual", "audio"}, {"audio", "audio"}})
+  for (const auto& sides : {std::pair{"audio", "visual"}, {"visual", "audio"}, {"audio", "audio"}})
     for (const bool excludes : {false, true}) {
+      const std::string from = sides.first, to = sides.second;
       INFO(from);
       INFO(to);
       CAPTURE(excludes);
