@@ -109,12 +109,19 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
   if (k < place.columns && of_column[k] != kNoKey) merge(state + place.first_column + k, of_column[k]);
 }
 
-// Numbers: HardLabels, whose tiles have LabelKinds, or RelationView with TileRelation.
+// A RelationView of hard labels, without own pairs: what is known of it takes no register.
+struct HardRelation {
+  const int2 *a, *v;
+  int64_t own;
+  static constexpr bool labelled = true, exclude_own = true;
+};
+
+// Numbers: HardLabels, whose tiles have LabelKinds, or HardRelation with TileRelation.
 template <class Numbers>
 struct MineHard {
   static constexpr bool kAlone = true;
   template <class T>
-  using Kinds = std::conditional_t<std::is_same_v<Numbers, RelationView>, TileRelation<T>, LabelKinds<T>>;
+  using Kinds = std::conditional_t<std::is_same_v<Numbers, HardRelation>, TileRelation<T>, LabelKinds<T>>;
   DistanceView view;
   Numbers numbers;
   HardCandidates rows, columns;
@@ -166,13 +173,13 @@ struct Scratch {
         tiles(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns) {}
 
   // The relation of a call whose labels do not say it all.
-  RelationView prepare_relation(const duet_context& context, const MiningInputs& in) const {
+  HardRelation prepare_relation(const duet_context& context, const MiningInputs& in) const {
     const int64_t n = in.x.rows, m = in.y.rows;
     for_each_position(context, packed_rows(n), StoreRelation{in.labels_x, in.group_x, n, kNoneOfRow, relation_x});
     for_each_position(context, packed_rows(m), StoreRelation{in.labels_y, in.group_y, m, kNoneOfColumn, relation_y});
     // An own pair that is not excluded is one like any other: no tile holds it.
     constexpr int64_t kBeyond = INT64_MAX / 2;
-    return {relation_x, relation_y, true, true, in.exclude_own ? in.first_row - in.first_column : kBeyond};
+    return {relation_x, relation_y, in.exclude_own ? in.first_row - in.first_column : kBeyond};
   }
 
   HardCandidates rows, columns;
@@ -204,7 +211,7 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
     sweep_forward<T>(context, n, m, Walk<T>::kRows, mine);
   };
   if (inputs.numbers().related()) {
-    const MineHard<RelationView> mine{scratch.tiles.view(), scratch.prepare_relation(context, inputs), of_rows,
+    const MineHard<HardRelation> mine{scratch.tiles.view(), scratch.prepare_relation(context, inputs), of_rows,
                                       of_columns};
     // A wide tile's distances leave no registers for what forms its relation.
     with_precision(context.precision, [&](auto precision) { sweep(DualTile<decltype(precision)::value>(), mine); });

@@ -18,7 +18,9 @@ struct RelationView {
 template <class T>
 class TileRelation {
  public:
-  __device__ __forceinline__ TileRelation(const RelationView& relation, const TilePlace& place) {
+  // View: RelationView, or one like it whose flags the compiler knows.
+  template <class View>
+  __device__ __forceinline__ TileRelation(const View& relation, const TilePlace& place) {
     const OwnPairs own_pair = own_pairs<T>(true, relation.own, place);
     int2 of_row[T::kThreadRows];
     DUET_UNROLL

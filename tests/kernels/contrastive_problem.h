@@ -40,6 +40,10 @@ inline constexpr Variant kAllVariants[] = {Variant::infonce,
                                            Variant::circle,
                                            Variant::ntxent,
                                            Variant::related};
+inline bool has_groups(Variant variant) {
+  return variant == Variant::multi_positive_groups || variant == Variant::sigmoid_groups ||
+         variant == Variant::sigmoid_soft_groups || variant == Variant::related;
+}
 inline constexpr Variant kRelationVariants[] = {Variant::decoupled, Variant::circle, Variant::ntxent, Variant::related};
 
 inline bool has_relation(Variant variant) { return variant >= Variant::decoupled; }

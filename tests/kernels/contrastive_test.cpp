@@ -19,6 +19,8 @@ TEST_CASE("contrastive losses agree with the reference, whatever the threads") {
   for (const Variant variant : kAllVariants) {
     for (const Shape& s : kShapes) {
       if (!affordable(s.n * s.m * s.d)) continue;
+      if (!on_cpu() && s.n > 130 && has_groups(variant))
+        continue;  // the same kernels with more said: the emulator's time
       for (const float scale : values_of({10.0f, 1.0f, 1000.0f})) {
         CAPTURE(static_cast<int>(variant));
         CAPTURE(s.n);
