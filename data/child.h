@@ -9,8 +9,10 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "data/array_file.h"
 #include "data/stored_array.h"
 
 namespace duet::data {
@@ -61,5 +63,29 @@ void send_text_array(ChildOutput& out, ArrayView view, const std::vector<std::st
 StoredArray receive_array(ChildInput& in, const std::filesystem::path& path);
 // A number and so many words, which become ascending.
 std::vector<std::string> receive_names(ChildInput& in);
+
+// A file that a library reads in children. Reader: opens a path, send_names(ChildOutput&), send_array(ChildOutput&,
+// name); kLibrary, the library's name.
+template <class Reader>
+class ChildFile final : public ArrayFile {
+ public:
+  explicit ChildFile(std::filesystem::path path) : path_(std::move(path)) {
+    read_in_child(
+        path_, Reader::kLibrary, [&](ChildOutput& out) { Reader(path_).send_names(out); },
+        [&](ChildInput& in) { names_ = receive_names(in); });
+  }
+  std::vector<std::string> names() const override { return names_; }
+  StoredArray open(const std::string& name) const override {
+    StoredArray out;
+    read_in_child(
+        path_, Reader::kLibrary, [&](ChildOutput& to) { Reader(path_).send_array(to, name); },
+        [&](ChildInput& in) { out = receive_array(in, path_); });
+    return out;
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::vector<std::string> names_;
+};
 
 }  // namespace duet::data

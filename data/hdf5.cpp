@@ -15,7 +15,6 @@
 namespace duet::data {
 namespace {
 
-constexpr const char* kLibrary = "libhdf5";
 constexpr std::string_view kVersion =
     std::string_view(H5_VERS_INFO).substr(std::string_view("HDF5 library version: ").size());
 constexpr hsize_t kBlockBytes = 4 << 20;  // rows are read in blocks of about so many bytes
@@ -25,6 +24,8 @@ using Id = hid_t;
 
 class Hdf5Child {
  public:
+  static constexpr const char* kLibrary = "libhdf5";
+
   explicit Hdf5Child(const std::filesystem::path& path) : path_(path.string()) {
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     H5PLset_loading_state(0);  // no code from elsewhere, as filters are
@@ -204,30 +205,11 @@ class Hdf5Child {
   Id file_;
 };
 
-class Hdf5File final : public ArrayFile {
- public:
-  explicit Hdf5File(std::filesystem::path path) : path_(std::move(path)) {
-    read_in_child(
-        path_, kLibrary, [&](ChildOutput& out) { Hdf5Child(path_).send_names(out); },
-        [&](ChildInput& in) { names_ = receive_names(in); });
-  }
-  std::vector<std::string> names() const override { return names_; }
-  StoredArray open(const std::string& name) const override {
-    StoredArray out;
-    read_in_child(
-        path_, kLibrary, [&](ChildOutput& to) { Hdf5Child(path_).send_array(to, name); },
-        [&](ChildInput& in) { out = receive_array(in, path_); });
-    return out;
-  }
-
- private:
-  std::filesystem::path path_;
-  std::vector<std::string> names_;
-};
-
 }  // namespace
 
-std::unique_ptr<ArrayFile> open_hdf5(const std::filesystem::path& path) { return std::make_unique<Hdf5File>(path); }
+std::unique_ptr<ArrayFile> open_hdf5(const std::filesystem::path& path) {
+  return std::make_unique<ChildFile<Hdf5Child>>(path);
+}
 std::string hdf5_version_text() { return std::string(kVersion); }
 
 }  // namespace duet::data

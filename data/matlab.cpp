@@ -15,10 +15,10 @@
 namespace duet::data {
 namespace {
 
-constexpr const char* kLibrary = "libmatio";
-
 class MatlabChild {
  public:
+  static constexpr const char* kLibrary = "libmatio";
+
   explicit MatlabChild(const std::filesystem::path& path)
       : path_(path.string()), file_(Mat_Open(path.c_str(), MAT_ACC_RDONLY)) {
     if (file_ == nullptr)
@@ -121,30 +121,11 @@ class MatlabChild {
   mat_t* file_;
 };
 
-class MatlabFile final : public ArrayFile {
- public:
-  explicit MatlabFile(std::filesystem::path path) : path_(std::move(path)) {
-    read_in_child(
-        path_, kLibrary, [&](ChildOutput& out) { MatlabChild(path_).send_names(out); },
-        [&](ChildInput& in) { names_ = receive_names(in); });
-  }
-  std::vector<std::string> names() const override { return names_; }
-  StoredArray open(const std::string& name) const override {
-    StoredArray out;
-    read_in_child(
-        path_, kLibrary, [&](ChildOutput& to) { MatlabChild(path_).send_array(to, name); },
-        [&](ChildInput& in) { out = receive_array(in, path_); });
-    return out;
-  }
-
- private:
-  std::filesystem::path path_;
-  std::vector<std::string> names_;
-};
-
 }  // namespace
 
-std::unique_ptr<ArrayFile> open_matlab(const std::filesystem::path& path) { return std::make_unique<MatlabFile>(path); }
+std::unique_ptr<ArrayFile> open_matlab(const std::filesystem::path& path) {
+  return std::make_unique<ChildFile<MatlabChild>>(path);
+}
 
 std::string matlab_version_text() {
   return text(MATIO_MAJOR_VERSION, ".", MATIO_MINOR_VERSION, ".", MATIO_RELEASE_LEVEL);

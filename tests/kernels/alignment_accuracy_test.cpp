@@ -1,68 +1,19 @@
 // Alignment where scores are huge, rows confident, or a weight is 0.
-#include "tests/reference/alignment.h"
-#include "tests/support/arrays.h"
-#include "tests/support/compare.h"
+#include "tests/kernels/alignment_problem.h"
 
 using namespace duet::test;
+using namespace duet::test::alignment;
 namespace reference = duet::reference;
 
 namespace {
 
-struct Problem {
-  Floats a, v;
-  float scale;
+constexpr int kThreads = 2;
 
-  int64_t n() const { return a.rows(); }
-  int64_t m() const { return v.rows(); }
-  Doubles scores() const {
-    return reference::scores(a.values(), v.values(), n(), m(), a.columns(), DUET_METRIC_INNER, scale);
-  }
-};
-
-struct Call {
-  explicit Call(Problem& problem) : scale(1, 1) {
-    scale.at(0) = problem.scale;
-    inputs.a = problem.a.matrix(), inputs.v = problem.v.matrix(), inputs.scale = scale.vector();
-    size_t bytes = 0;
-    SUCCEED_CALL(duet_alignment_workspace(context, &inputs, &bytes));
-    scratch = std::make_unique<Scratch>(bytes);
-  }
-  Context context;
-  Floats scale;
-  duet_alignment_inputs inputs = DUET_ALIGNMENT_INPUTS_INIT;
-  std::unique_ptr<Scratch> scratch;
-};
-
-struct Sums {
-  Floats row, column;
-};
-Sums forward(Problem& problem) {
-  Call call(problem);
-  Sums out{Floats(problem.n(), 1), Floats(problem.m(), 1)};
-  SUCCEED_CALL(duet_alignment_forward(
-      call.context, &call.inputs,
-      sized<duet_alignment_outputs>({.lse_row = out.row.vector(), .lse_column = out.column.vector()}),
-      call.scratch->view()));
-  return out;
-}
-
-struct Gradients {
-  Floats a, v, scale;
-};
+// Added to nothing.
 Gradients backward(Problem& problem, Sums sums, Sums weights) {
-  Call call(problem);
-  Gradients out{Floats(problem.n(), problem.a.columns()).fill(0), Floats(problem.m(), problem.a.columns()).fill(0),
-                Floats(1, 1).fill(0)};
-  SUCCEED_CALL(duet_alignment_backward(call.context, &call.inputs,
-                                       sized<duet_alignment_gradients>({.lse_row = sums.row.vector(),
-                                                                        .lse_column = sums.column.vector(),
-                                                                        .grad_lse_row = weights.row.vector(),
-                                                                        .grad_lse_column = weights.column.vector(),
-                                                                        .grad_a = out.a.matrix(),
-                                                                        .grad_v = out.v.matrix(),
-                                                                        .grad_scale = out.scale.vector()}),
-                                       call.scratch->view()));
-  return out;
+  const int64_t d = problem.d();
+  return backward(problem, std::move(sums), std::move(weights), kThreads,
+                  {Floats(problem.n(), d).fill(0), Floats(problem.m(), d).fill(0), Floats(1, 1).fill(0)});
 }
 
 Floats identity(int64_t n) {
@@ -94,7 +45,7 @@ TEST_CASE("alignment of rows of norm 1e5 has the log-sum-exps of its scores") {
     const Gradients after = backward(problem, sums, weights);
     for (const Doubles& values : {after.a.values(), after.v.values(), after.scale.values()})
       for (const double value : values) CHECK(std::isfinite(value));
-    Call call(problem);
+    Call call(problem, kThreads);
     Floats p(n, m);
     Sums copy = sums;
     SUCCEED_CALL(duet_alignment_probabilities(
@@ -116,7 +67,7 @@ TEST_CASE("the gradient of a confident row's probabilities keeps its relative ac
     Draw draw(82);
     Floats grad_p = draw.normals(n, n), p(n, n);
     Sums sums = forward(problem);
-    Call call(problem);
+    Call call(problem, kThreads);
     SUCCEED_CALL(duet_alignment_probabilities(
         call.context, &call.inputs,
         sized<duet_alignment_probabilities_outputs>({.lse_row = sums.row.vector(), .probabilities = p.matrix()}),
@@ -169,7 +120,7 @@ TEST_CASE("an impossible pair adds nothing to the scale's gradient of stored pro
   Draw draw(84);
   Floats grad_p = draw.normals(n, m), p(n, m);
   Sums sums = forward(problem);
-  Call call(problem);
+  Call call(problem, kThreads);
   SUCCEED_CALL(duet_alignment_probabilities(
       call.context, &call.inputs,
       sized<duet_alignment_probabilities_outputs>({.lse_row = sums.row.vector(), .probabilities = p.matrix()}),

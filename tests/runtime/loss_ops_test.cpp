@@ -57,6 +57,16 @@ double both(const Doubles& rows, const Doubles& row_weight, const Doubles& colum
 
 Tensor constant(Floats& array) { return Tensor::view(array.data(), array.rows(), array.columns()); }
 
+// A contrastive loss of rows and columns weighted by trust; the sigmoid loss has no columns.
+Tensor contrastive_total(Tape& tape, Batch& batch, const Tensor& a, const Tensor& v, const Tensor& scale,
+                         const duet_contrastive_inputs& options) {
+  const bool sigmoid = options.kind == DUET_CONTRASTIVE_KIND_SIGMOID;
+  const Tensor terms = ops::contrastive_terms(tape, a, v, scale, sigmoid ? constant(batch.bias) : Tensor{}, options);
+  const Tensor one = tape.constant(1);
+  if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
+  return total(tape, {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
+}
+
 }  // namespace
 
 TEST_CASE("alignment: log-sum-exps and probabilities") {
@@ -225,14 +235,7 @@ TEST_CASE("factors of contrastive gradients: g_a L(A, stop V) + g_v L(stop A, V)
       const double scale = batch.scale.at(0), here = loss(a, v, scale), by_a = g_a, by_v = g_v;
       gradcheck(
           "stopped contrastive", {batch.a, batch.v, batch.scale},
-          [&](Tape& tape, const auto& in) {
-            const Tensor terms =
-                ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
-            const Tensor one = tape.constant(1);
-            if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
-            return total(tape,
-                         {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
-          },
+          [&](Tape& tape, const auto& in) { return contrastive_total(tape, batch, in[0], in[1], in[2], options); },
           [&](const auto& in) {
             return here + by_a * (loss(in[0], v, scale) - here) + by_v * (loss(a, in[1], scale) - here) +
                    (loss(a, v, in[2][0]) - here);
@@ -322,14 +325,7 @@ TEST_CASE("contrastive losses of groups and labels, without own pairs") {
       for (size_t k = 0; k < taken.size(); ++k) taken[k] += rows.negative[k];
       gradcheck(
           "contrastive of a relation", {batch.a, batch.v, batch.scale},
-          [&](Tape& tape, const auto& in) {
-            const Tensor terms =
-                ops::contrastive_terms(tape, in[0], in[1], in[2], sigmoid ? constant(batch.bias) : Tensor{}, options);
-            const Tensor one = tape.constant(1);
-            if (sigmoid) return total(tape, {{one, {terms, constant(batch.trust_a), {}}, {}}});
-            return total(tape,
-                         {ops::both_directions(one, terms, kRows, constant(batch.trust_a), constant(batch.trust_v))});
-          },
+          [&](Tape& tape, const auto& in) { return contrastive_total(tape, batch, in[0], in[1], in[2], options); },
           [&](const auto& in) {
             Doubles s = scores(in[0], in[1], in[2][0]);
             if (sigmoid) {
