@@ -10,7 +10,7 @@
 
 #include "tests/trainer/program.h"
 
-namespace duet::testing {
+namespace duet::testing::files {
 
 inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN(),
                        kInfinity = std::numeric_limits<float>::infinity();
@@ -78,4 +78,4 @@ struct Trained {
   }
 };
 
-}  // namespace duet::testing
+}  // namespace duet::testing::files

@@ -9,6 +9,7 @@
 
 using namespace duet;
 using namespace duet::testing;
+using namespace duet::testing::files;
 using nlohmann::json;
 
 TEST_CASE("embed writes over nothing that it reads, whatever name it has, with --force or without") {

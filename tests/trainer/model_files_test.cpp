@@ -8,6 +8,7 @@
 
 using namespace duet;
 using namespace duet::testing;
+using namespace duet::testing::files;
 using nlohmann::json;
 
 TEST_CASE("a model with a number that is none yields no figure and no embedding") {
