@@ -24,12 +24,12 @@ set(operations
 
 # What knows no backend.
 set(neutral_sources
-    core/arguments.cpp core/context.cpp core/devices.cpp core/memory.cpp core/status.cpp core/stream.cpp)
+    core/arguments.cpp core/context.cpp core/devices.cpp core/halves.cpp core/memory.cpp core/status.cpp
+    core/stream.cpp)
 
 # What chooses one: compiled for each set of backends.
 set(choosing_sources
     backends.cpp
-    core/halves.cpp
     activation/activation.cpp
     alignment/alignment.cpp
     contrastive/contrastive.cpp
@@ -67,7 +67,7 @@ set(cpu_sources
     linear/linear_cpu.cpp linear/linear_epilogue_cpu.cpp
     mining/mining_cpu.cpp mining/mining_draw_cpu.cpp mining/mining_rows_cpu.cpp mining/row_sort_cpu.cpp
     normalization/normalization_cpu.cpp
-    optimizer/optimizer_cpu.cpp
+    optimizer/clip_cpu.cpp optimizer/optimizer_cpu.cpp
     random/random_cpu.cpp
     reduction/reduction_cpu.cpp reduction/terms_cpu.cpp
     retrieval/retrieval_cpu.cpp retrieval/retrieval_loops_cpu.cpp retrieval/retrieval_measures_cpu.cpp
@@ -95,7 +95,7 @@ set(kernel_sources
     linear/linear_cuda.cu linear/linear_small_cuda.cu
     mining/mining_cuda.cu mining/mining_hard_cuda.cu
     normalization/normalization_cuda.cu
-    optimizer/optimizer_cuda.cu
+    optimizer/clip_cuda.cu optimizer/optimizer_cuda.cu
     random/random_cuda.cu
     reduction/reduction_cuda.cu reduction/terms_cuda.cu
     retrieval/retrieval_cuda.cu retrieval/retrieval_top_k_cuda.cu

@@ -47,7 +47,7 @@ struct Config {
   double learning_rate_final_share = 0;
   double beta1 = 0.9, beta2 = 0.999, optimizer_eps = 1e-8;
   double momentum = 0.9;
-  double weight_decay = 1e-3;
+  double weight_decay = 1e-3, gradient_clip = 0;
   double teacher_momentum = 0.95;
 
   double ratio_end = 0.3, ratio_epochs_share = 0.6, rho_epochs_share = 0.3;

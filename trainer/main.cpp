@@ -1,3 +1,3 @@
-#include "trainer/commands.h"
+#include "trainer/program.h"
 
 int main(int argc, char** argv) { return duet::run_program(argc, argv); }

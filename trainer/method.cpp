@@ -11,13 +11,15 @@
 namespace duet {
 namespace {
 
-std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& parameters) {
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& parameters, duet_context* context) {
+  std::optional<GradientClip> clip;
+  if (config.gradient_clip > 0) clip.emplace(context, parameters, config.gradient_clip);
   if (config.optimizer == "sgd") {
     duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
     options.momentum = static_cast<float>(config.momentum);
     options.decay = static_cast<float>(config.weight_decay);
     options.teacher_momentum = static_cast<float>(config.teacher_momentum);
-    return std::make_unique<Sgd>(parameters, options);
+    return std::make_unique<Sgd>(parameters, options, std::move(clip));
   }
   duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
   options.beta1 = static_cast<float>(config.beta1);
@@ -25,7 +27,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, ParameterStore& 
   options.eps = static_cast<float>(config.optimizer_eps);
   options.decay = static_cast<float>(config.weight_decay);
   options.teacher_momentum = static_cast<float>(config.teacher_momentum);
-  return std::make_unique<AdamW>(parameters, options);
+  return std::make_unique<AdamW>(parameters, options, std::move(clip));
 }
 
 }  // namespace
@@ -51,7 +53,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       triplet_(config_.method == "triplet"),
       contrastive_(config_.method == "contrastive"),
       tape_(device.step_context(), device.branches()),
-      optimizer_(make_optimizer(config_, model.parameters())),
+      optimizer_(make_optimizer(config_, model.parameters(), device.step_context())),
       schedule_{config_.learning_rate, config_.schedule == "cosine" ? Decay::cosine : Decay::constant,
                 config_.warmup_steps, config_.learning_rate_final_share},
       steps_(steps),

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <string_view>
 #include <vector>
 
@@ -29,14 +31,12 @@ void append(std::string& line, std::string_view separator, std::string_view piec
   line += piece;
 }
 
-bool is_terminal(FILE* stream) {
-  return isatty(fileno(stream)) && environment("TERM") != "dumb" && !environment("TERM").empty();
-}
+bool is_terminal() { return isatty(STDERR_FILENO) && environment("TERM") != "dumb" && !environment("TERM").empty(); }
 
-ProgressStyle style_of(FILE* stream) {
+ProgressStyle terminal_style() {
   ProgressStyle style;
   winsize size{};
-  if (ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.columns = size.ws_col;
   style.colour = environment("NO_COLOR").empty();
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const std::string locale = environment(name);
@@ -136,9 +136,8 @@ std::string progress_line(const ProgressState& state) {
 }
 
 Progress::Progress(Mode mode) {
-  if (mode == Mode::quiet) return;
-  stream_ = is_terminal(stderr) || !is_terminal(stdout) ? stderr : stdout;
-  terminal_ = is_terminal(stream_);
+  shows_ = mode != Mode::quiet && std::cerr.good();
+  terminal_ = shows_ && is_terminal();
 }
 
 Progress::~Progress() { clear(); }
@@ -147,25 +146,22 @@ bool Progress::due() const { return terminal_ && Clock::now() - last_draw_ >= kD
 
 void Progress::draw(const ProgressState& state) {
   if (!terminal_) return;
-  std::fprintf(stream_, "\r%s\x1b[K", progress_bar(state, style_of(stream_)).c_str());
-  std::fflush(stream_);
+  std::cerr << '\r' << progress_bar(state, terminal_style()) << "\x1b[K" << std::flush;
   shown_ = true;
   last_draw_ = Clock::now();
 }
 
 void Progress::epoch_done(const ProgressState& state) {
-  if (stream_ == nullptr) return;
-  if (terminal_) {
+  if (!shows_) return;
+  if (terminal_)
     draw(state);
-  } else {
-    std::fprintf(stream_, "%s\n", progress_line(state).c_str());
-  }
+  else
+    std::cerr << progress_line(state) << '\n';
 }
 
 void Progress::clear() {
   if (!shown_) return;
-  std::fputs("\r\x1b[K", stream_);
-  std::fflush(stream_);
+  std::cerr << "\r\x1b[K" << std::flush;
   shown_ = false;
 }
 

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 
 #include "trainer/losses.h"
@@ -34,6 +33,7 @@ std::string progress_bar(const ProgressState& state, const ProgressStyle& style)
 std::string progress_line(const ProgressState& state);
 std::string duration_text(double seconds);
 
+// On standard error; nothing where that is closed to notes (--quiet).
 class Progress {
  public:
   enum class Mode { automatic, quiet };
@@ -51,8 +51,7 @@ class Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
-  FILE* stream_ = nullptr;  // null: quiet
-  bool terminal_ = false, shown_ = false;
+  bool shows_ = false, terminal_ = false, shown_ = false;
   Clock::time_point last_draw_{};
 };
 

@@ -52,7 +52,7 @@ void check_apart(std::span<Piece> pieces) {
 // The same check over all slots and the arguments outside of them, with a list of fixed size. Every pair of groups of
 // slots stands in the list together once. Up to 200 slots need one list.
 void check_apart(const OptimizerSlots& slots, SecondMoment second_moment, const Arguments& alone) {
-  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 3;  // kAlone: learning rate, step and apply
+  constexpr int64_t kGroup = 100, kFields = 5, kAlone = 4;  // kAlone: learning rate, step, apply and scale
   Piece pieces[2 * kGroup * kFields + kAlone];
   for (int64_t g = 0; g < slots.count; g += kGroup)
     for (int64_t h = g + kGroup; h < slots.count || h == kGroup; h += kGroup) {
@@ -86,15 +86,20 @@ void check_numbers(const OptimizerSlots& slots) {
   }
 }
 
+duet_optimizer_slots load_slots(const duet_optimizer_slots* given) {
+  const auto all = load(given, "slots");
+  require(all.slot_count >= 0, "slots.slot_count: expected 0 or more, got ", all.slot_count);
+  require(all.slots != nullptr || all.slot_count == 0, "slots.slots: null for ", all.slot_count, " slots");
+  check_element_size<duet_optimizer_slot>(all.slot_size, "slots.slot_size");
+  return all;
+}
+
 template <class Inputs>
 OptimizerSlots check_slots(const duet_optimizer_slots* given_slots, SecondMoment second_moment, const Inputs& inputs,
                            Arguments& arguments) {
-  const auto all = load(given_slots, "slots");
+  const duet_optimizer_slots all = load_slots(given_slots);
   const duet_optimizer_slot* const slots = all.slots;
   const int64_t count = all.slot_count;
-  require(count >= 0, "slots.slot_count: expected 0 or more, got ", count);
-  require(slots != nullptr || count == 0, "slots.slots: null for ", count, " slots");
-  check_element_size<duet_optimizer_slot>(all.slot_size, "slots.slot_size");
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
     for_each_field(slots[k], second_moment, [&](const duet_const_vector& given, const char* field, bool) {
@@ -105,10 +110,37 @@ OptimizerSlots check_slots(const duet_optimizer_slots* given_slots, SecondMoment
     });
   }
   const auto apply = arguments.vector<const int32_t>(inputs.apply, "inputs.apply", 1, Need::optional);
-  const OptimizerSlots checked{slots, count, apply, inputs.slot_decay, inputs.slot_low, inputs.slot_high};
+  const auto scale = arguments.vector<const float>(inputs.gradient_scale, "inputs.gradient_scale", 1, Need::optional);
+  const OptimizerSlots checked{slots, count, apply, scale, inputs.slot_decay, inputs.slot_low, inputs.slot_high};
   check_numbers(checked);
   check_apart(checked, second_moment, arguments);
   return checked;
+}
+
+// Slots of which the gradients alone are used.
+OptimizerSlots check_gradients(const duet_optimizer_slots* given_slots, Look look) {
+  const duet_optimizer_slots all = load_slots(given_slots);
+  for (int64_t k = 0; k < all.slot_count; ++k)
+    vector<const float>(all.slots[k].gradient, text("slots[", k, "].gradient").c_str(), kAny, Need::required, look);
+  return {all.slots, all.slot_count, {}, {}, nullptr, nullptr, nullptr};
+}
+
+// Refuses an output, or a workspace, that shares memory with a gradient.
+void check_apart_from_gradients(const OptimizerSlots& slots, const Arguments& arguments) {
+  for (int64_t k = 0; k < slots.count; ++k) {
+    const duet_const_vector& gradient = slots.slots[k].gradient;
+    const auto first = reinterpret_cast<uintptr_t>(gradient.data);
+    const uintptr_t end = first + static_cast<uintptr_t>(gradient.size) * sizeof(float);
+    for (const Region& region : arguments.regions())
+      require(!region.written || first >= region.end || region.first >= end, region.name, ": shares memory with slots[",
+              k, "].gradient");
+  }
+}
+
+size_t clip_workspace(const duet_context* context, const OptimizerSlots& slots) {
+  return dispatch(
+      context, [&] { return cpu::gradient_clip_workspace(slots); },
+      [&] { return cuda::gradient_clip_workspace(slots); });
 }
 
 void check_fraction(float value, const char* name) {
@@ -128,6 +160,35 @@ void check_shared(const Inputs& inputs) {
 }  // namespace duet
 
 using namespace duet;
+
+duet_status duet_gradient_clip_workspace(const duet_context* context, const duet_optimizer_slots* slots,
+                                         size_t* bytes) {
+  return guard("gradient_clip_workspace", [&] {
+    require(bytes != nullptr, "bytes: null");
+    *bytes = clip_workspace(context, check_gradients(slots, Look::shapes));
+  });
+}
+
+duet_status duet_gradient_clip(duet_context* context, const duet_gradient_clip_inputs* inputs,
+                               const duet_optimizer_slots* slots, const duet_gradient_clip_outputs* outputs,
+                               duet_workspace workspace) {
+  return guard("gradient_clip", [&] {
+    Arguments arguments;
+    const auto chosen = load(inputs, "inputs");
+    require(chosen.limit > 0, "inputs.limit: expected above 0, got ", chosen.limit);
+    require_reserved(chosen.reserved, "inputs.reserved");
+    const OptimizerSlots checked = check_gradients(slots, Look::data);
+    const auto to = load(outputs, "outputs");
+    const auto norm = arguments.vector<float>(to.norm, "outputs.norm", 1);
+    const auto scale = arguments.vector<float>(to.scale, "outputs.scale", 1);
+    arguments.check(workspace, clip_workspace(context, checked));
+    check_apart_from_gradients(checked, arguments);
+    const Workspace scratch(workspace);
+    dispatch(
+        context, [&] { cpu::gradient_clip(*context, checked, chosen.limit, norm, scale, scratch); },
+        [&] { cuda::gradient_clip(*context, checked, chosen.limit, norm, scale, scratch); });
+  });
+}
 
 duet_status duet_adamw_step(duet_context* context, const duet_adamw_inputs* inputs, const duet_optimizer_slots* slots) {
   return guard("adamw_step", [&] {

@@ -27,10 +27,10 @@ struct AdamwFactors {
   float beta1, gain1, beta2, gain2;  // gain: 1 - beta
   float step_size;                   // rate / (1 - beta1^t)
   float root;                        // 1 / sqrt(1 - beta2^t)
-  float eps, rate_decay, teacher_momentum, teacher_gain;
+  float eps, rate_decay, teacher_momentum, teacher_gain, gradient_scale;
 };
 struct SgdFactors {
-  float momentum, decay, rate, teacher_momentum, teacher_gain;
+  float momentum, decay, rate, teacher_momentum, teacher_gain, gradient_scale;
 };
 
 }  // namespace duet::cpu
@@ -48,7 +48,7 @@ void move_teacher(D d, float* teacher, hn::Vec<D> theta, float momentum, float g
 
 template <class D>
 void adamw_at(D d, const AdamwFactors& f, const OptimizerRun& run, int64_t k) {
-  const auto g = hn::LoadU(d, run.gradient + k);
+  const auto g = hn::Mul(hn::Set(d, f.gradient_scale), hn::LoadU(d, run.gradient + k));
   const auto m = hn::MulAdd(hn::Set(d, f.beta1), hn::LoadU(d, run.first_moment + k), hn::Mul(hn::Set(d, f.gain1), g));
   const auto v =
       hn::MulAdd(hn::Set(d, f.beta2), hn::LoadU(d, run.second_moment + k), hn::Mul(hn::Mul(hn::Set(d, f.gain2), g), g));
@@ -65,7 +65,8 @@ void adamw_at(D d, const AdamwFactors& f, const OptimizerRun& run, int64_t k) {
 template <class D>
 void sgd_at(D d, const SgdFactors& f, const OptimizerRun& run, int64_t k) {
   auto theta = hn::LoadU(d, run.parameter + k);
-  const auto g = hn::MulAdd(hn::Set(d, f.decay), theta, hn::LoadU(d, run.gradient + k));
+  const auto g =
+      hn::MulAdd(hn::Set(d, f.decay), theta, hn::Mul(hn::Set(d, f.gradient_scale), hn::LoadU(d, run.gradient + k)));
   const auto b = hn::MulAdd(hn::Set(d, f.momentum), hn::LoadU(d, run.first_moment + k), g);
   hn::StoreU(b, d, run.first_moment + k);
   theta = hn::NegMulAdd(hn::Set(d, f.rate), b, theta);
@@ -145,7 +146,8 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
                              options.eps,
                              0,
                              options.teacher_momentum,
-                             static_cast<float>(1 - double{options.teacher_momentum})};
+                             static_cast<float>(1 - double{options.teacher_momentum}),
+                             slots.scale()};
   const auto run = HWY_DYNAMIC_DISPATCH(adamw_run);
   for_each_run(context, slots, [&](int64_t slot, const OptimizerRun& elements) {
     AdamwFactors of_slot = factors;
@@ -157,8 +159,12 @@ void adamw_step(const duet_context& context, const OptimizerSlots& slots, const 
 void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_inputs& options,
               Vector<const float> learning_rate) {
   if (!slots.applies()) return;
-  const SgdFactors factors{options.momentum, 0, learning_rate[0], options.teacher_momentum,
-                           static_cast<float>(1 - double{options.teacher_momentum})};
+  const SgdFactors factors{options.momentum,
+                           0,
+                           learning_rate[0],
+                           options.teacher_momentum,
+                           static_cast<float>(1 - double{options.teacher_momentum}),
+                           slots.scale()};
   const auto run = HWY_DYNAMIC_DISPATCH(sgd_run);
   for_each_run(context, slots, [&](int64_t slot, const OptimizerRun& elements) {
     SgdFactors of_slot = factors;

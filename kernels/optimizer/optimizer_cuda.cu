@@ -42,7 +42,7 @@ struct Elements {
 
 struct Adamw {
   float beta1, beta2, eps, teacher_momentum;
-  const float* rate;
+  const float *rate, *scale;  // scale: of the gradient; null: 1
   const int64_t* step;
 
   struct Factors {
@@ -50,15 +50,19 @@ struct Adamw {
     float step_size;     // rate / (1 - beta1^t)
     float root;          // 1 / sqrt(1 - beta2^t)
     float rate_decay;
+    float scale;
   };
   __device__ Factors factors(float decay) const {
     const double t = static_cast<double>(*step), r = *rate;
-    return {static_cast<float>(1 - double{beta1}), static_cast<float>(1 - double{beta2}),
+    return {static_cast<float>(1 - double{beta1}),
+            static_cast<float>(1 - double{beta2}),
             static_cast<float>(r / (1 - pow(double{beta1}, t))),
-            static_cast<float>(1 / sqrt(1 - pow(double{beta2}, t))), static_cast<float>(r * decay)};
+            static_cast<float>(1 / sqrt(1 - pow(double{beta2}, t))),
+            static_cast<float>(r * decay),
+            scale ? *scale : 1};
   }
   __device__ void apply(const Factors& f, Elements& of, int k) const {
-    const float g = of.gradient.at[k];
+    const float g = f.scale * of.gradient.at[k];
     const float m = of.first_moment.at[k] = fmaf(beta1, of.first_moment.at[k], f.gain1 * g);
     const float v = of.second_moment.at[k] = fmaf(beta2, of.second_moment.at[k], f.gain2 * g * g);
     const float theta = fmaf(-f.rate_decay, of.parameter.at[k], of.parameter.at[k]);
@@ -68,14 +72,14 @@ struct Adamw {
 
 struct Sgd {
   float momentum, teacher_momentum;
-  const float* rate;
+  const float *rate, *scale;  // as of Adamw
 
   struct Factors {
-    float rate, decay;
+    float rate, decay, scale;
   };
-  __device__ Factors factors(float decay) const { return {*rate, decay}; }
+  __device__ Factors factors(float decay) const { return {*rate, decay, scale ? *scale : 1}; }
   __device__ void apply(const Factors& f, Elements& of, int k) const {
-    const float g = fmaf(f.decay, of.parameter.at[k], of.gradient.at[k]);
+    const float g = fmaf(f.decay, of.parameter.at[k], f.scale * of.gradient.at[k]);
     const float b = of.first_moment.at[k] = fmaf(momentum, of.first_moment.at[k], g);
     of.parameter.at[k] = fmaf(-f.rate, b, of.parameter.at[k]);
   }
@@ -176,13 +180,14 @@ void step_all(const duet_context& context, const OptimizerSlots& slots, SecondMo
 void adamw_step(const duet_context& context, const OptimizerSlots& slots, const duet_adamw_inputs& options,
                 Vector<const float> learning_rate, Vector<const int64_t> step) {
   step_all(context, slots, SecondMoment::used, options.decay,
-           Adamw{options.beta1, options.beta2, options.eps, options.teacher_momentum, learning_rate.data, step.data});
+           Adamw{options.beta1, options.beta2, options.eps, options.teacher_momentum, learning_rate.data,
+                 slots.gradient_scale.data, step.data});
 }
 
 void sgd_step(const duet_context& context, const OptimizerSlots& slots, const duet_sgd_inputs& options,
               Vector<const float> learning_rate) {
   step_all(context, slots, SecondMoment::unused, options.decay,
-           Sgd{options.momentum, options.teacher_momentum, learning_rate.data});
+           Sgd{options.momentum, options.teacher_momentum, learning_rate.data, slots.gradient_scale.data});
 }
 
 }  // namespace duet::cuda

@@ -390,6 +390,10 @@ static void optimizers(duet_context* context) {
   duet_adamw_inputs adamw = DUET_ADAMW_INPUTS_INIT;
   duet_sgd_inputs sgd = DUET_SGD_INPUTS_INIT;
   duet_optimizer_slots slots = DUET_OPTIMIZER_SLOTS_INIT;
+  duet_gradient_clip_inputs clip = DUET_GRADIENT_CLIP_INPUTS_INIT;
+  duet_gradient_clip_outputs clipped = DUET_GRADIENT_CLIP_OUTPUTS_INIT;
+  size_t bytes = 0;
+  float norm[1], scale[1];
   float parameter[1] = {2}, first[1] = {0}, second[1] = {0};
   const float rate[1] = {0.5f};
   duet_optimizer_slot slot;
@@ -403,6 +407,14 @@ static void optimizers(duet_context* context) {
   first[0] = 0, sgd.learning_rate = adamw.learning_rate, sgd.decay = 0;
   SUCCEED(duet_sgd_step(context, &sgd, &slots));
   EXPECT(parameter[0], 1);
+  clip.limit = 0.25f, clipped.norm = duet_f32_vector(norm, 1), clipped.scale = duet_f32_vector(scale, 1);
+  SUCCEED(duet_gradient_clip_workspace(context, &slots, &bytes));
+  SUCCEED(duet_gradient_clip(context, &clip, &slots, &clipped, scratch(bytes)));
+  EXPECT(norm[0], 1);
+  EXPECT(scale[0], 0.25);
+  sgd.gradient_scale = vector_of(scale, 1), first[0] = 0;
+  SUCCEED(duet_sgd_step(context, &sgd, &slots));
+  EXPECT(parameter[0], 0.875);
 }
 
 void test_operations(duet_context* context) {

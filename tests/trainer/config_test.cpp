@@ -60,6 +60,7 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
                        {"beta2", 0.999},
                        {"optimizer_eps", 1e-8},
                        {"weight_decay", 1e-3},
+                       {"gradient_clip", 0.0},
                        {"teacher_momentum", 0.95},
                        {"ratio_end", 0.3},
                        {"ratio_epochs_share", 0.6},

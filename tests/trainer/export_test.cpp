@@ -1,5 +1,4 @@
 // `duet export`: what it writes, where it refuses to, and the bytes of its protobuf writer. tests/onnx runs the models.
-#include "trainer/export.h"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,4 @@
 // `duet search`: its results beside the embeddings that `duet embed` writes, ids, and what it refuses.
-#include "trainer/search.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,6 @@
-#include "trainer/export.h"
+// `duet export`: a trained model in the forms that other programs take.
+//   --onnx FILE  trainer/onnx.h
+//   --hub DIR    a folder as model hubs hold one: model.safetensors, config.json, README.md, the model's card
 
 #include <fstream>
 #include <iostream>
@@ -10,8 +12,8 @@
 
 #include "runtime/device.h"
 #include "runtime/printable.h"
-#include "trainer/commands.h"
-#include "trainer/model.h"
+#include "trainer/commands/command.h"
+#include "trainer/commands/options.h"
 #include "trainer/onnx.h"
 #include "trainer/output_files.h"
 #include "trainer/run_directory.h"
@@ -84,31 +86,49 @@ std::string card(const ModelDescription& description, const std::optional<nlohma
   return out.str();
 }
 
-}  // namespace
+class ExportCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    add_run(app, run_);
+    add_path(app, "--onnx", onnx_, "ONNX file of both encoders, scaling and classifier included", "FILE");
+    add_path(app, "--hub", hub_, "folder for model.safetensors, config.json and README.md, the model's card", "DIR");
+    add_force(app, force_);
+  }
+  int run() override;
 
-int export_command(const CommandLine& line) {
-  const fs::path path = *line.run / kModelFile;
+ private:
+  std::optional<fs::path> run_, onnx_, hub_;
+  bool force_ = false;
+};
+
+int ExportCommand::run() {
+  usage_require(onnx_ || hub_, "export: expected --onnx FILE, --hub DIR or both");
+  const fs::path path = *run_ / kModelFile;
   const Device device({.threads = 1});  // of the weights, not of products
-  const std::unique_ptr<Model> model = load_model(line, device.context());
+  const std::unique_ptr<Model> model = load_model(*run_, device.context());
   // What is written, in order; the parts of a hub's folder all or none but for a system that fails between two names.
   std::map<fs::path, std::string> files;
-  if (line.onnx) files[*line.onnx] = onnx_model(*model);
-  if (line.hub) {
+  if (onnx_) files[*onnx_] = onnx_model(*model);
+  if (hub_) {
     const ModelDescription& description = model->description();
-    files[*line.hub / kModelFile] = bytes_of(path);
+    files[*hub_ / kModelFile] = bytes_of(path);
     nlohmann::ordered_json config = to_json(description.config);
-    files[*line.hub / "config.json"] = config.dump(2) + "\n";
-    files[*line.hub / "README.md"] = card(description, last_evaluation(*line.run / "metrics.jsonl"));
+    files[*hub_ / "config.json"] = config.dump(2) + "\n";
+    files[*hub_ / "README.md"] = card(description, last_evaluation(*run_ / "metrics.jsonl"));
   }
   InputFiles inputs;
-  inputs.add(*line.run);
-  if (line.hub) make_output_folder(*line.hub);
-  for (const auto& [to, bytes] : files) require_free(inputs, to, line.force);
+  inputs.add(*run_);
+  if (hub_) make_output_folder(*hub_);
+  for (const auto& [to, bytes] : files) require_free(inputs, to, force_);
   for (const auto& [to, bytes] : files) {
-    write_output(to, bytes, line.force);
+    write_output(to, bytes, force_);
     std::cout << printable(to.string()) << ": " << bytes.size() << " bytes\n";
   }
   return kExitDone;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> make_export() { return std::make_unique<ExportCommand>(); }
 
 }  // namespace duet

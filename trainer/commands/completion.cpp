@@ -1,10 +1,13 @@
-#include "trainer/completion.h"
+// `duet completion`: a script that completes commands, options and their values, read off the declarations.
 
 #include <CLI/CLI.hpp>
+#include <iostream>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include "runtime/printable.h"
+#include "trainer/commands/command.h"
 #include "trainer/config.h"
 #include "trainer/usage_error.h"
 
@@ -16,7 +19,7 @@ struct Option {
   bool takes_value = false;
   std::vector<std::string> choices;  // of the config key of this name
 };
-struct Command {
+struct Declared {
   std::string name, description;
   std::vector<Option> options;
 };
@@ -29,10 +32,10 @@ std::string plain(std::string words) {
   return words;
 }
 
-std::vector<Command> commands_of(const CLI::App& program) {
-  std::vector<Command> commands;
+std::vector<Declared> commands_of(const CLI::App& program) {
+  std::vector<Declared> commands;
   for (const CLI::App* each : program.get_subcommands([](const CLI::App*) { return true; })) {
-    Command& command = commands.emplace_back(Command{each->get_name(), plain(each->get_description()), {}});
+    Declared& command = commands.emplace_back(Declared{each->get_name(), plain(each->get_description()), {}});
     for (const CLI::Option* option : each->get_options()) {
       if (option->get_lnames().empty()) continue;  // a positional
       const std::string& name = option->get_lnames().front();
@@ -50,15 +53,15 @@ std::string joined(const std::vector<std::string>& words, const char* between) {
   return all;
 }
 
-std::string bash(const std::vector<Command>& commands) {
+std::string bash(const std::vector<Declared>& commands) {
   std::ostringstream out;
   std::vector<std::string> names;
-  for (const Command& command : commands) names.push_back(command.name);
+  for (const Declared& command : commands) names.push_back(command.name);
   out << "# source <(duet completion bash)\n_duet() {\n"
       << "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} options=\n"
       << "  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W '" << joined(names, " ")
       << " --help --version' -- \"$word\"))\n    return\n  fi\n  case ${COMP_WORDS[1]} in\n";
-  for (const Command& command : commands) {
+  for (const Declared& command : commands) {
     out << "    " << command.name << ")\n      options='";
     for (size_t k = 0; k < command.options.size(); ++k) out << (k ? " --" : "--") << command.options[k].name;
     out << "'\n";
@@ -74,12 +77,12 @@ std::string bash(const std::vector<Command>& commands) {
   return out.str();
 }
 
-std::string zsh(const std::vector<Command>& commands) {
+std::string zsh(const std::vector<Declared>& commands) {
   std::ostringstream out;
   out << "#compdef duet\n# source <(duet completion zsh)\n_duet() {\n  local -a commands\n  commands=(\n";
-  for (const Command& command : commands) out << "    '" << command.name << ':' << command.description << "'\n";
+  for (const Declared& command : commands) out << "    '" << command.name << ':' << command.description << "'\n";
   out << "  )\n  if (( CURRENT == 2 )); then\n    _describe command commands\n    return\n  fi\n  case $words[2] in\n";
-  for (const Command& command : commands) {
+  for (const Declared& command : commands) {
     out << "    " << command.name << ")\n      _arguments \\\n";
     for (const Option& option : command.options) {
       out << "        '--" << option.name << '[' << option.description << ']';
@@ -95,12 +98,12 @@ std::string zsh(const std::vector<Command>& commands) {
   return out.str();
 }
 
-std::string fish(const std::vector<Command>& commands) {
+std::string fish(const std::vector<Declared>& commands) {
   std::ostringstream out;
   out << "# duet completion fish | source\n";
-  for (const Command& command : commands)
+  for (const Declared& command : commands)
     out << "complete -c duet -n __fish_use_subcommand -a " << command.name << " -d '" << command.description << "'\n";
-  for (const Command& command : commands)
+  for (const Declared& command : commands)
     for (const Option& option : command.options) {
       out << "complete -c duet -n '__fish_seen_subcommand_from " << command.name << "' -l " << option.name << " -d '"
           << option.description << '\'';
@@ -113,14 +116,27 @@ std::string fish(const std::vector<Command>& commands) {
   return out.str();
 }
 
+class CompletionCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    program_ = app.get_parent();
+    app.add_option("SHELL", shell_, "bash, zsh or fish")->type_name("SHELL")->required();
+  }
+  int run() override {
+    const std::vector<Declared> commands = commands_of(*program_);
+    usage_require(shell_ == "bash" || shell_ == "zsh" || shell_ == "fish",
+                  "completion: expected bash, zsh or fish, got '", shown(shell_), "'");
+    std::cout << (shell_ == "bash" ? bash(commands) : shell_ == "zsh" ? zsh(commands) : fish(commands));
+    return kExitDone;
+  }
+
+ private:
+  const CLI::App* program_ = nullptr;
+  std::string shell_;
+};
+
 }  // namespace
 
-std::string completion_script(const CLI::App& program, const std::string& shell) {
-  const std::vector<Command> commands = commands_of(program);
-  if (shell == "bash") return bash(commands);
-  if (shell == "zsh") return zsh(commands);
-  if (shell == "fish") return fish(commands);
-  throw UsageError(text("completion: expected bash, zsh or fish, got '", shown(shell), "'"));
-}
+std::unique_ptr<Command> make_completion() { return std::make_unique<CompletionCommand>(); }
 
 }  // namespace duet

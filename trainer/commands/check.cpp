@@ -1,3 +1,4 @@
+// `duet check`: what training would find in a data set.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,8 +12,8 @@
 #include "data/array_write.h"
 #include "data/source_files.h"
 #include "runtime/printable.h"
-#include "trainer/commands.h"
-#include "trainer/data_commands.h"
+#include "trainer/commands/command.h"
+#include "trainer/commands/options.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -139,12 +140,24 @@ void print_features(const data::DatasetFiles& files, const std::string& split, c
   training[name] = {source.columns(), std::move(rows)};
 }
 
-}  // namespace
+class CheckCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    add_path(app, "PATH", data_, "folder or file of the data set", "PATH")->required();
+    add_key(app, "--pool", "pool", config_, "POOLING");
+    add_key(app, "--map", "map", config_, "ARRAY/SPLIT=PATH,...");
+  }
+  int run() override;
 
-int check_command(const CommandLine& line) {
+ private:
+  std::optional<std::filesystem::path> data_;
+  Config config_;
+};
+
+int CheckCommand::run() {
   reading_input([&] {
     const std::unique_ptr<data::DatasetFiles> files =
-        data::open_dataset(*line.data, line.config.map, data::parse_pooling(line.config.pool, "--pool"));
+        data::open_dataset(*data_, config_.map, data::parse_pooling(config_.pool, "--pool"));
     const std::vector<std::string> splits = files->splits();
     if (splits.empty()) files->arrays("train");  // says what is not there
     usage_require(!splits.empty(), files->name(), ": no split train, test or val");
@@ -166,5 +179,9 @@ int check_command(const CommandLine& line) {
   });
   return kExitDone;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> make_check() { return std::make_unique<CheckCommand>(); }
 
 }  // namespace duet

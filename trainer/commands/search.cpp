@@ -1,4 +1,5 @@
-#include "trainer/search.h"
+// `duet search`: for each row of one file the nearest rows of another, by the cosine similarity of their embeddings.
+// Exact. Of a side the file's bytes and the embeddings are held, of the scores those of the best rows.
 
 #include <algorithm>
 #include <cmath>
@@ -13,10 +14,9 @@
 #include "runtime/device.h"
 #include "runtime/memory.h"
 #include "runtime/printable.h"
-#include "trainer/commands.h"
-#include "trainer/device_choice.h"
+#include "trainer/commands/command.h"
+#include "trainer/commands/options.h"
 #include "trainer/interrupt.h"
-#include "trainer/model.h"
 #include "trainer/preparation.h"
 #include "trainer/usage_error.h"
 
@@ -121,22 +121,44 @@ void print(const Side& query, const Side& gallery, int64_t row, std::span<const 
               << score_text(scores[k]) << '\n';
 }
 
-}  // namespace
+class SearchCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    add_run(app, run_);
+    add_path(app, "--gallery", gallery_, "file or folder of arrays: where to search", "PATH")->required();
+    add_path(app, "--query", query_, "file or folder of arrays: what to search for, row by row", "PATH")->required();
+    add_text(app, "--from", from_, "the query's modality", "MODALITY")->required();
+    add_text(app, "--to", to_, "the gallery's modality", "MODALITY")->required();
+    app.add_option("--top", top_, "results a query [10]")->type_name("K")->check(CLI::Range(1, 1 << 30));
+    app.add_flag("--json", json_, "print a JSON object a query and line");
+    app.add_flag("--exclude-self", exclude_self_,
+                 "leave out the gallery row of the query's number, as a set searched in itself needs");
+    place_.declare(app);
+  }
+  // Prints, query by query, lines "query, rank, id, score" with tabs between them, or with --json an object a line,
+  // {"query": ID, "row": NUMBER, "results": [{"id": ID, "row": NUMBER, "score": S}, ...]}.
+  int run() override;
 
-int search_command(const CommandLine& line) {
-  const ChosenDevice chosen = choose_device(line.device, line.config.threads);
-  print_device(chosen);
-  const Device device(chosen.options);
+ private:
+  std::optional<fs::path> run_, gallery_, query_;
+  std::string from_, to_;  // modalities of query and gallery
+  int64_t top_ = 10;
+  bool json_ = false, exclude_self_ = false;
+  Workplace place_;
+};
+
+int SearchCommand::run() {
+  const Device device(place_.choose().options);
   duet_context* const context = device.context();
-  const std::unique_ptr<Model> model = load_model(line, context);
+  const std::unique_ptr<Model> model = load_model(*run_, context);
   const data::Pooling pooling = data::parse_pooling(model->description().config.pool, "pool");
-  const Side gallery = open_side(*model, "--gallery", *line.gallery, modality_of(*model, "--to", line.to), pooling),
-             query = open_side(*model, "--query", *line.query, modality_of(*model, "--from", line.from), pooling);
-  const int64_t n = query.features->rows(), m = gallery.features->rows(), top = std::min(line.top, m);
+  const Side gallery = open_side(*model, "--gallery", *gallery_, modality_of(*model, "--to", to_), pooling),
+             query = open_side(*model, "--query", *query_, modality_of(*model, "--from", from_), pooling);
+  const int64_t n = query.features->rows(), m = gallery.features->rows(), top = std::min(top_, m);
   const InterruptGuard interrupt;
   const data::Features items = embed(*model, context, gallery, 0, m);
   const DeviceArray<float> gallery_rows(context, std::span(items.values));
-  if (!line.json) std::cout << "query\trank\tid\tscore\n";
+  if (!json_) std::cout << "query\trank\tid\tscore\n";
   for (int64_t first = 0; first < n && !interrupt.requested(); first += kQueriesOfBlock) {
     const int64_t count = std::min(kQueriesOfBlock, n - first);
     const data::Features asked = embed(*model, context, query, first, count);
@@ -147,7 +169,7 @@ int search_command(const CommandLine& line) {
     inputs.queries = duet_f32_const_matrix(query_rows.data(), count, asked.columns);
     inputs.gallery = duet_f32_const_matrix(gallery_rows.data(), m, items.columns);
     inputs.first_row = first;
-    inputs.exclude_own = line.exclude_self;
+    inputs.exclude_own = exclude_self_;
     size_t bytes = 0;
     succeed(duet_retrieval_workspace(context, &inputs, &bytes));
     const Memory scratch(context, bytes);
@@ -160,7 +182,7 @@ int search_command(const CommandLine& line) {
     const std::vector<float> cosines = scores.read();
     for (int64_t i = 0; i < count; ++i)
       print(query, gallery, first + i, std::span(best).subspan(static_cast<size_t>(i * top), static_cast<size_t>(top)),
-            std::span(cosines).subspan(static_cast<size_t>(i * top), static_cast<size_t>(top)), line.json);
+            std::span(cosines).subspan(static_cast<size_t>(i * top), static_cast<size_t>(top)), json_);
   }
   std::cout.flush();
   if (const int number = interrupt.requested()) {
@@ -169,5 +191,9 @@ int search_command(const CommandLine& line) {
   }
   return kExitDone;
 }
+
+}  // namespace
+
+std::unique_ptr<Command> make_search() { return std::make_unique<SearchCommand>(); }
 
 }  // namespace duet

@@ -1,0 +1,108 @@
+#include "trainer/training.h"
+
+#include <nlohmann/json.hpp>
+
+#include "trainer/commands/options.h"
+#include "trainer/initial_weights.h"
+#include "trainer/resume.h"
+#include "trainer/usage_error.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string describe(const Preparation& preparation) {
+  const data::Dataset& dataset = preparation.dataset;
+  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ",
+              dataset.test.rows(), " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ",
+              dataset.width(0), ", ", dataset.modalities[1], " ", dataset.width(1));
+}
+
+std::string device_words(const ChosenDevice& chosen, const Device& device) {
+  if (device.options().kind == DUET_DEVICE_CUDA) return text(chosen.name, ", ", chosen.precision);
+  const int threads = duet_context_threads(device.context());
+  return text(threads, threads == 1 ? " thread" : " threads",
+              chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
+}
+
+// A run that goes on: its directory, locked, and where it stood.
+struct Resumed {
+  explicit Resumed(const fs::path& path) : directory(path, RunDirectory::Mode::resumed) {
+    std::vector<std::string> notes;
+    std::optional<Checkpoint> found = directory.checkpoints().newest(notes);
+    usage_require(found.has_value(), path.string(),
+                  ": no run to resume: it has no checkpoint (--init starts a new run from its model)");
+    checkpoint.emplace(std::move(*found));
+    print_notes(notes);
+  }
+  RunDirectory directory;
+  std::optional<Checkpoint> checkpoint;
+  std::vector<std::string> changes;
+};
+
+// Notes of what the run is made of; of a new run its directory is begun with them.
+void announce(const TrainingOrder& order, const Preparation& preparation, const std::string& device_facts) {
+  if (order.announce) {
+    print_notes({text(describe(preparation), "; ", device_facts)});
+    if (!order.directory) print_notes({"no --run: nothing is written, the report is all that stays"});
+  }
+  print_notes(scaling_notes(preparation.description));
+  print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
+  print_notes(class_notes(preparation.description));
+  if (preparation.evidence) print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
+}
+
+void go_on(Resumed& resumed, const Config& config, const RunRecord& record) {
+  const Checkpoint& checkpoint = *resumed.checkpoint;
+  const std::string note = resumed.directory.go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes);
+  if (!note.empty()) print_notes({note});
+  print_notes({text("resumed after step ", checkpoint.training.steps)});
+  print_notes(resumed.changes);
+  if (!resumed.changes.empty()) resumed.directory.add_metrics(resumed_line(checkpoint, resumed.changes));
+}
+
+}  // namespace
+
+Training run_training(TrainingOrder order) {
+  std::optional<Resumed> resumed;
+  if (order.resume) {
+    resumed.emplace(*order.directory);
+    resumed->changes = require_same_config(*resumed->checkpoint, order.config);
+  }
+  const ChosenDevice chosen = choose_device(order.device, order.config.threads);
+  Device device(chosen.options);
+  RunRecord record;
+  record.facts.machine = machine_facts(chosen, device);
+  if (resumed) {
+    const std::vector<std::string> others =
+        require_same_machine(*resumed->checkpoint, record.facts.machine, order.other_machine);
+    resumed->changes.insert(resumed->changes.end(), others.begin(), others.end());
+  }
+  Preparation preparation = prepare(order.config);
+  validate(preparation.description.config);  // the names of modalities, which may come from the folder
+  if (order.directory) record.facts.data = data_facts(preparation);
+  if (resumed) require_same_data(*resumed->checkpoint, record.facts.data, preparation.description);
+  const InterruptGuard interrupt;  // from here on there may be files
+  std::optional<RunDirectory> created;
+  if (order.directory && !resumed) created.emplace(*order.directory);
+  record.directory = resumed ? &resumed->directory : created ? &*created : nullptr;
+  record.resumed = resumed ? &*resumed->checkpoint : nullptr;
+  Model model(preparation.description, device.context());
+  announce(order, preparation, device_words(chosen, device));
+  if (resumed) {
+    go_on(*resumed, preparation.description.config, record);
+  } else {
+    if (!order.config.init.empty()) print_notes(take_initial_weights(model, device.context()));
+    nlohmann::ordered_json evidence;
+    if (preparation.evidence) evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
+    if (created) created->write_start(record.facts.machine, evidence);
+  }
+  Progress progress;
+  Training run{train(device, model, preparation, record, progress, interrupt, order.times),
+               preparation.description.modalities};
+  if (order.times && record.directory) record.directory->write_profile(order.times->to_json());
+  return run;
+}
+
+}  // namespace duet
