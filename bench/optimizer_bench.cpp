@@ -101,11 +101,63 @@ class Optimizer : public Rotating<Set> {
   std::vector<Element> before_;
 };
 
+// The global norm of one slot of n x d gradients.
+class GradientClip : public Rotating<Floats> {
+ public:
+  explicit GradientClip(const Setting& setting) : context_(setting.context), norm_(scalar(0)), scale_(scalar(0)) {
+    const int64_t n = setting.shape.n, d = setting.shape.d;
+    draw_sets([&](Draw& draw) { return draw.normals(n, d); }, [](const Floats& g) { return bytes_of(g); });
+    const duet_optimizer_slot slot = slot_of(0);
+    const duet_optimizer_slots slots = slots_of(slot);
+    size_t bytes = 0;
+    succeed(duet_gradient_clip_workspace(context_, &slots, &bytes));
+    scratch_ = Scratch(extra_bytes = bytes);
+    forward_cost = {2 * static_cast<double>(n) * d, bytes_of(set(0)), 0};
+  }
+
+  void forward(int k) override {
+    const duet_optimizer_slot slot = slot_of(k);
+    const duet_optimizer_slots slots = slots_of(slot);
+    duet_gradient_clip_outputs outputs = DUET_GRADIENT_CLIP_OUTPUTS_INIT;
+    outputs.norm = norm_.vector(), outputs.scale = scale_.vector();
+    succeed(duet_gradient_clip(context_, &inputs_, &slots, &outputs, scratch_.view()));
+  }
+
+  void verify_forward() override {
+    double squares = 0;
+    for (int64_t k = 0; k < set(0).size(); ++k) squares += double{set(0)[k]} * double{set(0)[k]};
+    expect_close("norm", 0, norm_[0], std::sqrt(squares));
+    expect_close("scale", 0, scale_[0], std::min(1.0, inputs_.limit / std::sqrt(squares)));
+  }
+
+ private:
+  duet_optimizer_slot slot_of(int k) {
+    duet_optimizer_slot slot = {};
+    slot.gradient = set(k).vector();
+    return slot;
+  }
+  static duet_optimizer_slots slots_of(const duet_optimizer_slot& slot) {
+    duet_optimizer_slots slots = DUET_OPTIMIZER_SLOTS_INIT;
+    slots.slots = &slot, slots.slot_count = 1;
+    return slots;
+  }
+
+  duet_context* context_;
+  duet_gradient_clip_inputs inputs_ = DUET_GRADIENT_CLIP_INPUTS_INIT;
+  Floats norm_, scale_;
+  Scratch scratch_;
+};
+
 Registration variant(const char* name, Kind kind) {
   return {"optimizer", name, Passes::forward_only,
           [kind](const Setting& setting) { return std::make_unique<Optimizer>(setting, kind); }};
 }
-const Registration kVariants[] = {variant("adamw", Kind::adamw), variant("sgd", Kind::sgd)};
+const Registration kVariants[] = {
+    variant("adamw", Kind::adamw),
+    variant("sgd", Kind::sgd),
+    {"optimizer", "gradient_clip", Passes::forward_only,
+     [](const Setting& setting) { return std::make_unique<GradientClip>(setting); }},
+};
 
 }  // namespace
 }  // namespace duet::bench

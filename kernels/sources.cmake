@@ -24,12 +24,12 @@ set(operations
 
 # What knows no backend.
 set(neutral_sources
-    core/arguments.cpp core/context.cpp core/devices.cpp core/halves.cpp core/memory.cpp core/status.cpp
-    core/stream.cpp)
+    core/arguments.cpp core/context.cpp core/devices.cpp core/memory.cpp core/status.cpp core/stream.cpp)
 
 # What chooses one: compiled for each set of backends.
 set(choosing_sources
     backends.cpp
+    core/halves.cpp
     activation/activation.cpp
     alignment/alignment.cpp
     contrastive/contrastive.cpp

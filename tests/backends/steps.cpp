@@ -304,6 +304,7 @@ struct Slots {
   std::vector<bool> has_teacher;
   std::vector<float> decays, lows, highs;  // of a call that has options for each slot; else empty
   Ints apply = Ints(1, 1).fill(1);
+  Floats scale = Floats(1, 1).fill(1);
   bool has_apply = false;
   explicit Slots(Case& c) {
     for (int64_t slots = c.draw.integer(0, 4); slots > 0; --slots) {
@@ -332,6 +333,7 @@ struct Slots {
     }
     has_apply = c.coin();
     if (has_apply) apply.at(0) = c.coin(0.7), options.apply = apply.vector();
+    if (c.coin()) scale.at(0) = c.one_of({0.0f, 0.3f, 1.0f}), options.gradient_scale = scale.vector();
   }
   std::vector<duet_optimizer_slot> give(Run& run, bool second_moment) const {
     std::vector<duet_optimizer_slot> out;
@@ -355,7 +357,9 @@ struct Slots {
       reference::OptimizerState state{value(*parameter[k]), value(*first[k]), value(*second[k]),
                                       has_teacher[k] ? value(*teacher[k]) : Doubles()};
       if (apply.at(0) != 0) {
-        step(state, value(*gradient[k]), decays.empty() ? 1 : decays[k]);
+        Doubles scaled = value(*gradient[k]);
+        for (double& g : scaled) g *= double{scale.at(0)};
+        step(state, scaled, decays.empty() ? 1 : decays[k]);
         for (Doubles* values : {&state.parameter, &state.teacher})
           for (double& x : *values)
             if (!lows.empty()) x = std::clamp<double>(x, lows[k], highs[k]);

@@ -36,6 +36,11 @@ const Case kCases[] = {
        config.optimizer = "sgd";
        config.learning_rate = 0.01;
      }},
+    {"clipped gradients", "psd",
+     [](Config& config) {
+       config.optimizer = "sgd";
+       config.gradient_clip = 0.5;
+     }},
     {"learned temperature", "psd", [](Config& config) { config.learn_temperature = true; }},
     {"sigmoid pairs", "contrastive",
      [](Config& config) {

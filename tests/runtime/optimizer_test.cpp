@@ -1,6 +1,10 @@
 #include "runtime/optimizer.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "kernels/core/error.h"
 #include "tests/reference/optimizer.h"
@@ -24,11 +28,14 @@ struct Run {
 };
 
 // Steps of the optimizer over the whole store against the reference over each parameter.
-template <class Optimizer, class Reference>
-void compare(Reference&& reference) {
+// limit: of the global norm; 0: none.
+template <class Optimizer, class Options, class Reference>
+void compare(const Options& options, double limit, Reference&& reference) {
   Context context(2);
   Run run(context);
-  Optimizer optimizer(run.store);
+  std::optional<GradientClip> clip;
+  if (limit > 0) clip.emplace(context, run.store, limit);
+  Optimizer optimizer(run.store, options, std::move(clip));
   Draw draw(4);
   std::vector<reference::OptimizerState> expected;
   for (int64_t number = 0; number < 2; ++number) {
@@ -39,10 +46,17 @@ void compare(Reference&& reference) {
   int64_t step = 0;
   for (step = 1; step <= 5; ++step) {
     rate = 0.01f * static_cast<float>(step);
+    std::array<Doubles, 2> gradients;
+    double squares = 0;
     for (int64_t number = 0; number < 2; ++number) {
       const Tensor gradient = run.store.tensor(number, ParameterKind::gradient);
       for (int64_t e = 0; e < gradient.size(); ++e) gradient.data[e] = static_cast<float>(draw.normal());
-      reference(expected[static_cast<size_t>(number)], values_of(gradient), rate, step);
+      gradients[static_cast<size_t>(number)] = values_of(gradient);
+      for (const double g : values_of(gradient)) squares += g * g;
+    }
+    for (size_t number = 0; number < gradients.size(); ++number) {
+      for (double& g : gradients[number]) g *= limit > 0 ? std::min(1.0, limit / std::sqrt(squares)) : 1;
+      reference(expected[number], gradients[number], rate, step);
     }
     optimizer.step(context, Tensor::view(&rate, 1), {&step, 1});
   }
@@ -66,10 +80,19 @@ void compare(Reference&& reference) {
 }  // namespace
 
 TEST_CASE("AdamW over the store") {
-  compare<AdamW>([](auto& state, const Doubles& gradient, float rate, int64_t step) {
-    const duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
-    reference::adamw(state, gradient, options, rate, step);
-  });
+  const duet_adamw_inputs options = DUET_ADAMW_INPUTS_INIT;
+  for (const double limit : {0.0, 1.0, 1e3})
+    compare<AdamW>(options, limit, [&](auto& state, const Doubles& gradient, float rate, int64_t step) {
+      reference::adamw(state, gradient, options, rate, step);
+    });
+}
+
+TEST_CASE("SGD over the store") {
+  const duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
+  for (const double limit : {0.0, 1.0, 1e3})
+    compare<Sgd>(options, limit, [&](auto& state, const Doubles& gradient, float rate, int64_t) {
+      reference::sgd(state, gradient, options, rate);
+    });
 }
 
 // One parameter that decays on either side of a bounded one.
@@ -158,11 +181,4 @@ void check_apply() {
 TEST_CASE("a step that does not apply changes nothing, whatever its gradients are") {
   check_apply<AdamW>();
   check_apply<Sgd>();
-}
-
-TEST_CASE("SGD over the store") {
-  compare<Sgd>([](auto& state, const Doubles& gradient, float rate, int64_t) {
-    const duet_sgd_inputs options = DUET_SGD_INPUTS_INIT;
-    reference::sgd(state, gradient, options, rate);
-  });
 }

@@ -19,7 +19,7 @@ TEST_CASE("a run that stopped at any step goes on with the bits of one that did 
   write_small_set(data);
   const std::vector<std::vector<std::string>> variants = {
       {"--set", "dropout=0.2"},
-      {"--set", "optimizer=sgd", "learning_rate=0.01", "schedule=cosine", "warmup_steps=3"},
+      {"--set", "optimizer=sgd", "learning_rate=0.01", "schedule=cosine", "warmup_steps=3", "gradient_clip=0.5"},
       {"--set", "learn_temperature=true", "pair_loss=sigmoid"},
       {"--set", "sampler=balanced", "balanced_classes=3", "balanced_samples=20"}};
   // In an epoch, at its end, and in the last one.
