@@ -205,6 +205,10 @@ std::optional<LabelColumn> FolderFiles::labels(const std::string& split) const {
   return read_label_table(*table);
 }
 
+std::optional<std::vector<std::string>> FolderFiles::ids(const std::string& split) const {
+  return ids_in(folder_ / split);
+}
+
 StoredArray FolderFiles::open(const std::string& split, const std::string& array) const {
   return open_npy(npy(folder_ / split, array));
 }

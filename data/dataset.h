@@ -67,6 +67,7 @@ class DatasetFiles {
   virtual StoredArray open(const std::string& split, const std::string& array) const = 0;
   // None where there are none.
   virtual std::optional<LabelColumn> labels(const std::string& split) const;
+  virtual std::optional<std::vector<std::string>> ids(const std::string&) const { return std::nullopt; }
   virtual Pooling pooling() const { return Pooling::mean; }  // of the modalities
 };
 
@@ -83,6 +84,7 @@ class FolderFiles final : public DatasetFiles {
   std::vector<std::string> arrays(const std::string& split) const override;
   StoredArray open(const std::string& split, const std::string& array) const override;
   std::optional<LabelColumn> labels(const std::string& split) const override;
+  std::optional<std::vector<std::string>> ids(const std::string& split) const override;
   Pooling pooling() const override { return pooling_; }
 
  private:

@@ -190,7 +190,7 @@ std::optional<std::filesystem::path> label_table_in(const std::filesystem::path&
 }
 
 std::optional<std::vector<std::string>> ids_in(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "ids.txt";
+  const std::filesystem::path file = folder / kIdsFile;
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) return std::nullopt;
   return parse_ids(read_all(file), file.string());

@@ -18,6 +18,7 @@ namespace duet::data {
 // Lines of ids.txt: each an id that no other line has.
 std::vector<std::string> parse_ids(std::string_view content, const std::string& name);
 
+inline constexpr const char* kIdsFile = "ids.txt";
 // Of a folder's ids.txt; none where it has none.
 std::optional<std::vector<std::string>> ids_in(const std::filesystem::path& folder);
 

@@ -71,6 +71,21 @@ TEST_CASE("import converts a file, and what it writes reads the same") {
   CHECK_FALSE(fs::exists(folder / "mapped" / "test"));
 }
 
+TEST_CASE("import takes the ids of rows along") {
+  const TemporaryFolder folder;
+  REQUIRE(run_program({"import", kFiles / "stored.npz", "--out", folder / "data"}).code == 0);
+  fs::remove(folder / "data" / "test/labels.npy");
+  write_text(folder / "data" / "test/ids.txt", "b,1\na\nd\nc\n");
+  write_text(folder / "data" / "test/labels.csv", "id,label\na,4\n\"b,1\",3\nc,6\nd,5\n");
+  const std::string copy = folder / "copy";
+  const Outcome outcome = run_program({"import", folder / "data", "--out", copy});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  CHECK(has(outcome.out, copy + "/test/ids.txt: 4 ids\n"));
+  CHECK(read_text(copy + "/test/ids.txt") == "b,1\na\nd\nc\n");
+  CHECK(data::read_labels(copy + "/test/labels.npy") == std::vector<int64_t>{3, 4, 5, 6});
+  CHECK_FALSE(fs::exists(copy + "/train/ids.txt"));
+}
+
 TEST_CASE("import leaves out strings that are no labels, and says so") {
   if (data::hdf5_version_text().empty()) return check_refused({"check", kFiles / "types.h5"}, "no libhdf5");
   const TemporaryFolder folder;

@@ -1,4 +1,5 @@
-// `duet import`: every array of every split as DIR/SPLIT/ARRAY.npy, all of them or none.
+// `duet import`: every array of every split as DIR/SPLIT/ARRAY.npy and the rows' ids as DIR/SPLIT/ids.txt, all of
+// them or none.
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -6,6 +7,7 @@
 #include <system_error>
 
 #include "data/array_write.h"
+#include "data/label_table.h"
 #include "data/source_files.h"
 #include "runtime/files/atomic_file.h"
 #include "runtime/printable.h"
@@ -21,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Target {
-  std::string split, array;
+  std::string split, array;  // array: empty: the ids of the rows
   fs::path path;
 };
 
@@ -31,18 +33,22 @@ void make_folder(const fs::path& folder) {
   if (error) refuse_output(text(folder.string(), ": cannot make the folder: ", error.message()), error.value());
 }
 
-// Labels, which may be a table, or another array.
+// Ids, labels, which may be a table, or another array.
 struct Content {
+  std::optional<std::vector<std::string>> ids;
   std::optional<data::LabelColumn> labels;
   data::StoredArray array;
 
   void write(AtomicFile& file) const {
-    if (labels)
+    if (ids)
+      for (const std::string& id : *ids) file.write((id + "\n").data(), id.size() + 1);
+    else if (labels)
       data::write_npy(file, *labels);
     else
       data::write_npy(file, array.view);
   }
   std::string words() const {
+    if (ids) return text(ids->size(), " ids");
     if (labels) return text(labels->rows(), labels->numbers ? " labels" : " labels, names");
     std::vector<int64_t> shape = array.view.shape;
     shape[0] = array.view.rows();
@@ -53,7 +59,9 @@ struct Content {
 Content read_content(const data::DatasetFiles& files, const Target& target) {
   return reading_input([&] {
     Content out;
-    if (target.array == data::kLabels) {
+    if (target.array.empty()) {
+      out.ids = files.ids(target.split);
+    } else if (target.array == data::kLabels) {
       out.labels = files.labels(target.split);
     } else {
       out.array = files.open(target.split, target.array);
@@ -108,6 +116,7 @@ std::vector<Target> ImportCommand::targets_of(const data::DatasetFiles& files) c
                       "' is no name of a file (--map gives it another)");
         targets.push_back({split, array, *out_ / split / (array + ".npy")});
       }
+      if (files.ids(split)) targets.push_back({split, "", *out_ / split / data::kIdsFile});
     }
   });
   usage_require(!targets.empty(), files.name(), ": no split train, test or val");
@@ -128,7 +137,7 @@ int ImportCommand::run() {
   std::vector<std::string> lines;
   for (const Target& target : targets) {
     const Content content = read_content(*files, target);
-    if (!content.labels && data::is_text(content.array.view.type)) {
+    if (!content.ids && !content.labels && data::is_text(content.array.view.type)) {
       lines.push_back(text(content.array.view.name, ": left out: strings are no features"));
       continue;
     }
