@@ -165,7 +165,7 @@ std::optional<LabelColumn> DatasetFiles::labels(const std::string& split) const 
   return label_column(open(split, kLabels).view);
 }
 
-int64_t Split::rows_beyond(int64_t classes) const {
+int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes) {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
 }
 

@@ -37,8 +37,10 @@ struct Split {
   std::vector<std::string> label_names;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
-  int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
 };
+
+// How many have a label that is none of the training split's classes.
+int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes);
 
 struct Dataset {
   std::string name;  // for messages and reports: the folder as given, or "digits (built in)"
