@@ -31,10 +31,16 @@ struct Split {
   // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group.
   // Empty: every row is an item of its own.
   std::vector<int32_t> groups;
+  // What the ids of labels stand for, as Dataset's label_values and label_names; of a split of load_split alone, since
+  // a Dataset says it for all of its splits.
+  std::vector<int64_t> label_values;
+  std::vector<std::string> label_names;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
-  int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
 };
+
+// How many have a label that is none of the training split's classes.
+int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes);
 
 struct Dataset {
   std::string name;  // for messages and reports: the folder as given, or "digits (built in)"
@@ -112,7 +118,23 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 struct Classes {
   std::span<const int64_t> values;
   std::span<const std::string> names = {};
+
+  // id: 0 to the number of classes - 1.
+  std::string name(int32_t id) const {
+    const auto place = static_cast<size_t>(id);
+    return names.empty() ? std::to_string(values[place]) : names[place];
+  }
 };
+// Labels of several sets at once, so that one label is one id in all of them.
+struct LabelIds {
+  std::vector<std::vector<int32_t>> ids;  // of each set: as Split::labels has them
+  std::vector<int64_t> values;            // what the ids stand for: as Dataset::label_values
+  std::vector<std::string> names;         // and as Dataset::label_names
+};
+// By the classes of a model; a label that is none of them comes behind. Throws DUET_STATUS_INVALID_ARGUMENT, naming the
+// set, where labels are names and those of the model or of another set are numbers, or the other way about.
+LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes);
+
 // What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
 // empty then); labels and groups are not read (-1 and none).
 enum class SplitUse { pairs, features };
