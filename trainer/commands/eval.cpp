@@ -17,6 +17,7 @@ class EvalCommand final : public Command {
  public:
   void declare(CLI::App& app) override {
     add_run(app, run_);
+    add_best(app, best_);
     add_split(app, data_, split_);
     place_.declare(app);
     app.add_flag("--json", json_, "print JSON");
@@ -27,12 +28,12 @@ class EvalCommand final : public Command {
   std::optional<fs::path> run_, data_;
   std::string split_ = "test";
   Workplace place_;
-  bool json_ = false;
+  bool best_ = false, json_ = false;
 };
 
 int EvalCommand::run() {
   const Device device(place_.choose().options);
-  const std::unique_ptr<Model> model = load_model(*run_, device.context());
+  const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   const data::Split split = load_for(*model, data_.value_or(fs::path()), split_);
   if (!json_) print_notes(scaling_notes(model->description()));
   print_notes(label_notes(model->description(), split, split_));
