@@ -165,6 +165,10 @@ std::optional<LabelColumn> DatasetFiles::labels(const std::string& split) const 
   return label_column(open(split, kLabels).view);
 }
 
+int64_t Split::labelled() const {
+  return std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
+}
+
 int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes) {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
 }
@@ -231,6 +235,9 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
             " columns in test; expected ", dataset.width(static_cast<int>(side)), " as in train");
     dataset.test.features[side] = inputs.apply(test);
   }
+  if (contains(files.splits(), "val"))
+    dataset.validation =
+        load_split(files, "val", dataset.modalities, dataset.inputs, {dataset.class_values(), dataset.class_names()});
   return dataset;
 }
 

@@ -1,5 +1,6 @@
-// A data set: splits train and test, each with an array a modality, labels (-1 or an empty string: unlabelled) and,
-// where several rows show one item, groups (-1: a row of no group). Rows with the same number are a pair.
+// A data set: splits train and test and, where there is one, val, each with an array a modality, labels (-1 or an empty
+// string: unlabelled) and, where several rows show one item, groups (-1: a row of no group). Rows with the same number
+// are a pair.
 #pragma once
 
 #include <array>
@@ -37,6 +38,7 @@ struct Split {
   std::vector<std::string> label_names;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
+  int64_t labelled() const;  // rows with a label
 };
 
 // How many have a label that is none of the training split's classes.
@@ -46,8 +48,10 @@ struct Dataset {
   std::string name;  // for messages and reports: the folder as given, or "digits (built in)"
   std::array<std::string, kModalities> modalities;
   Split train, test;
+  Split validation;     // of the split val; no rows: there is none
   int32_t classes = 0;  // C: the distinct labels of the training split
   // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
+  // The validation split's others are C and above too, in an order of their own.
   // Where labels are names, the ids themselves, and label_names has the names in the same order (ascending by their
   // bytes); else label_names is empty.
   std::vector<int64_t> label_values;
@@ -62,7 +66,7 @@ struct Dataset {
   }
 };
 
-// Where the arrays of a data set lie. split: "train" or "test".
+// Where the arrays of a data set lie. split: "train", "test" or "val".
 class DatasetFiles {
  public:
   virtual ~DatasetFiles() = default;

@@ -9,14 +9,6 @@
 namespace duet::data {
 namespace {
 
-// To the nearest whole number, halves to even, whatever the host's rounding mode.
-int64_t round_half_even(double value) {
-  const double below = std::floor(value), rest = value - below;
-  const auto whole = static_cast<int64_t>(below);
-  if (rest != 0.5) return whole + (rest > 0.5);
-  return whole + whole % 2;
-}
-
 struct Sample {
   int32_t label;
   uint32_t word;
@@ -24,6 +16,13 @@ struct Sample {
 };
 
 }  // namespace
+
+int64_t round_half_even(double value) {
+  const double below = std::floor(value), rest = value - below;
+  const auto whole = static_cast<int64_t>(below);
+  if (rest != 0.5) return whole + (rest > 0.5);
+  return whole + whole % 2;
+}
 
 std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, uint64_t seed) {
   require(share >= 0 && share <= 1, "labelled share: expected 0 to 1, got ", share);

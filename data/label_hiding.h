@@ -7,6 +7,9 @@
 
 namespace duet::data {
 
+// To the nearest whole number, halves to even, whatever the host's rounding mode.
+int64_t round_half_even(double value);
+
 // Labelled share s in (0, 1] (METHOD.md 6): of each class max(1, round(s count)) samples keep their label, halves to
 // even; those whose words of stream 3 are smallest, so the rows kept at a smaller share are among those kept at a
 // larger one. The others become -1. s = 0 takes every label away. Errors: DUET_STATUS_INVALID_ARGUMENT (s outside 0 to

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ends training runs by kill -9 at random moments and resumes them, until so many kills have hit a running program. Each
-# run must then end with the bytes of a run that was never interrupted: model.safetensors, and metrics.jsonl but for its
-# times.
+# run must then end with the bytes of a run that was never interrupted: model.safetensors, best.safetensors, and
+# metrics.jsonl but for its times.
 set -euo pipefail
 
 usage() { echo "usage: kill_and_resume.sh DUET KILLS [SEED]"; }
@@ -12,9 +12,10 @@ RANDOM=${3:-1}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# 6 epochs of 16 batches; a checkpoint every third step, so that many kills fall into one.
+# At most 6 epochs of 15 batches, each of which may find a best model; a checkpoint every third step, so that many kills
+# fall into one.
 train=("$duet" train --labels 0.5 --epochs 6 --threads 1 --log-every 1 --set hidden_units=32 --set embedding_dim=16
-       --set checkpoint_every_steps=3 --set evaluate_every_epochs=2)
+       --set checkpoint_every_steps=3 --validation 0.1 --set patience=2)
 
 fail() {
   echo "FAILED: $1"
@@ -57,10 +58,12 @@ while [ "$killed" -lt "$kills" ]; do
     fi
   done
   cmp "$run/model.safetensors" "$work/whole/model.safetensors" || fail "the weights are others"
+  cmp "$run/best.safetensors" "$work/whole/best.safetensors" || fail "the best model is another"
   without_times "$run/metrics.jsonl" | cmp - "$work/expected" || fail "the metrics are others"
   [ -z "$(find "$run" -name '*.part')" ] || fail "a half-written file is left"
-  # Two checkpoints are kept, each of two files.
-  [ "$(find "$run/checkpoints" -type f | wc -l)" = 4 ] || fail "checkpoints: $(ls "$run/checkpoints")"
+  # Two checkpoints are kept, each of two files, and their best models that another one has taken the place of.
+  [ "$(find "$run/checkpoints" -type f -name 'step-*' | wc -l)" = 4 ] || fail "checkpoints: $(ls "$run/checkpoints")"
+  [ "$(find "$run/checkpoints" -type f | wc -l)" -le 6 ] || fail "checkpoints: $(ls "$run/checkpoints")"
   rm -rf "$run"
 done
 echo "$killed kills, $before of them before a run had begun, $runs runs: each ended with the same bytes"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -19,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char *kTensors = ".safetensors", *kManifest = ".json", *kRun = "run";
+constexpr const char *kTensors = ".safetensors", *kManifest = ".json", *kRun = "run", *kBest = "best";
 constexpr std::array<std::pair<ParameterKind, const char*>, 3> kKinds = {
     {{ParameterKind::value, "student."},
      {ParameterKind::first_moment, "first_moment."},
@@ -69,6 +70,22 @@ fs::path CheckpointFolder::path_of(int64_t step, const char* ending) const {
 }
 
 fs::path CheckpointFolder::last_file() const { return last_ ? path_of(*last_, kTensors) : fs::path(); }
+
+// A manifest that cannot be read is of a damaged checkpoint.
+std::set<int64_t> CheckpointFolder::best_steps() const {
+  std::set<int64_t> out;
+  for (const int64_t step : steps()) {
+    try {
+      const nlohmann::json manifest = read_json_file(path_of(step, kManifest));
+      if (manifest.is_object()) out.insert(manifest.value(kBest, int64_t{0}));
+    } catch (const JsonError&) {
+    } catch (const nlohmann::json::exception&) {
+    } catch (const Error&) {
+    }
+  }
+  out.erase(0);
+  return out;
+}
 
 std::vector<int64_t> CheckpointFolder::steps() const {
   std::vector<int64_t> steps;
@@ -134,6 +151,15 @@ Checkpoint CheckpointFolder::read(int64_t step) const {
   out.loop.changes = run.at("changes").get<int64_t>();
   out.loop.seconds = run.at("seconds").get<double>();
   out.loop.metrics_bytes = run.at("metrics_bytes").get<int64_t>();
+  if (run.contains(kBest)) {
+    const nlohmann::ordered_json& best = run.at(kBest);
+    out.loop.best = {.epoch = best.at("epoch").get<int64_t>(),
+                     .step = best.at("step").get<int64_t>(),
+                     .map = best.at("map").is_null() ? std::nan("") : best.at("map").get<double>(),
+                     .evaluations_since = best.at("evaluations_since").get<int64_t>(),
+                     .checksum = best.at("xxh64").get<std::string>()};
+  }
+  demand(manifest.value(kBest, int64_t{0}) == out.loop.best.step, "it names another best model");
   demand(out.training.steps == step, "it is of step ", out.training.steps);
 
   const NamedArray* const frequencies = out.file.find("run.class_frequencies");
@@ -171,15 +197,20 @@ void CheckpointFolder::write(const Model& model, const RunFacts& facts, const Tr
     if (!last_ || other > *last_) remove(other);
 
   // ordered_json writes a double with as many digits as tell it from every other.
-  const nlohmann::ordered_json run = {{"step", step},
-                                      {"updates", training.updates},
-                                      {"epoch", loop.epoch},
-                                      {"batch", loop.batch},
-                                      {"changes", loop.changes},
-                                      {"seconds", loop.seconds},
-                                      {"metrics_bytes", loop.metrics_bytes},
-                                      {"machine", facts.machine},
-                                      {"data", facts.data}};
+  nlohmann::ordered_json run = {{"step", step},
+                                {"updates", training.updates},
+                                {"epoch", loop.epoch},
+                                {"batch", loop.batch},
+                                {"changes", loop.changes},
+                                {"seconds", loop.seconds},
+                                {"metrics_bytes", loop.metrics_bytes},
+                                {"machine", facts.machine},
+                                {"data", facts.data}};
+  if (loop.best.found()) {
+    run[kBest] = to_json(loop.best);
+    run[kBest]["evaluations_since"] = loop.best.evaluations_since;
+    run[kBest]["xxh64"] = loop.best.checksum;
+  }
   const std::array<double, 2> rates = {training.pair_weight, training.learning_rate};
   std::array<double, kLossNames.size()> losses{};
   for (size_t k = 0; k < losses.size(); ++k) losses[k] = loop.sum.*kLossNames[k].value;
@@ -195,10 +226,11 @@ void CheckpointFolder::write(const Model& model, const RunFacts& facts, const Tr
   }
   const fs::path path = path_of(step, kTensors);
   const Checksum written = model.save_with(path, arrays, {{kRun, run.dump()}});
-  const nlohmann::ordered_json manifest = {{kFormatKey, kCheckpointFormat},
-                                           {"file", path.filename().string()},
-                                           {"bytes", written.bytes()},
-                                           {"xxh64", checksum_text(written.value())}};
+  nlohmann::ordered_json manifest = {{kFormatKey, kCheckpointFormat},
+                                     {"file", path.filename().string()},
+                                     {"bytes", written.bytes()},
+                                     {"xxh64", checksum_text(written.value())}};
+  if (loop.best.found()) manifest[kBest] = loop.best.step;
   const std::string words = manifest.dump(2) + '\n';
   AtomicFile file(path_of(step, kManifest));
   file.write(words.data(), words.size());

@@ -8,7 +8,8 @@
 //     run.losses, run.rates
 //         float64: sums of the losses over the epoch so far; w of 6.10 and the learning rate of the last step
 //     and as metadata "run": counters, position, seconds, machine, checksums of the data (JSON)
-//   step-s.json          the manifest, {"format", "file", "bytes", "xxh64"} of the other file: with it there is a
+//   step-s.json          the manifest, {"format", "file", "bytes", "xxh64"} of the other file, and "best", the step of
+//                        the best model so far, where there is one (trainer/best_model.h): with it there is a
 //                        checkpoint
 // Both appear whole or not at all, the manifest last.
 #pragma once
@@ -16,10 +17,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "runtime/safetensors.h"
+#include "trainer/best_model.h"
 #include "trainer/losses.h"
 #include "trainer/method.h"
 #include "trainer/model.h"
@@ -34,6 +37,7 @@ struct LoopState {
   int64_t changes = 0;        // so many
   double seconds = 0;         // that the run has taken
   int64_t metrics_bytes = 0;  // of metrics.jsonl, up to here
+  BestModel best;
 };
 
 // What decides about the bits of a run beside its config.
@@ -68,6 +72,8 @@ class CheckpointFolder {
   // The step of the newest one that was found or written; none: neither.
   const std::optional<int64_t>& last_step() const { return last_; }
   std::filesystem::path last_file() const;
+  // The steps of the best models that checkpoints name.
+  std::set<int64_t> best_steps() const;
 
   // Writes one, unless the step has one; then removes all but the last kept, and what a process that died left behind.
   // Throws Error(DUET_STATUS_IO_ERROR), naming the file.

@@ -18,7 +18,7 @@ struct Config {
   std::string pool = "mean";
   std::string scaling_a = "auto", scaling_v = "auto";
   double input_limit = 5;
-  double labels = 1;
+  double labels = 1, validation = 0;
 
   std::string method = "psd";
   uint64_t seed = 0;
@@ -28,7 +28,7 @@ struct Config {
   int64_t batch_size = 128, smallest_batch = 8;
   std::string sampler = "shuffled";
   int64_t balanced_classes = 8, balanced_samples = 16;
-  int64_t evaluate_every_epochs = 5, evaluation_block_rows = 1024;
+  int64_t evaluate_every_epochs = 0, patience = 0, evaluation_block_rows = 1024;
   int64_t log_every_steps = 0;
   int64_t checkpoint_every_epochs = 0, checkpoint_every_steps = 0, checkpoints_kept = 2;
   std::string init;

@@ -36,6 +36,22 @@ Sides first_rows(const Sides& features, int64_t most) {
   return out;
 }
 
+// Other values as a model's moving average while this lives.
+class OtherValues {
+ public:
+  OtherValues(ParameterStore& parameters, std::span<const float> values)
+      : parameters_(parameters), own_(parameters.read(ParameterKind::teacher)) {
+    parameters_.write(ParameterKind::teacher, values);
+  }
+  ~OtherValues() { parameters_.write(ParameterKind::teacher, own_); }
+  OtherValues(const OtherValues&) = delete;
+  OtherValues& operator=(const OtherValues&) = delete;
+
+ private:
+  ParameterStore& parameters_;
+  std::vector<float> own_;
+};
+
 // When a checkpoint is due, unless the config says: as often as costs at most this share of a run's time, with the last
 // one of the run counted in, and not more often than this.
 constexpr double kCheckpointShare = 0.02, kCheckpointSeconds = 5;
@@ -60,12 +76,16 @@ class Loop {
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;
+    state_.validates = validates();
     if (run_directory_) probe_ = first_rows(preparation.dataset.train.features, kProbeRows);
     if (record.resumed) {
       record.resumed->restore(model.parameters());
       step_.set_state(record.resumed->training);
       at_ = record.resumed->loop;
       state_.step = record.resumed->training.steps;
+      if (at_.best.found())
+        best_values_ = Model::load(run_directory_->best_model().path(), context_)->parameters().read(kScored);
+      show_best(at_.best);
     }
     seconds_before_ = at_.seconds;
   }
@@ -77,7 +97,7 @@ class Loop {
       run_directory_->begin(config_);
     }
     try {
-      while (!run_epoch(result.evaluation)) {
+      while (!run_epoch(result)) {
       }
     } catch (const Interrupted& interrupted) {
       result.interrupted_by = interrupted.number;
@@ -98,33 +118,51 @@ class Loop {
   }
 
  private:
+  static constexpr ParameterKind kScored = ParameterKind::teacher;
+
   bool done() const { return state_.step >= last_step_; }
+  bool validates() const { return preparation_.dataset.validation.rows() > 0; }
+  // Of an epoch that is not the last.
+  bool evaluates_after(int64_t epochs) const {
+    const int64_t every = config_.evaluate_every_epochs;
+    return every > 0 ? epochs % every == 0 : validates();
+  }
   double seconds() const { return seconds_before_ + seconds_since(start_); }
 
   // What is left of an epoch; whether it was the run's last. Throws Interrupted where a signal came, between two steps
   // or in the evaluation: at_ says where the run stood.
-  bool run_epoch(Evaluation& evaluation) {
+  bool run_epoch(TrainingResult& result) {
     run_steps();
     step_.require_finite();
     mark();
     interrupt_.check();
     const int64_t epoch = at_.epoch;
-    const bool last = epoch + 1 == config_.epochs || done();
-    const bool evaluates =
-        last || (config_.evaluate_every_epochs > 0 && (epoch + 1) % config_.evaluate_every_epochs == 0);
+    bool last = epoch + 1 == config_.epochs || done();
+    const bool evaluates = last || evaluates_after(epoch + 1);
     end_epoch();
     // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking
     // takes longer, and comes after.
-    Sides test;
-    if (evaluates)
-      test = embed(preparation_.dataset.test.features, "test");
-    else if (run_directory_)
-      embed(probe_, "training");
+    Sides validation, test;
+    if (evaluates && validates()) validation = embed_validation();
+    if (last || (evaluates && !validates())) test = embed_test();
+    if (!evaluates && run_directory_) embed(probe_, "training");
     if (last || checkpoint_due()) save_checkpoint();
     if (run_directory_) model_.save(run_directory_->model_path());
-    if (evaluates) evaluation = evaluate_now(test);
+    BestModel best = at_.best;
+    if (evaluates && validates()) {
+      validate(validation, best);
+      if (config_.patience > 0 && best.evaluations_since >= config_.patience && !last) {
+        last = result.ran_out_of_patience = true;
+        save_checkpoint();  // of a run that goes on from there the evaluation is made again
+        test = embed_test();
+      }
+    }
+    if (last)
+      report(test, best, result);
+    else if (evaluates && !validates())
+      add_evaluation(evaluate_now(preparation_.dataset.test, test), {{"split", "test"}}, state_.epoch, state_.step);
     progress_.epoch_done(state_);
-    at_ = {.epoch = epoch + 1};
+    at_ = {.epoch = epoch + 1, .best = best};
     return last;
   }
 
@@ -222,7 +260,9 @@ class Loop {
     const Clock::time_point start = Clock::now();
     run_directory_->sync_metrics();
     if (at_.metrics_bytes == 0) mark();  // of a run that has not begun
-    run_directory_->checkpoints().save(model_, record_.facts, step_.state(), at_, config_.checkpoints_kept);
+    CheckpointFolder& checkpoints = run_directory_->checkpoints();
+    checkpoints.save(model_, record_.facts, step_.state(), at_, config_.checkpoints_kept);
+    run_directory_->best_model().prune(checkpoints.best_steps());
     saved_at_ = Clock::now();
     last_saving_seconds_ = seconds_since(start);
     saving_seconds_ += last_saving_seconds_;
@@ -251,18 +291,62 @@ class Loop {
     return embeddings;
   }
 
-  Evaluation evaluate_now(const Sides& embeddings) {
+  Sides embed_test() const { return embed(preparation_.dataset.test.features, "test"); }
+  Sides embed_validation() const { return embed(preparation_.dataset.validation.features, "validation"); }
+
+  Evaluation evaluate_now(const data::Split& split, const Sides& embeddings) {
     const ProfilerRange range("evaluation");
-    const data::Split& test = preparation_.dataset.test;
     const Evaluation evaluation =
-        evaluate(context_, embeddings[0], embeddings[1], test.labels, test.groups, between_parts_);
-    state_.last_map = evaluation.mean_map();
-    if (run_directory_) {
-      nlohmann::ordered_json line = {{"epoch", state_.epoch}, {"step", state_.step}};
-      line.update(to_json(evaluation));
-      run_directory_->add_metrics(line);
-    }
+        evaluate(context_, embeddings[0], embeddings[1], split.labels, split.groups, between_parts_);
+    if (!validates()) state_.last_map = evaluation.mean_map();
     return evaluation;
+  }
+
+  // What was evaluated, in words of its own, after so many epochs and steps.
+  void add_evaluation(const Evaluation& evaluation, const nlohmann::ordered_json& what, int64_t epoch, int64_t step) {
+    if (!run_directory_) return;
+    nlohmann::ordered_json line = {{"epoch", epoch}, {"step", step}};
+    line.update(what);
+    line.update(to_json(evaluation));
+    run_directory_->add_metrics(line);
+  }
+
+  // The model's validation; where it is better than best, it takes its place.
+  void validate(const Sides& embeddings, BestModel& best) {
+    const Evaluation evaluation = evaluate_now(preparation_.dataset.validation, embeddings);
+    state_.last_map = evaluation.mean_map();
+    ++best.evaluations_since;
+    if (best.is_beaten_by(state_.last_map)) {
+      const BestModel before = best;
+      best = {.epoch = state_.epoch, .step = state_.step, .map = state_.last_map};
+      best_values_ = model_.parameters().read(kScored);
+      if (run_directory_)
+        run_directory_->best_model().replace(model_, best, before, run_directory_->checkpoints().best_steps());
+    }
+    show_best(best);
+    add_evaluation(evaluation, {{"split", "val"}, {"best", to_json(best)}}, state_.epoch, state_.step);
+  }
+
+  void show_best(const BestModel& best) { state_.best_map = best.map, state_.best_epoch = best.epoch; }
+
+  // The test split by the last model and, with a validation split, by the best one, whose line comes first.
+  void report(const Sides& test, const BestModel& best, TrainingResult& result) {
+    const data::Split& split = preparation_.dataset.test;
+    result.evaluation = evaluate_now(split, test);
+    nlohmann::ordered_json what = {{"split", "test"}};
+    if (validates()) {
+      result.best = best;
+      result.best_evaluation = best.step == state_.step ? result.evaluation : evaluate_best(split);
+      what["model"] = "best";
+      add_evaluation(*result.best_evaluation, what, best.epoch, best.step);
+      what["model"] = "last";
+    }
+    add_evaluation(result.evaluation, what, state_.epoch, state_.step);
+  }
+
+  Evaluation evaluate_best(const data::Split& split) {
+    const OtherValues best(model_.parameters(), best_values_);
+    return evaluate_now(split, embed(split.features, "test"));
   }
 
   duet_context* context_;
@@ -280,6 +364,7 @@ class Loop {
   TrainingStep step_;
   LoopState at_;
   Sides probe_;
+  std::vector<float> best_values_;  // of the best model, where one was found
   Clock::time_point start_ = Clock::now(), saved_at_ = start_;
   double seconds_before_ = 0, saving_seconds_ = 0, last_saving_seconds_ = 0;
   bool ending_ = false;  // a signal has come, and is being obeyed

@@ -2,6 +2,8 @@
 // the early ends.
 #pragma once
 
+#include <optional>
+
 #include "runtime/device.h"
 #include "trainer/evaluation.h"
 #include "trainer/interrupt.h"
@@ -13,8 +15,11 @@
 namespace duet {
 
 struct TrainingResult {
-  Evaluation evaluation;  // of the moving average after the last step; of an interrupted run nothing
-  double seconds = 0;     // of a resumed run with those before
+  Evaluation evaluation;  // of the test split, by the moving average after the last step; of an interrupted run nothing
+  BestModel best;         // by the validation split, where there is one
+  std::optional<Evaluation> best_evaluation;  // of the test split, by that model
+  bool ran_out_of_patience = false;
+  double seconds = 0;  // of a resumed run with those before
   int64_t steps = 0;
   int interrupted_by = 0;  // the signal that ended it early; 0: none
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/held_out.h"
 #include "data/label_hiding.h"
 #include "data/samples/samples.h"
 #include "data/source_files.h"
@@ -14,6 +15,17 @@ namespace {
 std::unique_ptr<data::DatasetFiles> files_in(const std::filesystem::path& folder, const Config& config) {
   if (folder.empty()) return std::make_unique<data::SampleFiles>();
   return data::open_dataset(folder, config.map, data::parse_pooling(config.pool, "pool"));
+}
+
+// The same with the validation split that the config takes out of the training split.
+std::unique_ptr<data::DatasetFiles> with_validation(std::unique_ptr<data::DatasetFiles> files, const Config& config) {
+  return std::make_unique<data::HeldOutFiles>(
+      std::move(files), data::HoldOut{.share = config.validation, .labels = config.labels, .seed = config.seed});
+}
+
+bool has_split(const data::DatasetFiles& files, const std::string& split) {
+  const std::vector<std::string> splits = files.splits();
+  return std::ranges::find(splits, split) != splits.end();
 }
 
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
@@ -44,8 +56,13 @@ Preparation prepare(const Config& config) {
     const data::InputOptions inputs = {
         {data::parse_scaling(config.scaling_a, "scaling_a"), data::parse_scaling(config.scaling_v, "scaling_v")},
         input_limit(config)};
-    made.dataset = data::load_dataset(*files_in(config.data, config), config.modalities, inputs);
-    made.labels = data::hide_labels(made.dataset.train.labels, config.labels, static_cast<uint64_t>(config.seed));
+    std::unique_ptr<data::DatasetFiles> files = files_in(config.data, config);
+    if (config.validation > 0) files = with_validation(std::move(files), config);
+    made.dataset = data::load_dataset(*files, config.modalities, inputs);
+    const std::vector<int32_t>& labels = made.dataset.train.labels;
+    made.labels = config.validation > 0 ? labels : data::hide_labels(labels, config.labels, config.seed);
+    usage_require(config.patience == 0 || made.dataset.validation.rows() > 0, made.dataset.name, ": patience ",
+                  config.patience, " needs a validation split: val/ in the data set, or validation above 0");
     usage_require(config.method == "contrastive" || config.method == "psd" || made.labelled() > 0, made.dataset.name,
                   ": no labelled training sample, and method '", config.method,
                   "' needs some (contrastive and psd do without)");
@@ -71,7 +88,13 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
                      data::SplitUse use) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
-    return data::load_split(*files_in(data, description.config), split, description.modalities, description.inputs,
+    std::unique_ptr<data::DatasetFiles> files = files_in(data, description.config);
+    if (split == "val" && !has_split(*files, split)) {
+      usage_require(description.config.validation > 0, files->name(),
+                    ": no split val, and the model was trained without one");
+      files = with_validation(std::move(files), description.config);
+    }
+    return data::load_split(*files, split, description.modalities, description.inputs,
                             {description.class_values, description.class_names}, use);
   });
 }

@@ -17,7 +17,8 @@ namespace duet {
 
 struct Preparation {
   data::Dataset dataset;        // features scaled
-  std::vector<int32_t> labels;  // of the training rows: those that the run may see
+  std::vector<int32_t> labels;  // of the training rows: those that the run may see; of validation rows that are taken
+                                // from the training split, the data set's own are no others
   std::unique_ptr<data::BatchSampler> sampler;
   ModelDescription description;      // with the config resolved: modalities and scaling as chosen
   std::optional<Evidence> evidence;  // METHOD.md 6.9, for psd; none where the config does not ask for it
@@ -27,7 +28,8 @@ struct Preparation {
 
 // Throws UsageError, naming file, key or shape. config has been validated.
 Preparation prepare(const Config& config);
-// A split for a model that is there already; data empty: the digits embedded in the program.
+// A split for a model that is there already; data empty: the digits embedded in the program. "val" of data without one:
+// the rows that the model's run would have taken out of the training split.
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split,
                      data::SplitUse use = data::SplitUse::pairs);
 

@@ -48,7 +48,10 @@ ProgressStyle terminal_style() {
 }
 
 std::string map_text(const ProgressState& state) {
-  return std::isnan(state.last_map) ? "" : format("MAP %.3f", state.last_map);
+  if (std::isnan(state.last_map)) return "";
+  if (!state.validates) return format("MAP %.3f", state.last_map);
+  return format("val MAP %.3f", state.last_map) +
+         format(" (best %.3f, epoch %lld)", state.best_map, static_cast<long long>(state.best_epoch));
 }
 
 std::string parts_text(const Losses& losses) {

@@ -18,6 +18,9 @@ struct ProgressState {
   double elapsed_s = 0;
   Losses losses;
   double last_map = std::nan("");  // none yet
+  bool validates = false;          // last_map is of the validation split, and there is a best one:
+  double best_map = std::nan("");  // none yet
+  int64_t best_epoch = 0;
 };
 
 struct ProgressStyle {

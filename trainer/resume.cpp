@@ -44,6 +44,7 @@ nlohmann::ordered_json data_facts(const Preparation& preparation) {
   };
   add("train ", dataset.train, preparation.labels);
   add("test ", dataset.test, dataset.test.labels);
+  if (dataset.validation.rows() > 0) add("val ", dataset.validation, dataset.validation.labels);
   return facts;
 }
 
@@ -89,6 +90,8 @@ void require_same_data(const Checkpoint& checkpoint, const nlohmann::ordered_jso
   for (const auto& [part, checksum] : now.items())
     usage_require(was.contains(part) && was.at(part) == checksum, checkpoint.path.string(), ": data: ", part,
                   " is other than it was", kAdvice);
+  for (const auto& [part, checksum] : was.items())
+    usage_require(now.contains(part), checkpoint.path.string(), ": data: ", part, " is not there any more", kAdvice);
   for (size_t side = 0; side < data::kModalities; ++side) {
     const std::string name = side == 0 ? "input_a" : "input_v";
     require_same_values(checkpoint, name + ".mean", DUET_DTYPE_F64, description.inputs[side].mean);

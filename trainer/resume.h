@@ -11,8 +11,8 @@
 
 namespace duet {
 
-// By part of the data ("train audio", "test labels"), the checksum of its values as training takes them: features
-// scaled, labels that the run may see.
+// By part of the data ("train audio", "test labels", "val groups"), the checksum of its values as training takes them:
+// features scaled, labels that the run may see.
 nlohmann::ordered_json data_facts(const Preparation& preparation);
 
 // now: the run's config and what was given in its place. Modalities and scalings that were chosen from the data become

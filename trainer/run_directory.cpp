@@ -27,7 +27,7 @@ constexpr const char *kMetrics = "metrics.jsonl", *kMachine = "machine.json", *k
 // Whether a name is one under which a file of ours is written before it has its own.
 bool is_part(const std::string& name) {
   bool ours = false;
-  for (const char* file : {kConfigFile, kMachine, kEvidence, kProfile, kModelFile})
+  for (const char* file : {kConfigFile, kMachine, kEvidence, kProfile, kModelFile, kBestFile})
     ours = ours || name.starts_with(text(file, "."));
   return ours && name.ends_with(".part");
 }
@@ -45,7 +45,8 @@ bool is_of_no_run(const fs::path& folder, std::error_code& error) {
 
 }  // namespace
 
-RunDirectory::RunDirectory(const fs::path& path, Mode mode) : path_(path), checkpoints_(path) {
+RunDirectory::RunDirectory(const fs::path& path, Mode mode)
+    : path_(path), checkpoints_(path), best_model_(path, checkpoints_.path()) {
   if (mode == Mode::created) {
     create();
     return;

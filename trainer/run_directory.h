@@ -10,6 +10,7 @@
 //                       last: with it the run has begun
 //   profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
+//   best.safetensors    the best one by validation (trainer/best_model.h), of a run with a validation split
 // Every file says its format (trainer/format.h).
 #pragma once
 
@@ -17,6 +18,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "trainer/best_model.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
 
@@ -56,6 +58,7 @@ class RunDirectory {
   std::filesystem::path model_path() const { return path_ / kModelFile; }
   const std::filesystem::path& path() const { return path_; }
   CheckpointFolder& checkpoints() { return checkpoints_; }
+  const BestModelFiles& best_model() const { return best_model_; }
 
  private:
   void create();
@@ -69,6 +72,7 @@ class RunDirectory {
 
   std::filesystem::path path_;
   CheckpointFolder checkpoints_;
+  BestModelFiles best_model_;
   bool made_ = false, begun_ = false;
   int metrics_ = -1;
 };

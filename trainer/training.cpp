@@ -14,9 +14,12 @@ namespace fs = std::filesystem;
 
 std::string describe(const Preparation& preparation) {
   const data::Dataset& dataset = preparation.dataset;
-  return text(dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ",
-              dataset.test.rows(), " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ",
-              dataset.width(0), ", ", dataset.modalities[1], " ", dataset.width(1));
+  const int64_t validates = dataset.validation.rows();
+  return text(
+      dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ",
+      validates > 0 ? text(validates, " validation pairs (", dataset.validation.labelled(), " labelled), ") : "",
+      dataset.test.rows(), " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ", dataset.width(0),
+      ", ", dataset.modalities[1], " ", dataset.width(1));
 }
 
 std::string device_words(const ChosenDevice& chosen, const Device& device) {
@@ -48,15 +51,21 @@ void announce(const TrainingOrder& order, const Preparation& preparation, const 
     if (!order.directory) print_notes({"no --run: nothing is written, the report is all that stays"});
   }
   print_notes(scaling_notes(preparation.description));
-  print_notes(label_notes(preparation.description, preparation.dataset.test, "test"));
+  const data::Dataset& dataset = preparation.dataset;
+  print_notes(label_notes(preparation.description, dataset.test, "test"));
+  print_notes(label_notes(preparation.description, dataset.validation, "validation"));
+  if (dataset.validation.rows() > 0 && dataset.validation.labelled() == 0)
+    print_notes({"validation: no row has a label that the run may see, so it has no MAP: the last model is the best"});
   print_notes(class_notes(preparation.description));
   if (preparation.evidence) print_notes({evidence_note(*preparation.evidence, preparation.description.modalities)});
 }
 
 void go_on(Resumed& resumed, const Config& config, const RunRecord& record) {
-  const Checkpoint& checkpoint = *resumed.checkpoint;
-  const std::string note = resumed.directory.go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes);
-  if (!note.empty()) print_notes({note});
+  Checkpoint& checkpoint = *resumed.checkpoint;
+  const std::string note = resumed.directory.go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes),
+                    lost = resumed.directory.best_model().restore(checkpoint.loop.best);
+  for (const std::string& line : {note, lost})
+    if (!line.empty()) print_notes({line});
   print_notes({text("resumed after step ", checkpoint.training.steps)});
   print_notes(resumed.changes);
   if (!resumed.changes.empty()) resumed.directory.add_metrics(resumed_line(checkpoint, resumed.changes));
@@ -101,6 +110,10 @@ Training run_training(TrainingOrder order) {
   Progress progress;
   Training run{train(device, model, preparation, record, progress, interrupt, order.times),
                preparation.description.modalities};
+  if (run.result.ran_out_of_patience)
+    print_notes(
+        {text("ended after step ", run.result.steps, ": ", run.result.best.evaluations_since,
+              " evaluations without a better MAP of the validation split than after epoch ", run.result.best.epoch)});
   if (order.times && record.directory) record.directory->write_profile(order.times->to_json());
   return run;
 }

@@ -45,6 +45,9 @@ TEST_CASE("the defaults are those of METHOD.md section 6") {
   const json config = to_json(Config{});
   const json method = {{"method", "psd"},
                        {"labels", 1.0},
+                       {"validation", 0.0},
+                       {"patience", 0},
+                       {"evaluate_every_epochs", 0},
                        {"epochs", 40},
                        {"batch_size", 128},
                        {"smallest_batch", 8},

@@ -61,6 +61,18 @@ TEST_CASE("the first line knows neither rate nor MAP") {
   CHECK(progress_bar(first, {120, false, false}) == "label 0/2  --------------------  0 steps/s  loss 0.000");
 }
 
+TEST_CASE("of a validation split the best one is shown too") {
+  ProgressState validates = state();
+  validates.validates = true;
+  validates.best_map = 0.934;
+  validates.best_epoch = 9;
+  CHECK(progress_line(validates).ends_with("  val MAP 0.912 (best 0.934, epoch 9)"));
+  CHECK(progress_bar(validates, {200, false, false}).find("  val MAP 0.912 (best 0.934, epoch 9)  loss") !=
+        std::string::npos);
+  validates.last_map = std::nan("");
+  CHECK(progress_line(validates).find("MAP") == std::string::npos);
+}
+
 TEST_CASE("the line of a log") {
   CHECK(progress_line(state()) ==
         "psd epoch 12/40  step 250  2.5 s  100 steps/s  loss 1.5000 (label 0.250 cross 0.125 pair 0.500)  MAP 0.912");

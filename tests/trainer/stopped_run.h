@@ -49,8 +49,9 @@ inline Outcome resume(const std::string& run, std::vector<std::string> more = {}
 }
 
 // The tensors of a run's model, and its metrics but for their times.
-inline std::map<std::string, std::string> tensors_of(const fs::path& run) {
-  const SafetensorsFile file(run / "model.safetensors");
+inline std::map<std::string, std::string> tensors_of(const fs::path& run,
+                                                     const std::string& name = "model.safetensors") {
+  const SafetensorsFile file(run / name);
   std::map<std::string, std::string> tensors;
   for (const NamedArray& array : file.arrays())
     tensors[array.name] = {

@@ -68,6 +68,7 @@ class EmbedCommand final : public Command {
  public:
   void declare(CLI::App& app) override {
     add_run(app, run_);
+    add_best(app, best_);
     add_split(app, data_, split_);
     place_.declare(app);
     add_path(app, "--out", out_, "folder to write to; it is made where it is not there", "DIR")->required();
@@ -81,7 +82,7 @@ class EmbedCommand final : public Command {
   std::optional<fs::path> run_, data_, out_;
   std::string split_ = "test";
   Workplace place_;
-  bool force_ = false;
+  bool best_ = false, force_ = false;
 };
 
 // The files that embed writes, one each of these modalities of the model: none is a file that it reads, and one that is
@@ -100,7 +101,7 @@ std::vector<fs::path> EmbedCommand::files(const Model& model, const std::vector<
 
 int EmbedCommand::run() {
   const Device device(place_.choose().options);
-  const std::unique_ptr<Model> model = load_model(*run_, device.context());
+  const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   const data::Split split = load_for(*model, data_.value_or(fs::path()), split_, data::SplitUse::features);
   std::vector<size_t> sides;
   for (size_t side = 0; side < split.features.size(); ++side)

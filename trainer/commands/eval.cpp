@@ -39,12 +39,13 @@ class EvalCommand final : public Command {
   std::string split_ = "test", from_, to_;
   Workplace place_;
   int64_t draws_ = BootstrapOptions{}.draws, seed_ = 0;
-  bool json_ = false, per_class_ = false, exclude_self_ = false;
+  bool best_ = false, json_ = false, per_class_ = false, exclude_self_ = false;
 };
 
 void EvalCommand::declare(CLI::App& app) {
   constexpr int64_t kMostDraws = 1'000'000, kLargestSeed = int64_t{1} << 53;  // which JSON holds exactly
   add_run(app, run_);
+  add_best(app, best_);
   add_split(app, data_, split_);
   CLI::Option* const query = add_path(app, "--query", query_, "file or folder of arrays that asks, row by row", "PATH");
   CLI::Option* const gallery = add_path(app, "--gallery", gallery_, "file or folder of arrays that is ranked", "PATH");
@@ -76,7 +77,7 @@ void EvalCommand::declare(CLI::App& app) {
 
 int EvalCommand::run() {
   const Device device(place_.choose().options);
-  const std::unique_ptr<Model> model = load_model(*run_, device.context());
+  const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   if (query_)
     evaluate_sides(device.context(), *model);
   else if (!from_.empty() || !to_.empty())

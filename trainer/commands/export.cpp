@@ -31,13 +31,17 @@ std::string bytes_of(const fs::path& path) {
   return bytes;
 }
 
-// The last evaluation of a run's metrics, where there is one that can be read: a card without figures is a card.
-std::optional<nlohmann::json> last_evaluation(const fs::path& metrics) {
+// The last evaluation of the test split in a run's metrics, by its best model or by the last one, where there is one
+// that can be read: a card without figures is a card.
+std::optional<nlohmann::json> last_evaluation(const fs::path& metrics, bool best) {
   std::ifstream file(metrics);
   std::optional<nlohmann::json> last;
   for (std::string line; std::getline(file, line);) {
     nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
-    if (parsed.is_object() && parsed.contains("map") && parsed["map"].is_object()) last = std::move(parsed);
+    if (!parsed.is_object() || !parsed.contains("map") || !parsed["map"].is_object()) continue;
+    // A line of an earlier version names neither split nor model.
+    const std::string split = parsed.value("split", "test"), model = parsed.value("model", "last");
+    if (split == "test" && model == (best ? "best" : "last")) last = std::move(parsed);
   }
   return last;
 }
@@ -90,6 +94,7 @@ class ExportCommand final : public Command {
  public:
   void declare(CLI::App& app) override {
     add_run(app, run_);
+    add_best(app, best_);
     add_path(app, "--onnx", onnx_, "ONNX file of both encoders, scaling and classifier included", "FILE");
     add_path(app, "--hub", hub_, "folder for model.safetensors, config.json and README.md, the model's card", "DIR");
     add_force(app, force_);
@@ -98,14 +103,14 @@ class ExportCommand final : public Command {
 
  private:
   std::optional<fs::path> run_, onnx_, hub_;
-  bool force_ = false;
+  bool best_ = false, force_ = false;
 };
 
 int ExportCommand::run() {
   usage_require(onnx_ || hub_, "export: expected --onnx FILE, --hub DIR or both");
-  const fs::path path = *run_ / kModelFile;
+  const fs::path path = model_path(*run_, best_);
   const Device device({.threads = 1});  // of the weights, not of products
-  const std::unique_ptr<Model> model = load_model(*run_, device.context());
+  const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   // What is written, in order; the parts of a hub's folder all or none but for a system that fails between two names.
   std::map<fs::path, std::string> files;
   if (onnx_) files[*onnx_] = onnx_model(*model);
@@ -114,7 +119,7 @@ int ExportCommand::run() {
     files[*hub_ / kModelFile] = bytes_of(path);
     nlohmann::ordered_json config = to_json(description.config);
     files[*hub_ / "config.json"] = config.dump(2) + "\n";
-    files[*hub_ / "README.md"] = card(description, last_evaluation(*run_ / "metrics.jsonl"));
+    files[*hub_ / "README.md"] = card(description, last_evaluation(*run_ / "metrics.jsonl", best_));
   }
   InputFiles inputs;
   inputs.add(*run_);

@@ -65,12 +65,16 @@ CLI::Option* add_run(CLI::App& app, std::optional<fs::path>& run) {
   return add_path(app, "--run", run, "run directory of duet train", "DIR")->required();
 }
 
+void add_best(CLI::App& app, bool& best) {
+  app.add_flag("--best", best, "use the model with the best MAP of the validation split in place of the last one");
+}
+
 void add_split(CLI::App& app, std::optional<fs::path>& data, std::string& split) {
   add_path(app, "--data", data, "folder or file of the data set; without it the digits embedded in the program",
            "PATH");
-  app.add_option("--split", split, "train or test [\"test\"]")
+  app.add_option("--split", split, "train, val or test [\"test\"]")
       ->type_name("SPLIT")
-      ->check(CLI::IsMember({"train", "test"}));
+      ->check(CLI::IsMember({"train", "val", "test"}));
 }
 
 void add_force(CLI::App& app, bool& force) {
@@ -83,13 +87,18 @@ std::string key_words(const ConfigKey& key) {
   return words + " [" + default_text(key) + "]";
 }
 
-std::unique_ptr<Model> load_model(const fs::path& run, duet_context* context) {
-  const fs::path path = run / kModelFile;
-  std::error_code refused;
+fs::path model_path(const fs::path& run, bool best) {
+  const fs::path last = run / kModelFile, path = best ? run / kBestFile : last;
+  std::error_code refused, ignored;
   const bool there = fs::exists(path, refused);
   usage_require(there, path.string(), ": ", refused ? refused.message() : "no such file",
-                "; --run takes the run directory of duet train");
-  return Model::load(path, context);
+                best && fs::exists(last, ignored) ? "; a run with a validation split has a best model"
+                                                  : "; --run takes the run directory of duet train");
+  return path;
+}
+
+std::unique_ptr<Model> load_model(const fs::path& run, bool best, duet_context* context) {
+  return Model::load(model_path(run, best), context);
 }
 
 void print_notes(const std::vector<std::string>& lines) {

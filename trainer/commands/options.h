@@ -37,6 +37,8 @@ CLI::Option* add_key(CLI::App& app, const std::string& option, const std::string
                      const std::string& value_name);
 // "--run", required: the directory of a trained run.
 CLI::Option* add_run(CLI::App& app, std::optional<std::filesystem::path>& run);
+// "--best": the best model in place of the last one.
+void add_best(CLI::App& app, bool& best);
 // "--data" and "--split" of a command that reads one split.
 void add_split(CLI::App& app, std::optional<std::filesystem::path>& data, std::string& split);
 void add_force(CLI::App& app, bool& force);
@@ -44,8 +46,9 @@ void add_force(CLI::App& app, bool& force);
 // A key's description, its choices and its default.
 std::string key_words(const ConfigKey& key);
 
-// The model of a run. Throws UsageError where there is none.
-std::unique_ptr<Model> load_model(const std::filesystem::path& run, duet_context* context);
+// Where the last model of a run is, or the best one. Throws UsageError where there is none.
+std::filesystem::path model_path(const std::filesystem::path& run, bool best);
+std::unique_ptr<Model> load_model(const std::filesystem::path& run, bool best, duet_context* context);
 
 // Lines for standard error. They may hold a path or a name in a file, which may hold anything.
 void print_notes(const std::vector<std::string>& lines);

@@ -48,6 +48,7 @@ class SearchCommand final : public Command {
  public:
   void declare(CLI::App& app) override {
     add_run(app, run_);
+    add_best(app, best_);
     add_path(app, "--gallery", gallery_, "file or folder of arrays: where to search", "PATH")->required();
     add_path(app, "--query", query_, "file or folder of arrays: what to search for, row by row", "PATH")->required();
     add_text(app, "--from", from_, "the query's modality", "MODALITY")->required();
@@ -66,14 +67,14 @@ class SearchCommand final : public Command {
   std::optional<fs::path> run_, gallery_, query_;
   std::string from_, to_;  // modalities of query and gallery
   int64_t top_ = 10;
-  bool json_ = false, exclude_self_ = false;
+  bool best_ = false, json_ = false, exclude_self_ = false;
   Workplace place_;
 };
 
 int SearchCommand::run() {
   const Device device(place_.choose().options);
   duet_context* const context = device.context();
-  const std::unique_ptr<Model> model = load_model(*run_, context);
+  const std::unique_ptr<Model> model = load_model(*run_, best_, context);
   const Side gallery = open_side(*model, "--gallery", *gallery_, modality_of(*model, "--to", to_)),
              query = open_side(*model, "--query", *query_, modality_of(*model, "--from", from_));
   const int64_t n = query.rows(), m = gallery.rows(), top = std::min(top_, m);

@@ -1,5 +1,6 @@
 // `duet train`: trains a pair of encoders, into a run directory or for its report alone.
 #include <array>
+#include <cmath>
 #include <iostream>
 
 #include "trainer/commands/command.h"
@@ -26,6 +27,7 @@ constexpr Shorthand kShorthands[] = {{"--data", "data", "PATH", true},
                                      {"--map", "map", "ARRAY/SPLIT=PATH,..."},
                                      {"--method", "method", "METHOD"},
                                      {"--labels", "labels", "SHARE"},
+                                     {"--validation", "validation", "SHARE"},
                                      {"--epochs", "epochs", "N"},
                                      {"--seed", "seed", "N"},
                                      {"--threads", "threads", "N"},
@@ -120,8 +122,11 @@ int TrainCommand::run() {
         directory ? "duet train --resume " + directory->string() + " goes on" : "without --run nothing is kept")});
     return kExitSignal + run.result.interrupted_by;
   }
-  std::cout << report_table({{order.config.method, run.result.evaluation, run.result.seconds}}, run.modalities[0],
-                            run.modalities[1]);
+  std::vector<ReportRow> rows = {{order.config.method, run.result.evaluation, run.result.seconds}};
+  if (run.result.best_evaluation)
+    rows.push_back({text(order.config.method, ", best (epoch ", run.result.best.epoch, ")"),
+                    *run.result.best_evaluation, std::nan("")});
+  std::cout << report_table(rows, run.modalities[0], run.modalities[1]);
   std::cerr << coincidence_warning(run.result.evaluation, run.modalities[0], run.modalities[1]);
   if (profile_) std::cout << times.table();
   if (directory) std::cout << "written to " << shown_path(*directory) << '\n';
