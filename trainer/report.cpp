@@ -22,23 +22,6 @@ std::string number(double value, int digits) {
   return buffer;
 }
 
-// Columns as wide as their widest cell, two spaces apart; the first is a name, the others numbers.
-std::string table(const std::vector<Cells>& rows) {
-  std::vector<size_t> widths(rows.front().size());
-  for (const Cells& row : rows)
-    for (size_t column = 0; column < row.size(); ++column)
-      widths[column] = std::max(widths[column], row[column].size());
-  std::string lines;
-  for (const Cells& row : rows) {
-    for (size_t column = 0; column < row.size(); ++column) {
-      const std::string padding(widths[column] - row[column].size(), ' ');
-      lines += column == 0 ? row[column] + padding : "  " + padding + row[column];
-    }
-    lines += '\n';
-  }
-  return lines;
-}
-
 nlohmann::ordered_json directions(double a_to_v, double v_to_a) {
   return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}};
 }
@@ -62,6 +45,22 @@ std::map<int32_t, ClassRow> by_class(const Evaluation& evaluation) {
 
 }  // namespace
 
+std::string text_table(const std::vector<Cells>& rows) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Cells& row : rows)
+    for (size_t column = 0; column < row.size(); ++column)
+      widths[column] = std::max(widths[column], row[column].size());
+  std::string lines;
+  for (const Cells& row : rows) {
+    for (size_t column = 0; column < row.size(); ++column) {
+      const std::string padding(widths[column] - row[column].size(), ' ');
+      lines += column == 0 ? row[column] + padding : "  " + padding + row[column];
+    }
+    lines += '\n';
+  }
+  return lines;
+}
+
 std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
                          const std::string& modality_v) {
   std::vector<Cells> cells = {{"method", "MAP " + modality_a + " to " + modality_v,
@@ -70,7 +69,7 @@ std::string report_table(const std::vector<ReportRow>& rows, const std::string& 
     cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3),
                      number(row.evaluation.mean_map(), 3), number(row.evaluation.mean_recall_at_1(), 3),
                      number(row.seconds, 1)});
-  return table(cells);
+  return text_table(cells);
 }
 
 std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a,
@@ -88,7 +87,7 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
   add("matching_1_of_2", a.matching_1_of_2, v.matching_1_of_2);
   for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
     add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
-  return table(cells);
+  return text_table(cells);
 }
 
 std::string class_table(const Evaluation& evaluation, const data::Classes& called, const std::string& modality_a,
@@ -98,7 +97,7 @@ std::string class_table(const Evaluation& evaluation, const data::Classes& calle
   for (const auto& [label, row] : by_class(evaluation))
     cells.push_back({printable(called.name(label)), std::to_string(row[0].queries), std::to_string(row[1].queries),
                      number(row[0].map, 4), number(row[1].map, 4), number((row[0].map + row[1].map) / 2, 4)});
-  return table(cells);
+  return text_table(cells);
 }
 
 std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,

@@ -14,6 +14,10 @@ struct ReportRow {
   double seconds = 0;
 };
 
+// Columns as wide as their widest cell, two spaces apart; the first is a name, the others numbers. The rows are equally
+// long.
+std::string text_table(const std::vector<std::vector<std::string>>& rows);
+
 // One row a run: MAP in both directions and their mean, recall at 1, seconds.
 std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
                          const std::string& modality_v);
