@@ -31,6 +31,7 @@ struct Config {
   int64_t evaluate_every_epochs = 0, patience = 0, evaluation_block_rows = 1024;
   int64_t log_every_steps = 0;
   int64_t checkpoint_every_epochs = 0, checkpoint_every_steps = 0, checkpoints_kept = 2;
+  bool tensorboard = false;
   std::string init;
 
   std::vector<int64_t> hidden_units = {256, 256};

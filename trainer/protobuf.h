@@ -19,9 +19,11 @@ class ProtobufMessage {
   }
   ProtobufMessage& number(int field, float value) {
     tag(field, kFixed32);
-    const auto bits = std::bit_cast<uint32_t>(value);
-    for (int shift = 0; shift < 32; shift += 8) bytes_.push_back(static_cast<char>(bits >> shift & 0xff));
-    return *this;
+    return fixed(std::bit_cast<uint32_t>(value));
+  }
+  ProtobufMessage& number(int field, double value) {
+    tag(field, kFixed64);
+    return fixed(std::bit_cast<uint64_t>(value));
   }
   ProtobufMessage& text(int field, std::string_view value) {
     tag(field, kLength);
@@ -34,9 +36,14 @@ class ProtobufMessage {
   const std::string& bytes() const { return bytes_; }
 
  private:
-  enum Wire { kVarint = 0, kLength = 2, kFixed32 = 5 };
+  enum Wire { kVarint = 0, kFixed64 = 1, kLength = 2, kFixed32 = 5 };
 
   void tag(int field, Wire wire) { varint(static_cast<uint64_t>(field) << 3 | wire); }
+  template <class Bits>
+  ProtobufMessage& fixed(Bits bits) {
+    for (size_t k = 0; k < sizeof bits; ++k) bytes_.push_back(static_cast<char>(bits >> 8 * k & 0xff));
+    return *this;
+  }
   void varint(uint64_t value) {
     for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<char>(value | 0x80));
     bytes_.push_back(static_cast<char>(value));

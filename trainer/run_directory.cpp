@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -21,13 +22,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char *kMetrics = "metrics.jsonl", *kMachine = "machine.json", *kEvidence = "evidence.json",
-                     *kProfile = "profile.json";
+constexpr const char *kEvidence = "evidence.json", *kProfile = "profile.json";
 
 // Whether a name is one under which a file of ours is written before it has its own.
 bool is_part(const std::string& name) {
   bool ours = false;
-  for (const char* file : {kConfigFile, kMachine, kEvidence, kProfile, kModelFile, kBestFile})
+  for (const char* file :
+       {kConfigFile, kMachineFile, kEvidence, kProfile, kModelFile, kBestFile, kAlignmentFile, kReportFile})
     ours = ours || name.starts_with(text(file, "."));
   return ours && name.ends_with(".part");
 }
@@ -37,7 +38,8 @@ bool is_of_no_run(const fs::path& folder, std::error_code& error) {
   fs::directory_iterator entry(folder, error), end;
   for (; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (name != kMetrics && name != kMachine && name != kEvidence && name != CheckpointFolder::kName && !is_part(name))
+    if (name != kMetricsFile && name != kMachineFile && name != kEvidence && name != kAlignmentFile &&
+        name != CheckpointFolder::kName && !is_part(name))
       return false;
   }
   return !error;
@@ -122,7 +124,8 @@ RunDirectory::~RunDirectory() {
   if (metrics_ >= 0 && !begun_) {  // removed before the lock is gone
     std::error_code ignored;
     fs::remove_all(checkpoints_.path(), ignored);
-    for (const char* name : {kConfigFile, kMachine, kEvidence, kMetrics}) fs::remove(path_ / name, ignored);
+    for (const char* name : {kConfigFile, kMachineFile, kEvidence, kAlignmentFile, kMetricsFile})
+      fs::remove(path_ / name, ignored);
     if (made_) fs::remove(path_, ignored);
   }
   if (metrics_ >= 0) ::close(metrics_);
@@ -138,7 +141,7 @@ void RunDirectory::write(const char* name, const nlohmann::ordered_json& content
 }
 
 void RunDirectory::write_start(const nlohmann::ordered_json& machine, const nlohmann::ordered_json& evidence) {
-  write(kMachine, machine, kMachineFormat);
+  write(kMachineFile, machine, kMachineFormat);
   nlohmann::ordered_json first = {{kFormatKey, kMetricsFormat}};
   if (!evidence.is_null()) {
     write(kEvidence, evidence, kEvidenceFormat);
@@ -150,6 +153,7 @@ void RunDirectory::write_start(const nlohmann::ordered_json& machine, const nloh
 void RunDirectory::begin(const Config& resolved) {
   write(kConfigFile, to_json(resolved), kConfigFormat);
   begun_ = true;
+  open_events(resolved);
 }
 
 std::string RunDirectory::go_on(const Config& resolved, const nlohmann::ordered_json& machine, int64_t metrics_bytes) {
@@ -162,9 +166,22 @@ std::string RunDirectory::go_on(const Config& resolved, const nlohmann::ordered_
   } else if (::ftruncate(metrics_, metrics_bytes) != 0) {
     fail("cannot be cut back to the checkpoint's lines");
   }
-  write(kMachine, machine, kMachineFormat);
+  write(kMachineFile, machine, kMachineFormat);
   write(kConfigFile, to_json(resolved), kConfigFormat);
+  open_events(resolved);
   return note;
+}
+
+void RunDirectory::open_events(const Config& resolved) {
+  std::error_code ignored;
+  const fs::path path = path_ / kEventFile;
+  if (!resolved.tensorboard && !fs::exists(path, ignored)) return;
+  std::vector<nlohmann::ordered_json> lines;
+  std::ifstream file(metrics_path());
+  for (std::string words; std::getline(file, words);)
+    lines.push_back(nlohmann::ordered_json::parse(words, nullptr, false));
+  events_.emplace(path, lines);
+  if (!resolved.tensorboard) events_.reset();
 }
 
 void RunDirectory::write_profile(const nlohmann::ordered_json& profile) const {
@@ -186,6 +203,7 @@ void RunDirectory::add_metrics(const nlohmann::ordered_json& line) {
     }
     done += static_cast<size_t>(written);
   }
+  if (events_) events_->add(line);
 }
 
 void RunDirectory::sync_metrics() const {

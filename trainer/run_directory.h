@@ -8,6 +8,9 @@
 //   checkpoints/        what the run needs to go on (trainer/checkpoint.h)
 //   config.json         the resolved config: every key with its value; `duet train --config` takes it back. Written
 //                       last: with it the run has begun
+//   alignment.json      how a batch is aligned before training, and report.html, the page (trainer/report/)
+//   events.out.tfevents.duet
+//                       with tensorboard: the numbers of metrics.jsonl for TensorBoard (trainer/event_file.h)
 //   profile.json        how long the phases of a step take; of a run with --profile
 //   model.safetensors   the model after the last finished epoch (trainer/model.h)
 //   best.safetensors    the best one by validation (trainer/best_model.h), of a run with a validation split
@@ -16,15 +19,20 @@
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
 #include "trainer/best_model.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config.h"
+#include "trainer/event_file.h"
 
 namespace duet {
 
-inline constexpr const char *kModelFile = "model.safetensors", *kConfigFile = "config.json";
+inline constexpr const char *kModelFile = "model.safetensors", *kConfigFile = "config.json",
+                            *kMetricsFile = "metrics.jsonl", *kMachineFile = "machine.json",
+                            *kAlignmentFile = "alignment.json", *kReportFile = "report.html",
+                            *kEventFile = "events.out.tfevents.duet";
 
 class RunDirectory {
  public:
@@ -62,17 +70,20 @@ class RunDirectory {
 
  private:
   void create();
+  // The event file holds what metrics.jsonl does, and goes on where the config asks for it.
+  void open_events(const Config& resolved);
   // Opens metrics.jsonl and locks it; false: another process has.
   bool take(int flags);
   // What a process that died here had not given its name yet.
   void remove_parts() const;
   void write(const char* name, const nlohmann::ordered_json& content, int64_t format) const;
-  std::filesystem::path metrics_path() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path metrics_path() const { return path_ / kMetricsFile; }
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
   CheckpointFolder checkpoints_;
   BestModelFiles best_model_;
+  std::optional<EventFile> events_;  // where the config asks for it
   bool made_ = false, begun_ = false;
   int metrics_ = -1;
 };

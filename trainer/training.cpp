@@ -4,6 +4,7 @@
 
 #include "trainer/commands/options.h"
 #include "trainer/initial_weights.h"
+#include "trainer/report/run_report.h"
 #include "trainer/resume.h"
 #include "trainer/usage_error.h"
 
@@ -105,15 +106,35 @@ Training run_training(TrainingOrder order) {
     if (!order.config.init.empty()) print_notes(take_initial_weights(model, device.context()));
     nlohmann::ordered_json evidence;
     if (preparation.evidence) evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
-    if (created) created->write_start(record.facts.machine, evidence);
+    if (created) {
+      created->write_start(record.facts.machine, evidence);
+      report::record_alignment(created->path(), device.context(), model, preparation);
+    }
   }
   Progress progress;
-  Training run{train(device, model, preparation, record, progress, interrupt, order.times),
-               preparation.description.modalities};
+  const auto write_report = [&](const std::optional<Evaluation>& evaluation, const std::string& note) {
+    if (!record.directory) return;
+    const std::string warning = report::write_report(record.directory->path(), device.context(), model, preparation,
+                                                     evaluation, note, [&] { interrupt.check(); });
+    if (!warning.empty()) print_notes({warning});
+  };
+  Training run;
+  run.modalities = preparation.description.modalities;
+  try {
+    run.result = train(device, model, preparation, record, progress, interrupt, order.times);
+  } catch (const NotFinite& error) {
+    write_report({}, error.what());
+    throw;
+  }
   if (run.result.ran_out_of_patience)
     print_notes(
         {text("ended after step ", run.result.steps, ": ", run.result.best.evaluations_since,
               " evaluations without a better MAP of the validation split than after epoch ", run.result.best.epoch)});
+  if (run.result.interrupted_by)
+    write_report({}, text("Interrupted after step ", run.result.steps,
+                          ": the test split was not measured. duet report measures it."));
+  else
+    write_report(run.result.evaluation, "");
   if (order.times && record.directory) record.directory->write_profile(order.times->to_json());
   return run;
 }

@@ -108,6 +108,7 @@ TEST_CASE("every file says its format, and a newer one is refused by name") {
   CHECK(json::parse(read_text(made.run + "/config.json"))["format"] == 1);
   CHECK(json::parse(read_text(made.run + "/machine.json"))["format"] == 1);
   CHECK(json::parse(read_text(made.run + "/evidence.json"))["format"] == 1);
+  CHECK(json::parse(read_text(made.run + "/alignment.json"))["format"] == 1);
   CHECK(json::parse(first_line("metrics.jsonl"))["format"] == 1);
   CHECK(json::parse(read_text(made.run + "/checkpoints/step-8.json"))["format"] == 1);
   const std::string model = made.run + "/model.safetensors";

@@ -32,6 +32,8 @@ std::unique_ptr<Command> make_embed();
 std::unique_ptr<Command> make_search();
 std::unique_ptr<Command> make_export();
 std::unique_ptr<Command> make_import();
+std::unique_ptr<Command> make_report();
+std::unique_ptr<Command> make_compare();
 std::unique_ptr<Command> make_check();
 std::unique_ptr<Command> make_config();
 std::unique_ptr<Command> make_info();

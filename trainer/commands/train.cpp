@@ -49,7 +49,7 @@ class TrainCommand final : public Command {
   std::vector<std::string> assignments_;
   std::optional<fs::path> run_, resume_;
   DeviceChoice device_;
-  bool other_machine_ = false, profile_ = false;
+  bool other_machine_ = false, profile_ = false, tensorboard_ = false;
 };
 
 void TrainCommand::declare(CLI::App& app) {
@@ -77,6 +77,7 @@ void TrainCommand::declare(CLI::App& app) {
       ->needs(resume);
   app.add_option("--set", assignments_, "any config keys; may be repeated")->type_name("KEY=VALUE");
   declare_device(app, device_);
+  app.add_flag("--tensorboard", tensorboard_, key_words(*find_key("tensorboard")));
   app.add_flag("--profile", profile_,
                "time each phase of a step, waiting for it: a table at the end, and profile.json in the run directory");
 }
@@ -96,6 +97,7 @@ Config TrainCommand::config(std::vector<std::string>& notes) const {
   }
   for (size_t i = 0; i < std::size(kShorthands); ++i)
     if (shorthands_[i]) set_from_text(config, kShorthands[i].key, *shorthands_[i], kShorthands[i].option);
+  if (tensorboard_) config.tensorboard = true;
   for (const std::string& assignment : assignments_) note(set_from_assignment(config, assignment));
   // Keys that do not fit together may come from several places; where the file's own do not, it is named.
   const std::string fault = misfit(config);

@@ -1,0 +1,76 @@
+// `duet report`: writes report.html into the folder of a run that is there.
+#include <iostream>
+
+#include "data/label_hiding.h"
+#include "trainer/checkpoint.h"
+#include "trainer/commands/command.h"
+#include "trainer/commands/options.h"
+#include "trainer/evaluate.h"
+#include "trainer/output_files.h"
+#include "trainer/preparation.h"
+#include "trainer/report/run_report.h"
+#include "trainer/run_directory.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ReportCommand final : public Command {
+ public:
+  void declare(CLI::App& app) override {
+    add_run(app, run_);
+    add_path(app, "--data", data_, "folder or file of the data set; without it where the run had it", "PATH");
+    place_.declare(app);
+  }
+  int run() override;
+
+ private:
+  std::optional<fs::path> run_, data_;
+  Workplace place_;
+};
+
+// The model of the newest checkpoint, student and moving average; null where there is none that can be read.
+std::unique_ptr<Model> trained_model(const fs::path& run, duet_context* context) {
+  std::vector<std::string> notes;
+  const std::optional<Checkpoint> checkpoint = CheckpointFolder(run).newest(notes);
+  print_notes(notes);
+  if (!checkpoint) return nullptr;
+  std::unique_ptr<Model> model = Model::load(checkpoint->path, context);
+  checkpoint->restore(model->parameters());
+  return model;
+}
+
+int ReportCommand::run() {
+  const Device device(place_.choose().options);
+  duet_context* const context = device.context();
+  const std::unique_ptr<Model> model = load_model(*run_, context);
+  const std::unique_ptr<Model> trained = trained_model(*run_, context);
+  const ModelDescription& description = model->description();
+  const fs::path data = data_.value_or(fs::path(description.config.data));
+  const data::Split train = load_for(*model, data, "train"), test = load_for(*model, data, "test");
+  const std::vector<int32_t> seen = data::hide_labels(train.labels, description.config.labels, description.config.seed);
+  const std::string name = data.empty() ? "digits (built in)" : data.string();
+  const std::string page = report::run_page(
+      {.run = *run_,
+       .context = context,
+       .model = model.get(),
+       .trained = trained.get(),
+       .train = &train,
+       .test = &test,
+       .facts = report::facts_of(name, description, train, test,
+                                 std::ranges::count_if(seen, [](int32_t label) { return label >= 0; })),
+       .called = {test.label_values, test.label_names},
+       .evaluation = evaluate(context, *model, test),
+       .note = ""});
+  const fs::path file = *run_ / kReportFile;
+  write_output(file, page, true);
+  std::cout << shown_path(file) << ": " << page.size() << " bytes\n";
+  return kExitDone;
+}
+
+}  // namespace
+
+std::unique_ptr<Command> make_report() { return std::make_unique<ReportCommand>(); }
+
+}  // namespace duet
