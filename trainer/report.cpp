@@ -18,8 +18,20 @@ std::string number(double value, int digits) {
   return buffer;
 }
 
-// Columns as wide as their widest cell, two spaces apart; the first is a name, the others numbers.
-std::string table(const std::vector<Cells>& rows) {
+nlohmann::ordered_json directions(double a_to_v, double v_to_a) {
+  return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}};
+}
+
+nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::array<double, 3>& v_to_a) {
+  nlohmann::ordered_json object;
+  for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
+    object[std::to_string(kRecallCutoffs[k])] = directions(a_to_v[k], v_to_a[k]);
+  return object;
+}
+
+}  // namespace
+
+std::string text_table(const std::vector<Cells>& rows) {
   std::vector<size_t> widths(rows.front().size());
   for (const Cells& row : rows)
     for (size_t column = 0; column < row.size(); ++column)
@@ -35,19 +47,6 @@ std::string table(const std::vector<Cells>& rows) {
   return lines;
 }
 
-nlohmann::ordered_json directions(double a_to_v, double v_to_a) {
-  return {{"a_to_v", a_to_v}, {"v_to_a", v_to_a}, {"mean", (a_to_v + v_to_a) / 2}};
-}
-
-nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::array<double, 3>& v_to_a) {
-  nlohmann::ordered_json object;
-  for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
-    object[std::to_string(kRecallCutoffs[k])] = directions(a_to_v[k], v_to_a[k]);
-  return object;
-}
-
-}  // namespace
-
 std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
                          const std::string& modality_v) {
   std::vector<Cells> cells = {{"method", "MAP " + modality_a + " to " + modality_v,
@@ -56,7 +55,7 @@ std::string report_table(const std::vector<ReportRow>& rows, const std::string& 
     cells.push_back({row.name, number(row.evaluation.a_to_v.map, 3), number(row.evaluation.v_to_a.map, 3),
                      number(row.evaluation.mean_map(), 3), number(row.evaluation.mean_recall_at_1(), 3),
                      number(row.seconds, 1)});
-  return table(cells);
+  return text_table(cells);
 }
 
 std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a,
@@ -74,7 +73,7 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
   add("matching_1_of_2", a.matching_1_of_2, v.matching_1_of_2);
   for (size_t k = 0; k < kRecallCutoffs.size(); ++k)
     add("pair_recall@" + std::to_string(kRecallCutoffs[k]), a.pair_recall[k], v.pair_recall[k]);
-  return table(cells);
+  return text_table(cells);
 }
 
 std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,

@@ -8,6 +8,10 @@
 
 namespace duet {
 
+// Columns as wide as their widest cell, two spaces apart; the first is a name, the others are numbers. rows: the head
+// first, all of its length.
+std::string text_table(const std::vector<std::vector<std::string>>& rows);
+
 struct ReportRow {
   std::string name;
   Evaluation evaluation;

@@ -9,8 +9,8 @@ using namespace duet::testing;
 
 namespace {
 
-const std::vector<std::string> kCommands = {"train", "eval",   "embed", "search", "export",     "import",
-                                            "check", "config", "info",  "demo",   "completion", "man"};
+const std::vector<std::string> kCommands = {"train",  "eval", "embed", "search",     "export", "import",   "check",
+                                            "config", "info", "demo",  "completion", "man",    "baseline", "ablate"};
 
 }  // namespace
 
