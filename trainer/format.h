@@ -14,7 +14,7 @@ namespace duet {
 inline constexpr const char* kFormatKey = "format";
 inline constexpr int64_t kConfigFormat = 1, kMachineFormat = 1, kMetricsFormat = 1, kModelFormat = 1,
                          kEvidenceFormat = 1, kProfileFormat = 1, kCheckpointFormat = 1, kReportFormat = 1,
-                         kAlignmentFormat = 1;
+                         kAlignmentFormat = 1, kAblationFormat = 1;
 
 // Throws UsageError, naming the file and both numbers, unless given is a number of 1 to newest.
 inline void require_known_format(const nlohmann::json& given, int64_t newest, const std::string& file) {

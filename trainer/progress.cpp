@@ -168,4 +168,30 @@ void Progress::clear() {
   shown_ = false;
 }
 
+StatusLine::StatusLine() : terminal_(std::cerr.good() && is_terminal()) {}
+
+StatusLine::~StatusLine() {
+  if (shown_) std::cerr << '\n';
+}
+
+void StatusLine::show(const std::string& line) {
+  if (!terminal_) {
+    keep(line);
+    return;
+  }
+  size_t bytes = 0;
+  for (int left = terminal_style().columns - 1; bytes < line.size(); ++bytes) {
+    const bool starts_character = (static_cast<unsigned char>(line[bytes]) & 0xc0) != 0x80;
+    if (starts_character && left-- == 0) break;
+  }
+  std::cerr << '\r' << line.substr(0, bytes) << "\x1b[K" << std::flush;
+  shown_ = true;
+}
+
+void StatusLine::keep(const std::string& line) {
+  if (shown_) std::cerr << "\r\x1b[K";
+  shown_ = false;
+  std::cerr << line << '\n';
+}
+
 }  // namespace duet

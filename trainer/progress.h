@@ -58,4 +58,22 @@ class Progress {
   Clock::time_point last_draw_{};
 };
 
+// A line on standard error that the next one takes the place of where there is a terminal, cut to its width; elsewhere
+// a line after another.
+class StatusLine {
+ public:
+  StatusLine();
+  ~StatusLine();
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  // line: printable.
+  void show(const std::string& line);
+  // One that stays.
+  void keep(const std::string& line);
+
+ private:
+  bool terminal_ = false, shown_ = false;
+};
+
 }  // namespace duet

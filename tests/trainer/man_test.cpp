@@ -9,8 +9,9 @@ using namespace duet::testing;
 
 namespace {
 
-const std::vector<std::string> kCommands = {"train",  "eval",    "embed",  "search", "export", "import",     "check",
-                                            "report", "compare", "config", "info",   "demo",   "completion", "man"};
+const std::vector<std::string> kCommands = {"train",  "eval",   "baseline",   "ablate", "embed",   "search",
+                                            "export", "import", "check",      "report", "compare", "config",
+                                            "info",   "demo",   "completion", "man"};
 
 }  // namespace
 

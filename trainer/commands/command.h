@@ -28,6 +28,8 @@ using MakeCommand = std::unique_ptr<Command> (*)();
 
 std::unique_ptr<Command> make_train();
 std::unique_ptr<Command> make_eval();
+std::unique_ptr<Command> make_baseline();
+std::unique_ptr<Command> make_ablate();
 std::unique_ptr<Command> make_embed();
 std::unique_ptr<Command> make_search();
 std::unique_ptr<Command> make_export();
