@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 #include <system_error>
 
 #include "data/label_table.h"
@@ -119,11 +120,16 @@ std::vector<std::string> distinct_names(const std::vector<std::string>& names) {
   return out;
 }
 
-// Each name as its place in ascending known names, which become those of the data set; one that is not among them as a
-// place behind them, in ascending order, and "" as -1. beyond: the names of those.
+// Those that are not among known names, which are ascending; ascending.
+std::vector<std::string> others(const std::vector<std::string>& names, std::span<const std::string> known) {
+  std::vector<std::string> out;
+  std::ranges::set_difference(distinct_names(names), known, std::back_inserter(out));
+  return out;
+}
+
+// Each name as its place in ascending known names, behind them in those beyond, which hold the others; "" as -1.
 std::vector<int64_t> numbers_of(const std::vector<std::string>& names, std::span<const std::string> known,
-                                std::vector<std::string>& beyond) {
-  std::ranges::set_difference(distinct_names(names), known, std::back_inserter(beyond));
+                                std::span<const std::string> beyond) {
   std::vector<int64_t> out;
   out.reserve(names.size());
   for (const std::string& name : names) {
@@ -142,25 +148,12 @@ void set_label_columns(Dataset& dataset, const LabelColumn& train, const LabelCo
   require(train.names && test.names, (train.names ? test : train).name, ": labels are numbers; expected names, as in ",
           (train.names ? train : test).name);
   const std::vector<std::string> known = distinct_names(*train.names);
-  std::vector<std::string> none, beyond;
-  const std::vector<int64_t> train_numbers = numbers_of(*train.names, known, none),
+  const std::vector<std::string> beyond = others(*test.names, known);
+  const std::vector<int64_t> train_numbers = numbers_of(*train.names, known, {}),
                              test_numbers = numbers_of(*test.names, known, beyond);
   set_labels(dataset, train_numbers, test_numbers);
   dataset.label_names = known;
   dataset.label_names.insert(dataset.label_names.end(), beyond.begin(), beyond.end());
-}
-
-std::vector<int32_t> ids_by_classes(const LabelColumn& labels, const Classes& classes) {
-  if (classes.names.empty()) {
-    require(labels.numbers.has_value() || classes.values.empty(), labels.name,
-            ": labels are names; expected numbers, which the model was trained on");
-    if (labels.numbers) return ids_of(*labels.numbers, classes.values, others(*labels.numbers, classes.values));
-  }
-  require(labels.names.has_value(), labels.name,
-          ": labels are numbers; expected names, which the model was trained on");
-  std::vector<std::string> beyond;
-  const std::vector<int64_t> numbers = numbers_of(*labels.names, classes.names, beyond);
-  return {numbers.begin(), numbers.end()};
 }
 
 }  // namespace
@@ -244,6 +237,42 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
   return dataset;
 }
 
+LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes) {
+  const auto lacking = [&](const auto& has) {
+    return std::ranges::find_if(columns, [&](const LabelColumn* column) { return !has(*column); });
+  };
+  const auto without_numbers = lacking([](const LabelColumn&column) { return column.numbers.has_value(); }),
+             without_names = lacking([](const LabelColumn&column) { return column.names.has_value(); });
+  LabelIds out;
+  out.values.assign(classes.values.begin(), classes.values.end());
+  out.names.assign(classes.names.begin(), classes.names.end());
+  if (classes.names.empty() && without_numbers == columns.end()) {
+    std::vector<int64_t> all;
+    for (const LabelColumn* column : columns) all.insert(all.end(), column->numbers->begin(), column->numbers->end());
+    const std::vector<int64_t> beyond = others(all, classes.values);
+    for (const LabelColumn* column : columns) out.ids.push_back(ids_of(*column->numbers, classes.values, beyond));
+    out.values.insert(out.values.end(), beyond.begin(), beyond.end());
+    return out;
+  }
+  if (classes.names.empty())
+    require(classes.values.empty(), (*without_numbers)->name,
+            ": labels are names; expected numbers, which the model was trained on");
+  if (without_names != columns.end())
+    require(false, (*without_names)->name, ": labels are numbers; expected names, ",
+            classes.names.empty() ? "as in " + last_part((*without_numbers)->name) : "which the model was trained on");
+  std::vector<std::string> all;
+  for (const LabelColumn* column : columns) all.insert(all.end(), column->names->begin(), column->names->end());
+  const std::vector<std::string> beyond = others(all, classes.names);
+  for (const LabelColumn* column : columns) {
+    const std::vector<int64_t> numbers = numbers_of(*column->names, classes.names, beyond);
+    out.ids.emplace_back(numbers.begin(), numbers.end());
+  }
+  out.names.insert(out.names.end(), beyond.begin(), beyond.end());
+  out.values.resize(out.names.size());
+  std::iota(out.values.begin(), out.values.end(), int64_t{0});
+  return out;
+}
+
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, const Classes& classes, SplitUse use) {
@@ -255,7 +284,10 @@ Split load_split(const DatasetFiles& files, const std::string& split,
   std::string counted;  // what told the number of rows
   if (use == SplitUse::pairs) {
     Rows rows = read_rows(files, split);
-    out.labels = ids_by_classes(rows.labels, classes);
+    LabelIds labels = ids_by_classes(std::array{&rows.labels}, classes);
+    out.labels = std::move(labels.ids[0]);
+    out.label_values = std::move(labels.values);
+    out.label_names = std::move(labels.names);
     out.groups = std::move(rows.groups);
     counted = rows.labels.name;
   }

@@ -32,6 +32,10 @@ struct Split {
   // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group.
   // Empty: every row is an item of its own.
   std::vector<int32_t> groups;
+  // What the ids of labels stand for, as Dataset's label_values and label_names; of a split of load_split alone, since
+  // a Dataset says it for its other splits.
+  std::vector<int64_t> label_values;
+  std::vector<std::string> label_names;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
   int64_t labelled() const;                    // rows with a label
@@ -45,7 +49,7 @@ struct Dataset {
   Split validation;     // of the split val; no rows: there is none
   int32_t classes = 0;  // C: the distinct labels of the training split
   // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
-  // The validation split's others are C and above too, in an order of their own.
+  // The validation split, whose others are C and above too, says itself what its ids stand for.
   // Where labels are names, the ids themselves, and label_names has the names in the same order (ascending by their
   // bytes); else label_names is empty.
   std::vector<int64_t> label_values;
@@ -114,7 +118,23 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 struct Classes {
   std::span<const int64_t> values;
   std::span<const std::string> names = {};
+
+  // id: 0 to the number of classes - 1.
+  std::string name(int32_t id) const {
+    const auto place = static_cast<size_t>(id);
+    return names.empty() ? std::to_string(values[place]) : names[place];
+  }
 };
+// Labels of several sets at once, so that one label is one id in all of them.
+struct LabelIds {
+  std::vector<std::vector<int32_t>> ids;  // of each set: as Split::labels has them
+  std::vector<int64_t> values;            // what the ids stand for: as Dataset::label_values
+  std::vector<std::string> names;         // and as Dataset::label_names
+};
+// By the classes of a model; a label that is none of them comes behind. Throws DUET_STATUS_INVALID_ARGUMENT, naming the
+// set, where labels are names and those of the model or of another set are numbers, or the other way about.
+LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes);
+
 // What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
 // empty then); labels and groups are not read (-1 and none).
 enum class SplitUse { pairs, features };

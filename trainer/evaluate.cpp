@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <string_view>
 #include <tuple>
 
@@ -22,6 +23,7 @@ class Mean {
     sum_ += value;
     ++count_;
   }
+  int64_t count() const { return count_; }
   double value() const { return count_ > 0 ? sum_ / static_cast<double>(count_) : std::nan(""); }
 
  private:
@@ -35,6 +37,17 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
   for (size_t e = 0; e < rows.size(); ++e)
     if (!std::isnan(rows[e])) means[e % means.size()].add(rows[e]);
   return {means[0].value(), means[1].value(), means[2].value()};
+}
+
+// ap: of each query, whose label is the one of its number; it counts where it has relevant items.
+std::vector<ClassScores> by_class(const std::vector<int32_t>& labels, const std::vector<int32_t>& relevant,
+                                  const std::vector<float>& ap) {
+  std::map<int32_t, Mean> means;
+  for (size_t i = 0; i < labels.size(); ++i)
+    if (relevant[i] > 0) means[labels[i]].add(ap[i]);
+  std::vector<ClassScores> classes;
+  for (const auto& [label, map] : means) classes.push_back({label, map.count(), map.value()});
+  return classes;
 }
 
 DirectionScores rank(duet_context* context, const data::Features& queries, const data::Features& gallery,
@@ -112,6 +125,7 @@ DirectionScores rank(duet_context* context, const data::Features& queries, const
   scores.recall = recalls(recall);
   scores.pair_recall = recalls(pair_recall);
   for (size_t l = 0; l < curve.size(); ++l) scores.precision_recall[l] = curve[l].value();
+  scores.classes = by_class(labels, relevant, ap);
   return scores;
 }
 

@@ -5,10 +5,22 @@
 #include <cmath>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <vector>
 
 namespace duet {
 
+namespace data {
+struct Classes;
+}
+
 inline constexpr std::array<int64_t, 3> kRecallCutoffs = {1, 5, 10};
+
+// Of the queries of one class.
+struct ClassScores {
+  int32_t label = 0;    // the class's id (data/dataset.h)
+  int64_t queries = 0;  // that count
+  double map = std::nan("");
+};
 
 struct DirectionScores {
   int64_t queries = 0;  // that count: labelled, with a relevant item
@@ -17,6 +29,7 @@ struct DirectionScores {
   std::array<double, 11> precision_recall = {};
   double matching_1_of_2 = std::nan("");
   std::array<double, 3> pair_recall = {std::nan(""), std::nan(""), std::nan("")};
+  std::vector<ClassScores> classes;  // those with a query that counts, ascending by label
 };
 
 struct Evaluation {
@@ -31,5 +44,8 @@ struct Evaluation {
 // "v_to_a": [11]}, "queries": {...}, "coinciding": {"a", "v"}};
 // null where there is nothing to measure.
 nlohmann::ordered_json to_json(const Evaluation& evaluation);
+// [{"label": 3 or "dog", "queries": {"a_to_v", "v_to_a"}, "map": {"a_to_v", "v_to_a", "mean"}}, ...], a class with a
+// query that counts each. called: what the ids stand for.
+nlohmann::ordered_json classes_json(const Evaluation& evaluation, const data::Classes& called);
 
 }  // namespace duet

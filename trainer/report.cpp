@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "runtime/printable.h"
 
 namespace duet {
 namespace {
@@ -46,6 +50,16 @@ nlohmann::ordered_json cutoffs(const std::array<double, 3>& a_to_v, const std::a
   return object;
 }
 
+// The scores of one class in both directions.
+using ClassRow = std::array<ClassScores, 2>;
+
+std::map<int32_t, ClassRow> by_class(const Evaluation& evaluation) {
+  std::map<int32_t, ClassRow> rows;
+  for (const ClassScores& scores : evaluation.a_to_v.classes) rows[scores.label][0] = scores;
+  for (const ClassScores& scores : evaluation.v_to_a.classes) rows[scores.label][1] = scores;
+  return rows;
+}
+
 }  // namespace
 
 std::string report_table(const std::vector<ReportRow>& rows, const std::string& modality_a,
@@ -77,6 +91,16 @@ std::string evaluation_table(const Evaluation& evaluation, const std::string& mo
   return table(cells);
 }
 
+std::string class_table(const Evaluation& evaluation, const data::Classes& called, const std::string& modality_a,
+                        const std::string& modality_v) {
+  const std::string a_to_v = modality_a + " to " + modality_v, v_to_a = modality_v + " to " + modality_a;
+  std::vector<Cells> cells = {{"class", "queries " + a_to_v, v_to_a, "MAP " + a_to_v, v_to_a, "mean"}};
+  for (const auto& [label, row] : by_class(evaluation))
+    cells.push_back({printable(called.name(label)), std::to_string(row[0].queries), std::to_string(row[1].queries),
+                     number(row[0].map, 4), number(row[1].map, 4), number((row[0].map + row[1].map) / 2, 4)});
+  return table(cells);
+}
+
 std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,
                                 const std::string& modality_v) {
   std::string lines;
@@ -100,6 +124,18 @@ nlohmann::ordered_json to_json(const Evaluation& evaluation) {
           {"precision_recall", {{"a_to_v", a.precision_recall}, {"v_to_a", v.precision_recall}}},
           {"queries", {{"a_to_v", a.queries}, {"v_to_a", v.queries}}},
           {"coinciding", {{"a", evaluation.coinciding[0]}, {"v", evaluation.coinciding[1]}}}};
+}
+
+nlohmann::ordered_json classes_json(const Evaluation& evaluation, const data::Classes& called) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const auto& [label, row] : by_class(evaluation)) {
+    nlohmann::ordered_json name = called.name(label);
+    if (called.names.empty()) name = called.values[static_cast<size_t>(label)];
+    list.push_back({{"label", std::move(name)},
+                    {"queries", {{"a_to_v", row[0].queries}, {"v_to_a", row[1].queries}}},
+                    {"map", directions(row[0].map, row[1].map)}});
+  }
+  return list;
 }
 
 }  // namespace duet

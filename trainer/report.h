@@ -21,6 +21,11 @@ std::string report_table(const std::vector<ReportRow>& rows, const std::string& 
 std::string evaluation_table(const Evaluation& evaluation, const std::string& modality_a,
                              const std::string& modality_v);
 
+// A row each class with a query that counts: its queries, its MAP in both directions and their mean. called: what the
+// classes' ids stand for.
+std::string class_table(const Evaluation& evaluation, const data::Classes& called, const std::string& modality_a,
+                        const std::string& modality_v);
+
 // A line for each side of which over 1 % of the embeddings coincide; empty where there is none.
 std::string coincidence_warning(const Evaluation& evaluation, const std::string& modality_a,
                                 const std::string& modality_v);

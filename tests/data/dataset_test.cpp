@@ -182,6 +182,11 @@ TEST_CASE("dataset: labels are names, of an array or of a table") {
   const std::vector<std::string> names = {"ab", "zebra"};
   const std::vector<int64_t> values = {0, 1};
   CHECK(load({values, names}) == std::vector<int32_t>{0, 2});
+  const Split split =
+      load_split(FolderFiles(folder.path()), "test", dataset.modalities, dataset.inputs, {values, names});
+  CHECK(split.label_names == std::vector<std::string>{"ab", "zebra", "b"});
+  CHECK(split.label_values == std::vector<int64_t>{0, 1, 2});
+  CHECK(Classes{split.label_values, split.label_names}.name(2) == "b");
   check_refused([&] { load({values}); }, DUET_STATUS_INVALID_ARGUMENT,
                 {"test/labels.npy: labels are names; expected numbers"});
   folder.write("test/labels.npy", label_file({0, 1}));
@@ -296,4 +301,31 @@ TEST_CASE("dataset loads the shared data") {
   CHECK(wikipedia.test.rows() == 693);
   CHECK(wikipedia.width(0) == 1000);
   CHECK(wikipedia.classes == 10);
+}
+
+TEST_CASE("dataset: a label is one id in several sets") {
+  const LabelColumn numbers{"a", std::vector<int64_t>{7, -1, 40}, {}}, more{"b", std::vector<int64_t>{-5, 40, 3}, {}},
+      words{"c", {}, std::vector<std::string>{"x", ""}},
+      both{"d", std::vector<int64_t>{7, 9}, std::vector<std::string>{"7", "9"}};
+  const std::vector<int64_t> values = {3, 7};
+  const LabelIds ids = ids_by_classes(std::array{&numbers, &more, &both}, {values});
+  CHECK(ids.ids == std::vector<std::vector<int32_t>>{{1, -1, 4}, {2, 4, 0}, {1, 3}});
+  CHECK(ids.values == std::vector<int64_t>{3, 7, -5, 9, 40});
+  CHECK(ids.names.empty());
+  CHECK(Classes{ids.values, ids.names}.name(2) == "-5");
+  // A model without classes takes what all sets have.
+  const LabelIds names = ids_by_classes(std::array{&words, &both}, {});
+  CHECK(names.ids == std::vector<std::vector<int32_t>>{{2, -1}, {0, 1}});
+  CHECK(names.names == std::vector<std::string>{"7", "9", "x"});
+  CHECK(names.values == std::vector<int64_t>{0, 1, 2});
+  check_refused(
+      [&] {
+        ids_by_classes(std::array{&words, &numbers}, {});
+      },
+      DUET_STATUS_INVALID_ARGUMENT, {"a: labels are numbers; expected names, as in c"});
+  check_refused(
+      [&] {
+        ids_by_classes(std::array{&numbers, &words}, {values});
+      },
+      DUET_STATUS_INVALID_ARGUMENT, {"c: labels are names; expected numbers, which the model was trained on"});
 }

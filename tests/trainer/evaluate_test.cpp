@@ -129,3 +129,42 @@ TEST_CASE("what is called between the parts of an evaluation may end it") {
   CHECK_THROWS_AS(evaluate(device.context(), rows, rows, labels, {}, second_ends), Interrupted);
   CHECK(calls == 2);
 }
+
+TEST_CASE("each class has the mean of its queries' average precision") {
+  const Device device({.threads = 1});
+  // Class 3 is found first by all of its queries, class 5 by one of two; a label that no other row has finds its pair,
+  // and a row without a label is no query.
+  const data::Features rows = rows_of({{1, 0}, {1, 0.1f}, {0, 1}, {0.1f, 1}, {-1, -1}, {0, 1.01f}}),
+                       others = rows_of({{1, 0}, {1, 0.1f}, {0, 1}, {9, 1}, {-1, -1}, {-1, 1}});
+  const std::vector<int32_t> labels = {3, 3, 5, 5, 8, -1};
+  const Evaluation evaluation = evaluate(device.context(), rows, others, labels);
+  for (const DirectionScores* scores : {&evaluation.a_to_v, &evaluation.v_to_a}) {
+    REQUIRE(scores->classes.size() == 3);
+    double sum = 0;
+    int64_t queries = 0;
+    for (const ClassScores& each : scores->classes)
+      sum += each.map * static_cast<double>(each.queries), queries += each.queries;
+    CHECK(queries == scores->queries);
+    CHECK(sum / static_cast<double>(queries) == doctest::Approx(scores->map).epsilon(1e-12));
+  }
+  const auto& classes = evaluation.a_to_v.classes;
+  CHECK(classes[0].label == 3);
+  CHECK(classes[0].queries == 2);
+  // (9, 1) lies next to (1, 0.1): the ranks of class 3 are 1 and 2 for (1, 0), 1 and 3 for (1, 0.1).
+  CHECK(classes[0].map == doctest::Approx((1 + (1 + 2.0 / 3) / 2) / 2).epsilon(1e-6));
+  CHECK(classes[2].label == 8);
+  CHECK(classes[2].map == 1);
+  const std::vector<int64_t> values = {10, 11, 12, 13, 14, 15, 16, 17, -18};
+  const nlohmann::ordered_json json = classes_json(evaluation, {values});
+  REQUIRE(json.size() == 3);
+  CHECK(json[2]["label"] == -18);
+  CHECK(json[2]["queries"]["v_to_a"] == 1);
+  CHECK(json[2]["map"]["mean"] == 1);
+  const std::vector<std::string> names = {"", "", "", "ca\tt", "", "dog", "", "", "emu"};
+  CHECK(classes_json(evaluation, {values, names})[1]["label"] == "dog");
+  const std::string table = class_table(evaluation, {values, names}, "audio", "visual");
+  CHECK(table.find("class") == 0);
+  CHECK(table.find("\nemu ") != std::string::npos);
+  CHECK(table.find('\t') == std::string::npos);
+  CHECK(std::count(table.begin(), table.end(), '\n') == 4);
+}

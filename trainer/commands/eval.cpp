@@ -2,6 +2,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "data/dataset.h"
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
 #include "trainer/evaluate.h"
@@ -21,6 +22,7 @@ class EvalCommand final : public Command {
     add_split(app, data_, split_);
     place_.declare(app);
     app.add_flag("--json", json_, "print JSON");
+    app.add_flag("--per-class", per_class_, "print the MAP of each class as well; JSON always has it");
   }
   int run() override;
 
@@ -28,7 +30,7 @@ class EvalCommand final : public Command {
   std::optional<fs::path> run_, data_;
   std::string split_ = "test";
   Workplace place_;
-  bool best_ = false, json_ = false;
+  bool best_ = false, json_ = false, per_class_ = false;
 };
 
 int EvalCommand::run() {
@@ -40,10 +42,14 @@ int EvalCommand::run() {
   const Evaluation evaluation = evaluate(device.context(), *model, split);
   const auto& [a, v] = model->description().modalities;
   std::cerr << coincidence_warning(evaluation, a, v);
+  const data::Classes called = {split.label_values, split.label_names};
   if (json_) {
-    std::cout << to_json(evaluation).dump(2) << '\n';
+    nlohmann::ordered_json measured = to_json(evaluation);
+    measured["classes"] = classes_json(evaluation, called);
+    std::cout << measured.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   } else {
     std::cout << evaluation_table(evaluation, a, v);
+    if (per_class_) std::cout << '\n' << class_table(evaluation, called, a, v);
     if (evaluation.a_to_v.queries == 0)
       std::cerr << "no query with a label and a relevant item: measures by label are left out\n";
   }
