@@ -33,7 +33,7 @@ struct Split {
   // Empty: every row is an item of its own.
   std::vector<int32_t> groups;
   // What the ids of labels stand for, as Dataset's label_values and label_names; of a split of load_split alone, since
-  // a Dataset says it for all of its splits.
+  // a Dataset says it for its other splits.
   std::vector<int64_t> label_values;
   std::vector<std::string> label_names;
 
@@ -51,7 +51,7 @@ struct Dataset {
   Split validation;     // of the split val; no rows: there is none
   int32_t classes = 0;  // C: the distinct labels of the training split
   // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
-  // The validation split's others are C and above too, in an order of their own.
+  // The validation split, whose others are C and above too, says itself what its ids stand for.
   // Where labels are names, the ids themselves, and label_names has the names in the same order (ascending by their
   // bytes); else label_names is empty.
   std::vector<int64_t> label_values;

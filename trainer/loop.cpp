@@ -1,14 +1,12 @@
 #include "trainer/loop.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "kernels/core/error.h"
-#include "trainer/evaluate.h"
 #include "trainer/method.h"
+#include "trainer/run_evaluations.h"
 
 namespace duet {
 namespace {
@@ -21,37 +19,6 @@ void add_losses(nlohmann::ordered_json& line, const Losses& losses) {
   for (const LossName& name : kLossNames) line[name.key] = losses.*name.value;
 }
 
-using Sides = std::array<data::Features, data::kModalities>;
-
-// Rows of the training split that an epoch's model has to embed before it is saved. Of psd, whose epoch passes four
-// times over the rows, all of them would be a quarter of its products; of the built-in digits these are a hundredth.
-constexpr int64_t kProbeRows = 64;
-
-Sides first_rows(const Sides& features, int64_t most) {
-  Sides out;
-  for (size_t side = 0; side < out.size(); ++side) {
-    out[side] = data::Features(std::min(most, features[side].rows), features[side].columns);
-    std::copy_n(features[side].values.begin(), out[side].values.size(), out[side].values.begin());
-  }
-  return out;
-}
-
-// Other values as a model's moving average while this lives.
-class OtherValues {
- public:
-  OtherValues(ParameterStore& parameters, std::span<const float> values)
-      : parameters_(parameters), own_(parameters.read(ParameterKind::teacher)) {
-    parameters_.write(ParameterKind::teacher, values);
-  }
-  ~OtherValues() { parameters_.write(ParameterKind::teacher, own_); }
-  OtherValues(const OtherValues&) = delete;
-  OtherValues& operator=(const OtherValues&) = delete;
-
- private:
-  ParameterStore& parameters_;
-  std::vector<float> own_;
-};
-
 // When a checkpoint is due, unless the config says: as often as costs at most this share of a run's time, with the last
 // one of the run counted in, and not more often than this.
 constexpr double kCheckpointShare = 0.02, kCheckpointSeconds = 5;
@@ -60,8 +27,7 @@ class Loop {
  public:
   Loop(Device& device, Model& model, Preparation& preparation, const RunRecord& record, Progress& progress,
        const InterruptGuard& interrupt, PhaseTimes* times)
-      : context_(device.context()),
-        model_(model),
+      : model_(model),
         preparation_(preparation),
         config_(model.description().config),
         record_(record),
@@ -71,21 +37,20 @@ class Loop {
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
         step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}),
-              schedule_steps_, preparation.sampler->batch_rows()) {
+              schedule_steps_, preparation.sampler->batch_rows()),
+        evaluations_(device.context(), model, preparation.dataset, run_directory_, state_, [this] {
+          if (!ending_) interrupt_.check();
+        }) {
     step_.set_times(times);
     state_.title = config_.method;
     state_.epochs = config_.epochs;
     state_.steps = last_step_;
-    state_.validates = validates();
-    if (run_directory_) probe_ = first_rows(preparation.dataset.train.features, kProbeRows);
     if (record.resumed) {
       record.resumed->restore(model.parameters());
       step_.set_state(record.resumed->training);
       at_ = record.resumed->loop;
       state_.step = record.resumed->training.steps;
-      if (at_.best.found())
-        best_values_ = Model::load(run_directory_->best_model().path(), context_)->parameters().read(kScored);
-      show_best(at_.best);
+      evaluations_.go_on(at_.best);
     }
     seconds_before_ = at_.seconds;
   }
@@ -118,15 +83,7 @@ class Loop {
   }
 
  private:
-  static constexpr ParameterKind kScored = ParameterKind::teacher;
-
   bool done() const { return state_.step >= last_step_; }
-  bool validates() const { return preparation_.dataset.validation.rows() > 0; }
-  // Of an epoch that is not the last.
-  bool evaluates_after(int64_t epochs) const {
-    const int64_t every = config_.evaluate_every_epochs;
-    return every > 0 ? epochs % every == 0 : validates();
-  }
   double seconds() const { return seconds_before_ + seconds_since(start_); }
 
   // What is left of an epoch; whether it was the run's last. Throws Interrupted where a signal came, between two steps
@@ -138,29 +95,31 @@ class Loop {
     interrupt_.check();
     const int64_t epoch = at_.epoch;
     bool last = epoch + 1 == config_.epochs || done();
-    const bool evaluates = last || evaluates_after(epoch + 1);
+    const bool evaluates = last || evaluations_.due_after(epoch + 1), validates = evaluations_.validates();
     end_epoch();
     // Finite weights may overflow in an encoder. What has no embedding is not saved over a model that has; ranking
     // takes longer, and comes after.
-    Sides validation, test;
-    if (evaluates && validates()) validation = embed_validation();
-    if (last || (evaluates && !validates())) test = embed_test();
-    if (!evaluates && run_directory_) embed(probe_, "training");
+    RunEvaluations::Sides validation, test;
+    if (evaluates && validates) validation = evaluations_.embed_validation();
+    if (last || (evaluates && !validates)) test = evaluations_.embed_test();
+    if (!evaluates && run_directory_) evaluations_.embed_some();
     if (last || checkpoint_due()) save_checkpoint();
     if (run_directory_) model_.save(run_directory_->model_path());
     BestModel best = at_.best;
-    if (evaluates && validates()) {
-      validate(validation, best);
+    if (evaluates && validates) {
+      evaluations_.validate(validation, best);
       if (config_.patience > 0 && best.evaluations_since >= config_.patience && !last) {
         last = result.ran_out_of_patience = true;
-        save_checkpoint();  // of a run that goes on from there the evaluation is made again
-        test = embed_test();
+        save_checkpoint();  // a run that goes on from there makes the evaluation again
+        test = evaluations_.embed_test();
       }
     }
-    if (last)
-      report(test, best, result);
-    else if (evaluates && !validates())
-      add_evaluation(evaluate_now(preparation_.dataset.test, test), {{"split", "test"}}, state_.epoch, state_.step);
+    if (last && validates) {
+      const RunEvaluations::Tested tested = evaluations_.test_both(test, best);
+      result.evaluation = tested.last, result.best_evaluation = tested.best, result.best = best;
+    } else if (evaluates && !validates) {
+      result.evaluation = evaluations_.test(test);
+    }
     progress_.epoch_done(state_);
     at_ = {.epoch = epoch + 1, .best = best};
     return last;
@@ -181,7 +140,7 @@ class Loop {
       if (at_.batch < batches && checkpoint_due()) {
         finish_steps();
         step_.require_finite();
-        embed(probe_, "training");
+        evaluations_.embed_some();
         mark();
         save_checkpoint();
       }
@@ -274,82 +233,10 @@ class Loop {
     progress_.clear();
     if (!run_directory_) return;
     save_checkpoint();
-    embed(probe_, "training");
+    evaluations_.embed_some();
     model_.save(run_directory_->model_path());
   }
 
-  Sides embed(const Sides& features, const char* split) const {
-    Sides embeddings;
-    try {
-      for (size_t side = 0; side < features.size(); ++side)
-        embeddings[side] = model_.embed(context_, static_cast<int>(side), features[side], config_.evaluation_block_rows,
-                                        between_parts_);
-    } catch (const EmbeddingNotFinite& error) {
-      throw NotFinite(
-          text("after step ", state_.step, ": ", split, " split, ", error.what(), "; a lower learning_rate may help"));
-    }
-    return embeddings;
-  }
-
-  Sides embed_test() const { return embed(preparation_.dataset.test.features, "test"); }
-  Sides embed_validation() const { return embed(preparation_.dataset.validation.features, "validation"); }
-
-  Evaluation evaluate_now(const data::Split& split, const Sides& embeddings) {
-    const ProfilerRange range("evaluation");
-    const Evaluation evaluation =
-        evaluate(context_, embeddings[0], embeddings[1], split.labels, split.groups, between_parts_);
-    if (!validates()) state_.last_map = evaluation.mean_map();
-    return evaluation;
-  }
-
-  // What was evaluated, in words of its own, after so many epochs and steps.
-  void add_evaluation(const Evaluation& evaluation, const nlohmann::ordered_json& what, int64_t epoch, int64_t step) {
-    if (!run_directory_) return;
-    nlohmann::ordered_json line = {{"epoch", epoch}, {"step", step}};
-    line.update(what);
-    line.update(to_json(evaluation));
-    run_directory_->add_metrics(line);
-  }
-
-  // The model's validation; where it is better than best, it takes its place.
-  void validate(const Sides& embeddings, BestModel& best) {
-    const Evaluation evaluation = evaluate_now(preparation_.dataset.validation, embeddings);
-    state_.last_map = evaluation.mean_map();
-    ++best.evaluations_since;
-    if (best.is_beaten_by(state_.last_map)) {
-      const BestModel before = best;
-      best = {.epoch = state_.epoch, .step = state_.step, .map = state_.last_map};
-      best_values_ = model_.parameters().read(kScored);
-      if (run_directory_)
-        run_directory_->best_model().replace(model_, best, before, run_directory_->checkpoints().best_steps());
-    }
-    show_best(best);
-    add_evaluation(evaluation, {{"split", "val"}, {"best", to_json(best)}}, state_.epoch, state_.step);
-  }
-
-  void show_best(const BestModel& best) { state_.best_map = best.map, state_.best_epoch = best.epoch; }
-
-  // The test split by the last model and, with a validation split, by the best one, whose line comes first.
-  void report(const Sides& test, const BestModel& best, TrainingResult& result) {
-    const data::Split& split = preparation_.dataset.test;
-    result.evaluation = evaluate_now(split, test);
-    nlohmann::ordered_json what = {{"split", "test"}};
-    if (validates()) {
-      result.best = best;
-      result.best_evaluation = best.step == state_.step ? result.evaluation : evaluate_best(split);
-      what["model"] = "best";
-      add_evaluation(*result.best_evaluation, what, best.epoch, best.step);
-      what["model"] = "last";
-    }
-    add_evaluation(result.evaluation, what, state_.epoch, state_.step);
-  }
-
-  Evaluation evaluate_best(const data::Split& split) {
-    const OtherValues best(model_.parameters(), best_values_);
-    return evaluate_now(split, embed(split.features, "test"));
-  }
-
-  duet_context* context_;
   Model& model_;
   Preparation& preparation_;
   const Config& config_;
@@ -357,18 +244,14 @@ class Loop {
   RunDirectory* run_directory_;
   Progress& progress_;
   const InterruptGuard& interrupt_;
-  std::function<void()> between_parts_ = [this] {
-    if (!ending_) interrupt_.check();
-  };
   int64_t schedule_steps_, last_step_;
   TrainingStep step_;
+  ProgressState state_;
+  bool ending_ = false;  // a signal has come, and is being obeyed
+  RunEvaluations evaluations_;
   LoopState at_;
-  Sides probe_;
-  std::vector<float> best_values_;  // of the best model, where one was found
   Clock::time_point start_ = Clock::now(), saved_at_ = start_;
   double seconds_before_ = 0, saving_seconds_ = 0, last_saving_seconds_ = 0;
-  bool ending_ = false;  // a signal has come, and is being obeyed
-  ProgressState state_;
 };
 
 }  // namespace

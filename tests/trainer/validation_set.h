@@ -48,21 +48,18 @@ inline std::vector<json> evaluations_of(const fs::path& run, const std::string& 
 
 inline double map_of(const json& line) { return line["map"]["mean"].get<double>(); }
 
-// What duet eval prints of a run's data.
-inline json measured(const std::string& run, const std::string& data, std::vector<std::string> more) {
-  std::vector<std::string> arguments = {"eval", "--run", run, "--json", "--quiet"};
-  if (!data.empty()) arguments.insert(arguments.end(), {"--data", data});
+// What duet eval prints of a run is what a line of its metrics says.
+inline void check_measured(const std::string& run, const std::string& data, std::vector<std::string> more,
+                           const json& line) {
+  std::vector<std::string> arguments = {"eval", "--run", run, "--data", data, "--json", "--quiet"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   const Outcome outcome = run_program(arguments);
   INFO(outcome.err);
   REQUIRE(outcome.code == 0);
-  return json::parse(outcome.out);
-}
-
-// What a line says beside what its evaluation is of.
-inline json evaluation_in(json line) {
-  for (const char* place : {"epoch", "step", "split", "model", "best"}) line.erase(place);
-  return line;
+  const json found = json::parse(outcome.out);
+  CHECK(found["map"]["mean"].is_number());
+  for (const auto& measure : found.items())
+    if (line.contains(measure.key())) CHECK_MESSAGE(measure.value() == line[measure.key()], measure.key());
 }
 
 inline json best_of(const fs::path& run) {

@@ -69,10 +69,10 @@ TEST_CASE("the best model is that of the largest MAP of validation, the first of
   CHECK(outcome.err.find("val MAP ") != std::string::npos);
   CHECK(outcome.err.find(", epoch " + std::to_string(best) + ")\n") != std::string::npos);
   // The files are the models that were measured.
-  CHECK(measured(run, data, {"--best"}) == evaluation_in(tests[0]));
-  CHECK(measured(run, data, {}) == evaluation_in(tests[1]));
-  CHECK(measured(run, data, {"--best", "--split", "val"}) == evaluation_in(validations[static_cast<size_t>(best - 1)]));
-  CHECK(measured(run, data, {"--split", "val"}) == evaluation_in(validations.back()));
+  check_measured(run, data, {"--best"}, tests[0]);
+  check_measured(run, data, {}, tests[1]);
+  check_measured(run, data, {"--best", "--split", "val"}, validations[static_cast<size_t>(best - 1)]);
+  check_measured(run, data, {"--split", "val"}, validations.back());
   // Nothing of the validation changes the training.
   fs::rename(data + "/val", folder / "val");
   REQUIRE(run_program(train(data, folder / "without", kOverfits)).code == 0);
@@ -226,7 +226,7 @@ TEST_CASE("rows of the training split validate by the labels that the run may se
   const std::vector<json> validations = evaluations_of(run, "val");
   REQUIRE(validations.size() == 2);  // after epochs 2 and 3
   CHECK(validations[0]["queries"]["a_to_v"] == 32);
-  CHECK(measured(run, data, {"--split", "val"}) == evaluation_in(validations.back()));
+  check_measured(run, data, {"--split", "val"}, validations.back());
   CHECK(json::parse(read_text(run + "/config.json"))["validation"] == 0.25);
   const Outcome embedded = run_program(
       {"embed", "--run", run, "--best", "--split", "val", "--data", data, "--out", folder / "out", "--quiet"});
