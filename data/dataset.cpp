@@ -286,7 +286,7 @@ Split load_split(const DatasetFiles& files, const std::string& split,
     choose(files, split, {modalities.begin(), modalities.end()});
   Split out;
   std::string counted;  // what told the number of rows
-  if (use == SplitUse::pairs) {
+  if (use != SplitUse::features) {
     Rows rows = read_rows(files, split);
     LabelIds labels = ids_by_classes(std::array{&rows.labels}, classes);
     out.labels = std::move(labels.ids[0]);

@@ -140,8 +140,8 @@ struct LabelIds {
 LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes);
 
 // What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
-// empty then); labels and groups are not read (-1 and none).
-enum class SplitUse { pairs, features };
+// empty then); labels and groups are not read (-1 and none). labelled_features: the same, and they are read.
+enum class SplitUse { pairs, features, labelled_features };
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its classes.
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,

@@ -151,6 +151,24 @@ TEST_CASE("eval measures one direction of a split as it measures both") {
       set.measured(set.sides(set.test(), set.test(), "visual", "visual") + std::vector<std::string>{"--exclude-self"});
   CHECK(within == sides);
   CHECK(within["map"] < 1);
+
+  // Rows of one item are drawn together: ten items of six rows tell less than sixty rows.
+  std::vector<int64_t> groups;
+  for (int64_t i = 0; i < 60; ++i) groups.push_back(i / 6);
+  test::write_labels(set.test("groups.npy"), groups);
+  const json grouped = set.measured(data);
+  CHECK(grouped["map"] == both["map"]);
+  CHECK(grouped["confidence"]["map"] != both["confidence"]["map"]);
+  const json of_groups = set.measured(data + std::vector<std::string>{"--from", "visual", "--to", "visual"});
+  CHECK(of_groups["map"] == within["map"]);
+  CHECK(of_groups["matching"]["pair_recall"]["10"].is_number());  // the other rows of the item
+  fs::remove(set.test("groups.npy"));
+
+  // The other modality may be missing.
+  fs::remove(set.test("audio.npy"));
+  CHECK(set.measured(data + std::vector<std::string>{"--from", "visual", "--to", "visual"}) == within);
+  check_refused(set.eval(data + std::vector<std::string>{"--from", "visual", "--to", "audio"}),
+                set.data() + ": the test split has no modality 'audio'");
 }
 
 TEST_CASE("eval takes labels from where they are, classes that training lacks, and rows without") {

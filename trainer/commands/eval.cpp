@@ -100,14 +100,16 @@ void EvalCommand::evaluate_pairs(duet_context* context, const Model& model) cons
 
 void EvalCommand::evaluate_one_way_of_split(duet_context* context, const Model& model) const {
   const int from = modality_of(model, "--from", from_), to = modality_of(model, "--to", to_);
-  const data::Split split = load_for(model, data_.value_or(fs::path()), split_);
-  note_scaling(model, {from, to});
-  print_notes(label_notes(model.description(), split, split_));
+  const data::Split split = load_for(model, data_.value_or(fs::path()), split_, data::SplitUse::labelled_features);
   const auto embedded = [&](int modality) {
-    return model.embed(context, modality, split.features[static_cast<size_t>(modality)],
-                       model.description().config.evaluation_block_rows);
+    const data::Features& features = split.features[static_cast<size_t>(modality)];
+    usage_require(features.rows > 0, data_.value_or(fs::path()).string(), ": the ", split_, " split has no modality '",
+                  model.description().modalities[static_cast<size_t>(modality)], "'");
+    return model.embed(context, modality, features, model.description().config.evaluation_block_rows);
   };
   const data::Features queries = embedded(from), gallery = embedded(to);
+  note_scaling(model, {from, to});
+  print_notes(label_notes(model.description(), split, split_));
   print_one_way(evaluate(context, {queries, split.labels, split.groups}, {gallery, split.labels, split.groups},
                          {.paired = true, .exclude_own = exclude_self_ || from == to}),
                 {split.label_values, split.label_names}, split.groups);
