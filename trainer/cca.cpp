@@ -132,7 +132,9 @@ class View {
       covariance.selfadjointView<Eigen::Lower>().rankUpdate(weighed);
     }
     const double variance = covariance.trace() / static_cast<double>(features_.columns);
-    require(variance > 0, "expected rows that differ, got ", rows_.count(), " equal ones");
+    const double rounding = kRoundings * std::numeric_limits<double>::epsilon();  // of the mean
+    require(variance > rounding * rounding * mean_.squaredNorm() / static_cast<double>(features_.columns),
+            "expected rows that differ, got ", rows_.count(), " equal ones");
     covariance.diagonal().array() += ridge * variance;
     const double square = covariance.trace();
     root_.compute(covariance);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "tests/trainer/page.h"
 #include "tests/trainer/stopped_run.h"
