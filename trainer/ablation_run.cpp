@@ -164,7 +164,7 @@ class Runner {
 
   void start_evaluation(const AblationCell& cell) {
     std::vector<std::string> arguments = {
-        "eval", "--run", cells_.folder(cell).string(), "--device", "cpu", "--json", "--threads", "1"};
+        "eval", "--run", cells_.folder(cell).string(), "--device", "cpu", "--json", "--threads", "1", "--draws", "0"};
     if (const std::string& data = grid_.methods[cell.method].config.data; !data.empty())
       arguments.insert(arguments.end(), {"--data", data});
     jobs_.push_back({cell, true, ChildProgram(arguments, log(cell))});

@@ -44,7 +44,7 @@ std::unique_ptr<Model> trained_model(const fs::path& run, duet_context* context)
 int ReportCommand::run() {
   const Device device(place_.choose().options);
   duet_context* const context = device.context();
-  const std::unique_ptr<Model> model = load_model(*run_, context);
+  const std::unique_ptr<Model> model = load_model(*run_, false, context);
   const std::unique_ptr<Model> trained = trained_model(*run_, context);
   const ModelDescription& description = model->description();
   const fs::path data = data_.value_or(fs::path(description.config.data));
