@@ -281,6 +281,7 @@ TEST_CASE("eval refuses what it cannot mean") {
   check_refused(set.eval({"--query", set.test(), "--gallery", set.test()}), "--from");
   check_refused(set.eval(sides + std::vector<std::string>{"--data", set.data()}), "--data");
   check_refused(set.eval({"--data", set.data(), "--exclude-self"}), "--from");
+  check_refused(set.eval({"--data", set.data(), "--from", "", "--to", ""}), "--from: expected audio or visual, got ''");
   check_refused(set.eval({"--data", set.data(), "--from", "audio", "--to", "smell"}),
                 "--to: expected audio or visual, got 'smell'");
   check_refused(set.eval(sides + std::vector<std::string>{"--exclude-self"}), "expected the same rows");
