@@ -66,9 +66,10 @@ void check_measured(const json& measured, const Expected& expected) {
   for (const json& each : measured["classes"]) {
     const auto found = expected.classes.find(each["label"].get<int64_t>());
     REQUIRE(found != expected.classes.end());
-    const auto& [queries, sum] = found->second;
+    const int64_t queries = found->second.first;
     CHECK(each["queries"] == queries);
-    CHECK(std::abs(each["map"].get<double>() - sum / static_cast<double>(queries)) <= kMapTolerance);
+    const double map = found->second.second / static_cast<double>(queries);
+    CHECK(std::abs(each["map"].get<double>() - map) <= kMapTolerance);
   }
   const json& interval = measured["confidence"]["map"];
   CHECK(interval[0] <= measured["map"]);
@@ -242,7 +243,8 @@ TEST_CASE("eval of one row, and of none") {
   const Device device({.threads = 1});
   const data::Features none(0, 3), some(2, 3);
   const std::vector<int32_t> no_labels, labels = {0, 1}, no_groups;
-  for (const auto& [queries, gallery] : {std::pair{false, false}, {false, true}, {true, false}}) {
+  for (const auto& has_rows : {std::pair{false, false}, {false, true}, {true, false}}) {
+    const bool queries = has_rows.first, gallery = has_rows.second;
     const OneWayEvaluation evaluation =
         evaluate(device.context(), {queries ? some : none, queries ? labels : no_labels, no_groups},
                  {gallery ? some : none, gallery ? labels : no_labels, no_groups}, {});
@@ -281,6 +283,7 @@ TEST_CASE("eval refuses what it cannot mean") {
   check_refused(set.eval({"--query", set.test(), "--gallery", set.test()}), "--from");
   check_refused(set.eval(sides + std::vector<std::string>{"--data", set.data()}), "--data");
   check_refused(set.eval({"--data", set.data(), "--exclude-self"}), "--from");
+  check_refused(set.eval({"--data", set.data(), "--from", "", "--to", ""}), "--from: expected audio or visual, got ''");
   check_refused(set.eval({"--data", set.data(), "--from", "audio", "--to", "smell"}),
                 "--to: expected audio or visual, got 'smell'");
   check_refused(set.eval(sides + std::vector<std::string>{"--exclude-self"}), "expected the same rows");

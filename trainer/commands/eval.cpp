@@ -37,6 +37,7 @@ class EvalCommand final : public Command {
 
   std::optional<fs::path> run_, data_, query_, gallery_, query_labels_, gallery_labels_;
   std::string split_ = "test", from_, to_;
+  const CLI::Option* one_way_ = nullptr;  // --from
   Workplace place_;
   int64_t draws_ = BootstrapOptions{}.draws, seed_ = 0;
   bool best_ = false, json_ = false, per_class_ = false, exclude_self_ = false;
@@ -61,6 +62,7 @@ void EvalCommand::declare(CLI::App& app) {
   app.add_flag("--exclude-self", exclude_self_,
                "leave out the gallery row of the query's number, as a set searched in itself needs")
       ->needs(from);
+  one_way_ = from;
   query->needs(gallery)->needs(from)->needs(to);
   gallery->needs(query);
   from->needs(to);
@@ -80,7 +82,7 @@ int EvalCommand::run() {
   const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   if (query_)
     evaluate_sides(device.context(), *model);
-  else if (!from_.empty() || !to_.empty())
+  else if (one_way_->count() > 0)
     evaluate_one_way_of_split(device.context(), *model);
   else
     evaluate_pairs(device.context(), *model);
