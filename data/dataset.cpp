@@ -169,7 +169,7 @@ int64_t Split::labelled() const {
   return std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
 }
 
-int64_t Split::rows_beyond(int64_t classes) const {
+int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes) {
   return std::ranges::count_if(labels, [classes](int32_t label) { return label >= classes; });
 }
 
@@ -282,7 +282,7 @@ Split load_split(const DatasetFiles& files, const std::string& split,
     choose(files, split, {modalities.begin(), modalities.end()});
   Split out;
   std::string counted;  // what told the number of rows
-  if (use == SplitUse::pairs) {
+  if (use != SplitUse::features) {
     Rows rows = read_rows(files, split);
     LabelIds labels = ids_by_classes(std::array{&rows.labels}, classes);
     out.labels = std::move(labels.ids[0]);

@@ -38,9 +38,11 @@ struct Split {
   std::vector<std::string> label_names;
 
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
-  int64_t labelled() const;                    // rows with a label
-  int64_t rows_beyond(int64_t classes) const;  // rows with a label that is none of the training split's classes
+  int64_t labelled() const;  // rows with a label
 };
+
+// How many have a label that is none of the training split's classes.
+int64_t rows_beyond(std::span<const int32_t> labels, int64_t classes);
 
 struct Dataset {
   std::string name;  // for messages and reports: the folder as given, or "digits (built in)"
@@ -136,8 +138,8 @@ struct LabelIds {
 LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes);
 
 // What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are
-// empty then); labels and groups are not read (-1 and none).
-enum class SplitUse { pairs, features };
+// empty then); labels and groups are not read (-1 and none). labelled_features: the same, and they are read.
+enum class SplitUse { pairs, features, labelled_features };
 // One split of it, for a model that is already trained: scaled as its inputs were, labels by its classes.
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,

@@ -36,9 +36,11 @@ std::string listed(const std::vector<std::string>& paths) {
   return out.empty() ? "none" : out;
 }
 
+std::string last_part(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 // What an array is called in the data set.
 std::string array_name(std::string name) {
-  const std::string word = lower(name), last = word.substr(word.rfind('/') + 1);
+  const std::string word = lower(name), last = last_part(word);
   if (is_one_of(last, kLabels)) return "labels";
   if (last == "group" || last == "groups") return "groups";
   for (const std::string_view ending : kEndings)
@@ -72,6 +74,8 @@ void place(Layout& layout, const std::string& split, const std::string& array, c
 }
 
 }  // namespace
+
+bool names_labels(const std::string& path) { return is_one_of(last_part(lower(path)), kLabels); }
 
 Layout detect_layout(const std::vector<std::string>& paths, const std::string& source) {
   Layout layout;

@@ -28,6 +28,9 @@ struct Layout {
 // arrays are the same one of the data set.
 Layout detect_layout(const std::vector<std::string>& paths, const std::string& source);
 
+// Whether the last part of a path is one of the names of labels.
+bool names_labels(const std::string& path);
+
 // "audio/train=PATH": array and split, and the path of its array (a leading '/' is none of it). Each names one array.
 // Throws as detect_layout does, for a word that is not of this form and for a path that is not there.
 Layout mapped_layout(const std::vector<std::string>& mappings, const std::vector<std::string>& paths,

@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 #include "trainer/evaluation.h"
 #include "trainer/model.h"
+#include "trainer/ranking.h"
 
 namespace duet {
 
@@ -17,5 +18,8 @@ Evaluation evaluate(duet_context* context, const Model& model, const data::Split
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
                     const std::vector<int32_t>& labels, const std::vector<int32_t>& groups = {},
                     const std::function<void()>& between = {});
+// One direction, of two sets of their own or of one set within itself.
+OneWayEvaluation evaluate(duet_context* context, const RankedRows& queries, const RankedRows& gallery, Pairing pairing,
+                          const std::function<void()>& between = {});
 
 }  // namespace duet

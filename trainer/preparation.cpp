@@ -106,12 +106,17 @@ std::vector<std::string> scaling_notes(const ModelDescription& description) {
   return lines;
 }
 
+std::vector<std::string> label_notes(const ModelDescription& description, std::span<const int32_t> labels,
+                                     const std::string& rows) {
+  const int64_t count = data::rows_beyond(labels, description.classes());
+  if (count == 0) return {};
+  return {text(count, " of ", labels.size(), " ", rows,
+               " have labels that the training split lacks: they count for relevance, never for training")};
+}
+
 std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split,
                                      const std::string& split_name) {
-  const int64_t rows = split.rows_beyond(description.classes());
-  if (rows == 0) return {};
-  return {text(rows, " of ", split.rows(), " rows of the ", split_name,
-               " split have labels that the training split lacks: they count for relevance, never for training")};
+  return label_notes(description, split.labels, "rows of the " + split_name + " split");
 }
 
 std::vector<std::string> class_notes(const ModelDescription& description) {

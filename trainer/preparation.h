@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,10 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
                      data::SplitUse use = data::SplitUse::pairs);
 
 // What a command says of its inputs, none or some lines: how each modality is scaled and why; how many rows have labels
-// that the training split lacks; a warning from 20,000 classes on.
+// that the training split lacks; a warning from 20,000 classes on. rows: what has these labels, "query rows".
 std::vector<std::string> scaling_notes(const ModelDescription& description);
+std::vector<std::string> label_notes(const ModelDescription& description, std::span<const int32_t> labels,
+                                     const std::string& rows);
 std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split,
                                      const std::string& split_name);
 std::vector<std::string> class_notes(const ModelDescription& description);

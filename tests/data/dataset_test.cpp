@@ -88,8 +88,8 @@ TEST_CASE("dataset: classes are the distinct labels of the training split, any w
   CHECK(dataset.classes == 2);
   CHECK(dataset.train.labels == std::vector<int32_t>{1, 0, 1});
   CHECK(dataset.test.labels == std::vector<int32_t>{0, 2});
-  CHECK(dataset.test.rows_beyond(dataset.classes) == 1);
-  CHECK(dataset.train.rows_beyond(dataset.classes) == 0);
+  CHECK(rows_beyond(dataset.test.labels, dataset.classes) == 1);
+  CHECK(rows_beyond(dataset.train.labels, dataset.classes) == 0);
   CHECK(std::ranges::equal(dataset.class_values(), std::vector<int64_t>{-7, 3'999'999'993}));
   // A label of the test split alone changes nothing of training.
   folder.write("test/labels.npy", wide_file({-7, 65535}));
@@ -105,7 +105,7 @@ TEST_CASE("dataset: classes are the distinct labels of the training split, any w
   dataset = load_dataset(FolderFiles(folder.path()));
   CHECK(dataset.classes == 0);
   CHECK(dataset.test.labels == std::vector<int32_t>{0, 1});
-  CHECK(dataset.test.rows_beyond(0) == 2);
+  CHECK(rows_beyond(dataset.test.labels, 0) == 2);
 }
 
 TEST_CASE("dataset: groups are loaded where they are, and are no modality") {

@@ -208,7 +208,7 @@ TEST_CASE("a validation split that is there is loaded, and refuses rows held out
   write_labels(val / "labels.npy", labels);
   const Dataset loaded = load_dataset(FolderFiles(folder.path()));
   CHECK(loaded.validation.features[1].values == loaded.test.features[1].values);
-  CHECK(loaded.validation.rows_beyond(loaded.classes) == 1);
+  CHECK(rows_beyond(loaded.validation.labels, loaded.classes) == 1);
   CHECK(loaded.validation.labelled() == 399);
   CHECK(loaded.label_values.size() == 10);
   const auto refused = [&](const std::string& words) {

@@ -155,14 +155,15 @@ TEST_CASE("each class has the mean of its queries' average precision") {
   CHECK(classes[2].label == 8);
   CHECK(classes[2].map == 1);
   const std::vector<int64_t> values = {10, 11, 12, 13, 14, 15, 16, 17, -18};
-  const nlohmann::ordered_json json = classes_json(evaluation, {values});
+  const nlohmann::ordered_json json = classes_json(directions(evaluation), {values});
   REQUIRE(json.size() == 3);
   CHECK(json[2]["label"] == -18);
   CHECK(json[2]["queries"]["v_to_a"] == 1);
   CHECK(json[2]["map"]["mean"] == 1);
   const std::vector<std::string> names = {"", "", "", "ca\tt", "", "dog", "", "", "emu"};
-  CHECK(classes_json(evaluation, {values, names})[1]["label"] == "dog");
-  const std::string table = class_table(evaluation, {values, names}, "audio", "visual");
+  CHECK(classes_json(directions(evaluation), {values, names})[1]["label"] == "dog");
+  const std::string table =
+      class_table(directions(evaluation), {"audio to visual", "visual to audio"}, {values, names});
   CHECK(table.find("class") == 0);
   CHECK(table.find("\nemu ") != std::string::npos);
   CHECK(table.find('\t') == std::string::npos);

@@ -88,7 +88,7 @@ TEST_CASE("a model of 0.1.0 scales in float32, and its classes are 0 to C - 1") 
   CHECK(model->description().class_values == std::vector<int64_t>{0, 1, 2, 3});
   const data::Split split = load_for(*model, config.data, "test");
   // By value: 4 was a class of training and is none of this model's, nor is any other but none.
-  CHECK(split.rows_beyond(4) == 60);
+  CHECK(data::rows_beyond(split.labels, 4) == 60);
   const data::Features raw = data::read_features(fs::path(config.data) / "test/audio.npy");
   const data::Preprocessing& inputs = preparation.description.inputs[0];
   for (int64_t i = 0; i < raw.rows; ++i)

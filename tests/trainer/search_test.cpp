@@ -8,35 +8,21 @@
 #include <numeric>
 #include <sstream>
 
-#include "tests/trainer/program.h"
+#include "tests/trainer/trained_set.h"
 
 using namespace duet;
 using namespace duet::testing;
 
 namespace {
 
-class Set {
+class Set : public TrainedSet {
  public:
-  Set() {
-    write_small_set(data());
-    REQUIRE(run_program({"train", "--data", data(), "--run", run(), "--set", "epochs=1", "--set", "hidden_units=16"})
-                .code == 0);
-    REQUIRE(run_program({"embed", "--data", data(), "--run", run(), "--out", folder / "embeddings"}).code == 0);
-  }
-  std::string data() const { return folder / "data"; }
-  std::string run() const { return folder / "run"; }
-  std::string test(const std::string& file = "") const { return data() + "/test" + (file.empty() ? "" : "/" + file); }
-  data::Features embeddings(const std::string& modality) const {
-    return data::read_features(folder / "embeddings" / (modality + ".npy"));
-  }
   Outcome search(const std::string& from, const std::string& to, const std::vector<std::string>& more = {}) const {
     std::vector<std::string> arguments = {"search", "--run",  run(), "--gallery", test(), "--query",
                                           test(),   "--from", from,  "--to",      to};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_program(arguments);
   }
-
-  TemporaryFolder folder;
 };
 
 double cosine(const float* a, const float* b, int64_t columns) { return std::inner_product(a, a + columns, b, 0.0); }
@@ -46,14 +32,6 @@ std::vector<nlohmann::json> lines_of(const std::string& text) {
   std::istringstream in(text);
   for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
   return lines;
-}
-
-void check_refused(const Outcome& outcome, const std::string& words) {
-  CHECK(outcome.code == 2);
-  CHECK(outcome.out.empty());
-  INFO(outcome.err);
-  CHECK(outcome.err.find(words) != std::string::npos);
-  CHECK(std::ranges::count(outcome.err, '\n') == 1);
 }
 
 }  // namespace

@@ -2,23 +2,18 @@
 // Exact. Of a side the file's bytes and the embeddings are held, of the scores those of the best rows.
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
-#include "data/label_table.h"
-#include "data/source_files.h"
 #include "runtime/device.h"
 #include "runtime/memory.h"
-#include "runtime/printable.h"
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
 #include "trainer/interrupt.h"
-#include "trainer/preparation.h"
-#include "trainer/usage_error.h"
+#include "trainer/side.h"
 
 namespace duet {
 namespace {
@@ -26,78 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kQueriesOfBlock = 4096;  // whose results are written before the next are looked for
-
-// Rows of one modality in a file or folder, and what they are called.
-struct Side {
-  std::string option;  // "--gallery", for messages
-  int modality = 0;
-  std::optional<data::FeatureSource> features;
-  std::vector<std::string> ids;  // empty: the numbers of the rows
-
-  nlohmann::ordered_json id(int64_t row) const {
-    if (ids.empty()) return row;
-    return ids[static_cast<size_t>(row)];
-  }
-  std::string shown_id(int64_t row) const {
-    return ids.empty() ? std::to_string(row) : printable(ids[static_cast<size_t>(row)]);
-  }
-};
-
-int modality_of(const Model& model, const std::string& option, const std::string& name) {
-  const auto& names = model.description().modalities;
-  const auto found = std::ranges::find(names, name);
-  usage_require(found != names.end(), option, ": expected ", names[0], " or ", names[1], ", got '", shown(name), "'");
-  return static_cast<int>(found - names.begin());
-}
-
-// The file's only array, or the one whose path ends with the modality's name.
-std::string array_of(const data::ArrayTable& table, const fs::path& path, const std::string& option,
-                     const std::string& modality) {
-  const std::vector<std::string> paths = table.paths();
-  if (paths.size() == 1) return paths[0];
-  std::vector<std::string> found;
-  for (const std::string& each : paths)
-    if (each == modality || each.ends_with("/" + modality)) found.push_back(each);
-  std::string all;
-  for (const std::string& each : found.empty() ? paths : found) all += (all.empty() ? "" : ", ") + each;
-  usage_require(found.size() == 1, option, ": ", path.string(), ": expected one array named ", modality, "; found ",
-                shown(all));
-  return found[0];
-}
-
-Side open_side(const Model& model, const std::string& option, const fs::path& path, int modality,
-               data::Pooling pooling) {
-  return reading_input([&] {
-    const ModelDescription& description = model.description();
-    const data::ArrayTable table({path});
-    Side side{option, modality, {}, {}};
-    side.features.emplace(
-        table.open(array_of(table, path, option, description.modalities[static_cast<size_t>(modality)])), pooling);
-    std::error_code ignored;
-    const fs::path folder = fs::is_directory(path, ignored) ? path : path.parent_path();
-    if (std::optional<std::vector<std::string>> ids = data::ids_in(folder)) {
-      side.ids = std::move(*ids);
-      usage_require(std::ssize(side.ids) == side.features->rows(), (folder / "ids.txt").string(), ": ", side.ids.size(),
-                    " ids; expected ", side.features->rows(), " as ", side.features->name(), " has rows");
-    }
-    return side;
-  });
-}
-
-// A block of rows after another through scaling and encoder: their embeddings are all that is held.
-data::Features embed(const Model& model, duet_context* context, const Side& side, int64_t first, int64_t rows) {
-  const ModelDescription& description = model.description();
-  const data::Preprocessing& inputs = description.inputs[static_cast<size_t>(side.modality)];
-  data::Features out(rows, description.config.embedding_dim);
-  const int64_t block = description.config.evaluation_block_rows;
-  for (int64_t done = 0; done < rows; done += block) {
-    const int64_t count = std::min(block, rows - done);
-    const data::Features scaled = reading_input([&] { return inputs.apply(*side.features, first + done, count); });
-    const data::Features made = model.embed(context, side.modality, scaled, block, {}, first + done);
-    std::ranges::copy(made.values, out.row(done));
-  }
-  return out;
-}
 
 std::string score_text(float score) {
   char text[32];
@@ -152,10 +75,9 @@ int SearchCommand::run() {
   const Device device(place_.choose().options);
   duet_context* const context = device.context();
   const std::unique_ptr<Model> model = load_model(*run_, best_, context);
-  const data::Pooling pooling = data::parse_pooling(model->description().config.pool, "pool");
-  const Side gallery = open_side(*model, "--gallery", *gallery_, modality_of(*model, "--to", to_), pooling),
-             query = open_side(*model, "--query", *query_, modality_of(*model, "--from", from_), pooling);
-  const int64_t n = query.features->rows(), m = gallery.features->rows(), top = std::min(top_, m);
+  const Side gallery = open_side(*model, "--gallery", *gallery_, modality_of(*model, "--to", to_)),
+             query = open_side(*model, "--query", *query_, modality_of(*model, "--from", from_));
+  const int64_t n = query.rows(), m = gallery.rows(), top = std::min(top_, m);
   const InterruptGuard interrupt;
   const data::Features items = embed(*model, context, gallery, 0, m);
   const DeviceArray<float> gallery_rows(context, std::span(items.values));
