@@ -158,7 +158,7 @@ TEST_CASE("means, deviations and differences over the seeds that there are") {
   CHECK((std::isnan(found[3].deviation) && !found[3].test.has_value()));
   const std::string table = ablation_table(grid, maps), page = ablation_markdown(grid, maps);
   CHECK(table.find("psd     0.500 +- 0.265  0.25") != std::string::npos);
-  CHECK(page.find("| psd | 0.500 ± 0.265 | 0.25 | 0.700 (1 seeds) | - |") != std::string::npos);
+  CHECK(page.find("| psd | 0.500 ± 0.265 | 0.25 | 0.700 (1 seed) | - |") != std::string::npos);
   CHECK(page.find("over 3 seeds it cannot be below 0.25") != std::string::npos);
 }
 
