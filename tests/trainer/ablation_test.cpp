@@ -85,6 +85,16 @@ TEST_CASE("a grid is read with its comments, and knows what its cells are") {
         "--ridge 1 --set modalities=[\"a\",\"b\"] --set epochs=7 --set embedding_dim=5 --set lift=false");
 }
 
+TEST_CASE("the grids that are here can be read") {
+  for (const char* name : {"avdigits", "wikipedia"}) {
+    std::vector<std::string> notes;
+    const AblationGrid grid =
+        read_grid(fs::path(DUET_PROJECT_DIR "/bench/ablations") / (std::string(name) + ".json"), std::nullopt, notes);
+    CHECK(notes.empty());
+    CHECK(grid.methods.front().name == "psd");
+  }
+}
+
 TEST_CASE("a grid's mistakes are named") {
   const std::string rest = R"(, "methods": ["psd"], "labels": [1], "seeds": [0]})";
   check_refused("{\"dta\": \"x\"" + rest, "unknown key 'dta' (did you mean 'data'?)");
