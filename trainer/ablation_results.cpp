@@ -55,7 +55,8 @@ std::string spread_text(const AblationSummary& summary, size_t seeds, const char
   if (summary.seeds == 0) return "-";
   std::string words = number(summary.mean);
   if (summary.seeds > 1) words += text(" ", sign, " ", number(summary.deviation));
-  if (static_cast<size_t>(summary.seeds) < seeds) words += text(" (", summary.seeds, " seeds)");
+  if (static_cast<size_t>(summary.seeds) < seeds)
+    words += text(" (", summary.seeds, summary.seeds == 1 ? " seed)" : " seeds)");
   return words;
 }
 

@@ -85,6 +85,16 @@ TEST_CASE("a grid is read with its comments, and knows what its cells are") {
         "--ridge 1 --set modalities=[\"a\",\"b\"] --set epochs=7 --set embedding_dim=5 --set lift=false");
 }
 
+TEST_CASE("the grids that are here can be read") {
+  for (const char* name : {"avdigits", "wikipedia"}) {
+    std::vector<std::string> notes;
+    const AblationGrid grid =
+        read_grid(fs::path(DUET_PROJECT_DIR "/bench/ablations") / (std::string(name) + ".json"), std::nullopt, notes);
+    CHECK(notes.empty());
+    CHECK(grid.methods.front().name == "psd");
+  }
+}
+
 TEST_CASE("a grid's mistakes are named") {
   const std::string rest = R"(, "methods": ["psd"], "labels": [1], "seeds": [0]})";
   check_refused("{\"dta\": \"x\"" + rest, "unknown key 'dta' (did you mean 'data'?)");
@@ -158,7 +168,7 @@ TEST_CASE("means, deviations and differences over the seeds that there are") {
   CHECK((std::isnan(found[3].deviation) && !found[3].test.has_value()));
   const std::string table = ablation_table(grid, maps), page = ablation_markdown(grid, maps);
   CHECK(table.find("psd     0.500 +- 0.265  0.25") != std::string::npos);
-  CHECK(page.find("| psd | 0.500 ± 0.265 | 0.25 | 0.700 (1 seeds) | - |") != std::string::npos);
+  CHECK(page.find("| psd | 0.500 ± 0.265 | 0.25 | 0.700 (1 seed) | - |") != std::string::npos);
   CHECK(page.find("over 3 seeds it cannot be below 0.25") != std::string::npos);
 }
 
