@@ -104,7 +104,7 @@ std::vector<std::pair<std::string, float>> scalars_of(const nlohmann::ordered_js
   };
   if (!line.contains("step") || !line["step"].is_number_integer()) return scalars;
   if (line.contains("map")) {
-    const std::string split = line.value("split", "test");
+    const std::string split = line.value("split", "test") + (line.value("model", "last") == "best" ? "_best" : "");
     for (const auto& [direction, value] : line["map"].items()) add(split + "/map/" + direction, value);
     if (line.contains("recall") && line["recall"].contains("1")) {
       const nlohmann::ordered_json& recall = line["recall"]["1"];

@@ -17,7 +17,8 @@ namespace duet {
 // What a line of metrics.jsonl says, by tag; empty where it says nothing of a step. Numbers that are null are left out.
 //   of an epoch       epoch/loss, epoch/loss_label, ..., epoch/learning_rate, epoch/ratio, epoch/rho, epoch/concord
 //   of a step         step/loss, ...
-//   of an evaluation  test/map/a_to_v, test/map/v_to_a, test/map/mean, test/recall_at_1/mean; of another split its name
+//   of an evaluation  test/map/a_to_v, test/map/v_to_a, test/map/mean, test/recall_at_1/mean; of another split its
+//                     name, of the best model test_best/...
 std::vector<std::pair<std::string, float>> scalars_of(const nlohmann::ordered_json& line);
 
 class EventFile {

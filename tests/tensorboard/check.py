@@ -25,7 +25,7 @@ for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()):
     if "step" not in line or "resumed" in line:
         continue
     if "map" in line:
-        split = line.get("split", "test")
+        split = line.get("split", "test") + ("_best" if line.get("model") == "best" else "")
         numbers = {f"{split}/map/{direction}": value for direction, value in line["map"].items()}
         numbers[f"{split}/recall_at_1/mean"] = line["recall"]["1"]["mean"]
     else:

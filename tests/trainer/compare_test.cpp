@@ -23,7 +23,7 @@ TEST_CASE("runs stand side by side, those of other data are marked") {
   CHECK(both.err.empty());
   CHECK(both.out.starts_with("run"));
   for (const char* word :
-       {"MAP audio to visual", "R@1", "seconds", "psd", "triplet", "1 of 3", "learning_rate", "margin", "steps"})
+       {"MAP audio to visual", "R@1", "seconds", "psd", "triplet", "2 of 3", "learning_rate", "margin", "steps"})
     CHECK(both.out.find(word) != std::string::npos);
   CHECK(both.out.find("\nseed") == std::string::npos);  // it has a column of its own
   CHECK(both.out.find("\nweight_decay") == std::string::npos);
@@ -49,7 +49,7 @@ TEST_CASE("runs stand side by side, those of other data are marked") {
   const json plotted = data_of(page)["runs"];
   REQUIRE(plotted.size() == 3);
   CHECK(plotted[0]["epoch"] == json({1, 2, 3}));
-  CHECK(plotted[1]["loss"].size() == 1);
+  CHECK(plotted[1]["loss"].size() == 2);
   CHECK(plotted[2]["other_data"] == true);
   CHECK(points_of(page, "Loss") == 3);
   // Over nothing without --force, and never over a file of a run.

@@ -46,6 +46,24 @@ TEST_CASE("CRC32C and records are those of their definitions") {
   }
 }
 
+TEST_CASE("a line's numbers have a tag each, by what the line is of") {
+  const auto tags = [](const char* line) {
+    std::vector<std::string> names;
+    for (const auto& scalar : scalars_of(nlohmann::ordered_json::parse(line))) names.push_back(scalar.first);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(tags(R"({"format": 1})").empty());
+  CHECK(tags(R"({"step": 3, "resumed": ["epochs: 3"]})").empty());
+  CHECK(tags(R"({"epoch": 1, "step": 4, "seconds": 1, "learning_rate": 0.1, "loss": null})") ==
+        Names{"epoch/learning_rate"});
+  CHECK(tags(R"({"epoch": 1, "step": 4, "loss": 2, "concord": 0.5})") == Names{"step/loss", "step/concord"});
+  CHECK(tags(R"({"step": 4, "map": {"mean": 0.5}, "recall": {"1": {"mean": 0.5}}})") ==
+        Names{"test/map/mean", "test/recall_at_1/mean"});
+  CHECK(tags(R"({"step": 4, "split": "val", "map": {"mean": 0.5, "a_to_v": null}})") == Names{"val/map/mean"});
+  CHECK(tags(R"({"step": 4, "split": "test", "model": "best", "map": {"mean": 0.5}})") == Names{"test_best/map/mean"});
+}
+
 TEST_CASE("a run writes events as it goes, and a resumed one has those of a run that nobody interrupted") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run", whole = folder / "whole", late = folder / "late";

@@ -176,7 +176,8 @@ TEST_CASE("of two runs that want one folder at once one gets it") {
       if (outcomes[0].code != 0) std::swap(outcomes[0], outcomes[1]);
       CHECK(outcomes[0].code == 0);
       check_ended(outcomes[1], 2, run + ": the run directory is not empty");
-      CHECK(names_in(run) == std::set<std::string>{"checkpoints", "config.json", "evidence.json", "machine.json",
-                                                   "metrics.jsonl", "model.safetensors"});
+      CHECK(names_in(run) == std::set<std::string>{"alignment.json", "checkpoints", "config.json", "evidence.json",
+                                                   "machine.json", "metrics.jsonl", "model.safetensors",
+                                                   "report.html"});
     }
 }

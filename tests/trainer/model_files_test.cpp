@@ -44,12 +44,14 @@ TEST_CASE("a run that diverges keeps its metrics and its config, names what dive
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const std::set<std::string> without_model = {"checkpoints", "config.json", "evidence.json", "machine.json",
-                                               "metrics.jsonl"};
+  const std::set<std::string> without_model = {"alignment.json", "checkpoints",   "config.json", "evidence.json",
+                                               "machine.json",   "metrics.jsonl", "report.html"};
   check_ended(run_program(train(data, run, {"--steps", "1", "--set", "learning_rate=1e38", "--log-every", "1"})), 1,
               "after step 1: encoder_a.layer0.weight: element 0 is ");
   CHECK(names_in(run) == without_model);
   CHECK(read_text(run + "/metrics.jsonl").find("\"step\":1") != std::string::npos);
+  CHECK(read_text(run + "/report.html").find("<p>after step 1: encoder_a.layer0.weight: element 0 is ") !=
+        std::string::npos);
   const Outcome unsaved = run_program({"train", "--data", data, "--steps", "1", "--set", "learning_rate=1e38"});
   check_ended(unsaved, 1, "after step 1: encoder_a.layer0.weight: element 0 is ");
   CHECK(unsaved.out.empty());
@@ -73,8 +75,8 @@ TEST_CASE("weights that are finite and overflow are not saved, and the model of 
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  const std::set<std::string> without_model = {"checkpoints", "config.json", "evidence.json", "machine.json",
-                                               "metrics.jsonl"};
+  const std::set<std::string> without_model = {"alignment.json", "checkpoints",   "config.json", "evidence.json",
+                                               "machine.json",   "metrics.jsonl", "report.html"};
   std::set<std::string> with_model = without_model;
   with_model.insert("model.safetensors");
   const auto ended = [&](const std::vector<std::string>& settings, const std::string& words) {

@@ -55,7 +55,7 @@ TEST_CASE("a page plots what the log and the evaluation say") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";
   write_small_set(data);
-  REQUIRE(run_program(train(data, run, {"--epochs", "6"})).code == 0);
+  REQUIRE(run_program(train(data, run, {"--set", "epochs=6"})).code == 0);
   const std::string page = read_text(run + "/report.html");
   const json plotted = data_of(page);
   std::vector<double> losses;
@@ -146,7 +146,7 @@ TEST_CASE("a run that was interrupted has a page, and what was before training o
 
   const TemporaryFolder folder;
   const fs::path run = folder / "run";
-  const Program program(train(stopped.data, run, {"--epochs", "100000"}));
+  const Program program(train(stopped.data, run, {"--set", "epochs=100000"}));
   while (!fs::exists(run / "config.json")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   program.signal(SIGTERM);
   CHECK(program.wait().code == 128 + SIGTERM);
@@ -238,7 +238,8 @@ TEST_CASE("a set without labels, and one of a single class, have a page") {
   const TemporaryFolder none;
   const fs::path data = none / "data", run = none / "run";
   write_small_set(data);
-  for (const char* split : {"train", "test"}) fs::remove(data / split / "labels.npy");
+  test::write_labels(data / "train/labels.npy", std::vector<int32_t>(240, -1));
+  test::write_labels(data / "test/labels.npy", std::vector<int32_t>(60, -1));
   REQUIRE(run_program(train(data, run, {"--method", "contrastive"})).code == 0);
   const json unlabelled = data_of(read_text(run / "report.html"));
   CHECK(unlabelled["confusion"]["a_to_v"]["queries"] == 0);

@@ -37,8 +37,9 @@ double value_at(const nlohmann::json& line, const std::string& path) {
 }
 
 std::string split_of(const nlohmann::json& evaluation) {
-  const auto found = evaluation.find("split");
-  return found != evaluation.end() && found->is_string() ? found->get<std::string>() : "test";
+  const auto found = evaluation.find("split"), model = evaluation.find("model");
+  std::string split = found != evaluation.end() && found->is_string() ? found->get<std::string>() : "test";
+  return model != evaluation.end() && *model == "best" ? split + ", best model" : split;
 }
 
 std::vector<double> RunHistory::values(const std::vector<nlohmann::json>& lines, const std::string& path) {

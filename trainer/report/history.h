@@ -28,7 +28,8 @@ struct RunHistory {
 // Throws UsageError, naming the folder or the file, where there is no run, or a file or a line of it cannot be read.
 RunHistory read_history(const std::filesystem::path& run);
 double value_at(const nlohmann::json& line, const std::string& path);
-// The split that an evaluation is of; a line that does not say is of the test split.
+// The split that an evaluation is of, and where it is not of the last model, of which one; a line that does not say is
+// of the test split.
 std::string split_of(const nlohmann::json& evaluation);
 
 }  // namespace duet::report
