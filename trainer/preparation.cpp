@@ -23,6 +23,11 @@ std::unique_ptr<data::DatasetFiles> with_validation(std::unique_ptr<data::Datase
       std::move(files), data::HoldOut{.share = config.validation, .labels = config.labels, .seed = config.seed});
 }
 
+// Where rows are held out, labels were hidden before.
+std::vector<int32_t> visible_labels(const data::Split& train, const Config& config) {
+  return config.validation > 0 ? train.labels : data::hide_labels(train.labels, config.labels, config.seed);
+}
+
 bool has_split(const data::DatasetFiles& files, const std::string& split) {
   const std::vector<std::string> splits = files.splits();
   return std::ranges::find(splits, split) != splits.end();
@@ -59,8 +64,7 @@ Preparation prepare(const Config& config) {
     std::unique_ptr<data::DatasetFiles> files = files_in(config.data, config);
     if (config.validation > 0) files = with_validation(std::move(files), config);
     made.dataset = data::load_dataset(*files, config.modalities, inputs);
-    const std::vector<int32_t>& labels = made.dataset.train.labels;
-    made.labels = config.validation > 0 ? labels : data::hide_labels(labels, config.labels, config.seed);
+    made.labels = visible_labels(made.dataset.train, config);
     usage_require(config.patience == 0 || made.dataset.validation.rows() > 0, made.dataset.name, ": patience ",
                   config.patience, " needs a validation split: val/ in the data set, or validation above 0");
     usage_require(config.method == "contrastive" || config.method == "psd" || made.labelled() > 0, made.dataset.name,
@@ -96,6 +100,20 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
     }
     return data::load_split(*files, split, description.modalities, description.inputs,
                             {description.class_values, description.class_names}, use);
+  });
+}
+
+TrainingRows load_training_rows(const Model& model, const std::filesystem::path& data) {
+  return reading_input([&] {
+    const ModelDescription& description = model.description();
+    const Config& config = description.config;
+    std::unique_ptr<data::DatasetFiles> files = files_in(data, config);
+    if (config.validation > 0) files = with_validation(std::move(files), config);
+    TrainingRows rows;
+    rows.split = data::load_split(*files, "train", description.modalities, description.inputs,
+                                  {description.class_values, description.class_names}, data::SplitUse::pairs);
+    rows.labels = visible_labels(rows.split, config);
+    return rows;
   });
 }
 

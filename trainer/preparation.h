@@ -33,6 +33,13 @@ Preparation prepare(const Config& config);
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split,
                      data::SplitUse use = data::SplitUse::pairs);
 
+// The training split as the model's run had it, without the rows that validated.
+struct TrainingRows {
+  data::Split split;
+  std::vector<int32_t> labels;  // those that the run might see
+};
+TrainingRows load_training_rows(const Model& model, const std::filesystem::path& data);
+
 // What a command says of its inputs, none or some lines: how each modality is scaled and why; how many rows have labels
 // that the training split lacks; a warning from 20,000 classes on. rows: what has these labels, "query rows".
 std::vector<std::string> scaling_notes(const ModelDescription& description);

@@ -55,7 +55,7 @@ TEST_CASE("info tells the machine's facts and every key") {
 TEST_CASE("arguments that cannot be meant") {
   check_refused({}, "subcommand");
   check_refused({"trian"}, "unknown command 'trian' (did you mean 'train'?): expected train, eval");
-  check_refused({"serch"}, "(did you mean 'search'?): expected train, eval, embed, search");
+  check_refused({"serch"}, "(did you mean 'search'?): expected train, eval");
   check_refused({"predict"}, "unknown command 'predict': expected train, eval");
   check_refused({"train", "--epoch", "3"}, "--epoch");
   check_refused({"train", "--epochs"}, "--epochs");

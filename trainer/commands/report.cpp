@@ -1,7 +1,6 @@
 // `duet report`: writes report.html into the folder of a run that is there.
 #include <iostream>
 
-#include "data/label_hiding.h"
 #include "trainer/checkpoint.h"
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
@@ -48,18 +47,18 @@ int ReportCommand::run() {
   const std::unique_ptr<Model> trained = trained_model(*run_, context);
   const ModelDescription& description = model->description();
   const fs::path data = data_.value_or(fs::path(description.config.data));
-  const data::Split train = load_for(*model, data, "train"), test = load_for(*model, data, "test");
-  const std::vector<int32_t> seen = data::hide_labels(train.labels, description.config.labels, description.config.seed);
+  const TrainingRows train = load_training_rows(*model, data);
+  const data::Split test = load_for(*model, data, "test");
   const std::string name = data.empty() ? "digits (built in)" : data.string();
   const std::string page = report::run_page(
       {.run = *run_,
        .context = context,
        .model = model.get(),
        .trained = trained.get(),
-       .train = &train,
+       .train = &train.split,
        .test = &test,
-       .facts = report::facts_of(name, description, train, test,
-                                 std::ranges::count_if(seen, [](int32_t label) { return label >= 0; })),
+       .facts = report::facts_of(name, description, train.split, test,
+                                 std::ranges::count_if(train.labels, [](int32_t label) { return label >= 0; })),
        .called = {test.label_values, test.label_names},
        .evaluation = evaluate(context, *model, test),
        .note = ""});
