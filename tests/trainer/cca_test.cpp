@@ -274,4 +274,6 @@ TEST_CASE("duet baseline prints what duet eval prints, and says what it left out
   refused({"--method", "cca", "--ridge", "0"}, "--ridge: expected a number of at least 1e-09, got 0");
   refused({"--method", "cca", "--dim", "0"}, "--dim: expected a value");
   refused({}, "--method is required");
+  CHECK(run_program({"baseline", "--data", "", "--method", "cca"}).err ==
+        "duet: --data: expected a path, got nothing\n");
 }

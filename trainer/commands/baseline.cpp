@@ -21,6 +21,7 @@ class BaselineCommand final : public Command {
  private:
   Cca fit(const Preparation& preparation) const;
 
+  std::optional<std::filesystem::path> data_;
   Config config_;
   std::vector<std::string> assignments_;
   std::string method_;
@@ -30,7 +31,8 @@ class BaselineCommand final : public Command {
 };
 
 void BaselineCommand::declare(CLI::App& app) {
-  add_key(app, "--data", "data", config_, "PATH");
+  add_path(app, "--data", data_, "folder or file of the data set; without it the digits embedded in the program",
+           "PATH");
   add_key(app, "--modalities", "modalities", config_, "A,B");
   add_key(app, "--map", "map", config_, "ARRAY/SPLIT=PATH,...");
   const auto take_method = [this](const std::string& word) {
@@ -74,6 +76,7 @@ int BaselineCommand::run() {
   for (const std::string& assignment : assignments_)
     for (std::string& line : set_from_assignment(config_, assignment)) notes.push_back(std::move(line));
   print_notes(notes);
+  if (data_) set_from_text(config_, "data", data_->string(), "--data");
   config_.method = "contrastive";                   // which needs no labels: cluster_cca says itself what it needs
   config_.sampler = "shuffled";                     // there are no batches,
   config_.smallest_batch = config_.batch_size = 2;  // and so none is too small
