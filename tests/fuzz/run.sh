@@ -37,7 +37,8 @@ case $format in
     npy be "{'descr': '>f4', 'fortran_order': False, 'shape': (1, 2, 1), }" '\x3f\x80\x00\x00\x40\x00\x00\x00'
     npy u "{'descr': '<U1', 'fortran_order': False, 'shape': (2,), }" 'a\x00\x00\x00\xe9\x00\x00\x00'
     npy s "{'descr': '|S2', 'fortran_order': False, 'shape': (2, 1), }" 'abc\x00'
-    words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "'>f8'" "'|b1'" "'<U2'" "'|S3'" "[('a', '<f4')]")
+    words=("'descr'" "'fortran_order'" "'shape'" True False '(' ',)' "'<f4'" "'<f8'" "'|u1'" "'<i8'" "'>f8'"
+      "'|b1'" "'<U2'" "'|S3'" "[('a', '<f4')]")
     ;;
   npz)
     cp "$files"/*.npz "$work/seeds"

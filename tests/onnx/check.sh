@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh PROGRAM FEATURES FOLDER: models of several shapes by `duet export --onnx`, in onnxruntime, beside `duet embed`.
-# FEATURES: the built-in digits' test split as files. FOLDER: for a virtual environment, which is kept. Where the packages
-# cannot be had: skipped (77), a failure under CI.
+# check.sh PROGRAM FEATURES FOLDER: models of several shapes by `duet export --onnx`, in onnxruntime, beside `duet
+# embed`. FEATURES: the built-in digits' test split as files. FOLDER: for a virtual environment, which is kept. Where
+# the packages cannot be had: skipped (77), a failure under CI.
 set -euo pipefail
 program=$1 features=$2 folder=$3
 here=$(cd "$(dirname "$0")" && pwd)
