@@ -64,8 +64,9 @@ one_run() {
   "$duet" train --data "$shared/data/$1" --modalities "$2" \
     --set "scaling_a=$3" "scaling_v=$3" --labels "$4" --method "$5" --seed "$6" --threads 1 \
     --run "$run" >"$run.log" 2>&1 || { cat "$run.log" >&2; return 1; }
-  "$duet" eval --run "$run" --data "$shared/data/$1" --json |
-    tr -d ' \n' | sed -E 's/.*"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"
+  # The object begins with the "map" of all queries; those of classes come behind it.
+  "$duet" eval --run "$run" --data "$shared/data/$1" --draws 0 --json |
+    tr -d ' \n' | sed -E 's/^\{"map":\{[^}]*"mean":([0-9.eE+-]+).*/\1/' >"$run.map"
   echo "$6 $(cat "$run.map")" >>"$cell"
   rm -rf "$run"
 }

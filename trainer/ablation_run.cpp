@@ -18,6 +18,7 @@
 #include "runtime/json_text.h"
 #include "runtime/printable.h"
 #include "trainer/child_program.h"
+#include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
 #include "trainer/format.h"
 #include "trainer/interrupt.h"
@@ -181,12 +182,18 @@ class Runner {
       }
       job = jobs_.erase(job);
       if (end->code != 0)
-        fail(cell, end->last_words.empty() ? text("exit code ", end->code) : end->last_words);
+        fail(cell, reason_of(*end));
       else if (evaluates)
         finish(cell, end->output);
       else
         start_evaluation(cell);
     }
+  }
+
+  // A process that ended by itself has said why in its last line; of another that line says how far it was.
+  static std::string reason_of(const ChildEnd& end) {
+    if (end.code >= kExitSignal) return text("ended by signal ", end.code - kExitSignal);
+    return end.last_words.empty() ? text("exit code ", end.code) : end.last_words;
   }
 
   void finish(const AblationCell& cell, const std::string& output) {
@@ -207,6 +214,7 @@ class Runner {
 
   void fail(const AblationCell& cell, const std::string& why) {
     ++run_.failed;
+    if (run_.first_failure.empty()) run_.first_failure = text(cells_.name(cell), ": ", why);
     status_.keep(printable(text(progress(cell), "failed: ", why, " (", log(cell).string(), ")")));
   }
 

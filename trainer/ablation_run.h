@@ -43,7 +43,8 @@ class AblationFolder {
 struct AblationRun {
   AblationMaps maps;
   int64_t failed = 0;
-  int interrupted_by = 0;  // the signal that ended it early; 0: none
+  std::string first_failure;  // cell and reason
+  int interrupted_by = 0;     // the signal that ended it early; 0: none
 };
 
 // Runs the cells that have not ended, processes of them at once, each on one CPU thread; what was cut short goes on. A

@@ -26,7 +26,7 @@ constexpr Index kBlockRows = 512;
 // Of the block Krylov space: its error falls exponentially in the passes, without a gap between singular values (Musco
 // and Musco, NeurIPS 2015), and directions beyond those wanted speed it up.
 constexpr Index kPasses = 6, kMoreDirections = 16;
-constexpr uint32_t kStreamStart = 20;
+constexpr uint32_t kStreamStart = 11;  // METHOD.md 0
 // A sum of products of numbers of size 1 is wrong by some roundings; what correlates less is rounding.
 constexpr double kRoundings = 32;
 // Singular values are roots of eigenvalues, which are wrong by roundings of the largest.

@@ -70,6 +70,8 @@ ChildProgram::ChildProgram(const std::vector<std::string>& arguments, const std:
   if (errors.number < 0) fail(log.string() + ": cannot be written");
   Descriptor output{::memfd_create("output", MFD_CLOEXEC)};
   if (input.number < 0 || output.number < 0) fail("cannot start a child process");
+  // Where whoever started this program ignores SIGCHLD, the end of a child could not be waited for.
+  std::signal(SIGCHLD, SIG_DFL);
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ < 0) fail("cannot start a child process");

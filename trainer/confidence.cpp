@@ -86,7 +86,7 @@ Confidence bootstrap(const Directions& directions, const std::vector<int32_t>& g
   std::vector<Samples> samples(width);
   Samples means;
   std::vector<Sums> drawn(width);
-  for (int64_t draw = 0; draw < options.draws && count > 0; ++draw) {
+  for (int64_t draw = 0; draw < options.draws && count > 1; ++draw) {
     std::ranges::fill(drawn, Sums{});
     for (size_t e = 0; e < count; e += 4) {
       const PhiloxBlock words = random_block(options.seed, kStreamBootstrap, static_cast<uint32_t>(draw), e / 4);

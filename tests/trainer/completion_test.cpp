@@ -33,6 +33,7 @@ TEST_CASE("bash completes commands, options and their values") {
   CHECK(offered(script, "duet train --meth") == "--method\n");
   CHECK(offered(script, "duet train --method \"\"") == "label triplet contrastive psd\n");
   CHECK(offered(script, "duet train --method p") == "psd\n");
+  CHECK(offered(script, "duet baseline --method \"\"").find("psd") == std::string::npos);  // it takes others
   CHECK(offered(script, "duet search --gal") == "--gallery\n");
   CHECK(offered(script, "duet search --gallery some").find_first_not_of('\n') ==
         std::string::npos);  // files: by default

@@ -165,8 +165,8 @@ TEST_CASE("little to draw from, and nothing") {
     return bootstrap({&scores}, {}, {draws, 5}).directions[0].map;
   };
   const Interval one = interval_of({kNone, 0.375f, kNone});
-  CHECK(one.low == 0.375);
-  CHECK(one.high == 0.375);
+  CHECK(std::isnan(one.low));  // which says nothing of other queries
+  CHECK(std::isnan(one.high));
   // Both draws alike come up with a probability of 1/4, more than the 1/40 outside of the interval.
   const Interval two = interval_of({0, 1});
   CHECK(two.low == 0);

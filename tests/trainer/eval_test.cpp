@@ -234,7 +234,7 @@ TEST_CASE("eval of one row, and of none") {
   const std::vector<std::string> sides = set.sides(set.folder / "one", set.folder / "one", "audio", "audio");
   const json itself = set.measured(sides);
   CHECK(itself["map"] == 1);
-  CHECK(itself["confidence"]["map"] == json({1.0, 1.0}));
+  CHECK(itself["confidence"]["map"] == nullptr);  // a single item says nothing of others
   CHECK(itself["recall"]["10"] == 1);
   const json nothing = set.measured(sides + std::vector<std::string>{"--exclude-self"});
   CHECK(nothing["map"].is_null());
@@ -288,6 +288,7 @@ TEST_CASE("eval refuses what it cannot mean") {
                 "--to: expected audio or visual, got 'smell'");
   check_refused(set.eval(sides + std::vector<std::string>{"--exclude-self"}), "expected the same rows");
   check_refused(set.eval({"--data", set.data(), "--draws", "-1"}), "--draws");
+  check_refused(set.eval({"--data", set.data(), "--draws", "39"}), "--draws: expected 0 or at least 40, got 39");
   check_refused(set.eval({"--data", set.data(), "--seed", "-1"}), "--seed");
   check_refused(set.eval(set.sides(set.test("audio.npy"), set.test("audio.npy"), "audio", "visual")),
                 "audio.npy: 12 columns; expected 20");

@@ -174,6 +174,24 @@ TEST_CASE("the built-in digits have pictures, and the page has less than 1 MB") 
         "RK5CYII=");
 }
 
+TEST_CASE("a page of other data than the run's has their figures, and no pictures of the digits") {
+  const TemporaryFolder folder;
+  const std::string run = folder / "run";
+  REQUIRE(run_program({"train", "--run", run, "--epochs", "1"}).code == 0);
+  data::SyntheticOptions options = small_set();
+  options.widths = {128, 400};
+  options.test_rows = 600;  // more than the digits have
+  test::write_dataset(folder / "data", data::synthetic_dataset(options));
+  const Outcome outcome = run_program({"report", "--run", run, "--data", folder / "data"});
+  REQUIRE_MESSAGE(outcome.code == 0, outcome.err);
+  const std::string page = read_text(run + "/report.html");
+  CHECK(page.find("<img") == std::string::npos);
+  const json measured = json::parse(run_program({"eval", "--run", run, "--data", folder / "data", "--json"}).out);
+  char tile[64];
+  std::snprintf(tile, sizeof tile, "<dt>MAP, mean</dt><dd>%.3f</dd>", measured["map"]["mean"].get<double>());
+  CHECK_MESSAGE(page.find(tile) != std::string::npos, tile);
+}
+
 TEST_CASE("many classes are cut to the largest, and still every query counts") {
   data::SyntheticOptions options = small_set();
   options.classes = 60;
@@ -217,6 +235,13 @@ TEST_CASE("report says what it lacks") {
   fs::rename(data, folder / "moved");
   check_refused(run_program({"report", "--run", run}), 2, data);
   CHECK(run_program({"report", "--run", run, "--data", folder / "moved"}).code == 0);
+  // Damaged checkpoints are said, and the student is not known then.
+  for (const auto& entry : fs::directory_iterator(run + "/checkpoints"))
+    if (entry.path().extension() == ".safetensors") fs::resize_file(entry.path(), 1000);
+  const Outcome damaged = run_program({"report", "--run", run, "--data", folder / "moved"});
+  CHECK(damaged.code == 0);
+  CHECK(damaged.err.find("step-") != std::string::npos);
+  CHECK_FALSE(data_of(read_text(run + "/report.html"))["alignment"].contains("student_now"));
   // Without checkpoints the student is not known; without alignment.json what was before.
   fs::remove_all(run + "/checkpoints");
   fs::remove(run + "/alignment.json");
@@ -225,6 +250,10 @@ TEST_CASE("report says what it lacks") {
   CHECK_FALSE(alignment.contains("student_now"));
   CHECK_FALSE(alignment.contains("teacher_before"));
   check_probabilities(alignment["teacher_now"], 24);
+  // Of a log whose last line is not whole the others count; a whole line that is none is named.
+  const std::string log = read_text(run + "/metrics.jsonl");
+  write_text(run + "/metrics.jsonl", log.substr(0, log.size() - 20));
+  CHECK(run_program({"report", "--run", run, "--data", folder / "moved"}).code == 0);
   write_text(run + "/metrics.jsonl", "{\"format\": 1}\n{\"epoch\": 1,\n");
   check_refused(run_program({"report", "--run", run, "--data", folder / "moved"}), 2, "metrics.jsonl: line 2: ");
 }

@@ -65,7 +65,8 @@ int AblateCommand::run() {
   write_output(*out_ / kAblationPage, ablation_markdown(grid, run.maps), true);
   std::cout << ablation_table(grid, run.maps) << "written to " << shown_path(*out_) << '\n';
   if (run.failed == 0) return kExitDone;
-  throw Error(DUET_STATUS_IO_ERROR, text(run.failed, " of ", cells, " cells failed: ", out_->string()));
+  throw Error(DUET_STATUS_IO_ERROR,
+              text(out_->string(), ": ", run.failed, " of ", cells, " cells failed, first ", run.first_failure));
 }
 
 }  // namespace

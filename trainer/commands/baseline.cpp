@@ -78,7 +78,8 @@ int BaselineCommand::run() {
   print_notes(notes);
   if (data_) set_from_text(config_, "data", data_->string(), "--data");
   config_.method = "contrastive";                   // which needs no labels: cluster_cca says itself what it needs
-  config_.sampler = "shuffled";                     // there are no batches,
+  config_.patience = 0;                             // there are no epochs
+  config_.sampler = "shuffled";                     // and no batches,
   config_.smallest_batch = config_.batch_size = 2;  // and so none is too small
   validate(config_);
   const Device device(place_.choose().options);

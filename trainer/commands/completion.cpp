@@ -8,6 +8,7 @@
 
 #include "runtime/printable.h"
 #include "trainer/commands/command.h"
+#include "trainer/commands/options.h"
 #include "trainer/config.h"
 #include "trainer/usage_error.h"
 
@@ -41,7 +42,9 @@ std::vector<Declared> commands_of(const CLI::App& program) {
       const std::string& name = option->get_lnames().front();
       Option& made =
           command.options.emplace_back(Option{name, plain(option->get_description()), option->get_type_size() > 0, {}});
-      if (const ConfigKey* key = find_key(name); key && made.takes_value) made.choices = key->choices;
+      // Of an option that stands for a key, not of one that is called as a key is.
+      if (const ConfigKey* key = find_key(name); key && option->get_description() == key_words(*key))
+        made.choices = key->choices;
     }
   }
   return commands;

@@ -90,7 +90,7 @@ class EmbedCommand final : public Command {
 std::vector<fs::path> EmbedCommand::files(const Model& model, const std::vector<size_t>& sides) const {
   InputFiles inputs;
   inputs.add(*run_);
-  if (data_) inputs.add(*data_);
+  if (const fs::path data = data_for(data_, model); !data.empty()) inputs.add(data);
   std::vector<fs::path> files;
   for (const size_t side : sides) {
     const fs::path& file = files.emplace_back(*out_ / (model.description().modalities[side] + ".npy"));
@@ -102,7 +102,7 @@ std::vector<fs::path> EmbedCommand::files(const Model& model, const std::vector<
 int EmbedCommand::run() {
   const Device device(place_.choose().options);
   const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
-  const data::Split split = load_for(*model, data_.value_or(fs::path()), split_, data::SplitUse::features);
+  const data::Split split = load_for(*model, data_for(data_, *model), split_, data::SplitUse::features);
   std::vector<size_t> sides;
   for (size_t side = 0; side < split.features.size(); ++side)
     if (split.features[side].rows > 0) sides.push_back(side);

@@ -78,6 +78,9 @@ void EvalCommand::declare(CLI::App& app) {
 }
 
 int EvalCommand::run() {
+  constexpr int64_t kLeastDraws = 40;  // one of which lies in a tail of 2.5 %
+  usage_require(draws_ == 0 || draws_ >= kLeastDraws, "--draws: expected 0 or at least ", kLeastDraws, ", got ",
+                draws_);
   const Device device(place_.choose().options);
   const std::unique_ptr<Model> model = load_model(*run_, best_, device.context());
   if (query_)
@@ -90,7 +93,7 @@ int EvalCommand::run() {
 }
 
 void EvalCommand::evaluate_pairs(duet_context* context, const Model& model) const {
-  const data::Split split = load_for(model, data_.value_or(fs::path()), split_);
+  const data::Split split = load_for(model, data_for(data_, model), split_);
   note_scaling(model, {0, 1});
   print_notes(label_notes(model.description(), split, split_));
   const Evaluation evaluation = evaluate(context, model, split);
@@ -102,10 +105,10 @@ void EvalCommand::evaluate_pairs(duet_context* context, const Model& model) cons
 
 void EvalCommand::evaluate_one_way_of_split(duet_context* context, const Model& model) const {
   const int from = modality_of(model, "--from", from_), to = modality_of(model, "--to", to_);
-  const data::Split split = load_for(model, data_.value_or(fs::path()), split_, data::SplitUse::labelled_features);
+  const data::Split split = load_for(model, data_for(data_, model), split_, data::SplitUse::labelled_features);
   const auto embedded = [&](int modality) {
     const data::Features& features = split.features[static_cast<size_t>(modality)];
-    usage_require(features.rows > 0, data_.value_or(fs::path()).string(), ": the ", split_, " split has no modality '",
+    usage_require(features.rows > 0, data_for(data_, model).string(), ": the ", split_, " split has no modality '",
                   model.description().modalities[static_cast<size_t>(modality)], "'");
     return model.embed(context, modality, features, model.description().config.evaluation_block_rows);
   };
@@ -138,6 +141,9 @@ void EvalCommand::evaluate_sides(duet_context* context, const Model& model) cons
   std::error_code ignored;
   if (!exclude_self_ && query.modality == gallery.modality && fs::equivalent(*query_, *gallery_, ignored))
     print_notes({"query and gallery are the same rows, and each finds itself; --exclude-self leaves it out"});
+  for (const fs::path& path : {*query_, *gallery_})
+    if (fs::exists(path / (std::string(data::kGroups) + ".npy"), ignored))
+      print_notes({path.string() + ": groups.npy is passed over: each row is an item of its own here"});
   const std::vector<int32_t> no_groups;
   print_one_way(evaluate(context, {queries, labels.ids[0], no_groups}, {items, labels.ids[1], no_groups},
                          {.exclude_own = exclude_self_}),

@@ -70,11 +70,15 @@ void add_best(CLI::App& app, bool& best) {
 }
 
 void add_split(CLI::App& app, std::optional<fs::path>& data, std::string& split) {
-  add_path(app, "--data", data, "folder or file of the data set; without it the digits embedded in the program",
+  add_path(app, "--data", data, "folder or file of the data set; without it the one that the run was trained on",
            "PATH");
   app.add_option("--split", split, "train, val or test [\"test\"]")
       ->type_name("SPLIT")
       ->check(CLI::IsMember({"train", "val", "test"}));
+}
+
+fs::path data_for(const std::optional<fs::path>& given, const Model& model) {
+  return given.value_or(fs::path(model.description().config.data));
 }
 
 void add_force(CLI::App& app, bool& force) {

@@ -41,6 +41,8 @@ CLI::Option* add_run(CLI::App& app, std::optional<std::filesystem::path>& run);
 void add_best(CLI::App& app, bool& best);
 // "--data" and "--split" of a command that reads one split.
 void add_split(CLI::App& app, std::optional<std::filesystem::path>& data, std::string& split);
+// The data that was given or, without it, that the model's run was trained on; empty: the digits in the program.
+std::filesystem::path data_for(const std::optional<std::filesystem::path>& given, const Model& model);
 void add_force(CLI::App& app, bool& force);
 
 // A key's description, its choices and its default.

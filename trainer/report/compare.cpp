@@ -34,7 +34,8 @@ bool same_data(const ComparedRun& a, const ComparedRun& b) {
   const Config &x = a.history.config, &y = b.history.config;
   if (a.data.is_null() || b.data.is_null()) return x.data == y.data && x.map == y.map;
   const bool scaled_alike = x.modalities == y.modalities && x.scaling_a == y.scaling_a && x.scaling_v == y.scaling_v &&
-                            x.input_limit == y.input_limit && x.pool == y.pool;
+                            x.input_limit == y.input_limit && x.pool == y.pool && x.validation == y.validation &&
+                            (x.validation == 0 || (x.seed == y.seed && x.labels == y.labels));
   if (!scaled_alike && (x.data != y.data || x.map != y.map)) return false;
   for (const auto& [part, checksum] : a.data.items())
     if (part.starts_with("test ") && (scaled_alike || part == "test labels" || part == "test groups") &&

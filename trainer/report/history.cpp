@@ -73,6 +73,7 @@ RunHistory read_history(const fs::path& run) {
   usage_require(file.good(), metrics.string(), ": cannot be read");
   size_t number = 0;
   for (std::string words; std::getline(file, words);) {
+    if (file.eof()) break;  // a line that is not whole: of a process that writes, or that was killed
     nlohmann::json line = read_line(words, metrics, ++number);
     usage_require(line.is_object(), metrics.string(), ": line ", number, ": expected an object");
     if (line.contains(kFormatKey))

@@ -166,12 +166,12 @@ SplitMeasures measure(duet_context* context, const std::array<data::Features, da
   return out;
 }
 
-void add_pictures(SplitMeasures& measures, const ModelDescription& description) {
+void add_pictures(SplitMeasures& measures, const std::array<std::string, data::kModalities>& modalities) {
   constexpr int64_t kPixels = 20;  // a side of a drawn digit: data/samples/README.md
   const std::string drawn = "visual";
-  const auto side = std::ranges::find(description.modalities, drawn);
-  if (!description.config.data.empty() || side == description.modalities.end()) return;
-  measures.picture_side = static_cast<int>(side - description.modalities.begin());
+  const auto side = std::ranges::find(modalities, drawn);
+  if (side == modalities.end()) return;
+  measures.picture_side = static_cast<int>(side - modalities.begin());
   const data::FeatureSource pixels(data::SampleFiles().open("test", drawn));
   std::vector<double> values(static_cast<size_t>(pixels.columns()));
   const auto add = [&](int64_t row) {

@@ -52,8 +52,8 @@ struct SplitMeasures {
 SplitMeasures measure(duet_context* context, const std::array<data::Features, data::kModalities>& embeddings,
                       const data::Split& split, const Evaluation& evaluation, uint64_t seed,
                       const std::function<void()>& between);
-// Adds what the examples show of the built-in digits' test split, where these are the run's data.
-void add_pictures(SplitMeasures& measures, const ModelDescription& description);
+// Adds what the examples show of the built-in digits' test split, which was measured.
+void add_pictures(SplitMeasures& measures, const std::array<std::string, data::kModalities>& modalities);
 
 // By size, largest first; of equal ones the lower id. At most `most`.
 std::vector<int32_t> largest_classes(const std::vector<int32_t>& labels, size_t most);

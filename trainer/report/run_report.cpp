@@ -34,7 +34,7 @@ SplitMeasures measure_test(const ReportOrder& order) {
                                           config.evaluation_block_rows, order.between);
   SplitMeasures measures =
       measure(order.context, embeddings, *order.test, *order.evaluation, config.seed, order.between);
-  add_pictures(measures, order.model->description());
+  if (order.is_built_in) add_pictures(measures, order.model->description().modalities);
   return measures;
 }
 
@@ -124,7 +124,8 @@ std::string write_report(const fs::path& run, duet_context* context, const Model
                     {dataset.label_values, dataset.label_names},
                     evaluation,
                     note,
-                    between};
+                    between,
+                    model.description().config.data.empty()};
   try {
     std::string page;
     try {

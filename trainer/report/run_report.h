@@ -23,6 +23,7 @@ struct ReportOrder {
   std::optional<Evaluation> evaluation;  // of model on the test split; none: the split is not measured
   std::string note;
   std::function<void()> between = {};  // called before each part of the work that takes long; what it throws ends it
+  bool is_built_in = false;            // test is that of the digits in the program, whose pictures it has
 };
 
 // The page. Throws what reading the run's files and measuring throw.

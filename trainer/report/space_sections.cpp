@@ -158,7 +158,7 @@ Section alignment_section(const RunPage& page, nlohmann::ordered_json& data) {
            " (rows) spreads over the rows of ", page.modalities[1],
            " (columns), a softmax of their scores. Full colour is ", fixed_text(static_cast<double>(most), 2), ".");
   std::string missing;
-  if (!views.before) missing = paragraph("The folder does not hold the alignment before training.");
+  if (!views.before) missing = paragraph("The alignment of these rows before training is not known.");
   if (views.now.student.empty()) missing += paragraph("Without a checkpoint the student is not known.");
   return {"alignment", "Alignment of a batch",
           paragraph(words) + maps + missing +

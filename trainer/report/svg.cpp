@@ -46,6 +46,9 @@ double tick_step(double width, double least) {
   return std::max(step, least);
 }
 
+// Five steps, and both ends; of values that float64 hardly tells apart no more either.
+constexpr int kMostTicks = 7;
+
 // From the data to the plot's area.
 class Scale {
  public:
@@ -55,9 +58,10 @@ class Scale {
   }
   std::vector<double> ticks(double least) const {
     const double step = tick_step(data_.high - data_.low, least);
+    const double first = std::ceil(data_.low / step - 1e-9);
     std::vector<double> at;
-    for (double k = std::ceil(data_.low / step - 1e-9); k * step <= data_.high + 1e-9 * step; ++k)
-      at.push_back(k == 0 ? 0 : k * step);
+    for (int k = 0; k < kMostTicks && (first + k) * step <= data_.high + 1e-9 * step; ++k)
+      at.push_back(first + k == 0 ? 0 : (first + k) * step);
     return at;
   }
 

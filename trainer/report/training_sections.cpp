@@ -96,9 +96,14 @@ Section training_section(const RunPage& page, nlohmann::ordered_json& data) {
 std::string tiles(const RunPage& page) {
   std::string out = "<dl class=\"tiles\">";
   const RunHistory& history = page.history;
-  const nlohmann::json* const last = history.last_evaluation();
+  // Of the split that the page shows; else what the log says.
+  nlohmann::json last;
+  if (page.test)
+    last = to_json(page.test->evaluation);
+  else if (const nlohmann::json* const logged = history.last_evaluation())
+    last = *logged;
   const auto figure_of = [&](const std::string& name, const std::string& path) {
-    if (last) out += tile(name, fixed_text(value_at(*last, path), 3));
+    if (!last.is_null()) out += tile(name, fixed_text(value_at(last, path), 3));
   };
   figure_of("MAP, mean", "map/mean");
   figure_of("MAP " + page.direction(0), "map/a_to_v");
