@@ -124,6 +124,27 @@ std::string one_line(std::string words, int argc, char** argv) {
   return words;
 }
 
+// "did you mean '--epochs'? ", of the first argument that looks like an option and is none, where one is near; and
+// which command tells of all.
+std::string advice(const CLI::App& program, int argc, char** argv) {
+  constexpr size_t kTypos = 2;
+  const auto named = [&](const CLI::App* command) { return argc > 1 && command->get_name() == argv[1]; };
+  const std::vector<const CLI::App*> commands = program.get_subcommands(named);
+  const CLI::App& app = commands.empty() ? program : *commands.front();
+  std::string nearest, word;
+  for (int i = 1; i < argc && word.empty(); ++i) {
+    const std::string option = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    if (option.starts_with("--") && app.get_option_no_throw(option) == nullptr) word = option.substr(2);
+  }
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) {
+      const size_t typos = word.empty() ? kTypos + 1 : edit_distance(shown(word), name);
+      if (typos <= kTypos && (nearest.empty() || typos < edit_distance(word, nearest))) nearest = name;
+    }
+  const std::string help = commands.empty() ? "duet --help" : text("duet ", app.get_name(), " --help");
+  return text(" (", nearest.empty() ? "" : "did you mean '--" + nearest + "'? ", "see ", help, ")");
+}
+
 // Reads the arguments and does what they ask for.
 int run_command(int argc, char** argv) {
   CLI::App program{
@@ -159,7 +180,7 @@ int run_command(int argc, char** argv) {
     program.exit(asked, std::cout, std::cerr);
     return kExitDone;
   } catch (const CLI::ParseError& error) {
-    throw UsageError(one_line(error.what(), argc, argv));
+    throw UsageError(one_line(error.what(), argc, argv) + advice(program, argc, argv));
   }
   if (quiet) std::cerr.setstate(std::ios_base::failbit);  // report_error() opens it again
   const CLI::App* const asked = program.get_subcommands().front();

@@ -58,6 +58,11 @@ TEST_CASE("arguments that cannot be meant") {
   check_refused({"serch"}, "(did you mean 'search'?): expected train, eval");
   check_refused({"predict"}, "unknown command 'predict': expected train, eval");
   check_refused({"train", "--epoch", "3"}, "--epoch");
+  check_refused({"train", "--epoch", "3"}, "(did you mean '--epochs'? see duet train --help)");
+  check_refused({"train", "--tensorbord"}, "(did you mean '--tensorboard'? see duet train --help)");
+  check_refused({"train", "--nothing-like-it=3"}, " (see duet train --help)");
+  check_refused({"--versoin"}, "(did you mean '--version'? see duet --help)");
+  check_refused({"eval"}, "--run is required (see duet eval --help)");
   check_refused({"train", "--epochs"}, "--epochs");
   check_refused({"train", "--epochs", "ten"}, "--epochs: expected integer, got string \"ten\"");
   check_refused({"train", "--labels", "0"}, "--labels: expected a value in (0, 1], got 0");
