@@ -23,23 +23,17 @@ double sum_of_squares(const float* values, int64_t count) {
   return sum;
 }
 
-int64_t chunks_of(const OptimizerSlots& slots) {
-  int64_t count = 0;
-  for (int64_t s = 0; s < slots.count; ++s) count += ceil_div(slots.slots[s].gradient.size, kChunk);
-  return count;
-}
-
 }  // namespace
 
 size_t gradient_clip_workspace(const OptimizerSlots& slots) {
   Workspace measured;
-  measured.take<double>(chunks_of(slots));
+  measured.take<double>(slots.gradient_chunks(kChunk));
   return measured.used();
 }
 
 void gradient_clip(const duet_context& context, const OptimizerSlots& slots, float limit, Vector<float> norm,
                    Vector<float> scale, Workspace scratch) {
-  const int64_t chunks = chunks_of(slots);
+  const int64_t chunks = slots.gradient_chunks(kChunk);
   double* const parts = scratch.take<double>(chunks);
   parallel_for(context, chunks, [&](int64_t item, int) {
     int64_t left = item;

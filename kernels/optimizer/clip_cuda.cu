@@ -51,24 +51,18 @@ __global__ void __launch_bounds__(kThreads)
   *scale = clip_factor(length, limit);
 }
 
-int64_t blocks_of(const OptimizerSlots& slots) {
-  int64_t count = 0;
-  for (int64_t s = 0; s < slots.count; ++s) count += ceil_div(slots.slots[s].gradient.size, kChunk);
-  return count;
-}
-
 }  // namespace
 
 size_t gradient_clip_workspace(const OptimizerSlots& slots) {
   Workspace measured;
-  measured.take<double>(blocks_of(slots));
+  measured.take<double>(slots.gradient_chunks(kChunk));
   return measured.used();
 }
 
 void gradient_clip(const duet_context& context, const OptimizerSlots& slots, float limit, Vector<float> norm,
                    Vector<float> scale, Workspace scratch) {
   static_assert(sizeof(Gradients) + sizeof(double*) <= 4096 - 16);
-  const int64_t parts_count = blocks_of(slots);
+  const int64_t parts_count = slots.gradient_chunks(kChunk);
   double* const parts = scratch.take<double>(parts_count);
   Gradients gradients;
   int64_t done = 0;  // blocks of the launches so far

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "kernels/core/ceil_div.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/optimizer/optimizer.h"
@@ -20,6 +21,12 @@ struct OptimizerSlots {
   // Only for memory that the host can read.
   bool applies() const { return !apply || apply[0] != 0; }
   float scale() const { return gradient_scale ? gradient_scale[0] : 1; }
+  // Pieces of at most so many elements that the gradients are cut into, each of one slot.
+  int64_t gradient_chunks(int64_t most) const {
+    int64_t chunks = 0;
+    for (int64_t k = 0; k < count; ++k) chunks += ceil_div(slots[k].gradient.size, most);
+    return chunks;
+  }
   float decay(int64_t k, float of_all) const { return decays ? of_all * decays[k] : of_all; }
   float low(int64_t k) const { return lows ? lows[k] : -HUGE_VALF; }
   float high(int64_t k) const { return highs ? highs[k] : HUGE_VALF; }

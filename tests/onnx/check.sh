@@ -5,18 +5,8 @@
 set -euo pipefail
 program=$1 features=$2 folder=$3
 here=$(cd "$(dirname "$0")" && pwd)
-environment=$folder/onnx_venv
-if ! cmp -s "$here/requirements.txt" "$environment/made"; then
-  rm -rf "$environment"
-  if ! { python3 -m venv "$environment" && "$environment/bin/pip" install -q -r "$here/requirements.txt"; } \
-    >"$folder/onnx_venv.log" 2>&1; then
-    tail -n 3 "$folder/onnx_venv.log" >&2
-    echo "skipped: onnxruntime cannot be installed" >&2
-    [ "${CI:-}" = true ] && exit 1
-    exit 77
-  fi
-  cp "$here/requirements.txt" "$environment/made"
-fi
+. "$here/../virtual_environment.sh"
+virtual_environment onnx "$here/requirements.txt" "$folder"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -4,18 +4,8 @@
 set -euo pipefail
 program=$1 folder=$2
 here=$(cd "$(dirname "$0")" && pwd)
-environment=$folder/tensorboard_venv
-if ! cmp -s "$here/requirements.txt" "$environment/made"; then
-  rm -rf "$environment"
-  if ! { python3 -m venv "$environment" && "$environment/bin/pip" install -q -r "$here/requirements.txt"; } \
-    >"$folder/tensorboard_venv.log" 2>&1; then
-    tail -n 3 "$folder/tensorboard_venv.log" >&2
-    echo "skipped: tensorboard cannot be installed" >&2
-    [ "${CI:-}" = true ] && exit 1
-    exit 77
-  fi
-  cp "$here/requirements.txt" "$environment/made"
-fi
+. "$here/../virtual_environment.sh"
+virtual_environment tensorboard "$here/requirements.txt" "$folder"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
