@@ -10,13 +10,6 @@
 namespace duet {
 namespace {
 
-std::string number(double value, const char* pattern = "%.3f") {
-  if (std::isnan(value)) return "-";
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, pattern, value);
-  return buffer;
-}
-
 double mean(const std::vector<double>& values) {
   double sum = 0;
   for (const double value : values) sum += value;
@@ -53,14 +46,14 @@ AblationSummary summary_of(const AblationGrid& grid, const AblationMaps& maps, s
 // "0.913 +- 0.005", and where seeds are missing how many there are.
 std::string spread_text(const AblationSummary& summary, size_t seeds, const char* sign) {
   if (summary.seeds == 0) return "-";
-  std::string words = number(summary.mean);
-  if (summary.seeds > 1) words += text(" ", sign, " ", number(summary.deviation));
+  std::string words = fixed_text(summary.mean, 3);
+  if (summary.seeds > 1) words += text(" ", sign, " ", fixed_text(summary.deviation, 3));
   if (static_cast<size_t>(summary.seeds) < seeds)
     words += text(" (", summary.seeds, summary.seeds == 1 ? " seed)" : " seeds)");
   return words;
 }
 
-std::string p_text(const AblationSummary& summary) { return summary.test ? number(summary.test->p, "%.2g") : "-"; }
+std::string p_text(const AblationSummary& summary) { return summary.test ? number_text(summary.test->p, 2) : "-"; }
 
 std::string test_words(const AblationGrid& grid) {
   const auto seeds = std::ssize(grid.seeds);
@@ -68,7 +61,7 @@ std::string test_words(const AblationGrid& grid) {
                                  grid.methods.front().name, "', paired by seed, ");
   if (seeds > kMostExactSigns) return text(first, kSignDraws, " draws of the signs of ", seeds, " seeds.");
   return text(first, "all signs: over ", seeds, seeds == 1 ? " seed" : " seeds", " it cannot be below ",
-              number(std::ldexp(1.0, static_cast<int>(1 - seeds)), "%.4g"), ".");
+              number_text(std::ldexp(1.0, static_cast<int>(1 - seeds))), ".");
 }
 
 std::vector<Cells> rows_of(const AblationGrid& grid, const AblationMaps& maps, const char* sign) {

@@ -19,8 +19,8 @@ std::vector<double> with_mean(std::vector<double> values) {
 
 // "0.822 [0.801, 0.841]": a sample of queries tells no more digits.
 std::string with_interval(double value, const Interval& interval) {
-  if (std::isnan(interval.low)) return number_text(value, 4);
-  return number_text(value, 3) + " [" + number_text(interval.low, 3) + ", " + number_text(interval.high, 3) + "]";
+  if (std::isnan(interval.low)) return fixed_text(value, 4);
+  return fixed_text(value, 3) + " [" + fixed_text(interval.low, 3) + ", " + fixed_text(interval.high, 3) + "]";
 }
 
 }  // namespace
@@ -30,9 +30,9 @@ std::string report_table(const std::vector<ReportRow>& rows, const std::string& 
   std::vector<Cells> cells = {{"method", "MAP " + modality_a + " to " + modality_v,
                                "MAP " + modality_v + " to " + modality_a, "mean", "R@1", "seconds"}};
   for (const ReportRow& row : rows)
-    cells.push_back({row.name, number_text(row.evaluation.a_to_v.map, 3), number_text(row.evaluation.v_to_a.map, 3),
-                     number_text(row.evaluation.mean_map(), 3), number_text(row.evaluation.mean_recall_at_1(), 3),
-                     number_text(row.seconds, 1)});
+    cells.push_back({row.name, fixed_text(row.evaluation.a_to_v.map, 3), fixed_text(row.evaluation.v_to_a.map, 3),
+                     fixed_text(row.evaluation.mean_map(), 3), fixed_text(row.evaluation.mean_recall_at_1(), 3),
+                     fixed_text(row.seconds, 1)});
   return text_table(cells);
 }
 
@@ -57,7 +57,7 @@ std::string evaluation_table(const Directions& directions, const std::vector<std
       const bool is_mean = column == directions.size();
       row.push_back(confidence && intervals
                         ? with_interval(value, (is_mean ? confidence->mean : confidence->directions[column]).*intervals)
-                        : number_text(value, 4));
+                        : fixed_text(value, 4));
     }
   };
   const auto add_cutoffs = [&](const std::string& name, std::array<double, 3> DirectionScores::*member,
@@ -92,14 +92,14 @@ std::string class_table(const Directions& directions, const std::vector<std::str
       row.push_back(std::to_string(each.queries));
       maps.push_back(each.map);
     }
-    for (const double map : with_mean(std::move(maps))) row.push_back(number_text(map, 4));
+    for (const double map : with_mean(std::move(maps))) row.push_back(fixed_text(map, 4));
   }
   return text_table(cells);
 }
 
 std::string coincidence_warning(const std::string& which, double share) {
   if (share <= kManyCoincide) return "";
-  return "warning: " + number_text(100 * share, 1) + " % of the " + which +
+  return "warning: " + fixed_text(100 * share, 1) + " % of the " + which +
          " embeddings equal another item's; a measure is then its mean over the orders of equal scores\n";
 }
 

@@ -6,12 +6,19 @@
 
 namespace duet {
 
-std::string number_text(double value, int digits) {
-  if (std::isnan(value)) return "-";
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%.*f", digits, value);
+namespace {
+
+std::string formatted(const char* pattern, int digits, double value) {
+  if (!std::isfinite(value)) return "-";
+  char buffer[512];  // the largest double has 309 digits before the point
+  std::snprintf(buffer, sizeof buffer, pattern, digits, value);
   return buffer;
 }
+
+}  // namespace
+
+std::string fixed_text(double value, int digits) { return formatted("%.*f", digits, value); }
+std::string number_text(double value, int digits) { return formatted("%.*g", digits, value); }
 
 std::string text_table(const std::vector<Cells>& rows) {
   std::vector<size_t> widths(rows.front().size());

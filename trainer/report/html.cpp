@@ -24,13 +24,6 @@ std::string json_text(const nlohmann::ordered_json& data) {
   return out;
 }
 
-std::string formatted(const char* format, int digits, double value) {
-  if (std::isnan(value)) return "-";
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, format, digits, value);
-  return buffer;
-}
-
 }  // namespace
 
 std::string escaped(std::string_view raw) {
@@ -47,10 +40,6 @@ std::string escaped(std::string_view raw) {
   }
   return out;
 }
-
-std::string number_text(double value, int digits) { return formatted("%.*g", digits, value); }
-
-std::string fixed_text(double value, int digits) { return formatted("%.*f", digits, value); }
 
 std::string scrolling(const std::string& label, const std::string& content) {
   return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escaped(label) + "\">" + content +

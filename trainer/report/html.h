@@ -8,17 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/text_table.h"
+
 namespace duet::report {
 
 // Text for an element or an attribute between quotes: &, <, >, " and ' as references, control characters and bytes that
 // are no UTF-8 as \xNN.
 std::string escaped(std::string_view text);
-// So many significant digits, no zeros behind them; "-" where there is no number.
-std::string number_text(double value, int digits = 4);
-// So many digits behind the point; "-" where there is no number.
-std::string fixed_text(double value, int digits);
-
-using Cells = std::vector<std::string>;  // a row of texts
 // The first cell of each row heads it. It scrolls within itself where it is wider than the page; label names that part
 // of the page.
 std::string table(const std::string& label, const Cells& head, const std::vector<Cells>& rows);
