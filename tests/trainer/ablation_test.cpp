@@ -278,3 +278,25 @@ TEST_CASE("a cell that fails is named, and the others go on") {
   CHECK(outcome.out.find("wild ") != std::string::npos);
   CHECK(json::parse(ablation.result("out"))["cells"].size() == 2);
 }
+
+TEST_CASE("a cell that a signal ended is no cell that failed at its last line") {
+  const Ablation ablation;
+  ablation.write(R"(["label"])", "[1]", "[0]", 1'000'000);
+  const Program program(ablation.arguments("out"));
+  const std::string run = ablation.folder / "out/label/1/0";
+  for (int tries = 0; tries < 6000 && !fs::exists(run + "/config.json"); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  REQUIRE(fs::exists(run + "/config.json"));
+  // The child: a process whose arguments hold its run directory.
+  pid_t child = 0;
+  for (const auto& entry : fs::directory_iterator("/proc"))
+    if (read_text(entry.path() / "cmdline").find("--run" + std::string(1, '\0') + run) != std::string::npos)
+      child = static_cast<pid_t>(std::stol(entry.path().filename().string()));
+  REQUIRE(child > 0);
+  REQUIRE(kill(child, SIGKILL) == 0);
+  const Outcome outcome = program.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("label 1 0: failed: ended by signal 9 (") != std::string::npos);
+  CHECK(outcome.err.find("out: 1 of 1 cells failed, first label 1 0: ended by signal 9\n") != std::string::npos);
+}
