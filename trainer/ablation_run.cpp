@@ -17,9 +17,11 @@
 #include "runtime/files/file_bytes.h"
 #include "runtime/json_text.h"
 #include "runtime/printable.h"
+#include "trainer/best_model.h"
 #include "trainer/child_program.h"
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
+#include "trainer/device_choice.h"
 #include "trainer/format.h"
 #include "trainer/interrupt.h"
 #include "trainer/output_files.h"
@@ -35,7 +37,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kEvaluationFile = "evaluation.json";
+constexpr const char *kEvaluationFile = "evaluation.json", *kMachine = "machine";
 constexpr auto kLookEvery = std::chrono::milliseconds(20);
 
 std::string read_file(const fs::path& path) {
@@ -168,6 +170,8 @@ class Runner {
         "eval", "--run", cells_.folder(cell).string(), "--device", "cpu", "--json", "--threads", "1", "--draws", "0"};
     if (const std::string& data = grid_.methods[cell.method].config.data; !data.empty())
       arguments.insert(arguments.end(), {"--data", data});
+    std::error_code ignored;
+    if (fs::exists(cells_.folder(cell) / kBestFile, ignored)) arguments.push_back("--best");
     jobs_.push_back({cell, true, ChildProgram(arguments, log(cell))});
   }
 
@@ -277,6 +281,7 @@ AblationFolder::AblationFolder(const fs::path& path, const AblationGrid& grid) :
   nlohmann::ordered_json record = {{kFormatKey, kAblationFormat}};
   record.update(to_json(grid));
   record["data"] = facts_of_data(grid);
+  record[kMachine] = program_facts();
   make_output_folder(path);
   require_ours();
   take();
@@ -287,6 +292,10 @@ AblationFolder::AblationFolder(const fs::path& path, const AblationGrid& grid) :
     require_only_adds(before, grid, file.string());
     usage_require(before.contains("data") && before["data"] == json(record["data"]), file.string(),
                   ": the ablation has other data than ", shown(grid.methods.front().config.data));
+    // Cells of two builds, or of two SIMD targets, differ by rounding alone: too little to see, enough to mislead.
+    usage_require(before.contains(kMachine) && before[kMachine] == json(record[kMachine]), file.string(),
+                  ": the cells are of ", before.value(kMachine, json()).dump(), ", here they would be of ",
+                  record[kMachine].dump(), "; take a new folder");
   }
   write_json(file, record);
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "kernels/core/status.h"
 #include "tests/trainer/program.h"
 #include "trainer/ablation_grid.h"
 #include "trainer/ablation_results.h"
@@ -231,6 +232,32 @@ TEST_CASE("an ablation has the bits of its runs, on any number of processes, and
   others.seed = 1;
   test::write_dataset(ablation.data, data::synthetic_dataset(others));
   refused("two", "the ablation has other data than");
+}
+
+TEST_CASE("an ablation of another version") {
+  Ablation ablation;
+  ablation.write(R"(["cca"])", "[1]", "[0]");
+  REQUIRE(run_program(ablation.arguments("out")).code == 0);
+  const fs::path grid = ablation.folder / "out/grid.json";
+  json record = json::parse(read_text(grid));
+  CHECK(record["machine"]["version"] == duet_version());
+  record["machine"]["version"] = "0.0.1";
+  write_text(grid, record.dump());
+  const Outcome outcome = run_program(ablation.arguments("out"));
+  CHECK(outcome.code == 2);
+  CHECK_MESSAGE(outcome.err.find("the cells are of {") != std::string::npos, outcome.err);
+}
+
+TEST_CASE("an ablation with a validation split measures the best model") {
+  Ablation ablation;
+  ablation.write(R"([{"name": "label", "method": "label", "set": {"validation": 0.25, "evaluate_every_epochs": 1}}])",
+                 "[1]", "[0]");
+  REQUIRE(run_program(ablation.arguments("out")).code == 0);
+  const fs::path cell = ablation.folder / "out/label/1/0";
+  const Outcome best = run_program({"eval", "--run", cell.string(), "--best", "--json", "--draws", "0", "--threads",
+                                    "1", "--device", "cpu", "--data", ablation.data});
+  REQUIRE(best.code == 0);
+  CHECK(json::parse(best.out)["map"] == json::parse(read_text(cell / "evaluation.json"))["map"]);
 }
 
 TEST_CASE("an ablation that is interrupted ends its children, and the next start has the same bits") {
