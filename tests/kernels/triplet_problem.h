@@ -7,6 +7,7 @@
 #include "tests/reference/triplet.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::triplet {
 
@@ -25,6 +26,8 @@ struct Batch {
   int64_t first_row = 0, first_column = 0, total_columns = 0;
   Ints group_x = Ints(0, 1), group_y = Ints(0, 1);  // without rows: no groups
   bool exclude_own = false;
+  Floats annotated_x = Floats(0, 1), annotated_y = Floats(0, 1);  // without rows: no flags
+  LabelTable label_sets = {{}, 1};                                // of labels; empty: a label is a class
   Longs step = Longs(1, 1).fill(kStep);
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;  // what inputs() refers to
 
@@ -39,11 +42,14 @@ struct Batch {
       out.trust_x = trust_x.vector(), out.trust_y = trust_y.vector();
     } else {
       out.labels_x = labels_x.vector(), out.labels_y = labels_y.vector();
+      if (label_sets.words.rows() > 0) out.label_sets = label_sets.words.matrix();
     }
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
     if (group_x.rows() + group_y.rows() > 0) out.group_x = group_x.vector(), out.group_y = group_y.vector();
     out.exclude_own = exclude_own;
+    if (annotated_x.rows() + annotated_y.rows() > 0)
+      out.annotated_x = annotated_x.vector(), out.annotated_y = annotated_y.vector();
     if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return out;
     draw.seed = kSeed, draw.slots = kSlots, draw.step = step.vector(), draw.total_columns = total_columns;
     out.draw = &draw;
@@ -150,8 +156,9 @@ inline reference::Weights weights_of(const Batch& batch) {
   const int64_t n = batch.n(), m = batch.m();
   reference::Weights out =
       batch.soft ? reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), n, m,
-                                        batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column)
-                 : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y));
+                                        batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column,
+                                        batch.annotated_x.values(), batch.annotated_y.values())
+                 : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y), batch.label_sets.sets);
   reference::relate(out, list(batch.group_x), list(batch.group_y), batch.exclude_own, n, m, batch.first_row,
                     batch.first_column);
   return out;
