@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/view.h"
+
 namespace duet::data {
 
 // Sets of classes 0 to classes - 1. As it is made, none: a label is then one class.
@@ -27,6 +29,8 @@ struct LabelSets {
     int32_t& bits = words[static_cast<size_t>(set * width() + c / 32)];
     bits = static_cast<int32_t>(static_cast<uint32_t>(bits) | uint32_t{1} << (c % 32));
   }
+  // Of a copy of words in the memory of a context.
+  duet_const_matrix view(const int32_t* copy) const { return duet_i32_const_matrix(copy, count(), width()); }
   void clear(int64_t set) {
     for (int64_t k = 0; k < width(); ++k) words[static_cast<size_t>(set * width() + k)] = 0;
   }
