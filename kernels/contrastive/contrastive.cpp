@@ -62,6 +62,13 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   out.v = arguments.side(in.v, "inputs.v", out.a.columns);
   const int64_t n = out.a.rows, m = out.v.rows;
   const bool classes = check_classes(in, arguments, out);
+  if (classes) {
+    check_annotated(arguments, in.annotated_a, "inputs.annotated_a", in.annotated_v, "inputs.annotated_v", n, m,
+                    out.annotated);
+  } else {
+    require_absent(in.annotated_a, "inputs.annotated_a", "without inputs.class_a and class_v");
+    require_absent(in.annotated_v, "inputs.annotated_v", "without inputs.class_a and class_v");
+  }
   if (out.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE && classes) {
     out.trust_a = arguments.vector<const float>(in.trust_a, "inputs.trust_a", n, Need::optional);
     out.trust_v = arguments.vector<const float>(in.trust_v, "inputs.trust_v", m, Need::optional);

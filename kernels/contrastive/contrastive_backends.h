@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/core/annotated.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 
@@ -22,9 +23,10 @@ struct ContrastiveInputs {
   // The relation of pairs (METHOD.md 5.6):
   Vector<const int32_t> labels_a, labels_v, group_a, group_v;  // n, m, n, m; both of a name or neither
   bool exclude_own;
-  float margin;   // circle
-  bool related;   // labels, groups or exclude_own were given, or the loss is of no other form
-  bool weighted;  // a pair has a weight: of its classes, or the sigmoid's
+  float margin;             // circle
+  bool related;             // labels, groups or exclude_own were given, or the loss is of no other form
+  bool weighted;            // a pair has a weight: of its classes, or the sigmoid's
+  AnnotatedRows annotated;  // with classes
 
   // By size: of no rows there is nothing to know, whether their data is null or not.
   bool has_labels() const { return labels_a.size > 0 || labels_v.size > 0; }

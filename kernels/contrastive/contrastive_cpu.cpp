@@ -64,6 +64,7 @@ struct Scratch {
   // Groups and left-out own pairs are the softmax's here, the sigmoid has them of its relation.
   Agreement agreement() const {
     Agreement out{inputs.class_a, inputs.class_v, inputs.paired, inputs.first_row, inputs.first_column};
+    out.annotated = inputs.annotated;
     if (sigmoid(inputs)) return out;
     out.excluded = inputs.exclude_own, out.paired = inputs.paired || inputs.exclude_own;
     out.group_a = inputs.group_a, out.group_v = inputs.group_v;

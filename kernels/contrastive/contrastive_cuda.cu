@@ -6,7 +6,7 @@
 namespace duet::cuda {
 namespace {
 
-template <bool kGroups>
+template <bool kGroups, bool kAnnotated>
 struct SoftmaxForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
@@ -25,11 +25,12 @@ struct SoftmaxForward {
     store_own_scores<T>(own_pair, place, scores, own);
     accumulate_exponentials<T, false>(loop.scratch(), place, view.scores.bounded(), scores, scores, sums);
     if (kGroups || view.agreement.groups > 0)
-      accumulate_positives<T, false, kGroups>(loop.scratch(), view.agreement, place, own_pair, scores, of_positives);
+      accumulate_positives<T, false, kGroups, kAnnotated>(loop.scratch(), view.agreement, place, own_pair, scores,
+                                                          of_positives);
   }
 };
 
-template <bool kRelated>
+template <bool kRelated, bool kAnnotated>
 struct SigmoidForward {
   static constexpr bool kAlone = true;
   ContrastiveView view;
@@ -46,7 +47,7 @@ struct SigmoidForward {
     DUET_UNROLL
     for (int first = 0; first < T::kThreadRows; first += kRows) {
       float weights[kRows][T::kThreadColumns];
-      fill_weights<T>(view.agreement, place, first, weights);
+      fill_weights<T, kAnnotated>(view.agreement, place, first, weights);
       SigmoidPairs<T, kRelated, kRows> pairs(view, place, first);
       DUET_UNROLL
       for (int c = 0; c < T::kThreadColumns; ++c) {
@@ -104,8 +105,9 @@ void sweep(const duet_context& context, const ContrastiveScratch& scratch, const
 void softmax_forward(const duet_context& context, const ContrastiveView& view, const ContrastiveOutputs& out,
                      const ContrastiveScratch& scratch) {
   const SweepSums &sums = scratch.sums, &target = scratch.target_sums;
-  with_groups(view.agreement, [&](auto grouped) {
-    const SoftmaxForward<decltype(grouped)::value> forward{view, sums.partials(), target.partials(), scratch.own};
+  with_items(view.agreement, [&](auto grouped, auto annotated) {
+    const SoftmaxForward<decltype(grouped)::value, decltype(annotated)::value> forward{view, sums.partials(),
+                                                                                       target.partials(), scratch.own};
     sweep(context, scratch, forward, {&sums, &target});
   });
   const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
@@ -136,10 +138,10 @@ void contrastive_forward(const duet_context& context, const ContrastiveInputs& i
   const ContrastiveView view = scratch.prepare(context, in);
   if (!scratch.sigmoid) return softmax_forward(context, view, out, scratch);
   const SumPartials rows = scratch.sums.partials().rows;
-  if (in.related)
-    sweep(context, scratch, SigmoidForward<true>{view, rows}, {&scratch.sums});
-  else
-    sweep(context, scratch, SigmoidForward<false>{view, rows}, {&scratch.sums});
+  with_sigmoid_rows(view.agreement, scratch.numbered, [&](auto numbered, auto annotated) {
+    sweep(context, scratch, SigmoidForward<decltype(numbered)::value, decltype(annotated)::value>{view, rows},
+          {&scratch.sums});
+  });
   for_each_position(context, scratch.n, FinishSigmoid{scratch.sums.rows(), out.row_loss});
 }
 

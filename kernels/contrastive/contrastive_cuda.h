@@ -23,15 +23,27 @@ struct ContrastiveView {
   RelationView relation;  // of its groups
 };
 
+// body(std::bool_constant, std::bool_constant) with whether the sigmoid's rows have numbers, and are annotated.
+template <class Body>
+void with_sigmoid_rows(const AgreementView& agreement, bool numbered, Body&& body) {
+  if (agreement.annotated)
+    body(std::true_type(), std::true_type());
+  else if (numbered)
+    body(std::true_type(), std::false_type());
+  else
+    body(std::false_type(), std::false_type());
+}
+
 struct ContrastiveScratch {
   ContrastiveScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
       : n(in.a.rows),
         m(in.v.rows),
         tile_columns(dual_columns(context.precision)),
         sigmoid(in.kind == DUET_CONTRASTIVE_KIND_SIGMOID),
+        numbered(sigmoid && (in.related || in.annotated)),
         scores(workspace, context.precision, n, m, in.a.columns),
-        agreement(workspace, n, m, in.class_a.columns, in.has_groups() && !sigmoid),
-        relation(workspace, in.related && sigmoid ? n : 0, in.related && sigmoid ? m : 0),
+        agreement(workspace, n, m, in.class_a.columns, in.has_groups() && !sigmoid, bool(in.annotated)),
+        relation(workspace, numbered ? n : 0, numbered ? m : 0),
         sums(workspace, n, m, tile_columns, sigmoid ? Shift::no : Shift::yes, Cross::no,
              sigmoid ? Directions::rows : Directions::both),
         target_sums(workspace, has_target_sums(in) ? n : 0, has_target_sums(in) ? m : 0, tile_columns, Shift::no,
@@ -48,17 +60,19 @@ struct ContrastiveScratch {
 
   ContrastiveView prepare(const duet_context& context, const ContrastiveInputs& in) {
     scores.prepare(context, in.a, in.v, in.scale);
-    const AgreementItems items{in.group_a, in.group_v, in.exclude_own};
+    AgreementItems items{{}, {}, false, in.annotated};
+    if (!sigmoid) items.group_a = in.group_a, items.group_v = in.group_v, items.exclude_own = in.exclude_own;
     agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column,
-                      sigmoid ? AgreementItems{} : items);
+                      items);
     ContrastiveView view{scores.view(), agreement.view(), in.bias.data, {}};
-    if (sigmoid && in.related) view.relation = relation_of(context, in, relation);
+    if (numbered) view.relation = relation_of(context, in, relation);
     return view;
   }
 
   int64_t n, m;
   int tile_columns;
   bool sigmoid;
+  bool numbered;  // the sigmoid's rows have the numbers of a relation, of which all may be none
   ScoreRows scores;
   AgreementRows agreement;
   RelationRows relation;
@@ -107,8 +121,9 @@ struct ContrastiveGradientWeight {
   }
 };
 
-// What a sigmoid's pairs of kRows rows of a thread weigh. kRelated: the call has groups, or leaves out own pairs. The
-// numbers of a row and of a column are compared at the pair: bits of a whole tile (TileRelation) would spill.
+// What a sigmoid's pairs of kRows rows of a thread weigh. kRelated: the call has groups, leaves out own pairs, or has
+// annotated rows. The numbers of a row and of a column are compared at the pair: bits of a whole tile (TileRelation)
+// would spill.
 template <class T, bool kRelated, int kRows>
 class SigmoidPairs {
  public:

@@ -6,7 +6,7 @@
 namespace duet::cuda {
 namespace {
 
-template <bool kGroups>
+template <bool kGroups, bool kAnnotated>
 struct SoftmaxGradient {
   ContrastiveView view;
   GradientWeightView weights;
@@ -20,14 +20,14 @@ struct SoftmaxGradient {
     const float scale = *view.scores.scale;
     const float sum =
         view.scores.bounded()
-            ? form_gradient<T, true, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots)
-            : form_gradient<T, false, false, kGroups>(view.agreement, weights, place, scale, 0, dots, dots);
+            ? form_gradient<T, true, false, kGroups, kAnnotated>(view.agreement, weights, place, scale, 0, dots, dots)
+            : form_gradient<T, false, false, kGroups, kAnnotated>(view.agreement, weights, place, scale, 0, dots, dots);
     store_tile<T>(gradient, place, dots);
     add_tile_sum(scale_sums, sum);
   }
 };
 
-template <bool kRelated>
+template <bool kRelated, bool kAnnotated>
 struct SigmoidGradient {
   ContrastiveView view;
   const float* row_weight;
@@ -44,7 +44,7 @@ struct SigmoidGradient {
     DUET_UNROLL
     for (int first = 0; first < T::kThreadRows; first += kRows) {
       float weights[kRows][T::kThreadColumns], of_row[kRows];
-      fill_weights<T>(view.agreement, place, first, weights);
+      fill_weights<T, kAnnotated>(view.agreement, place, first, weights);
       SigmoidPairs<T, kRelated, kRows> pairs(view, place, first);
       DUET_UNROLL
       for (int r = 0; r < kRows; ++r)
@@ -100,9 +100,12 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   double *const scale_sums = scratch.scale_sums.data(), *const bias_sums = scratch.bias_sums.data();
   const GradientBlock block = scratch.products.block();
   if (scratch.sigmoid) {
-    const auto run = [&](const auto& gradient) { sweep(context, scratch, gradient, {scale, bias}); };
-    if (in.related) return run(SigmoidGradient<true>{view, out.row_weight.data, block, scale_sums, bias_sums});
-    return run(SigmoidGradient<false>{view, out.row_weight.data, block, scale_sums, bias_sums});
+    return with_sigmoid_rows(view.agreement, scratch.numbered, [&](auto numbered, auto annotated) {
+      sweep(context, scratch,
+            SigmoidGradient<decltype(numbered)::value, decltype(annotated)::value>{view, out.row_weight.data, block,
+                                                                                   scale_sums, bias_sums},
+            {scale, bias});
+    });
   }
   const GradientWeightView weights = scratch.weights.view();
   const ContrastiveGradientWeight of_rows{row_statistics, out.row_weight},
@@ -110,8 +113,10 @@ void contrastive_backward(const duet_context& context, const ContrastiveInputs& 
   store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view.scores, of_rows);
   store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view.scores, of_columns);
   store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
-  with_groups(view.agreement, [&](auto grouped) {
-    sweep(context, scratch, SoftmaxGradient<decltype(grouped)::value>{view, weights, block, scale_sums}, {scale});
+  with_items(view.agreement, [&](auto grouped, auto annotated) {
+    sweep(context, scratch,
+          SoftmaxGradient<decltype(grouped)::value, decltype(annotated)::value>{view, weights, block, scale_sums},
+          {scale});
   });
 }
 

@@ -13,7 +13,7 @@ SmallPairs pairs_of(const ContrastiveInputs& in) {
   pairs.scale = in.scale.data;
   pairs.bias = in.bias.data;
   pairs.paired = in.paired;
-  pairs.give({in.group_a, in.group_v, in.exclude_own});
+  pairs.give({in.group_a, in.group_v, in.exclude_own, in.annotated});
   return pairs;
 }
 

@@ -112,6 +112,10 @@ void agreement_tile(const Agreement& agreement, const PackedRows& class_v, const
                  tile.first_column, weights);
   else
     for (int64_t i = 0; i < tile.rows; ++i) std::fill_n(weights.row(i), tile.columns, 0.0f);
+  for (int64_t i = 0; agreement.annotated && i < tile.rows; ++i)
+    for (int64_t j = 0; j < tile.columns; ++j)
+      if (agreement.annotated.both(tile.first_row + i, tile.first_column + j))
+        weights.row(i)[j] = weight_of_annotated(weights.row(i)[j]);
   for (int64_t i = 0; agreement.has_groups() && i < tile.rows; ++i) {
     const int32_t group = agreement.group_a[tile.first_row + i];
     float* const w = weights.row(i);

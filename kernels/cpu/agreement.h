@@ -1,15 +1,15 @@
 // Agreement of classes (METHOD.md 2) over one tile, and the two things the losses make of it: sums over a row's or
 // column's positives, and the part of a gradient that comes from them.
 //
-// A tile holds W_ij = q^a_i . q^v_j; the trusts are applied on the fly, because a pair has different weights for its
-// row and for its column. Own pairs have pos = 1 whatever their trust, so their W is set to 0 and the caller adds them
-// separately (for_each_own_pair), or leaves them out. Rows of one group have pos = 1 whatever their trust too; their W
-// is kOneItem.
+// A tile holds W_ij = q^a_i . q^v_j, or of two annotated rows whether they share a class; the trusts are applied on the
+// fly, because a pair has different weights for its row and for its column. Own pairs have pos = 1 whatever their
+// trust, so their W is set to 0 and the caller adds them separately (for_each_own_pair), or leaves them out. Rows of
+// one group have pos = 1 whatever their trust too; their W is kOneItem.
 #pragma once
 
 #include <cmath>
 
-#include "kernels/core/check.h"
+#include "kernels/core/annotated.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/sweep.h"
 
@@ -21,6 +21,7 @@ struct Agreement {
   int64_t first_row = 0, first_column = 0;           // global indices of row 0 and column 0
   bool excluded = false;                             // of own pairs that stand apart: they take no part
   Vector<const int32_t> group_a = {}, group_v = {};  // n, m; below 0: of no group; without data: no groups
+  AnnotatedRows annotated = {};
 
   bool has_groups() const { return group_a || group_v; }
 };

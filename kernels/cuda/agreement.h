@@ -1,56 +1,65 @@
-// Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j, and the sums over a row's or
+// Agreement of classes (METHOD.md 2) over a tile on the GPU, W_ij = q^a_i . q^v_j or, of two annotated rows, whether
+// they share a class, and the sums over a row's or
 // column's positives that the losses make of it (accumulate_positives); agreement_gradient.h has the backward pass.
 //
 // W is formed in registers, 8 or 32 of a thread's elements at a time, by plain multiply-adds in float32 whatever the
 // precision: it is small beside d, and a logarithm is taken of it. Classes lie packed in groups of 4, all rows of a
 // group one after another: 8 rows are 128 bytes, and a thread reaches all its rows from one address. Own pairs have pos
 // = 1 whatever their trust: their W is 0 here and whoever sums adds them by hand, or leaves them out. Rows of one group
-// have pos = 1 whatever their trust too: what has such pairs is told by kGroups.
+// have pos = 1 whatever their trust too: what has such pairs is told by kGroups, and what has annotated rows, with
+// groups or without, by kAnnotated.
 #pragma once
 
 #include <type_traits>
 
+#include "kernels/core/annotated.h"
 #include "kernels/cuda/positions.h"
 #include "kernels/cuda/scores.h"
 
 namespace duet::cuda {
 
 struct AgreementView {
-  const float4 *class_a, *class_v;   // groups x packed_rows, 0 past the end
-  int64_t rows_a, rows_v;            // packed_rows
-  int groups;                        // 0: without classes, and then own pairs are the only positives
-  const float2 *trust_a, *trust_v;   // t and t log2 t; 0 past the end
-  bool grouped;                      // rows have groups
-  const int32_t *group_a, *group_v;  // packed_rows each, where grouped; equal numbers are one group
-  bool paired;                       // own pairs stand apart
-  bool excluded;                     // and take no part
-  int64_t own;                       // row i and column i + own are one pair
+  const float4 *class_a, *class_v;         // groups x packed_rows, 0 past the end
+  int64_t rows_a, rows_v;                  // packed_rows
+  int groups;                              // 0: without classes, and then own pairs are the only positives
+  const float2 *trust_a, *trust_v;         // t and t log2 t; 0 past the end
+  bool grouped;                            // rows have groups
+  const int32_t *group_a, *group_v;        // packed_rows each, where grouped; equal numbers are one group
+  bool annotated;                          // rows have flags, and groups too, of which all may be none
+  const float *annotated_a, *annotated_v;  // packed_rows each, where annotated; 0 past the end
+  bool paired;                             // own pairs stand apart
+  bool excluded;                           // and take no part
+  int64_t own;                             // row i and column i + own are one pair
   int64_t n, m;
 
   // Whether there are positives beside own pairs.
   __host__ __device__ bool has_others() const { return groups > 0 || grouped; }
 };
 
-// body(std::bool_constant) with whether there are groups: their kernels are apart, so that others need no registers for
-// them.
+// body(std::bool_constant, std::bool_constant) with whether there are groups and whether there are annotated rows,
+// which have groups too: their kernels are apart, so that others need no registers for them.
 template <class Body>
-void with_groups(const AgreementView& agreement, Body&& body) {
-  if (agreement.grouped)
-    body(std::true_type());
+void with_items(const AgreementView& agreement, Body&& body) {
+  if (agreement.annotated)
+    body(std::true_type(), std::true_type());
+  else if (agreement.grouped)
+    body(std::true_type(), std::false_type());
   else
-    body(std::false_type());
+    body(std::false_type(), std::false_type());
 }
 
 // What an agreement may have beside classes and pairs.
 struct AgreementItems {
   Vector<const int32_t> group_a, group_v;  // n, m, below 0: of no group; without data: no groups
   bool exclude_own = false;
+  AnnotatedRows annotated = {};
 };
 
 class AgreementRows {
  public:
-  // grouped: whether prepare will be given groups.
-  AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes, bool grouped = false);
+  // grouped, annotated: whether prepare will be given groups, and annotated rows.
+  AgreementRows(Workspace& workspace, int64_t n, int64_t m, int64_t classes, bool grouped = false,
+                bool annotated = false);
 
   // Classes without data: none. Trust without data: 1.
   void prepare(const duet_context& context, Matrix<const float> class_a, Matrix<const float> class_v,
@@ -63,6 +72,7 @@ class AgreementRows {
   float4 *class_a_ = nullptr, *class_v_ = nullptr;
   float2 *trust_a_ = nullptr, *trust_v_ = nullptr;
   int32_t *group_a_ = nullptr, *group_v_ = nullptr;
+  float *annotated_a_ = nullptr, *annotated_v_ = nullptr;
 };
 
 __device__ __forceinline__ float2 trust_terms(float t) { return make_float2(t, t == 0 ? 0 : t * log2f(t)); }
@@ -202,7 +212,7 @@ template <class T>
 inline constexpr int kRowsOfGradient = 8 / T::kThreadColumns;
 
 // weights[r][c] = W of row first + r and column c of the thread's. Without classes 0.
-template <class T, int kRows>
+template <class T, bool kAnnotated = false, int kRows>
 __device__ __forceinline__ void fill_weights(const AgreementView& agreement, const TilePlace& place, int first,
                                              float (&weights)[kRows][T::kThreadColumns]) {
   DUET_UNROLL
@@ -229,11 +239,23 @@ __device__ __forceinline__ void fill_weights(const AgreementView& agreement, con
       }
     }
   }
+  if constexpr (kAnnotated) {
+    bool of_row[kRows];
+    DUET_UNROLL
+    for (int r = 0; r < kRows; ++r) of_row[r] = __ldg(agreement.annotated_a + place.first_row + T::row(first + r)) != 0;
+    DUET_UNROLL
+    for (int c = 0; c < T::kThreadColumns; ++c) {
+      const bool of_column = __ldg(agreement.annotated_v + place.first_column + T::column(c)) != 0;
+      DUET_UNROLL
+      for (int r = 0; r < kRows; ++r)
+        if (of_row[r] && of_column) weights[r][c] = weight_of_annotated(weights[r][c]);
+    }
+  }
 }
 
 // For every row and column of a tile of scores s: sum = sum pos, cross = sum pos (log2 pos - s), or without entropy sum
 // pos (-s); own pairs left out. All threads of the block.
-template <class T, bool kEntropy, bool kGroups = false>
+template <class T, bool kEntropy, bool kGroups = false, bool kAnnotated = false>
 __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const AgreementView& agreement,
                                                      const TilePlace& place, const OwnPairs& own_pair,
                                                      const typename T::Values& scores, const SweepPartials& to) {
@@ -243,7 +265,7 @@ __device__ __forceinline__ void accumulate_positives(uint32_t* shared, const Agr
   DUET_UNROLL
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
-    fill_weights<T>(agreement, place, first, weights);
+    fill_weights<T, kAnnotated>(agreement, place, first, weights);
     float2 trust_a[kRows];
     DUET_UNROLL
     for (int r = 0; r < kRows; ++r) trust_a[r] = agreement.trust_a[place.first_row + T::row(first + r)];

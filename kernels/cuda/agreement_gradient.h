@@ -71,7 +71,7 @@ __device__ __forceinline__ float score_gradient(float s, float t, float w, const
 
 // dots: in a_i.v_j of the student, out d loss/d dot, 0 outside the matrix. Returns the thread's sum of d loss/d score
 // times dot.
-template <class T, bool kBounded, bool kTeacher, bool kGroups = false>
+template <class T, bool kBounded, bool kTeacher, bool kGroups = false, bool kAnnotated = false>
 __device__ __forceinline__ float form_gradient(const AgreementView& agreement, const GradientWeightView& weights_of,
                                                const TilePlace& place, float scale, float teacher_factor,
                                                typename T::Values& dots, const typename T::Values& teacher) {
@@ -83,7 +83,7 @@ __device__ __forceinline__ float form_gradient(const AgreementView& agreement, c
   DUET_UNROLL
   for (int first = 0; first < T::kThreadRows; first += kRows) {
     float weights[kRows][T::kThreadColumns];
-    fill_weights<T>(agreement, place, first, weights);
+    fill_weights<T, kAnnotated>(agreement, place, first, weights);
     GradientWeightTerms row[kRows] = {};
     float own_gradient[kRows];
     int32_t group_a[kRows] = {};

@@ -39,7 +39,8 @@ struct SmallSide {
   SmallOperand student, teacher, classes;
   const float *trust_own, *trust_other;  // null: 1
   int64_t to_partner;  // own row i and the other side's row i + to_partner are a pair, where the batch is paired
-  const int32_t *group_own, *group_other;  // below 0: of no group; null: no groups
+  const int32_t *group_own, *group_other;        // below 0: of no group; null: no groups
+  const float *annotated_own, *annotated_other;  // not 0: annotated; null: no row is
 
   // Whether own row i and the other side's row j are of one group, number being group(i).
   __device__ int32_t group(int64_t i) const { return group_own ? group_own[i] : -1; }
@@ -55,9 +56,9 @@ struct SmallPairs {
 
   SmallPairs(const SmallOperand& student, const SmallOperand& teacher, const SmallOperand& classes,
              Vector<const float> trust_a, Vector<const float> trust_v, int64_t to_partner)
-      : sides{{student, teacher, classes, trust_a.data, trust_v.data, to_partner, nullptr, nullptr},
+      : sides{{student, teacher, classes, trust_a.data, trust_v.data, to_partner, nullptr, nullptr, nullptr, nullptr},
               {turned(student), turned(teacher), turned(classes), trust_v.data, trust_a.data, -to_partner, nullptr,
-               nullptr}},
+               nullptr, nullptr, nullptr}},
         scale(nullptr),
         teacher_scale(nullptr),
         bias(nullptr),
@@ -68,9 +69,13 @@ struct SmallPairs {
   void give(const AgreementItems& items) {
     sides[0].group_own = sides[1].group_other = items.group_a.data;
     sides[1].group_own = sides[0].group_other = items.group_v.data;
+    sides[0].annotated_own = sides[1].annotated_other = items.annotated.of_a.data;
+    sides[1].annotated_own = sides[0].annotated_other = items.annotated.of_v.data;
     excluded = items.exclude_own;
     paired = paired || excluded;
   }
+
+  bool annotated() const { return sides[0].annotated_own != nullptr && sides[0].annotated_other != nullptr; }
 
   static SmallOperand turned(const SmallOperand& operand) { return {operand.other, operand.own}; }
   static int64_t blocks_of(int64_t rows) { return ceil_div(rows, kSmallOwners); }
@@ -80,6 +85,15 @@ struct SmallPairs {
     return row_blocks + (columns ? blocks_of(sides[1].student.own.rows) : 0);
   }
 };
+
+// body(std::bool_constant) with whether rows are annotated: their kernels are apart.
+template <class Body>
+void with_annotated(const SmallPairs& pairs, Body&& body) {
+  if (pairs.annotated())
+    body(std::true_type());
+  else
+    body(std::false_type());
+}
 
 struct SmallScalars {
   float scale, teacher_scale, bias;
@@ -151,6 +165,15 @@ __device__ __forceinline__ void fill_part(SmallPart& part, const SmallOperand& o
   __syncthreads();
   begin_part(part, of, place, first, first_k);
   complete_part();
+}
+
+// weights[r] = W of own row r and row j of the other side, from the product of their classes.
+__device__ __forceinline__ void settle_weights(const SmallSide& of, const SmallPlace& place, int j,
+                                               float (&weights)[kSmallOwners]) {
+  if (of.annotated_other[j] == 0) return;
+  DUET_UNROLL
+  for (int r = 0; r < kSmallOwners; ++r)
+    if (r < place.rows && of.annotated_own[place.first + r] != 0) weights[r] = weight_of_annotated(weights[r]);
 }
 
 // dots[r] += own row r times row first + thread of the other side, where there is one. begun: the first part is on its

@@ -38,7 +38,7 @@ struct SmallBackward {
 // dot, W, own terms, the other's, scalars), d loss/d score; kOwnApart: at its own pair each of the two adds own(side,
 // i) instead, or nothing where own pairs are excluded, and make_one_item(own terms, the other's) lets W = 1 of rows of
 // one group count whatever their trust; else W is 1 at own pairs.
-template <class Form>
+template <class Form, bool kAnnotated>
 __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_kernel(SmallBackward<Form> to) {
   DUET_SHARED(SmallPart, part, [1]);
   DUET_SHARED(typename Form::Terms, own_terms, [kSmallOwners]);
@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_backward_ke
     add_products(part[0], of.student, place, first, dots, begun && !has_classes && !Form::kTeacher);
     const int j = first + thread;
     if (j >= count) continue;
+    if constexpr (kAnnotated) settle_weights(of, place, j, weights);
     const typename Form::Terms terms = to.form.terms(1 - place.side, j, of.trust_other);
     int own_row = -1;
     DUET_UNROLL
@@ -157,7 +158,10 @@ void small_backward(const duet_context& context, SmallBackward<Form> to, const S
   const bool wants_sums = scale != nullptr || bias != nullptr;
   if (wants_sums) to.scale_sums = sums.scale, to.bias_sums = sums.bias;
   const int64_t blocks = to.pairs.cut(bool(to.grad[0]) || wants_sums, bool(to.grad[1]));
-  DUET_LAUNCH(small_backward_kernel<Form>, blocks, kSmallThreads, 0, context.stream)(to);
+  with_annotated(to.pairs, [&](auto annotated) {
+    DUET_LAUNCH((small_backward_kernel<Form, decltype(annotated)::value>), blocks, kSmallThreads, 0, context.stream)
+    (to);
+  });
   if (wants_sums) sums.add_to(context, scale, bias);
 }
 

@@ -6,18 +6,24 @@
 
 namespace duet::cuda {
 
-// to[r][j] = factor times the product of own row r and the other side's row j, rounded as it stands (scale_dots()). All
-// threads of the block.
+// to[r][j] = factor times the product of own row r and the other side's row j after settle(j, products), rounded as it
+// stands (scale_dots()). All threads of the block.
+template <class Settle>
 __device__ __forceinline__ void fill_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place,
-                                              float factor, float (*to)[kMostSmallRows]) {
+                                              float factor, float (*to)[kMostSmallRows], Settle&& settle) {
   for (int first = 0; first < of.other.rows; first += kSmallThreads) {
     float dots[kSmallOwners] = {};
     add_products(part, of, place, first, dots);
     const int j = first + static_cast<int>(threadIdx.x);
     if (j >= of.other.rows) continue;
+    settle(j, dots);
     DUET_UNROLL
     for (int r = 0; r < kSmallOwners; ++r) to[r][j] = __fmul_rn(dots[r], factor);
   }
+}
+__device__ __forceinline__ void fill_products(SmallPart& part, const SmallOperand& of, const SmallPlace& place,
+                                              float factor, float (*to)[kMostSmallRows]) {
+  fill_products(part, of, place, factor, to, [](int, float(&)[kSmallOwners]) {});
 }
 
 // One own row of the forward pass, in the hands of a warp: all lanes call, all get the result. Sums over the other
@@ -76,7 +82,7 @@ struct SmallRow {
 };
 
 // Finish: kTeacher; factor(scalars), of the scores; operator()(side, i, row, scalars), what a warp makes of own row i.
-template <class Finish>
+template <class Finish, bool kAnnotated>
 __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_forward_kernel(SmallPairs pairs, Finish finish) {
   DUET_SHARED(SmallPart, part, [1]);
   DUET_SHARED(float, products, [Finish::kTeacher ? 3 : 2][kSmallOwners][kMostSmallRows]);
@@ -84,7 +90,10 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_forward_ker
   const SmallSide& of = pairs.sides[place.side];
   const SmallScalars scalars = scalars_of(pairs);
   const bool has_classes = of.classes.own.columns > 0;
-  if (has_classes) fill_products(part[0], of.classes, place, 1, products[1]);
+  if (has_classes)
+    fill_products(part[0], of.classes, place, 1, products[1], [&](int j, float(&weights)[kSmallOwners]) {
+      if constexpr (kAnnotated) settle_weights(of, place, j, weights);
+    });
   if constexpr (Finish::kTeacher)
     fill_products(part[0], of.teacher, place, scalars.teacher_scale * kLog2E, products[2]);
   fill_products(part[0], of.student, place, Finish::factor(scalars), products[0]);
@@ -109,7 +118,10 @@ __global__ void __launch_bounds__(kSmallThreads, kSmallBlocks) small_forward_ker
 template <class Finish>
 void small_forward(const duet_context& context, SmallPairs pairs, bool columns, const Finish& finish) {
   const int64_t blocks = pairs.cut(true, columns);
-  DUET_LAUNCH(small_forward_kernel<Finish>, blocks, kSmallThreads, 0, context.stream)(pairs, finish);
+  with_annotated(pairs, [&](auto annotated) {
+    DUET_LAUNCH((small_forward_kernel<Finish, decltype(annotated)::value>), blocks, kSmallThreads, 0, context.stream)
+    (pairs, finish);
+  });
 }
 
 }  // namespace duet::cuda

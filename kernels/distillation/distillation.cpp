@@ -1,7 +1,6 @@
 #include "kernels/distillation/distillation.h"
 
 #include "kernels/core/arguments.h"
-#include "kernels/core/numbers.h"
 #include "kernels/distillation/distillation_backends.h"
 
 using namespace duet;
@@ -21,10 +20,14 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
   if (is_there(in.class_a) || is_there(in.class_v)) {
     out.class_a = arguments.matrix<const float>(in.class_a, "inputs.class_a", n, kAny);
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
+    check_annotated(arguments, in.annotated_a, "inputs.annotated_a", in.annotated_v, "inputs.annotated_v", n, m,
+                    out.annotated);
   } else {
     constexpr const char* kWithout = "without inputs.class_a and class_v";
     require_absent(in.trust_a, "inputs.trust_a", kWithout);
     require_absent(in.trust_v, "inputs.trust_v", kWithout);
+    require_absent(in.annotated_a, "inputs.annotated_a", kWithout);
+    require_absent(in.annotated_v, "inputs.annotated_v", kWithout);
     if (!out.has_groups()) {
       require_absent(in.kappa_a, "inputs.kappa_a", kWithout);
       require_absent(in.kappa_v, "inputs.kappa_v", kWithout);

@@ -2,8 +2,9 @@
    directions, streamed (METHOD.md 5), in nats:
      row_loss[i] = (1 - kappa_a[i]) KL(P'_i || P_i) + kappa_a[i] KL(What_i || P_i), column_loss[j] likewise
    An own pair (paired) and rows of one group, a number of 0 or more, have the agreement 1 whatever their trust. That of
-   other pairs comes from their classes, and is 0 without classes.
-   trust_* is null without classes, kappa_* without classes and groups, else the call is refused.
+   other pairs comes from their classes, and is 0 without classes; of two annotated rows it is 1 where they share a
+   class and else 0, times the trust.
+   trust_* and annotated_* are null without classes, kappa_* without classes and groups, else the call is refused.
    With exclude_own the own pair, of equal global indices, takes no part in any of the three distributions, and paired
    says nothing. A row of which nothing is left has loss and gradient 0, and log-sum-exps of -inf.
    A row's statistics: lse_s, lse_t, N = sum_j pos_ij, and where the batch is paired the log-odds of the own pair by
@@ -48,6 +49,8 @@ typedef struct duet_distillation_inputs {
   int64_t first_column;            /* global index of row 0 of student_v, 0 or more */
   int32_t paired;                  /* not 0: rows of equal global index are a pair, a positive whatever its trust */
   int32_t exclude_own;             /* not 0: rows of equal global index take no part with each other */
+  duet_const_vector annotated_a;   /* n, float32: not 0 where a row's classes are known; null: of no row */
+  duet_const_vector annotated_v;   /* m, float32; null where annotated_a is */
 } duet_distillation_inputs;
 #define DUET_DISTILLATION_INPUTS_INIT DUET_INIT(duet_distillation_inputs, )
 typedef struct duet_distillation_outputs {

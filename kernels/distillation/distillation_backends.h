@@ -2,6 +2,7 @@
 // data not wanted.
 #pragma once
 
+#include "kernels/core/annotated.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/distillation/distillation.h"
@@ -16,6 +17,7 @@ struct DistillationInputs {
   Vector<const int32_t> group_a, group_v;  // n, m, both or neither
   bool paired, exclude_own;                // not both
   int64_t first_row, first_column;
+  AnnotatedRows annotated;  // with classes
 
   bool has_groups() const { return group_a || group_v; }
   // Whether labels or groups say what agrees, own pairs then among it.

@@ -69,8 +69,9 @@ struct BackwardScratch : Scratch {
 
 Agreement agreement_of(const DistillationInputs& in) {
   // Without classes and groups there is no target at all, not even the own pairs.
-  return {in.class_a, in.class_v, in.own_apart() && in.has_agreement(), in.first_row, in.first_column, in.exclude_own,
-          in.group_a, in.group_v};
+  return {in.class_a,   in.class_v,      in.own_apart() && in.has_agreement(),
+          in.first_row, in.first_column, in.exclude_own,
+          in.group_a,   in.group_v,      in.annotated};
 }
 Agreement own_pairs_of(const DistillationInputs& in) {
   return {{}, {}, in.own_apart(), in.first_row, in.first_column, in.exclude_own};

@@ -1,6 +1,6 @@
 // A block of threads owns a tile of pairs, student and teacher, and walks along a row of tiles.
 // Bytes: packed operands, (n + m)(d + d') words, from L2; 28 that a tile says of a row and of a column.
-// Products: two; with groups three. PLAN.md has the figures.
+// Products: two; with groups or annotated rows three. PLAN.md has the figures.
 #include "kernels/distillation/distillation_cuda.h"
 
 namespace duet::cuda {
@@ -33,8 +33,9 @@ struct DistillationForward {
   }
 };
 
-// The sums over positives where rows have groups, in a pass of its own: beside those of the exponentials they do not
-// fit the registers.
+// The sums over positives where rows have groups or are annotated, in a pass of its own: beside those of the
+// exponentials they do not fit the registers.
+template <bool kAnnotated>
 struct DistillationTargets {
   static constexpr bool kAlone = true;
   DistillationView view;
@@ -50,7 +51,7 @@ struct DistillationTargets {
     scale_dots<T>(view.student.factor(), place, scores);
     const OwnPairs own_pair = own_pairs<T>(view.agreement, place);
     replace_own<T>(own_pair, kOutside, scores);
-    accumulate_positives<T, true, true>(loop.scratch(), view.agreement, place, own_pair, scores, of_target);
+    accumulate_positives<T, true, true, kAnnotated>(loop.scratch(), view.agreement, place, own_pair, scores, of_target);
   }
 };
 
@@ -98,8 +99,13 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
     if (!view.agreement.grouped)
       return sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, forward, {&student, &teacher, &target});
     sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, forward, {&student, &teacher});
-    sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, DistillationTargets{view, target.partials()},
-                        {&target});
+    const auto sum_targets = [&](const auto& targets) {
+      sweep_forward<Tile>(context, scratch.n, scratch.m, kBlockRows, targets, {&target});
+    };
+    if (view.agreement.annotated)
+      sum_targets(DistillationTargets<true>{view, target.partials()});
+    else
+      sum_targets(DistillationTargets<false>{view, target.partials()});
   });
   const SweepSums* positives = view.agreement.has_others() ? &target : nullptr;
   const bool own_positive = in.has_agreement();  // classes of no column: own pairs are the only positives

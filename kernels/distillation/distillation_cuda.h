@@ -24,7 +24,7 @@ struct DistillationScratch {
         tile_columns(dual_columns(context.precision)),
         student(workspace, context.precision, n, m, in.student_a.columns),
         teacher(workspace, context.precision, n, m, in.teacher_a.columns),
-        agreement(workspace, n, m, in.class_a.columns, in.has_groups()),
+        agreement(workspace, n, m, in.class_a.columns, in.has_groups(), bool(in.annotated)),
         student_sums(workspace, n, m, tile_columns, Shift::yes, Cross::no),
         teacher_sums(workspace, n, m, tile_columns, Shift::yes, Cross::yes),
         target_sums(workspace, has_positives(in) ? n : 0, has_positives(in) ? m : 0, tile_columns, Shift::no,
@@ -42,7 +42,7 @@ struct DistillationScratch {
     student.prepare(context, in.student_a, in.student_v, in.scale);
     teacher.prepare(context, in.teacher_a, in.teacher_v, in.teacher_scale);
     agreement.prepare(context, in.class_a, in.class_v, in.trust_a, in.trust_v, in.paired, in.first_row, in.first_column,
-                      {in.group_a, in.group_v, in.exclude_own});
+                      {in.group_a, in.group_v, in.exclude_own, in.annotated});
     return {student.view(), teacher.view(), agreement.view()};
   }
 

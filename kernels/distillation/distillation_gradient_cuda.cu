@@ -6,7 +6,7 @@
 namespace duet::cuda {
 namespace {
 
-template <bool kGroups>
+template <bool kGroups, bool kAnnotated>
 struct DistillationGradient {
   DistillationView view;
   GradientWeightView weights;
@@ -23,11 +23,11 @@ struct DistillationGradient {
     const float scale = *view.student.scale, teacher_factor = view.teacher.factor();
     float sum;
     if (view.bounded())
-      sum = form_gradient<T, true, true, kGroups>(view.agreement, weights, place, scale, teacher_factor, student,
-                                                  teacher);
+      sum = form_gradient<T, true, true, kGroups, kAnnotated>(view.agreement, weights, place, scale, teacher_factor,
+                                                              student, teacher);
     else
-      sum = form_gradient<T, false, true, kGroups>(view.agreement, weights, place, scale, teacher_factor, student,
-                                                   teacher);
+      sum = form_gradient<T, false, true, kGroups, kAnnotated>(view.agreement, weights, place, scale, teacher_factor,
+                                                               student, teacher);
     store_tile<T>(gradient, place, student);
     add_tile_sum(scale_sums, sum);
   }
@@ -51,9 +51,9 @@ void distillation_backward(const duet_context& context, const DistillationInputs
   store_gradient_weights(context, weights.rows, scratch.n, in.trust_a, view, of_rows);
   store_gradient_weights(context, weights.columns, scratch.m, in.trust_v, view, of_columns);
   store_own_gradients(context, weights, view.agreement, of_rows, of_columns);
-  with_groups(view.agreement, [&](auto grouped) {
-    const DistillationGradient<decltype(grouped)::value> gradient{view, weights, scratch.products.block(),
-                                                                  scratch.scale_sums.data()};
+  with_items(view.agreement, [&](auto grouped, auto annotated) {
+    const DistillationGradient<decltype(grouped)::value, decltype(annotated)::value> gradient{
+        view, weights, scratch.products.block(), scratch.scale_sums.data()};
     with_precision(context.precision, [&](auto precision) {
       sweep_backward<DistillationTile<decltype(precision)::value>>(
           context, scratch.n, scratch.m, gradient, scratch.products, {{&scratch.scale_sums, out.scale}});

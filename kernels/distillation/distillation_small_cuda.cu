@@ -14,7 +14,7 @@ SmallPairs pairs_of(const DistillationInputs& in) {
   pairs.scale = in.scale.data;
   pairs.teacher_scale = in.teacher_scale.data;
   pairs.paired = in.paired;
-  pairs.give({in.group_a, in.group_v, in.exclude_own});
+  pairs.give({in.group_a, in.group_v, in.exclude_own, in.annotated});
   return pairs;
 }
 

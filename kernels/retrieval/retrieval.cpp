@@ -24,6 +24,7 @@ RetrievalInputs check(const duet_retrieval_inputs* given, Labels labels, Argumen
                   inputs.queries.rows, inputs.gallery.rows, inputs.query_groups, inputs.gallery_groups);
     inputs.cutoffs = arguments.vector<const int64_t>(raw.cutoffs, "inputs.cutoffs", kAny, Need::optional);
   }
+  inputs.label_sets = check_label_sets(arguments, raw.label_sets, "inputs.label_sets");
   check_first(raw.first_row, inputs.queries.rows, "inputs", ".first_row");
   check_first(raw.first_column, inputs.gallery.rows, "inputs", ".first_column");
   inputs.paired = raw.paired != 0;
@@ -37,10 +38,12 @@ size_t workspace_bytes(const duet_context* context, const RetrievalInputs& input
   return dispatch(
       context,
       [&] {
-        return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+        return cpu::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns,
+                                        bool(inputs.label_sets));
       },
       [&] {
-        return cuda::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+        return cuda::retrieval_workspace(*context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns,
+                                         bool(inputs.label_sets));
       });
 }
 

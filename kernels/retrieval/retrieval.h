@@ -2,7 +2,10 @@
    Scores lie within [-1, 1]. Equal rows have equal scores, and the results of a query do not depend on the other
    queries of the call.
 
-   An item is a row of the gallery. Own pairs of a query of a group, a number of 0 or more, are all items of its group;
+   An item is a row of the gallery. It is relevant where its label and the query's are alike: equal and not negative, or
+   both rows of label_sets with a class in common. An item of another class is labelled and not alike.
+
+   Own pairs of a query of a group, a number of 0 or more, are all items of its group;
    the own pair of any other query is, with paired, the gallery row of its global index. With exclude_own that row is no
    item of the query, as if the gallery were without it: not ranked, not relevant, not an own pair, not in top_k.
 
@@ -34,7 +37,7 @@ typedef struct duet_retrieval_inputs {
   size_t struct_size;               /* set by DUET_RETRIEVAL_INPUTS_INIT */
   duet_const_matrix queries;        /* n x d, features: view.h */
   duet_const_matrix gallery;        /* m x d, features */
-  duet_const_vector query_labels;   /* n, int32: equal and not negative = relevant */
+  duet_const_vector query_labels;   /* n, int32: below 0: unlabelled */
   duet_const_vector gallery_labels; /* m, int32 */
   duet_const_vector query_groups;   /* n, int32; below 0: of none; null: no groups */
   duet_const_vector gallery_groups; /* m, int32; null where query_groups is */
@@ -43,6 +46,8 @@ typedef struct duet_retrieval_inputs {
   int64_t first_column;             /* global index of the first gallery row, 0 or more */
   int32_t paired;                   /* not 0: the gallery row of the query's global index is its own pair */
   int32_t exclude_own;              /* not 0: that row is no item of the query */
+  duet_const_matrix label_sets;     /* S x w, int32: the classes of each label, bit c % 32 of word c / 32 that of class
+                                       c; null: a label is a class */
 } duet_retrieval_inputs;
 #define DUET_RETRIEVAL_INPUTS_INIT DUET_INIT(duet_retrieval_inputs, )
 /* Each may be null. */

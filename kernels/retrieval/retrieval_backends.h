@@ -6,6 +6,7 @@
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/core/host_device.h"
+#include "kernels/core/label_sets.h"
 #include "kernels/retrieval/retrieval.h"
 #include "kernels/retrieval/retrieval_formula.h"
 
@@ -18,6 +19,7 @@ struct RetrievalInputs {
   int64_t first_row, first_column;
   Vector<const int32_t> query_groups, gallery_groups;  // without data where not given, and in top_k
   Vector<const int64_t> cutoffs;                       // likewise
+  LabelSets label_sets;
 
   // Query i's group, whose rows are its own pairs; below 0: none.
   DUET_HOST_DEVICE int32_t group(int64_t i) const { return query_groups ? query_groups[i] : -1; }
@@ -42,7 +44,7 @@ struct RetrievalOutputs {  // without data: not computed
 };
 
 DUET_BACKEND_FUNCTION(size_t, retrieval_workspace, const duet_context& context, int64_t queries, int64_t gallery,
-                      int64_t columns)
+                      int64_t columns, bool label_sets)
 DUET_BACKEND_FUNCTION(void, retrieval_forward, const duet_context& context, const RetrievalInputs& inputs,
                       const RetrievalOutputs& outputs, Workspace workspace)
 DUET_BACKEND_FUNCTION(void, retrieval_top_k, const duet_context& context, const RetrievalInputs& inputs,

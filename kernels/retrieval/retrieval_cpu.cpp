@@ -30,16 +30,17 @@ struct ThreadScratch {
   uint64_t* best;           // keys of the best items
   MeasureScratch measures;
 
-  ThreadScratch(Workspace& workspace, int64_t rows, int64_t d, int64_t gallery, int64_t padded_gallery)
+  ThreadScratch(Workspace& workspace, int64_t rows, int64_t d, int64_t gallery, int64_t padded_gallery, bool label_sets)
       : queries(workspace.take<float>(rows * d)),
         scores(workspace.take<float>(rows * padded_gallery)),
         best(workspace.take<uint64_t>(gallery)),
-        measures(workspace, gallery) {}
+        measures(workspace, gallery, label_sets) {}
 };
 
 // What the threads share, and where each thread's own part starts.
 struct Scratch {
   int64_t m, d, padded, rows;
+  bool label_sets;
   float *gallery, *packed;  // m x d, normalised, and its panels
   double* norms;            // of the gallery's rows as given
   uint64_t* by_label;       // m, (label, index) while sorting
@@ -47,20 +48,26 @@ struct Scratch {
   Workspace threads;
   size_t thread_bytes;
 
-  Scratch(Workspace& workspace, const duet_context& context, int64_t n, int64_t m, int64_t d)
+  Scratch(Workspace& workspace, const duet_context& context, int64_t n, int64_t m, int64_t d, bool label_sets)
       : m(m),
         d(d),
         padded(ceil_div(m + kPadding, kPadding) * kPadding),
         rows(block_rows(n, m)),
+        label_sets(label_sets),
         gallery(workspace.take<float>(m * d)),
         packed(workspace.take<float>(packed_size(m, d))),
         norms(workspace.take<double>(m)),
         by_label(workspace.take<uint64_t>(m)),
-        order{m, workspace.take<int32_t>(m), workspace.take<int32_t>(m), workspace.take<int32_t>(m),
-              workspace.take<int32_t>(m)},
+        order{m,
+              workspace.take<int32_t>(m),
+              workspace.take<int32_t>(m),
+              workspace.take<int32_t>(m),
+              workspace.take<int32_t>(m),
+              0,
+              label_sets ? workspace.take<int32_t>(m + 1) : nullptr},
         threads(workspace) {
     Workspace one;
-    ThreadScratch(one, rows, d, m, padded);
+    ThreadScratch(one, rows, d, m, padded, label_sets);
     thread_bytes = one.used();
     const int64_t count = std::min<int64_t>(context.threads, ceil_div(n, rows));
     workspace.take<char>(static_cast<int64_t>(thread_bytes) * count);
@@ -69,7 +76,7 @@ struct Scratch {
   ThreadScratch thread(int number) const {
     Workspace own = threads;
     own.take<char>(static_cast<int64_t>(thread_bytes) * number);
-    return {own, rows, d, m, padded};
+    return {own, rows, d, m, padded, label_sets};
   }
 };
 
@@ -135,6 +142,10 @@ GalleryOrder sort_gallery(const RetrievalInputs& inputs, const Scratch& scratch)
     order.labels[place] = inputs.gallery_labels[j];
     order.places[j] = order.by_group[place] = static_cast<int32_t>(place);
   }
+  for (int64_t place = 0; scratch.label_sets && place < order.items; ++place)
+    if (place == 0 || order.labels[place] != order.labels[place - 1])
+      order.starts[order.runs++] = static_cast<int32_t>(place);
+  if (scratch.label_sets) order.starts[order.runs] = static_cast<int32_t>(order.items);
   if (inputs.gallery_groups)
     std::sort(order.by_group, order.by_group + order.items, [&](int32_t a, int32_t b) {
       const int32_t group_a = inputs.gallery_groups[order.rows[a]], group_b = inputs.gallery_groups[order.rows[b]];
@@ -150,16 +161,18 @@ uint64_t rank_key(float score, int64_t index) {
 
 }  // namespace
 
-size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns) {
+size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns,
+                           bool label_sets) {
   Workspace measure;
-  Scratch(measure, context, queries, gallery, columns);
+  Scratch(measure, context, queries, gallery, columns, label_sets);
   return measure.used();
 }
 
 void retrieval_forward(const duet_context& context, const RetrievalInputs& inputs, const RetrievalOutputs& outputs,
                        Workspace workspace) {
   if (inputs.queries.rows == 0) return;
-  const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+  const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns,
+                        bool(inputs.label_sets));
   measure_gallery(context, inputs, scratch);
   const GalleryOrder order = sort_gallery(inputs, scratch);
   const auto row_of = [&](int64_t place) { return order.rows[place]; };
@@ -172,7 +185,7 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
 void retrieval_top_k(const duet_context& context, const RetrievalInputs& inputs, Matrix<int32_t> indices,
                      Matrix<float> scores, Workspace workspace) {
   if (inputs.queries.rows == 0 || indices.columns == 0) return;
-  const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns);
+  const Scratch scratch(workspace, context, inputs.queries.rows, inputs.gallery.rows, inputs.queries.columns, false);
   measure_gallery(context, inputs, scratch);
   const auto as_given = [](int64_t j) { return j; };
   for_each_query(context, inputs, scratch, scratch.m, as_given,

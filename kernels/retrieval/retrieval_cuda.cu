@@ -21,14 +21,31 @@ __global__ void __launch_bounds__(128) normalise_rows(Matrix<const float> rows, 
     unit.row(blockIdx.x)[k] = static_cast<float>(from[k] / norm);
 }
 
+// The table of label sets, where there is one: without it a label is compared alone, and the kernel needs no registers
+// for it.
+template <bool kSets>
+struct Alike {
+  __device__ explicit Alike(const LabelSets&) {}
+  __device__ bool operator()(int32_t a, int32_t b) const { return a >= 0 && a == b; }
+};
+template <>
+struct Alike<true> {
+  LabelSets sets;
+
+  __device__ explicit Alike(const LabelSets& sets) : sets(sets) {}
+  __device__ bool operator()(int32_t a, int32_t b) const { return sets.alike(a, b); }
+};
+
+template <bool kSets>
 struct Query {
   const float* scores;  // m
   const int32_t* labels;
   int64_t m;
   int32_t label;
+  Alike<kSets> alike;
 
   __device__ uint32_t bits(int64_t j) const { return score_bits(scores[j]); }  // kNoScore: the row is no item
-  __device__ bool same_label(int64_t j) const { return label >= 0 && labels[j] == label; }
+  __device__ bool same_label(int64_t j) const { return alike(label, labels[j]); }
   __device__ bool relevant(int64_t j, uint32_t score) const { return score != kNoScore && same_label(j); }
 };
 
@@ -74,7 +91,8 @@ struct Walk {
 // Selects the best kRunKeys relevant items from `from` on, or fewer: items of the last score are left out where not all
 // of them fit. The score of the next item is found digit by digit: which of 256 values the digit has, among the items
 // that share all digits so far. All threads of a block of 256 call.
-__device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Counts& counts) {
+template <bool kSets>
+__device__ Range cut_run(const Query<kSets>& query, uint32_t from, const Run& run, Counts& counts) {
   static_assert(kThreads == 256);
   int32_t* const histogram = run.between;
   const int bin = static_cast<int>(threadIdx.x);
@@ -104,7 +122,8 @@ __device__ Range cut_run(const Query& query, uint32_t from, const Run& run, Coun
 
 // Fills the run, sorts it and counts all other items between its scores; returns its number of keys. All threads of the
 // block call.
-__device__ int32_t fill_run(const Query& query, const Range& range, const Run& run, Counts& counts) {
+template <bool kSets>
+__device__ int32_t fill_run(const Query<kSets>& query, const Range& range, const Run& run, Counts& counts) {
   const int32_t count = range.relevant > kRunKeys ? 1 : range.relevant;
   const int size = sort_size(count);
   if (threadIdx.x == 0) {
@@ -217,8 +236,9 @@ __device__ void write_measures(const RetrievalOutputs& to, int64_t i, const Vect
 }
 
 // How the own pair, its best row, ranks among all and among the items of other classes. All threads of the block call.
-__device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i, const Query& query,
-                          Counts& counts) {
+template <bool kSets>
+__device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& to, int64_t i,
+                          const Query<kSets>& query, Counts& counts) {
   const int32_t group = inputs.group(i);
   const bool grouped = group >= 0;
   const int64_t row = grouped ? -1 : inputs.own(i);
@@ -235,7 +255,7 @@ __device__ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs&
     above += bits < best;
     equal += bits == best;
     own += bits == best && (grouped ? inputs.gallery_groups[j] == group : j == row);
-    if (query.label < 0 || query.labels[j] < 0 || query.labels[j] == query.label) continue;
+    if (query.label < 0 || query.labels[j] < 0 || query.same_label(j)) continue;
     others += 1;
     below += bits > best;
     tied += bits == best;
@@ -260,12 +280,14 @@ constexpr size_t run_bytes(int64_t m) {
          static_cast<size_t>(keys) * 2 * sizeof(int32_t);
 }
 
+template <bool kSets>
 __global__ void __launch_bounds__(kThreads, 2)
     rank_queries(RetrievalInputs inputs, RetrievalOutputs to, Matrix<float> scores, int64_t first, bool ranks) {
   DUET_SHARED_DYNAMIC(uint64_t, shared);
   DUET_SHARED(Counts, counts, );
   const int64_t i = first + blockIdx.x, m = scores.columns;
-  const Query query{scores.row(blockIdx.x), inputs.gallery_labels.data, m, inputs.query_labels[i]};
+  const Query<kSets> query{scores.row(blockIdx.x), inputs.gallery_labels.data, m, inputs.query_labels[i],
+                           Alike<kSets>(inputs.label_sets)};
   const int keys = sort_size(m < kRunKeys ? m : kRunKeys);
   auto* const counters = reinterpret_cast<int32_t*>(shared + spread<uint64_t>(keys));
   const Run run{shared, counters, counters + keys};
@@ -315,8 +337,14 @@ void retrieval_forward(const duet_context& context, const RetrievalInputs& input
                      outputs.recall || outputs.precision_recall;
   const int threads = std::min(kThreads, sort_threads(inputs.gallery.rows));
   scores.for_each_block(context, inputs, [&](int64_t first, Matrix<float> block) {
-    DUET_LAUNCH(rank_queries, block.rows, threads, run_bytes(block.columns), context.stream)
-    (inputs, outputs, block, first, ranks);
+    const auto launch = [&](auto sets) {
+      DUET_LAUNCH(rank_queries<decltype(sets)::value>, block.rows, threads, run_bytes(block.columns), context.stream)
+      (inputs, outputs, block, first, ranks);
+    };
+    if (inputs.label_sets)
+      launch(std::true_type());
+    else
+      launch(std::false_type());
   });
 }
 

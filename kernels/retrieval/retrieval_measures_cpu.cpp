@@ -141,9 +141,43 @@ void write_no_labels(const RetrievalOutputs& outputs, int64_t i) {
     if (measures) std::fill_n(measures.row(i), measures.columns, kNaN);
 }
 
-// first and last: the places of the query's label; left_out: the place that ranks last since it is no item, or -1.
+// The scores of a query's items, in an order that begins with those that are not labelled.
+struct Placed {
+  float* scores;
+  int64_t first, last;  // the items whose label is alike to the query's
+  int64_t left_out;     // the place that ranks last since it is no item, or -1
+};
+
+Placed by_label(float* scores, int32_t label, const GalleryOrder& order, int64_t left_out) {
+  const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
+  return {scores, begin - order.labels, end - order.labels, left_out};
+}
+
+// Copies the scores to `to`, those whose labels are alike to the query's behind all others.
+Placed by_label_sets(const float* scores, const LabelSets& sets, int32_t label, const GalleryOrder& order,
+                     int64_t left_out, float* to) {
+  Placed placed{to, 0, order.items, left_out};
+  int64_t at = 0;
+  const auto copy = [&](bool alike) {
+    for (int64_t r = 0; r < order.runs; ++r) {
+      const int64_t begin = order.starts[r], end = order.starts[r + 1];
+      if (sets.alike(label, order.labels[begin]) != alike) continue;
+      if (left_out >= begin && left_out < end) placed.left_out = at + left_out - begin;
+      std::copy(scores + begin, scores + end, to + at);
+      at += end - begin;
+    }
+  };
+  copy(false);
+  placed.first = at;
+  copy(true);
+  std::fill_n(to + at, kPadding, kLastScore);
+  return placed;
+}
+
+// scores: in the order of the places.
 void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, int64_t i, const float* scores,
-               int64_t first, int64_t last, const GalleryOrder& order, const Places& own, int64_t left_out) {
+               const Placed& placed, const GalleryOrder& order, const Places& own) {
+  const int64_t first = placed.first, last = placed.last, left_out = placed.left_out;
   if (outputs.matching) outputs.matching[i] = kNaN;
   float best = kLastScore;
   for (const int32_t* place = own.begin; place < own.end; ++place) best = std::max(best, scores[*place]);
@@ -154,7 +188,9 @@ void write_own(const RetrievalInputs& inputs, const RetrievalOutputs& outputs, i
   int64_t found = 0;
   for (const int32_t* place = own.begin; place < own.end; ++place) found += scores[*place] == best;
   const int64_t labelled = std::lower_bound(order.labels, order.labels + order.items, 0) - order.labels;
-  const auto below = [&](int64_t begin, int64_t end) { return retrieval_below(scores + begin, end - begin, best); };
+  const auto below = [&](int64_t begin, int64_t end) {
+    return retrieval_below(placed.scores + begin, end - begin, best);
+  };
   const bool matches = inputs.query_labels[i] >= 0;
   Below others;
   if (matches) others += below(labelled, first), others += below(last, order.items);
@@ -180,10 +216,13 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
   // The rows in this order are finite, so a NaN is the query's.
   const bool ranked = order.items > 0 && scores[0] != kLastScore;
   const int32_t label = inputs.query_labels[i];
-  const auto [begin, end] = std::equal_range(order.labels, order.labels + order.items, label);
-  const int64_t first = begin - order.labels, last = end - order.labels, row = inputs.left_out(i),
-                left_out = row < 0 ? -1 : order.places[row], items = order.items - (left_out < 0 ? 0 : 1);
-  if (left_out >= 0) scores[left_out] = kLastScore;
+  const int64_t row = inputs.left_out(i), place = row < 0 ? -1 : order.places[row],
+                items = order.items - (place < 0 ? 0 : 1);
+  if (place >= 0) scores[place] = kLastScore;
+  const Placed placed = label >= 0 && inputs.label_sets
+                            ? by_label_sets(scores, inputs.label_sets, label, order, place, scratch.apart)
+                            : by_label(scores, label, order, place);
+  const int64_t first = placed.first, last = placed.last, left_out = placed.left_out;
   const bool among_relevant = left_out >= first && left_out < last;
   const int64_t relevant = label < 0 || !ranked ? 0 : last - first - (among_relevant ? 1 : 0);
   if (outputs.relevant) outputs.relevant[i] = static_cast<int32_t>(relevant);
@@ -192,9 +231,9 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
   } else if (outputs.average_precision || outputs.precision_at_r || outputs.precision_over_cutoffs || outputs.recall ||
              outputs.precision_recall) {
     // What is left out stands behind the relevant items meanwhile, among the others.
-    if (among_relevant) std::swap(scores[left_out], scores[last - 1]);
-    const Ranks ranks = scratch.ranker.ranks(scores, order.items, first, first + relevant);
-    if (among_relevant) std::swap(scores[left_out], scores[last - 1]);
+    if (among_relevant) std::swap(placed.scores[left_out], placed.scores[last - 1]);
+    const Ranks ranks = scratch.ranker.ranks(placed.scores, order.items, first, first + relevant);
+    if (among_relevant) std::swap(placed.scores[left_out], placed.scores[last - 1]);
     double* const precision = scratch.precision;
     double total = 0;  // summed in the loop that divides, because neither waits for the other
     for (int64_t r = 0; r < relevant; ++r) {
@@ -208,8 +247,8 @@ void write_measures(const RetrievalInputs& inputs, const RetrievalOutputs& outpu
     if (outputs.recall) write_found(outputs.recall, i, inputs.cutoffs, ranks.group(0));
   }
   if (outputs.matching || outputs.pair_recall)
-    write_own(inputs, outputs, i, scores, first, last, order,
-              ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr}, left_out);
+    write_own(inputs, outputs, i, scores, placed, order,
+              ranked ? own_places(inputs, i, order) : Places{nullptr, nullptr});
 }
 
 }  // namespace duet::cpu

@@ -12,15 +12,21 @@ struct GalleryOrder {
   int32_t *rows, *labels;  // of each place
   int32_t* places;         // of each row, -1 where it is left out
   int32_t* by_group;       // places sorted by their rows' group, where there are groups
+  // With label sets: where each label's places begin, and behind the last of the `runs` labels their end.
+  int64_t runs;
+  int32_t* starts;
 };
 
 // Scratch of one thread.
 struct MeasureScratch {
   double* precision;  // at each relevant item
   Ranker ranker;
+  float* apart;  // with label sets: scores in another order, and kPadding more
 
-  MeasureScratch(Workspace& workspace, int64_t gallery)
-      : precision(workspace.take<double>(gallery)), ranker(workspace, gallery) {}
+  MeasureScratch(Workspace& workspace, int64_t gallery, bool label_sets)
+      : precision(workspace.take<double>(gallery)),
+        ranker(workspace, gallery),
+        apart(label_sets ? workspace.take<float>(gallery + kPadding) : nullptr) {}
 };
 
 // scores: cleaned, all kLastScore where the query has no finite norm; that of the row that is left out becomes it.

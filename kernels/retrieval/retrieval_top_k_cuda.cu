@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns) {
+size_t retrieval_workspace(const duet_context& context, int64_t queries, int64_t gallery, int64_t columns, bool) {
   Workspace measure;
   Scores(measure, context, queries, gallery, columns);
   LongRows(measure, context, queries, gallery);

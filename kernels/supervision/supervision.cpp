@@ -1,6 +1,7 @@
 #include "kernels/supervision/supervision.h"
 
 #include "kernels/core/arguments.h"
+#include "kernels/core/ceil_div.h"
 #include "kernels/supervision/supervision_backends.h"
 
 namespace duet {
@@ -21,6 +22,8 @@ SupervisionInputs check(const duet_supervision_inputs* given, Arguments& argumen
   inputs.prior = arguments.vector<const float>(raw.prior, "inputs.prior", classes);
   inputs.ratio = arguments.vector<const float>(raw.ratio, "inputs.ratio", 1);
   inputs.epoch = arguments.vector<const int64_t>(raw.epoch, "inputs.epoch", 1);
+  inputs.label_sets = {arguments.matrix<const int32_t>(raw.label_sets, "inputs.label_sets", kAny, ceil_div(classes, 32),
+                                                       Need::optional)};
   inputs.seed = raw.seed;
   inputs.hide = raw.hide != 0;
   inputs.lift = raw.lift != 0;

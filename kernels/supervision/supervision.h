@@ -1,7 +1,7 @@
 /* What supervises a batch of pairs (METHOD.md 6.3, 6.4 and 6.10): the annotated split, class distributions q, trust t,
    kappa, lift, concord, and the weight of the pair term.
    A labelled sample is annotated where hide is 0 or where its coin of probability r succeeds. The label of every other
-   sample is hidden.
+   sample is hidden. An annotated sample's q is 1 at its class, or with label_sets 1/k at each of its label's k classes.
    state: the u of 6.4 and concord. First u moves towards the mean of p, and concord towards the share of the batch's
      never-labelled samples whose heads agree. Then the moved values are used. Where outputs.predicted and
      outputs.concord are given the state stays as it was, so that a caller can drop a step after it has seen the counts;
@@ -9,10 +9,10 @@
    With fewer than two classes heads cannot disagree; their agreement is then no evidence and counts as none. Ties of an
    argmax go to the lowest class. A class of prior 0 has lift 0. A distribution that the lift leaves without mass is
    used without the lift. NaN logits give NaN q, trust 0 and NaN u. B = 0: counts are 0 and the state does not change.
-   Workspace: duet_supervision_workspace(). Errors: DUET_STATUS_INVALID_ARGUMENT (also a label of C or above, a ratio
-   outside [0, 1]), DUET_STATUS_WORKSPACE_TOO_SMALL. CUDA: to check labels and ratio a call waits for the stream, unless
-   its context records faults or its stream is captured; then a label of C or above has a class_q of 0. Up to small_rows
-   samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
+   Workspace: duet_supervision_workspace(). Errors: DUET_STATUS_INVALID_ARGUMENT (also a label of C or above,
+   with label_sets of S or above, a ratio outside [0, 1]), DUET_STATUS_WORKSPACE_TOO_SMALL. CUDA: to check labels and
+   ratio a call waits for the stream, unless its context records faults or its stream is captured; then such a label has
+   a class_q of 0. Up to small_rows samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
 #ifndef DUET_SUPERVISION_SUPERVISION_H
 #define DUET_SUPERVISION_SUPERVISION_H
 
@@ -25,7 +25,7 @@ extern "C" {
 
 typedef struct duet_supervision_inputs {
   size_t struct_size;           /* set by DUET_SUPERVISION_INPUTS_INIT */
-  duet_const_vector labels;     /* B, int32: below C; -1: never labelled */
+  duet_const_vector labels;     /* B, int32: below C, or S; -1: never labelled */
   duet_const_vector sample_ids; /* B, int64: of the samples in the data set, which their coins depend on */
   duet_const_matrix logits_a;   /* B x C, float32: of the teacher's first head */
   duet_const_matrix logits_v;   /* B x C, float32: of its second */
@@ -40,9 +40,11 @@ typedef struct duet_supervision_inputs {
   int32_t trust;      /* 0: every sample is trusted fully */
   float momentum;     /* of u and concord, 0 to 1 */
   float largest_lift; /* above 0 */
-  float unannotated_kappa; /* of a sample that is not annotated, 0 to 1 */
-  float pair_weight_scale; /* 0 or more */
-  int32_t reserved;        /* 0 */
+  float unannotated_kappa;      /* of a sample that is not annotated, 0 to 1 */
+  float pair_weight_scale;      /* 0 or more */
+  int32_t reserved;             /* 0 */
+  duet_const_matrix label_sets; /* S x ceil(C/32), int32: the classes of each label, bit c % 32 of word c / 32 that of
+                                   class c, others 0; null: a label is a class */
 } duet_supervision_inputs;
 #define DUET_SUPERVISION_INPUTS_INIT                                                                                  \
   DUET_INIT(duet_supervision_inputs, DUET_SET(hide, 1) DUET_SET(lift, 1) DUET_SET(trust, 1) DUET_SET(momentum, 0.95f) \

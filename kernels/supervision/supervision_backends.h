@@ -7,6 +7,7 @@
 
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/core/label_sets.h"
 #include "kernels/core/outside.h"
 #include "kernels/supervision/supervision.h"
 
@@ -21,6 +22,7 @@ struct SupervisionInputs {
   uint64_t seed;
   bool hide, lift, trust;
   double momentum, largest_lift, unannotated_kappa, pair_weight_scale, unread, generality;
+  LabelSets label_sets;
 };
 
 // next may be the state's own memory: each value is read before it is written, by the thread that writes it.
@@ -36,8 +38,9 @@ struct SupervisionOutputs {
 };
 
 inline Range<int32_t> label_range(const SupervisionInputs& inputs) {
+  const int64_t labels = inputs.label_sets ? inputs.label_sets.words.rows : inputs.logits_a.columns;
   return {"inputs.labels", -1,
-          static_cast<int32_t>(std::min<int64_t>(inputs.logits_a.columns - 1, std::numeric_limits<int32_t>::max()))};
+          static_cast<int32_t>(std::min<int64_t>(labels - 1, std::numeric_limits<int32_t>::max()))};
 }
 inline Range<float> ratio_range() { return {"inputs.ratio", 0, 1, true}; }
 

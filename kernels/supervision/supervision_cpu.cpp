@@ -74,6 +74,14 @@ void move_predicted(const SupervisionInputs& inputs, const Scratch& scratch, Vec
                                  (1 - inputs.momentum) * scratch.mean[c] / static_cast<double>(samples));
 }
 
+// The distribution of an annotated sample.
+void fill_annotated(const LabelSets& sets, int32_t label, int64_t classes, double* q) {
+  const auto of_label = [&](int64_t c) { return sets ? sets.holds(label, c) : c == label; };
+  int64_t count = 0;
+  for (int64_t c = 0; c < classes; ++c) count += of_label(c);
+  for (int64_t c = 0; c < classes; ++c) q[c] = annotated_q(of_label(c), static_cast<double>(count));
+}
+
 bool heads_agree(const SupervisionInputs& inputs, int64_t i, Vector<const double> log_lift) {
   if (log_lift.size < kFewestClasses) return false;
   const int64_t a = named_class(inputs.logits_a.row(i), log_lift);
@@ -117,7 +125,7 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
     const bool agree = heads_agree(inputs, i, scratch.log_lift);
     double* q = scratch.both.row(i);
     if (annotated)
-      for (int64_t c = 0; c < classes; ++c) q[c] = c == label;
+      fill_annotated(inputs.label_sets, label, classes, q);
     else
       apply_lift(scratch.lift, q);
     for (int64_t c = 0; c < classes; ++c) outputs.class_q.row(i)[c] = static_cast<float>(q[c]);

@@ -67,6 +67,7 @@ struct MovePredicted {
   }
 };
 
+template <bool kSets>
 struct Sample {
   SupervisionInputs inputs;
   SupervisionOutputs outputs;
@@ -100,9 +101,10 @@ struct Sample {
     const double *const p = both.row(i), *const factors = lift;
     float* const q = outputs.class_q.row(i);
     const double mass = Team::template sum_over<1>(classes, [=](int64_t c) { return p[c] * factors[c]; });
-    const int32_t label = inputs.labels[i];
-    Team::template each<1>(classes,
-                           [=](int64_t c) { q[c] = class_q_of(p[c], factors[c], mass, annotated, c == label); });
+    const ClassesOfLabel<kSets> of_label(inputs.label_sets, inputs.labels[i]);
+    const double count = of_label.count([=](auto&& value) { return Team::template sum_over<1>(classes, value); });
+    Team::template each<1>(
+        classes, [=](int64_t c) { q[c] = class_q_of(p[c], factors[c], mass, annotated, of_label(c), count); });
     if (Team::thread() != 0) return;
     const SupervisionCounts mine = write_sample(inputs, outputs, i, annotated, agree);
     if (mine.annotated) atomicAdd(&counts->annotated, 1u);
@@ -135,8 +137,15 @@ void supervision_forward(const duet_context& context, const SupervisionInputs& i
   for_each_row(context, samples, classes, false, Softmax{inputs.logits_a, inputs.logits_v, scratch.both});
   column_sums<1>(context, scratch.cut, Probability{scratch.both},
                  MovePredicted{inputs, state, scratch.lift, scratch.log_lift}, scratch.partials);
-  for_each_row(context, samples, classes, false,
-               Sample{inputs, outputs, scratch.both, scratch.lift, scratch.log_lift, scratch.counts});
+  const auto decide = [&](auto sets) {
+    for_each_row(
+        context, samples, classes, false,
+        Sample<decltype(sets)::value>{inputs, outputs, scratch.both, scratch.lift, scratch.log_lift, scratch.counts});
+  };
+  if (inputs.label_sets)
+    decide(std::true_type());
+  else
+    decide(std::false_type());
   DUET_LAUNCH(summary_kernel, 1, 1, 0, context.stream)(inputs, state, outputs, scratch.counts);
 }
 

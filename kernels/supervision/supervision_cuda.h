@@ -26,9 +26,37 @@ __device__ inline bool is_annotated(const SupervisionInputs& inputs, int64_t i) 
   return inputs.labels[i] >= 0 && (!inputs.hide || word < coin_threshold(inputs.ratio[0]));
 }
 
-// q_c of a sample; mass: the sum of p lift over its classes.
-__device__ inline float class_q_of(double p, double lift, double mass, bool annotated, bool is_label) {
-  if (annotated) return is_label ? 1 : 0;
+// The classes of a sample's label: the label itself, or those of its set where kSets.
+template <bool kSets>
+struct ClassesOfLabel {
+  int32_t label;
+
+  __device__ ClassesOfLabel(const LabelSets&, int32_t label) : label(label) {}
+  __device__ bool operator()(int64_t c) const { return c == label; }
+  template <class Sum>
+  __device__ double count(Sum&&) const {
+    return 1;
+  }
+};
+template <>
+struct ClassesOfLabel<true> {
+  LabelSets sets;
+  int32_t label;
+  bool known;
+
+  __device__ ClassesOfLabel(const LabelSets& sets, int32_t label) : sets(sets), label(label), known(sets.has(label)) {}
+  __device__ bool operator()(int64_t c) const { return known && sets.holds(label, c); }
+  // sum(value) adds value(c) over all classes.
+  template <class Sum>
+  __device__ double count(Sum&& sum) const {
+    return sum([this](int64_t c) { return (*this)(c) ? 1.0 : 0.0; });
+  }
+};
+
+// q_c of a sample; mass: the sum of p lift over its classes, of_label: those of its label.
+__device__ inline float class_q_of(double p, double lift, double mass, bool annotated, bool is_of_label,
+                                   double of_label) {
+  if (annotated) return static_cast<float>(annotated_q(is_of_label, of_label));
   return static_cast<float>(mass == 0 ? p : p * lift / mass);
 }
 

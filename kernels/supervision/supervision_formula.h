@@ -45,6 +45,9 @@ DUET_HOST_DEVICE inline double lift_of(const SupervisionInputs& inputs, double p
   return prior / u > inputs.largest_lift ? inputs.largest_lift : prior / u;
 }
 
+// q_c of an annotated sample, `classes` being the number of its label's classes (is_of_label).
+DUET_HOST_DEVICE inline double annotated_q(bool is_of_label, double classes) { return is_of_label ? 1 / classes : 0; }
+
 // METHOD.md 6.10: w, and the weight of a sample as row and as column of L_pair.
 DUET_HOST_DEVICE inline double pair_weight_of(const SupervisionInputs& inputs, double concord) {
   const double square = concord * concord, fourth = square * square, rest = 1 - inputs.generality;

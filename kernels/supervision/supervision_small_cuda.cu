@@ -83,6 +83,7 @@ __device__ __forceinline__ void for_each_sample(const SupervisionInputs& inputs,
 }
 
 // faults: null where the call has already checked labels and ratio.
+template <bool kSets>
 __global__ void __launch_bounds__(kThreads)
     supervision_kernel(SupervisionInputs inputs, SupervisionState state, SupervisionOutputs outputs, duet_fault* faults,
                        Range<int32_t> labels, Range<float> ratio) {
@@ -107,11 +108,12 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t best_a = row.named_class(row.a, log_lift), best_v = row.named_class(row.v, log_lift);
     const bool agree = classes >= kFewestClasses && best_a >= 0 && best_a == best_v;
     const double mass = row.sum([&](int64_t c) { return row.p[c] * lift[c]; });
+    const ClassesOfLabel<kSets> of_label(inputs.label_sets, has ? inputs.labels[i] : -1);
+    const double count = of_label.count([&](auto&& value) { return row.sum(value); });
     if (!has) return;
     const bool annotated = is_annotated(inputs, i);
-    const int32_t label = inputs.labels[i];
     float* const q = outputs.class_q.row(i);
-    row.each([&](int64_t c) { q[c] = class_q_of(row.p[c], lift[c], mass, annotated, c == label); });
+    row.each([&](int64_t c) { q[c] = class_q_of(row.p[c], lift[c], mass, annotated, of_label(c), count); });
     if (row.lane == 0) counts = AddCounts{}(counts, write_sample(inputs, outputs, i, annotated, agree));
   });
   counts = block_reduce(counts, AddCounts{});
@@ -128,8 +130,14 @@ void supervision_small(const duet_context& context, const SupervisionInputs& inp
                        const SupervisionOutputs& outputs) {
   const int64_t samples = inputs.labels.size, classes = inputs.logits_a.columns;
   const int threads = static_cast<int>(std::clamp<int64_t>(ceil_div(samples * kLanes, 32) * 32, 128, kThreads));
-  DUET_LAUNCH(supervision_kernel, 1, threads, shared_bytes(samples, classes), context.stream)
-  (inputs, state, outputs, context.faults, label_range(inputs), ratio_range());
+  const auto launch = [&](auto sets) {
+    DUET_LAUNCH(supervision_kernel<decltype(sets)::value>, 1, threads, shared_bytes(samples, classes), context.stream)
+    (inputs, state, outputs, context.faults, label_range(inputs), ratio_range());
+  };
+  if (inputs.label_sets)
+    launch(std::true_type());
+  else
+    launch(std::false_type());
 }
 
 }  // namespace duet::cuda

@@ -31,11 +31,15 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
     out.class_y = arguments.matrix<const float>(inputs.class_y, "inputs.class_y", m, out.class_x.columns);
     out.trust_x = arguments.vector<const float>(inputs.trust_x, "inputs.trust_x", n, Need::optional);
     out.trust_y = arguments.vector<const float>(inputs.trust_y, "inputs.trust_y", m, Need::optional);
+    check_annotated(arguments, inputs.annotated_x, "inputs.annotated_x", inputs.annotated_y, "inputs.annotated_y", n, m,
+                    out.annotated);
   } else {
     require_absent(inputs.class_x, "inputs.class_x", "without mining all");
     require_absent(inputs.class_y, "inputs.class_y", "without mining all");
     require_absent(inputs.trust_x, "inputs.trust_x", "without inputs.class_x and class_y");
     require_absent(inputs.trust_y, "inputs.trust_y", "without inputs.class_x and class_y");
+    require_absent(inputs.annotated_x, "inputs.annotated_x", "without inputs.class_x and class_y");
+    require_absent(inputs.annotated_y, "inputs.annotated_y", "without inputs.class_x and class_y");
     out.labels_x = arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", n);
     out.labels_y = arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", m);
   }

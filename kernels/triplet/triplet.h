@@ -4,14 +4,13 @@
    those active.
    T = sum row_loss / sum row_active is a call of its own (duet_triplet_loss), so that several parts can add up first;
    active = 0 gives T = 0.
-   mining all: every triplet, weights of METHOD.md 2 from classes, trust and paired; or, where class_x and class_y are
-   null, hard labels (full trust, and paired is then not read).
-   mining hard, semihard, distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each
-   drawn negative.
-   Groups (METHOD.md 2): by hard labels pairs are what they are to duet_mining_hard(); by classes a pair of one group
-   has pos = 1 and neg = 0 whatever its trust, as the own pair of a paired batch has. With exclude_own the own pair has
-   pos = neg = 0, paired or not, and is in no triplet. What the mining does not read is null, else the call is refused:
-   classes and trust beside labels, labels beside classes, draw without distance_weighted. Forward leaves, where sum_x
+   mining all: every triplet, weights of METHOD.md 2 from classes, trust, annotated rows and paired; or, where class_x
+   and class_y are null, hard labels (full trust, and paired is then not read). mining hard, semihard,
+   distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each drawn negative. Groups
+   (METHOD.md 2): by hard labels pairs are what they are to duet_mining_hard(); by classes a pair of one group has pos =
+   1 and neg = 0 whatever its trust, as the own pair of a paired batch has. With exclude_own the own pair has pos = neg
+   = 0, paired or not, and is in no triplet. What the mining does not read is null, else the call is refused: classes,
+   annotated and trust beside labels, labels beside classes, draw without distance_weighted. Forward leaves, where sum_x
    or sum_y is given, what backward needs, in one pass over the triplets where forward and backward take two: then
    duet_triplet_add_gradient() is the backward pass. NaN in a weight, or in a distance of a column that weighs (labels:
    is positive or negative), gives NaN in its anchor's terms and gradients. Time O(n m log m) for all; workspace O(n +
@@ -37,26 +36,28 @@ typedef enum duet_triplet_mining {
 } duet_triplet_mining;
 
 typedef struct duet_triplet_inputs {
-  size_t struct_size;           /* set by DUET_TRIPLET_INPUTS_INIT */
-  duet_const_matrix x;          /* n x d, features (view.h): the anchors */
-  duet_const_matrix y;          /* m x d, features */
-  duet_const_matrix class_x;    /* n x C, float32: class distributions; null: labels decide */
-  duet_const_matrix class_y;    /* m x C, float32 */
-  duet_const_vector trust_x;    /* n, float32, 0 to 1; null: 1 */
-  duet_const_vector trust_y;    /* m, float32, 0 to 1; null: 1 */
-  duet_const_vector labels_x;   /* n, int32; -1: takes no part */
-  duet_const_vector labels_y;   /* m, int32 */
-  duet_const_vector group_x;    /* n, int32; below 0: of no group; null: no groups */
-  duet_const_vector group_y;    /* m, int32; null where group_x is */
-  int64_t first_row;            /* global index of row 0 of x, 0 or more */
-  int64_t first_column;         /* global index of row 0 of y, 0 or more */
-  const duet_mining_draw* draw; /* distance_weighted alone; null elsewhere */
-  duet_metric metric;           /* DUET_METRIC_INNER is refused: it is no distance */
-  duet_triplet_mining mining;   /* which triplets */
-  float margin;                 /* at least 0, in the metric's unit */
-  int32_t paired;               /* not 0: rows of equal global index are a pair, a positive whatever its trust */
-  int32_t exclude_own;          /* not 0: rows of equal global index are in no triplet */
-  int32_t reserved;             /* 0 */
+  size_t struct_size;            /* set by DUET_TRIPLET_INPUTS_INIT */
+  duet_const_matrix x;           /* n x d, features (view.h): the anchors */
+  duet_const_matrix y;           /* m x d, features */
+  duet_const_matrix class_x;     /* n x C, float32: class distributions; null: labels decide */
+  duet_const_matrix class_y;     /* m x C, float32 */
+  duet_const_vector trust_x;     /* n, float32, 0 to 1; null: 1 */
+  duet_const_vector trust_y;     /* m, float32, 0 to 1; null: 1 */
+  duet_const_vector labels_x;    /* n, int32; -1: takes no part */
+  duet_const_vector labels_y;    /* m, int32 */
+  duet_const_vector group_x;     /* n, int32; below 0: of no group; null: no groups */
+  duet_const_vector group_y;     /* m, int32; null where group_x is */
+  int64_t first_row;             /* global index of row 0 of x, 0 or more */
+  int64_t first_column;          /* global index of row 0 of y, 0 or more */
+  const duet_mining_draw* draw;  /* distance_weighted alone; null elsewhere */
+  duet_metric metric;            /* DUET_METRIC_INNER is refused: it is no distance */
+  duet_triplet_mining mining;    /* which triplets */
+  float margin;                  /* at least 0, in the metric's unit */
+  int32_t paired;                /* not 0: rows of equal global index are a pair, a positive whatever its trust */
+  int32_t exclude_own;           /* not 0: rows of equal global index are in no triplet */
+  int32_t reserved;              /* 0 */
+  duet_const_vector annotated_x; /* n, float32: not 0 where a row's classes are known; null: of no row */
+  duet_const_vector annotated_y; /* m, float32; null where annotated_x is */
 } duet_triplet_inputs;
 #define DUET_TRIPLET_INPUTS_INIT DUET_INIT(duet_triplet_inputs, )
 typedef struct duet_triplet_outputs {

@@ -1,6 +1,7 @@
 // What each backend implements of triplet, on checked arguments.
 #pragma once
 
+#include "kernels/core/annotated.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
 #include "kernels/mining/mining_backends.h"
@@ -21,7 +22,8 @@ struct TripletInputs {
   float margin;
   bool paired, exclude_own;
   int64_t first_row, first_column;
-  MiningDraw draw;  // distance_weighted
+  MiningDraw draw;          // distance_weighted
+  AnnotatedRows annotated;  // where classes decide
 
   RelationNumbers numbers() const {
     return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column, exclude_own};

@@ -59,6 +59,14 @@ void prepare(const duet_context& context, const TripletInputs& in, Scratch& scra
   if (in.soft) scratch.classes = pack_rows(context, in.class_y, scratch.class_storage);
 }
 
+// to = W of the rows from row on and the columns from column on.
+void fill_agreement(const TripletInputs& in, const Scratch& scratch, int64_t row, int64_t column, Matrix<float> to) {
+  tile_product(in.class_x.part(row, 0, to.rows, in.class_x.columns), scratch.classes, column, to);
+  for (int64_t i = 0; in.annotated && i < to.rows; ++i)
+    for (int64_t j = 0; j < to.columns; ++j)
+      if (in.annotated.both(row + i, column + j)) to.row(i)[j] = weight_of_annotated(to.row(i)[j]);
+}
+
 // One row of triplets: its inputs, where its distances lie, and where dL/dD goes (null in forward).
 struct Row {
   int64_t i;
@@ -144,8 +152,7 @@ void for_each_group(const duet_context& context, const TripletInputs& in, Scratc
           if (scratch.draws)
             scratch.euclidean.fill(first + row, column, scratch.draw_distances.part(row, column, row_count, columns));
           if (in.soft)
-            tile_product(in.class_x.part(first + row, 0, row_count, in.class_x.columns), scratch.classes, column,
-                         scratch.g.part(row, column, row_count, columns));
+            fill_agreement(in, scratch, first + row, column, scratch.g.part(row, column, row_count, columns));
         });
     parallel_chunks(context, rows, kGroupRows, [&](int64_t start, int64_t count, int thread) {
       RowSums sums[kGroupRows];

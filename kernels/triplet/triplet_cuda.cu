@@ -43,6 +43,13 @@ struct Scratch {
   size_t tile_bytes;
 };
 
+// A block a row of g, which holds the products of classes of the rows from first on: becomes W.
+__global__ void __launch_bounds__(kThreads) settle_agreement(AnnotatedRows annotated, int64_t first, Matrix<float> g) {
+  const int64_t i = blockIdx.x;
+  for (int64_t j = threadIdx.x; j < g.columns; j += kThreads)
+    if (annotated.both(first + i, j)) g.row(i)[j] = weight_of_annotated(g.row(i)[j]);
+}
+
 void run_in_tiles(const duet_context& context, const TripletInputs& in, const TripletOutputs& to,
                   const duet_workspace& workspace) {
   Workspace pieces(workspace);
@@ -60,6 +67,7 @@ void run_in_tiles(const duet_context& context, const TripletInputs& in, const Tr
       distance_forward(Scratch::exact(context),
                        {in.class_x.part(first, 0, count, in.class_x.columns), in.class_y, DUET_METRIC_INNER}, g,
                        scratch.tile_workspace());
+    if (in.annotated) DUET_LAUNCH(settle_agreement, count, kThreads, 0, context.stream)(in.annotated, first, g);
     TripletDraws draws{};
     if (scratch.draws) {
       const auto euclidean = scratch.euclidean.part(0, 0, count, m);

@@ -21,6 +21,7 @@ constexpr int64_t kMostColumns = 512;
 struct Anchors {
   TripletRows rows;  // of the whole batch
   Matrix<const float> x, y, class_x, class_y;
+  AnnotatedRows annotated;
   duet_metric metric;
   float near, near_euclidean;   // closeness()
   Matrix<float> distances;      // where the gradients read them; without data: they do not
@@ -47,7 +48,14 @@ size_t shared_bytes(const TripletInputs& in, int size) {
   return key_bytes(in.mining, size) + static_cast<size_t>(columns + row) * sizeof(float);
 }
 
-template <duet_triplet_mining kMining, bool kSoft, bool kRelated, bool kGradient>
+// g becomes the anchor's W from the products of its classes. All threads of the block.
+__device__ void settle_row(const AnnotatedRows& annotated, int64_t i, int64_t m, float* g) {
+  __syncthreads();
+  for (int64_t j = threadIdx.x; j < m; j += kThreads)
+    if (annotated.both(i, j)) g[j] = weight_of_annotated(g[j]);
+}
+
+template <duet_triplet_mining kMining, bool kSoft, bool kRelated, bool kGradient, bool kAnnotated>
 __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Anchors in) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   const int64_t i = blockIdx.x, m = in.y.rows, d = in.x.columns;
@@ -61,6 +69,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   distances_of_row(anchor, in.y, distances, i == 0 ? in.length_y : nullptr);
   if (in.length_x != nullptr && threadIdx.x == 0) in.length_x[i] = anchor.length;
   if constexpr (kSoft) products_of_row(classes, in.class_y, g);
+  if constexpr (kAnnotated) settle_row(in.annotated, i, m, g);
   TripletRows row = in.rows.part(i, 1);
   row.distances = {distances, 1, m, m};
   row.g = {g, 1, m, m};
@@ -105,16 +114,16 @@ bool fits(const TripletInputs& in) {
          std::max(in.x.columns, in.class_x.columns) <= kMostColumns;
 }
 
-template <duet_triplet_mining kMining, bool kSoft>
+template <duet_triplet_mining kMining, bool kSoft, bool kAnnotated = false>
 void mine(const duet_context& context, const Anchors& anchors, bool gradient, size_t shared) {
   with_related(anchors.rows.numbers, [&](auto related) {
     constexpr bool kRelated = decltype(related)::value;
     if (gradient)
-      DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, true>), anchors.x.rows, kThreads, shared,
+      DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, true, kAnnotated>), anchors.x.rows, kThreads, shared,
                   context.stream)
     (anchors);
-    else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, false>), anchors.x.rows, kThreads, shared,
-                     context.stream)(anchors);
+    else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, false, kAnnotated>), anchors.x.rows, kThreads,
+                     shared, context.stream)(anchors);
   });
 }
 
@@ -139,6 +148,7 @@ void small_triplets(const duet_context& context, const TripletInputs& in, const 
   Anchors anchors{};
   anchors.rows = rows_of(in, to, {}, scratch.g);
   anchors.x = in.x, anchors.y = in.y, anchors.class_x = in.class_x, anchors.class_y = in.class_y;
+  anchors.annotated = in.annotated;
   anchors.metric = in.metric, anchors.near = near(in.metric), anchors.near_euclidean = near(DUET_METRIC_EUCLIDEAN);
   anchors.distances = scratch.distances, anchors.length_x = scratch.length_x, anchors.length_y = scratch.length_y;
   anchors.size = sorts(in.mining) ? sort_size(in.y.rows) : 0;
@@ -159,8 +169,12 @@ void small_triplets(const duet_context& context, const TripletInputs& in, const 
       mine<DUET_TRIPLET_MINING_DISTANCE_WEIGHTED, false>(context, anchors, to.gradient(), shared);
       break;
     default:
-      in.soft ? mine<DUET_TRIPLET_MINING_ALL, true>(context, anchors, to.gradient(), shared)
-              : mine<DUET_TRIPLET_MINING_ALL, false>(context, anchors, to.gradient(), shared);
+      if (!in.soft)
+        mine<DUET_TRIPLET_MINING_ALL, false>(context, anchors, to.gradient(), shared);
+      else if (in.annotated)
+        mine<DUET_TRIPLET_MINING_ALL, true, true>(context, anchors, to.gradient(), shared);
+      else
+        mine<DUET_TRIPLET_MINING_ALL, true>(context, anchors, to.gradient(), shared);
   }
   if (!to.gradient()) return;
   small_distance_gradients(context, {in.x, in.y, in.metric, scratch.distances, scratch.g, scratch.length_x,

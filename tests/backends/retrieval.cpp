@@ -5,6 +5,7 @@
 
 #include "tests/backends/distances.h"
 #include "tests/backends/operations.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::backends {
 namespace {
@@ -15,6 +16,7 @@ struct Ranked {
   Ints &query_labels, &gallery_labels;
   Ints query_groups, gallery_groups;
   Longs cutoffs;
+  LabelTable table;
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
   Ranked(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
       : queries(c.operands(n, d)),
@@ -23,7 +25,10 @@ struct Ranked {
         gallery_labels(c.labels(m, classes)),
         query_groups(n, 1),
         gallery_groups(m, 1),
-        cutoffs(c.draw.integer(0, 4), 1) {
+        cutoffs(c.draw.integer(0, 4), 1),
+        // One row fewer than labels: the last label is alike to itself alone.
+        table(draw_label_table(c.draw, std::max<int64_t>(classes - 1, 1), c.one_of<int64_t>({2, 7, 40}), 0.2,
+                               c.padding())) {
     inputs.queries = c.features(queries), inputs.gallery = c.features(gallery);
     inputs.query_labels = query_labels.vector(), inputs.gallery_labels = gallery_labels.vector();
     inputs.paired = c.coin(), inputs.first_row = c.one_of<int64_t>({0, 0, 5}),
@@ -36,7 +41,13 @@ struct Ranked {
     for (int64_t k = 0; k < cutoffs.rows(); ++k) cutoffs.at(k) = c.draw.integer(-1, 45);
     if (c.coin(0.8)) inputs.cutoffs = cutoffs.vector();
     inputs.exclude_own = c.coin(0.3);
+    const bool sets = c.coin(0.3);
+    if (sets)
+      inputs.label_sets = table.words.matrix();
+    else
+      table.sets = {};
     c.describe("grouped", grouped);
+    c.describe("label_sets", sets);
     c.describe("exclude_own", inputs.exclude_own);
   }
   bool same_index(int64_t i, int64_t j) const { return i + inputs.first_row == j + inputs.first_column; }
@@ -56,7 +67,7 @@ struct Ranked {
   std::vector<bool> relevant(int64_t i) const {
     std::vector<bool> out;
     for (int64_t j = 0; j < gallery_labels.rows(); ++j)
-      out.push_back(query_labels.at(i) >= 0 && gallery_labels.at(j) == query_labels.at(i));
+      out.push_back(table.sets.alike(query_labels.at(i), gallery_labels.at(j)));
     return out;
   }
   std::vector<bool> own(int64_t i) const {
@@ -136,7 +147,8 @@ void retrieval(Case& c) {
           ap.values.push_back(measures.average_precision), at_r.values.push_back(measures.precision_at_r);
           over.values.push_back(measures.precision_over_cutoffs);
           curve.values.insert(curve.values.end(), measures.precision_recall.begin(), measures.precision_recall.end());
-          matching.values.push_back(reference::matching(row, labels, ranked.query_labels.at(i), ranked.own(i)));
+          matching.values.push_back(
+              reference::matching(row, labels, ranked.query_labels.at(i), ranked.own(i), ranked.table.sets));
           const bool pair = !by_pair.hits.empty() && by_pair.hits.back() > 0.5;
           for (int64_t k = 0; k < cutoffs; ++k) {
             recall.values.push_back(measures.relevant > 0 ? reference::found(by_label, ranked.cutoffs.at(k)) : kNaN);

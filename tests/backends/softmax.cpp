@@ -6,21 +6,30 @@
 #include "tests/backends/softmax_terms.h"
 #include "tests/reference/cross_entropy.h"
 #include "tests/reference/distillation.h"
+#include "tests/support/annotated_rows.h"
 
 namespace duet::test::backends {
 namespace {
 
-// Rows' and columns' class distributions and trust.
+// Rows' and columns' class distributions and trust; in some cases rows are annotated.
 struct Classes {
   Floats &a, &v, &trust_a, &trust_v;
-  bool has_trust_a, has_trust_v;
+  bool has_trust_a, has_trust_v, annotated;
+  Floats annotated_a, annotated_v;
   Classes(Case& c, int64_t n, int64_t m, int64_t classes)
       : a(c.keep(c.draw.distributions(n, classes))),
         v(c.keep(c.draw.distributions(m, classes))),
         trust_a(c.keep(c.draw.choice(n, {1, 1, 0.6, 0}))),
         trust_v(c.keep(c.draw.choice(m, {1, 1, 0.6, 0}))),
         has_trust_a(c.coin(0.7)),
-        has_trust_v(c.coin(0.7)) {}
+        has_trust_v(c.coin(0.7)),
+        annotated(c.coin(0.3)),
+        annotated_a(n, 1),
+        annotated_v(m, 1) {
+    c.describe("annotated", annotated);
+    if (annotated) annotated_a = annotate(c.draw, a, 0.6), annotated_v = annotate(c.draw, v, 0.6);
+  }
+  Doubles flags(const Floats& of) const { return annotated ? of.values() : Doubles(); }
   Doubles trust_of_rows() const {
     return has_trust_a ? trust_a.values() : Doubles(static_cast<size_t>(trust_a.rows()), 1);
   }
@@ -28,8 +37,9 @@ struct Classes {
     return has_trust_v ? trust_v.values() : Doubles(static_cast<size_t>(trust_v.rows()), 1);
   }
   template <class Inputs>
-  void give(Inputs& inputs, bool trust = true) const {
+  void give(Inputs& inputs, bool trust = true) {
     inputs.class_a = a.matrix(), inputs.class_v = v.matrix();
+    if (annotated) inputs.annotated_a = annotated_a.vector(), inputs.annotated_v = annotated_v.vector();
     if (!trust) return;
     if (has_trust_a) inputs.trust_a = trust_a.vector();
     if (has_trust_v) inputs.trust_v = trust_v.vector();
@@ -63,7 +73,7 @@ void contrastive(Case& c) {
   Floats &a = c.operands(n, d), &v = c.operands(m, d), &scale = c.constant(draw_scale(c)),
          &bias = c.constant(c.one_of({0.0, -10.0, 3.0}));
   Floats &weight_row = c.weights(n), &weight_column = c.weights(m);
-  const Classes agreement(c, n, m, classes);
+  Classes agreement(c, n, m, classes);
   const bool rows = c.coin(0.8), columns = c.coin(0.8);
   duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
   inputs.kind =
@@ -144,11 +154,13 @@ void contrastive(Case& c) {
         Doubles pos(s.size()), pos_columns(s.size());
         if (soft) {
           const Doubles ones_n(static_cast<size_t>(n), 1), ones_m(static_cast<size_t>(m), 1);
-          const Doubles class_a = value(agreement.a), class_v = value(agreement.v);
+          const Doubles class_a = value(agreement.a), class_v = value(agreement.v),
+                        flags_a = agreement.flags(agreement.annotated_a),
+                        flags_v = agreement.flags(agreement.annotated_v);
           pos = reference::positives(class_a, class_v, sigmoid ? ones_m : agreement.trust_of_columns(), n, m,
-                                     own.paired, inputs.first_row, inputs.first_column);
+                                     own.paired, inputs.first_row, inputs.first_column, flags_a, flags_v);
           pos_columns = reference::positives(class_v, class_a, sigmoid ? ones_n : agreement.trust_of_rows(), m, n,
-                                             own.paired, inputs.first_column, inputs.first_row);
+                                             own.paired, inputs.first_column, inputs.first_row, flags_v, flags_a);
         } else {
           for (int64_t i = 0; i < n; ++i)
             for (int64_t j = 0; j < m; ++j)
@@ -233,7 +245,7 @@ void distillation(Case& c) {
   Floats &scale = c.constant(draw_scale(c)), &teacher_scale = c.constant(c.coin(0.1) ? 0 : draw_scale(c)),
          &weight_row = c.weights(n), &weight_column = c.weights(m);
   Floats &kappa_a = c.keep(c.draw.choice(n, {1, 0.5, 0})), &kappa_v = c.keep(c.draw.choice(m, {1, 0.5, 0}));
-  const Classes agreement(c, n, m, classes);
+  Classes agreement(c, n, m, classes);
   Ints &group_a = c.labels(n, 4), &group_v = c.labels(m, 4);
   const bool rows = c.coin(0.8), columns = c.coin(0.8), soft = c.coin(0.8), grouped = c.coin(0.3),
              agrees = soft || grouped, has_kappa_a = agrees && c.coin(0.8), has_kappa_v = agrees && c.coin(0.8);
@@ -296,11 +308,13 @@ void distillation(Case& c) {
         Doubles pos(s.size()), pos_columns(s.size());
         if (agrees) {
           const Doubles class_a = soft ? value(agreement.a) : Doubles(),
-                        class_v = soft ? value(agreement.v) : Doubles();
+                        class_v = soft ? value(agreement.v) : Doubles(),
+                        flags_a = soft ? agreement.flags(agreement.annotated_a) : Doubles(),
+                        flags_v = soft ? agreement.flags(agreement.annotated_v) : Doubles();
           pos = reference::positives(class_a, class_v, agreement.trust_of_columns(), n, m, own.paired, inputs.first_row,
-                                     inputs.first_column);
+                                     inputs.first_column, flags_a, flags_v);
           pos_columns = reference::positives(class_v, class_a, agreement.trust_of_rows(), m, n, own.paired,
-                                             inputs.first_column, inputs.first_row);
+                                             inputs.first_column, inputs.first_row, flags_v, flags_a);
           for (int64_t i = 0; grouped && i < n; ++i)
             for (int64_t j = 0; j < m; ++j)
               if (group_a.at(i) >= 0 && group_a.at(i) == group_v.at(j))

@@ -9,6 +9,7 @@
 #include "tests/reference/random.h"
 #include "tests/reference/reduction.h"
 #include "tests/reference/supervision.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::backends {
 
@@ -245,6 +246,13 @@ void supervision(Case& c) {
   inputs.seed = static_cast<uint64_t>(c.draw.integer(0, INT64_MAX));
   inputs.hide = c.coin(), inputs.lift = c.coin(), inputs.trust = c.coin();
   inputs.unread = c.one_of({0.0, 0.3, 1.0}), inputs.generality = c.one_of({0.0, 0.7, 1.0});
+  LabelTable table = draw_label_table(c.draw, classes + c.draw.integer(0, 2), classes, 0.3, c.padding());
+  const bool sets = c.coin(0.3);
+  if (sets)
+    inputs.label_sets = table.words.matrix();
+  else
+    table.sets = {};
+  c.describe("label_sets", sets);
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_supervision_workspace(run.context, &inputs, bytes); });
@@ -269,6 +277,7 @@ void supervision(Case& c) {
     batch.momentum = inputs.momentum, batch.largest_lift = inputs.largest_lift,
     batch.unannotated_kappa = inputs.unannotated_kappa, batch.pair_weight_scale = inputs.pair_weight_scale,
     batch.unread = inputs.unread, batch.generality = inputs.generality;
+    batch.label_sets = table.sets;
     // Concord is kept in float32, off by 2^-25 at most; w moves 3 (1 + 8) times as fast where it is steepest.
     constexpr double kPairWeightFloor = 27 * 0x1p-25;
     Doubles u = predicted.values();

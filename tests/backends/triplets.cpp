@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "tests/backends/labelled.h"
+#include "tests/support/annotated_rows.h"
 
 namespace duet::test::backends {
 
@@ -14,6 +15,9 @@ void triplet(Case& c) {
   Floats &trust_x = c.keep(c.draw.choice(n, {1, 1, 0.6, 0})), &trust_y = c.keep(c.draw.choice(m, {1, 1, 0.6, 0}));
   Floats& upstream = c.constant(c.draw.normal());
   const bool soft = c.coin(), has_trust_x = c.coin(0.7), has_trust_y = c.coin(0.7);
+  const bool annotated = soft && c.coin(0.3);
+  Floats annotated_x(n, 1), annotated_y(m, 1);
+  if (annotated) annotated_x = annotate(c.draw, class_x, 0.6), annotated_y = annotate(c.draw, class_y, 0.6);
   Longs step(1, 1);
   step.fill(static_cast<double>(c.draw.integer(0, 1000)));
   duet_triplet_inputs inputs = DUET_TRIPLET_INPUTS_INIT;
@@ -31,6 +35,7 @@ void triplet(Case& c) {
     inputs.class_x = class_x.matrix(), inputs.class_y = class_y.matrix(), inputs.paired = c.coin();
     if (has_trust_x) inputs.trust_x = trust_x.vector();
     if (has_trust_y) inputs.trust_y = trust_y.vector();
+    if (annotated) inputs.annotated_x = annotated_x.vector(), inputs.annotated_y = annotated_y.vector();
   } else {
     inputs.labels_x = rows.labels_x.vector(), inputs.labels_y = rows.labels_y.vector();
   }
@@ -38,13 +43,15 @@ void triplet(Case& c) {
   // The weights of these classes and this trust, or by hard labels.
   const auto weights_of = [&](const Doubles& of_x, const Doubles& of_y, const Doubles& trust) {
     if (!soft) return rows.pairs();
-    reference::Weights out =
-        reference::agreement(of_x, of_y, trust, n, m, classes, inputs.paired, inputs.first_row, inputs.first_column);
+    reference::Weights out = reference::agreement(of_x, of_y, trust, n, m, classes, inputs.paired, inputs.first_row,
+                                                  inputs.first_column, annotated ? annotated_x.values() : Doubles(),
+                                                  annotated ? annotated_y.values() : Doubles());
     rows.relate(out);
     return out;
   };
   c.describe("mining", static_cast<int>(inputs.mining));
   c.describe("soft", soft);
+  c.describe("annotated", annotated);
   c.describe("margin", inputs.margin);
   // NaN in a distance of a column that weighs gives NaN in its anchor's terms; a comparison would pass over it. What an
   // infinite distance gives (inf - inf where two meet) is left to the comparison of the backends.

@@ -68,7 +68,8 @@ struct Problem {
   // Of losses on a relation of pairs; without rows: null.
   Ints labels_a = Ints(0, 1), labels_v = Ints(0, 1), group_a = Ints(0, 1), group_v = Ints(0, 1);
   bool exclude_own = false;
-  float margin = 0;  // circle; 0: METHOD.md's
+  float margin = 0;                                               // circle; 0: METHOD.md's
+  Floats annotated_a = Floats(0, 1), annotated_v = Floats(0, 1);  // without rows: null
 
   bool is_sigmoid() const { return variant >= Variant::sigmoid && variant <= Variant::sigmoid_soft_groups; }
   bool is_soft() const { return variant == Variant::multi_positive || variant == Variant::multi_positive_groups; }
@@ -103,7 +104,7 @@ struct Problem {
         ones(static_cast<size_t>(m()), 1);
     Doubles pos = reference::positives(soft ? class_a.values() : nobody_a, soft ? class_v.values() : nobody_v,
                                        is_soft() ? trust_v.values() : ones, n(), m(), is_soft() ? paired : !soft,
-                                       first_row, first_column);
+                                       first_row, first_column, annotated_a.values(), annotated_v.values());
     const reference::Relation pairs = relation();  // whose own pairs stand in pos, or they are left out
     const Doubles taken = sum(pairs.positive, pairs.negative);
     Doubles scores = s;
@@ -123,6 +124,7 @@ struct Problem {
     Problem other{variant, v, a, class_v, class_a, trust_v, trust_a, scale, bias, paired, first_column, first_row};
     other.labels_a = labels_v, other.labels_v = labels_a, other.group_a = group_v, other.group_v = group_a;
     other.exclude_own = exclude_own, other.margin = margin;
+    other.annotated_a = annotated_v, other.annotated_v = annotated_a;
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
   // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x, an
@@ -184,6 +186,8 @@ struct Call {
       inputs.labels_a = p.labels_a.vector(), inputs.labels_v = p.labels_v.vector();
     if (p.group_a.rows() + p.group_v.rows() > 0)
       inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
+    if (p.annotated_a.rows() + p.annotated_v.rows() > 0)
+      inputs.annotated_a = p.annotated_a.vector(), inputs.annotated_v = p.annotated_v.vector();
     // InfoNCE is of a relation where one of its fields is given: groups that say nothing.
     if (inputs.kind == DUET_CONTRASTIVE_KIND_INFONCE && p.variant == Variant::related && !inputs.group_a.data &&
         !p.exclude_own)

@@ -21,6 +21,7 @@ struct Problem {
   Ints group_a = Ints(0, 1), group_v = Ints(0, 1);  // of no row: no groups
   bool exclude_own = false;
   bool has_classes = true;
+  Floats annotated_a = Floats(0, 1), annotated_v = Floats(0, 1);  // of no row: no flags
 
   int64_t n() const { return a.rows(); }
   int64_t m() const { return v.rows(); }
@@ -43,10 +44,12 @@ struct Problem {
   }
   // pos of the rows, of side x; y: the other side.
   Doubles positives(const Floats& class_x, const Floats& class_y, const Floats& trust_y, const Ints& group_x,
-                    const Ints& group_y, int64_t rows, int64_t columns, int64_t first_x, int64_t first_y) const {
+                    const Ints& group_y, const Floats& annotated_x, const Floats& annotated_y, int64_t rows,
+                    int64_t columns, int64_t first_x, int64_t first_y) const {
     const Doubles trust = trust_y.rows() > 0 ? trust_y.values() : Doubles(static_cast<size_t>(columns), 1);
     Doubles out = reference::positives(class_x.values(), class_y.values(), trust, rows, columns,
-                                       paired && !exclude_own && (has_classes || has_groups()), first_x, first_y);
+                                       paired && !exclude_own && (has_classes || has_groups()), first_x, first_y,
+                                       annotated_x.values(), annotated_y.values());
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t j = 0; j < columns; ++j) {
         if (group_x.rows() > 0 && group_x.at(i) >= 0 && group_x.at(i) == group_y.at(j)) out[i * columns + j] = 1;
@@ -57,15 +60,18 @@ struct Problem {
   reference::RowTerms rows(const Doubles& weight) const { return rows(student_scores(), weight); }
   reference::RowTerms columns(const Doubles& weight) const { return columns(student_scores(), weight); }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
-    return reference::distillation_rows(
-        s, teacher_scores(), positives(class_a, class_v, trust_v, group_a, group_v, n(), m(), first_row, first_column),
-        kappa_a.values(), weight, n(), m(), exclude_own && m() == 1 ? first_column - first_row : -1);
+    return reference::distillation_rows(s, teacher_scores(),
+                                        positives(class_a, class_v, trust_v, group_a, group_v, annotated_a, annotated_v,
+                                                  n(), m(), first_row, first_column),
+                                        kappa_a.values(), weight, n(), m(),
+                                        exclude_own && m() == 1 ? first_column - first_row : -1);
   }
   reference::RowTerms columns(const Doubles& s, const Doubles& weight) const {
     return reference::distillation_rows(
         reference::transposed(s, n(), m()), reference::transposed(teacher_scores(), n(), m()),
-        positives(class_v, class_a, trust_a, group_v, group_a, m(), n(), first_column, first_row), kappa_v.values(),
-        weight, m(), n(), exclude_own && n() == 1 ? first_row - first_column : -1);
+        positives(class_v, class_a, trust_a, group_v, group_a, annotated_v, annotated_a, m(), n(), first_column,
+                  first_row),
+        kappa_v.values(), weight, m(), n(), exclude_own && n() == 1 ? first_row - first_column : -1);
   }
   double tolerance() const {
     return softmax_tolerance(std::max(d(), teacher_a.columns()), std::max(scale, teacher_scale), 1, precision);
@@ -117,6 +123,8 @@ struct Call {
     if (p.has_classes) inputs.class_a = p.class_a.matrix(), inputs.class_v = p.class_v.matrix();
     if (p.trust_a.rows() > 0) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
     if (p.has_groups()) inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
+    if (p.annotated_a.rows() + p.annotated_v.rows() > 0)
+      inputs.annotated_a = p.annotated_a.vector(), inputs.annotated_v = p.annotated_v.vector();
     inputs.exclude_own = p.exclude_own;
     if (p.has_classes || p.has_groups()) inputs.kappa_a = p.kappa_a.vector(), inputs.kappa_v = p.kappa_v.vector();
     inputs.scale = scale.vector(), inputs.teacher_scale = teacher_scale.vector();

@@ -7,6 +7,7 @@
 
 #include "tests/reference/retrieval.h"
 #include "tests/support/arrays.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test {
 
@@ -18,6 +19,7 @@ struct RetrievalProblem {
   std::vector<int32_t> query_group = {}, gallery_group = {};  // empty: no groups
   std::vector<int64_t> cutoff = {1, 5, 10};
   bool exclude_own = false;
+  LabelTable label_sets = {{}, 1};  // empty: a label is a class
 
   int64_t n() const { return queries.rows(); }
   int64_t m() const { return gallery.rows(); }
@@ -54,6 +56,7 @@ struct RetrievalCall {
     if (!problem.query_group.empty())
       inputs.query_groups = query_groups.vector(), inputs.gallery_groups = gallery_groups.vector();
     inputs.cutoffs = cutoffs.vector();
+    if (problem.label_sets.words.rows() > 0) inputs.label_sets = problem.label_sets.words.matrix();
   }
   RetrievalCall(const RetrievalCall&) = delete;
 };
@@ -152,7 +155,7 @@ class RetrievalExpected {
   }
   std::vector<bool> relevant(int64_t i) const {
     const int32_t label = problem_.query_labels.at(i);
-    return chosen([&](int64_t j) { return label >= 0 && problem_.gallery_labels.at(j) == label; });
+    return chosen([&](int64_t j) { return problem_.label_sets.sets.alike(label, problem_.gallery_labels.at(j)); });
   }
   double relevant_count(int64_t i) const { return measures(i, 0).relevant; }
   // With the scores of relevant items raised by shift for the measures by label, and those of own pairs for the others:
@@ -161,8 +164,9 @@ class RetrievalExpected {
     const auto by_label = measures(i, shift);
     const std::vector<bool> own = chosen([&](int64_t j) { return problem_.is_own(i, j); });
     const Doubles for_own = shifted(i, own, shift);
-    Doubles out = {by_label.average_precision, by_label.precision_at_r, by_label.precision_over_cutoffs,
-                   duet::reference::matching(for_own, labels_, problem_.query_labels.at(i), own)};
+    Doubles out = {
+        by_label.average_precision, by_label.precision_at_r, by_label.precision_over_cutoffs,
+        duet::reference::matching(for_own, labels_, problem_.query_labels.at(i), own, problem_.label_sets.sets)};
     out.insert(out.end(), by_label.precision_recall.begin(), by_label.precision_recall.end());
     add_found(out, duet::reference::expected_ranks(shifted(i, relevant(i), shift), relevant(i)));
     add_found(out, duet::reference::expected_ranks(for_own, own));

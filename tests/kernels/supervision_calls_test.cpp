@@ -42,6 +42,31 @@ TEST_CASE("supervision notes the first label or ratio out of range where its con
   }
 }
 
+TEST_CASE("supervision notes a label that is no row of its table of label sets") {
+  for (const int64_t small_rows : {-1, 0}) {
+    CAPTURE(small_rows);
+    NotingContext context(small_rows);
+    Batch batch = draw_batch(74, 40, 3, 0);
+    batch.options.hide = 0;
+    batch.label_sets = {{{0}, {1, 2}, {0, 2}, {2}, {0, 1, 2}}, 3};
+    State state(3);
+    Result result(40, 3);
+    batch.labels.at(7) = 4;
+    SUCCEED_CALL(run_on(context, batch, state, result));
+    CHECK(context.taken() == "");
+    CHECK(result.class_q.at(7, 1) == 1.0f / 3);
+    batch.labels.at(11) = 5;
+    if (on_cpu()) {
+      FAIL_CALL(run_on(context, batch, state, result), DUET_STATUS_INVALID_ARGUMENT,
+                "inputs.labels[11]: expected -1 to 4, got 5");
+      continue;
+    }
+    SUCCEED_CALL(run_on(context, batch, state, result));
+    CHECK(context.taken() == "fault_check: inputs.labels[11]: expected -1 to 4, got 5");
+    for (int64_t c = 0; c < 3; ++c) CHECK(result.class_q.at(11, c) == 0);
+  }
+}
+
 TEST_CASE("supervision in one launch and in tiles decides the same") {
   // About the most samples and classes that one launch takes, and what it does not take.
   for (const auto& shape :
@@ -104,6 +129,11 @@ TEST_CASE("supervision refuses misuse") {
   wrong.logits_v.columns = 2;
   FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.logits_v: expected 6 x 3, got 6 x 2");
+  wrong = inputs;
+  int32_t words[6] = {};
+  wrong.label_sets = {words, 3, 2, 2, DUET_DTYPE_I32, 0};
+  FAIL_CALL(duet_supervision_forward(context, &wrong, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
+            "inputs.label_sets: expected any x 1, got 3 x 2");
   batch.labels.at(4) = 3;
   FAIL_CALL(duet_supervision_forward(context, &inputs, &view, &outputs, scratch.view()), DUET_STATUS_INVALID_ARGUMENT,
             "inputs.labels[4]: expected -1 to 2, got 3");

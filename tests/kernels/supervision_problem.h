@@ -5,6 +5,7 @@
 #include "tests/reference/supervision.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::supervision {
 
@@ -14,12 +15,14 @@ struct Batch {
   Floats logits_a, logits_v, prior, ratio;
   Longs epoch;
   duet_supervision_inputs options = DUET_SUPERVISION_INPUTS_INIT;
+  LabelTable label_sets = {{}, 1};  // empty: a label is a class
 
   duet_supervision_inputs inputs() {
     duet_supervision_inputs in = options;
     in.labels = labels.vector(), in.sample_ids = sample_ids.vector();
     in.logits_a = logits_a.matrix(), in.logits_v = logits_v.matrix();
     in.prior = prior.vector(), in.ratio = ratio.vector(), in.epoch = epoch.vector();
+    if (label_sets.words.rows() > 0) in.label_sets = label_sets.words.matrix();
     return in;
   }
   reference::SupervisionBatch expected() const {
@@ -32,6 +35,7 @@ struct Batch {
     out.momentum = options.momentum, out.largest_lift = options.largest_lift;
     out.unannotated_kappa = options.unannotated_kappa, out.pair_weight_scale = options.pair_weight_scale;
     out.unread = options.unread, out.generality = options.generality;
+    out.label_sets = label_sets.sets;
     return out;
   }
 };

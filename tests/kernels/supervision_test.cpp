@@ -39,6 +39,33 @@ TEST_CASE("supervision follows its options") {
   CHECK(state.concord.at(0) > 0.85);
 }
 
+TEST_CASE("supervision by label sets gives an annotated sample equal shares of its classes") {
+  struct Shape {
+    int64_t samples, classes, labels;
+  };
+  for (const Shape& shape :
+       {Shape{1, 1, 1}, Shape{0, 3, 2}, Shape{31, 33, 7}, Shape{128, 24, 40}, Shape{300, 64, 90}, Shape{3, 2100, 4}}) {
+    if (!affordable(6 * shape.samples * (2000 + 16 * shape.classes))) continue;
+    CAPTURE(shape.samples);
+    CAPTURE(shape.classes);
+    Draw draw(83);
+    Batch batch = draw_batch(84, shape.samples, shape.classes, 0.3, 1);
+    batch.labels = draw.labels(shape.samples, shape.labels, 0.3);
+    batch.label_sets = draw_label_table(draw, shape.labels, shape.classes, 0.1, 1);
+    State state(shape.classes);
+    step(batch, state);
+    step(batch, state);
+  }
+}
+
+TEST_CASE("supervision by sets of one class each is supervision by that class, bit for bit") {
+  Batch batch = draw_batch(85, 40, 5, 0.3);
+  State state(5), by_set(5);
+  const Result expected = step(batch, state);
+  batch.label_sets = {{{0}, {1}, {2}, {3}, {4}}, 5};
+  CHECK(step(batch, by_set).same_bits(expected));
+}
+
 TEST_CASE("supervision hides labels by sample and epoch, whatever the batch") {
   State state(3);
   Batch batch = draw_batch(41, 400, 3, 0);

@@ -25,6 +25,7 @@ struct Batch {
   int64_t first_row = 0, first_column = 0, total_columns = 0;
   Ints group_x = Ints(0, 1), group_y = Ints(0, 1);  // without rows: no groups
   bool exclude_own = false;
+  Floats annotated_x = Floats(0, 1), annotated_y = Floats(0, 1);  // without rows: no flags
   Longs step = Longs(1, 1).fill(kStep);
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;  // what inputs() refers to
 
@@ -44,6 +45,8 @@ struct Batch {
     out.first_row = first_row, out.first_column = first_column;
     if (group_x.rows() + group_y.rows() > 0) out.group_x = group_x.vector(), out.group_y = group_y.vector();
     out.exclude_own = exclude_own;
+    if (annotated_x.rows() + annotated_y.rows() > 0)
+      out.annotated_x = annotated_x.vector(), out.annotated_y = annotated_y.vector();
     if (mining != DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) return out;
     draw.seed = kSeed, draw.slots = kSlots, draw.step = step.vector(), draw.total_columns = total_columns;
     out.draw = &draw;
@@ -150,7 +153,8 @@ inline reference::Weights weights_of(const Batch& batch) {
   const int64_t n = batch.n(), m = batch.m();
   reference::Weights out =
       batch.soft ? reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), n, m,
-                                        batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column)
+                                        batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column,
+                                        batch.annotated_x.values(), batch.annotated_y.values())
                  : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y));
   reference::relate(out, list(batch.group_x), list(batch.group_y), batch.exclude_own, n, m, batch.first_row,
                     batch.first_column);

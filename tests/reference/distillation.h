@@ -8,9 +8,11 @@ namespace duet::reference {
 
 // pos_ij of section 2 (n x m); the number of classes follows from class_a.
 inline Doubles positives(const Doubles& class_a, const Doubles& class_v, const Doubles& trust_v, int64_t n, int64_t m,
-                         bool paired, int64_t first_row = 0, int64_t first_column = 0) {
+                         bool paired, int64_t first_row = 0, int64_t first_column = 0, const Doubles& annotated_a = {},
+                         const Doubles& annotated_v = {}) {
   const int64_t classes = n == 0 ? 0 : static_cast<int64_t>(class_a.size()) / n;
-  return agreement(class_a, class_v, trust_v, n, m, classes, paired, first_row, first_column).positive;
+  return agreement(class_a, class_v, trust_v, n, m, classes, paired, first_row, first_column, annotated_a, annotated_v)
+      .positive;
 }
 
 struct RowTerms {

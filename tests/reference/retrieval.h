@@ -9,6 +9,8 @@
 #include <numeric>
 #include <vector>
 
+#include "tests/reference/label_sets.h"
+
 namespace duet::reference {
 
 // n x m cosine similarities of rows, each divided by max(norm, 1e-12); NaN where a row has a NaN or an infinity.
@@ -140,14 +142,16 @@ inline QueryMeasures query_measures(const Ranks& ranks) {
   return out;
 }
 
-// The share of items of other classes that score below the own pair, its best row; equal ones half.
+// The share of items of other classes, labelled and not alike, that score below the own pair, its best row; equal ones
+// half.
 inline double matching(const std::vector<double>& scores, const std::vector<int32_t>& labels, int32_t label,
-                       const std::vector<bool>& own) {
+                       const std::vector<bool>& own, const LabelSets& sets = {}) {
   double below = 0, others = 0, best = std::nan("");
   for (size_t j = 0; j < scores.size(); ++j)
     if (own[j] && !std::isnan(scores[j]) && !(scores[j] <= best)) best = scores[j];
   for (size_t j = 0; j < scores.size(); ++j) {
-    if (std::isnan(best) || std::isnan(scores[j]) || label < 0 || labels[j] < 0 || labels[j] == label) continue;
+    if (std::isnan(best) || std::isnan(scores[j]) || label < 0 || labels[j] < 0 || sets.alike(label, labels[j]))
+      continue;
     others += 1;
     below += scores[j] < best ? 1 : scores[j] == best ? 0.5 : 0;
   }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/reference/label_sets.h"
 #include "tests/reference/random.h"
 
 namespace duet::reference {
@@ -22,6 +23,7 @@ struct SupervisionBatch {
   bool hide = true, lift = true, trust = true;
   double momentum = 0.95, largest_lift = 100, unannotated_kappa = 0.5, pair_weight_scale = 1, unread = 1,
          generality = 0;
+  LabelSets label_sets;  // empty: a label is a class
 };
 
 struct SupervisionResult {
@@ -83,8 +85,12 @@ inline SupervisionResult supervision(const SupervisionBatch& batch, std::vector<
     const bool agree = classes > 1 && best(batch.logits_a) == best(batch.logits_v);
     if (batch.labels[i] < 0) unlabelled += 1, agreeing += agree;
     const auto q = lifted(p[i], lift);
-    for (size_t c = 0; c < classes; ++c)
-      out.class_q.push_back(annotated ? static_cast<int32_t>(c) == batch.labels[i] : q[c]);
+    const auto of_label = [&](size_t c) {
+      if (!batch.label_sets.has(batch.labels[i])) return static_cast<int32_t>(c) == batch.labels[i] ? 1.0 : 0.0;
+      const auto& set = batch.label_sets.of(batch.labels[i]);
+      return set.count(static_cast<int64_t>(c)) > 0 ? 1 / static_cast<double>(set.size()) : 0;
+    };
+    for (size_t c = 0; c < classes; ++c) out.class_q.push_back(annotated ? of_label(c) : q[c]);
     out.annotated.push_back(annotated);
     out.trust.push_back(annotated || agree || !batch.trust);
     out.hidden_trust.push_back(annotated ? 0 : out.trust.back());
