@@ -71,6 +71,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   const int64_t n = batch.rows.size;
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
   inputs.labels = batch.labels.vector();
+  if (several_) inputs.label_sets = train_.sets.view(label_sets_.data());
   inputs.sample_ids = batch.rows.vector();
   inputs.logits_a = teacher.a.logits.matrix();
   inputs.logits_v = teacher.v.logits.matrix();
@@ -113,7 +114,8 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   return made;
 }
 
-// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
+// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`, where a row may
+// have several by the agreement of such rows alone.
 Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
   duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
@@ -124,7 +126,12 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
     options.mining = DUET_TRIPLET_MINING_ALL;
     options.class_x = options.class_y = supervision.class_q.matrix();
     options.trust_x = options.trust_y = supervision.trust.vector();
+    if (several_) options.annotated_x = options.annotated_y = supervision.annotated.vector();
     options.paired = 1;
+  } else if (several_) {
+    options.mining = DUET_TRIPLET_MINING_ALL;
+    options.class_x = options.class_y = supervision.class_q.matrix();
+    options.trust_x = options.trust_y = options.annotated_x = options.annotated_y = supervision.annotated.vector();
   } else {
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
@@ -146,6 +153,7 @@ Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, co
   options.teacher_v = teacher.v.embeddings.matrix();
   options.class_a = options.class_v = supervision.class_q.matrix();
   options.trust_a = options.trust_v = supervision.trust.vector();
+  if (several_) options.annotated_a = options.annotated_v = supervision.annotated.vector();
   options.kappa_a = options.kappa_v = supervision.kappa.vector();
   options.teacher_scale = constant(kTeacherScale).vector();
   options.paired = 1;
@@ -169,6 +177,7 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
       if (psd_) {
         options.class_a = options.class_v = supervision.class_q.matrix();
         options.trust_a = options.trust_v = supervision.trust.vector();
+        if (several_) options.annotated_a = options.annotated_v = supervision.annotated.vector();
         options.paired = 1;
       } else if (labelled_) {
         options.labels_a = options.labels_v = batch.labels.vector();

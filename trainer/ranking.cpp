@@ -67,10 +67,12 @@ DirectionScores rank(duet_context* context, const RankedRows& queries, const Ran
   const auto cutoffs = std::ssize(kRecallCutoffs);
   const bool grouped = !queries.groups.empty() && !gallery.groups.empty();
   const DeviceRows query(context, queries), item(context, gallery);
+  const DeviceArray<int32_t> sets(context, std::span(queries.sets.words));
   const DeviceArray<int64_t> ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
   inputs.gallery = duet_f32_const_matrix(item.values.data(), items, width);
   inputs.gallery_labels = duet_i32_const_vector(item.labels.data(), items);
+  if (queries.sets.given()) inputs.label_sets = queries.sets.view(sets.data());
   inputs.paired = pairing.paired;
   inputs.exclude_own = pairing.exclude_own;
   if (grouped) inputs.gallery_groups = duet_i32_const_vector(item.groups.data(), items);

@@ -286,7 +286,7 @@ TEST_CASE("relevant is what shares a class, and a query counts in each of its cl
   }
 }
 
-TEST_CASE("psd on rows with several labels, half of them hidden, beats chance and the labels alone; every command") {
+TEST_CASE("psd on rows with several labels, half of them hidden, beats chance; every command takes them") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "psd";
   write_several_labels_set(data);
@@ -302,7 +302,6 @@ TEST_CASE("psd on rows with several labels, half of them hidden, beats chance an
         std::string::npos);
   const json measured = evaluation_of(run, data);
   const double map = measured["map"]["mean"].get<double>();
-  MESSAGE("MAP ", map, ", by chance ", chance);
   CHECK(chance < 0.6);
   CHECK(map > chance + 0.2);
   REQUIRE(measured["classes"].size() == 6);
@@ -431,8 +430,10 @@ TEST_CASE("check and import of rows with several labels") {
   REQUIRE(imported.code == 0);
   CHECK(imported.out.find("train/labels.npy: 240 rows of labels, of 6 classes\n") != std::string::npos);
   CHECK(read_text(copy + "/train/labels.npy").ends_with(read_text(data + "/train/labels.npy").substr(128)));
-  const Outcome again = run_program({"check", copy});
-  CHECK(again.out.substr(again.out.find('\n')) == checked.out.substr(checked.out.find('\n')));
+  std::string again = run_program({"check", copy}).out;
+  for (size_t at = again.find(copy); at != std::string::npos; at = again.find(copy))
+    again.replace(at, copy.size(), data);
+  CHECK(again == checked.out);
   write_small_set(folder / "one");
   fs::copy_file(folder / "one/test/labels.npy", data + "/test/labels.npy", fs::copy_options::overwrite_existing);
   refused({"check", data}, "test/labels.npy: one label a row; expected several labels a row, of 6 classes, as in ");
