@@ -140,7 +140,8 @@ TEST_CASE("labels of shape (n, C) are read in every type and order") {
       {"<i4", flags(values_of_rows<int32_t>())},  {"<i8", flags(values_of_rows<int64_t>())},
       {"<u4", flags(values_of_rows<uint32_t>())}, {"<u8", flags(values_of_rows<uint64_t>())},
       {"<f4", flags(values_of_rows<float>())},    {"<f8", flags(values_of_rows<double>())}};
-  for (const auto& [type, values] : types) {
+  for (const auto& each : types) {
+    const std::string &type = each.first, &values = each.second;
     INFO(type);
     const LabelColumn column = read(npy(type, kShape, values));
     CHECK(column.sets.classes == 3);
