@@ -42,6 +42,10 @@ void check_relation(const duet_contrastive_inputs& in, Arguments& arguments, boo
     require_absent(in.labels_a, "inputs.labels_a", why);
     require_absent(in.labels_v, "inputs.labels_v", why);
   }
+  if (out.has_labels() || (n == 0 && m == 0))  // of no rows there is nothing to know
+    out.label_sets = check_label_sets(arguments, in.label_sets, "inputs.label_sets");
+  else
+    require_absent(in.label_sets, "inputs.label_sets", "without inputs.labels_a and labels_v");
   check_numbers(arguments, in.group_a, "inputs.group_a", in.group_v, "inputs.group_v", n, m, out.group_a, out.group_v);
   out.exclude_own = in.exclude_own != 0;
   out.related = has_relation(out.kind) || out.has_labels() || out.has_groups() || out.exclude_own;

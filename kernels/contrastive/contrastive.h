@@ -4,22 +4,25 @@
      exclude_own it is the cross-entropy of a relation, see below.
    multi_positive: the same against What_ij = pos_ij / sum_j pos_ij of METHOD.md 2, from classes, trust, annotated rows
      and paired; rows of one group have pos = 1 whatever their trust, and with exclude_own the own pair takes no part.
-   With labels in the place of classes it is the cross-entropy of a relation. sigmoid: row_loss[i] = sum_j [W_ij
-   softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias; W the identity (class_* null) or that of
-   METHOD.md 2, q_i.q_j but 0 or 1 of two annotated rows, and 1 where row and column are of one group. With exclude_own
-   the own pair takes no part. Divide by n. It has no column terms: column_loss, column_weight and the statistics are
-   not touched and may be null. decoupled, circle, ntxent: losses on a relation of pairs, rows and columns
-   (METHOD.md 5.6 to 5.8). Relation: a pair is positive where it is the own pair (equal global indices), where its row
-   and column are of one group, or where both are labelled alike. A pair that is not positive is negative, but with
-   labels only where its row and column are both labelled. With exclude_own the own pair is neither. What is neither
-   takes no part. Cross-entropy of a relation: of a row's softmax over its positives and negatives against equal shares
-   of its positives. A row without positives has loss and gradient 0, and so has one without negatives but in the
-   cross-entropy. What a kind does not read is null (0), else the call is refused: classes with infonce, decoupled,
-   circle and ntxent, annotated without classes, trust without classes or multi_positive, bias and grad_bias without
-   sigmoid, labels with infonce, sigmoid or classes, margin without circle. A row's statistics: lse, N (infonce: N is 1
-   where the row has a target, else 0), and the log-odds of the own pair where the batch is paired, s_ii minus the
-   log-sum-exp of the other scores (-inf where it is not among the columns or left out, inf where nothing else is); a
-   column's likewise; backward reads them. On a relation: what backward needs of the row, 0 where it needs less.
+     With labels in the place of classes it is the cross-entropy of a relation.
+   sigmoid: row_loss[i] = sum_j [W_ij softplus(-x_ij) + (1 - W_ij) softplus(x_ij)], x = scale a.v + bias; W the identity
+     (class_* null) or METHOD.md 2's, q_i.q_j but 0 or 1 of two annotated rows, and 1 where row and column are of one
+     group. With exclude_own the own pair takes no part. Divide by n. It has no column terms: column_loss, column_weight
+     and the statistics are not touched and may be null.
+   decoupled, circle, ntxent: losses on a relation of pairs, rows and columns (METHOD.md 5.6 to 5.8).
+   Relation: a pair is positive where it is the own pair (equal global indices), where its row and column are of one
+   group, or where both are labelled alike: equally, or by two rows of label_sets with a class in common. A pair that is
+   not positive is negative, but with labels only where its row and column are both labelled. With exclude_own the own
+   pair is neither. What is neither takes no part. Cross-entropy of a relation: of a row's softmax over its positives
+   and negatives against equal shares of its positives. A row without positives has loss and gradient 0, and so has one
+   without negatives but in the cross-entropy.
+   What a kind does not read is null (0), else the call is refused: classes with infonce, decoupled, circle and ntxent,
+   annotated without classes, trust without classes or multi_positive, bias and grad_bias without sigmoid, labels with
+   infonce, sigmoid or classes, label_sets without labels, margin without circle.
+   A row's statistics: lse, N (infonce: N is 1 where the row has a target, else 0), and the log-odds of the own pair
+     where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns
+     or left out, inf where nothing else is); a column's likewise; backward reads them. On a relation: what backward
+     needs of the row, 0 where it needs less.
    Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not computed. grad_factor_a, grad_factor_v multiply
    what it adds into grad_a and into grad_v, and nothing else: no loss, statistic, grad_scale, grad_bias. 0 stops a
    side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of factor_a L(A, stop
@@ -71,6 +74,8 @@ typedef struct duet_contrastive_inputs {
   float margin;                  /* circle's, at least 0 and finite, in the score's unit before scale; 0: 0.25 */
   duet_const_vector annotated_a; /* n, float32: not 0 where a row's classes are known; null: of no row */
   duet_const_vector annotated_v; /* m, float32; null where annotated_a is */
+  duet_const_matrix label_sets;  /* S x w, int32: the classes of each label, bit c % 32 of word c / 32 that of class c;
+                                    null: a label is a class */
 } duet_contrastive_inputs;
 #define DUET_CONTRASTIVE_INPUTS_INIT DUET_INIT(duet_contrastive_inputs, )
 typedef struct duet_contrastive_outputs {

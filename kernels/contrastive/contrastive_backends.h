@@ -8,6 +8,7 @@
 #include "kernels/core/annotated.h"
 #include "kernels/core/check.h"
 #include "kernels/core/dispatch.h"
+#include "kernels/core/label_sets.h"
 
 namespace duet {
 
@@ -27,6 +28,7 @@ struct ContrastiveInputs {
   bool related;             // labels, groups or exclude_own were given, or the loss is of no other form
   bool weighted;            // a pair has a weight: of its classes, or the sigmoid's
   AnnotatedRows annotated;  // with classes
+  LabelSets label_sets;     // with labels
 
   // By size: of no rows there is nothing to know, whether their data is null or not.
   bool has_labels() const { return labels_a.size > 0 || labels_v.size > 0; }

@@ -28,7 +28,7 @@ struct Scratch {
         losses(workspace, context, sweep, n, 0, 1),
         bias(workspace, sweep),
         pairs(related_pairs(in)),
-        numbers(workspace, related(in) ? n : 0, related(in) ? m : 0) {}
+        numbers(workspace, context, sweep, related(in) ? pairs : RelatedPairs{}) {}
 
   static bool sigmoid(const ContrastiveInputs& in) { return in.kind == DUET_CONTRASTIVE_KIND_SIGMOID; }
   static bool related(const ContrastiveInputs& in) { return in.related && sigmoid(in); }
@@ -59,7 +59,9 @@ struct Scratch {
     return out;
   }
 
-  PairTile related(const Tile& tile, Matrix<const float> dots) const { return numbers.tile(pairs, tile, dots); }
+  PairTile related(const Tile& tile, int thread, Matrix<const float> dots) const {
+    return numbers.tile(pairs, tile, thread, dots);
+  }
 
   // Groups and left-out own pairs are the softmax's here, the sigmoid has them of its relation.
   Agreement agreement() const {
@@ -190,7 +192,7 @@ struct SigmoidForward {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
     float* sums = scratch.losses.of_rows(thread).sum;
     if (in.related)
-      related_sigmoid_sums(scratch.related(tile, dots), in.bias[0], weights, sums);
+      related_sigmoid_sums(scratch.related(tile, thread, dots), in.bias[0], weights, sums);
     else
       sigmoid_sums(dots, in.scale[0], in.bias[0], weights, sums);
     scratch.losses.take(tile, thread);
@@ -217,9 +219,9 @@ struct SigmoidBackward {
   double form(const Tile& tile, int thread, Matrix<float> gradient) {
     const Matrix<float> dots = scratch.fill(tile, thread), weights = scratch.fill_weights(tile, thread);
     const float* row_weight = out.row_weight.data + tile.first_row;
-    const double by_bias =
-        in.related ? related_sigmoid_gradient(scratch.related(tile, dots), in.bias[0], weights, row_weight, gradient)
-                   : sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, row_weight, gradient);
+    const double by_bias = in.related ? related_sigmoid_gradient(scratch.related(tile, thread, dots), in.bias[0],
+                                                                 weights, row_weight, gradient)
+                                      : sigmoid_gradient(dots, in.scale[0], in.bias[0], weights, row_weight, gradient);
     scratch.bias.add(tile, by_bias);
     return scale_gradient(dots, in.scale[0], gradient);
   }

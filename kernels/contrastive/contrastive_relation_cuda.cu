@@ -16,6 +16,7 @@ struct RelationScratch {
         a(reserve_rows(workspace, context.precision, n, in.a.columns)),
         v(reserve_rows(workspace, context.precision, m, in.a.columns)),
         relation(workspace, n, m),
+        sets(workspace, n, m, in.label_sets),
         rows{workspace.take<float4>(packed_rows(n)), workspace.take<float4>(packed_rows(m))},
         log_sums{sums_of(workspace, context, true, Shift::yes, Cross::no),
                  sums_of(workspace, context, Formula::kLogSums > 1, Shift::yes, Cross::no)},
@@ -28,10 +29,16 @@ struct RelationScratch {
     return SweepSums(workspace, wanted ? n : 0, wanted ? m : 0, dual_columns(context.precision), shift, cross);
   }
 
-  FormulaView prepare(const duet_context& context, const ContrastiveInputs& in) const {
+  // body(FormulaView)
+  template <class Body>
+  void with_view(const duet_context& context, const ContrastiveInputs& in, Body&& body) const {
     pack_rows(context, in.a, {}, a);
     pack_rows(context, in.v, {}, v);
-    return {a, v, in.scale.data, relation_of(context, in, relation)};
+    const RelationView plain = relation_of(context, in, relation);
+    if (in.label_sets)
+      body(FormulaView<SetRelationView>{a, v, in.scale.data, {plain, sets.prepare(context, in.labels_a, in.labels_v)}});
+    else
+      body(FormulaView<RelationView>{a, v, in.scale.data, plain});
   }
   FormulaTotals<Formula> row_totals() const {
     return {{log_sums[0].rows(), log_sums[1].rows()}, sums.rows(), later.rows()};
@@ -43,37 +50,43 @@ struct RelationScratch {
   int64_t n, m;
   Packed a, v;
   RelationRows relation;
+  SetRows sets;
   FormulaRows rows;
   SweepSums log_sums[2], sums, later;
   TileSums scale_sums;
   BlockGradients products;
 };
 
-template <class Formula>
-void forward(const duet_context& context, const Formula& formula, const ContrastiveInputs& in,
-             const ContrastiveOutputs& out, const duet_workspace& workspace) {
-  Workspace pieces(workspace);
-  const RelationScratch<Formula> scratch(pieces, context, in);
-  const FormulaView view = scratch.prepare(context, in);
-  const FormulaTotals<Formula> of_rows = scratch.row_totals(), of_columns = scratch.column_totals();
+template <class Formula, class Relation>
+void sweep(const duet_context& context, const Formula& formula, const FormulaView<Relation>& view,
+           const RelationScratch<Formula>& scratch) {
   with_precision(context.precision, [&](auto precision) {
     using T = ContrastiveTile<decltype(precision)::value>;
-    const FormulaForward<Formula> first{
+    const FormulaForward<Formula, Relation> first{
         formula, view, {scratch.log_sums[0].partials(), scratch.log_sums[1].partials()}, scratch.sums.partials()};
     sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, first,
                      {&scratch.log_sums[0], &scratch.log_sums[1], &scratch.sums});
     if constexpr (Formula::kLaterSums > 0) {
       for_each_position(context, packed_rows(scratch.n),
-                        CloseFormula<Formula>{formula, of_rows, scratch.n, scratch.rows.a});
+                        CloseFormula<Formula>{formula, scratch.row_totals(), scratch.n, scratch.rows.a});
       for_each_position(context, packed_rows(scratch.m),
-                        CloseFormula<Formula>{formula, of_columns, scratch.m, scratch.rows.v});
-      const FormulaLater<Formula> second{formula, view, scratch.rows, scratch.later.partials()};
+                        CloseFormula<Formula>{formula, scratch.column_totals(), scratch.m, scratch.rows.v});
+      const FormulaLater<Formula, Relation> second{formula, view, scratch.rows, scratch.later.partials()};
       sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, second, {&scratch.later});
     }
   });
-  for_each_position(context, scratch.n, FinishFormula<Formula>{formula, of_rows, out.row_loss, out.row_statistics});
+}
+
+template <class Formula>
+void forward(const duet_context& context, const Formula& formula, const ContrastiveInputs& in,
+             const ContrastiveOutputs& out, const duet_workspace& workspace) {
+  Workspace pieces(workspace);
+  const RelationScratch<Formula> scratch(pieces, context, in);
+  scratch.with_view(context, in, [&](const auto& view) { sweep(context, formula, view, scratch); });
+  for_each_position(context, scratch.n,
+                    FinishFormula<Formula>{formula, scratch.row_totals(), out.row_loss, out.row_statistics});
   for_each_position(context, scratch.m,
-                    FinishFormula<Formula>{formula, of_columns, out.column_loss, out.column_statistics});
+                    FinishFormula<Formula>{formula, scratch.column_totals(), out.column_loss, out.column_statistics});
 }
 
 template <class Formula>
@@ -82,18 +95,20 @@ void backward(const duet_context& context, const Formula& formula, const Contras
               const ContrastiveGradients& out, const duet_workspace& workspace) {
   Workspace pieces(workspace);
   RelationScratch<Formula> scratch(pieces, context, in);
-  const FormulaView view = scratch.prepare(context, in);
   scratch.products.begin(context, in.a, nullptr, in.v, nullptr, out.a, out.v, nullptr, in.grad_factor_a.data,
                          in.grad_factor_v.data);
   for_each_position(context, packed_rows(scratch.n),
                     StoreFormulaRows{row_statistics, Formula::kStatistics, out.row_weight, scratch.rows.a});
   for_each_position(context, packed_rows(scratch.m),
                     StoreFormulaRows{column_statistics, Formula::kStatistics, out.column_weight, scratch.rows.v});
-  const FormulaGradient<Formula> gradient{formula, view, scratch.rows, scratch.products.block(),
-                                          scratch.scale_sums.data()};
-  with_precision(context.precision, [&](auto precision) {
-    sweep_backward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
-                                                                scratch.products, {{&scratch.scale_sums, out.scale}});
+  scratch.with_view(context, in, [&](const auto& view) {
+    using Relation = std::decay_t<decltype(view.relation)>;
+    const FormulaGradient<Formula, Relation> gradient{formula, view, scratch.rows, scratch.products.block(),
+                                                      scratch.scale_sums.data()};
+    with_precision(context.precision, [&](auto precision) {
+      sweep_backward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
+                                                                  scratch.products, {{&scratch.scale_sums, out.scale}});
+    });
   });
 }
 

@@ -7,7 +7,8 @@
 namespace duet::cpu {
 
 RelatedPairs related_pairs(const ContrastiveInputs& in) {
-  return {in.a, in.v, in.scale, in.labels_a, in.labels_v, in.group_a, in.group_v, in.exclude_own, own_offset(in)};
+  return {in.a,       in.v,       in.scale,       in.labels_a,    in.labels_v,
+          in.group_a, in.group_v, in.exclude_own, own_offset(in), in.label_sets};
 }
 
 namespace {

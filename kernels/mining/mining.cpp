@@ -51,6 +51,7 @@ MiningInputs check(const duet_mining_inputs* given, Arguments& arguments) {
                    inputs.exclude_own != 0};
   check_numbers(arguments, inputs.group_x, "inputs.group_x", inputs.group_y, "inputs.group_y", x.rows, y.rows,
                 out.group_x, out.group_y);
+  out.label_sets = check_label_sets(arguments, inputs.label_sets, "inputs.label_sets");
   return out;
 }
 

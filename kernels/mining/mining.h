@@ -1,8 +1,9 @@
 /* Triplet mining by hard labels, fused into the distance sweep (METHOD.md 3): indices (int32, -1 for none) and
-   distances (NaN for none). A pair of rows is positive where both are labelled (0 or more) alike or both are of one
-   group (the same group number, 0 or more); it is negative where both are labelled, differently, and are not of one
-   group (METHOD.md 2). So a sample labelled -1 has positives in its group alone, and no negatives. With exclude_own the
-   own pair, of equal global indices, is neither: a set is mined with itself so.
+   distances (NaN for none). A pair of rows is positive where both are labelled (0 or more) alike, equally or by two
+   rows of label_sets with a class in common, or both are of one group (the same group number, 0 or more); it is
+   negative where both are labelled, not alike, and are not of one group (METHOD.md 2). So a sample labelled -1 has
+   positives in its group alone, and no negatives. With exclude_own the own pair, of equal global indices, is neither: a
+   set is mined with itself so.
    Ties go to the lowest index. A NaN distance sorts last: it is chosen only where nothing else is left, and then the
    index is -1 and the distance NaN. Indices count from the first row or column of the call's own views.
    Workspace: duet_mining_workspace(), enough for every call here; no n x m memory. Errors:
@@ -44,6 +45,8 @@ typedef struct duet_mining_inputs {
   float margin;                 /* of semihard, at least 0, in the metric's unit; not read elsewhere */
   int32_t exclude_own;          /* not 0: the own pair is neither positive nor negative */
   int32_t reserved;             /* 0 */
+  duet_const_matrix label_sets; /* S x w, int32: the classes of each label, bit c % 32 of word c / 32 that of class c;
+                                   null: a label is a class */
 } duet_mining_inputs;
 #define DUET_MINING_INPUTS_INIT DUET_INIT(duet_mining_inputs, )
 

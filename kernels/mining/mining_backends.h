@@ -17,9 +17,11 @@ struct MiningInputs {
   duet_metric metric;
   int64_t first_row, first_column;
   bool exclude_own;
+  LabelSets label_sets = {};
 
   RelationNumbers numbers() const {
-    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column, exclude_own};
+    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column,
+            exclude_own,   label_sets};
   }
 };
 

@@ -23,7 +23,7 @@ struct HardScratch {
   Sweep sweep;
   DistanceTiles tiles;
   Matrix<float> distances;   // a tile for each thread
-  Matrix<int32_t> relation;  // its pairs', where groups or own pairs matter
+  Matrix<int32_t> relation;  // its pairs', where groups, own pairs or sets matter
   HardState rows, columns;
   HardState partials;  // of columns, for each slot
 };
@@ -79,7 +79,7 @@ struct Hard {
                             tile.first_row, tile.first_column, rows, columns);
     const auto relation = scratch.relation.part(thread * scratch.sweep.tile_rows(), 0, tile.rows, tile.columns);
     for (int64_t i = 0; i < tile.rows; ++i)
-      write_relation(RowRelation(numbers, tile.first_row + i), tile.first_column, tile.columns, relation.row(i));
+      write_relation(numbers, tile.first_row + i, tile.first_column, tile.columns, relation.row(i));
     mine_hard_tile(distances, relation, tile.first_row, tile.first_column, rows, columns);
   }
   void merge(const Block& block) {

@@ -13,12 +13,12 @@ namespace {
 constexpr int kThreads = 128;
 
 // offsets[i + 1] = the positives of row i, of n rows and m columns. One warp a row.
-template <bool kRelated>
+template <Relating kRelating>
 __global__ void __launch_bounds__(kThreads)
     count_positives(RelationNumbers numbers, int64_t n, int64_t m, int64_t* offsets) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32;
   if (i >= n) return;
-  const Anchor<kRelated> anchor(nullptr, m, numbers, i);
+  const Anchor<kRelating> anchor(nullptr, m, numbers, i);
   int32_t same = 0;  // below 2^31 columns
   for (int64_t j = threadIdx.x % 32; j < m; j += 32) same += anchor.positive(j);
   same = warp_sum(same);
@@ -50,15 +50,15 @@ struct SemihardList {
   Matrix<int32_t> triplets;
   Matrix<float> values;  // without data: not wanted
 
-  template <bool kRelated>
-  __device__ Anchor<kRelated> anchor(int64_t row) const {
+  template <Relating kRelating>
+  __device__ Anchor<kRelating> anchor(int64_t row) const {
     return {distances.row(row), distances.columns, numbers, row};
   }
 };
 
 // For whole blocks.
-template <bool kRelated, bool kShared>
-__device__ void list_row(const SemihardList& list, int64_t row, const Anchor<kRelated>& anchor,
+template <Relating kRelating, bool kShared>
+__device__ void list_row(const SemihardList& list, int64_t row, const Anchor<kRelating>& anchor,
                          const SortedRow<kShared>& negatives) {
   int64_t at = list.offsets[row];
   for (int64_t first = 0; first < anchor.m; first += blockDim.x) {
@@ -81,22 +81,22 @@ __device__ void list_row(const SemihardList& list, int64_t row, const Anchor<kRe
   }
 }
 
-template <bool kRelated>
+template <Relating kRelating>
 __global__ void __launch_bounds__(1024) list_rows(SemihardList list, int size) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
-  const auto anchor = list.template anchor<kRelated>(blockIdx.x);
+  const auto anchor = list.template anchor<kRelating>(blockIdx.x);
   list_row(list, blockIdx.x, anchor, sort_negatives(anchor, keys, size));
 }
 
-template <bool kRelated>
+template <Relating kRelating>
 __global__ void __launch_bounds__(kThreads) list_long_rows(SemihardList list, const uint64_t* sorted) {
   const int64_t row = blockIdx.x, m = list.distances.columns;
-  list_row(list, row, list.template anchor<kRelated>(row), SortedRow<false>{sorted + row * m, m});
+  list_row(list, row, list.template anchor<kRelating>(row), SortedRow<false>{sorted + row * m, m});
 }
 
-template <bool kRelated>
+template <Relating kRelating>
 __global__ void __launch_bounds__(kThreads) write_negative_keys(SemihardList list, uint64_t* keys) {
-  const auto anchor = list.template anchor<kRelated>(blockIdx.x);
+  const auto anchor = list.template anchor<kRelating>(blockIdx.x);
   for (int64_t j = threadIdx.x; j < anchor.m; j += blockDim.x)
     keys[blockIdx.x * anchor.m + j] = negative_key(anchor, j);
 }
@@ -111,10 +111,10 @@ struct Draws {
   Matrix<float> values;
 };
 
-template <bool kRelated>
+template <Relating kRelating>
 __global__ void __launch_bounds__(kThreads) draw_rows(Draws draws) {
   const int64_t row = blockIdx.x;
-  const Anchor<kRelated> anchor(draws.distances.row(row), draws.distances.columns, draws.numbers, row);
+  const Anchor<kRelating> anchor(draws.distances.row(row), draws.distances.columns, draws.numbers, row);
   RowDraw draw = draws.first;
   draw.step = static_cast<uint32_t>(*draws.step);
   draw.first_element += static_cast<uint64_t>(row) * draws.total_columns;
@@ -159,9 +159,9 @@ void for_each_distance_block(const duet_context& context, const MiningInputs& in
 }
 
 void count_pairs(const duet_context& context, const MiningInputs& in, int64_t* offsets, int64_t* count) {
-  with_related(in.numbers(), [&](auto related) {
-    constexpr bool kRelated = decltype(related)::value;
-    DUET_LAUNCH(count_positives<kRelated>, ceil_div(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
+  with_relating(in.numbers(), [&](auto relating) {
+    constexpr Relating kRelating = decltype(relating)::value;
+    DUET_LAUNCH(count_positives<kRelating>, ceil_div(in.x.rows, kThreads / 32), kThreads, 0, context.stream)
     (in.numbers(), in.x.rows, in.y.rows, offsets);
   });
   DUET_LAUNCH(sum_counts, 1, kThreads, 0, context.stream)(offsets, in.x.rows, count);
@@ -212,20 +212,20 @@ void mining_semihard(const duet_context& context, const MiningInputs& inputs, fl
                           triplets,
                           distances};
     };
-    with_related(inputs.numbers(), [&](auto related) {
-      constexpr bool kRelated = decltype(related)::value;
+    with_relating(inputs.numbers(), [&](auto relating) {
+      constexpr Relating kRelating = decltype(relating)::value;
       if (!scratch.long_rows) {
         const int size = sort_size(m);
-        DUET_LAUNCH(list_rows<kRelated>, values.rows, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t),
+        DUET_LAUNCH(list_rows<kRelating>, values.rows, sort_threads(m), spread<uint64_t>(size) * sizeof(uint64_t),
                     context.stream)
         (list_from(0, values.rows), size);
         return;
       }
       for_each_row_block(values.rows, scratch.long_rows.rows, [&](int64_t row, int64_t rows) {
         const SemihardList list = list_from(row, rows);
-        DUET_LAUNCH(write_negative_keys<kRelated>, rows, kThreads, 0, context.stream)(list, scratch.long_rows.keys);
+        DUET_LAUNCH(write_negative_keys<kRelating>, rows, kThreads, 0, context.stream)(list, scratch.long_rows.keys);
         const uint64_t* sorted = scratch.long_rows.sort(context, rows);
-        DUET_LAUNCH(list_long_rows<kRelated>, rows, kThreads, 0, context.stream)(list, sorted);
+        DUET_LAUNCH(list_long_rows<kRelating>, rows, kThreads, 0, context.stream)(list, sorted);
       });
     });
   });
@@ -250,9 +250,9 @@ void mining_distance_weighted(const duet_context& context, const MiningInputs& i
                       total,
                       part(negatives, first, rows),
                       part(distances, first, rows)};
-    with_related(inputs.numbers(), [&](auto related) {
-      constexpr bool kRelated = decltype(related)::value;
-      DUET_LAUNCH(draw_rows<kRelated>, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)
+    with_relating(inputs.numbers(), [&](auto relating) {
+      constexpr Relating kRelating = decltype(relating)::value;
+      DUET_LAUNCH(draw_rows<kRelating>, rows, std::min(kThreads, sort_threads(inputs.y.rows)), 0, context.stream)
       (draws);
     });
   };

@@ -113,15 +113,19 @@ __device__ __forceinline__ void mine_columns(uint32_t* shared, const typename T:
 struct HardRelation {
   const int2 *a, *v;
   int64_t own;
-  static constexpr bool labelled = true, exclude_own = true;
+  static constexpr bool labelled = true, exclude_own = true, kSets = false;
+};
+struct HardSets : HardRelation {
+  SetWords sets;
+  static constexpr bool kSets = true;
 };
 
-// Numbers: HardLabels, whose tiles have LabelKinds, or HardRelation with TileRelation.
+// Numbers: HardLabels, whose tiles have LabelKinds, or HardRelation or HardSets with TileRelation.
 template <class Numbers>
 struct MineHard {
   static constexpr bool kAlone = true;
   template <class T>
-  using Kinds = std::conditional_t<std::is_same_v<Numbers, HardRelation>, TileRelation<T>, LabelKinds<T>>;
+  using Kinds = std::conditional_t<std::is_same_v<Numbers, HardLabels>, LabelKinds<T>, TileRelation<T>>;
   DistanceView view;
   Numbers numbers;
   HardCandidates rows, columns;
@@ -170,6 +174,7 @@ struct Scratch {
         columns(HardCandidates::take(workspace, in.y.rows)),
         relation_x(workspace.take<int2>(in.numbers().related() ? packed_rows(in.x.rows) : 0)),
         relation_y(workspace.take<int2>(in.numbers().related() ? packed_rows(in.y.rows) : 0)),
+        sets(workspace, in.x.rows, in.y.rows, in.label_sets),
         tiles(workspace, context.precision, in.metric, in.x.rows, in.y.rows, in.x.columns) {}
 
   // The relation of a call whose labels do not say it all.
@@ -184,6 +189,7 @@ struct Scratch {
 
   HardCandidates rows, columns;
   int2 *relation_x, *relation_y;
+  SetRows sets;
   DistanceRows tiles;
 };
 
@@ -210,11 +216,18 @@ void mining_hard(const duet_context& context, const MiningInputs& inputs, const 
     using T = decltype(tile);
     sweep_forward<T>(context, n, m, Walk<T>::kRows, mine);
   };
-  if (inputs.numbers().related()) {
-    const MineHard<HardRelation> mine{scratch.tiles.view(), scratch.prepare_relation(context, inputs), of_rows,
-                                      of_columns};
-    // A wide tile's distances leave no registers for what forms its relation.
+  // A wide tile's distances leave no registers for what forms its relation.
+  const auto sweep_related = [&](const auto& numbers) {
+    const MineHard<std::decay_t<decltype(numbers)>> mine{scratch.tiles.view(), numbers, of_rows, of_columns};
     with_precision(context.precision, [&](auto precision) { sweep(DualTile<decltype(precision)::value>(), mine); });
+  };
+  if (inputs.label_sets) {
+    HardSets numbers;
+    static_cast<HardRelation&>(numbers) = scratch.prepare_relation(context, inputs);
+    numbers.sets = scratch.sets.prepare(context, inputs.labels_x, inputs.labels_y);
+    sweep_related(numbers);
+  } else if (inputs.numbers().related()) {
+    sweep_related(scratch.prepare_relation(context, inputs));
   } else {
     const MineHard<HardLabels> mine{
         scratch.tiles.view(), {inputs.labels_x.data, inputs.labels_y.data}, of_rows, of_columns};

@@ -289,7 +289,13 @@ void take_if(bool better, float* distance, int32_t* index, float later_distance,
 }
 }  // namespace
 
-void write_relation(RowRelation row, int64_t first, int64_t count, int32_t* to) {
+void write_relation(const RelationNumbers& numbers, int64_t i, int64_t first, int64_t count, int32_t* to) {
+  if (numbers.sets) {
+    const RowOfSets row(numbers, i);
+    for (int64_t k = 0; k < count; ++k) to[k] = row(first + k);
+    return;
+  }
+  const RowRelation row(numbers, i);
   const auto write = [=](auto labelled, auto grouped) {
     for (int64_t k = 0; k < count; ++k)
       to[k] = row.by_numbers<decltype(labelled)::value, decltype(grouped)::value>(first + k);

@@ -10,9 +10,9 @@
 
 namespace duet::cpu {
 
-// to[k]: the PairKind of the row with column first + k, of count columns. What mines a row labelled kAlike by such
-// labels mines by groups and own pairs.
-void write_relation(RowRelation row, int64_t first, int64_t count, int32_t* to);
+// to[k]: the PairKind of row i with column first + k, of count columns. What mines a row labelled kAlike by such labels
+// mines by groups, own pairs and sets.
+void write_relation(const RelationNumbers& numbers, int64_t i, int64_t first, int64_t count, int32_t* to);
 
 // What the pairs of a row are mined by: the labels as they are given, or its relation where they do not say it all.
 struct RowLabels {
@@ -31,7 +31,7 @@ class RowRelations {
   }
   // The relation itself, where numbers are related().
   int32_t* write(int64_t i, int thread) const {
-    write_relation(RowRelation(numbers_, i), 0, written_.columns, written_.row(thread));
+    write_relation(numbers_, i, 0, written_.columns, written_.row(thread));
     return written_.row(thread);
   }
 

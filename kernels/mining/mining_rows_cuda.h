@@ -11,9 +11,21 @@
 namespace duet::cuda {
 
 // By labels alone, or where these do not say it all by the relation of the row.
-template <bool kRelated>
+template <Relating kRelating>
 struct Anchor {
+  using Relation = std::conditional_t<kRelating == Relating::sets, RowOfSets, RowRelation>;
   const float* distances;  // m
+  int64_t m;
+  Relation relation;
+
+  __device__ Anchor(const float* of_row, int64_t columns, const RelationNumbers& numbers, int64_t i)
+      : distances(of_row), m(columns), relation(numbers, i) {}
+  __device__ bool positive(int64_t j) const { return relation(j) == kAlike; }
+  __device__ bool negative(int64_t j) const { return relation(j) == kDifferent; }
+};
+template <>
+struct Anchor<Relating::labels> {
+  const float* distances;
   int64_t m;
   const int32_t* labels_y;  // m
   int32_t label;
@@ -22,17 +34,6 @@ struct Anchor {
       : distances(of_row), m(columns), labels_y(numbers.labels_y), label(numbers.labels_x[i]) {}
   __device__ bool positive(int64_t j) const { return label >= 0 && labels_y[j] == label; }
   __device__ bool negative(int64_t j) const { return label >= 0 && labels_y[j] >= 0 && labels_y[j] != label; }
-};
-template <>
-struct Anchor<true> {
-  const float* distances;
-  int64_t m;
-  RowRelation relation;
-
-  __device__ Anchor(const float* of_row, int64_t columns, const RelationNumbers& numbers, int64_t i)
-      : distances(of_row), m(columns), relation(numbers, i) {}
-  __device__ bool positive(int64_t j) const { return relation(j) == kAlike; }
-  __device__ bool negative(int64_t j) const { return relation(j) == kDifferent; }
 };
 
 // The farthest positive and the nearest negative as keys, the least of each being the one: a NaN distance has none.
@@ -50,8 +51,8 @@ struct HardKeys {
 };
 __device__ inline int32_t index_of(uint64_t key) { return key == kNoKey ? -1 : key_column(key); }
 
-template <bool kRelated>
-__device__ inline HardKeys hardest(const Anchor<kRelated>& anchor) {
+template <Relating kRelating>
+__device__ inline HardKeys hardest(const Anchor<kRelating>& anchor) {
   HardKeys best;
   for (int64_t j = threadIdx.x; j < anchor.m; j += blockDim.x)
     if (anchor.positive(j) || anchor.negative(j)) best.take(anchor.positive(j), anchor.distances[j], j);
@@ -61,15 +62,15 @@ __device__ inline HardKeys hardest(const Anchor<kRelated>& anchor) {
 }
 
 // semihard sorts the negatives of a row alone, what is none behind them.
-template <bool kRelated>
-__device__ inline uint64_t negative_key(const Anchor<kRelated>& anchor, int64_t j) {
+template <Relating kRelating>
+__device__ inline uint64_t negative_key(const Anchor<kRelating>& anchor, int64_t j) {
   const uint32_t bits = rising_bits(anchor.distances[j]);
   return anchor.negative(j) && bits != ~0u ? row_key(bits, j) : kNoKey;
 }
 
 // Writes and sorts them in shared memory: spread(size) keys.
-template <bool kRelated>
-__device__ inline SortedRow<true> sort_negatives(const Anchor<kRelated>& anchor, uint64_t* keys, int size) {
+template <Relating kRelating>
+__device__ inline SortedRow<true> sort_negatives(const Anchor<kRelating>& anchor, uint64_t* keys, int size) {
   for (int64_t j = threadIdx.x; j < size; j += blockDim.x)
     keys[spread<uint64_t>(j)] = j < anchor.m ? negative_key(anchor, j) : kNoKey;
   __syncthreads();
@@ -102,8 +103,8 @@ __device__ inline double log_weight(float euclidean, int64_t dimension) {
 }
 
 // The drawn negative, of equal scores the first, or -1. anchor.distances: Euclidean ones.
-template <bool kRelated>
-__device__ inline int32_t draw_negative(const Anchor<kRelated>& anchor, const RowDraw& draw, int64_t slot) {
+template <Relating kRelating>
+__device__ inline int32_t draw_negative(const Anchor<kRelating>& anchor, const RowDraw& draw, int64_t slot) {
   const auto stream = kStreamDistanceWeighted + 256 * static_cast<uint32_t>(slot);
   double best = -INFINITY;
   int32_t where = INT32_MAX;

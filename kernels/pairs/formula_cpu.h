@@ -46,7 +46,7 @@ class FormulaSweep {
         later_sums_(workspace, context, sweep_, n_, m_, Formula::kLaterSums),
         gradient_(workspace, sweep_),
         products_(workspace, sweep_.block_rows(), sweep_.block_columns(), pairs.a.columns),
-        numbers_(workspace, n_, m_) {
+        numbers_(workspace, context, sweep_, pairs) {
     static_assert(Formula::kStatistics <= kMostStatistics);
     for (int k = 0; k < Formula::kLogSums; ++k) log_sums_[k] = SoftmaxSweep(workspace, context, sweep_, n_, m_);
     for (int k = 0; k < Formula::kStatistics; ++k) column_statistics_[k] = workspace.take<float>(padded(m_));
@@ -169,7 +169,7 @@ class FormulaSweep {
   PairTile fill(const Tile& tile, int thread) const {
     const Matrix<float> dots = thread_tiles_.tile(tile, thread);
     scores_.fill(tile, pairs_.a, dots);
-    return numbers_.tile(pairs_, tile, dots);
+    return numbers_.tile(pairs_, tile, thread, dots);
   }
 
   // The columns' statistics, each kind in a run of its own.

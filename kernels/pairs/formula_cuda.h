@@ -8,11 +8,12 @@
 
 namespace duet::cuda {
 
-// The operands of a formula's tiles.
+// The operands of a formula's tiles. Relation: RelationView, or SetRelationView.
+template <class Relation>
 struct FormulaView {
   Packed a, v;
   const float* scale;
-  RelationView relation;
+  Relation relation;
 };
 
 // One or two plain sums along the rows and columns of a tile; term(c)(r, of_row, of_column) writes what pair (r, c)
@@ -36,11 +37,11 @@ __device__ __forceinline__ void accumulate_plain(uint32_t* shared, const TilePla
 }
 
 // First sweep: log-sum-exps and plain sums.
-template <class Formula>
+template <class Formula, class Relation>
 struct FormulaForward {
   static constexpr bool kAlone = true;
   Formula formula;
-  FormulaView view;
+  FormulaView<Relation> view;
   SweepPartials log_sums[2], sums;
 
   int steps() const { return view.a.steps(); }
@@ -88,11 +89,11 @@ __device__ __forceinline__ void statistics_of(const float4& row, float* statisti
 }
 
 // Second sweep: plain sums that know the statistics.
-template <class Formula>
+template <class Formula, class Relation>
 struct FormulaLater {
   static constexpr bool kAlone = true;
   Formula formula;
-  FormulaView view;
+  FormulaView<Relation> view;
   FormulaRows statistics;
   SweepPartials sums;
 
@@ -122,10 +123,10 @@ struct FormulaLater {
 };
 
 // Backward: d loss/d dot of a tile, and the tile's part of d loss/d scale.
-template <class Formula>
+template <class Formula, class Relation>
 struct FormulaGradient {
   Formula formula;
-  FormulaView view;
+  FormulaView<Relation> view;
   FormulaRows rows;
   GradientBlock gradient;
   double* scale_sums;

@@ -23,6 +23,7 @@ class PairRow {
   HWY_INLINE PairRow(const PairTile& tile, int64_t r)
       : tile_(tile),
         dots_(tile.dots.row(r)),
+        column_group_(tile.column_group + r * tile.group_stride),
         label_(hn::Set(Integer(), tile.row_label[r])),
         group_(hn::Set(Integer(), tile.row_group[r])),
         scale_(tile.scale) {
@@ -35,7 +36,7 @@ class PairRow {
     const Integer d;
     const auto none = hn::Set(d, -1), label = hn::LoadU(d, tile_.column_label + j);
     const auto own = hn::Eq(hn::Iota(d, static_cast<int32_t>(j)), own_);
-    auto positive = hn::Or(hn::Eq(label, label_), hn::Eq(hn::LoadU(d, tile_.column_group + j), group_));
+    auto positive = hn::Or(hn::Eq(label, label_), hn::Eq(hn::LoadU(d, column_group_ + j), group_));
     if (!tile_.exclude_own) positive = hn::Or(positive, own);
     const auto labelled = hn::And(hn::Gt(label, none), hn::Gt(label_, none));
     auto negative = hn::AndNot(positive, labelled);
@@ -50,6 +51,7 @@ class PairRow {
 
   const PairTile& tile_;
   const float* dots_;
+  const int32_t* column_group_;
   hn::Vec<Integer> label_, group_, own_;
   Lanes scale_;
 };

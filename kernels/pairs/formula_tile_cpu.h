@@ -11,7 +11,8 @@ struct PairTile {
   Matrix<const float> dots;  // a_i.v_j
   float scale;
   const int32_t *row_label, *row_group;        // tile rows
-  const int32_t *column_label, *column_group;  // tile columns
+  const int32_t *column_label, *column_group;  // tile columns; row r reads the groups that begin r group_stride on
+  int64_t group_stride;                        // 0: the same of all rows
   int64_t own_offset;                          // row r and column r + own_offset are an own pair
   bool exclude_own;
 };

@@ -4,6 +4,7 @@
 
 #include "kernels/pairs/driver_cuda.h"
 #include "kernels/pairs/operation.h"
+#include "kernels/pairs/relation.h"
 
 namespace duet::cuda {
 
@@ -13,6 +14,20 @@ struct RelationView {
   bool labelled;      // there are labels: a pair is negative where both of it have one
   bool exclude_own;
   int64_t own;  // row i and column i + own are one pair
+  static constexpr bool kSets = false;
+};
+
+// The words of each row's label set, those of a word one after another: 0 where the label has none.
+struct SetWords {
+  const int32_t *a, *v;    // words x packed_rows each
+  int64_t rows_a, rows_v;  // packed_rows
+  int words;
+};
+
+// The same where labels stand for sets: pairs whose sets share a class are alike too.
+struct SetRelationView : RelationView {
+  SetWords sets;
+  static constexpr bool kSets = true;
 };
 
 template <class T>
@@ -22,6 +37,8 @@ class TileRelation {
   template <class View>
   __device__ __forceinline__ TileRelation(const View& relation, const TilePlace& place) {
     const OwnPairs own_pair = own_pairs<T>(true, relation.own, place);
+    Bits shared = {};
+    if constexpr (View::kSets) add_shared(relation.sets, place, shared);
     int2 of_row[T::kThreadRows];
     DUET_UNROLL
     for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = __ldg(relation.a + place.first_row + T::row(r));
@@ -32,7 +49,8 @@ class TileRelation {
       for (int r = 0; r < T::kThreadRows; ++r) {
         const bool own = own_pair.any && own_pair(T::row(r), T::column(c));
         const bool inside = T::row(r) < place.rows && T::column(c) < place.columns;
-        const bool alike = (of_row[r].x == of_column.x) | (of_row[r].y == of_column.y);
+        bool alike = (of_row[r].x == of_column.x) | (of_row[r].y == of_column.y);
+        if constexpr (View::kSets) alike |= bit(shared, r * T::kThreadColumns + c);
         const bool apart = !alike & (of_row[r].x >= 0) & (of_column.x >= 0);
         const bool different = relation.labelled ? apart : !alike;
         const bool positive = inside && (own ? !relation.exclude_own : alike);
@@ -60,6 +78,25 @@ class TileRelation {
  private:
   using Bits = unsigned[T::kValues / 32];
   static __device__ __forceinline__ bool bit(const Bits& bits, int k) { return bits[k / 32] >> k % 32 & 1; }
+  // Sets the bits of the thread's pairs whose sets share a class.
+  static __device__ __forceinline__ void add_shared(const SetWords& sets, const TilePlace& place, Bits& bits) {
+    const int32_t *a = sets.a + place.first_row, *v = sets.v + place.first_column;
+    DUET_NO_UNROLL
+    for (int word = 0; word < sets.words; ++word, a += sets.rows_a, v += sets.rows_v) {
+      int32_t of_row[T::kThreadRows];
+      DUET_UNROLL
+      for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = __ldg(a + T::row(r));
+      DUET_UNROLL
+      for (int c = 0; c < T::kThreadColumns; ++c) {
+        const int32_t of_column = __ldg(v + T::column(c));
+        DUET_UNROLL
+        for (int r = 0; r < T::kThreadRows; ++r) {
+          const int k = r * T::kThreadColumns + c;
+          bits[k / 32] |= (of_row[r] & of_column) != 0 ? 1u << k % 32 : 0;
+        }
+      }
+    }
+  }
 
   Bits positive_ = {}, negative_ = {};
 };
@@ -77,6 +114,43 @@ struct StoreRelation {
     };
     to[i] = make_int2(number(labels), number(groups));
   }
+};
+
+// One side's words of SetWords.
+struct StoreSetWords {
+  Vector<const int32_t> labels;
+  int64_t count;
+  LabelSets sets;
+  int32_t* to;   // words x rows
+  int64_t rows;  // packed_rows
+
+  __device__ void operator()(int64_t i) const {
+    const int32_t label = i < count && labels ? labels.data[i] : -1;
+    for (int64_t k = 0; k < sets.words.columns; ++k) to[k * rows + i] = sets.has(label) ? sets.words.row(label)[k] : 0;
+  }
+};
+
+// Both sides' sets in a workspace; nothing where there are none.
+class SetRows {
+ public:
+  SetRows(Workspace& workspace, int64_t n, int64_t m, const LabelSets& sets)
+      : n_(n),
+        m_(m),
+        sets_(sets),
+        a_(workspace.take<int32_t>(sets ? sets.words.columns * packed_rows(n) : 0)),
+        v_(workspace.take<int32_t>(sets ? sets.words.columns * packed_rows(m) : 0)) {}
+
+  SetWords prepare(const duet_context& context, Vector<const int32_t> labels_a, Vector<const int32_t> labels_v) const {
+    const int64_t rows_a = packed_rows(n_), rows_v = packed_rows(m_);
+    for_each_position(context, rows_a, StoreSetWords{labels_a, n_, sets_, a_, rows_a});
+    for_each_position(context, rows_v, StoreSetWords{labels_v, m_, sets_, v_, rows_v});
+    return {a_, v_, rows_a, rows_v, static_cast<int>(sets_.words.columns)};
+  }
+
+ private:
+  int64_t n_, m_;
+  LabelSets sets_;
+  int32_t *a_, *v_;
 };
 
 // Both sides' numbers in a workspace.

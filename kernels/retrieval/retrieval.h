@@ -3,11 +3,10 @@
    queries of the call.
 
    An item is a row of the gallery. It is relevant where its label and the query's are alike: equal and not negative, or
-   both rows of label_sets with a class in common. An item of another class is labelled and not alike.
-
-   Own pairs of a query of a group, a number of 0 or more, are all items of its group;
-   the own pair of any other query is, with paired, the gallery row of its global index. With exclude_own that row is no
-   item of the query, as if the gallery were without it: not ranked, not relevant, not an own pair, not in top_k.
+   both rows of label_sets with a class in common. An item of another class is labelled and not alike. Own pairs of a
+   query of a group, a number of 0 or more, are all items of its group; the own pair of any other query is, with paired,
+   the gallery row of its global index. With exclude_own that row is no item of the query, as if the gallery were
+   without it: not ranked, not relevant, not an own pair, not in top_k.
 
    duet_retrieval_forward writes one entry a query into each output that is not null. Where items have the same float32
    score, each measure is its expectation over all orders of them, so no measure depends on the order of the gallery. A

@@ -9,10 +9,10 @@
    With fewer than two classes heads cannot disagree; their agreement is then no evidence and counts as none. Ties of an
    argmax go to the lowest class. A class of prior 0 has lift 0. A distribution that the lift leaves without mass is
    used without the lift. NaN logits give NaN q, trust 0 and NaN u. B = 0: counts are 0 and the state does not change.
-   Workspace: duet_supervision_workspace(). Errors: DUET_STATUS_INVALID_ARGUMENT (also a label of C or above,
-   with label_sets of S or above, a ratio outside [0, 1]), DUET_STATUS_WORKSPACE_TOO_SMALL. CUDA: to check labels and
-   ratio a call waits for the stream, unless its context records faults or its stream is captured; then such a label has
-   a class_q of 0. Up to small_rows samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
+   Workspace: duet_supervision_workspace(). Errors: DUET_STATUS_INVALID_ARGUMENT (also a label of C or above, with
+   label_sets of S or above, a ratio outside [0, 1]), DUET_STATUS_WORKSPACE_TOO_SMALL. CUDA: to check labels and ratio a
+   call waits for the stream, unless its context records faults or its stream is captured; then such a label has a
+   class_q of 0. Up to small_rows samples are one launch where 8 (B + 2) C bytes fit in 47 KiB. */
 #ifndef DUET_SUPERVISION_SUPERVISION_H
 #define DUET_SUPERVISION_SUPERVISION_H
 

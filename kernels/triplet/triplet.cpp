@@ -27,6 +27,7 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
   if (out.soft) {
     require_absent(inputs.labels_x, "inputs.labels_x", "with inputs.class_x and class_y");
     require_absent(inputs.labels_y, "inputs.labels_y", "with inputs.class_x and class_y");
+    require_absent(inputs.label_sets, "inputs.label_sets", "with inputs.class_x and class_y");
     out.class_x = arguments.matrix<const float>(inputs.class_x, "inputs.class_x", n, kAny);
     out.class_y = arguments.matrix<const float>(inputs.class_y, "inputs.class_y", m, out.class_x.columns);
     out.trust_x = arguments.vector<const float>(inputs.trust_x, "inputs.trust_x", n, Need::optional);
@@ -42,6 +43,7 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
     require_absent(inputs.annotated_y, "inputs.annotated_y", "without inputs.class_x and class_y");
     out.labels_x = arguments.vector<const int32_t>(inputs.labels_x, "inputs.labels_x", n);
     out.labels_y = arguments.vector<const int32_t>(inputs.labels_y, "inputs.labels_y", m);
+    out.label_sets = check_label_sets(arguments, inputs.label_sets, "inputs.label_sets");
   }
   check_numbers(arguments, inputs.group_x, "inputs.group_x", inputs.group_y, "inputs.group_y", n, m, out.group_x,
                 out.group_y);

@@ -5,17 +5,18 @@
    T = sum row_loss / sum row_active is a call of its own (duet_triplet_loss), so that several parts can add up first;
    active = 0 gives T = 0.
    mining all: every triplet, weights of METHOD.md 2 from classes, trust, annotated rows and paired; or, where class_x
-   and class_y are null, hard labels (full trust, and paired is then not read). mining hard, semihard,
-   distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each drawn negative. Groups
-   (METHOD.md 2): by hard labels pairs are what they are to duet_mining_hard(); by classes a pair of one group has pos =
-   1 and neg = 0 whatever its trust, as the own pair of a paired batch has. With exclude_own the own pair has pos = neg
-   = 0, paired or not, and is in no triplet. What the mining does not read is null, else the call is refused: classes,
-   annotated and trust beside labels, labels beside classes, draw without distance_weighted. Forward leaves, where sum_x
-   or sum_y is given, what backward needs, in one pass over the triplets where forward and backward take two: then
-   duet_triplet_add_gradient() is the backward pass. NaN in a weight, or in a distance of a column that weighs (labels:
-   is positive or negative), gives NaN in its anchor's terms and gradients. Time O(n m log m) for all; workspace O(n +
-   m), never n x m. Same inputs, same bits. Workspace: duet_triplet_workspace(), enough for either pass. Errors:
-   DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
+   and class_y are null, hard labels (full trust, and paired is then not read).
+   mining hard, semihard, distance_weighted: hard labels; distance_weighted takes every positive of the anchor with each
+   drawn negative.
+   Groups (METHOD.md 2): by hard labels pairs are what they are to duet_mining_hard(); by classes a pair of one group
+   has pos = 1 and neg = 0 whatever its trust, as the own pair of a paired batch has. With exclude_own the own pair has
+   pos = neg = 0, paired or not, and is in no triplet. What the mining does not read is null, else the call is refused:
+   classes, annotated and trust beside labels, labels and label_sets beside classes, draw without distance_weighted.
+   Forward leaves, where sum_x or sum_y is given, what backward needs, in one pass over the triplets where forward and
+   backward take two: then duet_triplet_add_gradient() is the backward pass. NaN in a weight, or in a distance of a
+   column that weighs (labels: is positive or negative), gives NaN in its anchor's terms and gradients. Time O(n m log
+   m) for all; workspace O(n + m), never n x m. Same inputs, same bits. Workspace: duet_triplet_workspace(), enough for
+   either pass. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_TRIPLET_TRIPLET_H
 #define DUET_TRIPLET_TRIPLET_H
 
@@ -58,6 +59,7 @@ typedef struct duet_triplet_inputs {
   int32_t reserved;              /* 0 */
   duet_const_vector annotated_x; /* n, float32: not 0 where a row's classes are known; null: of no row */
   duet_const_vector annotated_y; /* m, float32; null where annotated_x is */
+  duet_const_matrix label_sets;  /* S x w, int32: as of duet_mining_inputs; null: a label is a class */
 } duet_triplet_inputs;
 #define DUET_TRIPLET_INPUTS_INIT DUET_INIT(duet_triplet_inputs, )
 typedef struct duet_triplet_outputs {

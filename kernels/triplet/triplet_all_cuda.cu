@@ -20,10 +20,10 @@ int64_t longest_row(const duet_context& context, duet_triplet_mining mining) {
                                                                                         : kLargestSort;
 }
 
-template <bool kSoft, bool kRelated, bool kGradient>
+template <bool kSoft, Relating kRelating, bool kGradient>
 __global__ void __launch_bounds__(1024) all_of_rows(TripletRows rows, int size) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
-  all_of_row<kSoft, kRelated, kGradient, kSortRun>(rows, blockIdx.x, keys, size);
+  all_of_row<kSoft, kRelating, kGradient, kSortRun>(rows, blockIdx.x, keys, size);
 }
 
 __global__ void __launch_bounds__(256) write_keys(Matrix<const float> distances, uint64_t* keys) {
@@ -33,27 +33,27 @@ __global__ void __launch_bounds__(256) write_keys(Matrix<const float> distances,
 
 DUET_HOST_DEVICE constexpr int64_t runs_of(int64_t m) { return ceil_div(m, kSortRun) + 1; }
 
-template <bool kSoft, bool kRelated, bool kGradient>
+template <bool kSoft, Relating kRelating, bool kGradient>
 __global__ void __launch_bounds__(1024)
     all_of_long_rows(TripletRows rows, const uint64_t* sorted, float* positive, float* negative, double* below) {
   const int64_t i = blockIdx.x, m = rows.distances.columns;
   const float trust = rows.trust_x ? rows.trust_x[i] : 1.0f;
   bool nan = false;
   for (int64_t j = threadIdx.x; j < m; j += blockDim.x)
-    nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft, kRelated>(rows, i, j));
+    nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft, kRelating>(rows, i, j));
   if (settle_triplets(rows, i, nan, trust, kGradient)) return;
   const SortedTriplets<false> row{
       {sorted + i * m, m}, positive + i * m, negative + i * m, reinterpret_cast<WeightBelow*>(below) + i * runs_of(m)};
-  const double all_positive = sum_runs<kSoft, kRelated>(rows, i, row);
+  const double all_positive = sum_runs<kSoft, kRelating>(rows, i, row);
   finish_row<kGradient, kSortRun>(rows, i, row, all_positive, trust);
 }
 
-template <bool kSoft, bool kRelated, bool kGradient>
+template <bool kSoft, Relating kRelating, bool kGradient>
 void launch(const duet_context& context, const TripletRows& rows, const LongTriplets& longer) {
   const int64_t count = rows.distances.rows, m = rows.distances.columns;
   if (!longer.rows) {
     const int size = sort_size(m);
-    DUET_LAUNCH((all_of_rows<kSoft, kRelated, kGradient>), count, sort_threads(m), all_row_bytes(size), context.stream)
+    DUET_LAUNCH((all_of_rows<kSoft, kRelating, kGradient>), count, sort_threads(m), all_row_bytes(size), context.stream)
     (rows, size);
     return;
   }
@@ -61,7 +61,7 @@ void launch(const duet_context& context, const TripletRows& rows, const LongTrip
     const TripletRows these = rows.part(first, some);
     DUET_LAUNCH(write_keys, some, 256, 0, context.stream)(these.distances, longer.rows.keys);
     const uint64_t* sorted = longer.rows.sort(context, some);
-    DUET_LAUNCH((all_of_long_rows<kSoft, kRelated, kGradient>), some, 1024, 0, context.stream)
+    DUET_LAUNCH((all_of_long_rows<kSoft, kRelating, kGradient>), some, 1024, 0, context.stream)
     (these, sorted, longer.positive, longer.negative, longer.below);
   });
 }
@@ -80,14 +80,15 @@ LongTriplets::LongTriplets(Workspace& workspace, const duet_context& context, co
 
 void triplets_all_rows(const duet_context& context, const TripletRows& rows, bool soft, bool gradient,
                        const LongTriplets& longer) {
-  with_related(rows.numbers, [&](auto related) {
-    constexpr bool kRelated = decltype(related)::value;
-    if (soft)
-      gradient ? launch<true, kRelated, true>(context, rows, longer)
-               : launch<true, kRelated, false>(context, rows, longer);
-    else
-      gradient ? launch<false, kRelated, true>(context, rows, longer)
-               : launch<false, kRelated, false>(context, rows, longer);
+  with_relating(rows.numbers, [&](auto relating) {
+    constexpr Relating kRelating = decltype(relating)::value;
+    if constexpr (kRelating != Relating::sets) {  // which are of labels
+      if (soft)
+        return gradient ? launch<true, kRelating, true>(context, rows, longer)
+                        : launch<true, kRelating, false>(context, rows, longer);
+    }
+    gradient ? launch<false, kRelating, true>(context, rows, longer)
+             : launch<false, kRelating, false>(context, rows, longer);
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/block_scan.h"
+#include "kernels/mining/mining_rows_cuda.h"
 #include "kernels/triplet/triplet_rows_cuda.h"
 
 namespace duet::cuda {
@@ -11,11 +12,11 @@ struct PairWeights {
   float positive, negative;
 };
 
-// Weights of METHOD.md 2 of column j for a row. kRelated: labels or classes do not say it all (RelationNumbers).
-template <bool kSoft, bool kRelated>
+// Weights of METHOD.md 2 of column j for a row. kRelating: what says it beside labels or classes (RelationNumbers).
+template <bool kSoft, Relating kRelating>
 __device__ PairWeights weights_of(const TripletRows& rows, int64_t row, int64_t j) {
-  if constexpr (kRelated) {
-    const PairKind kind = RowRelation(rows.numbers, row)(j);
+  if constexpr (kRelating != Relating::labels) {
+    const PairKind kind = typename Anchor<kRelating>::Relation(rows.numbers, row)(j);
     // Without labels what is not of one group is different: its classes decide.
     if (!kSoft || kind != kDifferent) return {kind == kAlike ? 1.0f : 0.0f, kind == kDifferent ? 1.0f : 0.0f};
   }
@@ -79,7 +80,7 @@ struct SortedTriplets {
 };
 
 // Gathers the weights and sums them up before every run; returns the sum of pos. For whole blocks.
-template <bool kSoft, bool kRelated, bool kShared>
+template <bool kSoft, Relating kRelating, bool kShared>
 __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTriplets<kShared>& row) {
   const int64_t count = row.sorted.count, runs = ceil_div(count, kSortRun);
   WeightBelow carry{0, 0, 0};
@@ -87,7 +88,7 @@ __device__ double sum_runs(const TripletRows& rows, int64_t i, const SortedTripl
     const int64_t run = first + threadIdx.x;
     WeightBelow own{0, 0, 0}, whole;
     for (int64_t r = run * kSortRun; r < (run + 1) * kSortRun && r < count; ++r) {
-      const PairWeights weights = weights_of<kSoft, kRelated>(rows, i, key_column(row.sorted[r]));
+      const PairWeights weights = weights_of<kSoft, kRelating>(rows, i, key_column(row.sorted[r]));
       row.positive[row.place(r)] = weights.positive;
       row.negative[row.place(r)] = weights.negative;
       row.add(own, r);
@@ -154,7 +155,7 @@ DUET_HOST_DEVICE constexpr size_t all_row_bytes(int size) {
 
 // Row i, sorted in shared memory: keys points to all_row_bytes(size), size = sort_size(columns). kEach as in
 // finish_row. For whole blocks.
-template <bool kSoft, bool kRelated, bool kGradient, int kEach>
+template <bool kSoft, Relating kRelating, bool kGradient, int kEach>
 __device__ __forceinline__ void all_of_row(const TripletRows& rows, int64_t i, uint64_t* keys, int size) {
   auto* const below = reinterpret_cast<WeightBelow*>(keys + spread<uint64_t>(size));
   auto* const positive = reinterpret_cast<float*>(below + size / kSortRun + 1);
@@ -163,12 +164,12 @@ __device__ __forceinline__ void all_of_row(const TripletRows& rows, int64_t i, u
   bool nan = false;
   for (int64_t j = threadIdx.x; j < size; j += blockDim.x) {
     keys[spread<uint64_t>(j)] = j < m ? row_key(rising_bits(rows.distances.row(i)[j]), j) : kNoKey;
-    if (j < m) nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft, kRelated>(rows, i, j));
+    if (j < m) nan |= weighs_nan(rows.distances.row(i)[j], weights_of<kSoft, kRelating>(rows, i, j));
   }
   if (settle_triplets(rows, i, nan, trust, kGradient)) return;
   sort_block(keys, size);
   const SortedTriplets<true> row{{keys, m}, positive, positive + spread<float>(size), below};
-  const double all_positive = sum_runs<kSoft, kRelated>(rows, i, row);
+  const double all_positive = sum_runs<kSoft, kRelating>(rows, i, row);
   finish_row<kGradient, kEach>(rows, i, row, all_positive, trust);
 }
 

@@ -24,9 +24,11 @@ struct TripletInputs {
   int64_t first_row, first_column;
   MiningDraw draw;          // distance_weighted
   AnnotatedRows annotated;  // where classes decide
+  LabelSets label_sets;     // where labels decide
 
   RelationNumbers numbers() const {
-    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column, exclude_own};
+    return {labels_x.data, labels_y.data, group_x.data, group_y.data, first_row - first_column,
+            exclude_own,   label_sets};
   }
 };
 

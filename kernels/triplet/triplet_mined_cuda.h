@@ -24,8 +24,8 @@ struct MinedRow {
   }
 };
 
-template <bool kRelated, bool kShared>
-__device__ void take_semihard(const Anchor<kRelated>& anchor, const SortedRow<kShared>& negatives, float margin,
+template <Relating kRelating, bool kShared>
+__device__ void take_semihard(const Anchor<kRelating>& anchor, const SortedRow<kShared>& negatives, float margin,
                               MinedRow& mined) {
   for (int64_t p = threadIdx.x; p < anchor.m; p += blockDim.x) {
     const int32_t n = anchor.positive(p) ? nearest_beyond(negatives, anchor.distances[p], margin) : -1;
@@ -33,10 +33,10 @@ __device__ void take_semihard(const Anchor<kRelated>& anchor, const SortedRow<kS
   }
 }
 
-template <bool kRelated>
-__device__ inline void take_drawn(const Anchor<kRelated>& anchor, const TripletDraws& draws, int64_t row,
+template <Relating kRelating>
+__device__ inline void take_drawn(const Anchor<kRelating>& anchor, const TripletDraws& draws, int64_t row,
                                   MinedRow& mined) {
-  Anchor<kRelated> euclidean = anchor;
+  Anchor<kRelating> euclidean = anchor;
   euclidean.distances = draws.distances.row(row);
   const uint64_t first =
       draws.first_element + static_cast<uint64_t>(row) * static_cast<uint64_t>(draws.draw.total_columns);
@@ -49,11 +49,11 @@ __device__ inline void take_drawn(const Anchor<kRelated>& anchor, const TripletD
 }
 
 // Row i; sort(anchor) gives its sorted negatives, for semihard alone. For whole blocks.
-template <duet_triplet_mining kMining, bool kRelated, class Sort>
+template <duet_triplet_mining kMining, Relating kRelating, class Sort>
 __device__ __forceinline__ void mined_row(const TripletRows& rows, int64_t i, const TripletDraws& draws, bool gradient,
                                           const Sort& sort) {
   const int64_t m = rows.distances.columns;
-  const Anchor<kRelated> anchor(rows.distances.row(i), m, rows.numbers, i);
+  const Anchor<kRelating> anchor(rows.distances.row(i), m, rows.numbers, i);
   bool nan = false;
   for (int64_t j = threadIdx.x; j < m; j += blockDim.x)
     nan |= isnan(anchor.distances[j]) && (anchor.positive(j) || anchor.negative(j));

@@ -55,7 +55,7 @@ __device__ void settle_row(const AnnotatedRows& annotated, int64_t i, int64_t m,
     if (annotated.both(i, j)) g[j] = weight_of_annotated(g[j]);
 }
 
-template <duet_triplet_mining kMining, bool kSoft, bool kRelated, bool kGradient, bool kAnnotated>
+template <duet_triplet_mining kMining, bool kSoft, Relating kRelating, bool kGradient, bool kAnnotated>
 __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Anchors in) {
   DUET_SHARED_DYNAMIC(uint64_t, keys);
   const int64_t i = blockIdx.x, m = in.y.rows, d = in.x.columns;
@@ -84,10 +84,10 @@ __global__ void __launch_bounds__(kThreads, kBlocks) small_triplets_kernel(Ancho
   }
   __syncthreads();
   if constexpr (kMining == DUET_TRIPLET_MINING_ALL)
-    all_of_row<kSoft, kRelated, kGradient, 1>(row, 0, keys, in.size);
+    all_of_row<kSoft, kRelating, kGradient, 1>(row, 0, keys, in.size);
   else
-    mined_row<kMining, kRelated>(row, 0, draws, kGradient,
-                                 [&](const Anchor<kRelated>& of) { return sort_negatives(of, keys, in.size); });
+    mined_row<kMining, kRelating>(row, 0, draws, kGradient,
+                                  [&](const Anchor<kRelating>& of) { return sort_negatives(of, keys, in.size); });
   if constexpr (kGradient) {
     __syncthreads();
     for (int64_t j = threadIdx.x; j < m; j += kThreads) {
@@ -116,14 +116,16 @@ bool fits(const TripletInputs& in) {
 
 template <duet_triplet_mining kMining, bool kSoft, bool kAnnotated = false>
 void mine(const duet_context& context, const Anchors& anchors, bool gradient, size_t shared) {
-  with_related(anchors.rows.numbers, [&](auto related) {
-    constexpr bool kRelated = decltype(related)::value;
-    if (gradient)
-      DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, true, kAnnotated>), anchors.x.rows, kThreads, shared,
-                  context.stream)
-    (anchors);
-    else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelated, false, kAnnotated>), anchors.x.rows, kThreads,
-                     shared, context.stream)(anchors);
+  with_relating(anchors.rows.numbers, [&](auto relating) {
+    constexpr Relating kRelating = decltype(relating)::value;
+    if constexpr (!kSoft || kRelating != Relating::sets) {  // which are of labels
+      if (gradient)
+        DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelating, true, kAnnotated>), anchors.x.rows, kThreads,
+                    shared, context.stream)
+      (anchors);
+      else DUET_LAUNCH((small_triplets_kernel<kMining, kSoft, kRelating, false, kAnnotated>), anchors.x.rows, kThreads,
+                       shared, context.stream)(anchors);
+    }
   });
 }
 

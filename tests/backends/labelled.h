@@ -1,9 +1,12 @@
 // Labelled rows and columns with groups and own pairs, as mining and triplets take them, for their random cases.
 #pragma once
 
+#include <algorithm>
+
 #include "tests/backends/distances.h"
 #include "tests/backends/operations.h"
 #include "tests/reference/triplet.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::backends {
 
@@ -25,6 +28,8 @@ struct Labelled {
   duet_metric metric;
   bool groups, exclude_own;
   int64_t first_row, first_column;
+  bool sets;
+  LabelTable table;
   Labelled(Case& c, int64_t n, int64_t m, int64_t d, int64_t classes)
       : x(c.operands(n, d)),
         y(c.operands(m, d)),
@@ -38,7 +43,13 @@ struct Labelled {
         groups(c.coin(0.3)),
         exclude_own(c.coin(0.3)),
         first_row(c.one_of<int64_t>({0, 0, 5})),
-        first_column(c.one_of<int64_t>({0, 0, 3})) {
+        first_column(c.one_of<int64_t>({0, 0, 3})),
+        sets(c.coin(0.3)),
+        // One row fewer than labels: the last label is alike to itself alone.
+        table(draw_label_table(c.draw, std::max<int64_t>(classes - 1, 1), c.one_of<int64_t>({2, 7, 40}), 0.2,
+                               c.padding())) {
+    if (!sets) table.sets = {};
+    c.describe("label_sets", sets);
     c.describe("metric", static_cast<int>(metric));
     c.describe("groups", groups);
     c.describe("exclude_own", exclude_own);
@@ -54,6 +65,7 @@ struct Labelled {
     in.x = features_x, in.y = features_y, in.labels_x = labels_x.vector(), in.labels_y = labels_y.vector(),
     in.metric = metric;
     relate(in);
+    if (sets) in.label_sets = table.words.matrix();
     return in;
   }
   void relate(reference::Weights& weights) const {
@@ -63,7 +75,7 @@ struct Labelled {
   }
   // By hard labels.
   reference::Weights pairs() const {
-    reference::Weights out = reference::agreement_of_labels(list(labels_x), list(labels_y));
+    reference::Weights out = reference::agreement_of_labels(list(labels_x), list(labels_y), table.sets);
     relate(out);
     return out;
   }

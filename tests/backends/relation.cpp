@@ -3,6 +3,7 @@
 #include "tests/backends/distances.h"
 #include "tests/backends/operations.h"
 #include "tests/backends/softmax_terms.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::backends {
 namespace {
@@ -88,6 +89,13 @@ void contrastive_relation(Case& c) {
   if (inputs.kind == DUET_CONTRASTIVE_KIND_MULTI_POSITIVE) labels.given = true;
   inputs.a = c.features(a), inputs.v = c.features(v), inputs.scale = scale.vector();
   if (labels.given) inputs.labels_a = labels.a.vector(), inputs.labels_v = labels.v.vector();
+  // Three labels of the four: the last is alike to itself alone.
+  LabelTable table = draw_label_table(c.draw, 3, c.one_of<int64_t>({2, 7, 40}), 0.2, c.padding());
+  const bool sets = labels.given && c.coin(0.4);
+  if (sets)
+    inputs.label_sets = table.words.matrix();
+  else
+    table.sets = {};
   if (groups.given) inputs.group_a = groups.a.vector(), inputs.group_v = groups.v.vector();
   if (inputs.kind == DUET_CONTRASTIVE_KIND_CIRCLE) inputs.margin = c.one_of({0.0f, 0.4f});
   inputs.first_row = c.one_of<int64_t>({0, 0, 5}), inputs.first_column = c.one_of<int64_t>({0, 0, 3, 100});
@@ -95,6 +103,7 @@ void contrastive_relation(Case& c) {
   c.describe("kind", static_cast<int>(inputs.kind));
   c.describe("labels", labels.given);
   c.describe("groups", groups.given);
+  c.describe("label_sets", sets);
   c.run([&](Run& run) {
     const auto scratch =
         run.workspace([&](size_t* bytes) { return duet_contrastive_workspace(run.context, &inputs, bytes); });
@@ -121,7 +130,7 @@ void contrastive_relation(Case& c) {
   });
   const reference::Relation relation =
       reference::relation_of_pairs(labels.of(labels.a), labels.of(labels.v), groups.of(groups.a), groups.of(groups.v),
-                                   inputs.exclude_own != 0, n, m, inputs.first_row, inputs.first_column);
+                                   inputs.exclude_own != 0, n, m, inputs.first_row, inputs.first_column, table.sets);
   const reference::Relation turned{transposed(relation.positive, n, m), transposed(relation.negative, n, m)};
   const Loss loss{inputs.kind, scale.at(0), inputs.margin == 0 ? kCircleMargin : inputs.margin};
   const Pairs pairs(c, a, v, DUET_METRIC_INNER);

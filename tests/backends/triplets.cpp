@@ -38,6 +38,7 @@ void triplet(Case& c) {
     if (annotated) inputs.annotated_x = annotated_x.vector(), inputs.annotated_y = annotated_y.vector();
   } else {
     inputs.labels_x = rows.labels_x.vector(), inputs.labels_y = rows.labels_y.vector();
+    if (rows.sets) inputs.label_sets = rows.table.words.matrix();
   }
   const bool in_one_pass = c.coin();
   // The weights of these classes and this trust, or by hard labels.

@@ -7,6 +7,7 @@
 #include "tests/reference/contrastive.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/label_table.h"
 #include "tests/support/row_column_losses.h"
 #include "tests/support/tolerance.h"
 
@@ -70,6 +71,7 @@ struct Problem {
   bool exclude_own = false;
   float margin = 0;                                               // circle; 0: METHOD.md's
   Floats annotated_a = Floats(0, 1), annotated_v = Floats(0, 1);  // without rows: null
+  LabelTable label_sets = {{}, 1};                                // of labels; empty: a label is a class
 
   bool is_sigmoid() const { return variant >= Variant::sigmoid && variant <= Variant::sigmoid_soft_groups; }
   bool is_soft() const { return variant == Variant::multi_positive || variant == Variant::multi_positive_groups; }
@@ -88,7 +90,7 @@ struct Problem {
   }
   reference::Relation relation() const {
     return reference::relation_of_pairs(labels_a.values(), labels_v.values(), group_a.values(), group_v.values(),
-                                        exclude_own, n(), m(), first_row, first_column);
+                                        exclude_own, n(), m(), first_row, first_column, label_sets.sets);
   }
   reference::RowTerms rows(const Doubles& s, const Doubles& weight) const {
     if (variant == Variant::decoupled) return reference::decoupled_rows(s, relation(), weight, n(), m());
@@ -125,6 +127,7 @@ struct Problem {
     other.labels_a = labels_v, other.labels_v = labels_a, other.group_a = group_v, other.group_v = group_a;
     other.exclude_own = exclude_own, other.margin = margin;
     other.annotated_a = annotated_v, other.annotated_v = annotated_a;
+    other.label_sets = label_sets;
     return other.rows(reference::transposed(s, n(), m()), weight);
   }
   // A softmax term as METHOD.md has it; a sigmoid row adds up m terms that each move by at most the error of x, an
@@ -184,6 +187,7 @@ struct Call {
     if (p.is_soft()) inputs.trust_a = p.trust_a.vector(), inputs.trust_v = p.trust_v.vector();
     if (p.labels_a.rows() + p.labels_v.rows() > 0)
       inputs.labels_a = p.labels_a.vector(), inputs.labels_v = p.labels_v.vector();
+    if (p.label_sets.words.rows() > 0) inputs.label_sets = p.label_sets.words.matrix();
     if (p.group_a.rows() + p.group_v.rows() > 0)
       inputs.group_a = p.group_a.vector(), inputs.group_v = p.group_v.vector();
     if (p.annotated_a.rows() + p.annotated_v.rows() > 0)

@@ -6,6 +6,7 @@
 #include "tests/reference/mining.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::mining {
 
@@ -18,6 +19,7 @@ struct Batch {
   int64_t first_row = 0, first_column = 0;
   Ints group_x = Ints(0, 1), group_y = Ints(0, 1);  // without rows: no groups
   bool exclude_own = false;
+  LabelTable label_sets = {{}, 1};  // empty: a label is a class
 
   int64_t n() const { return x.rows(); }
   int64_t m() const { return y.rows(); }
@@ -27,6 +29,7 @@ struct Batch {
     out.metric = metric, out.first_row = first_row, out.first_column = first_column;
     if (group_x.rows() + group_y.rows() > 0) out.group_x = group_x.vector(), out.group_y = group_y.vector();
     out.exclude_own = exclude_own;
+    if (label_sets.words.rows() > 0) out.label_sets = label_sets.words.matrix();
     return out;
   }
   reference::Weights pairs() const;
@@ -58,7 +61,7 @@ inline reference::Labels list(const Ints& labels) {
 }
 
 inline reference::Weights Batch::pairs() const {
-  reference::Weights out = reference::agreement_of_labels(list(labels_x), list(labels_y));
+  reference::Weights out = reference::agreement_of_labels(list(labels_x), list(labels_y), label_sets.sets);
   reference::relate(out, list(group_x), list(group_y), exclude_own, n(), m(), first_row, first_column);
   return out;
 }

@@ -227,3 +227,38 @@ TEST_CASE("mining refuses groups of one side alone, and of another length") {
   refuses("inputs.group_x: expected dtype i32", [&](auto& in) { in.group_y = eight.vector(); });
   refuses("inputs.group_y: expected 8 elements, got 6", [&](auto& in) { in.group_x = in.group_y = six.vector(); });
 }
+
+TEST_CASE("mining by label sets is what the definition says") {
+  struct Shape {
+    int64_t n, m, labels, classes;
+    double share;
+  };
+  // 300 rows and columns are past the small tiles.
+  for (const Shape& shape : {Shape{1, 1, 1, 1, 0},
+                             {9, 14, 3, 2, 0.3},
+                             {31, 67, 9, 33, 0.05},
+                             {45, 45, 20, 70, 0.02},
+                             {140, 300, 6, 5, 0.2}}) {
+    if (!affordable(shape.n * shape.m * 2000)) continue;
+    for (const bool groups : {false, true}) {
+      CAPTURE(shape.n);
+      CAPTURE(shape.m);
+      CAPTURE(groups);
+      // Labels past the table's end are alike to themselves alone.
+      Batch batch = batch_of(shape.n, shape.m, 6, shape.labels + 2, 91);
+      Draw draw(92);
+      batch.label_sets = draw_label_table(draw, shape.labels, shape.classes, shape.share, 1);
+      if (groups) {
+        batch.group_x = draw.labels(shape.n, 12, 0.4), batch.group_y = draw.labels(shape.m, 12, 0.4);
+        batch.exclude_own = true, batch.first_row = 3;
+      }
+      check_all(batch);
+    }
+  }
+}
+
+TEST_CASE("mining by sets of one class each is mining by that class, bit for bit") {
+  Batch batch = batch_of(40, 33, 6, 4, 93), sets = batch;
+  sets.label_sets = {{{31}, {32}, {0}, {5}}, 33};
+  CHECK(mine(sets, 0.3f).same_bits(mine(batch, 0.3f)));
+}

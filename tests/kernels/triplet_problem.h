@@ -7,6 +7,7 @@
 #include "tests/reference/triplet.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
+#include "tests/support/label_table.h"
 
 namespace duet::test::triplet {
 
@@ -26,6 +27,7 @@ struct Batch {
   Ints group_x = Ints(0, 1), group_y = Ints(0, 1);  // without rows: no groups
   bool exclude_own = false;
   Floats annotated_x = Floats(0, 1), annotated_y = Floats(0, 1);  // without rows: no flags
+  LabelTable label_sets = {{}, 1};                                // of labels; empty: a label is a class
   Longs step = Longs(1, 1).fill(kStep);
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;  // what inputs() refers to
 
@@ -40,6 +42,7 @@ struct Batch {
       out.trust_x = trust_x.vector(), out.trust_y = trust_y.vector();
     } else {
       out.labels_x = labels_x.vector(), out.labels_y = labels_y.vector();
+      if (label_sets.words.rows() > 0) out.label_sets = label_sets.words.matrix();
     }
     out.metric = metric, out.mining = mining, out.margin = margin, out.paired = paired;
     out.first_row = first_row, out.first_column = first_column;
@@ -155,7 +158,7 @@ inline reference::Weights weights_of(const Batch& batch) {
       batch.soft ? reference::agreement(batch.class_x.values(), batch.class_y.values(), batch.trust_y.values(), n, m,
                                         batch.class_x.columns(), batch.paired, batch.first_row, batch.first_column,
                                         batch.annotated_x.values(), batch.annotated_y.values())
-                 : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y));
+                 : reference::agreement_of_labels(list(batch.labels_x), list(batch.labels_y), batch.label_sets.sets);
   reference::relate(out, list(batch.group_x), list(batch.group_y), batch.exclude_own, n, m, batch.first_row,
                     batch.first_column);
   return out;

@@ -260,3 +260,46 @@ TEST_CASE("triplet refuses groups of one side alone, and of another length") {
     refuses("inputs.group_y: expected 8 elements, got 6", [&](auto& in) { in.group_x = in.group_y = six.vector(); });
   }
 }
+
+TEST_CASE("triplets by label sets are what the definition says") {
+  int64_t ran = 0;
+  // 257 rows or columns take the tiles.
+  for (const Shape& s : {Shape{1, 1, 3, 1, true, 0},
+                         {9, 14, 5, 3, true, 0.3},
+                         {31, 67, 6, 9, false, 0.2},
+                         {257, 9, 5, 40, true, 0.1},
+                         {9, 257, 5, 40, true, 0.1}})
+    for (const bool groups : {false, true}) {
+      if (!affordable_rows(s.n, s.m)) continue;
+      CAPTURE(s.n);
+      CAPTURE(s.m);
+      CAPTURE(groups);
+      Batch batch = batch_of(s, 67, 2);
+      Draw draw(68);
+      batch.label_sets = draw_label_table(draw, s.classes, 33, 0.05, 1);
+      batch.labels_x = draw.labels(s.n, s.classes + 2, 0.2), batch.labels_y = draw.labels(s.m, s.classes + 2, 0.2);
+      if (groups)
+        batch.group_x = draw.labels(s.n, 12, 0.4), batch.group_y = draw.labels(s.m, 12, 0.4), batch.exclude_own = true;
+      for (const Kind& kind : kKinds) {
+        if (kind.soft) continue;
+        CAPTURE(kNames[kind.mining]);
+        set(batch, kind);
+        check_all(batch);
+        ++ran;
+      }
+    }
+  CHECK(ran > 0);
+}
+
+TEST_CASE("triplets refuse label sets beside classes") {
+  Context context;
+  Batch batch = batch_of({5, 6, 3, 2, true, 0}, 69);
+  batch.label_sets = {{{0}, {1}}, 2};
+  auto inputs = batch.inputs();
+  inputs.label_sets = batch.label_sets.words.matrix();
+  Floats loss(5, 1), active(5, 1);
+  FAIL_CALL(
+      duet_triplet_forward(context, &inputs,
+                           sized<duet_triplet_outputs>({.row_loss = loss.vector(), .row_active = active.vector()}), {}),
+      DUET_STATUS_INVALID_ARGUMENT, "inputs.label_sets: expected null with inputs.class_x and class_y");
+}

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/reference/label_sets.h"
+
 namespace duet::reference {
 
 // Row-major n x m: the weights of positives and of negatives.
@@ -33,12 +35,12 @@ inline Weights agreement(const std::vector<double>& class_a, const std::vector<d
 }
 
 // Hard labels; -1 takes no part.
-inline Weights agreement_of_labels(const std::vector<int>& a, const std::vector<int>& v) {
+inline Weights agreement_of_labels(const std::vector<int>& a, const std::vector<int>& v, const LabelSets& sets = {}) {
   const size_t n = a.size(), m = v.size();
   Weights out{std::vector<double>(n * m), std::vector<double>(n * m)};
   for (size_t i = 0; i < n; ++i)
     for (size_t j = 0; j < m; ++j)
-      if (a[i] >= 0 && v[j] >= 0) (a[i] == v[j] ? out.positive : out.negative)[i * m + j] = 1;
+      if (a[i] >= 0 && v[j] >= 0) (sets.alike(a[i], v[j]) ? out.positive : out.negative)[i * m + j] = 1;
   return out;
 }
 

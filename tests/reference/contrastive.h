@@ -52,7 +52,7 @@ struct Relation {
 };
 inline Relation relation_of_pairs(const Doubles& labels_a, const Doubles& labels_v, const Doubles& group_a,
                                   const Doubles& group_v, bool exclude_own, int64_t n, int64_t m, int64_t first_row = 0,
-                                  int64_t first_column = 0) {
+                                  int64_t first_column = 0, const LabelSets& sets = {}) {
   Relation out{Doubles(n * m), Doubles(n * m)};
   const bool labels = !labels_a.empty() && !labels_v.empty(), groups = !group_a.empty() && !group_v.empty();
   for (int64_t i = 0; i < n; ++i)
@@ -61,7 +61,8 @@ inline Relation relation_of_pairs(const Doubles& labels_a, const Doubles& labels
       if (own && exclude_own) continue;
       const bool labelled = labels && labels_a[i] >= 0 && labels_v[j] >= 0;
       const bool positive =
-          own || (labelled && labels_a[i] == labels_v[j]) || (groups && group_a[i] >= 0 && group_a[i] == group_v[j]);
+          own || (labelled && sets.alike(static_cast<int32_t>(labels_a[i]), static_cast<int32_t>(labels_v[j]))) ||
+          (groups && group_a[i] >= 0 && group_a[i] == group_v[j]);
       out.positive[i * m + j] = positive;
       out.negative[i * m + j] = !positive && (!labels || labelled);
     }
