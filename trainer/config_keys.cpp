@@ -215,7 +215,7 @@ const std::vector<ConfigKey>& table() {
        &Config::mining,
        kAnyValue,
        {"all", "hard", "semihard", "distance_weighted"},
-       "triplets of the method `triplet`; `psd`, and rows with several labels, take all"},
+       "triplets of the method `triplet`; `psd` takes all"},
       {"mining_slots", &Config::mining_slots, {1, 1000}, {}, "negatives drawn an anchor by `distance_weighted`"},
       {"temperature",
        &Config::temperature,

@@ -182,6 +182,8 @@ class TrainingStep {
   std::string rows_words(int64_t slot, const std::vector<int64_t>& places) const;
 
   duet_context* context() const { return device_.step_context(); }
+  // What labels are numbers in; null where each is a class.
+  duet_const_matrix label_sets() const { return several_ ? train_.sets.view(label_sets_.data()) : duet_const_matrix{}; }
   Tensor mail_value(int64_t number) const { return values_.tensor().row_part(number, 1); }
   Tensor constant(int64_t number) const { return constants_.tensor().row_part(number, 1); }
 

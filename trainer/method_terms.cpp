@@ -71,7 +71,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   const int64_t n = batch.rows.size;
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
   inputs.labels = batch.labels.vector();
-  if (several_) inputs.label_sets = train_.sets.view(label_sets_.data());
+  inputs.label_sets = label_sets();
   inputs.sample_ids = batch.rows.vector();
   inputs.logits_a = teacher.a.logits.matrix();
   inputs.logits_v = teacher.v.logits.matrix();
@@ -114,8 +114,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   return made;
 }
 
-// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`, where a row may
-// have several by the agreement of such rows alone.
+// T of METHOD.md 3 with anchors in x: by agreement for psd, by the labels that are known for `triplet`.
 Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision) {
   duet_triplet_inputs options = DUET_TRIPLET_INPUTS_INIT;
   duet_mining_draw draw = DUET_MINING_DRAW_INIT;
@@ -128,13 +127,10 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
     options.trust_x = options.trust_y = supervision.trust.vector();
     if (several_) options.annotated_x = options.annotated_y = supervision.annotated.vector();
     options.paired = 1;
-  } else if (several_) {
-    options.mining = DUET_TRIPLET_MINING_ALL;
-    options.class_x = options.class_y = supervision.class_q.matrix();
-    options.trust_x = options.trust_y = options.annotated_x = options.annotated_y = supervision.annotated.vector();
   } else {
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
+    options.label_sets = label_sets();
     if (options.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
       draw.seed = static_cast<uint64_t>(config_.seed);
       draw.step = duet_i64_const_vector(integers_.data() + kStep, 1);
@@ -181,6 +177,7 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
         options.paired = 1;
       } else if (labelled_) {
         options.labels_a = options.labels_v = batch.labels.vector();
+        options.label_sets = label_sets();
       }
       break;
     case DUET_CONTRASTIVE_KIND_SIGMOID:
@@ -188,7 +185,9 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
       break;
     case DUET_CONTRASTIVE_KIND_CIRCLE: options.margin = static_cast<float>(config_.pair_margin); [[fallthrough]];
     case DUET_CONTRASTIVE_KIND_NTXENT:
-      if (labelled_) options.labels_a = options.labels_v = batch.labels.vector();
+      if (!labelled_) break;
+      options.labels_a = options.labels_v = batch.labels.vector();
+      options.label_sets = label_sets();
       break;
     default: break;
   }

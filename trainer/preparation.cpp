@@ -49,20 +49,6 @@ std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Pre
   return std::make_unique<data::ShuffledBatches>(rows, config.batch_size, seed, config.smallest_batch);
 }
 
-// Which losses and minings take pairs by one label a row.
-void require_label_a_row(const Config& config, const Preparation& preparation) {
-  const data::Dataset& dataset = preparation.dataset;
-  if (!dataset.several_labels() || preparation.labelled() == 0) return;
-  const bool pairs = config.method == "contrastive" || config.method == "psd";
-  const bool of_labels = config.pair_loss == "circle" || config.pair_loss == "ntxent" ||
-                         (config.pair_loss == "multi_positive" && config.method == "contrastive");
-  usage_require(config.method != "triplet" || config.mining == "all", dataset.name, ": mining ", config.mining,
-                " needs one label a row, and here a row may have several; expected all");
-  usage_require(!pairs || !of_labels, dataset.name, ": pair_loss ", config.pair_loss, " of the method ", config.method,
-                " needs one label a row, and here a row may have several; expected infonce, sigmoid or decoupled",
-                config.method == "psd" ? ", or multi_positive" : "");
-}
-
 }  // namespace
 
 int64_t Preparation::labelled() const {
@@ -79,7 +65,6 @@ Preparation prepare(const Config& config) {
     if (config.validation > 0) files = with_validation(std::move(files), config);
     made.dataset = data::load_dataset(*files, config.modalities, inputs);
     made.labels = visible_labels(made.dataset.train, config);
-    require_label_a_row(config, made);
     usage_require(config.patience == 0 || made.dataset.validation.rows() > 0, made.dataset.name, ": patience ",
                   config.patience, " needs a validation split: val/ in the data set, or validation above 0");
     usage_require(config.method == "contrastive" || config.method == "psd" || made.labelled() > 0, made.dataset.name,

@@ -65,6 +65,8 @@ const Case kCases[] = {
     {"distance-weighted mining", "triplet", [](Config& config) { config.mining = "distance_weighted"; }},
     {"several labels", "psd", [](Config& config) { config.pair_loss = "multi_positive"; }, true},
     {"triplets of several labels", "triplet", [](Config&) {}, true},
+    {"hard mining of several labels", "triplet", [](Config& config) { config.mining = "hard"; }, true},
+    {"NT-Xent of several labels", "psd", [](Config& config) { config.pair_loss = "ntxent"; }, true},
 };
 
 void compare(const Case& which, int64_t small_rows) {
