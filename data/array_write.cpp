@@ -82,6 +82,17 @@ void write_npy(AtomicFile& file, const ArrayView& view) {
 }
 
 void write_npy(AtomicFile& file, const LabelColumn& labels) {
+  if (labels.sets.given()) {
+    const LabelSets& sets = labels.sets;
+    const std::string header = npy_header("|u1", {sets.count(), sets.classes});
+    file.write(header.data(), header.size());
+    std::vector<uint8_t> row(static_cast<size_t>(sets.classes));
+    for (int64_t i = 0; i < sets.count(); ++i) {
+      for (int64_t c = 0; c < sets.classes; ++c) row[static_cast<size_t>(c)] = sets.holds(i, c);
+      write_values(file, row);
+    }
+    return;
+  }
   if (labels.numbers) {
     const std::string header = npy_header("<i8", {labels.rows()});
     file.write(header.data(), header.size());

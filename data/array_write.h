@@ -14,7 +14,8 @@ std::string type_name(ElementType type);  // as NumPy has it, "float32"; of stri
 // The rows of the view in C order, little-endian and of the type that they have (bfloat16 as float32). Throws
 // DUET_STATUS_INVALID_ARGUMENT, naming the array, where it has no rows or no numbers.
 void write_npy(AtomicFile& file, const ArrayView& view);
-// Labels of shape (n): whole numbers of 64 bits where the column has numbers, else strings of fixed width.
+// Labels of shape (n): whole numbers of 64 bits where the column has numbers, else strings of fixed width; sets of
+// classes as bytes of 0 and 1, of shape (n, C).
 void write_npy(AtomicFile& file, const LabelColumn& labels);
 
 }  // namespace duet::data

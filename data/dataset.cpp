@@ -142,8 +142,32 @@ std::vector<int64_t> numbers_of(const std::vector<std::string>& names, std::span
   return out;
 }
 
-// Of both splits at once: numbers where both have them, else names.
+std::string form_of(int64_t classes) {
+  return classes > 0 ? text("several labels a row, of ", classes, " classes") : "one label a row";
+}
+
+std::vector<int64_t> numbers_below(int64_t count) {
+  std::vector<int64_t> out(static_cast<size_t>(count));
+  std::iota(out.begin(), out.end(), int64_t{0});
+  return out;
+}
+
+void set_labels(Split& split, const LabelSets& rows) {
+  SetLabels by_set = label_by_set(std::array{&rows});
+  split.sets = std::move(by_set.sets);
+  split.labels = std::move(by_set.labels[0]);
+}
+
+// Of both splits at once: sets, or numbers where both have them, else names.
 void set_label_columns(Dataset& dataset, const LabelColumn& train, const LabelColumn& test) {
+  require_one_form(test, train);
+  if (train.sets.given()) {
+    set_labels(dataset.train, train.sets);
+    set_labels(dataset.test, test.sets);
+    dataset.classes = static_cast<int32_t>(train.sets.classes);
+    dataset.label_values = numbers_below(dataset.classes);
+    return;
+  }
   if (train.numbers && test.numbers) return set_labels(dataset, *train.numbers, *test.numbers);
   require(train.names && test.names, (train.names ? test : train).name, ": labels are numbers; expected names, as in ",
           (train.names ? train : test).name);
@@ -157,6 +181,11 @@ void set_label_columns(Dataset& dataset, const LabelColumn& train, const LabelCo
 }
 
 }  // namespace
+
+void require_one_form(const LabelColumn& column, const LabelColumn& other) {
+  require(column.sets.classes == other.sets.classes, column.name, ": ", form_of(column.sets.classes), "; expected ",
+          form_of(other.sets.classes), ", as in ", other.name);
+}
 
 bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
 
@@ -237,11 +266,32 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
   }
   if (contains(files.splits(), "val"))
     dataset.validation =
-        load_split(files, "val", dataset.modalities, dataset.inputs, {dataset.class_values(), dataset.class_names()});
+        load_split(files, "val", dataset.modalities, dataset.inputs,
+                   {dataset.class_values(), dataset.class_names(), dataset.several_labels(), train_rows.labels.name});
   return dataset;
 }
 
+namespace {
+
+LabelIds ids_by_set(std::span<const LabelColumn* const> columns, const Classes& classes) {
+  const int64_t known = std::ssize(classes.values);
+  std::vector<const LabelSets*> rows;
+  for (const LabelColumn* column : columns) {
+    require_one_form(*column, *columns[0]);
+    require(known == 0 || column->sets.classes == (classes.several ? known : 0), column->name, ": ",
+            form_of(column->sets.classes), "; expected ", form_of(classes.several ? known : 0), ", as in ",
+            classes.source);
+    rows.push_back(&column->sets);
+  }
+  SetLabels by_set = label_by_set(rows);
+  return {std::move(by_set.labels), numbers_below(by_set.sets.classes), {}, std::move(by_set.sets)};
+}
+
+}  // namespace
+
 LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes) {
+  if (classes.several || std::ranges::any_of(columns, [](const LabelColumn* column) { return column->sets.given(); }))
+    return ids_by_set(columns, classes);
   const auto lacking = [&](const auto& has) {
     return std::ranges::find_if(columns, [&](const LabelColumn* column) { return !has(*column); });
   };
@@ -272,8 +322,7 @@ LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Class
     out.ids.emplace_back(numbers.begin(), numbers.end());
   }
   out.names.insert(out.names.end(), beyond.begin(), beyond.end());
-  out.values.resize(out.names.size());
-  std::iota(out.values.begin(), out.values.end(), int64_t{0});
+  out.values = numbers_below(std::ssize(out.names));
   return out;
 }
 
@@ -292,6 +341,7 @@ Split load_split(const DatasetFiles& files, const std::string& split,
     out.labels = std::move(labels.ids[0]);
     out.label_values = std::move(labels.values);
     out.label_names = std::move(labels.names);
+    out.sets = std::move(labels.sets);
     out.groups = std::move(rows.groups);
     counted = rows.labels.name;
   }

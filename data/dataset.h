@@ -1,6 +1,6 @@
 // A data set: splits train and test and, where there is one, val, each with an array a modality, labels (-1 or an empty
-// string: unlabelled) and, where several rows show one item, groups (-1: a row of no group). Rows with the same number
-// are a pair.
+// string: unlabelled), one a row or several in every split, and, where several rows show one item, groups (-1: a row of
+// no group). Rows with the same number are a pair.
 #pragma once
 
 #include <array>
@@ -27,8 +27,9 @@ inline constexpr const char *kLabels = "labels", *kGroups = "groups";
 struct Split {
   std::array<Features, kModalities> features;  // equal rows
   // Class ids (METHOD.md 6 "Classes"): -1 unlabelled, 0 to C - 1 a class of the training split, C and above a label
-  // that the training split lacks.
+  // that the training split lacks. Where rows may have several classes, numbers of sets.
   std::vector<int32_t> labels;
+  LabelSets sets;  // the classes that a label stands for; not given: itself
   // Rows of one number show one item: 0, 1, ... for the values of groups.npy in ascending order, -1: of no group.
   // Empty: every row is an item of its own.
   std::vector<int32_t> groups;
@@ -49,11 +50,11 @@ struct Dataset {
   std::array<std::string, kModalities> modalities;
   Split train, test;
   Split validation;     // of the split val; no rows: there is none
-  int32_t classes = 0;  // C: the distinct labels of the training split
+  int32_t classes = 0;  // C: the distinct labels of the training split; of sets the columns of their matrix
   // The label that an id stands for: first those of the C classes, ascending, then the test split's others, ascending.
   // The validation split, whose others are C and above too, says itself what its ids stand for.
   // Where labels are names, the ids themselves, and label_names has the names in the same order (ascending by their
-  // bytes); else label_names is empty.
+  // bytes); else label_names is empty. Where rows may have several classes, these are 0 to C - 1 in every split.
   std::vector<int64_t> label_values;
   std::vector<std::string> label_names;
   // How load_dataset scaled the features; as default-constructed where the data set was not read from files.
@@ -64,6 +65,7 @@ struct Dataset {
   std::span<const std::string> class_names() const {
     return std::span(label_names).first(label_names.empty() ? 0 : static_cast<size_t>(classes));
   }
+  bool several_labels() const { return train.sets.given(); }  // a row may have
 };
 
 // Where the arrays of a data set lie. split: "train", "test" or "val".
@@ -122,6 +124,8 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
 struct Classes {
   std::span<const int64_t> values;
   std::span<const std::string> names = {};
+  bool several = false;              // a row may have several of them
+  std::string source = "the model";  // whose they are, for messages
 
   // id: 0 to the number of classes - 1.
   std::string name(int32_t id) const {
@@ -129,14 +133,18 @@ struct Classes {
     return names.empty() ? std::to_string(values[place]) : names[place];
   }
 };
+// Throws DUET_STATUS_INVALID_ARGUMENT, naming both, unless both are a label a row, or sets of the same classes.
+void require_one_form(const LabelColumn& column, const LabelColumn& other);
 // Labels of several sets at once, so that one label is one id in all of them.
 struct LabelIds {
   std::vector<std::vector<int32_t>> ids;  // of each set: as Split::labels has them
   std::vector<int64_t> values;            // what the ids stand for: as Dataset::label_values
   std::vector<std::string> names;         // and as Dataset::label_names
+  LabelSets sets;                         // as Split::sets, of all sets
 };
 // By the classes of a model; a label that is none of them comes behind. Throws DUET_STATUS_INVALID_ARGUMENT, naming the
-// set, where labels are names and those of the model or of another set are numbers, or the other way about.
+// set, where labels are names and those of the model or of another set are numbers, or the other way about; likewise
+// where a row may have several labels of other classes, or one.
 LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Classes& classes);
 
 // What a split is read for. features: each modality is used alone, so that one of them may be missing (its features are

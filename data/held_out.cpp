@@ -1,6 +1,7 @@
 #include "data/held_out.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <utility>
 
@@ -45,10 +46,11 @@ int64_t rows_of(std::span<const Unit> units) {
 
 // Takes a unit's labels off the count of each class that stays; false, and nothing is taken: a class would lose its
 // last one.
-bool take_labels(const Unit& unit, std::span<const int32_t> labels, std::map<int32_t, int64_t>& staying) {
+bool take_labels(const Unit& unit, std::span<const int32_t> labels, const LabelSets& sets,
+                 std::map<int32_t, int64_t>& staying) {
   std::map<int32_t, int64_t> taken;
   for (const int64_t row : unit.rows)
-    if (const int32_t label = labels[static_cast<size_t>(row)]; label >= 0) ++taken[label];
+    for (const int32_t label : classes_of(sets, labels[static_cast<size_t>(row)])) ++taken[label];
   for (const auto& [label, count] : taken)
     if (staying[label] <= count) return false;
   for (const auto& [label, count] : taken) staying[label] -= count;
@@ -68,9 +70,14 @@ std::vector<int32_t> ids_of(const std::vector<Label>& labels, const Label& none)
   return ids;
 }
 
-std::vector<int32_t> ids_of(const LabelColumn& column) {
+// sets: those that the ids are numbers in, where the column has sets.
+std::vector<int32_t> ids_of(const LabelColumn& column, LabelSets& sets) {
   require(column.rows() <= INT32_MAX, column.name, ": more than 2^31 - 1 rows");
-  return column.numbers ? ids_of(*column.numbers, int64_t{-1}) : ids_of(*column.names, std::string());
+  if (!column.sets.given())
+    return column.numbers ? ids_of(*column.numbers, int64_t{-1}) : ids_of(*column.names, std::string());
+  SetLabels by_set = label_by_set(std::array{&column.sets});
+  sets = std::move(by_set.sets);
+  return std::move(by_set.labels[0]);
 }
 
 template <class Value>
@@ -83,25 +90,33 @@ std::optional<std::vector<Value>> some_of(const std::optional<std::vector<Value>
   return out;
 }
 
+LabelSets some_of(const LabelSets& sets, std::span<const int64_t> rows) {
+  if (!sets.given()) return {};
+  LabelSets out;
+  out.classes = sets.classes;
+  for (const int64_t row : rows) out.words.insert(out.words.end(), sets.row(row).begin(), sets.row(row).end());
+  return out;
+}
+
 }  // namespace
 
 std::vector<int64_t> held_out_rows(std::span<const int32_t> labels, std::span<const int32_t> groups, double share,
-                                   uint64_t seed) {
+                                   uint64_t seed, const LabelSets& sets) {
   require(share >= 0 && share <= 1, "share of validation rows: expected 0 to 1, got ", share);
-  std::vector<Unit> units = units_of(labels, groups, seed);
+  std::vector<Unit> units = units_of(strata_of(labels, sets), groups, seed);
   std::ranges::sort(units, [](const Unit& a, const Unit& b) {
     return a.label != b.label ? a.label < b.label : a.word != b.word ? a.word < b.word : a.rows[0] < b.rows[0];
   });
   std::map<int32_t, int64_t> staying;
   for (const int32_t label : labels)
-    if (label >= 0) ++staying[label];
+    for (const int32_t c : classes_of(sets, label)) ++staying[c];
   std::vector<int64_t> out;
   for (size_t first = 0, next = 0; first < units.size(); first = next) {
     while (next < units.size() && units[next].label == units[first].label) ++next;
     const std::span<const Unit> stratum = std::span(units).subspan(first, next - first);
     int64_t left = round_half_even(share * static_cast<double>(rows_of(stratum)));
     for (const Unit& unit : stratum) {
-      if (std::ssize(unit.rows) > left || !take_labels(unit, labels, staying)) continue;
+      if (std::ssize(unit.rows) > left || !take_labels(unit, labels, sets, staying)) continue;
       left -= std::ssize(unit.rows);
       out.insert(out.end(), unit.rows.begin(), unit.rows.end());
     }
@@ -120,11 +135,13 @@ HeldOutFiles::HeldOutFiles(std::unique_ptr<DatasetFiles> files, const HoldOut& o
   require(labels.has_value(), files_->place(kSource),
           ": no labels (labels.npy, .csv or .tsv); expected a label a row, -1 where there is none");
   shown_ = std::move(*labels);
-  const std::vector<int32_t> ids = hide_labels(ids_of(shown_), order.labels, order.seed);
+  LabelSets sets;
+  const std::vector<int32_t> all = ids_of(shown_, sets), ids = hide_labels(all, sets, order.labels, order.seed);
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] >= 0) continue;
     if (shown_.numbers) (*shown_.numbers)[i] = -1;
     if (shown_.names) (*shown_.names)[i].clear();
+    if (shown_.sets.given()) shown_.sets.clear(static_cast<int64_t>(i));
   }
   std::vector<int32_t> groups;
   const std::vector<std::string> arrays = files_->arrays(kSource);
@@ -134,7 +151,7 @@ HeldOutFiles::HeldOutFiles(std::unique_ptr<DatasetFiles> files, const HoldOut& o
     require(groups.size() == ids.size(), stored.view.name, ": ", groups.size(), " rows; expected ", ids.size(),
             " as there are labels");
   }
-  held_out_ = held_out_rows(ids, groups, order.share, order.seed);
+  held_out_ = held_out_rows(ids, groups, order.share, order.seed, sets);
   require(!held_out_.empty(), files_->place(kSource), ": validation ", order.share, " of ", ids.size(),
           " rows takes none of them; expected a larger share (the last labelled row of a class stays, and a group's "
           "rows stay together)");
@@ -168,7 +185,8 @@ StoredArray HeldOutFiles::open(const std::string& split, const std::string& arra
 std::optional<LabelColumn> HeldOutFiles::labels(const std::string& split) const {
   if (source_of(split) != kSource) return files_->labels(split);
   const std::vector<int64_t>& rows = split == kHeldOut ? held_out_ : kept_;
-  return LabelColumn{shown_.name, some_of(shown_.numbers, rows), some_of(shown_.names, rows)};
+  return LabelColumn{shown_.name, some_of(shown_.numbers, rows), some_of(shown_.names, rows),
+                     some_of(shown_.sets, rows)};
 }
 
 }  // namespace duet::data

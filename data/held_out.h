@@ -17,10 +17,11 @@ inline constexpr uint32_t kStreamValidation = 9;
 // Rows of the training split that are held out, ascending. labels, groups: of all its rows, -1 for none; groups may be
 // empty. Of each class, and of the rows without a label, round(share count) rows are taken (halves to even), those
 // whose words are smallest, but never the last one with a label of a class. A group goes as a whole, with the class of
-// its first labelled row, and stays where it has more rows than are still to be taken.
+// its first labelled row, and stays where it has more rows than are still to be taken. sets: of labels that are sets of
+// classes; a row is then taken as one of its stratum (strata_of).
 // Errors: DUET_STATUS_INVALID_ARGUMENT (share outside 0 to 1).
 std::vector<int64_t> held_out_rows(std::span<const int32_t> labels, std::span<const int32_t> groups, double share,
-                                   uint64_t seed);
+                                   uint64_t seed, const LabelSets& sets = {});
 
 // What a run sees of its training split where it validates on a part of it.
 struct HoldOut {

@@ -44,4 +44,11 @@ std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, 
   return out;
 }
 
+std::vector<int32_t> hide_labels(std::span<const int32_t> labels, const LabelSets& sets, double share, uint64_t seed) {
+  std::vector<int32_t> out = hide_labels(strata_of(labels, sets), share, seed);
+  for (size_t i = 0; i < out.size(); ++i)
+    if (out[i] >= 0) out[i] = labels[i];
+  return out;
+}
+
 }  // namespace duet::data

@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "data/label_sets.h"
+
 namespace duet::data {
 
 // To the nearest whole number, halves to even, whatever the host's rounding mode.
@@ -15,5 +17,7 @@ int64_t round_half_even(double value);
 // larger one. The others become -1. s = 0 takes every label away. Errors: DUET_STATUS_INVALID_ARGUMENT (s outside 0 to
 // 1).
 std::vector<int32_t> hide_labels(std::span<const int32_t> labels, double share, uint64_t seed);
+// The same of labels that are sets of classes: a row's stratum (strata_of) stands for its class.
+std::vector<int32_t> hide_labels(std::span<const int32_t> labels, const LabelSets& sets, double share, uint64_t seed);
 
 }  // namespace duet::data

@@ -40,6 +40,24 @@ std::string utf32_string(const ArrayView& view, const std::byte* at) {
   return out;
 }
 
+LabelSets read_sets(const ArrayView& view) {
+  require(view.rows() > 0, view.name, ": no rows; expected at least one");
+  require(view.shape[1] <= INT32_MAX, view.name, ": ", view.shape[1], " classes; expected fewer than 2^31");
+  LabelSets out(view.shape[1], view.rows());
+  const std::vector<int64_t> steps = element_steps(view);
+  with_elements(view, [&](auto value) {
+    for (int64_t i = 0; i < view.rows(); ++i)
+      for (int64_t c = 0; c < out.classes; ++c) {
+        const auto flag = value(view.row(i) * steps[0] + c * steps[1]);
+        if (flag != 0 && flag != 1)
+          require(false, view.name, ": row ", i, ", column ", c, " is ", +flag, "; expected 0 or 1 in labels of shape ",
+                  shape_text(view.shape), ", a column a class");
+        if (flag == 1) out.put(i, c);
+      }
+  });
+  return out;
+}
+
 }  // namespace
 
 std::vector<int64_t> read_labels(const ArrayView& view) {
@@ -71,7 +89,9 @@ std::vector<int64_t> read_labels(const std::filesystem::path& npy) {
 
 LabelColumn label_column(const ArrayView& view) {
   LabelColumn column{.name = view.name};
-  if (is_text(view.type))
+  if (view.shape.size() == 2 && view.shape[1] > 1 && !is_text(view.type))
+    column.sets = read_sets(view);
+  else if (is_text(view.type))
     column.names = read_strings(view);
   else
     column.numbers = read_labels(view);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/label_sets.h"
 #include "data/stored_array.h"
 
 namespace duet::data {
@@ -17,15 +18,20 @@ namespace duet::data {
 std::vector<int64_t> read_labels(const ArrayView& view);
 std::vector<int64_t> read_labels(const std::filesystem::path& npy);
 
-// A label a row, as whoever made them wrote it. One of both is there, or, of a table whose words all read as numbers,
-// both.
+// A label a row, as whoever made them wrote it. One of three is there, or, of a table whose words all read as numbers,
+// numbers and names.
 struct LabelColumn {
   std::string name;                               // of the array or file, for messages
   std::optional<std::vector<int64_t>> numbers;    // -1: unlabelled
   std::optional<std::vector<std::string>> names;  // "": unlabelled
-  int64_t rows() const { return static_cast<int64_t>(numbers ? numbers->size() : names->size()); }
+  LabelSets sets = {};                            // of each row its classes; none: unlabelled
+
+  int64_t rows() const {
+    return sets.given() ? sets.count() : static_cast<int64_t>(numbers ? numbers->size() : names->size());
+  }
 };
-// Of an array of numbers or of strings, of shape (n) or (n, 1).
+// Of an array of numbers or of strings, of shape (n) or (n, 1); or of sets, an array (n, C), C >= 2, of numbers, of
+// which each is 0 or 1: whether the row has the column's class. Errors: as read_labels.
 LabelColumn label_column(const ArrayView& view);
 
 // Strings of an array of shape (n) or (n, 1), in UTF-8.

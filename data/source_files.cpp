@@ -96,6 +96,8 @@ SourceFiles::SourceFiles(const std::vector<fs::path>& sources, const std::vector
 void SourceFiles::read_flags() {
   const StoredArray flags = table_.open(layout_.flags);
   const LabelColumn column = label_column(flags.view);
+  require(!column.sets.given(), flags.view.name, ": shape ", shape_text(flags.view.shape),
+          "; expected one flag a row, 1 or train, 0 or test");
   flagged_ = column.rows();
   for (int64_t i = 0; i < flagged_; ++i) {
     const std::string word =

@@ -39,11 +39,16 @@ double coinciding(const data::Features& rows, const std::vector<int32_t>& groups
 
 Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v,
                     const std::vector<int32_t>& labels, const std::vector<int32_t>& groups,
-                    const std::function<void()>& between) {
-  const RankedRows a_rows = {a, labels, groups}, v_rows = {v, labels, groups};
+                    const std::function<void()>& between, const data::LabelSets& sets) {
+  const RankedRows a_rows = {a, labels, groups, sets}, v_rows = {v, labels, groups, sets};
   return {rank(context, a_rows, v_rows, {.paired = true}, between),
           rank(context, v_rows, a_rows, {.paired = true}, between),
           {coinciding(a, groups), coinciding(v, groups)}};
+}
+
+Evaluation evaluate(duet_context* context, const data::Features& a, const data::Features& v, const data::Split& split,
+                    const std::function<void()>& between) {
+  return evaluate(context, a, v, split.labels, split.groups, between, split.sets);
 }
 
 OneWayEvaluation evaluate(duet_context* context, const RankedRows& queries, const RankedRows& gallery, Pairing pairing,
@@ -55,7 +60,7 @@ OneWayEvaluation evaluate(duet_context* context, const RankedRows& queries, cons
 Evaluation evaluate(duet_context* context, const Model& model, const data::Split& split) {
   const int64_t block_rows = model.description().config.evaluation_block_rows;
   return evaluate(context, model.embed(context, 0, split.features[0], block_rows),
-                  model.embed(context, 1, split.features[1], block_rows), split.labels, split.groups);
+                  model.embed(context, 1, split.features[1], block_rows), split);
 }
 
 }  // namespace duet

@@ -31,7 +31,8 @@ struct DirectionScores {
   std::array<double, 11> precision_recall = {};
   double matching_1_of_2 = std::nan("");
   std::array<double, 3> pair_recall = {std::nan(""), std::nan(""), std::nan("")};
-  std::vector<ClassScores> classes;                   // those with a query that counts, ascending by label
+  // Those with a query that counts, ascending by label. A query of several classes counts in each of them.
+  std::vector<ClassScores> classes;
   std::vector<float> average_precision, recall_at_1;  // of each query, NaN where it does not count
 };
 

@@ -86,20 +86,48 @@ int64_t below(double other, double own) {
   return other < own ? 2 : 0;
 }
 
-// R of each row: the share of the other classes that score below its own. ids: 0 to present - 1, one a row; the absent
-// classes score 0.
-std::vector<double> class_shares(const Matrix& weights, const std::vector<Eigen::Index>& ids, Eigen::Index present,
-                                 int64_t classes) {
+// The classes of the rows taken, 0 to present - 1, ascending a row; the absent ones all score 0.
+struct RowClasses {
+  std::vector<std::vector<Eigen::Index>> of;
+  Eigen::Index present = 0;
+};
+
+RowClasses row_classes(const Rows& rows, std::span<const int32_t> labels, const data::LabelSets& sets) {
+  std::vector<std::vector<int32_t>> classes;
+  std::vector<int32_t> present;
+  for (const int64_t row : rows) {
+    classes.push_back(data::classes_of(sets, labels[static_cast<size_t>(row)]));
+    present.insert(present.end(), classes.back().begin(), classes.back().end());
+  }
+  std::sort(present.begin(), present.end());
+  present.erase(std::unique(present.begin(), present.end()), present.end());
+  RowClasses out{{}, std::ssize(present)};
+  for (const std::vector<int32_t>& row : classes) {
+    std::vector<Eigen::Index>& ids = out.of.emplace_back();
+    for (const int32_t c : row) ids.push_back(std::lower_bound(present.begin(), present.end(), c) - present.begin());
+  }
+  return out;
+}
+
+// R of each row: the share of the other classes that score below its own, the mean over its own; half of a row that has
+// every class.
+std::vector<double> class_shares(const Matrix& weights, const RowClasses& rows, int64_t classes) {
   const Eigen::Index count = weights.rows();
-  Matrix scores = Matrix::Zero(count, present);
-  for (Eigen::Index j = 0; j < count; ++j) scores.col(ids[static_cast<size_t>(j)]) += weights.col(j);
+  Matrix scores = Matrix::Zero(count, rows.present);
+  for (Eigen::Index j = 0; j < count; ++j)
+    for (const Eigen::Index c : rows.of[static_cast<size_t>(j)]) scores.col(c) += weights.col(j);
   std::vector<double> shares;
   for (Eigen::Index i = 0; i < count; ++i) {
-    const Eigen::Index own = ids[static_cast<size_t>(i)];
-    int64_t halves = (classes - present) * below(0, scores(i, own));
-    for (Eigen::Index c = 0; c < present; ++c)
-      if (c != own) halves += below(scores(i, c), scores(i, own));
-    shares.push_back(static_cast<double>(halves) / 2 / static_cast<double>(classes - 1));
+    const std::vector<Eigen::Index>& own = rows.of[static_cast<size_t>(i)];
+    const int64_t others = classes - std::ssize(own);
+    int64_t halves = 0;
+    for (const Eigen::Index of : own) {
+      halves += (classes - rows.present) * below(0, scores(i, of));
+      for (Eigen::Index c = 0; c < rows.present; ++c)
+        if (!std::binary_search(own.begin(), own.end(), c)) halves += below(scores(i, c), scores(i, of));
+    }
+    const double each = static_cast<double>(halves) / 2 / static_cast<double>(std::ssize(own));
+    shares.push_back(others > 0 ? each / static_cast<double>(others) : 0.5);
   }
   return shares;
 }
@@ -143,35 +171,32 @@ std::string number(double value) {
 }  // namespace
 
 Evidence measure_evidence(const data::Features& a, const data::Features& v, std::span<const int32_t> labels,
-                          int64_t classes) {
+                          int64_t classes, const data::LabelSets& sets) {
   const auto count = static_cast<int64_t>(labels.size());
   require(a.rows == count && v.rows == count, "evidence: expected as many rows as labels, ", count, ", got ", a.rows,
           " and ", v.rows);
   for (int64_t i = 0; i < count; ++i) {
     const int32_t label = labels[static_cast<size_t>(i)];
-    require(label >= -1 && label < classes, "evidence: label ", i, ": expected -1 to ", classes - 1, ", got ", label);
+    const int64_t known = sets.given() ? sets.count() : classes;
+    require(label >= -1 && label < known, "evidence: label ", i, ": expected -1 to ", known - 1, ", got ", label);
   }
   const Rows all = spaced(count, [](int64_t) { return true; });
   const Rows labelled = spaced(count, [&](int64_t i) { return labels[static_cast<size_t>(i)] >= 0; });
-  // The classes of the rows taken, ascending; the others all score 0.
-  std::vector<int32_t> present;
-  for (const int64_t row : labelled) present.push_back(labels[static_cast<size_t>(row)]);
-  std::sort(present.begin(), present.end());
-  present.erase(std::unique(present.begin(), present.end()), present.end());
+  // Rows of one label tell nothing of it.
+  const bool differ = std::ranges::any_of(labelled, [&](int64_t row) {
+    return labels[static_cast<size_t>(row)] != labels[static_cast<size_t>(labelled[0])];
+  });
 
   Evidence evidence;
   double delta = 0;
   std::array<Modality, 2> sides;
   const auto read = [&](const Rows& rows) { sides = {leave_one_out(a, rows), leave_one_out(v, rows)}; };
-  if (present.size() >= 2) {
+  if (differ) {
     read(labelled);
-    std::vector<Eigen::Index> ids;
-    for (const int64_t row : labelled)
-      ids.push_back(std::lower_bound(present.begin(), present.end(), labels[static_cast<size_t>(row)]) -
-                    present.begin());
+    const RowClasses by_class = row_classes(labelled, labels, sets);
     std::array<std::vector<double>, 2> shares;
     for (const size_t side : {0, 1}) {
-      shares[side] = class_shares(sides[side].weights, ids, static_cast<Eigen::Index>(present.size()), classes);
+      shares[side] = class_shares(sides[side].weights, by_class, classes);
       evidence.labels_read[side] = std::max(0.0, 2 * mean(shares[side]) - 1);
     }
     delta = preference(shares[0], shares[1]);
@@ -180,7 +205,7 @@ Evidence measure_evidence(const data::Features& a, const data::Features& v, std:
 
   double generality = kLeastGenerality;
   if (all.size() >= 3) {
-    if (present.size() < 2 || all != labelled) read(all);
+    if (!differ || all != labelled) read(all);
     const auto& [side_a, side_v] = sides;
     generality =
         std::max(generality, pair_share(side_a.weights, side_v.kernel) + pair_share(side_v.weights, side_a.kernel) - 1);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "data/features.h"
+#include "data/label_sets.h"
 
 namespace duet {
 
@@ -23,10 +24,11 @@ struct Evidence {
   bool operator==(const Evidence&) const = default;
 };
 
-// Rows of a and v are pairs; values are finite. labels: one a row, -1 for none, else below classes. Every number is
-// finite for any such input:
-// - fewer than 2 labelled rows, or the labelled rows taken of one class: labels read neither modality (0), and neither
+// Rows of a and v are pairs; values are finite. labels: one a row, -1 for none, else below classes, or numbers of sets
+// where these are given. Every number is finite for any such input:
+// - fewer than 2 labelled rows, or the labelled rows taken of one label: labels read neither modality (0), and neither
 // is preferred;
+// - a row of every class tells as much as chance;
 // - fewer than 3 rows: pairs_generalise = 0.001;
 // - a class without a labelled row scores 0;
 // - scores within 1e-9 count as equal, for rounding parts equal ones: those of equal rows, or of a modality whose rows
@@ -34,7 +36,7 @@ struct Evidence {
 // of at most 256 x 256, whatever their widths.
 // Errors: DUET_STATUS_INVALID_ARGUMENT (unequal rows, a label that is no class).
 Evidence measure_evidence(const data::Features& a, const data::Features& v, std::span<const int32_t> labels,
-                          int64_t classes);
+                          int64_t classes, const data::LabelSets& sets = {});
 
 // "labels read audio 0.21, visual 0.86; pairs generalise 0.16: audio learns from visual"
 std::string evidence_note(const Evidence& evidence, const std::array<std::string, 2>& modalities);

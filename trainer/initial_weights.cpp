@@ -46,7 +46,7 @@ std::vector<std::string> take_initial_weights(Model& model, duet_context* contex
                 was.config.activation, ", the run ", now.config.activation);
 
   std::vector<std::string> lines = {text("weights from ", name)};
-  const bool same_classes = was.class_values == now.class_values;
+  const bool same_classes = was.class_values == now.class_values && was.several_labels == now.several_labels;
   const ParameterStore& from = source->parameters();
   ParameterStore& to = model.parameters();
   const std::vector<float> values = from.read(ParameterKind::teacher);

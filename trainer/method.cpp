@@ -49,6 +49,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       config_(model.description().config),
       evidence_(evidence),
       classes_(std::max<int64_t>(1, model.description().classes())),
+      several_(train.sets.given()),
       psd_(config_.method == "psd"),
       triplet_(config_.method == "triplet"),
       contrastive_(config_.method == "contrastive"),
@@ -63,6 +64,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
                              (train.features[0].columns + train.features[1].columns))),
       labels_(context(), labels),
       groups_(context(), std::span(train.groups)),
+      label_sets_(context(), std::span(train.sets.words)),
       mail_values_(context(), kSlots * kMailValues),
       mail_integers_(context(), kSlots * kMailIntegers),
       mail_indices_(context(), kSlots * mail_rows()),
@@ -118,7 +120,8 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
   double labelled = 0;
   for (const int32_t label : labels) {
     if (label < 0) continue;
-    counts[static_cast<size_t>(label)] += 1;
+    const std::vector<int32_t> of_row = data::classes_of(train.sets, label);
+    for (const int32_t c : of_row) counts[static_cast<size_t>(c)] += 1 / static_cast<double>(of_row.size());
     labelled += 1;
   }
   labelled_ = labelled > 0;

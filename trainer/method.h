@@ -182,6 +182,8 @@ class TrainingStep {
   std::string rows_words(int64_t slot, const std::vector<int64_t>& places) const;
 
   duet_context* context() const { return device_.step_context(); }
+  // What labels are numbers in; null where each is a class.
+  duet_const_matrix label_sets() const { return several_ ? train_.sets.view(label_sets_.data()) : duet_const_matrix{}; }
   Tensor mail_value(int64_t number) const { return values_.tensor().row_part(number, 1); }
   Tensor constant(int64_t number) const { return constants_.tensor().row_part(number, 1); }
 
@@ -190,6 +192,9 @@ class TrainingStep {
   const Config& config_;
   Evidence evidence_;
   int64_t classes_;
+  // A row may have several labels: labels are numbers in label_sets_. Pairs of rows whose classes are known then agree
+  // where they share one (METHOD.md 2).
+  bool several_;
   bool psd_, triplet_, contrastive_;
   bool labelled_ = false;  // the run may see a label
   Tape tape_;
@@ -207,7 +212,7 @@ class TrainingStep {
   std::array<OwningTensor, data::kModalities> on_device_;
   std::array<std::optional<PinnedArray<float>>, data::kModalities> sent_;
   std::unique_ptr<duet_event, DestroyEvent> arrived_;
-  DeviceArray<int32_t> labels_, groups_;
+  DeviceArray<int32_t> labels_, groups_, label_sets_;
 
   // The mail of kernels/step/step.h, in memory that both sides reach, and what a step has taken of it.
   PinnedArray<float> mail_values_;

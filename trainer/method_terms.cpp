@@ -71,6 +71,7 @@ TrainingStep::Supervision TrainingStep::supervise(const Batch& batch, const Head
   const int64_t n = batch.rows.size;
   duet_supervision_inputs inputs = DUET_SUPERVISION_INPUTS_INIT;
   inputs.labels = batch.labels.vector();
+  inputs.label_sets = label_sets();
   inputs.sample_ids = batch.rows.vector();
   inputs.logits_a = teacher.a.logits.matrix();
   inputs.logits_v = teacher.v.logits.matrix();
@@ -124,10 +125,12 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
     options.mining = DUET_TRIPLET_MINING_ALL;
     options.class_x = options.class_y = supervision.class_q.matrix();
     options.trust_x = options.trust_y = supervision.trust.vector();
+    if (several_) options.annotated_x = options.annotated_y = supervision.annotated.vector();
     options.paired = 1;
   } else {
     options.mining = mining_kind(config_.mining);
     options.labels_x = options.labels_y = batch.labels.vector();
+    options.label_sets = label_sets();
     if (options.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED) {
       draw.seed = static_cast<uint64_t>(config_.seed);
       draw.step = duet_i64_const_vector(integers_.data() + kStep, 1);
@@ -146,6 +149,7 @@ Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, co
   options.teacher_v = teacher.v.embeddings.matrix();
   options.class_a = options.class_v = supervision.class_q.matrix();
   options.trust_a = options.trust_v = supervision.trust.vector();
+  if (several_) options.annotated_a = options.annotated_v = supervision.annotated.vector();
   options.kappa_a = options.kappa_v = supervision.kappa.vector();
   options.teacher_scale = constant(kTeacherScale).vector();
   options.paired = 1;
@@ -169,9 +173,11 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
       if (psd_) {
         options.class_a = options.class_v = supervision.class_q.matrix();
         options.trust_a = options.trust_v = supervision.trust.vector();
+        if (several_) options.annotated_a = options.annotated_v = supervision.annotated.vector();
         options.paired = 1;
       } else if (labelled_) {
         options.labels_a = options.labels_v = batch.labels.vector();
+        options.label_sets = label_sets();
       }
       break;
     case DUET_CONTRASTIVE_KIND_SIGMOID:
@@ -179,7 +185,9 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
       break;
     case DUET_CONTRASTIVE_KIND_CIRCLE: options.margin = static_cast<float>(config_.pair_margin); [[fallthrough]];
     case DUET_CONTRASTIVE_KIND_NTXENT:
-      if (labelled_) options.labels_a = options.labels_v = batch.labels.vector();
+      if (!labelled_) break;
+      options.labels_a = options.labels_v = batch.labels.vector();
+      options.label_sets = label_sets();
       break;
     default: break;
   }

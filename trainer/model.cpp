@@ -22,6 +22,7 @@ constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
 constexpr const char* kLogLossScale = "log_loss_scale";
 constexpr const char* kLossBias = "loss_bias";
 constexpr const char* kClassNames = "class_names";
+constexpr const char *kLabels = "labels", *kSeveral = "several";
 constexpr const char* kLossScale = "loss_scale";  // of 0.1.0, which kept the scale itself
 
 duet_activation_kind activation_kind(const std::string& name) {
@@ -174,6 +175,7 @@ Checksum Model::write(const std::filesystem::path& path, std::span<const NamedAr
                        {"duet_version", duet_version()},
                        {"config", to_json(description_.config).dump()}};
   if (!description_.class_names.empty()) metadata[kClassNames] = nlohmann::json(description_.class_names).dump();
+  if (description_.several_labels) metadata[kLabels] = kSeveral;
   for (size_t side = 0; side < kSides.size(); ++side) {
     const data::Preprocessing& inputs = description_.inputs[side];
     const std::string name = kSides[side];
@@ -224,6 +226,11 @@ std::unique_ptr<Model> Model::load(const std::filesystem::path& path, duet_conte
     }
     description.class_values = read_class_values(file, name);
     description.class_names = read_class_names(file, description.class_values.size(), name);
+    if (const auto labels = file.metadata().find(kLabels); labels != file.metadata().end()) {
+      usage_require(labels->second == kSeveral, name, ": labels: expected '", kSeveral, "', got '",
+                    shown(labels->second), "'");
+      description.several_labels = true;
+    }
     auto model = std::make_unique<Model>(std::move(description), context);
     const bool converts = model->learned_scale_ && !file.find(kLogLossScale) && file.find(kLossScale);
     read_parameters(file, model->parameters_, ParameterKind::teacher, "", converts ? kLogLossScale : "");

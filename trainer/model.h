@@ -13,7 +13,8 @@
 //       float64, a value a column of the inputs: clip((x - mean) scale, +-limit)
 //   class_values
 //       int64, the label of each class, ascending
-// and as metadata: class_names (a JSON list, in the order of class_values), where labels are names; format
+// and as metadata: class_names (a JSON list, in the order of class_values), where labels are names; labels ("several"),
+// where a row may have several; format
 // (trainer/format.h), duet_version, config (JSON), modality_a, modality_v, scaling_a, scaling_v. A model of 0.1.0 has
 // float32 for float64, scales in float32, and lacks class_values and format, its classes being 0 to C - 1. It holds
 // loss_scale, 1 / temperature, for log_loss_scale.
@@ -42,9 +43,11 @@ struct ModelDescription {
   std::array<data::Preprocessing, data::kModalities> inputs;
   std::vector<int64_t> class_values;     // the label of each class, ascending
   std::vector<std::string> class_names;  // the same where labels are names; else empty
+  bool several_labels = false;           // a row may have several
 
   int64_t classes() const { return static_cast<int64_t>(class_values.size()); }
   int64_t width(int modality) const { return static_cast<int64_t>(inputs[static_cast<size_t>(modality)].mean.size()); }
+  data::Classes called() const { return {class_values, class_names, several_labels}; }
 };
 
 // Scaled inputs are clipped to plus or minus this; infinite where they are not.

@@ -25,7 +25,7 @@ std::unique_ptr<data::DatasetFiles> with_validation(std::unique_ptr<data::Datase
 
 // Where rows are held out, labels were hidden before.
 std::vector<int32_t> visible_labels(const data::Split& train, const Config& config) {
-  return config.validation > 0 ? train.labels : data::hide_labels(train.labels, config.labels, config.seed);
+  return config.validation > 0 ? train.labels : data::hide_labels(train.labels, train.sets, config.labels, config.seed);
 }
 
 bool has_split(const data::DatasetFiles& files, const std::string& split) {
@@ -40,8 +40,8 @@ std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Pre
     usage_require(config.balanced_classes <= preparation.dataset.classes, preparation.dataset.name,
                   ": balanced_classes ", config.balanced_classes, " is more than the ", preparation.dataset.classes,
                   " classes of the training split");
-    return std::make_unique<data::BalancedBatches>(preparation.labels, config.balanced_classes, config.balanced_samples,
-                                                   seed);
+    return std::make_unique<data::BalancedBatches>(data::strata_of(preparation.labels, preparation.dataset.train.sets),
+                                                   config.balanced_classes, config.balanced_samples, seed);
   }
   const int64_t rows = preparation.dataset.train.rows();
   usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows,
@@ -77,13 +77,14 @@ Preparation prepare(const Config& config) {
     description.modalities = made.dataset.modalities;
     description.class_values.assign(made.dataset.class_values().begin(), made.dataset.class_values().end());
     description.class_names.assign(made.dataset.class_names().begin(), made.dataset.class_names().end());
+    description.several_labels = made.dataset.several_labels();
     description.inputs = made.dataset.inputs;
     description.config.scaling_a = data::scaling_name(description.inputs[0].scaling);
     description.config.scaling_v = data::scaling_name(description.inputs[1].scaling);
     made.sampler = make_sampler(config, made);
     const auto& [a, v] = made.dataset.train.features;
     if (config.method == "psd" && config.pair_evidence && config.pair_weight > 0)
-      made.evidence = measure_evidence(a, v, made.labels, made.dataset.classes);
+      made.evidence = measure_evidence(a, v, made.labels, made.dataset.classes, made.dataset.train.sets);
     return made;
   });
 }
@@ -98,8 +99,7 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
                     ": no split val, and the model was trained without one");
       files = with_validation(std::move(files), description.config);
     }
-    return data::load_split(*files, split, description.modalities, description.inputs,
-                            {description.class_values, description.class_names}, use);
+    return data::load_split(*files, split, description.modalities, description.inputs, description.called(), use);
   });
 }
 
@@ -110,8 +110,8 @@ TrainingRows load_training_rows(const Model& model, const std::filesystem::path&
     std::unique_ptr<data::DatasetFiles> files = files_in(data, config);
     if (config.validation > 0) files = with_validation(std::move(files), config);
     TrainingRows rows;
-    rows.split = data::load_split(*files, "train", description.modalities, description.inputs,
-                                  {description.class_values, description.class_names}, data::SplitUse::pairs);
+    rows.split = data::load_split(*files, "train", description.modalities, description.inputs, description.called(),
+                                  data::SplitUse::pairs);
     rows.labels = visible_labels(rows.split, config);
     return rows;
   });
@@ -126,7 +126,8 @@ std::vector<std::string> scaling_notes(const ModelDescription& description) {
 
 std::vector<std::string> label_notes(const ModelDescription& description, std::span<const int32_t> labels,
                                      const std::string& rows) {
-  const int64_t count = data::rows_beyond(labels, description.classes());
+  // Sets have no class beyond those of their matrix.
+  const int64_t count = description.several_labels ? 0 : data::rows_beyond(labels, description.classes());
   if (count == 0) return {};
   return {text(count, " of ", labels.size(), " ", rows,
                " have labels that the training split lacks: they count for relevance, never for training")};

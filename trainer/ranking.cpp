@@ -36,12 +36,13 @@ std::array<double, 3> recalls(const std::vector<float>& rows) {
   return {means[0].value(), means[1].value(), means[2].value()};
 }
 
-// ap: of each query, whose label is the one of its number; it counts where it has relevant items.
-std::vector<ClassScores> by_class(const std::vector<int32_t>& labels, const std::vector<int32_t>& relevant,
+// ap: of each query, which counts in each of its classes where it has relevant items.
+std::vector<ClassScores> by_class(const RankedRows& queries, const std::vector<int32_t>& relevant,
                                   const std::vector<float>& ap) {
   std::map<int32_t, Mean> means;
-  for (size_t i = 0; i < labels.size(); ++i)
-    if (relevant[i] > 0) means[labels[i]].add(ap[i]);
+  for (size_t i = 0; i < queries.labels.size(); ++i)
+    if (relevant[i] > 0)
+      for (const int32_t c : data::classes_of(queries.sets, queries.labels[i])) means[c].add(ap[i]);
   std::vector<ClassScores> classes;
   for (const auto& [label, map] : means) classes.push_back({label, map.count(), map.value()});
   return classes;
@@ -66,10 +67,12 @@ DirectionScores rank(duet_context* context, const RankedRows& queries, const Ran
   const auto cutoffs = std::ssize(kRecallCutoffs);
   const bool grouped = !queries.groups.empty() && !gallery.groups.empty();
   const DeviceRows query(context, queries), item(context, gallery);
+  const DeviceArray<int32_t> sets(context, std::span(queries.sets.words));
   const DeviceArray<int64_t> ks(context, std::span(kRecallCutoffs));
   duet_retrieval_inputs inputs = DUET_RETRIEVAL_INPUTS_INIT;
   inputs.gallery = duet_f32_const_matrix(item.values.data(), items, width);
   inputs.gallery_labels = duet_i32_const_vector(item.labels.data(), items);
+  if (queries.sets.given()) inputs.label_sets = queries.sets.view(sets.data());
   inputs.paired = pairing.paired;
   inputs.exclude_own = pairing.exclude_own;
   if (grouped) inputs.gallery_groups = duet_i32_const_vector(item.groups.data(), items);
@@ -134,7 +137,7 @@ DirectionScores rank(duet_context* context, const RankedRows& queries, const Ran
   scores.recall = recalls(recall);
   scores.pair_recall = recalls(pair_recall);
   for (size_t l = 0; l < curve.size(); ++l) scores.precision_recall[l] = curve[l].value();
-  scores.classes = by_class(queries.labels, relevant, ap);
+  scores.classes = by_class(queries, relevant, ap);
   scores.recall_at_1.resize(ap.size());
   for (size_t i = 0; i < ap.size(); ++i) scores.recall_at_1[i] = recall[i * kRecallCutoffs.size()];
   scores.average_precision = std::move(ap);

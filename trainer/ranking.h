@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "data/features.h"
+#include "data/label_sets.h"
 #include "kernels/duet.h"
 #include "trainer/evaluation.h"
 
@@ -15,6 +16,7 @@ struct RankedRows {
   const data::Features& rows;
   const std::vector<int32_t>& labels;  // one a row; -1: none, and then no query, but an item of the gallery
   const std::vector<int32_t>& groups;  // empty, or one a row: -1: of none
+  const data::LabelSets& sets;         // what labels are numbers in; not given: each is a class
 };
 
 struct Pairing {
@@ -22,8 +24,8 @@ struct Pairing {
   bool exclude_own = false;  // the gallery row of a query's number is left out, as if it were not there
 };
 
-// groups count where the gallery has some too. between: called before each part of the work, which takes about a second
-// at most; what it throws ends the call. Memory: O(queries + gallery).
+// groups count where the gallery has some too. Labels of both are numbers in equal sets. between: called before each
+// part of the work, which takes about a second at most; what it throws ends the call. Memory: O(queries + gallery).
 DirectionScores rank(duet_context* context, const RankedRows& queries, const RankedRows& gallery, Pairing pairing,
                      const std::function<void()>& between = {});
 

@@ -40,6 +40,7 @@ nlohmann::ordered_json data_facts(const Preparation& preparation) {
     for (size_t side = 0; side < data::kModalities; ++side)
       facts[split + dataset.modalities[side]] = checksum_of(std::span<const float>(of.features[side].values));
     facts[split + "labels"] = checksum_of(std::span(labels));
+    if (of.sets.given()) facts[split + "label sets"] = checksum_of(std::span(of.sets.words));
     facts[split + "groups"] = checksum_of(std::span(of.groups));
   };
   add("train ", dataset.train, preparation.labels);

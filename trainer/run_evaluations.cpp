@@ -84,7 +84,7 @@ Sides RunEvaluations::embed(const Sides& features, const char* split, int64_t st
 
 Evaluation RunEvaluations::measure(const data::Split& split, const Sides& embeddings) const {
   const ProfilerRange range("evaluation");
-  return evaluate(context_, embeddings[0], embeddings[1], split.labels, split.groups, between_);
+  return evaluate(context_, embeddings[0], embeddings[1], split, between_);
 }
 
 Evaluation RunEvaluations::measure_best(const data::Split& split, const BestModel& best) const {

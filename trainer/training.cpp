@@ -19,8 +19,9 @@ std::string describe(const Preparation& preparation) {
   return text(
       dataset.name, ": ", dataset.train.rows(), " training pairs (", preparation.labelled(), " labelled), ",
       validates > 0 ? text(validates, " validation pairs (", dataset.validation.labelled(), " labelled), ") : "",
-      dataset.test.rows(), " test pairs, ", dataset.classes, " classes; ", dataset.modalities[0], " ", dataset.width(0),
-      ", ", dataset.modalities[1], " ", dataset.width(1));
+      dataset.test.rows(), " test pairs, ", dataset.classes, " classes",
+      dataset.several_labels() ? ", several a row" : "", "; ", dataset.modalities[0], " ", dataset.width(0), ", ",
+      dataset.modalities[1], " ", dataset.width(1));
 }
 
 std::string device_words(const ChosenDevice& chosen, const Device& device) {

@@ -104,12 +104,20 @@ inline Grid<double> predict_at_once(const Grid<double>& kernel, const Grid<doubl
   return out;
 }
 
-// The share of the other columns of row i that score below column own, ties half.
+// The share of the other columns of row i that score below column own, ties half; of several own columns the mean, of
+// all of them a half.
+inline double share_below(const std::vector<double>& scores, const std::vector<size_t>& own) {
+  double below = 0, pairs = 0;
+  for (const size_t k : own)
+    for (size_t j = 0; j < scores.size(); ++j) {
+      if (std::find(own.begin(), own.end(), j) != own.end()) continue;
+      below += std::abs(scores[j] - scores[k]) <= 1e-9 ? 0.5 : scores[j] < scores[k] ? 1.0 : 0.0;
+      pairs += 1;
+    }
+  return pairs > 0 ? below / pairs : 0.5;
+}
 inline double share_below(const std::vector<double>& scores, size_t own) {
-  double below = 0;
-  for (size_t j = 0; j < scores.size(); ++j)
-    if (j != own) below += std::abs(scores[j] - scores[own]) <= 1e-9 ? 0.5 : scores[j] < scores[own] ? 1.0 : 0.0;
-  return below / static_cast<double>(scores.size() - 1);
+  return share_below(scores, std::vector<size_t>{own});
 }
 
 inline std::vector<int64_t> at_most_256(const std::vector<int64_t>& rows) {
@@ -132,8 +140,10 @@ inline double pairs_read(const Grid<double>& from, const Grid<double>& to, declt
   return sum;
 }
 
+// sets: the classes of each label; empty: a label is a class.
 inline EvidenceResult evidence(const EvidenceSide& a, const EvidenceSide& v, const std::vector<int32_t>& labels,
-                               int64_t classes, decltype(&predict_left_out) predict = predict_left_out) {
+                               int64_t classes, decltype(&predict_left_out) predict = predict_left_out,
+                               const std::vector<std::vector<size_t>>& sets = {}) {
   std::vector<int64_t> rows, all;
   for (size_t i = 0; i < labels.size(); ++i) {
     all.push_back(static_cast<int64_t>(i));
@@ -142,21 +152,25 @@ inline EvidenceResult evidence(const EvidenceSide& a, const EvidenceSide& v, con
   all = at_most_256(all), rows = at_most_256(rows);
   EvidenceResult out;
   const auto label = [&](size_t k) { return labels[static_cast<size_t>(rows[k])]; };
+  const auto own_of = [&](size_t k) {
+    const auto own = static_cast<size_t>(label(k));
+    return sets.empty() ? std::vector<size_t>{own} : sets[own];
+  };
   bool two = false;
   for (size_t k = 1; k < rows.size(); ++k) two |= label(k) != label(0);
   double delta = 0;
   if (two) {
     const auto n = static_cast<double>(rows.size());
     Grid<double> onehot(rows.size(), std::vector<double>(static_cast<size_t>(classes)));
-    for (size_t k = 0; k < rows.size(); ++k) onehot[k][static_cast<size_t>(label(k))] = 1;
+    for (size_t k = 0; k < rows.size(); ++k)
+      for (const size_t c : own_of(k)) onehot[k][c] = 1;
     const Grid<double> scores[2] = {predict(unit_kernel(a, rows), onehot), predict(unit_kernel(v, rows), onehot)};
     double mean[2] = {0, 0}, variance = 0;
     for (const int side : {0, 1})
-      for (size_t k = 0; k < rows.size(); ++k)
-        mean[side] += share_below(scores[side][k], static_cast<size_t>(label(k))) / n;
+      for (size_t k = 0; k < rows.size(); ++k) mean[side] += share_below(scores[side][k], own_of(k)) / n;
     const double m = mean[1] - mean[0];
     for (size_t k = 0; k < rows.size(); ++k) {
-      const auto own = static_cast<size_t>(label(k));
+      const auto own = own_of(k);
       variance += std::pow(share_below(scores[1][k], own) - share_below(scores[0][k], own) - m, 2) / (n - 1);
     }
     const double sign = m > 0 ? 1 : m < 0 ? -1 : 0;

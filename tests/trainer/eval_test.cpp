@@ -246,8 +246,8 @@ TEST_CASE("eval of one row, and of none") {
   for (const auto& has_rows : {std::pair{false, false}, {false, true}, {true, false}}) {
     const bool queries = has_rows.first, gallery = has_rows.second;
     const OneWayEvaluation evaluation =
-        evaluate(device.context(), {queries ? some : none, queries ? labels : no_labels, no_groups},
-                 {gallery ? some : none, gallery ? labels : no_labels, no_groups}, {});
+        evaluate(device.context(), {queries ? some : none, queries ? labels : no_labels, no_groups, {}},
+                 {gallery ? some : none, gallery ? labels : no_labels, no_groups, {}}, {});
     CHECK(evaluation.scores.queries == 0);
     CHECK(std::isnan(evaluation.scores.map));
     CHECK(evaluation.scores.average_precision.size() == (queries ? 2 : 0));

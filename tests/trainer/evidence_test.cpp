@@ -138,6 +138,35 @@ TEST_CASE("the evidence of few rows is that of leaving each out") {
   CHECK(preferred >= 15);
 }
 
+TEST_CASE("the evidence of rows with several labels is that of leaving each out") {
+  int reads = 0;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    CAPTURE(seed);
+    // Sets of one class, of two, and of all, which tell nothing.
+    const std::vector<std::vector<size_t>> classes = {{0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}};
+    data::LabelSets sets(3, std::ssize(classes));
+    for (size_t set = 0; set < classes.size(); ++set)
+      for (const size_t c : classes[set]) sets.put(static_cast<int64_t>(set), static_cast<int64_t>(c));
+    Pairs pairs = draw(seed, 40, 3, 0.5, 1 + static_cast<double>(seed), seed % 2 ? 0.3 : 0);
+    for (size_t i = 0; i < pairs.labels.size(); i += 3)
+      if (pairs.labels[i] >= 0) pairs.labels[i] = i % 15 == 0 ? 5 : pairs.labels[i] == 0 ? 3 : 4;
+    const auto measured = [&] { return measure_evidence(pairs.a, pairs.v, pairs.labels, 3, sets); };
+    const Evidence found = measured();
+    CHECK(found == measured());
+    check_equal(found, reference::evidence(side(pairs.a), side(pairs.v), pairs.labels, 3, reference::predict_left_out,
+                                           classes));
+    reads += found.labels_read[0] > 0.2;
+    // Sets of one class each are classes.
+    for (int32_t& label : pairs.labels) label = std::min(label, 2);
+    CHECK(measured() == pairs.measured());
+    pairs.labels.assign(40, 4);
+    CHECK(measured().labels_read == std::array<double, 2>{0, 0});
+    pairs.labels[7] = 6;
+    CHECK_THROWS_AS(measured(), Error);
+  }
+  CHECK(reads >= 4);
+}
+
 TEST_CASE("both ways of the reference agree") {
   for (const int64_t rows : {5, 33}) {
     const Pairs pairs = draw(3, rows, 3, 1, 2);

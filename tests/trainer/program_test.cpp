@@ -147,7 +147,7 @@ TEST_CASE("data that cannot be trained on, and nothing is written") {
   }
   SUBCASE("labels that are no vector") {
     fs::copy_file(data + "/train/audio.npy", data + "/train/labels.npy", fs::copy_options::overwrite_existing);
-    refused({}, "labels.npy: shape (240, 12); expected whole numbers of one dimension");
+    refused({}, "; expected 0 or 1 in labels of shape (240, 12), a column a class");
   }
   SUBCASE("groups of other rows") {
     test::write_labels(data + "/train/groups.npy", std::vector<int64_t>(239, 1));

@@ -63,6 +63,8 @@ void BaselineCommand::declare(CLI::App& app) {
 
 Cca BaselineCommand::fit(const Preparation& preparation) const {
   const auto& [a, v] = preparation.dataset.train.features;
+  usage_require(method_ == "cca" || !preparation.dataset.several_labels(), preparation.dataset.name, ": ", method_,
+                ": several labels a row; expected one (cca looks at none)");
   try {
     return Cca(a, v, preparation.labels,
                {.clusters = method_ == "cluster_cca", .dim = config_.embedding_dim, .ridge = ridge_});
@@ -91,8 +93,8 @@ int BaselineCommand::run() {
     print_notes({text("no more than ", cca.dim(), " of the ", config_.embedding_dim,
                       " directions asked for correlate: the others are left out")});
   const data::Split& test = preparation.dataset.test;
-  const Evaluation evaluation = evaluate(device.context(), cca.embed(0, test.features[0]),
-                                         cca.embed(1, test.features[1]), test.labels, test.groups);
+  const Evaluation evaluation =
+      evaluate(device.context(), cca.embed(0, test.features[0]), cca.embed(1, test.features[1]), test);
   const auto& [a, v] = preparation.description.modalities;
   std::cerr << coincidence_warning(evaluation, a, v);
   if (json_) {

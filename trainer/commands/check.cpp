@@ -67,13 +67,22 @@ Summary summarise(const data::FeatureSource& source, Rows& rows, const Rows* oth
   return out;
 }
 
-// "10 classes, 2700 of 2700 rows labelled, 250 to 290 rows a class".
+// "10 classes, 2700 of 2700 rows labelled, 250 to 290 rows a class"; of sets also how many labels a row has.
 void print_labels(const data::LabelColumn& labels) {
   std::map<std::string, int64_t> names;
   std::map<int64_t, int64_t> numbers;
-  int64_t labelled = 0;
+  int64_t labelled = 0, most_of_row = 0, of_all_rows = 0;
+  for (int64_t c = 0; c < labels.sets.classes; ++c) numbers[c] = 0;
   for (int64_t i = 0; i < labels.rows(); ++i) {
     const auto at = static_cast<size_t>(i);
+    if (labels.sets.given()) {
+      const std::vector<int32_t> row = data::classes_of(labels.sets, static_cast<int32_t>(i));
+      for (const int32_t c : row) ++numbers[c];
+      labelled += !row.empty();
+      of_all_rows += std::ssize(row);
+      most_of_row = std::max<int64_t>(most_of_row, std::ssize(row));
+      continue;
+    }
     const bool has = labels.numbers ? (*labels.numbers)[at] != -1 : !(*labels.names)[at].empty();
     if (!has) continue;
     ++labelled;
@@ -91,6 +100,9 @@ void print_labels(const data::LabelColumn& labels) {
     std::cout << ", " << fewest.second << " (" << shown(fewest.first) << ") to " << most.second << " ("
               << shown(most.first) << ") rows a class";
   }
+  if (of_all_rows > 0)
+    std::cout << ", " << number(static_cast<double>(of_all_rows) / static_cast<double>(labelled))
+              << " labels a labelled row, at most " << most_of_row;
   std::cout << '\n';
   if (classes.size() > kMostClassesListed || classes.empty()) return;
   std::string line;
@@ -162,8 +174,11 @@ int CheckCommand::run() {
     if (splits.empty()) files->arrays("train");  // says what is not there
     usage_require(!splits.empty(), files->name(), ": no split train, test or val");
     std::map<std::string, Modality> training;
+    std::optional<data::LabelColumn> first;
     for (const std::string& split : splits) {
       const std::optional<data::LabelColumn> labels = files->labels(split);
+      if (labels && first) data::require_one_form(*labels, *first);
+      if (labels && !first) first = labels;
       std::cout << printable(files->place(split)) << ":\n";
       for (const std::string& name : files->arrays(split)) {
         if (name == data::kGroups)

@@ -115,7 +115,8 @@ void EvalCommand::evaluate_one_way_of_split(duet_context* context, const Model& 
   const data::Features queries = embedded(from), gallery = embedded(to);
   note_scaling(model, {from, to});
   print_notes(label_notes(model.description(), split, split_));
-  print_one_way(evaluate(context, {queries, split.labels, split.groups}, {gallery, split.labels, split.groups},
+  print_one_way(evaluate(context, {queries, split.labels, split.groups, split.sets},
+                         {gallery, split.labels, split.groups, split.sets},
                          {.paired = true, .exclude_own = exclude_self_ || from == to}),
                 {split.label_values, split.label_names}, split.groups);
 }
@@ -130,8 +131,7 @@ void EvalCommand::evaluate_sides(duet_context* context, const Model& model) cons
                           gallery_labels = read_labels(gallery, gallery_labels_);
   const ModelDescription& description = model.description();
   const data::LabelIds labels = reading_input([&] {
-    return data::ids_by_classes(std::array{&query_labels, &gallery_labels},
-                                {description.class_values, description.class_names});
+    return data::ids_by_classes(std::array{&query_labels, &gallery_labels}, description.called());
   });
   const data::Features queries = embed(model, context, query, 0, query.rows()),
                        items = embed(model, context, gallery, 0, gallery.rows());
@@ -145,8 +145,8 @@ void EvalCommand::evaluate_sides(duet_context* context, const Model& model) cons
     if (fs::exists(path / (std::string(data::kGroups) + ".npy"), ignored))
       print_notes({path.string() + ": groups.npy is passed over: each row is an item of its own here"});
   const std::vector<int32_t> no_groups;
-  print_one_way(evaluate(context, {queries, labels.ids[0], no_groups}, {items, labels.ids[1], no_groups},
-                         {.exclude_own = exclude_self_}),
+  print_one_way(evaluate(context, {queries, labels.ids[0], no_groups, labels.sets},
+                         {items, labels.ids[1], no_groups, labels.sets}, {.exclude_own = exclude_self_}),
                 {labels.values, labels.names}, no_groups);
 }
 

@@ -49,6 +49,8 @@ struct Content {
   }
   std::string words() const {
     if (ids) return text(ids->size(), " ids");
+    if (labels && labels->sets.given())
+      return text(labels->rows(), " rows of labels, of ", labels->sets.classes, " classes");
     if (labels) return text(labels->rows(), labels->numbers ? " labels" : " labels, names");
     std::vector<int64_t> shape = array.view.shape;
     shape[0] = array.view.rows();

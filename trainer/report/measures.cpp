@@ -158,7 +158,7 @@ SplitMeasures measure(duet_context* context, const std::array<data::Features, da
   const std::vector<int64_t> queries = drawn_queries(split.labels, seed);
   for (size_t side = 0; side < data::kModalities; ++side) {
     const Found found = search(context, embeddings[side], embeddings[1 - side], between);
-    out.confusion[side] = confuse(split.labels, found);
+    if (!split.sets.given()) out.confusion[side] = confuse(split.labels, found);
     out.examples[side] = examples_of(queries, found);
   }
   if (between) between();

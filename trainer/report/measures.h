@@ -36,7 +36,7 @@ struct Example {
 // A direction each: A to V, V to A.
 struct SplitMeasures {
   Evaluation evaluation;
-  std::array<Confusion, 2> confusion;
+  std::array<Confusion, 2> confusion;            // of labels that are classes, not sets of them
   std::array<std::vector<Example>, 2> examples;  // of the same rows
   // Rows that were drawn, the same pairs of both modalities; their points in the plane of both.
   std::vector<int64_t> projected;

@@ -75,6 +75,7 @@ std::string run_page(const ReportOrder& order) {
   page.data = order.facts;
   page.class_name = names_of(order.called);
   page.labels = order.test->labels;
+  page.train_sets = order.train->sets, page.test_sets = order.test->sets;
   if (order.evaluation) page.test = measure_test(order);
   page.alignment = alignment_views(order);
 

@@ -36,10 +36,18 @@ struct RunPage {
   std::array<std::string, data::kModalities> modalities;
   DataFacts data;
   std::function<std::string(int32_t)> class_name;  // of an id; of -1 "unlabelled"
+  data::LabelSets train_sets, test_sets;           // what labels of the splits stand for; not given: classes
   std::optional<SplitMeasures> test;               // none: it was not measured
   std::vector<int32_t> labels;                     // of the test split
   std::optional<AlignmentViews> alignment;
 
+  // Of a label of the split that sets are of: its classes, "unlabelled" where it is -1.
+  std::string label_name(int32_t label, const data::LabelSets& sets) const {
+    if (label < 0) return class_name(label);
+    std::string out;
+    for (const int32_t c : data::classes_of(sets, label)) out += (out.empty() ? "" : ", ") + class_name(c);
+    return out;
+  }
   // "audio to visual" of direction 0.
   std::string direction(size_t number) const { return modalities[number] + " to " + modalities[1 - number]; }
 };

@@ -30,14 +30,13 @@ std::string name_cut(const std::string& name) {
 }
 
 // The share of each row's alignment on rows of its own class.
-std::vector<double> own_class(const AlignmentBatch& batch, const std::vector<float>& p) {
+std::vector<double> own_class(const AlignmentBatch& batch, const data::LabelSets& sets, const std::vector<float>& p) {
   const size_t n = batch.rows.size();
   std::vector<double> shares;
   for (size_t i = 0; i < n; ++i) {
     double sum = 0;
     for (size_t j = 0; j < n; ++j)
-      if (i == j || (batch.classes[i] >= 0 && batch.classes[i] == batch.classes[j]))
-        sum += static_cast<double>(p[i * n + j]);
+      if (i == j || data::alike(sets, batch.classes[i], batch.classes[j])) sum += static_cast<double>(p[i * n + j]);
     shares.push_back(sum);
   }
   return shares;
@@ -75,7 +74,7 @@ Section space_section(const RunPage& page, nlohmann::ordered_json& data) {
     plotted[side == 0 ? "a" : "v"] = std::move(points);
   }
   nlohmann::ordered_json& classes = plotted["classes"] = nlohmann::ordered_json::array();
-  for (const int32_t label : labels) classes.push_back(page.class_name(label));
+  for (const int32_t label : labels) classes.push_back(page.label_name(label, page.test_sets));
 
   std::vector<std::string> keys = {point_key(8, false) + escaped(page.modalities[0]),
                                    point_key(8, true) + escaped(page.modalities[1])};
@@ -84,10 +83,11 @@ Section space_section(const RunPage& page, nlohmann::ordered_json& data) {
   for (const auto& [label, colour] : colours) {
     const Centre& centre = centres[label];
     const auto a = centre.of(0), v = centre.of(1);
-    keys.push_back(point_key(colour, false) + point_key(colour, true) + escaped(page.class_name(label)));
-    names.push_back({name_cut(page.class_name(label)), {(a[0] + v[0]) / 2, (a[1] + v[1]) / 2}});
-    rows.push_back({page.class_name(label), std::to_string(centre.points),
-                    fixed_text(a[0], 2) + ", " + fixed_text(a[1], 2), fixed_text(v[0], 2) + ", " + fixed_text(v[1], 2),
+    const std::string name = page.label_name(label, page.test_sets);
+    keys.push_back(point_key(colour, false) + point_key(colour, true) + escaped(name));
+    names.push_back({name_cut(name), {(a[0] + v[0]) / 2, (a[1] + v[1]) / 2}});
+    rows.push_back({name, std::to_string(centre.points), fixed_text(a[0], 2) + ", " + fixed_text(a[1], 2),
+                    fixed_text(v[0], 2) + ", " + fixed_text(v[1], 2),
                     fixed_text(std::hypot(a[0] - v[0], a[1] - v[1]), 2)});
   }
   const bool grey = std::ranges::any_of(labels, [&](int32_t label) { return !colours.contains(label); });
@@ -135,10 +135,10 @@ Section alignment_section(const RunPage& page, nlohmann::ordered_json& data) {
   Cells head = {"row", "class"};
   std::vector<Cells> rows;
   for (size_t i = 0; i < batch.rows.size(); ++i)
-    rows.push_back({std::to_string(batch.rows[i]), page.class_name(batch.classes[i])});
+    rows.push_back({std::to_string(batch.rows[i]), page.label_name(batch.classes[i], page.train_sets)});
   std::string maps = "<div class=\"four\">\n";
   for (const Part& part : parts) {
-    const std::vector<double> shares = own_class(batch, *part.values);
+    const std::vector<double> shares = own_class(batch, page.train_sets, *part.values);
     double mean = 0;
     for (size_t i = 0; i < shares.size(); ++i) {
       mean += shares[i] / static_cast<double>(shares.size());

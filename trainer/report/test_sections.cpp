@@ -75,9 +75,10 @@ std::string item(const RunPage& page, const std::string& kind, const std::string
   std::string out = "<div class=\"item " + kind + "\">";
   if (!picture.empty())
     out += "<img src=\"" + picture + "\" width=\"48\" height=\"48\" alt=\"" +
-           escaped(text("picture of row ", row, ", class ", page.class_name(label))) + "\">";
-  return out + "<span>" + escaped(page.class_name(label)) + text("</span><span class=\"quiet\">row ", row) +
-         "</span><span class=\"mark\">" + escaped(line) + "</span></div>";
+           escaped(text("picture of row ", row, ", class ", page.label_name(label, page.test_sets))) + "\">";
+  return out + "<span>" + escaped(page.label_name(label, page.test_sets)) +
+         text("</span><span class=\"quiet\">row ", row) + "</span><span class=\"mark\">" + escaped(line) +
+         "</span></div>";
 }
 
 }  // namespace
@@ -100,6 +101,9 @@ Section retrieval_section(const RunPage& page, nlohmann::ordered_json& data) {
 }
 
 Section confusion_section(const RunPage& page, nlohmann::ordered_json& data) {
+  const std::string title = "Class of the first item retrieved";
+  if (page.test_sets.given())
+    return {"confusion", title, paragraph("A row may have several labels here: no class is taken for another one.")};
   std::string content = "<div class=\"grid\">\n";
   for (size_t k = 0; k < 2; ++k) {
     const Confusion& confusion = page.test->confusion[k];
@@ -123,15 +127,15 @@ Section confusion_section(const RunPage& page, nlohmann::ordered_json& data) {
       }
       out += "</tr>\n";
     }
-    const std::string title = page.direction(k);
+    const std::string direction = page.direction(k);
     const std::string note = confusion.others ? text("The ", confusion.classes.size(),
                                                      " largest classes; what is of another class stands under others.")
                                               : "";
-    content += figure(title, scrolling("confusion, " + title, out + "</tbody></table>"), note);
+    content += figure(direction, scrolling("confusion, " + direction, out + "</tbody></table>"), note);
     data["confusion"][kDirections[k]] = {
         {"rows", names}, {"columns", columns}, {"counts", confusion.counts}, {"queries", confusion.queries}};
   }
-  return {"confusion", "Class of the first item retrieved",
+  return {"confusion", title,
           paragraph("Rows: class of the query. Columns: class of the first item. A cell is the darker, the larger its "
                     "share of the row's queries.") +
               content + "</div>\n"};
@@ -139,8 +143,9 @@ Section confusion_section(const RunPage& page, nlohmann::ordered_json& data) {
 
 Section examples_section(const RunPage& page, nlohmann::ordered_json& data) {
   const SplitMeasures& test = *page.test;
-  std::string content =
-      paragraph("The first items of some queries, best first. Items of the query's class are marked.");
+  std::string content = paragraph(
+      text("The first items of some queries, best first. Items ",
+           page.test_sets.given() ? "that share a class with the query" : "of the query's class", " are marked."));
   for (size_t k = 0; k < 2; ++k) {
     content += "<h3>" + escaped(page.direction(k)) + "</h3>\n<ul class=\"examples\">\n";
     nlohmann::ordered_json& plotted = data["examples"][kDirections[k]] = nlohmann::ordered_json::array();
@@ -155,7 +160,7 @@ Section examples_section(const RunPage& page, nlohmann::ordered_json& data) {
       for (size_t i = 0; i < example.items.size(); ++i) {
         const int64_t row = example.items[i];
         const int32_t found = page.labels[static_cast<size_t>(row)];
-        const bool right = label >= 0 && found == label, own = row == example.query;
+        const bool right = data::alike(page.test_sets, label, found), own = row == example.query;
         const std::string line = text(right ? "✓ "
                                       : own ? ""
                                             : "✗ ",
