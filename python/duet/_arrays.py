@@ -17,7 +17,7 @@ import numpy as np
 from . import _interface as c
 from ._library import check, library, make
 
-__all__ = ["Borrowed", "HOST", "borrow_matrix", "borrow_numbers", "borrow_vector"]
+__all__ = ["Borrowed", "HOST", "address_of", "borrow_matrix", "borrow_numbers", "borrow_vector"]
 
 HOST = -1  # the device of memory that the CPU reaches; of CUDA the index of the device
 
@@ -32,13 +32,33 @@ class Borrowed(NamedTuple):
     """An array for the time of a call."""
 
     address: int
-    rows: int
-    columns: int  # of a vector 0
-    stride: int  # from row to row, in elements; of a vector 0
-    dtype: int
+    layout: tuple[int, int, int, int]  # rows, columns, stride from row to row in elements, type; of a vector rows, 0, 0
     device: int = HOST
     stream: int = 0  # CUDA: on which the array was made, 0: the default one
     owner: Any = None  # what keeps the memory
+
+    @property
+    def rows(self) -> int:
+        return self.layout[0]
+
+    @property
+    def columns(self) -> int:
+        return self.layout[1]
+
+    @property
+    def dtype(self) -> int:
+        return self.layout[3]
+
+
+def address_of(array: np.ndarray[Any, Any]) -> int:
+    """Of the first element."""
+    try:
+        return ctypes.addressof(_BYTE.from_buffer(array))  # type: ignore[arg-type]  # faster than the other way
+    except (TypeError, ValueError, BufferError):  # read-only, empty or not contiguous
+        return int(array.__array_interface__["data"][0])
+
+
+_BYTE = ctypes.c_char
 
 
 def borrow_matrix(value: Any, name: str) -> Borrowed:
@@ -51,8 +71,8 @@ def borrow_matrix(value: Any, name: str) -> Borrowed:
             step, item = value.strides
             size = value.itemsize
             if (item == size or columns <= 1) and step % size == 0 and (step >= columns * size or rows <= 1):
-                return Borrowed(value.__array_interface__["data"][0], rows, columns,
-                                step // size if rows > 1 else columns, code, HOST, 0, value)
+                layout = (rows, columns, step // size if rows > 1 else columns, code)
+                return Borrowed(address_of(value), layout, HOST, 0, value)
         return _host_matrix(value, name)
     foreign = _foreign(value, name, 2)
     return foreign if isinstance(foreign, Borrowed) else _host_matrix(foreign, name)
@@ -71,7 +91,7 @@ def borrow_vector(value: Any, name: str) -> Borrowed:
         raise ValueError(f"{name}: expected 1 dimension, got {value.ndim}")
     if value.dtype.num != _F32 or not value.dtype.isnative or not value.flags.c_contiguous:
         value = _rounded(value, name)
-    return Borrowed(value.__array_interface__["data"][0], value.shape[0], 0, 0, c.DUET_DTYPE_F32, HOST, 0, value)
+    return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_F32), HOST, 0, value)
 
 
 def borrow_numbers(value: Any, name: str, shape: str = "a number a row") -> Borrowed:
@@ -91,7 +111,7 @@ def borrow_numbers(value: Any, name: str, shape: str = "a number a row") -> Borr
         if value.size and not (-(2**31) <= int(value.min()) and int(value.max()) < 2**31):
             raise ValueError(f"{name}: expected numbers of 32 bits")
         value = np.ascontiguousarray(value, dtype=np.int32)
-    return Borrowed(value.__array_interface__["data"][0], value.shape[0], 0, 0, c.DUET_DTYPE_I32, HOST, 0, value)
+    return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_I32), HOST, 0, value)
 
 
 def _rounded(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
@@ -111,7 +131,7 @@ def _host_matrix(value: np.ndarray[Any, Any], name: str) -> Borrowed:
     else:
         value, code = _rounded(value, name), c.DUET_DTYPE_F32
     rows, columns = value.shape
-    return Borrowed(value.__array_interface__["data"][0], rows, columns, columns, code, HOST, 0, value)
+    return Borrowed(address_of(value), (rows, columns, columns, code), HOST, 0, value)
 
 
 def _foreign(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarray[Any, Any]:
@@ -142,9 +162,8 @@ def _from_cuda(facts: dict[str, Any], owner: Any, name: str, dimensions: int) ->
         if (strides[-1] != size and shape[-1] > 1) or (dimensions == 2 and shape[0] > 1 and strides[0] < shape[1] * size):
             raise ValueError(f"{name}: expected rows of contiguous elements on a CUDA device, got strides {strides}")
     stream = facts.get("stream") or 0
-    if dimensions == 1:
-        return Borrowed(facts["data"][0], shape[0], 0, 0, code, getattr(owner, "device_index", 0), stream, owner)
-    return Borrowed(facts["data"][0], shape[0], shape[1], stride, code, getattr(owner, "device_index", 0), stream, owner)
+    layout = (shape[0], 0, 0, code) if dimensions == 1 else (shape[0], shape[1], stride, code)
+    return Borrowed(facts["data"][0], layout, getattr(owner, "device_index", 0), stream, owner)
 
 
 _get_name = ctypes.pythonapi.PyCapsule_GetName
@@ -179,8 +198,9 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
         if device != HOST:
             raise ValueError(f"{name}: expected rows of contiguous float32, float16, bfloat16 or int32 on a CUDA device")
         return np.from_dlpack(value)  # a type or a layout that a copy takes
-    borrowed = Borrowed(facts.data or 0, facts.rows, facts.columns if dimensions == 2 else 0,
-                        facts.row_stride if dimensions == 2 else 0, facts.dtype, device, 0, (capsule, value))
+    two = dimensions == 2
+    layout = (facts.rows, facts.columns if two else 0, facts.row_stride if two else 0, facts.dtype)
+    borrowed = Borrowed(facts.data or 0, layout, device, 0, (capsule, value))
     wanted = (c.DUET_DTYPE_F32, c.DUET_DTYPE_F16, c.DUET_DTYPE_BF16) if dimensions == 2 else (c.DUET_DTYPE_F32,
                                                                                             c.DUET_DTYPE_I32)
     if device == HOST and (dimensions == 1 or borrowed.dtype not in wanted):

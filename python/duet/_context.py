@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _interface as c
-from ._arrays import HOST, Borrowed
+from ._arrays import HOST, Borrowed, address_of
 from ._library import check, library, make
 
 __all__ = ["Context", "context_for", "default_context"]
@@ -52,7 +52,7 @@ class Context:
         self.handle: int | None = handle.value
         self.lock = threading.Lock()
         self.plans: dict[Any, Any] = {}  # of _operation.py; used under the lock
-        self._workspace, self._workspace_bytes = 0, 0
+        self.workspace = c.duet_workspace()  # scratch memory of the calls; used under the lock
         self._workspace_owner: Any = None
         self._scalars: dict[float, Borrowed] = {}
 
@@ -98,31 +98,30 @@ class Context:
             raise ValueError("context: it is closed")
         return self.handle
 
-    def workspace(self, size: int) -> tuple[int, int]:
-        """Address and bytes of scratch memory of at least size bytes. Under the lock."""
-        if size > self._workspace_bytes:
-            self._release_workspace()
-            size = max(size, 4096)
-            if self.device_index == HOST:
-                memory = np.empty(size + 64, dtype=np.uint8)
-                start = memory.__array_interface__["data"][0]
-                self._workspace_owner, self._workspace = memory, start + -start % 64
-            else:
-                address = ctypes.c_void_p()
-                check(library.duet_memory_allocate(self._alive(), size, ctypes.byref(address)))
-                self._workspace = address.value or 0
-            self._workspace_bytes = size
-        return self._workspace, self._workspace_bytes
+    def reserve(self, size: int) -> None:
+        """Makes the workspace hold at least size bytes. Under the lock."""
+        if size <= self.workspace.bytes:
+            return
+        self._release_workspace()
+        if self.device_index == HOST:
+            memory = np.empty(size + 64, dtype=np.uint8)
+            start = address_of(memory)
+            self._workspace_owner, self.workspace.data = memory, start + -start % 64
+        else:
+            address = ctypes.c_void_p()
+            check(library.duet_memory_allocate(self._alive(), size, ctypes.byref(address)))
+            self.workspace.data = address.value
+        self.workspace.bytes = size
 
     def _release_workspace(self) -> None:
-        if self.device_index != HOST and self._workspace:
-            library.duet_memory_release(self.handle, self._workspace)
-        self._workspace, self._workspace_bytes, self._workspace_owner = 0, 0, None
+        if self.device_index != HOST and self.workspace.data:
+            library.duet_memory_release(self.handle, self.workspace.data)
+        self.workspace.data, self.workspace.bytes, self._workspace_owner = None, 0, None
 
     def borrowed_copy(self, host: np.ndarray[Any, Any]) -> tuple[int, Any]:
         """The address of an array's elements in the context's memory, and what keeps them there."""
         if self.device_index == HOST:
-            return host.__array_interface__["data"][0], host
+            return address_of(host), host
         from ._device_array import DeviceArray
 
         owner = DeviceArray.of(host, self)
@@ -135,7 +134,7 @@ class Context:
             if len(self._scalars) >= 64:
                 self._scalars.clear()
             address, owner = self.borrowed_copy(np.array([value], dtype=np.float32))
-            found = Borrowed(address, 1, 0, 0, c.DUET_DTYPE_F32, self.device_index, 0, owner)
+            found = Borrowed(address, (1, 0, 0, c.DUET_DTYPE_F32), self.device_index, 0, owner)
             self._scalars[value] = found
         return found
 

@@ -54,7 +54,7 @@ class Operation:
 
     def __call__(self, context: Context, arrays: Sequence[Borrowed | None], options: tuple[tuple[str, Any], ...] = ()) -> None:
         """arrays: of all fields one after another, None for a null view. options: scalar fields of the first struct."""
-        key = (self, options, tuple([each and each[1:5] for each in arrays]))
+        key = (self, options, tuple([each and each[1] for each in arrays]))
         with context.lock:
             handle = context._alive()
             plan = context.plans.get(key)
@@ -69,8 +69,8 @@ class Operation:
             if self._size is None:
                 status = self._call(handle, *plan.arguments)
             else:
-                workspace = c.duet_workspace(*context.workspace(plan.workspace_bytes))
-                status = self._call(handle, *plan.arguments, workspace)
+                context.reserve(plan.workspace_bytes)
+                status = self._call(handle, *plan.arguments, context.workspace)
             if status:
                 check(status)
 
@@ -114,9 +114,9 @@ def _set_view(plan: _Plan, struct: Any, name: str, array: Borrowed | None) -> ct
     parent, _, field = name.rpartition(".")
     struct = _struct_of(plan, struct, parent)
     view = getattr(struct, field)
+    rows, columns, stride, view.dtype = array.layout
     if hasattr(view, "rows"):
-        view.rows, view.columns, view.row_stride = array.rows, array.columns, array.stride
+        view.rows, view.columns, view.row_stride = rows, columns, stride
     else:
-        view.size = array.rows
-    view.dtype = array.dtype
+        view.size = rows
     return ctypes.c_void_p.from_buffer(struct, getattr(type(struct), field).offset)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import _interface as c
-from ._arrays import HOST, Borrowed
+from ._arrays import HOST, Borrowed, address_of
 from ._context import Context, context_for
 
 __all__ = ["Result", "choose", "new", "of_choices"]
@@ -32,14 +32,16 @@ def choose(context: Context | None, first: Borrowed, *others: Borrowed | None) -
 
 def new(context: Context, shape: tuple[int, ...], dtype: Any = np.float32, *, zero: bool = False) -> tuple[Result, Borrowed]:
     """An array that a call writes, and as that call takes it."""
-    rows, columns = shape[0], shape[1] if len(shape) == 2 else 0
     if context.device_index == HOST:
         array: Any = np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
-        return array, Borrowed(array.__array_interface__["data"][0], rows, columns, columns, _CODES[dtype], HOST, 0, array)
-    from ._device_array import DeviceArray
+        address, code = address_of(array), _CODES[dtype]
+    else:
+        from ._device_array import DeviceArray
 
-    array = DeviceArray(shape, dtype, context, zero=zero)
-    return array, Borrowed(array.address, rows, columns, columns, array.code, context.device_index, 0, array)
+        array = DeviceArray(shape, dtype, context, zero=zero)
+        address, code = array.address, array.code
+    layout = (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
+    return array, Borrowed(address, layout, context.device_index, 0, array)
 
 
 Choice = TypeVar("Choice")

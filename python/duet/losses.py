@@ -121,7 +121,7 @@ def _mean(array: Any) -> float:
 def _filled(context: Context, size: int, value: float) -> Borrowed:
     """size times value."""
     address, owner = context.borrowed_copy(np.full(size, value, np.float32))
-    return Borrowed(address, size, 0, 0, c.DUET_DTYPE_F32, context.device_index, 0, owner)
+    return Borrowed(address, (size, 0, 0, c.DUET_DTYPE_F32), context.device_index, 0, owner)
 
 
 def _optional(kind: Any, value: Any, name: str) -> Borrowed | None:

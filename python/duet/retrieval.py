@@ -87,7 +87,7 @@ def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any
     context = choose(context, arrays[0], *arrays[1:])
     n, host = arrays[0].rows, np.array(list(cutoffs), np.int64)
     address, owner = context.borrowed_copy(host)
-    of_cutoffs = Borrowed(address, host.size, 0, 0, c.DUET_DTYPE_I64, context.device_index, 0, owner)
+    of_cutoffs = Borrowed(address, (host.size, 0, 0, c.DUET_DTYPE_I64), context.device_index, 0, owner)
     k = host.size
     made = [new(context, (n,), np.int32), new(context, (n,)), new(context, (n,)), new(context, (n,)),
             new(context, (n, k)), new(context, (n, 11)), new(context, (n,)), new(context, (n, k))]

@@ -106,7 +106,7 @@ def mine_semihard(x: Any, y: Any, labels_x: Any, labels_y: Any, *, margin: float
 
 def _draw(context: Context, seed: int, step: int, slots: int) -> tuple[Borrowed, tuple[tuple[str, Any], ...]]:
     address, owner = context.borrowed_copy(np.array([step], np.int64))
-    view = Borrowed(address, 1, 0, 0, c.DUET_DTYPE_I64, context.device_index, 0, owner)
+    view = Borrowed(address, (1, 0, 0, c.DUET_DTYPE_I64), context.device_index, 0, owner)
     return view, (("draw.seed", seed), ("draw.slots", slots))
 
 

@@ -31,7 +31,7 @@ def test_contiguous_float32_is_not_copied(rng):
     x = rng.standard_normal((5, 7), dtype=np.float32)
     assert borrow_matrix(x, "x").address == x.ctypes.data
     part = np.concatenate([x, x], axis=1)[:, :7]
-    assert (borrow_matrix(part, "x").address, borrow_matrix(part, "x").stride) == (part.ctypes.data, 14)
+    assert (borrow_matrix(part, "x").address, borrow_matrix(part, "x").layout[2]) == (part.ctypes.data, 14)
     labels, trust = np.zeros(5, np.int32), np.zeros(5, np.float32)
     assert borrow_numbers(labels, "labels").address == labels.ctypes.data
     assert borrow_vector(trust, "trust").address == trust.ctypes.data
