@@ -29,7 +29,7 @@ class _LabelLoss(torch.nn.Module):
     """A loss of embeddings (n x d) with labels (n), against themselves or against ref_emb (m x d) with ref_labels (m).
 
     reducer: None, or what is called with the loss's parts, the embeddings and the labels, as pytorch-metric-learning's
-    reducers are.
+    reducers are. Sums are float32's; the loss has the type of the embeddings.
     """
 
     def __init__(self, distance: Optional[_Distance] = None, reducer: Optional[Callable[..., Tensor]] = None) -> None:
@@ -52,11 +52,11 @@ class _LabelLoss(torch.nn.Module):
         x = self.distance.maybe_normalize(embeddings)
         y = x if alone else self.distance.maybe_normalize(_given(ref_emb))
         if indices_tuple is not None:
-            return self.of_indices(x, y, indices_tuple, embeddings, labels)
+            return self.of_indices(x, y, indices_tuple, embeddings, labels).to(embeddings.dtype)
         assert labels is not None
         labels = labels.to(embeddings.device)
         of_ref = labels if alone else _given(ref_labels).to(embeddings.device)
-        return self.of_labels(x, y, *_compact(labels, of_ref), alone, embeddings, labels)
+        return self.of_labels(x, y, *_compact(labels, of_ref), alone, embeddings, labels).to(embeddings.dtype)
 
     def of_labels(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool, embeddings: Tensor,
                   labels: Tensor) -> Tensor:
@@ -152,7 +152,8 @@ def _between(distance: _Distance, x: Tensor, y: Tensor, i: Tensor, j: Tensor) ->
 
 
 class _ScoreLoss(_LabelLoss):
-    """A loss on scores over a temperature, streamed by labels; kind is the kernel's."""
+    """A loss on scores: similarities, or minus distances. By labels it streams with CosineSimilarity; with another
+    distance the n x m scores are held. kind is the kernel's."""
 
     kind = ""
 
@@ -173,9 +174,9 @@ class _ScoreLoss(_LabelLoss):
         out = self.distance.compute_mat(x, y)
         return out if self.distance.is_inverted else -out
 
-    def check_distance(self) -> None:
-        if not isinstance(self.distance, CosineSimilarity) or self.distance.power != 1:
-            raise ValueError(f"distance: expected CosineSimilarity(), got {type(self.distance).__name__}")
+    def streams(self) -> bool:
+        """Whether the kernel's scores, inner products, are those of the distance."""
+        return isinstance(self.distance, CosineSimilarity) and self.distance.power == 1
 
 
 class NTXentLoss(_ScoreLoss):
@@ -186,14 +187,13 @@ class NTXentLoss(_ScoreLoss):
     def __init__(self, temperature: float = 0.07, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.temperature = temperature
-        self.check_distance()
 
     def scale(self) -> float:
         return 1.0 / self.temperature
 
     def of_labels(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool, embeddings: Tensor,
                   labels: Tensor) -> Tensor:
-        if self.reducer is not None:
+        if self.reducer is not None or not self.streams():
             return self.of_indices(x, y, _all_pairs(labels_x, labels_y, alone), embeddings, labels)
         count = torch.bincount(labels_y, minlength=int(labels_x.max()) + 1 if labels_x.numel() else 1)
         positives = count[labels_x.long()].sum() - (x.shape[0] if alone else 0)
@@ -204,8 +204,9 @@ class NTXentLoss(_ScoreLoss):
         a1, p, a2, n = _pairs(indices)
         if a1.shape[0] == 0 or a2.shape[0] == 0:
             return (embeddings * 0).sum()
-        near = _between(self.distance, x, y, a1, p) * self.scale()
-        far = _between(self.distance, x, y, a2, n) * self.scale()
+        sign = self.scale() if self.distance.is_inverted else -self.scale()
+        near = _between(self.distance, x, y, a1, p) * sign
+        far = _between(self.distance, x, y, a2, n) * sign
         # log sum over an anchor's negatives, about the largest of them.
         top = torch.full((x.shape[0],), -torch.inf, dtype=far.dtype, device=far.device)
         top = top.scatter_reduce(0, a2, far.detach(), "amax")
@@ -232,6 +233,8 @@ class _RowLoss(_ScoreLoss):
 
     def of_labels(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool, embeddings: Tensor,
                   labels: Tensor) -> Tensor:
+        if not self.streams():
+            return self.of_indices(x, y, _all_pairs(labels_x, labels_y, alone), embeddings, labels)
         losses = self.rows(x, y, labels_x, labels_y, alone)
         return self.reduced(losses, torch.arange(x.shape[0], device=x.device), "element", embeddings, labels)
 
@@ -265,7 +268,6 @@ class SupConLoss(_RowLoss):
     def __init__(self, temperature: float = 0.1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.temperature = temperature
-        self.check_distance()
 
     def scale(self) -> float:
         return 1.0 / self.temperature
@@ -286,7 +288,8 @@ class CircleLoss(_RowLoss):
     def __init__(self, m: float = 0.4, gamma: float = 80, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.m, self.gamma = m, gamma
-        self.check_distance()
+        if not isinstance(self.distance, CosineSimilarity):
+            raise ValueError(f"distance: expected CosineSimilarity(), got {type(self.distance).__name__}")
 
     def scale(self) -> float:
         return self.gamma

@@ -36,8 +36,8 @@ class _Miner(torch.nn.Module):
                 raise ValueError("labels: expected a label a row of the embeddings")
         with torch.no_grad():
             alone = ref_emb is None or ref_emb is embeddings
-            x = self.distance.maybe_normalize(embeddings.detach())
-            y = x if ref_emb is None else self.distance.maybe_normalize(ref_emb.detach())
+            x = self.distance.maybe_normalize(embeddings.detach()).float()
+            y = x if ref_emb is None else self.distance.maybe_normalize(ref_emb.detach()).float()
             labels = labels.to(embeddings.device)
             of_ref = labels if ref_labels is None else ref_labels.to(embeddings.device)
             return self.mine(x, y, *_compact(labels, of_ref), alone)
