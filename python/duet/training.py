@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,9 +55,10 @@ def _call(arguments: Sequence[str], progress: bool = False) -> str:
 
 def _write_arrays(folder: Path, data: Mapping[str, Any], name: str) -> None:
     """A folder of .npy files of arrays by split and name."""
+    unknown = [split for split in data if split not in _SPLITS]
+    if unknown:
+        raise ValueError(f"{name}: expected splits {', '.join(_SPLITS)}, got {unknown[0]!r}")
     for split, arrays in data.items():
-        if split not in _SPLITS:
-            raise ValueError(f"{name}: expected splits {', '.join(_SPLITS)}, got {split!r}")
         (folder / split).mkdir(parents=True)
         for array, values in arrays.items():
             np.save(folder / split / f"{array}.npy", np.ascontiguousarray(values), allow_pickle=False)
@@ -109,18 +111,29 @@ def train(run: str | os.PathLike[str], data: str | os.PathLike[str] | Mapping[st
     """Trains encoders and returns the run.
 
     run: a folder that is not there yet. data: a folder or file that the program reads; or arrays by split and name,
-    {"train": {"audio": n x p, "visual": n x q, "labels": n}, "test": {...}}; None: the digits that the program holds.
+    {"train": {"audio": n x p, "visual": n x q, "labels": n}, "test": {...}}, which are written to the folder RUN.data, so
+    that a run that was stopped can go on (`duet train --resume RUN`); None: the digits that the program holds.
     progress: the program's lines go to standard error.
     config: keys of the configuration, as docs/CONFIG.md lists them: method="psd", labels=0.1, epochs=40.
     Raises ValueError, naming key, file or array, where something is refused.
     """
+    if isinstance(data, Mapping):
+        kept = Path(f"{run}.data")
+        if kept.exists():
+            raise ValueError(f"{kept}: it is there already; expected a free name for the arrays of the run")
+        config["data"] = str(kept.absolute())
+    elif data is not None:
+        config["data"] = str(Path(data).absolute())
     with tempfile.TemporaryDirectory(prefix="duet-") as folder:
-        if isinstance(data, Mapping):
-            _write_arrays(Path(folder, "data"), data, "data")
-            config["data"] = str(Path(folder, "data"))
-        elif data is not None:
-            config["data"] = str(Path(data).absolute())
         file = Path(folder, "config.json")
         file.write_text(json.dumps(config))
-        _call(["train", "--config", str(file), "--run", str(run), "--device", device], progress)
+        arguments = ["train", "--config", str(file), "--run", str(run), "--device", device]
+        if isinstance(data, Mapping):
+            _write_arrays(kept, data, "data")
+        try:
+            _call(arguments, progress)
+        except ValueError:  # refused before anything was trained
+            if isinstance(data, Mapping):
+                shutil.rmtree(kept)
+            raise
     return load(run)

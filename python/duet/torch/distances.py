@@ -15,6 +15,7 @@ class _Distance(torch.nn.Module):
     """normalize_embeddings: rows are divided by their norms first. is_inverted: larger values are nearer."""
 
     is_inverted = False
+    metric: str  # what the kernels call it
 
     def __init__(self, normalize_embeddings: bool = True, p: float = 2, power: float = 1) -> None:
         super().__init__()
@@ -42,7 +43,8 @@ class _Distance(torch.nn.Module):
         return self.normalize(embeddings) if self.normalize_embeddings else embeddings
 
     def get_norm(self, embeddings: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(embeddings, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+        return norms
 
     def smallest_dist(self, *args: Any, **kwargs: Any) -> Any:
         return (torch.max if self.is_inverted else torch.min)(*args, **kwargs)
@@ -69,8 +71,7 @@ class LpDistance(_Distance):
         return torch.nn.functional.pairwise_distance(query_emb, ref_emb)
 
     @property
-    def metric(self) -> str:
-        """What the kernels call it."""
+    def metric(self) -> str:  # type: ignore[override]
         if self.power not in (1, 2):
             raise ValueError(f"power: expected 1 or 2 where the distances are not stored, got {self.power}")
         return "euclidean" if self.power == 1 else "sqeuclidean"

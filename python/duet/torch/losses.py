@@ -401,4 +401,5 @@ class PsdLoss(torch.nn.Module):
         weight = annotated.to(q.dtype)
         of_labels = (entropy * weight).sum() / weight.sum().clamp(min=1)
         of_teacher = (entropy * (1 - weight) * trust).sum() / (1 - weight).sum().clamp(min=1)
-        return loss + of_labels + 0.5 * rho * (of_kl + of_teacher)
+        out: Tensor = loss + of_labels + 0.5 * rho * (of_kl + of_teacher)
+        return out
