@@ -10,7 +10,7 @@ from conftest import DEVICE
 import duet
 
 pytestmark = pytest.mark.skipif(DEVICE != "cpu", reason="the program is a build of its own")
-README = Path(__file__).resolve().parents[2] / "python" / "README.md"
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def arrays(rng, rows):
@@ -80,8 +80,12 @@ def test_refused(trained, call, error, text):
     assert [each.name for each in sorted(trained[0].path.parent.iterdir())] == ["run", "run.data"]
 
 
-def test_readme_runs(capsys):
-    """The page's code as it stands."""
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL):
+@pytest.mark.parametrize("page", ["README.md", "python/README.md"])
+def test_code_of_a_page(page, capsys):
+    """As it stands; what needs PyTorch is in tests/torch."""
+    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / page).read_text(), flags=re.DOTALL)
+    run = [block for block in blocks if "torch" not in block]
+    assert run
+    for block in run:
         exec(block, {})
-    assert capsys.readouterr().out.strip()
+        assert capsys.readouterr().out.strip()

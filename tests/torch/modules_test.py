@@ -199,3 +199,24 @@ def test_psd_loss_is_its_parts():
     kl = D.DistillationLoss()(a, v, ta, tv, trust, trust, class_a=q, class_v=q, kappa_a=kappa, kappa_v=kappa)
     cross = D.SoftTripletLoss()(a, v, q, trust_a=trust)
     assert abs(loss.item() - (of_labels + cross + 0.25 * (kl + of_teacher)).item()) <= 1e-5
+
+
+def test_code_of_the_readme(capsys):
+    import re
+    from pathlib import Path
+
+    page = (Path(__file__).resolve().parents[2] / "python" / "README.md").read_text()
+    blocks = [each for each in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "torch" in each]
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+        assert capsys.readouterr().out.strip()
+
+
+def test_supcon_without_negatives_is_the_loss_over_the_positives():
+    x = torch.nn.functional.normalize(torch.randn(5, 4))
+    labels = torch.zeros(5, dtype=torch.int64)
+    scores = (x @ x.T / 0.1).fill_diagonal_(-torch.inf)
+    rows = scores.logsumexp(1) - scores.masked_fill(torch.eye(5, dtype=torch.bool), 0).sum(1) / 4
+    assert abs(D.SupConLoss()(x, labels).item() - rows.mean().item()) <= 1e-4
+    assert PL.SupConLoss()(x, labels) == 0
