@@ -13,6 +13,7 @@
 #include "contrastive/contrastive.h"
 #include "core/context.h"
 #include "core/devices.h"
+#include "core/dlpack.h"
 #include "core/memory.h"
 #include "core/status.h"
 #include "core/stream.h"

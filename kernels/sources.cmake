@@ -24,7 +24,8 @@ set(operations
 
 # What knows no backend.
 set(neutral_sources
-    core/arguments.cpp core/context.cpp core/devices.cpp core/memory.cpp core/status.cpp core/stream.cpp)
+    core/arguments.cpp core/context.cpp core/devices.cpp core/dlpack.cpp core/memory.cpp core/status.cpp
+    core/stream.cpp)
 
 # What chooses one: compiled for each set of backends.
 set(choosing_sources

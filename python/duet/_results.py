@@ -1,0 +1,55 @@
+"""What calls share: the context that they run on, and new arrays for what they write."""
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+
+from . import _interface as c
+from ._arrays import HOST, Borrowed, address_of
+from ._context import Context, context_for
+
+__all__ = ["Result", "choose", "new", "of_choices"]
+
+# What is returned: NumPy arrays where the inputs lie in the host's memory, DeviceArrays where they lie on a device.
+Result = Any
+
+_CODES = {np.float32: c.DUET_DTYPE_F32, np.int32: c.DUET_DTYPE_I32, np.int64: c.DUET_DTYPE_I64}
+
+
+def choose(context: Context | None, first: Borrowed, *others: Borrowed | None) -> Context:
+    """The context given, else the one of the device on which the inputs lie. All lie on one."""
+    device = first.device
+    for each in others:
+        if each is not None and each.device != device:
+            raise ValueError("inputs: expected arrays on one device")
+    if context is None:
+        return context_for(device, first.stream)
+    if context.device_index != device:
+        raise ValueError(f"inputs: expected arrays on {context.device}, the context's device")
+    return context
+
+
+def new(context: Context, shape: tuple[int, ...], dtype: Any = np.float32, *, zero: bool = False) -> tuple[Result, Borrowed]:
+    """An array that a call writes, and as that call takes it."""
+    if context.device_index == HOST:
+        array: Any = np.zeros(shape, dtype) if zero else np.empty(shape, dtype)
+        address, code = address_of(array), _CODES[dtype]
+    else:
+        from ._device_array import DeviceArray
+
+        array = DeviceArray(shape, dtype, context, zero=zero)
+        address, code = array.address, array.code
+    layout = (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
+    return array, Borrowed(address, layout, context.device_index, 0, array)
+
+
+Choice = TypeVar("Choice")
+
+
+def of_choices(choices: dict[str, Choice], word: str, name: str) -> Choice:
+    """What a word stands for; a ValueError that names the argument and the words that are known."""
+    try:
+        return choices[word]
+    except (KeyError, TypeError):
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {word!r}") from None

@@ -1,0 +1,139 @@
+"""Miners as modules, with pytorch-metric-learning's names and arguments: indices of anchors, positives, negatives.
+
+One set mined with itself leaves out each row's own pair.
+"""
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import torch
+from torch import Tensor
+
+from .. import _interface as c
+from ..distances import METRICS
+from ..triplets import _DISTANCE_WEIGHTED, _HARD
+from ._tensors import context_of, matrix, numbers
+from .distances import LpDistance, _Distance
+
+__all__ = ["BatchHardMiner", "DistanceWeightedMiner", "TripletMarginMiner"]
+
+Triplets = tuple[Tensor, Tensor, Tensor]
+_ANCHORS_OF_BLOCK = 256  # whose distances to all rows are held at a time
+
+
+class _Miner(torch.nn.Module):
+    def __init__(self, distance: Optional[_Distance] = None) -> None:
+        super().__init__()
+        self.distance = LpDistance() if distance is None else distance
+
+    def forward(self, embeddings: Tensor, labels: Tensor, ref_emb: Optional[Tensor] = None,
+                ref_labels: Optional[Tensor] = None) -> Triplets:
+        """Triplets (three vectors of int64) of anchors among embeddings (n x d) and others among ref_emb (m x d)."""
+        if (ref_emb is None) != (ref_labels is None):
+            raise ValueError("ref_emb, ref_labels: expected both or neither")
+        for emb, of in ((embeddings, labels), (ref_emb, ref_labels)):
+            if emb is not None and of is not None and (of.ndim != 1 or of.shape[0] != emb.shape[0]):
+                raise ValueError("labels: expected a label a row of the embeddings")
+        with torch.no_grad():
+            alone = ref_emb is None or ref_emb is embeddings
+            x = self.distance.maybe_normalize(embeddings.detach()).float()
+            y = x if ref_emb is None else self.distance.maybe_normalize(ref_emb.detach()).float()
+            labels = labels.to(embeddings.device)
+            of_ref = labels if ref_labels is None else ref_labels.to(embeddings.device)
+            return self.mine(x, y, *_compact(labels, of_ref), alone)
+
+    def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
+        raise NotImplementedError
+
+
+def _compact(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The labels as 0, 1, ...: every value is a class here, -1 too."""
+    inverse = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1].to(torch.int32)
+    return inverse[: labels.shape[0]], inverse[labels.shape[0]:]
+
+
+class BatchHardMiner(_Miner):
+    """For each anchor its farthest positive and nearest negative, where it has both; ties to the lowest index."""
+
+    def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
+        found = torch.empty((2, x.shape[0]), dtype=torch.int32, device=x.device)
+        views = [numbers(each, "index") for each in found]
+        _HARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"), numbers(labels_y, "ref_labels"),
+                              None, None, *views, None, None),
+              (("metric", METRICS[self.distance.metric]), ("exclude_own", int(alone))))
+        (anchors,) = torch.where((found >= 0).all(dim=0))
+        return anchors, found[0, anchors].long(), found[1, anchors].long()
+
+
+class TripletMarginMiner(_Miner):
+    """Every triplet that violates the margin: "all", of them those whose negative is nearer than the positive ("hard") or
+    not ("semihard"); or those that do not violate it ("easy"). Distances are held for some anchors at a time."""
+
+    def __init__(self, margin: float = 0.2, type_of_triplets: str = "all", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if type_of_triplets not in ("all", "hard", "semihard", "easy"):
+            raise ValueError(f"type_of_triplets: expected all, hard, semihard or easy, got {type_of_triplets!r}")
+        self.margin, self.type_of_triplets = margin, type_of_triplets
+
+    def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
+        blocks = []
+        columns = torch.arange(y.shape[0], device=x.device)
+        for first in range(0, x.shape[0], _ANCHORS_OF_BLOCK):
+            rows = slice(first, first + _ANCHORS_OF_BLOCK)
+            distances = self.distance.compute_mat(x[rows], y)
+            same = labels_x[rows, None] == labels_y[None]
+            positive = same.clone()
+            if alone:
+                positive &= columns != columns[rows, None]
+            # Of each positive pair the negatives of its anchor.
+            anchors, positives = torch.where(positive)
+            for part in torch.split(torch.arange(anchors.shape[0], device=x.device), _ANCHORS_OF_BLOCK):
+                of, at = anchors[part], positives[part]
+                gap = -self.distance.margin(distances[of, at][:, None], distances[of])
+                kept = gap > self.margin if self.type_of_triplets == "easy" else gap <= self.margin
+                if self.type_of_triplets == "hard":
+                    kept &= gap <= 0
+                elif self.type_of_triplets == "semihard":
+                    kept &= gap > 0
+                pair, negatives = torch.where(kept & ~same[of])
+                blocks.append(torch.stack([of[pair] + first, at[pair], negatives]))
+        found = torch.cat(blocks, dim=1) if blocks else torch.empty((3, 0), dtype=torch.int64, device=x.device)
+        return found[0], found[1], found[2]
+
+
+class DistanceWeightedMiner(_Miner):
+    """With each positive of an anchor a negative, drawn by its distance on the unit sphere; distances are raised to 0.5,
+    and from 1.4 on no negative is drawn. Draws come from PyTorch's generator (torch.manual_seed)."""
+
+    def __init__(self, cutoff: float = 0.5, nonzero_loss_cutoff: float = 1.4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if (cutoff, nonzero_loss_cutoff) != (0.5, 1.4):
+            raise ValueError("cutoff, nonzero_loss_cutoff: expected 0.5 and 1.4, which the kernel holds")
+        if not isinstance(self.distance, LpDistance) or not self.distance.normalize_embeddings or self.distance.power != 1:
+            raise ValueError("distance: expected LpDistance(normalize_embeddings=True, p=2, power=1)")
+        self.cutoff, self.nonzero_loss_cutoff = cutoff, nonzero_loss_cutoff
+
+    def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
+        counts = torch.bincount(labels_y, minlength=1)
+        slots = int(counts.max())
+        drawn = torch.empty((x.shape[0], slots), dtype=torch.int32, device=x.device)
+        if x.shape[0] and slots:
+            seed = int(torch.randint(2**62, (1,)))
+            step = torch.zeros(1, dtype=torch.int64, device=x.device)
+            of_step = numbers(torch.zeros(1, dtype=torch.int32, device=x.device), "step")._replace(
+                address=step.data_ptr(), layout=(1, 0, 0, c.DUET_DTYPE_I64), owner=step)
+            to = matrix(drawn.view(torch.float32), "drawn")
+            to = to._replace(layout=(*to.layout[:3], c.DUET_DTYPE_I32))
+            _DISTANCE_WEIGHTED(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
+                                               numbers(labels_y, "ref_labels"), None, None, of_step, to, None),
+                               (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
+                                ("exclude_own", int(alone))))
+        positive = labels_x[:, None] == labels_y[None]
+        if alone:
+            positive.fill_diagonal_(False)
+        anchors, positives = torch.where(positive)
+        # The k-th positive of an anchor goes with its k-th draw.
+        place = positive.cumsum(dim=1)[anchors, positives] - 1
+        negatives = drawn[anchors, place].long()
+        kept = negatives >= 0
+        return anchors[kept], positives[kept], negatives[kept]

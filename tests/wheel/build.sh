@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# build.sh FOLDER: FOLDER/duet-VERSION-py3-none-manylinux_2_36_x86_64.whl, with the libraries that it needs beside the
+# system's inside. Prints the file's name.
+set -euo pipefail
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/../virtual_environment.sh"
+virtual_environment wheel "$here/requirements.txt" "$folder"
+export PATH=$environment/bin:$PATH
+rm -rf "$folder"/*.whl "$folder/plain"
+pip wheel -q --no-deps --no-build-isolation -w "$folder/plain" "$here/../../python" >&2
+auditwheel repair --plat manylinux_2_36_x86_64 -w "$folder" "$folder"/plain/*.whl >&2
+auditwheel show "$folder"/*.whl >&2
+echo "$folder"/*.whl
