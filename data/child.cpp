@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/core/error.h"
+#include "runtime/files/reading_limit.h"
 
 namespace duet::data {
 namespace {
@@ -257,10 +258,16 @@ StoredArray receive_array(ChildInput& in, const std::filesystem::path& path) {
   if (bytes > kSmallArray && bytes / kMostInflated > file_bytes)
     throw Error(DUET_STATUS_IO_ERROR, text(view.name, ": damaged: shape ", shape_text(view.shape), " needs ", bytes,
                                            " bytes, which a file of ", file_bytes, " cannot hold"));
-  const auto memory = std::make_shared<std::vector<std::byte>>(bytes);
-  in.bytes(*memory);
-  view.values = *memory;
-  return {memory, std::move(view)};
+  const auto memory = std::make_shared<ReadBytes>(bytes);
+  const std::span<std::byte> values = memory->bytes();
+  constexpr size_t kPart = 4 << 20;
+  for (size_t done = 0; done < values.size(); memory->made(done)) {
+    const size_t part = std::min(kPart, values.size() - done);
+    in.bytes(values.subspan(done, part));
+    done += part;
+  }
+  view.values = values;
+  return {memory, std::move(view), memory->mapping()};
 }
 
 void send_text_array(ChildOutput& out, ArrayView view, const std::vector<std::string>& strings) {

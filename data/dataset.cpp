@@ -239,8 +239,8 @@ StoredArray FolderFiles::open(const std::string& split, const std::string& array
   return open_npy(npy(folder_ / split, array));
 }
 
-Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities,
-                     const InputOptions& options) {
+Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities, const InputOptions& options,
+                     Residence* residence) {
   Dataset dataset;
   dataset.name = files.name();
   dataset.modalities = choose(files, "train", modalities);
@@ -257,17 +257,18 @@ Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& 
       inputs = Preprocessing::fit(train, options.scaling[side]);
       inputs.limit = options.limit;
       if (const std::string pooled = train.pooled(); !pooled.empty()) inputs.reason += "; " + pooled;
-      dataset.train.features[side] = inputs.apply(train);
+      dataset.train.features[side] = inputs.apply(train, residence);
     }  // its bytes are gone before the next file's come
     const FeatureSource test = open_features(files, "test", name, dataset.test.rows(), test_rows.labels.name);
     require(test.columns() == dataset.width(static_cast<int>(side)), dataset.name, ": ", name, " has ", test.columns(),
             " columns in test; expected ", dataset.width(static_cast<int>(side)), " as in train");
-    dataset.test.features[side] = inputs.apply(test);
+    dataset.test.features[side] = inputs.apply(test, residence);
   }
   if (contains(files.splits(), "val"))
     dataset.validation =
         load_split(files, "val", dataset.modalities, dataset.inputs,
-                   {dataset.class_values(), dataset.class_names(), dataset.several_labels(), train_rows.labels.name});
+                   {dataset.class_values(), dataset.class_names(), dataset.several_labels(), train_rows.labels.name},
+                   SplitUse::pairs, residence);
   return dataset;
 }
 
@@ -328,7 +329,8 @@ LabelIds ids_by_classes(std::span<const LabelColumn* const> columns, const Class
 
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
-                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes, SplitUse use) {
+                 const std::array<Preprocessing, kModalities>& inputs, const Classes& classes, SplitUse use,
+                 Residence* residence) {
   const std::vector<std::string> arrays = files.arrays(split);
   const auto is_missing = [&](const std::string& modality) { return !contains(arrays, modality); };
   if (use == SplitUse::pairs || std::ranges::all_of(modalities, is_missing))
@@ -353,7 +355,7 @@ Split load_split(const DatasetFiles& files, const std::string& split,
       counted = source.name();
     }
     require_rows(source, out.rows(), counted);
-    out.features[side] = inputs[side].apply(source);
+    out.features[side] = inputs[side].apply(source, residence);
   }
   return out;
 }

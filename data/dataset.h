@@ -15,6 +15,7 @@
 #include "data/features.h"
 #include "data/labels.h"
 #include "data/preprocessing.h"
+#include "data/residence.h"
 
 namespace duet::data {
 
@@ -113,12 +114,12 @@ struct InputOptions {
 inline constexpr InputOptions kUnscaled = {{Scaling::none, Scaling::none}, std::numeric_limits<double>::infinity()};
 
 // Loads, checks and scales a whole data set, one array at a time. modalities: two names, or empty for the set's own two
-// in alphabetical order.
+// in alphabetical order. residence says where the features lie; null: in memory.
 // Errors: those of files and of Preprocessing; DUET_STATUS_INVALID_ARGUMENT, one line that names the file: not a
 // readable .npy, unequal rows, unequal widths of train and test, a value that is not finite, a modality that is not
 // there or is one of more than two and none was chosen.
 Dataset load_dataset(const DatasetFiles& files, const std::vector<std::string>& modalities = {},
-                     const InputOptions& options = {});
+                     const InputOptions& options = {}, Residence* residence = nullptr);
 // What the classes of a model are called: by values (ascending), and where labels are names, by those, in the same
 // order.
 struct Classes {
@@ -154,7 +155,7 @@ enum class SplitUse { pairs, features, labelled_features };
 Split load_split(const DatasetFiles& files, const std::string& split,
                  const std::array<std::string, kModalities>& modalities,
                  const std::array<Preprocessing, kModalities>& inputs, const Classes& classes,
-                 SplitUse use = SplitUse::pairs);
+                 SplitUse use = SplitUse::pairs, Residence* residence = nullptr);
 
 // A name that starts with a dot, as the copies that a Mac leaves beside each file on a foreign disk.
 bool is_hidden(const std::filesystem::path& path);

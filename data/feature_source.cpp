@@ -81,6 +81,13 @@ void FeatureSource::refuse(int64_t row, int64_t time, int64_t column) const {
            value(row, time, column), "; expected a finite number, of at most ", kLargestValue, " in magnitude"));
 }
 
+int64_t FeatureSource::rows_at_once() const {
+  constexpr int64_t kBytes = 32 << 20;  // as much as costs no time that could be measured
+  const int64_t as_float = columns_ * static_cast<int64_t>(sizeof(float)),
+                in_file = times_ * width_ * element_bytes(array_.view);
+  return std::max<int64_t>(1, kBytes / std::max(as_float, in_file));
+}
+
 double FeatureSource::value(int64_t row, int64_t time, int64_t column) const {
   double out = 0;
   with_elements(array_.view, [&](auto element) {

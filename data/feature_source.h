@@ -45,6 +45,13 @@ class FeatureSource {
   // time, at a value that is not finite or beyond kLargestValue.
   void read_row(int64_t i, std::span<double> out) const;
 
+  // Where the array lies in a file, what was read of it leaves the process's memory: to be called each rows_at_once()
+  // rows. Else nothing is done.
+  void release() const {
+    if (array_.mapping) array_.mapping->release(0, array_.mapping->size());
+  }
+  int64_t rows_at_once() const;
+
  private:
   [[noreturn]] void refuse(int64_t row, int64_t time, int64_t column) const;
   double value(int64_t row, int64_t time, int64_t column) const;

@@ -85,7 +85,7 @@ ArrayView parse_npy(std::span<const std::byte> file, const std::string& name) {
 
 StoredArray open_npy(const std::filesystem::path& path) {
   const auto file = std::make_shared<const FileBytes>(path);
-  return {file, parse_npy(file->bytes(), path.string())};
+  return {file, parse_npy(file->bytes(), path.string()), file->mapping()};
 }
 
 Features read_features(const ArrayView& view) {

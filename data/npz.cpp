@@ -28,7 +28,7 @@ class NpzFile final : public ArrayFile {
     for (const ZipMember& member : members_) {
       if (member.name != name + std::string(kEnding)) continue;
       HeldBytes held = read_zip_member(path_, member);
-      return {std::move(held.memory), parse_npy(held.bytes, array_place(path_, name))};
+      return {std::move(held.memory), parse_npy(held.bytes, array_place(path_, name)), held.mapping};
     }
     throw Error(DUET_STATUS_INVALID_ARGUMENT, text(path_.string(), ": no array '", shown(name), "'"));
   }

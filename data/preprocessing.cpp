@@ -58,6 +58,7 @@ Statistics measure(const FeatureSource& train) {
   const auto count = static_cast<double>(train.rows());
   std::vector<double> row(out.columns.size());
 
+  const int64_t part = train.rows_at_once();
   int64_t zeros = 0;
   for (int64_t i = 0; i < train.rows(); ++i) {
     train.read_row(i, row);
@@ -69,6 +70,7 @@ Statistics measure(const FeatureSource& train) {
       column.sum += row[k] - column.first;
       zeros += row[k] == 0;
     }
+    if ((i + 1) % part == 0) train.release();
   }
   double magnitude = 0;
   for (Column& column : out.columns) {
@@ -96,6 +98,7 @@ Statistics measure(const FeatureSource& train) {
     }
     if (square > 0) sums.add(sum), norms.add(std::sqrt(square));
     all_norms += std::sqrt(square);
+    if ((i + 1) % part == 0) train.release();
   }
   out.mean_norm = all_norms / count * unit;
   out.common_sum = sums.common();
@@ -168,10 +171,11 @@ Preprocessing Preprocessing::fit(const FeatureSource& train, Scaling scaling) {
   return out;
 }
 
-Features Preprocessing::apply(const FeatureSource& features, int64_t first, int64_t rows) const {
+Features Preprocessing::apply(const FeatureSource& features, int64_t first, int64_t rows, Residence* residence) const {
   require(features.columns() == static_cast<int64_t>(mean.size()) && mean.size() == scale.size(), features.name(), ": ",
           features.columns(), " columns; expected ", mean.size(), " as in training");
-  Features out(rows, features.columns());
+  Features out = residence ? residence->features(rows, features.columns()) : Features(rows, features.columns());
+  const int64_t part = features.rows_at_once();
   std::vector<double> row(mean.size());
   for (int64_t i = 0; i < out.rows; ++i) {
     features.read_row(first + i, row);
@@ -186,7 +190,14 @@ Features Preprocessing::apply(const FeatureSource& features, int64_t first, int6
       }
       finite &= std::isfinite(to[k]);
     }
-    if (finite) continue;
+    if (finite) {
+      if ((i + 1) % part == 0 || i + 1 == rows) {
+        const int64_t done = i - i % part;
+        out.settle(done, i + 1 - done);
+        features.release();
+      }
+      continue;
+    }
     size_t k = 0;
     while (std::isfinite(to[k])) ++k;
     throw Error(DUET_STATUS_INVALID_ARGUMENT,

@@ -13,6 +13,7 @@
 
 #include "data/feature_source.h"
 #include "data/features.h"
+#include "data/residence.h"
 
 namespace duet::data {
 
@@ -42,10 +43,12 @@ struct Preprocessing {
   static Preprocessing fit(const FeatureSource& train, Scaling scaling);
 
   // Throws DUET_STATUS_INVALID_ARGUMENT, naming features: the width differs, or, where nothing is clipped, a scaled
-  // value that is not finite in float32.
-  Features apply(const FeatureSource& features) const { return apply(features, 0, features.rows()); }
+  // value that is not finite in float32. residence says where they lie; null: in memory.
+  Features apply(const FeatureSource& features, Residence* residence = nullptr) const {
+    return apply(features, 0, features.rows(), residence);
+  }
   // Of rows first ... first + rows - 1 alone.
-  Features apply(const FeatureSource& features, int64_t first, int64_t rows) const;
+  Features apply(const FeatureSource& features, int64_t first, int64_t rows, Residence* residence = nullptr) const;
 };
 
 }  // namespace duet::data

@@ -48,7 +48,8 @@ class SafetensorsArrays final : public ArrayFile {
         std::make_shared<const FileBytes>(path_, header_.data_start + static_cast<uint64_t>(tensor->begin),
                                           static_cast<uint64_t>(tensor->end - tensor->begin));
     return {file,
-            {.name = array_place(path_, name), .type = dtype->type, .shape = tensor->shape, .values = file->bytes()}};
+            {.name = array_place(path_, name), .type = dtype->type, .shape = tensor->shape, .values = file->bytes()},
+            file->mapping()};
   }
 
  private:

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/files/mapping.h"
+
 namespace duet::data {
 
 // bf2: bfloat16. b1: a byte a truth value. bytes: strings of width bytes, UTF-8. utf32: strings of width / 4
@@ -36,6 +38,7 @@ struct ArrayView {
 struct StoredArray {
   std::shared_ptr<const void> memory;
   ArrayView view;
+  const Mapping* mapping = nullptr;  // of the memory that the values lie in, where that is a part of a file
 };
 
 int64_t element_bytes(const ArrayView& view);

@@ -7,6 +7,7 @@
 
 #include "kernels/core/error.h"
 #include "runtime/files/file_bytes.h"
+#include "runtime/files/reading_limit.h"
 #include "runtime/printable.h"
 
 #ifdef DUET_HAS_ZLIB
@@ -184,29 +185,31 @@ uint32_t checksum(std::span<const std::byte> bytes) {
 }
 
 HeldBytes inflate(std::span<const std::byte> from, uint64_t content, const std::string& place) {
-  const auto out = std::make_shared<std::vector<std::byte>>(content);
+  const auto out = std::make_shared<ReadBytes>(content);
+  const std::span<std::byte> to = out->bytes();
   z_stream stream = {};
   constexpr int kRaw = -15;  // windows of any size, no header of zlib's own
   require(inflateInit2(&stream, kRaw) == Z_OK, place, ": zlib cannot be started");
   size_t taken = 0, given = 0;
   int result = Z_OK;
-  // zlib counts in 32 bits.
-  constexpr size_t kMost = size_t{1} << 30;
+  // zlib counts in 32 bits; what is made of so many bytes leaves memory where it lies in a file.
+  constexpr size_t kMost = size_t{16} << 20;
   while (result == Z_OK) {
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(from.data()) + taken);
     stream.avail_in = static_cast<uInt>(std::min(kMost, from.size() - taken));
-    stream.next_out = reinterpret_cast<Bytef*>(out->data()) + given;
-    stream.avail_out = static_cast<uInt>(std::min(kMost, out->size() - given));
+    stream.next_out = reinterpret_cast<Bytef*>(to.data()) + given;
+    stream.avail_out = static_cast<uInt>(std::min(kMost, to.size() - given));
     const uInt in = stream.avail_in, room = stream.avail_out;
     result = ::inflate(&stream, Z_NO_FLUSH);
     taken += in - stream.avail_in;
     given += room - stream.avail_out;
+    out->made(given);
     if (result == Z_OK && in == stream.avail_in && room == stream.avail_out) break;
   }
   inflateEnd(&stream);
   require(result == Z_STREAM_END && given == content, place, ": damaged: its deflated bytes give ", given, " of the ",
           content, " that it is said to have");
-  return {out, std::span<const std::byte>(*out)};
+  return {out, to, out->mapping()};
 }
 #endif
 
@@ -221,7 +224,7 @@ HeldBytes read_zip_member(const std::filesystem::path& path, const ZipMember& me
   require(local.u32(0) == kLocalHeader, place, ": no member at byte ", member.offset);
   const uint64_t start = member.offset + kLocalBytes + local.u16(26) + local.u16(28);
   const auto file = std::make_shared<const FileBytes>(path, start, member.stored);
-  HeldBytes out{file, file->bytes()};
+  HeldBytes out{file, file->bytes(), file->mapping()};
 #ifdef DUET_HAS_ZLIB
   if (member.deflated) out = inflate(out.bytes, member.content, place);
   require(checksum(out.bytes) == member.crc, place, ": damaged: its checksum is another");

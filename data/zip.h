@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/files/mapping.h"
+
 namespace duet::data {
 
 struct ZipMember {
@@ -30,6 +32,7 @@ std::vector<ZipMember> zip_members(const std::filesystem::path& path);
 struct HeldBytes {
   std::shared_ptr<const void> memory;
   std::span<const std::byte> bytes;
+  const Mapping* mapping = nullptr;  // as StoredArray has it
 };
 // The member's content; where the build has zlib its checksum is compared, and without it deflated ones are refused
 // (DUET_STATUS_UNSUPPORTED).

@@ -22,7 +22,7 @@ struct Config {
 
   std::string method = "psd";
   uint64_t seed = 0;
-  int64_t threads = 0;
+  int64_t threads = 0, data_memory = 0;
 
   int64_t epochs = 40, steps = 0;
   int64_t batch_size = 128, smallest_batch = 8;

@@ -22,6 +22,8 @@ constexpr Range kBelowOne{0, 1, false, true};
 // Beyond these no product of two extents is safe from overflow, and no machine has the memory.
 constexpr double kMostUnits = 1 << 20, kMostRows = 1 << 30;
 
+constexpr double kMostMebibytes = 0x1p40;  // as bytes they fit into 64 bits
+
 constexpr double kLargestSeed = 0x1p64;  // 2^64 - 1, which is no double
 
 constexpr auto kAnyOnResume = ConfigKey::OnResume::any;
@@ -89,6 +91,13 @@ const std::vector<ConfigKey>& table() {
        {0, 1024},
        {},
        "CPU threads; 0: what affinity mask and cgroup allow. The result does not depend on it",
+       kAnyOnResume},
+      {"data_memory",
+       &Config::data_memory,
+       {0, kMostMebibytes},
+       {},
+       "MiB of memory for features, and for each file that they are read from; what is beyond it lies in a file and is "
+       "read as needed. 0: half of what is available. The result does not depend on it",
        kAnyOnResume},
       {"epochs",
        &Config::epochs,

@@ -6,6 +6,7 @@
 
 #include "kernels/core/error.h"
 #include "trainer/method.h"
+#include "trainer/prefetch.h"
 #include "trainer/run_evaluations.h"
 
 namespace duet {
@@ -38,9 +39,11 @@ class Loop {
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
         step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}),
               schedule_steps_, preparation.sampler->batch_rows()),
-        evaluations_(device.context(), model, preparation.dataset, run_directory_, state_, [this] {
-          if (!ending_) interrupt_.check();
-        }) {
+        evaluations_(device.context(), model, preparation.dataset, run_directory_, state_,
+                     [this] {
+                       if (!ending_) interrupt_.check();
+                     }),
+        prefetch_(preparation.dataset.train.features) {
     step_.set_times(times);
     state_.title = config_.method;
     state_.epochs = config_.epochs;
@@ -133,7 +136,7 @@ class Loop {
     state_.epoch = epoch + 1;
     // A step is looked at when the next one is on its way, and the last one before anything else is done.
     while (at_.batch < batches && !done() && !interrupt_.requested()) {
-      step_.start(preparation_.sampler->batch(at_.batch));
+      start_step(batches);
       ++at_.batch;
       ++state_.step;
       if (step_.unfinished() > 1) finish_step();
@@ -146,6 +149,15 @@ class Loop {
       }
     }
     finish_steps();
+  }
+
+  void start_step(int64_t batches) {
+    data::BatchSampler& sampler = *preparation_.sampler;
+    if (!prefetch_.works()) return step_.start(sampler.batch(at_.batch));
+    const std::span<const int64_t> rows = sampler.batch(at_.batch);
+    rows_.assign(rows.begin(), rows.end());  // the sampler's own last until its next call
+    if (at_.batch + 1 < batches) prefetch_.fetch(sampler.batch(at_.batch + 1));
+    step_.start(rows_);
   }
 
   // The mean losses of an epoch, and its line.
@@ -249,6 +261,8 @@ class Loop {
   ProgressState state_;
   bool ending_ = false;  // a signal has come, and is being obeyed
   RunEvaluations evaluations_;
+  Prefetch prefetch_;
+  std::vector<int64_t> rows_;  // of the batch that is started
   LoopState at_;
   Clock::time_point start_ = Clock::now(), saved_at_ = start_;
   double seconds_before_ = 0, saving_seconds_ = 0, last_saving_seconds_ = 0;

@@ -259,6 +259,7 @@ data::Features Model::embed(duet_context* context, int modality, const data::Fea
                                        : encoders_.forward_v(tape, parameters_.teacher(), x, mode);
     copy_to_host(context, std::span(embeddings.row(first), static_cast<size_t>(block.size())),
                  static_cast<const float*>(block.data));
+    features.release(first, rows);
     for (int64_t i = 0; i < rows; ++i) {
       if (first_not_finite<float>(embeddings.row(first + i), embeddings.columns) >= 0)
         throw EmbeddingNotFinite(text(description_.modalities[static_cast<size_t>(modality)], ": row ",

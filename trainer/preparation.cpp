@@ -6,6 +6,8 @@
 #include "data/label_hiding.h"
 #include "data/samples/samples.h"
 #include "data/source_files.h"
+#include "runtime/files/available_memory.h"
+#include "runtime/files/reading_limit.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -26,6 +28,25 @@ std::unique_ptr<data::DatasetFiles> with_validation(std::unique_ptr<data::Datase
 // Where rows are held out, labels were hidden before.
 std::vector<int32_t> visible_labels(const data::Split& train, const Config& config) {
   return config.validation > 0 ? train.labels : data::hide_labels(train.labels, train.sets, config.labels, config.seed);
+}
+
+constexpr uint64_t kMebibyte = 1 << 20;
+
+// Half of what is available for features, and as much for a file that they are read from.
+uint64_t data_memory(const Config& config) {
+  return config.data_memory > 0 ? static_cast<uint64_t>(config.data_memory) * kMebibyte : available_memory() / 2;
+}
+
+// Where what body reads is beyond the residence's memory and its folder has no room, the key is named.
+template <class Body>
+auto reading_into(const data::Residence& residence, Body&& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    if (error.status() != DUET_STATUS_OUT_OF_MEMORY) throw;
+    throw Error(error.status(),
+                text(error.what(), "; what is beyond data_memory (", residence.most() / kMebibyte, " MiB) lies there"));
+  }
 }
 
 bool has_split(const data::DatasetFiles& files, const std::string& split) {
@@ -55,15 +76,18 @@ int64_t Preparation::labelled() const {
   return std::ranges::count_if(labels, [](int32_t label) { return label >= 0; });
 }
 
-Preparation prepare(const Config& config) {
+Preparation prepare(const Config& config, const std::filesystem::path& folder) {
   return reading_input([&] {
     Preparation made;
+    made.residence = data::Residence(data_memory(config), folder.empty() ? temporary_folder() : folder);
+    const ReadingLimit limit(made.residence.most(), made.residence.folder());
     const data::InputOptions inputs = {
         {data::parse_scaling(config.scaling_a, "scaling_a"), data::parse_scaling(config.scaling_v, "scaling_v")},
         input_limit(config)};
     std::unique_ptr<data::DatasetFiles> files = files_in(config.data, config);
     if (config.validation > 0) files = with_validation(std::move(files), config);
-    made.dataset = data::load_dataset(*files, config.modalities, inputs);
+    made.dataset = reading_into(made.residence,
+                                [&] { return data::load_dataset(*files, config.modalities, inputs, &made.residence); });
     made.labels = visible_labels(made.dataset.train, config);
     usage_require(config.patience == 0 || made.dataset.validation.rows() > 0, made.dataset.name, ": patience ",
                   config.patience, " needs a validation split: val/ in the data set, or validation above 0");
@@ -93,13 +117,18 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
                      data::SplitUse use) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
+    data::Residence residence(data_memory(description.config), temporary_folder());
+    const ReadingLimit limit(residence.most(), residence.folder());
     std::unique_ptr<data::DatasetFiles> files = files_in(data, description.config);
     if (split == "val" && !has_split(*files, split)) {
       usage_require(description.config.validation > 0, files->name(),
                     ": no split val, and the model was trained without one");
       files = with_validation(std::move(files), description.config);
     }
-    return data::load_split(*files, split, description.modalities, description.inputs, description.called(), use);
+    return reading_into(residence, [&] {
+      return data::load_split(*files, split, description.modalities, description.inputs, description.called(), use,
+                              &residence);
+    });
   });
 }
 
@@ -107,11 +136,15 @@ TrainingRows load_training_rows(const Model& model, const std::filesystem::path&
   return reading_input([&] {
     const ModelDescription& description = model.description();
     const Config& config = description.config;
+    data::Residence residence(data_memory(config), temporary_folder());
+    const ReadingLimit limit(residence.most(), residence.folder());
     std::unique_ptr<data::DatasetFiles> files = files_in(data, config);
     if (config.validation > 0) files = with_validation(std::move(files), config);
     TrainingRows rows;
-    rows.split = data::load_split(*files, "train", description.modalities, description.inputs, description.called(),
-                                  data::SplitUse::pairs);
+    rows.split = reading_into(residence, [&] {
+      return data::load_split(*files, "train", description.modalities, description.inputs, description.called(),
+                              data::SplitUse::pairs, &residence);
+    });
     rows.labels = visible_labels(rows.split, config);
     return rows;
   });
@@ -143,6 +176,20 @@ std::vector<std::string> class_notes(const ModelDescription& description) {
   if (description.classes() < kManyClasses) return {};
   return {text("warning: ", description.classes(),
                " classes; time and memory of a step grow with them (are the labels classes?)")};
+}
+
+std::vector<std::string> residence_notes(const Preparation& preparation) {
+  const data::Residence& residence = preparation.residence;
+  if (residence.bytes_in_files() == 0) return {};
+  const auto megabytes = [](uint64_t bytes) { return (bytes + 999'999) / 1'000'000; };
+  const std::filesystem::path& folder = residence.folder();
+  std::vector<std::string> lines = {text("features: ", megabytes(residence.bytes_in_files()), " of ",
+                                         megabytes(residence.bytes()), " MB are beyond data_memory (",
+                                         residence.most() / kMebibyte, " MiB): in a file in ", folder.string(),
+                                         ", read as needed")};
+  if (lies_in_memory(folder))
+    lines.push_back(text("warning: ", folder.string(), " lies in memory itself (tmpfs): nothing is saved by it"));
+  return lines;
 }
 
 }  // namespace duet

@@ -21,13 +21,15 @@ struct Preparation {
                                 // from the training split, the data set's own are no others
   std::unique_ptr<data::BatchSampler> sampler;
   ModelDescription description;      // with the config resolved: modalities and scaling as chosen
+  data::Residence residence;         // where the features lie
   std::optional<Evidence> evidence;  // METHOD.md 6.9, for psd; none where the config does not ask for it
 
   int64_t labelled() const;
 };
 
-// Throws UsageError, naming file, key or shape. config has been validated.
-Preparation prepare(const Config& config);
+// Throws UsageError, naming file, key or shape; Error where a file for features cannot be made. config has been
+// validated. folder: where features beyond the key data_memory lie; empty: temporary_folder().
+Preparation prepare(const Config& config, const std::filesystem::path& folder = {});
 // A split for a model that is there already; data empty: the digits embedded in the program. "val" of data without one:
 // the rows that the model's run would have taken out of the training split.
 data::Split load_for(const Model& model, const std::filesystem::path& data, const std::string& split,
@@ -48,5 +50,7 @@ std::vector<std::string> label_notes(const ModelDescription& description, std::s
 std::vector<std::string> label_notes(const ModelDescription& description, const data::Split& split,
                                      const std::string& split_name);
 std::vector<std::string> class_notes(const ModelDescription& description);
+// Where features lie, unless all are in memory.
+std::vector<std::string> residence_notes(const Preparation& preparation);
 
 }  // namespace duet

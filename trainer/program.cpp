@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "kernels/duet.h"
+#include "runtime/files/available_memory.h"
+#include "runtime/files/reading_limit.h"
 #include "runtime/printable.h"
 #include "trainer/commands/command.h"
 #include "trainer/config.h"
@@ -198,6 +200,8 @@ int report_error(const std::string& message, ExitCode code) {
 int run_program(int argc, char** argv) {
   // A limit on the size of files then makes write() fail, which is reported, instead of ending the program.
   std::signal(SIGXFSZ, SIG_IGN);
+  report_broken_mappings();
+  const ReadingLimit limit(available_memory() / 2, temporary_folder());
   try {
     const int code = run_command(argc, argv);
     std::cout.flush();

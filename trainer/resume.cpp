@@ -20,6 +20,19 @@ std::string checksum_of(std::span<const T> values) {
   return checksum_text(checksum.value());
 }
 
+std::string checksum_of(const data::Features& features) {
+  constexpr int64_t kBytes = 32 << 20;  // of the memory that a part of features in a file takes
+  const int64_t part =
+      std::max<int64_t>(1, kBytes / (std::max<int64_t>(1, features.columns) * static_cast<int64_t>(sizeof(float))));
+  Checksum checksum;
+  for (int64_t first = 0; first < features.rows; first += part) {
+    const int64_t count = std::min(part, features.rows - first);
+    checksum.add(features.row(first), static_cast<size_t>(count * features.columns) * sizeof(float));
+    features.release(first, count);
+  }
+  return checksum_text(checksum.value());
+}
+
 template <class T>
 void require_same_values(const Checkpoint& checkpoint, const std::string& name, duet_dtype dtype,
                          const std::vector<T>& now) {
@@ -38,7 +51,7 @@ nlohmann::ordered_json data_facts(const Preparation& preparation) {
   const data::Dataset& dataset = preparation.dataset;
   const auto add = [&](const std::string& split, const data::Split& of, const std::vector<int32_t>& labels) {
     for (size_t side = 0; side < data::kModalities; ++side)
-      facts[split + dataset.modalities[side]] = checksum_of(std::span<const float>(of.features[side].values));
+      facts[split + dataset.modalities[side]] = checksum_of(of.features[side]);
     facts[split + "labels"] = checksum_of(std::span(labels));
     if (of.sets.given()) facts[split + "label sets"] = checksum_of(std::span(of.sets.words));
     facts[split + "groups"] = checksum_of(std::span(of.groups));

@@ -46,12 +46,22 @@ struct Resumed {
   std::vector<std::string> changes;
 };
 
+// A folder on the disk of a run's, which may not be there yet; empty for a run without one.
+fs::path folder_beside(const std::optional<fs::path>& run) {
+  if (!run) return {};
+  std::error_code ignored;
+  fs::path folder = fs::absolute(*run, ignored);
+  while (!fs::is_directory(folder, ignored) && folder.has_relative_path()) folder = folder.parent_path();
+  return folder;
+}
+
 // Notes of what the run is made of; of a new run its directory is begun with them.
 void announce(const TrainingOrder& order, const Preparation& preparation, const std::string& device_facts) {
   if (order.announce) {
     print_notes({text(describe(preparation), "; ", device_facts)});
     if (!order.directory) print_notes({"no --run: nothing is written, the report is all that stays"});
   }
+  print_notes(residence_notes(preparation));
   print_notes(scaling_notes(preparation.description));
   const data::Dataset& dataset = preparation.dataset;
   print_notes(label_notes(preparation.description, dataset.test, "test"));
@@ -90,7 +100,7 @@ Training run_training(TrainingOrder order) {
         require_same_machine(*resumed->checkpoint, record.facts.machine, order.other_machine);
     resumed->changes.insert(resumed->changes.end(), others.begin(), others.end());
   }
-  Preparation preparation = prepare(order.config);
+  Preparation preparation = prepare(order.config, folder_beside(order.directory));
   validate(preparation.description.config);  // the names of modalities, which may come from the folder
   if (order.directory) record.facts.data = data_facts(preparation);
   if (resumed) require_same_data(*resumed->checkpoint, record.facts.data, preparation.description);

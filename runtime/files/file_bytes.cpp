@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "runtime/files/reading_limit.h"
 
 namespace duet {
 namespace {
@@ -48,6 +49,13 @@ void FileBytes::read(const std::filesystem::path& path, std::optional<std::pair<
     throw Error(DUET_STATUS_IO_ERROR, text(path.string(), ": truncated: it has ", file_size_, " bytes, of which ", size,
                                            " from byte ", offset, " on are needed"));
   if (size == 0) return;  // the system maps nothing of length 0
+  if (ReadingLimit::folder_for(size)) {
+    mapping_ = Mapping(file.number, offset, size, false,
+                       text(path.string(), ": truncated, or its disk failed, while it was read"));
+    bytes_ = {mapping_.data(), size};
+    mapping_.expect_order();
+    return;
+  }
   // Pages of the system's own, which go back to it at once when the features have been read from them.
   void* const start = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) throw std::bad_alloc();
@@ -69,13 +77,14 @@ void FileBytes::read(const std::filesystem::path& path, std::optional<std::pair<
 }
 
 FileBytes::~FileBytes() {
-  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (!bytes_.empty() && !mapping()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
 }
 
 FileBytes::FileBytes(FileBytes&& other) noexcept
-    : bytes_(std::exchange(other.bytes_, {})), file_size_(other.file_size_) {}
+    : mapping_(std::move(other.mapping_)), bytes_(std::exchange(other.bytes_, {})), file_size_(other.file_size_) {}
 
 FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
+  std::swap(mapping_, other.mapping_);
   std::swap(bytes_, other.bytes_);
   std::swap(file_size_, other.file_size_);
   return *this;

@@ -19,9 +19,9 @@
 
 namespace duet::test {
 
-template <class T>
-std::string raw(const std::vector<T>& values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
+template <class Array>
+std::string raw(const Array& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values.data()[0])};
 }
 
 inline std::string npy_with_header(int version, const std::string& header, const std::string& values) {

@@ -199,7 +199,7 @@ TEST_CASE("eval takes labels from where they are, classes that training lacks, a
   // The same beside the features: a table in the folder, and arrays of one file.
   fs::remove(set.test("labels.npy"));
   write_text(set.test("labels.csv"), table);
-  const std::vector<float> visual = data::read_features(set.train("visual.npy")).values;
+  const data::Values visual = data::read_features(set.train("visual.npy")).values;
   std::string head = R"({"visual":{"dtype":"F32","shape":[240,20],"data_offsets":[0,19200]},)"
                      R"("y":{"dtype":"I64","shape":[240],"data_offsets":[19200,21120]}})";
   head.resize(256, ' ');

@@ -85,6 +85,7 @@ class Program {
     }
   }
 
+  pid_t pid() const { return pid_; }
   void signal(int number) const { kill(pid_, number); }
 
   Outcome wait() const {
