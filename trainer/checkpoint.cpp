@@ -12,6 +12,7 @@
 #include "runtime/files/checksum.h"
 #include "runtime/files/file_bytes.h"
 #include "runtime/json_text.h"
+#include "trainer/checkpoint_reader.h"
 #include "trainer/format.h"
 #include "trainer/usage_error.h"
 
@@ -20,18 +21,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char *kTensors = ".safetensors", *kManifest = ".json", *kRun = "run", *kBest = "best";
+constexpr const char *kTensors = ".safetensors", *kManifest = ".json";
 constexpr std::array<std::pair<ParameterKind, const char*>, 3> kKinds = {
     {{ParameterKind::value, "student."},
      {ParameterKind::first_moment, "first_moment."},
      {ParameterKind::second_moment, "second_moment."}}};
 constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
-
-// A file of ours that is not as it was written. One line without the file's name.
-class Damage : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 // "step-12.json": 12; other names: none.
 std::optional<int64_t> step_of(const std::string& name, const std::string& ending) {
@@ -53,11 +48,6 @@ std::vector<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-nlohmann::json read_json_file(const fs::path& path) {
-  const FileBytes file(path);
-  return read_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
-}
-
 }  // namespace
 
 void Checkpoint::restore(ParameterStore& parameters) const {
@@ -76,8 +66,7 @@ std::set<int64_t> CheckpointFolder::best_steps() const {
   std::set<int64_t> out;
   for (const int64_t step : steps()) {
     try {
-      const nlohmann::json manifest = read_json_file(path_of(step, kManifest));
-      if (manifest.is_object()) out.insert(manifest.value(kBest, int64_t{0}));
+      out.insert(best_step_in(path_of(step, kManifest)));
     } catch (const JsonError&) {
     } catch (const nlohmann::json::exception&) {
     } catch (const Error&) {
@@ -105,10 +94,10 @@ std::optional<Checkpoint> CheckpointFolder::newest(std::vector<std::string>& not
                     notes.size() > 1 ? ", and newer ones are damaged too" : "");
     };
     try {
-      Checkpoint found = read(*step);
+      Checkpoint found = read_checkpoint(path_of(*step, kManifest), path_of(*step, kTensors), *step);
       last_ = *step;
       return found;
-    } catch (const Damage& damage) {
+    } catch (const DamagedCheckpoint& damage) {
       left_out(damage.what());
     } catch (const JsonError& error) {
       left_out(error.with_key());
@@ -119,61 +108,6 @@ std::optional<Checkpoint> CheckpointFolder::newest(std::vector<std::string>& not
     }
   }
   return std::nullopt;
-}
-
-Checkpoint CheckpointFolder::read(int64_t step) const {
-  const fs::path manifest_path = path_of(step, kManifest), path = path_of(step, kTensors);
-  const auto demand = [](bool condition, const auto&... parts) {
-    if (!condition) throw Damage(text(parts...));
-  };
-  const nlohmann::json manifest = read_json_file(manifest_path);
-  demand(manifest.is_object() && manifest.contains(kFormatKey), "it is no manifest");
-  require_known_format(manifest[kFormatKey], kCheckpointFormat, manifest_path.string());
-  demand(manifest.at("file").get<std::string>() == path.filename().string(), "it names another file");
-  const auto bytes = manifest.at("bytes").get<int64_t>();
-  std::error_code refused;
-  const auto size = static_cast<int64_t>(fs::file_size(path, refused));
-  demand(!refused, path.filename().string(), ": ", refused.message());
-  demand(size == bytes, path.filename().string(), " has ", size, " bytes of ", bytes);
-  demand(checksum_text(file_checksum(path).value()) == manifest.at("xxh64").get<std::string>(),
-         path.filename().string(), ": its checksum is wrong, so it is not as it was written");
-
-  Checkpoint out{path, SafetensorsFile(path), {}, {}, {}, {}};
-  const Metadata& metadata = out.file.metadata();
-  demand(metadata.contains(kRun) && metadata.contains("config"), path.filename().string(), " is no checkpoint");
-  set_from_json(out.config, read_json(metadata.at("config")), path.string());
-  const nlohmann::ordered_json run = read_json(metadata.at(kRun));
-  out.facts = {run.at("machine"), run.at("data")};
-  out.training.steps = run.at("step").get<int64_t>();
-  out.training.updates = run.at("updates").get<int64_t>();
-  out.loop.epoch = run.at("epoch").get<int64_t>();
-  out.loop.batch = run.at("batch").get<int64_t>();
-  out.loop.changes = run.at("changes").get<int64_t>();
-  out.loop.seconds = run.at("seconds").get<double>();
-  out.loop.metrics_bytes = run.at("metrics_bytes").get<int64_t>();
-  if (run.contains(kBest)) {
-    const nlohmann::ordered_json& best = run.at(kBest);
-    out.loop.best = {.epoch = best.at("epoch").get<int64_t>(),
-                     .step = best.at("step").get<int64_t>(),
-                     .map = best.at("map").is_null() ? std::nan("") : best.at("map").get<double>(),
-                     .evaluations_since = best.at("evaluations_since").get<int64_t>(),
-                     .checksum = best.at("xxh64").get<std::string>()};
-  }
-  demand(manifest.value(kBest, int64_t{0}) == out.loop.best.step, "it names another best model");
-  demand(out.training.steps == step, "it is of step ", out.training.steps);
-
-  const NamedArray* const frequencies = out.file.find("run.class_frequencies");
-  demand(frequencies != nullptr, path.filename().string(), " is no checkpoint");
-  out.training.frequencies.resize(static_cast<size_t>(frequencies->size()));
-  out.file.read(frequencies->name, DUET_DTYPE_F32, frequencies->shape, out.training.frequencies.data());
-  out.file.read("run.concord", DUET_DTYPE_F32, {1}, &out.training.concord);
-  std::array<double, 2> rates{};
-  out.file.read("run.rates", DUET_DTYPE_F64, {2}, rates.data());
-  out.training.pair_weight = rates[0], out.training.learning_rate = rates[1];
-  std::array<double, kLossNames.size()> losses{};
-  out.file.read("run.losses", DUET_DTYPE_F64, {kLossCount}, losses.data());
-  for (size_t k = 0; k < losses.size(); ++k) out.loop.sum.*kLossNames[k].value = losses[k];
-  return out;
 }
 
 void CheckpointFolder::save(const Model& model, const RunFacts& facts, const TrainingState& training,
@@ -207,9 +141,9 @@ void CheckpointFolder::write(const Model& model, const RunFacts& facts, const Tr
                                 {"machine", facts.machine},
                                 {"data", facts.data}};
   if (loop.best.found()) {
-    run[kBest] = to_json(loop.best);
-    run[kBest]["evaluations_since"] = loop.best.evaluations_since;
-    run[kBest]["xxh64"] = loop.best.checksum;
+    run[kCheckpointBest] = to_json(loop.best);
+    run[kCheckpointBest]["evaluations_since"] = loop.best.evaluations_since;
+    run[kCheckpointBest]["xxh64"] = loop.best.checksum;
   }
   const std::array<double, 2> rates = {training.pair_weight, training.learning_rate};
   std::array<double, kLossNames.size()> losses{};
@@ -225,12 +159,12 @@ void CheckpointFolder::write(const Model& model, const RunFacts& facts, const Tr
     std::ranges::move(named_arrays(model.parameters(), values[k], kKinds[k].second), std::back_inserter(arrays));
   }
   const fs::path path = path_of(step, kTensors);
-  const Checksum written = model.save_with(path, arrays, {{kRun, run.dump()}});
+  const Checksum written = model.save_with(path, arrays, {{kCheckpointRun, run.dump()}});
   nlohmann::ordered_json manifest = {{kFormatKey, kCheckpointFormat},
                                      {"file", path.filename().string()},
                                      {"bytes", written.bytes()},
                                      {"xxh64", checksum_text(written.value())}};
-  if (loop.best.found()) manifest[kBest] = loop.best.step;
+  if (loop.best.found()) manifest[kCheckpointBest] = loop.best.step;
   const std::string words = manifest.dump(2) + '\n';
   AtomicFile file(path_of(step, kManifest));
   file.write(words.data(), words.size());

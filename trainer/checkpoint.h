@@ -82,7 +82,6 @@ class CheckpointFolder {
 
  private:
   std::filesystem::path path_of(int64_t step, const char* ending) const;
-  Checkpoint read(int64_t step) const;
   void write(const Model& model, const RunFacts& facts, const TrainingState& training, const LoopState& loop);
   void remove(int64_t step) const;
   void remove_parts() const;

@@ -71,6 +71,17 @@ case $format in
     words=('"seed"' '"threads"' '"steps"' '"batch_size"' '"optimizer"' '"schedule"' '"optimizer_eps"' '"mining"'
       '"input_limit"' '"beta1"' '"data"' 1e400 -1 null true '\\u0000')
     ;;
+  checkpoint)
+    printf '\x00{"format": 1, "file": "7", "bytes": 0, "xxh64": "ef46db3751d8e999", "best": 3}' >"$work/seeds/manifest"
+    run='{\"step\":7,\"updates\":7,\"epoch\":0,\"batch\":1,\"changes\":7,\"seconds\":0.5,\"metrics_bytes\":9,'
+    run+='\"machine\":{},\"data\":{}}'
+    header='{"__metadata__":{"config":"{}","run":"'$run'"},"run.concord":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    printf "\\x01\\x$(printf %02x $((${#header} % 256)))\\x$(printf %02x $((${#header} / 256)))\\0\\0\\0\\0\\0\\0" \
+      >"$work/seeds/tensors"
+    printf '%s\x00\x00\x80\x3f' "$header" >>"$work/seeds/tensors"
+    words=('"format"' '"bytes"' '"xxh64"' '"best"' '"run"' '"config"' 'run.class_frequencies' 'run.rates' 'run.losses'
+      '"F32"' '"F64"')
+    ;;
   *) echo "run.sh: unknown format '$format'" >&2; exit 2 ;;
 esac
 printf '"%s"\n' "${words[@]//\"/\\\"}" >"$work/words"

@@ -1,0 +1,86 @@
+#include "trainer/checkpoint_reader.h"
+
+#include <array>
+#include <cmath>
+
+#include "kernels/core/error.h"
+#include "runtime/files/checksum.h"
+#include "runtime/files/file_bytes.h"
+#include "runtime/json_text.h"
+#include "trainer/format.h"
+
+namespace duet {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
+
+nlohmann::json read_json_file(const fs::path& path) {
+  const FileBytes file(path);
+  return read_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+}
+
+}  // namespace
+
+int64_t best_step_in(const fs::path& manifest_path) {
+  const nlohmann::json manifest = read_json_file(manifest_path);
+  return manifest.is_object() ? manifest.value(kCheckpointBest, int64_t{0}) : 0;
+}
+
+Checkpoint read_checkpoint(const fs::path& manifest_path, const fs::path& path, int64_t step) {
+  const auto demand = [](bool condition, const auto&... parts) {
+    if (!condition) throw DamagedCheckpoint(text(parts...));
+  };
+  const nlohmann::json manifest = read_json_file(manifest_path);
+  demand(manifest.is_object() && manifest.contains(kFormatKey), "it is no manifest");
+  require_known_format(manifest[kFormatKey], kCheckpointFormat, manifest_path.string());
+  demand(manifest.at("file").get<std::string>() == path.filename().string(), "it names another file");
+  const auto bytes = manifest.at("bytes").get<int64_t>();
+  std::error_code refused;
+  const auto size = static_cast<int64_t>(fs::file_size(path, refused));
+  demand(!refused, path.filename().string(), ": ", refused.message());
+  demand(size == bytes, path.filename().string(), " has ", size, " bytes of ", bytes);
+  demand(checksum_text(file_checksum(path).value()) == manifest.at("xxh64").get<std::string>(),
+         path.filename().string(), ": its checksum is wrong, so it is not as it was written");
+
+  Checkpoint out{path, SafetensorsFile(path), {}, {}, {}, {}};
+  const Metadata& metadata = out.file.metadata();
+  demand(metadata.contains(kCheckpointRun) && metadata.contains("config"), path.filename().string(),
+         " is no checkpoint");
+  set_from_json(out.config, read_json(metadata.at("config")), path.string());
+  const nlohmann::ordered_json run = read_json(metadata.at(kCheckpointRun));
+  out.facts = {run.at("machine"), run.at("data")};
+  out.training.steps = run.at("step").get<int64_t>();
+  out.training.updates = run.at("updates").get<int64_t>();
+  out.loop.epoch = run.at("epoch").get<int64_t>();
+  out.loop.batch = run.at("batch").get<int64_t>();
+  out.loop.changes = run.at("changes").get<int64_t>();
+  out.loop.seconds = run.at("seconds").get<double>();
+  out.loop.metrics_bytes = run.at("metrics_bytes").get<int64_t>();
+  if (run.contains(kCheckpointBest)) {
+    const nlohmann::ordered_json& best = run.at(kCheckpointBest);
+    out.loop.best = {.epoch = best.at("epoch").get<int64_t>(),
+                     .step = best.at("step").get<int64_t>(),
+                     .map = best.at("map").is_null() ? std::nan("") : best.at("map").get<double>(),
+                     .evaluations_since = best.at("evaluations_since").get<int64_t>(),
+                     .checksum = best.at("xxh64").get<std::string>()};
+  }
+  demand(manifest.value(kCheckpointBest, int64_t{0}) == out.loop.best.step, "it names another best model");
+  demand(out.training.steps == step, "it is of step ", out.training.steps);
+
+  const NamedArray* const frequencies = out.file.find("run.class_frequencies");
+  demand(frequencies != nullptr, path.filename().string(), " is no checkpoint");
+  out.training.frequencies.resize(static_cast<size_t>(frequencies->size()));
+  out.file.read(frequencies->name, DUET_DTYPE_F32, frequencies->shape, out.training.frequencies.data());
+  out.file.read("run.concord", DUET_DTYPE_F32, {1}, &out.training.concord);
+  std::array<double, 2> rates{};
+  out.file.read("run.rates", DUET_DTYPE_F64, {2}, rates.data());
+  out.training.pair_weight = rates[0], out.training.learning_rate = rates[1];
+  std::array<double, kLossNames.size()> losses{};
+  out.file.read("run.losses", DUET_DTYPE_F64, {kLossCount}, losses.data());
+  for (size_t k = 0; k < losses.size(); ++k) out.loop.sum.*kLossNames[k].value = losses[k];
+  return out;
+}
+
+}  // namespace duet
