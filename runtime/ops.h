@@ -3,9 +3,9 @@
 // they are wired.
 //
 // Gradients flow into the tensors passed as arguments of their own, where these require one. What is passed inside a
-// kernel's options (classes, trust, labels, the teacher, factors of gradients) is constant; its memory must live until
-// backward. A scalar tensor (scale, bias, a weight, a divisor) is read when the kernel runs, so it may change from step
-// to step. An absent tensor is Tensor{}.
+// kernel's options (classes, annotated rows, trust, labels and their sets, the teacher, factors of gradients) is
+// constant; its memory must live until backward. A scalar tensor (scale, bias, a weight, a divisor) is read when the
+// kernel runs, so it may change from step to step. An absent tensor is Tensor{}.
 #pragma once
 
 #include <array>

@@ -80,9 +80,10 @@ class TileRelation {
   static __device__ __forceinline__ bool bit(const Bits& bits, int k) { return bits[k / 32] >> k % 32 & 1; }
   // Sets the bits of the thread's pairs whose sets share a class.
   static __device__ __forceinline__ void add_shared(const SetWords& sets, const TilePlace& place, Bits& bits) {
-    const int32_t *a = sets.a + place.first_row, *v = sets.v + place.first_column;
     DUET_NO_UNROLL
-    for (int word = 0; word < sets.words; ++word, a += sets.rows_a, v += sets.rows_v) {
+    for (int word = 0; word < sets.words; ++word) {
+      const int32_t *a = sets.a + (word * sets.rows_a + place.first_row),
+                    *v = sets.v + (word * sets.rows_v + place.first_column);
       int32_t of_row[T::kThreadRows];
       DUET_UNROLL
       for (int r = 0; r < T::kThreadRows; ++r) of_row[r] = __ldg(a + T::row(r));

@@ -5,6 +5,7 @@
 #include "tests/reference/distillation.h"
 #include "tests/reference/reduction.h"
 #include "tests/runtime/total.h"
+#include "tests/support/annotated_rows.h"
 #include "tests/support/gradcheck.h"
 
 using namespace duet;
@@ -23,13 +24,18 @@ struct Batch {
   Floats trust_a = draw.choice(kRows, {0, 0.5, 1}), trust_v = draw.choice(kColumns, {0.5, 1});
   Floats kappa_a = draw.choice(kRows, {0, 0.5, 1}), kappa_v = draw.choice(kColumns, {0, 0.5, 1});
   Floats scale = Floats(1, 1).fill(4), teacher_scale = Floats(1, 1).fill(8), bias = Floats(1, 1).fill(-0.5);
+  Floats annotated_a = Floats(0, 1), annotated_v = Floats(0, 1);  // without rows: no flags
+
+  void annotate_rows() { annotated_a = annotate(draw, class_a, 0.6), annotated_v = annotate(draw, class_v, 0.6); }
 
   // pos with anchors in rows (n x m) and in columns (m x n): METHOD.md 2.
   Doubles row_positives(bool paired) const {
-    return reference::positives(class_a.values(), class_v.values(), trust_v.values(), kRows, kColumns, paired);
+    return reference::positives(class_a.values(), class_v.values(), trust_v.values(), kRows, kColumns, paired, 0, 0,
+                                annotated_a.values(), annotated_v.values());
   }
   Doubles column_positives(bool paired) const {
-    return reference::positives(class_v.values(), class_a.values(), trust_a.values(), kColumns, kRows, paired);
+    return reference::positives(class_v.values(), class_a.values(), trust_a.values(), kColumns, kRows, paired, 0, 0,
+                                annotated_v.values(), annotated_a.values());
   }
 };
 
@@ -102,9 +108,13 @@ TEST_CASE("alignment: log-sum-exps and probabilities") {
   }
 }
 
-TEST_CASE("distillation, both directions weighted") {
-  for (const bool paired : {false, true}) {
+TEST_CASE("distillation, both directions weighted, with annotated rows and without") {
+  for (const int what : {0, 1, 2, 3}) {
+    const bool paired = what & 1, annotated = what & 2;
+    CAPTURE(paired);
+    CAPTURE(annotated);
     Batch batch;
+    if (annotated) batch.annotate_rows();
     duet_distillation_inputs options = DUET_DISTILLATION_INPUTS_INIT;
     options.teacher_a = batch.teacher_a.matrix(), options.teacher_v = batch.teacher_v.matrix();
     options.class_a = batch.class_a.matrix(), options.class_v = batch.class_v.matrix();
@@ -112,6 +122,7 @@ TEST_CASE("distillation, both directions weighted") {
     options.kappa_a = batch.kappa_a.vector(), options.kappa_v = batch.kappa_v.vector();
     options.teacher_scale = batch.teacher_scale.vector();
     options.paired = paired;
+    if (annotated) options.annotated_a = batch.annotated_a.vector(), options.annotated_v = batch.annotated_v.vector();
     gradcheck(
         "distillation", {batch.a, batch.v, batch.scale},
         [&](Tape& tape, const auto& in) {
