@@ -8,6 +8,13 @@
 namespace duet::cuda {
 namespace {
 
+// Of label sets bf16 is computed as tf32: decoupled's gradient has no registers for their bits beside a tile of bf16.
+constexpr bool is_compiled(duet_precision precision, bool sets) { return !sets || precision != DUET_PRECISION_BF16; }
+duet_context compiled(duet_context context, const ContrastiveInputs& in) {
+  if (!is_compiled(context.precision, bool(in.label_sets))) context.precision = DUET_PRECISION_TF32;
+  return context;
+}
+
 template <class Formula>
 struct RelationScratch {
   RelationScratch(Workspace& workspace, const duet_context& context, const ContrastiveInputs& in)
@@ -61,18 +68,20 @@ template <class Formula, class Relation>
 void sweep(const duet_context& context, const Formula& formula, const FormulaView<Relation>& view,
            const RelationScratch<Formula>& scratch) {
   with_precision(context.precision, [&](auto precision) {
-    using T = ContrastiveTile<decltype(precision)::value>;
-    const FormulaForward<Formula, Relation> first{
-        formula, view, {scratch.log_sums[0].partials(), scratch.log_sums[1].partials()}, scratch.sums.partials()};
-    sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, first,
-                     {&scratch.log_sums[0], &scratch.log_sums[1], &scratch.sums});
-    if constexpr (Formula::kLaterSums > 0) {
-      for_each_position(context, packed_rows(scratch.n),
-                        CloseFormula<Formula>{formula, scratch.row_totals(), scratch.n, scratch.rows.a});
-      for_each_position(context, packed_rows(scratch.m),
-                        CloseFormula<Formula>{formula, scratch.column_totals(), scratch.m, scratch.rows.v});
-      const FormulaLater<Formula, Relation> second{formula, view, scratch.rows, scratch.later.partials()};
-      sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, second, {&scratch.later});
+    if constexpr (is_compiled(decltype(precision)::value, Relation::kSets)) {
+      using T = ContrastiveTile<decltype(precision)::value>;
+      const FormulaForward<Formula, Relation> first{
+          formula, view, {scratch.log_sums[0].partials(), scratch.log_sums[1].partials()}, scratch.sums.partials()};
+      sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, first,
+                       {&scratch.log_sums[0], &scratch.log_sums[1], &scratch.sums});
+      if constexpr (Formula::kLaterSums > 0) {
+        for_each_position(context, packed_rows(scratch.n),
+                          CloseFormula<Formula>{formula, scratch.row_totals(), scratch.n, scratch.rows.a});
+        for_each_position(context, packed_rows(scratch.m),
+                          CloseFormula<Formula>{formula, scratch.column_totals(), scratch.m, scratch.rows.v});
+        const FormulaLater<Formula, Relation> second{formula, view, scratch.rows, scratch.later.partials()};
+        sweep_forward<T>(context, scratch.n, scratch.m, kBlockRows, second, {&scratch.later});
+      }
     }
   });
 }
@@ -106,8 +115,9 @@ void backward(const duet_context& context, const Formula& formula, const Contras
     const FormulaGradient<Formula, Relation> gradient{formula, view, scratch.rows, scratch.products.block(),
                                                       scratch.scale_sums.data()};
     with_precision(context.precision, [&](auto precision) {
-      sweep_backward<ContrastiveTile<decltype(precision)::value>>(context, scratch.n, scratch.m, gradient,
-                                                                  scratch.products, {{&scratch.scale_sums, out.scale}});
+      if constexpr (is_compiled(decltype(precision)::value, Relation::kSets))
+        sweep_backward<ContrastiveTile<decltype(precision)::value>>(
+            context, scratch.n, scratch.m, gradient, scratch.products, {{&scratch.scale_sums, out.scale}});
     });
   });
 }
@@ -117,7 +127,7 @@ void backward(const duet_context& context, const Formula& formula, const Contras
 size_t relation_contrastive_workspace(const duet_context& context, const ContrastiveInputs& inputs) {
   return with_formula(inputs.kind, inputs.margin, [&](const auto& formula) {
     Workspace measure;
-    RelationScratch<std::decay_t<decltype(formula)>>(measure, context, inputs);
+    RelationScratch<std::decay_t<decltype(formula)>>(measure, compiled(context, inputs), inputs);
     return measure.used();
   });
 }
@@ -125,14 +135,14 @@ size_t relation_contrastive_workspace(const duet_context& context, const Contras
 void relation_contrastive_forward(const duet_context& context, const ContrastiveInputs& inputs,
                                   const ContrastiveOutputs& outputs, const duet_workspace& workspace) {
   with_formula(inputs.kind, inputs.margin,
-               [&](const auto& formula) { forward(context, formula, inputs, outputs, workspace); });
+               [&](const auto& formula) { forward(compiled(context, inputs), formula, inputs, outputs, workspace); });
 }
 
 void relation_contrastive_backward(const duet_context& context, const ContrastiveInputs& inputs,
                                    Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                                    const ContrastiveGradients& gradients, const duet_workspace& workspace) {
   with_formula(inputs.kind, inputs.margin, [&](const auto& formula) {
-    backward(context, formula, inputs, row_statistics, column_statistics, gradients, workspace);
+    backward(compiled(context, inputs), formula, inputs, row_statistics, column_statistics, gradients, workspace);
   });
 }
 

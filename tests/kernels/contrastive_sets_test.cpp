@@ -45,6 +45,19 @@ TEST_CASE("contrastive losses by label sets agree with the reference") {
     }
 }
 
+TEST_CASE("contrastive losses by label sets in every precision") {
+  for (const Variant variant : kLabelVariants)
+    for (const duet_precision precision :
+         {DUET_PRECISION_FP32, DUET_PRECISION_TF32X3, DUET_PRECISION_TF32, DUET_PRECISION_BF16}) {
+      CAPTURE(static_cast<int>(variant));
+      CAPTURE(static_cast<int>(precision));
+      Draw draw(214);
+      Problem problem = draw_sets(draw, variant, 21, 17, 6, 9, 0.2);
+      problem.precision = precision;
+      check_problem(problem);
+    }
+}
+
 TEST_CASE("contrastive losses by sets of one class each are those by that class") {
   for (const Variant variant : kLabelVariants) {
     CAPTURE(static_cast<int>(variant));
