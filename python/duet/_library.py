@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from pathlib import Path
 from typing import Any
 
 from . import _interface as c
@@ -31,16 +30,15 @@ _EXCEPTIONS: dict[int, type[Exception]] = {
 }
 
 
-def library_path() -> Path:
+def library_path() -> str:
     """The shared library: what the variable DUET_LIBRARY names, else the one that lies in the package."""
-    named = os.environ.get("DUET_LIBRARY")
-    return Path(named) if named else Path(__file__).parent / "lib" / "libduet.so"
+    return os.environ.get("DUET_LIBRARY") or os.path.join(os.path.dirname(__file__), "lib", "libduet.so")
 
 
 def _load() -> ctypes.CDLL:
     path = library_path()
     try:
-        loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(path)
     except OSError as error:
         raise ImportError(f"{path}: {error}; expected duet's shared library (DUET_LIBRARY names another)") from None
     loaded.duet_version.restype = ctypes.c_char_p

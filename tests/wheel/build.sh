@@ -10,6 +10,6 @@ virtual_environment wheel "$here/requirements.txt" "$folder"
 export PATH=$environment/bin:$PATH
 rm -rf "$folder"/*.whl "$folder/plain"
 pip wheel -q --no-deps --no-build-isolation -w "$folder/plain" "$here/../../python" >&2
-auditwheel repair --plat manylinux_2_36_x86_64 -w "$folder" "$folder"/plain/*.whl >&2
+auditwheel repair --only-plat --plat manylinux_2_36_x86_64 -w "$folder" "$folder"/plain/*.whl >&2
 auditwheel show "$folder"/*.whl >&2
 echo "$folder"/*.whl
