@@ -41,6 +41,10 @@ class FeatureSource {
   // "mean over 10 times", "mean over 10 x 7 x 7 places"; "" without a time axis.
   std::string pooled() const;
 
+  // Throws DUET_STATUS_IO_ERROR, naming the array, where its values lie in a mapped file that has changed since.
+  void require_unchanged() const {
+    if (array_.mapping) array_.mapping->require_unchanged(name());
+  }
   // Row i into out, columns() values. Throws DUET_STATUS_INVALID_ARGUMENT, naming row, column and, where there is one,
   // time, at a value that is not finite or beyond kLargestValue.
   void read_row(int64_t i, std::span<double> out) const;

@@ -204,6 +204,7 @@ Features Preprocessing::apply(const FeatureSource& features, int64_t first, int6
                 text(features.name(), ": row ", first + i, ", column ", k, " is ", row[k], ", scaled ", to[k],
                      "; expected a number that is finite in float32"));
   }
+  features.require_unchanged();  // since it was opened: what scales it was read from the same values
   return out;
 }
 

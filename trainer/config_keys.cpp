@@ -97,7 +97,7 @@ const std::vector<ConfigKey>& table() {
        {0, kMostMebibytes},
        {},
        "MiB of memory for features, and for each file that they are read from; what is beyond it lies in a file and is "
-       "read as needed. 0: half of what is available. The result does not depend on it",
+       "read as needed. 0: a quarter of what is available. The result does not depend on it",
        kAnyOnResume},
       {"epochs",
        &Config::epochs,

@@ -32,10 +32,14 @@ std::vector<int32_t> visible_labels(const data::Split& train, const Config& conf
 
 constexpr uint64_t kMebibyte = 1 << 20;
 
-// Half of what is available for features, and as much for a file that they are read from.
+// For features, and as much for a file that they are read from. A deflated one takes that twice, packed and unpacked,
+// so that a quarter of what is available leaves a quarter for all else.
+uint64_t automatic_memory() { return available_memory() / 4; }
 uint64_t data_memory(const Config& config) {
-  return config.data_memory > 0 ? static_cast<uint64_t>(config.data_memory) * kMebibyte : available_memory() / 2;
+  return config.data_memory > 0 ? static_cast<uint64_t>(config.data_memory) * kMebibyte : automatic_memory();
 }
+// Of a model's config, which may come from a larger machine.
+uint64_t data_memory_here(const Config& config) { return std::min(data_memory(config), automatic_memory()); }
 
 // Where what body reads is beyond the residence's memory and its folder has no room, the key is named.
 template <class Body>
@@ -57,12 +61,17 @@ bool has_split(const data::DatasetFiles& files, const std::string& split) {
 std::unique_ptr<data::BatchSampler> make_sampler(const Config& config, const Preparation& preparation) {
   const auto seed = static_cast<uint64_t>(config.seed);
   if (config.sampler == "balanced") {
-    // Hiding labels leaves every class some.
-    usage_require(config.balanced_classes <= preparation.dataset.classes, preparation.dataset.name,
-                  ": balanced_classes ", config.balanced_classes, " is more than the ", preparation.dataset.classes,
-                  " classes of the training split");
-    return std::make_unique<data::BalancedBatches>(data::strata_of(preparation.labels, preparation.dataset.train.sets),
-                                                   config.balanced_classes, config.balanced_samples, seed);
+    // Hiding labels leaves every class some. Of rows with several labels a class may be the rarest of none.
+    const data::LabelSets& sets = preparation.dataset.train.sets;
+    const std::vector<int32_t> strata = data::strata_of(preparation.labels, sets);
+    std::vector<int32_t> distinct = strata;
+    std::ranges::sort(distinct);
+    distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+    std::erase(distinct, -1);
+    usage_require(config.balanced_classes <= std::ssize(distinct), preparation.dataset.name, ": balanced_classes ",
+                  config.balanced_classes, " is more than the ", distinct.size(),
+                  sets.given() ? " classes that are the rarest of a training row" : " classes of the training split");
+    return std::make_unique<data::BalancedBatches>(strata, config.balanced_classes, config.balanced_samples, seed);
   }
   const int64_t rows = preparation.dataset.train.rows();
   usage_require(rows >= config.smallest_batch, preparation.dataset.name, ": ", rows,
@@ -117,7 +126,7 @@ data::Split load_for(const Model& model, const std::filesystem::path& data, cons
                      data::SplitUse use) {
   return reading_input([&] {
     const ModelDescription& description = model.description();
-    data::Residence residence(data_memory(description.config), temporary_folder());
+    data::Residence residence(data_memory_here(description.config), temporary_folder());
     const ReadingLimit limit(residence.most(), residence.folder());
     std::unique_ptr<data::DatasetFiles> files = files_in(data, description.config);
     if (split == "val" && !has_split(*files, split)) {
@@ -136,7 +145,7 @@ TrainingRows load_training_rows(const Model& model, const std::filesystem::path&
   return reading_input([&] {
     const ModelDescription& description = model.description();
     const Config& config = description.config;
-    data::Residence residence(data_memory(config), temporary_folder());
+    data::Residence residence(data_memory_here(config), temporary_folder());
     const ReadingLimit limit(residence.most(), residence.folder());
     std::unique_ptr<data::DatasetFiles> files = files_in(data, config);
     if (config.validation > 0) files = with_validation(std::move(files), config);

@@ -69,6 +69,7 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   if (classes) {
     check_annotated(arguments, in.annotated_a, "inputs.annotated_a", in.annotated_v, "inputs.annotated_v", n, m,
                     out.annotated);
+    if (out.class_a.columns == 0) out.annotated = {};  // without a class no two rows share one, known or not
   } else {
     require_absent(in.annotated_a, "inputs.annotated_a", "without inputs.class_a and class_v");
     require_absent(in.annotated_v, "inputs.annotated_v", "without inputs.class_a and class_v");

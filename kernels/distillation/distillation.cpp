@@ -22,6 +22,7 @@ DistillationInputs check(const duet_distillation_inputs* given, Arguments& argum
     out.class_v = arguments.matrix<const float>(in.class_v, "inputs.class_v", m, out.class_a.columns);
     check_annotated(arguments, in.annotated_a, "inputs.annotated_a", in.annotated_v, "inputs.annotated_v", n, m,
                     out.annotated);
+    if (out.class_a.columns == 0) out.annotated = {};  // without a class no two rows share one, known or not
   } else {
     constexpr const char* kWithout = "without inputs.class_a and class_v";
     require_absent(in.trust_a, "inputs.trust_a", kWithout);

@@ -34,6 +34,7 @@ TripletInputs check(const duet_context* context, const duet_triplet_inputs* give
     out.trust_y = arguments.vector<const float>(inputs.trust_y, "inputs.trust_y", m, Need::optional);
     check_annotated(arguments, inputs.annotated_x, "inputs.annotated_x", inputs.annotated_y, "inputs.annotated_y", n, m,
                     out.annotated);
+    if (out.class_x.columns == 0) out.annotated = {};  // without a class no two rows share one, known or not
   } else {
     require_absent(inputs.class_x, "inputs.class_x", "without mining all");
     require_absent(inputs.class_y, "inputs.class_y", "without mining all");

@@ -1,17 +1,22 @@
 #include "runtime/files/mapping.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <utility>
 
+#include "kernels/core/error.h"
 #include "runtime/printable.h"
 
 namespace duet {
@@ -57,6 +62,13 @@ void on_bus_error(int number, siginfo_t* info, void*) {
   std::raise(number);  // it ends the program when this handler has returned, until when it is blocked
 }
 
+// Size and time of the last write; zeros where the system does not tell.
+std::array<int64_t, 3> state_of(int descriptor) {
+  struct stat facts = {};
+  if (::fstat(descriptor, &facts) != 0) return {};
+  return {facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec};
+}
+
 uint64_t page_bytes() { return static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
@@ -66,15 +78,23 @@ Mapping::Mapping(int descriptor, uint64_t offset, uint64_t length, bool writable
   const uint64_t before = offset % page_bytes();
   void* const start = ::mmap(nullptr, before + length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED,
                              descriptor, static_cast<off_t>(offset - before));
-  if (start == MAP_FAILED) throw std::bad_alloc();
+  if (start == MAP_FAILED && (errno == ENOMEM || errno == EAGAIN)) throw std::bad_alloc();
+  if (start == MAP_FAILED)
+    throw Error(DUET_STATUS_IO_ERROR,
+                text(what, ": it cannot be mapped (", std::generic_category().message(errno), ")"));
   start_ = static_cast<std::byte*>(start);
   data_ = start_ + before;
   size_ = length;
   slot_ = take_slot(start_, data_ + size_, what);
+  if (!writable) {
+    descriptor_ = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    state_ = state_of(descriptor_);
+  }
 }
 
 Mapping::~Mapping() {
   if (slot_ >= 0) slots[static_cast<size_t>(slot_)].end = 0;
+  if (descriptor_ >= 0) ::close(descriptor_);
   if (start_) ::munmap(start_, static_cast<size_t>(data_ - start_) + size_);
 }
 
@@ -82,14 +102,23 @@ Mapping::Mapping(Mapping&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       start_(std::exchange(other.start_, nullptr)),
-      slot_(std::exchange(other.slot_, -1)) {}
+      slot_(std::exchange(other.slot_, -1)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      state_(other.state_) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(start_, other.start_);
   std::swap(slot_, other.slot_);
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(state_, other.state_);
   return *this;
+}
+
+void Mapping::require_unchanged(const std::string& name) const {
+  if (descriptor_ >= 0 && state_of(descriptor_) != state_)
+    throw Error(DUET_STATUS_IO_ERROR, text(name, ": changed while it was read"));
 }
 
 void Mapping::advise(uint64_t begin, uint64_t end, int advice) const {

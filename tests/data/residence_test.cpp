@@ -1,10 +1,13 @@
 // Features in files in place of memory have the same values, whatever they are read from.
 #include "data/residence.h"
 
+#include <chrono>
 #include <cmath>
+#include <fstream>
 #include <utility>
 
 #include "data/dataset.h"
+#include "data/npy.h"
 #include "data/source_files.h"
 #include "data/synthetic.h"
 #include "runtime/files/reading_limit.h"
@@ -155,4 +158,26 @@ TEST_CASE("every format is read into files as into memory") {
     check_same(paged, resident);
   }
   CHECK(sets >= 2);
+}
+
+TEST_CASE("a mapped source that is written to between its statistics and its values is refused") {
+  const Folder folder;
+  const fs::path file = folder.path() / "features.npy";
+  Features features(7, 3);
+  for (size_t k = 0; k < 21; ++k) features.values[k] = static_cast<float>(k);
+  const auto write = [&] {
+    const std::string header = features_header(features);
+    std::ofstream out(file, std::ios::binary);
+    out.write(header.data(), static_cast<std::streamsize>(header.size()));
+    out.write(reinterpret_cast<const char*>(features.values.data()),
+              static_cast<std::streamsize>(features.values.size() * sizeof(float)));
+  };
+  write();
+  fs::last_write_time(file, fs::last_write_time(file) - std::chrono::hours(1));
+  const ReadingLimit limit(1, folder.path());
+  const FeatureSource source(open_npy(file));
+  const Preprocessing inputs = Preprocessing::fit(source, Scaling::zscore);
+  CHECK(inputs.apply(source).values.size() == 21);
+  write();  // the same size
+  CHECK_THROWS_WITH_AS(inputs.apply(source), (file.string() + ": changed while it was read").c_str(), Error);
 }

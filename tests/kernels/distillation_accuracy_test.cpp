@@ -251,24 +251,30 @@ TEST_CASE("a distillation of rows of wild norms whose scores are large") {
 }
 
 TEST_CASE("a distillation's own pairs are positives where there are classes, of no column too") {
-  const int64_t n = 3;
-  Draw draw(78);
-  Problem problem = draw_problem(draw, n, n, 4, 10, 1);
-  problem.paired = true;
-  problem.class_a = Floats(n, 0), problem.class_v = Floats(n, 0);
-  problem.kappa_a.fill(0.5f), problem.kappa_v.fill(1);
-  Call call(problem, 2);
-  Floats some(1, 1);  // there, but nothing of it is read
-  call.inputs.class_a = call.inputs.class_v = duet_f32_matrix(some.data(), n, 0);
-  Losses out(n, n);
-  forward(call, out);
-  check_losses(problem, out, problem.tolerance());
-  for (int64_t i = 0; i < n; ++i) CHECK(out.row_statistics.at(i, 2) == 1);
-  const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(n, {1, 0.5})};
-  const Gradients before = prefilled(problem);
-  Gradients after = before;
-  backward(call, out, weights, after);
-  check_gradients(problem, weights, before, after, problem.tolerance());
+  for (const int64_t n : {3, 260})  // in one launch a pass, and in tiles
+    for (const bool flagged : {false, true}) {
+      if (!affordable_tiles(n, n, 4)) continue;
+      CAPTURE(n);
+      CAPTURE(flagged);
+      Draw draw(78);
+      Problem problem = draw_problem(draw, n, n, 4, 10, 1);
+      problem.paired = true;
+      problem.class_a = Floats(n, 0), problem.class_v = Floats(n, 0);
+      problem.kappa_a.fill(0.5f), problem.kappa_v.fill(1);
+      if (flagged) problem.annotated_a = problem.annotated_v = Floats(n, 1).fill(1);
+      Call call(problem, 2);
+      Floats some(1, 1);  // there, but nothing of it is read
+      call.inputs.class_a = call.inputs.class_v = duet_f32_matrix(some.data(), n, 0);
+      Losses out(n, n);
+      forward(call, out);
+      check_losses(problem, out, problem.tolerance());
+      for (int64_t i = 0; i < n; ++i) CHECK(out.row_statistics.at(i, 2) == 1);
+      const Weights weights{draw.choice(n, {1, 0.5}), draw.choice(n, {1, 0.5})};
+      const Gradients before = prefilled(problem);
+      Gradients after = before;
+      backward(call, out, weights, after);
+      check_gradients(problem, weights, before, after, problem.tolerance());
+    }
 }
 
 TEST_CASE("a distillation's weight of 0 takes no part, though its kappa be NaN") {

@@ -38,7 +38,8 @@ bool same_data(const ComparedRun& a, const ComparedRun& b) {
                             (x.validation == 0 || (x.seed == y.seed && x.labels == y.labels));
   if (!scaled_alike && (x.data != y.data || x.map != y.map)) return false;
   for (const auto& [part, checksum] : a.data.items())
-    if (part.starts_with("test ") && (scaled_alike || part == "test labels" || part == "test groups") &&
+    if (part.starts_with("test ") &&
+        (scaled_alike || part == "test labels" || part == "test label sets" || part == "test groups") &&
         (!b.data.contains(part) || b.data[part] != checksum))
       return false;
   return true;
@@ -46,7 +47,7 @@ bool same_data(const ComparedRun& a, const ComparedRun& b) {
 
 // What the columns of the first table say already, and what says nothing of the method.
 bool stands_elsewhere(const std::string& key) {
-  for (const char* each : {"method", "labels", "seed", "epochs", "data", "threads"})
+  for (const char* each : {"method", "labels", "seed", "epochs", "data", "data_memory", "threads"})
     if (key == each) return true;
   return false;
 }
