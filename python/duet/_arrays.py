@@ -162,10 +162,16 @@ def _from_cuda(facts: dict[str, Any], owner: Any, name: str, dimensions: int) ->
         if (strides[-1] != size and shape[-1] > 1) or (dimensions == 2 and shape[0] > 1 and strides[0] < shape[1] * size):
             raise ValueError(f"{name}: expected rows of contiguous elements on a CUDA device, got strides {strides}")
     stream = facts.get("stream") or 0
+    if stream == 1:  # the default one, as the interface numbers it
+        stream = 0
+    index = getattr(owner, "device_index", None)
+    if index is None:
+        index = getattr(getattr(owner, "device", None), "id", 0)
     layout = (shape[0], 0, 0, code) if dimensions == 1 else (shape[0], shape[1], stride, code)
-    return Borrowed(facts["data"][0], layout, getattr(owner, "device_index", 0), stream, owner)
+    return Borrowed(facts["data"][0], layout, index, stream, owner)
 
 
+_DLPACK_CUDA = 2
 _get_name = ctypes.pythonapi.PyCapsule_GetName
 _get_name.restype, _get_name.argtypes = ctypes.c_char_p, [ctypes.py_object]
 _get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -180,10 +186,13 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
     if getattr(value, "requires_grad", False):
         value = value.detach()  # the library differentiates nothing here; duet.torch does
     try:
+        # What a device has still to do for the array is done before what its default stream (1) does next.
+        on_cuda = hasattr(value, "__dlpack_device__") and value.__dlpack_device__()[0] == _DLPACK_CUDA
+        stream = {"stream": 1} if on_cuda else {}
         try:
-            capsule = value.__dlpack__(max_version=(1, 0))
+            capsule = value.__dlpack__(max_version=(1, 0), **stream)
         except TypeError:  # from before the versioned form
-            capsule = value.__dlpack__()
+            capsule = value.__dlpack__(**stream)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(f"{name}: {type(value).__name__} does not hand over its memory: {error}") from None
     kind = _get_name(capsule)
@@ -197,12 +206,21 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
     if facts.dtype < 0 or not facts.row_major:
         if device != HOST:
             raise ValueError(f"{name}: expected rows of contiguous float32, float16, bfloat16 or int32 on a CUDA device")
-        return np.from_dlpack(value)  # a type or a layout that a copy takes
+        return _copied(value, name, facts.dtype)
     two = dimensions == 2
     layout = (facts.rows, facts.columns if two else 0, facts.row_stride if two else 0, facts.dtype)
     borrowed = Borrowed(facts.data or 0, layout, device, 0, (capsule, value))
     wanted = (c.DUET_DTYPE_F32, c.DUET_DTYPE_F16, c.DUET_DTYPE_BF16) if dimensions == 2 else (c.DUET_DTYPE_F32,
                                                                                             c.DUET_DTYPE_I32)
     if device == HOST and (dimensions == 1 or borrowed.dtype not in wanted):
-        return np.from_dlpack(value)
+        return _copied(value, name, borrowed.dtype)
     return borrowed
+
+
+def _copied(value: Any, name: str, dtype: int) -> Borrowed | np.ndarray[Any, Any]:
+    """A type or a layout that is not read where it lies."""
+    if dtype != c.DUET_DTYPE_BF16:
+        return np.from_dlpack(value)
+    if not hasattr(value, "contiguous") or value.ndim != 2:  # NumPy has no bfloat16 to copy it to
+        raise TypeError(f"{name}: expected rows of contiguous bfloat16, or float32")
+    return _from_dlpack(value.contiguous(), name, 2)

@@ -43,7 +43,7 @@ class Context:
     def __init__(self, device: str = "cpu", *, threads: int = 0, precision: str = "tf32x3", stream: int = 0) -> None:
         if precision not in _PRECISIONS:
             raise ValueError(f"precision: expected one of {', '.join(_PRECISIONS)}, got {precision!r}")
-        self.device_index = _parse_device(device)
+        self.device_index, self.stream = _parse_device(device), stream
         options = make(c.duet_context_options, threads=threads, precision=_PRECISIONS[precision], stream=stream or None)
         if self.device_index != HOST:
             options.device, options.device_index = c.DUET_DEVICE_CUDA, self.device_index
@@ -55,6 +55,7 @@ class Context:
         self.workspace = c.duet_workspace()  # scratch memory of the calls; used under the lock
         self._workspace_owner: Any = None
         self._scalars: dict[float, Borrowed] = {}
+        self.released: list[int] = []  # device memory whose owner is gone; given back under the lock
 
     @property
     def device(self) -> str:
@@ -77,6 +78,7 @@ class Context:
                 self._release_workspace()
                 self.plans.clear()
                 self._scalars.clear()
+                self.give_back()
                 library.duet_context_destroy(self.handle)
                 self.handle = None
 
@@ -97,6 +99,27 @@ class Context:
         if self.handle is None:
             raise ValueError("context: it is closed")
         return self.handle
+
+    def give_back(self) -> None:
+        """Releases the memory of arrays that are gone. Under the lock."""
+        while self.released:
+            library.duet_memory_release(self.handle, self.released.pop())
+
+    def follow(self, stream: int) -> None:
+        """What is put on this context's stream from now on waits for what was put on another of the device before."""
+        if self.device_index == HOST or stream == self.stream:
+            return
+        before = context_for(self.device_index, stream)
+        event = ctypes.c_void_p()
+        with before.lock:
+            check(library.duet_event_create(before._alive(), ctypes.byref(event)))
+            status = library.duet_event_record(before._alive(), event)
+        try:
+            check(status)
+            with self.lock:
+                check(library.duet_event_await(self._alive(), event))
+        finally:
+            library.duet_event_destroy(event)
 
     def reserve(self, size: int) -> None:
         """Makes the workspace hold at least size bytes. Under the lock."""
@@ -146,10 +169,10 @@ _defaults_lock = threading.Lock()
 def context_for(device_index: int, stream: int = 0) -> Context:
     """The context that calls use where none is given: one a device and stream."""
     found = _defaults.get((device_index, stream))
-    if found is None:
+    if found is None or found.handle is None:
         with _defaults_lock:
             found = _defaults.get((device_index, stream))
-            if found is None:
+            if found is None or found.handle is None:
                 device = "cpu" if device_index == HOST else f"cuda:{device_index}"
                 found = _defaults[device_index, stream] = Context(device, stream=stream)
     return found

@@ -32,6 +32,7 @@ class DeviceArray:
         self.address = 0
         address = ctypes.c_void_p()
         with context.lock:
+            context.give_back()
             check(library.duet_memory_allocate(context._alive(), self.nbytes, ctypes.byref(address)))
             self.address = address.value or 0
             if zero:
@@ -71,7 +72,7 @@ class DeviceArray:
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "strides": None,
-                "version": 3, "stream": None}
+                "version": 3, "stream": self.context.stream or 1}
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """A copy in the host's memory, when what was put on the stream is done."""
@@ -88,10 +89,9 @@ class DeviceArray:
         return f"<duet.DeviceArray {self.shape} {self.dtype} on {self.context.device}>"
 
     def __del__(self) -> None:
-        context = getattr(self, "context", None)
-        if getattr(self, "address", 0) and context is not None and context.handle is not None and library is not None:
-            library.duet_memory_release(context.handle, self.address)
-            self.address = 0
+        # Another thread may be in a call on the context: whoever has its lock next gives the memory back.
+        if getattr(self, "address", 0):
+            self.context.released.append(self.address)
 
 
 def device_array(value: Any, device: str = "cuda", *, context: Context | None = None) -> DeviceArray:

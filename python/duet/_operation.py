@@ -49,12 +49,17 @@ class Operation:
         structs = [each for each in c.ARGUMENTS["duet_" + name] if each not in (None, c.duet_workspace)]
         self._structs: list[type[ctypes.Structure]] = structs
         self._fields = [list(each) for each in fields]
+        self._names = [name for each in self._fields for name in each]
         if len(self._structs) != len(self._fields):
             raise TypeError(f"{name}: takes {len(self._structs)} structs, got fields of {len(self._fields)}")
 
     def __call__(self, context: Context, arrays: Sequence[Borrowed | None], options: tuple[tuple[str, Any], ...] = ()) -> None:
         """arrays: of all fields one after another, None for a null view. options: scalar fields of the first struct."""
         key = (self, options, tuple([each and each[1] for each in arrays]))
+        device = context.device_index
+        for place, array in enumerate(arrays):
+            if array is not None and array[2] != device:
+                raise ValueError(f"{self._names[place]}: expected an array on {context.device}, as the others")
         with context.lock:
             handle = context._alive()
             plan = context.plans.get(key)

@@ -24,9 +24,13 @@ def choose(context: Context | None, first: Borrowed, *others: Borrowed | None) -
         if each is not None and each.device != device:
             raise ValueError("inputs: expected arrays on one device")
     if context is None:
-        return context_for(device, first.stream)
-    if context.device_index != device:
+        context = context_for(device, first.stream)
+    elif context.device_index != device:
         raise ValueError(f"inputs: expected arrays on {context.device}, the context's device")
+    if device != HOST:
+        for each in (first, *others):
+            if each is not None:
+                context.follow(each.stream)
     return context
 
 

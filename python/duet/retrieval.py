@@ -14,7 +14,8 @@ from ._results import Result, choose, new
 
 __all__ = ["Measures", "Nearest", "QueryMeasures", "evaluate", "retrieval", "top_k"]
 
-_INPUTS = ("queries", "gallery", "query_labels", "gallery_labels", "query_groups", "gallery_groups", "cutoffs")
+_INPUTS = ("queries", "gallery", "query_labels", "gallery_labels", "query_groups", "gallery_groups", "cutoffs",
+           "label_sets")
 _OUTPUTS = ("relevant", "average_precision", "precision_at_r", "precision_over_cutoffs", "recall", "precision_recall",
             "matching", "pair_recall")
 _FORWARD = Operation("retrieval_forward", _INPUTS, _OUTPUTS, sized="retrieval_workspace")
@@ -71,12 +72,13 @@ def top_k(queries: Any, gallery: Any, k: int = 10, *, exclude_own: bool = False,
 
 def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any, *, cutoffs: Sequence[int] = CUTOFFS,
               query_groups: Any = None, gallery_groups: Any = None, paired: bool = False, exclude_own: bool = False,
-              context: Context | None = None) -> QueryMeasures:
+              label_sets: Any = None, context: Context | None = None) -> QueryMeasures:
     """Every measure of each query over the full ranking of the gallery; ties count as the expectation over their orders.
 
     queries (n x d), gallery (m x d); query_labels (n), gallery_labels (m): whole numbers, below 0: unlabelled.
     query_groups, gallery_groups: rows of one number, 0 or more, are the same item. paired: the gallery row of the
-    query's index is its own pair. exclude_own: that row is no item.
+    query's index is its own pair. exclude_own: that row is no item. label_sets (S x C, 0 or 1): the classes of each of S
+    labels; two labels that share a class are then relevant to each other.
     """
     arrays: tuple[Borrowed | None, ...] = (
         borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"),
@@ -86,23 +88,51 @@ def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any
     assert arrays[0] is not None
     context = choose(context, arrays[0], *arrays[1:])
     n, host = arrays[0].rows, np.array(list(cutoffs), np.int64)
+    sets = None if label_sets is None else _borrow_sets(np.asarray(label_sets), context)
     address, owner = context.borrowed_copy(host)
     of_cutoffs = Borrowed(address, (host.size, 0, 0, c.DUET_DTYPE_I64), context.device_index, 0, owner)
     k = host.size
     made = [new(context, (n,), np.int32), new(context, (n,)), new(context, (n,)), new(context, (n,)),
             new(context, (n, k)), new(context, (n, 11)), new(context, (n,)), new(context, (n, k))]
-    _FORWARD(context, (*arrays, of_cutoffs, *[view for _, view in made]),
+    _FORWARD(context, (*arrays, of_cutoffs, sets, *[view for _, view in made]),
              (("paired", int(paired)), ("exclude_own", int(exclude_own))))
     return QueryMeasures(*[array for array, _ in made])
 
 
+def _borrow_sets(sets: np.ndarray[Any, Any], context: Context) -> Borrowed:
+    """Classes as bits: class c of a label is bit c % 32 of its word c / 32."""
+    if sets.ndim != 2 or not np.isin(sets, (0, 1)).all():
+        raise ValueError("label_sets: expected labels x classes of 0 and 1")
+    packed = np.packbits(sets.astype(bool), axis=1, bitorder="little")
+    words = np.ascontiguousarray(np.pad(packed, ((0, 0), (0, -packed.shape[1] % 4)))).view("<i4")
+    address, owner = context.borrowed_copy(words)
+    rows, columns = words.shape
+    return Borrowed(address, (rows, columns, columns, c.DUET_DTYPE_I32), context.device_index, context.stream, owner)
+
+
 def _labels(value: Any, name: str) -> np.ndarray[Any, Any]:
-    labels = np.asarray(value)
+    try:
+        labels = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected an array of the host ({error})") from None
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension (a label a row), got {labels.ndim}")
+    if labels.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected a label a row, or a row of 0 and 1 a row, got {labels.ndim} dimensions")
     return labels
+
+
+def _several(a: np.ndarray[Any, Any], v: np.ndarray[Any, Any],
+             name: str) -> tuple[list[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
+    """Rows of 0 and 1 as the numbers of their distinct sets, -1 of a row without a class, and the sets."""
+    if a.ndim != v.ndim or a.shape[1] != v.shape[1]:
+        raise ValueError(f"{name}: expected rows of {a.shape[1:]} classes, as in labels, got {v.shape[1:]}")
+    if not all(np.isin(each, (0, 1)).all() for each in (a, v)):
+        raise ValueError(f"{name}: expected 0 and 1 in rows of several labels")
+    both = np.concatenate([a, v]).astype(bool)
+    sets, numbers = np.unique(both, axis=0, return_inverse=True)
+    numbers = np.where(both.any(axis=1), numbers.reshape(-1), -1).astype(np.int32)
+    return [numbers[: len(a)], numbers[len(a):]], sets
 
 
 def _numbered(a: np.ndarray[Any, Any], v: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any]]:
@@ -146,25 +176,32 @@ def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequ
 
     a (n x d) and v (m x d): embeddings of two modalities, of any norm. labels: of the rows of a, and of those of v where
     labels_v is not given (rows of equal index are then pairs, n = m); whole numbers, -1: unlabelled, or names, "":
-    unlabelled. Nothing of size n x m is stored.
+    unlabelled; or n x C of 0 and 1, where a row may have several: what shares one is relevant. Nothing of size n x m is
+    stored.
     Returns "a_to_v" (queries a, gallery v), "v_to_a" and "mean", the mean of the two.
     Raises ValueError or TypeError, naming the argument.
     """
     paired = labels_v is None
     of_a = _labels(labels, "labels")
     of_v = of_a if paired else _labels(labels_v, "labels_v")
-    numbers_a, numbers_v = _numbered(of_a, of_v, "labels" if paired else "labels_v")
-    on_device = borrow_matrix(a, "a").device
-    if on_device != HOST:
+    name, sets = "labels" if paired else "labels_v", None
+    if of_a.ndim == 2 or of_v.ndim == 2:
+        if of_a.ndim != of_v.ndim:
+            raise ValueError(f"{name}: expected rows of several labels on both sides, or on neither")
+        (numbers_a, numbers_v), sets = _several(of_a, of_v, name)
+    else:
+        numbers_a, numbers_v = _numbered(of_a, of_v, name)
+    context = choose(context, borrow_matrix(a, "a"), borrow_matrix(v, "v"))
+    if context.device_index != HOST:
         from ._device_array import DeviceArray
-        from ._context import context_for
 
-        context = context or context_for(on_device)
         moved = [DeviceArray.of(each, context) for each in (numbers_a, numbers_v)]
     else:
         moved = [numbers_a, numbers_v]  # type: ignore[list-item]
-    forth = _measures(retrieval(a, v, moved[0], moved[1], cutoffs=cutoffs, paired=paired, context=context), cutoffs)
-    back = _measures(retrieval(v, a, moved[1], moved[0], cutoffs=cutoffs, paired=paired, context=context), cutoffs)
+    forth = _measures(retrieval(a, v, moved[0], moved[1], cutoffs=cutoffs, paired=paired, label_sets=sets,
+                                context=context), cutoffs)
+    back = _measures(retrieval(v, a, moved[1], moved[0], cutoffs=cutoffs, paired=paired, label_sets=sets,
+                                context=context), cutoffs)
     return {"a_to_v": forth, "v_to_a": back, "mean": _both(forth, back)}
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,22 +37,28 @@ def program_path() -> Path:
 def _call(arguments: Sequence[str], progress: bool = False) -> str:
     """Runs the program; its standard output. Its error line becomes the exception's text."""
     errors: list[str] = []
+    output: list[str] = []
     with subprocess.Popen([str(program_path()), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout is not None and process.stderr is not None
+        reader = threading.Thread(target=lambda stream: output.append(stream.read()), args=(process.stdout,))
+        reader.start()  # so that neither pipe fills up while the other is read
         try:
             for line in process.stderr:
                 errors.append(line)
                 if progress:
                     sys.stderr.write(line)
-            output = process.stdout.read()
+            process.wait()
         except KeyboardInterrupt:
-            process.wait()  # it has the signal too, and saves what it has
+            process.send_signal(signal.SIGINT)  # a terminal has sent it already; it saves what it has
+            process.wait()
             raise
+        finally:
+            reader.join()
     if process.returncode:
         text = "".join(errors[-2:]).strip() or f"{arguments[0]}: exit status {process.returncode}"
         raise (ValueError if process.returncode == _USAGE else DuetError)(text)
-    return output
+    return "".join(output)
 
 
 def _write_arrays(folder: Path, data: Mapping[str, Any], name: str) -> None:
@@ -61,6 +69,12 @@ def _write_arrays(folder: Path, data: Mapping[str, Any], name: str) -> None:
     for split, arrays in data.items():
         (folder / split).mkdir(parents=True)
         for array, values in arrays.items():
+            try:
+                values = np.asarray(values)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise TypeError(f"{name}: {split}: {array}: expected an array ({error})") from None
+            if values.dtype.hasobject:
+                raise TypeError(f"{name}: {split}: {array}: expected numbers or names, got Python objects")
             np.save(folder / split / f"{array}.npy", np.ascontiguousarray(values), allow_pickle=False)
 
 
@@ -118,7 +132,7 @@ def train(run: str | os.PathLike[str], data: str | os.PathLike[str] | Mapping[st
     Raises ValueError, naming key, file or array, where something is refused.
     """
     if isinstance(data, Mapping):
-        kept = Path(f"{run}.data")
+        kept = Path(run).with_name(Path(run).name + ".data")
         if kept.exists():
             raise ValueError(f"{kept}: it is there already; expected a free name for the arrays of the run")
         config["data"] = str(kept.absolute())
@@ -128,12 +142,12 @@ def train(run: str | os.PathLike[str], data: str | os.PathLike[str] | Mapping[st
         file = Path(folder, "config.json")
         file.write_text(json.dumps(config))
         arguments = ["train", "--config", str(file), "--run", str(run), "--device", device]
-        if isinstance(data, Mapping):
-            _write_arrays(kept, data, "data")
         try:
-            _call(arguments, progress)
-        except ValueError:  # refused before anything was trained
             if isinstance(data, Mapping):
-                shutil.rmtree(kept)
+                _write_arrays(kept, data, "data")
+            _call(arguments, progress)
+        except (TypeError, ValueError):  # refused before anything was trained
+            if isinstance(data, Mapping):
+                shutil.rmtree(kept, ignore_errors=True)
             raise
     return load(run)

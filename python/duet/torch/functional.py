@@ -30,7 +30,7 @@ def _float(tensor: Tensor) -> Tensor:
 def _scale(temperature: Temperature, like: Tensor, name: str = "temperature") -> Tensor:
     """1 / temperature, a vector of one number on the device of like; autograd follows a tensor."""
     if isinstance(temperature, Tensor):
-        return (1.0 / temperature.float()).reshape(1)
+        return (1.0 / temperature.float()).reshape(1).to(like.device)
     if not temperature > 0:
         raise ValueError(f"{name}: expected a number above 0, got {temperature}")
     return torch.full((1,), 1.0 / temperature, dtype=torch.float32, device=like.device)
@@ -75,7 +75,7 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
     a, v = _float(a), _float(v)
     of_bias = None
     if kind == "sigmoid":
-        of_bias = (bias.float().reshape(1) if isinstance(bias, Tensor)
+        of_bias = (bias.float().reshape(1).to(a.device) if isinstance(bias, Tensor)
                    else torch.full((1,), bias, dtype=torch.float32, device=a.device))
     elif isinstance(bias, Tensor) or bias != 0:
         raise ValueError(f"bias: expected 0 with kind {kind!r}, which has none")

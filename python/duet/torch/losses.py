@@ -374,7 +374,8 @@ class SoftTripletLoss(torch.nn.Module):
 
 class PsdLoss(torch.nn.Module):
     """One step's loss of progressive self-distillation on embeddings: L_cross + 0.5 rho (L_kl + L_soft) + L_lab of
-    docs/METHOD.md, section 6, without the pair term, from a teacher's embeddings and logits."""
+    docs/METHOD.md, section 6, from a teacher's embeddings and logits; without the pair term, and with lift 1 (both need
+    what a run keeps from step to step)."""
 
     def __init__(self, margin: float = 0.2, temperature: float = 0.1, hidden_kappa: float = 0.5) -> None:
         super().__init__()
@@ -386,8 +387,9 @@ class PsdLoss(torch.nn.Module):
                 teacher_logits_a: Tensor, teacher_logits_v: Tensor, labels: Tensor, annotated: Tensor,
                 rho: float = 1.0) -> Tensor:
         """a, v: unit rows, n x d, of the student; logits: n x C, of its classifier; teacher_*: likewise, of the teacher.
-        labels: n; annotated: n, true where a row's label is used in this epoch."""
+        labels: n, below 0: unlabelled; annotated: n, true where a row's label is used in this epoch."""
         with torch.no_grad():
+            annotated = annotated & (labels >= 0)
             teacher = ((teacher_logits_a + teacher_logits_v) / 2).float().softmax(dim=1)
             known = torch.nn.functional.one_hot(labels.clamp(min=0).long(), teacher.shape[1]).to(teacher.dtype)
             q = torch.where(annotated[:, None], known, teacher)
