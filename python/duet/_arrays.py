@@ -164,9 +164,9 @@ def _from_cuda(facts: dict[str, Any], owner: Any, name: str, dimensions: int) ->
     stream = facts.get("stream") or 0
     if stream == 1:  # the default one, as the interface numbers it
         stream = 0
-    index = getattr(owner, "device_index", None)
+    index: int | None = getattr(owner, "device_index", None)
     if index is None:
-        index = getattr(getattr(owner, "device", None), "id", 0)
+        index = int(getattr(getattr(owner, "device", None), "id", 0))
     layout = (shape[0], 0, 0, code) if dimensions == 1 else (shape[0], shape[1], stride, code)
     return Borrowed(facts["data"][0], layout, index, stream, owner)
 
