@@ -74,7 +74,8 @@ class Interface:
         for result, name, arguments in re.findall(r"^DUET_API ([^(]*?[ *])(\w+)\((.*?)\);", text,
                                                   flags=re.DOTALL | re.MULTILINE):
             arguments = [] if arguments.strip() == "void" else arguments.split(",")
-            self.calls.append((name, self.argument(result.strip() + " result"), [self.argument(each) for each in arguments]))
+            self.calls.append((name, self.argument(result.strip() + " result"),
+                               [self.argument(each) for each in arguments]))
 
     @staticmethod
     def enumerators(body):

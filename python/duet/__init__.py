@@ -10,8 +10,8 @@ from ._device_array import DeviceArray, device_array
 from ._interface import VERSION as __version__
 from ._library import DuetError, OutOfMemory, Unsupported
 from .distances import DistanceGradients, distance, distance_gradients, unit_rows
-from .losses import (Alignment, PairGradients, PairTerms, alignment, alignment_probabilities, contrastive, decorrelation,
-                     distillation)
+from .losses import (Alignment, PairGradients, PairTerms, alignment, alignment_probabilities, contrastive,
+                     decorrelation, distillation)
 from .retrieval import Measures, Nearest, QueryMeasures, evaluate, retrieval, top_k
 from .triplets import (DistanceWeighted, HardPairs, SemihardTriplets, TripletLoss, mine_distance_weighted, mine_hard,
                        mine_semihard, triplet)
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .training import Run, load, train
 
 __all__ = [
-    "Alignment", "Context", "DeviceArray", "DistanceGradients", "DistanceWeighted", "DuetError", "HardPairs", "Measures",
-    "Nearest", "OutOfMemory", "PairGradients", "PairTerms", "QueryMeasures", "Run", "SemihardTriplets", "TripletLoss",
-    "Unsupported", "__version__", "alignment", "alignment_probabilities", "contrastive", "decorrelation",
+    "Alignment", "Context", "DeviceArray", "DistanceGradients", "DistanceWeighted", "DuetError", "HardPairs",
+    "Measures", "Nearest", "OutOfMemory", "PairGradients", "PairTerms", "QueryMeasures", "Run", "SemihardTriplets",
+    "TripletLoss", "Unsupported", "__version__", "alignment", "alignment_probabilities", "contrastive", "decorrelation",
     "default_context", "device_array", "distance", "distance_gradients", "distillation", "evaluate", "load",
     "mine_distance_weighted", "mine_hard", "mine_semihard", "retrieval", "top_k", "train", "triplet", "unit_rows",
 ]

@@ -159,7 +159,8 @@ def _from_cuda(facts: dict[str, Any], owner: Any, name: str, dimensions: int) ->
         stride = shape[-1]
     else:
         stride = strides[0] // size if dimensions == 2 else 0
-        if (strides[-1] != size and shape[-1] > 1) or (dimensions == 2 and shape[0] > 1 and strides[0] < shape[1] * size):
+        if ((strides[-1] != size and shape[-1] > 1)
+                or (dimensions == 2 and shape[0] > 1 and strides[0] < shape[1] * size)):
             raise ValueError(f"{name}: expected rows of contiguous elements on a CUDA device, got strides {strides}")
     stream = facts.get("stream") or 0
     if stream == 1:  # the default one, as the interface numbers it
@@ -205,7 +206,8 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
     device = HOST if facts.device == c.DUET_DEVICE_CPU else facts.device_index
     if facts.dtype < 0 or not facts.row_major:
         if device != HOST:
-            raise ValueError(f"{name}: expected rows of contiguous float32, float16, bfloat16 or int32 on a CUDA device")
+            raise ValueError(f"{name}: expected rows of contiguous float32, float16, bfloat16 or int32 on a "
+                             "CUDA device")
         return _copied(value, name, facts.dtype)
     two = dimensions == 2
     layout = (facts.rows, facts.columns if two else 0, facts.row_stride if two else 0, facts.dtype)

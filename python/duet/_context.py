@@ -1,4 +1,4 @@
-"""Contexts: on which device, stream and number of threads calls run, and the lock and scratch memory that go with it."""
+"""Contexts: on which device, stream and number of threads calls run, and the lock and scratch memory of each."""
 from __future__ import annotations
 
 import ctypes

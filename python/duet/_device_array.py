@@ -13,7 +13,8 @@ from ._library import check, library
 
 __all__ = ["DeviceArray", "device_array"]
 
-_TYPES = {"float32": c.DUET_DTYPE_F32, "float16": c.DUET_DTYPE_F16, "int32": c.DUET_DTYPE_I32, "int64": c.DUET_DTYPE_I64}
+_TYPES = {"float32": c.DUET_DTYPE_F32, "float16": c.DUET_DTYPE_F16, "int32": c.DUET_DTYPE_I32,
+          "int64": c.DUET_DTYPE_I64}
 
 
 class DeviceArray:

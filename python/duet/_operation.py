@@ -53,7 +53,8 @@ class Operation:
         if len(self._structs) != len(self._fields):
             raise TypeError(f"{name}: takes {len(self._structs)} structs, got fields of {len(self._fields)}")
 
-    def __call__(self, context: Context, arrays: Sequence[Borrowed | None], options: tuple[tuple[str, Any], ...] = ()) -> None:
+    def __call__(self, context: Context, arrays: Sequence[Borrowed | None],
+                 options: tuple[tuple[str, Any], ...] = ()) -> None:
         """arrays: of all fields one after another, None for a null view. options: scalar fields of the first struct."""
         key = (self, options, tuple([each and each[1] for each in arrays]))
         device = context.device_index

@@ -34,7 +34,8 @@ def choose(context: Context | None, first: Borrowed, *others: Borrowed | None) -
     return context
 
 
-def new(context: Context, shape: tuple[int, ...], dtype: Any = np.float32, *, zero: bool = False) -> tuple[Result, Borrowed]:
+def new(context: Context, shape: tuple[int, ...], dtype: Any = np.float32, *,
+        zero: bool = False) -> tuple[Result, Borrowed]:
     """An array that a call writes, and as that call takes it."""
     if context.device_index == HOST:
         array: Any = np.zeros(shape, dtype) if zero else np.empty(shape, dtype)

@@ -44,8 +44,8 @@ def distance_gradients(x: Any, y: Any, grad_distances: Any, metric: str = "eucli
                        context: Context | None = None) -> DistanceGradients:
     """What grad_distances, d loss / d D (n x m), is to x and y.
 
-    distances: D as distance() gave it. "euclidean" needs it; with it the gradients of close pairs by "cosine" keep their
-    digits; any other metric refuses it.
+    distances: D as distance() gave it. "euclidean" needs it; with it the gradients of close pairs by "cosine" keep
+    their digits; any other metric refuses it.
     """
     of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
     upstream = borrow_matrix(grad_distances, "grad_distances")

@@ -1,4 +1,4 @@
-"""Losses on all pairs of rows, streamed: contrastive, distillation, alignment, decorrelation (METHOD.md, sections 4 to 6).
+"""Losses on all pairs of rows, streamed: contrastive, distillation, alignment, decorrelation (METHOD.md 4 to 6).
 
 A loss is called with its arrays and returns its terms: what each row and each column loses. `terms.loss` is their mean
 as METHOD.md weights it, `terms.gradients()` what that loss, or any weighting of the terms, is to the inputs.
@@ -136,8 +136,8 @@ def contrastive(a: Any, v: Any, kind: str = "infonce", *, temperature: float = 0
                 first_column: int = 0, context: Context | None = None) -> PairTerms:
     """A contrastive loss of a (n x d) against v (m x d); scores are inner products over the temperature.
 
-    kind: "infonce" (CLIP's loss; rows of equal index are pairs), "multi_positive" (supervised contrastive; by labels, or
-        by class_a n x C and class_v m x C with trust_a n and trust_v m), "sigmoid" (SigLIP; with bias), "decoupled",
+    kind: "infonce" (CLIP's loss; rows of equal index are pairs), "multi_positive" (supervised contrastive; by labels,
+        or by class_a n x C and class_v m x C with trust_a n and trust_v m), "sigmoid" (SigLIP; with bias), "decoupled",
         "circle" (with margin, 0: 0.25) or "ntxent" (several positives); METHOD.md 5.
     labels_a (n), labels_v (m): whole numbers, below 0: unlabelled. group_a (n), group_v (m): rows of one number, 0 or
         more, are positives of each other.
@@ -165,10 +165,10 @@ def contrastive(a: Any, v: Any, kind: str = "infonce", *, temperature: float = 0
 
 
 def distillation(student_a: Any, student_v: Any, teacher_a: Any, teacher_v: Any, *, temperature: float = 0.1,
-                 teacher_temperature: float | None = None, class_a: Any = None, class_v: Any = None, trust_a: Any = None,
-                 trust_v: Any = None, kappa_a: Any = None, kappa_v: Any = None, group_a: Any = None, group_v: Any = None,
-                 paired: bool = True, exclude_own: bool = False, first_row: int = 0, first_column: int = 0,
-                 context: Context | None = None) -> PairTerms:
+                 teacher_temperature: float | None = None, class_a: Any = None, class_v: Any = None,
+                 trust_a: Any = None, trust_v: Any = None, kappa_a: Any = None, kappa_v: Any = None,
+                 group_a: Any = None, group_v: Any = None, paired: bool = True, exclude_own: bool = False,
+                 first_row: int = 0, first_column: int = 0, context: Context | None = None) -> PairTerms:
     """KL divergence of the student's alignment from the teacher's, and from the agreement of classes (METHOD.md 5).
 
     student_a (n x d), student_v (m x d); teacher_a (n x e), teacher_v (m x e): no gradient flows into these.
@@ -189,7 +189,8 @@ def distillation(student_a: Any, student_v: Any, teacher_a: Any, teacher_v: Any,
                                                                                      "teacher_temperature"))
     options = (("paired", int(paired)), ("exclude_own", int(exclude_own)), ("first_row", first_row),
                ("first_column", first_column))
-    return PairTerms(_DISTILLATION, context, (*sides, scale, *rest, *teachers, teacher_scale), options, rows_alone=False)
+    return PairTerms(_DISTILLATION, context, (*sides, scale, *rest, *teachers, teacher_scale), options,
+                     rows_alone=False)
 
 
 def _inverse(temperature: float, name: str) -> float:
@@ -230,8 +231,8 @@ def alignment(a: Any, v: Any, *, temperature: float = 0.1, score: str = "inner",
     return Alignment(lse_row, lse_column)
 
 
-def alignment_probabilities(a: Any, v: Any, *, temperature: float = 0.1, score: str = "inner", exclude_own: bool = False,
-                            context: Context | None = None) -> Result:
+def alignment_probabilities(a: Any, v: Any, *, temperature: float = 0.1, score: str = "inner",
+                            exclude_own: bool = False, context: Context | None = None) -> Result:
     """P_ij = softmax_j of the scores of a and v (n x m, float32), as alignment() has them."""
     context, inputs, options = _alignment_call(a, v, temperature, score, exclude_own, context)
     _, lse_row = new(context, (inputs[0].rows,))
@@ -242,7 +243,10 @@ def alignment_probabilities(a: Any, v: Any, *, temperature: float = 0.1, score: 
 
 
 def decorrelation(a: Any, v: Any, *, context: Context | None = None) -> Result:
-    """sum_{k != l} R_kl^2 / (d (d - 1)) of a and v (n x d), R their columns' cross-correlation (METHOD.md 6.8): 1 number."""
+    """sum_{k != l} R_kl^2 / (d (d - 1)) of a and v (n x d), R their columns' cross-correlation: 1 number.
+
+    METHOD.md 6.8.
+    """
     sides = (borrow_matrix(a, "a"), borrow_matrix(v, "v"))
     context = choose(context, *sides)
     array, view = new(context, (1,))

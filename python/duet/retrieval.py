@@ -1,4 +1,4 @@
-"""Retrieval by cosine similarity: the nearest rows of a gallery, and every measure over the full ranking (METHOD.md 7)."""
+"""Retrieval by cosine similarity: the nearest rows of a gallery, all measures over the full ranking (METHOD.md 7)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -73,12 +73,13 @@ def top_k(queries: Any, gallery: Any, k: int = 10, *, exclude_own: bool = False,
 def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any, *, cutoffs: Sequence[int] = CUTOFFS,
               query_groups: Any = None, gallery_groups: Any = None, paired: bool = False, exclude_own: bool = False,
               label_sets: Any = None, context: Context | None = None) -> QueryMeasures:
-    """Every measure of each query over the full ranking of the gallery; ties count as the expectation over their orders.
+    """Every measure of each query over the full ranking of the gallery.
 
+    Ties count as the expectation over their orders.
     queries (n x d), gallery (m x d); query_labels (n), gallery_labels (m): whole numbers, below 0: unlabelled.
     query_groups, gallery_groups: rows of one number, 0 or more, are the same item. paired: the gallery row of the
-    query's index is its own pair. exclude_own: that row is no item. label_sets (S x C, 0 or 1): the classes of each of S
-    labels; two labels that share a class are then relevant to each other.
+    query's index is its own pair. exclude_own: that row is no item. label_sets (S x C, 0 or 1): the classes of each of
+    S labels; two labels that share a class are then relevant to each other.
     """
     arrays: tuple[Borrowed | None, ...] = (
         borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"),
@@ -174,10 +175,10 @@ def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequ
              context: Context | None = None) -> dict[str, Measures]:
     """All measures over the full ranking of plain arrays, both ways, in one call.
 
-    a (n x d) and v (m x d): embeddings of two modalities, of any norm. labels: of the rows of a, and of those of v where
-    labels_v is not given (rows of equal index are then pairs, n = m); whole numbers, -1: unlabelled, or names, "":
-    unlabelled; or n x C of 0 and 1, where a row may have several: what shares one is relevant. Nothing of size n x m is
-    stored.
+    a (n x d) and v (m x d): embeddings of two modalities, of any norm. labels: of the rows of a, and of those of v
+    where labels_v is not given (rows of equal index are then pairs, n = m); whole numbers, -1: unlabelled, or names,
+    "": unlabelled; or n x C of 0 and 1, where a row may have several: what shares one is relevant. Nothing of size
+    n x m is stored.
     Returns "a_to_v" (queries a, gallery v), "v_to_a" and "mean", the mean of the two.
     Raises ValueError or TypeError, naming the argument.
     """

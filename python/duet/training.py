@@ -125,8 +125,8 @@ def train(run: str | os.PathLike[str], data: str | os.PathLike[str] | Mapping[st
     """Trains encoders and returns the run.
 
     run: a folder that is not there yet. data: a folder or file that the program reads; or arrays by split and name,
-    {"train": {"audio": n x p, "visual": n x q, "labels": n}, "test": {...}}, which are written to the folder RUN.data, so
-    that a run that was stopped can go on (`duet train --resume RUN`); None: the digits that the program holds.
+    {"train": {"audio": n x p, "visual": n x q, "labels": n}, "test": {...}}, which are written to the folder RUN.data,
+    so that a run that was stopped can go on (`duet train --resume RUN`); None: the digits that the program holds.
     progress: the program's lines go to standard error.
     config: keys of the configuration, as docs/CONFIG.md lists them: method="psd", labels=0.1, epochs=40.
     Raises ValueError, naming key, file or array, where something is refused.

@@ -110,8 +110,8 @@ def _draw(context: Context, seed: int, step: int, slots: int) -> tuple[Borrowed,
     return view, (("draw.seed", seed), ("draw.slots", slots))
 
 
-def mine_distance_weighted(x: Any, y: Any, labels_x: Any, labels_y: Any, *, seed: int = 0, step: int = 0, slots: int = 1,
-                           group_x: Any = None, group_y: Any = None, exclude_own: bool = False,
+def mine_distance_weighted(x: Any, y: Any, labels_x: Any, labels_y: Any, *, seed: int = 0, step: int = 0,
+                           slots: int = 1, group_x: Any = None, group_y: Any = None, exclude_own: bool = False,
                            context: Context | None = None) -> DistanceWeighted:
     """For each anchor `slots` negatives, drawn by their distance on the unit sphere; x and y hold unit rows.
 
@@ -155,8 +155,8 @@ def triplet(x: Any, y: Any, labels_x: Any = None, labels_y: Any = None, *, minin
     grad_x, to_x = new(context, (n, d))
     grad_y, to_y = new(context, (m, sides[1].columns))
     _TRIPLET(context, (*sides, *optional, of_step, to_loss, to_active, to_x, to_y),
-             (*draw, ("metric", _metric(metric)), ("mining", of_choices(_MININGS, mining, "mining")), ("margin", margin),
-              ("paired", int(paired)), ("exclude_own", int(exclude_own))))
+             (*draw, ("metric", _metric(metric)), ("mining", of_choices(_MININGS, mining, "mining")),
+              ("margin", margin), ("paired", int(paired)), ("exclude_own", int(exclude_own))))
     losses, actives = (each if isinstance(each, np.ndarray) else each.numpy() for each in (row_loss, row_active))
     active = float(actives.sum(dtype=np.float64))
     loss = float(losses.sum(dtype=np.float64)) / active if active != 0 else 0.0

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check.sh BUILD [EMULATED]: the Python package of a build folder: its types (mypy), its tests on the CPU, and with the
-# emulated library, which EMULATED names, its tests on the device. Where the packages for it cannot be had: skipped (77),
-# a failure under CI.
+# emulated library, which EMULATED names, its tests on the device. Where the packages for it cannot be had: skipped
+# (77), a failure under CI.
 set -euo pipefail
 build=$1 emulated=${2:-}
 here=$(cd "$(dirname "$0")" && pwd)

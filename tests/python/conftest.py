@@ -1,4 +1,4 @@
-"""Where the tests run: on the CPU, or on the device that DUET_TEST_DEVICE names ("cuda" is the emulator in a test build)."""
+"""Where the tests run: on the CPU, or on the device DUET_TEST_DEVICE names ("cuda" is the emulator in a test build)."""
 import json
 import os
 import sys

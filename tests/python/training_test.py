@@ -26,7 +26,8 @@ def trained(tmp_path_factory):
     rng = np.random.default_rng(3)
     data = {"train": arrays(rng, 120), "test": arrays(rng, 40)}
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run = duet.train(folder, data, method="psd", labels=0.5, epochs=40, hidden_units=[16], batch_size=32, progress=False)
+    run = duet.train(folder, data, method="psd", labels=0.5, epochs=40, hidden_units=[16], batch_size=32,
+                     progress=False)
     return run, data
 
 
@@ -63,14 +64,16 @@ def test_measures_are_those_of_the_run(trained):
 
 
 @pytest.mark.parametrize("call, error, text", [
-    (lambda run: run.embed(np.zeros((2, 12)), "video"), ValueError, "^modality: expected one of audio, visual, got 'video'"),
+    (lambda run: run.embed(np.zeros((2, 12)), "video"), ValueError,
+     "^modality: expected one of audio, visual, got 'video'"),
     (lambda run: run.embed(np.zeros((2, 5)), "audio"), (ValueError, duet.DuetError), "audio"),
     (lambda run: run.embed(np.full((2, 12), np.nan), "audio"), (ValueError, duet.DuetError), "audio"),
     (lambda run: duet.load(run.path / "nothing"), ValueError, "expected the folder of a run"),
     (lambda run: duet.train(run.path, progress=False), ValueError, "run"),
     (lambda run: duet.train(run.path.parent / "other", epochs=-1, progress=False), ValueError, "epochs"),
     (lambda run: duet.train(run.path.parent / "other", colour=1, progress=False), ValueError, "colour"),
-    (lambda run: duet.train(run.path.parent / "other", {"dev": {}}, progress=False), ValueError, "^data: expected splits"),
+    (lambda run: duet.train(run.path.parent / "other", {"dev": {}}, progress=False), ValueError,
+     "^data: expected splits"),
     (lambda run: duet.train(run.path.parent / "other", "/no/such/folder", progress=False), (ValueError, duet.DuetError),
      "/no/such/folder"),
 ])

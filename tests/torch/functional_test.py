@@ -1,4 +1,5 @@
-"""duet.torch's operators: values and gradients against PyTorch's own in float64, torch.compile, autocast, types, refusals."""
+"""duet.torch's operators: values and gradients against PyTorch's own in float64, torch.compile, autocast, types,
+refusals."""
 import math
 
 import pytest
@@ -32,7 +33,8 @@ def sigmoid_loss(a, v, t, bias):
 
 def distillation_loss(a, v, ta, tv):
     def one_way(student, teacher):
-        return torch.nn.functional.kl_div((student / 0.1).log_softmax(1), (teacher / 0.2).softmax(1), reduction="batchmean")
+        return torch.nn.functional.kl_div((student / 0.1).log_softmax(1), (teacher / 0.2).softmax(1),
+                                          reduction="batchmean")
 
     s, t = a @ v.T, ta @ tv.T
     return (one_way(s, t) + one_way(s.T, t.T)) / 2
@@ -58,23 +60,28 @@ TEACHER = unit(9, 7), unit(9, 7)
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1])
 Q = torch.softmax(torch.randn(9, 4), dim=1)
 CASES = {
-    "euclidean": (lambda a, v: D.distance(a, v).sum(), lambda a, v: torch.linalg.vector_norm(a[:, None] - v[None], dim=2).sum()),
+    "euclidean": (lambda a, v: D.distance(a, v).sum(),
+                  lambda a, v: torch.linalg.vector_norm(a[:, None] - v[None], dim=2).sum()),
     "sqeuclidean": (lambda a, v: D.distance(a, v, "sqeuclidean").square().sum(),
                     lambda a, v: ((a[:, None] - v[None]) ** 2).sum(2).square().sum()),
     "cosine": (lambda a, v: D.distance(2 * a, v, "cosine").square().sum(),
                lambda a, v: (1 - torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(v).T).square().sum()),
     "inner": (lambda a, v: D.distance(a, v, "inner").square().sum(), lambda a, v: (a @ v.T).square().sum()),
-    "unit rows": (lambda a, v: (D.unit_rows(3 * a) * v).sum(), lambda a, v: (torch.nn.functional.normalize(3 * a) * v).sum()),
+    "unit rows": (lambda a, v: (D.unit_rows(3 * a) * v).sum(),
+                  lambda a, v: (torch.nn.functional.normalize(3 * a) * v).sum()),
     "infonce": (lambda a, v: contrastive_loss(a, v, temperature=0.1), lambda a, v: info_nce(a, v, 0.1)),
     "sigmoid": (lambda a, v: contrastive_loss(a, v, kind="sigmoid", temperature=0.2, bias=-1.0),
                 lambda a, v: sigmoid_loss(a, v, 0.2, -1.0)),
-    "distillation": (lambda a, v: sum(each.mean() for each in D.distillation(a, v, *TEACHER, teacher_temperature=0.2)) / 2,
+    "distillation": (lambda a, v: sum(each.mean()
+                                      for each in D.distillation(a, v, *TEACHER, teacher_temperature=0.2)) / 2,
                      lambda a, v: distillation_loss(a, v, *(each.double() for each in TEACHER))),
     "alignment": (lambda a, v: sum(each.square().sum() for each in D.alignment(a, v)),
-                  lambda a, v: (a @ v.T / 0.1).logsumexp(1).square().sum() + (a @ v.T / 0.1).logsumexp(0).square().sum()),
+                  lambda a, v: ((a @ v.T / 0.1).logsumexp(1).square().sum()
+                                + (a @ v.T / 0.1).logsumexp(0).square().sum())),
     "decorrelation": (lambda a, v: D.decorrelation(a, v), decorrelation_loss),
     "cross entropy": (lambda a, v: D.cross_entropy(a[:, :4], Q).sum() + 0 * v.sum(),
-                      lambda a, v: torch.nn.functional.cross_entropy(a[:, :4], Q.double(), reduction="sum") + 0 * v.sum()),
+                      lambda a, v: (torch.nn.functional.cross_entropy(a[:, :4], Q.double(), reduction="sum")
+                                    + 0 * v.sum())),
     "triplet": (lambda a, v: D.triplet(a, v, LABELS, LABELS), lambda a, v: triplet_loss(a, v, LABELS)),
 }
 
@@ -99,7 +106,8 @@ def test_compiled(name):
     compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
     value, expected = compiled(a, v), ours(a, v)
     assert torch.equal(value, expected)
-    assert all(torch.equal(p, q) for p, q in zip(torch.autograd.grad(value, (a, v)), torch.autograd.grad(expected, (a, v))))
+    assert all(torch.equal(p, q) for p, q in zip(torch.autograd.grad(value, (a, v)),
+                                                 torch.autograd.grad(expected, (a, v))))
 
 
 def test_operators_keep_pytorchs_rules():
@@ -113,8 +121,8 @@ def test_operators_keep_pytorchs_rules():
     torch.library.opcheck(ops.alignment.default, (a, v, scale, 0, False))
     torch.library.opcheck(ops.contrastive.default, (a, v, scale, *[None] * 9, 0, False, False, 0.0, 0, 0))
     labels = torch.tensor([0, 0, 1, 1, 2])
-    torch.library.opcheck(ops.triplet.default, (a, v, *[None] * 4, labels, labels, None, None, None, 1, 0, 0.2, False, False,
-                                                0, 1))
+    torch.library.opcheck(ops.triplet.default, (a, v, *[None] * 4, labels, labels, None, None, None, 1, 0, 0.2, False,
+                                                False, 0, 1))
 
 
 def test_learned_temperature_and_bias():

@@ -15,12 +15,14 @@ LOSSES = {
 }
 DISTANCES = {"TripletMarginLoss": ["LpDistance", "CosineSimilarity"], "NTXentLoss": ["CosineSimilarity", "LpDistance"],
              "SupConLoss": ["CosineSimilarity", "LpDistance"], "CircleLoss": ["CosineSimilarity"]}
-CASES = [(name, arguments, distance) for name, each in LOSSES.items() for arguments in each for distance in DISTANCES[name]]
+CASES = [(name, arguments, distance)
+         for name, each in LOSSES.items() for arguments in each for distance in DISTANCES[name]]
 
 
 def data(seed, n=24, d=12, classes=4):
     torch.manual_seed(seed)
-    return torch.randn(n, d), torch.randint(0, classes, (n,)), torch.randn(n + 5, d), torch.randint(0, classes + 1, (n + 5,))
+    return (torch.randn(n, d), torch.randint(0, classes, (n,)),
+            torch.randn(n + 5, d), torch.randint(0, classes + 1, (n + 5,)))
 
 
 def both(name, arguments, distance, *inputs, **more):
@@ -54,7 +56,7 @@ def test_loss_against_a_second_set(name, arguments, distance):
 
 
 def test_swap_measures_within_the_second_set():
-    """d(p, n), both of ref_emb; pytorch-metric-learning reads the row of the first set that has the positive's number."""
+    """d(p, n), both of ref_emb; pytorch-metric-learning reads the first set's row of the positive's number."""
     x, labels, ref, ref_labels = data(3)
     loss = D.TripletMarginLoss(margin=0.3, swap=True)(x, labels, ref_emb=ref, ref_labels=ref_labels)
     u, w = (torch.nn.functional.normalize(each.double()) for each in (x, ref))
@@ -102,7 +104,8 @@ def test_distance_weighted_miner():
         torch.manual_seed(0)
         a, p, n = D.DistanceWeightedMiner()(x, labels, *more)
         torch.manual_seed(0)
-        assert all(torch.equal(first, again) for first, again in zip((a, p, n), D.DistanceWeightedMiner()(x, labels, *more)))
+        assert all(torch.equal(first, again)
+                   for first, again in zip((a, p, n), D.DistanceWeightedMiner()(x, labels, *more)))
         other = D.DistanceWeightedMiner()(x, labels, *more)[2]
         assert len(other) != len(n) or not torch.equal(other, n)
         assert len(a) > 0 and (labels[a] == of[p]).all() and (labels[a] != of[n]).all()
@@ -141,7 +144,8 @@ def test_distances(name, power):
     (lambda x: D.CircleLoss(distance=D.LpDistance()), "^distance: expected CosineSimilarity"),
     (lambda x: D.SupConLoss()(x), "^labels or indices_tuple: expected one of them"),
     (lambda x: D.SupConLoss()(x, torch.zeros(3, dtype=torch.int64)), "^labels: expected a label a row"),
-    (lambda x: D.SupConLoss()(x, torch.zeros(24, dtype=torch.int64), ref_emb=x + 1), "^ref_labels: expected the labels"),
+    (lambda x: D.SupConLoss()(x, torch.zeros(24, dtype=torch.int64), ref_emb=x + 1),
+     "^ref_labels: expected the labels"),
     (lambda x: D.BatchHardMiner()(x, torch.zeros(24, dtype=torch.int64), x), "^ref_emb, ref_labels: expected both"),
     (lambda x: D.NTXentLoss()(x, None, (torch.zeros(1), torch.zeros(1))), "^indices_tuple: expected 3 or 4"),
 ])
@@ -166,7 +170,8 @@ def test_losses_of_pairs():
     a, v = torch.randn(8, 6, requires_grad=True), torch.randn(8, 6)
     u, w = torch.nn.functional.normalize(a.double()), torch.nn.functional.normalize(v.double())
     own = torch.arange(8)
-    expected = (torch.nn.functional.cross_entropy(u @ w.T / 0.07, own) + torch.nn.functional.cross_entropy(w @ u.T / 0.07, own)) / 2
+    expected = (torch.nn.functional.cross_entropy(u @ w.T / 0.07, own)
+                + torch.nn.functional.cross_entropy(w @ u.T / 0.07, own)) / 2
     assert abs(D.ClipLoss()(a, v).item() - expected.item()) <= 1e-4
     sigmoid = D.SigLipLoss()
     sigmoid(a, v).backward()
@@ -191,10 +196,12 @@ def test_psd_loss_is_its_parts():
     loss = D.PsdLoss()(a, v, la, lv, ta, tv, pa, pv, labels, annotated, rho=0.5)
     loss.backward()
     assert all(each.grad is not None for each in (a, v, la, lv)) and all(each.grad is None for each in (ta, tv, pa, pv))
-    q = torch.where(annotated[:, None], torch.nn.functional.one_hot(labels, 3).float(), ((pa + pv) / 2).softmax(1)).detach()
+    q = torch.where(annotated[:, None], torch.nn.functional.one_hot(labels, 3).float(),
+                    ((pa + pv) / 2).softmax(1)).detach()
     trust = (annotated | (pa.argmax(1) == pv.argmax(1))).float()
     of_labels = sum(torch.nn.functional.cross_entropy(z[annotated], labels[annotated]) for z in (la, lv))
-    of_teacher = sum((torch.nn.functional.cross_entropy(z, q, reduction="none") * trust)[~annotated].sum() / 4 for z in (la, lv))
+    of_teacher = sum((torch.nn.functional.cross_entropy(z, q, reduction="none") * trust)[~annotated].sum() / 4
+                     for z in (la, lv))
     kappa = torch.where(annotated, 1.0, 0.5)
     kl = D.DistillationLoss()(a, v, ta, tv, trust, trust, class_a=q, class_v=q, kappa_a=kappa, kappa_v=kappa)
     cross = D.SoftTripletLoss()(a, v, q, trust_a=trust)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check.sh WHEEL: the wheel in a virtual environment with nothing else: its size, what it is tagged with, the package, the
-# program, the library's own tests of arrays.
+# check.sh WHEEL: the wheel in a virtual environment with nothing else: its size, what it is tagged with, the package,
+# the program, the library's own tests of arrays.
 set -euo pipefail
 wheel=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +15,8 @@ python3 -m venv "$work/bare"
 cd "$work"  # no source tree on the path
 unset PYTHONPATH DUET_LIBRARY DUET_PROGRAM
 "$work/bare/bin/python" "$here/check.py"
-[ "$("$work/bare/bin/duet" --version)" = "$("$work/bare/bin/python" -c 'import duet; print("duet", duet.__version__)')" ] ||
+[ "$("$work/bare/bin/duet" --version)" = \
+  "$("$work/bare/bin/python" -c 'import duet; print("duet", duet.__version__)')" ] ||
   fail "the program's version is not the package's"
 "$work/bare/bin/duet" info | grep -q 'no HDF5, no MATLAB' || fail "duet info does not say which readers there are"
 # Nothing that is loaded lies outside of the package and the system's own libraries.

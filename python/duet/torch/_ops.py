@@ -19,7 +19,7 @@ from ._tensors import context_of, matrix, new, vector, written
 
 
 def register(name: str, operator: Any, fake: Any, setup: Any = None, backward: Any = None) -> None:
-    """What torch.compile needs of an operator, and where it is differentiable its gradient and its type under autocast."""
+    """What torch.compile needs of an operator, and where differentiable its gradient and its type under autocast."""
     operator.register_fake(fake)
     if backward is not None:
         operator.register_autograd(backward, setup_context=setup)
@@ -161,7 +161,8 @@ def _cross_entropy_backward(logits: Tensor, targets: Tensor, grad: Tensor) -> Te
 
 
 cross_entropy = torch.library.custom_op("duet::cross_entropy", _cross_entropy, mutates_args=(),
-                                        device_types=("cpu", "cuda"), schema="(Tensor logits, Tensor targets) -> Tensor")
+                                        device_types=("cpu", "cuda"),
+                                        schema="(Tensor logits, Tensor targets) -> Tensor")
 cross_entropy_backward = torch.library.custom_op(
     "duet::cross_entropy_backward", _cross_entropy_backward, mutates_args=(), device_types=("cpu", "cuda"),
     schema="(Tensor logits, Tensor targets, Tensor grad) -> Tensor")

@@ -18,9 +18,9 @@ _BOTH = ("cpu", "cuda")
 
 # Of the arguments that both passes of a loss take.
 _CONTRASTIVE_ARGUMENTS = (
-    "Tensor a, Tensor v, Tensor scale, Tensor? bias, Tensor? class_a, Tensor? class_v, Tensor? trust_a, Tensor? trust_v, "
-    "Tensor? labels_a, Tensor? labels_v, Tensor? group_a, Tensor? group_v, int kind, bool paired, bool exclude_own, "
-    "float margin, int first_row, int first_column")
+    "Tensor a, Tensor v, Tensor scale, Tensor? bias, Tensor? class_a, Tensor? class_v, Tensor? trust_a, "
+    "Tensor? trust_v, Tensor? labels_a, Tensor? labels_v, Tensor? group_a, Tensor? group_v, int kind, bool paired, "
+    "bool exclude_own, float margin, int first_row, int first_column")
 _DISTILLATION_ARGUMENTS = (
     "Tensor a, Tensor v, Tensor scale, Tensor teacher_a, Tensor teacher_v, Tensor teacher_scale, Tensor? class_a, "
     "Tensor? class_v, Tensor? trust_a, Tensor? trust_v, Tensor? kappa_a, Tensor? kappa_v, Tensor? group_a, "
@@ -158,7 +158,8 @@ distillation_backward = torch.library.custom_op(
            "Tensor column_weight) -> (Tensor, Tensor, Tensor)")
 
 
-def _distillation_gradient(ctx: Any, row_weight: Tensor, column_weight: Tensor, *_: Any) -> tuple[Optional[Tensor], ...]:
+def _distillation_gradient(ctx: Any, row_weight: Tensor, column_weight: Tensor,
+                           *_: Any) -> tuple[Optional[Tensor], ...]:
     arguments, statistics = ctx.saved.restored(ctx.saved_tensors)
     grad_a, grad_v, grad_scale = distillation_backward(*arguments, *statistics, row_weight, column_weight)
     return (as_input(grad_a, arguments[0]), as_input(grad_v, arguments[1]), as_input(grad_scale, arguments[2]),

@@ -44,8 +44,8 @@ def _vector(tensor: Tensor, name: str, dtype: torch.dtype, code: int) -> Borrowe
         raise ValueError(f"{name}: expected 1 dimension, got {tensor.dim()}")
     if tensor.dtype is not dtype or not tensor.is_contiguous():
         tensor = tensor.to(dtype).contiguous()
-    return Borrowed(tensor.data_ptr(), (tensor.shape[0], 0, 0, code), tensor.device.index if tensor.is_cuda else HOST, 0,
-                    tensor)
+    return Borrowed(tensor.data_ptr(), (tensor.shape[0], 0, 0, code),
+                    tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
 
 def vector(tensor: Tensor, name: str) -> Borrowed:

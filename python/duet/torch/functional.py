@@ -37,7 +37,7 @@ def _scale(temperature: Temperature, like: Tensor, name: str = "temperature") ->
 
 
 def distance(x: Tensor, y: Tensor, metric: str = "euclidean") -> Tensor:
-    """Distances (n x m) between the rows of x (n x d) and of y (m x d): "euclidean", "sqeuclidean", "cosine", "inner"."""
+    """Distances (n x m) between the rows of x (n x d) and y (m x d): "euclidean", "sqeuclidean", "cosine", "inner"."""
     out: Tensor = _ops.distance(_float(x), _float(y), of_choices(METRICS, metric, "metric"))
     return out
 
@@ -55,7 +55,7 @@ def decorrelation(a: Tensor, v: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """-sum_c targets_ic log softmax(logits_i)_c of each row (n); targets (n x C) are distributions, without gradient."""
+    """-sum_c targets_ic log softmax(logits_i)_c of each row (n); targets (n x C): distributions, without gradient."""
     out: Tensor = _ops.cross_entropy(_float(logits), _float(targets))
     return out
 
@@ -119,7 +119,7 @@ def triplet(x: Tensor, y: Tensor, labels_x: Optional[Tensor] = None, labels_y: O
             class_y: Optional[Tensor] = None, trust_x: Optional[Tensor] = None, trust_y: Optional[Tensor] = None,
             group_x: Optional[Tensor] = None, group_y: Optional[Tensor] = None, paired: bool = False,
             exclude_own: bool = False, seed: int = 0, step: int = 0, slots: int = 1) -> Tensor:
-    """The mean over the active triplets of anchors x (n x d) with y (m x d): a scalar. Arguments as of duet.triplet()."""
+    """Mean over the active triplets of anchors x (n x d) with y (m x d): a scalar. Arguments as of duet.triplet()."""
     x, y = _float(x), _float(y)
     of_step = torch.tensor([step], dtype=torch.int64, device=x.device) if mining == "distance_weighted" else None
     loss: Tensor = _pair_ops.triplet(

@@ -261,7 +261,7 @@ def _masked_log_sum(values: Tensor, kept: Tensor) -> Tensor:
 
 
 class SupConLoss(_RowLoss):
-    """Supervised contrastive loss: of each row the mean of -log softmax over its positives, the softmax over all others."""
+    """Supervised contrastive loss: of each row the mean -log softmax of its positives, the softmax over all others."""
 
     kind = "multi_positive"
 

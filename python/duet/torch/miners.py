@@ -58,16 +58,16 @@ class BatchHardMiner(_Miner):
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
         found = torch.empty((2, x.shape[0]), dtype=torch.int32, device=x.device)
         views = [numbers(each, "index") for each in found]
-        _HARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"), numbers(labels_y, "ref_labels"),
-                              None, None, *views, None, None),
+        _HARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
+                              numbers(labels_y, "ref_labels"), None, None, *views, None, None),
               (("metric", METRICS[self.distance.metric]), ("exclude_own", int(alone))))
         (anchors,) = torch.where((found >= 0).all(dim=0))
         return anchors, found[0, anchors].long(), found[1, anchors].long()
 
 
 class TripletMarginMiner(_Miner):
-    """Every triplet that violates the margin: "all", of them those whose negative is nearer than the positive ("hard") or
-    not ("semihard"); or those that do not violate it ("easy"). Distances are held for some anchors at a time."""
+    """Every triplet that violates the margin: "all", of them those whose negative is nearer than the positive ("hard")
+    or not ("semihard"); or those that do not violate it ("easy"). Distances are held for some anchors at a time."""
 
     def __init__(self, margin: float = 0.2, type_of_triplets: str = "all", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -102,14 +102,15 @@ class TripletMarginMiner(_Miner):
 
 
 class DistanceWeightedMiner(_Miner):
-    """With each positive of an anchor a negative, drawn by its distance on the unit sphere; distances are raised to 0.5,
-    and from 1.4 on no negative is drawn. Draws come from PyTorch's generator (torch.manual_seed)."""
+    """With each positive of an anchor a negative, drawn by its distance on the unit sphere; distances are raised to
+    0.5, and from 1.4 on no negative is drawn. Draws come from PyTorch's generator (torch.manual_seed)."""
 
     def __init__(self, cutoff: float = 0.5, nonzero_loss_cutoff: float = 1.4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if (cutoff, nonzero_loss_cutoff) != (0.5, 1.4):
             raise ValueError("cutoff, nonzero_loss_cutoff: expected 0.5 and 1.4, which the kernel holds")
-        if not isinstance(self.distance, LpDistance) or not self.distance.normalize_embeddings or self.distance.power != 1:
+        if (not isinstance(self.distance, LpDistance) or not self.distance.normalize_embeddings
+                or self.distance.power != 1):
             raise ValueError("distance: expected LpDistance(normalize_embeddings=True, p=2, power=1)")
         self.cutoff, self.nonzero_loss_cutoff = cutoff, nonzero_loss_cutoff
 

@@ -12,7 +12,10 @@ __all__ = ["ClipLoss", "DistillationLoss", "PsdLoss", "SigLipLoss", "SoftTriplet
 
 
 class ClipLoss(torch.nn.Module):
-    """InfoNCE of pairs (n x d each), the mean of both directions; rows are normalized. temperature: a number or a tensor."""
+    """InfoNCE of pairs (n x d each), the mean of both directions; rows are normalized.
+
+    temperature: a number or a tensor.
+    """
 
     def __init__(self, temperature: F.Temperature = 0.07) -> None:
         super().__init__()
@@ -59,8 +62,8 @@ class DistillationLoss(torch.nn.Module):
 
 
 class SoftTripletLoss(torch.nn.Module):
-    """Triplets of two modalities, weighted by the agreement of class distributions, both ways: L_cross of docs/METHOD.md,
-    section 6.5."""
+    """Triplets of two modalities, weighted by the agreement of class distributions, both ways: L_cross of
+    docs/METHOD.md, section 6.5."""
 
     def __init__(self, margin: float = 0.2, metric: str = "sqeuclidean") -> None:
         super().__init__()
@@ -91,8 +94,8 @@ class PsdLoss(torch.nn.Module):
     def forward(self, a: Tensor, v: Tensor, logits_a: Tensor, logits_v: Tensor, teacher_a: Tensor, teacher_v: Tensor,
                 teacher_logits_a: Tensor, teacher_logits_v: Tensor, labels: Tensor, annotated: Tensor,
                 rho: float = 1.0) -> Tensor:
-        """a, v: unit rows, n x d, of the student; logits: n x C, of its classifier; teacher_*: likewise, of the teacher.
-        labels: n, below 0: unlabelled; annotated: n, true where a row's label is used in this epoch."""
+        """a, v: unit rows, n x d, of the student; logits: n x C, of its classifier; teacher_*: likewise, of the
+        teacher. labels: n, below 0: unlabelled; annotated: n, true where a row's label is used in this epoch."""
         with torch.no_grad():
             annotated = annotated & (labels >= 0)
             teacher = ((teacher_logits_a + teacher_logits_v) / 2).float().softmax(dim=1)
