@@ -23,7 +23,8 @@ TEST_CASE("contrastive losses with annotated rows agree with the reference") {
     int64_t n, m, classes;
   };
   for (const Variant variant : kClassVariants)
-    for (const Shape& shape : {Shape{1, 1, 1}, {1, 5, 2}, {6, 1, 3}, {31, 67, 5}, {130, 130, 33}, {300, 263, 7}}) {
+    for (const Shape& shape :
+         values_of<Shape>({{1, 1, 1}, {1, 5, 2}, {6, 1, 3}, {130, 130, 33}, {300, 263, 7}, {31, 67, 5}})) {
       if (!affordable_tiles(shape.n, shape.m, 18)) continue;
       for (const double share : {0.5, 1.0})
         for (const bool exclude_own : {false, true}) {

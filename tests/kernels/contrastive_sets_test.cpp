@@ -25,12 +25,12 @@ TEST_CASE("contrastive losses by label sets agree with the reference") {
     double share;
   };
   for (const Variant variant : kLabelVariants)
-    for (const Shape& shape : {Shape{1, 1, 1, 1, 0},
-                               {1, 5, 2, 3, 0.2},
-                               {6, 1, 3, 2, 0.5},
-                               {31, 67, 9, 33, 0.05},
-                               {130, 130, 40, 70, 0.02},
-                               {300, 263, 5, 6, 0.2}}) {
+    for (const Shape& shape : values_of<Shape>({{1, 1, 1, 1, 0},
+                                                {1, 5, 2, 3, 0.2},
+                                                {6, 1, 3, 2, 0.5},
+                                                {130, 130, 40, 70, 0.02},
+                                                {300, 263, 5, 6, 0.2},
+                                                {31, 67, 9, 33, 0.05}})) {
       if (!affordable_tiles(shape.n, shape.m, 18)) continue;
       for (const bool exclude_own : {false, true}) {
         CAPTURE(static_cast<int>(variant));

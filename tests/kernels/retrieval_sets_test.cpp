@@ -19,13 +19,13 @@ TEST_CASE("retrieval by label sets agrees with the double reference") {
     double share, unlabelled;
   };
   // 33 classes fill a word and one bit of another; one class is in every set; of 200 labels some have a row alone.
-  for (const Shape& shape : {Shape{1, 1, 1, 1, 0, 0},
-                             {13, 1, 3, 2, 0.3, 0},
-                             {37, 131, 7, 5, 0.2, 0.2},
-                             {40, 40, 9, 33, 0.05, 0.1},
-                             {21, 300, 200, 64, 0.02, 0.3},
-                             {20, 20, 4, 3, 1, 0},
-                             {5, 8200, 3, 4, 0.1, 0.1}}) {
+  for (const Shape& shape : values_of<Shape>({{1, 1, 1, 1, 0, 0},
+                                              {13, 1, 3, 2, 0.3, 0},
+                                              {40, 40, 9, 33, 0.05, 0.1},
+                                              {21, 300, 200, 64, 0.02, 0.3},
+                                              {20, 20, 4, 3, 1, 0},
+                                              {5, 8200, 3, 4, 0.1, 0.1},
+                                              {37, 131, 7, 5, 0.2, 0.2}})) {
     if (!affordable_rows(shape.n, shape.m)) continue;
     for (const bool ties : {false, true}) {
       CAPTURE(shape.n);

@@ -18,12 +18,12 @@ Batch annotated_batch(const Shape& shape, uint64_t seed, double share) {
 
 TEST_CASE("triplets by classes with annotated rows agree with the reference") {
   // The last past the small form.
-  for (const Shape& s : {Shape{1, 1, 3, 1, true, 0},
-                         {9, 14, 5, 3, true, 0},
-                         {31, 67, 6, 5, false, 0},
-                         {45, 45, 12, 33, true, 0},
-                         {257, 9, 5, 6, true, 0},
-                         {9, 257, 5, 6, true, 0}}) {
+  for (const Shape& s : values_of<Shape>({{1, 1, 3, 1, true, 0},
+                                          {9, 14, 5, 3, true, 0},
+                                          {31, 67, 6, 5, false, 0},
+                                          {257, 9, 5, 6, true, 0},
+                                          {9, 257, 5, 6, true, 0},
+                                          {45, 45, 12, 33, true, 0}})) {
     if (!affordable_rows(s.n, s.m)) continue;
     for (const double share : {0.5, 1.0})
       for (const bool groups : {false, true}) {
