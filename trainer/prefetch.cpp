@@ -2,30 +2,11 @@
 
 #include <unistd.h>
 
-#include <csignal>
 #include <system_error>
 
+#include "kernels/core/blocked_signals.h"
+
 namespace duet {
-namespace {
-
-// A thread that is started while one lives gets no signal but its own faults: handlers run where they did before.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, fault);
-    pthread_sigmask(SIG_BLOCK, &blocked, &previous_);
-  }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t previous_;
-};
-
-}  // namespace
 
 Prefetch::Prefetch(const std::array<data::Features, data::kModalities>& features) : features_(features) {
   bool paged = false;

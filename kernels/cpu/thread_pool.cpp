@@ -2,7 +2,6 @@
 
 #include <linux/futex.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -10,6 +9,8 @@
 #include <cassert>
 #include <climits>
 #include <system_error>
+
+#include "kernels/core/blocked_signals.h"
 
 namespace duet::cpu {
 namespace {
@@ -44,23 +45,6 @@ bool leave(int core) {
   sched_setaffinity(0, sizeof allowed, &allowed);
   return true;
 }
-
-// The threads that are started meanwhile get no signal of the host program: its handlers run where they did before.
-// Faults stay what they are, so that what the host does about a crash sees one in a kernel too.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, fault);
-    pthread_sigmask(SIG_BLOCK, &blocked, &previous_);
-  }
-  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &previous_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-
- private:
-  sigset_t previous_;
-};
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "runtime/device.h"
 #include "tests/reference/supervision.h"
 #include "tests/trainer/program.h"
+#include "tests/trainer/teacher_heads.h"
 #include "trainer/loop.h"
 #include "trainer/preparation.h"
 
@@ -46,17 +47,7 @@ class Bench {
   }
   // The teacher's logits of these rows, of one side, in evaluation mode.
   std::vector<double> teacher_logits(int side, const std::vector<int64_t>& rows) {
-    const data::Features& all = preparation.dataset.train.features[static_cast<size_t>(side)];
-    std::vector<float> x;
-    for (const int64_t row : rows) x.insert(x.end(), all.row(row), all.row(row) + all.columns);
-    Tape tape(device.context());
-    const NoGradient no_gradient(tape);
-    const Tensor inputs = Tensor::view(x.data(), static_cast<int64_t>(rows.size()), all.columns);
-    const ParameterView teacher = model->parameters().teacher();
-    const Tensor outputs = side == 0 ? model->encoders().outputs_a(tape, teacher, inputs, Mode::evaluation())
-                                     : model->encoders().outputs_v(tape, teacher, inputs, Mode::evaluation());
-    const Tensor logits = model->classifier().forward(tape, teacher, {outputs})[0].logits;
-    return {logits.data, logits.data + logits.size()};
+    return teacher_heads(device, *model, preparation.dataset.train, side, rows).logits;
   }
   // The first count rows whose label the run may see, or may not.
   std::vector<int64_t> rows(bool labelled, size_t count) const {
