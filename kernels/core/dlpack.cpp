@@ -149,6 +149,20 @@ duet_dlpack_facts viewed(const duet_context* context, const duet_dlpack_tensor* 
   return facts;
 }
 
+template <class View>
+void write_matrix(const duet_context* context, const duet_dlpack_tensor* tensor, View* view, Access access) {
+  require(view != nullptr, "view: null");
+  const duet_dlpack_facts facts = viewed(context, tensor, 2, access);
+  *view = {facts.data, facts.rows, facts.columns, facts.row_stride, static_cast<duet_dtype>(facts.dtype), 0};
+}
+
+template <class View>
+void write_vector(const duet_context* context, const duet_dlpack_tensor* tensor, View* view, Access access) {
+  require(view != nullptr, "view: null");
+  const duet_dlpack_facts facts = viewed(context, tensor, 1, access);
+  *view = {facts.data, facts.rows, static_cast<duet_dtype>(facts.dtype), 0};
+}
+
 }  // namespace
 }  // namespace duet
 
@@ -162,35 +176,19 @@ duet_status duet_dlpack_describe(const duet_dlpack_tensor* tensor, duet_dlpack_f
 }
 
 duet_status duet_dlpack_matrix(const duet_context* context, const duet_dlpack_tensor* tensor, duet_matrix* view) {
-  return guard("dlpack_matrix", [&] {
-    require(view != nullptr, "view: null");
-    const duet_dlpack_facts facts = viewed(context, tensor, 2, Access::write);
-    *view = {facts.data, facts.rows, facts.columns, facts.row_stride, static_cast<duet_dtype>(facts.dtype), 0};
-  });
+  return guard("dlpack_matrix", [&] { write_matrix(context, tensor, view, Access::write); });
 }
 
 duet_status duet_dlpack_const_matrix(const duet_context* context, const duet_dlpack_tensor* tensor,
                                      duet_const_matrix* view) {
-  return guard("dlpack_const_matrix", [&] {
-    require(view != nullptr, "view: null");
-    const duet_dlpack_facts facts = viewed(context, tensor, 2, Access::read);
-    *view = {facts.data, facts.rows, facts.columns, facts.row_stride, static_cast<duet_dtype>(facts.dtype), 0};
-  });
+  return guard("dlpack_const_matrix", [&] { write_matrix(context, tensor, view, Access::read); });
 }
 
 duet_status duet_dlpack_vector(const duet_context* context, const duet_dlpack_tensor* tensor, duet_vector* view) {
-  return guard("dlpack_vector", [&] {
-    require(view != nullptr, "view: null");
-    const duet_dlpack_facts facts = viewed(context, tensor, 1, Access::write);
-    *view = {facts.data, facts.rows, static_cast<duet_dtype>(facts.dtype), 0};
-  });
+  return guard("dlpack_vector", [&] { write_vector(context, tensor, view, Access::write); });
 }
 
 duet_status duet_dlpack_const_vector(const duet_context* context, const duet_dlpack_tensor* tensor,
                                      duet_const_vector* view) {
-  return guard("dlpack_const_vector", [&] {
-    require(view != nullptr, "view: null");
-    const duet_dlpack_facts facts = viewed(context, tensor, 1, Access::read);
-    *view = {facts.data, facts.rows, static_cast<duet_dtype>(facts.dtype), 0};
-  });
+  return guard("dlpack_const_vector", [&] { write_vector(context, tensor, view, Access::read); });
 }

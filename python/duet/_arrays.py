@@ -80,31 +80,19 @@ def borrow_matrix(value: Any, name: str) -> Borrowed:
 
 def borrow_vector(value: Any, name: str) -> Borrowed:
     """Real numbers (n)."""
-    if type(value) is not np.ndarray:
-        foreign = _foreign(value, name, 1)
-        if isinstance(foreign, Borrowed):
-            if foreign.dtype != c.DUET_DTYPE_F32:
-                raise TypeError(f"{name}: expected float32 on a CUDA device")
-            return foreign
-        value = foreign
-    if value.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension, got {value.ndim}")
+    value = _one_dimension(value, name, c.DUET_DTYPE_F32, "float32")
+    if isinstance(value, Borrowed):
+        return value
     if value.dtype.num != _F32 or not value.dtype.isnative or not value.flags.c_contiguous:
         value = _rounded(value, name)
     return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_F32), HOST, 0, value)
 
 
-def borrow_numbers(value: Any, name: str, shape: str = "a number a row") -> Borrowed:
+def borrow_numbers(value: Any, name: str) -> Borrowed:
     """Whole numbers (n), as int32."""
-    if type(value) is not np.ndarray:
-        foreign = _foreign(value, name, 1)
-        if isinstance(foreign, Borrowed):
-            if foreign.dtype != c.DUET_DTYPE_I32:
-                raise TypeError(f"{name}: expected int32 on a CUDA device")
-            return foreign
-        value = foreign
-    if value.ndim != 1:
-        raise ValueError(f"{name}: expected 1 dimension ({shape}), got {value.ndim}")
+    value = _one_dimension(value, name, c.DUET_DTYPE_I32, "int32")
+    if isinstance(value, Borrowed):
+        return value
     if value.dtype.num != _I32 or not value.dtype.isnative or not value.flags.c_contiguous:
         if value.dtype.kind not in "iub":
             raise TypeError(f"{name}: expected whole numbers, got {value.dtype}")
@@ -112,6 +100,20 @@ def borrow_numbers(value: Any, name: str, shape: str = "a number a row") -> Borr
             raise ValueError(f"{name}: expected numbers of 32 bits")
         value = np.ascontiguousarray(value, dtype=np.int32)
     return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_I32), HOST, 0, value)
+
+
+def _one_dimension(value: Any, name: str, code: int, type_name: str) -> Borrowed | np.ndarray[Any, Any]:
+    """A vector of the type on a device, or of any type in the host's memory."""
+    if type(value) is not np.ndarray:
+        value = _foreign(value, name, 1)
+        if isinstance(value, Borrowed):
+            if value.dtype != code:
+                raise TypeError(f"{name}: expected {type_name} on a CUDA device")
+            return value
+    if value.ndim != 1:
+        raise ValueError(f"{name}: expected 1 dimension, got {value.ndim}")
+    host: np.ndarray[Any, Any] = value
+    return host
 
 
 def _rounded(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
