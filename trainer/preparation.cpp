@@ -32,14 +32,11 @@ std::vector<int32_t> visible_labels(const data::Split& train, const Config& conf
 
 constexpr uint64_t kMebibyte = 1 << 20;
 
-// For features, and as much for a file that they are read from. A deflated one takes that twice, packed and unpacked,
-// so that a quarter of what is available leaves a quarter for all else.
-uint64_t automatic_memory() { return available_memory() / 4; }
 uint64_t data_memory(const Config& config) {
-  return config.data_memory > 0 ? static_cast<uint64_t>(config.data_memory) * kMebibyte : automatic_memory();
+  return config.data_memory > 0 ? static_cast<uint64_t>(config.data_memory) * kMebibyte : default_data_memory();
 }
 // Of a model's config, which may come from a larger machine.
-uint64_t data_memory_here(const Config& config) { return std::min(data_memory(config), automatic_memory()); }
+uint64_t data_memory_here(const Config& config) { return std::min(data_memory(config), default_data_memory()); }
 
 // Where what body reads is beyond the residence's memory and its folder has no room, the key is named.
 template <class Body>

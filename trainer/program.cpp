@@ -201,7 +201,7 @@ int run_program(int argc, char** argv) {
   // A limit on the size of files then makes write() fail, which is reported, instead of ending the program.
   std::signal(SIGXFSZ, SIG_IGN);
   report_broken_mappings();
-  const ReadingLimit limit(available_memory() / 2, temporary_folder());
+  const ReadingLimit limit(default_data_memory(), temporary_folder());
   try {
     const int code = run_command(argc, argv);
     std::cout.flush();
