@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
-# check.sh BUILD: duet.torch beside PyTorch and pytorch-metric-learning, and its types. PyTorch's packages take 6 GB in
-# BUILD/torch_venv, which is kept. Where they cannot be had: skipped (77), a failure under CI.
+# check.sh BUILD: duet.torch beside PyTorch and pytorch-metric-learning, and its types.
 set -euo pipefail
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
-. "$here/../virtual_environment.sh"
-virtual_environment torch "$here/requirements.txt" "$build"
+environment=$("$here/packages.sh" "$build")
 export PYTHONPATH=$build/python PYTHONDONTWRITEBYTECODE=1
 "$environment/bin/python" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning "$here"
 cd "$build/python"
