@@ -26,8 +26,7 @@ case $example in
     cd "$work/source"
     quietly cargo test --offline
     grep -q '^test result: ok. [1-9]' "$work/log" || fail "no test ran: $(cat "$work/log")"
-    quietly cargo run --offline
-    grep '^duet\|^audio' "$work/log"
+    cargo run --offline --quiet
     ;;
   *)
     quietly cmake -S "$work/source" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$work/prefix"
