@@ -36,7 +36,7 @@ DUET_API duet_status duet_event_wait(duet_event* event);
 /* Calls that were recorded instead of done. Between begin and end every call of this context, and of contexts whose
    streams awaited an event of its stream, becomes a part of the graph; a stream that was drawn in must be awaited by
    this one before the end. What such calls read and write lies in the same places in every replay. The context's stream
-   must not be the default one. */
+   must not be the default one. Every operation can be a part but duet_mining_semihard, which says so. */
 typedef struct duet_graph duet_graph;
 DUET_API duet_status duet_graph_begin(duet_context* context);
 DUET_API duet_status duet_graph_end(duet_context* context, duet_graph** graph);

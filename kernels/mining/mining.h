@@ -93,7 +93,7 @@ DUET_API duet_status duet_mining_semihard_count(duet_context* context, const due
                                                 const duet_mining_semihard_count_outputs* outputs,
                                                 duet_workspace workspace);
 /* The list's length is checked against the labels, for which a CUDA context waits for its stream: the one call here
-   that does, and that cannot be captured. */
+   that does. DUET_STATUS_UNSUPPORTED where its stream is captured. */
 DUET_API duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs,
                                           const duet_mining_semihard_outputs* outputs, duet_workspace workspace);
 /* x and y hold unit rows; metric is not read. */

@@ -187,6 +187,9 @@ void mining_semihard_count(const duet_context& context, const MiningInputs& inpu
 
 int64_t mining_semihard_length(const duet_context& context, const MiningInputs& inputs,
                                const duet_workspace& workspace) {
+  if (capturing(context.stream))
+    throw Error(DUET_STATUS_UNSUPPORTED,
+                "outputs.triplets: its length is counted first, and a stream that is captured is not waited for");
   Workspace pieces(workspace);
   Scratch scratch(pieces, context, inputs, inputs.metric);
   count_pairs(context, inputs, scratch.offsets, scratch.count);

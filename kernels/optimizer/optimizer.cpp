@@ -86,6 +86,13 @@ void check_numbers(const OptimizerSlots& slots) {
   }
 }
 
+// An array of slot k, of so many elements. Its name is put together only where it is refused.
+void check_array(const duet_const_vector& given, int64_t k, const char* field, int64_t size, Look look) {
+  if (enum_value(given.dtype) != DUET_DTYPE_F32 || given.size != size || size < 0 || size > kMostElements ||
+      (given.data == nullptr && size > 0 && look == Look::data) || given.reserved != 0)
+    vector<const float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size, Need::required, look);
+}
+
 duet_optimizer_slots load_slots(const duet_optimizer_slots* given) {
   const auto all = load(given, "slots");
   require(all.slot_count >= 0, "slots.slot_count: expected 0 or more, got ", all.slot_count);
@@ -103,10 +110,7 @@ OptimizerSlots check_slots(const duet_optimizer_slots* given_slots, SecondMoment
   for (int64_t k = 0; k < count; ++k) {
     const int64_t size = slots[k].parameter.size;
     for_each_field(slots[k], second_moment, [&](const duet_const_vector& given, const char* field, bool) {
-      // The name is put together only for an array that is refused.
-      if (enum_value(given.dtype) != DUET_DTYPE_F32 || given.size != size || size < 0 || size > kMostElements ||
-          (given.data == nullptr && size > 0) || given.reserved != 0)
-        vector<const float>(given, text("slots[", k, "].", field).c_str(), size < 0 ? kAny : size);
+      check_array(given, k, field, size, Look::data);
     });
   }
   const auto apply = arguments.vector<const int32_t>(inputs.apply, "inputs.apply", 1, Need::optional);
@@ -121,7 +125,7 @@ OptimizerSlots check_slots(const duet_optimizer_slots* given_slots, SecondMoment
 OptimizerSlots check_gradients(const duet_optimizer_slots* given_slots, Look look) {
   const duet_optimizer_slots all = load_slots(given_slots);
   for (int64_t k = 0; k < all.slot_count; ++k)
-    vector<const float>(all.slots[k].gradient, text("slots[", k, "].gradient").c_str(), kAny, Need::required, look);
+    check_array(all.slots[k].gradient, k, "gradient", all.slots[k].gradient.size, look);
   return {all.slots, all.slot_count, {}, {}, nullptr, nullptr, nullptr};
 }
 

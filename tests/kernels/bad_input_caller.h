@@ -43,6 +43,9 @@ struct Call {
   // it takes none).
   std::function<void(duet_const_matrix& first_input, void* output, void* workspace)> spoil = [](duet_const_matrix&,
                                                                                                 void*, void*) {};
+  void* stream = nullptr;  // of the context; null: the default one
+  // Makes a call; null: it is just made.
+  std::function<duet_status(duet_context*, const std::function<duet_status()>& call)> make;
   // What is done with each call after all have succeeded: makes it once more.
   std::function<void(const std::function<duet_status()>& call)> again;
 };
@@ -54,7 +57,7 @@ struct Outcome {
 // What the families' calls have in common.
 class Caller {
  public:
-  explicit Caller(const Call& call) : context(call.threads), call_(call) {}
+  explicit Caller(const Call& call) : context(call.threads, DUET_PRECISION_TF32X3, call.stream), call_(call) {}
 
   Given given(const Floats& values) const { return {values, call_.misaligned}; }
   Given output(int64_t rows, int64_t columns) const { return given(Floats(rows, columns)); }
@@ -72,7 +75,8 @@ class Caller {
   Outcome finish(std::initializer_list<std::function<duet_status()>> calls,
                  const std::function<std::vector<Doubles>()>& results) const {
     for (const auto& call : calls)
-      if (const duet_status status = call(); status != DUET_STATUS_OK) return {status, {}};
+      if (const duet_status status = call_.make ? call_.make(context, call) : call(); status != DUET_STATUS_OK)
+        return {status, {}};
     for (const auto& call : calls)
       if (call_.again) call_.again(call);
     device.synchronize();

@@ -133,10 +133,10 @@ class Scratch {
   std::vector<Line, DeviceAllocator<Line>> data_;
 };
 
-// On the device under test.
+// On the device under test; stream null: on its default stream.
 class Context {
  public:
-  explicit Context(int threads = 2, duet_precision precision = DUET_PRECISION_TF32X3);
+  explicit Context(int threads = 2, duet_precision precision = DUET_PRECISION_TF32X3, void* stream = nullptr);
   ~Context();
   Context(const Context&) = delete;
   operator duet_context*() const { return context_; }
