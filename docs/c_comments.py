@@ -3,8 +3,8 @@
 usage: c_comments.py HEADER
 
 The headers hold plain comments. What this makes of them:
-- The first comment of a file is of the file, and so is one that no declaration follows. A line that had room for the next
-  line's first word ends a paragraph.
+- The first comment of a file is of the file (of duet.h: the first page), and so is one that no declaration follows. A
+  line that had room for the next line's first word ends a paragraph.
 - A comment behind a declaration is of it, one above a declaration likewise.
 - "name: text" at the start of a line above a call says what an argument is.
 - duet.h states what inputs, outputs, gradients, forward and backward are in every operation. That is said of those that
@@ -51,26 +51,28 @@ def of_call(text, result, arguments, known):
     """The comment of a call: its text, its arguments, of which some are known by their names, what it returns."""
     types = dict(re.fullmatch(r"(?:const )?(.*?) ?(\w+)", each.strip()).group(2, 1)
                  for each in arguments.split(",") if each.strip() != "void")
-    said = set()
-
-    def argument(match):
-        said.add(match[2])
-        return f"{match[1]}\\param {match[2]} "
-
-    text = re.sub(r"(^|\n\s*)(\w+): ", lambda match: argument(match) if match[2] in types else match[0], paragraphs(text))
+    names = "|".join(types) or "(?!)"
+    about, *described = re.split(rf"(?:^|\n\s*)({names}): ", paragraphs(text))
+    said = dict(zip(described[::2], described[1::2]))
+    lines = text.count("\n")
+    text = about.removesuffix("<p>")
     for name, kind in types.items():
         if name in said:
-            continue
-        if name in known:
-            text += f"{NEW_LINE}\\param {name} {known[name]}"
+            what = said[name].removesuffix("<p>").replace("\n", " ")
+        elif kind.startswith("duet_") and kind.endswith("**"):
+            what = "where the new one goes"
+        elif name in known:
+            what = known[name]
         elif kind.startswith("duet_"):
-            article = "where the new one goes, a" if kind.endswith("**") else "a"
-            text += f"{NEW_LINE}\\param {name} {article} {kind.rstrip('* ')}"
+            what = "a " + kind.rstrip("* ")
+        else:
+            continue
+        text += f"{NEW_LINE}\\param {name} {what}"
     if result == "duet_status":
         text += f"{NEW_LINE}\\return {STATUS}"
     elif result not in ("", "void"):
         text += f"{NEW_LINE}\\return a {result}"
-    return text
+    return text + "\n" * (lines - text.count("\n"))
 
 
 def convention(name):
@@ -126,7 +128,8 @@ def documented(source):
         if line.strip():
             edits.append((start, stop, f"/**< {escaped(text)} */"))
         elif start == 0 or source.startswith(("\n\n", "\n#if"), stop):
-            edits.append((start, stop, f"/** \\file{NEW_LINE}{paragraphs(text)} */"))
+            command = "\\mainpage" if source.startswith("#ifndef DUET_DUET_H", stop + 1) else "\\file"
+            edits.append((start, stop, f"/** {command}{NEW_LINE}{paragraphs(text)} */"))
         else:
             edits.append((start, stop, f"/** {paragraphs(text)} */"))
     for start, stop, text in sorted(edits):

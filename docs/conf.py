@@ -15,22 +15,24 @@ project = "duet"
 release = re.search(r"project\(duet VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text())[1]
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "python/README.md", "kernels/README.md", "kernels/*/*.md", "bench/results/*.md",
-                    "data/samples/README.md"]
+include_patterns = ["*.md", "docs/*.md", "python/README.md", "kernels/README.md", "kernels/*/*.md",
+                    "bench/results/*.md", "data/samples/README.md"]
 exclude_patterns = ["build", ".*"]
 myst_heading_anchors = 4
 highlight_language = "none"
 smartquotes = False  # A' is a formula
 
 html_theme = "alabaster"
-html_theme_options = {"page_width": "1240px", "body_max_width": "none", "fixed_sidebar": True}
-html_sidebars = {"**": ["about.html", "navigation.html", "searchbox.html"]}
+html_theme_options = {"page_width": "96%", "body_max_width": "none", "font_size": "15px"}
+html_sidebars = {"**": ["about.html", "searchbox.html", "navigation.html"]}
 html_show_sourcelink = html_show_copyright = False
 
 autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]
 autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
 # Types of other packages, of which nothing is here, and the package's own that a caller does not name.
-nitpick_ignore_regex = [("py:.*", r"(numpy|torch|collections|os)\..*|Result|Tensor|(duet\..*|)_\w+(\..*)?|Borrowed")]
+nitpick_ignore_regex = [("py:.*", r"(numpy|torch|collections|os)\..*|Result|Tensor"),
+                        ("py:.*", r"(duet(\.\w+)*\.)?(_\w+(\.\w+)*|Borrowed)")]
 
 
 def links_to_folders(app, page, source):
@@ -66,7 +68,8 @@ def signature(app, what, name, thing, options, arguments, result):
     """A class is shown with the arguments of its constructor, also where what it is derived from is not here; what only
     the package itself makes, without."""
     if what == "class" and getattr(thing.__init__, "__module__", "").startswith("duet"):
-        arguments = stringify_signature(inspect.signature(thing.__init__, bound_method=True), show_return_annotation=False)
+        arguments = stringify_signature(inspect.signature(thing.__init__, bound_method=True),
+                                        show_return_annotation=False, unqualified_typehints=True)
     if what == "class" and arguments and re.search(r"\b_[A-Z]|Borrowed", arguments):
         arguments = ""
     return arguments, None if what == "class" else result

@@ -120,7 +120,7 @@ static inline duet_const_vector duet_vector_as_const(duet_vector written) {
   return view;
 }
 
-/* Contiguous views of plain arrays: rows x columns, or size elements, at data. */
+/* Contiguous views of plain arrays: rows x columns at data. */
 static inline duet_matrix duet_f32_matrix(float* data, int64_t rows, int64_t columns) {
   const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_F32, 0};
   return view;
@@ -138,6 +138,7 @@ static inline duet_const_matrix duet_bf16_const_matrix(const uint16_t* data, int
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_BF16, 0};
   return view;
 }
+/* Contiguous views of integers: rows x columns at data. */
 static inline duet_matrix duet_i32_matrix(int32_t* data, int64_t rows, int64_t columns) {
   const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_I32, 0};
   return view;
@@ -154,6 +155,7 @@ static inline duet_const_matrix duet_i64_const_matrix(const int64_t* data, int64
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_I64, 0};
   return view;
 }
+/* Contiguous views of plain arrays: size elements at data. */
 static inline duet_vector duet_f32_vector(float* data, int64_t size) {
   const duet_vector view = {data, size, DUET_DTYPE_F32, 0};
   return view;
