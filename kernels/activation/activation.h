@@ -16,10 +16,11 @@
 extern "C" {
 #endif
 
+/* An activation. */
 typedef enum duet_activation_kind {
-  DUET_ACTIVATION_KIND_RELU = 0,
-  DUET_ACTIVATION_KIND_TANH = 1,
-  DUET_ACTIVATION_KIND_GELU = 2
+  DUET_ACTIVATION_KIND_RELU = 0, /* max(x, 0) */
+  DUET_ACTIVATION_KIND_TANH = 1, /* tanh x */
+  DUET_ACTIVATION_KIND_GELU = 2  /* x Phi(x) */
 } duet_activation_kind;
 
 typedef struct duet_activation_inputs {

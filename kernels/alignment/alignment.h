@@ -70,6 +70,7 @@ DUET_API duet_status duet_alignment_forward(duet_context* context, const duet_al
                                             const duet_alignment_outputs* outputs, duet_workspace workspace);
 DUET_API duet_status duet_alignment_backward(duet_context* context, const duet_alignment_inputs* inputs,
                                              const duet_alignment_gradients* gradients, duet_workspace workspace);
+/* Stores P, from the lse_row of the forward pass. */
 DUET_API duet_status duet_alignment_probabilities(duet_context* context, const duet_alignment_inputs* inputs,
                                                   const duet_alignment_probabilities_outputs* outputs,
                                                   duet_workspace workspace);

@@ -39,13 +39,14 @@
 extern "C" {
 #endif
 
+/* Which loss. */
 typedef enum duet_contrastive_kind {
-  DUET_CONTRASTIVE_KIND_INFONCE = 0,
-  DUET_CONTRASTIVE_KIND_MULTI_POSITIVE = 1,
-  DUET_CONTRASTIVE_KIND_SIGMOID = 2,
-  DUET_CONTRASTIVE_KIND_DECOUPLED = 3,
-  DUET_CONTRASTIVE_KIND_CIRCLE = 4,
-  DUET_CONTRASTIVE_KIND_NTXENT = 5
+  DUET_CONTRASTIVE_KIND_INFONCE = 0,        /* cross-entropy against the own pair */
+  DUET_CONTRASTIVE_KIND_MULTI_POSITIVE = 1, /* cross-entropy against the agreement of classes or labels */
+  DUET_CONTRASTIVE_KIND_SIGMOID = 2,        /* a sigmoid a pair, with a bias */
+  DUET_CONTRASTIVE_KIND_DECOUPLED = 3,      /* METHOD.md 5.6 */
+  DUET_CONTRASTIVE_KIND_CIRCLE = 4,         /* METHOD.md 5.7 */
+  DUET_CONTRASTIVE_KIND_NTXENT = 5          /* METHOD.md 5.8 */
 } duet_contrastive_kind;
 
 enum { DUET_CONTRASTIVE_STATISTICS = 3 }; /* of a row or a column */

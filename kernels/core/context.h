@@ -13,16 +13,20 @@
 extern "C" {
 #endif
 
-typedef enum duet_device { DUET_DEVICE_CPU = 0, DUET_DEVICE_CUDA = 1 } duet_device;
+/* A kind of device. */
+typedef enum duet_device {
+  DUET_DEVICE_CPU = 0, /* the processors of the host */
+  DUET_DEVICE_CUDA = 1 /* a GPU, or the emulator in its place */
+} duet_device;
 
 /* How a CUDA device computes tile products: three TF32 products that together are as accurate as fp32 (the default),
    plain fp32, one TF32 product, one BF16 product. Three TF32 products make NaN of an infinite element, because it
    leaves no finite rest. The CPU computes in fp32 whatever is asked. */
 typedef enum duet_precision {
-  DUET_PRECISION_TF32X3 = 0,
-  DUET_PRECISION_FP32 = 1,
-  DUET_PRECISION_TF32 = 2,
-  DUET_PRECISION_BF16 = 3
+  DUET_PRECISION_TF32X3 = 0, /* three TF32 products */
+  DUET_PRECISION_FP32 = 1,   /* plain fp32 */
+  DUET_PRECISION_TF32 = 2,   /* one TF32 product */
+  DUET_PRECISION_BF16 = 3    /* one BF16 product */
 } duet_precision;
 
 /* Any number of contexts may exist; each is used by one thread at a time, not always the same. A CPU context of more
@@ -42,6 +46,7 @@ typedef struct duet_fault {
   double high;          /* the largest */
 } duet_fault;
 
+/* How a context is made. */
 typedef struct duet_context_options {
   size_t struct_size;       /* set by DUET_CONTEXT_OPTIONS_INIT */
   duet_device device;       /* where calls run and their memory lies */
@@ -61,15 +66,19 @@ typedef struct duet_context_options {
 
 #define DUET_CONTEXT_OPTIONS_INIT DUET_INIT(duet_context_options, )
 
-/* options may be null: CPU, all allowed threads. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_UNSUPPORTED (no such
-   backend in this build, no device, a GPU for which this build holds no code or that gives a block less than 99 KiB of
-   shared memory: the text names the GPU and the reason). */
+/* Makes a context. Errors: DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_UNSUPPORTED (no such backend in this build, no
+   device, a GPU for which this build holds no code or that gives a block less than 99 KiB of shared memory: the text
+   names the GPU and the reason).
+   options: may be null: CPU, all allowed threads. */
 DUET_API duet_status duet_context_create(const duet_context_options* options, duet_context** context);
+/* Joins its threads and gives back its memory.
+   context: may be null. */
 DUET_API void duet_context_destroy(duet_context* context);
+/* The CPU threads that a call on it may use. */
 DUET_API int32_t duet_context_threads(const duet_context* context);
 
-/* fault: a copy on the host of what options.faults names. DUET_STATUS_INVALID_ARGUMENT, with the text of a call that
-   had looked, where there is one. */
+/* DUET_STATUS_INVALID_ARGUMENT, with the text of a call that had looked, where there is a fault.
+   fault: a copy on the host of what options.faults names. */
 DUET_API duet_status duet_fault_check(const duet_fault* fault);
 
 /* The SIMD target that this processor runs: "AVX3", "AVX2", "SSE4"; "none" without the CPU backend. */

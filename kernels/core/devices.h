@@ -13,8 +13,9 @@
 extern "C" {
 #endif
 
+/* What is known of a device. */
 typedef struct duet_device_facts {
-  size_t struct_size;
+  size_t struct_size;            /* set by DUET_DEVICE_FACTS_INIT */
   char name[120];                /* "NVIDIA H200", ends in a zero */
   int32_t capability;            /* CUDA: 90 for 9.0 */
   int32_t multiprocessors;       /* CUDA */
@@ -26,11 +27,13 @@ typedef struct duet_device_facts {
 } duet_device_facts;
 #define DUET_DEVICE_FACTS_INIT DUET_INIT(duet_device_facts, )
 
-/* count: of the CPU 1. Errors: DUET_STATUS_INVALID_ARGUMENT; DUET_STATUS_UNSUPPORTED where this build lacks the
-   backend; DUET_STATUS_CUDA_ERROR where the machine has no device that CUDA can use: the text says why. */
+/* How many devices there are. Errors: DUET_STATUS_INVALID_ARGUMENT; DUET_STATUS_UNSUPPORTED where this build lacks the
+   backend; DUET_STATUS_CUDA_ERROR where the machine has no device that CUDA can use: the text says why.
+   count: of the CPU 1. */
 DUET_API duet_status duet_device_count(duet_device device, int32_t* count);
-/* Errors: as duet_device_count(), and DUET_STATUS_INVALID_ARGUMENT where index is not below the count. What is said of
-   a device does not say that this build holds code for it: duet_context_create() tells. */
+/* Fills facts in. Errors: as duet_device_count(), and DUET_STATUS_INVALID_ARGUMENT where index is not below the count.
+   What is said of a device does not say that this build holds code for it: duet_context_create() tells.
+   index: from 0 on. */
 DUET_API duet_status duet_device_describe(duet_device device, int32_t index, duet_device_facts* facts);
 
 #ifdef __cplusplus

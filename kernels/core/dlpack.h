@@ -19,14 +19,15 @@ extern "C" {
 struct DLManagedTensor;
 struct DLManagedTensorVersioned;
 
-/* One of both is set. */
+/* An array of another library: one of both is set. */
 typedef struct duet_dlpack_tensor {
-  size_t struct_size; /* set by DUET_DLPACK_TENSOR_INIT */
-  const struct DLManagedTensor* unversioned;
-  const struct DLManagedTensorVersioned* versioned;
+  size_t struct_size;                               /* set by DUET_DLPACK_TENSOR_INIT */
+  const struct DLManagedTensor* unversioned;        /* the form before version 1 */
+  const struct DLManagedTensorVersioned* versioned; /* the form of version 1 */
 } duet_dlpack_tensor;
 #define DUET_DLPACK_TENSOR_INIT DUET_INIT(duet_dlpack_tensor, )
 
+/* What is known of such an array. */
 typedef struct duet_dlpack_facts {
   size_t struct_size;   /* set by DUET_DLPACK_FACTS_INIT */
   void* data;           /* of the first element; null of an empty array */
@@ -46,16 +47,19 @@ typedef struct duet_dlpack_facts {
    beyond 1, a negative size); DUET_STATUS_UNSUPPORTED where it lies on a device that is neither a CPU's nor CUDA's. */
 DUET_API duet_status duet_dlpack_describe(const duet_dlpack_tensor* tensor, duet_dlpack_facts* facts);
 
-/* A view of it for calls on this context. Errors: as duet_dlpack_describe(), and DUET_STATUS_INVALID_ARGUMENT where it
-   lies on another device than the context's, is of another number of dimensions or of a type that is none of
-   duet_dtype's, where the elements of a row are not neighbours or the rows overlap, and, but for the const views, where
-   it must not be written. */
+/* A matrix of it to read, for calls on this context. Errors: as duet_dlpack_describe(), and
+   DUET_STATUS_INVALID_ARGUMENT where it lies on another device than the context's, is of another number of dimensions
+   or of a type that is none of duet_dtype's, where the elements of a row are not neighbours or the rows overlap, and,
+   but for the const views, where it must not be written. */
 DUET_API duet_status duet_dlpack_const_matrix(const duet_context* context, const duet_dlpack_tensor* tensor,
                                               duet_const_matrix* view);
+/* A matrix of it to write. */
 DUET_API duet_status duet_dlpack_matrix(const duet_context* context, const duet_dlpack_tensor* tensor,
                                         duet_matrix* view);
+/* A vector of it to read. */
 DUET_API duet_status duet_dlpack_const_vector(const duet_context* context, const duet_dlpack_tensor* tensor,
                                               duet_const_vector* view);
+/* A vector of it to write. */
 DUET_API duet_status duet_dlpack_vector(const duet_context* context, const duet_dlpack_tensor* tensor,
                                         duet_vector* view);
 

@@ -12,16 +12,17 @@
 extern "C" {
 #endif
 
+/* What became of a call. */
 typedef enum duet_status {
-  DUET_STATUS_OK = 0,
+  DUET_STATUS_OK = 0, /* done */
   DUET_STATUS_INVALID_ARGUMENT =
       1, /* a shape, a null, a dtype, a value out of range: the text names argument, expected and actual */
   DUET_STATUS_WORKSPACE_TOO_SMALL = 2, /* the text names the bytes needed and the bytes given */
   DUET_STATUS_UNSUPPORTED = 3,         /* valid, but not on this device or in this build */
-  DUET_STATUS_CUDA_ERROR = 4,
-  DUET_STATUS_OUT_OF_MEMORY = 5,
-  DUET_STATUS_IO_ERROR = 6,
-  DUET_STATUS_INTERNAL_ERROR = 7
+  DUET_STATUS_CUDA_ERROR = 4,          /* a call of CUDA's has failed: the text has its reason */
+  DUET_STATUS_OUT_OF_MEMORY = 5,       /* the text names the bytes asked for */
+  DUET_STATUS_IO_ERROR = 6,            /* a file */
+  DUET_STATUS_INTERNAL_ERROR = 7       /* an error of the library */
 } duet_status;
 
 /* "DUET_STATUS_INVALID_ARGUMENT" for DUET_STATUS_INVALID_ARGUMENT, and so on; "unknown status" for a number that is

@@ -16,21 +16,29 @@
 extern "C" {
 #endif
 
-/* A stream for duet_context_options; it does not wait for the default stream. */
+/* A stream for duet_context_options; it does not wait for the default stream.
+   device_index: below duet_device_count().
+   stream: where the new one goes. */
 DUET_API duet_status duet_stream_create(duet_device device, int32_t device_index, void** stream);
-DUET_API void duet_stream_destroy(duet_device device, void* stream); /* stream may be null */
+/* Ends a stream.
+   stream: may be null. */
+DUET_API void duet_stream_destroy(duet_device device, void* stream);
 
 /* A point in a stream: what was put on it before. */
 typedef struct duet_event duet_event;
+/* Makes an event of the context's device. */
 DUET_API duet_status duet_event_create(duet_context* context, duet_event** event);
-DUET_API void duet_event_destroy(duet_event* event); /* event may be null */
+/* Ends an event.
+   event: may be null. */
+DUET_API void duet_event_destroy(duet_event* event);
+/* The event stands for what is on the context's stream now. */
 DUET_API duet_status duet_event_record(duet_context* context, duet_event* event);
 /* What is put on the context's stream from now on waits for the event as it was last recorded. */
 DUET_API duet_status duet_event_await(duet_context* context, duet_event* event);
-/* done: 1 where what was recorded is done, 0 where it is not; asks without waiting. An event that was never recorded is
-   done. */
+/* Asks without waiting. An event that was never recorded is done.
+   done: 1 where what was recorded is done, 0 where it is not. */
 DUET_API duet_status duet_event_done(duet_event* event, int32_t* done);
-/* The caller waits until it is. */
+/* The caller waits until what was recorded is done. */
 DUET_API duet_status duet_event_wait(duet_event* event);
 
 /* Calls that were recorded instead of done. Between begin and end every call of this context, and of contexts whose
@@ -38,21 +46,29 @@ DUET_API duet_status duet_event_wait(duet_event* event);
    this one before the end. What such calls read and write lies in the same places in every replay. The context's stream
    must not be the default one. Every operation can be a part but duet_mining_semihard, which says so. */
 typedef struct duet_graph duet_graph;
+/* Begins to record. */
 DUET_API duet_status duet_graph_begin(duet_context* context);
+/* Ends it, and makes the graph of what was recorded. */
 DUET_API duet_status duet_graph_end(duet_context* context, duet_graph** graph);
 /* Gives up what was begun, where a call failed in between. */
 DUET_API void duet_graph_abandon(duet_context* context);
 /* The nodes of a graph, as CUDA counts them: kernels, copies and fills; and how many of them the longest chain has in
-   which each depends on the one before. Either may be null. */
+   which each depends on the one before.
+   nodes: how many; may be null.
+   longest_path: of how many nodes; may be null. */
 DUET_API duet_status duet_graph_shape(const duet_graph* graph, int64_t* nodes, int64_t* longest_path);
+/* Puts a replay of the graph on the context's stream. */
 DUET_API duet_status duet_graph_launch(duet_context* context, const duet_graph* graph);
-DUET_API void duet_graph_destroy(duet_graph* graph); /* graph may be null */
+/* Ends a graph.
+   graph: may be null. */
+DUET_API void duet_graph_destroy(duet_graph* graph);
 
+enum { DUET_MOST_RANGES = 16 }; /* so deep ranges may lie one in another; deeper ones are left out */
 /* Names what the calling thread does from here on in a profiler's time line (NVTX, where the build has the CUDA
-   backend), until the matching end; ranges lie one in another, at most DUET_MOST_RANGES deep, and deeper ones are left
-   out. name must live until then. */
-enum { DUET_MOST_RANGES = 16 };
+   backend), until the matching end.
+   name: must live until then. */
 DUET_API void duet_range_begin(const char* name);
+/* Ends the range that was the last to begin on this thread. */
 DUET_API void duet_range_end(void);
 
 #ifdef __cplusplus

@@ -11,19 +11,20 @@
 extern "C" {
 #endif
 
+/* The type of an element. */
 typedef enum duet_dtype {
-  DUET_DTYPE_F32 = 0,
+  DUET_DTYPE_F32 = 0,  /* float32 */
   DUET_DTYPE_F16 = 1,  /* IEEE 754 binary16: of features alone, below */
   DUET_DTYPE_BF16 = 2, /* bfloat16, the upper half of a float32: of features alone */
-  DUET_DTYPE_I32 = 3,
-  DUET_DTYPE_I64 = 4,
-  DUET_DTYPE_U32 = 5,
-  DUET_DTYPE_F64 = 6 /* of tensors in model files: every operation refuses it */
+  DUET_DTYPE_I32 = 3,  /* int32 */
+  DUET_DTYPE_I64 = 4,  /* int64 */
+  DUET_DTYPE_U32 = 5,  /* uint32 */
+  DUET_DTYPE_F64 = 6   /* of tensors in model files: every operation refuses it */
 } duet_dtype;
 
-/* Row-major; element (i, j) is data[i * row_stride + j]. What a call writes (outputs, gradients, the workspace) shares
-   no memory with any other of its arguments: such a call is refused, but where an operation says that it works in
-   place. Inputs may share memory, and the columns of one buffer may be arguments of their own. */
+/* A matrix that is read, row-major; element (i, j) is data[i * row_stride + j]. What a call writes (outputs, gradients,
+   the workspace) shares no memory with any other of its arguments: such a call is refused, but where an operation says
+   that it works in place. Inputs may share memory, and the columns of one buffer may be arguments of their own. */
 typedef struct duet_const_matrix {
   const void* data;   /* null where rows or columns is 0, where an operation says that an argument is optional, and in
                          every call that asks for a workspace's size */
@@ -39,7 +40,8 @@ typedef struct duet_const_matrix {
    Outputs and gradients stay float32: d loss / d the value that the half holds. Every other argument is refused as a
    half. */
 
-/* The same, contiguous. A scalar that may change from step to step is a vector of size 1 in the context's memory. */
+/* A vector that is read, contiguous. A scalar that may change from step to step is a vector of size 1 in the context's
+ * memory. */
 typedef struct duet_const_vector {
   const void* data; /* as of a matrix */
   int64_t size;     /* elements, 0 or more */
@@ -47,12 +49,14 @@ typedef struct duet_const_vector {
   int32_t reserved; /* 0 */
 } duet_const_vector;
 
-/* Fields as of duet_const_matrix. In C++ it converts to one by itself, in C by duet_matrix_as_const(). */
+/* A matrix that is written. In C++ it converts to a duet_const_matrix by itself, in C by duet_matrix_as_const(). */
 typedef struct duet_matrix {
-  void* data;
-  int64_t rows, columns, row_stride;
-  duet_dtype dtype;
-  int32_t reserved;
+  void* data;         /* fields as of duet_const_matrix */
+  int64_t rows;       /* likewise */
+  int64_t columns;    /* likewise */
+  int64_t row_stride; /* likewise */
+  duet_dtype dtype;   /* likewise */
+  int32_t reserved;   /* 0 */
 #ifdef __cplusplus
   operator duet_const_matrix() const {
     const duet_const_matrix view = {data, rows, columns, row_stride, dtype, reserved};
@@ -61,12 +65,12 @@ typedef struct duet_matrix {
 #endif
 } duet_matrix;
 
-/* Fields as of duet_const_vector. In C++ it converts to one by itself, in C by duet_vector_as_const(). */
+/* A vector that is written. In C++ it converts to a duet_const_vector by itself, in C by duet_vector_as_const(). */
 typedef struct duet_vector {
-  void* data;
-  int64_t size;
-  duet_dtype dtype;
-  int32_t reserved;
+  void* data;       /* fields as of duet_const_vector */
+  int64_t size;     /* likewise */
+  duet_dtype dtype; /* likewise */
+  int32_t reserved; /* 0 */
 #ifdef __cplusplus
   operator duet_const_vector() const {
     const duet_const_vector view = {data, size, dtype, reserved};
@@ -93,12 +97,19 @@ typedef struct duet_workspace {
     sets return initial;                  \
   }())
 #else
+/* What a DUET_INIT() sets.
+   field: of the struct.
+   value: of the field. */
 #define DUET_SET(field, value) , .field = value
+/* Begins a struct.
+   type: of the struct.
+   sets: a DUET_SET() a field, or nothing. */
 #define DUET_INIT(type, sets) \
   { .struct_size = sizeof(type) sets }
 #endif
 
-/* The same memory, to be read alone. */
+/* The same memory, to be read alone.
+   written: a view. */
 static inline duet_const_matrix duet_matrix_as_const(duet_matrix written) {
   const duet_const_matrix view = {written.data,       written.rows,  written.columns,
                                   written.row_stride, written.dtype, written.reserved};
@@ -109,7 +120,7 @@ static inline duet_const_vector duet_vector_as_const(duet_vector written) {
   return view;
 }
 
-/* Contiguous views of plain arrays: rows x columns, or size elements, at data. */
+/* Contiguous views of plain arrays: rows x columns at data. */
 static inline duet_matrix duet_f32_matrix(float* data, int64_t rows, int64_t columns) {
   const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_F32, 0};
   return view;
@@ -127,6 +138,7 @@ static inline duet_const_matrix duet_bf16_const_matrix(const uint16_t* data, int
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_BF16, 0};
   return view;
 }
+/* Contiguous views of integers: rows x columns at data. */
 static inline duet_matrix duet_i32_matrix(int32_t* data, int64_t rows, int64_t columns) {
   const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_I32, 0};
   return view;
@@ -143,6 +155,7 @@ static inline duet_const_matrix duet_i64_const_matrix(const int64_t* data, int64
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_I64, 0};
   return view;
 }
+/* Contiguous views of plain arrays: size elements at data. */
 static inline duet_vector duet_f32_vector(float* data, int64_t size) {
   const duet_vector view = {data, size, DUET_DTYPE_F32, 0};
   return view;

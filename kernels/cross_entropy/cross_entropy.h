@@ -58,8 +58,10 @@ DUET_API duet_status duet_cross_entropy_forward(duet_context* context, const due
                                                 const duet_cross_entropy_outputs* outputs);
 DUET_API duet_status duet_cross_entropy_backward(duet_context* context, const duet_cross_entropy_inputs* inputs,
                                                  const duet_cross_entropy_gradients* gradients);
+/* The forward pass of several logits. */
 DUET_API duet_status duet_cross_entropy_forward_all(duet_context* context, const duet_cross_entropy_all_inputs* inputs,
                                                     const duet_cross_entropy_all_outputs* outputs);
+/* The backward pass of several logits. */
 DUET_API duet_status duet_cross_entropy_backward_all(duet_context* context, const duet_cross_entropy_all_inputs* inputs,
                                                      const duet_cross_entropy_all_gradients* gradients);
 

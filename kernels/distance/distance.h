@@ -13,11 +13,12 @@
 extern "C" {
 #endif
 
+/* A distance or a similarity (METHOD.md 1). */
 typedef enum duet_metric {
-  DUET_METRIC_INNER = 0, /* a similarity */
-  DUET_METRIC_SQEUCLIDEAN = 1,
-  DUET_METRIC_EUCLIDEAN = 2,
-  DUET_METRIC_COSINE = 3
+  DUET_METRIC_INNER = 0,       /* x_i.y_j, a similarity */
+  DUET_METRIC_SQEUCLIDEAN = 1, /* sum_k (x_ik - y_jk)^2 */
+  DUET_METRIC_EUCLIDEAN = 2,   /* its root */
+  DUET_METRIC_COSINE = 3       /* 1 - the cosine of the rows' angle */
 } duet_metric;
 
 typedef struct duet_distance_inputs {

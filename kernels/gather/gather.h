@@ -45,6 +45,7 @@ typedef struct duet_gather_labels_outputs {
 #define DUET_GATHER_LABELS_OUTPUTS_INIT DUET_INIT(duet_gather_labels_outputs, )
 
 #define DUET_GATHER_SOURCES 4 /* the most of a batch */
+/* What is read. */
 typedef struct duet_gather_batch_inputs {
   size_t struct_size;               /* set by DUET_GATHER_BATCH_INPUTS_INIT */
   const duet_const_matrix* sources; /* an array of source_count, N x any each, float32 */
@@ -64,8 +65,10 @@ DUET_API duet_status duet_gather_forward(duet_context* context, const duet_gathe
                                          const duet_gather_outputs* outputs);
 DUET_API duet_status duet_gather_backward(duet_context* context, const duet_gather_inputs* inputs,
                                           const duet_gather_gradients* gradients);
+/* labels[i] = source[indices[i]]. */
 DUET_API duet_status duet_gather_labels(duet_context* context, const duet_gather_labels_inputs* inputs,
                                         const duet_gather_labels_outputs* outputs);
+/* Several sources and the labels by the same indices. */
 DUET_API duet_status duet_gather_batch(duet_context* context, const duet_gather_batch_inputs* inputs,
                                        const duet_gather_batch_outputs* outputs);
 

@@ -87,16 +87,19 @@ typedef struct duet_mining_distance_weighted_outputs {
 /* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_mining_workspace(const duet_context* context, const duet_mining_inputs* inputs,
                                            size_t* bytes);
+/* Of each anchor the farthest positive and the nearest negative. */
 DUET_API duet_status duet_mining_hard(duet_context* context, const duet_mining_inputs* inputs,
                                       const duet_mining_hard_outputs* outputs, duet_workspace workspace);
+/* How many rows duet_mining_semihard() writes. */
 DUET_API duet_status duet_mining_semihard_count(duet_context* context, const duet_mining_inputs* inputs,
                                                 const duet_mining_semihard_count_outputs* outputs,
                                                 duet_workspace workspace);
-/* The list's length is checked against the labels, for which a CUDA context waits for its stream: the one call here
-   that does. DUET_STATUS_UNSUPPORTED where its stream is captured. */
+/* Of each positive pair the nearest negative beyond it, within the margin. The list's length is checked against the
+   labels, for which a CUDA context waits for its stream: the one call here that does. DUET_STATUS_UNSUPPORTED where its
+   stream is captured. */
 DUET_API duet_status duet_mining_semihard(duet_context* context, const duet_mining_inputs* inputs,
                                           const duet_mining_semihard_outputs* outputs, duet_workspace workspace);
-/* x and y hold unit rows; metric is not read. */
+/* Draws negatives. x and y hold unit rows; metric is not read. */
 DUET_API duet_status duet_mining_distance_weighted(duet_context* context, const duet_mining_inputs* inputs,
                                                    const duet_mining_distance_weighted_outputs* outputs,
                                                    duet_workspace workspace);

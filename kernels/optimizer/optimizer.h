@@ -30,6 +30,7 @@ typedef struct duet_optimizer_slot {
   duet_vector second_moment;  /* v of adamw: moved; 0 at first */
   duet_vector teacher;        /* moved; may be null */
 } duet_optimizer_slot;
+/* The arrays of all parameter tensors. */
 typedef struct duet_optimizer_slots {
   size_t struct_size;               /* set by DUET_OPTIMIZER_SLOTS_INIT */
   const duet_optimizer_slot* slots; /* an array of slot_count */
@@ -58,17 +59,17 @@ typedef struct duet_adamw_inputs {
   DUET_INIT(duet_adamw_inputs, DUET_SET(beta1, 0.9f) DUET_SET(beta2, 0.999f) DUET_SET(eps, 1e-8f) \
                                    DUET_SET(decay, 1e-3f) DUET_SET(teacher_momentum, 0.95f))
 typedef struct duet_sgd_inputs {
-  size_t struct_size;              /* set by DUET_SGD_INPUTS_INIT */
-  duet_const_vector learning_rate; /* 1, float32: rate */
-  duet_const_vector apply;         /* as of adamw, and so the following four */
-  duet_const_vector gradient_scale;
-  const float* slot_decay;
-  const float* slot_low;
-  const float* slot_high;
-  float momentum;         /* 0 to below 1 */
-  float decay;            /* 0 or more */
-  float teacher_momentum; /* 0 to 1 */
-  int32_t reserved;       /* 0 */
+  size_t struct_size;               /* set by DUET_SGD_INPUTS_INIT */
+  duet_const_vector learning_rate;  /* 1, float32: rate */
+  duet_const_vector apply;          /* as of adamw, and so the following four */
+  duet_const_vector gradient_scale; /* likewise */
+  const float* slot_decay;          /* likewise */
+  const float* slot_low;            /* likewise */
+  const float* slot_high;           /* likewise */
+  float momentum;                   /* 0 to below 1 */
+  float decay;                      /* 0 or more */
+  float teacher_momentum;           /* 0 to 1 */
+  int32_t reserved;                 /* 0 */
 } duet_sgd_inputs;
 #define DUET_SGD_INPUTS_INIT \
   DUET_INIT(duet_sgd_inputs, DUET_SET(momentum, 0.9f) DUET_SET(decay, 1e-3f) DUET_SET(teacher_momentum, 0.95f))
@@ -86,14 +87,18 @@ typedef struct duet_gradient_clip_outputs {
 } duet_gradient_clip_outputs;
 #define DUET_GRADIENT_CLIP_OUTPUTS_INIT DUET_INIT(duet_gradient_clip_outputs, )
 
-/* Of the slots their gradients alone are read; the other arrays may be null. */
+/* Of the slots their gradients alone are read; the other arrays may be null.
+   bytes: what the workspace must hold. */
 DUET_API duet_status duet_gradient_clip_workspace(const duet_context* context, const duet_optimizer_slots* slots,
                                                   size_t* bytes);
+/* The norm of all gradients together, and the factor that brings it down to the limit. */
 DUET_API duet_status duet_gradient_clip(duet_context* context, const duet_gradient_clip_inputs* inputs,
                                         const duet_optimizer_slots* slots, const duet_gradient_clip_outputs* outputs,
                                         duet_workspace workspace);
+/* A step of AdamW. */
 DUET_API duet_status duet_adamw_step(duet_context* context, const duet_adamw_inputs* inputs,
                                      const duet_optimizer_slots* slots);
+/* A step of SGD with momentum. */
 DUET_API duet_status duet_sgd_step(duet_context* context, const duet_sgd_inputs* inputs,
                                    const duet_optimizer_slots* slots);
 

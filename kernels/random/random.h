@@ -33,8 +33,10 @@ typedef struct duet_random_uniform_outputs {
 } duet_random_uniform_outputs;
 #define DUET_RANDOM_UNIFORM_OUTPUTS_INIT DUET_INIT(duet_random_uniform_outputs, )
 
+/* The words of a draw. */
 DUET_API duet_status duet_random_words(duet_context* context, const duet_random_inputs* inputs,
                                        const duet_random_words_outputs* outputs);
+/* Uniform numbers of low to high. */
 DUET_API duet_status duet_random_uniform(duet_context* context, const duet_random_inputs* inputs,
                                          const duet_random_uniform_outputs* outputs);
 

@@ -64,6 +64,7 @@ typedef struct duet_mean {
   duet_const_vector weights; /* n, float32; null: 1 */
   duet_const_vector divisor; /* 1, float32; null: n */
 } duet_mean;
+/* One of the terms. */
 typedef struct duet_term {
   duet_const_vector weight; /* 1, float32: of the term in the total */
   int64_t means;            /* 1: the term is a mean; 2: half the sum of two */

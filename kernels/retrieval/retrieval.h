@@ -76,6 +76,7 @@ DUET_API duet_status duet_retrieval_workspace(const duet_context* context, const
                                               size_t* bytes);
 DUET_API duet_status duet_retrieval_forward(duet_context* context, const duet_retrieval_inputs* inputs,
                                             const duet_retrieval_outputs* outputs, duet_workspace workspace);
+/* The k gallery rows of the largest scores, the largest first. */
 DUET_API duet_status duet_retrieval_top_k(duet_context* context, const duet_retrieval_inputs* inputs,
                                           const duet_retrieval_top_k_outputs* outputs, duet_workspace workspace);
 

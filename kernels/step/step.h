@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/* What the host hands to a step: a row a slot. */
 typedef struct duet_step_mail {
   size_t struct_size;         /* set by DUET_STEP_MAIL_INIT */
   duet_const_matrix values;   /* slots x v, float32 */
@@ -46,6 +47,7 @@ typedef struct duet_step_move {
   duet_const_vector from; /* of the same size, float32 */
 } duet_step_move;
 
+/* What a step does. */
 typedef enum duet_step_verdict {
   DUET_STEP_VERDICT_CHANGES = 0,    /* total is finite, and there is a reason */
   DUET_STEP_VERDICT_IDLE = 1,       /* there is no reason */
@@ -56,6 +58,7 @@ typedef enum duet_step_verdict {
 
 enum { DUET_STEP_MOST_REASONS = 8, DUET_STEP_MOST_MOVES = 4, DUET_STEP_MOST_REPORTED = 24 };
 
+/* By what is decided. */
 typedef struct duet_step_decision {
   size_t struct_size;                /* set by DUET_STEP_DECISION_INIT */
   duet_const_vector total;           /* 1, float32: the step's loss */
@@ -110,6 +113,7 @@ typedef struct duet_step_scale_gradients {
 } duet_step_scale_gradients;
 #define DUET_STEP_SCALE_GRADIENTS_INIT DUET_INIT(duet_step_scale_gradients, )
 
+/* Takes the next slot of the mail. */
 DUET_API duet_status duet_step_begin(duet_context* context, const duet_step_mail* mail,
                                      const duet_step_begin_outputs* outputs);
 /* Of the step that was the last to begin; before any has, it answers in slot 0. */

@@ -29,11 +29,12 @@
 extern "C" {
 #endif
 
+/* Which triplets (METHOD.md 3). */
 typedef enum duet_triplet_mining {
-  DUET_TRIPLET_MINING_ALL = 0,
-  DUET_TRIPLET_MINING_HARD = 1,
-  DUET_TRIPLET_MINING_SEMIHARD = 2,
-  DUET_TRIPLET_MINING_DISTANCE_WEIGHTED = 3
+  DUET_TRIPLET_MINING_ALL = 0,              /* every one */
+  DUET_TRIPLET_MINING_HARD = 1,             /* the farthest positive with the nearest negative */
+  DUET_TRIPLET_MINING_SEMIHARD = 2,         /* every positive with the nearest negative beyond it */
+  DUET_TRIPLET_MINING_DISTANCE_WEIGHTED = 3 /* every positive with each drawn negative */
 } duet_triplet_mining;
 
 typedef struct duet_triplet_inputs {
@@ -92,6 +93,7 @@ typedef struct duet_triplet_loss_outputs {
 } duet_triplet_loss_outputs;
 #define DUET_TRIPLET_LOSS_OUTPUTS_INIT DUET_INIT(duet_triplet_loss_outputs, )
 
+/* What forward left for duet_triplet_add_gradient(). */
 typedef struct duet_triplet_sums {
   size_t struct_size;      /* set by DUET_TRIPLET_SUMS_INIT */
   duet_const_matrix sum_x; /* n x d, float32, as forward wrote it; not read without grad_x */
@@ -104,6 +106,7 @@ DUET_API duet_status duet_triplet_workspace(const duet_context* context, const d
                                             size_t* bytes);
 DUET_API duet_status duet_triplet_forward(duet_context* context, const duet_triplet_inputs* inputs,
                                           const duet_triplet_outputs* outputs, duet_workspace workspace);
+/* The batch's loss, from the terms of its rows. */
 DUET_API duet_status duet_triplet_loss(duet_context* context, const duet_triplet_loss_inputs* inputs,
                                        const duet_triplet_loss_outputs* outputs);
 /* grad_x += grad_loss / active sum_x, grad_y likewise; nothing where active is 0. */

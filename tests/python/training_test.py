@@ -83,12 +83,12 @@ def test_refused(trained, call, error, text):
     assert [each.name for each in sorted(trained[0].path.parent.iterdir())] == ["run", "run.data"]
 
 
-@pytest.mark.parametrize("page", ["README.md", "python/README.md"])
-def test_code_of_a_page(page, capsys):
-    """As it stands; what needs PyTorch is in tests/torch."""
-    blocks = re.findall(r"```python\n(.*?)```", (PROJECT / page).read_text(), flags=re.DOTALL)
-    run = [block for block in blocks if "torch" not in block]
-    assert run
-    for block in run:
-        exec(block, {})
-        assert capsys.readouterr().out.strip()
+def test_code_of_the_pages(capsys):
+    """As it stands; what needs PyTorch is in tests/torch, other languages in tests/trainer/pages_test.cpp."""
+    pages = [*PROJECT.glob("*.md"), *PROJECT.glob("*/README.md"), *PROJECT.glob("docs/*.md")]
+    blocks = [(page, block) for page in pages
+              for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL) if "torch" not in block]
+    assert len(blocks) >= 2
+    for page, block in blocks:
+        exec(compile(block, str(page), "exec"), {})
+        assert capsys.readouterr().out.strip(), page

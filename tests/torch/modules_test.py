@@ -208,16 +208,18 @@ def test_psd_loss_is_its_parts():
     assert abs(loss.item() - (of_labels + cross + 0.25 * (kl + of_teacher)).item()) <= 1e-5
 
 
-def test_code_of_the_readme(capsys):
+def test_code_of_the_pages(capsys):
     import re
     from pathlib import Path
 
-    page = (Path(__file__).resolve().parents[2] / "python" / "README.md").read_text()
-    blocks = [each for each in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "torch" in each]
+    project = Path(__file__).resolve().parents[2]
+    pages = [*project.glob("*.md"), *project.glob("*/README.md"), *project.glob("docs/*.md")]
+    blocks = [(page, block) for page in pages
+              for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL) if "torch" in block]
     assert blocks
-    for block in blocks:
-        exec(block, {})
-        assert capsys.readouterr().out.strip()
+    for page, block in blocks:
+        exec(compile(block, str(page), "exec"), {})
+        assert capsys.readouterr().out.strip(), page
 
 
 def test_supcon_without_negatives_is_the_loss_over_the_positives():
