@@ -121,6 +121,25 @@ def test_distance_weighted_miner():
         assert (torch.cdist(u, w)[a, n] < 1.4 + 1e-5).all()
 
 
+@pytest.mark.parametrize("cutoff, far", [(0.5, 1.4), (0.2, 1.9), (0, 1.2), (1.0, 1.4), (0.5, 0.3), (0.1, -0.01)])
+def test_distance_weighted_draws(cutoff, far):
+    """200 equal anchors, other classes' rows in three directions: how often each is drawn."""
+    angles = torch.deg2rad(torch.tensor([0.0] * 200 + [20, 60, 100]))
+    x = torch.stack([angles.cos(), angles.sin(), *[torch.zeros_like(angles)] * 3], dim=1)
+    labels = torch.tensor([0] * 200 + [1, 2, 3])
+    torch.manual_seed(0)
+    a, _, n = D.DistanceWeightedMiner(cutoff, far)(x, labels)
+    distance = (2 * torch.sin(angles[200:].double() / 2)).clamp(min=cutoff)
+    weight = distance**-3 / (1 - distance**2 / 4) * (distance < far)  # 1/q, d = 5
+    if weight.sum() == 0:
+        assert len(a) == 0
+        return
+    assert len(a) == 200 * 199 and (a < 200).all()
+    expected = weight / weight.sum()
+    seen = torch.bincount(n - 200, minlength=3) / len(n)
+    assert (seen - expected).abs().max() <= 5 * 0.5 / len(n) ** 0.5  # five deviations of a share of 1/2
+
+
 @pytest.mark.parametrize("name", ["LpDistance", "CosineSimilarity"])
 @pytest.mark.parametrize("power", [1, 2, 3])
 def test_distances(name, power):
@@ -140,7 +159,6 @@ def test_distances(name, power):
     (lambda x: D.CosineSimilarity(normalize_embeddings=False), "^normalize_embeddings: expected True"),
     (lambda x: D.TripletMarginLoss(triplets_per_anchor=3), "^triplets_per_anchor: expected 'all'"),
     (lambda x: D.TripletMarginMiner(type_of_triplets="soft"), "^type_of_triplets: expected all, hard"),
-    (lambda x: D.DistanceWeightedMiner(cutoff=0.3), "^cutoff, nonzero_loss_cutoff: expected 0.5 and 1.4"),
     (lambda x: D.CircleLoss(distance=D.LpDistance()), "^distance: expected CosineSimilarity"),
     (lambda x: D.SupConLoss()(x), "^labels or indices_tuple: expected one of them"),
     (lambda x: D.SupConLoss()(x, torch.zeros(3, dtype=torch.int64)), "^labels: expected a label a row"),
