@@ -55,18 +55,6 @@ def test_loss_against_a_second_set(name, arguments, distance):
     agree(*both(name, arguments, distance, x, labels, ref_emb=ref, ref_labels=ref_labels))
 
 
-def test_swap_measures_within_the_second_set():
-    """d(p, n), both of ref_emb; pytorch-metric-learning reads the first set's row of the positive's number."""
-    x, labels, ref, ref_labels = data(3)
-    loss = D.TripletMarginLoss(margin=0.3, swap=True)(x, labels, ref_emb=ref, ref_labels=ref_labels)
-    u, w = (torch.nn.functional.normalize(each.double()) for each in (x, ref))
-    same = labels[:, None] == ref_labels[None]
-    a, p, n = torch.where(same[:, :, None] & ~same[:, None, :])
-    far = torch.minimum((u[a] - w[n]).norm(dim=1), (w[p] - w[n]).norm(dim=1))
-    gap = torch.relu((u[a] - w[p]).norm(dim=1) - far + 0.3)
-    assert abs(loss.item() - gap[gap > 0].mean().item()) <= 1e-5
-
-
 @pytest.mark.parametrize("name, arguments, distance", CASES)
 @pytest.mark.parametrize("miner", ["BatchHardMiner", "TripletMarginMiner"])
 def test_loss_of_mined(name, arguments, distance, miner):
@@ -224,24 +212,3 @@ def test_psd_loss_is_its_parts():
     kl = D.DistillationLoss()(a, v, ta, tv, trust, trust, class_a=q, class_v=q, kappa_a=kappa, kappa_v=kappa)
     cross = D.SoftTripletLoss()(a, v, q, trust_a=trust)
     assert abs(loss.item() - (of_labels + cross + 0.25 * (kl + of_teacher)).item()) <= 1e-5
-
-
-def test_code_of_the_readme(capsys):
-    import re
-    from pathlib import Path
-
-    page = (Path(__file__).resolve().parents[2] / "python" / "README.md").read_text()
-    blocks = [each for each in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL) if "torch" in each]
-    assert blocks
-    for block in blocks:
-        exec(block, {})
-        assert capsys.readouterr().out.strip()
-
-
-def test_supcon_without_negatives_is_the_loss_over_the_positives():
-    x = torch.nn.functional.normalize(torch.randn(5, 4))
-    labels = torch.zeros(5, dtype=torch.int64)
-    scores = (x @ x.T / 0.1).fill_diagonal_(-torch.inf)
-    rows = scores.logsumexp(1) - scores.masked_fill(torch.eye(5, dtype=torch.bool), 0).sum(1) / 4
-    assert abs(D.SupConLoss()(x, labels).item() - rows.mean().item()) <= 1e-4
-    assert PL.SupConLoss()(x, labels) == 0
