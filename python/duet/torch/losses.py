@@ -1,5 +1,5 @@
 """Losses of embeddings with labels as modules, with pytorch-metric-learning's names and arguments, and its numbers
-where its definition is ours; python/README.md says where they are not.
+where its definition is ours; docs/PEERS.md says where they are not.
 
 By labels nothing of n x m is stored. By indices_tuple, what a miner returned, memory is that of its pairs or triplets.
 """

@@ -103,32 +103,22 @@ class TripletMarginMiner(_Miner):
 
 class DistanceWeightedMiner(_Miner):
     """With each positive of an anchor a negative, drawn by its distance on the unit sphere; distances are raised to
-    0.5, and from 1.4 on no negative is drawn. Draws come from PyTorch's generator (torch.manual_seed)."""
+    cutoff, and from nonzero_loss_cutoff on no negative is drawn. Draws come from PyTorch's generator
+    (torch.manual_seed). The kernel's constants are 0.5 and 1.4; of others distances are held for some anchors at a
+    time."""
 
     def __init__(self, cutoff: float = 0.5, nonzero_loss_cutoff: float = 1.4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if (cutoff, nonzero_loss_cutoff) != (0.5, 1.4):
-            raise ValueError("cutoff, nonzero_loss_cutoff: expected 0.5 and 1.4, which the kernel holds")
         if (not isinstance(self.distance, LpDistance) or not self.distance.normalize_embeddings
                 or self.distance.power != 1):
             raise ValueError("distance: expected LpDistance(normalize_embeddings=True, p=2, power=1)")
         self.cutoff, self.nonzero_loss_cutoff = cutoff, nonzero_loss_cutoff
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
-        counts = torch.bincount(labels_y, minlength=1)
-        slots = int(counts.max())
-        drawn = torch.empty((x.shape[0], slots), dtype=torch.int32, device=x.device)
-        if x.shape[0] and slots:
-            seed = int(torch.randint(2**62, (1,)))
-            step = torch.zeros(1, dtype=torch.int64, device=x.device)
-            of_step = numbers(torch.zeros(1, dtype=torch.int32, device=x.device), "step")._replace(
-                address=step.data_ptr(), layout=(1, 0, 0, c.DUET_DTYPE_I64), owner=step)
-            to = matrix(drawn.view(torch.float32), "drawn")
-            to = to._replace(layout=(*to.layout[:3], c.DUET_DTYPE_I32))
-            _DISTANCE_WEIGHTED(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
-                                               numbers(labels_y, "ref_labels"), None, None, of_step, to, None),
-                               (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
-                                ("exclude_own", int(alone))))
+        slots = int(torch.bincount(labels_y, minlength=1).max())
+        by_kernel = (self.cutoff, self.nonzero_loss_cutoff) == (0.5, 1.4)
+        draw = self._drawn_by_kernel if by_kernel else self._drawn
+        drawn = draw(x, y, labels_x, labels_y, slots, alone) if x.shape[0] and slots else labels_x.new_empty((0, slots))
         positive = labels_x[:, None] == labels_y[None]
         if alone:
             positive.fill_diagonal_(False)
@@ -138,3 +128,36 @@ class DistanceWeightedMiner(_Miner):
         negatives = drawn[anchors, place].long()
         kept = negatives >= 0
         return anchors[kept], positives[kept], negatives[kept]
+
+    def _drawn_by_kernel(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, slots: int,
+                         alone: bool) -> Tensor:
+        """Negatives of each anchor (n x slots, int32), -1 for none."""
+        drawn = torch.empty((x.shape[0], slots), dtype=torch.int32, device=x.device)
+        seed = int(torch.randint(2**62, (1,)))
+        step = torch.zeros(1, dtype=torch.int64, device=x.device)
+        of_step = numbers(torch.zeros(1, dtype=torch.int32, device=x.device), "step")._replace(
+            address=step.data_ptr(), layout=(1, 0, 0, c.DUET_DTYPE_I64), owner=step)
+        to = matrix(drawn.view(torch.float32), "drawn")
+        to = to._replace(layout=(*to.layout[:3], c.DUET_DTYPE_I32))
+        _DISTANCE_WEIGHTED(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
+                                           numbers(labels_y, "ref_labels"), None, None, of_step, to, None),
+                           (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
+                            ("exclude_own", int(alone))))
+        return drawn
+
+    def _drawn(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, slots: int, alone: bool) -> Tensor:
+        """The same of any cutoffs, by the density of docs/METHOD.md, section 3."""
+        drawn = torch.full((x.shape[0], slots), -1, dtype=torch.int64, device=x.device)
+        d = x.shape[1]
+        # Equal rows of different classes have the distance 0; 1e-30 keeps its logarithm finite.
+        least = max(self.cutoff, 1e-30)
+        for first in range(0, x.shape[0], _ANCHORS_OF_BLOCK):
+            rows = slice(first, first + _ANCHORS_OF_BLOCK)
+            distances = self.distance.compute_mat(x[rows], y).clamp(min=least)
+            outside = (labels_x[rows, None] == labels_y[None]) | ~(distances < self.nonzero_loss_cutoff)
+            log_p = (2 - d) * distances.log() - (d - 3) / 2 * (1 - distances**2 / 4).clamp(min=1e-8).log()
+            log_p = log_p.masked_fill(outside, -torch.inf)
+            (some,) = torch.where(~outside.all(dim=1))
+            if some.numel():
+                drawn[first + some] = torch.multinomial(log_p[some].softmax(dim=1), slots, replacement=True)
+        return drawn
