@@ -5,7 +5,8 @@
 set -euo pipefail
 build=$1
 here=$(cd "$(dirname "$0")" && pwd)
-of_torch=$("$("$here/../torch/packages.sh" "$build")/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+environment=$("$here/../torch/packages.sh" "$build")
+of_torch=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 . "$here/../virtual_environment.sh"
 export PYTHONPATH=$of_torch  # pip sees PyTorch there, and does not install it again
 virtual_environment peers "$here/requirements.txt" "$build"
