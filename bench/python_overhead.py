@@ -147,7 +147,8 @@ def main():
         beyond, within = clock.overhead(call, arguments.calls)
         print(f"| {name} | {beyond:.1f} | {within:.1f} |")
     if torch_calls:
-        print("\n| PyTorch, beyond C [us] | no gradient | forward | forward and backward |\n| --- | ---: | ---: | ---: |")
+        print("\n| PyTorch, beyond C [us] | no gradient | forward | forward and backward |")
+        print("| --- | ---: | ---: | ---: |")
     for name, calls in torch_calls.items():
         print(f"| {name} | " + " | ".join(f"{clock.overhead(each, arguments.calls)[0]:.1f}" for each in calls) + " |")
 

@@ -10,6 +10,7 @@ What is taken: NumPy arrays; what speaks DLPack (`__dlpack__`: PyTorch, JAX, CuP
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ import numpy as np
 from . import _interface as c
 from ._library import check, library, make
 
-__all__ = ["Borrowed", "HOST", "address_of", "borrow_matrix", "borrow_numbers", "borrow_vector"]
+__all__ = ["Borrowed", "DATA_OFFSET", "HOST", "address_of", "borrow_matrix", "borrow_numbers", "borrow_vector",
+           "narrowed", "view_of"]
 
 HOST = -1  # the device of memory that the CPU reaches; of CUDA the index of the device
 
@@ -61,6 +63,33 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
 _BYTE = ctypes.c_char
 
 
+def _data_offset() -> int:
+    """Where an array object holds the address of its elements: behind the object's head, as NumPy's C interface lays
+    down. 0 where that does not hold; calls then ask every array for its address, which is slower."""
+    if sys.implementation.name != "cpython":
+        return 0
+    for probe in (np.zeros(3), np.zeros((4, 5), np.int32)[2:, 3:], np.zeros(0, np.float32)):
+        held = ctypes.c_size_t.from_address(id(probe) + object.__basicsize__).value
+        if held != probe.__array_interface__["data"][0]:
+            return 0
+    return object.__basicsize__
+
+
+DATA_OFFSET = _data_offset()
+_CODES = {"float32": c.DUET_DTYPE_F32, "float16": c.DUET_DTYPE_F16, "bfloat16": c.DUET_DTYPE_BF16,
+          "int32": c.DUET_DTYPE_I32, "int64": c.DUET_DTYPE_I64}
+
+
+def view_of(array: np.ndarray[Any, Any]) -> Borrowed:
+    """An array of one or two dimensions that a call can take as it is."""
+    code = _CODES[array.dtype.name]
+    if array.ndim == 1:
+        return Borrowed(address_of(array), (array.shape[0], 0, 0, code), HOST, 0, array)
+    rows, columns = array.shape
+    stride = array.strides[0] // array.itemsize if rows > 1 else columns
+    return Borrowed(address_of(array), (rows, columns, stride, code), HOST, 0, array)
+
+
 def borrow_matrix(value: Any, name: str) -> Borrowed:
     """Features (n x d). Raises TypeError or ValueError, naming the argument."""
     if type(value) is np.ndarray:
@@ -94,12 +123,24 @@ def borrow_numbers(value: Any, name: str) -> Borrowed:
     if isinstance(value, Borrowed):
         return value
     if value.dtype.num != _I32 or not value.dtype.isnative or not value.flags.c_contiguous:
-        if value.dtype.kind not in "iub":
-            raise TypeError(f"{name}: expected whole numbers, got {value.dtype}")
-        if value.size and not (-(2**31) <= int(value.min()) and int(value.max()) < 2**31):
-            raise ValueError(f"{name}: expected numbers of 32 bits")
-        value = np.ascontiguousarray(value, dtype=np.int32)
+        value = narrowed(value, name)
     return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_I32), HOST, 0, value)
+
+
+def narrowed(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """Whole numbers as int32, in C order."""
+    if value.dtype.kind not in "iub":
+        raise TypeError(f"{name}: expected whole numbers, got {value.dtype}")
+    if value.dtype.kind == "i" and value.size <= _FEW:  # there and back, which is faster than two reductions
+        narrow = value.astype(np.int32, order="C")
+        if narrow.astype(value.dtype).tobytes() == value.tobytes():
+            return narrow
+    elif not value.size or (-(2**31) <= int(value.min()) and int(value.max()) < 2**31):
+        return np.ascontiguousarray(value, dtype=np.int32)
+    raise ValueError(f"{name}: expected numbers of 32 bits")
+
+
+_FEW = 4096  # elements whose copies stay in the cache
 
 
 def _one_dimension(value: Any, name: str, code: int, type_name: str) -> Borrowed | np.ndarray[Any, Any]:
