@@ -14,7 +14,7 @@ from ._context import Context, host_context
 from ._library import check, library, make
 from ._results import new
 
-__all__ = ["Operation", "Output", "as_read"]
+__all__ = ["Operation", "Output", "as_read", "keep"]
 
 _MOST_PLANS = 512  # of a context; then they are made anew
 _ndarray, _word = np.ndarray, ctypes.c_size_t.from_address
@@ -95,7 +95,7 @@ class Operation:
                 return None
         key = tuple(facts)
         if plan is not None:
-            _keep(context, key, plan)
+            keep(context, key, plan)
         else:
             try:
                 plan = context.plans.get(key)
@@ -138,7 +138,7 @@ class Operation:
         given = as_read(inputs)
         if context.device_index == HOST and DATA_OFFSET and not any(type(each) is Borrowed for each in given):
             with context.lock:
-                plan = self._host_plan(context._alive(), inputs, fields, outputs)
+                plan = self.host_plan(context._alive(), inputs, fields, outputs)
             made = self.again(context, given, options, plan)
             assert made is not None
             return made
@@ -161,7 +161,7 @@ class Operation:
             plan = context.plans.get(key)
             if plan is None:
                 plan = self._plan(handle, arrays, options)
-                _keep(context, key, plan)
+                keep(context, key, plan)
             for cell, array in zip(plan.cells, arrays):
                 if array is not None:
                     cell.value = array[0]
@@ -173,7 +173,7 @@ class Operation:
             if status:
                 check(status)
 
-    def _host_plan(self, handle: int, inputs: Sequence[Input], fields: tuple[tuple[str, Any], ...],
+    def host_plan(self, handle: int, inputs: Sequence[Input], fields: tuple[tuple[str, Any], ...],
                    outputs: Sequence[Output | None]) -> _Plan:
         arrays: list[Borrowed | None] = []
         numbers: list[tuple[int, Any]] = []
@@ -231,7 +231,7 @@ def _layout(output: Output) -> tuple[int, int, int, int]:
     return (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
 
 
-def _keep(context: Context, key: tuple[Any, ...], plan: _Plan) -> None:
+def keep(context: Context, key: tuple[Any, ...], plan: _Plan) -> None:
     if len(context.plans) >= _MOST_PLANS:
         context.plans.clear()
     context.plans[key] = plan

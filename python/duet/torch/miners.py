@@ -12,12 +12,18 @@ from torch import Tensor
 from .. import _interface as c
 from ..distances import METRICS
 from ..triplets import _DISTANCE_WEIGHTED, _HARD
-from ._tensors import context_of, matrix, numbers
+from ._labels import label_sides
+from ._tensors import TensorCall, matrix, numbers, step_number, words
 from .distances import LpDistance, _Distance
 
 __all__ = ["BatchHardMiner", "DistanceWeightedMiner", "TripletMarginMiner"]
 
 Triplets = tuple[Tensor, Tensor, Tensor]
+_READS = ((matrix, "embeddings"), (matrix, "ref_emb"), (numbers, "labels"), (numbers, "ref_labels"), (numbers, "group"),
+          (numbers, "group"), (words, "label_sets"))
+_hard_call = TensorCall(_HARD, _READS, ("metric", "exclude_own"))
+_drawn_call = TensorCall(_DISTANCE_WEIGHTED, (*_READS, (step_number, "step")),
+                         ("draw.seed", "draw.slots", "metric", "exclude_own"))
 _ANCHORS_OF_BLOCK = 256  # whose distances to all rows are held at a time
 
 
@@ -57,10 +63,8 @@ class BatchHardMiner(_Miner):
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
         found = torch.empty((2, x.shape[0]), dtype=torch.int32, device=x.device)
-        views = [numbers(each, "index") for each in found]
-        _HARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
-                              numbers(labels_y, "ref_labels"), None, None, *views, None, None),
-              (("metric", METRICS[self.distance.metric]), ("exclude_own", int(alone))))
+        _hard_call((x, y, labels_x, labels_y, None, None, None), (METRICS[self.distance.metric], alone),
+                   (*found, None, None))
         (anchors,) = torch.where((found >= 0).all(dim=0))
         return anchors, found[0, anchors].long(), found[1, anchors].long()
 
@@ -121,14 +125,8 @@ class DistanceWeightedMiner(_Miner):
         if x.shape[0] and slots:
             seed = int(torch.randint(2**62, (1,)))
             step = torch.zeros(1, dtype=torch.int64, device=x.device)
-            of_step = numbers(torch.zeros(1, dtype=torch.int32, device=x.device), "step")._replace(
-                address=step.data_ptr(), layout=(1, 0, 0, c.DUET_DTYPE_I64), owner=step)
-            to = matrix(drawn.view(torch.float32), "drawn")
-            to = to._replace(layout=(*to.layout[:3], c.DUET_DTYPE_I32))
-            _DISTANCE_WEIGHTED(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
-                                               numbers(labels_y, "ref_labels"), None, None, of_step, to, None),
-                               (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
-                                ("exclude_own", int(alone))))
+            _drawn_call((x, y, labels_x, labels_y, None, None, None, step), (seed, slots, METRICS["euclidean"], alone),
+                        (drawn, None))
         positive = labels_x[:, None] == labels_y[None]
         if alone:
             positive.fill_diagonal_(False)

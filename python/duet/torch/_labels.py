@@ -1,0 +1,42 @@
+"""Labels of two sides: a number a row; or rows of 0 and 1, where a row may have several classes (docs/METHOD.md 2 and
+6.12)."""
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+__all__ = ["label_sides"]
+
+_BITS = 32  # classes of a word
+
+
+def label_sides(x: Optional[Tensor], y: Optional[Tensor], name_x: str,
+                name_y: str) -> tuple[Optional[Tensor], Optional[Tensor], Optional[Tensor]]:
+    """Labels as they came, without sets; or, where x is n x C and y m x C, of 0 and 1, for each row the number of its
+    set, -1 without a class, and the sets as words of bits ((n + m) x C / 32, int32): every row has a set of its own.
+
+    On a CPU other values than 0 and 1 are refused; on a device, where nothing waits for them, they count as 1.
+    """
+    if x is None or y is None or (x.dim() != 2 and y.dim() != 2):
+        return x, y, None
+    if x.dim() != y.dim():
+        raise ValueError(f"{name_y}: expected rows of several labels on both sides, or on neither")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"{name_y}: expected rows of {x.shape[1]} classes, as in {name_x}, got {y.shape[1]}")
+    if x.shape[1] == 1:
+        return x[:, 0], y[:, 0], None
+    if not torch.compiler.is_compiling():
+        for each, name in ((x, name_x), (y, name_y)):
+            if each.is_cpu and not bool(((each == 0) | (each == 1)).all()):
+                raise ValueError(f"{name}: expected 0 and 1 in rows of several labels")
+    both = torch.cat([x != 0, y.to(x.device) != 0])
+    count, classes = both.shape
+    padded = torch.nn.functional.pad(both, (0, -classes % _BITS)).view(count, -1, _BITS)
+    places = torch.arange(_BITS, dtype=torch.int64, device=x.device)
+    words = (padded.to(torch.int64) << places).sum(dim=2)
+    words = torch.where(words >= 2**31, words - 2**32, words).to(torch.int32)
+    own = torch.arange(count, dtype=torch.int32, device=x.device)
+    rows = torch.where(both.any(dim=1), own, torch.full_like(own, -1))
+    return rows[: x.shape[0]], rows[x.shape[0]:], words
