@@ -1,5 +1,6 @@
-"""How an operation becomes a PyTorch operator: `torch.ops.duet.NAME` for all that traces, compiles, transforms or casts,
-and beside it a short way for plain tensors, which PyTorch's dispatcher would cost more time than a small call takes."""
+"""How an operation becomes a PyTorch operator: `torch.ops.duet.NAME` for all that traces, compiles, transforms or
+casts; beside it a short way for plain tensors, which PyTorch's dispatcher would cost more time than a small call
+takes."""
 from __future__ import annotations
 
 from typing import Any, Callable, Optional
@@ -7,7 +8,7 @@ from typing import Any, Callable, Optional
 import torch
 from torch import Tensor
 
-__all__ = ["operator", "plain"]
+__all__ = ["operator", "watched"]
 
 _BOTH = ("cpu", "cuda")
 _strided, _Parameter = torch.strided, torch.nn.Parameter
@@ -16,27 +17,39 @@ _transforms, _casts = torch._C._functorch.peek_interpreter_stack, torch._C._is_a
 _traces = torch._C._get_tracing_state
 
 
-def plain(arguments: tuple[Any, ...]) -> bool:
-    """Whether the tensors among arguments are memory and nothing else, and nobody watches or changes operators."""
-    if torch.compiler.is_compiling():
-        return False
+_NUMBERS = frozenset((type(None), bool, int, float))
+
+
+def watched() -> bool:
+    """Whether somebody compiles, traces, casts, transforms or counts operators."""
+    return bool(torch.compiler.is_compiling() or _modes() or _functions() or _casts() or _transforms() is not None
+                or _traces() is not None)
+
+
+def tracked(arguments: tuple[Any, ...]) -> Optional[bool]:
+    """Whether one of the tensors among arguments has a gradient to come; None where one of them is more than memory:
+    of a subclass, sparse, negated, of another device than a CPU or a CUDA device."""
+    out = False
     for each in arguments:
         kind = type(each)
-        if kind is Tensor or kind is _Parameter:
-            if each.layout is not _strided or each.is_neg() or not (each.is_cpu or each.is_cuda):
-                return False
-        elif isinstance(each, Tensor):
-            return False
-    return not (_modes() or _functions() or _casts() or _transforms() is not None or _traces() is not None)
+        if kind in _NUMBERS:
+            continue
+        if (kind is not Tensor and kind is not _Parameter) or each.layout is not _strided or each.is_neg() or not (
+                each.is_cpu or each.is_cuda):
+            return None
+        out = out or each.requires_grad
+    return out
 
 
 def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[..., Any],
              setup: Optional[Callable[..., None]] = None,
-             backward: Optional[Callable[..., Any]] = None) -> Callable[..., Any]:
+             backward: Optional[Callable[..., Any]] = None,
+             value: Optional[Callable[..., Any]] = None) -> Callable[..., Any]:
     """Registers `duet::NAME` and returns what calls it.
 
     kernel: computes; fake: makes what it returns, without values. setup and backward: as of register_autograd(), where
-    it is differentiable; then autocast makes its inputs float32.
+    it is differentiable; then autocast makes its inputs float32. value: kernel where no gradient is to come, None for
+    what a gradient alone would read.
     """
     registered: Any = torch.library.custom_op("duet::" + name, kernel, mutates_args=(), device_types=_BOTH,
                                               schema=schema)
@@ -44,24 +57,24 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     if setup is None or backward is None:
         def gradient(*arguments: Any) -> Any:
             # A gradient has none of its own: where one is asked for, the operator says so.
-            if not torch.is_grad_enabled() and plain(arguments):
-                return kernel(*arguments)
-            return registered(*arguments)
+            if torch.is_grad_enabled() or watched() or tracked(arguments) is None:
+                return registered(*arguments)
+            return kernel(*arguments)
 
         return gradient
     registered.register_autograd(backward, setup_context=setup)
     for device in _BOTH:
         torch.library.register_autocast("duet::" + name, device, torch.float32)
     apply: Callable[..., Any] = _function(kernel, setup, backward).apply
+    without = value or kernel
 
     def call(*arguments: Any) -> Any:
-        if not plain(arguments):
+        if watched():
             return registered(*arguments)
-        if torch.is_grad_enabled():
-            for each in arguments:
-                if isinstance(each, Tensor) and each.requires_grad:
-                    return apply(*arguments)
-        return kernel(*arguments)
+        of_gradient = tracked(arguments)
+        if of_gradient is None:
+            return registered(*arguments)
+        return apply(*arguments) if of_gradient and torch.is_grad_enabled() else without(*arguments)
 
     return call
 

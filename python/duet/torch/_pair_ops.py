@@ -57,6 +57,7 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
     the loss has column terms.
     """
     count, statistics = len(reads), loss.statistics
+    scalar_gradients = 2 if loss.has_bias else 1  # of scale, of bias
     forward, backward = TensorCall(loss.forward, reads, loss.scalars), TensorCall(loss.backward, reads + _OF_BACKWARD,
                                                                                  loss.scalars)
     arguments = f"{_tensors(reads, needed)}, {options}"
@@ -77,21 +78,21 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
     def backward_kernel(*arguments: Any) -> tuple[Tensor, ...]:
         scalars, (row_statistics, column_statistics, row_weight, column_weight) = arguments[count:-4], arguments[-4:]
         a, v, columns = arguments[0], arguments[1], has_columns(scalars)
-        of_scalars = new(a, 1, zero=True), new(a, 1, zero=True)
-        out = zeros_like(a), zeros_like(v), *of_scalars
-        written: list[Optional[Tensor]] = list(out[:3])
+        of_scalars = new(a, scalar_gradients, zero=True)
+        written: list[Optional[Tensor]] = [zeros_like(a), zeros_like(v),
+                                           of_scalars[:1] if loss.has_bias else of_scalars]
         if loss.has_bias:
-            written.append(None if columns else out[3])
+            written.append(None if columns else of_scalars[1:])
         of_columns = (row_statistics, column_statistics, row_weight, column_weight)
         backward((*_narrowed(arguments[:count], wholes, reads),
                   *(of_columns if columns else (None, None, row_weight, None))), scalars, written)
-        return out
+        return written[0], written[1], of_scalars  # type: ignore[return-value]
 
     gradient = operator(
         name + "_backward", f"({arguments}, Tensor row_statistics, Tensor column_statistics, Tensor? row_weight, "
-        f"Tensor? column_weight) -> {_OF_FOUR}", backward_kernel,
+        "Tensor? column_weight) -> (Tensor, Tensor, Tensor)", backward_kernel,
         lambda *arguments: (new(arguments[0], *arguments[0].shape), new(arguments[1], *arguments[1].shape),
-                            new(arguments[0], 1), new(arguments[0], 1)))
+                            new(arguments[0], scalar_gradients)))
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.places = [place for place in range(count) if inputs[place] is not None]
@@ -108,16 +109,17 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
             tensors[place] = tensor
         grads = gradient(*tensors, *ctx.scalars, row_statistics, column_statistics, row_weight, column_weight)
         out: list[Optional[Tensor]] = [None] * (count + len(ctx.scalars))
-        for place in range(3):
-            out[place] = as_input(grads[place], tensors[place])
-        if loss.has_bias and tensors[_BIAS] is not None:
-            out[_BIAS] = as_input(grads[3], tensors[_BIAS])
+        out[0], out[1] = as_input(grads[0], tensors[0]), as_input(grads[1], tensors[1])
+        if ctx.needs_input_grad[_SCALE]:
+            out[_SCALE] = as_input(grads[2][:1], tensors[_SCALE])
+        if loss.has_bias and ctx.needs_input_grad[_BIAS]:
+            out[_BIAS] = as_input(grads[2][1:], tensors[_BIAS])
         return tuple(out)
 
     return operator(name, f"({arguments}) -> {_OF_FOUR}", kernel, fake, setup, differentiate)
 
 
-_BIAS = 11  # of _CONTRASTIVE_READS
+_SCALE, _BIAS = 2, 11  # of _CONTRASTIVE_READS; the scale of _DISTILLATION_READS too
 
 contrastive = _pair_loss(
     "contrastive", _CONTRASTIVE, _CONTRASTIVE_READS, ("a", "v", "scale"),
@@ -175,22 +177,29 @@ alignment = operator(
 
 _SCALARS = ("metric", "mining", "margin", "paired", "exclude_own")
 _triplet_call = TensorCall(_TRIPLET, _TRIPLET_READS, _SCALARS)
+_triplet_mean_call = TensorCall(Operation("triplet_loss", ("row_loss", "row_active"), ("loss", "active")),
+                                ((vector, "row_loss"), (vector, "row_active")))
 _triplet_drawn_call = TensorCall(_TRIPLET, _TRIPLET_READS, (*_SCALARS, "draw.seed", "draw.slots"))
 
 
-def _triplet(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _triplet_mean(arguments: tuple[Any, ...], sum_x: Optional[Tensor],
+                  sum_y: Optional[Tensor]) -> tuple[Tensor, Tensor]:
+    """T of docs/METHOD.md section 3, the mean over the active triplets, and their number, which is a constant; the
+    gradients of the sum are written where asked for."""
     count = len(_TRIPLET_READS)
-    x, y, step = arguments[0], arguments[1], arguments[count - 1]
-    row_loss, row_active, sum_x, sum_y = new(x, x.shape[0]), new(x, x.shape[0]), new(x, *x.shape), new(y, *y.shape)
+    x, step = arguments[0], arguments[count - 1]
+    n = x.shape[0]
+    loss, active, row_loss, row_active = new(x), new(x), new(x, n), new(x, n)
     given = _narrowed(arguments[:count], (6, 7, 8, 9), _TRIPLET_READS)
-    if step is None:
-        _triplet_call(given, arguments[count:-2], (row_loss, row_active, sum_x, sum_y))
-    else:
-        _triplet_drawn_call(given, arguments[count:], (row_loss, row_active, sum_x, sum_y))
-    # T of docs/METHOD.md section 3: the mean over the active triplets, whose number is a constant.
-    active = row_active.sum(dtype=torch.float64)
-    loss = row_loss.sum(dtype=torch.float64) / torch.where(active == 0, torch.ones_like(active), active)
-    return loss.float(), active.float(), sum_x, sum_y
+    call, scalars = (_triplet_call, arguments[count:-2]) if step is None else (_triplet_drawn_call, arguments[count:])
+    call(given, scalars, (row_loss, row_active, sum_x, sum_y))
+    _triplet_mean_call((row_loss, row_active), (), (loss, active))
+    return loss, active
+
+
+def _triplet(x: Tensor, y: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    sum_x, sum_y = new(x, *x.shape), new(y, *y.shape)
+    return (*_triplet_mean((x, y, *arguments), sum_x, sum_y), sum_x, sum_y)
 
 
 def _setup_triplet(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
@@ -205,7 +214,7 @@ def _triplet_gradient(ctx: Any, grad: Optional[Tensor], *_: Any) -> tuple[Option
     if grad is None:
         return None, None, *nothing
     active, sum_x, sum_y = ctx.saved_tensors
-    share = torch.where(active == 0, torch.zeros_like(active), grad / active)
+    share = grad / (active + (active == 0))  # without an active triplet the sums are 0
     return (sum_x * share).to(ctx.types[0]), (sum_y * share).to(ctx.types[1]), *nothing
 
 
@@ -213,4 +222,5 @@ triplet = operator(
     "triplet", f"({_tensors(_TRIPLET_READS, ('x', 'y'))}, int metric, int mining, float margin, bool paired, "
     f"bool exclude_own, int seed, int slots) -> {_OF_FOUR}", _triplet,
     lambda x, y, *_: (x.new_empty((), dtype=torch.float32), x.new_empty((), dtype=torch.float32), new(x, *x.shape),
-                      new(y, *y.shape)), _setup_triplet, _triplet_gradient)
+                      new(y, *y.shape)), _setup_triplet, _triplet_gradient,
+    lambda *arguments: (*_triplet_mean(arguments, None, None), None, None))

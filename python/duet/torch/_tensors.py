@@ -102,7 +102,8 @@ def zeros_like(tensor: Tensor) -> Tensor:
 def written(tensor: Tensor) -> Borrowed:
     """A new tensor as the call that writes it takes it."""
     shape, code = tensor.shape, _CODES[tensor.dtype]
-    layout = (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
+    rows = shape[0] if shape else 1
+    layout = (rows, shape[1], shape[1], code) if len(shape) == 2 else (rows, 0, 0, code)
     return Borrowed(tensor.data_ptr(), layout, tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
 
@@ -119,8 +120,9 @@ class TensorCall:
 
     def __call__(self, given: Sequence[Optional[Tensor]], options: tuple[Any, ...],
                  outputs: Sequence[Optional[Tensor]]) -> None:
-        """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it."""
-        facts: list[Any] = [self, options]
+        """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it;
+        of those that are None the last one is too, or the options tell."""
+        facts: list[Any] = [self, options, outputs[-1] is None]
         for each in given:
             if each is None:
                 facts.append(None)

@@ -16,7 +16,7 @@ from .._results import of_choices
 from ..distances import METRICS
 from ..triplets import _MININGS, _metric
 from . import _ops, _pair_ops
-from ._eager import plain
+from ._eager import watched
 from ._labels import label_sides
 
 __all__ = ["alignment", "contrastive", "cross_entropy", "decorrelation", "distance", "distillation", "triplet",
@@ -41,7 +41,7 @@ def _scale(temperature: Temperature, like: Tensor, name: str = "temperature") ->
 
 def _number(value: float, like: Tensor) -> Tensor:
     """A vector of one number, where like lies."""
-    if like.is_cpu and plain((like,)):
+    if like.is_cpu and not watched():
         return _constant(value)
     return torch.full((1,), value, dtype=torch.float32, device=like.device)
 
@@ -137,7 +137,8 @@ def triplet(x: Tensor, y: Tensor, labels_x: Optional[Tensor] = None, labels_y: O
             mining: str = "all", margin: float = 0.2, metric: str = "sqeuclidean", class_x: Optional[Tensor] = None,
             class_y: Optional[Tensor] = None, trust_x: Optional[Tensor] = None, trust_y: Optional[Tensor] = None,
             group_x: Optional[Tensor] = None, group_y: Optional[Tensor] = None, annotated_x: Optional[Tensor] = None,
-            annotated_y: Optional[Tensor] = None, paired: bool = False, exclude_own: bool = False, seed: int = 0, step: int = 0, slots: int = 1) -> Tensor:
+            annotated_y: Optional[Tensor] = None, paired: bool = False, exclude_own: bool = False, seed: int = 0,
+            step: int = 0, slots: int = 1) -> Tensor:
     """Mean over the active triplets of anchors x (n x d) with y (m x d): a scalar. Arguments as of duet.triplet()."""
     x, y = _float(x), _float(y)
     of_step = torch.tensor([step], dtype=torch.int64, device=x.device) if mining == "distance_weighted" else None
