@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from . import _interface as c
-from ._arrays import DATA_OFFSET, HOST, Borrowed
+from ._arrays import DATA_OFFSET, HOST, ITEM_BYTES, Borrowed
 from ._context import Context, host_context
 from ._library import check, library, make
 from ._results import new
@@ -44,7 +44,7 @@ class _Plan:
         self.cells: list[ctypes.c_void_p | None] = []
         self.arguments: list[Any] = []
         self.workspace_bytes = 0
-        self.arrays: list[tuple[int, ctypes.c_void_p]] = []
+        self.arrays: list[tuple[int, ctypes.c_void_p, int]] = []  # with the bits that no address of the type has
         self.numbers: list[tuple[int, Any]] = []
         self.outputs: list[tuple[ctypes.c_void_p, Callable[..., Any], tuple[int, ...], Any] | None] = []
 
@@ -76,7 +76,8 @@ class Operation:
 
     def again(self, context: Context | None, given: Sequence[Any], options: tuple[Any, ...] = (),
               plan: _Plan | None = None) -> list[Any] | None:
-        """What the call writes, by the plan of a call that run() made before of such arrays; None where there is none.
+        """What the call writes, by the plan of a call that run() made before of such arrays; None where there is none,
+        or an array lies where its type cannot be read.
 
         given: of the fields that are read. options: the caller's arguments that tell plans apart. plan: one to keep.
         """
@@ -107,8 +108,11 @@ class Operation:
         with context.lock:
             if context.handle is None:
                 raise ValueError("context: it is closed")
-            for place, cell in plan.arrays:
-                cell.value = _word(id(given[place]) + DATA_OFFSET).value
+            for place, cell, odd in plan.arrays:
+                address = _word(id(given[place]) + DATA_OFFSET).value
+                if address & odd:
+                    return None
+                cell.value = address
             for place, number in plan.numbers:
                 number.value = given[place]
             for output in plan.outputs:
@@ -194,7 +198,7 @@ class Operation:
             if each is not None and cell is not None:
                 cell.value = each.address
                 if place not in of_numbers:
-                    plan.arrays.append((place, cell))
+                    plan.arrays.append((place, cell, ITEM_BYTES[each.dtype] - 1))
         for place, output in enumerate(outputs):
             cell = plan.cells[len(inputs) + place]
             plan.outputs.append(None if output is None or cell is None else (

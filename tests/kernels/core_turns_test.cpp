@@ -1,8 +1,11 @@
 // One context that host threads take in turns, as the Python package's do: under a lock, with one workspace for all.
+#include <atomic>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "kernels/alignment/alignment.h"
+#include "kernels/core/error.h"
 #include "kernels/distance/distance.h"
 #include "tests/support/arrays.h"
 
@@ -24,11 +27,10 @@ struct Caller {
   }
 
   // Both operations on a context that nobody else is in; the workspace grows to what they need and is kept.
-  void run(duet_context* context, std::vector<Scratch>& scratch, size_t& held) {
+  void run(duet_context* context, std::optional<Scratch>& scratch, size_t& held) {
     const auto reserve = [&](size_t bytes) {
-      if (scratch.empty() || bytes > held) {
-        scratch.clear();
-        scratch.emplace_back(bytes);
+      if (!scratch || bytes > held) {
+        scratch.emplace(bytes);
         held = bytes;
       }
     };
@@ -38,14 +40,14 @@ struct Caller {
     duet::succeed(duet_distance_workspace(context, &pair, &bytes));
     reserve(bytes);
     duet::succeed(duet_distance_forward(context, &pair, sized<duet_distance_outputs>({.distances = distances.matrix()}),
-                                        scratch.front().view()));
+                                        scratch->view()));
     duet_alignment_inputs in = DUET_ALIGNMENT_INPUTS_INIT;
     in.a = a.matrix(), in.v = v.matrix(), in.scale = scale.vector();
     duet::succeed(duet_alignment_workspace(context, &in, &bytes));
     reserve(bytes);
     duet::succeed(duet_alignment_forward(
         context, &in, sized<duet_alignment_outputs>({.lse_row = row.vector(), .lse_column = column.vector()}),
-        scratch.front().view()));
+        scratch->view()));
   }
 
   [[nodiscard]] std::vector<Doubles> results() const { return {distances.values(), row.values(), column.values()}; }
@@ -57,7 +59,7 @@ TEST_CASE("two host threads take turns on one context and its workspace: each ge
   for (const int threads : {1, 2}) {
     CAPTURE(threads);
     const Context context(threads);
-    std::vector<Scratch> scratch;
+    std::optional<Scratch> scratch;
     size_t held = 0;
     Caller first(300), second(77);
     std::vector<std::vector<Doubles>> alone;
@@ -73,7 +75,7 @@ TEST_CASE("two host threads take turns on one context and its workspace: each ge
         caller.run(context, scratch, held);
         different += caller.results() != expected;
         // A call that is refused leaves the other thread's calls alone.
-        refused += duet_distance_forward(context, nullptr, nullptr, scratch.front().view()) != DUET_STATUS_OK;
+        refused += duet_distance_forward(context, nullptr, nullptr, scratch->view()) != DUET_STATUS_OK;
       }
     };
     std::thread other([&] { repeat(second, alone[1]); });

@@ -15,7 +15,7 @@ from .._operation import Operation, keep
 
 _FEATURES = {torch.float32: c.DUET_DTYPE_F32, torch.float16: c.DUET_DTYPE_F16, torch.bfloat16: c.DUET_DTYPE_BF16}
 _CODES = {torch.float32: c.DUET_DTYPE_F32, torch.int32: c.DUET_DTYPE_I32}
-_CPU = torch.device("cpu")
+_ODD = {torch.float32: 3, torch.int32: 3, torch.float16: 1, torch.bfloat16: 1}  # bits that no address of the type has
 
 
 def context_of(tensor: Tensor) -> Context:
@@ -40,6 +40,9 @@ def matrix(tensor: Tensor, name: str) -> Borrowed:
     if (step != 1 and columns > 1) or (stride < columns and rows > 1):
         tensor = tensor.contiguous()
         stride = columns
+    if tensor.data_ptr() % tensor.element_size():
+        tensor = tensor.clone()
+        stride = tensor.stride(0)
     return Borrowed(tensor.data_ptr(), (rows, columns, stride if rows > 1 else columns, code),
                     tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
@@ -49,6 +52,8 @@ def _vector(tensor: Tensor, name: str, dtype: torch.dtype, code: int) -> Borrowe
         raise ValueError(f"{name}: expected 1 dimension, got {tensor.dim()}")
     if tensor.dtype is not dtype or not tensor.is_contiguous():
         tensor = tensor.to(dtype).contiguous()
+    if tensor.data_ptr() % tensor.element_size():
+        tensor = tensor.clone()
     return Borrowed(tensor.data_ptr(), (tensor.shape[0], 0, 0, code),
                     tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
@@ -126,7 +131,7 @@ class TensorCall:
         for each in given:
             if each is None:
                 facts.append(None)
-            elif each.is_cpu and each.is_contiguous():
+            elif each.is_cpu and each.is_contiguous() and not each.data_ptr() & _ODD.get(each.dtype, 0):
                 facts += (each.dtype, each.shape)
             else:
                 return self._first(given, options, outputs, None)
@@ -139,7 +144,7 @@ class TensorCall:
         with context.lock:
             if context.handle is None:
                 raise ValueError("context: it is closed")
-            for place, cell in plan.arrays:
+            for place, cell, _ in plan.arrays:
                 cell.value = tensors[place].data_ptr()
             if operation._size is None:
                 status = operation._call(context.handle, *plan.arguments)
