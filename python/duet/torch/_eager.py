@@ -54,19 +54,19 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     registered: Any = torch.library.custom_op("duet::" + name, kernel, mutates_args=(), device_types=_BOTH,
                                               schema=schema)
     registered.register_fake(fake)
+    without = value or kernel
     if setup is None or backward is None:
         def gradient(*arguments: Any) -> Any:
             # A gradient has none of its own: where one is asked for, the operator says so.
             if torch.is_grad_enabled() or watched() or tracked(arguments) is None:
                 return registered(*arguments)
-            return kernel(*arguments)
+            return without(*arguments)
 
         return gradient
     registered.register_autograd(backward, setup_context=setup)
     for device in _BOTH:
         torch.library.register_autocast("duet::" + name, device, torch.float32)
     apply: Callable[..., Any] = _function(kernel, setup, backward).apply
-    without = value or kernel
 
     def call(*arguments: Any) -> Any:
         if watched():

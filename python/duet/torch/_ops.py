@@ -17,7 +17,7 @@ from ..distances import _FORWARD as _DISTANCE
 from ..distances import _UNIT_ROWS
 from ..losses import _DECORRELATION
 from ._eager import operator
-from ._tensors import TensorCall, matrix, new, vector, zeros_like
+from ._tensors import TensorCall, matrix, new, upstream, vector, zeros_like
 
 
 def as_input(gradient: Tensor, of: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def _distance(x: Tensor, y: Tensor, metric: int) -> Tensor:
 
 def _distance_backward(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int) -> tuple[Tensor, Tensor]:
     out = zeros_like(x), zeros_like(y)
-    _distance_backward_call((x, y, distances if metric in _KNOWN else None, grad.float()), (metric,), out)
+    _distance_backward_call((x, y, distances if metric in _KNOWN else None, upstream(grad)), (metric,), out)
     return out
 
 
@@ -81,7 +81,7 @@ def _unit_rows(x: Tensor) -> Tensor:
 
 def _unit_rows_backward(x: Tensor, grad: Tensor) -> Tensor:
     out = zeros_like(x)
-    _unit_rows_backward_call((x.float(), grad.float()), (), (out,))
+    _unit_rows_backward_call((x.float(), upstream(grad)), (), (out,))
     return out
 
 
@@ -115,7 +115,7 @@ def _decorrelation(a: Tensor, v: Tensor) -> Tensor:
 
 def _decorrelation_backward(a: Tensor, v: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     out = zeros_like(a), zeros_like(v)
-    _decorrelation_backward_call((a, v, grad), (), out)
+    _decorrelation_backward_call((a, v, upstream(grad)), (), out)
     return out
 
 
@@ -152,7 +152,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 def _cross_entropy_backward(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
     out = zeros_like(logits)
-    _cross_entropy_backward_call((logits.float(), targets.float(), grad), (), (out,))
+    _cross_entropy_backward_call((logits.float(), targets.float(), upstream(grad)), (), (out,))
     return out
 
 

@@ -13,7 +13,7 @@ from ..losses import _ALIGNMENT, _CONTRASTIVE, _DISTILLATION, _PairLoss
 from ..triplets import _TRIPLET
 from ._eager import operator
 from ._ops import as_input
-from ._tensors import TensorCall, matrix, narrow, new, numbers, step_number, vector, words, zeros_like
+from ._tensors import TensorCall, matrix, narrow, new, numbers, step_number, upstream, vector, words, zeros_like
 
 _CONTRASTIVE_READS = (
     (matrix, "a"), (matrix, "v"), (vector, "scale"), (matrix, "class_a"), (matrix, "class_v"), (vector, "trust_a"),
@@ -56,8 +56,7 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
     options: the schema of its scalars. wholes: which tensors are whole numbers. has_columns: of the scalars, whether
     the loss has column terms.
     """
-    count, statistics = len(reads), loss.statistics
-    scalar_gradients = 2 if loss.has_bias else 1  # of scale, of bias
+    count, many, statistics = len(reads), len(loss.scalars), loss.statistics
     forward, backward = TensorCall(loss.forward, reads, loss.scalars), TensorCall(loss.backward, reads + _OF_BACKWARD,
                                                                                  loss.scalars)
     arguments = f"{_tensors(reads, needed)}, {options}"
@@ -75,24 +74,39 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
                 out if has_columns(scalars) else (out[0], None, None, None))
         return out
 
-    def backward_kernel(*arguments: Any) -> tuple[Tensor, ...]:
-        scalars, (row_statistics, column_statistics, row_weight, column_weight) = arguments[count:-4], arguments[-4:]
-        a, v, columns = arguments[0], arguments[1], has_columns(scalars)
-        of_scalars = new(a, scalar_gradients, zero=True)
-        written: list[Optional[Tensor]] = [zeros_like(a), zeros_like(v),
-                                           of_scalars[:1] if loss.has_bias else of_scalars]
+    def gradients(*arguments: Any) -> tuple[Optional[Tensor], ...]:
+        """None for what is not needed."""
+        scalars = arguments[count:count + many]
+        row_statistics, column_statistics, row_weight, column_weight, of_a, of_v, of_scalars = arguments[count + many:]
+        columns, a = has_columns(scalars), arguments[0]
+        grad_a, grad_v = zeros_like(a) if of_a else None, zeros_like(arguments[1]) if of_v else None
+        grad_scalars = new(a, 1 if columns else 2, zero=True) if of_scalars else None  # of scale, of bias
+        written = [grad_a, grad_v, grad_scalars if columns or grad_scalars is None else grad_scalars[:1]]
         if loss.has_bias:
-            written.append(None if columns else of_scalars[1:])
+            written.append(None if columns or grad_scalars is None else grad_scalars[1:])
+        if row_weight is not None:
+            row_weight = upstream(row_weight)
+        if column_weight is not None:
+            column_weight = upstream(column_weight)
         of_columns = (row_statistics, column_statistics, row_weight, column_weight)
         backward((*_narrowed(arguments[:count], wholes, reads),
-                  *(of_columns if columns else (None, None, row_weight, None))), scalars, written)
-        return written[0], written[1], of_scalars  # type: ignore[return-value]
+                  *(of_columns if columns else (None, None, row_weight, None))), scalars, written,
+                 (of_a, of_v, of_scalars))
+        return grad_a, grad_v, grad_scalars
+
+    def all_gradients(*arguments: Any) -> tuple[Tensor, ...]:
+        """Without elements for what is not needed."""
+        return tuple(new(arguments[0], 0) if each is None else each for each in gradients(*arguments))
+
+    def fake_gradients(*arguments: Any) -> tuple[Tensor, ...]:
+        a, v, (of_a, of_v, of_scalars) = arguments[0], arguments[1], arguments[-3:]
+        return (new(a, *a.shape) if of_a else new(a, 0), new(v, *v.shape) if of_v else new(a, 0),
+                new(a, (1 if has_columns(arguments[count:count + many]) else 2) if of_scalars else 0))
 
     gradient = operator(
         name + "_backward", f"({arguments}, Tensor row_statistics, Tensor column_statistics, Tensor? row_weight, "
-        "Tensor? column_weight) -> (Tensor, Tensor, Tensor)", backward_kernel,
-        lambda *arguments: (new(arguments[0], *arguments[0].shape), new(arguments[1], *arguments[1].shape),
-                            new(arguments[0], scalar_gradients)))
+        "Tensor? column_weight, bool of_a, bool of_v, bool of_scalars) -> (Tensor, Tensor, Tensor)", all_gradients,
+        fake_gradients, value=gradients)
 
     def setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.places = [place for place in range(count) if inputs[place] is not None]
@@ -107,12 +121,18 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
         tensors: list[Any] = [None] * count
         for place, tensor in zip(ctx.places, saved):
             tensors[place] = tensor
-        grads = gradient(*tensors, *ctx.scalars, row_statistics, column_statistics, row_weight, column_weight)
-        out: list[Optional[Tensor]] = [None] * (count + len(ctx.scalars))
-        out[0], out[1] = as_input(grads[0], tensors[0]), as_input(grads[1], tensors[1])
-        if ctx.needs_input_grad[_SCALE]:
+        needs = ctx.needs_input_grad
+        of_bias = loss.has_bias and needs[_BIAS]
+        grads = gradient(*tensors, *ctx.scalars, row_statistics, column_statistics, row_weight, column_weight, needs[0],
+                         needs[1], needs[_SCALE] or of_bias)
+        out: list[Optional[Tensor]] = [None] * (count + many)
+        if needs[0]:
+            out[0] = as_input(grads[0], tensors[0])
+        if needs[1]:
+            out[1] = as_input(grads[1], tensors[1])
+        if needs[_SCALE]:
             out[_SCALE] = as_input(grads[2][:1], tensors[_SCALE])
-        if loss.has_bias and ctx.needs_input_grad[_BIAS]:
+        if of_bias:
             out[_BIAS] = as_input(grads[2][1:], tensors[_BIAS])
         return tuple(out)
 
@@ -149,7 +169,8 @@ def _alignment(a: Tensor, v: Tensor, scale: Tensor, score: int, exclude_own: boo
 def _alignment_backward(a: Tensor, v: Tensor, scale: Tensor, rows: Tensor, columns: Tensor, grad_rows: Tensor,
                         grad_columns: Tensor, score: int, exclude_own: bool) -> tuple[Tensor, Tensor, Tensor]:
     out = zeros_like(a), zeros_like(v), new(a, 1, zero=True)
-    _alignment_backward_call((a, v, scale, rows, columns, grad_rows, grad_columns), (score, exclude_own), out)
+    _alignment_backward_call((a, v, scale, rows, columns, upstream(grad_rows), upstream(grad_columns)),
+                             (score, exclude_own), out)
     return out
 
 
@@ -192,7 +213,7 @@ def _triplet_mean(arguments: tuple[Any, ...], sum_x: Optional[Tensor],
     loss, active, row_loss, row_active = new(x), new(x), new(x, n), new(x, n)
     given = _narrowed(arguments[:count], (6, 7, 8, 9), _TRIPLET_READS)
     call, scalars = (_triplet_call, arguments[count:-2]) if step is None else (_triplet_drawn_call, arguments[count:])
-    call(given, scalars, (row_loss, row_active, sum_x, sum_y))
+    call(given, scalars, (row_loss, row_active, sum_x, sum_y), sum_x is None)
     _triplet_mean_call((row_loss, row_active), (), (loss, active))
     return loss, active
 

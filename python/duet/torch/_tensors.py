@@ -99,6 +99,13 @@ def new(like: Tensor, *shape: int, zero: bool = False, dtype: torch.dtype = torc
     return make(shape, dtype=dtype, device=like.device)
 
 
+def upstream(gradient: Tensor) -> Tensor:
+    """A gradient that comes in, as a call reads it: float32 in C order. That of a sum is one number in all places."""
+    if gradient.dtype is torch.float32 and gradient.is_contiguous():
+        return gradient
+    return gradient.to(torch.float32).contiguous()
+
+
 def zeros_like(tensor: Tensor) -> Tensor:
     """Of float32, in C order: a gradient, to which a call adds."""
     return torch.zeros(tensor.shape, dtype=torch.float32, device=tensor.device)
@@ -124,10 +131,10 @@ class TensorCall:
         self.operation, self.reads, self.scalars = operation, tuple(reads), scalars
 
     def __call__(self, given: Sequence[Optional[Tensor]], options: tuple[Any, ...],
-                 outputs: Sequence[Optional[Tensor]]) -> None:
-        """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it;
-        of those that are None the last one is too, or the options tell."""
-        facts: list[Any] = [self, options, outputs[-1] is None]
+                 outputs: Sequence[Optional[Tensor]], which: Any = None) -> None:
+        """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it.
+        which: tells which of them are None, where the options do not."""
+        facts: list[Any] = [self, options, which]
         for each in given:
             if each is None:
                 facts.append(None)
