@@ -82,12 +82,15 @@ class Operation:
         given: of the fields that are read. options: the caller's arguments that tell plans apart. plan: one to keep.
         """
         facts: list[Any] = [self, options]
+        put = facts.append
         for each in given:
             kind = type(each)
             if kind is _ndarray:
-                facts += (each.shape, each.strides, each.dtype)
+                put(each.shape)
+                put(each.strides)
+                put(each.dtype)
             elif each is None or kind is float or kind is int:
-                facts.append(kind)
+                put(kind)
             else:
                 return None
         if context is None:

@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional
 import torch
 from torch import Tensor
 
-__all__ = ["operator", "watched"]
+__all__ = ["keeps_to_itself", "operator", "watched"]
 
 _BOTH = ("cpu", "cuda")
 _strided, _Parameter = torch.strided, torch.nn.Parameter
@@ -44,12 +44,13 @@ def tracked(arguments: tuple[Any, ...]) -> Optional[bool]:
 def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[..., Any],
              setup: Optional[Callable[..., None]] = None,
              backward: Optional[Callable[..., Any]] = None,
-             value: Optional[Callable[..., Any]] = None) -> Callable[..., Any]:
+             value: Optional[Callable[..., Any]] = None, results: Optional[int] = None) -> Callable[..., Any]:
     """Registers `duet::NAME` and returns what calls it.
 
     kernel: computes; fake: makes what it returns, without values. setup and backward: as of register_autograd(), where
     it is differentiable; then autocast makes its inputs float32. value: kernel where no gradient is to come, None for
-    what a gradient alone would read.
+    what a gradient alone would read. results: how many of the tensors that it returns are results, the others being
+    what a gradient reads, which the short way keeps to itself.
     """
     registered: Any = torch.library.custom_op("duet::" + name, kernel, mutates_args=(), device_types=_BOTH,
                                               schema=schema)
@@ -66,7 +67,7 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     registered.register_autograd(backward, setup_context=setup)
     for device in _BOTH:
         torch.library.register_autocast("duet::" + name, device, torch.float32)
-    apply: Callable[..., Any] = _function(kernel, setup, backward).apply
+    apply: Callable[..., Any] = _function(kernel, setup, backward, results).apply
 
     def call(*arguments: Any) -> Any:
         if watched():
@@ -79,13 +80,21 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     return call
 
 
-def _function(kernel: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> Any:
+def keeps_to_itself(ctx: Any, *kept: Tensor) -> None:
+    """Of setup: tensors that are no results of an operator have no gradient."""
+    if not getattr(ctx, "short", False):
+        ctx.mark_non_differentiable(*kept)
+
+
+def _function(kernel: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any],
+              results: Optional[int]) -> Any:
     class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
             out = kernel(*arguments)
+            ctx.short = results is not None
             setup(ctx, arguments, out)
-            return out
+            return out if results is None else out[:results]
 
     Eager.backward = staticmethod(backward)  # type: ignore[method-assign]
     return Eager

@@ -11,7 +11,7 @@ from .. import _interface as c
 from .._operation import Operation
 from ..losses import _ALIGNMENT, _CONTRASTIVE, _DISTILLATION, _PairLoss
 from ..triplets import _TRIPLET
-from ._eager import operator
+from ._eager import keeps_to_itself, operator
 from ._ops import as_input
 from ._tensors import TensorCall, matrix, narrow, new, numbers, step_number, upstream, vector, words, zeros_like
 
@@ -112,7 +112,7 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
         ctx.places = [place for place in range(count) if inputs[place] is not None]
         ctx.scalars = inputs[count:]
         ctx.save_for_backward(*[inputs[place] for place in ctx.places], output[2], output[3])
-        ctx.mark_non_differentiable(output[2], output[3])
+        keeps_to_itself(ctx, output[2], output[3])
         ctx.set_materialize_grads(False)
 
     def differentiate(ctx: Any, row_weight: Optional[Tensor], column_weight: Optional[Tensor],
@@ -136,7 +136,7 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
             out[_BIAS] = as_input(grads[2][1:], tensors[_BIAS])
         return tuple(out)
 
-    return operator(name, f"({arguments}) -> {_OF_FOUR}", kernel, fake, setup, differentiate)
+    return operator(name, f"({arguments}) -> {_OF_FOUR}", kernel, fake, setup, differentiate, results=2)
 
 
 _SCALE, _BIAS = 2, 11  # of _CONTRASTIVE_READS; the scale of _DISTILLATION_READS too
@@ -226,7 +226,7 @@ def _triplet(x: Tensor, y: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Ten
 def _setup_triplet(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     ctx.types = (inputs[0].dtype, inputs[1].dtype)
     ctx.save_for_backward(*output[1:])
-    ctx.mark_non_differentiable(*output[1:])
+    keeps_to_itself(ctx, *output[1:])
     ctx.set_materialize_grads(False)
 
 
@@ -244,4 +244,4 @@ triplet = operator(
     f"bool exclude_own, int seed, int slots) -> {_OF_FOUR}", _triplet,
     lambda x, y, *_: (x.new_empty((), dtype=torch.float32), x.new_empty((), dtype=torch.float32), new(x, *x.shape),
                       new(y, *y.shape)), _setup_triplet, _triplet_gradient,
-    lambda *arguments: (*_triplet_mean(arguments, None, None), None, None))
+    lambda *arguments: (*_triplet_mean(arguments, None, None), None, None), results=1)

@@ -96,10 +96,10 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
     elif isinstance(bias, Tensor) or bias != 0:
         raise ValueError(f"bias: expected 0 with kind {kind!r}, which has none")
     labels_a, labels_v, sets = label_sides(labels_a, labels_v, "labels_a", "labels_v")
-    rows, columns, _, _ = _pair_ops.contrastive(
+    rows, columns = _pair_ops.contrastive(
         a, v, _scale(temperature, a), class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v, of_bias,
         annotated_a, annotated_v, sets, of_kind, paired and class_a is not None and kind == "multi_positive",
-        exclude_own, margin, first_row, first_column)
+        exclude_own, margin, first_row, first_column)[:2]
     return rows, None if kind == "sigmoid" else columns
 
 
@@ -118,10 +118,10 @@ def distillation(student_a: Tensor, student_v: Tensor, teacher_a: Tensor, teache
     scale = _scale(temperature, a)
     teacher_scale = scale.detach() if teacher_temperature is None else _scale(teacher_temperature, a,
                                                                               "teacher_temperature")
-    rows, columns, _, _ = _pair_ops.distillation(
+    rows, columns = _pair_ops.distillation(
         a, v, scale, class_a, class_v, trust_a, trust_v, kappa_a, kappa_v, group_a, group_v,
         _float(teacher_a).detach(), _float(teacher_v).detach(), teacher_scale, annotated_a, annotated_v, paired,
-        exclude_own, first_row, first_column)
+        exclude_own, first_row, first_column)[:2]
     return rows, columns
 
 
