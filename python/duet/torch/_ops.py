@@ -43,15 +43,25 @@ def _distance(x: Tensor, y: Tensor, metric: int) -> Tensor:
     return out
 
 
-def _distance_backward(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int) -> tuple[Tensor, Tensor]:
-    out = zeros_like(x), zeros_like(y)
-    _distance_backward_call((x, y, distances if metric in _KNOWN else None, upstream(grad)), (metric,), out)
+def _distance_gradients(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int, of_x: bool,
+                        of_y: bool) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """None for what is not needed."""
+    out = zeros_like(x) if of_x else None, zeros_like(y) if of_y else None
+    _distance_backward_call((x, y, distances if metric in _KNOWN else None, upstream(grad)), (metric,), out,
+                            (of_x, of_y))
     return out
 
 
+def _fake_gradients(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int, of_x: bool,
+                    of_y: bool) -> tuple[Tensor, Tensor]:
+    return new(x, *x.shape) if of_x else new(x, 0), new(y, *y.shape) if of_y else new(x, 0)
+
+
 distance_backward = operator(
-    "distance_backward", "(Tensor x, Tensor y, Tensor distances, Tensor grad, int metric) -> (Tensor, Tensor)",
-    _distance_backward, lambda x, y, distances, grad, metric: (new(x, *x.shape), new(y, *y.shape)))
+    "distance_backward",
+    "(Tensor x, Tensor y, Tensor distances, Tensor grad, int metric, bool of_x, bool of_y) -> (Tensor, Tensor)",
+    lambda x, *rest: tuple(new(x, 0) if each is None else each for each in _distance_gradients(x, *rest)),
+    _fake_gradients, value=_distance_gradients)
 
 
 def _setup_distance(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -61,8 +71,9 @@ def _setup_distance(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _distance_gradient(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
     x, y, distances = ctx.saved_tensors
-    grad_x, grad_y = distance_backward(x, y, distances, grad, ctx.metric)
-    return as_input(grad_x, x), as_input(grad_y, y), None
+    of_x, of_y, _ = ctx.needs_input_grad
+    grad_x, grad_y = distance_backward(x, y, distances, grad, ctx.metric, of_x, of_y)
+    return as_input(grad_x, x) if of_x else None, as_input(grad_y, y) if of_y else None, None
 
 
 distance = operator("distance", "(Tensor x, Tensor y, int metric) -> Tensor", _distance,

@@ -15,7 +15,8 @@ from .._operation import Operation, keep
 
 _FEATURES = {torch.float32: c.DUET_DTYPE_F32, torch.float16: c.DUET_DTYPE_F16, torch.bfloat16: c.DUET_DTYPE_BF16}
 _CODES = {torch.float32: c.DUET_DTYPE_F32, torch.int32: c.DUET_DTYPE_I32}
-_ODD = {torch.float32: 3, torch.int32: 3, torch.float16: 1, torch.bfloat16: 1}  # bits that no address of the type has
+# Bits that no address of the type has.
+_ODD = {torch.float32: 3, torch.int32: 3, torch.float16: 1, torch.bfloat16: 1, torch.int64: 7}
 
 
 def context_of(tensor: Tensor) -> Context:
@@ -135,24 +136,33 @@ class TensorCall:
         """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it.
         which: tells which of them are None, where the options do not."""
         facts: list[Any] = [self, options, which]
+        put, addresses = facts.append, []
         for each in given:
             if each is None:
-                facts.append(None)
-            elif each.is_cpu and each.is_contiguous() and not each.data_ptr() & _ODD.get(each.dtype, 0):
-                facts += (each.dtype, each.shape)
-            else:
+                put(None)
+                continue
+            if not (each.is_cpu and each.is_contiguous()):
                 return self._first(given, options, outputs, None)
+            dtype, address = each.dtype, each.data_ptr()
+            if address & _ODD.get(dtype, 0):
+                return self._first(given, options, outputs, None)
+            put(dtype)
+            put(each.shape)
+            addresses.append(address)
         key = tuple(facts)
         context = host_context()
         plan = None if context is None else context.plans.get(key)
         if context is None or plan is None:
             return self._first(given, options, outputs, key)
-        operation, tensors = self.operation, (*given, *outputs)
+        for each in outputs:
+            if each is not None:
+                addresses.append(each.data_ptr())
+        operation = self.operation
         with context.lock:
             if context.handle is None:
                 raise ValueError("context: it is closed")
-            for place, cell, _ in plan.arrays:
-                cell.value = tensors[place].data_ptr()
+            for (_, cell, _), address in zip(plan.arrays, addresses):
+                cell.value = address
             if operation._size is None:
                 status = operation._call(context.handle, *plan.arguments)
             else:

@@ -30,6 +30,11 @@ def _float(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.float()
 
 
+def _still(tensor: Tensor) -> Tensor:
+    """Without a gradient to come."""
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
 def _scale(temperature: Temperature, like: Tensor, name: str = "temperature") -> Tensor:
     """1 / temperature, a vector of one number on the device of like; autograd follows a tensor."""
     if isinstance(temperature, Tensor):
@@ -116,11 +121,11 @@ def distillation(student_a: Tensor, student_v: Tensor, teacher_a: Tensor, teache
     """
     a, v = _float(student_a), _float(student_v)
     scale = _scale(temperature, a)
-    teacher_scale = scale.detach() if teacher_temperature is None else _scale(teacher_temperature, a,
-                                                                              "teacher_temperature")
+    teacher_scale = _still(scale if teacher_temperature is None else _scale(teacher_temperature, a,
+                                                                            "teacher_temperature"))
     rows, columns = _pair_ops.distillation(
         a, v, scale, class_a, class_v, trust_a, trust_v, kappa_a, kappa_v, group_a, group_v,
-        _float(teacher_a).detach(), _float(teacher_v).detach(), teacher_scale, annotated_a, annotated_v, paired,
+        _still(_float(teacher_a)), _still(_float(teacher_v)), teacher_scale, annotated_a, annotated_v, paired,
         exclude_own, first_row, first_column)[:2]
     return rows, columns
 
