@@ -10,6 +10,7 @@ What is taken: NumPy arrays; what speaks DLPack (`__dlpack__`: PyTorch, JAX, CuP
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,13 +18,14 @@ import numpy as np
 from . import _interface as c
 from ._library import check, library, make
 
-__all__ = ["Borrowed", "HOST", "address_of", "borrow_matrix", "borrow_numbers", "borrow_vector"]
+__all__ = ["Borrowed", "DATA_OFFSET", "HOST", "ITEM_BYTES", "address_of", "borrow_matrix", "borrow_numbers",
+           "borrow_vector", "narrowed", "view_of"]
 
 HOST = -1  # the device of memory that the CPU reaches; of CUDA the index of the device
 
 _F32, _F16, _I32, _I64 = (np.dtype(name).num for name in ("float32", "float16", "int32", "int64"))
 _FEATURES = {_F32: c.DUET_DTYPE_F32, _F16: c.DUET_DTYPE_F16}
-_ITEM_BYTES = {c.DUET_DTYPE_F32: 4, c.DUET_DTYPE_F16: 2, c.DUET_DTYPE_BF16: 2, c.DUET_DTYPE_I32: 4,
+ITEM_BYTES = {c.DUET_DTYPE_F32: 4, c.DUET_DTYPE_F16: 2, c.DUET_DTYPE_BF16: 2, c.DUET_DTYPE_I32: 4,
                c.DUET_DTYPE_I64: 8, c.DUET_DTYPE_U32: 4, c.DUET_DTYPE_F64: 8}
 _CUDA_CODES = {"<f4": c.DUET_DTYPE_F32, "<f2": c.DUET_DTYPE_F16, "<i4": c.DUET_DTYPE_I32, "<i8": c.DUET_DTYPE_I64}
 
@@ -61,6 +63,33 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
 _BYTE = ctypes.c_char
 
 
+def _data_offset() -> int:
+    """Where an array object holds the address of its elements: behind the object's head, as NumPy's C interface lays
+    down. 0 where that does not hold; calls then ask every array for its address, which is slower."""
+    if sys.implementation.name != "cpython":
+        return 0
+    for probe in (np.zeros(3), np.zeros((4, 5), np.int32)[2:, 3:], np.zeros(0, np.float32)):
+        held = ctypes.c_size_t.from_address(id(probe) + object.__basicsize__).value
+        if held != probe.__array_interface__["data"][0]:
+            return 0
+    return object.__basicsize__
+
+
+DATA_OFFSET = _data_offset()
+_CODES = {"float32": c.DUET_DTYPE_F32, "float16": c.DUET_DTYPE_F16, "bfloat16": c.DUET_DTYPE_BF16,
+          "int32": c.DUET_DTYPE_I32, "int64": c.DUET_DTYPE_I64}
+
+
+def view_of(array: np.ndarray[Any, Any]) -> Borrowed:
+    """An array of one or two dimensions that a call can take as it is."""
+    code = _CODES[array.dtype.name]
+    if array.ndim == 1:
+        return Borrowed(address_of(array), (array.shape[0], 0, 0, code), HOST, 0, array)
+    rows, columns = array.shape
+    stride = array.strides[0] // array.itemsize if rows > 1 else columns
+    return Borrowed(address_of(array), (rows, columns, stride, code), HOST, 0, array)
+
+
 def borrow_matrix(value: Any, name: str) -> Borrowed:
     """Features (n x d). Raises TypeError or ValueError, naming the argument."""
     if type(value) is np.ndarray:
@@ -71,8 +100,10 @@ def borrow_matrix(value: Any, name: str) -> Borrowed:
             step, item = value.strides
             size = value.itemsize
             if (item == size or columns <= 1) and step % size == 0 and (step >= columns * size or rows <= 1):
-                layout = (rows, columns, step // size if rows > 1 else columns, code)
-                return Borrowed(address_of(value), layout, HOST, 0, value)
+                address = address_of(value)
+                if address % size == 0:
+                    return Borrowed(address, (rows, columns, step // size if rows > 1 else columns, code), HOST, 0,
+                                    value)
         return _host_matrix(value, name)
     foreign = _foreign(value, name, 2)
     return foreign if isinstance(foreign, Borrowed) else _host_matrix(foreign, name)
@@ -83,7 +114,7 @@ def borrow_vector(value: Any, name: str) -> Borrowed:
     value = _one_dimension(value, name, c.DUET_DTYPE_F32, "float32")
     if isinstance(value, Borrowed):
         return value
-    if value.dtype.num != _F32 or not value.dtype.isnative or not value.flags.c_contiguous:
+    if value.dtype.num != _F32 or not _lies_well(value):
         value = _rounded(value, name)
     return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_F32), HOST, 0, value)
 
@@ -93,13 +124,25 @@ def borrow_numbers(value: Any, name: str) -> Borrowed:
     value = _one_dimension(value, name, c.DUET_DTYPE_I32, "int32")
     if isinstance(value, Borrowed):
         return value
-    if value.dtype.num != _I32 or not value.dtype.isnative or not value.flags.c_contiguous:
-        if value.dtype.kind not in "iub":
-            raise TypeError(f"{name}: expected whole numbers, got {value.dtype}")
-        if value.size and not (-(2**31) <= int(value.min()) and int(value.max()) < 2**31):
-            raise ValueError(f"{name}: expected numbers of 32 bits")
-        value = np.ascontiguousarray(value, dtype=np.int32)
+    if value.dtype.num != _I32 or not _lies_well(value):
+        value = narrowed(value, name)
     return Borrowed(address_of(value), (value.shape[0], 0, 0, c.DUET_DTYPE_I32), HOST, 0, value)
+
+
+def narrowed(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """Whole numbers as int32, in C order."""
+    if value.dtype.kind not in "iub":
+        raise TypeError(f"{name}: expected whole numbers, got {value.dtype}")
+    if value.dtype.kind == "i" and value.size <= _FEW:  # there and back, which is faster than two reductions
+        narrow = value.astype(np.int32, order="C")  # a copy, wherever value lies
+        if narrow.astype(value.dtype).tobytes() == value.tobytes():
+            return narrow
+    elif not value.size or (-(2**31) <= int(value.min()) and int(value.max()) < 2**31):
+        return value.astype(np.int32, order="C")
+    raise ValueError(f"{name}: expected numbers of 32 bits")
+
+
+_FEW = 4096  # elements whose copies stay in the cache
 
 
 def _one_dimension(value: Any, name: str, code: int, type_name: str) -> Borrowed | np.ndarray[Any, Any]:
@@ -116,10 +159,14 @@ def _one_dimension(value: Any, name: str, code: int, type_name: str) -> Borrowed
     return host
 
 
+def _lies_well(value: np.ndarray[Any, Any]) -> bool:
+    return value.dtype.isnative and value.flags.c_contiguous and value.flags.aligned
+
+
 def _rounded(value: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
     if value.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got {value.dtype}")
-    return np.ascontiguousarray(value, dtype=np.float32)
+    return value.astype(np.float32, order="C")
 
 
 def _host_matrix(value: np.ndarray[Any, Any], name: str) -> Borrowed:
@@ -127,9 +174,9 @@ def _host_matrix(value: np.ndarray[Any, Any], name: str) -> Borrowed:
     if value.ndim != 2:
         raise ValueError(f"{name}: expected 2 dimensions (rows x features), got {value.ndim}")
     if value.dtype.name == "bfloat16":  # of ml_dtypes
-        value, code = np.ascontiguousarray(value), c.DUET_DTYPE_BF16
+        value, code = value.copy(order="C"), c.DUET_DTYPE_BF16
     elif value.dtype.num == _F16:
-        value, code = np.ascontiguousarray(value, dtype=np.float16), c.DUET_DTYPE_F16
+        value, code = value.astype(np.float16, order="C"), c.DUET_DTYPE_F16
     else:
         value, code = _rounded(value, name), c.DUET_DTYPE_F32
     rows, columns = value.shape
@@ -156,7 +203,7 @@ def _from_cuda(facts: dict[str, Any], owner: Any, name: str, dimensions: int) ->
         raise TypeError(f"{name}: expected float32, float16 or int32 on a CUDA device, got {facts['typestr']}")
     if len(shape) != dimensions:
         raise ValueError(f"{name}: expected {dimensions} dimensions, got {len(shape)}")
-    size, strides = _ITEM_BYTES[code], facts.get("strides")
+    size, strides = ITEM_BYTES[code], facts.get("strides")
     if strides is None:
         stride = shape[-1]
     else:
@@ -198,7 +245,12 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
             capsule = value.__dlpack__(**stream)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise TypeError(f"{name}: {type(value).__name__} does not hand over its memory: {error}") from None
-    kind = _get_name(capsule)
+    try:
+        kind = _get_name(capsule)
+    except ValueError:
+        kind = None
+    if kind not in (b"dltensor", b"dltensor_versioned"):
+        raise TypeError(f"{name}: expected a DLPack capsule that nobody has taken, got {kind or capsule!r}")
     tensor = make(c.duet_dlpack_tensor)
     setattr(tensor, "versioned" if kind == b"dltensor_versioned" else "unversioned", _get_pointer(capsule, kind))
     facts = make(c.duet_dlpack_facts)
@@ -216,7 +268,8 @@ def _from_dlpack(value: Any, name: str, dimensions: int) -> Borrowed | np.ndarra
     borrowed = Borrowed(facts.data or 0, layout, device, 0, (capsule, value))
     wanted = (c.DUET_DTYPE_F32, c.DUET_DTYPE_F16, c.DUET_DTYPE_BF16) if dimensions == 2 else (c.DUET_DTYPE_F32,
                                                                                             c.DUET_DTYPE_I32)
-    if device == HOST and (dimensions == 1 or borrowed.dtype not in wanted):
+    if device == HOST and (dimensions == 1 or borrowed.dtype not in wanted
+                           or borrowed.address % ITEM_BYTES[borrowed.dtype]):
         return _copied(value, name, borrowed.dtype)
     return borrowed
 

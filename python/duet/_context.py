@@ -12,7 +12,7 @@ from . import _interface as c
 from ._arrays import HOST, Borrowed, address_of
 from ._library import check, library, make
 
-__all__ = ["Context", "context_for", "default_context"]
+__all__ = ["Context", "context_for", "default_context", "host_context"]
 
 _PRECISIONS = {"tf32x3": c.DUET_PRECISION_TF32X3, "fp32": c.DUET_PRECISION_FP32, "tf32": c.DUET_PRECISION_TF32,
                "bf16": c.DUET_PRECISION_BF16}
@@ -51,10 +51,10 @@ class Context:
         check(library.duet_context_create(ctypes.byref(options), ctypes.byref(handle)))
         self.handle: int | None = handle.value
         self.lock = threading.Lock()
-        self.plans: dict[Any, Any] = {}  # of _operation.py; used under the lock
+        self.plans: dict[Any, Any] = {}  # of _operation.py; written under the lock
         self.workspace = c.duet_workspace()  # scratch memory of the calls; used under the lock
         self._workspace_owner: Any = None
-        self._scalars: dict[float, Borrowed] = {}
+        self._scalars: dict[str, Borrowed] = {}
         self.released: list[int] = []  # device memory whose owner is gone; given back under the lock
 
     @property
@@ -150,20 +150,23 @@ class Context:
         owner = DeviceArray.of(host, self)
         return owner.address, owner
 
-    def scalar(self, value: float) -> Borrowed:
-        """A vector of one float32 in the context's memory."""
-        found = self._scalars.get(value)
+    def scalar(self, value: float | int) -> Borrowed:
+        """A vector of one number in the context's memory: float32, of an int int64."""
+        whole = type(value) is int
+        key = repr(value)
+        found = self._scalars.get(key)
         if found is None:
             if len(self._scalars) >= 64:
                 self._scalars.clear()
-            address, owner = self.borrowed_copy(np.array([value], dtype=np.float32))
-            found = Borrowed(address, (1, 0, 0, c.DUET_DTYPE_F32), self.device_index, 0, owner)
-            self._scalars[value] = found
+            address, owner = self.borrowed_copy(np.array([value], dtype=np.int64 if whole else np.float32))
+            layout = (1, 0, 0, c.DUET_DTYPE_I64 if whole else c.DUET_DTYPE_F32)
+            found = self._scalars[key] = Borrowed(address, layout, self.device_index, 0, owner)
         return found
 
 
 _defaults: dict[tuple[int, int], Context] = {}
 _defaults_lock = threading.Lock()
+_HOST_KEY = (HOST, 0)
 
 
 def context_for(device_index: int, stream: int = 0) -> Context:
@@ -176,6 +179,11 @@ def context_for(device_index: int, stream: int = 0) -> Context:
                 device = "cpu" if device_index == HOST else f"cuda:{device_index}"
                 found = _defaults[device_index, stream] = Context(device, stream=stream)
     return found
+
+
+def host_context() -> Context | None:
+    """The CPU's, where it has been made."""
+    return _defaults.get(_HOST_KEY)
 
 
 def default_context(device: str = "cpu") -> Context:

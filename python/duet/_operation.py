@@ -4,28 +4,49 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, Union
+
+import numpy as np
 
 from . import _interface as c
-from ._arrays import Borrowed
-from ._context import Context
+from ._arrays import DATA_OFFSET, HOST, ITEM_BYTES, Borrowed
+from ._context import Context, host_context
 from ._library import check, library, make
+from ._results import new
 
-__all__ = ["Operation"]
+__all__ = ["Operation", "Output", "as_read", "keep"]
 
 _MOST_PLANS = 512  # of a context; then they are made anew
+_ndarray, _word = np.ndarray, ctypes.c_size_t.from_address
+
+
+class Output(NamedTuple):
+    """An array that a call writes."""
+
+    shape: tuple[int, ...]
+    dtype: Any = np.float32
+    zero: bool = False  # a gradient, to which the call adds
+
+
+# What a field that is read is given: an array, nothing, or a number, which goes in as a vector of one element (float32,
+# of an int int64).
+Input = Union[Borrowed, None, float, int]
 
 
 class _Plan:
-    """The structs of one call. cells: where the addresses of its arrays go, in the order of the operation's fields."""
+    """The structs of one call. cells: where the addresses of its arrays go, in the order of the operation's fields.
+    Of a call on NumPy's arrays also which of its fields are arrays, which are numbers, and what it writes."""
 
-    __slots__ = ("arguments", "cells", "structs", "workspace_bytes")
+    __slots__ = ("arguments", "arrays", "cells", "numbers", "outputs", "structs", "workspace_bytes")
 
     def __init__(self) -> None:
         self.structs: list[Any] = []
         self.cells: list[ctypes.c_void_p | None] = []
         self.arguments: list[Any] = []
         self.workspace_bytes = 0
+        self.arrays: list[tuple[int, ctypes.c_void_p, int]] = []  # with the bits that no address of the type has
+        self.numbers: list[tuple[int, Any]] = []
+        self.outputs: list[tuple[ctypes.c_void_p, Callable[..., Any], tuple[int, ...], Any] | None] = []
 
 
 def _field_type(struct: type[ctypes.Structure], field: str) -> Any:
@@ -38,9 +59,9 @@ def _field_type(struct: type[ctypes.Structure], field: str) -> Any:
 class Operation:
     """One call of the C interface: name without "duet_".
 
-    fields: for each struct that it takes, in order, the names of its views; "rows.positive_index" is a view of the
-    struct that the field rows points to. sized: the call that tells how large its workspace is, where it has one; it
-    takes the first struct.
+    fields: for each struct that it takes, in order, the names of its views, those that are read before those that are
+    written; "rows.positive_index" is a view of the struct that the field rows points to. sized: the call that tells
+    how large its workspace is, where it has one; it takes the first struct.
     """
 
     def __init__(self, name: str, *fields: Sequence[str], sized: str | None = None) -> None:
@@ -52,6 +73,87 @@ class Operation:
         self._names = [name for each in self._fields for name in each]
         if len(self._structs) != len(self._fields):
             raise TypeError(f"{name}: takes {len(self._structs)} structs, got fields of {len(self._fields)}")
+
+    def again(self, context: Context | None, given: Sequence[Any], options: tuple[Any, ...] = (),
+              plan: _Plan | None = None) -> list[Any] | None:
+        """What the call writes, by the plan of a call that run() made before of such arrays; None where there is none,
+        or an array lies where its type cannot be read.
+
+        given: of the fields that are read. options: the caller's arguments that tell plans apart. plan: one to keep.
+        """
+        facts: list[Any] = [self, options]
+        put = facts.append
+        for each in given:
+            kind = type(each)
+            if kind is _ndarray:
+                put(each.shape)
+                put(each.strides)
+                put(each.dtype)
+            elif each is None or kind is float or kind is int:
+                put(kind)
+            else:
+                return None
+        if context is None:
+            context = host_context()
+            if context is None:
+                return None
+        key = tuple(facts)
+        if plan is not None:
+            keep(context, key, plan)
+        else:
+            try:
+                plan = context.plans.get(key)
+            except TypeError:  # an option that is no number and no word: run() says which
+                return None
+            if plan is None:
+                return None
+        made: list[Any] = []
+        with context.lock:
+            if context.handle is None:
+                raise ValueError("context: it is closed")
+            for place, cell, odd in plan.arrays:
+                address = _word(id(given[place]) + DATA_OFFSET).value
+                if address & odd:
+                    return None
+                cell.value = address
+            for place, number in plan.numbers:
+                number.value = given[place]
+            for output in plan.outputs:
+                if output is None:
+                    made.append(None)
+                else:
+                    cell, create, shape, dtype = output
+                    array = create(shape, dtype)
+                    cell.value = _word(id(array) + DATA_OFFSET).value
+                    made.append(array)
+            if self._size is None:
+                status = self._call(context.handle, *plan.arguments)
+            else:
+                if plan.workspace_bytes > context.workspace.bytes:
+                    context.reserve(plan.workspace_bytes)
+                status = self._call(context.handle, *plan.arguments, context.workspace)
+        if status:
+            check(status)
+        return made
+
+    def run(self, context: Context, options: tuple[Any, ...], inputs: Sequence[Input],
+            fields: tuple[tuple[str, Any], ...], *outputs: Output | None) -> list[Any]:
+        """What the call writes, None of an output that is None.
+
+        options: as again() has them. fields: the scalar fields of the first struct that they stand for.
+        """
+        given = as_read(inputs)
+        if context.device_index == HOST and DATA_OFFSET and not any(type(each) is Borrowed for each in given):
+            with context.lock:
+                plan = self.host_plan(context._alive(), inputs, fields, outputs)
+            made = self.again(context, given, options, plan)
+            assert made is not None
+            return made
+        arrays = [context.scalar(each) if isinstance(each, (float, int)) else each for each in inputs]
+        pairs = [(None, None) if each is None else new(context, each.shape, each.dtype, zero=each.zero)
+                 for each in outputs]
+        self(context, [*arrays, *[view for _, view in pairs]], fields)
+        return [array for array, _ in pairs]
 
     def __call__(self, context: Context, arrays: Sequence[Borrowed | None],
                  options: tuple[tuple[str, Any], ...] = ()) -> None:
@@ -66,9 +168,7 @@ class Operation:
             plan = context.plans.get(key)
             if plan is None:
                 plan = self._plan(handle, arrays, options)
-                if len(context.plans) >= _MOST_PLANS:
-                    context.plans.clear()
-                context.plans[key] = plan
+                keep(context, key, plan)
             for cell, array in zip(plan.cells, arrays):
                 if array is not None:
                     cell.value = array[0]
@@ -79,6 +179,34 @@ class Operation:
                 status = self._call(handle, *plan.arguments, context.workspace)
             if status:
                 check(status)
+
+    def host_plan(self, handle: int, inputs: Sequence[Input], fields: tuple[tuple[str, Any], ...],
+                   outputs: Sequence[Output | None]) -> _Plan:
+        arrays: list[Borrowed | None] = []
+        numbers: list[tuple[int, Any]] = []
+        for place, each in enumerate(inputs):
+            if isinstance(each, (float, int)):
+                number = ctypes.c_int64() if type(each) is int else ctypes.c_float()
+                code = c.DUET_DTYPE_I64 if type(each) is int else c.DUET_DTYPE_F32
+                numbers.append((place, number))
+                arrays.append(Borrowed(ctypes.addressof(number), (1, 0, 0, code)))
+            else:
+                arrays.append(each)
+        arrays += [None if each is None else Borrowed(0, _layout(each)) for each in outputs]
+        plan = self._plan(handle, arrays, fields)
+        of_numbers = {place for place, _ in numbers}
+        plan.numbers = numbers
+        for place, each in enumerate(arrays[:len(inputs)]):
+            cell = plan.cells[place]
+            if each is not None and cell is not None:
+                cell.value = each.address
+                if place not in of_numbers:
+                    plan.arrays.append((place, cell, ITEM_BYTES[each.dtype] - 1))
+        for place, output in enumerate(outputs):
+            cell = plan.cells[len(inputs) + place]
+            plan.outputs.append(None if output is None or cell is None else (
+                cell, np.zeros if output.zero else np.empty, output.shape, np.dtype(output.dtype)))
+        return plan
 
     def _plan(self, handle: int, arrays: Sequence[Borrowed | None], options: tuple[tuple[str, Any], ...]) -> _Plan:
         plan = _Plan()
@@ -97,6 +225,23 @@ class Operation:
             check(self._size(handle, plan.arguments[0], ctypes.byref(size)))
             plan.workspace_bytes = size.value
         return plan
+
+
+def as_read(inputs: Sequence[Input]) -> list[Any]:
+    """NumPy's arrays where the borrowed memory is theirs, as it is or as a copy that a call can read."""
+    return [each.owner if type(each) is Borrowed and type(each.owner) is _ndarray else each for each in inputs]
+
+
+def _layout(output: Output) -> tuple[int, int, int, int]:
+    code = {np.float32: c.DUET_DTYPE_F32, np.int32: c.DUET_DTYPE_I32, np.int64: c.DUET_DTYPE_I64}[output.dtype]
+    shape = output.shape
+    return (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
+
+
+def keep(context: Context, key: tuple[Any, ...], plan: _Plan) -> None:
+    if len(context.plans) >= _MOST_PLANS:
+        context.plans.clear()
+    context.plans[key] = plan
 
 
 def _struct_of(plan: _Plan, struct: Any, parent: str) -> Any:

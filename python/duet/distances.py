@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from . import _interface as c
 from ._arrays import borrow_matrix
 from ._context import Context
-from ._operation import Operation
-from ._results import Result, choose, new, of_choices
+from ._operation import Operation, Output
+from ._results import Result, choose, of_choices
 
 __all__ = ["DistanceGradients", "distance", "distance_gradients", "unit_rows"]
 
@@ -28,11 +28,12 @@ def distance(x: Any, y: Any, metric: str = "euclidean", *, context: Context | No
     difference of their rows. NaN in a row gives NaN in its distances.
     Raises ValueError, naming the argument, where widths differ.
     """
-    of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
-    context = choose(context, of_x, of_y)
-    array, view = new(context, (of_x.rows, of_y.rows))
-    _FORWARD(context, (of_x, of_y, view), (("metric", of_choices(METRICS, metric, "metric")),))
-    return array
+    made = _FORWARD.again(context, (x, y), (metric,))
+    if made is None:
+        of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
+        made = _FORWARD.run(choose(context, of_x, of_y), (metric,), (of_x, of_y),
+                            (("metric", of_choices(METRICS, metric, "metric")),), Output((of_x.rows, of_y.rows)))
+    return made[0]
 
 
 class DistanceGradients(NamedTuple):
@@ -47,20 +48,21 @@ def distance_gradients(x: Any, y: Any, grad_distances: Any, metric: str = "eucli
     distances: D as distance() gave it. "euclidean" needs it; with it the gradients of close pairs by "cosine" keep
     their digits; any other metric refuses it.
     """
-    of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
-    upstream = borrow_matrix(grad_distances, "grad_distances")
-    known = None if distances is None else borrow_matrix(distances, "distances")
-    context = choose(context, of_x, of_y, upstream, known)
-    grad_x, to_x = new(context, (of_x.rows, of_x.columns), zero=True)
-    grad_y, to_y = new(context, (of_y.rows, of_y.columns), zero=True)
-    _BACKWARD(context, (of_x, of_y, known, upstream, to_x, to_y), (("metric", of_choices(METRICS, metric, "metric")),))
-    return DistanceGradients(grad_x, grad_y)
+    made = _BACKWARD.again(context, (x, y, distances, grad_distances), (metric,))
+    if made is None:
+        of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
+        upstream = borrow_matrix(grad_distances, "grad_distances")
+        known = None if distances is None else borrow_matrix(distances, "distances")
+        made = _BACKWARD.run(choose(context, of_x, of_y, upstream, known), (metric,), (of_x, of_y, known, upstream),
+                             (("metric", of_choices(METRICS, metric, "metric")),),
+                             Output((of_x.rows, of_x.columns), zero=True), Output((of_y.rows, of_y.columns), zero=True))
+    return DistanceGradients(*made)
 
 
 def unit_rows(x: Any, *, context: Context | None = None) -> Result:
     """x (n x d) with each row divided by its norm, or by 1e-12 where that is larger (n x d, float32)."""
-    of_x = borrow_matrix(x, "x")
-    context = choose(context, of_x)
-    array, view = new(context, (of_x.rows, of_x.columns))
-    _UNIT_ROWS(context, (of_x, view))
-    return array
+    made = _UNIT_ROWS.again(context, (x,))
+    if made is None:
+        of_x = borrow_matrix(x, "x")
+        made = _UNIT_ROWS.run(choose(context, of_x), (), (of_x,), (), Output((of_x.rows, of_x.columns)))
+    return made[0]

@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _interface as c
-from ._arrays import HOST, Borrowed, borrow_matrix, borrow_numbers
+from ._arrays import Borrowed, borrow_matrix, borrow_numbers, view_of
 from ._context import Context
-from ._operation import Operation
-from ._results import Result, choose, new
+from ._labels import borrow_sets, label_array, numbered, packed, placed, several
+from ._operation import Operation, Output
+from ._results import Result, choose
 
 __all__ = ["Measures", "Nearest", "QueryMeasures", "evaluate", "retrieval", "top_k"]
 
@@ -62,12 +64,14 @@ def top_k(queries: Any, gallery: Any, k: int = 10, *, exclude_own: bool = False,
     """
     if k < 0:
         raise ValueError(f"k: expected 0 or more, got {k}")
-    sides = (borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"))
-    context = choose(context, *sides)
-    indices, to_indices = new(context, (sides[0].rows, k), np.int32)
-    scores, to_scores = new(context, (sides[0].rows, k))
-    _TOP_K(context, (*sides, to_indices, to_scores), (("exclude_own", int(exclude_own)),))
-    return Nearest(indices, scores)
+    options = (k, exclude_own)
+    made = _TOP_K.again(context, (queries, gallery), options)
+    if made is None:
+        sides = (borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"))
+        shape = (sides[0].rows, k)
+        made = _TOP_K.run(choose(context, *sides), options, sides, (("exclude_own", int(exclude_own)),),
+                          Output(shape, np.int32), Output(shape))
+    return Nearest(*made)
 
 
 def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any, *, cutoffs: Sequence[int] = CUTOFFS,
@@ -81,72 +85,33 @@ def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any
     query's index is its own pair. exclude_own: that row is no item. label_sets (S x C, 0 or 1): the classes of each of
     S labels; two labels that share a class are then relevant to each other.
     """
-    arrays: tuple[Borrowed | None, ...] = (
-        borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"),
-        borrow_numbers(query_labels, "query_labels"), borrow_numbers(gallery_labels, "gallery_labels"),
-        None if query_groups is None else borrow_numbers(query_groups, "query_groups"),
-        None if gallery_groups is None else borrow_numbers(gallery_groups, "gallery_groups"))
-    assert arrays[0] is not None
-    context = choose(context, arrays[0], *arrays[1:])
-    n, host = arrays[0].rows, np.array(list(cutoffs), np.int64)
-    sets = None if label_sets is None else _borrow_sets(np.asarray(label_sets), context)
-    address, owner = context.borrowed_copy(host)
-    of_cutoffs = Borrowed(address, (host.size, 0, 0, c.DUET_DTYPE_I64), context.device_index, 0, owner)
-    k = host.size
-    made = [new(context, (n,), np.int32), new(context, (n,)), new(context, (n,)), new(context, (n,)),
-            new(context, (n, k)), new(context, (n, 11)), new(context, (n,)), new(context, (n, k))]
-    _FORWARD(context, (*arrays, of_cutoffs, sets, *[view for _, view in made]),
-             (("paired", int(paired)), ("exclude_own", int(exclude_own))))
-    return QueryMeasures(*[array for array, _ in made])
+    at = _cutoffs(tuple(cutoffs))
+    words = None if label_sets is None else packed(np.asarray(label_sets))
+    given = (queries, gallery, query_labels, gallery_labels, query_groups, gallery_groups, at, words)
+    options = (paired, exclude_own)
+    made = _FORWARD.again(context, given, options)
+    if made is None:
+        sides = (borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"))
+        rest = [None if each is None else borrow_numbers(each, name) for each, name in zip(given[2:6], _INPUTS[2:6])]
+        context = choose(context, *sides, *rest)
+        n, k = sides[0].rows, at.size
+        there, sets = placed(context, sides[0], at, words)
+        made = _FORWARD.run(
+            context, options, (*sides, *rest, _borrow_cutoffs(there), None if sets is None else borrow_sets(sets)),
+            (("paired", int(paired)), ("exclude_own", int(exclude_own))), Output((n,), np.int32), Output((n,)),
+            Output((n,)), Output((n,)), Output((n, k)), Output((n, 11)), Output((n,)), Output((n, k)))
+    return QueryMeasures(*made)
 
 
-def _borrow_sets(sets: np.ndarray[Any, Any], context: Context) -> Borrowed:
-    """Classes as bits: class c of a label is bit c % 32 of its word c / 32."""
-    if sets.ndim != 2 or not np.isin(sets, (0, 1)).all():
-        raise ValueError("label_sets: expected labels x classes of 0 and 1")
-    packed = np.packbits(sets.astype(bool), axis=1, bitorder="little")
-    words = np.ascontiguousarray(np.pad(packed, ((0, 0), (0, -packed.shape[1] % 4)))).view("<i4")
-    address, owner = context.borrowed_copy(words)
-    rows, columns = words.shape
-    return Borrowed(address, (rows, columns, columns, c.DUET_DTYPE_I32), context.device_index, context.stream, owner)
+@lru_cache(maxsize=64)
+def _cutoffs(values: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    return np.array(values, np.int64)
 
 
-def _labels(value: Any, name: str) -> np.ndarray[Any, Any]:
-    try:
-        labels = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}: expected an array of the host ({error})") from None
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim not in (1, 2):
-        raise ValueError(f"{name}: expected a label a row, or a row of 0 and 1 a row, got {labels.ndim} dimensions")
-    return labels
-
-
-def _several(a: np.ndarray[Any, Any], v: np.ndarray[Any, Any],
-             name: str) -> tuple[list[np.ndarray[Any, Any]], np.ndarray[Any, Any]]:
-    """Rows of 0 and 1 as the numbers of their distinct sets, -1 of a row without a class, and the sets."""
-    if a.ndim != v.ndim or a.shape[1] != v.shape[1]:
-        raise ValueError(f"{name}: expected rows of {a.shape[1:]} classes, as in labels, got {v.shape[1:]}")
-    if not all(np.isin(each, (0, 1)).all() for each in (a, v)):
-        raise ValueError(f"{name}: expected 0 and 1 in rows of several labels")
-    both = np.concatenate([a, v]).astype(bool)
-    sets, numbers = np.unique(both, axis=0, return_inverse=True)
-    numbers = np.where(both.any(axis=1), numbers.reshape(-1), -1).astype(np.int32)
-    return [numbers[: len(a)], numbers[len(a):]], sets
-
-
-def _numbered(a: np.ndarray[Any, Any], v: np.ndarray[Any, Any], name: str) -> list[np.ndarray[Any, Any]]:
-    """Labels of any kind as whole numbers; -1, and "" of names, is unlabelled."""
-    if (a.dtype.kind in "US") != (v.dtype.kind in "US"):
-        raise TypeError(f"{name}: expected labels of one kind, got {a.dtype} and {v.dtype}")
-    if a.dtype.kind not in "USiub":
-        raise TypeError(f"{name}: expected whole numbers or names, got {a.dtype}")
-    both = np.concatenate([a, v])
-    none = both == "" if both.dtype.kind == "U" else both == b"" if both.dtype.kind == "S" else both == -1
-    numbers = np.unique(both, return_inverse=True)[1].reshape(-1).astype(np.int32)
-    numbers[none] = -1
-    return [numbers[: len(a)], numbers[len(a):]]
+def _borrow_cutoffs(at: Any) -> Borrowed:
+    if isinstance(at, np.ndarray):
+        return view_of(at)
+    return Borrowed(at.address, (at.shape[0], 0, 0, c.DUET_DTYPE_I64), at.device_index, 0, at)
 
 
 def _host(array: Any) -> np.ndarray[Any, Any]:
@@ -183,22 +148,16 @@ def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequ
     Raises ValueError or TypeError, naming the argument.
     """
     paired = labels_v is None
-    of_a = _labels(labels, "labels")
-    of_v = of_a if paired else _labels(labels_v, "labels_v")
+    of_a = label_array(labels, "labels")
+    of_v = of_a if paired else label_array(labels_v, "labels_v")
     name, sets = "labels" if paired else "labels_v", None
     if of_a.ndim == 2 or of_v.ndim == 2:
-        if of_a.ndim != of_v.ndim:
-            raise ValueError(f"{name}: expected rows of several labels on both sides, or on neither")
-        (numbers_a, numbers_v), sets = _several(of_a, of_v, name)
+        (numbers_a, numbers_v), sets = several(of_a, of_v, "labels", name)
     else:
-        numbers_a, numbers_v = _numbered(of_a, of_v, name)
-    context = choose(context, borrow_matrix(a, "a"), borrow_matrix(v, "v"))
-    if context.device_index != HOST:
-        from ._device_array import DeviceArray
-
-        moved = [DeviceArray.of(each, context) for each in (numbers_a, numbers_v)]
-    else:
-        moved = [numbers_a, numbers_v]  # type: ignore[list-item]
+        numbers_a, numbers_v = numbered(of_a, of_v, name)
+    of_sides = borrow_matrix(a, "a"), borrow_matrix(v, "v")
+    context = choose(context, *of_sides)
+    moved = placed(context, of_sides[0], numbers_a, numbers_v)
     forth = _measures(retrieval(a, v, moved[0], moved[1], cutoffs=cutoffs, paired=paired, label_sets=sets,
                                 context=context), cutoffs)
     back = _measures(retrieval(v, a, moved[1], moved[0], cutoffs=cutoffs, paired=paired, label_sets=sets,

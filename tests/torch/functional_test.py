@@ -119,10 +119,10 @@ def test_operators_keep_pytorchs_rules():
     torch.library.opcheck(ops.decorrelation.default, (a, v))
     torch.library.opcheck(ops.cross_entropy.default, (a, v.detach()))
     torch.library.opcheck(ops.alignment.default, (a, v, scale, 0, False))
-    torch.library.opcheck(ops.contrastive.default, (a, v, scale, *[None] * 9, 0, False, False, 0.0, 0, 0))
+    torch.library.opcheck(ops.contrastive.default, (a, v, scale, *[None] * 12, 0, False, False, 0.0, 0, 0))
     labels = torch.tensor([0, 0, 1, 1, 2])
-    torch.library.opcheck(ops.triplet.default, (a, v, *[None] * 4, labels, labels, None, None, None, 1, 0, 0.2, False,
-                                                False, 0, 1))
+    torch.library.opcheck(ops.triplet.default, (a, v, *[None] * 4, labels, labels, *[None] * 6, 1, 0, 0.2, False, False,
+                                                0, 1))
 
 
 def test_learned_temperature_and_bias():

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-import torch
 from torch import Tensor
 
 from .. import _interface as c
 from .._operation import Operation
 from ..distances import _BACKWARD as _DISTANCE_BACKWARD
 from ..distances import _FORWARD as _DISTANCE
-from ._tensors import context_of, matrix, new, vector, written
-
-
-def register(name: str, operator: Any, fake: Any, setup: Any = None, backward: Any = None) -> None:
-    """What torch.compile needs of an operator, and where differentiable its gradient and its type under autocast."""
-    operator.register_fake(fake)
-    if backward is not None:
-        operator.register_autograd(backward, setup_context=setup)
-        for device in ("cpu", "cuda"):
-            torch.library.register_autocast("duet::" + name, device, torch.float32)
+from ..distances import _UNIT_ROWS
+from ..losses import _DECORRELATION
+from ._eager import operator
+from ._tensors import TensorCall, matrix, new, upstream, vector, zeros_like
 
 
 def as_input(gradient: Tensor, of: Tensor) -> Tensor:
@@ -32,26 +25,43 @@ def as_input(gradient: Tensor, of: Tensor) -> Tensor:
     return gradient if gradient.dtype is of.dtype else gradient.to(of.dtype)
 
 
+_PAIR = ((matrix, "x"), (matrix, "y"))
+_distance_call = TensorCall(_DISTANCE, _PAIR, ("metric",))
+_distance_backward_call = TensorCall(_DISTANCE_BACKWARD, (*_PAIR, (matrix, "distances"), (matrix, "grad")), ("metric",))
+_KNOWN = (c.DUET_METRIC_EUCLIDEAN, c.DUET_METRIC_COSINE)  # whose gradients read the distances
+
+
+def _rows(tensor: Tensor, name: str) -> int:
+    if tensor.dim() != 2:
+        raise ValueError(f"{name}: expected 2 dimensions (rows x features), got {tensor.dim()}")
+    return tensor.size(0)
+
+
 def _distance(x: Tensor, y: Tensor, metric: int) -> Tensor:
-    of_x, of_y = matrix(x, "x"), matrix(y, "y")
-    out = new(x, of_x.rows, of_y.rows)
-    _DISTANCE(context_of(x), (of_x, of_y, written(out)), (("metric", metric),))
+    out = new(x, _rows(x, "x"), _rows(y, "y"))
+    _distance_call((x, y), (metric,), (out,))
     return out
 
 
-def _distance_backward(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int) -> tuple[Tensor, Tensor]:
-    grad_x, grad_y = new(x, *x.shape, zero=True), new(y, *y.shape, zero=True)
-    known = matrix(distances, "distances") if metric in (c.DUET_METRIC_EUCLIDEAN, c.DUET_METRIC_COSINE) else None
-    _DISTANCE_BACKWARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), known, matrix(grad.float(), "grad"),
-                                       written(grad_x), written(grad_y)), (("metric", metric),))
-    return grad_x, grad_y
+def _distance_gradients(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int, of_x: bool,
+                        of_y: bool) -> tuple[Optional[Tensor], Optional[Tensor]]:
+    """None for what is not needed."""
+    out = zeros_like(x) if of_x else None, zeros_like(y) if of_y else None
+    _distance_backward_call((x, y, distances if metric in _KNOWN else None, upstream(grad)), (metric,), out,
+                            (of_x, of_y))
+    return out
 
 
-distance = torch.library.custom_op("duet::distance", _distance, mutates_args=(), device_types=("cpu", "cuda"),
-                                   schema="(Tensor x, Tensor y, int metric) -> Tensor")
-distance_backward = torch.library.custom_op(
-    "duet::distance_backward", _distance_backward, mutates_args=(), device_types=("cpu", "cuda"),
-    schema="(Tensor x, Tensor y, Tensor distances, Tensor grad, int metric) -> (Tensor, Tensor)")
+def _fake_gradients(x: Tensor, y: Tensor, distances: Tensor, grad: Tensor, metric: int, of_x: bool,
+                    of_y: bool) -> tuple[Tensor, Tensor]:
+    return new(x, *x.shape) if of_x else new(x, 0), new(y, *y.shape) if of_y else new(x, 0)
+
+
+distance_backward = operator(
+    "distance_backward",
+    "(Tensor x, Tensor y, Tensor distances, Tensor grad, int metric, bool of_x, bool of_y) -> (Tensor, Tensor)",
+    lambda x, *rest: tuple(new(x, 0) if each is None else each for each in _distance_gradients(x, *rest)),
+    _fake_gradients, value=_distance_gradients)
 
 
 def _setup_distance(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -61,35 +71,33 @@ def _setup_distance(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _distance_gradient(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
     x, y, distances = ctx.saved_tensors
-    grad_x, grad_y = distance_backward(x, y, distances, grad, ctx.metric)
-    return as_input(grad_x, x), as_input(grad_y, y), None
+    of_x, of_y, _ = ctx.needs_input_grad
+    grad_x, grad_y = distance_backward(x, y, distances, grad, ctx.metric, of_x, of_y)
+    return as_input(grad_x, x) if of_x else None, as_input(grad_y, y) if of_y else None, None
 
 
-register("distance", distance, lambda x, y, metric: new(x, x.shape[0], y.shape[0]), _setup_distance, _distance_gradient)
-register("distance_backward", distance_backward,
-         lambda x, y, distances, grad, metric: (new(x, *x.shape), new(y, *y.shape)))
+distance = operator("distance", "(Tensor x, Tensor y, int metric) -> Tensor", _distance,
+                    lambda x, y, metric: new(x, x.shape[0], y.shape[0]), _setup_distance, _distance_gradient)
 
-_UNIT_ROWS = Operation("unit_rows_forward", ("x",), ("outputs",))
-_UNIT_ROWS_BACKWARD = Operation("unit_rows_backward", ("x",), ("grad_outputs", "grad_x"))
+_unit_rows_call = TensorCall(_UNIT_ROWS, ((matrix, "x"),))
+_unit_rows_backward_call = TensorCall(Operation("unit_rows_backward", ("x",), ("grad_outputs", "grad_x")),
+                                      ((matrix, "x"), (matrix, "grad")))
 
 
 def _unit_rows(x: Tensor) -> Tensor:
-    of_x = matrix(x.float(), "x")
     out = new(x, *x.shape)
-    _UNIT_ROWS(context_of(x), (of_x, written(out)))
+    _unit_rows_call((x.float(),), (), (out,))
     return out
 
 
 def _unit_rows_backward(x: Tensor, grad: Tensor) -> Tensor:
-    out = new(x, *x.shape, zero=True)
-    _UNIT_ROWS_BACKWARD(context_of(x), (matrix(x.float(), "x"), matrix(grad.float(), "grad"), written(out)))
+    out = zeros_like(x)
+    _unit_rows_backward_call((x.float(), upstream(grad)), (), (out,))
     return out
 
 
-unit_rows = torch.library.custom_op("duet::unit_rows", _unit_rows, mutates_args=(), device_types=("cpu", "cuda"),
-                                    schema="(Tensor x) -> Tensor")
-unit_rows_backward = torch.library.custom_op("duet::unit_rows_backward", _unit_rows_backward, mutates_args=(),
-                                             device_types=("cpu", "cuda"), schema="(Tensor x, Tensor grad) -> Tensor")
+unit_rows_backward = operator("unit_rows_backward", "(Tensor x, Tensor grad) -> Tensor", _unit_rows_backward,
+                              lambda x, grad: new(x, *x.shape))
 
 
 def _setup_first(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -101,32 +109,30 @@ def _unit_rows_gradient(ctx: Any, grad: Tensor) -> Tensor:
     return as_input(unit_rows_backward(x, grad), x)
 
 
-register("unit_rows", unit_rows, lambda x: new(x, *x.shape), _setup_first, _unit_rows_gradient)
-register("unit_rows_backward", unit_rows_backward, lambda x, grad: new(x, *x.shape))
+unit_rows = operator("unit_rows", "(Tensor x) -> Tensor", _unit_rows, lambda x: new(x, *x.shape), _setup_first,
+                     _unit_rows_gradient)
 
-_DECORRELATION = Operation("decorrelation_forward", ("a", "v"), ("loss",), sized="decorrelation_workspace")
-_DECORRELATION_BACKWARD = Operation("decorrelation_backward", ("a", "v"), ("grad_loss", "grad_a", "grad_v"),
-                                    sized="decorrelation_workspace")
+_decorrelation_call = TensorCall(_DECORRELATION, ((matrix, "a"), (matrix, "v")))
+_decorrelation_backward_call = TensorCall(
+    Operation("decorrelation_backward", ("a", "v"), ("grad_loss", "grad_a", "grad_v"), sized="decorrelation_workspace"),
+    ((matrix, "a"), (matrix, "v"), (vector, "grad")))
 
 
 def _decorrelation(a: Tensor, v: Tensor) -> Tensor:
     out = new(a, 1)
-    _DECORRELATION(context_of(a), (matrix(a, "a"), matrix(v, "v"), written(out)))
+    _decorrelation_call((a, v), (), (out,))
     return out
 
 
 def _decorrelation_backward(a: Tensor, v: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    grad_a, grad_v = new(a, *a.shape, zero=True), new(v, *v.shape, zero=True)
-    _DECORRELATION_BACKWARD(context_of(a), (matrix(a, "a"), matrix(v, "v"), vector(grad, "grad"), written(grad_a),
-                                            written(grad_v)))
-    return grad_a, grad_v
+    out = zeros_like(a), zeros_like(v)
+    _decorrelation_backward_call((a, v, upstream(grad)), (), out)
+    return out
 
 
-decorrelation = torch.library.custom_op("duet::decorrelation", _decorrelation, mutates_args=(),
-                                        device_types=("cpu", "cuda"), schema="(Tensor a, Tensor v) -> Tensor")
-decorrelation_backward = torch.library.custom_op(
-    "duet::decorrelation_backward", _decorrelation_backward, mutates_args=(), device_types=("cpu", "cuda"),
-    schema="(Tensor a, Tensor v, Tensor grad) -> (Tensor, Tensor)")
+decorrelation_backward = operator(
+    "decorrelation_backward", "(Tensor a, Tensor v, Tensor grad) -> (Tensor, Tensor)", _decorrelation_backward,
+    lambda a, v, grad: (new(a, *a.shape), new(v, *v.shape)))
 
 
 def _setup_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -139,33 +145,30 @@ def _decorrelation_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
     return as_input(grad_a, a), as_input(grad_v, v)
 
 
-register("decorrelation", decorrelation, lambda a, v: new(a, 1), _setup_both, _decorrelation_gradient)
-register("decorrelation_backward", decorrelation_backward, lambda a, v, grad: (new(a, *a.shape), new(v, *v.shape)))
+decorrelation = operator("decorrelation", "(Tensor a, Tensor v) -> Tensor", _decorrelation, lambda a, v: new(a, 1),
+                         _setup_both, _decorrelation_gradient)
 
-_CROSS_ENTROPY = Operation("cross_entropy_forward", ("logits", "targets"), ("row_loss",))
-_CROSS_ENTROPY_BACKWARD = Operation("cross_entropy_backward", ("logits", "targets"), ("row_weight", "grad_logits"))
+_ENTROPY = ((matrix, "logits"), (matrix, "targets"))
+_cross_entropy_call = TensorCall(Operation("cross_entropy_forward", ("logits", "targets"), ("row_loss",)), _ENTROPY)
+_cross_entropy_backward_call = TensorCall(
+    Operation("cross_entropy_backward", ("logits", "targets"), ("row_weight", "grad_logits")),
+    (*_ENTROPY, (vector, "grad")))
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    out = new(logits, logits.shape[0])
-    _CROSS_ENTROPY(context_of(logits), (matrix(logits.float(), "logits"), matrix(targets.float(), "targets"),
-                                        written(out)))
+    out = new(logits, _rows(logits, "logits"))
+    _cross_entropy_call((logits.float(), targets.float()), (), (out,))
     return out
 
 
 def _cross_entropy_backward(logits: Tensor, targets: Tensor, grad: Tensor) -> Tensor:
-    out = new(logits, *logits.shape, zero=True)
-    _CROSS_ENTROPY_BACKWARD(context_of(logits), (matrix(logits.float(), "logits"), matrix(targets.float(), "targets"),
-                                                 vector(grad, "grad"), written(out)))
+    out = zeros_like(logits)
+    _cross_entropy_backward_call((logits.float(), targets.float(), upstream(grad)), (), (out,))
     return out
 
 
-cross_entropy = torch.library.custom_op("duet::cross_entropy", _cross_entropy, mutates_args=(),
-                                        device_types=("cpu", "cuda"),
-                                        schema="(Tensor logits, Tensor targets) -> Tensor")
-cross_entropy_backward = torch.library.custom_op(
-    "duet::cross_entropy_backward", _cross_entropy_backward, mutates_args=(), device_types=("cpu", "cuda"),
-    schema="(Tensor logits, Tensor targets, Tensor grad) -> Tensor")
+cross_entropy_backward = operator("cross_entropy_backward", "(Tensor logits, Tensor targets, Tensor grad) -> Tensor",
+                                  _cross_entropy_backward, lambda logits, targets, grad: new(logits, *logits.shape))
 
 
 def _cross_entropy_gradient(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
@@ -173,6 +176,5 @@ def _cross_entropy_gradient(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], .
     return as_input(cross_entropy_backward(logits, targets, grad), logits), None
 
 
-register("cross_entropy", cross_entropy, lambda logits, targets: new(logits, logits.shape[0]), _setup_both,
-         _cross_entropy_gradient)
-register("cross_entropy_backward", cross_entropy_backward, lambda logits, targets, grad: new(logits, *logits.shape))
+cross_entropy = operator("cross_entropy", "(Tensor logits, Tensor targets) -> Tensor", _cross_entropy,
+                         lambda logits, targets: new(logits, logits.shape[0]), _setup_both, _cross_entropy_gradient)

@@ -1,6 +1,7 @@
 """PyTorch's tensors as the arrays of a call: borrowed where they lie, on the stream that PyTorch works on."""
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import torch
@@ -8,9 +9,14 @@ from torch import Tensor
 
 from .. import _interface as c
 from .._arrays import HOST, Borrowed
-from .._context import Context, context_for
+from .._context import Context, context_for, host_context
+from .._library import check
+from .._operation import Operation, keep
 
 _FEATURES = {torch.float32: c.DUET_DTYPE_F32, torch.float16: c.DUET_DTYPE_F16, torch.bfloat16: c.DUET_DTYPE_BF16}
+_CODES = {torch.float32: c.DUET_DTYPE_F32, torch.int32: c.DUET_DTYPE_I32}
+# Bits that no address of the type has.
+_ODD = {torch.float32: 3, torch.int32: 3, torch.float16: 1, torch.bfloat16: 1, torch.int64: 7}
 
 
 def context_of(tensor: Tensor) -> Context:
@@ -35,6 +41,9 @@ def matrix(tensor: Tensor, name: str) -> Borrowed:
     if (step != 1 and columns > 1) or (stride < columns and rows > 1):
         tensor = tensor.contiguous()
         stride = columns
+    if tensor.data_ptr() % tensor.element_size():
+        tensor = tensor.clone()
+        stride = tensor.stride(0)
     return Borrowed(tensor.data_ptr(), (rows, columns, stride if rows > 1 else columns, code),
                     tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
@@ -44,6 +53,8 @@ def _vector(tensor: Tensor, name: str, dtype: torch.dtype, code: int) -> Borrowe
         raise ValueError(f"{name}: expected 1 dimension, got {tensor.dim()}")
     if tensor.dtype is not dtype or not tensor.is_contiguous():
         tensor = tensor.to(dtype).contiguous()
+    if tensor.data_ptr() % tensor.element_size():
+        tensor = tensor.clone()
     return Borrowed(tensor.data_ptr(), (tensor.shape[0], 0, 0, code),
                     tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
@@ -53,20 +64,34 @@ def vector(tensor: Tensor, name: str) -> Borrowed:
     return _vector(tensor, name, torch.float32, c.DUET_DTYPE_F32)
 
 
+def step_number(tensor: Tensor, name: str) -> Borrowed:
+    """A step (1), int64."""
+    return _vector(tensor, name, torch.int64, c.DUET_DTYPE_I64)
+
+
 def numbers(tensor: Tensor, name: str) -> Borrowed:
     """Whole numbers (n), as int32. Beyond 32 bits they are refused on a CPU; on a device nothing waits for them."""
-    if tensor.dtype.is_floating_point or tensor.dtype.is_complex:
-        raise TypeError(f"{name}: expected whole numbers, got {tensor.dtype}")
-    if tensor.dtype is torch.int64 and not tensor.is_cuda and tensor.numel():
-        low, high = torch.aminmax(tensor)
-        if int(low) < -(2**31) or int(high) >= 2**31:
-            raise ValueError(f"{name}: expected numbers of 32 bits")
-    return _vector(tensor, name, torch.int32, c.DUET_DTYPE_I32)
+    return _vector(narrow(tensor, name), name, torch.int32, c.DUET_DTYPE_I32)
 
 
-def optional(kind: Any, tensor: Optional[Tensor], name: str) -> Optional[Borrowed]:
-    out: Optional[Borrowed] = None if tensor is None else kind(tensor, name)
+def narrow(tensor: Tensor, name: str) -> Tensor:
+    """Whole numbers as int32."""
+    dtype = tensor.dtype
+    if dtype is torch.int32:
+        return tensor
+    if dtype.is_floating_point or dtype.is_complex:
+        raise TypeError(f"{name}: expected whole numbers, got {dtype}")
+    out = tensor.to(torch.int32)
+    if dtype is torch.int64 and not tensor.is_cuda and not torch.equal(out.to(torch.int64), tensor):
+        raise ValueError(f"{name}: expected numbers of 32 bits")
     return out
+
+
+def words(tensor: Tensor, name: str) -> Borrowed:
+    """Label sets as bits (S x w), int32, in C order."""
+    rows, columns = tensor.shape
+    return Borrowed(tensor.data_ptr(), (rows, columns, columns, c.DUET_DTYPE_I32),
+                    tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
 
 
 def new(like: Tensor, *shape: int, zero: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -75,8 +100,87 @@ def new(like: Tensor, *shape: int, zero: bool = False, dtype: torch.dtype = torc
     return make(shape, dtype=dtype, device=like.device)
 
 
+def upstream(gradient: Tensor) -> Tensor:
+    """A gradient that comes in, as a call reads it: float32 in C order. That of a sum is one number in all places."""
+    if gradient.dtype is torch.float32 and gradient.is_contiguous():
+        return gradient
+    return gradient.to(torch.float32).contiguous()
+
+
+def zeros_like(tensor: Tensor) -> Tensor:
+    """Of float32, in C order: a gradient, to which a call adds."""
+    return torch.zeros(tensor.shape, dtype=torch.float32, device=tensor.device)
+
+
 def written(tensor: Tensor) -> Borrowed:
-    """A new tensor of float32 as the call that writes it takes it."""
-    shape = tensor.shape
-    layout = (shape[0], shape[1], shape[1], c.DUET_DTYPE_F32) if len(shape) == 2 else (shape[0], 0, 0, c.DUET_DTYPE_F32)
+    """A new tensor as the call that writes it takes it."""
+    shape, code = tensor.shape, _CODES[tensor.dtype]
+    rows = shape[0] if shape else 1
+    layout = (rows, shape[1], shape[1], code) if len(shape) == 2 else (rows, 0, 0, code)
     return Borrowed(tensor.data_ptr(), layout, tensor.device.index if tensor.is_cuda else HOST, 0, tensor)
+
+
+class TensorCall:
+    """An operation on tensors. On a CPU, tensors in C order of shapes and types like those of an earlier call go by its
+    plan.
+
+    reads: of each field that is read, what borrows it and the name that its errors say. scalars: the scalar fields.
+    """
+
+    def __init__(self, operation: Operation, reads: Sequence[tuple[Callable[[Tensor, str], Borrowed], str]],
+                 scalars: tuple[str, ...] = ()) -> None:
+        self.operation, self.reads, self.scalars = operation, tuple(reads), scalars
+
+    def __call__(self, given: Sequence[Optional[Tensor]], options: tuple[Any, ...],
+                 outputs: Sequence[Optional[Tensor]], which: Any = None) -> None:
+        """given: the fields that are read; outputs: those that are written, new tensors, whose shapes follow from it.
+        which: tells which of them are None, where the options do not."""
+        facts: list[Any] = [self, options, which]
+        put, addresses = facts.append, []
+        for each in given:
+            if each is None:
+                put(None)
+                continue
+            if not (each.is_cpu and each.is_contiguous()):
+                return self._first(given, options, outputs, None)
+            dtype, address = each.dtype, each.data_ptr()
+            if address & _ODD.get(dtype, 0):
+                return self._first(given, options, outputs, None)
+            put(dtype)
+            put(each.shape)
+            addresses.append(address)
+        key = tuple(facts)
+        context = host_context()
+        plan = None if context is None else context.plans.get(key)
+        if context is None or plan is None:
+            return self._first(given, options, outputs, key)
+        for each in outputs:
+            if each is not None:
+                addresses.append(each.data_ptr())
+        operation = self.operation
+        with context.lock:
+            if context.handle is None:
+                raise ValueError("context: it is closed")
+            for (_, cell, _), address in zip(plan.arrays, addresses):
+                cell.value = address
+            if operation._size is None:
+                status = operation._call(context.handle, *plan.arguments)
+            else:
+                if plan.workspace_bytes > context.workspace.bytes:
+                    context.reserve(plan.workspace_bytes)
+                status = operation._call(context.handle, *plan.arguments, context.workspace)
+        if status:
+            check(status)
+
+    def _first(self, given: Sequence[Optional[Tensor]], options: tuple[Any, ...], outputs: Sequence[Optional[Tensor]],
+               key: Optional[tuple[Any, ...]]) -> None:
+        arrays = [None if each is None else kind(each, name) for each, (kind, name) in zip(given, self.reads)]
+        of_outputs = [None if each is None else written(each) for each in outputs]
+        first = given[0]
+        assert first is not None
+        context, fields = context_of(first), tuple(zip(self.scalars, options))
+        self.operation(context, [*arrays, *of_outputs], fields)
+        if key is not None and all(each is None or each.owner is of for each, of in zip(arrays, given)):
+            with context.lock:
+                plan = self.operation.host_plan(context._alive(), [*arrays, *of_outputs], fields, ())
+                keep(context, key, plan)

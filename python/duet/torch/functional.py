@@ -5,6 +5,7 @@ calls go to PyTorch's current stream and wait for nothing.
 """
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Optional, Union
 
 import torch
@@ -15,6 +16,8 @@ from .._results import of_choices
 from ..distances import METRICS
 from ..triplets import _MININGS, _metric
 from . import _ops, _pair_ops
+from ._eager import watched
+from ._labels import label_sides
 
 __all__ = ["alignment", "contrastive", "cross_entropy", "decorrelation", "distance", "distillation", "triplet",
            "unit_rows"]
@@ -27,13 +30,31 @@ def _float(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float16, torch.bfloat16) else tensor.float()
 
 
+def _still(tensor: Tensor) -> Tensor:
+    """Without a gradient to come."""
+    return tensor.detach() if tensor.requires_grad else tensor
+
+
 def _scale(temperature: Temperature, like: Tensor, name: str = "temperature") -> Tensor:
     """1 / temperature, a vector of one number on the device of like; autograd follows a tensor."""
     if isinstance(temperature, Tensor):
         return (1.0 / temperature.float()).reshape(1).to(like.device)
     if not temperature > 0:
         raise ValueError(f"{name}: expected a number above 0, got {temperature}")
-    return torch.full((1,), 1.0 / temperature, dtype=torch.float32, device=like.device)
+    return _number(1.0 / temperature, like)
+
+
+def _number(value: float, like: Tensor) -> Tensor:
+    """A vector of one number, where like lies."""
+    if like.is_cpu and not watched():
+        return _constant(value)
+    return torch.full((1,), value, dtype=torch.float32, device=like.device)
+
+
+@lru_cache(maxsize=64)
+def _constant(value: float) -> Tensor:
+    with torch.inference_mode(False):  # what inference makes autograd does not save
+        return torch.tensor([value], dtype=torch.float32, device="cpu")
 
 
 def distance(x: Tensor, y: Tensor, metric: str = "euclidean") -> Tensor:
@@ -64,7 +85,8 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
                 bias: Union[float, Tensor] = 0.0, class_a: Optional[Tensor] = None, class_v: Optional[Tensor] = None,
                 trust_a: Optional[Tensor] = None, trust_v: Optional[Tensor] = None, labels_a: Optional[Tensor] = None,
                 labels_v: Optional[Tensor] = None, group_a: Optional[Tensor] = None, group_v: Optional[Tensor] = None,
-                paired: bool = True, exclude_own: bool = False, margin: float = 0.0, first_row: int = 0,
+                annotated_a: Optional[Tensor] = None, annotated_v: Optional[Tensor] = None, paired: bool = True,
+                exclude_own: bool = False, margin: float = 0.0, first_row: int = 0,
                 first_column: int = 0) -> tuple[Tensor, Optional[Tensor]]:
     """The terms of a contrastive loss: of each row of a (n x d), and of each row of v (m x d; None of "sigmoid").
 
@@ -75,14 +97,14 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
     a, v = _float(a), _float(v)
     of_bias = None
     if kind == "sigmoid":
-        of_bias = (bias.float().reshape(1).to(a.device) if isinstance(bias, Tensor)
-                   else torch.full((1,), bias, dtype=torch.float32, device=a.device))
+        of_bias = (bias.float().reshape(1).to(a.device) if isinstance(bias, Tensor) else _number(bias, a))
     elif isinstance(bias, Tensor) or bias != 0:
         raise ValueError(f"bias: expected 0 with kind {kind!r}, which has none")
-    rows, columns, _, _ = _pair_ops.contrastive(
-        a, v, _scale(temperature, a), of_bias, class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v,
-        of_kind, paired and class_a is not None and kind == "multi_positive", exclude_own, margin, first_row,
-        first_column)
+    labels_a, labels_v, sets = label_sides(labels_a, labels_v, "labels_a", "labels_v")
+    rows, columns = _pair_ops.contrastive(
+        a, v, _scale(temperature, a), class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v, of_bias,
+        annotated_a, annotated_v, sets, of_kind, paired and class_a is not None and kind == "multi_positive",
+        exclude_own, margin, first_row, first_column)[:2]
     return rows, None if kind == "sigmoid" else columns
 
 
@@ -90,7 +112,8 @@ def distillation(student_a: Tensor, student_v: Tensor, teacher_a: Tensor, teache
                  temperature: Temperature = 0.1, teacher_temperature: Optional[float] = None,
                  class_a: Optional[Tensor] = None, class_v: Optional[Tensor] = None, trust_a: Optional[Tensor] = None,
                  trust_v: Optional[Tensor] = None, kappa_a: Optional[Tensor] = None, kappa_v: Optional[Tensor] = None,
-                 group_a: Optional[Tensor] = None, group_v: Optional[Tensor] = None, paired: bool = True,
+                 group_a: Optional[Tensor] = None, group_v: Optional[Tensor] = None,
+                 annotated_a: Optional[Tensor] = None, annotated_v: Optional[Tensor] = None, paired: bool = True,
                  exclude_own: bool = False, first_row: int = 0, first_column: int = 0) -> tuple[Tensor, Tensor]:
     """The terms of the KL divergence of the student's alignment from its targets, of rows and of columns.
 
@@ -98,11 +121,12 @@ def distillation(student_a: Tensor, student_v: Tensor, teacher_a: Tensor, teache
     """
     a, v = _float(student_a), _float(student_v)
     scale = _scale(temperature, a)
-    teacher_scale = scale.detach() if teacher_temperature is None else _scale(teacher_temperature, a,
-                                                                              "teacher_temperature")
-    rows, columns, _, _ = _pair_ops.distillation(
-        a, v, scale, _float(teacher_a).detach(), _float(teacher_v).detach(), teacher_scale, class_a, class_v, trust_a,
-        trust_v, kappa_a, kappa_v, group_a, group_v, paired, exclude_own, first_row, first_column)
+    teacher_scale = _still(scale if teacher_temperature is None else _scale(teacher_temperature, a,
+                                                                            "teacher_temperature"))
+    rows, columns = _pair_ops.distillation(
+        a, v, scale, class_a, class_v, trust_a, trust_v, kappa_a, kappa_v, group_a, group_v,
+        _still(_float(teacher_a)), _still(_float(teacher_v)), teacher_scale, annotated_a, annotated_v, paired,
+        exclude_own, first_row, first_column)[:2]
     return rows, columns
 
 
@@ -117,12 +141,14 @@ def alignment(a: Tensor, v: Tensor, *, temperature: Temperature = 0.1, score: st
 def triplet(x: Tensor, y: Tensor, labels_x: Optional[Tensor] = None, labels_y: Optional[Tensor] = None, *,
             mining: str = "all", margin: float = 0.2, metric: str = "sqeuclidean", class_x: Optional[Tensor] = None,
             class_y: Optional[Tensor] = None, trust_x: Optional[Tensor] = None, trust_y: Optional[Tensor] = None,
-            group_x: Optional[Tensor] = None, group_y: Optional[Tensor] = None, paired: bool = False,
-            exclude_own: bool = False, seed: int = 0, step: int = 0, slots: int = 1) -> Tensor:
+            group_x: Optional[Tensor] = None, group_y: Optional[Tensor] = None, annotated_x: Optional[Tensor] = None,
+            annotated_y: Optional[Tensor] = None, paired: bool = False, exclude_own: bool = False, seed: int = 0,
+            step: int = 0, slots: int = 1) -> Tensor:
     """Mean over the active triplets of anchors x (n x d) with y (m x d): a scalar. Arguments as of duet.triplet()."""
     x, y = _float(x), _float(y)
     of_step = torch.tensor([step], dtype=torch.int64, device=x.device) if mining == "distance_weighted" else None
+    labels_x, labels_y, sets = label_sides(labels_x, labels_y, "labels_x", "labels_y")
     loss: Tensor = _pair_ops.triplet(
-        x, y, class_x, class_y, trust_x, trust_y, labels_x, labels_y, group_x, group_y, of_step, _metric(metric),
-        of_choices(_MININGS, mining, "mining"), margin, paired, exclude_own, seed, slots)[0]
+        x, y, class_x, class_y, trust_x, trust_y, labels_x, labels_y, group_x, group_y, annotated_x, annotated_y, sets,
+        of_step, _metric(metric), of_choices(_MININGS, mining, "mining"), margin, paired, exclude_own, seed, slots)[0]
     return loss

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from . import functional as F
+from ._labels import alike, compact, relation
 from .distances import CosineSimilarity, LpDistance, _Distance
-from .miners import _compact
 
 __all__ = ["CircleLoss", "NTXentLoss", "SupConLoss", "TripletMarginLoss"]
 
@@ -27,6 +27,8 @@ def _mean_of_positive(losses: Tensor) -> Tensor:
 
 class _LabelLoss(torch.nn.Module):
     """A loss of embeddings (n x d) with labels (n), against themselves or against ref_emb (m x d) with ref_labels (m).
+
+    Labels may be rows of 0 and 1 (n x C): rows that share a class are positives, a row without one takes no part.
 
     reducer: None, or what is called with the loss's parts, the embeddings and the labels, as pytorch-metric-learning's
     reducers are. Sums are float32's; the loss has the type of the embeddings.
@@ -46,8 +48,8 @@ class _LabelLoss(torch.nn.Module):
             raise ValueError("labels or indices_tuple: expected one of them")
         if ref_emb is not None and labels is not None and ref_labels is None and indices_tuple is None:
             raise ValueError("ref_labels: expected the labels of ref_emb")
-        if labels is not None and (labels.ndim != 1 or labels.shape[0] != embeddings.shape[0]):
-            raise ValueError("labels: expected a label a row of the embeddings")
+        if labels is not None and (labels.ndim not in (1, 2) or labels.shape[0] != embeddings.shape[0]):
+            raise ValueError("labels: expected a label a row of the embeddings, or a row of 0 and 1")
         alone = ref_emb is None or ref_emb is embeddings
         x = self.distance.maybe_normalize(embeddings)
         y = x if alone else self.distance.maybe_normalize(_given(ref_emb))
@@ -56,7 +58,7 @@ class _LabelLoss(torch.nn.Module):
         assert labels is not None
         labels = labels.to(embeddings.device)
         of_ref = labels if alone else _given(ref_labels).to(embeddings.device)
-        return self.of_labels(x, y, *_compact(labels, of_ref), alone, embeddings, labels).to(embeddings.dtype)
+        return self.of_labels(x, y, *compact(labels, of_ref), alone, embeddings, labels).to(embeddings.dtype)
 
     def of_labels(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool, embeddings: Tensor,
                   labels: Tensor) -> Tensor:
@@ -120,11 +122,10 @@ class TripletMarginLoss(_LabelLoss):
                 self.distance.power == 1 or not self.distance.is_inverted):
             return F.triplet(x, y, labels_x, labels_y, mining="all", margin=self.margin, metric=self.distance.metric,
                              exclude_own=alone)
-        same = labels_x[:, None] == labels_y[None]
-        positive = same.clone()
+        positive, negative = relation(labels_x, labels_y)
         if alone:
             positive.fill_diagonal_(False)
-        return self.of_indices(x, y, torch.where(positive[:, :, None] & ~same[:, None]), embeddings, labels)
+        return self.of_indices(x, y, torch.where(positive[:, :, None] & negative[:, None]), embeddings, labels)
 
     def of_indices(self, x: Tensor, y: Tensor, indices: tuple[Tensor, ...], embeddings: Tensor,
                    labels: Optional[Tensor]) -> Tensor:
@@ -195,9 +196,7 @@ class NTXentLoss(_ScoreLoss):
                   labels: Tensor) -> Tensor:
         if self.reducer is not None or not self.streams():
             return self.of_indices(x, y, _all_pairs(labels_x, labels_y, alone), embeddings, labels)
-        count = torch.bincount(labels_y, minlength=int(labels_x.max()) + 1 if labels_x.numel() else 1)
-        positives = count[labels_x.long()].sum() - (x.shape[0] if alone else 0)
-        return self.rows(x, y, labels_x, labels_y, alone).sum() / positives.clamp(min=1)
+        return self.rows(x, y, labels_x, labels_y, alone).sum() / _positives(labels_x, labels_y, alone).clamp(min=1)
 
     def of_indices(self, x: Tensor, y: Tensor, indices: tuple[Tensor, ...], embeddings: Tensor,
                    labels: Optional[Tensor]) -> Tensor:
@@ -220,12 +219,24 @@ class NTXentLoss(_ScoreLoss):
         return losses.mean()
 
 
+def _positives(labels_x: Tensor, labels_y: Tensor, alone: bool) -> Tensor:
+    """The number of positive pairs."""
+    if labels_x.dim() == 2:  # some rows' pairs at a time
+        blocks = torch.split(labels_x, _ROWS_OF_BLOCK)
+        count = torch.stack([alike(each, labels_y).sum() for each in blocks]).sum()
+        return count - (labels_x.any(dim=1).sum() if alone else 0)
+    of_label = torch.bincount(labels_y, minlength=int(labels_x.max()) + 1 if labels_x.numel() else 1)
+    return of_label[labels_x.long()].sum() - (labels_x.shape[0] if alone else 0)
+
+
+_ROWS_OF_BLOCK = 256
+
+
 def _all_pairs(labels_x: Tensor, labels_y: Tensor, alone: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    same = labels_x[:, None] == labels_y[None]
-    positive = same.clone()
+    positive, negative = relation(labels_x, labels_y)
     if alone:
         positive.fill_diagonal_(False)
-    return (*torch.where(positive), *torch.where(~same))  # type: ignore[return-value]
+    return (*torch.where(positive), *torch.where(negative))  # type: ignore[return-value]
 
 
 class _RowLoss(_ScoreLoss):

@@ -12,12 +12,18 @@ from torch import Tensor
 from .. import _interface as c
 from ..distances import METRICS
 from ..triplets import _DISTANCE_WEIGHTED, _HARD
-from ._tensors import context_of, matrix, numbers
+from ._labels import compact, label_sides, relation
+from ._tensors import TensorCall, matrix, numbers, step_number, words
 from .distances import LpDistance, _Distance
 
 __all__ = ["BatchHardMiner", "DistanceWeightedMiner", "TripletMarginMiner"]
 
 Triplets = tuple[Tensor, Tensor, Tensor]
+_READS = ((matrix, "embeddings"), (matrix, "ref_emb"), (numbers, "labels"), (numbers, "ref_labels"), (numbers, "group"),
+          (numbers, "group"), (words, "label_sets"))
+_hard_call = TensorCall(_HARD, _READS, ("metric", "exclude_own"))
+_drawn_call = TensorCall(_DISTANCE_WEIGHTED, (*_READS, (step_number, "step")),
+                         ("draw.seed", "draw.slots", "metric", "exclude_own"))
 _ANCHORS_OF_BLOCK = 256  # whose distances to all rows are held at a time
 
 
@@ -28,28 +34,25 @@ class _Miner(torch.nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor, ref_emb: Optional[Tensor] = None,
                 ref_labels: Optional[Tensor] = None) -> Triplets:
-        """Triplets (three vectors of int64) of anchors among embeddings (n x d) and others among ref_emb (m x d)."""
+        """Triplets (three vectors of int64) of anchors among embeddings (n x d) and others among ref_emb (m x d).
+
+        labels: n; or n x C of 0 and 1: rows that share a class are positives, a row without one takes no part.
+        """
         if (ref_emb is None) != (ref_labels is None):
             raise ValueError("ref_emb, ref_labels: expected both or neither")
         for emb, of in ((embeddings, labels), (ref_emb, ref_labels)):
-            if emb is not None and of is not None and (of.ndim != 1 or of.shape[0] != emb.shape[0]):
-                raise ValueError("labels: expected a label a row of the embeddings")
+            if emb is not None and of is not None and (of.ndim not in (1, 2) or of.shape[0] != emb.shape[0]):
+                raise ValueError("labels: expected a label a row of the embeddings, or a row of 0 and 1")
         with torch.no_grad():
             alone = ref_emb is None or ref_emb is embeddings
             x = self.distance.maybe_normalize(embeddings.detach()).float()
             y = x if ref_emb is None else self.distance.maybe_normalize(ref_emb.detach()).float()
             labels = labels.to(embeddings.device)
             of_ref = labels if ref_labels is None else ref_labels.to(embeddings.device)
-            return self.mine(x, y, *_compact(labels, of_ref), alone)
+            return self.mine(x, y, *compact(labels, of_ref), alone)
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
         raise NotImplementedError
-
-
-def _compact(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The labels as 0, 1, ...: every value is a class here, -1 too."""
-    inverse = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1].to(torch.int32)
-    return inverse[: labels.shape[0]], inverse[labels.shape[0]:]
 
 
 class BatchHardMiner(_Miner):
@@ -57,10 +60,9 @@ class BatchHardMiner(_Miner):
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
         found = torch.empty((2, x.shape[0]), dtype=torch.int32, device=x.device)
-        views = [numbers(each, "index") for each in found]
-        _HARD(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
-                              numbers(labels_y, "ref_labels"), None, None, *views, None, None),
-              (("metric", METRICS[self.distance.metric]), ("exclude_own", int(alone))))
+        of_x, of_y, sets = label_sides(labels_x, labels_y, "labels", "ref_labels")
+        _hard_call((x, y, of_x, of_y, None, None, sets), (METRICS[self.distance.metric], alone),
+                   (*found, None, None))
         (anchors,) = torch.where((found >= 0).all(dim=0))
         return anchors, found[0, anchors].long(), found[1, anchors].long()
 
@@ -81,8 +83,7 @@ class TripletMarginMiner(_Miner):
         for first in range(0, x.shape[0], _ANCHORS_OF_BLOCK):
             rows = slice(first, first + _ANCHORS_OF_BLOCK)
             distances = self.distance.compute_mat(x[rows], y)
-            same = labels_x[rows, None] == labels_y[None]
-            positive = same.clone()
+            positive, negative = relation(labels_x[rows], labels_y)
             if alone:
                 positive &= columns != columns[rows, None]
             # Of each positive pair the negatives of its anchor.
@@ -95,7 +96,7 @@ class TripletMarginMiner(_Miner):
                     kept &= gap <= 0
                 elif self.type_of_triplets == "semihard":
                     kept &= gap > 0
-                pair, negatives = torch.where(kept & ~same[of])
+                pair, negatives = torch.where(kept & negative[of])
                 blocks.append(torch.stack([of[pair] + first, at[pair], negatives]))
         found = torch.cat(blocks, dim=1) if blocks else torch.empty((3, 0), dtype=torch.int64, device=x.device)
         return found[0], found[1], found[2]
@@ -115,11 +116,12 @@ class DistanceWeightedMiner(_Miner):
         self.cutoff, self.nonzero_loss_cutoff = cutoff, nonzero_loss_cutoff
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
-        slots = int(torch.bincount(labels_y, minlength=1).max())
+        positive, _ = relation(labels_x, labels_y)
+        slots = int(positive.sum(dim=1).max()) if positive.numel() else 0
         by_kernel = (self.cutoff, self.nonzero_loss_cutoff) == (0.5, 1.4)
         draw = self._drawn_by_kernel if by_kernel else self._drawn
-        drawn = draw(x, y, labels_x, labels_y, slots, alone) if x.shape[0] and slots else labels_x.new_empty((0, slots))
-        positive = labels_x[:, None] == labels_y[None]
+        drawn = (draw(x, y, labels_x, labels_y, slots, alone) if slots else
+                 torch.empty((x.shape[0], 0), dtype=torch.int64, device=x.device))
         if alone:
             positive.fill_diagonal_(False)
         anchors, positives = torch.where(positive)
@@ -135,14 +137,9 @@ class DistanceWeightedMiner(_Miner):
         drawn = torch.empty((x.shape[0], slots), dtype=torch.int32, device=x.device)
         seed = int(torch.randint(2**62, (1,)))
         step = torch.zeros(1, dtype=torch.int64, device=x.device)
-        of_step = numbers(torch.zeros(1, dtype=torch.int32, device=x.device), "step")._replace(
-            address=step.data_ptr(), layout=(1, 0, 0, c.DUET_DTYPE_I64), owner=step)
-        to = matrix(drawn.view(torch.float32), "drawn")
-        to = to._replace(layout=(*to.layout[:3], c.DUET_DTYPE_I32))
-        _DISTANCE_WEIGHTED(context_of(x), (matrix(x, "x"), matrix(y, "y"), numbers(labels_x, "labels"),
-                                           numbers(labels_y, "ref_labels"), None, None, of_step, to, None),
-                           (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
-                            ("exclude_own", int(alone))))
+        of_x, of_y, sets = label_sides(labels_x, labels_y, "labels", "ref_labels")
+        _drawn_call((x, y, of_x, of_y, None, None, sets, step), (seed, slots, METRICS["euclidean"], alone),
+                    (drawn, None))
         return drawn
 
     def _drawn(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, slots: int, alone: bool) -> Tensor:
@@ -154,7 +151,8 @@ class DistanceWeightedMiner(_Miner):
         for first in range(0, x.shape[0], _ANCHORS_OF_BLOCK):
             rows = slice(first, first + _ANCHORS_OF_BLOCK)
             distances = self.distance.compute_mat(x[rows], y).clamp(min=least)
-            outside = (labels_x[rows, None] == labels_y[None]) | ~(distances < self.nonzero_loss_cutoff)
+            _, negative = relation(labels_x[rows], labels_y)
+            outside = ~(negative & (distances < self.nonzero_loss_cutoff))
             log_p = (2 - d) * distances.log() - (d - 3) / 2 * (1 - distances**2 / 4).clamp(min=1e-8).log()
             log_p = log_p.masked_fill(outside, -torch.inf)
             (some,) = torch.where(~outside.all(dim=1))

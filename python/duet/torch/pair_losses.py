@@ -70,13 +70,18 @@ class SoftTripletLoss(torch.nn.Module):
         self.margin, self.metric = margin, metric
 
     def forward(self, a: Tensor, v: Tensor, class_a: Tensor, class_v: Optional[Tensor] = None,
-                trust_a: Optional[Tensor] = None, trust_v: Optional[Tensor] = None, paired: bool = True) -> Tensor:
-        """a, v: n x d, m x d. class_a, class_v: n x C, m x C (None: class_a); trust_a, trust_v: n, m, 0 to 1."""
+                trust_a: Optional[Tensor] = None, trust_v: Optional[Tensor] = None, paired: bool = True,
+                annotated_a: Optional[Tensor] = None, annotated_v: Optional[Tensor] = None) -> Tensor:
+        """a, v: n x d, m x d. class_a, class_v: n x C, m x C (None: class_a); trust_a, trust_v: n, m, 0 to 1;
+        annotated_a, annotated_v: n, m, not 0 where a row's classes are known (functional.contrastive())."""
         class_v = class_a if class_v is None else class_v
         trust_v = trust_a if trust_v is None else trust_v
+        annotated_v = annotated_a if annotated_v is None else annotated_v
         common: dict[str, Any] = dict(margin=self.margin, metric=self.metric, paired=paired)
-        there = F.triplet(a, v, class_x=class_a, class_y=class_v, trust_x=trust_a, trust_y=trust_v, **common)
-        back = F.triplet(v, a, class_x=class_v, class_y=class_a, trust_x=trust_v, trust_y=trust_a, **common)
+        there = F.triplet(a, v, class_x=class_a, class_y=class_v, trust_x=trust_a, trust_y=trust_v,
+                          annotated_x=annotated_a, annotated_y=annotated_v, **common)
+        back = F.triplet(v, a, class_x=class_v, class_y=class_a, trust_x=trust_v, trust_y=trust_a,
+                         annotated_x=annotated_v, annotated_y=annotated_a, **common)
         return there + back
 
 
@@ -95,18 +100,25 @@ class PsdLoss(torch.nn.Module):
                 teacher_logits_a: Tensor, teacher_logits_v: Tensor, labels: Tensor, annotated: Tensor,
                 rho: float = 1.0) -> Tensor:
         """a, v: unit rows, n x d, of the student; logits: n x C, of its classifier; teacher_*: likewise, of the
-        teacher. labels: n, below 0: unlabelled; annotated: n, true where a row's label is used in this epoch."""
+        teacher. labels: n, below 0: unlabelled, or n x C of 0 and 1; annotated: n, true where a row's label is used in
+        this epoch."""
         with torch.no_grad():
-            annotated = annotated & (labels >= 0)
+            several = labels.ndim == 2
+            annotated = annotated & ((labels != 0).any(dim=1) if several else labels >= 0)
             teacher = ((teacher_logits_a + teacher_logits_v) / 2).float().softmax(dim=1)
-            known = torch.nn.functional.one_hot(labels.clamp(min=0).long(), teacher.shape[1]).to(teacher.dtype)
+            if several:  # equal shares of a row's classes
+                known = labels.to(teacher.dtype)
+                known = known / known.sum(dim=1, keepdim=True).clamp(min=1)
+            else:
+                known = torch.nn.functional.one_hot(labels.clamp(min=0).long(), teacher.shape[1]).to(teacher.dtype)
             q = torch.where(annotated[:, None], known, teacher)
             agree = teacher_logits_a.argmax(dim=1) == teacher_logits_v.argmax(dim=1)
             trust = (annotated | agree).to(q.dtype)
             kappa = torch.where(annotated, torch.ones_like(trust), torch.full_like(trust, self.hidden_kappa))
-        loss = self.cross(a, v, q, trust_a=trust)
+            flags = annotated.to(q.dtype) if several else None
+        loss = self.cross(a, v, q, trust_a=trust, annotated_a=flags)
         of_kl = self.distillation(a, v, teacher_a, teacher_v, trust, trust, class_a=q, class_v=q, kappa_a=kappa,
-                                  kappa_v=kappa)
+                                  kappa_v=kappa, annotated_a=flags, annotated_v=flags)
         entropy = F.cross_entropy(logits_a, q) + F.cross_entropy(logits_v, q)
         weight = annotated.to(q.dtype)
         of_labels = (entropy * weight).sum() / weight.sum().clamp(min=1)
