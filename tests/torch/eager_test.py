@@ -1,4 +1,7 @@
 """The short way of plain tensors beside PyTorch's operators: the same bits; and who takes the operators' way."""
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -141,3 +144,20 @@ def test_checkpoint():
     checkpoint(lambda x: D.contrastive(D.unit_rows(x), V)[0].sum(), a, use_reentrant=False).backward()
     D.contrastive(D.unit_rows(b), V)[0].sum().backward()
     assert torch.equal(a.grad, b.grad)
+
+
+def test_without_pytorchs_own_questions_the_operators_do_it():
+    code = """
+import torch
+import torch._dynamo
+kept = torch._C._len_torch_function_stack
+del torch._C._len_torch_function_stack
+import duet.torch
+torch._C._len_torch_function_stack = kept
+from duet.torch import _eager
+assert not _eager.HAS_SHORT_WAY and _eager.watched()
+x = torch.randn(6, 3, requires_grad=True)
+duet.torch.TripletMarginLoss(margin=0.2)(x, torch.arange(6) % 2).backward()
+assert x.grad.abs().sum() > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,18 +12,22 @@ __all__ = ["keeps_to_itself", "operator", "watched"]
 
 _BOTH = ("cpu", "cuda")
 _strided, _Parameter = torch.strided, torch.nn.Parameter
-_modes, _functions = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
-_transforms, _casts = torch._C._functorch.peek_interpreter_stack, torch._C._is_any_autocast_enabled
-_traces = torch._C._get_tracing_state
-
-
 _NUMBERS = frozenset((type(None), bool, int, float))
+# PyTorch's own questions, which are not public: under a version that has not all of them everything goes by the
+# operator.
+try:
+    _modes, _functions = torch._C._len_torch_dispatch_stack, torch._C._len_torch_function_stack
+    _transforms, _casts = torch._C._functorch.peek_interpreter_stack, torch._C._is_any_autocast_enabled
+    _traces = torch._C._get_tracing_state
+    HAS_SHORT_WAY = isinstance(torch.autograd.Function, type)
+except AttributeError:
+    HAS_SHORT_WAY = False
 
 
 def watched() -> bool:
-    """Whether somebody compiles, traces, casts, transforms or counts operators."""
-    return bool(torch.compiler.is_compiling() or _modes() or _functions() or _casts() or _transforms() is not None
-                or _traces() is not None)
+    """Whether somebody compiles, traces, casts, transforms or counts operators, or nobody can tell."""
+    return bool(not HAS_SHORT_WAY or torch.compiler.is_compiling() or _modes() or _functions() or _casts()
+                or _transforms() is not None or _traces() is not None)
 
 
 def tracked(arguments: tuple[Any, ...]) -> Optional[bool]:
@@ -67,6 +71,8 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     registered.register_autograd(backward, setup_context=setup)
     for device in _BOTH:
         torch.library.register_autocast("duet::" + name, device, torch.float32)
+    if not HAS_SHORT_WAY:
+        return registered  # type: ignore[no-any-return]
     # Function.apply() without its look at functorch, of which watched() knows that there is none.
     apply: Callable[..., Any] = super(torch.autograd.Function, _function(kernel, setup, backward, results)).apply
 
