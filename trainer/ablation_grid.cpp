@@ -32,8 +32,8 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
 
 void require_known_keys(const json& object, const std::vector<std::string>& known, const std::string& source) {
   for (const auto& [name, value] : object.items())
-    usage_require(std::ranges::find(known, name) != known.end(), source, ": unknown key '", shown(name), "' ",
-                  suggestion(shown(name), known));
+    if (std::ranges::find(known, name) == known.end())
+      throw UsageError(text(source, ": unknown key '", shown(name), "' ", suggestion(shown(name), known)));
 }
 
 const json& required_list(const json& object, const char* key, const std::string& source) {
@@ -128,8 +128,9 @@ class Reader {
     for (const char* taken : {kGridFile, kAblationLock, kAblationFile, kAblationPage})
       usage_require(out.name != taken, place, ": name: '", taken, "' is a file of the ablation");
     const std::vector<std::string> known = known_methods();
-    usage_require(std::ranges::find(known, out.method) != known.end(), place, ": unknown method '", shown(out.method),
-                  "' ", suggestion(shown(out.method), known));
+    if (std::ranges::find(known, out.method) == known.end())
+      throw UsageError(
+          text(place, ": unknown method '", shown(out.method), "' ", suggestion(shown(out.method), known)));
     if (given.contains("set")) note(set_keys(out.config, given["set"], place + ": set", false));
     if (!out.is_baseline()) out.config.method = out.method;
     out.ridge = out.is_baseline() ? kDefaultRidge : 0;

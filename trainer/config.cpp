@@ -132,8 +132,9 @@ std::string retired_note(const std::string& name, const std::string& source) {
 
 void set(Config& config, const std::string& name, const json& value, const std::string& source) {
   const ConfigKey* key = find_key(name);
-  usage_require(key != nullptr, source, ": unknown config key '", shown(name), "' (did you mean '",
-                nearest_key(shown(name)).name, "'?)");
+  if (!key)
+    throw UsageError(
+        text(source, ": unknown config key '", shown(name), "' (did you mean '", nearest_key(shown(name)).name, "'?)"));
   const std::string place = place_of(name, source);
   std::visit(Store{config, *key, value, place}, key->member);
 }

@@ -32,8 +32,13 @@ constexpr bool kForward = true, kReverse = true, kEveryValue = true;
 constexpr uint64_t kRandom = 4;
 #endif
 
-// What a run over one operation's tests may cost: shapes about a tile, and one larger where every value is taken.
+// What a run over one operation's tests may cost: shapes about a tile, and one larger where every value is taken. Under
+// a sanitizer two tiles by two of one step.
+#if defined(DUET_TEST_UNDER_ASAN) || defined(DUET_TEST_UNDER_TSAN)
+constexpr int64_t kEveryOperations = 2'200'000, kOtherOperations = 2'200'000;
+#else
 constexpr int64_t kEveryOperations = 30'000'000, kOtherOperations = 4'000'000;
+#endif
 
 using duet::simt::Order;
 
