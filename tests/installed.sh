@@ -43,5 +43,13 @@ libraries_of() {
 }
 
 # Whether a program loads a library at its start.
-needs() { readelf -d "$1" | grep -q "NEEDED.*$2" || fail "$1 does not need $2"; }
-needs_not() { ! readelf -d "$1" | grep "NEEDED.*$2" || fail "$1 needs $2"; }
+needs() {
+  local found
+  found=$(readelf -d "$1") || fail "cannot read $1"
+  grep -q "NEEDED.*$2" <<<"$found" || fail "$1 does not need $2"
+}
+needs_not() {
+  local found
+  found=$(readelf -d "$1") || fail "cannot read $1"
+  ! grep "NEEDED.*$2" <<<"$found" || fail "$1 needs $2"
+}

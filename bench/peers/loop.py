@@ -1,5 +1,5 @@
-"""A step of README's training loop with duet.torch's losses and with pytorch-metric-learning's: everything else is the
-same code. Time and memory, each measurement in a process of its own, the two in turn; the first step's losses are equal
+"""A step of a loop like README's, without dropout and the average of the model, with duet.torch's losses and with
+pytorch-metric-learning's: everything else is the same code. Time and memory, each measurement in a process of its own, the two in turn; the first step's losses are equal
 to 1e-4, before anything is timed. Writes a page into bench/results/.
 
 Memory is what a step has in use at its peak beyond what the process has in use before it, once a first step has loaded

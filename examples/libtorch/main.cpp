@@ -84,6 +84,7 @@ class Distillation : public torch::autograd::Function<Distillation> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& grad_loss) {
+    TORCH_CHECK(!torch::GradMode::is_enabled(), "distillation: its gradient has none of its own");
     const variable_list saved = ctx->get_saved_variables();
     const Tensor &a = saved[0], &v = saved[1], &scale = saved[4];
     const Tensor row_weight = (grad_loss[0] / (2.0 * a.size(0))).expand({a.size(0)}).contiguous();

@@ -41,7 +41,7 @@ typedef struct duet_const_matrix {
    half. */
 
 /* A vector that is read, contiguous. A scalar that may change from step to step is a vector of size 1 in the context's
- * memory. */
+   memory. */
 typedef struct duet_const_vector {
   const void* data; /* as of a matrix */
   int64_t size;     /* elements, 0 or more */

@@ -92,7 +92,8 @@ def view_of(array: np.ndarray[Any, Any]) -> Borrowed:
 
 def borrow_matrix(value: Any, name: str) -> Borrowed:
     """Features (n x d). Raises TypeError or ValueError, naming the argument."""
-    if type(value) is np.ndarray:
+    if isinstance(value, np.ndarray):  # a mapped file's too, as the array that it is
+        value = value.view(np.ndarray)
         dtype = value.dtype
         code = _FEATURES.get(dtype.num)
         if code is not None and dtype.isnative and value.ndim == 2:

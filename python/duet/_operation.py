@@ -18,6 +18,7 @@ __all__ = ["Operation", "Output", "as_read", "keep"]
 
 _MOST_PLANS = 512  # of a context; then they are made anew
 _ndarray, _word = np.ndarray, ctypes.c_size_t.from_address
+_PLAIN = frozenset((bool, int, float, str, type(None)))  # options whose value a plan may stand for
 
 
 class Output(NamedTuple):
@@ -97,10 +98,11 @@ class Operation:
             context = host_context()
             if context is None:
                 return None
+        elif not isinstance(context, Context):
+            raise TypeError(f"context: expected a duet.Context, got {context!r}")
         key = tuple(facts)
-        if plan is not None:
-            keep(context, key, plan)
-        else:
+        new_plan = plan is not None
+        if plan is None:
             try:
                 plan = context.plans.get(key)
             except TypeError:  # an option that is no number and no word: run() says which
@@ -111,13 +113,18 @@ class Operation:
         with context.lock:
             if context.handle is None:
                 raise ValueError("context: it is closed")
+            if new_plan:
+                keep(context, key, plan, options)
             for place, cell, odd in plan.arrays:
                 address = _word(id(given[place]) + DATA_OFFSET).value
                 if address & odd:
                     return None
                 cell.value = address
             for place, number in plan.numbers:
-                number.value = given[place]
+                value = given[place]
+                number.value = value
+                if type(value) is int and number.value != value:
+                    raise _too_large(self._names[place], value)
             for output in plan.outputs:
                 if output is None:
                     made.append(None)
@@ -165,10 +172,13 @@ class Operation:
                 raise ValueError(f"{self._names[place]}: expected an array on {context.device}, as the others")
         with context.lock:
             handle = context._alive()
-            plan = context.plans.get(key)
+            try:
+                plan = context.plans.get(key)
+            except TypeError:  # as in again()
+                plan = None
             if plan is None:
                 plan = self._plan(handle, arrays, options)
-                keep(context, key, plan)
+                keep(context, key, plan, [value for _, value in options])
             for cell, array in zip(plan.cells, arrays):
                 if array is not None:
                     cell.value = array[0]
@@ -219,7 +229,7 @@ class Operation:
             plan.arguments.append(ctypes.byref(made))
         for name, value in options:
             parent, _, field = name.rpartition(".")
-            setattr(_struct_of(plan, plan.structs[0], parent), field, value)
+            _set_number(_struct_of(plan, plan.structs[0], parent), field, value)
         if self._size is not None:
             size = ctypes.c_size_t()
             check(self._size(handle, plan.arguments[0], ctypes.byref(size)))
@@ -238,10 +248,28 @@ def _layout(output: Output) -> tuple[int, int, int, int]:
     return (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
 
 
-def keep(context: Context, key: tuple[Any, ...], plan: _Plan) -> None:
+def keep(context: Context, key: tuple[Any, ...], plan: _Plan, options: Sequence[Any]) -> None:
+    """Under the lock. Not where an option may change and stay the same object, as an array of one number does."""
+    if any(type(each) not in _PLAIN for each in options):
+        return
     if len(context.plans) >= _MOST_PLANS:
         context.plans.clear()
     context.plans[key] = plan
+
+
+def _set_number(struct: Any, field: str, value: Any) -> None:
+    try:
+        setattr(struct, field, bool(value) if isinstance(value, np.bool_) else value)
+        held = getattr(struct, field)
+    except (TypeError, ValueError, ctypes.ArgumentError):
+        kind = "a number" if isinstance(getattr(struct, field), float) else "a whole number"
+        raise TypeError(f"{field}: expected {kind}, got {value!r}") from None
+    if isinstance(held, int) and held != value:
+        raise _too_large(field, value)
+
+
+def _too_large(name: str, value: Any) -> ValueError:
+    return ValueError(f"{name.rpartition('.')[2]}: expected a whole number that fits its C type, got {value}")
 
 
 def _struct_of(plan: _Plan, struct: Any, parent: str) -> Any:

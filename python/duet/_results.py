@@ -1,6 +1,7 @@
 """What calls share: the context that they run on, and new arrays for what they write."""
 from __future__ import annotations
 
+import operator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,7 +10,7 @@ from . import _interface as c
 from ._arrays import HOST, Borrowed, address_of
 from ._context import Context, context_for
 
-__all__ = ["Result", "choose", "new", "of_choices"]
+__all__ = ["Result", "choose", "host", "new", "of_choices", "real", "whole"]
 
 # What is returned: NumPy arrays where the inputs lie in the host's memory, DeviceArrays where they lie on a device.
 Result = Any
@@ -25,6 +26,8 @@ def choose(context: Context | None, first: Borrowed, *others: Borrowed | None) -
             raise ValueError("inputs: expected arrays on one device")
     if context is None:
         context = context_for(device, first.stream)
+    elif not isinstance(context, Context):
+        raise TypeError(f"context: expected a duet.Context, got {context!r}")
     elif context.device_index != device:
         raise ValueError(f"inputs: expected arrays on {context.device}, the context's device")
     if device != HOST:
@@ -47,6 +50,33 @@ def new(context: Context, shape: tuple[int, ...], dtype: Any = np.float32, *,
         address, code = array.address, array.code
     layout = (shape[0], shape[1], shape[1], code) if len(shape) == 2 else (shape[0], 0, 0, code)
     return array, Borrowed(address, layout, context.device_index, 0, array)
+
+
+def host(array: Any) -> np.ndarray[Any, Any]:
+    """A result as a NumPy array."""
+    out: np.ndarray[Any, Any] = array if isinstance(array, np.ndarray) else array.numpy()
+    return out
+
+
+def real(value: Any, name: str) -> float:
+    """A number; a TypeError that names the argument where it is none."""
+    if type(value) is float:
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+
+
+def whole(value: Any, name: str, least: int = 0) -> int:
+    """A whole number of at least `least` and below 2^63; an error that names the argument where it is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+    if not least <= number < 2**63:
+        raise ValueError(f"{name}: expected a whole number of {least} or more, got {value}")
+    return number
 
 
 Choice = TypeVar("Choice")

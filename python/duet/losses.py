@@ -16,7 +16,7 @@ from ._arrays import HOST, Borrowed, borrow_matrix, borrow_numbers, borrow_vecto
 from ._context import Context, context_for
 from ._labels import borrow_sets, label_sides, placed
 from ._operation import Input, Operation, Output, as_read
-from ._results import Result, choose, of_choices
+from ._results import Result, choose, of_choices, real
 from .distances import METRICS
 
 __all__ = ["Alignment", "PairGradients", "PairTerms", "alignment", "alignment_probabilities", "contrastive",
@@ -77,7 +77,8 @@ _DISTILLATION = _PairLoss("distillation", _DISTILLATION_INPUTS, ("paired", "excl
 
 
 class PairTerms:
-    """What the rows of a and of v lose.
+    """What the rows of a and of v lose. The arrays are kept, not copied: leave them as they are until gradients() is
+    read.
 
     row_loss: n, float32 [nats]. column_loss: m, float32 [nats]; None of the sigmoid loss, which has row terms alone.
     """
@@ -186,8 +187,8 @@ def contrastive(a: Any, v: Any, kind: str = "infonce", *, temperature: float = 0
     if bias and not sigmoid:
         raise ValueError(f"bias: expected 0 with kind {kind!r}, which has none")
     labels_a, labels_v, sets = label_sides(labels_a, labels_v, "labels_a", "labels_v")
-    scale, of_bias = _inverse(temperature, "temperature"), float(bias) if sigmoid else None
-    options = (of_kind, int(paired and class_a is not None and kind == "multi_positive"), int(exclude_own), margin,
+    scale, of_bias = _inverse(temperature, "temperature"), real(bias, "bias") if sigmoid else None
+    options = (of_kind, paired and class_a is not None and kind == "multi_positive", exclude_own, margin,
                first_row, first_column)
     given: Sequence[Any] = (a, v, scale, class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v,
                             of_bias, annotated_a, annotated_v, sets)
@@ -225,7 +226,7 @@ def distillation(student_a: Any, student_v: Any, teacher_a: Any, teacher_v: Any,
     """
     scale = _inverse(temperature, "temperature")
     of_teacher = scale if teacher_temperature is None else _inverse(teacher_temperature, "teacher_temperature")
-    options = (int(paired), int(exclude_own), first_row, first_column)
+    options = (paired, exclude_own, first_row, first_column)
     given: Sequence[Any] = (student_a, student_v, scale, class_a, class_v, trust_a, trust_v, kappa_a, kappa_v, group_a,
                             group_v, teacher_a, teacher_v, of_teacher, annotated_a, annotated_v)
     made = _DISTILLATION.forward.again(context, given, options)
@@ -245,9 +246,10 @@ def distillation(student_a: Any, student_v: Any, teacher_a: Any, teacher_v: Any,
 
 
 def _inverse(temperature: float, name: str) -> float:
-    if not temperature > 0:
+    number = real(temperature, name)
+    if not number > 0:
         raise ValueError(f"{name}: expected a number above 0, got {temperature}")
-    return float(1.0 / temperature)
+    return 1.0 / number
 
 
 _ALIGNMENT = Operation("alignment_forward", ("a", "v", "scale"), ("lse_row", "lse_column"), sized="alignment_workspace")
@@ -265,7 +267,7 @@ def _alignment_inputs(a: Any, v: Any, scale: float, score: str, exclude_own: boo
                       context: Context | None) -> tuple[Context, tuple[Borrowed, Borrowed, float], Any]:
     """The context, what is read and the scalar fields."""
     of_a, of_v = borrow_matrix(a, "a"), borrow_matrix(v, "v")
-    fields = (("score", of_choices(METRICS, score, "score")), ("exclude_own", int(exclude_own)))
+    fields = (("score", of_choices(METRICS, score, "score")), ("exclude_own", exclude_own))
     return choose(context, of_a, of_v), (of_a, of_v, scale), fields
 
 

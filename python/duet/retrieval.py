@@ -12,7 +12,7 @@ from ._arrays import Borrowed, borrow_matrix, borrow_numbers, view_of
 from ._context import Context
 from ._labels import borrow_sets, label_array, numbered, packed, placed, several
 from ._operation import Operation, Output
-from ._results import Result, choose
+from ._results import Result, choose, host, whole
 
 __all__ = ["Measures", "Nearest", "QueryMeasures", "evaluate", "retrieval", "top_k"]
 
@@ -62,14 +62,13 @@ def top_k(queries: Any, gallery: Any, k: int = 10, *, exclude_own: bool = False,
 
     exclude_own: the gallery row of the query's index is no item, as where a set is searched by itself.
     """
-    if k < 0:
-        raise ValueError(f"k: expected 0 or more, got {k}")
+    k = whole(k, "k")
     options = (k, exclude_own)
     made = _TOP_K.again(context, (queries, gallery), options)
     if made is None:
         sides = (borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"))
         shape = (sides[0].rows, k)
-        made = _TOP_K.run(choose(context, *sides), options, sides, (("exclude_own", int(exclude_own)),),
+        made = _TOP_K.run(choose(context, *sides), options, sides, (("exclude_own", exclude_own),),
                           Output(shape, np.int32), Output(shape))
     return Nearest(*made)
 
@@ -85,22 +84,33 @@ def retrieval(queries: Any, gallery: Any, query_labels: Any, gallery_labels: Any
     query's index is its own pair. exclude_own: that row is no item. label_sets (S x C, 0 or 1): the classes of each of
     S labels; two labels that share a class are then relevant to each other.
     """
-    at = _cutoffs(tuple(cutoffs))
+    at = _cutoffs(_whole_cutoffs(cutoffs))
     words = None if label_sets is None else packed(np.asarray(label_sets))
     given = (queries, gallery, query_labels, gallery_labels, query_groups, gallery_groups, at, words)
     options = (paired, exclude_own)
     made = _FORWARD.again(context, given, options)
     if made is None:
         sides = (borrow_matrix(queries, "queries"), borrow_matrix(gallery, "gallery"))
+        for labels, name in ((query_labels, "query_labels"), (gallery_labels, "gallery_labels")):
+            if labels is None:
+                raise ValueError(f"{name}: expected labels, got None")
         rest = [None if each is None else borrow_numbers(each, name) for each, name in zip(given[2:6], _INPUTS[2:6])]
         context = choose(context, *sides, *rest)
         n, k = sides[0].rows, at.size
         there, sets = placed(context, sides[0], at, words)
         made = _FORWARD.run(
             context, options, (*sides, *rest, _borrow_cutoffs(there), None if sets is None else borrow_sets(sets)),
-            (("paired", int(paired)), ("exclude_own", int(exclude_own))), Output((n,), np.int32), Output((n,)),
+            (("paired", paired), ("exclude_own", exclude_own)), Output((n,), np.int32), Output((n,)),
             Output((n,)), Output((n,)), Output((n, k)), Output((n, 11)), Output((n,)), Output((n, k)))
     return QueryMeasures(*made)
+
+
+def _whole_cutoffs(cutoffs: Any) -> tuple[int, ...]:
+    try:
+        given = tuple(cutoffs)
+    except TypeError:
+        raise TypeError(f"cutoffs: expected whole numbers, got {cutoffs!r}") from None
+    return tuple([whole(each, "cutoffs", 1) for each in given])
 
 
 @lru_cache(maxsize=64)
@@ -114,26 +124,21 @@ def _borrow_cutoffs(at: Any) -> Borrowed:
     return Borrowed(at.address, (at.shape[0], 0, 0, c.DUET_DTYPE_I64), at.device_index, 0, at)
 
 
-def _host(array: Any) -> np.ndarray[Any, Any]:
-    out: np.ndarray[Any, Any] = array if isinstance(array, np.ndarray) else array.numpy()
-    return out
-
-
 def _mean(values: np.ndarray[Any, Any]) -> float:
     kept = values[~np.isnan(values)]
     return float(kept.mean(dtype=np.float64)) if kept.size else float("nan")
 
 
 def _measures(of: QueryMeasures, cutoffs: Sequence[int]) -> Measures:
-    recall, pair_recall, curve = _host(of.recall), _host(of.pair_recall), _host(of.precision_recall)
+    recall, pair_recall, curve = host(of.recall), host(of.pair_recall), host(of.precision_recall)
     return Measures(
-        map=_mean(_host(of.average_precision)), map_at_r=_mean(_host(of.precision_at_r)),
-        map_over_cutoffs=_mean(_host(of.precision_over_cutoffs)),
+        map=_mean(host(of.average_precision)), map_at_r=_mean(host(of.precision_at_r)),
+        map_over_cutoffs=_mean(host(of.precision_over_cutoffs)),
         recall={int(k): _mean(recall[:, place]) for place, k in enumerate(cutoffs)},
         precision_recall=[_mean(curve[:, place]) for place in range(curve.shape[1])],
-        matching_1_of_2=_mean(_host(of.matching)),
+        matching_1_of_2=_mean(host(of.matching)),
         pair_recall={int(k): _mean(pair_recall[:, place]) for place, k in enumerate(cutoffs)},
-        queries=int((_host(of.relevant) > 0).sum()))
+        queries=int((host(of.relevant) > 0).sum()))
 
 
 def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequence[int] = CUTOFFS,
@@ -147,7 +152,7 @@ def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequ
     Returns "a_to_v" (queries a, gallery v), "v_to_a" and "mean", the mean of the two.
     Raises ValueError or TypeError, naming the argument.
     """
-    paired = labels_v is None
+    paired, cutoffs = labels_v is None, _whole_cutoffs(cutoffs)
     of_a = label_array(labels, "labels")
     of_v = of_a if paired else label_array(labels_v, "labels_v")
     name, sets = "labels" if paired else "labels_v", None
@@ -156,6 +161,9 @@ def evaluate(a: Any, v: Any, labels: Any, labels_v: Any = None, *, cutoffs: Sequ
     else:
         numbers_a, numbers_v = numbered(of_a, of_v, name)
     of_sides = borrow_matrix(a, "a"), borrow_matrix(v, "v")
+    for side, of, rows, word in ((of_sides[0], of_a, "a", "labels"), (of_sides[1], of_v, "v", name)):
+        if len(of) != side.rows:
+            raise ValueError(f"{word}: expected a label for each of the {side.rows} rows of {rows}, got {len(of)}")
     context = choose(context, *of_sides)
     moved = placed(context, of_sides[0], numbers_a, numbers_v)
     forth = _measures(retrieval(a, v, moved[0], moved[1], cutoffs=cutoffs, paired=paired, label_sets=sets,

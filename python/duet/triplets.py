@@ -10,7 +10,7 @@ from ._arrays import Borrowed, borrow_matrix, borrow_numbers, borrow_vector
 from ._context import Context
 from ._labels import borrow_sets, label_sides, placed
 from ._operation import Operation, Output
-from ._results import Result, choose, of_choices
+from ._results import Result, choose, host, of_choices, whole
 from .distances import METRICS
 
 __all__ = ["DistanceWeighted", "HardPairs", "SemihardTriplets", "TripletLoss", "mine_distance_weighted", "mine_hard",
@@ -63,7 +63,7 @@ class TripletLoss:
 
     def _means(self) -> tuple[float, float]:
         if self._mean is None:
-            loss, active = (float(np.add.reduce(_host(each), dtype=np.float64))
+            loss, active = (float(np.add.reduce(host(each), dtype=np.float64))
                             for each in (self.row_loss, self.row_active))
             self._mean = (loss / active if active != 0 else 0.0), active
         return self._mean
@@ -90,17 +90,12 @@ class TripletLoss:
 
     def _scaled(self, sums: Result) -> Result:
         active = self._means()[1]
-        out = _host(sums) * np.float32(0.0 if active == 0 else 1.0 / active)
+        out = host(sums) * np.float32(0.0 if active == 0 else 1.0 / active)
         if isinstance(sums, np.ndarray):
             return out
         from ._device_array import DeviceArray
 
         return DeviceArray.of(out, sums.context)
-
-
-def _host(array: Any) -> np.ndarray[Any, Any]:
-    out: np.ndarray[Any, Any] = array if isinstance(array, np.ndarray) else array.numpy()
-    return out
 
 
 Mined = tuple[Union[Borrowed, None], ...]
@@ -110,6 +105,8 @@ def _mining_inputs(context: Context | None, x: Any, y: Any, labels_x: Any, label
                    sets: Any) -> tuple[Context, Mined]:
     """The context, and as it takes them the arrays; labels as label_sides() gave them."""
     of_x, of_y = borrow_matrix(x, "x"), borrow_matrix(y, "y")
+    if (group_x is None) != (group_y is None):
+        raise ValueError("group_x, group_y: expected both or neither")
     if sets is not None:
         labels_x, labels_y, sets = placed(context, of_x, labels_x, labels_y, sets)
     inputs = (of_x, of_y, borrow_numbers(labels_x, "labels_x"), borrow_numbers(labels_y, "labels_y"),
@@ -139,7 +136,7 @@ def mine_hard(x: Any, y: Any, labels_x: Any, labels_y: Any, *, metric: str = "eu
     if made is None:
         context, inputs = _mining_inputs(context, x, y, labels_x, labels_y, group_x, group_y, sets)
         n = (_rows(inputs),)
-        made = _HARD.run(context, options, inputs, (("metric", _metric(metric)), ("exclude_own", int(exclude_own))),
+        made = _HARD.run(context, options, inputs, (("metric", _metric(metric)), ("exclude_own", exclude_own)),
                          Output(n, np.int32), Output(n, np.int32), Output(n), Output(n))
     return HardPairs(*made)
 
@@ -162,10 +159,10 @@ def mine_semihard(x: Any, y: Any, labels_x: Any, labels_y: Any, *, margin: float
         found = _SEMIHARD.again(context, given, (*options, rows))
         if found is not None:
             return SemihardTriplets(*found)
-    fields = (("metric", _metric(metric)), ("margin", margin), ("exclude_own", int(exclude_own)))
+    fields = (("metric", _metric(metric)), ("margin", margin), ("exclude_own", exclude_own))
     context, inputs = _mining_inputs(context, *given)
     if counted is None:
-        rows = int(_host(_COUNT.run(context, options, inputs, fields, Output((1,), np.int64))[0])[0])
+        rows = int(host(_COUNT.run(context, options, inputs, fields, Output((1,), np.int64))[0])[0])
     return SemihardTriplets(*_SEMIHARD.run(context, (*options, rows), inputs, fields, Output((rows, 3), np.int32),
                                            Output((rows, 2))))
 
@@ -178,15 +175,15 @@ def mine_distance_weighted(x: Any, y: Any, labels_x: Any, labels_y: Any, *, seed
     The same seed and step draw the same negatives. Other arguments as of mine_hard().
     """
     labels_x, labels_y, sets = label_sides(labels_x, labels_y, "labels_x", "labels_y")
-    options = (seed, slots, exclude_own)
-    made = _DISTANCE_WEIGHTED.again(context, (x, y, labels_x, labels_y, group_x, group_y, sets, int(step)), options)
+    options, of_step = (seed, slots, exclude_own), whole(step, "step")
+    made = _DISTANCE_WEIGHTED.again(context, (x, y, labels_x, labels_y, group_x, group_y, sets, of_step), options)
     if made is None:
         context, inputs = _mining_inputs(context, x, y, labels_x, labels_y, group_x, group_y, sets)
-        shape = (_rows(inputs), slots)
+        shape = (_rows(inputs), whole(slots, "slots"))
         made = _DISTANCE_WEIGHTED.run(
-            context, options, (*inputs, int(step)),
+            context, options, (*inputs, of_step),
             (("draw.seed", seed), ("draw.slots", slots), ("metric", METRICS["euclidean"]),
-             ("exclude_own", int(exclude_own))), Output(shape, np.int32), Output(shape))
+             ("exclude_own", exclude_own)), Output(shape, np.int32), Output(shape))
     return DistanceWeighted(*made)
 
 
@@ -204,7 +201,7 @@ def triplet(x: Any, y: Any, labels_x: Any = None, labels_y: Any = None, *, minin
     group_x, group_y, exclude_own: as of mine_hard().
     """
     labels_x, labels_y, sets = label_sides(labels_x, labels_y, "labels_x", "labels_y")
-    drawn = int(step) if mining == "distance_weighted" else None
+    drawn = whole(step, "step") if mining == "distance_weighted" else None
     options = (mining, margin, metric, paired, exclude_own, seed, slots)
     made = _TRIPLET.again(context, (x, y, class_x, class_y, trust_x, trust_y, labels_x, labels_y, group_x, group_y,
                                     annotated_x, annotated_y, sets, drawn), options)
@@ -223,7 +220,7 @@ def triplet(x: Any, y: Any, labels_x: Any = None, labels_y: Any = None, *, minin
         made = _TRIPLET.run(
             context, options, (of_x, of_y, *rest, None if sets is None else borrow_sets(sets), drawn),
             (*draw, ("metric", _metric(metric)), ("mining", of_choices(_MININGS, mining, "mining")),
-             ("margin", margin), ("paired", int(paired)), ("exclude_own", int(exclude_own))),
+             ("margin", margin), ("paired", paired), ("exclude_own", exclude_own)),
             Output((of_x.rows,)), Output((of_x.rows,)), Output((of_x.rows, of_x.columns)),
             Output((of_y.rows, of_y.columns)))
     return TripletLoss(*made)

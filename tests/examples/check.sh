@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# check.sh EXAMPLE BUILD: builds a copy of examples/EXAMPLE against an installed prefix and runs it; an example that gets
-# a wrong answer exits non-zero. Where its package is missing: skipped (77), a failure under CI.
+# check.sh EXAMPLE BUILD: builds a copy of examples/EXAMPLE against an installed prefix and runs it; an example that
+# gets a wrong answer exits non-zero. Where its package is missing: skipped (77), a failure under CI.
 set -euo pipefail
 example=$1 build=$2
 here=$(cd "$(dirname "$0")" && pwd)

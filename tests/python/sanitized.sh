@@ -7,8 +7,10 @@ build=$1 compiler=$2
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../virtual_environment.sh"
 virtual_environment python "$here/requirements.txt" "$build"
-runtime=$("$compiler" -print-file-name=libclang_rt.asan-x86_64.so)
-[ -f "$runtime" ] || runtime=$("$compiler" -print-file-name=libasan.so)
+for name in libclang_rt.asan-x86_64.so libclang_rt.asan.so libasan.so; do  # of clang in two layouts, of g++
+  runtime=$("$compiler" -print-file-name=$name)
+  if [ -f "$runtime" ]; then break; fi
+done
 if [ ! -f "$runtime" ]; then
   echo "skipped: $compiler has no AddressSanitizer as a shared library" >&2
   [ "${CI:-}" = true ] && exit 1

@@ -149,3 +149,45 @@ def test_compiled(sides):
 def test_refused(call, text):
     with pytest.raises(ValueError, match=text):
         call(unit(6), torch.eye(3, dtype=torch.int64).repeat(2, 1))
+
+
+def test_no_rows_of_several_labels():
+    nothing, labels = torch.zeros(0, 6), torch.zeros(0, 3, dtype=torch.int64)
+    assert D.triplet(nothing, nothing, labels, labels).item() == 0
+    assert all(each.numel() == 0 for each in D.BatchHardMiner()(nothing, labels))
+    assert all(each.numel() == 0 for each in D.DistanceWeightedMiner()(nothing, labels))
+
+
+def test_a_column_of_numbers_is_a_label_a_row():
+    torch.manual_seed(5)
+    a, v, labels = unit(9), unit(9), torch.arange(9) % 3
+    for loss in (D.SupConLoss(), D.TripletMarginLoss(margin=0.2)):
+        expected = loss(a, labels, ref_emb=v, ref_labels=labels)
+        assert loss(a, labels[:, None], ref_emb=v, ref_labels=labels) == expected
+        assert loss(a, labels, ref_emb=v, ref_labels=labels[:, None]) == expected
+    labels = torch.where(labels == 2, -1, labels)
+    logits = [torch.randn(9, 4) for _ in range(4)]
+    given = (a, v, *logits[:2], v, a, *logits[2:])
+    known = torch.ones(9, dtype=torch.bool)
+    assert D.PsdLoss()(*given, labels[:, None], known) == D.PsdLoss()(*given, labels, known)
+    with pytest.raises(ValueError, match="^labels: expected 4 classes"):
+        D.PsdLoss()(*given, torch.ones(9, 3, dtype=torch.int64), known)
+
+
+@pytest.mark.parametrize("rows", [4, 6])
+def test_labels_of_another_number_of_rows(rows):
+    a, v, labels = unit(5), unit(5), torch.arange(5) % 2
+    with pytest.raises(ValueError, match="^ref_labels: expected a label a row of ref_emb"):
+        D.NTXentLoss(distance=D.LpDistance())(a, labels, ref_emb=v, ref_labels=torch.arange(rows) % 2)
+    with pytest.raises(ValueError, match="^ref_labels: expected a label a row of ref_emb"):
+        D.BatchHardMiner()(a, labels, v, torch.arange(rows) % 2)
+
+
+def test_a_pending_negation_of_one_column_is_worked_out():
+    z = torch.complex(torch.randn(6, 1), torch.randn(6, 1))
+    x, labels = z.conj().imag, torch.arange(6) % 2
+    assert x.is_neg()
+    of = D.BatchHardMiner(distance=D.LpDistance(normalize_embeddings=False))
+    y = torch.randn(6, 1)
+    plain = x.clone().resolve_neg()
+    assert all(torch.equal(p, q) for p, q in zip(of(x, labels, y, labels), of(plain, labels, y, labels)))

@@ -7,9 +7,15 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-__all__ = ["alike", "compact", "label_sides", "relation"]
+__all__ = ["alike", "check_labels", "compact", "label_sides", "relation"]
 
 _BITS = 32  # classes of a word
+
+
+def check_labels(labels: Tensor, embeddings: Tensor, name: str, of: str) -> None:
+    if labels.ndim not in (1, 2) or labels.shape[0] != embeddings.shape[0]:
+        raise ValueError(f"{name}: expected a label a row of {of}, or a row of 0 and 1, got the shape "
+                         f"{tuple(labels.shape)}")
 
 
 def label_sides(x: Optional[Tensor], y: Optional[Tensor], name_x: str,
@@ -21,12 +27,13 @@ def label_sides(x: Optional[Tensor], y: Optional[Tensor], name_x: str,
     """
     if x is None or y is None or (x.dim() != 2 and y.dim() != 2):
         return x, y, None
+    x, y = _column(x), _column(y)
+    if x.dim() == y.dim() == 1:
+        return x, y, None
     _check(x, y, name_x, name_y)
-    if x.shape[1] == 1:
-        return x[:, 0], y[:, 0], None
     both = torch.cat([x != 0, y.to(x.device) != 0])
     count, classes = both.shape
-    padded = torch.nn.functional.pad(both, (0, -classes % _BITS)).view(count, -1, _BITS)
+    padded = torch.nn.functional.pad(both, (0, -classes % _BITS)).view(count, (classes + _BITS - 1) // _BITS, _BITS)
     places = torch.arange(_BITS, dtype=torch.int64, device=x.device)
     words = (padded.to(torch.int64) << places).sum(dim=2)
     words = torch.where(words >= 2**31, words - 2**32, words).to(torch.int32)
@@ -35,12 +42,17 @@ def label_sides(x: Optional[Tensor], y: Optional[Tensor], name_x: str,
     return rows[: x.shape[0]], rows[x.shape[0]:], words
 
 
+def _column(labels: Tensor) -> Tensor:
+    """A column of numbers (n x 1) as a vector."""
+    return labels[:, 0] if labels.dim() == 2 and labels.shape[1] == 1 else labels
+
+
 def _check(x: Tensor, y: Tensor, name_x: str, name_y: str) -> None:
     if x.dim() != y.dim():
         raise ValueError(f"{name_y}: expected rows of several labels on both sides, or on neither")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"{name_y}: expected rows of {x.shape[1]} classes, as in {name_x}, got {y.shape[1]}")
-    if x.shape[1] > 1 and not torch.compiler.is_compiling():
+    if not torch.compiler.is_compiling():
         for each, name in ((x, name_x), (y, name_y)):
             if each.is_cpu and not bool(((each == 0) | (each == 1)).all()):
                 raise ValueError(f"{name}: expected 0 and 1 in rows of several labels")
@@ -48,11 +60,10 @@ def _check(x: Tensor, y: Tensor, name_x: str, name_y: str) -> None:
 
 def compact(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor]:
     """The labels as 0, 1, ...: every value is a class here, -1 too. Rows of 0 and 1 stay such rows."""
+    labels, ref_labels = _column(labels), _column(ref_labels)
     if labels.dim() == 2 or ref_labels.dim() == 2:
         _check(labels, ref_labels, "labels", "ref_labels")
-        if labels.shape[1] > 1:
-            return labels != 0, ref_labels != 0
-        labels, ref_labels = labels[:, 0], ref_labels[:, 0]
+        return labels != 0, ref_labels != 0
     inverse = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1].to(torch.int32)
     return inverse[: labels.shape[0]], inverse[labels.shape[0]:]
 

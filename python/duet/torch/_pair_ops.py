@@ -234,6 +234,8 @@ def _triplet_gradient(ctx: Any, grad: Optional[Tensor], *_: Any) -> tuple[Option
     nothing = [None] * (len(_TRIPLET_READS) + len(_SCALARS))  # beyond x and y
     if grad is None:
         return None, None, *nothing
+    if torch.is_grad_enabled():
+        raise NotImplementedError("duet::triplet: its gradient has none of its own")
     active, sum_x, sum_y = ctx.saved_tensors
     share = grad / (active + (active == 0))  # without an active triplet the sums are 0
     return (sum_x * share).to(ctx.types[0]), (sum_y * share).to(ctx.types[1]), *nothing

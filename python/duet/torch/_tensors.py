@@ -36,6 +36,8 @@ def matrix(tensor: Tensor, name: str) -> Borrowed:
         raise TypeError(f"{name}: expected float32, float16 or bfloat16, got {tensor.dtype}")
     if tensor.dim() != 2:
         raise ValueError(f"{name}: expected 2 dimensions (rows x features), got {tensor.dim()}")
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
     rows, columns = tensor.shape
     stride, step = tensor.stride()
     if (step != 1 and columns > 1) or (stride < columns and rows > 1):
@@ -51,6 +53,8 @@ def matrix(tensor: Tensor, name: str) -> Borrowed:
 def _vector(tensor: Tensor, name: str, dtype: torch.dtype, code: int) -> Borrowed:
     if tensor.dim() != 1:
         raise ValueError(f"{name}: expected 1 dimension, got {tensor.dim()}")
+    if tensor.is_neg():
+        tensor = tensor.resolve_neg()
     if tensor.dtype is not dtype or not tensor.is_contiguous():
         tensor = tensor.to(dtype).contiguous()
     if tensor.data_ptr() % tensor.element_size():
@@ -183,4 +187,4 @@ class TensorCall:
         if key is not None and all(each is None or each.owner is of for each, of in zip(arrays, given)):
             with context.lock:
                 plan = self.operation.host_plan(context._alive(), [*arrays, *of_outputs], fields, ())
-                keep(context, key, plan)
+                keep(context, key, plan, options)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import losses as _losses
-from .._results import of_choices
+from .._results import of_choices, real
 from ..distances import METRICS
 from ..triplets import _MININGS, _metric
 from . import _ops, _pair_ops
@@ -104,7 +104,7 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
     rows, columns = _pair_ops.contrastive(
         a, v, _scale(temperature, a), class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v, of_bias,
         annotated_a, annotated_v, sets, of_kind, paired and class_a is not None and kind == "multi_positive",
-        exclude_own, margin, first_row, first_column)[:2]
+        exclude_own, real(margin, "margin"), first_row, first_column)[:2]
     return rows, None if kind == "sigmoid" else columns
 
 
@@ -150,5 +150,6 @@ def triplet(x: Tensor, y: Tensor, labels_x: Optional[Tensor] = None, labels_y: O
     labels_x, labels_y, sets = label_sides(labels_x, labels_y, "labels_x", "labels_y")
     loss: Tensor = _pair_ops.triplet(
         x, y, class_x, class_y, trust_x, trust_y, labels_x, labels_y, group_x, group_y, annotated_x, annotated_y, sets,
-        of_step, _metric(metric), of_choices(_MININGS, mining, "mining"), margin, paired, exclude_own, seed, slots)[0]
+        of_step, _metric(metric), of_choices(_MININGS, mining, "mining"), real(margin, "margin"), paired, exclude_own,
+        seed, slots)[0]
     return loss

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import functional as F
-from ._labels import alike, compact, relation
+from ._labels import alike, check_labels, compact, relation
 from .distances import CosineSimilarity, LpDistance, _Distance
 
 __all__ = ["CircleLoss", "NTXentLoss", "SupConLoss", "TripletMarginLoss"]
@@ -48,8 +48,10 @@ class _LabelLoss(torch.nn.Module):
             raise ValueError("labels or indices_tuple: expected one of them")
         if ref_emb is not None and labels is not None and ref_labels is None and indices_tuple is None:
             raise ValueError("ref_labels: expected the labels of ref_emb")
-        if labels is not None and (labels.ndim not in (1, 2) or labels.shape[0] != embeddings.shape[0]):
-            raise ValueError("labels: expected a label a row of the embeddings, or a row of 0 and 1")
+        if labels is not None:
+            check_labels(labels, embeddings, "labels", "embeddings")
+        if ref_emb is not None and ref_labels is not None:
+            check_labels(ref_labels, ref_emb, "ref_labels", "ref_emb")
         alone = ref_emb is None or ref_emb is embeddings
         x = self.distance.maybe_normalize(embeddings)
         y = x if alone else self.distance.maybe_normalize(_given(ref_emb))

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import _interface as c
 from ..distances import METRICS
 from ..triplets import _DISTANCE_WEIGHTED, _HARD
-from ._labels import compact, label_sides, relation
+from ._labels import check_labels, compact, label_sides, relation
 from ._tensors import TensorCall, matrix, numbers, step_number, words
 from .distances import LpDistance, _Distance
 
@@ -40,9 +40,9 @@ class _Miner(torch.nn.Module):
         """
         if (ref_emb is None) != (ref_labels is None):
             raise ValueError("ref_emb, ref_labels: expected both or neither")
-        for emb, of in ((embeddings, labels), (ref_emb, ref_labels)):
-            if emb is not None and of is not None and (of.ndim not in (1, 2) or of.shape[0] != emb.shape[0]):
-                raise ValueError("labels: expected a label a row of the embeddings, or a row of 0 and 1")
+        check_labels(labels, embeddings, "labels", "embeddings")
+        if ref_emb is not None and ref_labels is not None:
+            check_labels(ref_labels, ref_emb, "ref_labels", "ref_emb")
         with torch.no_grad():
             alone = ref_emb is None or ref_emb is embeddings
             x = self.distance.maybe_normalize(embeddings.detach()).float()
@@ -116,29 +116,35 @@ class DistanceWeightedMiner(_Miner):
         self.cutoff, self.nonzero_loss_cutoff = cutoff, nonzero_loss_cutoff
 
     def mine(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, alone: bool) -> Triplets:
-        positive, _ = relation(labels_x, labels_y)
-        slots = int(positive.sum(dim=1).max()) if positive.numel() else 0
+        blocks = [slice(first, first + _ANCHORS_OF_BLOCK) for first in range(0, x.shape[0], _ANCHORS_OF_BLOCK)]
+        counts = [relation(labels_x[rows], labels_y)[0].sum(dim=1).max() for rows in blocks if y.shape[0]]
+        slots = int(torch.stack(counts).max()) if counts else 0
         by_kernel = (self.cutoff, self.nonzero_loss_cutoff) == (0.5, 1.4)
         draw = self._drawn_by_kernel if by_kernel else self._drawn
         drawn = (draw(x, y, labels_x, labels_y, slots, alone) if slots else
                  torch.empty((x.shape[0], 0), dtype=torch.int64, device=x.device))
-        if alone:
-            positive.fill_diagonal_(False)
-        anchors, positives = torch.where(positive)
-        # The k-th positive of an anchor goes with its k-th draw.
-        place = positive.cumsum(dim=1)[anchors, positives] - 1
-        negatives = drawn[anchors, place].long()
-        kept = negatives >= 0
-        return anchors[kept], positives[kept], negatives[kept]
+        columns = torch.arange(y.shape[0], device=x.device)
+        found = [torch.empty((3, 0), dtype=torch.int64, device=x.device)]
+        for rows in blocks:
+            positive, _ = relation(labels_x[rows], labels_y)
+            if alone:
+                positive &= columns != columns[rows, None]
+            anchors, positives = torch.where(positive)
+            # The k-th positive of an anchor goes with its k-th draw.
+            place = positive.cumsum(dim=1)[anchors, positives] - 1
+            negatives = drawn[rows][anchors, place].long()
+            kept = negatives >= 0
+            found.append(torch.stack([anchors[kept] + rows.start, positives[kept], negatives[kept]]))
+        triplets = torch.cat(found, dim=1)
+        return triplets[0], triplets[1], triplets[2]
 
     def _drawn_by_kernel(self, x: Tensor, y: Tensor, labels_x: Tensor, labels_y: Tensor, slots: int,
                          alone: bool) -> Tensor:
         """Negatives of each anchor (n x slots, int32), -1 for none."""
         drawn = torch.empty((x.shape[0], slots), dtype=torch.int32, device=x.device)
-        seed = int(torch.randint(2**62, (1,)))
-        step = torch.zeros(1, dtype=torch.int64, device=x.device)
+        step = torch.randint(2**32, (1,)).to(x.device)
         of_x, of_y, sets = label_sides(labels_x, labels_y, "labels", "ref_labels")
-        _drawn_call((x, y, of_x, of_y, None, None, sets, step), (seed, slots, METRICS["euclidean"], alone),
+        _drawn_call((x, y, of_x, of_y, None, None, sets, step), (0, slots, METRICS["euclidean"], alone),
                     (drawn, None))
         return drawn
 

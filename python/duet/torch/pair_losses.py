@@ -102,8 +102,13 @@ class PsdLoss(torch.nn.Module):
         """a, v: unit rows, n x d, of the student; logits: n x C, of its classifier; teacher_*: likewise, of the
         teacher. labels: n, below 0: unlabelled, or n x C of 0 and 1; annotated: n, true where a row's label is used in
         this epoch."""
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        several = labels.ndim == 2
+        if several and labels.shape[1] != teacher_logits_a.shape[1]:
+            raise ValueError(f"labels: expected {teacher_logits_a.shape[1]} classes, as in teacher_logits_a, got "
+                             f"{labels.shape[1]}")
         with torch.no_grad():
-            several = labels.ndim == 2
             annotated = annotated & ((labels != 0).any(dim=1) if several else labels >= 0)
             teacher = ((teacher_logits_a + teacher_logits_v) / 2).float().softmax(dim=1)
             if several:  # equal shares of a row's classes
