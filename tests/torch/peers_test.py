@@ -139,3 +139,11 @@ def test_types():
 
 def test_statistics_of_embeddings_are_not_kept():
     assert hasattr(PL.TripletMarginLoss(), "collect_stats") and not hasattr(D.TripletMarginLoss(), "collect_stats")
+
+
+def test_labels_of_two_dimensions():
+    x = rows()
+    for two in (LABELS[:, None], torch.nn.functional.one_hot(LABELS)):
+        with pytest.raises(ValueError):
+            PL.TripletMarginLoss()(x, two)
+        assert close(D.TripletMarginLoss()(x, two), D.TripletMarginLoss()(x, LABELS))
