@@ -26,7 +26,6 @@ constexpr std::array<std::pair<ParameterKind, const char*>, 3> kKinds = {
     {{ParameterKind::value, "student."},
      {ParameterKind::first_moment, "first_moment."},
      {ParameterKind::second_moment, "second_moment."}}};
-constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
 
 // "step-12.json": 12; other names: none.
 std::optional<int64_t> step_of(const std::string& name, const std::string& ending) {

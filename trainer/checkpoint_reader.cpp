@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
-
 nlohmann::json read_json_file(const fs::path& path) {
   const FileBytes file(path);
   return read_json({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Field numbers of event.proto and summary.proto.
-enum EventField { kWallTime = 1, kStep = 2, kFileVersion = 3, kSummary = 5 };
+enum EventField { kFieldWallTime = 1, kFieldStep = 2, kFieldFileVersion = 3, kFieldSummary = 5 };
 enum SummaryField { kValue = 1 };
 enum ValueField { kTag = 1, kSimpleValue = 2 };
 
@@ -60,7 +60,7 @@ double now() { return std::chrono::duration<double>(std::chrono::system_clock::n
 
 ProtobufMessage event_at(int64_t step) {
   ProtobufMessage event;
-  event.number(kWallTime, now()).integer(kStep, step);
+  event.number(kFieldWallTime, now()).integer(kFieldStep, step);
   return event;
 }
 
@@ -131,7 +131,8 @@ EventFile::EventFile(const fs::path& path, std::span<const nlohmann::ordered_jso
   if (descriptor_ < 0) fail();
   const WholeRecords kept = whole_records(before, 1 + events.size());  // the first one says the version
   if (::ftruncate(descriptor_, static_cast<off_t>(kept.bytes)) != 0) fail();
-  if (kept.count == 0) append(ProtobufMessage().number(kWallTime, now()).text(kFileVersion, "brain.Event:2").bytes());
+  if (kept.count == 0)
+    append(ProtobufMessage().number(kFieldWallTime, now()).text(kFieldFileVersion, "brain.Event:2").bytes());
   for (size_t k = kept.count == 0 ? 0 : kept.count - 1; k < events.size(); ++k) add(*events[k]);
 }
 
@@ -145,7 +146,7 @@ void EventFile::add(const nlohmann::ordered_json& line) {
   ProtobufMessage summary;
   for (const auto& [tag, value] : scalars)
     summary.message(kValue, ProtobufMessage().text(kTag, tag).number(kSimpleValue, value));
-  append(event_at(line["step"].get<int64_t>()).message(kSummary, summary).bytes());
+  append(event_at(line["step"].get<int64_t>()).message(kFieldSummary, summary).bytes());
 }
 
 void EventFile::append(std::string_view event) {

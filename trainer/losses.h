@@ -31,6 +31,7 @@ inline constexpr std::array<LossName, 7> kLossNames = {{{"loss", "loss", &Losses
                                                         {"loss_kl", "kl", &Losses::kl},
                                                         {"loss_pair", "pair", &Losses::pair},
                                                         {"loss_dis", "dis", &Losses::dis}}};
+inline constexpr auto kLossCount = static_cast<int64_t>(kLossNames.size());
 static_assert(kLossNames[static_cast<size_t>(Loss::dis)].value == &Losses::dis &&
               kLossNames.size() == static_cast<size_t>(Loss::dis) + 1);
 
