@@ -9,7 +9,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 virtual_environment wheel "$here/requirements.txt" "$folder"
 export PATH=$environment/bin:$PATH
 rm -rf "$folder"/*.whl "$folder/plain"
-pip wheel -q --no-deps --no-build-isolation -w "$folder/plain" "$here/../../python" >&2
+# The compiler by the name, and with the flags, by which the other builds call it: a cache then has most of it.
+export CC=cc CXX=c++
+pip wheel -q --no-deps --no-build-isolation -C "cmake.define.DUET_WERROR=${DUET_WERROR:-OFF}" -w "$folder/plain" \
+  "$here/../../python" >&2
 auditwheel repair --only-plat --plat manylinux_2_36_x86_64 -w "$folder" "$folder"/plain/*.whl >&2
 auditwheel show "$folder"/*.whl >&2
 echo "$folder"/*.whl
