@@ -133,15 +133,19 @@ class Operation:
                     array = create(shape, dtype)
                     cell.value = _word(id(array) + DATA_OFFSET).value
                     made.append(array)
-            if self._size is None:
-                status = self._call(context.handle, *plan.arguments)
-            else:
-                if plan.workspace_bytes > context.workspace.bytes:
-                    context.reserve(plan.workspace_bytes)
-                status = self._call(context.handle, *plan.arguments, context.workspace)
+            self.launch(context, context.handle, plan)
+        return made
+
+    def launch(self, context: Context, handle: int, plan: _Plan) -> None:
+        """The call of a plan whose addresses are set. Under the lock."""
+        if self._size is None:
+            status = self._call(handle, *plan.arguments)
+        else:
+            if plan.workspace_bytes > context.workspace.bytes:
+                context.reserve(plan.workspace_bytes)
+            status = self._call(handle, *plan.arguments, context.workspace)
         if status:
             check(status)
-        return made
 
     def run(self, context: Context, options: tuple[Any, ...], inputs: Sequence[Input],
             fields: tuple[tuple[str, Any], ...], *outputs: Output | None) -> list[Any]:
@@ -182,13 +186,7 @@ class Operation:
             for cell, array in zip(plan.cells, arrays):
                 if array is not None:
                     cell.value = array[0]
-            if self._size is None:
-                status = self._call(handle, *plan.arguments)
-            else:
-                context.reserve(plan.workspace_bytes)
-                status = self._call(handle, *plan.arguments, context.workspace)
-            if status:
-                check(status)
+            self.launch(context, handle, plan)
 
     def host_plan(self, handle: int, inputs: Sequence[Input], fields: tuple[tuple[str, Any], ...],
                    outputs: Sequence[Output | None]) -> _Plan:

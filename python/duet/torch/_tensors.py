@@ -10,7 +10,6 @@ from torch import Tensor
 from .. import _interface as c
 from .._arrays import HOST, Borrowed
 from .._context import Context, context_for, host_context
-from .._library import check
 from .._operation import Operation, keep
 
 _FEATURES = {torch.float32: c.DUET_DTYPE_F32, torch.float16: c.DUET_DTYPE_F16, torch.bfloat16: c.DUET_DTYPE_BF16}
@@ -161,20 +160,12 @@ class TensorCall:
         for each in outputs:
             if each is not None:
                 addresses.append(each.data_ptr())
-        operation = self.operation
         with context.lock:
             if context.handle is None:
                 raise ValueError("context: it is closed")
             for (_, cell, _), address in zip(plan.arrays, addresses):
                 cell.value = address
-            if operation._size is None:
-                status = operation._call(context.handle, *plan.arguments)
-            else:
-                if plan.workspace_bytes > context.workspace.bytes:
-                    context.reserve(plan.workspace_bytes)
-                status = operation._call(context.handle, *plan.arguments, context.workspace)
-        if status:
-            check(status)
+            self.operation.launch(context, context.handle, plan)
 
     def _first(self, given: Sequence[Optional[Tensor]], options: tuple[Any, ...], outputs: Sequence[Optional[Tensor]],
                key: Optional[tuple[Any, ...]]) -> None:
