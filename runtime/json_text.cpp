@@ -108,6 +108,11 @@ Json read_json(std::string_view text, JsonComments comments) {
   return reader.take();
 }
 
+std::optional<int64_t> whole_number(const Json& value) {
+  const bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX};
+  return value.is_number_integer() && fits ? std::optional(value.get<int64_t>()) : std::nullopt;
+}
+
 std::string shown_json(const Json& value) {
   std::string out;
   write(value, 0, out);

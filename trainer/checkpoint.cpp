@@ -66,6 +66,7 @@ std::set<int64_t> CheckpointFolder::best_steps() const {
   for (const int64_t step : steps()) {
     try {
       out.insert(best_step_in(path_of(step, kManifest)));
+    } catch (const DamagedCheckpoint&) {
     } catch (const JsonError&) {
     } catch (const nlohmann::json::exception&) {
     } catch (const Error&) {

@@ -2,9 +2,12 @@
 # run.sh PROGRAM FORMAT: fuzzes one reader for DUET_FUZZ_SECONDS (30) from a few valid files of its format. A crash, a
 # hang or undefined behaviour fails, and the last line is the command that repeats it. Exits 77, "skipped", where there
 # is no program because clang or its fuzzer is missing; where CI is set that fails.
+# The same inputs are drawn every time, so that what fails is what changed; where DUET_FUZZ_SECONDS is set it is a
+# search, and others are drawn.
 set -euo pipefail
 
 program=$1 format=$2 seconds=${DUET_FUZZ_SECONDS:-30}
+seed=$([ -n "${DUET_FUZZ_SECONDS:-}" ] && echo 0 || echo 1)  # 0: of the clock
 if [ ! -x "$program" ]; then
   [ "${CI:-false}" = false ] || { echo "failed: no clang with libFuzzer, and under CI every test must run"; exit 1; }
   echo "skipped: no clang with libFuzzer"
@@ -86,7 +89,7 @@ case $format in
 esac
 printf '"%s"\n' "${words[@]//\"/\\\"}" >"$work/words"
 
-if ! "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+if ! "$program" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
   -dict="$work/words" -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
   tail -n 60 "$work/log"
   echo "repeat with: $program $(sed -n 's/^.*Test unit written to //p' "$work/log" | tail -n 1)"

@@ -32,6 +32,17 @@ TEST_CASE("JSON is read as the library reads it") {
   CHECK(read_json("[18446744073709551615]")[0].get<uint64_t>() == UINT64_MAX);
 }
 
+TEST_CASE("a whole number is one of 64 bits, and no float is rounded to one") {
+  CHECK(whole_number(read_json("-9223372036854775808")) == INT64_MIN);
+  CHECK(whole_number(read_json("9223372036854775807")) == INT64_MAX);
+  CHECK(whole_number(read_json("0")) == 0);
+  for (const char* const other : {"9223372036854775808", "388888888888888888888888888888", "-1e30", "2.5", "2.0", "1e3",
+                                  "true", "null", "\"2\"", "[2]", "{}"}) {
+    INFO(other);
+    CHECK_FALSE(whole_number(read_json(other)).has_value());
+  }
+}
+
 TEST_CASE("a JSON error says its key where it has one") {
   CHECK(JsonError("too deep", "a").with_key() == "a: too deep");
   CHECK(JsonError("not JSON", "").with_key() == "not JSON");

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "tests/trainer/stopped_run.h"
@@ -10,6 +11,17 @@
 
 using namespace duet;
 using namespace duet::testing;
+
+namespace {
+
+// Gives a key of a manifest this number.
+void set_number(const fs::path& manifest, const std::string& key, const std::string& number) {
+  nlohmann::json written = nlohmann::json::parse(read_text(manifest));
+  written.erase(key);
+  write_text(manifest, "{\"" + key + "\":" + number + "," + written.dump().substr(1));
+}
+
+}  // namespace
 
 TEST_CASE("of damaged checkpoints an older whole one is taken, and one line says so") {
   const Stopped made(true);
@@ -26,7 +38,11 @@ TEST_CASE("of damaged checkpoints an older whole one is taken, and one line says
         Damage{"step-7.safetensors: No such file", [](const fs::path& in) { fs::remove(in / "step-7.safetensors"); }},
         Damage{"step-7.json: left out: ", [](const fs::path& in) { write_text(in / "step-7.json", "{\"f"); }},
         Damage{"step-7.json: left out: ",
-               [](const fs::path& in) { write_text(in / "step-7.json", R"({"format":1,"file":[]})"); }}}) {
+               [](const fs::path& in) { write_text(in / "step-7.json", R"({"format":1,"file":[]})"); }},
+        Damage{"step-7.json: left out: bytes: expected a whole number, got 0.5",
+               [](const fs::path& in) { set_number(in / "step-7.json", "bytes", "0.5"); }},
+        Damage{"step-7.json: left out: best: expected a whole number, got 3.9e+29",
+               [](const fs::path& in) { set_number(in / "step-7.json", "best", "390000000000000000000000000000"); }}}) {
     const fs::path run = made.folder / ("damaged" + std::to_string(++number)), checkpoints = run / "checkpoints";
     fs::copy(made.run, run, fs::copy_options::recursive);
     damage.make(checkpoints);

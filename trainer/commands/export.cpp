@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "runtime/device.h"
+#include "runtime/json_text.h"
 #include "runtime/printable.h"
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
@@ -72,7 +73,8 @@ std::string card(const ModelDescription& description, const std::optional<nlohma
   if (config.hidden_units.empty()) out << "none";
   out << " units, " << config.activation << (config.layer_norm ? ", layer norm" : "") << ".\n\n";
   if (evaluation) {
-    out << "Mean average precision on the test split after " << evaluation->value("epoch", int64_t{0})
+    const int64_t epochs = whole_number(evaluation->value("epoch", nlohmann::json())).value_or(0);
+    out << "Mean average precision on the test split after " << epochs
         << " epochs, ranked by cosine similarity:\n\n| query | gallery | MAP |\n| --- | --- | --- |\n";
     const nlohmann::json& map = (*evaluation)["map"];
     const auto row = [&](const std::string& from, const std::string& to, const char* key) {
