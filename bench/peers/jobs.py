@@ -35,17 +35,27 @@ def _status(key):
     raise RuntimeError(f"/proc/self/status has no {key}")
 
 
-def peak_over(body):
+class HostMemory:
+    """The process's memory: what is in use at its peak beyond what was in use at the start."""
+
+    def start(self):
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator kept of earlier calls would hide what this one needs
+        with open("/proc/self/clear_refs", "w") as peak:
+            peak.write("5")
+        self.before = _status("VmRSS")
+
+    def extra(self):
+        return max(0, _status("VmHWM") - self.before)
+
+
+def peak_over(body, memory):
     """Seconds that body takes and bytes that it has in use at its peak beyond those before it."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what the allocator kept of earlier calls would hide what this one needs
-    with open("/proc/self/clear_refs", "w") as peak:
-        peak.write("5")
-    before = _status("VmRSS")
+    memory.start()
     start = time.perf_counter()
     answer = body()
     seconds = time.perf_counter() - start
-    return answer, seconds, max(0, _status("VmHWM") - before)
+    return answer, seconds, memory.extra()
 
 
 def _timed(call):
@@ -57,16 +67,17 @@ def _timed(call):
 def _work(make, pipe, limits, compiles):
     resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
     try:
-        call, read = make()
-        result, first_s, extra = peak_over(call)
+        call, read, *given = make()
+        memory = given[0] if given else HostMemory()
+        result, first_s, extra = peak_over(call, memory)
         pipe.send(("answer", read(result)))
         del result
         if not pipe.recv():
             return
         samples = [first_s]
         if first_s < 5 or compiles:
-            call, read = make()
-            second_s, extra = peak_over(call)[1:]  # the first call also loaded, compiled and started threads
+            call, read = make()[:2]
+            second_s, extra = peak_over(call, memory)[1:]  # the first call also loaded, compiled and started threads
             calls = min(200, max(5 if second_s < 2 else 0, int(limits.budget / second_s)))
             samples = [_timed(call) for _ in range(calls)] or [second_s]
         pipe.send(("times", samples, extra))
@@ -113,7 +124,8 @@ class _Child:
 
 
 def run(make, limits, check, compiles=False):
-    """make() gives (call, read), see works.py; check(answer) says "" or what is wrong, before anything is timed."""
+    """make() gives (call, read), see works.py, and, where it is not the process's, the memory to look at; check(answer)
+    says "" or what is wrong, before anything is timed."""
     over = {"status": f"over {limits.seconds:.0f} s"}
     with _Child(lambda pipe: _work(make, pipe, limits, compiles)) as child:
         try:

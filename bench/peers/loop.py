@@ -1,9 +1,10 @@
 """A step of a loop like README's, without dropout and the average of the model, with duet.torch's losses and with
-pytorch-metric-learning's: everything else is the same code. Time and memory, each measurement in a process of its own, the two in turn; the first step's losses are equal
-to 1e-4, before anything is timed. Writes a page into bench/results/.
+pytorch-metric-learning's: everything else is the same code. Time and memory, each measurement in a process of its own,
+the two in turn; the first step's losses are equal to 1e-4, before anything is timed. Writes a page into bench/results/.
 
 Memory is what a step has in use at its peak beyond what the process has in use before it, once a first step has loaded
-code and made the optimizer's state: the encoders' activations and gradients are part of it, in both alike.
+code and made the optimizer's state: the encoders' activations and gradients are part of it, in both alike. On a GPU it
+is the device's: what PyTorch has given out at its peak, and duet's scratch memory, all of it.
 """
 import argparse
 import importlib
@@ -28,8 +29,23 @@ RESOLUTION = 2e6  # bytes; a step with CircleLoss came out 1.6 MB below one with
 MEMORY_GOAL = 20  # at 4096: times less memory, at least
 
 
-def step_of(system, name, n, threads):
-    """(call, read): one step, which returns its loss."""
+class DeviceMemory:
+    def __init__(self, torch):
+        self.torch = torch
+
+    def start(self):
+        self.torch.cuda.synchronize()
+        self.torch.cuda.reset_peak_memory_stats()
+        self.before = self.torch.cuda.memory_allocated()
+
+    def extra(self):
+        contexts = sys.modules.get("duet._context")
+        scratch = sum(each.workspace.bytes for each in contexts._defaults.values()) if contexts else 0
+        return self.torch.cuda.max_memory_allocated() - self.before + scratch
+
+
+def step_of(system, name, n, threads, device):
+    """(call, read) or (call, read, memory): one step, which returns its loss."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])  # which duet takes its threads from
     import torch
     from torch import nn
@@ -46,11 +62,11 @@ def step_of(system, name, n, threads):
         hidden = [nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
         return nn.Sequential(*hidden, nn.Linear(256, 64))
 
-    model = nn.ModuleList([*(encoder(width) for width in WIDTHS), nn.Linear(64, CLASSES)])
+    model = nn.ModuleList([*(encoder(width) for width in WIDTHS), nn.Linear(64, CLASSES)]).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-3, fused=True)
-    inputs = [torch.randn(n, width) for width in WIDTHS]
+    inputs = [torch.randn(n, width).to(device) for width in WIDTHS]
     # A copy: of the same object pytorch-metric-learning would leave out every row's own pair.
-    labels = torch.randint(0, CLASSES, (n,))
+    labels = torch.randint(0, CLASSES, (n,)).to(device)
     of_ref = labels.clone()
 
     def step():
@@ -63,10 +79,10 @@ def step_of(system, name, n, threads):
         return loss.item()
 
     first = step()
-    return step, lambda _: first
+    return (step, lambda _: first, DeviceMemory(torch)) if device == "cuda" else (step, lambda _: first)
 
 
-def measure(systems, name, n, threads, rounds, limits):
+def measure(systems, name, n, threads, device, rounds, limits):
     """By system: its status, and the medians over the rounds."""
     rows, expected = {system: [] for system in systems}, []
 
@@ -77,7 +93,7 @@ def measure(systems, name, n, threads, rounds, limits):
     for _ in range(rounds):
         for system, seen in rows.items():
             if not seen or seen[-1]["status"] == "ok":
-                seen.append(jobs.run(lambda: step_of(system, name, n, threads), limits, check))
+                seen.append(jobs.run(lambda: step_of(system, name, n, threads, device), limits, check))
     out = {}
     for system, seen in rows.items():
         out[system] = {"status": seen[-1]["status"]}
@@ -101,19 +117,18 @@ def cells(name, n, of, encoders):
     return [name, n, *texts, f"{faster:.1f}", f"1/{smaller:.0f}", f"1/{of_loss:.0f}", "yes" if holds else "**no**"]
 
 
-def page(here, threads, rounds, limit, encoders, table):
+def page(title, count, rounds, limit, encoders, table):
     from importlib import metadata
 
     versions = ", ".join(f"{each} {metadata.version(each)}" for each in ("torch", "pytorch-metric-learning"))
     header = ["loss", "n", DUET, METRIC, "times as fast", "share of the memory", "beyond the encoders'", "goal holds"]
-    count = f"{threads} thread{'s' if threads > 1 else ''}"
     lines = [
-        f"# A training step with duet.torch and with pytorch-metric-learning: {machine.name(here)}", "",
+        f"# A training step with duet.torch and with pytorch-metric-learning: {title}", "",
         f"`./dev bench loop` writes this page. README's loop at its shapes, n rows a modality, 10 classes, {count},",
         f"{versions}; medians of {rounds} processes each, in turn; losses equal to 1e-4. Memory: the",
         "peak of a step beyond what the process has in use before it, the encoders' share, alike in both, included:",
         f"{' and '.join(f'{size / 1e6:.0f} MB at n = {n}' for n, size in encoders.items())} without a loss on pairs.",
-        f"\"out of memory\": more than {limit / 1e9:.0f} GB. Goals: at n = 4096 at least {BATCHES[4096]} times as fast "
+        f"\"out of memory\": {limit}. Goals: at n = 4096 at least {BATCHES[4096]} times as fast "
         f"in at most 1/{MEMORY_GOAL} of the memory, at",
         "n = 512 not slower.", "",
         "| " + " | ".join(header) + " |", "|" + " --- |" * len(header),
@@ -124,20 +139,32 @@ def page(here, threads, rounds, limit, encoders, table):
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench loop", description=__doc__.split("\n\n")[0])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--seconds", type=float, default=60, help="that a step may take")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each system")
     parser.add_argument("--only", default=",".join(LOSSES), metavar="LOSSES")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(LOSSES)
     if unknown:
         parser.error(f"--only: unknown {', '.join(sorted(unknown))}")
-    limits = jobs.Limits(60, 60, 1.5, int(0.7 * jobs.available_bytes()))
-    how = (options.threads, options.rounds, limits)
+    on_gpu = options.device == "cuda"
+    limits = jobs.Limits(options.seconds, options.seconds, 1.5, -1 if on_gpu else int(0.7 * jobs.available_bytes()))
+    how = (options.threads, options.device, options.rounds, limits)
     encoders = {n: measure((DUET,), ENCODERS, n, *how)[DUET]["extra_bytes"] for n in BATCHES}
     table = [cells(name, n, measure((DUET, METRIC), name, n, *how), encoders[n])
              for name in options.only.split(",") for n in BATCHES]
     here = machine.describe()
-    file = ROOT / "bench" / "results" / (machine.slug(here) + "-loop.md")
-    text = page(here, options.threads, options.rounds, limits.memory_bytes, encoders, table)
+    title, slug = machine.name(here), machine.slug(here)
+    count = f"{options.threads} thread{'s' if options.threads > 1 else ''}"
+    limit = f"more than {limits.memory_bytes / 1e9:.0f} GB"
+    if on_gpu:
+        import torch
+
+        title = count = torch.cuda.get_device_name()
+        slug = title.lower().replace(" ", "-")
+        limit = f"more than the {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB of the device"
+    file = ROOT / "bench" / "results" / (slug + "-loop.md")
+    text = page(title, count, options.rounds, limit, encoders, table)
     print(text, end="")
     if set(options.only.split(",")) == set(LOSSES):
         file.write_text(text)

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # check.sh [--emulated] [--only OPERATION] BUILD OUTPUT: runs everything that a GPU can tell of the kernels in BUILD,
 # and writes one JSON into the folder OUTPUT: every operation's tests, the PTX instructions against the emulator's
-# model, the lines that the goals name (goals.h), every operation's benchmarks, training steps beside PyTorch's (where
-# python3 has it), then memcheck and racecheck while time is left.
+# model, duet.torch's tests on the device (where python3 has PyTorch and pytest), the lines that the goals name
+# (goals.h), every operation's benchmarks, training steps beside PyTorch's (where python3 has it), then memcheck and
+# racecheck while time is left.
+# DUET_COMMIT: what is tested, where the tree is no checkout.
 # --emulated: the same steps with the emulator as the device, but the sanitizers, so that this script has been run
 # before a GPU sees it.
 set -euo pipefail
@@ -76,7 +78,7 @@ finish() {
   wait
   local fields=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,clocks.max.mem,power.limit,memory.total
   nvidia-smi --query-gpu=$fields --format=csv >"$work/nvidia-smi" 2>/dev/null || true
-  "$report" "$work" "$output" "$(git describe --always --dirty 2>/dev/null || echo unknown)" \
+  "$report" "$work" "$output" "${DUET_COMMIT:-$(git describe --always --dirty 2>/dev/null || echo unknown)}" \
     "$(($(date +%s) - started))"
 }
 trap 'wait' EXIT
@@ -106,6 +108,17 @@ for operation in "${operations[@]}" bad_input; do
   beside $several test "$operation" 120 "$tests" "--source-file=*/kernels/${operation}*_test.cpp"
 done
 beside $several conformance "every PTX instruction" 60 "$conformance" '--test-case=every PTX instruction*'
+of_torch() {
+  if ! "$python" ${emulated:+-S} -c 'import torch, pytest' 2>/dev/null; then
+    echo "no PyTorch or pytest here" && exit 77
+  fi
+  cd tests/torch
+  DUET_TEST_DEVICE=cuda PYTHONPATH=$build/python PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -q -p no:cacheprovider \
+    functional_test.py eager_test.py cuda_test.py
+}
+export -f of_torch
+export build
+beside $several torch "operators on the device" 120 bash -c of_torch
 wait
 
 # The lines of the goals; then every operation, at a batch of 4096.

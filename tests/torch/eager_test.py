@@ -8,16 +8,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 import duet.torch as D
+from conftest import DEVICE, host_alone
 
 torch.manual_seed(20250109)
 
 
 def unit(n, d):
-    return torch.nn.functional.normalize(torch.randn(n, d))
+    return torch.nn.functional.normalize(torch.randn(n, d, device=DEVICE))
 
 
-A, V, LABELS = unit(9, 7), unit(9, 7), torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1])
-SCALE = torch.tensor([10.0])
+A, V, LABELS = unit(9, 7), unit(9, 7), torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1], device=DEVICE)
+SCALE = torch.tensor([10.0], device=DEVICE)
 OPERATORS = {
     "distance": (lambda a: D.distance(a, V), lambda ops, a: ops.distance(a, V, 2)),
     "unit_rows": (lambda a: D.unit_rows(a), lambda ops, a: ops.unit_rows(a)),
@@ -45,7 +46,7 @@ def test_the_same_bits_as_the_operator(name):
         for call in (plain, lambda a: by_operator(torch.ops.duet, a)):
             a = A.clone().requires_grad_()
             value = call(a)
-            value.backward(torch.linspace(0.1, 1, value.numel()).reshape(value.shape))
+            value.backward(torch.linspace(0.1, 1, value.numel(), device=DEVICE).reshape(value.shape))
             found.append((value.detach(), a.grad))
         assert all(torch.equal(p, q) for p, q in zip(*found)) and found[0][1].abs().max() > 0
 
@@ -105,10 +106,11 @@ def test_one_term_alone():
         b = A.clone().requires_grad_()
         scores = b @ V.T * 10
         scores = scores if place == 0 else scores.T
-        torch.nn.functional.cross_entropy(scores, torch.arange(9), reduction="sum").backward()
+        torch.nn.functional.cross_entropy(scores, torch.arange(9, device=DEVICE), reduction="sum").backward()
         assert (a.grad - b.grad).abs().max() <= 3e-5 * b.grad.abs().max()
 
 
+@host_alone
 def test_tensors_that_are_not_as_they_lie():
     expected = D.distance(A, V)
     pending = torch.complex(torch.zeros_like(A), -A).conj().imag

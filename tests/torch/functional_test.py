@@ -7,17 +7,18 @@ import torch
 
 import duet
 import duet.torch as D
+from conftest import DEVICE, host_alone
 
 torch.manual_seed(20250108)
 
 
 def unit(n, d):
-    return torch.nn.functional.normalize(torch.randn(n, d))
+    return torch.nn.functional.normalize(torch.randn(n, d, device=DEVICE))
 
 
 def info_nce(a, v, t):
     scores = a @ v.T / t
-    own = torch.arange(len(a))
+    own = torch.arange(len(a), device=a.device)
     return (torch.nn.functional.cross_entropy(scores, own) + torch.nn.functional.cross_entropy(scores.T, own)) / 2
 
 
@@ -27,7 +28,7 @@ def contrastive_loss(a, v, **more):
 
 
 def sigmoid_loss(a, v, t, bias):
-    signs = 2 * torch.eye(len(a), dtype=a.dtype) - 1
+    signs = 2 * torch.eye(len(a), dtype=a.dtype, device=a.device) - 1
     return torch.nn.functional.softplus(-signs * (a @ v.T / t + bias)).sum(dim=1).mean()
 
 
@@ -46,7 +47,7 @@ def decorrelation_loss(a, v):
 
     r = standard(a).T @ standard(v) / len(a)
     d = a.shape[1]
-    return (r**2 * (1 - torch.eye(d, dtype=a.dtype))).sum() / (d * (d - 1))
+    return (r**2 * (1 - torch.eye(d, dtype=a.dtype, device=a.device))).sum() / (d * (d - 1))
 
 
 def triplet_loss(a, v, labels, margin=0.2):
@@ -57,8 +58,8 @@ def triplet_loss(a, v, labels, margin=0.2):
 
 
 TEACHER = unit(9, 7), unit(9, 7)
-LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1])
-Q = torch.softmax(torch.randn(9, 4), dim=1)
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1], device=DEVICE)
+Q = torch.softmax(torch.randn(9, 4, device=DEVICE), dim=1)
 CASES = {
     "euclidean": (lambda a, v: D.distance(a, v).sum(),
                   lambda a, v: torch.linalg.vector_norm(a[:, None] - v[None], dim=2).sum()),
@@ -112,7 +113,7 @@ def test_compiled(name):
 
 def test_operators_keep_pytorchs_rules():
     a, v = unit(5, 3).requires_grad_(), unit(5, 3).requires_grad_()
-    scale = torch.tensor([10.0], requires_grad=True)
+    scale = torch.tensor([10.0], requires_grad=True, device=DEVICE)
     ops = torch.ops.duet
     torch.library.opcheck(ops.distance.default, (a, v, 1))
     torch.library.opcheck(ops.unit_rows.default, (a,))
@@ -120,20 +121,19 @@ def test_operators_keep_pytorchs_rules():
     torch.library.opcheck(ops.cross_entropy.default, (a, v.detach()))
     torch.library.opcheck(ops.alignment.default, (a, v, scale, 0, False))
     torch.library.opcheck(ops.contrastive.default, (a, v, scale, *[None] * 12, 0, False, False, 0.0, 0, 0))
-    labels = torch.tensor([0, 0, 1, 1, 2])
+    labels = torch.tensor([0, 0, 1, 1, 2], device=DEVICE)
     torch.library.opcheck(ops.triplet.default, (a, v, *[None] * 4, labels, labels, *[None] * 6, 1, 0, 0.2, False, False,
                                                 0, 1))
 
 
 def test_learned_temperature_and_bias():
     a, v = unit(6, 5), unit(6, 5)
-    t, bias = torch.tensor(0.2, requires_grad=True), torch.tensor(-1.0, requires_grad=True)
+    t, bias = (torch.tensor(value, requires_grad=True, device=DEVICE) for value in (0.2, -1.0))
     contrastive_loss(a, v, kind="sigmoid", temperature=t, bias=bias).backward()
-    wide = torch.tensor(0.2, dtype=torch.float64, requires_grad=True), torch.tensor(-1.0, dtype=torch.float64,
-                                                                                    requires_grad=True)
+    wide = [each.detach().double().requires_grad_() for each in (t, bias)]
     sigmoid_loss(a.double(), v.double(), *wide).backward()
-    assert math.isclose(t.grad.item(), wide[0].grad.item(), rel_tol=1e-4)
-    assert math.isclose(bias.grad.item(), wide[1].grad.item(), rel_tol=1e-4)
+    for ours, theirs in zip((t, bias), wide):
+        assert math.isclose(ours.grad.item(), theirs.grad.item(), rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -148,8 +148,8 @@ def test_types(dtype):
 
 def test_autocast_is_float32_inside():
     a, v = unit(6, 5).requires_grad_(), unit(6, 5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = a @ torch.eye(5)
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        mixed = a @ torch.eye(5, device=DEVICE)
         assert mixed.dtype is torch.bfloat16
         loss = contrastive_loss(mixed, v)
         assert loss.dtype is torch.float32
@@ -167,6 +167,7 @@ def test_layouts(layout):
     assert torch.equal(D.distance(expanded, v), D.distance(expanded.contiguous(), v))
 
 
+@host_alone
 def test_duet_takes_tensors_as_arrays():
     """Outside of autograd, by DLPack: with gradients to come, conjugate and negated views, halves."""
     a, v = unit(6, 5), unit(7, 5)
@@ -201,9 +202,10 @@ def test_refused(call, error, text):
 
 @pytest.mark.parametrize("n, m", [(0, 3), (3, 0), (0, 0)])
 def test_empty(n, m):
-    a, v = torch.zeros(n, 4, requires_grad=True), torch.zeros(m, 4, requires_grad=True)
+    a, v = (torch.zeros(rows, 4, requires_grad=True, device=DEVICE) for rows in (n, m))
     distances = D.distance(a, v)
     assert distances.shape == (n, m)
     distances.sum().backward()
     assert a.grad.shape == (n, 4) and v.grad.shape == (m, 4)
-    assert D.triplet(a, v, torch.zeros(n, dtype=torch.int64), torch.zeros(m, dtype=torch.int64)).item() == 0
+    labels = (torch.zeros(rows, dtype=torch.int64, device=DEVICE) for rows in (n, m))
+    assert D.triplet(a, v, *labels).item() == 0
