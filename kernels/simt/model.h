@@ -63,6 +63,14 @@ inline void gather(Operands<8>& to, const Multiply& from, int group, int quad) {
   for (int i = 0; i < 4; ++i) to.a[group + 8 * (i & 1)][quad + 4 * (i >> 1)] = tf32_value(from.a[i]);
   for (int i = 0; i < 2; ++i) to.b[quad + 4 * i][group / 4][group % 4] = tf32_value(from.b[i]);
 }
+// mma does not round its sum: what float32 does not hold is cut off.
+inline float sum_cut(float c, float products) {
+  const double sum = static_cast<double>(c) + products;
+  const float rounded = static_cast<float>(sum);
+  const bool is_larger = std::fabs(static_cast<double>(rounded)) > std::fabs(sum);
+  return is_larger && std::isfinite(rounded) ? float_of(bits_of(rounded) - 1) : rounded;
+}
+
 // Exact products, summed in float32 in the order of k, then c added. kDepth 16: bf16, 8: tf32.
 template <int kDepth>
 void multiply(const Multiply* const* lanes) {
@@ -81,7 +89,7 @@ void multiply(const Multiply* const* lanes) {
   }
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i)
-      lanes[lane]->d[i] = lanes[lane]->c[i] + d[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)];
+      lanes[lane]->d[i] = sum_cut(lanes[lane]->c[i], d[lane / 4 + 8 * (i >> 1)][2 * (lane % 4) + (i & 1)]);
 }
 
 }  // namespace duet::simt::model

@@ -345,7 +345,10 @@ TEST_CASE("row parts and column parts of a distillation equal the whole's") {
 }
 
 TEST_CASE("distillation needs less than 16 MB at 16384 x 16384") {
-  if (!on_cpu()) return;
+  if (!on_cpu()) {
+    MESSAGE("skipped: of the CPU");
+    return;
+  }
   duet_distillation_inputs inputs = DUET_DISTILLATION_INPUTS_INIT;
   Floats some(1, 1);  // the workspace call reads shapes alone
   const int64_t n = 16384, d = 128, classes = 10;

@@ -20,7 +20,9 @@ CALLS = {
     "supcon": lambda a, v, s, t: D.SupConLoss()(a, s, ref_emb=v, ref_labels=t),
     "circle": lambda a, v, s, t: D.CircleLoss()(a, s, ref_emb=v, ref_labels=t),
     "triplet": lambda a, v, s, t: D.TripletMarginLoss(margin=0.2)(a, s, ref_emb=v, ref_labels=t),
-    "soft triplet": lambda a, v, s, t: D.SoftTripletLoss()(a, v, s, t),
+    "ntxent": lambda a, v, s, t: D.NTXentLoss(0.5)(a, s, ref_emb=v, ref_labels=t),
+    "soft triplet": lambda a, v, s, t: D.SoftTripletLoss()(a, v, *(
+        torch.softmax(4 * torch.nn.functional.one_hot(each, 7).float(), dim=1) for each in (s, t))),
     "decorrelation": lambda a, v, s, t: D.decorrelation(a[:M], v),
     "alignment": lambda a, v, s, t: sum(each.square().sum() for each in D.alignment(a, v)),
 }
@@ -36,8 +38,9 @@ def sides():
 def test_beside_the_cpu(sides, name):
     found = []
     for device in ("cpu", "cuda"):
-        a, v, s, t = (each.to(device) for each in sides)
-        a.requires_grad_(), v.requires_grad_()
+        a, v, s, t = (each.to(device).clone() for each in sides)
+        a.requires_grad_()
+        v.requires_grad_()
         value = CALLS[name](a, v, s, t)
         value.backward()
         found.append((value.item(), *((torch.zeros_like(x) if x.grad is None else x.grad).cpu() for x in (a, v))))
@@ -77,7 +80,7 @@ def test_calls_are_on_the_stream_that_pytorch_works_on():
     assert torch.equal(found, expected) and torch.equal(copied, expected)
 
 
-@pytest.mark.parametrize("name", ["distance", "supcon", "circle", "triplet", "decorrelation", "alignment"])
+@pytest.mark.parametrize("name", ["distance", "supcon", "circle", "triplet", "ntxent", "decorrelation", "alignment"])
 def test_in_a_graph(sides, name):
     """Values and gradients, captured on a stream that has seen the call, replayed with other inputs: the same bits."""
     a, v, s, t = (each.cuda() for each in sides)

@@ -59,12 +59,16 @@ def _check(x: Tensor, y: Tensor, name_x: str, name_y: str) -> None:
 
 
 def compact(labels: Tensor, ref_labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The labels as 0, 1, ...: every value is a class here, -1 too. Rows of 0 and 1 stay such rows."""
+    """The labels as 0, 1, ...: every value is a class here, -1 too. Rows of 0 and 1 stay such rows. On a device nothing
+    waits, so that a CUDA graph may hold it."""
     labels, ref_labels = _column(labels), _column(ref_labels)
     if labels.dim() == 2 or ref_labels.dim() == 2:
         _check(labels, ref_labels, "labels", "ref_labels")
         return labels != 0, ref_labels != 0
-    inverse = torch.unique(torch.cat([labels, ref_labels]), return_inverse=True)[1].to(torch.int32)
+    ordered, order = torch.cat([labels, ref_labels]).sort()
+    ranks = torch.zeros_like(order)
+    ranks[1:] = (ordered[1:] != ordered[:-1]).cumsum(0)
+    inverse = torch.empty_like(order).scatter_(0, order, ranks).to(torch.int32)
     return inverse[: labels.shape[0]], inverse[labels.shape[0]:]
 
 

@@ -222,12 +222,13 @@ class NTXentLoss(_ScoreLoss):
 
 
 def _positives(labels_x: Tensor, labels_y: Tensor, alone: bool) -> Tensor:
-    """The number of positive pairs."""
+    """The number of positive pairs, of compact() labels."""
     if labels_x.dim() == 2:  # some rows' pairs at a time
         blocks = torch.split(labels_x, _ROWS_OF_BLOCK)
         count = torch.stack([alike(each, labels_y).sum() for each in blocks]).sum()
         return count - (labels_x.any(dim=1).sum() if alone else 0)
-    of_label = torch.bincount(labels_y, minlength=int(labels_x.max()) + 1 if labels_x.numel() else 1)
+    of_label = torch.zeros(labels_x.shape[0] + labels_y.shape[0], dtype=torch.int64, device=labels_y.device)
+    of_label.index_add_(0, labels_y.long(), torch.ones_like(labels_y, dtype=torch.int64))
     return of_label[labels_x.long()].sum() - (labels_x.shape[0] if alone else 0)
 
 
