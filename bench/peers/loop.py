@@ -93,7 +93,8 @@ def measure(systems, name, n, threads, device, rounds, limits):
     for _ in range(rounds):
         for system, seen in rows.items():
             if not seen or seen[-1]["status"] == "ok":
-                seen.append(jobs.run(lambda: step_of(system, name, n, threads, device), limits, check))
+                made = lambda: step_of(system, name, n, threads, device)
+                seen.append(jobs.run(made, limits, check, compiles=device == "cuda"))
     out = {}
     for system, seen in rows.items():
         out[system] = {"status": seen[-1]["status"]}
@@ -150,7 +151,12 @@ def main():
     on_gpu = options.device == "cuda"
     limits = jobs.Limits(options.seconds, options.seconds, 1.5, -1 if on_gpu else int(0.7 * jobs.available_bytes()))
     how = (options.threads, options.device, options.rounds, limits)
-    encoders = {n: measure((DUET,), ENCODERS, n, *how)[DUET]["extra_bytes"] for n in BATCHES}
+    encoders = {}
+    for n in BATCHES:
+        alone = measure((DUET,), ENCODERS, n, *how)[DUET]
+        if alone["status"] != "ok":
+            sys.exit(f"loop: a step of {n} rows without a loss on pairs: {alone['status']}")
+        encoders[n] = alone["extra_bytes"]
     table = [cells(name, n, measure((DUET, METRIC), name, n, *how), encoders[n])
              for name in options.only.split(",") for n in BATCHES]
     here = machine.describe()

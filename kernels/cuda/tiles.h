@@ -41,7 +41,8 @@
 // The larger sum binds, with 5 % more as the two meet. A tile without a walk: the 16,400 (32,800) that L2 takes for all
 // operands, and 4,000 for start and epilogue. Expected at n = m = 16384, d = 512, of cuBLAS's 780 TFLOP/s in bf16 and
 // 390 in tf32: distance 0.53 and 0.51, alignment 0.52 and 0.57; tf32x3 80 TFLOP/s against 52 of cuBLAS fp32, fp32 0.87
-// (45 of 52).
+// (45 of 52). Measured (bench/results/nvidia-h200.md): distance 0.46 and 0.46, alignment 0.52 and 0.49; tf32x3 54 and
+// 56 TFLOP/s against 50, and 66 and 67 before it had a sum of its own for 8 of k (multiply_add); fp32 0.85 and 0.90.
 //
 // Bits: an element's sum runs over k in one fixed order, and no other element takes part: it depends on its two rows
 // alone.

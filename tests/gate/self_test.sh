@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the gate must refuse, on a made-up kernel: lost and unlisted tensor cores, unlisted dynamic shared memory, more
 # of it than a target gives, rows for kernels that are gone.
-# With NVCC as the argument also a kernel that spills.
+# With NVCC as the argument also that the log of a kernel that spills says so.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -68,10 +68,7 @@ __global__ void __launch_bounds__(1024, 2) spills(float* values) {
   for (int k = 0; k < 96; ++k) values[k * 1024 + threadIdx.x] = kept[k] * kept[95 - k];
 }
 CU
-  if cmake -DNVCC="$1" -DCXX=c++ -DROOT="$work" -DSOURCE="$work/spills.cu" -DLOG="$work/spills.cu.log" \
-    -P "$here/compile.cmake" >"$work/said" 2>&1; then
-    echo "accepted a kernel that spills"
-    exit 1
-  fi
-  grep -q -i spill "$work/said"
+  cmake -DNVCC="$1" -DCXX=c++ -DROOT="$work" -DSOURCE="$work/spills.cu" -DLOG="$work/spills.cu.log" \
+    -P "$here/compile.cmake"
+  grep -q '[1-9][0-9]* bytes spill stores' "$work/spills.cu.log"
 fi

@@ -80,8 +80,13 @@ finish() {
   wait
   local fields=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,clocks.max.mem,power.limit,memory.total
   nvidia-smi --query-gpu=$fields --format=csv >"$work/nvidia-smi" 2>/dev/null || true
+  local status=0
   "$report" "$work" "$output" "${DUET_COMMIT:-$(git describe --always --dirty 2>/dev/null || echo unknown)}" \
-    "$(($(date +%s) - started))"
+    "$(($(date +%s) - started))" || status=$?
+  if command -v "$python" >/dev/null; then  # the same as a page to read
+    "$python" -S bench/gpu_page.py "$(find "$output" -name '*.json' -newer "$work/results.tsv" | head -n 1)"
+  fi
+  return $status
 }
 trap 'wait' EXIT
 

@@ -46,9 +46,11 @@ def test_beside_the_cpu(sides, name):
         found.append((value.item(), *((torch.zeros_like(x) if x.grad is None else x.grad).cpu() for x in (a, v))))
     (ours, *gradients), (theirs, *others) = found
     assert abs(ours - theirs) <= 2e-5 * max(1.0, abs(theirs))
-    # Float32 on both sides, exponents of up to 80.
+    # Float32 on both sides, exponents of up to 80; and of triplets a gap within rounding of 0 may count here and not
+    # there, each with at most a distance's gradient, 2, over their number.
+    of_one = 2 / (N * M) if name == "soft triplet" else 0
     for p, q in zip(gradients, others):
-        assert (p - q).abs().max() <= 1e-4 * q.abs().max() + 1e-9
+        assert (p - q).abs().max() <= 1e-4 * q.abs().max() + of_one
 
 
 def test_miners_beside_the_cpu(sides):

@@ -90,8 +90,8 @@ Section training_section(const RunPage& page, nlohmann::ordered_json& data) {
   for (const nlohmann::json& line : history.resumed)
     for (const nlohmann::json& change : line["resumed"])
       if (change.is_string())
-        content += paragraph(text("From step ", whole_number(line.value("step", nlohmann::json())).value_or(0), " on: ",
-                                  change.get<std::string>()));
+        content += paragraph(text("From step ", whole_number(line.value("step", nlohmann::json())).value_or(0),
+                                  " on: ", change.get<std::string>()));
   return {"training", "Training", content};
 }
 
