@@ -124,8 +124,8 @@ class _Child:
 
 
 def run(make, limits, check, compiles=False):
-    """make() gives (call, read), see works.py, and, where it is not the process's, the memory to look at; check(answer)
-    says "" or what is wrong, before anything is timed."""
+    """make() gives (call, read), see works.py; a third value is the memory to watch, HostMemory() without it.
+    check(answer) says "" or what is wrong, before anything is timed. compiles: a first call takes much longer."""
     over = {"status": f"over {limits.seconds:.0f} s"}
     with _Child(lambda pipe: _work(make, pipe, limits, compiles)) as child:
         try:

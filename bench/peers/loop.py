@@ -7,6 +7,7 @@ code and made the optimizer's state: the encoders' activations and gradients are
 is the device's: what PyTorch has given out at its peak, and duet's scratch memory, all of it.
 """
 import argparse
+import gc
 import importlib
 import os
 import statistics
@@ -30,17 +31,21 @@ MEMORY_GOAL = 20  # at 4096: times less memory, at least
 
 
 class DeviceMemory:
+    """The GPU's memory, as jobs.HostMemory is the process's: PyTorch's peak, and all of duet's scratch memory."""
+
     def __init__(self, torch):
         self.torch = torch
 
     def start(self):
+        gc.collect()
         self.torch.cuda.synchronize()
         self.torch.cuda.reset_peak_memory_stats()
         self.before = self.torch.cuda.memory_allocated()
 
     def extra(self):
         contexts = sys.modules.get("duet._context")
-        scratch = sum(each.workspace.bytes for each in contexts._defaults.values()) if contexts else 0
+        scratch = sum(each.workspace.bytes for each in contexts._defaults.values()
+                      if each.device_index >= 0) if contexts else 0
         return self.torch.cuda.max_memory_allocated() - self.before + scratch
 
 
@@ -94,6 +99,7 @@ def measure(systems, name, n, threads, device, rounds, limits):
         for system, seen in rows.items():
             if not seen or seen[-1]["status"] == "ok":
                 made = lambda: step_of(system, name, n, threads, device)
+                # Loading CUDA takes as long as compiling.
                 seen.append(jobs.run(made, limits, check, compiles=device == "cuda"))
     out = {}
     for system, seen in rows.items():
@@ -118,14 +124,14 @@ def cells(name, n, of, encoders):
     return [name, n, *texts, f"{faster:.1f}", f"1/{smaller:.0f}", f"1/{of_loss:.0f}", "yes" if holds else "**no**"]
 
 
-def page(title, count, rounds, limit, encoders, table):
+def page(command, title, count, rounds, limit, encoders, table):
     from importlib import metadata
 
     versions = ", ".join(f"{each} {metadata.version(each)}" for each in ("torch", "pytorch-metric-learning"))
     header = ["loss", "n", DUET, METRIC, "times as fast", "share of the memory", "beyond the encoders'", "goal holds"]
     lines = [
         f"# A training step with duet.torch and with pytorch-metric-learning: {title}", "",
-        f"`./dev bench loop` writes this page. README's loop at its shapes, n rows a modality, 10 classes, {count},",
+        f"`{command}` writes this page. README's loop at its shapes, n rows a modality, 10 classes, {count},",
         f"{versions}; medians of {rounds} processes each, in turn; losses equal to 1e-4. Memory: the",
         "peak of a step beyond what the process has in use before it, the encoders' share, alike in both, included:",
         f"{' and '.join(f'{size / 1e6:.0f} MB at n = {n}' for n, size in encoders.items())} without a loss on pairs.",
@@ -167,10 +173,11 @@ def main():
         import torch
 
         title = count = torch.cuda.get_device_name()
-        slug = title.lower().replace(" ", "-")
+        slug = machine.file_name(title)
         limit = f"more than the {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB of the device"
     file = ROOT / "bench" / "results" / (slug + "-loop.md")
-    text = page(title, count, options.rounds, limit, encoders, table)
+    command = "./dev bench loop" + (" --device cuda" if on_gpu else "")
+    text = page(command, title, count, options.rounds, limit, encoders, table)
     print(text, end="")
     if set(options.only.split(",")) == set(LOSSES):
         file.write_text(text)

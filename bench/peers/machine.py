@@ -27,6 +27,9 @@ def name(machine):
     return f"{machine['model']} ({number}), {machine['cores']} cores{threads}"
 
 
-def slug(machine):
-    words = f"{machine['model']} {machine['family']} {machine['model_number']} {machine['threads']} threads"
+def file_name(words):
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+
+
+def slug(machine):
+    return file_name(f"{machine['model']} {machine['family']} {machine['model_number']} {machine['threads']} threads")

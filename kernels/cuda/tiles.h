@@ -32,8 +32,8 @@
 //   issue     280 instructions a warp and step, 128 of them mma: a third of the slots
 //   L2        (128 + 256) x 32 B = 12 KiB: 512 cycles at 24 B; 8 KiB, 341 cycles, where the rows are kept
 //   tf32x3    128 x 128: 384 mma, 615 cycles; 8 KiB from L2 are 340. Splitting 32 words a lane costs 96 instructions a
-//             warp beside 96 mma, 0.3 of the issue slots. (Packing both parts would double the bytes of L2 and shared
-//             memory: the split in registers is cheaper.)
+//             warp beside 96 mma, and adding what 8 of k sum up to 128: 0.5 of the issue slots. (Packing both parts
+//             would double the bytes of L2 and shared memory: the split in registers is cheaper.)
 //   fp32      128 x 128: 4 warps x 1024 FMA instructions / 4 = 1024 cycles; 48 16-byte loads a thread are at most 768
 //             cycles of shared memory and 5 % of the issue slots
 // So a tile of d = 512 takes 13,700 cycles of mma in bf16 and 27,500 in tf32, then its epilogue, 2,400 to 3,000; and
@@ -187,7 +187,7 @@ struct TileProduct : TileLayout<P, kTileColumns, kWarpsAcross> {
  private:
   // d += the product of 8 or 16 of k. mma cuts off what a sum has beyond float32, where an addition rounds: over a long
   // k the cuts of one accumulator add up, always towards zero (4096 of k in tf32x3 on an H200: 1e-5 of the sum). tf32
-  // and bf16 have lost more before.
+  // and bf16 keep one accumulator: that their operands are rounded is the larger error.
   static __device__ __forceinline__ void multiply_add(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     if constexpr (P == DUET_PRECISION_BF16)
       ptx::mma_m16n8k16_bf16(d, a, b, d);

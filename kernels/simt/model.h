@@ -71,7 +71,7 @@ inline float sum_cut(float c, float products) {
   return is_larger && std::isfinite(rounded) ? float_of(bits_of(rounded) - 1) : rounded;
 }
 
-// Exact products, summed in float32 in the order of k, then c added. kDepth 16: bf16, 8: tf32.
+// Exact products, summed in float32 in the order of k, then c added and the sum cut. kDepth 16: bf16, 8: tf32.
 template <int kDepth>
 void multiply(const Multiply* const* lanes) {
   Operands<kDepth> operands;

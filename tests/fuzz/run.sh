@@ -2,8 +2,8 @@
 # run.sh PROGRAM FORMAT: fuzzes one reader for DUET_FUZZ_SECONDS (30) from a few valid files of its format. A crash, a
 # hang or undefined behaviour fails, and the last line is the command that repeats it. Exits 77, "skipped", where there
 # is no program because clang or its fuzzer is missing; where CI is set that fails.
-# The same inputs are drawn every time, so that what fails is what changed; where DUET_FUZZ_SECONDS is set it is a
-# search, and others are drawn.
+# The seed is fixed: one program draws the same inputs in the same order, as many as the time allows, so that what fails
+# is what changed. Where DUET_FUZZ_SECONDS is set it is a search, with a seed of the clock.
 set -euo pipefail
 
 program=$1 format=$2 seconds=${DUET_FUZZ_SECONDS:-30}
@@ -89,8 +89,8 @@ case $format in
 esac
 printf '"%s"\n' "${words[@]//\"/\\\"}" >"$work/words"
 
-if ! "$program" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-  -dict="$work/words" -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
+if ! "$program" -seed="$seed" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+  -print_final_stats=1 -dict="$work/words" -artifact_prefix="$kept/" "$work/seeds" >"$work/log" 2>&1; then
   tail -n 60 "$work/log"
   echo "repeat with: $program $(sed -n 's/^.*Test unit written to //p' "$work/log" | tail -n 1)"
   exit 1

@@ -3,7 +3,7 @@
 # BUILD, and writes one JSON into the folder OUTPUT: every operation's tests, the PTX instructions against the model of
 # the emulator, duet.torch's tests on the device (where python3 has PyTorch and pytest), the lines that the goals name
 # (goals.h), every operation's benchmarks, training steps beside PyTorch's (where python3 has it), then memcheck and
-# racecheck while time is left.
+# racecheck while time is left. Where there is a python3, the JSON as a page too.
 # --quick: without PyTorch's training steps, the goals of memory and the sanitizers, in some 3 minutes.
 # DUET_COMMIT: what is tested, where the tree is no checkout.
 # --emulated: the same steps with the emulator as the device, but the sanitizers, so that this script has been run
@@ -35,12 +35,12 @@ mkdir -p "$work" "$output"
 : >"$work/results.tsv"
 
 # The whole command has 9 minutes. Estimated for an H200 beside 16 cores, in seconds: the build 100 (one file of kernels
-# is up to 60, they are compiled side by side); tests 60, while PyTorch compiles what is timed later; the goals 90 (14
-# processes that start in 2.5 and draw their inputs on the host, 2 to 9 s at the largest shapes, and a second or two of
-# calls; at 262144 a pass of distillation is 6 x 0.45 in tf32x3, three times, 25 in all); the benchmarks of 18
-# operations at 4096 5 each, 90; training 105, at most 150: duet's three batches 5 each, its program 15, the check 15,
-# PyTorch's four modes 15 each of what is compiled. So the sanitizers begin at 445; what has not begun by 480 is not
-# begun, and nothing goes on past 530.
+# is up to 60, they are compiled side by side); tests 60, of them duet.torch's 45, while PyTorch compiles what is timed
+# later; the goals 90 (14 processes that start in 2.5 and draw their inputs on the host, 2 to 9 s at the largest shapes,
+# and a second or two of calls; at 262144 a pass of distillation is 6 x 0.45 in tf32x3, three times, 25 in all); the
+# benchmarks of 18 operations at 4096 5 each, 90; training 105, at most 150: duet's three batches 5 each, its program
+# 15, the check 15, PyTorch's four modes 15 each of what is compiled. So the sanitizers begin at 445; what has not begun
+# by 480 is not begun, and nothing goes on past 530.
 last_start=$((started + 480)) last_end=$((started + 530)) training_seconds=150
 
 # step KIND NAME SECONDS COMMAND...: runs it and notes how it ended; what it says goes to a log.
@@ -80,11 +80,12 @@ finish() {
   wait
   local fields=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,clocks.max.mem,power.limit,memory.total
   nvidia-smi --query-gpu=$fields --format=csv >"$work/nvidia-smi" 2>/dev/null || true
-  local status=0
+  local status=0 file
   "$report" "$work" "$output" "${DUET_COMMIT:-$(git describe --always --dirty 2>/dev/null || echo unknown)}" \
     "$(($(date +%s) - started))" || status=$?
   if command -v "$python" >/dev/null; then  # the same as a page to read
-    "$python" -S bench/gpu_page.py "$(find "$output" -name '*.json' -newer "$work/results.tsv" | head -n 1)"
+    file=$(find "$output" -name '*.json' -newer "$work/results.tsv" | head -n 1)
+    [ -z "$file" ] || "$python" -S bench/gpu_page.py "$file"
   fi
   return $status
 }
@@ -121,7 +122,7 @@ of_torch() {
   fi
   cd tests/torch
   DUET_TEST_DEVICE=cuda PYTHONPATH=$build/python PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -q -p no:cacheprovider \
-    functional_test.py eager_test.py cuda_test.py
+    --tb=short functional_test.py eager_test.py cuda_test.py
 }
 export -f of_torch
 export build
@@ -136,7 +137,10 @@ benchmark() {
 }
 while IFS=$'\t' read -r name arguments; do
   read -ra words <<<"$arguments"
-  if [ -n "$quick" ] && [[ $name == *262144* ]]; then continue; fi
+  if [ -n "$quick" ] && [[ $name == *262144* ]]; then
+    step goal "$name" 1 sh -c 'echo "left out by --quick"; exit 77' </dev/null
+    continue
+  fi
   benchmark goal "$name" "${words[@]}" </dev/null
 done < <("$report" --goals)
 benchmarked=()
@@ -184,11 +188,13 @@ else
     step training "duet, batch $batch" 30 "$bench" --device cuda --json --operation training_step \
       --variant psd --n $batch --classes 10
   done
-  if [ -n "$quick" ]; then
-    finish
-    exit
-  fi
-  step training PyTorch "$(left)" bash -c 'rates --device cuda --budget "$1" --duet "$2"' bash $(($(left) - 10)) "$duet"
+  [ -n "$quick" ] ||
+    step training PyTorch "$(left)" bash -c 'rates --device cuda --budget "$1" --duet "$2"' \
+         bash $(($(left) - 10)) "$duet"
+fi
+if [ -n "$quick" ]; then
+  finish
+  exit
 fi
 
 sanitizer=

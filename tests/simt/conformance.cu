@@ -1,6 +1,7 @@
 // One warp, one kernel an instruction: inputs in, registers out, compared on the host. Exact instructions bit for bit;
 // the order in which mma adds is the hardware's, so sums of small integers are compared bit for bit and sums of random
 // numbers within a bound.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -205,17 +206,20 @@ Result check_ldmatrix(std::mt19937_64& random) {
   return same_bits("ldmatrix.x4", out.read(), expected);
 }
 
-enum class Numbers { integers, random };
+enum class Numbers { integers, random, beside_one };
 
 // Integers of at most 8: products and sums are exact in any order, and a wrong fragment shows. Random numbers: at most
 // the products' rounding if each partial sum were cut off after 23 bits, kDepth 2^-23 sum |a b|, which hardware that
-// cuts to one common exponent stays under.
+// cuts to one common exponent stays under. Beside one: c is 1 or -1, and the products, of its sign, sum up to 1.5
+// 2^-24, which rounding would make 2^-23: the sum is c, as mma cuts.
 template <bool kBf16>
 Result check_mma(std::mt19937_64& random, Numbers numbers) {
   constexpr int kDepth = kBf16 ? 16 : 8;
   std::uniform_int_distribution<int> integer(-8, 8);
   std::normal_distribution<float> normal;
+  const float one = random() % 2 ? 1.0f : -1.0f;
   const auto number = [&] {
+    if (numbers == Numbers::beside_one) return one * 0x1.8p-12f;
     return numbers == Numbers::integers ? static_cast<float>(integer(random)) : normal(random);
   };
   const auto operand = [&] {
@@ -226,6 +230,11 @@ Result check_mma(std::mt19937_64& random, Numbers numbers) {
   for (unsigned& word : a) word = operand();
   for (unsigned& word : b) word = operand();
   for (float& value : c) value = number();
+  if (numbers == Numbers::beside_one) {
+    const unsigned word = kBf16 ? model::to_bf16(0x1p-16f) * 0x10001u : model::bits_of(0x1p-15f);
+    std::fill(b.begin(), b.end(), word);
+    std::fill(c.begin(), c.end(), one);
+  }
   const auto multiply = [&](const std::vector<unsigned>& a_bits, const std::vector<unsigned>& b_bits,
                             const std::vector<float>& addend, std::vector<float>& d) {
     std::vector<model::Multiply> lanes;
@@ -247,8 +256,11 @@ Result check_mma(std::mt19937_64& random, Numbers numbers) {
   const Array<float> c_in(c), d_out(std::vector<float>(32 * 4));
   DUET_LAUNCH(mma_kernel<kBf16>, 1, 32, 0, nullptr)(a_in.data(), b_in.data(), c_in.data(), d_out.data());
   const std::vector<float> got = d_out.read();
-  const std::string name = text(kBf16 ? "mma.m16n8k16.bf16" : "mma.m16n8k8.tf32",
-                                numbers == Numbers::integers ? ", integers" : ", random numbers");
+  const char* const kind = numbers == Numbers::integers ? ", integers"
+                           : numbers == Numbers::random ? ", random numbers"
+                                                        : ", beside one";
+  const std::string name = text(kBf16 ? "mma.m16n8k16.bf16" : "mma.m16n8k8.tf32", kind);
+  if (numbers == Numbers::beside_one) return same_bits(name, got, std::vector<float>(got.size(), one));
   if (numbers == Numbers::integers) return same_bits(name, got, expected);
   Result result{name, static_cast<int64_t>(got.size()), 0, "", 0, text(kDepth, " * 2^-23 of the sum of magnitudes")};
   for (size_t i = 0; i < got.size(); ++i) {
@@ -282,8 +294,10 @@ std::vector<Result> run(uint64_t seed) {
           check_ldmatrix(random),
           check_mma<true>(random, Numbers::integers),
           check_mma<true>(random, Numbers::random),
+          check_mma<true>(random, Numbers::beside_one),
           check_mma<false>(random, Numbers::integers),
           check_mma<false>(random, Numbers::random),
+          check_mma<false>(random, Numbers::beside_one),
           check_cp_async(random)};
 }
 

@@ -73,9 +73,10 @@ std::string card(const ModelDescription& description, const std::optional<nlohma
   if (config.hidden_units.empty()) out << "none";
   out << " units, " << config.activation << (config.layer_norm ? ", layer norm" : "") << ".\n\n";
   if (evaluation) {
-    const int64_t epochs = whole_number(evaluation->value("epoch", nlohmann::json())).value_or(0);
-    out << "Mean average precision on the test split after " << epochs
-        << " epochs, ranked by cosine similarity:\n\n| query | gallery | MAP |\n| --- | --- | --- |\n";
+    out << "Mean average precision on the test split";
+    if (const auto epochs = whole_number(evaluation->value("epoch", nlohmann::json())))
+      out << " after " << *epochs << " epochs";
+    out << ", ranked by cosine similarity:\n\n| query | gallery | MAP |\n| --- | --- | --- |\n";
     const nlohmann::json& map = (*evaluation)["map"];
     const auto row = [&](const std::string& from, const std::string& to, const char* key) {
       if (!map.contains(key) || !map[key].is_number()) return;

@@ -87,11 +87,12 @@ Section training_section(const RunPage& page, nlohmann::ordered_json& data) {
                            {"v_to_a", value_at(line, "map/v_to_a")}});
   if (!maps.empty()) content += line_chart("Mean average precision", {"epoch", "MAP"}, maps);
   content += "</div>\n";
-  for (const nlohmann::json& line : history.resumed)
+  for (const nlohmann::json& line : history.resumed) {
+    const std::optional<int64_t> step = whole_number(line.value("step", nlohmann::json()));
     for (const nlohmann::json& change : line["resumed"])
       if (change.is_string())
-        content += paragraph(text("From step ", whole_number(line.value("step", nlohmann::json())).value_or(0),
-                                  " on: ", change.get<std::string>()));
+        content += paragraph((step ? text("From step ", *step, " on: ") : "") + change.get<std::string>());
+  }
   return {"training", "Training", content};
 }
 
