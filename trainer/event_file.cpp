@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/files/atomic_file.h"
+#include "runtime/json_text.h"
 #include "trainer/losses.h"
 #include "trainer/protobuf.h"
 
@@ -102,7 +103,7 @@ std::vector<std::pair<std::string, float>> scalars_of(const nlohmann::ordered_js
   const auto add = [&](const std::string& tag, const nlohmann::ordered_json& value) {
     if (value.is_number() && std::isfinite(value.get<double>())) scalars.emplace_back(tag, value.get<float>());
   };
-  if (!line.contains("step") || !line["step"].is_number_integer()) return scalars;
+  if (!line.contains("step") || !whole_number(line["step"])) return scalars;
   if (line.contains("map")) {
     const std::string split = line.value("split", "test") + (line.value("model", "last") == "best" ? "_best" : "");
     for (const auto& [direction, value] : line["map"].items()) add(split + "/map/" + direction, value);
@@ -146,7 +147,7 @@ void EventFile::add(const nlohmann::ordered_json& line) {
   ProtobufMessage summary;
   for (const auto& [tag, value] : scalars)
     summary.message(kValue, ProtobufMessage().text(kTag, tag).number(kSimpleValue, value));
-  append(event_at(line["step"].get<int64_t>()).message(kFieldSummary, summary).bytes());
+  append(event_at(whole_number(line["step"]).value()).message(kFieldSummary, summary).bytes());
 }
 
 void EventFile::append(std::string_view event) {

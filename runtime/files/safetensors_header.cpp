@@ -26,10 +26,10 @@ std::vector<int64_t> integers_of(const Json& list, const std::filesystem::path& 
   require_file(list.is_array(), path, "tensor ", name, ": expected a list of integers as ", what);
   std::vector<int64_t> out;
   for (const Json& entry : list) {
-    // An unsigned number above the largest int64 would wrap: no extent and no offset is that large.
-    require_file(entry.is_number_integer() && (!entry.is_number_unsigned() || entry.get<uint64_t>() <= INT64_MAX), path,
-                 "tensor ", name, ": expected integers as ", what, ", got ", shown_json(entry));
-    out.push_back(entry.get<int64_t>());
+    const std::optional<int64_t> number = whole_number(entry);
+    require_file(number.has_value(), path, "tensor ", name, ": expected integers as ", what, ", got ",
+                 shown_json(entry));
+    out.push_back(*number);
   }
   return out;
 }

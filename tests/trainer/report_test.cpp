@@ -51,6 +51,25 @@ std::string page_of(const TemporaryFolder& folder, const data::SyntheticOptions&
 
 }  // namespace
 
+TEST_CASE("a recorded alignment is of whole numbers, or none") {
+  const TemporaryFolder folder;
+  const std::vector<int32_t> labels = {4};
+  const auto recorded = [&](const std::string& row, const std::string& label) {
+    write_text(folder / "alignment.json",
+               R"({"rows":[)" + row + R"(],"classes":[)" + label + R"(],"student":[1],"teacher":[1]})");
+    return report::read_alignment(folder / "", labels).has_value();
+  };
+  CHECK(recorded("0", "4"));
+  for (const char* const row : {"1", "0.5", "4e29", "-1e300", "18446744073709551615", "null", "[0]"}) {
+    INFO(row);
+    CHECK_FALSE(recorded(row, "4"));
+  }
+  for (const char* const label : {"5", "4.5", "4294967300", "4e29", "\"4\""}) {
+    INFO(label);
+    CHECK_FALSE(recorded("0", label));
+  }
+}
+
 TEST_CASE("a page plots what the log and the evaluation say") {
   const TemporaryFolder folder;
   const std::string data = folder / "data", run = folder / "run";

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <utility>
 
 #include "kernels/core/error.h"
 #include "runtime/json_text.h"
@@ -105,6 +106,22 @@ Alignment align(duet_context* context, const Model& model,
   return out;
 }
 
+namespace {
+
+// Whether list is one of whole numbers of that type.
+template <class Integer>
+bool take_whole_numbers(const nlohmann::json& list, std::vector<Integer>& out) {
+  if (!list.is_array()) return false;
+  for (const nlohmann::json& entry : list) {
+    const std::optional<int64_t> number = whole_number(entry);
+    if (!number || !std::in_range<Integer>(*number)) return false;
+    out.push_back(static_cast<Integer>(*number));
+  }
+  return true;
+}
+
+}  // namespace
+
 nlohmann::ordered_json to_json(const AlignmentBatch& batch, const Alignment& alignment) {
   return {{"rows", batch.rows},
           {"classes", batch.classes},
@@ -121,8 +138,9 @@ std::optional<RecordedAlignment> read_alignment(const std::filesystem::path& run
     if (object.contains(kFormatKey))
       require_known_format(object[kFormatKey], kAlignmentFormat, (run / kAlignmentFile).string());
     RecordedAlignment out;
-    object.at("rows").get_to(out.batch.rows);
-    object.at("classes").get_to(out.batch.classes);
+    if (!take_whole_numbers(object.at("rows"), out.batch.rows) ||
+        !take_whole_numbers(object.at("classes"), out.batch.classes))
+      return std::nullopt;
     object.at("student").get_to(out.alignment.student);
     object.at("teacher").get_to(out.alignment.teacher);
     const size_t n = out.batch.rows.size();
