@@ -64,8 +64,8 @@ def step_of(system, name, n, threads, device):
     criterion = getattr(losses, name)(**options) if name != ENCODERS else lambda *_, **__: 0
 
     def encoder(width):
-        hidden = [nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()]
-        return nn.Sequential(*hidden, nn.Linear(256, 64))
+        relu = nn.ReLU(inplace=True)
+        return nn.Sequential(nn.Linear(width, 256), relu, nn.Linear(256, 256), relu, nn.Linear(256, 64))
 
     model = nn.ModuleList([*(encoder(width) for width in WIDTHS), nn.Linear(64, CLASSES)]).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=1e-3, fused=True)

@@ -28,8 +28,8 @@ _KINDS = {"infonce": c.DUET_CONTRASTIVE_KIND_INFONCE, "multi_positive": c.DUET_C
 
 _OUTPUTS = ("row_loss", "column_loss", "row_statistics", "column_statistics")
 _GRADIENTS = ("row_statistics", "column_statistics", "row_weight", "column_weight", "grad_a", "grad_v", "grad_scale")
-_CONTRASTIVE_INPUTS = ("a", "v", "scale", "class_a", "class_v", "trust_a", "trust_v", "labels_a", "labels_v", "group_a",
-                       "group_v", "bias", "annotated_a", "annotated_v", "label_sets")
+_CONTRASTIVE_INPUTS = ("a", "v", "scale", "bias", "class_a", "class_v", "trust_a", "trust_v", "labels_a", "labels_v",
+                       "group_a", "group_v", "annotated_a", "annotated_v", "label_sets")
 _DISTILLATION_INPUTS = ("student_a", "student_v", "scale", "class_a", "class_v", "trust_a", "trust_v", "kappa_a",
                         "kappa_v", "group_a", "group_v", "teacher_a", "teacher_v", "teacher_scale", "annotated_a",
                         "annotated_v")
@@ -190,8 +190,8 @@ def contrastive(a: Any, v: Any, kind: str = "infonce", *, temperature: float = 0
     scale, of_bias = _inverse(temperature, "temperature"), real(bias, "bias") if sigmoid else None
     options = (of_kind, paired and class_a is not None and kind == "multi_positive", exclude_own, margin,
                first_row, first_column)
-    given: Sequence[Any] = (a, v, scale, class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v,
-                            of_bias, annotated_a, annotated_v, sets)
+    given: Sequence[Any] = (a, v, scale, of_bias, class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a,
+                            group_v, annotated_a, annotated_v, sets)
     made = _CONTRASTIVE.forward.again(context, given, options)
     if made is None:
         sides = (borrow_matrix(a, "a"), borrow_matrix(v, "v"))
@@ -204,7 +204,7 @@ def contrastive(a: Any, v: Any, kind: str = "infonce", *, temperature: float = 0
         annotated = (_optional(borrow_vector, annotated_a, "annotated_a"),
                      _optional(borrow_vector, annotated_v, "annotated_v"))
         context = choose(context, *sides, *rest, *annotated)
-        inputs = (*sides, scale, *rest, of_bias, *annotated, None if sets is None else borrow_sets(sets))
+        inputs = (*sides, scale, of_bias, *rest, *annotated, None if sets is None else borrow_sets(sets))
         given, made = _CONTRASTIVE.first(context, options, inputs, columns=not sigmoid)
     return PairTerms(_CONTRASTIVE, context, given, options, made)
 

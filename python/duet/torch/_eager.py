@@ -35,6 +35,8 @@ def tracked(arguments: tuple[Any, ...]) -> Optional[bool]:
     of a subclass, sparse, negated, of another device than a CPU or a CUDA device."""
     out = False
     for each in arguments:
+        if each is None:
+            continue
         kind = type(each)
         if kind in _NUMBERS:
             continue
@@ -48,13 +50,15 @@ def tracked(arguments: tuple[Any, ...]) -> Optional[bool]:
 def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[..., Any],
              setup: Optional[Callable[..., None]] = None,
              backward: Optional[Callable[..., Any]] = None,
-             value: Optional[Callable[..., Any]] = None, results: Optional[int] = None) -> Callable[..., Any]:
+             value: Optional[Callable[..., Any]] = None, results: Optional[int] = None,
+             leading: Optional[int] = None) -> Callable[..., Any]:
     """Registers `duet::NAME` and returns what calls it.
 
     kernel: computes; fake: makes what it returns, without values. setup and backward: as of register_autograd(), where
     it is differentiable; then autocast makes its inputs float32. value: kernel where no gradient is to come, None for
     what a gradient alone would read. results: how many of the tensors that it returns are results, the others being
-    what a gradient reads, which the short way keeps to itself.
+    what a gradient reads, which the short way keeps to itself. leading: how many of the arguments, the first ones, may
+    have a gradient: the short way hands all of them on as one tuple, since PyTorch takes time for each by itself.
     """
     registered: Any = torch.library.custom_op("duet::" + name, kernel, mutates_args=(), device_types=_BOTH,
                                               schema=schema)
@@ -74,7 +78,7 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     if not HAS_SHORT_WAY:
         return registered  # type: ignore[no-any-return]
     # Function.apply() without its look at functorch, of which watched() knows that there is none.
-    apply: Callable[..., Any] = super(torch.autograd.Function, _function(kernel, setup, backward, results)).apply
+    apply: Callable[..., Any] = super(torch.autograd.Function, _function(kernel, setup, backward, results, leading)).apply
 
     def call(*arguments: Any) -> Any:
         if watched():
@@ -82,7 +86,9 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
         of_gradient = tracked(arguments)
         if of_gradient is None:
             return registered(*arguments)
-        return apply(*arguments) if of_gradient and torch.is_grad_enabled() else without(*arguments)
+        if of_gradient and torch.is_grad_enabled():
+            return apply(*arguments) if leading is None else apply(*arguments[:leading], arguments)
+        return without(*arguments)
 
     return call
 
@@ -94,10 +100,12 @@ def keeps_to_itself(ctx: Any, *kept: Tensor) -> None:
 
 
 def _function(kernel: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any],
-              results: Optional[int]) -> Any:
+              results: Optional[int], leading: Optional[int]) -> Any:
     class Eager(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *arguments: Any) -> Any:
+            if leading is not None:
+                arguments = arguments[leading]
             out = kernel(*arguments)
             ctx.short = results is not None
             setup(ctx, arguments, out)

@@ -1,5 +1,5 @@
 """The losses on pairs as PyTorch's operators: contrastive, distillation, alignment, triplets. The tensors of an
-operator stand in the order of the fields of the C struct, before its options."""
+operator stand before its options, and those that may have a gradient before the others."""
 from __future__ import annotations
 
 from typing import Any, Callable, Optional
@@ -16,9 +16,9 @@ from ._ops import as_input
 from ._tensors import TensorCall, matrix, narrow, new, numbers, step_number, upstream, vector, words, zeros_like
 
 _CONTRASTIVE_READS = (
-    (matrix, "a"), (matrix, "v"), (vector, "scale"), (matrix, "class_a"), (matrix, "class_v"), (vector, "trust_a"),
-    (vector, "trust_v"), (numbers, "labels_a"), (numbers, "labels_v"), (numbers, "group_a"), (numbers, "group_v"),
-    (vector, "bias"), (vector, "annotated_a"), (vector, "annotated_v"), (words, "label_sets"))
+    (matrix, "a"), (matrix, "v"), (vector, "scale"), (vector, "bias"), (matrix, "class_a"), (matrix, "class_v"),
+    (vector, "trust_a"), (vector, "trust_v"), (numbers, "labels_a"), (numbers, "labels_v"), (numbers, "group_a"),
+    (numbers, "group_v"), (vector, "annotated_a"), (vector, "annotated_v"), (words, "label_sets"))
 _DISTILLATION_READS = (
     (matrix, "student_a"), (matrix, "student_v"), (vector, "scale"), (matrix, "class_a"), (matrix, "class_v"),
     (vector, "trust_a"), (vector, "trust_v"), (vector, "kappa_a"), (vector, "kappa_v"), (numbers, "group_a"),
@@ -136,14 +136,15 @@ def _pair_loss(name: str, loss: _PairLoss, reads: tuple[Any, ...], needed: tuple
             out[_BIAS] = as_input(grads[2][1:], tensors[_BIAS])
         return tuple(out)
 
-    return operator(name, f"({arguments}) -> {_OF_FOUR}", kernel, fake, setup, differentiate, results=2)
+    return operator(name, f"({arguments}) -> {_OF_FOUR}", kernel, fake, setup, differentiate, results=2,
+                    leading=_BIAS + 1 if loss.has_bias else _SCALE + 1)
 
 
-_SCALE, _BIAS = 2, 11  # of _CONTRASTIVE_READS; the scale of _DISTILLATION_READS too
+_SCALE, _BIAS = 2, 3  # of _CONTRASTIVE_READS; the scale of _DISTILLATION_READS too
 
 contrastive = _pair_loss(
     "contrastive", _CONTRASTIVE, _CONTRASTIVE_READS, ("a", "v", "scale"),
-    "int kind, bool paired, bool exclude_own, float margin, int first_row, int first_column", (7, 8, 9, 10),
+    "int kind, bool paired, bool exclude_own, float margin, int first_row, int first_column", (8, 9, 10, 11),
     lambda scalars: bool(scalars[0] != c.DUET_CONTRASTIVE_KIND_SIGMOID))
 distillation = _pair_loss(
     "distillation", _DISTILLATION, _DISTILLATION_READS,
@@ -246,4 +247,4 @@ triplet = operator(
     f"bool exclude_own, int seed, int slots) -> {_OF_FOUR}", _triplet,
     lambda x, y, *_: (x.new_empty((), dtype=torch.float32), x.new_empty((), dtype=torch.float32), new(x, *x.shape),
                       new(y, *y.shape)), _setup_triplet, _triplet_gradient,
-    lambda *arguments: (*_triplet_mean(arguments, None, None), None, None), results=1)
+    lambda *arguments: (*_triplet_mean(arguments, None, None), None, None), results=1, leading=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,10 +85,13 @@ def narrow(tensor: Tensor, name: str) -> Tensor:
         return tensor
     if dtype.is_floating_point or dtype.is_complex:
         raise TypeError(f"{name}: expected whole numbers, got {dtype}")
-    out = tensor.to(torch.int32)
-    if dtype is torch.int64 and not tensor.is_cuda and not torch.equal(out.to(torch.int64), tensor):
+    if dtype is not torch.int64 or not tensor.is_cpu:
+        return tensor.to(torch.int32)
+    wide = tensor.numpy()  # of a small tensor NumPy's two passes take a third of PyTorch's time
+    out = wide.astype(np.int32)
+    if (out != wide).any():
         raise ValueError(f"{name}: expected numbers of 32 bits")
-    return out
+    return torch.from_numpy(out)
 
 
 def words(tensor: Tensor, name: str) -> Borrowed:
@@ -99,8 +103,9 @@ def words(tensor: Tensor, name: str) -> Borrowed:
 
 def new(like: Tensor, *shape: int, zero: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor that a call writes, on the device of another."""
-    make = torch.zeros if zero else torch.empty
-    return make(shape, dtype=dtype, device=like.device)
+    if zero or like.dtype is not dtype:
+        return like.new_zeros(shape, dtype=dtype) if zero else like.new_empty(shape, dtype=dtype)
+    return like.new_empty(*shape) if shape else like.new_empty(())  # the forms that PyTorch reads soonest
 
 
 def upstream(gradient: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ def upstream(gradient: Tensor) -> Tensor:
 
 def zeros_like(tensor: Tensor) -> Tensor:
     """Of float32, in C order: a gradient, to which a call adds."""
-    return torch.zeros(tensor.shape, dtype=torch.float32, device=tensor.device)
+    return tensor.new_zeros(tensor.shape, dtype=torch.float32)
 
 
 def written(tensor: Tensor) -> Borrowed:

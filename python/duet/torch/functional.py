@@ -102,7 +102,7 @@ def contrastive(a: Tensor, v: Tensor, kind: str = "infonce", *, temperature: Tem
         raise ValueError(f"bias: expected 0 with kind {kind!r}, which has none")
     labels_a, labels_v, sets = label_sides(labels_a, labels_v, "labels_a", "labels_v")
     rows, columns = _pair_ops.contrastive(
-        a, v, _scale(temperature, a), class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v, of_bias,
+        a, v, _scale(temperature, a), of_bias, class_a, class_v, trust_a, trust_v, labels_a, labels_v, group_a, group_v,
         annotated_a, annotated_v, sets, of_kind, paired and class_a is not None and kind == "multi_positive",
         exclude_own, real(margin, "margin"), first_row, first_column)[:2]
     return rows, None if kind == "sigmoid" else columns
