@@ -53,7 +53,7 @@ set(choosing_sources
 
 # The CPU backend.
 set(cpu_sources
-    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/halves.cpp cpu/outside.cpp cpu/softmax_sweep.cpp cpu/softmax_tile.cpp
+    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/halves.cpp cpu/outside.cpp cpu/row_product.cpp cpu/softmax_sweep.cpp cpu/softmax_tile.cpp
     cpu/sweep.cpp cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
     activation/activation_cpu.cpp activation/dropout_cpu.cpp
     alignment/alignment_cpu.cpp
@@ -65,7 +65,7 @@ set(cpu_sources
     distillation/distillation_cpu.cpp
     gather/gather_cpu.cpp
     head/head_cpu.cpp
-    linear/linear_cpu.cpp linear/linear_epilogue_cpu.cpp
+    linear/linear_cpu.cpp linear/linear_epilogue_cpu.cpp linear/linear_parameters_cpu.cpp
     mining/mining_cpu.cpp mining/mining_draw_cpu.cpp mining/mining_rows_cpu.cpp mining/row_sort_cpu.cpp
     normalization/normalization_cpu.cpp
     optimizer/clip_cpu.cpp optimizer/optimizer_cpu.cpp

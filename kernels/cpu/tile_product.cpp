@@ -10,6 +10,8 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/tile_product.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+//
+#include "kernels/cpu/register_tile-inl.h"
 
 #ifndef DUET_TILE_PRODUCT_LEFT
 #define DUET_TILE_PRODUCT_LEFT
@@ -31,13 +33,6 @@ HWY_BEFORE_NAMESPACE();
 namespace duet::cpu::HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using Float = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<Float>;
-
-// Rows of accumulators: two vectors each, two more for the loads and one for the broadcast must fit the register file
-// (32 or 16).
-constexpr int kRows = HWY_TARGET == HWY_AVX3 ? 12 : 6;
 // Steps over k between a load and a store of the accumulators in a backward product: so much of a panel is half of a 32
 // KB L1.
 constexpr int64_t kDepth = 128;
@@ -59,48 +54,14 @@ enum class Sum { fresh, chained, apart };
 // c is R x 2 vectors.
 template <int R, Sum kSum>
 HWY_INLINE void block(const Operands& o) {
-  const Float f;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(f));
-  FloatVector low[R], high[R];
-  // Unrolled, so that the accumulators are registers from load to store.
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    low[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row) : hn::Zero(f);
-    high[r] = kSum == Sum::chained ? hn::LoadU(f, o.c + r * o.c_row + lanes) : hn::Zero(f);
-  }
-  // Of every third row a pointer, the rows between by address arithmetic: offsets of 12 rows from one pointer are more
-  // than the registers hold, and those that go into vector registers come back on the port of a multiply-add. The
-  // compiler must not see that the pointers keep their distances.
-  constexpr int kGroups = (R + 2) / 3;
-  const float* a[kGroups];
-#pragma GCC unroll 4
-  for (int g = 0; g < kGroups; ++g) {
-    a[g] = o.a + 3 * g * o.a_row;
-    asm("" : "+r"(a[g]));
-  }
-  const float* b = o.b;
-  for (int64_t k = 0; k < o.depth; ++k, b += o.b_step) {
-    const FloatVector b_low = hn::LoadU(f, b), b_high = hn::LoadU(f, b + lanes);
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      const FloatVector value = hn::Set(f, a[r / 3][r % 3 * o.a_row]);
-      low[r] = hn::MulAdd(value, b_low, low[r]);
-      high[r] = hn::MulAdd(value, b_high, high[r]);
-    }
-#pragma GCC unroll 4
-    for (int g = 0; g < kGroups; ++g) a[g] += o.a_step;
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    float* const c = o.c + r * o.c_row;
-    if (kSum == Sum::apart) {
-      const FloatVector factor = hn::Set(f, o.factor);
-      low[r] = hn::MulAdd(factor, low[r], hn::LoadU(f, c));
-      high[r] = hn::MulAdd(factor, high[r], hn::LoadU(f, c + lanes));
-    }
-    hn::StoreU(low[r], f, c);
-    hn::StoreU(high[r], f, c + lanes);
-  }
+  RegisterTile<R> tile;
+  if (kSum == Sum::chained)
+    tile.load(o.c, o.c_row);
+  else
+    tile.clear();
+  tile.chain(o.depth, o.a, o.a_row, o.a_step, o.b, o.b_step);
+  if (kSum == Sum::apart) tile.multiply_and_add(o.factor, o.c, o.c_row);
+  tile.store(o.c, o.c_row);
 }
 
 template <Sum kSum, int... R>
@@ -108,16 +69,17 @@ HWY_INLINE void last_rows(int64_t rows, const Operands& o, std::integer_sequence
   (void)((rows == R + 1 ? (block<R + 1, kSum>(o), true) : false) || ...);
 }
 
-// c (rows x 2 vectors), kRows rows at a time.
+// c (rows x 2 vectors), kTileRows rows at a time.
 template <Sum kSum>
 HWY_INLINE void panel(int64_t rows, Operands o) {
-  for (; rows >= kRows; rows -= kRows, o.a += kRows * o.a_row, o.c += kRows * o.c_row) block<kRows, kSum>(o);
-  last_rows<kSum>(rows, o, std::make_integer_sequence<int, kRows - 1>());
+  for (; rows >= kTileRows; rows -= kTileRows, o.a += kTileRows * o.a_row, o.c += kTileRows * o.c_row)
+    block<kTileRows, kSum>(o);
+  last_rows<kSum>(rows, o, std::make_integer_sequence<int, kTileRows - 1>());
 }
 
 }  // namespace
 
-int64_t target_panel_width() { return 2 * static_cast<int64_t>(hn::Lanes(Float())); }
+int64_t target_panel_width() { return 2 * static_cast<int64_t>(hn::Lanes(PanelTag())); }
 
 void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t first_row, Matrix<float> out) {
   const int64_t width = target_panel_width();
@@ -127,10 +89,9 @@ void target_tile_product(Matrix<const float> x, const PackedRows& y, int64_t fir
       panel<Sum::fresh>(out.rows, o);
       continue;
     }
-    HWY_ALIGN float
-        edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];  // the last panel is padded: its product does not fit the tile
-    for (int64_t row = 0; row < out.rows; row += kRows) {
-      const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
+    HWY_ALIGN float edge[kTileFloats];  // the last panel is padded: its product does not fit the tile
+    for (int64_t row = 0; row < out.rows; row += kTileRows) {
+      const int64_t rows = std::min<int64_t>(kTileRows, out.rows - row);
       o.a = x.row(row);
       o.c = edge;
       o.c_row = width;
@@ -146,7 +107,7 @@ namespace {
 template <Sum kSum>
 HWY_INLINE void add_product(const Left& a, const PackedColumns& v, int64_t first_row, float factor, Matrix<float> out) {
   const int64_t width = target_panel_width();
-  HWY_ALIGN float edge[kRows * 2 * HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN float edge[kTileFloats];
   for (int64_t k = 0; k < a.depth; k += kDepth) {
     const int64_t steps = std::min(kDepth, a.depth - k);
     for (int64_t column = 0; column < out.columns; column += width) {
@@ -157,8 +118,8 @@ HWY_INLINE void add_product(const Left& a, const PackedColumns& v, int64_t first
         continue;
       }
       const size_t bytes = sizeof(float) * static_cast<size_t>(out.columns - column);
-      for (int64_t row = 0; row < out.rows; row += kRows) {  // as in tile_product, with what is there already
-        const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
+      for (int64_t row = 0; row < out.rows; row += kTileRows) {  // as in tile_product, with what is there already
+        const int64_t rows = std::min<int64_t>(kTileRows, out.rows - row);
         o.a = a.data + k * a.step + row * a.row;
         o.c = edge;
         o.c_row = width;
@@ -229,7 +190,7 @@ void target_pack_rows(Matrix<const float> y, float* storage) {
 
 // Rows first ... of the panels' height.
 void target_pack_columns(Matrix<const float> v, float factor, int64_t first, int64_t height, float* storage) {
-  const Float f;
+  const PanelTag f;
   const int64_t width = target_panel_width(), lanes = static_cast<int64_t>(hn::Lanes(f));
   const auto scale = hn::Set(f, factor);
   for (int64_t column = 0; column < v.columns; column += width) {
@@ -290,6 +251,10 @@ int64_t packed_columns_size(int64_t rows, int64_t columns) { return packed_size(
 PackedColumns pack_columns(Matrix<const float> v, float* storage, float factor) {
   HWY_DYNAMIC_DISPATCH(target_pack_columns)(v, factor, 0, v.rows, storage);
   return {storage, v.rows, v.columns};
+}
+
+void pack_part(Matrix<const float> v, int64_t first, int64_t height, float* storage) {
+  HWY_DYNAMIC_DISPATCH(target_pack_columns)(v, 1, first, height, storage);
 }
 
 PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor) {

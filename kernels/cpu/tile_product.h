@@ -42,6 +42,8 @@ int64_t packed_columns_size(int64_t rows, int64_t columns);
 // thread that calls.
 PackedColumns pack_columns(Matrix<const float> v, float* storage, float factor = 1);
 PackedColumns pack_columns(const duet_context& context, Matrix<const float> v, float* storage, float factor = 1);
+// Packs v as the rows first ... of a matrix of `height` rows, whose storage is given.
+void pack_part(Matrix<const float> v, int64_t first, int64_t height, float* storage);
 
 // out (r x c) += g (r x k) v[first_row ... + k] (k x c), and out (r x c) += g (k x r)^T v[first_row ... + k]: what ends
 // a backward sweep.

@@ -1,6 +1,7 @@
 // A dense layer for tests: its arrays, its reference, and how far float32 may be off.
 #pragma once
 
+#include "tests/kernels/row_tree_parts.h"
 #include "tests/reference/linear.h"
 #include "tests/support/arrays.h"
 #include "tests/support/compare.h"
@@ -57,6 +58,16 @@ inline double tolerance(const Doubles& expected, const std::vector<float>& naive
   double worst = 0;
   for (size_t k = 0; k < expected.size(); ++k) worst = std::max(worst, std::abs(naive[k] - expected[k]));
   return 2 * worst + 1.2e-7 * std::max(largest(expected), 4.0);
+}
+
+// How far the sums over rows of the columns of g may be off: the sum of a block is rounded once, and so is every node
+// of the tree above, each by half an ulp of what is at most the terms' sizes (METHOD.md 0.1).
+inline double column_sums_error(const Doubles& g, int64_t columns, double scale) {
+  Doubles sizes(static_cast<size_t>(columns));
+  for (size_t k = 0; k < g.size(); ++k)
+    if (std::isfinite(g[k])) sizes[k % sizes.size()] += std::abs(scale * g[k]);
+  const int64_t rows = columns == 0 ? 0 : static_cast<int64_t>(g.size()) / columns;
+  return static_cast<double>(1 + tree_depth(rows)) * 6e-8 * largest(sizes);
 }
 
 inline Doubles plus(Doubles a, const Doubles& b) {

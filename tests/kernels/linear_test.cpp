@@ -67,8 +67,9 @@ TEST_CASE("linear backward adds the reference's gradients, bit for bit on any nu
     check_close(first.x.values(), plus(before_x.values(), expected.x), tolerance(expected.x, naive.x), "grad_x");
     check_close(first.weight.values(), plus(before_weight.values(), expected.weight),
                 tolerance(expected.weight, naive.weight), "grad_weight");
-    // The sum over the batch is in double: the rounding of the result is all there is.
-    check_relative(first.bias.values(), plus(before_bias.values(), expected.bias), 1.2e-7, "grad_bias");
+    const Doubles bias = plus(before_bias.values(), expected.bias);
+    check_close(first.bias.values(), bias,
+                column_sums_error(upstream.values(), shape.out, shape.scale) + 1.2e-7 * largest(bias), "grad_bias");
     for (const int threads : other_thread_counts()) {
       const Gradients again = run(threads);
       CHECK(again.x.same_bits(first.x));

@@ -1,0 +1,155 @@
+// Blocks of 16 rows cost one addition an element beside 16 multiply-adds. A register tile forms the node of 8 blocks,
+// whose parts wait in a stack that fits L1. Its right factor, 128 rows of a panel, does so too. On the levels above,
+// nodes of a whole part of the gradient wait in the thread's scratch.
+#include "kernels/cpu/row_product.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/cpu/row_tree.h"
+#include "kernels/cpu/tile_product.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/row_product.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+//
+#include "kernels/cpu/register_tile-inl.h"
+
+#ifndef DUET_ROW_PRODUCT_CHUNK
+#define DUET_ROW_PRODUCT_CHUNK
+namespace duet::cpu {
+
+// A node of at most kChunkBlocks blocks, and what becomes of it.
+constexpr int64_t kChunkBlocks = 8, kChunkRows = kChunkBlocks * kTreeRows;
+constexpr int kChunkLevels = tree_levels(kChunkBlocks);
+
+struct Chunk {
+  int64_t rows;
+  int pairs;
+  const float* g[kMostRowPairs];  // element (k, r) at g[pair][k * step[pair] + r]
+  int64_t step[kMostRowPairs];
+  const float* v;  // a panel: for every block its rows of all pairs
+  float factor;
+  TreeStep next;
+  float* nodes;  // of this tile: rows of a panel's width, a level every node_size floats
+  int64_t node_size;
+  float* out;
+  int64_t out_row;
+};
+
+}  // namespace duet::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace duet::cpu::HWY_NAMESPACE {
+namespace {
+
+int64_t width() { return 2 * static_cast<int64_t>(hn::Lanes(PanelTag())); }
+
+template <int R>
+HWY_INLINE void add_tile(const Chunk& o) {
+  HWY_ALIGN float waiting[kChunkLevels * kTileFloats];
+  const int64_t row = width(), blocks = tree_blocks(o.rows);
+  const float* v = o.v;
+  RegisterTile<R> tile;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t first = block * kTreeRows, rows = std::min(kTreeRows, o.rows - first);
+    tile.clear();
+    for (int pair = 0; pair < o.pairs; ++pair, v += rows * row)
+      tile.chain(rows, o.g[pair] + first * o.step[pair], 1, o.step[pair], v, row);
+    if (o.factor != 1) tile.multiply(o.factor);
+    const TreeStep step(block, blocks);
+    step.for_each([&](int level) HWY_ATTR { tile.add(waiting + level * kTileFloats, row); });
+    if (!step.last) tile.store(waiting + step.level * kTileFloats, row);
+  }
+  o.next.for_each([&](int level) HWY_ATTR { tile.add(o.nodes + level * o.node_size, row); });
+  if (!o.next.last) return tile.store(o.nodes + o.next.level * o.node_size, row);
+  tile.add(o.out, o.out_row);
+  tile.store(o.out, o.out_row);
+}
+
+template <int... R>
+HWY_INLINE void add_tile_of(int64_t rows, const Chunk& o, std::integer_sequence<int, R...>) {
+  (void)((rows == R + 1 ? (add_tile<R + 1>(o), true) : false) || ...);
+}
+
+void pack(const RowPair* pairs, int count, int64_t first, int64_t rows, float* storage) {
+  const int64_t run = count == 1 ? rows : kTreeRows;
+  for (int64_t k = 0; k < rows; k += run) {
+    const int64_t part = std::min(run, rows - k);
+    for (int pair = 0; pair < count; ++pair) {
+      const Matrix<const float> v = pairs[pair].v;
+      pack_part(v.part(first + k, 0, part, v.columns), k * count + pair * part, rows * count, storage);
+    }
+  }
+}
+
+}  // namespace
+
+void target_add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out) {
+  const int64_t rows = pairs[0].g.rows, panel = width(), padded = ceil_div(out.columns, panel) * panel,
+                chunks = ceil_div(rows, kChunkRows);
+  float* const nodes = scratch + std::min(rows, kChunkRows) * count * padded;
+  HWY_ALIGN float edge[kTileFloats];
+  for (int64_t c = 0; c < chunks; ++c) {
+    const int64_t first = c * kChunkRows, depth = std::min(kChunkRows, rows - first);
+    pack(pairs, count, first, depth, scratch);
+    for (int64_t column = 0; column < out.columns; column += panel) {
+      const size_t bytes = sizeof(float) * static_cast<size_t>(std::min(panel, out.columns - column));
+      const bool fits = column + panel <= out.columns;
+      Chunk o{depth,
+              count,
+              {},
+              {},
+              scratch + column * depth * count,
+              factor,
+              TreeStep(c, chunks),
+              nullptr,
+              out.rows * padded,
+              nullptr,
+              fits ? out.stride : panel};
+      for (int64_t row = 0; row < out.rows; row += kTileRows) {
+        const int64_t height = std::min<int64_t>(kTileRows, out.rows - row);
+        for (int pair = 0; pair < count; ++pair) {
+          o.g[pair] = pairs[pair].g.row(first) + row;
+          o.step[pair] = pairs[pair].g.stride;
+        }
+        o.nodes = nodes + column * out.rows + row * panel;
+        o.out = fits ? out.row(row) + column : edge;
+        const bool through_edge = !fits && o.next.last;
+        if (through_edge) {
+          std::memset(edge, 0, sizeof edge);
+          for (int64_t i = 0; i < height; ++i) std::memcpy(edge + i * panel, out.row(row + i) + column, bytes);
+        }
+        if (height == kTileRows)
+          add_tile<kTileRows>(o);
+        else
+          add_tile_of(height, o, std::make_integer_sequence<int, kTileRows - 1>());
+        for (int64_t i = 0; through_edge && i < height; ++i)
+          std::memcpy(out.row(row + i) + column, edge + i * panel, bytes);
+      }
+    }
+  }
+}
+
+}  // namespace duet::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace duet::cpu {
+
+HWY_EXPORT(target_add_row_product);
+
+int64_t row_product_scratch(int64_t rows, int pairs, int64_t out_rows, int64_t out_columns) {
+  const int64_t padded = ceil_div(out_columns, panel_width()) * panel_width();
+  return std::min(rows, kChunkRows) * pairs * padded + tree_levels(ceil_div(rows, kChunkRows)) * out_rows * padded;
+}
+
+void add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out) {
+  HWY_DYNAMIC_DISPATCH(target_add_row_product)(pairs, count, factor, scratch, out);
+}
+
+}  // namespace duet::cpu
+#endif
