@@ -61,6 +61,13 @@ struct RegisterTile {
       high[r] = hn::Add(hn::LoadU(f, from + r * row + lanes), high[r]);
     }
   }
+  HWY_INLINE void add(const RegisterTile& other) {
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      low[r] = hn::Add(low[r], other.low[r]);
+      high[r] = hn::Add(high[r], other.high[r]);
+    }
+  }
   HWY_INLINE void multiply(float by) {
     const PanelTag f;
     const PanelVector factor = hn::Set(f, by);
