@@ -195,8 +195,11 @@ namespace duet::cpu {
 HWY_EXPORT(target_add_row_product);
 
 int64_t row_product_scratch(int64_t rows, int pairs, int64_t out_rows, int64_t out_columns) {
-  const int64_t padded = ceil_div(out_columns, panel_width()) * panel_width();
-  return std::min(rows, kChunkRows) * pairs * padded + tree_levels(ceil_div(rows, kChunkRows)) * out_rows * padded;
+  constexpr int64_t kLine = 16;
+  const int64_t padded = ceil_div(out_columns, panel_width()) * panel_width(),
+                size = std::min(rows, kChunkRows) * pairs * padded +
+                       tree_levels(ceil_div(rows, kChunkRows)) * out_rows * padded;
+  return ceil_div(size, kLine) * kLine;
 }
 
 void add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out) {

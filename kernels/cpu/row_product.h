@@ -12,7 +12,7 @@ struct RowPair {
   Matrix<const float> g, v;  // B x r, B x c
 };
 
-// Floats of scratch for batches of `rows` rows and gradients of at most out_rows x out_columns.
+// Floats of scratch, whole cache lines, for batches of `rows` rows and gradients of at most out_rows x out_columns.
 int64_t row_product_scratch(int64_t rows, int pairs, int64_t out_rows, int64_t out_columns);
 
 // out (r x c) += the sum over pairs of g^T v, all pairs of as many rows. The factor multiplies the sum of a block.

