@@ -4,9 +4,11 @@
 #include <hwy/highway.h>
 //
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/row_tree.h"
 #include "kernels/normalization/normalization_backends.h"
 
 #ifndef DUET_NORMALIZATION_ROW
@@ -163,18 +165,25 @@ HWY_EXPORT(layer_norm_row_backward);
 constexpr int64_t kChunk = 16384;
 int64_t rows_an_item(int64_t columns) { return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, columns)); }
 
-// Sums over the rows of the batch. At most kRuns runs of neighbouring rows store their sums side by side. These are
-// added in order.
+// Sums over the rows of the batch, of gain and offset beside each other (METHOD.md 0.1). A run is a node of the tree:
+// there are at most kRuns, whose sums are stored side by side.
 struct Partials {
   static constexpr int64_t kRuns = 64;
-  int64_t rows_a_run, runs;
-  double *gain, *offset;  // runs x d each
+  int64_t width, blocks_a_run, runs;
+  double* block;  // runs x width: the block that a run is at
+  float* nodes;   // runs x levels x width: what waits within a run
+  float* sums;    // runs x width
 
   Partials(Matrix<const float> x, Workspace& workspace)
-      : rows_a_run(std::max(rows_an_item(x.columns), ceil_div(x.rows, kRuns))),
-        runs(ceil_div(x.rows, rows_a_run)),
-        gain(workspace.take<double>(runs * x.columns)),
-        offset(workspace.take<double>(runs * x.columns)) {}
+      : width(2 * x.columns),
+        blocks_a_run(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(
+            tree_blocks(std::max<int64_t>({1, rows_an_item(x.columns), ceil_div(x.rows, kRuns)})))))),
+        runs(ceil_div(x.rows, blocks_a_run * kTreeRows)),
+        block(workspace.take<double>(runs * width)),
+        nodes(workspace.take<float>(runs * levels() * width)),
+        sums(workspace.take<float>(runs * width)) {}
+
+  int64_t levels() const { return tree_levels(blocks_a_run); }
 };
 
 // The backward pass of an activation and dropout that follow, as separate calls one after another. y: the layer norm.
@@ -249,29 +258,34 @@ void layer_norm_backward(const duet_context& context, const LayerNormInputs& inp
   const bool sums = gradients.gain || gradients.offset;
   const auto run = HWY_DYNAMIC_DISPATCH(layer_norm_row_backward);
   parallel_for(context, partials.runs, [&](int64_t item, int) {
-    double *gain_sums = partials.gain + item * d, *offset_sums = partials.offset + item * d;
-    if (sums) {
-      std::fill_n(gain_sums, d, 0.0);
-      std::fill_n(offset_sums, d, 0.0);
+    const int64_t width = partials.width, begin = item * partials.blocks_a_run * kTreeRows,
+                  rows = std::min(partials.blocks_a_run * kTreeRows, x.rows - begin), blocks = tree_blocks(rows);
+    double* const of_block = partials.block + item * width;
+    float *const sum = partials.sums + item * width, *const nodes = partials.nodes + item * partials.levels() * width;
+    for (int64_t block = 0; block < blocks; ++block) {
+      if (sums) std::fill_n(of_block, width, 0.0);
+      const int64_t first = begin + block * kTreeRows, end = std::min(begin + rows, first + kTreeRows);
+      for (int64_t i = first; i < end; ++i)
+        run({x.row(i), inputs.gain.data, grad_outputs.row(i), gradients.x ? gradients.x.row(i) : nullptr,
+             sums ? of_block : nullptr, of_block + d, d, inputs.eps});
+      if (!sums) continue;
+      for (int64_t k = 0; k < width; ++k) sum[k] = static_cast<float>(of_block[k]);
+      add_leaf(TreeStep(block, blocks), sum, width, nodes);
     }
-    const int64_t first = item * partials.rows_a_run;
-    for (int64_t i = first; i < std::min(x.rows, first + partials.rows_a_run); ++i)
-      run({x.row(i), inputs.gain.data, grad_outputs.row(i), gradients.x ? gradients.x.row(i) : nullptr,
-           sums ? gain_sums : nullptr, offset_sums, d, inputs.eps});
   });
-
-  const auto merge = [&](const double* from, Vector<float> to, int64_t first, int64_t count) {
-    for (int64_t k = first; to && k < first + count; ++k) {
-      double total = 0;
-      for (int64_t item = 0; item < partials.runs; ++item) total += from[item * d + k];
-      to[k] = static_cast<float>(to[k] + total);
-    }
+  if (!sums || x.rows == 0) return;
+  const auto merge = [&](int64_t first, int64_t count, Vector<float> to, int64_t k) {
+    if (!to) return;
+    float* const from = partials.sums + first;
+    for (int64_t apart = 1; apart < partials.runs; apart *= 2)
+      for (int64_t run = 0; run + apart < partials.runs; run += 2 * apart)
+        for (int64_t e = 0; e < count; ++e) from[run * partials.width + e] += from[(run + apart) * partials.width + e];
+    for (int64_t e = 0; e < count; ++e) to[k + e] += from[e];
   };
-  if (sums && x.rows > 0)
-    parallel_chunks(context, d, std::max<int64_t>(64, kChunk / partials.runs), [&](int64_t first, int64_t count, int) {
-      merge(partials.gain, gradients.gain, first, count);
-      merge(partials.offset, gradients.offset, first, count);
-    });
+  parallel_chunks(context, d, std::max<int64_t>(64, kChunk / partials.runs), [&](int64_t first, int64_t count, int) {
+    merge(first, count, gradients.gain, first);
+    merge(d + first, count, gradients.offset, first);
+  });
 }
 
 }  // namespace duet::cpu

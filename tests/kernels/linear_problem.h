@@ -60,16 +60,6 @@ inline double tolerance(const Doubles& expected, const std::vector<float>& naive
   return 2 * worst + 1.2e-7 * std::max(largest(expected), 4.0);
 }
 
-// How far the sums over rows of the columns of g may be off: the sum of a block is rounded once, and so is every node
-// of the tree above, each by half an ulp of what is at most the terms' sizes (METHOD.md 0.1).
-inline double column_sums_error(const Doubles& g, int64_t columns, double scale) {
-  Doubles sizes(static_cast<size_t>(columns));
-  for (size_t k = 0; k < g.size(); ++k)
-    if (std::isfinite(g[k])) sizes[k % sizes.size()] += std::abs(scale * g[k]);
-  const int64_t rows = columns == 0 ? 0 : static_cast<int64_t>(g.size()) / columns;
-  return static_cast<double>(1 + tree_depth(rows)) * 6e-8 * largest(sizes);
-}
-
 inline Doubles plus(Doubles a, const Doubles& b) {
   for (size_t k = 0; k < a.size(); ++k) a[k] += b[k];
   return a;

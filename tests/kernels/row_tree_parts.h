@@ -24,6 +24,16 @@ inline int tree_depth(int64_t rows) {
   return depth;
 }
 
+// How far the sums over rows of the columns of `terms` may be off: the sum of a block is rounded once, and so is every
+// node of the tree above, each by half an ulp of what is at most the terms' sizes (METHOD.md 0.1).
+inline double column_sums_error(const Doubles& terms, int64_t columns, double factor = 1) {
+  Doubles sizes(static_cast<size_t>(columns));
+  for (size_t k = 0; k < terms.size(); ++k)
+    if (std::isfinite(terms[k])) sizes[k % sizes.size()] += std::abs(factor * terms[k]);
+  const int64_t rows = columns == 0 ? 0 : static_cast<int64_t>(terms.size()) / columns;
+  return static_cast<double>(1 + tree_depth(rows)) * 6e-8 * largest(sizes);
+}
+
 // The arrays of one node, and whether it has a block.
 struct Node {
   bool any = false;
