@@ -1,4 +1,5 @@
-// The work items of a layer on the CPU: parts of an output, at most 264 x 64, and what is too little for two threads.
+// The work items of a layer on the CPU: parts of an output, at most 264 x 64 or 528 x 64, and what is too little for
+// two threads.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +13,10 @@ inline constexpr double kSmallLayer = 2e6;   // floating-point operations
 inline constexpr int64_t kItemColumns = 64;  // whole panels; 128 x 64 x 256 takes 40 us
 inline constexpr int64_t kBlockRows = 12;    // one block of rows, or two of the 6 rows that narrower vectors use
 inline constexpr int64_t kItemRows = 22 * kBlockRows;
+
+// Rows of an item of the weight's gradient. An item packs 64 columns of the batch, so a high one packs less often; a
+// narrow gradient has too few columns to give every thread one.
+inline int64_t weight_item_rows(int64_t columns) { return columns >= 8 * kItemColumns ? 2 * kItemRows : kItemRows; }
 
 inline double layer_operations(int64_t a, int64_t b, int64_t c) {
   return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);

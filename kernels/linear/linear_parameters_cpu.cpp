@@ -16,11 +16,11 @@ LinearParameters::LinearParameters(const RowPair* sides, int count, float scale,
       scale_(scale),
       weight_(weight),
       bias_(bias),
-      parts_{weight ? weight.rows : 0, weight.columns},
+      parts_{weight ? weight.rows : 0, weight.columns, weight_item_rows(weight.columns)},
       bias_items_(bias ? ceil_div(bias.size, kBiasColumns) : 0) {}
 
 int64_t LinearParameters::scratch(int64_t rows, int sides, int64_t out, int64_t in) {
-  return row_product_scratch(rows, sides, std::min(kItemRows, out), std::min(kItemColumns, in));
+  return row_product_scratch(rows, sides, std::min(weight_item_rows(in), out), std::min(kItemColumns, in));
 }
 
 void LinearParameters::add(int64_t item, float* scratch) const {
