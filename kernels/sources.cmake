@@ -53,8 +53,8 @@ set(choosing_sources
 
 # The CPU backend.
 set(cpu_sources
-    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/halves.cpp cpu/outside.cpp cpu/row_product.cpp cpu/softmax_sweep.cpp cpu/softmax_tile.cpp
-    cpu/sweep.cpp cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
+    cpu/agreement.cpp cpu/backend_cpu.cpp cpu/halves.cpp cpu/outside.cpp cpu/row_product.cpp cpu/softmax_sweep.cpp
+    cpu/softmax_tile.cpp cpu/sweep.cpp cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
     activation/activation_cpu.cpp activation/dropout_cpu.cpp
     alignment/alignment_cpu.cpp
     contrastive/contrastive_cpu.cpp contrastive/relation_cpu.cpp contrastive/relation_tile_cpu.cpp
