@@ -81,42 +81,6 @@ HWY_INLINE void chain_two(RegisterTile<R>& one, RegisterTile<R>& two, int64_t ro
   }
 }
 
-// The sum of one block, of the rows first ... of the chunk. Moves v past them.
-template <int R>
-HWY_INLINE void sum_block(const Chunk& o, int64_t first, const float*& v, RegisterTile<R>& sum) {
-  const int64_t row = width(), rows = std::min(kTreeRows, o.rows - first);
-  sum.clear();
-  for (int pair = 0; pair < o.pairs; ++pair, v += rows * row)
-    sum.chain(rows, o.g[pair] + first * o.step[pair], 1, o.step[pair], v, row);
-  if (o.factor != 1) sum.multiply(o.factor);
-}
-
-// The sum of two blocks.
-template <int R>
-HWY_INLINE void sum_two_blocks(const Chunk& o, int64_t first, const float*& v, RegisterTile<R>& sum) {
-  const int64_t row = width(), second = first + kTreeRows;
-  RegisterTile<R> right;
-  if (second + kTreeRows > o.rows) {
-    sum_block<R>(o, first, v, sum);
-    if (second >= o.rows) return;
-    sum_block<R>(o, second, v, right);
-    return sum.add(right);
-  }
-  sum.clear();
-  right.clear();
-  for (int pair = 0; pair < o.pairs; ++pair, v += kTreeRows * row) {
-    const float* const g = o.g[pair] + first * o.step[pair];
-    chain_two<R>(sum, right, kTreeRows, g, g + kTreeRows * o.step[pair], o.step[pair], v, v + o.pairs * kTreeRows * row,
-                 row);
-  }
-  v += o.pairs * kTreeRows * row;
-  if (o.factor != 1) {
-    sum.multiply(o.factor);
-    right.multiply(o.factor);
-  }
-  sum.add(right);
-}
-
 template <int R>
 HWY_INLINE void add_tile(const Chunk& o) {
   HWY_ALIGN float waiting[kChunkLevels * kTileFloats];
@@ -124,21 +88,39 @@ HWY_INLINE void add_tile(const Chunk& o) {
   const int64_t row = width(), leaves = ceil_div(o.rows, kLeafRows);
   const float* v = o.v;
   for (int64_t leaf = 0; leaf < leaves; ++leaf) {
-    RegisterTile<R> sum;
-    if constexpr (kSide == 2)
-      sum_two_blocks<R>(o, leaf * kLeafRows, v, sum);
-    else
-      sum_block<R>(o, leaf * kLeafRows, v, sum);
+    const int64_t first = leaf * kLeafRows, second = first + kTreeRows, rows = std::min(kTreeRows, o.rows - first),
+                  second_rows = kSide == 1 ? 0 : std::min(kTreeRows, o.rows - second);
+    RegisterTile<R> one, two;
+    one.clear();
+    two.clear();
+    if (second_rows == kTreeRows) {
+      for (int pair = 0; pair < o.pairs; ++pair, v += kTreeRows * row) {
+        const float* const g = o.g[pair] + first * o.step[pair];
+        chain_two<R>(one, two, kTreeRows, g, g + kTreeRows * o.step[pair], o.step[pair], v,
+                     v + o.pairs * kTreeRows * row, row);
+      }
+      v += o.pairs * kTreeRows * row;
+    } else {
+      for (int pair = 0; pair < o.pairs; ++pair, v += rows * row)
+        one.chain(rows, o.g[pair] + first * o.step[pair], 1, o.step[pair], v, row);
+      for (int pair = 0; second_rows > 0 && pair < o.pairs; ++pair, v += second_rows * row)
+        two.chain(second_rows, o.g[pair] + second * o.step[pair], 1, o.step[pair], v, row);
+    }
+    if (o.factor != 1) {
+      one.multiply(o.factor);
+      two.multiply(o.factor);
+    }
+    if (second_rows > 0) one.add(two);
     const TreeStep step(leaf, leaves);
-    step.for_each([&](int level) HWY_ATTR { sum.add(waiting + level * kTileFloats, row); });
+    step.for_each([&](int level) HWY_ATTR { one.add(waiting + level * kTileFloats, row); });
     if (!step.last) {
-      sum.store(waiting + step.level * kTileFloats, row);
+      one.store(waiting + step.level * kTileFloats, row);
       continue;
     }
-    o.next.for_each([&](int level) HWY_ATTR { sum.add(o.nodes + level * o.node_size, row); });
-    if (!o.next.last) return sum.store(o.nodes + o.next.level * o.node_size, row);
-    sum.add(o.out, o.out_row);
-    sum.store(o.out, o.out_row);
+    o.next.for_each([&](int level) HWY_ATTR { one.add(o.nodes + level * o.node_size, row); });
+    if (!o.next.last) return one.store(o.nodes + o.next.level * o.node_size, row);
+    one.add(o.out, o.out_row);
+    one.store(o.out, o.out_row);
   }
 }
 
