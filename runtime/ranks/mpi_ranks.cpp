@@ -37,8 +37,8 @@ static_assert(std::string_view(kLibrary) == DUET_MPI_LIBRARY, "mpi.h is another 
 
 constexpr int kMessageTag = 1, kNoticeTag = 2;
 // How long ranks of higher numbers leave it to those of lower ones to speak, so that a job ends with one line: the
-// launcher ends all ranks when the first has.
-constexpr milliseconds kTurn{1000}, kLongestTurn{4000};
+// launcher ends all ranks within some 1.1 s of the first.
+constexpr milliseconds kTurn{2000}, kLongestTurn{4000};
 // A wait looks for messages without a pause first: those of ranks that work at the same speed arrive at once.
 constexpr std::chrono::microseconds kNoPause{200}, kFirstPause{50}, kLongestPause{1000};
 constexpr int kNobody = -1;
@@ -93,7 +93,10 @@ class MpiRanks::Engine {
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(peers_.size()); }
   void exchange(const char* call, std::span<const Outgoing> outgoing, std::span<const Incoming> incoming);
-  void finish();
+  // How many notices each rank has been sent; none is sent from here on.
+  std::vector<int64_t> stop_telling();
+  // Takes the notices under way, so many from each rank, and ends MPI.
+  void finish(const std::vector<int64_t>& notices);
 
  private:
   // What a waiting rank tells the others: whom it waits for; kNobody where it has heard from all of them.
@@ -101,6 +104,7 @@ class MpiRanks::Engine {
     int told = kNobody, heard = kNobody;  // what is on its way to it, what came last from it
     MPI_Request telling = MPI_REQUEST_NULL, hearing = MPI_REQUEST_NULL;
     Clock::time_point heard_at;
+    int64_t times_told = 0, times_heard = 0;
     int pending = 0;  // requests of the call under way
   };
 
@@ -122,6 +126,7 @@ class MpiRanks::Engine {
   std::vector<MPI_Request> requests_;
   std::vector<int> request_peers_, indices_;
   std::vector<MPI_Status> statuses_;
+  bool tells_ = true;
   std::string failure_;  // of the call that has failed; empty: none
 };
 
@@ -174,6 +179,7 @@ void MpiRanks::Engine::listen(const char* call) {
     if (code != MPI_SUCCESS) lose(peer, call, code);
     if (!came) continue;
     one.heard_at = Clock::now();
+    ++one.times_heard;
     listen_to(peer);
   }
 }
@@ -186,6 +192,7 @@ void MpiRanks::Engine::tell(int whom) {
     if (one.telling != MPI_REQUEST_NULL) MPI_Test(&one.telling, &left, MPI_STATUS_IGNORE);
     if (!left) continue;  // it has not taken the last one
     one.told = whom;
+    ++one.times_told;
     check(MPI_Isend(&one.told, 1, MPI_INT, peer, kNoticeTag, MPI_COMM_WORLD, &one.telling), "MPI_Isend");
   }
 }
@@ -290,7 +297,7 @@ void MpiRanks::Engine::exchange(const char* call, std::span<const Outgoing> outg
     }
     listen(call);
     if (now - moved > options_.deadline) give_up(call);
-    if (now - told > options_.deadline / 10) {
+    if (tells_ && now - told > options_.deadline / 10) {
       const std::vector<int> ranks = silent();
       tell(ranks.empty() ? kNobody : ranks.front());
       told = now;
@@ -300,14 +307,23 @@ void MpiRanks::Engine::exchange(const char* call, std::span<const Outgoing> outg
   }
 }
 
-void MpiRanks::Engine::finish() {
-  const auto seconds = std::chrono::ceil<std::chrono::seconds>(options_.deadline).count();
-  alarm(static_cast<unsigned>(seconds));
-  for (Peer& one : peers_) {
-    if (one.hearing == MPI_REQUEST_NULL) continue;  // this rank itself
-    MPI_Cancel(&one.hearing);
-    MPI_Wait(&one.hearing, MPI_STATUS_IGNORE);
-    if (one.telling != MPI_REQUEST_NULL) MPI_Request_free(&one.telling);
+std::vector<int64_t> MpiRanks::Engine::stop_telling() {
+  tells_ = false;
+  std::vector<int64_t> times;
+  for (const Peer& peer : peers_) times.push_back(peer.times_told);
+  return times;
+}
+
+void MpiRanks::Engine::finish(const std::vector<int64_t>& notices) {
+  // From here on nothing but a signal ends a wait.
+  alarm(static_cast<unsigned>(std::chrono::ceil<std::chrono::seconds>(options_.deadline).count()));
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank_) continue;
+    Peer& one = peers_[static_cast<size_t>(peer)];
+    while (one.times_heard < notices[static_cast<size_t>(peer)]) listen("finish");
+    check(MPI_Cancel(&one.hearing), "MPI_Cancel");
+    check(MPI_Wait(&one.hearing, MPI_STATUS_IGNORE), "MPI_Wait");
+    check(MPI_Wait(&one.telling, MPI_STATUS_IGNORE), "MPI_Wait");
   }
   const int code = MPI_Finalize();
   alarm(0);
@@ -337,7 +353,12 @@ void MpiRanks::exchange(const char* call, std::span<const Outgoing> outgoing, st
 
 void MpiRanks::finish() {
   barrier();
-  engine_->finish();
+  const std::vector<int64_t> told = engine_->stop_telling();
+  const Gathered all = all_gather(std::as_bytes(std::span(told)));
+  std::vector<int64_t> notices;
+  for (int peer = 0; peer < size(); ++peer)
+    std::memcpy(&notices.emplace_back(), &all.of(peer)[static_cast<size_t>(rank()) * sizeof(int64_t)], sizeof(int64_t));
+  engine_->finish(notices);
 }
 
 }  // namespace duet
