@@ -25,7 +25,7 @@ begin() {
 }
 
 # alive PID: whether it runs; one that nobody has waited for yet does not.
-alive() { [[ $(ps -o stat= -p "$1" 2>/dev/null || true) = [!Z]* ]]; }
+alive() { [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null || true) = [!Z]* ]]; }
 
 # send SIGNAL: to rank 2, in the midst of calls.
 send() {
