@@ -112,8 +112,8 @@ class MpiRanks::Engine {
   // Whether one of the messages has arrived or left.
   bool test(const char* call);
   void listen(const char* call);
-  void listen_to(int peer);
-  void tell(int whom);
+  int listen_to(int peer);
+  void tell(const char* call, int whom);
   std::vector<int> silent() const;
   [[noreturn]] void fail(const std::vector<int>& gone, const std::string& message);
   [[noreturn]] void lose(int peer, const char* call, int code);
@@ -160,13 +160,13 @@ MpiRanks::Engine::Engine(const MpiOptions& options) : options_(options) {
   peers_.resize(static_cast<size_t>(size));
   for (int peer = 0; peer < size; ++peer) {
     peers_[static_cast<size_t>(peer)].heard_at = Clock::now() - options_.deadline;
-    if (peer != rank_) listen_to(peer);
+    if (peer != rank_) check(listen_to(peer), "MPI_Irecv");
   }
 }
 
-void MpiRanks::Engine::listen_to(int peer) {
+int MpiRanks::Engine::listen_to(int peer) {
   Peer& one = peers_[static_cast<size_t>(peer)];
-  check(MPI_Irecv(&one.heard, 1, MPI_INT, peer, kNoticeTag, MPI_COMM_WORLD, &one.hearing), "MPI_Irecv");
+  return MPI_Irecv(&one.heard, 1, MPI_INT, peer, kNoticeTag, MPI_COMM_WORLD, &one.hearing);
 }
 
 // Takes the notices that have come.
@@ -175,25 +175,28 @@ void MpiRanks::Engine::listen(const char* call) {
     if (peer == rank_) continue;
     Peer& one = peers_[static_cast<size_t>(peer)];
     int came = 0;
-    const int code = MPI_Test(&one.hearing, &came, MPI_STATUS_IGNORE);
+    int code = MPI_Test(&one.hearing, &came, MPI_STATUS_IGNORE);
+    if (code == MPI_SUCCESS && came) {
+      one.heard_at = Clock::now();
+      ++one.times_heard;
+      code = listen_to(peer);
+    }
     if (code != MPI_SUCCESS) lose(peer, call, code);
-    if (!came) continue;
-    one.heard_at = Clock::now();
-    ++one.times_heard;
-    listen_to(peer);
   }
 }
 
-void MpiRanks::Engine::tell(int whom) {
+void MpiRanks::Engine::tell(const char* call, int whom) {
   for (int peer = 0; peer < size(); ++peer) {
     if (peer == rank_) continue;
     Peer& one = peers_[static_cast<size_t>(peer)];
-    int left = 1;
-    if (one.telling != MPI_REQUEST_NULL) MPI_Test(&one.telling, &left, MPI_STATUS_IGNORE);
-    if (!left) continue;  // it has not taken the last one
-    one.told = whom;
-    ++one.times_told;
-    check(MPI_Isend(&one.told, 1, MPI_INT, peer, kNoticeTag, MPI_COMM_WORLD, &one.telling), "MPI_Isend");
+    int left = 0;  // the last one has; so has a null request
+    int code = MPI_Test(&one.telling, &left, MPI_STATUS_IGNORE);
+    if (code == MPI_SUCCESS && left) {
+      one.told = whom;
+      ++one.times_told;
+      code = MPI_Isend(&one.told, 1, MPI_INT, peer, kNoticeTag, MPI_COMM_WORLD, &one.telling);
+    }
+    if (code != MPI_SUCCESS) lose(peer, call, code);
   }
 }
 
@@ -220,7 +223,7 @@ bool MpiRanks::Engine::test(const char* call) {
   for (int i = 0; i < done; ++i) {
     const int peer = request_peers_[static_cast<size_t>(indices_[static_cast<size_t>(i)])];
     const int error = code == MPI_SUCCESS ? MPI_SUCCESS : statuses_[static_cast<size_t>(i)].MPI_ERROR;
-    if (error != MPI_SUCCESS && error != MPI_ERR_PENDING) lose(peer, call, error);
+    if (error != MPI_SUCCESS) lose(peer, call, error);
     --peers_[static_cast<size_t>(peer)].pending;
   }
   return done > 0;
@@ -299,7 +302,7 @@ void MpiRanks::Engine::exchange(const char* call, std::span<const Outgoing> outg
     if (now - moved > options_.deadline) give_up(call);
     if (tells_ && now - told > options_.deadline / 10) {
       const std::vector<int> ranks = silent();
-      tell(ranks.empty() ? kNobody : ranks.front());
+      tell(call, ranks.empty() ? kNobody : ranks.front());
       told = now;
     }
     std::this_thread::sleep_for(pause);
@@ -317,11 +320,10 @@ std::vector<int64_t> MpiRanks::Engine::stop_telling() {
 void MpiRanks::Engine::finish(const std::vector<int64_t>& notices) {
   // From here on nothing but a signal ends a wait.
   alarm(static_cast<unsigned>(std::chrono::ceil<std::chrono::seconds>(options_.deadline).count()));
-  for (int peer = 0; peer < size(); ++peer) {
-    if (peer == rank_) continue;
-    Peer& one = peers_[static_cast<size_t>(peer)];
-    while (one.times_heard < notices[static_cast<size_t>(peer)]) listen("finish");
-    check(MPI_Cancel(&one.hearing), "MPI_Cancel");
+  for (size_t peer = 0; peer < peers_.size(); ++peer)
+    while (peers_[peer].times_heard < notices[peer]) listen("finish");
+  for (Peer& one : peers_) {
+    if (one.hearing != MPI_REQUEST_NULL) check(MPI_Cancel(&one.hearing), "MPI_Cancel");
     check(MPI_Wait(&one.hearing, MPI_STATUS_IGNORE), "MPI_Wait");
     check(MPI_Wait(&one.telling, MPI_STATUS_IGNORE), "MPI_Wait");
   }

@@ -1,5 +1,5 @@
-# launch RANKS COMMAND...: starts so many ranks by the launcher of the MPI that $mpi names; launcher: that program. Where
-# it is missing: skipped (77), a failure under CI. To be sourced.
+# To be sourced. launch RANKS COMMAND...: becomes the launcher, $launcher, of the MPI that $mpi names. Where it is
+# missing: skipped (77), a failure under CI.
 
 case $mpi in
   openmpi) launcher=mpirun.openmpi package=openmpi-bin ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mpi_cases.sh PROGRAM MPI: the cases of every call on 1 to 4 ranks, and on messages in many parts, give the results that
-# they have on threads, bit for bit.
+# mpi_cases.sh PROGRAM MPI: the cases of every call on 1 to 4 ranks, and on messages in many parts, give the results
+# that they have on threads, bit for bit.
 set -euo pipefail
 program=$1 mpi=$2
 . "$(dirname "$0")/launch.sh"
