@@ -6,7 +6,7 @@ program=$1 mpi=$2 deadline=${3:-3000}
 . "$(dirname "$0")/launch.sh"
 work=$(mktemp -d)
 job=
-trap '[ -z "$job" ] || kill -9 "$job" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap '[ -z "$job" ] || kill "$job" 2>/dev/null || true; rm -rf "$work"' EXIT
 # A turn of each rank, and what a launcher takes to end its ranks.
 limit=$((deadline / 1000 + 5))
 
@@ -75,7 +75,7 @@ begin 'a rank that throws' throw
 ends 'duet-mpi-ranks: rank 1 cannot read its rows'
 
 begin 'a rank that leaves' leave
-ends '.'
+ends 'process rank 1 \|BAD TERMINATION'
 
 name='a rank that is late'
 (launch 4 "$program" late "$deadline") >"$work/log" 2>&1 || fail "it has ended the job"
