@@ -109,10 +109,13 @@ TEST_CASE("a sole block keeps its bits, NaN and infinities pass through") {
   CHECK(sole[1] == inf);
   const std::vector<float> three =
       sum_by_nodes({{-0.0f, inf, 1, inf}, {-0.0f, 1, std::nanf(""), -inf}, {-0.0f, 2, 3, 4}}, {{0, 2}, {2, 3}}, 4);
-  CHECK(std::signbit(three[0]));  // a missing child adds no +0
+  CHECK(std::signbit(three[0]));
   CHECK(three[1] == inf);
   CHECK(std::isnan(three[2]));
   CHECK(std::isnan(three[3]));
+  // A missing child adds no +0: blocks 4 and 5 of 6 are a node of width 4 whose right child has no block.
+  const std::vector<float> six = sum_by_nodes(Blocks(6, {-0.0f}), {{0, 4}, {4, 5}, {5, 6}}, 1);
+  CHECK(std::signbit(six[0]));
 }
 
 TEST_CASE("what is no cover by nodes is refused before anything is added") {
