@@ -18,7 +18,7 @@ float* floats_of(const Memory& memory) { return reinterpret_cast<float*>(memory.
 
 Tensor ParameterView::operator[](int64_t number) const {
   Tensor tensor = store_->tensor(number, student_ ? ParameterKind::value : ParameterKind::teacher);
-  if (student_) tensor.grad = store_->tensor(number, ParameterKind::gradient).data;
+  if (gradients_) tensor.grad = gradients_ + store_->parameter(number).offset;
   return tensor;
 }
 

@@ -41,16 +41,18 @@ struct Parameter {
 
 class ParameterStore;
 
-// Which set of values a module reads.
+// Which set of values a module reads, and where it adds their gradients.
 class ParameterView {
  public:
   Tensor operator[](int64_t number) const;
 
  private:
   friend class ParameterStore;
-  ParameterView(const ParameterStore& store, bool student) : store_(&store), student_(student) {}
+  ParameterView(const ParameterStore& store, bool student, float* gradients)
+      : store_(&store), student_(student), gradients_(gradients) {}
   const ParameterStore* store_;
   bool student_;
+  float* gradients_;  // null: no gradient
 };
 
 class ParameterStore {
@@ -74,8 +76,10 @@ class ParameterStore {
   const Parameter& parameter(int64_t number) const { return parameters_[static_cast<size_t>(number)]; }
   int64_t number(const std::string& name) const;  // throws where there is none
 
-  ParameterView student() const { return {*this, true}; }   // values with gradients
-  ParameterView teacher() const { return {*this, false}; }  // the moving average, read-only
+  ParameterView student() const { return student(all(ParameterKind::gradient).data); }  // values with gradients
+  // The values, whose gradients are added into memory of the caller's, which lies as all() does.
+  ParameterView student(float* gradients) const { return {*this, true, gradients}; }
+  ParameterView teacher() const { return {*this, false, nullptr}; }  // the moving average, read-only
 
   // One parameter's array of a kind; all of a kind as one vector (with the padding that aligns each parameter: zeros,
   // and they stay zeros).

@@ -82,6 +82,8 @@ void BestModelFiles::remove_kept(const std::function<bool(int64_t)>& stays) cons
   for (const fs::path& path : gone) fs::remove(path, ignored);
 }
 
+bool BestModelFiles::is_whole(const BestModel& best) const { return best.found() && holds(path_, best.checksum); }
+
 std::string BestModelFiles::restore(BestModel& best) const {
   std::string note;
   if (best.found() && !holds(path_, best.checksum)) {

@@ -44,6 +44,8 @@ class BestModelFiles {
 
   // model, which is best, in place of before; that one is kept where its step is among needed. Sets best.checksum.
   void replace(const Model& model, BestModel& best, const BestModel& before, const std::set<int64_t>& needed) const;
+  // Whether path() is what best says; changes nothing.
+  bool is_whole(const BestModel& best) const;
   // Removes those kept whose steps are not among needed.
   void prune(const std::set<int64_t>& needed) const;
   // Of a run that goes on: path() is what best says, and what was found later is gone. Where its file is gone or is not

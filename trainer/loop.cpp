@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "kernels/core/error.h"
 #include "trainer/method.h"
@@ -38,10 +39,11 @@ class Loop {
         schedule_steps_(config_.epochs * preparation.sampler->batches()),
         last_step_(config_.steps > 0 ? std::min(config_.steps, schedule_steps_) : schedule_steps_),
         step_(device, model, preparation.dataset.train, preparation.labels, preparation.evidence.value_or(Evidence{}),
-              schedule_steps_, preparation.sampler->batch_rows()),
+              schedule_steps_, preparation.sampler->batch_rows(), record.ranks),
         evaluations_(device.context(), model, preparation.dataset, run_directory_, state_,
                      [this] {
-                       if (!ending_) interrupt_.check();
+                       // Ranks evaluate to the end, all of them, and end after it together.
+                       if (!ending_ && !record_.ranks) interrupt_.check();
                      }),
         prefetch_(preparation.dataset.train.features) {
     step_.set_times(times);
@@ -53,7 +55,7 @@ class Loop {
       step_.set_state(record.resumed->training);
       at_ = record.resumed->loop;
       state_.step = record.resumed->training.steps;
-      evaluations_.go_on(at_.best);
+      evaluations_.go_on(at_.best, record.best_model);
     }
     seconds_before_ = at_.seconds;
   }
@@ -87,6 +89,12 @@ class Loop {
 
  private:
   bool done() const { return state_.step >= last_step_; }
+  // The number of the signal that asks for an end, the same on every rank; 0: none.
+  int requested() const {
+    int64_t number = interrupt_.requested();
+    if (record_.ranks) record_.ranks->all_reduce(Reduction::max, std::span(&number, 1));
+    return static_cast<int>(number);
+  }
   double seconds() const { return seconds_before_ + seconds_since(start_); }
 
   // What is left of an epoch; whether it was the run's last. Throws Interrupted where a signal came, between two steps
@@ -95,7 +103,7 @@ class Loop {
     run_steps();
     step_.require_finite();
     mark();
-    interrupt_.check();
+    if (const int number = requested()) throw Interrupted{number};
     const int64_t epoch = at_.epoch;
     bool last = epoch + 1 == config_.epochs || done();
     const bool evaluates = last || evaluations_.due_after(epoch + 1), validates = evaluations_.validates();
@@ -135,7 +143,7 @@ class Loop {
     step_.start_epoch(epoch);
     state_.epoch = epoch + 1;
     // A step is looked at when the next one is on its way, and the last one before anything else is done.
-    while (at_.batch < batches && !done() && !interrupt_.requested()) {
+    while (at_.batch < batches && !done() && !requested()) {
       start_step(batches);
       ++at_.batch;
       ++state_.step;

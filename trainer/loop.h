@@ -30,6 +30,8 @@ struct RunRecord {
                                       // resumed one go_on()
   RunFacts facts;
   const Checkpoint* resumed = nullptr;  // null: a new run
+  std::filesystem::path best_model;     // where a resumed run's best model is
+  Ranks* ranks = nullptr;  // that train together, of which rank 0 has a directory; null: this process alone
 };
 
 // Trains model, which was made from preparation.description in the memory of device. times: null where no phase is

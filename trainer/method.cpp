@@ -43,7 +43,7 @@ double distillation_ramp(const Config& config, int64_t epoch) {
 }
 
 TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels,
-                           const Evidence& evidence, int64_t steps, int64_t most_rows)
+                           const Evidence& evidence, int64_t steps, int64_t most_rows, Ranks* ranks)
     : device_(device),
       model_(model),
       config_(model.description().config),
@@ -90,6 +90,10 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
       sent_[side].emplace(context(), kSlots * most_rows * features.columns);
     }
     features_[side] = on_device_[side];
+  }
+  if (ranks) {
+    require(device.options().kind == DUET_DEVICE_CPU, "device: several ranks train on the CPU alone");
+    ranked_.emplace(*ranks, model, context(), most_rows);
   }
   counters_.clear();
   device_.clear_fault();
@@ -325,16 +329,25 @@ TrainingStep::Batch TrainingStep::gather(int64_t rows) {
   Batch batch;
   batch.rows = numbers;
   if (groups_.size() > 0) batch.groups = gather(groups_, rows);
-  if (resident_) {
+  whole_ = {0, rows};
+  batch.parts = ranked_ ? ranked_->begin(rows) : std::span<const BatchPart>(&whole_, 1);
+  const size_t count = batch.parts.size();
+  batch.x_a = {tape_.host_array<Tensor>(std::ssize(batch.parts)), count};
+  batch.x_v = {tape_.host_array<Tensor>(std::ssize(batch.parts)), count};
+  if (resident_ && !ranked_) {
     auto* labels = tape_.array<int32_t>(rows);
     const Labels all{labels_.data(), labels_.size()};
     const auto [x_a, x_v] = ops::gather_batch(tape_, sources, numbers, all, labels);
-    batch.x_a = x_a, batch.x_v = x_v;
+    batch.x_a[0] = x_a, batch.x_v[0] = x_v;
     batch.labels = {labels, rows};
-  } else {
-    batch.labels = gather(labels_, rows);
-    const auto [x_a, x_v] = ops::gather_batch(tape_, sources, places_of_batch(rows));
-    batch.x_a = x_a, batch.x_v = x_v;
+    return batch;
+  }
+  batch.labels = gather(labels_, rows);
+  const Indices places = places_of_batch(rows);
+  for (size_t k = 0; k < count; ++k) {
+    const BatchPart& part = batch.parts[k];
+    const auto [x_a, x_v] = ops::gather_batch(tape_, sources, {places.data + part.first, part.count});
+    batch.x_a[k] = x_a, batch.x_v[k] = x_v;
   }
   return batch;
 }
@@ -372,6 +385,7 @@ void TrainingStep::record(int64_t rows) {
   decide(made.supervision, made.terms);
   end_phase("decision");
   tape_.backward(made.terms.total);
+  if (ranked_) ranked_->add_gradients();
   end_phase("backward");
   optimizer_->step(context(), mail_value(kLearningRate), {counters_.data() + kUpdates, 1},
                    duet_i32_vector(apply_.data(), 1));

@@ -23,6 +23,7 @@
 #include "trainer/method_mail.h"
 #include "trainer/model.h"
 #include "trainer/phase_times.h"
+#include "trainer/ranked_encoders.h"
 
 namespace duet {
 
@@ -65,9 +66,10 @@ class TrainingStep {
 
   // labels: those of train that the run may see, -1 for the others. steps: of the whole schedule. most_rows: of a
   // batch. evidence: of METHOD.md 6.9; psd alone reads it. device, model and train are borrowed; what a step reads of
-  // train lies in the device's memory, or is sent there batch by batch.
+  // train lies in the device's memory, or is sent there batch by batch. ranks: those that take every step together,
+  // each with a model, a split and labels like the others', on the CPU; null: this process alone. Borrowed.
   TrainingStep(Device& device, Model& model, const data::Split& train, std::span<const int32_t> labels,
-               const Evidence& evidence, int64_t steps, int64_t most_rows);
+               const Evidence& evidence, int64_t steps, int64_t most_rows, Ranks* ranks = nullptr);
   ~TrainingStep();
 
   // From here on steps are timed phase by phase; times is borrowed. null: no longer.
@@ -111,8 +113,9 @@ class TrainingStep {
 
  private:
   struct Batch {
-    Tensor x_a, x_v;
-    Labels labels, groups;  // groups: no data where the split has none
+    std::span<const BatchPart> parts;  // those that are encoded here: without ranks one, all rows
+    std::span<Tensor> x_a, x_v;        // of each part
+    Labels labels, groups;             // of all rows; groups: no data where the split has none
     Indices rows;
   };
   struct Heads {
@@ -169,6 +172,9 @@ class TrainingStep {
   void begin(int64_t rows);
   Batch gather(int64_t rows);
   Labels gather(const DeviceArray<int32_t>& from, int64_t rows);
+  // What an encoder says of all rows of a batch. x: of each part. student: else the teacher.
+  template <class Encode>
+  Tensor outputs(const Batch& batch, std::span<Tensor> x, bool student, const Encode& encode);
   void read(const Batch& batch, Heads& student, Heads& teacher);
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
@@ -196,7 +202,9 @@ class TrainingStep {
   // where they share one (METHOD.md 2).
   bool several_;
   bool psd_, triplet_, contrastive_;
-  bool labelled_ = false;  // the run may see a label
+  bool labelled_ = false;                 // the run may see a label
+  std::optional<RankedEncoders> ranked_;  // where there are ranks
+  BatchPart whole_ = {};                  // the part of a batch, where there are none
   Tape tape_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;

@@ -29,22 +29,42 @@ duet_contrastive_kind pair_kind(const std::string& name) {
 
 }  // namespace
 
+template <class Encode>
+Tensor TrainingStep::outputs(const Batch& batch, std::span<Tensor> x, bool student, const Encode& encode) {
+  const ParameterStore& parameters = model_.parameters();
+  const std::span<Tensor> made(tape_.host_array<Tensor>(std::ssize(x)), x.size());
+  for (size_t k = 0; k < x.size(); ++k) {
+    const Mode mode =
+        student ? Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}, batch.parts[k].first)
+                : Mode::evaluation();
+    made[k] = encode(!student  ? parameters.teacher()
+                     : ranked_ ? ranked_->student(k)
+                               : parameters.student(),
+                     x[k], mode);
+  }
+  return ranked_ ? ranked_->gather(tape_, made, config_.embedding_dim) : made[0];
+}
+
 // The encoders side by side, then the heads of both modalities at once: the student's, and beside it the teacher's.
 void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
   const EncoderPair& encoders = model_.encoders();
   const ParameterView of_student = model_.parameters().student(), of_teacher = model_.parameters().teacher();
-  const Mode training = Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}),
-             evaluation = Mode::evaluation();
+  const auto encode_a = [&](const ParameterView& parameters, const Tensor& x, const Mode& mode) {
+    return encoders.outputs_a(tape_, parameters, x, mode);
+  };
+  const auto encode_v = [&](const ParameterView& parameters, const Tensor& x, const Mode& mode) {
+    return encoders.outputs_v(tape_, parameters, x, mode);
+  };
   Tensor student_a, student_v, teacher_a, teacher_v;
-  const auto read_student_a = [&] { student_a = encoders.outputs_a(tape_, of_student, batch.x_a, training); };
-  const auto read_student_v = [&] { student_v = encoders.outputs_v(tape_, of_student, batch.x_v, training); };
+  const auto read_student_a = [&] { student_a = outputs(batch, batch.x_a, true, encode_a); };
+  const auto read_student_v = [&] { student_v = outputs(batch, batch.x_v, true, encode_v); };
   const auto read_teacher_a = [&] {
     const NoGradient no_gradient(tape_);
-    teacher_a = encoders.outputs_a(tape_, of_teacher, batch.x_a, evaluation);
+    teacher_a = outputs(batch, batch.x_a, false, encode_a);
   };
   const auto read_teacher_v = [&] {
     const NoGradient no_gradient(tape_);
-    teacher_v = encoders.outputs_v(tape_, of_teacher, batch.x_v, evaluation);
+    teacher_v = outputs(batch, batch.x_v, false, encode_v);
   };
   const auto classify = [&](const ParameterView& parameters, const Tensor& a, const Tensor& v) {
     const std::span<const ops::Head> heads = model_.classifier().forward(tape_, parameters, {a, v});

@@ -19,7 +19,7 @@ namespace duet {
 namespace {
 
 constexpr std::array<const char*, data::kModalities> kSides = {"a", "v"};
-constexpr const char* kLogLossScale = "log_loss_scale";
+constexpr const char *kClassifier = "classifier", *kLogLossScale = "log_loss_scale";
 constexpr const char* kLossBias = "loss_bias";
 constexpr const char* kClassNames = "class_names";
 constexpr const char *kLabels = "labels", *kSeveral = "several";
@@ -147,7 +147,7 @@ Model::Model(ModelDescription description, duet_context* context)
     : description_(std::move(description)),
       encoders_(parameters_, mlp_options(description_.config, description_.width(0)),
                 mlp_options(description_.config, description_.width(1))),
-      classifier_(parameters_, "classifier", description_.config.embedding_dim,
+      classifier_(parameters_, kClassifier, description_.config.embedding_dim,
                   std::max<int64_t>(1, description_.classes()), static_cast<float>(description_.config.logit_scale)) {
   require_finite(description_);
   if (description_.config.learn_temperature)
@@ -157,6 +157,10 @@ Model::Model(ModelDescription description, duet_context* context)
     learned_bias_ =
         parameters_.add_bounded(kLossBias, description_.config.pair_bias, -LearnedScale::kMost, LearnedScale::kMost);
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
+}
+
+int64_t Model::encoder_floats() const {
+  return parameters_.parameter(parameters_.number(text(kClassifier, ".weight"))).offset;
 }
 
 void Model::save(const std::filesystem::path& path) const { write(path, {}, {}, Values::finite); }

@@ -12,6 +12,7 @@
 #include "runtime/printable.h"
 #include "trainer/commands/command.h"
 #include "trainer/config.h"
+#include "trainer/job.h"
 #include "trainer/usage_error.h"
 
 namespace duet {
@@ -184,12 +185,15 @@ int run_command(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     throw UsageError(one_line(error.what(), argc, argv) + advice(program, argc, argv));
   }
-  if (quiet) std::cerr.setstate(std::ios_base::failbit);  // report_error() opens it again
   const CLI::App* const asked = program.get_subcommands().front();
+  usage_require(launched_size() == 1 || asked->get_name() == "train", asked->get_name(),
+                ": one process does it, and the launcher started ", launched_size(), "; train alone takes several");
+  if (quiet) std::cerr.setstate(std::ios_base::failbit);  // report_error() opens it again
   return std::ranges::find(commands, asked, &decltype(commands)::value_type::first)->second->run();
 }
 
 int report_error(const std::string& message, ExitCode code) {
+  if (code == kExitUsage && launched_rank() > 0) return leave_word_to_first(), code;
   std::cerr.clear();
   std::cerr << "duet: " << printable(message) << '\n';  // it may hold a file's name, which may hold anything
   return code;

@@ -59,8 +59,8 @@ RunEvaluations::RunEvaluations(duet_context* context, Model& model, const data::
   state_.validates = validates();
 }
 
-void RunEvaluations::go_on(const BestModel& best) {
-  if (best.found()) best_values_ = Model::load(directory_->best_model().path(), context_)->parameters().read(kScored);
+void RunEvaluations::go_on(const BestModel& best, const std::filesystem::path& file) {
+  if (best.found()) best_values_ = Model::load(file, context_)->parameters().read(kScored);
   show(best);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -24,8 +25,8 @@ class RunEvaluations {
   // All of them must outlive this.
   RunEvaluations(duet_context* context, Model& model, const data::Dataset& dataset, RunDirectory* directory,
                  ProgressState& state, std::function<void()> between);
-  // Of a run that goes on: reads the best model.
-  void go_on(const BestModel& best);
+  // Of a run that goes on: reads the best model, if there is one, which is in this file.
+  void go_on(const BestModel& best, const std::filesystem::path& file);
 
   bool validates() const { return dataset_.validation.rows() > 0; }
   // Whether there is something to evaluate after so many epochs, which are not all.

@@ -4,6 +4,7 @@
 
 #include "trainer/commands/options.h"
 #include "trainer/initial_weights.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/report/run_report.h"
 #include "trainer/resume.h"
 #include "trainer/usage_error.h"
@@ -31,17 +32,19 @@ std::string device_words(const ChosenDevice& chosen, const Device& device) {
               chosen.reason.empty() ? "" : "; on the CPU: " + chosen.reason);
 }
 
-// A run that goes on: its directory, locked, and where it stood.
+// A run that goes on: its directory, locked, and where it stood. A rank that writes nothing reads the checkpoint alone.
 struct Resumed {
-  explicit Resumed(const fs::path& path) : directory(path, RunDirectory::Mode::resumed) {
+  Resumed(const fs::path& path, bool writes) {
     std::vector<std::string> notes;
-    std::optional<Checkpoint> found = directory.checkpoints().newest(notes);
+    if (writes) directory.emplace(path, RunDirectory::Mode::resumed);
+    CheckpointFolder folder(path);
+    std::optional<Checkpoint> found = (writes ? directory->checkpoints() : folder).newest(notes);
     usage_require(found.has_value(), path.string(),
                   ": no run to resume: it has no checkpoint (--init starts a new run from its model)");
     checkpoint.emplace(std::move(*found));
     print_notes(notes);
   }
-  RunDirectory directory;
+  std::optional<RunDirectory> directory;
   std::optional<Checkpoint> checkpoint;
   std::vector<std::string> changes;
 };
@@ -74,66 +77,129 @@ void announce(const TrainingOrder& order, const Preparation& preparation, const 
 
 void go_on(Resumed& resumed, const Config& config, const RunRecord& record) {
   Checkpoint& checkpoint = *resumed.checkpoint;
-  const std::string note = resumed.directory.go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes),
-                    lost = resumed.directory.best_model().restore(checkpoint.loop.best);
-  for (const std::string& line : {note, lost})
-    if (!line.empty()) print_notes({line});
+  if (resumed.directory) {
+    const std::string note = resumed.directory->go_on(config, record.facts.machine, checkpoint.loop.metrics_bytes),
+                      lost = resumed.directory->best_model().restore(checkpoint.loop.best);
+    for (const std::string& line : {note, lost})
+      if (!line.empty()) print_notes({line});
+  }
   print_notes({text("resumed after step ", checkpoint.training.steps)});
   print_notes(resumed.changes);
-  if (!resumed.changes.empty()) resumed.directory.add_metrics(resumed_line(checkpoint, resumed.changes));
+  if (resumed.directory && !resumed.changes.empty())
+    resumed.directory->add_metrics(resumed_line(checkpoint, resumed.changes));
 }
+
+// All that a run has before its first step. It stays where it is: its parts point at each other.
+class TrainingSetup {
+ public:
+  explicit TrainingSetup(TrainingOrder& order) : order_(order) {}
+  TrainingSetup(const TrainingSetup&) = delete;
+  TrainingSetup& operator=(const TrainingSetup&) = delete;
+
+  void make() {
+    Ranks* const ranks = order_.ranks;
+    together(ranks, [&] { read(); });
+    if (ranks) require_alike(*ranks, facts());
+    together(ranks, [&] { begin(); });
+    if (!resumed_ || writes()) return;
+    // Rank 0 has restored the best model, where it is not lost.
+    BestModel& best = resumed_->checkpoint->loop.best;
+    if (!BestModelFiles(*order_.directory, {}).is_whole(best)) best = {};
+  }
+
+  TrainingResult train(Progress& progress) {
+    return duet::train(*device, *model, *preparation, record, progress, *interrupt, order_.times);
+  }
+
+  std::optional<Device> device;
+  std::optional<Preparation> preparation;
+  std::optional<InterruptGuard> interrupt;
+  std::optional<Model> model;
+  RunRecord record;
+
+ private:
+  bool writes() const { return !order_.ranks || order_.ranks->rank() == 0; }
+
+  // What is there already; nothing is written.
+  void read() {
+    if (order_.resume) {
+      resumed_.emplace(*order_.directory, writes());
+      resumed_->changes = require_same_config(*resumed_->checkpoint, order_.config);
+    }
+    const int64_t threads = order_.config.threads > 0 ? order_.config.threads : order_.default_threads;
+    chosen_ = choose_device(order_.device, threads);
+    usage_require(!order_.ranks || chosen_.options.kind == DUET_DEVICE_CPU,
+                  "--device: several ranks train on the CPU alone");
+    device.emplace(chosen_.options);
+    record.facts.machine = machine_facts(chosen_, *device);
+    if (resumed_) {
+      const std::vector<std::string> others =
+          require_same_machine(*resumed_->checkpoint, record.facts.machine, order_.other_machine);
+      resumed_->changes.insert(resumed_->changes.end(), others.begin(), others.end());
+    }
+    preparation.emplace(prepare(order_.config, folder_beside(order_.directory)));
+    validate(preparation->description.config);  // the names of modalities, which may come from the folder
+    if (order_.directory || order_.ranks) record.facts.data = data_facts(*preparation);
+    if (resumed_) require_same_data(*resumed_->checkpoint, record.facts.data, preparation->description);
+  }
+
+  // What ranks must have in common, so that they train one model.
+  nlohmann::ordered_json facts() const {
+    nlohmann::ordered_json out;
+    for (const char* fact : {"version", "simd_target"}) out[fact] = record.facts.machine.at(fact);
+    const nlohmann::ordered_json config = to_json(preparation->description.config);
+    for (const ConfigKey& key : config_keys())
+      if (key.on_resume != ConfigKey::OnResume::any) out[key.name] = config.at(key.name);
+    for (const auto& [part, checksum] : record.facts.data.items()) out["data: " + part] = checksum;
+    out["resumed after step"] = resumed_ ? resumed_->checkpoint->training.steps : -1;
+    return out;
+  }
+
+  void begin() {
+    interrupt.emplace();  // from here on there may be files
+    if (order_.directory && !resumed_ && writes()) created_.emplace(*order_.directory);
+    record.directory = created_ ? &*created_ : resumed_ && resumed_->directory ? &*resumed_->directory : nullptr;
+    record.resumed = resumed_ ? &*resumed_->checkpoint : nullptr;
+    if (order_.directory) record.best_model = *order_.directory / kBestFile;
+    record.ranks = order_.ranks;
+    model.emplace(preparation->description, device->context());
+    announce(order_, *preparation, device_words(chosen_, *device));
+    if (resumed_) return go_on(*resumed_, preparation->description.config, record);
+    if (!order_.config.init.empty()) print_notes(take_initial_weights(*model, device->context()));
+    nlohmann::ordered_json evidence;
+    if (preparation->evidence) evidence = evidence_facts(*preparation->evidence, preparation->description.modalities);
+    if (!created_) return;
+    created_->write_start(record.facts.machine, evidence);
+    report::record_alignment(created_->path(), device->context(), *model, *preparation);
+  }
+
+  TrainingOrder& order_;
+  std::optional<Resumed> resumed_;
+  ChosenDevice chosen_;
+  std::optional<RunDirectory> created_;
+};
 
 }  // namespace
 
 Training run_training(TrainingOrder order) {
-  std::optional<Resumed> resumed;
-  if (order.resume) {
-    resumed.emplace(*order.directory);
-    resumed->changes = require_same_config(*resumed->checkpoint, order.config);
-  }
-  const ChosenDevice chosen = choose_device(order.device, order.config.threads);
-  Device device(chosen.options);
-  RunRecord record;
-  record.facts.machine = machine_facts(chosen, device);
-  if (resumed) {
-    const std::vector<std::string> others =
-        require_same_machine(*resumed->checkpoint, record.facts.machine, order.other_machine);
-    resumed->changes.insert(resumed->changes.end(), others.begin(), others.end());
-  }
-  Preparation preparation = prepare(order.config, folder_beside(order.directory));
-  validate(preparation.description.config);  // the names of modalities, which may come from the folder
-  if (order.directory) record.facts.data = data_facts(preparation);
-  if (resumed) require_same_data(*resumed->checkpoint, record.facts.data, preparation.description);
-  const InterruptGuard interrupt;  // from here on there may be files
-  std::optional<RunDirectory> created;
-  if (order.directory && !resumed) created.emplace(*order.directory);
-  record.directory = resumed ? &resumed->directory : created ? &*created : nullptr;
-  record.resumed = resumed ? &*resumed->checkpoint : nullptr;
-  Model model(preparation.description, device.context());
-  announce(order, preparation, device_words(chosen, device));
-  if (resumed) {
-    go_on(*resumed, preparation.description.config, record);
-  } else {
-    if (!order.config.init.empty()) print_notes(take_initial_weights(model, device.context()));
-    nlohmann::ordered_json evidence;
-    if (preparation.evidence) evidence = evidence_facts(*preparation.evidence, preparation.description.modalities);
-    if (created) {
-      created->write_start(record.facts.machine, evidence);
-      report::record_alignment(created->path(), device.context(), model, preparation);
-    }
-  }
+  TrainingSetup setup(order);
+  setup.make();
+  const RunRecord& record = setup.record;
   Progress progress;
   const auto write_report = [&](const std::optional<Evaluation>& evaluation, const std::string& note) {
     if (!record.directory) return;
-    const std::string warning = report::write_report(record.directory->path(), device.context(), model, preparation,
-                                                     evaluation, note, [&] { interrupt.check(); });
+    const std::string warning =
+        report::write_report(record.directory->path(), setup.device->context(), *setup.model, *setup.preparation,
+                             evaluation, note, [&] { setup.interrupt->check(); });
     if (!warning.empty()) print_notes({warning});
   };
   Training run;
-  run.modalities = preparation.description.modalities;
+  run.modalities = setup.preparation->description.modalities;
   try {
-    run.result = train(device, model, preparation, record, progress, interrupt, order.times);
+    run.result = setup.train(progress);
+    order.trained();
   } catch (const NotFinite& error) {
+    order.trained();
     write_report({}, error.what());
     throw;
   }

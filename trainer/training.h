@@ -4,6 +4,7 @@
 
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,9 @@ struct TrainingOrder {
   bool resume = false;                             // directory is that of a run that goes on;
   bool other_machine = false;                      // on whatever machine
   PhaseTimes* times = nullptr;                     // null: no phase is timed
+  Ranks* ranks = nullptr;  // that train together, each by this order; rank 0 writes; null: this process alone
+  std::function<void()> trained = [] {};  // called when the ranks have no more to tell each other
+  int64_t default_threads = 0;  // CPU threads where the config leaves them open; 0: as many as this process may use
 };
 
 struct Training {
@@ -27,7 +31,8 @@ struct Training {
   std::array<std::string, data::kModalities> modalities;
 };
 
-// Throws UsageError where the order cannot be carried out, and what train() throws.
+// Throws UsageError where the order cannot be carried out, and what train() throws. What ends one rank before its first
+// step ends all.
 Training run_training(TrainingOrder order);
 
 }  // namespace duet

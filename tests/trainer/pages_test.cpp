@@ -100,6 +100,7 @@ const Exception kNotRun[] = {
     {"README.md", "./dev test", "runs this test"},
     {"kernels/README.md", "./dev install", "tests/install installs both components"},
     {"kernels/README.md", "cc engine.c", "tests/install links a program in both ways"},
+    {"docs/RANKS.md", "", "./dev test ranks: tests/ranks/train.sh trains and goes on under a launcher"},
     {"examples/README.md", "", "./dev test examples installs their packages as root, builds and runs them"},
 };
 

@@ -5,6 +5,9 @@
 
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
+#include "trainer/job.h"
+#include "trainer/method.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/report.h"
 #include "trainer/run_directory.h"
 #include "trainer/training.h"
@@ -43,6 +46,7 @@ class TrainCommand final : public Command {
  private:
   // notes: what was given and has no effect, a line each.
   Config config(std::vector<std::string>& notes) const;
+  int train(Job& job);
 
   std::optional<std::string> config_file_;
   std::array<std::optional<std::string>, std::size(kShorthands)> shorthands_;
@@ -50,6 +54,7 @@ class TrainCommand final : public Command {
   std::optional<fs::path> run_, resume_;
   DeviceChoice device_;
   bool other_machine_ = false, profile_ = false, tensorboard_ = false;
+  std::optional<int64_t> rank_patience_;
 };
 
 void TrainCommand::declare(CLI::App& app) {
@@ -77,6 +82,11 @@ void TrainCommand::declare(CLI::App& app) {
       ->needs(resume);
   app.add_option("--set", assignments_, "any config keys; may be repeated")->type_name("KEY=VALUE");
   declare_device(app, device_);
+  app.add_option("--rank-patience", rank_patience_,
+                 "of a run on several ranks (mpirun -n N duet train): seconds that a rank waits for others that do not "
+                 "answer [25]")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(int64_t{1}, int64_t{86400}));
   app.add_flag("--tensorboard", tensorboard_, key_words(*find_key("tensorboard")));
   app.add_flag("--profile", profile_,
                "time each phase of a step, waiting for it: a table at the end, and profile.json in the run directory");
@@ -106,8 +116,34 @@ Config TrainCommand::config(std::vector<std::string>& notes) const {
 }
 
 int TrainCommand::run() {
+  Job job(rank_patience_ ? std::chrono::seconds(*rank_patience_) : Job::kPatience);
+  // What ends every rank before its first step, or in the same step, is known to all: they end together, and rank 0
+  // says it.
+  try {
+    const int code = train(job);
+    job.finish();
+    return code;
+  } catch (const UsageError&) {
+    job.finish();
+    throw;
+  } catch (const SaidByFirst&) {
+    job.finish();
+    leave_word_to_first();
+    return kExitFailure;
+  } catch (const NotFinite&) {
+    job.finish();
+    if (job.is_first()) throw;
+    leave_word_to_first();
+    return kExitFailure;
+  }
+}
+
+int TrainCommand::train(Job& job) {
   std::vector<std::string> notes;
   TrainingOrder order;
+  order.ranks = job.ranks();
+  order.trained = [&] { job.finish(); };
+  if (order.ranks) order.default_threads = threads_of_rank();
   order.config = config(notes);
   print_notes(notes);
   PhaseTimes times;
