@@ -176,7 +176,8 @@ def main():
         slug = machine.file_name(title)
         limit = f"more than the {torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB of the device"
     file = ROOT / "bench" / "results" / (slug + "-loop.md")
-    command = "./dev bench loop" + (" --device cuda" if on_gpu else "")
+    threads = "" if options.threads == parser.get_default("threads") else f" --threads {options.threads}"
+    command = "./dev bench loop" + (" --device cuda" if on_gpu else threads)
     text = page(command, title, count, options.rounds, limit, encoders, table)
     print(text, end="")
     if set(options.only.split(",")) == set(LOSSES):
