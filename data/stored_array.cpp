@@ -49,6 +49,11 @@ int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t bytes_each, con
             " is beyond 2^63 bytes");
     bytes *= extent;
   }
+  // Whoever reads an array takes memory for each of its rows, of which there may be many though none has a byte.
+  constexpr int64_t kMostOfNothing = 1 << 20;
+  for (const int64_t extent : shape)
+    require(bytes > 0 || extent <= kMostOfNothing, name, ": shape ", shape_text(shape),
+            " has no bytes; expected extents of at most ", kMostOfNothing, " where no element has any");
   return bytes;
 }
 

@@ -47,7 +47,7 @@ bool is_text(ElementType type);
 std::string array_place(const std::filesystem::path& path, const std::string& array);
 std::string shape_text(const std::vector<int64_t>& shape);  // "(3, 2)"
 // Bytes of all elements of this size. Throws DUET_STATUS_INVALID_ARGUMENT, naming name, where they are beyond 2^63 or
-// an extent is negative.
+// an extent is negative, and where there are none and an extent is above 2^20.
 int64_t checked_bytes(const std::vector<int64_t>& shape, int64_t bytes_each, const std::string& name);
 
 }  // namespace duet::data

@@ -127,6 +127,7 @@ TEST_CASE("npy strings of fixed width, and labels of one column") {
   CHECK(strings(npy(">U6", "(3, 1)", raw(big))) == expected);
   CHECK(strings(npy("|S3", "(2,)", std::string("dogab\0", 6))) == std::vector<std::string>{"dog", "ab"});
   CHECK(strings(npy("|S0", "(2,)", "")) == std::vector<std::string>{"", ""});
+  CHECK(strings(npy("<U0", "(1048576,)", "")).size() == 1048576);
   const auto refused = [&](const std::string& file, const std::vector<std::string>& parts) {
     check_refused([&] { strings(file); }, DUET_STATUS_INVALID_ARGUMENT, parts);
   };
@@ -134,6 +135,11 @@ TEST_CASE("npy strings of fixed width, and labels of one column") {
   refused(npy("<i4", "(1,)", raw(std::vector<int32_t>{1})), {"y.npy: numbers; expected strings"});
   refused(npy("|S1", "(1, 2)", "ab"), {"y.npy: shape (1, 2); expected strings of one dimension"});
   check_labels_refused(npy("|S1", "(1,)", "a"), {"y.npy: strings; expected numbers"});
+  for (const char* const shape : {"(1048577,)", "(687399551400673270,)", "(0, 687399551400673270)"}) {
+    refused(npy("<U0", shape, ""), {"y.npy: shape (", "has no bytes"});
+    check_labels_refused(npy("<U0", shape, ""), {"has no bytes"});
+  }
+  check_features_refused(npy("<f4", "(687399551400673270, 0)", ""), {"has no bytes"});
   check_features_refused(npy("|S1", "(1, 1)", "a"), {"x.npy: strings; expected features"});
   check_features_refused(npy("<U99999999", "(1, 1)", "a"), {"dtype '<U99999999'"});
   CHECK(labels_in(npy("<i8", "(2, 1)", raw(std::vector<int64_t>{5, -1}))) == std::vector<int64_t>{5, -1});
