@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # MPI_Reduce and MPI_Allreduce of the same floats over the same ranks give rank 0 different sums with Open MPI: each
-# adds in an order of its own, and the order also depends on the number of floats and of ranks. Whoever sums gradients by
-# one and checks them by the other, or puts Allreduce in the place of Reduce and broadcast, gets other bits; and so does
-# a job of another size. (Gradients here are added by a tree over blocks of rows, whoever holds them: docs/RANKS.md.)
+# adds in an order of its own, and the order also depends on the number of floats and of ranks. Whoever sums gradients
+# by one and checks them by the other, or puts Allreduce in the place of Reduce and broadcast, gets other bits; and so
+# does a job of another size. (Gradients here are added by a tree over blocks of rows, whoever holds them:
+# docs/RANKS.md.)
 #
 # Seen with Open MPI 5.0.11 and mpi4py 4.1.2, float32, one machine, in every one of 3 calls:
 #   3 ranks, 64 floats    Allreduce (0+1)+2            Reduce 0+(1+2)

@@ -1,13 +1,18 @@
 #include "trainer/loop.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "kernels/core/error.h"
+#include "runtime/files/checksum.h"
 #include "trainer/method.h"
 #include "trainer/prefetch.h"
+#include "trainer/rank_agreement.h"
 #include "trainer/run_evaluations.h"
 
 namespace duet {
@@ -42,8 +47,8 @@ class Loop {
               schedule_steps_, preparation.sampler->batch_rows(), record.ranks),
         evaluations_(device.context(), model, preparation.dataset, run_directory_, state_,
                      [this] {
-                       // Ranks evaluate to the end, all of them, and end after it together.
-                       if (!ending_ && !record_.ranks) interrupt_.check();
+                       // Several ranks evaluate to the end, all of them, and end after it together.
+                       if (!ending_ && !several()) interrupt_.check();
                      }),
         prefetch_(preparation.dataset.train.features) {
     step_.set_times(times);
@@ -55,9 +60,10 @@ class Loop {
       step_.set_state(record.resumed->training);
       at_ = record.resumed->loop;
       state_.step = record.resumed->training.steps;
-      evaluations_.go_on(at_.best, record.best_model);
+      together(record.ranks, [&] { evaluations_.go_on(at_.best, record.best_model); });
     }
     seconds_before_ = at_.seconds;
+    if (record.ranks) require_same_start();
   }
 
   TrainingResult run() {
@@ -89,11 +95,30 @@ class Loop {
 
  private:
   bool done() const { return state_.step >= last_step_; }
-  // The number of the signal that asks for an end, the same on every rank; 0: none.
-  int requested() const {
-    int64_t number = interrupt_.requested();
-    if (record_.ranks) record_.ranks->all_reduce(Reduction::max, std::span(&number, 1));
-    return static_cast<int>(number);
+  bool several() const { return record_.ranks && record_.ranks->size() > 1; }
+  // Ranks that start from other weights would train no model.
+  void require_same_start() {
+    Checksum weights;
+    for (const ParameterKind kind :
+         {ParameterKind::value, ParameterKind::first_moment, ParameterKind::second_moment, ParameterKind::teacher}) {
+      const std::vector<float> values = model_.parameters().read(kind);
+      weights.add(values.data(), values.size() * sizeof(float));
+    }
+    nlohmann::ordered_json facts;
+    facts["weights"] = checksum_text(weights.value());
+    facts["best model"] = at_.best.checksum;
+    require_alike(*record_.ranks, facts);
+  }
+
+  // What asks the loop to do something between two steps, the same on every rank.
+  struct Request {
+    int64_t signal = 0;      // the number of the one that asks for an end; 0: none
+    int64_t checkpoint = 0;  // 1: one is due
+  };
+  Request request(bool checkpoint) const {
+    std::array<int64_t, 2> asked = {interrupt_.requested(), checkpoint};
+    if (record_.ranks) record_.ranks->all_reduce(Reduction::max, asked);
+    return {asked[0], asked[1]};
   }
   double seconds() const { return seconds_before_ + seconds_since(start_); }
 
@@ -103,7 +128,7 @@ class Loop {
     run_steps();
     step_.require_finite();
     mark();
-    if (const int number = requested()) throw Interrupted{number};
+    if (const auto signal = static_cast<int>(request(false).signal)) throw Interrupted{signal};
     const int64_t epoch = at_.epoch;
     bool last = epoch + 1 == config_.epochs || done();
     const bool evaluates = last || evaluations_.due_after(epoch + 1), validates = evaluations_.validates();
@@ -113,7 +138,7 @@ class Loop {
     RunEvaluations::Sides validation, test;
     if (evaluates && validates) validation = evaluations_.embed_validation();
     if (last || (evaluates && !validates)) test = evaluations_.embed_test();
-    if (!evaluates && run_directory_) evaluations_.embed_some();
+    if (!evaluates && is_kept()) evaluations_.embed_some();
     if (last || checkpoint_due()) save_checkpoint();
     if (run_directory_) model_.save(run_directory_->model_path());
     BestModel best = at_.best;
@@ -143,18 +168,20 @@ class Loop {
     step_.start_epoch(epoch);
     state_.epoch = epoch + 1;
     // A step is looked at when the next one is on its way, and the last one before anything else is done.
-    while (at_.batch < batches && !done() && !requested()) {
-      start_step(batches);
-      ++at_.batch;
-      ++state_.step;
-      if (step_.unfinished() > 1) finish_step();
-      if (at_.batch < batches && checkpoint_due()) {
+    for (bool stepped = false; at_.batch < batches && !done(); stepped = true) {
+      const Request asked = request(stepped && checkpoint_due());
+      if (asked.signal != 0) break;
+      if (asked.checkpoint != 0) {
         finish_steps();
         step_.require_finite();
         evaluations_.embed_some();
         mark();
         save_checkpoint();
       }
+      start_step(batches);
+      ++at_.batch;
+      ++state_.step;
+      if (step_.unfinished() > 1) finish_step();
     }
     finish_steps();
   }
@@ -217,6 +244,9 @@ class Loop {
       progress_.draw(state_);
     }
   }
+
+  // Whether this rank, or rank 0, writes the run.
+  bool is_kept() const { return run_directory_ || !record_.best_model.empty(); }
 
   bool checkpoint_due() const {
     if (!run_directory_) return false;

@@ -30,7 +30,7 @@ struct RunRecord {
                                       // resumed one go_on()
   RunFacts facts;
   const Checkpoint* resumed = nullptr;  // null: a new run
-  std::filesystem::path best_model;     // where a resumed run's best model is
+  std::filesystem::path best_model;     // where the run's best model is; empty: nothing is written, by no rank
   Ranks* ranks = nullptr;  // that train together, of which rank 0 has a directory; null: this process alone
 };
 

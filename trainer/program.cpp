@@ -12,7 +12,7 @@
 #include "runtime/printable.h"
 #include "trainer/commands/command.h"
 #include "trainer/config.h"
-#include "trainer/job.h"
+#include "trainer/launched_ranks.h"
 #include "trainer/usage_error.h"
 
 namespace duet {

@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "trainer/usage_error.h"
-
 namespace duet {
 namespace {
 
@@ -38,7 +36,7 @@ std::string first_of(Ranks& ranks, const std::string& words) {
 constexpr char kUsage = 'u', kOther = 'o';
 
 [[noreturn]] void raise(const Ranks& ranks, const std::string& marked) {
-  if (marked[0] == kUsage) throw UsageError(marked.substr(1));
+  if (marked[0] == kUsage) throw SharedUsageError(marked.substr(1));
   if (ranks.rank() > 0) throw SaidByFirst(marked.substr(1));
   throw std::runtime_error(marked.substr(1));
 }

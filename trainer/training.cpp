@@ -1,6 +1,8 @@
 #include "trainer/training.h"
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 
 #include "trainer/commands/options.h"
 #include "trainer/initial_weights.h"
@@ -101,10 +103,7 @@ class TrainingSetup {
     together(ranks, [&] { read(); });
     if (ranks) require_alike(*ranks, facts());
     together(ranks, [&] { begin(); });
-    if (!resumed_ || writes()) return;
-    // Rank 0 has restored the best model, where it is not lost.
-    BestModel& best = resumed_->checkpoint->loop.best;
-    if (!BestModelFiles(*order_.directory, {}).is_whole(best)) best = {};
+    together(ranks, [&] { find_best(); });
   }
 
   TrainingResult train(Progress& progress) {
@@ -143,13 +142,24 @@ class TrainingSetup {
     if (resumed_) require_same_data(*resumed_->checkpoint, record.facts.data, preparation->description);
   }
 
-  // What ranks must have in common, so that they train one model.
+  // What ranks must have in common, so that they train one model: all of the config but where things are, how much of
+  // the machine is used, and what rank 0 writes.
   nlohmann::ordered_json facts() const {
+    static const std::set<std::string> kOwn = {"data",
+                                               "map",
+                                               "init",
+                                               "threads",
+                                               "data_memory",
+                                               "log_every_steps",
+                                               "tensorboard",
+                                               "checkpoint_every_epochs",
+                                               "checkpoint_every_steps",
+                                               "checkpoints_kept"};
     nlohmann::ordered_json out;
     for (const char* fact : {"version", "simd_target"}) out[fact] = record.facts.machine.at(fact);
     const nlohmann::ordered_json config = to_json(preparation->description.config);
-    for (const ConfigKey& key : config_keys())
-      if (key.on_resume != ConfigKey::OnResume::any) out[key.name] = config.at(key.name);
+    for (const auto& [key, value] : config.items())
+      if (!kOwn.contains(key)) out[key] = value;
     for (const auto& [part, checksum] : record.facts.data.items()) out["data: " + part] = checksum;
     out["resumed after step"] = resumed_ ? resumed_->checkpoint->training.steps : -1;
     return out;
@@ -171,6 +181,13 @@ class TrainingSetup {
     if (!created_) return;
     created_->write_start(record.facts.machine, evidence);
     report::record_alignment(created_->path(), device->context(), *model, *preparation);
+  }
+
+  // Rank 0 has restored the best model of a resumed run, where it is not lost.
+  void find_best() {
+    if (!resumed_ || writes()) return;
+    BestModel& best = resumed_->checkpoint->loop.best;
+    if (!BestModelFiles(*order_.directory, {}).is_whole(best)) best = {};
   }
 
   TrainingOrder& order_;
@@ -197,9 +214,9 @@ Training run_training(TrainingOrder order) {
   run.modalities = setup.preparation->description.modalities;
   try {
     run.result = setup.train(progress);
-    order.trained();
+    order.ranks_done();
   } catch (const NotFinite& error) {
-    order.trained();
+    order.ranks_done();
     write_report({}, error.what());
     throw;
   }

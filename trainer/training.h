@@ -22,7 +22,7 @@ struct TrainingOrder {
   bool other_machine = false;                      // on whatever machine
   PhaseTimes* times = nullptr;                     // null: no phase is timed
   Ranks* ranks = nullptr;  // that train together, each by this order; rank 0 writes; null: this process alone
-  std::function<void()> trained = [] {};  // called when the ranks have no more to tell each other
+  std::function<void()> ranks_done = [] {};  // called when the ranks have no more to tell each other
   int64_t default_threads = 0;  // CPU threads where the config leaves them open; 0: as many as this process may use
 };
 

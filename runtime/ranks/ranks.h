@@ -41,7 +41,7 @@ struct RankSums {
 // it says so. Errors, thrown as Error: DUET_STATUS_INVALID_ARGUMENT, naming a rank, where the ranks make different
 // calls or do not agree on their arguments, every rank throws it; DUET_STATUS_IO_ERROR, naming the rank where it is
 // known, where one has failed or does not answer. After an error of the second kind every call throws. What is wrong
-// with one rank's own arguments that rank alone throws, before it sends anything: the others wait for it until it ends.
+// with one rank's own arguments that rank alone throws: the others wait for it until it ends.
 class Ranks {
  public:
   virtual ~Ranks() = default;

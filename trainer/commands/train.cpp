@@ -5,7 +5,7 @@
 
 #include "trainer/commands/command.h"
 #include "trainer/commands/options.h"
-#include "trainer/job.h"
+#include "trainer/launched_ranks.h"
 #include "trainer/method.h"
 #include "trainer/rank_agreement.h"
 #include "trainer/report.h"
@@ -46,7 +46,7 @@ class TrainCommand final : public Command {
  private:
   // notes: what was given and has no effect, a line each.
   Config config(std::vector<std::string>& notes) const;
-  int train(Job& job);
+  int train(LaunchedRanks& launched);
 
   std::optional<std::string> config_file_;
   std::array<std::optional<std::string>, std::size(kShorthands)> shorthands_;
@@ -54,7 +54,7 @@ class TrainCommand final : public Command {
   std::optional<fs::path> run_, resume_;
   DeviceChoice device_;
   bool other_machine_ = false, profile_ = false, tensorboard_ = false;
-  std::optional<int64_t> rank_patience_;
+  std::optional<int64_t> rank_timeout_;
 };
 
 void TrainCommand::declare(CLI::App& app) {
@@ -82,7 +82,7 @@ void TrainCommand::declare(CLI::App& app) {
       ->needs(resume);
   app.add_option("--set", assignments_, "any config keys; may be repeated")->type_name("KEY=VALUE");
   declare_device(app, device_);
-  app.add_option("--rank-patience", rank_patience_,
+  app.add_option("--rank-timeout", rank_timeout_,
                  "of a run on several ranks (mpirun -n N duet train): seconds that a rank waits for others that do not "
                  "answer [25]")
       ->type_name("SECONDS")
@@ -116,35 +116,35 @@ Config TrainCommand::config(std::vector<std::string>& notes) const {
 }
 
 int TrainCommand::run() {
-  Job job(rank_patience_ ? std::chrono::seconds(*rank_patience_) : Job::kPatience);
-  // What ends every rank before its first step, or in the same step, is known to all: they end together, and rank 0
-  // says it.
+  LaunchedRanks launched(rank_timeout_ ? std::chrono::seconds(*rank_timeout_) : LaunchedRanks::kTimeout);
+  // What ends every rank before its first step, or in the same step, is known to all. Rank 0 says it and has the exit
+  // code; the others end well, since a launcher ends all ranks with the first that does not.
+  const auto ended = [&] {
+    launched.finish();
+    return !launched.is_first();
+  };
   try {
-    const int code = train(job);
-    job.finish();
-    return code;
-  } catch (const UsageError&) {
-    job.finish();
+    const int code = train(launched);
+    return ended() ? kExitDone : code;
+  } catch (const SharedUsageError&) {
+    if (ended()) return kExitDone;
     throw;
   } catch (const SaidByFirst&) {
-    job.finish();
-    leave_word_to_first();
-    return kExitFailure;
+    ended();
+    return kExitDone;
   } catch (const NotFinite&) {
-    job.finish();
-    if (job.is_first()) throw;
-    leave_word_to_first();
-    return kExitFailure;
+    if (ended()) return kExitDone;
+    throw;
   }
 }
 
-int TrainCommand::train(Job& job) {
+int TrainCommand::train(LaunchedRanks& launched) {
   std::vector<std::string> notes;
   TrainingOrder order;
-  order.ranks = job.ranks();
-  order.trained = [&] { job.finish(); };
-  if (order.ranks) order.default_threads = threads_of_rank();
-  order.config = config(notes);
+  order.ranks = launched.get();
+  order.ranks_done = [&] { launched.finish(); };
+  together(order.ranks, [&] { order.config = config(notes); });
+  if (order.ranks) order.default_threads = threads_of_rank(*order.ranks);
   print_notes(notes);
   PhaseTimes times;
   order.device = device_;

@@ -78,7 +78,8 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
     if not HAS_SHORT_WAY:
         return registered  # type: ignore[no-any-return]
     # Function.apply() without its look at functorch, of which watched() knows that there is none.
-    apply: Callable[..., Any] = super(torch.autograd.Function, _function(kernel, setup, backward, results, leading)).apply
+    short = _function(kernel, setup, backward, results, leading)
+    apply: Callable[..., Any] = super(torch.autograd.Function, short).apply
 
     def call(*arguments: Any) -> Any:
         if watched():
@@ -86,9 +87,15 @@ def operator(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[
         of_gradient = tracked(arguments)
         if of_gradient is None:
             return registered(*arguments)
-        if of_gradient and torch.is_grad_enabled():
-            return apply(*arguments) if leading is None else apply(*arguments[:leading], arguments)
-        return without(*arguments)
+        if not of_gradient or not torch.is_grad_enabled():
+            return without(*arguments)
+        if leading is None:
+            return apply(*arguments)
+        first = arguments[:leading]
+        # A tensor that has no gradient here, and asks for one, is left to the operator.
+        if not any(each is not None and each.requires_grad for each in first):
+            return registered(*arguments)
+        return apply(*first, arguments)
 
     return call
 

@@ -1,12 +1,16 @@
-#include "trainer/job.h"
+#include "trainer/launched_ranks.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -46,12 +50,24 @@ void leave_word_to_first() {
   if (launched_rank() > 0) std::this_thread::sleep_for(kTurn);
 }
 
-int64_t threads_of_rank() {
-  const int here = variable({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"}, launched_size());
-  cpu_set_t mask;
-  const int cores = sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 1;
-  const bool has_its_own = cores < static_cast<int>(std::thread::hardware_concurrency());
-  return here <= 1 || has_its_own ? 0 : std::max(1, cores / here);
+int64_t threads_of_rank(Ranks& ranks) {
+  struct Place {
+    std::array<char, 256> host;
+    cpu_set_t cores;
+  };
+  Place mine = {};
+  gethostname(mine.host.data(), mine.host.size() - 1);
+  if (sched_getaffinity(0, sizeof mine.cores, &mine.cores) != 0) return 0;
+  const Gathered all = ranks.all_gather(std::as_bytes(std::span(&mine, 1)));
+  int sharing = 0;
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    Place other;
+    std::memcpy(&other, all.of(rank).data(), sizeof other);
+    cpu_set_t common;
+    CPU_AND(&common, &mine.cores, &other.cores);
+    sharing += other.host == mine.host && CPU_COUNT(&common) > 0;
+  }
+  return sharing <= 1 ? 0 : std::max(1, CPU_COUNT(&mine.cores) / sharing);
 }
 
 #ifdef DUET_MPI
@@ -64,31 +80,30 @@ class Nowhere : public std::streambuf {
 };
 
 void silence() {
-  static Nowhere nowhere;
-  std::cout.rdbuf(&nowhere);
+  std::cout.rdbuf(new Nowhere);                // not owned: what is flushed when the process ends goes there too
   std::cerr.setstate(std::ios_base::failbit);  // as --quiet; an error opens it again
 }
 
 }  // namespace
 
-Job::Job(std::chrono::seconds patience) {
+LaunchedRanks::LaunchedRanks(std::chrono::seconds timeout) {
   if (launched_rank() > 0) silence();
   if (std::getenv("OMPI_COMM_WORLD_SIZE") || std::getenv("PMI_SIZE"))
-    mpi_ = std::make_unique<MpiRanks>(MpiOptions{.deadline = patience});
+    mpi_ = std::make_unique<MpiRanks>(MpiOptions{.deadline = timeout});
 }
-Ranks* Job::ranks() const { return mpi_.get(); }
-void Job::finish() {
+Ranks* LaunchedRanks::get() const { return mpi_.get(); }
+void LaunchedRanks::finish() {
   if (const std::unique_ptr<MpiRanks> mpi = std::move(mpi_)) mpi->finish();
 }
 #else
 class MpiRanks {};
-Job::Job(std::chrono::seconds) {
+LaunchedRanks::LaunchedRanks(std::chrono::seconds) {
   usage_require(launched_size() == 1, "train: the launcher started ", launched_size(),
                 " ranks, and this duet has no MPI (cmake --preset mpi or mpich makes one that has)");
 }
-Ranks* Job::ranks() const { return nullptr; }
-void Job::finish() {}
+Ranks* LaunchedRanks::get() const { return nullptr; }
+void LaunchedRanks::finish() {}
 #endif
-Job::~Job() = default;
+LaunchedRanks::~LaunchedRanks() = default;
 
 }  // namespace duet
