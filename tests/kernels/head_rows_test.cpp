@@ -66,7 +66,8 @@ TEST_CASE("a row of a head has the same outputs and gradient in any batch") {
   constexpr int64_t kRows = 300;
   const Problem problem({2, kRows, 70, kClasses, 0, true, 10});
   const Part whole(problem, 0, kRows, 2);
-  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {299, 1}}) {
+  for (const auto& part_of : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {299, 1}}) {
+    const int64_t first = part_of.first, count = part_of.second;
     CAPTURE(first);
     const Part rows(problem, first, count, 1);
     CHECK(same_bits(rows.out.u, part(whole.out.u, first, count)));

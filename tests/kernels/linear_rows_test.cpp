@@ -88,7 +88,8 @@ TEST_CASE("a row of a layer has the same outputs and gradient in any batch") {
   for (const float scale : {1.0f, 10.0f}) {
     Layer layer(kRows, 150, 70, scale);
     const Floats outputs = layer.forward(0, kRows, 2), grad_x = layer.backward(0, kRows, 2)[0];
-    for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {160, 340}, {499, 1}}) {
+    for (const auto& part_of : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {160, 340}, {499, 1}}) {
+      const int64_t first = part_of.first, count = part_of.second;
       CAPTURE(first);
       check_rows(outputs, layer.forward(first, count, 1), first);
       check_rows(grad_x, layer.backward(first, count, 1)[0], first);

@@ -79,7 +79,8 @@ TEST_CASE("a row of a layer norm has the same outputs and gradient in any batch"
   constexpr int64_t kRows = 300;
   Layer layer(kRows, 70);
   const std::vector<Floats> whole = layer.pass(0, kRows, 2, true);
-  for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {299, 1}}) {
+  for (const auto& part_of : {std::pair<int64_t, int64_t>{0, 1}, {16, 7}, {33, 128}, {299, 1}}) {
+    const int64_t first = part_of.first, count = part_of.second;
     CAPTURE(first);
     const std::vector<Floats> part = layer.pass(first, count, 1, true);
     for (size_t a = 0; a < 2; ++a)
