@@ -93,7 +93,7 @@ TrainingStep::TrainingStep(Device& device, Model& model, const data::Split& trai
   }
   if (ranks) {
     require(device.options().kind == DUET_DEVICE_CPU, "device: several ranks train on the CPU alone");
-    ranked_.emplace(*ranks, model, context(), most_rows);
+    if (ranks->size() > 1) ranked_.emplace(*ranks, model, context(), most_rows);
   }
   counters_.clear();
   device_.clear_fault();

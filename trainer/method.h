@@ -203,7 +203,7 @@ class TrainingStep {
   bool several_;
   bool psd_, triplet_, contrastive_;
   bool labelled_ = false;                 // the run may see a label
-  std::optional<RankedEncoders> ranked_;  // where there are ranks
+  std::optional<RankedEncoders> ranked_;  // where there are several ranks
   BatchPart whole_ = {};                  // the part of a batch, where there are none
   Tape tape_;
   std::unique_ptr<Optimizer> optimizer_;
