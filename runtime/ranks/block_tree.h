@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -35,15 +36,20 @@ IndexRange rows_of(IndexRange blocks, int64_t rows);
 // 0 <= part.first <= part.last <= blocks.
 std::vector<IndexRange> block_nodes(IndexRange part, int64_t blocks);
 
-// A node's sum: length floats.
+// A node's sum: floats, or whatever add adds.
 struct NodeSum {
   IndexRange blocks;
-  float* values;
+  void* values;
 };
+// Adds what the right node holds to what the left one does.
+using AddNode = std::function<void(void* left, const void* right)>;
 
 // Adds nodes, which cover blocks 0 to blocks - 1 in order, by the tree. What they hold is overwritten; the sum is then
 // in nodes[0].values, of no node nowhere. Throws DUET_STATUS_INVALID_ARGUMENT, before it adds anything, where the nodes
 // are not nodes of that tree or do not cover it.
+void add_nodes(std::span<const NodeSum> nodes, int64_t blocks, const AddNode& add);
+void add_floats(void* left, const void* right, int64_t count);
+// Of length floats a node.
 void add_nodes(std::span<const NodeSum> nodes, int64_t blocks, int64_t length);
 
 }  // namespace duet

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,17 @@ struct RankSums {
   IndexRange mine;                      // this rank's; the ranks' follow one another and cover all blocks
   std::span<const float* const> nodes;  // one a node of block_nodes(mine, blocks), in that order: length floats each
   int64_t length = 0;                   // alike on all ranks
+};
+
+// The same of what is added otherwise: items of item_bytes bytes.
+struct RankItems {
+  int64_t blocks = 0;
+  IndexRange mine;
+  std::span<const void* const> nodes;  // one a node, length items each
+  int64_t length = 0;                  // alike on all ranks, as are the next two
+  int64_t item_bytes = 0;
+  // Adds count items of the right node to those of the left one.
+  std::function<void(void* left, const void* right, int64_t count)> add;
 };
 
 // Calls block until all ranks have made them. Arguments are spans of memory that no other argument overlaps but where
@@ -68,6 +80,8 @@ class Ranks {
   void reduce_scatter(const RankSums& sums, std::span<float> slice);
   // The whole sum, length floats, on every rank.
   void all_reduce(const RankSums& sums, std::span<float> sum);
+  // The whole, length items, on every rank; of no block its bytes are 0.
+  void all_reduce(const RankItems& items, std::span<std::byte> sum);
 
  protected:
   Ranks(int rank, int size) : rank_(rank), size_(size) {}
@@ -86,7 +100,22 @@ class Ranks {
   virtual void exchange(const char* call, std::span<const Outgoing> outgoing, std::span<const Incoming> incoming) = 0;
 
  private:
-  enum class Call : int64_t { barrier, all_gather, sum, min, max, reduce_scatter, all_reduce };
+  friend class DeviceRanks;  // the same calls on memory of devices: device_ranks.h
+
+  enum class Call : int64_t {
+    barrier,
+    all_gather,
+    sum,
+    min,
+    max,
+    reduce_scatter,
+    all_reduce,
+    items,
+    device_all_gather,
+    device_reduce_scatter,
+    device_all_reduce,
+    device_wait
+  };
   // What ranks tell each other before they send anything else. No padding: its bytes are a message.
   struct Intent {
     Call call;
@@ -94,14 +123,41 @@ class Ranks {
     int64_t blocks;
     IndexRange mine;
   };
+  // The payloads of a call: what stays on the rank is copied, the rest are messages.
+  struct Transfer {
+    struct Copy {
+      std::span<const std::byte> from;
+      std::byte* to;
+    };
+    std::vector<Copy> copies;
+    std::vector<Outgoing> outgoing;
+    std::vector<Incoming> incoming;
+  };
+  // Of a sum: this rank's slice of every rank's nodes, in the order of their blocks.
+  struct SlicedNodes {
+    std::vector<NodeSum> nodes;
+    Transfer transfer;
+  };
   static const char* name_of(Call call);
 
   std::vector<Intent> agree(const Intent& mine);
-  void gather(Call call, const std::vector<size_t>& offsets, std::span<const std::byte> mine, std::span<std::byte> all);
-  void add_slices(Call call, const RankSums& sums, std::span<float> slice);
+  // Where each rank's bytes begin where they follow one another, and where they end.
+  std::vector<size_t> agree_on_offsets(Call call, size_t bytes);
+  // Where the ranks' slices of length items begin, in bytes, and where they end.
+  std::vector<size_t> slice_offsets(int64_t length, int64_t item_bytes) const;
+  Transfer gather(const std::vector<size_t>& offsets, std::span<const std::byte> mine, std::span<std::byte> all) const;
+  // Floats, as items; nodes: where the list of them is kept.
+  static RankItems items_of(const RankSums& sums, std::vector<const void*>& nodes);
+  void require_slice(const RankSums& sums, std::span<float> slice) const;
+  // The first node's slice lies in slice, where the sum lands; room(n) is memory for n bytes of the others.
+  SlicedNodes slice_nodes(Call call, const RankItems& items, std::span<std::byte> slice,
+                          const std::function<std::byte*(size_t)>& room);
+  void run(Call call, const Transfer& transfer);
+  void add_slices(Call call, const RankItems& items, std::span<std::byte> slice);
+  void add_all(Call call, const RankItems& items, std::span<std::byte> sum);
 
   int rank_, size_;
-  std::vector<float> received_;  // slices of nodes
+  std::vector<std::byte> received_;  // slices of nodes
 };
 
 }  // namespace duet

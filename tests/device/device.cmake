@@ -5,9 +5,9 @@ if(DUET_PROGRAM AND TARGET duet_emulated AND DUET_CPU)
   if(DUET_SANITIZE)  # 44 steps of 128 rows: minutes; the smaller ones are watched
     list(FILTER device_files EXCLUDE REGEX "/avdigits_test\\.cpp$")
   endif()
-  add_executable(duet_device_tests support/main.cpp ${device_files})
+  add_executable(duet_device_tests support/main.cpp ranks/device_cases.cpp ${device_files})
   target_link_libraries(duet_device_tests PRIVATE duet_test_support $<LINK_LIBRARY:WHOLE_ARCHIVE,duet_emulated>
-                        duet_trainer)
+                        duet_trainer duet_device_ranks)
   target_compile_definitions(duet_device_tests PRIVATE DUET_PROJECT_DIR="${PROJECT_SOURCE_DIR}"
                              DUET_BINARY_DIR="${PROJECT_BINARY_DIR}")
   duet_precompile_test_headers(duet_device_tests)
