@@ -57,12 +57,12 @@ set(cpu_sources
     cpu/softmax_tile.cpp cpu/sweep.cpp cpu/target_sweep.cpp cpu/thread_pool.cpp cpu/tile_product.cpp
     activation/activation_cpu.cpp activation/dropout_cpu.cpp
     alignment/alignment_cpu.cpp
-    contrastive/contrastive_cpu.cpp contrastive/relation_cpu.cpp contrastive/relation_tile_cpu.cpp
-    contrastive/sigmoid_tile_cpu.cpp
+    contrastive/contrastive_cpu.cpp contrastive/contrastive_sums_cpu.cpp contrastive/relation_cpu.cpp
+    contrastive/relation_tile_cpu.cpp contrastive/sigmoid_tile_cpu.cpp
     cross_entropy/cross_entropy_cpu.cpp
     decorrelation/decorrelation_cpu.cpp
     distance/distance_cpu.cpp distance/distance_gradient_cpu.cpp distance/distance_tile_cpu.cpp
-    distillation/distillation_cpu.cpp
+    distillation/distillation_cpu.cpp distillation/distillation_sums_cpu.cpp
     gather/gather_cpu.cpp
     head/head_cpu.cpp
     linear/linear_cpu.cpp linear/linear_epilogue_cpu.cpp linear/linear_parameters_cpu.cpp

@@ -15,7 +15,7 @@ struct Scratch {
         m(in.v.rows),
         sweep(n, m, Sweep::kWide),
         tiles(workspace, in.score, n, m, in.a.columns),
-        gradients(workspace, in.score, n, m, in.a.columns, sweep.block_rows(), sweep.block_columns()),
+        gradients(workspace, context, in.score, n, m, in.a.columns, sweep.block_rows(), sweep.block_columns()),
         sums(workspace, context, sweep, n, m),
         own(workspace, n, m),
         softmax(workspace, context, sweep, n, m),
@@ -135,11 +135,11 @@ void backward(const duet_context& context, const AlignmentInputs& inputs, const 
               Scratch& scratch, FormScores form_scores) {
   scratch.tiles.prepare(context, inputs.a, inputs.v);
   scratch.gradients.begin(scratch.tiles, out.a, out.v);
-  const double by_scale =
+  const float by_scale =
       pairs_backward(context, scratch.sweep, scratch.gradient,
                      Backward<FormScores>{context, scratch, signed_scale(inputs), own_pairs_of(inputs), form_scores});
   scratch.gradients.finish(context);
-  if (out.scale) out.scale[0] += static_cast<float>(inputs.score == DUET_METRIC_INNER ? by_scale : -by_scale);
+  if (out.scale) out.scale[0] += inputs.score == DUET_METRIC_INNER ? by_scale : -by_scale;
 }
 
 }  // namespace

@@ -101,6 +101,14 @@ ContrastiveInputs check(const duet_contrastive_inputs* given, Arguments& argumen
   return out;
 }
 
+// Of kinds without sums; name: of what asks for them.
+void refuse_kind(duet_contrastive_kind kind, const char* name) {
+  const char* const why = kind == DUET_CONTRASTIVE_KIND_SIGMOID  ? "sigmoid has no sums, as its columns have no terms"
+                          : kind == DUET_CONTRASTIVE_KIND_NTXENT ? "ntxent has no sums, as its terms need two sweeps"
+                                                                 : nullptr;
+  if (why) throw Error(DUET_STATUS_UNSUPPORTED, text(name, ": ", why));
+}
+
 size_t needed(const duet_context* context, const ContrastiveInputs& inputs) {
   return dispatch(
       context, [&] { return cpu::contrastive_workspace(*context, inputs); },
@@ -127,19 +135,26 @@ duet_status duet_contrastive_forward(duet_context* context, const duet_contrasti
     const ContrastiveInputs checked = check(inputs, arguments);
     const int64_t n = checked.a.rows, m = checked.v.rows;
     ContrastiveOutputs outputs;
-    outputs.row_loss = arguments.vector<float>(raw.row_loss, "outputs.row_loss", n);
+    if (wants_sums(raw.row_sums)) refuse_kind(checked.kind, "outputs.row_sums");
+    if (wants_sums(raw.column_sums)) refuse_kind(checked.kind, "outputs.column_sums");
+    outputs.row_loss = vector_or_sums(arguments, raw.row_loss, "outputs.row_loss", n, raw.row_sums);
     if (checked.kind != DUET_CONTRASTIVE_KIND_SIGMOID) {
-      outputs.column_loss = arguments.vector<float>(raw.column_loss, "outputs.column_loss", m);
-      outputs.row_statistics =
-          arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_CONTRASTIVE_STATISTICS);
-      outputs.column_statistics =
-          arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_CONTRASTIVE_STATISTICS);
+      outputs.column_loss = vector_or_sums(arguments, raw.column_loss, "outputs.column_loss", m, raw.column_sums);
+      outputs.row_statistics = matrix_or_sums(arguments, raw.row_statistics, "outputs.row_statistics", n,
+                                              DUET_CONTRASTIVE_STATISTICS, raw.row_sums);
+      outputs.column_statistics = matrix_or_sums(arguments, raw.column_statistics, "outputs.column_statistics", m,
+                                                 DUET_CONTRASTIVE_STATISTICS, raw.column_sums);
+      outputs.row_sums = sums_or_none(arguments, raw.row_sums, "outputs.row_sums", n, DUET_CONTRASTIVE_SUMS);
+      outputs.column_sums = sums_or_none(arguments, raw.column_sums, "outputs.column_sums", m, DUET_CONTRASTIVE_SUMS);
     }
     arguments.check(workspace, needed(context, checked));
     workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::contrastive_forward(*context, checked, outputs, workspace); },
-        [&] { cuda::contrastive_forward(*context, checked, outputs, workspace); });
+        [&] {
+          refuse_sums(outputs.row_sums), refuse_sums(outputs.column_sums);
+          cuda::contrastive_forward(*context, checked, outputs, workspace);
+        });
   });
 }
 
@@ -172,5 +187,40 @@ duet_status duet_contrastive_backward(duet_context* context, const duet_contrast
     dispatch(
         context, [&] { cpu::contrastive_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::contrastive_backward(*context, checked, rows, columns, gradients, workspace); });
+  });
+}
+
+duet_status duet_contrastive_merge(duet_context* context, const duet_contrastive_merge_inputs* inputs,
+                                   const duet_contrastive_merge_outputs* outputs) {
+  return guard("contrastive_merge", [&] {
+    Arguments arguments;
+    const auto in = load(inputs, "inputs");
+    const auto out = load(outputs, "outputs");
+    const auto left = arguments.matrix<const double>(in.left, "inputs.left", kAny, DUET_CONTRASTIVE_SUMS);
+    const auto right = arguments.matrix<const double>(in.right, "inputs.right", left.rows, DUET_CONTRASTIVE_SUMS);
+    const auto sums = arguments.in_place<double>(out.sums, "outputs.sums", left);
+    arguments.check();
+    dispatch(
+        context, [&] { cpu::contrastive_merge(*context, left, right, sums); }, [] { refuse_sums(); });
+  });
+}
+
+duet_status duet_contrastive_close(duet_context* context, const duet_contrastive_close_inputs* inputs,
+                                   const duet_contrastive_close_outputs* outputs) {
+  return guard("contrastive_close", [&] {
+    Arguments arguments;
+    const auto in = load(inputs, "inputs");
+    const auto out = load(outputs, "outputs");
+    const auto kind = enumerator(in.kind, "inputs.kind", DUET_CONTRASTIVE_KIND_INFONCE, DUET_CONTRASTIVE_KIND_NTXENT);
+    refuse_kind(kind, "inputs.kind");
+    const auto sums = arguments.matrix<const double>(in.sums, "inputs.sums", kAny, DUET_CONTRASTIVE_SUMS);
+    const auto loss = arguments.vector<float>(out.loss, "outputs.loss", sums.rows);
+    const auto statistics =
+        arguments.matrix<float>(out.statistics, "outputs.statistics", sums.rows, DUET_CONTRASTIVE_STATISTICS);
+    arguments.check();
+    const bool relation = has_relation(kind) || in.relation != 0;
+    dispatch(
+        context, [&] { cpu::contrastive_close(*context, kind, relation, sums, loss, statistics); },
+        [] { refuse_sums(); });
   });
 }

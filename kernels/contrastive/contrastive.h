@@ -23,6 +23,20 @@
      where the batch is paired, s_ii minus the log-sum-exp of the other scores (-inf where it is not among the columns
      or left out, inf where nothing else is); a column's likewise; backward reads them. On a relation: what backward
      needs of the row, 0 where it needs less.
+   Parts of a batch: forward with row_sums or column_sums in the place of that side's loss and statistics writes what
+     the pairs of this call add to the sums of each row or column; of the CPU, and of all kinds but sigmoid, which has
+     no columns, and ntxent, which needs two sweeps (DUET_STATUS_UNSUPPORTED). duet_contrastive_merge() adds the sums of
+     two parts, duet_contrastive_close() makes losses and statistics of sums to which all parts were added. Column sums
+     are added by METHOD.md 0.1's tree over slots of 32 rows: where a part is a node of that tree (rows 32 k 2^l to 32
+     (k + 1) 2^l of the batch, or to its end), and parts are merged as it has them, the bits are those of one call on
+     the whole batch. That holds where no row is longer than 1.0001, and wherever scale times the lengths is beyond 40
+     in every part; else, and where row sums of blocks of columns are merged, the sums are the whole's but for rounding.
+   Sums of a row or a column, float64: reference and sum of a log-sum-exp L = reference + log sum, of a second one, and
+     three plain sums. Of a softmax the first L is that of the scores that are not the own pair's, the second the own
+     pair's score (sum 1; without an own pair reference -inf and sum 0), the plain sums are the number of the other
+     pairs, N without the own pair, and the sum of -pos s over the other positives. On a relation the first L is that of
+     the negatives, the second that of the positives (of circle those of its factors; decoupled has none), the plain
+     sums are the number of positives and the sum of their scores (circle has none). What is of no pair is -inf, 0, 0.
    Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not computed. grad_factor_a, grad_factor_v multiply
    what it adds into grad_a and into grad_v, and nothing else: no loss, statistic, grad_scale, grad_bias. 0 stops a
    side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of factor_a L(A, stop
@@ -50,6 +64,7 @@ typedef enum duet_contrastive_kind {
 } duet_contrastive_kind;
 
 enum { DUET_CONTRASTIVE_STATISTICS = 3 }; /* of a row or a column */
+enum { DUET_CONTRASTIVE_SUMS = 7 };       /* of a row or a column */
 
 typedef struct duet_contrastive_inputs {
   size_t struct_size;              /* set by DUET_CONTRASTIVE_INPUTS_INIT */
@@ -85,6 +100,8 @@ typedef struct duet_contrastive_outputs {
   duet_vector column_loss;       /* m, float32 [nats] */
   duet_matrix row_statistics;    /* n x DUET_CONTRASTIVE_STATISTICS, float32 */
   duet_matrix column_statistics; /* m x DUET_CONTRASTIVE_STATISTICS, float32 */
+  duet_matrix row_sums;          /* n x DUET_CONTRASTIVE_SUMS, float64: where row_loss and row_statistics are null */
+  duet_matrix column_sums;       /* m x DUET_CONTRASTIVE_SUMS, float64: likewise of columns; a side by itself */
 } duet_contrastive_outputs;
 #define DUET_CONTRASTIVE_OUTPUTS_INIT DUET_INIT(duet_contrastive_outputs, )
 typedef struct duet_contrastive_gradients {
@@ -99,6 +116,31 @@ typedef struct duet_contrastive_gradients {
   duet_vector grad_bias;               /* 1, float32: d loss / d bias is added, of sigmoid alone; may be null */
 } duet_contrastive_gradients;
 #define DUET_CONTRASTIVE_GRADIENTS_INIT DUET_INIT(duet_contrastive_gradients, )
+typedef struct duet_contrastive_merge_inputs {
+  size_t struct_size;      /* set by DUET_CONTRASTIVE_MERGE_INPUTS_INIT */
+  duet_const_matrix left;  /* k x DUET_CONTRASTIVE_SUMS, float64: of the part that comes first in the batch */
+  duet_const_matrix right; /* k x DUET_CONTRASTIVE_SUMS, float64: of another part, of the same rows or columns */
+} duet_contrastive_merge_inputs;
+#define DUET_CONTRASTIVE_MERGE_INPUTS_INIT DUET_INIT(duet_contrastive_merge_inputs, )
+typedef struct duet_contrastive_merge_outputs {
+  size_t struct_size; /* set by DUET_CONTRASTIVE_MERGE_OUTPUTS_INIT */
+  duet_matrix sums;   /* k x DUET_CONTRASTIVE_SUMS, float64: of both parts; may be left itself */
+} duet_contrastive_merge_outputs;
+#define DUET_CONTRASTIVE_MERGE_OUTPUTS_INIT DUET_INIT(duet_contrastive_merge_outputs, )
+typedef struct duet_contrastive_close_inputs {
+  size_t struct_size;         /* set by DUET_CONTRASTIVE_CLOSE_INPUTS_INIT */
+  duet_const_matrix sums;     /* k x DUET_CONTRASTIVE_SUMS, float64: of rows or columns with all their pairs */
+  duet_contrastive_kind kind; /* as of the calls that wrote them */
+  int32_t relation;           /* not 0: these were infonce with groups or exclude_own, or multi_positive with labels in
+                                 the place of classes; decoupled and circle say nothing by it */
+} duet_contrastive_close_inputs;
+#define DUET_CONTRASTIVE_CLOSE_INPUTS_INIT DUET_INIT(duet_contrastive_close_inputs, )
+typedef struct duet_contrastive_close_outputs {
+  size_t struct_size;     /* set by DUET_CONTRASTIVE_CLOSE_OUTPUTS_INIT */
+  duet_vector loss;       /* k, float32 [nats] */
+  duet_matrix statistics; /* k x DUET_CONTRASTIVE_STATISTICS, float32 */
+} duet_contrastive_close_outputs;
+#define DUET_CONTRASTIVE_CLOSE_OUTPUTS_INIT DUET_INIT(duet_contrastive_close_outputs, )
 
 /* bytes: what the workspace of every call here that takes these inputs must hold. */
 DUET_API duet_status duet_contrastive_workspace(const duet_context* context, const duet_contrastive_inputs* inputs,
@@ -107,6 +149,12 @@ DUET_API duet_status duet_contrastive_forward(duet_context* context, const duet_
                                               const duet_contrastive_outputs* outputs, duet_workspace workspace);
 DUET_API duet_status duet_contrastive_backward(duet_context* context, const duet_contrastive_inputs* inputs,
                                                const duet_contrastive_gradients* gradients, duet_workspace workspace);
+/* The CPU's alone: DUET_STATUS_UNSUPPORTED of another device's context. */
+DUET_API duet_status duet_contrastive_merge(duet_context* context, const duet_contrastive_merge_inputs* inputs,
+                                            const duet_contrastive_merge_outputs* outputs);
+/* The CPU's alone, as merge. */
+DUET_API duet_status duet_contrastive_close(duet_context* context, const duet_contrastive_close_inputs* inputs,
+                                            const duet_contrastive_close_outputs* outputs);
 
 #ifdef __cplusplus
 }

@@ -51,6 +51,7 @@ inline int64_t own_offset(const ContrastiveInputs& inputs) {
 struct ContrastiveOutputs {  // all but row_loss: without data for sigmoid
   Vector<float> row_loss, column_loss;
   Matrix<float> row_statistics, column_statistics;  // n x 3, m x 3: contrastive.h
+  Matrix<double> row_sums, column_sums;             // n x 7, m x 7; with data that side's loss and statistics have none
 };
 
 struct ContrastiveGradients {
@@ -66,5 +67,14 @@ DUET_BACKEND_FUNCTION(void, contrastive_forward, const duet_context& context, co
 DUET_BACKEND_FUNCTION(void, contrastive_backward, const duet_context& context, const ContrastiveInputs& inputs,
                       Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                       const ContrastiveGradients& gradients, const duet_workspace& workspace)
+
+// Of parts of a batch, on the CPU alone; sums, left and right: k x 7.
+namespace cpu {
+void contrastive_merge(const duet_context& context, Matrix<const double> left, Matrix<const double> right,
+                       Matrix<double> sums);
+// relation: whether the sums are those of a relation, as is_formula() has it.
+void contrastive_close(const duet_context& context, duet_contrastive_kind kind, bool relation,
+                       Matrix<const double> sums, Vector<float> loss, Matrix<float> statistics);
+}  // namespace cpu
 
 }  // namespace duet

@@ -1,7 +1,6 @@
-#include <cmath>
-
 #include "kernels/contrastive/contrastive_backends.h"
 #include "kernels/contrastive/contrastive_formula.h"
+#include "kernels/contrastive/contrastive_sums_cpu.h"
 #include "kernels/contrastive/relation_cpu.h"
 #include "kernels/contrastive/sigmoid_tile_cpu.h"
 #include "kernels/cpu/target_sweep.h"
@@ -22,7 +21,7 @@ struct Scratch {
         target(workspace, context, sweep, n, m, in.class_a ? in.class_a.columns : 0, in.has_groups() && !sigmoid(in)),
         softmax(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
-        products(workspace, sweep.block_rows(), sweep.block_columns(), in.a.columns),
+        products(workspace, context, n, sweep.block_rows(), sweep.block_columns(), in.a.columns),
         scores(workspace, sweep, in.v.columns),
         tiles(workspace, context, sweep, 2),
         losses(workspace, context, sweep, n, 0, 1),
@@ -108,18 +107,27 @@ struct SoftmaxForward {
     scratch.target.merge(context, block);
   }
   void row(int64_t i) {
-    out.row_loss[i] =
-        softmax_loss(scratch.own.row(i, scratch.sums.row(i)), scratch.target.row(i), out.row_statistics.row(i));
+    const MergedSums sums = sums_of(scratch.sums.row(i), scratch.own.of_row(i), scratch.target.row(i));
+    if (out.row_sums)
+      sums.store(out.row_sums.row(i));
+    else
+      out.row_loss[i] = close_softmax(sums, out.row_statistics.row(i));
   }
   void column(int64_t j) {
-    out.column_loss[j] = softmax_loss(scratch.own.column(j, scratch.sums.column(j)), scratch.target.column(j),
-                                      out.column_statistics.row(j));
+    const MergedSums sums = sums_of(scratch.sums.column(j), scratch.own.of_column(j), scratch.target.column(j));
+    if (out.column_sums)
+      sums.store(out.column_sums.row(j));
+    else
+      out.column_loss[j] = close_softmax(sums, out.column_statistics.row(j));
+  }
+  static MergedSums sums_of(const LogSum& others, const OwnScores::Own& own, const TargetSum& positives) {
+    return softmax_sums(others, own.others, own.there, own.score, positives);
   }
 };
 
 void softmax_forward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveOutputs& out,
                      Scratch& scratch) {
-  const float scale = in.scale[0], bound = std::abs(scale) * norm_bound(context, in.a) * norm_bound(context, in.v);
+  const float scale = in.scale[0], bound = score_bound(context, scale, in.a, in.v);
   const float factor = scratch.own.begin(scratch.agreement(), bound, scale);
   scratch.sums.begin(bound, factor);
   scratch.begin(context);
@@ -175,10 +183,10 @@ void softmax_backward(const duet_context& context, const ContrastiveInputs& in, 
     scratch.softmax.set_column(j, statistics[kLogSum], weight);
     scratch.target.set_column(j, weight == 0 ? 0 : weight / statistics[kPositives]);
   }
-  const double by_scale =
+  const float by_scale =
       pairs_backward(context, scratch.sweep, scratch.gradient,
                      SoftmaxBackward{context, row_statistics, column_statistics, out, scratch, in.scale[0]});
-  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
+  if (out.scale) out.scale[0] += by_scale;
 }
 
 struct SigmoidForward {
@@ -225,10 +233,7 @@ struct SigmoidBackward {
     scratch.bias.add(tile, by_bias);
     return scale_gradient(dots, in.scale[0], gradient);
   }
-  void add(const Block& block, Matrix<float> gradient) {
-    scratch.bias.merge(block);
-    scratch.products.add(context, block, gradient);
-  }
+  void add(const Block& block, Matrix<float> gradient) { scratch.products.add(context, block, gradient); }
 };
 
 void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, const ContrastiveGradients& out,
@@ -237,10 +242,10 @@ void sigmoid_backward(const duet_context& context, const ContrastiveInputs& in, 
   scratch.begin_products(out);
   scratch.begin(context);
   scratch.bias.begin();
-  const double by_scale =
+  const float by_scale =
       pairs_backward(context, scratch.sweep, scratch.gradient, SigmoidBackward{context, in, out, scratch});
-  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
-  if (out.bias) out.bias[0] += static_cast<float>(scratch.bias.value());
+  if (out.scale) out.scale[0] += by_scale;
+  if (out.bias) out.bias[0] += scratch.bias.value();
 }
 
 }  // namespace

@@ -34,7 +34,8 @@ void relation_forward(const duet_context& context, const ContrastiveInputs& inpu
                       const duet_workspace& workspace) {
   Workspace pieces(workspace);
   with_sweep(pieces, context, inputs, [&](auto&& sweep) {
-    sweep.forward({outputs.row_loss, outputs.column_loss, outputs.row_statistics, outputs.column_statistics});
+    sweep.forward({outputs.row_loss, outputs.column_loss, outputs.row_statistics, outputs.column_statistics,
+                   outputs.row_sums, outputs.column_sums});
   });
 }
 
@@ -48,6 +49,16 @@ void relation_backward(const duet_context& context, const ContrastiveInputs& inp
     sweep.backward({row_statistics, column_statistics, gradients.row_weight, gradients.column_weight,
                     factor(inputs.grad_factor_a), factor(inputs.grad_factor_v), gradients.a, gradients.v,
                     gradients.scale});
+  });
+}
+
+void relation_close(const duet_context& context, duet_contrastive_kind kind, Matrix<const double> sums,
+                    Vector<float> loss, Matrix<float> statistics) {
+  constexpr float kAnyMargin = 0;  // read where pairs are summed alone
+  with_formula(kind, kAnyMargin, [&](const auto& formula) {
+    for_each_line(context, sums.rows, [&](int64_t k) {
+      loss[k] = close_sums(formula, MergedSums::load(sums.row(k)), statistics.row(k), statistics.columns);
+    });
   });
 }
 

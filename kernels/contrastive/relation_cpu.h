@@ -14,5 +14,8 @@ void relation_forward(const duet_context& context, const ContrastiveInputs& inpu
 void relation_backward(const duet_context& context, const ContrastiveInputs& inputs, Matrix<const float> row_statistics,
                        Matrix<const float> column_statistics, const ContrastiveGradients& gradients,
                        const duet_workspace& workspace);
+// What becomes of the sums of rows or columns of such a kind, of one sweep.
+void relation_close(const duet_context& context, duet_contrastive_kind kind, Matrix<const double> sums,
+                    Vector<float> loss, Matrix<float> statistics);
 
 }  // namespace duet::cpu

@@ -86,4 +86,31 @@ void Arguments::check(const duet_workspace& workspace, size_t needed) {
   check();
 }
 
+namespace {
+constexpr const char* kBesideSums = "where sums are given";
+}  // namespace
+
+Matrix<double> sums_or_none(Arguments& arguments, const duet_matrix& sums, const char* name, int64_t rows,
+                            int64_t columns) {
+  return wants_sums(sums) ? arguments.matrix<double>(sums, name, rows, columns) : Matrix<double>{};
+}
+
+Vector<float> vector_or_sums(Arguments& arguments, const duet_vector& view, const char* name, int64_t size,
+                             const duet_matrix& sums) {
+  if (!wants_sums(sums)) return arguments.vector<float>(view, name, size);
+  require_absent(view, name, kBesideSums);
+  return {};
+}
+
+Matrix<float> matrix_or_sums(Arguments& arguments, const duet_matrix& view, const char* name, int64_t rows,
+                             int64_t columns, const duet_matrix& sums) {
+  if (!wants_sums(sums)) return arguments.matrix<float>(view, name, rows, columns);
+  require_absent(view, name, kBesideSums);
+  return {};
+}
+
+void refuse_sums() {
+  throw Error(DUET_STATUS_UNSUPPORTED, "sums of parts of a batch: expected a context of the CPU, which alone has them");
+}
+
 }  // namespace duet

@@ -49,6 +49,10 @@ constexpr duet_dtype dtype_of<float>() {
   return DUET_DTYPE_F32;
 }
 template <>
+constexpr duet_dtype dtype_of<double>() {
+  return DUET_DTYPE_F64;
+}
+template <>
 constexpr duet_dtype dtype_of<int32_t>() {
   return DUET_DTYPE_I32;
 }

@@ -19,7 +19,8 @@ typedef enum duet_dtype {
   DUET_DTYPE_I32 = 3,  /* int32 */
   DUET_DTYPE_I64 = 4,  /* int64 */
   DUET_DTYPE_U32 = 5,  /* uint32 */
-  DUET_DTYPE_F64 = 6   /* of tensors in model files: every operation refuses it */
+  DUET_DTYPE_F64 = 6   /* of tensors in model files, and of sums that parts of a batch are merged by (contrastive.h,
+                          distillation.h): every other argument of an operation refuses it */
 } duet_dtype;
 
 /* A matrix that is read, row-major; element (i, j) is data[i * row_stride + j]. What a call writes (outputs, gradients,
@@ -136,6 +137,15 @@ static inline duet_const_matrix duet_f16_const_matrix(const uint16_t* data, int6
 }
 static inline duet_const_matrix duet_bf16_const_matrix(const uint16_t* data, int64_t rows, int64_t columns) {
   const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_BF16, 0};
+  return view;
+}
+/* Sums, rows x columns at data. */
+static inline duet_matrix duet_f64_matrix(double* data, int64_t rows, int64_t columns) {
+  const duet_matrix view = {data, rows, columns, columns, DUET_DTYPE_F64, 0};
+  return view;
+}
+static inline duet_const_matrix duet_f64_const_matrix(const double* data, int64_t rows, int64_t columns) {
+  const duet_const_matrix view = {data, rows, columns, columns, DUET_DTYPE_F64, 0};
   return view;
 }
 /* Contiguous views of integers: rows x columns at data. */

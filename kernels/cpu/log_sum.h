@@ -47,6 +47,20 @@ struct LogSum {
     sum += tile_sum;
     cross += tile_cross;
   }
+  // Adds the sum of rows, or columns, that come after these. Relative to the larger reference no sum grows beyond the
+  // number of its terms, however many are added.
+  void add(const LogSum& right, ShiftFactor& factor) {
+    if (right.reference == reference) return add(right.sum, right.cross);
+    if (right.reference < reference) {
+      const double down = shrink(right.reference, reference, factor);
+      add(right.sum * down, right.cross * down);
+    } else {
+      const double down = shrink(reference, right.reference, factor);
+      *this = {right.reference, sum * down + right.sum, cross * down + right.cross};
+    }
+  }
+  // e^{from - to}, from < to; 0 without an exponential where it rounds to that.
+  static double shrink(double from, double to, ShiftFactor& factor) { return from - to < -746 ? 0 : factor(from, to); }
   double log() const { return reference + std::log(sum); }
 };
 

@@ -77,6 +77,17 @@ struct RegisterTile {
       high[r] = hn::Mul(factor, high[r]);
     }
   }
+  // tile -= by from, by having an element a row
+  HWY_INLINE void subtract(const float* by, const float* from, int64_t row) {
+    const PanelTag f;
+    const int64_t lanes = static_cast<int64_t>(hn::Lanes(f));
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const PanelVector factor = hn::Set(f, by[r]);
+      low[r] = hn::NegMulAdd(factor, hn::LoadU(f, from + r * row), low[r]);
+      high[r] = hn::NegMulAdd(factor, hn::LoadU(f, from + r * row + lanes), high[r]);
+    }
+  }
   // tile = from + factor tile
   HWY_INLINE void multiply_and_add(float by, const float* from, int64_t row) {
     const PanelTag f;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 #include "kernels/cpu/parallel.h"
@@ -12,10 +13,11 @@ namespace duet::cpu {
 // Rows of a block that one work item reads: a batch of 128 gives 8 threads an item each.
 constexpr int64_t kGroupRows = 16;
 
-// Rows of a block, of n rows of m columns. Fewer where rows are long: a block of float32 stays below 17 MB up to m =
-// 2^18.
+// Rows of a block, of n rows of m columns: 16 times a power of 2, a node of the tree over rows (row_tree.h), or all.
+// Fewer where rows are long: a block of float32 stays below 17 MB up to m = 2^18.
 constexpr int64_t row_block_rows(int64_t n, int64_t m) {
-  return std::min(n, kGroupRows * std::clamp<int64_t>((1 << 18) / std::max<int64_t>(m, 1), 1, 8));
+  const auto groups = static_cast<uint64_t>(std::clamp<int64_t>((1 << 18) / std::max<int64_t>(m, 1), 1, 8));
+  return std::min(n, kGroupRows * static_cast<int64_t>(std::bit_floor(groups)));
 }
 
 // Elements from a row of a block to the next. Rows a multiple of 4 KB apart would share the few places of one set of

@@ -6,6 +6,7 @@
 #include "kernels/cpu/row_product.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -23,7 +24,7 @@
 #define DUET_ROW_PRODUCT_CHUNK
 namespace duet::cpu {
 
-// A node of at most kChunkBlocks blocks, and what becomes of it.
+// A node of at most kChunkBlocks blocks, what becomes of it, and what becomes of the sum of all chunks.
 constexpr int64_t kChunkBlocks = 8, kChunkRows = kChunkBlocks * kTreeRows;
 constexpr int kChunkLevels = tree_levels(kChunkBlocks);
 
@@ -37,8 +38,14 @@ struct Chunk {
   TreeStep next;
   float* nodes;  // of this tile: rows of a panel's width, a level every node_size floats
   int64_t node_size;
+  RowLeaf whole;  // its nodes likewise
   float* out;
   int64_t out_row;
+  // Of differences: of each block the sums of g's columns, a block every sums_row floats; and the rows they multiply.
+  const float* sums = nullptr;
+  int64_t sums_row = 0;
+  const float* from = nullptr;
+  int64_t from_row = 0;
 };
 
 }  // namespace duet::cpu
@@ -81,7 +88,7 @@ HWY_INLINE void chain_two(RegisterTile<R>& one, RegisterTile<R>& two, int64_t ro
   }
 }
 
-template <int R>
+template <int R, bool kDifferences>
 HWY_INLINE void add_tile(const Chunk& o) {
   HWY_ALIGN float waiting[kChunkLevels * kTileFloats];
   constexpr int64_t kLeafRows = kSide * kTreeRows;
@@ -106,27 +113,45 @@ HWY_INLINE void add_tile(const Chunk& o) {
       for (int pair = 0; second_rows > 0 && pair < o.pairs; ++pair, v += second_rows * row)
         two.chain(second_rows, o.g[pair] + second * o.step[pair], 1, o.step[pair], v, row);
     }
+    if (kDifferences) {
+      const float* const sums = o.sums + kSide * leaf * o.sums_row;
+      one.subtract(sums, o.from, o.from_row);
+      if (second_rows > 0) two.subtract(sums + o.sums_row, o.from, o.from_row);
+    }
     if (o.factor != 1) {
       one.multiply(o.factor);
       two.multiply(o.factor);
     }
     if (second_rows > 0) one.add(two);
     const TreeStep step(leaf, leaves);
-    step.for_each([&](int level) HWY_ATTR { one.add(waiting + level * kTileFloats, row); });
+    // Loops, not calls: the tile's address must not reach a function that is compiled apart.
+    for (uint64_t rest = step.waiting; rest != 0; rest &= rest - 1)
+      one.add(waiting + std::countr_zero(rest) * kTileFloats, row);
     if (!step.last) {
       one.store(waiting + step.level * kTileFloats, row);
       continue;
     }
-    o.next.for_each([&](int level) HWY_ATTR { one.add(o.nodes + level * o.node_size, row); });
+    for (uint64_t rest = o.next.waiting; rest != 0; rest &= rest - 1)
+      one.add(o.nodes + std::countr_zero(rest) * o.node_size, row);
     if (!o.next.last) return one.store(o.nodes + o.next.level * o.node_size, row);
+    for (uint64_t rest = o.whole.step.waiting; rest != 0; rest &= rest - 1)
+      one.add(o.whole.nodes + std::countr_zero(rest) * o.whole.level_size, row);
+    if (!o.whole.step.last) return one.store(o.whole.nodes + o.whole.step.level * o.whole.level_size, row);
     one.add(o.out, o.out_row);
     one.store(o.out, o.out_row);
   }
 }
 
-template <int... R>
+template <bool kDifferences, int... R>
 HWY_INLINE void add_tile_of(int64_t rows, const Chunk& o, std::integer_sequence<int, R...>) {
-  (void)((rows == R + 1 ? (add_tile<R + 1>(o), true) : false) || ...);
+  (void)((rows == R + 1 ? (add_tile<R + 1, kDifferences>(o), true) : false) || ...);
+}
+template <bool kDifferences>
+HWY_INLINE void add_tile_of(int64_t rows, const Chunk& o) {
+  if (rows == kRows)
+    add_tile<kRows, kDifferences>(o);
+  else
+    add_tile_of<kDifferences>(rows, o, std::make_integer_sequence<int, kRows - 1>());
 }
 
 void pack(const RowPair* pairs, int count, int64_t first, int64_t rows, float* storage) {
@@ -140,50 +165,94 @@ void pack(const RowPair* pairs, int count, int64_t first, int64_t rows, float* s
   }
 }
 
+// The rows of the pairs from `first` on: all tiles of out. v and nodes: of all tiles; o holds what the tiles share.
+template <bool kDifferences>
+HWY_INLINE void add_chunk(const RowPair* pairs, int64_t first, const float* v, float* nodes, Matrix<const float> from,
+                          Chunk o, Matrix<float> out) {
+  const int64_t panel = width();
+  HWY_ALIGN float edge[kTileFloats], from_edge[kTileFloats];
+  const float* const sums = o.sums;
+  const RowLeaf whole = o.whole;
+  for (int64_t column = 0; column < out.columns; column += panel) {
+    const size_t bytes = sizeof(float) * static_cast<size_t>(std::min(panel, out.columns - column));
+    const bool fits = column + panel <= out.columns, through_edge = !fits && o.next.last && whole.step.last;
+    o.v = v + column * o.rows * o.pairs;
+    o.out_row = fits ? out.stride : panel;
+    for (int64_t row = 0; row < out.rows; row += kRows) {
+      const int64_t rows = std::min<int64_t>(kRows, out.rows - row);
+      for (int pair = 0; pair < o.pairs; ++pair) {
+        o.g[pair] = pairs[pair].g.row(first) + row;
+        o.step[pair] = pairs[pair].g.stride;
+      }
+      o.nodes = nodes + column * out.rows + row * panel;
+      if (whole.nodes) o.whole.nodes = whole.nodes + column * out.rows + row * panel;
+      o.out = fits ? out.row(row) + column : edge;
+      if (through_edge) {
+        std::memset(edge, 0, sizeof edge);
+        for (int64_t i = 0; i < rows; ++i) std::memcpy(edge + i * panel, out.row(row + i) + column, bytes);
+      }
+      if (kDifferences) {
+        o.sums = sums + row;
+        o.from = fits ? from.row(row) + column : from_edge;
+        o.from_row = fits ? from.stride : panel;
+        if (!fits) std::memset(from_edge, 0, sizeof from_edge);
+        for (int64_t i = 0; !fits && i < rows; ++i)
+          std::memcpy(from_edge + i * panel, from.row(row + i) + column, bytes);
+      }
+      add_tile_of<kDifferences>(rows, o);
+      for (int64_t i = 0; through_edge && i < rows; ++i)
+        std::memcpy(out.row(row + i) + column, edge + i * panel, bytes);
+    }
+  }
+}
+
+// sums (a row a block of 16 rows) = the sums of g's columns, in float64 and rounded once
+void sum_columns(Matrix<const float> g, Matrix<float> sums) {
+  const PanelTag f;
+  const hn::Half<PanelTag> half;
+  const hn::RepartitionToWide<PanelTag> wide;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(f));
+  for (int64_t block = 0; block < sums.rows; ++block) {
+    const int64_t first = block * kTreeRows, end = std::min(first + kTreeRows, g.rows);
+    float* const to = sums.row(block);
+    int64_t j = 0;
+    for (; j + lanes <= g.columns; j += lanes) {
+      auto lower = hn::Zero(wide), upper = hn::Zero(wide);
+      for (int64_t i = first; i < end; ++i) {
+        const PanelVector value = hn::LoadU(f, g.row(i) + j);
+        lower = hn::Add(lower, hn::PromoteTo(wide, hn::LowerHalf(half, value)));
+        upper = hn::Add(upper, hn::PromoteTo(wide, hn::UpperHalf(half, value)));
+      }
+      hn::StoreU(hn::Combine(f, hn::DemoteTo(half, upper), hn::DemoteTo(half, lower)), f, to + j);
+    }
+    for (; j < g.columns; ++j) {
+      double sum = 0;
+      for (int64_t i = first; i < end; ++i) sum += g.row(i)[j];
+      to[j] = static_cast<float>(sum);
+    }
+  }
+}
+
 }  // namespace
 
-void target_add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out) {
-  const int64_t rows = pairs[0].g.rows, panel = width(), padded = ceil_div(out.columns, panel) * panel,
+void target_add_row_product(const RowPair* pairs, int count, float factor, Matrix<const float> from,
+                            const RowLeaf& leaf, float* scratch, Matrix<float> out) {
+  const int64_t rows = pairs[0].g.rows, padded = ceil_div(out.columns, width()) * width(),
                 chunks = ceil_div(rows, kChunkRows);
   float* const nodes = scratch + std::min(rows, kChunkRows) * count * padded;
-  HWY_ALIGN float edge[kTileFloats];
+  float* const sums = nodes + tree_levels(chunks) * out.rows * padded;
   for (int64_t c = 0; c < chunks; ++c) {
     const int64_t first = c * kChunkRows, depth = std::min(kChunkRows, rows - first);
     pack(pairs, count, first, depth, scratch);
-    for (int64_t column = 0; column < out.columns; column += panel) {
-      const size_t bytes = sizeof(float) * static_cast<size_t>(std::min(panel, out.columns - column));
-      const bool fits = column + panel <= out.columns;
-      Chunk o{depth,
-              count,
-              {},
-              {},
-              scratch + column * depth * count,
-              factor,
-              TreeStep(c, chunks),
-              nullptr,
-              out.rows * padded,
-              nullptr,
-              fits ? out.stride : panel};
-      for (int64_t row = 0; row < out.rows; row += kRows) {
-        const int64_t height = std::min<int64_t>(kRows, out.rows - row);
-        for (int pair = 0; pair < count; ++pair) {
-          o.g[pair] = pairs[pair].g.row(first) + row;
-          o.step[pair] = pairs[pair].g.stride;
-        }
-        o.nodes = nodes + column * out.rows + row * panel;
-        o.out = fits ? out.row(row) + column : edge;
-        const bool through_edge = !fits && o.next.last;
-        if (through_edge) {
-          std::memset(edge, 0, sizeof edge);
-          for (int64_t i = 0; i < height; ++i) std::memcpy(edge + i * panel, out.row(row + i) + column, bytes);
-        }
-        if (height == kRows)
-          add_tile<kRows>(o);
-        else
-          add_tile_of(height, o, std::make_integer_sequence<int, kRows - 1>());
-        for (int64_t i = 0; through_edge && i < height; ++i)
-          std::memcpy(out.row(row + i) + column, edge + i * panel, bytes);
-      }
+    Chunk chunk{depth, count,   {}, {}, nullptr, factor, TreeStep(c, chunks), nullptr, out.rows * padded,
+                leaf,  nullptr, 0};
+    if (from) {
+      chunk.sums = sums;
+      chunk.sums_row = out.rows;
+      sum_columns(pairs[0].g.part(first, 0, depth, out.rows), {sums, tree_blocks(depth), out.rows, out.rows});
+      add_chunk<true>(pairs, first, scratch, nodes, from, chunk, out);
+    } else {
+      add_chunk<false>(pairs, first, scratch, nodes, from, chunk, out);
     }
   }
 }
@@ -196,16 +265,27 @@ namespace duet::cpu {
 
 HWY_EXPORT(target_add_row_product);
 
-int64_t row_product_scratch(int64_t rows, int pairs, int64_t out_rows, int64_t out_columns) {
+int64_t row_product_scratch(int64_t rows, int pairs, int64_t out_rows, int64_t out_columns, bool differences) {
   constexpr int64_t kLine = 16;
   const int64_t padded = ceil_div(out_columns, panel_width()) * panel_width(),
                 size = std::min(rows, kChunkRows) * pairs * padded +
-                       tree_levels(ceil_div(rows, kChunkRows)) * out_rows * padded;
+                       tree_levels(ceil_div(rows, kChunkRows)) * out_rows * padded +
+                       (differences ? std::min(tree_blocks(rows), kChunkBlocks) * out_rows : 0);
   return ceil_div(size, kLine) * kLine;
 }
 
-void add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out) {
-  HWY_DYNAMIC_DISPATCH(target_add_row_product)(pairs, count, factor, scratch, out);
+int64_t row_leaf_size(int64_t out_rows, int64_t out_columns) {
+  return out_rows * ceil_div(out_columns, panel_width()) * panel_width();
+}
+
+void add_row_product(const RowPair* pairs, int count, float factor, float* scratch, Matrix<float> out,
+                     const RowLeaf& leaf) {
+  HWY_DYNAMIC_DISPATCH(target_add_row_product)(pairs, count, factor, {}, leaf, scratch, out);
+}
+
+void add_row_differences(const RowPair& pair, Matrix<const float> from, float factor, float* scratch, Matrix<float> out,
+                         const RowLeaf& leaf) {
+  HWY_DYNAMIC_DISPATCH(target_add_row_product)(&pair, 1, factor, from, leaf, scratch, out);
 }
 
 }  // namespace duet::cpu

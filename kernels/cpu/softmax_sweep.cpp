@@ -3,9 +3,15 @@
 #include <algorithm>
 
 namespace duet::cpu {
-namespace {
-constexpr int64_t kMergeColumns = 128;  // of a work item in merge
-}  // namespace
+
+float score_bound(const duet_context& context, float scale, Matrix<const float> a, Matrix<const float> v) {
+  constexpr float kUnit = 1.0012f;  // at least norm_bound() of rows of 1.0001
+  const auto bound = [&](Matrix<const float> rows) {
+    const float given = norm_bound(context, rows);
+    return given < kUnit ? kUnit : given;  // NaN stays
+  };
+  return std::abs(scale) * bound(a) * bound(v);
+}
 
 SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n, int64_t m)
     : n_(n),
@@ -15,6 +21,7 @@ SoftmaxSweep::SoftmaxSweep(Workspace& workspace, const duet_context& context, co
       slot_stride_(padded(sweep.block_columns())) {
   rows_ = workspace.take<LogSum>(n);
   columns_ = workspace.take<LogSum>(m);
+  tree_ = SlotTree(workspace, sweep, n, kRuns);
   thread_sums_ = workspace.take<float>(context.threads * 3 * tile_rows_);
   slot_shift_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_sum_ = workspace.take<float>(sweep.slots() * slot_stride_);
@@ -81,23 +88,99 @@ void SoftmaxSweep::take_cross(const Tile& tile, int thread, Matrix<const float> 
 
 void SoftmaxSweep::merge(const duet_context& context, const Block& block, bool cross) {
   parallel_chunks(context, block.columns, kMergeColumns, [&](int64_t first, int64_t count, int) {
-    ShiftFactor factor;
+    LogSum* const to = columns_ + block.first_column + first;
     for (int64_t slot = 0; slot < block.slots; ++slot) {
-      const int64_t at = slot * slot_stride_;
-      if (bounded_) {
-        for (int64_t j = first; j < first + count; ++j)
-          columns_[block.first_column + j].add(slot_sum_[at + j], cross ? slot_cross_[at + j] : 0);
-        continue;
-      }
-      for (int64_t j = first; j < first + count; ++j) {
-        const double shift = double{scale_} * slot_shift_[at + j], sum = slot_sum_[at + j];
-        const double tile_cross =
-            cross ? slot_cross_[at + j] + (shift - slot_centre_[slot * column_tiles_ + j / Sweep::kTileColumns]) * sum
-                  : 0;
-        columns_[block.first_column + j].add(shift, sum, tile_cross, factor);
-      }
+      const TreeStep step = tree_.step(block, slot);
+      if (bounded_)
+        merge_bounded(step, slot, first, count, cross, to);
+      else
+        merge_shifted(step, slot, first, count, cross, to);
     }
   });
+}
+
+void SoftmaxSweep::merge_bounded(const TreeStep& step, int64_t slot, int64_t first, int64_t count, bool cross,
+                                 LogSum* to) const {
+  double sums[kMergeColumns];
+  const auto add = [&](const float* from, int64_t run, double LogSum::*where) {
+    tree_.add(step, run, first, count, from + slot * slot_stride_ + first, sums);
+    for (int64_t j = 0; step.last && j < count; ++j) to[j].*where = sums[j];
+  };
+  add(slot_sum_, kSum, &LogSum::sum);
+  if (cross) add(slot_cross_, kCross, &LogSum::cross);
+}
+
+namespace {
+
+// One slot's log-sum-exps of a work item's columns, or a node's.
+struct LogSumRuns {
+  double *reference, *sum, *cross;  // cross: null where there is none
+
+  bool same_reference(int64_t count) const {
+    bool same = true;
+    for (int64_t j = 0; j < count; ++j) same &= reference[j] == reference[0];
+    return same;
+  }
+};
+
+// right = left + right, as LogSum::add has it.
+void add_left(const LogSumRuns& left, const LogSumRuns& right, int64_t count) {
+  ShiftFactor factor;
+  if (!left.same_reference(count) || !right.same_reference(count)) {
+    for (int64_t j = 0; j < count; ++j) {
+      LogSum sum{left.reference[j], left.sum[j], left.cross ? left.cross[j] : 0};
+      sum.add({right.reference[j], right.sum[j], right.cross ? right.cross[j] : 0}, factor);
+      right.reference[j] = sum.reference, right.sum[j] = sum.sum;
+      if (right.cross) right.cross[j] = sum.cross;
+    }
+    return;
+  }
+  const double before = left.reference[0], after = right.reference[0];
+  const auto add = [&](const double* of_left, double* of_right) {
+    if (of_left == nullptr) return;
+    if (before == after) {
+      for (int64_t j = 0; j < count; ++j) of_right[j] = of_left[j] + of_right[j];
+    } else if (after < before) {
+      const double down = LogSum::shrink(after, before, factor);
+      for (int64_t j = 0; j < count; ++j) of_right[j] = of_left[j] + of_right[j] * down;
+    } else {
+      const double down = LogSum::shrink(before, after, factor);
+      for (int64_t j = 0; j < count; ++j) of_right[j] = of_left[j] * down + of_right[j];
+    }
+  };
+  add(left.sum, right.sum);
+  add(left.cross, right.cross);
+  if (after < before) std::copy_n(left.reference, count, right.reference);
+}
+
+}  // namespace
+
+void SoftmaxSweep::merge_shifted(const TreeStep& step, int64_t slot, int64_t first, int64_t count, bool cross,
+                                 LogSum* to) const {
+  double references[kMergeColumns], sums[kMergeColumns], crosses[kMergeColumns];
+  const int64_t at = slot * slot_stride_ + first;
+  for (int64_t j = 0; j < count; ++j) {
+    references[j] = double{scale_} * slot_shift_[at + j];
+    sums[j] = slot_sum_[at + j];
+  }
+  for (int64_t j = 0; cross && j < count; ++j) {
+    const double centre = slot_centre_[slot * column_tiles_ + (first + j) / Sweep::kTileColumns];
+    crosses[j] = slot_cross_[at + j] + (references[j] - centre) * sums[j];
+  }
+  const LogSumRuns of_slot{references, sums, cross ? crosses : nullptr};
+  const auto node = [&](int level) {
+    return LogSumRuns{tree_.node(level, kReference, first), tree_.node(level, kSum, first),
+                      cross ? tree_.node(level, kCross, first) : nullptr};
+  };
+  step.for_each([&](int level) { add_left(node(level), of_slot, count); });
+  if (step.last) {
+    for (int64_t j = 0; j < count; ++j) to[j] = {references[j], sums[j], cross ? crosses[j] : 0};
+    return;
+  }
+  const LogSumRuns waiting = node(step.level);
+  std::copy_n(references, count, waiting.reference);
+  std::copy_n(sums, count, waiting.sum);
+  if (cross) std::copy_n(crosses, count, waiting.cross);
 }
 
 float OwnScores::begin(const Agreement& pairs, float bound, float scale) {
@@ -131,15 +214,9 @@ void OwnScores::leave_out(const Tile& tile, Matrix<float> dots) const {
   });
 }
 
-OwnAndOthers OwnScores::parts(int64_t partner, int64_t partners, int64_t row, const LogSum& sum) const {
-  if (!has_own(partner, partners)) return {0, sum.log(), false};
-  const double others = partners == 1 ? -HUGE_VAL : sum.log();
-  if (pairs_.excluded) return {0, others, false};
-  return {double{scale_} * dots_[row], others, true};
-}
-
-double OwnScores::log_sum_of_others(int64_t partner, int64_t partners, const LogSum& sum) const {
-  return has_own(partner, partners) ? parts(partner, partners, partner, sum).others : sum.log();
+OwnScores::Own OwnScores::of(int64_t partner, int64_t partners, int64_t row) const {
+  const bool there = has_own(partner, partners) && !pairs_.excluded;
+  return {there ? double{scale_} * dots_[row] : 0, there, others(partner, partners)};
 }
 
 SoftmaxBackward::SoftmaxBackward(Workspace& workspace, const duet_context& context, const Sweep& sweep, int64_t n,

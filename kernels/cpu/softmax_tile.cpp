@@ -10,6 +10,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/softmax_tile.cpp"
 #include <hwy/foreach_target.h>
 
+#include "kernels/core/own_pair.h"
 #include "kernels/cpu/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -44,13 +45,16 @@ void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_
 }
 
 // Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the
-// scale.
+// scale. A row of which all is left out (own_pair.h) is served by any.
 bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float* column_shift, float& largest) {
   largest = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < dots.rows; ++i) largest = row_shift[i] > largest ? row_shift[i] : largest;
   bool one = std::isfinite(largest);
   const float highest = largest;
-  const auto near = [highest, size](float value) { return (highest - value) * size <= kWidestShift; };  // NaN: no
+  const auto near = [highest, size](float value) {
+    const bool left_out = value * size < kLeftOut / 4 && std::isfinite(value);
+    return left_out || (highest - value) * size <= kWidestShift;  // NaN: no
+  };
   for (int64_t i = 0; i < dots.rows; ++i) one = one && near(row_shift[i]);
   for (int64_t j = 0; j < dots.columns; ++j) one = one && near(column_shift[j]);
   if (!std::isfinite(largest)) largest = 0;
@@ -162,6 +166,10 @@ float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> ot
   float largest = 0;
   if (choose_shifts(dots, of.size, rows.shift, columns.shift, largest)) {
     sums<true, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
+    // Of what is left out the shift says so: another tile's scores may lie far below this one's.
+    const float nothing = std::max(kLeftOut / of.size, std::numeric_limits<float>::lowest());
+    for (int64_t i = 0; i < dots.rows; ++i) rows.shift[i] = rows.sum[i] == 0 ? nothing : rows.shift[i];
+    for (int64_t j = 0; j < dots.columns; ++j) columns.shift[j] = columns.sum[j] == 0 ? nothing : columns.shift[j];
   } else {
     sums<true, false, kCross>(dots, scale, other, other_scale, centre, rows, columns);
     sums<false, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);

@@ -1,15 +1,19 @@
 // The tile sweep: how an n x m matrix that is never stored is visited.
 //
-// The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another,
-// row-major; within a block the row tiles are spread over the threads, and one thread visits all column tiles of its
-// row tile in order. So a row's state has one writer and one order. What a tile contributes to its columns goes to a
-// partial buffer of its row tile ("slot"). When the block is done, the partial buffers are merged in slot order. The
-// memory for that is a constant number of buffers, whatever n and m, and the order of every sum depends on the shapes
-// alone: same inputs, same bits, any number of threads.
+// The matrix is cut into blocks of at most 2048 rows, each block into tiles. Blocks are visited one after another:
+// those of the first columns, from the first rows on, then those of the next columns. Within a block the row tiles are
+// spread over the threads, and one thread visits all column tiles of its row tile in order. So a row's state has one
+// writer and one order. What a tile contributes to its columns goes to a partial buffer of its row tile ("slot"). When
+// the block is done, the partial buffers are merged: sums over rows are added by the tree of row_tree.h, so that an n x
+// m matrix in parts of rows gives the bits of the whole. A row tile is a node of that tree. The order of every sum
+// depends on the shapes alone: same inputs, same bits, any number of threads.
 #pragma once
+
+#include <algorithm>
 
 #include "kernels/core/check.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/row_tree.h"
 #include "kernels/cpu/tile_product.h"
 
 namespace duet::cpu {
@@ -23,7 +27,8 @@ struct Tile {
 
 struct Block {
   int64_t first_row, rows, first_column, columns;
-  int64_t slots;  // row tiles in this block
+  int64_t slots;       // row tiles in this block
+  int64_t first_slot;  // the first one's number among the row tiles of all blocks
 };
 
 class Sweep {
@@ -33,13 +38,17 @@ class Sweep {
   // runs: 256 columns cost distance forward 4 to 11 % there. A narrow one packs its operands for itself and holds a
   // quarter of G: a loss whose matrix nobody sees takes a quarter of the memory in the same time.
   enum Width : int64_t { kNarrow = 256, kWide = 1024 };
-  // A tile is 256 KB at most, two of them fit the 1 MB L2.
+  // A tile is 64 KB at most: several of them fit the L2.
   static constexpr int64_t kTileColumns = 512;
+
+  // A node of the tree over rows, the same for every n: a part of the rows then has the tiles of the whole.
+  static constexpr int64_t kTileRows = 2 * kTreeRows;
 
   Sweep(int64_t n, int64_t m, Width width) : n_(n), m_(m), width_(width) {}
 
-  // Small problems get small tiles, so that there is work for more than one thread.
-  int64_t tile_rows() const { return n_ >= 1024 ? 128 : n_ >= 256 ? 64 : 32; }
+  int64_t rows() const { return n_; }
+  int64_t tile_rows() const { return kTileRows; }
+  int64_t row_tiles() const { return ceil_div(n_, kTileRows); }  // of all blocks
   int64_t tile_columns() const { return std::min(block_columns(), kTileColumns); }
   int64_t block_rows() const { return std::min(n_, kBlockRows); }
   int64_t block_columns() const { return std::min<int64_t>(m_, width_); }
@@ -50,13 +59,13 @@ class Sweep {
   // finish run on the calling thread. None of the three may throw.
   template <class Start, class Body, class Finish>
   void run(const duet_context& context, Start&& start, Body&& body, Finish&& finish) const {
-    for (int64_t row = 0; row < n_; row += kBlockRows) {
-      for (int64_t column = 0; column < m_; column += width_) {
+    for (int64_t column = 0; column < m_; column += width_) {
+      for (int64_t row = 0; row < n_; row += kBlockRows) {
         const int64_t rows = std::min(kBlockRows, n_ - row), columns = std::min<int64_t>(width_, m_ - column);
-        const Block block{row, rows, column, columns, ceil_div(rows, tile_rows())};
+        const Block block{row, rows, column, columns, ceil_div(rows, kTileRows), row / kTileRows};
         start(block);
         parallel_for(context, block.slots, [&](int64_t slot, int thread) {
-          const int64_t r = slot * tile_rows(), tile_height = std::min(tile_rows(), rows - r);
+          const int64_t r = slot * kTileRows, tile_height = std::min(kTileRows, rows - r);
           for (int64_t c = 0; c < columns; c += kTileColumns)
             body(Tile{row + r, tile_height, column + c, std::min(kTileColumns, columns - c), slot, r, c}, thread);
         });
@@ -75,23 +84,21 @@ class Sweep {
   Width width_;
 };
 
-// A number that all tiles add to, in the order of the blocks and, within one, of its row tiles.
+// A number that all tiles add to: in float64 over the columns of a row tile, in their order, then over the row tiles by
+// the tree, whose nodes are float32.
 class SlotSum {
  public:
-  SlotSum(Workspace& workspace, const Sweep& sweep) : slots_(workspace.take<double>(sweep.slots())) {}
+  SlotSum(Workspace& workspace, const Sweep& sweep)
+      : count_(sweep.row_tiles()), tiles_(workspace.take<double>(count_)) {}
 
-  void begin() { value_ = 0; }
-  void add(const Tile& tile, double part) {
-    slots_[tile.slot] = tile.block_column == 0 ? part : slots_[tile.slot] + part;
-  }
-  void merge(const Block& block) {
-    for (int64_t slot = 0; slot < block.slots; ++slot) value_ += slots_[slot];
-  }
-  double value() const { return value_; }
+  void begin() { std::fill_n(tiles_, count_, 0.0); }
+  void add(const Tile& tile, double part) { tiles_[tile.first_row / Sweep::kTileRows] += part; }
+  // Over all tiles so far.
+  float value() const;
 
  private:
-  double* slots_;  // slots
-  double value_ = 0;
+  int64_t count_;
+  double* tiles_;  // row tiles
 };
 
 // The second operand of a block's scores: the rows of v that are its columns, packed for it alone.
@@ -101,6 +108,7 @@ class BlockScores {
       : storage_(workspace.take<float>(packed_size(sweep.block_columns(), d))) {}
 
   void pack(const duet_context& context, const Block& block, Matrix<const float> v) {
+    if (block.first_row > 0) return;  // the block before had the same columns
     packed_ = pack_rows(context, v.part(block.first_column, 0, block.columns, v.columns), storage_);
   }
   // out (tile.rows x tile.columns) = a_i.v_j
@@ -115,11 +123,15 @@ class BlockScores {
 
 // The two products that end every backward sweep, block after block, for a block's G (block.rows x block.columns, kept
 // in scratch):
-// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a. The block's rows of a and v are packed
-// where the block before it had others.
+// grad_a rows of the block += G v, grad_v rows of the block's columns += G^T a, the latter a sum over all rows by the
+// tree of row_tree.h; where differences are asked for, row j of grad_v += sum_i G_ij (a_i - v_j). Blocks come as Sweep
+// has them, those of the same columns one after another. Every block but the last of them has 16 times a power of 2
+// rows.
 class BlockGradients {
  public:
-  BlockGradients(Workspace& workspace, int64_t block_rows, int64_t block_columns, int64_t d);
+  // n: rows of a. block_rows, block_columns: of a block, at most. differences: see above.
+  BlockGradients(Workspace& workspace, const duet_context& context, int64_t n, int64_t block_rows,
+                 int64_t block_columns, int64_t d, bool differences = false);
 
   // A gradient without data is not computed. The term that is added to a gradient is multiplied by its factor; with
   // factor 0 nothing is computed.
@@ -128,17 +140,20 @@ class BlockGradients {
   void add(const duet_context& context, const Block& block, Matrix<const float> g);
 
  private:
-  struct Operand {
-    float* storage;
-    Matrix<const float> rows;
-    float factor;  // of the rows as they are packed
-    PackedColumns packed;
-    int64_t first, count;  // of the rows that are packed
+  void add_columns(const Block& block, Matrix<const float> g, int64_t first, int64_t count, int thread) const;
 
-    void pack(const duet_context& context, int64_t first_row, int64_t row_count);
-  };
-  Operand a_, v_;
+  bool differences_;
+  int64_t block_rows_;  // of every block but the last
+  int64_t blocks_;      // of the same columns
+  int64_t item_rows_;   // of grad_v in a work item
+  int64_t scratch_size_, node_size_;
+  float* packed_v_;
+  float* scratch_;        // threads x scratch_size_
+  float* nodes_;          // levels x node_size_: sums over rows that wait
+  PackedColumns packed_;  // of the block's columns
+  Matrix<const float> a_, v_;
   Matrix<float> grad_a_, grad_v_;
+  float factor_a_ = 1, factor_v_ = 1;
 };
 
 }  // namespace duet::cpu

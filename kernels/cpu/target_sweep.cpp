@@ -22,6 +22,7 @@ TargetSweep::TargetSweep(Workspace& workspace, const duet_context& context, cons
   slot_weight_ = workspace.take<float>(sweep.slots() * slot_stride_);
   slot_cross_ = workspace.take<float>(sweep.slots() * slot_stride_);
   if (!positives_) return;
+  tree_ = SlotTree(workspace, sweep, n, 2);
   if (classes_) storage_ = workspace.take<float>(packed_size(m, classes));
   row_trust_ = {workspace.take<float>(n), workspace.take<float>(n)};
   column_trust_ = {workspace.take<float>(padded(m)), workspace.take<float>(padded(m))};
@@ -62,13 +63,17 @@ void TargetSweep::take(const Tile& tile, int thread, Matrix<const float> dots, f
 
 void TargetSweep::merge(const duet_context& context, const Block& block) {
   if (!positives_) return;
-  constexpr int64_t kColumns = 128;  // of a work item
-  parallel_chunks(context, block.columns, kColumns, [&](int64_t first, int64_t count, int) {
+  parallel_chunks(context, block.columns, kMergeColumns, [&](int64_t first, int64_t count, int) {
+    TargetSum* const to = columns_ + block.first_column + first;
+    double sums[kMergeColumns];
     for (int64_t slot = 0; slot < block.slots; ++slot) {
-      for (int64_t j = first; j < first + count; ++j) {
-        columns_[block.first_column + j].weight += slot_weight_[slot * slot_stride_ + j];
-        columns_[block.first_column + j].cross += slot_cross_[slot * slot_stride_ + j];
-      }
+      const TreeStep step = tree_.step(block, slot);
+      const auto add = [&](const float* from, int64_t run, double TargetSum::*where) {
+        tree_.add(step, run, first, count, from + slot * slot_stride_ + first, sums);
+        for (int64_t j = 0; step.last && j < count; ++j) to[j].*where = sums[j];
+      };
+      add(slot_weight_, 0, &TargetSum::weight);
+      add(slot_cross_, 1, &TargetSum::cross);
     }
   });
 }

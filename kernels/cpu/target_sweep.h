@@ -4,6 +4,7 @@
 
 #include "kernels/core/own_pair.h"
 #include "kernels/cpu/agreement.h"
+#include "kernels/cpu/slot_tree.h"
 
 namespace duet::cpu {
 
@@ -21,7 +22,7 @@ class TargetSweep {
   // weights (tile.rows x tile.columns) = the agreement, as agreement_tile has it.
   void fill(const Tile& tile, Matrix<float> weights) const { agreement_tile(agreement_, packed_, tile, weights); }
   void take(const Tile& tile, int thread, Matrix<const float> dots, float scale, Entropy entropy);
-  // Merges the column sums of a finished block's tiles, in the order of the row tiles.
+  // Adds the column sums of a finished block's tiles to the tree of the slots, as SoftmaxSweep::merge does.
   void merge(const duet_context& context, const Block& block);
 
   const TargetSum& row(int64_t i) const { return rows_[i]; }
@@ -44,6 +45,7 @@ class TargetSweep {
   int64_t n_, m_, tile_rows_, stride_, slot_stride_;
   bool classes_, positives_;  // positives_: there are such beside own pairs
   TargetSum *rows_, *columns_;
+  SlotTree tree_;  // of weight, cross
   float *row_factor_, *column_factor_;
   Trust row_trust_{}, column_trust_{};
   float* storage_ = nullptr;          // of packed_

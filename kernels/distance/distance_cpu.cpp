@@ -9,7 +9,8 @@ struct Scratch {
   Scratch(Workspace& workspace, const duet_context& context, const DistanceInputs& in)
       : sweep(in.x.rows, in.y.rows, Sweep::kWide),
         tiles(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns),
-        gradients(workspace, in.metric, in.x.rows, in.y.rows, in.x.columns, sweep.block_rows(), sweep.block_columns()),
+        gradients(workspace, context, in.metric, in.x.rows, in.y.rows, in.x.columns, sweep.block_rows(),
+                  sweep.block_columns()),
         gradient(workspace, sweep),
         products(workspace.take_matrix<float>(context.threads * sweep.tile_rows(), sweep.tile_columns())) {}
 

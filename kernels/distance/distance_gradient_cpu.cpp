@@ -82,21 +82,6 @@ bool any_below(const float* distances, float near, int64_t count) {
   return any;
 }
 
-// sums[j] += sum_i g_ij, row after row, in float64
-void add_columns(Matrix<const float> g, double* sums) {
-  const hn::ScalableTag<double> wide;
-  const hn::Rebind<float, decltype(wide)> narrow;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(wide));
-  int64_t j = 0;
-  for (; j + lanes <= g.columns; j += lanes) {
-    auto sum = hn::LoadU(wide, sums + j);
-    for (int64_t i = 0; i < g.rows; ++i) sum = hn::Add(sum, hn::PromoteTo(wide, hn::LoadU(narrow, g.row(i) + j)));
-    hn::StoreU(sum, wide, sums + j);
-  }
-  for (; j < g.columns; ++j)
-    for (int64_t i = 0; i < g.rows; ++i) sums[j] += g.row(i)[j];
-}
-
 }  // namespace
 }  // namespace duet::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -107,9 +92,11 @@ namespace {
 HWY_EXPORT(factor_row);
 HWY_EXPORT(factor_row_and_look);
 HWY_EXPORT(any_below);
-HWY_EXPORT(add_columns);
 
 constexpr int64_t kChunk = 64;  // rows or columns of a work item, and columns of a word of close pairs
+
+// Whether a pair's gradients are multiples of the difference of its rows, x_i - y_j.
+bool of_differences(duet_metric metric) { return metric == DUET_METRIC_SQEUCLIDEAN || metric == DUET_METRIC_EUCLIDEAN; }
 
 // grad_i += -sum_i x_i: what the products leave out of sum_j H_ij (x_i - y_j), H being minus the factor.
 void subtract_scaled_rows(const duet_context& context, const double* sums, Matrix<const float> rows,
@@ -142,15 +129,14 @@ void project(const duet_context& context, Matrix<const float> g, Matrix<const fl
 
 }  // namespace
 
-DistanceGradients::DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d,
-                                     int64_t block_rows, int64_t block_columns)
-    : metric_(metric), products_(workspace, block_rows, block_columns, d) {
+DistanceGradients::DistanceGradients(Workspace& workspace, const duet_context& context, duet_metric metric, int64_t n,
+                                     int64_t m, int64_t d, int64_t block_rows, int64_t block_columns)
+    : metric_(metric), products_(workspace, context, n, block_rows, block_columns, d, of_differences(metric)) {
   if (metric == DUET_METRIC_COSINE) {
     unit_x_ = workspace.take_matrix<float>(n, d);
     unit_y_ = workspace.take_matrix<float>(m, d);
-  } else if (metric != DUET_METRIC_INNER) {
+  } else if (of_differences(metric)) {
     row_sum_ = workspace.take<double>(n);
-    column_sum_ = workspace.take<double>(m);
   }
   if (metric == DUET_METRIC_EUCLIDEAN || metric == DUET_METRIC_COSINE) {
     close_ = workspace.take_matrix<uint64_t>(block_rows, ceil_div(block_columns, kChunk));
@@ -169,16 +155,15 @@ void DistanceGradients::begin(const DistanceTiles& tiles, Matrix<float> grad_x, 
   if (metric_ == DUET_METRIC_COSINE) {
     std::fill_n(unit_x_.data, unit_x_.rows * unit_x_.columns, 0.0f);
     std::fill_n(unit_y_.data, unit_y_.rows * unit_y_.columns, 0.0f);
-  } else if (metric_ != DUET_METRIC_INNER) {
+  } else if (of_differences(metric_)) {
     std::fill_n(row_sum_, tiles.x().rows, 0.0);
-    std::fill_n(column_sum_, tiles.y().rows, 0.0);
   }
   if (has_close_) std::fill_n(has_close_, close_.rows, uint8_t{0});
 }
 
 void DistanceGradients::take_tile(const Tile& tile, Matrix<const float> distances, Matrix<const float> given,
                                   Matrix<float> g) {
-  const bool plain = metric_ == DUET_METRIC_COSINE || metric_ == DUET_METRIC_INNER;
+  const bool plain = !of_differences(metric_);
   for (int64_t i = 0; i < g.rows; ++i) {
     const int64_t row = tile.first_row + i;
     if (plain) {
@@ -272,12 +257,6 @@ void DistanceGradients::add_close_pairs(const duet_context& context, const Block
 
 void DistanceGradients::add_block(const duet_context& context, const Block& block, Matrix<float> g) {
   if (has_close_) add_close_pairs(context, block, g);
-  if (grad_y_ && column_sum_) {
-    const auto add = HWY_DYNAMIC_DISPATCH(add_columns);
-    parallel_chunks(context, block.columns, kChunk, [&](int64_t first, int64_t count, int) {
-      add(g.part(0, first, block.rows, count), column_sum_ + block.first_column + first);
-    });
-  }
   products_.add(context, block, g);
 }
 
@@ -286,9 +265,8 @@ void DistanceGradients::finish(const duet_context& context) {
   if (metric_ == DUET_METRIC_COSINE) {
     project(context, unit_x_, tiles_->given_x(), tiles_->norms_x(), grad_x_);
     project(context, unit_y_, tiles_->given_y(), tiles_->norms_y(), grad_y_);
-  } else if (metric_ != DUET_METRIC_INNER) {
+  } else if (of_differences(metric_)) {
     subtract_scaled_rows(context, row_sum_, tiles_->x(), grad_x_);
-    subtract_scaled_rows(context, column_sum_, tiles_->y(), grad_y_);
   }
 }
 

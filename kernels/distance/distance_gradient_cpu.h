@@ -9,10 +9,10 @@ namespace duet::cpu {
 
 class DistanceGradients {
  public:
-  // Row and column sums, for cosine the gradients of the unit rows, for both of cosine and euclidean a bit for each
+  // Row sums, for cosine the gradients of the unit rows, for both of cosine and euclidean a bit for each
   // pair of a block.
-  DistanceGradients(Workspace& workspace, duet_metric metric, int64_t n, int64_t m, int64_t d, int64_t block_rows,
-                    int64_t block_columns);
+  DistanceGradients(Workspace& workspace, const duet_context& context, duet_metric metric, int64_t n, int64_t m,
+                    int64_t d, int64_t block_rows, int64_t block_columns);
 
   // tiles must be prepared and outlive the pass. A gradient without data is not computed.
   void begin(const DistanceTiles& tiles, Matrix<float> grad_x, Matrix<float> grad_y);
@@ -40,7 +40,7 @@ class DistanceGradients {
 
   const DistanceTiles* tiles_ = nullptr;
   duet_metric metric_;
-  double *row_sum_ = nullptr, *column_sum_ = nullptr;  // n, m; euclidean and sqeuclidean
+  double* row_sum_ = nullptr;  // n: what grad_x leaves out until finish(); euclidean and sqeuclidean
   BlockGradients products_;
   Matrix<float> unit_x_, unit_y_;  // n x d, m x d; cosine
   // Pairs of the block whose gradient is formed from the difference of their rows, by_difference(). euclidean and

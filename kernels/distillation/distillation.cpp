@@ -74,16 +74,23 @@ duet_status duet_distillation_forward(duet_context* context, const duet_distilla
     const auto raw = load(outputs, "outputs");
     const DistillationInputs checked = check(inputs, arguments);
     const int64_t n = checked.student_a.rows, m = checked.student_v.rows;
-    const DistillationOutputs outputs{
-        arguments.vector<float>(raw.row_loss, "outputs.row_loss", n),
-        arguments.vector<float>(raw.column_loss, "outputs.column_loss", m),
-        arguments.matrix<float>(raw.row_statistics, "outputs.row_statistics", n, DUET_DISTILLATION_STATISTICS),
-        arguments.matrix<float>(raw.column_statistics, "outputs.column_statistics", m, DUET_DISTILLATION_STATISTICS)};
+    DistillationOutputs outputs;
+    outputs.row_loss = vector_or_sums(arguments, raw.row_loss, "outputs.row_loss", n, raw.row_sums);
+    outputs.column_loss = vector_or_sums(arguments, raw.column_loss, "outputs.column_loss", m, raw.column_sums);
+    outputs.row_statistics = matrix_or_sums(arguments, raw.row_statistics, "outputs.row_statistics", n,
+                                            DUET_DISTILLATION_STATISTICS, raw.row_sums);
+    outputs.column_statistics = matrix_or_sums(arguments, raw.column_statistics, "outputs.column_statistics", m,
+                                               DUET_DISTILLATION_STATISTICS, raw.column_sums);
+    outputs.row_sums = sums_or_none(arguments, raw.row_sums, "outputs.row_sums", n, DUET_DISTILLATION_SUMS);
+    outputs.column_sums = sums_or_none(arguments, raw.column_sums, "outputs.column_sums", m, DUET_DISTILLATION_SUMS);
     arguments.check(workspace, needed(context, checked));
     workspace = widen(context, arguments, workspace);
     dispatch(
         context, [&] { cpu::distillation_forward(*context, checked, outputs, workspace); },
-        [&] { cuda::distillation_forward(*context, checked, outputs, workspace); });
+        [&] {
+          refuse_sums(outputs.row_sums), refuse_sums(outputs.column_sums);
+          cuda::distillation_forward(*context, checked, outputs, workspace);
+        });
   });
 }
 
@@ -109,5 +116,40 @@ duet_status duet_distillation_backward(duet_context* context, const duet_distill
     dispatch(
         context, [&] { cpu::distillation_backward(*context, checked, rows, columns, gradients, workspace); },
         [&] { cuda::distillation_backward(*context, checked, rows, columns, gradients, workspace); });
+  });
+}
+
+duet_status duet_distillation_merge(duet_context* context, const duet_distillation_merge_inputs* inputs,
+                                    const duet_distillation_merge_outputs* outputs) {
+  return guard("distillation_merge", [&] {
+    Arguments arguments;
+    const auto in = load(inputs, "inputs");
+    const auto out = load(outputs, "outputs");
+    const auto left = arguments.matrix<const double>(in.left, "inputs.left", kAny, DUET_DISTILLATION_SUMS);
+    const auto right = arguments.matrix<const double>(in.right, "inputs.right", left.rows, DUET_DISTILLATION_SUMS);
+    const auto sums = arguments.in_place<double>(out.sums, "outputs.sums", left);
+    arguments.check();
+    dispatch(
+        context, [&] { cpu::distillation_merge(*context, left, right, sums); }, [] { refuse_sums(); });
+  });
+}
+
+duet_status duet_distillation_close(duet_context* context, const duet_distillation_close_inputs* inputs,
+                                    const duet_distillation_close_outputs* outputs) {
+  return guard("distillation_close", [&] {
+    Arguments arguments;
+    const auto in = load(inputs, "inputs");
+    const auto out = load(outputs, "outputs");
+    require_reserved(in.reserved, "inputs.reserved");
+    const auto sums = arguments.matrix<const double>(in.sums, "inputs.sums", kAny, DUET_DISTILLATION_SUMS);
+    const auto kappa = arguments.vector<const float>(in.kappa, "inputs.kappa", sums.rows, Need::optional);
+    if (in.agreement == 0) require_absent(in.kappa, "inputs.kappa", "without inputs.agreement");
+    const auto loss = arguments.vector<float>(out.loss, "outputs.loss", sums.rows);
+    const auto statistics =
+        arguments.matrix<float>(out.statistics, "outputs.statistics", sums.rows, DUET_DISTILLATION_STATISTICS);
+    arguments.check();
+    dispatch(
+        context, [&] { cpu::distillation_close(*context, sums, kappa, in.agreement != 0, loss, statistics); },
+        [] { refuse_sums(); });
   });
 }

@@ -33,6 +33,7 @@ struct DistillationOutputs {
   Vector<float> row_loss, column_loss;
   Matrix<float> row_statistics,
       column_statistics;  // n x 5, m x 5: lse_s, lse_t, N, log-odds of the own pair by student and teacher
+  Matrix<double> row_sums, column_sums;  // n x 11, m x 11; with data that side's loss and statistics have none
 };
 
 struct DistillationGradients {
@@ -47,5 +48,13 @@ DUET_BACKEND_FUNCTION(void, distillation_forward, const duet_context& context, c
 DUET_BACKEND_FUNCTION(void, distillation_backward, const duet_context& context, const DistillationInputs& inputs,
                       Matrix<const float> row_statistics, Matrix<const float> column_statistics,
                       const DistillationGradients& gradients, const duet_workspace& workspace)
+
+// Of parts of a batch, on the CPU alone; sums, left and right: k x 11.
+namespace cpu {
+void distillation_merge(const duet_context& context, Matrix<const double> left, Matrix<const double> right,
+                        Matrix<double> sums);
+void distillation_close(const duet_context& context, Matrix<const double> sums, Vector<const float> kappa,
+                        bool agreement, Vector<float> loss, Matrix<float> statistics);
+}  // namespace cpu
 
 }  // namespace duet

@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/cpu/target_sweep.h"
 #include "kernels/distillation/distillation_formula.h"
+#include "kernels/distillation/distillation_sums_cpu.h"
 #include "kernels/pairs/driver_cpu.h"
 
 namespace duet::cpu {
@@ -60,7 +60,7 @@ struct BackwardScratch : Scratch {
         student(workspace, context, sweep, n, m),
         teacher(workspace, context, sweep, n, m),
         gradient(workspace, sweep),
-        products(workspace, sweep.block_rows(), sweep.block_columns(), in.student_a.columns) {}
+        products(workspace, context, n, sweep.block_rows(), sweep.block_columns(), in.student_a.columns) {}
 
   SoftmaxBackward student, teacher;
   ScoreGradient gradient;
@@ -100,20 +100,27 @@ struct Forward {
     scratch.target.merge(context, block);
   }
   void row(int64_t i) {
-    out.row_loss[i] =
-        loss(scratch.own_student.row(i, scratch.student.row(i)), scratch.own_teacher.row(i, scratch.teacher.row(i)),
-             scratch.teacher.row(i), scratch.target.row(i), in.kappa_a, i, in.empty_row(), out.row_statistics.row(i));
+    const DistillationSums sums = sums_of(scratch.student.row(i), scratch.teacher.row(i), scratch.own_student.of_row(i),
+                                          scratch.own_teacher.of_row(i), scratch.target.row(i));
+    if (out.row_sums)
+      sums.store(out.row_sums.row(i));
+    else
+      out.row_loss[i] = sums.close(in.has_agreement(), in.kappa_a ? in.kappa_a[i] : 0, out.row_statistics.row(i));
   }
   void column(int64_t j) {
-    out.column_loss[j] = loss(scratch.own_student.column(j, scratch.student.column(j)),
-                              scratch.own_teacher.column(j, scratch.teacher.column(j)), scratch.teacher.column(j),
-                              scratch.target.column(j), in.kappa_v, j, in.empty_column(), out.column_statistics.row(j));
+    const DistillationSums sums =
+        sums_of(scratch.student.column(j), scratch.teacher.column(j), scratch.own_student.of_column(j),
+                scratch.own_teacher.of_column(j), scratch.target.column(j));
+    if (out.column_sums)
+      sums.store(out.column_sums.row(j));
+    else
+      out.column_loss[j] = sums.close(in.has_agreement(), in.kappa_v ? in.kappa_v[j] : 0, out.column_statistics.row(j));
   }
-  float loss(const OwnAndOthers& student, const OwnAndOthers& teacher, const LogSum& sum, const TargetSum& target,
-             Vector<const float> kappa, int64_t k, int64_t empty, float* statistics) const {
-    const float of_row = distillation_loss(student, teacher, sum.cross / sum.sum, target, in.has_agreement(),
-                                           kappa ? kappa[k] : 0, statistics);
-    return scratch.n == 0 || scratch.m == 0 || k == empty ? 0 : of_row;
+  static DistillationSums sums_of(const LogSum& student, const LogSum& teacher, const OwnScores::Own& own_student,
+                                  const OwnScores::Own& own_teacher, const TargetSum& positives) {
+    return {student,           teacher,           own_student.score,
+            own_teacher.score, own_student.there, static_cast<double>(own_student.others),
+            positives};
   }
 };
 
@@ -172,9 +179,8 @@ void distillation_forward(const duet_context& context, const DistillationInputs&
   Workspace pieces(workspace);
   ForwardScratch scratch(pieces, context, in);
   const float scale = in.scale[0], teacher_scale = in.teacher_scale[0];
-  const float bound = std::abs(scale) * norm_bound(context, in.student_a) * norm_bound(context, in.student_v);
-  const float teacher_bound =
-      std::abs(teacher_scale) * norm_bound(context, in.teacher_a) * norm_bound(context, in.teacher_v);
+  const float bound = score_bound(context, scale, in.student_a, in.student_v);
+  const float teacher_bound = score_bound(context, teacher_scale, in.teacher_a, in.teacher_v);
   const float common_bound = bound <= kBoundedScore ? teacher_bound : bound;
   const float student_factor = scratch.own_student.begin(own_pairs_of(in), bound, scale);
   const float teacher_factor = scratch.own_teacher.begin(own_pairs_of(in), common_bound, teacher_scale);
@@ -208,8 +214,8 @@ void distillation_backward(const duet_context& context, const DistillationInputs
     scratch.teacher.set_column(j, column_statistics.row(j)[kTeacherLogSum], weights.teacher);
     scratch.target.set_column(j, weights.target);
   }
-  const double by_scale = pairs_backward(context, scratch.sweep, scratch.gradient, backward);
-  if (out.scale) out.scale[0] += static_cast<float>(by_scale);
+  const float by_scale = pairs_backward(context, scratch.sweep, scratch.gradient, backward);
+  if (out.scale) out.scale[0] += by_scale;
 }
 
 }  // namespace duet::cpu

@@ -58,7 +58,7 @@ void pairs_forward(const duet_context& context, const Sweep& sweep, int64_t n, i
 //   void add(const Block&, Matrix<float> gradient)                the block's products
 // form returns the tile's part of d loss/d scale, 0 where there is no scale; their sum is returned.
 template <class Operation>
-double pairs_backward(const duet_context& context, const Sweep& sweep, ScoreGradient& gradient, Operation&& operation) {
+float pairs_backward(const duet_context& context, const Sweep& sweep, ScoreGradient& gradient, Operation&& operation) {
   gradient.begin();
   sweep.run(
       context, [&](const Block& block) { operation.pack(block); },

@@ -9,6 +9,7 @@
 
 #include "kernels/pairs/driver_cpu.h"
 #include "kernels/pairs/formula_tile_cpu.h"
+#include "kernels/pairs/merged_sums_cpu.h"
 #include "kernels/pairs/operation.h"
 #include "kernels/pairs/plain_sums_cpu.h"
 #include "kernels/pairs/related_pairs_cpu.h"
@@ -18,7 +19,27 @@ namespace duet::cpu {
 struct PairLosses {
   Vector<float> row, column;
   Matrix<float> row_statistics, column_statistics;  // at least the formula's columns; those beyond are set to 0
+  // MergedSums, in the place of that side's losses and statistics; of a formula of one sweep.
+  Matrix<double> row_sums = {}, column_sums = {};
 };
+
+// Of exponents less than a quarter of kLeftOut there are none: what was left out is all there is.
+inline double log_of_taken(const LogSum& sum) {
+  const double log = sum.log();
+  return log < kLeftOut / 4 ? -HUGE_VAL : log;
+}
+
+// The statistics of a row with these sums, `columns` numbers, and its loss, 0 where that needs later sums.
+template <class Formula>
+float close_sums(const Formula& formula, const MergedSums& sums, float* statistics, int64_t columns) {
+  static_assert(Formula::kLogSums <= MergedSums::kLogSums && Formula::kSums <= MergedSums::kPlain);
+  double log_sums[Formula::kLogSums];
+  for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of_taken(sums.log[k]);
+  std::fill_n(statistics, columns, 0.0f);
+  formula.close(log_sums, sums.plain, statistics);
+  if constexpr (Formula::kLaterSums > 0) return 0;
+  return static_cast<float>(formula.loss(log_sums, sums.plain, nullptr, statistics));
+}
 
 struct PairGradients {
   Matrix<const float> row_statistics, column_statistics;
@@ -45,7 +66,7 @@ class FormulaSweep {
         sums_(workspace, context, sweep_, n_, m_, Formula::kSums),
         later_sums_(workspace, context, sweep_, n_, m_, Formula::kLaterSums),
         gradient_(workspace, sweep_),
-        products_(workspace, sweep_.block_rows(), sweep_.block_columns(), pairs.a.columns),
+        products_(workspace, context, n_, sweep_.block_rows(), sweep_.block_columns(), pairs.a.columns),
         numbers_(workspace, context, sweep_, pairs) {
     static_assert(Formula::kStatistics <= kMostStatistics);
     for (int k = 0; k < Formula::kLogSums; ++k) log_sums_[k] = SoftmaxSweep(workspace, context, sweep_, n_, m_);
@@ -73,8 +94,8 @@ class FormulaSweep {
     weigh(out.row_weight, out.row_statistics, n_, row_weight_);
     weigh(out.column_weight, out.column_statistics, m_, column_weight_);
     products_.begin(pairs_.a, pairs_.v, out.a, out.v, out.factor_a, out.factor_v);
-    const double by_scale = pairs_backward(context_, sweep_, gradient_, BackwardSweep{*this, out});
-    if (out.scale) out.scale[0] += static_cast<float>(by_scale);
+    const float by_scale = pairs_backward(context_, sweep_, gradient_, BackwardSweep{*this, out});
+    if (out.scale) out.scale[0] += by_scale;
   }
 
  private:
@@ -97,22 +118,21 @@ class FormulaSweep {
       for (SoftmaxSweep& sums : of.log_sums_) sums.merge(of.context_, block);
     }
     void row(int64_t i) {
-      double log_sums[Formula::kLogSums];
-      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of(of.log_sums_[k].row(i));
-      const float loss = close(log_sums, of.sums_.row(i), out.row_statistics, i);
-      if (kOneSweep) out.row[i] = loss;
+      MergedSums sums;
+      for (int k = 0; k < Formula::kLogSums; ++k) sums.log[k] = of.log_sums_[k].row(i);
+      std::copy_n(of.sums_.row(i), Formula::kSums, sums.plain);
+      close(sums, out.row_sums, out.row_statistics, out.row, i);
     }
     void column(int64_t j) {
-      double log_sums[Formula::kLogSums];
-      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of(of.log_sums_[k].column(j));
-      const float loss = close(log_sums, of.sums_.column(j), out.column_statistics, j);
-      if (kOneSweep) out.column[j] = loss;
+      MergedSums sums;
+      for (int k = 0; k < Formula::kLogSums; ++k) sums.log[k] = of.log_sums_[k].column(j);
+      std::copy_n(of.sums_.column(j), Formula::kSums, sums.plain);
+      close(sums, out.column_sums, out.column_statistics, out.column, j);
     }
-    float close(const double* log_sums, const double* sums, Matrix<float> to, int64_t k) {
-      float* statistics = to.row(k);
-      std::fill_n(statistics, to.columns, 0.0f);
-      of.formula_.close(log_sums, sums, statistics);
-      return kOneSweep ? static_cast<float>(of.formula_.loss(log_sums, sums, nullptr, statistics)) : 0;
+    void close(const MergedSums& sums, Matrix<double> to, Matrix<float> statistics, Vector<float> losses, int64_t k) {
+      if (to) return sums.store(to.row(k));
+      const float loss = close_sums(of.formula_, sums, statistics.row(k), statistics.columns);
+      if (kOneSweep) losses[k] = loss;
     }
   };
 
@@ -129,13 +149,13 @@ class FormulaSweep {
     void merge(const Block& block) { of.later_sums_.merge(of.context_, block); }
     void row(int64_t i) {
       double log_sums[Formula::kLogSums];
-      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of(of.log_sums_[k].row(i));
+      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of_taken(of.log_sums_[k].row(i));
       out.row[i] = static_cast<float>(
           of.formula_.loss(log_sums, of.sums_.row(i), of.later_sums_.row(i), out.row_statistics.row(i)));
     }
     void column(int64_t j) {
       double log_sums[Formula::kLogSums];
-      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of(of.log_sums_[k].column(j));
+      for (int k = 0; k < Formula::kLogSums; ++k) log_sums[k] = log_of_taken(of.log_sums_[k].column(j));
       out.column[j] = static_cast<float>(
           of.formula_.loss(log_sums, of.sums_.column(j), of.later_sums_.column(j), out.column_statistics.row(j)));
     }
@@ -152,12 +172,6 @@ class FormulaSweep {
     }
     void add(const Block& block, Matrix<float> gradient) { of.products_.add(of.context_, block, gradient); }
   };
-
-  // Of exponents less than a quarter of kLeftOut there are none: what was left out is all there is.
-  static double log_of(const LogSum& sum) {
-    const double log = sum.log();
-    return log < kLeftOut / 4 ? -HUGE_VAL : log;
-  }
 
   void begin() {
     for (SoftmaxSweep& sums : log_sums_) sums.begin(HUGE_VALF, 1);  // exponents have no bound

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/slot_tree.h"
 #include "kernels/cpu/softmax_tile.h"
 #include "kernels/cpu/sweep.h"
 #include "kernels/pairs/formula_tile_cpu.h"
@@ -20,6 +21,7 @@ class PlainSums {
         slot_stride_(padded(sweep.block_columns())),
         rows_(workspace.take<double>(n * each)),
         columns_(workspace.take<double>(m * each)),
+        tree_(workspace, sweep, each == 0 ? 0 : n, each),
         thread_(workspace.take<float>(context.threads * each * tile_rows_)),
         slots_(workspace.take<float>(sweep.slots() * each * slot_stride_)) {}
 
@@ -37,15 +39,20 @@ class PlainSums {
     for (int64_t k = 0; k < each_; ++k)
       for (int64_t r = 0; r < tile.rows; ++r) rows_[(tile.first_row + r) * each_ + k] += sums.sum[k * sums.stride + r];
   }
-  // What the tiles of a finished block said of their columns, in the order of the row tiles.
+  // Adds what the tiles of a finished block said of their columns to the tree of the slots, as SoftmaxSweep::merge
+  // does.
   void merge(const duet_context& context, const Block& block) {
-    constexpr int64_t kColumns = 128;  // of a work item
     if (each_ == 0) return;
-    parallel_chunks(context, block.columns, kColumns, [&](int64_t first, int64_t count, int) {
-      for (int64_t slot = 0; slot < block.slots; ++slot)
-        for (int64_t k = 0; k < each_; ++k)
-          for (int64_t j = first; j < first + count; ++j)
-            columns_[(block.first_column + j) * each_ + k] += slots_[(slot * each_ + k) * slot_stride_ + j];
+    parallel_chunks(context, block.columns, kMergeColumns, [&](int64_t first, int64_t count, int) {
+      double sums[kMergeColumns];
+      for (int64_t slot = 0; slot < block.slots; ++slot) {
+        const TreeStep step = tree_.step(block, slot);
+        for (int64_t k = 0; k < each_; ++k) {
+          tree_.add(step, k, first, count, slots_ + (slot * each_ + k) * slot_stride_ + first, sums);
+          for (int64_t j = 0; step.last && j < count; ++j)
+            columns_[(block.first_column + first + j) * each_ + k] = sums[j];
+        }
+      }
     });
   }
 
@@ -55,7 +62,8 @@ class PlainSums {
  private:
   int64_t n_, m_, each_, tile_rows_, slot_stride_;
   double *rows_, *columns_;  // n x each, m x each
-  float *thread_, *slots_;   // threads x each x tile rows, slots x each x block columns
+  SlotTree tree_;
+  float *thread_, *slots_;  // threads x each x tile rows, slots x each x block columns
 };
 
 }  // namespace duet::cpu

@@ -23,7 +23,7 @@ struct Scratch {
         draws(in.mining == DUET_TRIPLET_MINING_DISTANCE_WEIGHTED),
         height(row_block_rows(n, m)),
         tiles(workspace, in.metric, n, m, in.x.columns),
-        gradients(workspace, in.metric, n, m, in.x.columns, height, m),
+        gradients(workspace, context, in.metric, n, m, in.x.columns, height, m),
         distances(workspace.take_matrix<float>(height, row_block_stride(m))),
         g(workspace.take_matrix<float>(height, row_block_stride(m))),
         class_storage(workspace.take<float>(in.soft ? packed_size(m, in.class_y.columns) : 0)),

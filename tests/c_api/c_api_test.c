@@ -175,6 +175,50 @@ static void test_groups(duet_context* context) {
   }
 }
 
+/* Rows in two parts: the sums of their columns, merged and closed. */
+static void test_parts(duet_context* context) {
+  enum { kCut = 2 };
+  const float scale = 2;
+  double sums[kColumns * DUET_CONTRASTIVE_SUMS], more[kColumns * DUET_CONTRASTIVE_SUMS];
+  float loss[kRows], statistics[kRows * DUET_CONTRASTIVE_STATISTICS], column_loss[kColumns],
+      column_statistics[kColumns * DUET_CONTRASTIVE_STATISTICS];
+  duet_contrastive_inputs inputs = DUET_CONTRASTIVE_INPUTS_INIT;
+  duet_contrastive_outputs outputs = DUET_CONTRASTIVE_OUTPUTS_INIT;
+  duet_contrastive_merge_inputs parts = DUET_CONTRASTIVE_MERGE_INPUTS_INIT;
+  duet_contrastive_merge_outputs merged = DUET_CONTRASTIVE_MERGE_OUTPUTS_INIT;
+  duet_contrastive_close_inputs all = DUET_CONTRASTIVE_CLOSE_INPUTS_INIT;
+  duet_contrastive_close_outputs closed = DUET_CONTRASTIVE_CLOSE_OUTPUTS_INIT;
+  size_t bytes = 0;
+  int i, j, part;
+  inputs.kind = DUET_CONTRASTIVE_KIND_INFONCE;
+  inputs.v = duet_f32_const_matrix(v, kColumns, kWidth);
+  inputs.scale = duet_f32_const_vector(&scale, 1);
+  for (part = 0; part < 2; ++part) {
+    const int first = part * kCut, rows = part == 0 ? kCut : kRows - kCut;
+    inputs.a = duet_f32_const_matrix(a + first * kWidth, rows, kWidth);
+    inputs.first_row = first;
+    outputs.row_loss = duet_f32_vector(loss + first, rows);
+    outputs.row_statistics = duet_f32_matrix(statistics, rows, DUET_CONTRASTIVE_STATISTICS);
+    outputs.column_sums = duet_f64_matrix(part == 0 ? sums : more, kColumns, DUET_CONTRASTIVE_SUMS);
+    succeed(duet_contrastive_workspace(context, &inputs, &bytes), "duet_contrastive_workspace");
+    succeed(duet_contrastive_forward(context, &inputs, &outputs, workspace(bytes)), "duet_contrastive_forward");
+  }
+  parts.left = duet_f64_const_matrix(sums, kColumns, DUET_CONTRASTIVE_SUMS);
+  parts.right = duet_f64_const_matrix(more, kColumns, DUET_CONTRASTIVE_SUMS);
+  merged.sums = duet_f64_matrix(sums, kColumns, DUET_CONTRASTIVE_SUMS);
+  succeed(duet_contrastive_merge(context, &parts, &merged), "duet_contrastive_merge");
+  all.sums = duet_matrix_as_const(merged.sums);
+  closed.loss = duet_f32_vector(column_loss, kColumns);
+  closed.statistics = duet_f32_matrix(column_statistics, kColumns, DUET_CONTRASTIVE_STATISTICS);
+  succeed(duet_contrastive_close(context, &all, &closed), "duet_contrastive_close");
+  for (j = 0; j < kColumns; ++j) {
+    double sum = 0;
+    for (i = 0; i < kRows; ++i) sum += exp(scale * score(i, j));
+    expect_close(column_statistics[j * DUET_CONTRASTIVE_STATISTICS], log(sum), "lse of a column");
+    expect_close(column_loss[j], j < kRows ? log(sum) - scale * score(j, j) : 0, "column_loss of parts");
+  }
+}
+
 static void expect_refused(duet_status status, const char* part) {
   if (status == DUET_STATUS_INVALID_ARGUMENT && strstr(duet_last_error(), part) != NULL) return;
   fprintf(stderr, "expected to be refused with \"%s\", got %s: ", part, duet_status_name(status));
@@ -319,6 +363,7 @@ int main(void) {
   test_distance(context);
   test_infonce(context);
   test_groups(context);
+  test_parts(context);
   test_misuse(context);
   test_step(context);
   test_operations(context);

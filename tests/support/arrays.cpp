@@ -3,6 +3,7 @@
 namespace duet::test {
 
 template class Array<float>;
+template class Array<double>;
 template class Array<int32_t>;
 template class Array<uint32_t>;
 template class Array<int64_t>;

@@ -88,6 +88,7 @@ class Array {
   }
   static duet_dtype dtype() {
     if constexpr (std::is_same_v<T, float>) return DUET_DTYPE_F32;
+    if constexpr (std::is_same_v<T, double>) return DUET_DTYPE_F64;
     if constexpr (std::is_same_v<T, int32_t>) return DUET_DTYPE_I32;
     if constexpr (std::is_same_v<T, uint32_t>) return DUET_DTYPE_U32;
     return DUET_DTYPE_I64;
@@ -109,6 +110,7 @@ class Array {
 
 // Compiled in arrays.cpp.
 extern template class Array<float>;
+extern template class Array<double>;
 extern template class Array<int32_t>;
 extern template class Array<uint32_t>;
 extern template class Array<int64_t>;
