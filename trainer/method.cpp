@@ -330,10 +330,11 @@ TrainingStep::Batch TrainingStep::gather(int64_t rows) {
   batch.rows = numbers;
   if (groups_.size() > 0) batch.groups = gather(groups_, rows);
   whole_ = {0, rows};
-  batch.parts = ranked_ ? ranked_->begin(rows) : std::span<const BatchPart>(&whole_, 1);
+  if (ranked_) ranked_->begin(rows);
+  batch.parts = ranked_ ? ranked_->parts() : std::span<const BatchPart>(&whole_, 1);
   const size_t count = batch.parts.size();
-  batch.x_a = {tape_.host_array<Tensor>(std::ssize(batch.parts)), count};
-  batch.x_v = {tape_.host_array<Tensor>(std::ssize(batch.parts)), count};
+  for (std::span<Tensor>* list : {&batch.x_a, &batch.x_v, &batch.logits_a, &batch.logits_v})
+    *list = {tape_.host_array<Tensor>(std::ssize(batch.parts)), count};
   if (resident_ && !ranked_) {
     auto* labels = tape_.array<int32_t>(rows);
     const Labels all{labels_.data(), labels_.size()};

@@ -23,7 +23,7 @@
 #include "trainer/method_mail.h"
 #include "trainer/model.h"
 #include "trainer/phase_times.h"
-#include "trainer/ranked_encoders.h"
+#include "trainer/ranked_batch.h"
 
 namespace duet {
 
@@ -113,9 +113,10 @@ class TrainingStep {
 
  private:
   struct Batch {
-    std::span<const BatchPart> parts;  // those that are encoded here: without ranks one, all rows
-    std::span<Tensor> x_a, x_v;        // of each part
-    Labels labels, groups;             // of all rows; groups: no data where the split has none
+    std::span<const BatchPart> parts;      // those that are read here: without ranks one, all rows
+    std::span<Tensor> x_a, x_v;            // of each part
+    std::span<Tensor> logits_a, logits_v;  // the student's of each part, where there are ranks
+    Labels labels, groups;                 // of all rows; groups: no data where the split has none
     Indices rows;
   };
   struct Heads {
@@ -172,10 +173,11 @@ class TrainingStep {
   void begin(int64_t rows);
   Batch gather(int64_t rows);
   Labels gather(const DeviceArray<int32_t>& from, int64_t rows);
-  // What an encoder says of all rows of a batch. x: of each part. student: else the teacher.
-  template <class Encode>
-  Tensor outputs(const Batch& batch, std::span<Tensor> x, bool student, const Encode& encode);
   void read(const Batch& batch, Heads& student, Heads& teacher);
+  void read_parts(const Batch& batch, Heads& student, Heads& teacher);
+  Mode training_mode(int64_t first_row) const;
+  Heads classify(const ParameterView& parameters, const Tensor& a, const Tensor& v);
+  std::pair<Tensor, Tensor> cross_entropies(const Batch& batch, const Heads& student, const Tensor& class_q);
   Supervision supervise(const Batch& batch, const Heads& teacher);
   Tensor triplet(const Tensor& x, const Tensor& y, const Batch& batch, const Supervision& supervision);
   Tensor distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Batch& batch,
@@ -202,9 +204,9 @@ class TrainingStep {
   // where they share one (METHOD.md 2).
   bool several_;
   bool psd_, triplet_, contrastive_;
-  bool labelled_ = false;                 // the run may see a label
-  std::optional<RankedEncoders> ranked_;  // where there are several ranks
-  BatchPart whole_ = {};                  // the part of a batch, where there are none
+  bool labelled_ = false;              // the run may see a label
+  std::optional<RankedBatch> ranked_;  // where there are several ranks
+  BatchPart whole_ = {};               // the part of a batch, where there are none
   Tape tape_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;

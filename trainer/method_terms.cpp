@@ -2,11 +2,13 @@
 // true, the loss terms, and whether they may change anything.
 #include <algorithm>
 #include <array>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "kernels/core/error.h"
 #include "trainer/method.h"
+#include "trainer/ranked_losses.h"
 
 namespace duet {
 namespace {
@@ -29,46 +31,22 @@ duet_contrastive_kind pair_kind(const std::string& name) {
 
 }  // namespace
 
-template <class Encode>
-Tensor TrainingStep::outputs(const Batch& batch, std::span<Tensor> x, bool student, const Encode& encode) {
-  const ParameterStore& parameters = model_.parameters();
-  const std::span<Tensor> made(tape_.host_array<Tensor>(std::ssize(x)), x.size());
-  for (size_t k = 0; k < x.size(); ++k) {
-    const Mode mode =
-        student ? Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}, batch.parts[k].first)
-                : Mode::evaluation();
-    made[k] = encode(!student  ? parameters.teacher()
-                     : ranked_ ? ranked_->student(k)
-                               : parameters.student(),
-                     x[k], mode);
-  }
-  return ranked_ ? ranked_->gather(tape_, made, config_.embedding_dim) : made[0];
-}
-
 // The encoders side by side, then the heads of both modalities at once: the student's, and beside it the teacher's.
 void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
+  if (ranked_) return read_parts(batch, student, teacher);
   const EncoderPair& encoders = model_.encoders();
   const ParameterView of_student = model_.parameters().student(), of_teacher = model_.parameters().teacher();
-  const auto encode_a = [&](const ParameterView& parameters, const Tensor& x, const Mode& mode) {
-    return encoders.outputs_a(tape_, parameters, x, mode);
-  };
-  const auto encode_v = [&](const ParameterView& parameters, const Tensor& x, const Mode& mode) {
-    return encoders.outputs_v(tape_, parameters, x, mode);
-  };
+  const Tensor &x_a = batch.x_a[0], &x_v = batch.x_v[0];
   Tensor student_a, student_v, teacher_a, teacher_v;
-  const auto read_student_a = [&] { student_a = outputs(batch, batch.x_a, true, encode_a); };
-  const auto read_student_v = [&] { student_v = outputs(batch, batch.x_v, true, encode_v); };
+  const auto read_student_a = [&] { student_a = encoders.outputs_a(tape_, of_student, x_a, training_mode(0)); };
+  const auto read_student_v = [&] { student_v = encoders.outputs_v(tape_, of_student, x_v, training_mode(0)); };
   const auto read_teacher_a = [&] {
     const NoGradient no_gradient(tape_);
-    teacher_a = outputs(batch, batch.x_a, false, encode_a);
+    teacher_a = encoders.outputs_a(tape_, of_teacher, x_a, Mode::evaluation());
   };
   const auto read_teacher_v = [&] {
     const NoGradient no_gradient(tape_);
-    teacher_v = outputs(batch, batch.x_v, false, encode_v);
-  };
-  const auto classify = [&](const ParameterView& parameters, const Tensor& a, const Tensor& v) {
-    const std::span<const ops::Head> heads = model_.classifier().forward(tape_, parameters, {a, v});
-    return Heads{heads[0], heads[1]};
+    teacher_v = encoders.outputs_v(tape_, of_teacher, x_v, Mode::evaluation());
   };
   const auto student_heads = [&] { student = classify(of_student, student_a, student_v); };
   const auto teacher_heads = [&] {
@@ -83,6 +61,74 @@ void TrainingStep::read(const Batch& batch, Heads& student, Heads& teacher) {
     student_heads();
     teacher.a.logits = teacher.v.logits = no_logits_.tensor().row_part(0, batch.rows.size);
   }
+}
+
+// Of the rows that lie from first_row of the batch on.
+Mode TrainingStep::training_mode(int64_t first_row) const {
+  return Mode::train(static_cast<uint64_t>(config_.seed), {integers_.data() + kStep, 1}, first_row);
+}
+
+TrainingStep::Heads TrainingStep::classify(const ParameterView& parameters, const Tensor& a, const Tensor& v) {
+  const std::span<const ops::Head> heads = model_.classifier().forward(tape_, parameters, {a, v});
+  return {heads[0], heads[1]};
+}
+
+// The rank's parts one after another, then what the others say of theirs: unit rows, and the teacher's logits. The
+// student's logits stay with the parts, each of which adds its cross-entropy.
+void TrainingStep::read_parts(const Batch& batch, Heads& student, Heads& teacher) {
+  const EncoderPair& encoders = model_.encoders();
+  const size_t count = batch.parts.size();
+  const auto list = [&] { return std::span<Tensor>(tape_.host_array<Tensor>(std::ssize(batch.parts)), count); };
+  const std::span<Tensor> student_a = list(), student_v = list(), teacher_a = list(), teacher_v = list(),
+                          logits_a = list(), logits_v = list();
+  for (size_t k = 0; k < count; ++k) {
+    const ParameterView of_student = ranked_->student(k), of_teacher = model_.parameters().teacher();
+    const Mode mode = training_mode(batch.parts[k].first);
+    const Heads heads = classify(of_student, encoders.outputs_a(tape_, of_student, batch.x_a[k], mode),
+                                 encoders.outputs_v(tape_, of_student, batch.x_v[k], mode));
+    student_a[k] = heads.a.embeddings, student_v[k] = heads.v.embeddings;
+    batch.logits_a[k] = heads.a.logits, batch.logits_v[k] = heads.v.logits;
+    if (!psd_) continue;
+    const NoGradient no_gradient(tape_);
+    const Heads of = classify(of_teacher, encoders.outputs_a(tape_, of_teacher, batch.x_a[k], Mode::evaluation()),
+                              encoders.outputs_v(tape_, of_teacher, batch.x_v[k], Mode::evaluation()));
+    teacher_a[k] = of.a.embeddings, teacher_v[k] = of.v.embeddings;
+    logits_a[k] = of.a.logits, logits_v[k] = of.v.logits;
+  }
+  const int64_t d = config_.embedding_dim;
+  student.a.embeddings = ranked_->collect(tape_, student_a, d);
+  student.v.embeddings = ranked_->collect(tape_, student_v, d);
+  if (!psd_) {
+    ranked_->gather({student.a.embeddings, student.v.embeddings});
+    teacher.a.logits = teacher.v.logits = no_logits_.tensor().row_part(0, batch.rows.size);
+    return;
+  }
+  const NoGradient no_gradient(tape_);
+  teacher = {{ranked_->collect(tape_, teacher_a, d), ranked_->collect(tape_, logits_a, classes_)},
+             {ranked_->collect(tape_, teacher_v, d), ranked_->collect(tape_, logits_v, classes_)}};
+  ranked_->gather({student.a.embeddings, student.v.embeddings, teacher.a.embeddings, teacher.v.embeddings,
+                   teacher.a.logits, teacher.v.logits});
+}
+
+// Of all rows: those of the first modality, and of the second.
+std::pair<Tensor, Tensor> TrainingStep::cross_entropies(const Batch& batch, const Heads& student,
+                                                        const Tensor& class_q) {
+  const int64_t n = class_q.rows;
+  if (!ranked_) {
+    const Tensor both = ops::cross_entropy_terms(tape_, {student.a.logits, student.v.logits}, class_q);
+    return {both.row_part(0, n), both.row_part(n, n)};
+  }
+  const size_t count = batch.parts.size();
+  const std::span<Tensor> of_a(tape_.host_array<Tensor>(std::ssize(batch.parts)), count),
+      of_v(tape_.host_array<Tensor>(std::ssize(batch.parts)), count);
+  for (size_t k = 0; k < count; ++k) {
+    const BatchPart& part = batch.parts[k];
+    const Tensor both = ops::cross_entropy_terms(tape_, {batch.logits_a[k], batch.logits_v[k]}, part.of(class_q));
+    of_a[k] = both.row_part(0, part.count), of_v[k] = both.row_part(part.count, part.count);
+  }
+  const Tensor all_a = ranked_->collect(tape_, of_a, 1), all_v = ranked_->collect(tape_, of_v, 1);
+  ranked_->gather({all_a, all_v});
+  return {all_a, all_v};
 }
 
 // METHOD.md 6.4 and 6.10's weights. The baselines go the same way with nothing hidden; they have no teacher to ask, and
@@ -158,7 +204,7 @@ Tensor TrainingStep::triplet(const Tensor& x, const Tensor& y, const Batch& batc
       options.draw = &draw;
     }
   }
-  return ops::triplet(tape_, x, y, options);
+  return ranked_ ? ranked_triplet(tape_, *ranked_, x, y, options) : ops::triplet(tape_, x, y, options);
 }
 
 Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, const Tensor& scale, const Batch& batch,
@@ -173,7 +219,9 @@ Tensor TrainingStep::distillation(const Heads& student, const Heads& teacher, co
   options.kappa_a = options.kappa_v = supervision.kappa.vector();
   options.teacher_scale = constant(kTeacherScale).vector();
   options.paired = 1;
-  return ops::distillation_terms(tape_, student.a.embeddings, student.v.embeddings, scale, options);
+  const Tensor &a = student.a.embeddings, &v = student.v.embeddings;
+  return ranked_ ? ranked_distillation_terms(tape_, *ranked_, a, v, scale, options)
+                 : ops::distillation_terms(tape_, a, v, scale, options);
 }
 
 // L_pair's rows and columns, of the loss that pair_loss names (METHOD.md 6.10).
@@ -211,7 +259,9 @@ Tensor TrainingStep::contrastive(const Tensor& a, const Tensor& v, const Tensor&
       break;
     default: break;
   }
-  return ops::contrastive_terms(tape_, a, v, scale, bias, options);
+  return ranked_ && can_be_shared_out(options.kind)
+             ? ranked_contrastive_terms(tape_, *ranked_, a, v, scale, bias, options)
+             : ops::contrastive_terms(tape_, a, v, scale, bias, options);
 }
 
 // METHOD.md 6.5 to 6.11.
@@ -245,11 +295,7 @@ TrainingStep::Terms TrainingStep::add_up(const Batch& batch, const Heads& studen
   const bool pairs = contrastive_ || (psd_ && config_.pair_weight > 0),
              decorrelates = psd_ && config_.decorrelation_weight > 0;
   Tensor ce_a, ce_v, cross_av, cross_va, divergences, losses, correlation;
-  const auto by_class = [&] {
-    const Tensor both = ops::cross_entropy_terms(tape_, {student.a.logits, student.v.logits}, supervision.class_q);
-    ce_a = both.row_part(0, n);
-    ce_v = both.row_part(n, n);
-  };
+  const auto by_class = [&] { std::tie(ce_a, ce_v) = cross_entropies(batch, student, supervision.class_q); };
   const auto from_a = [&] {
     if (crosses) cross_av = triplet(a, v, batch, supervision);
   };

@@ -159,8 +159,9 @@ Model::Model(ModelDescription description, duet_context* context)
   parameters_.initialise(context, static_cast<uint64_t>(description_.config.seed));
 }
 
-int64_t Model::encoder_floats() const {
-  return parameters_.parameter(parameters_.number(text(kClassifier, ".weight"))).offset;
+int64_t Model::row_floats() const {
+  if (learned_scale_) return parameters_.parameter(parameters_.number(kLogLossScale)).offset;
+  return parameters_.all(ParameterKind::value).size();
 }
 
 void Model::save(const std::filesystem::path& path) const { write(path, {}, {}, Values::finite); }

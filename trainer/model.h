@@ -82,8 +82,8 @@ class Model {
   const ParameterStore& parameters() const { return parameters_; }
   const EncoderPair& encoders() const { return encoders_; }
   const Classifier& classifier() const { return classifier_; }
-  // The encoders' parameters are the first so many floats of each kind.
-  int64_t encoder_floats() const;
+  // The parameters that read rows, the encoders' and the classifier's, are the first so many floats of each kind.
+  int64_t row_floats() const;
   const std::optional<LearnedScale>& learned_scale() const { return learned_scale_; }
   // The number of the bias of the pair loss sigmoid among the parameters, where it is learned.
   const std::optional<int64_t>& learned_bias() const { return learned_bias_; }

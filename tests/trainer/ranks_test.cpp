@@ -1,6 +1,7 @@
 // Training on several ranks: the bits of one process, whatever the method, its options, and the number of ranks.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
@@ -21,10 +22,17 @@ using namespace duet::testing;
 
 namespace {
 
-constexpr int64_t kSteps = 44;
-// Of the steps' batches in turn: whole blocks of 16 rows and a part of one, fewer blocks than ranks, one row of a
-// block.
-constexpr std::array<int64_t, 6> kBatches = {64, 100, 8, 33, 128, 17};
+// The rows of a training's batches.
+using Batches = std::vector<int64_t>;
+
+// 44 steps: whole tiles of 32 rows, one for each rank and several nodes a rank; a part of a tile, fewer tiles than
+// ranks, one row of a tile.
+Batches many_batches() {
+  constexpr std::array<int64_t, 6> kRows = {64, 200, 8, 33, 128, 17};
+  Batches batches;
+  for (size_t k = 0; k < 44; ++k) batches.push_back(kRows[k % kRows.size()]);
+  return batches;
+}
 
 // What a training has come to, as numbers whose bits are compared.
 struct Trained {
@@ -43,18 +51,18 @@ struct Trained {
 };
 
 // ranks: null, this process alone.
-Trained train(const Config& config, Ranks* ranks) {
+Trained train(const Config& config, const Batches& batches, Ranks* ranks) {
   Device device({.threads = 1});
   const Preparation preparation = prepare(config);
   Model model(preparation.description, device.context());
   TrainingStep step(device, model, preparation.dataset.train, preparation.labels,
-                    preparation.evidence.value_or(Evidence{}), kSteps, 128, ranks);
+                    preparation.evidence.value_or(Evidence{}), std::ssize(batches), std::ranges::max(batches), ranks);
   Trained outcome;
   std::vector<int64_t> rows;
-  for (int64_t k = 0; k < kSteps; ++k) {
+  for (int64_t k = 0; k < std::ssize(batches); ++k) {
     step.start_epoch(k / 4);
-    rows.resize(static_cast<size_t>(kBatches[static_cast<size_t>(k) % kBatches.size()]));
-    // Another order each time, each row once.
+    rows.resize(static_cast<size_t>(batches[static_cast<size_t>(k)]));
+    // Another order each time.
     for (size_t i = 0; i < rows.size(); ++i)
       rows[i] = (static_cast<int64_t>(i) * 7 + k * 13) % preparation.dataset.train.rows();
     step.run(rows);
@@ -115,17 +123,65 @@ TEST_CASE("on 1 to 4 ranks training has the bits of one process") {
     config.labels = 0.5;
     config.epochs = 11;
     each.change(config);
-    const Trained alone = train(config, nullptr);
+    const Trained alone = train(config, many_batches(), nullptr);
     // The steps changed something.
     CHECK(std::accumulate(alone.losses.begin(), alone.losses.end(), 0.0) > 0);
     for (const int size : {1, 2, 3, 4}) {
       std::vector<Trained> outcomes(static_cast<size_t>(size));
-      run_thread_ranks(size,
-                       [&](Ranks& ranks) { outcomes[static_cast<size_t>(ranks.rank())] = train(config, &ranks); });
+      run_thread_ranks(size, [&](Ranks& ranks) {
+        outcomes[static_cast<size_t>(ranks.rank())] = train(config, many_batches(), &ranks);
+      });
       for (const Trained& outcome : outcomes) {
         INFO(size, " ranks");
         CHECK(outcome == alone);
       }
+    }
+  }
+}
+
+TEST_CASE("rows of one item are positives of each other on whatever ranks they are") {
+  const TemporaryFolder folder;
+  write_small_set(folder / "data");
+  std::vector<int32_t> groups;
+  for (int32_t i = 0; i < 240; ++i) groups.push_back(i % 5 == 0 ? -1 : i / 3);
+  test::write_labels(folder / "data" / "train/groups.npy", groups);
+  for (const char* const method : {"psd", "triplet", "contrastive"})
+    for (const char* const pair_loss : {"infonce", "multi_positive", "sigmoid"}) {
+      INFO(std::string(method), " ", std::string(pair_loss));
+      Config config;
+      config.data = folder / "data";
+      config.hidden_units = {16};
+      config.embedding_dim = 8;
+      config.labels = 0.5;
+      config.epochs = 11;
+      config.method = method, config.pair_loss = pair_loss;
+      const Batches batches = {200, 128, 65};
+      const Trained alone = train(config, batches, nullptr);
+      std::vector<Trained> outcomes(3);
+      run_thread_ranks(
+          3, [&](Ranks& ranks) { outcomes[static_cast<size_t>(ranks.rank())] = train(config, batches, &ranks); });
+      for (const Trained& outcome : outcomes) CHECK(outcome == alone);
+    }
+}
+
+TEST_CASE("a batch of more rows than a block of a sweep has on 2 and 3 ranks the bits of one process") {
+  const TemporaryFolder folder;
+  write_small_set(folder / "data");
+  const Batches batches = {2100, 2300};
+  for (const double temperature : {0.1, 0.02}) {  // of scores with a bound and without
+    Config config;
+    config.data = folder / "data";
+    config.hidden_units = {};
+    config.embedding_dim = 4;
+    config.labels = 0.5;
+    config.epochs = 11;
+    config.temperature = temperature;
+    const Trained alone = train(config, batches, nullptr);
+    for (const int size : {2, 3}) {
+      std::vector<Trained> outcomes(static_cast<size_t>(size));
+      run_thread_ranks(
+          size, [&](Ranks& ranks) { outcomes[static_cast<size_t>(ranks.rank())] = train(config, batches, &ranks); });
+      for (const Trained& outcome : outcomes) CHECK(outcome == alone);
     }
   }
 }
