@@ -36,13 +36,14 @@
      pair's score (sum 1; without an own pair reference -inf and sum 0), the plain sums are the number of the other
      pairs, N without the own pair, and the sum of -pos s over the other positives. On a relation the first L is that of
      the negatives, the second that of the positives (of circle those of its factors; decoupled has none), the plain
-     sums are the number of positives and the sum of their scores (circle has none). What is of no pair is -inf, 0, 0.
-   Backward adds into grad_a, grad_v, grad_scale, grad_bias; null: not computed. grad_factor_a, grad_factor_v multiply
-   what it adds into grad_a and into grad_v, and nothing else: no loss, statistic, grad_scale, grad_bias. 0 stops a
-   side's gradient: nothing is added there, whatever the rows hold. So one pass gives the gradient of factor_a L(A, stop
-   V) + factor_v L(stop A, V). Any number is taken; NaN shows in the side's gradient. Same inputs, same bits. n = 0 or m
-   = 0: losses 0. Never n x m memory. Workspace: duet_contrastive_workspace(), enough for either pass. Errors:
-   DUET_STATUS_INVALID_ARGUMENT, DUET_STATUS_WORKSPACE_TOO_SMALL. */
+     sums are the number of positives and the sum of their scores (circle has none). What is of no pair is -inf, 0, 0;
+   on a relation its reference may also be any number below -2e36. Backward adds into grad_a, grad_v, grad_scale,
+   grad_bias; null: not computed. grad_factor_a, grad_factor_v multiply what it adds into grad_a and into grad_v, and
+   nothing else: no loss, statistic, grad_scale, grad_bias. 0 stops a side's gradient: nothing is added there, whatever
+   the rows hold. So one pass gives the gradient of factor_a L(A, stop V) + factor_v L(stop A, V). Any number is taken;
+   NaN shows in the side's gradient. Same inputs, same bits. n = 0 or m = 0: losses 0. Never n x m memory. Workspace:
+   duet_contrastive_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
+   DUET_STATUS_WORKSPACE_TOO_SMALL, of sums DUET_STATUS_UNSUPPORTED. */
 #ifndef DUET_CONTRASTIVE_CONTRASTIVE_H
 #define DUET_CONTRASTIVE_CONTRASTIVE_H
 

@@ -8,10 +8,11 @@ namespace duet::cpu {
 
 static_assert(MergedSums::kNumbers == DUET_CONTRASTIVE_SUMS);
 
-// others: the log-sum-exp of so many scores. The own pair is a log-sum-exp of one score, or of none.
+// others: the log-sum-exp of so many scores; where there are none, it is that of the score that stood in the own pair's
+// place, and nothing is kept of it. The own pair is a log-sum-exp of one score, or of none.
 inline MergedSums softmax_sums(const LogSum& others, int64_t count, bool has_own, double own,
                                const OtherPositives& positives) {
-  return {{others, has_own ? LogSum{own, 1} : LogSum{}},
+  return {{count == 0 ? LogSum{} : others, has_own ? LogSum{own, 1} : LogSum{}},
           {static_cast<double>(count), positives.weight, positives.cross}};
 }
 

@@ -54,7 +54,7 @@ void relation_backward(const duet_context& context, const ContrastiveInputs& inp
 
 void relation_close(const duet_context& context, duet_contrastive_kind kind, Matrix<const double> sums,
                     Vector<float> loss, Matrix<float> statistics) {
-  constexpr float kAnyMargin = 0;  // read where pairs are summed alone
+  constexpr float kAnyMargin = 0;  // read only where pairs are summed
   with_formula(kind, kAnyMargin, [&](const auto& formula) {
     for_each_line(context, sums.rows, [&](int64_t k) {
       loss[k] = close_sums(formula, MergedSums::load(sums.row(k)), statistics.row(k), statistics.columns);

@@ -136,11 +136,13 @@ inline void require_absent(const duet_const_vector& view, const char* name, cons
   require(view.size == 0, name, ": expected null ", without);
 }
 
-// Outputs that a call may leave sums in the place of, by which parts of a batch are merged: whether it is to (no rows
-// of sums count too), the sums or none, and the outputs, which are none then and refused where they were given.
+// Of a side of a loss over pairs a call writes sums, or losses and statistics. Whether sums are asked for: a view of 0
+// rows asks for them too.
 inline bool wants_sums(const duet_matrix& sums) { return sums.data != nullptr || sums.rows != 0 || sums.columns != 0; }
+// The sums, where they are asked for; else none.
 Matrix<double> sums_or_none(Arguments& arguments, const duet_matrix& sums, const char* name, int64_t rows,
                             int64_t columns);
+// The losses, where no sums are asked for; else none, and it is an error to give them. Likewise the statistics.
 Vector<float> vector_or_sums(Arguments& arguments, const duet_vector& view, const char* name, int64_t size,
                              const duet_matrix& sums);
 Matrix<float> matrix_or_sums(Arguments& arguments, const duet_matrix& view, const char* name, int64_t rows,

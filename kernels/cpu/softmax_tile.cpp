@@ -45,7 +45,8 @@ void maxima(Matrix<const float> dots, float sign, float* row_max, float* column_
 }
 
 // Turns maxima into shifts; true where one shift, the largest, serves the whole tile; else largest is 0. size: of the
-// scale. A row of which all is left out (own_pair.h) is served by any.
+// scale. A row or column whose scores are all left out
+// (own_pair.h) is served by any.
 bool choose_shifts(Matrix<const float> dots, float size, float* row_shift, float* column_shift, float& largest) {
   largest = -std::numeric_limits<float>::infinity();
   for (int64_t i = 0; i < dots.rows; ++i) largest = row_shift[i] > largest ? row_shift[i] : largest;
@@ -166,7 +167,8 @@ float shifted_sums(Matrix<const float> dots, float scale, Matrix<const float> ot
   float largest = 0;
   if (choose_shifts(dots, of.size, rows.shift, columns.shift, largest)) {
     sums<true, true, kCross>(dots, scale, other, other_scale, centre, rows, columns);
-    // Of what is left out the shift says so: another tile's scores may lie far below this one's.
+    // A row or column whose scores are all left out gets a left-out score as its shift, so that merging takes it for
+    // none: another tile's scores may lie far below this one's.
     const float nothing = std::max(kLeftOut / of.size, std::numeric_limits<float>::lowest());
     for (int64_t i = 0; i < dots.rows; ++i) rows.shift[i] = rows.sum[i] == 0 ? nothing : rows.shift[i];
     for (int64_t j = 0; j < dots.columns; ++j) columns.shift[j] = columns.sum[j] == 0 ? nothing : columns.shift[j];

@@ -5,8 +5,9 @@
 namespace duet::cpu {
 namespace {
 
-// Rows of grad_a in a work item, at most, and of grad_v at least: a training batch of 128 still gives two threads
-// something each. An item of grad_v packs the block's rows of a for itself, so it has more where the threads allow.
+// Rows of grad_a in a work item, at most: a training batch of 128 still gives two threads something each. An item of
+// grad_v packs the block's rows of a for itself, so it has as many rows as give each thread an item, within bounds. No
+// element's sum depends on the item that it is in.
 constexpr int64_t kItemRows = 64, kMostItemRows = 256;
 int64_t column_item_rows(const duet_context& context, int64_t block_columns) {
   return std::clamp(ceil_div(block_columns, context.threads), kItemRows, kMostItemRows);

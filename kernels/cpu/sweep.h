@@ -27,8 +27,7 @@ struct Tile {
 
 struct Block {
   int64_t first_row, rows, first_column, columns;
-  int64_t slots;       // row tiles in this block
-  int64_t first_slot;  // the first one's number among the row tiles of all blocks
+  int64_t slots;  // row tiles in this block
 };
 
 class Sweep {
@@ -46,7 +45,6 @@ class Sweep {
 
   Sweep(int64_t n, int64_t m, Width width) : n_(n), m_(m), width_(width) {}
 
-  int64_t rows() const { return n_; }
   int64_t tile_rows() const { return kTileRows; }
   int64_t row_tiles() const { return ceil_div(n_, kTileRows); }  // of all blocks
   int64_t tile_columns() const { return std::min(block_columns(), kTileColumns); }
@@ -62,7 +60,7 @@ class Sweep {
     for (int64_t column = 0; column < m_; column += width_) {
       for (int64_t row = 0; row < n_; row += kBlockRows) {
         const int64_t rows = std::min(kBlockRows, n_ - row), columns = std::min<int64_t>(width_, m_ - column);
-        const Block block{row, rows, column, columns, ceil_div(rows, kTileRows), row / kTileRows};
+        const Block block{row, rows, column, columns, ceil_div(rows, kTileRows)};
         start(block);
         parallel_for(context, block.slots, [&](int64_t slot, int thread) {
           const int64_t r = slot * kTileRows, tile_height = std::min(kTileRows, rows - r);

@@ -21,7 +21,7 @@
      and the sum of pos (log pos - s) over the other positives.
    Backward adds into grad_a, grad_v, grad_scale; null: not computed. Nothing flows into teacher, classes, trust or
    kappa. Finite for temperatures down to 1e-3.
-   Same inputs, same bits. n = 0 or m = 0: losses 0. Extra memory: a constant number of tile blocks, on CUDA also
+   Same inputs, same bits. n = 0 or m = 0: losses 0. Extra memory: O(log n) tile blocks and O(n + m), on CUDA
    O((n + m) d) for packed operands; never n x m.
    Workspace: duet_distillation_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL, of sums DUET_STATUS_UNSUPPORTED. */

@@ -118,8 +118,14 @@ struct Forward {
   }
   static DistillationSums sums_of(const LogSum& student, const LogSum& teacher, const OwnScores::Own& own_student,
                                   const OwnScores::Own& own_teacher, const TargetSum& positives) {
-    return {student,           teacher,           own_student.score,
-            own_teacher.score, own_student.there, static_cast<double>(own_student.others),
+    // Where there are no others, their sums are of the score that stood in the own pair's place.
+    const bool others = own_student.others > 0;
+    return {others ? student : LogSum{},
+            others ? teacher : LogSum{},
+            own_student.score,
+            own_teacher.score,
+            own_student.there,
+            static_cast<double>(own_student.others),
             positives};
   }
 };

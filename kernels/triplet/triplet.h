@@ -15,9 +15,9 @@
    Forward leaves, where sum_x or sum_y is given, what backward needs, in one pass over the triplets where forward and
    backward take two: then duet_triplet_add_gradient() is the backward pass. NaN in a weight, or in a distance of a
    column that weighs (labels: is positive or negative), gives NaN in its anchor's terms and gradients. Time O(n m log
-   m) for all; workspace O(n + m log n), never n x m. Same inputs, same bits. On the CPU a part of the anchors, against
-   all of y, has the bits of its rows in the whole batch; for DUET_METRIC_SQEUCLIDEAN the derivatives by y are a sum
-   over the anchors as METHOD.md 0.1 has it, so sum_y of parts that are nodes there are added to the bits of the
+   m) for all; workspace O(n + m d log n), never n x m. Same inputs, same bits. On the CPU a part of the anchors,
+   against all of y, has the bits of its rows in the whole batch; for DUET_METRIC_SQEUCLIDEAN the derivatives by y are a
+   sum over the anchors as METHOD.md 0.1 has it, so sum_y of parts that are nodes there are added to the bits of the
    whole's. Workspace: duet_triplet_workspace(), enough for either pass. Errors: DUET_STATUS_INVALID_ARGUMENT,
    DUET_STATUS_WORKSPACE_TOO_SMALL. */
 #ifndef DUET_TRIPLET_TRIPLET_H

@@ -269,3 +269,23 @@ TEST_CASE("sums are refused of kinds that have none, and where they do not fit")
   FAIL_CALL(close(DUET_CONTRASTIVE_KIND_INFONCE, columns.matrix()), DUET_STATUS_INVALID_ARGUMENT,
             "outputs.loss: expected 6 elements, got 5");
 }
+
+TEST_CASE("a part that has only a column's own pair says nothing of its other pairs") {
+  Draw draw(5);
+  Problem problem = draw_problem(draw, Variant::infonce, 33, 33, 4, 1, 4, 1);
+  // Scores of -150 that have no bound, and a part of one short row whose scores have one.
+  for (int64_t i = 0; i < 33; ++i)
+    for (int64_t k = 0; k < 4; ++k) {
+      problem.a.at(i, k) = k > 0 ? 0 : i < 32 ? -5 : 1e-3f;
+      problem.v.at(i, k) = k > 0 ? 0 : 30;
+    }
+  Parts parts(problem);
+  parts.same_bound = false;
+  Sums sums = parts.columns_of(0, 32), right = parts.columns_of(32, 1);
+  parts.merge(sums, right);
+  const Closed closed = parts.close(sums);
+  constexpr int kLogOdds = 2;
+  // s = 0.03 of the own pair, -150 of 32 others.
+  CHECK(closed.statistics.at(32, kLogOdds) == doctest::Approx(0.03 + 150 - std::log(32.0)).epsilon(1e-6));
+  CHECK(closed.statistics.at(32, kLogOdds) == parts.whole.column_statistics.at(32, kLogOdds));
+}

@@ -1,12 +1,12 @@
 # The kernels' tests name no backend but in what only the CPU has, so their objects make one program for each:
 # duet_kernels_tests on the CPU, duet_cuda_tests on real hardware, and duet_emulated_tests on the CUDA backend under the
 # emulator.
-file(GLOB cpu_only_files CONFIGURE_DEPENDS kernels/allocations_test.cpp kernels/core_test.cpp
-     kernels/core_turns_test.cpp kernels/head_rows_test.cpp kernels/linear_rows_test.cpp
-     kernels/triplet_rows_test.cpp
-     kernels/normalization_rows_test.cpp kernels/retrieval_targets_test.cpp kernels/thread_pool_test.cpp
-     kernels/tile_product_test.cpp kernels/vector_test.cpp kernels/lanes_test.cpp
-     kernels/contrastive_sums_test.cpp kernels/contrastive_targets_test.cpp kernels/distillation_sums_test.cpp)
+file(GLOB cpu_only_files CONFIGURE_DEPENDS kernels/allocations_test.cpp kernels/contrastive_gradient_parts_test.cpp
+     kernels/contrastive_sums_test.cpp kernels/contrastive_targets_test.cpp kernels/core_test.cpp
+     kernels/core_turns_test.cpp kernels/distillation_sums_test.cpp kernels/head_rows_test.cpp
+     kernels/lanes_test.cpp kernels/linear_rows_test.cpp kernels/normalization_rows_test.cpp
+     kernels/retrieval_targets_test.cpp kernels/thread_pool_test.cpp kernels/tile_product_test.cpp
+     kernels/triplet_rows_test.cpp kernels/vector_test.cpp)
 file(GLOB kernel_files CONFIGURE_DEPENDS kernels/*_test.cpp)
 set(both_backends_file ${CMAKE_CURRENT_SOURCE_DIR}/kernels/backends_test.cpp)
 list(REMOVE_ITEM kernel_files ${cpu_only_files} ${both_backends_file})
