@@ -5,8 +5,9 @@ usage: python bench/rank_work.py [--program build/mpi/duet] [--data DIR] [--rank
 
 Instructions: those of the second of two epochs, counted by callgrind, so they do not depend on what else the machine
 does. Memory: the largest resident set of a run with this batch less that of one with 32 rows a batch, so that what
-does not grow with the batch (data, parameters, libraries) is left out. Of each number of ranks the rank that has most,
-and its share of one process's times N: 1 is a work that is shared out whole. Needs Open MPI's mpirun and valgrind.
+does not grow with the batch (data, parameters, libraries) is left out. For each number of ranks N: the rank with the
+most, and N times that over one process's; 1 means that all of it is shared out evenly. Needs Open MPI's mpirun as
+Debian names it, mpirun.openmpi, and valgrind.
 """
 import argparse
 import json

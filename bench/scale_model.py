@@ -32,7 +32,7 @@ KL_STATISTICS = enumerator("kernels/distillation/distillation.h", "DUET_DISTILLA
 BLOCK_ROWS = enumerator("runtime/ranks/block_tree.h", "kBlockRows")
 TILE_BLOCKS = enumerator("trainer/ranked_batch.cpp", "kTileBlocks")
 SCALARS = 2  # behind a column gradient: of the scale and of the bias (ranked_losses.cpp, ColumnGradients)
-INTENT = 5 * I64  # what a call sends to every other rank first (ranks.h, Intent)
+INTENT = 6 * I64  # what a call sends to every other rank first (ranks.h, Intent)
 REQUESTS = 2  # signal and checkpoint, the maximum of all ranks, once a step (loop.cpp, request)
 ROW_OPTIONS = 4 * F32  # trust, kappa, group, annotated: what travels beside a row of a ring's block
 
@@ -95,13 +95,13 @@ def losses(method):
 def calls(method, n, d, classes):
     triplets, distils, pairs = losses(method)
     gradient = Call(length=n * d + SCALARS, item=F32)
-    made = [Call(gathered=F32 * (4 * d + 2 * classes if method == "psd" else 2 * d)), Call(gathered=2 * F32)]
+    made = [Call(gathered=F32 * (3 * d + 2 * classes if method == "psd" else 2 * d)), Call(gathered=2 * F32)]
     for _ in range(triplets):
         made += [Call(gathered=2 * F32), Call(length=n * d, item=F32)]
     if distils:
-        made += [Call(gathered=F32 * (1 + KL_STATISTICS)), Call(length=n, item=F64 * KL_SUMS), gradient]
+        made += [Call(gathered=F32), Call(length=n, item=F64 * KL_SUMS), gradient]
     if pairs:
-        made += [Call(gathered=F32 * (1 + PAIR_STATISTICS)), Call(length=n, item=F64 * PAIR_SUMS), gradient]
+        made += [Call(gathered=F32), Call(length=n, item=F64 * PAIR_SUMS), gradient]
     return [*made, Call(length=parameters(d, classes), item=F32)]
 
 

@@ -84,8 +84,9 @@ void TrainingStep::read_parts(const Batch& batch, Heads& student, Heads& teacher
   for (size_t k = 0; k < count; ++k) {
     const ParameterView of_student = ranked_->student(k), of_teacher = model_.parameters().teacher();
     const Mode mode = training_mode(batch.parts[k].first);
-    const Heads heads = classify(of_student, encoders.outputs_a(tape_, of_student, batch.x_a[k], mode),
-                                 encoders.outputs_v(tape_, of_student, batch.x_v[k], mode));
+    const Tensor a = encoders.outputs_a(tape_, of_student, batch.x_a[k], mode),
+                 v = encoders.outputs_v(tape_, of_student, batch.x_v[k], mode);
+    const Heads heads = classify(of_student, a, v);
     student_a[k] = heads.a.embeddings, student_v[k] = heads.v.embeddings;
     batch.logits_a[k] = heads.a.logits, batch.logits_v[k] = heads.v.logits;
     if (!psd_) continue;
@@ -106,8 +107,9 @@ void TrainingStep::read_parts(const Batch& batch, Heads& student, Heads& teacher
   const NoGradient no_gradient(tape_);
   teacher = {{ranked_->collect(tape_, teacher_a, d), ranked_->collect(tape_, logits_a, classes_)},
              {ranked_->collect(tape_, teacher_v, d), ranked_->collect(tape_, logits_v, classes_)}};
-  ranked_->gather({student.a.embeddings, student.v.embeddings, teacher.a.embeddings, teacher.v.embeddings,
-                   teacher.a.logits, teacher.v.logits});
+  // Of the teacher's rows of the first modality the losses read the rank's own.
+  ranked_->gather(
+      {student.a.embeddings, student.v.embeddings, teacher.v.embeddings, teacher.a.logits, teacher.v.logits});
 }
 
 // Of all rows: those of the first modality, and of the second.

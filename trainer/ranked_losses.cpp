@@ -126,8 +126,8 @@ Tensor ranked_contrastive_terms(Tape& tape, RankedBatch& batch, const Tensor& a,
     succeed(duet_contrastive_forward(tape.context(), &inputs[k], &outputs,
                                      tape.workspace(duet_contrastive_workspace, inputs[k])));
   }
+  batch.gather({row_loss});
   if (both) {
-    batch.gather({row_loss, row_statistics});
     sums.merge(batch, [&](duet_matrix left, duet_const_matrix right) {
       succeed(duet_contrastive_merge(tape.context(),
                                      sized<duet_contrastive_merge_inputs>({.left = left, .right = right}),
@@ -143,8 +143,6 @@ Tensor ranked_contrastive_terms(Tape& tape, RankedBatch& batch, const Tensor& a,
             {.sums = doubles(sums.whole, m, sums.width), .kind = options.kind, .relation = relation}),
         sized<duet_contrastive_close_outputs>(
             {.loss = column_loss.vector(), .statistics = column_statistics.matrix()})));
-  } else {
-    batch.gather({row_loss});
   }
   const ColumnGradients gradients(tape, batch, v);
   RankedBatch* const of = &batch;
@@ -192,7 +190,7 @@ Tensor ranked_distillation_terms(Tape& tape, RankedBatch& batch, const Tensor& s
                                                                     .column_sums = sums.part(k)}),
                                   tape.workspace(duet_distillation_workspace, inputs[k])));
   }
-  batch.gather({row_loss, row_statistics});
+  batch.gather({row_loss});
   sums.merge(batch, [&](duet_matrix left, duet_const_matrix right) {
     succeed(duet_distillation_merge(tape.context(),
                                     sized<duet_distillation_merge_inputs>({.left = left, .right = right}),

@@ -3,8 +3,9 @@
 // gradients of the columns' rows, are merged over the ranks by the tree over rows. A pair is computed once, by one
 // rank.
 //
-// Tensors a, v, x and y hold all rows of the batch on every rank, and so do the options' vectors and matrices. The
-// results are those of the operations of the same names, bit for bit. Of the gradients the rank's own rows are right.
+// Tensors v and y hold all rows of the batch on every rank, and so do the options' vectors and matrices of their rows;
+// of those of the rows of a and x the rank's own are read. The results are those of the operations of the same names,
+// bit for bit. Of the gradients the rank's own rows are right.
 #pragma once
 
 #include "runtime/ops.h"

@@ -67,6 +67,8 @@ std::vector<Ranks::Intent> Ranks::agree(const Intent& mine) {
     const bool any_count = one.call == Call::all_gather || one.call == Call::device_all_gather;
     require(one.count == first.count || any_count, "ranks: rank ", rank, " gives ", one.count, " values to ", name,
             " where rank 0 gives ", first.count);
+    require(one.item_bytes == first.item_bytes, "ranks: rank ", rank, " gives items of ", one.item_bytes, " bytes to ",
+            name, " where rank 0 gives items of ", first.item_bytes);
     require(one.blocks == first.blocks, "ranks: rank ", rank, " adds ", one.blocks, " blocks in ", name,
             " where rank 0 adds ", first.blocks);
   }
@@ -165,7 +167,7 @@ Ranks::SlicedNodes Ranks::slice_nodes(Call call, const RankItems& items, std::sp
   SlicedNodes sliced;
   std::vector<NodeSum>& nodes = sliced.nodes;
   std::vector<int> owners;
-  const std::vector<Intent> all = agree({call, items.length, items.blocks, items.mine});
+  const std::vector<Intent> all = agree({call, items.length, items.blocks, items.mine, items.item_bytes});
   for (int rank = 0; rank < size_; ++rank)
     for (const IndexRange& node : block_nodes(all[static_cast<size_t>(rank)].mine, items.blocks)) {
       nodes.push_back({node, nullptr});

@@ -119,9 +119,10 @@ class Ranks {
   // What ranks tell each other before they send anything else. No padding: its bytes are a message.
   struct Intent {
     Call call;
-    int64_t count;  // of bytes or values
+    int64_t count;  // of bytes, values or items
     int64_t blocks;
     IndexRange mine;
+    int64_t item_bytes = 0;
   };
   // The payloads of a call: what stays on the rank is copied, the rest are messages.
   struct Transfer {
