@@ -216,8 +216,9 @@ TEST_CASE("parts without rows add nothing") {
 
 TEST_CASE("sums are refused of kinds that have none, and where they do not fit") {
   Draw draw(96);
-  for (const auto& [variant, why] : {std::pair{Variant::sigmoid, "outputs.row_sums: sigmoid has no sums"},
-                                     {Variant::ntxent, "outputs.row_sums: ntxent has no"}}) {
+  for (const Variant variant : {Variant::sigmoid, Variant::ntxent}) {
+    const char* const why =
+        variant == Variant::sigmoid ? "outputs.row_sums: sigmoid has no sums" : "outputs.row_sums: ntxent has no";
     Problem problem = draw_problem(draw, variant, 5, 6, 8, 10);
     Call call(problem, 1);
     Sums rows(5, kSums), columns(6, kSums);
