@@ -118,20 +118,23 @@ Problem draw_known(Draw& draw, Known known, int64_t n, int64_t m, float scale, f
   return out;
 }
 
-constexpr std::pair<float, float> kScales[] = {{10, 10}, {100, 100}, {10, 100}, {100, 10}};
+struct Scales {
+  float student, teacher;
+};
+constexpr Scales kScales[] = {{10, 10}, {100, 100}, {10, 100}, {100, 10}};
 
 }  // namespace
 
 TEST_CASE("parts of a batch merge to the bits of the whole") {
   for (const int64_t n : kSlotRowCounts)
     for (const Known known : kKnown)
-      for (const auto& [scale, teacher_scale] : kScales) {  // scores of a known bound, and others
+      for (const Scales& scales : kScales) {  // scores of a known bound, and others
         CAPTURE(n);
         CAPTURE(static_cast<int>(known));
-        CAPTURE(scale);
-        CAPTURE(teacher_scale);
+        CAPTURE(scales.student);
+        CAPTURE(scales.teacher);
         Draw draw(71);
-        Problem problem = draw_known(draw, known, n, n + 5, scale, teacher_scale);
+        Problem problem = draw_known(draw, known, n, n + 5, scales.student, scales.teacher);
         Parts parts(problem);
         for (const int64_t ranks : rank_counts(n)) parts.check(ranks);
       }
@@ -149,14 +152,14 @@ TEST_CASE("a part of short rows takes its scores for as large as the whole does"
 
 TEST_CASE("a NaN row shows in every column, and in no other row of its part") {
   for (const Known known : kKnown)
-    for (const auto& [scale, teacher_scale] : kScales) {
+    for (const Scales& scales : kScales) {
       CAPTURE(static_cast<int>(known));
-      CAPTURE(scale);
+      CAPTURE(scales.student);
       Draw draw(72);
-      Problem problem = draw_known(draw, known, 97, 70, scale, teacher_scale);
+      Problem problem = draw_known(draw, known, 97, 70, scales.student, scales.teacher);
       problem.a.at(40, 3) = std::numeric_limits<float>::quiet_NaN();
       Parts parts(problem);
-      parts.same_bound = scale > 40;  // else the whole has no bound, and parts without the row have one
+      parts.same_bound = scales.student > 40;  // else the whole has no bound, and parts without the row have one
       parts.check(3);
       CHECK(std::isnan(parts.whole.column.at(7)));
       CHECK(std::isnan(parts.whole.row.at(40)));
@@ -167,13 +170,13 @@ TEST_CASE("a NaN row shows in every column, and in no other row of its part") {
 TEST_CASE("sums of blocks of columns, and of rows cut anywhere, merge to the reference") {
   constexpr int64_t kRows = 37, kColumns = 41;
   for (const Known known : kKnown)
-    for (const auto& [scale, teacher_scale] : kScales)
+    for (const Scales& scales : kScales)
       for (const int64_t cut : {1, 20, 36}) {
         CAPTURE(static_cast<int>(known));
-        CAPTURE(scale);
+        CAPTURE(scales.student);
         CAPTURE(cut);
         Draw draw(73);
-        Problem problem = draw_known(draw, known, kRows, kColumns, scale, teacher_scale);
+        Problem problem = draw_known(draw, known, kRows, kColumns, scales.student, scales.teacher);
         Parts parts(problem);
         Sums rows(kRows, kSums), more_rows(kRows, kSums), columns(kColumns, kSums), more_columns(kColumns, kSums);
         Sums unread_rows(kRows, kSums), unread_columns(kColumns, kSums);
@@ -196,8 +199,8 @@ TEST_CASE("sums of blocks of columns, and of rows cut anywhere, merge to the ref
 
 TEST_CASE("parts without rows add nothing, and a row without pairs has no loss") {
   Draw draw(74);
-  for (const auto& [scale, teacher_scale] : kScales) {
-    Problem problem = draw_known(draw, Known::pairs, 40, 30, scale, teacher_scale);
+  for (const Scales& scales : kScales) {
+    Problem problem = draw_known(draw, Known::pairs, 40, 30, scales.student, scales.teacher);
     Parts parts(problem);
     Sums none(30, kSums), all(30, kSums), nothing(0, kSums), rows(40, kSums);
     parts.run(parts.inputs(0, 0, 0, 30), {.row_sums = nothing.matrix(), .column_sums = none.matrix()});
