@@ -17,10 +17,6 @@ duet_const_vector rows_of(duet_const_vector all, const BatchPart& part) {
   return all;
 }
 
-duet_matrix doubles(void* data, int64_t rows, int64_t columns) {
-  return {data, rows, columns, columns, DUET_DTYPE_F64, 0};
-}
-
 // The parts' sums over the columns' pairs, rows x width float64 each, and what they come to over all ranks.
 struct ColumnSums {
   std::span<void*> parts;
@@ -34,7 +30,7 @@ struct ColumnSums {
         whole(tape.array<double>(rows * width)) {
     for (void*& part : parts) part = tape.array<double>(rows * width);
   }
-  duet_matrix part(size_t k) const { return doubles(parts[k], rows, width); }
+  duet_matrix part(size_t k) const { return duet_f64_matrix(static_cast<double*>(parts[k]), rows, width); }
 
   // merge(left, right) adds the sums of count columns, views of count x width, to the left ones.
   template <class Merge>
@@ -42,7 +38,8 @@ struct ColumnSums {
     batch.add(parts, rows, width * static_cast<int64_t>(sizeof(double)),
               std::as_writable_bytes(std::span(whole, static_cast<size_t>(rows * width))),
               [&](void* left, const void* right, int64_t count) {
-                merge(doubles(left, count, width), duet_const_matrix(doubles(const_cast<void*>(right), count, width)));
+                merge(duet_f64_matrix(static_cast<double*>(left), count, width),
+                      duet_f64_const_matrix(static_cast<const double*>(right), count, width));
               });
   }
 };
@@ -140,7 +137,7 @@ Tensor ranked_contrastive_terms(Tape& tape, RankedBatch& batch, const Tensor& a,
     succeed(duet_contrastive_close(
         tape.context(),
         sized<duet_contrastive_close_inputs>(
-            {.sums = doubles(sums.whole, m, sums.width), .kind = options.kind, .relation = relation}),
+            {.sums = duet_f64_const_matrix(sums.whole, m, sums.width), .kind = options.kind, .relation = relation}),
         sized<duet_contrastive_close_outputs>(
             {.loss = column_loss.vector(), .statistics = column_statistics.matrix()})));
   }
@@ -198,7 +195,7 @@ Tensor ranked_distillation_terms(Tape& tape, RankedBatch& batch, const Tensor& s
   });
   succeed(duet_distillation_close(
       tape.context(),
-      sized<duet_distillation_close_inputs>({.sums = doubles(sums.whole, m, sums.width),
+      sized<duet_distillation_close_inputs>({.sums = duet_f64_const_matrix(sums.whole, m, sums.width),
                                              .kappa = options.kappa_v,
                                              .agreement = options.class_v.data || options.group_v.data}),
       sized<duet_distillation_close_outputs>(

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/core/error.h"
+#include "tests/ranks/expect.h"
 #include "tests/ranks/tree_sum.h"
 
 namespace duet::test {
@@ -42,18 +43,6 @@ class Checksum {
  private:
   uint64_t value_ = 0xCBF29CE484222325;
 };
-
-void expect(bool holds, const std::string& what) {
-  if (!holds) throw std::runtime_error(what);
-}
-
-bool alike(std::span<const float> a, std::span<const float> b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i)
-    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(std::isnan(a[i]) && std::isnan(b[i])))
-      return false;
-  return true;
-}
 
 std::byte pattern(int rank, size_t i) { return static_cast<std::byte>(31 * rank + static_cast<int>(i % 251)); }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "tests/ranks/expect.h"
 #include "tests/ranks/tree_sum.h"
 
 namespace duet::test {
@@ -16,19 +17,6 @@ struct Job {
   Ranks& ranks;
   duet_context* context;
 };
-
-void expect(bool holds, const std::string& what) {
-  if (!holds) throw std::runtime_error(what);
-}
-
-// NaNs are alike.
-bool alike(std::span<const float> a, std::span<const float> b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i)
-    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i]) && !(std::isnan(a[i]) && std::isnan(b[i])))
-      return false;
-  return true;
-}
 
 template <class T>
 std::span<T> span_of(const DeviceArray<T>& array) {
